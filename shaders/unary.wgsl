@@ -1,0 +1,40 @@
+// unary: y = op(x), element by element.
+//
+// Dispatch: ceil(n / 256) workgroups of 256, over x and y.
+// Constant: OP, the function (the order of UnaryOp in src/kernels/unary.rs).
+
+struct Parameters {
+    n: u32,
+    a: f32,
+    b: f32,
+    padding: u32,
+}
+
+@group(0) @binding(0) var<uniform> parameters: Parameters;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+
+fn apply(v: f32) -> f32 {
+    switch OP {
+        case 0u: { return parameters.a * v + parameters.b; }
+        case 1u: { return exp(v); }
+        case 2u: { return log(v); }
+        case 3u: { return 1.0 / v; }
+        case 4u: { return select(parameters.a * v, v, v > 0.0); }
+        // Comparisons, not clamp(): a NaN must stay one, whatever the driver's min and max do.
+        case 5u: { return select(select(v, parameters.b, v > parameters.b), parameters.a, v < parameters.a); }
+        default: { return select(0.0, 1.0, v >= parameters.a && v <= parameters.b); }
+    }
+}
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let i = (group.x + group.y * groups.x) * 256u + local;
+    if i < parameters.n {
+        y[i] = apply(x[i]);
+    }
+}

@@ -1,0 +1,360 @@
+//! Devices that run programs: a GPU through wgpu, or the host.
+
+pub mod cpu;
+mod gpu;
+mod plan;
+mod program;
+
+pub use gpu::AdapterInfo;
+pub use plan::Plan;
+pub use program::{Dispatch, Program, ProgramBuilder, Slot, SlotId, SlotKind, Summary, VIEW_ALIGNMENT, View};
+
+use crate::error::{Error, Result};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Which device to open: `auto`, `gpu`, `gpu:NAME` or `cpu`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum DeviceSpec {
+    /// A hardware GPU if there is one, else the CPU.
+    #[default]
+    Auto,
+    /// The best hardware GPU; an error if there is none.
+    Gpu,
+    /// The adapter whose name contains this text, ignoring case; software adapters included.
+    GpuNamed(String),
+    /// The host.
+    Cpu,
+}
+
+impl std::str::FromStr for DeviceSpec {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text.split_once(':') {
+            None if text == "auto" => Ok(Self::Auto),
+            None if text == "gpu" => Ok(Self::Gpu),
+            None if text == "cpu" => Ok(Self::Cpu),
+            Some(("gpu", name)) if !name.is_empty() => Ok(Self::GpuNamed(name.to_owned())),
+            _ => {
+                Err(Error::setting("--device", format!("expected auto, gpu, gpu:NAME or cpu, got {text:?}")))
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for DeviceSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Gpu => f.write_str("gpu"),
+            Self::GpuNamed(name) => write!(f, "gpu:{name}"),
+            Self::Cpu => f.write_str("cpu"),
+        }
+    }
+}
+
+/// How to open a GPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DeviceOptions {
+    /// Let naga bound every index and loop: slower, for tests and for hunting a bad shader.
+    pub checked: bool,
+}
+
+/// A buffer on a device. Clones share the memory; it is freed with the last of them.
+#[derive(Debug, Clone)]
+pub struct Buffer {
+    name: Arc<str>,
+    bytes: u64,
+    memory: Memory,
+}
+
+#[derive(Debug, Clone)]
+enum Memory {
+    Cpu(Arc<cpu::CpuBuffer>),
+    Gpu(gpu::GpuBuffer),
+}
+
+impl Buffer {
+    /// The name given when it was made.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Size in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+/// An open device. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Device(Inner);
+
+#[derive(Debug, Clone)]
+enum Inner {
+    Cpu(Arc<cpu::CpuDevice>),
+    Gpu(Arc<gpu::GpuDevice>),
+}
+
+/// A program loaded on a device: pipelines made, buffers bound, ready to be replayed.
+#[derive(Debug)]
+pub struct Executable {
+    program: Arc<Program>,
+    inner: ExecutableInner,
+}
+
+#[derive(Debug)]
+enum ExecutableInner {
+    Cpu(cpu::CpuExecutable),
+    Gpu(gpu::GpuExecutable),
+}
+
+/// The time that one dispatch of a program took.
+#[derive(Debug, Clone)]
+pub struct DispatchTime {
+    /// The kernel's name.
+    pub kernel: &'static str,
+    /// The dispatch's label.
+    pub label: String,
+    /// Its floating-point operations.
+    pub flops: u64,
+    /// Its time, by timestamps on the device or the host's clock.
+    pub time: Duration,
+}
+
+/// A copy of a buffer on its way to the host.
+#[derive(Debug)]
+pub struct Pending(PendingInner);
+
+#[derive(Debug)]
+enum PendingInner {
+    Ready(Vec<u8>),
+    Gpu(gpu::GpuPending),
+}
+
+impl Device {
+    /// Opens the device that `spec` names.
+    ///
+    /// # Errors
+    /// [`Error::NoDevice`] with what there is and what to install.
+    pub fn open(spec: &DeviceSpec, options: DeviceOptions) -> Result<Self> {
+        let gpu = |spec| gpu::GpuDevice::open(spec, options).map(|gpu| Self(Inner::Gpu(Arc::new(gpu))));
+        match spec {
+            DeviceSpec::Cpu => Ok(Self::cpu()),
+            DeviceSpec::Auto => gpu(spec).or_else(|error| match error {
+                Error::NoDevice { .. } => Ok(Self::cpu()),
+                other => Err(other),
+            }),
+            DeviceSpec::Gpu | DeviceSpec::GpuNamed(_) => gpu(spec),
+        }
+    }
+
+    /// The host.
+    pub fn cpu() -> Self {
+        Self(Inner::Cpu(Arc::default()))
+    }
+
+    /// Every GPU adapter, hardware and software.
+    pub fn adapters() -> Vec<AdapterInfo> {
+        gpu::adapters()
+    }
+
+    /// A name for people: the adapter and its driver, or `cpu` with the number of threads.
+    pub fn name(&self) -> String {
+        match &self.0 {
+            Inner::Cpu(_) => format!("cpu ({} threads)", rayon::current_num_threads()),
+            Inner::Gpu(gpu) => gpu.name().to_owned(),
+        }
+    }
+
+    /// Whether this is the host.
+    pub fn is_cpu(&self) -> bool {
+        matches!(self.0, Inner::Cpu(_))
+    }
+
+    /// A zeroed buffer of `bytes` bytes.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when the device has no such memory.
+    pub fn buffer(&self, name: &str, bytes: u64) -> Result<Buffer> {
+        let memory = match &self.0 {
+            Inner::Cpu(cpu) => Memory::Cpu(cpu.buffer(bytes)),
+            Inner::Gpu(gpu) => Memory::Gpu(gpu.buffer(name, bytes)?),
+        };
+        Ok(Buffer { name: name.into(), bytes, memory })
+    }
+
+    /// A buffer that holds `words` (f32 or u32).
+    ///
+    /// # Errors
+    /// As [`Device::buffer`].
+    pub fn buffer_from<T: bytemuck::Pod>(&self, name: &str, words: &[T]) -> Result<Buffer> {
+        let data: &[u8] = bytemuck::cast_slice(words);
+        let buffer = self.buffer(name, data.len() as u64)?;
+        self.write(&buffer, 0, data)?;
+        Ok(buffer)
+    }
+
+    /// Queues a copy of `data` into `buffer` at byte `offset` (both multiples of 4), in order with runs.
+    ///
+    /// # Errors
+    /// [`Error::Binding`] if the range is outside the buffer; [`Error::DeviceLost`].
+    pub fn write(&self, buffer: &Buffer, offset: u64, data: &[u8]) -> Result<()> {
+        cpu::check_range(&buffer.name, buffer.bytes, offset, data.len() as u64)?;
+        match (&self.0, &buffer.memory) {
+            (Inner::Cpu(cpu), Memory::Cpu(memory)) => cpu.write(memory, offset, data),
+            (Inner::Gpu(gpu), Memory::Gpu(memory)) => gpu.write(memory, offset, data)?,
+            _ => unreachable!("a buffer of another device"),
+        }
+        Ok(())
+    }
+
+    /// The bytes of `buffer`, after all that was queued before; waits for the device.
+    ///
+    /// # Errors
+    /// [`Error::Device`] or [`Error::DeviceLost`] if anything queued before failed.
+    pub fn read(&self, buffer: &Buffer) -> Result<Vec<u8>> {
+        self.read_later(buffer, 0, buffer.bytes)?.wait()
+    }
+
+    /// [`Device::read`] as f32 or u32.
+    ///
+    /// # Errors
+    /// As [`Device::read`].
+    pub fn read_as<T: bytemuck::Pod>(&self, buffer: &Buffer) -> Result<Vec<T>> {
+        Ok(bytemuck::pod_collect_to_vec(&self.read(buffer)?))
+    }
+
+    /// Queues a copy of `bytes` bytes from byte `offset` of `buffer` to the host, without waiting for it.
+    ///
+    /// # Errors
+    /// [`Error::Binding`] if the range is outside the buffer; [`Error::DeviceLost`].
+    pub fn read_later(&self, buffer: &Buffer, offset: u64, bytes: u64) -> Result<Pending> {
+        cpu::check_range(&buffer.name, buffer.bytes, offset, bytes)?;
+        match (&self.0, &buffer.memory) {
+            (Inner::Cpu(cpu), Memory::Cpu(memory)) => {
+                Ok(Pending(PendingInner::Ready(cpu.read(memory, offset..offset + bytes))))
+            }
+            (Inner::Gpu(gpu), Memory::Gpu(memory)) => {
+                Ok(Pending(PendingInner::Gpu(gpu.read_later(memory, offset, bytes)?)))
+            }
+            _ => unreachable!("a buffer of another device"),
+        }
+    }
+
+    /// Loads a program: binds the external slots by name, allocates the transient blocks, makes pipelines.
+    ///
+    /// # Errors
+    /// [`Error::Binding`] for a missing or small buffer, [`Error::Limit`] for a tensor that the device
+    /// cannot bind, [`Error::Device`] if the driver refuses a kernel.
+    pub fn load(&self, program: Program, externals: &[(&str, &Buffer)]) -> Result<Executable> {
+        let program = Arc::new(program);
+        let inner = match &self.0 {
+            Inner::Cpu(cpu) => {
+                let externals: Vec<_> = externals.iter().map(|(name, b)| (*name, b.memory.cpu())).collect();
+                ExecutableInner::Cpu(cpu.load(Arc::clone(&program), &externals)?)
+            }
+            Inner::Gpu(gpu) => {
+                let externals: Vec<_> = externals.iter().map(|(name, b)| (*name, b.memory.gpu())).collect();
+                ExecutableInner::Gpu(gpu.load(Arc::clone(&program), &externals)?)
+            }
+        };
+        Ok(Executable { program, inner })
+    }
+
+    /// Queues all dispatches of a loaded program.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`], or [`Error::Device`] for an error that an earlier run raised.
+    pub fn run(&self, executable: &Executable) -> Result<()> {
+        match (&self.0, &executable.inner) {
+            (Inner::Cpu(cpu), ExecutableInner::Cpu(executable)) => cpu.run(executable),
+            (Inner::Gpu(gpu), ExecutableInner::Gpu(executable)) => gpu.run(executable)?,
+            _ => unreachable!("an executable of another device"),
+        }
+        Ok(())
+    }
+
+    /// Runs a loaded program once and returns the time of each dispatch.
+    ///
+    /// # Errors
+    /// As [`Device::run`]; [`Error::Device`] if the adapter has no timestamps.
+    pub fn profile(&self, executable: &Executable) -> Result<Vec<DispatchTime>> {
+        let times = match (&self.0, &executable.inner) {
+            (Inner::Cpu(cpu), ExecutableInner::Cpu(executable)) => cpu.profile(executable),
+            (Inner::Gpu(gpu), ExecutableInner::Gpu(executable)) => gpu.profile(executable)?,
+            _ => unreachable!("an executable of another device"),
+        };
+        let name = |(dispatch, time): (&Dispatch, Duration)| DispatchTime {
+            kernel: dispatch.kernel.name(),
+            label: dispatch.label.clone(),
+            flops: dispatch.kernel.flops(),
+            time,
+        };
+        Ok(executable.program.dispatches.iter().zip(times).map(name).collect())
+    }
+
+    /// Waits until all that was queued is done.
+    ///
+    /// # Errors
+    /// [`Error::Device`] or [`Error::DeviceLost`] if anything queued before failed.
+    pub fn wait(&self) -> Result<()> {
+        match &self.0 {
+            Inner::Cpu(_) => Ok(()),
+            Inner::Gpu(gpu) => gpu.wait(),
+        }
+    }
+
+    /// Bytes of all live buffers that were made here, transient blocks included.
+    pub fn allocated_bytes(&self) -> u64 {
+        match &self.0 {
+            Inner::Cpu(cpu) => cpu.allocated_bytes(),
+            Inner::Gpu(gpu) => gpu.allocated_bytes(),
+        }
+    }
+}
+
+impl Executable {
+    /// The program that was loaded.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+}
+
+impl Pending {
+    /// Whether the bytes have arrived; never waits.
+    pub fn is_ready(&self) -> bool {
+        match &self.0 {
+            PendingInner::Ready(_) => true,
+            PendingInner::Gpu(pending) => pending.is_ready(),
+        }
+    }
+
+    /// The bytes; waits for the device if they have not arrived.
+    ///
+    /// # Errors
+    /// [`Error::Device`] or [`Error::DeviceLost`] if the copy or anything before it failed.
+    pub fn wait(self) -> Result<Vec<u8>> {
+        match self.0 {
+            PendingInner::Ready(bytes) => Ok(bytes),
+            PendingInner::Gpu(pending) => pending.wait(),
+        }
+    }
+}
+
+impl Memory {
+    fn cpu(&self) -> &Arc<cpu::CpuBuffer> {
+        match self {
+            Memory::Cpu(memory) => memory,
+            Memory::Gpu(_) => unreachable!("a buffer of another device"),
+        }
+    }
+
+    fn gpu(&self) -> &gpu::GpuBuffer {
+        match self {
+            Memory::Gpu(memory) => memory,
+            Memory::Cpu(_) => unreachable!("a buffer of another device"),
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! Programs as data: a list of kernel dispatches over numbered buffer slots.
+//!
+//! A program is built once and replayed. It can be printed, counted ([`Program::summary`]), and run by
+//! either device.
+
+use super::plan::{Plan, plan};
+use crate::error::{Error, Result};
+use crate::kernels::{Access, Kernel};
+use std::sync::Arc;
+
+/// The number of a buffer slot within one program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SlotId(pub usize);
+
+/// Who owns the memory of a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlotKind {
+    /// A named buffer given when the program is loaded; it outlives the program.
+    External,
+    /// Memory of the program, shared between slots whose lives do not overlap.
+    Transient,
+}
+
+/// A buffer as a program sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    /// The name in errors and summaries; for an external slot, the name it is bound by.
+    pub name: String,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// External or transient.
+    pub kind: SlotKind,
+}
+
+/// A range of a slot that a kernel binds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct View {
+    /// The slot.
+    pub slot: SlotId,
+    /// First byte; a multiple of [`VIEW_ALIGNMENT`].
+    pub offset: u64,
+    /// Length in bytes.
+    pub bytes: u64,
+}
+
+/// WebGPU's default `min_storage_buffer_offset_alignment`: views start at multiples of it.
+pub const VIEW_ALIGNMENT: u64 = 256;
+
+/// One kernel on its buffers.
+#[derive(Debug, Clone)]
+pub struct Dispatch {
+    /// The kernel with its parameters.
+    pub kernel: Arc<dyn Kernel>,
+    /// One view for each of the kernel's bindings, in their order.
+    pub views: Vec<View>,
+    /// What it computes, for errors and profiles, such as `layer1.0.conv1`.
+    pub label: String,
+}
+
+/// A list of dispatches over slots, with the memory plan of its transient slots.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// The program's name in errors and profiles.
+    pub name: String,
+    /// All slots, by [`SlotId`].
+    pub slots: Vec<Slot>,
+    /// The dispatches, in order.
+    pub dispatches: Vec<Dispatch>,
+    /// Which memory block each transient slot takes.
+    pub plan: Plan,
+}
+
+/// Builds a [`Program`] dispatch by dispatch.
+#[derive(Debug, Clone)]
+pub struct ProgramBuilder {
+    name: String,
+    slots: Vec<Slot>,
+    dispatches: Vec<Dispatch>,
+}
+
+impl ProgramBuilder {
+    /// An empty program.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), slots: Vec::new(), dispatches: Vec::new() }
+    }
+
+    /// The external slot `name` of `words` 32-bit words; the same name gives the same slot, which
+    /// grows to the largest size asked for.
+    pub fn external(&mut self, name: &str, words: usize) -> View {
+        let bytes = words as u64 * 4;
+        let found = self.slots.iter().position(|s| s.kind == SlotKind::External && s.name == name);
+        let slot = found.unwrap_or_else(|| {
+            self.slots.push(Slot { name: name.to_owned(), bytes, kind: SlotKind::External });
+            self.slots.len() - 1
+        });
+        self.slots[slot].bytes = self.slots[slot].bytes.max(bytes);
+        View { slot: SlotId(slot), offset: 0, bytes }
+    }
+
+    /// A fresh transient slot of `words` 32-bit words.
+    pub fn transient(&mut self, name: impl Into<String>, words: usize) -> View {
+        let bytes = words as u64 * 4;
+        self.slots.push(Slot { name: name.into(), bytes, kind: SlotKind::Transient });
+        View { slot: SlotId(self.slots.len() - 1), offset: 0, bytes }
+    }
+
+    /// Appends a dispatch.
+    ///
+    /// # Panics
+    /// If the views do not fit the kernel's bindings, or bind one slot both for reading and for
+    /// writing: bugs in the caller.
+    pub fn dispatch<K: Kernel + 'static>(&mut self, label: impl Into<String>, kernel: K, views: &[View]) {
+        self.dispatch_shared(label, Arc::new(kernel), views);
+    }
+
+    /// [`ProgramBuilder::dispatch`] for a kernel that is already shared.
+    pub fn dispatch_shared(&mut self, label: impl Into<String>, kernel: Arc<dyn Kernel>, views: &[View]) {
+        let label = label.into();
+        let bindings = kernel.bindings();
+        let name = kernel.name();
+        assert_eq!(bindings.len(), views.len(), "{name} ({label}): {} bindings", bindings.len());
+        for (binding, view) in bindings.iter().zip(views) {
+            let slot = &self.slots[view.slot.0];
+            assert_eq!(view.offset % VIEW_ALIGNMENT, 0, "{name} ({label}): {} is unaligned", binding.name);
+            assert!(
+                view.offset + view.bytes <= slot.bytes && binding.words as u64 * 4 <= view.bytes,
+                "{name} ({label}): {} needs {} words of {} ({} bytes)",
+                binding.name,
+                binding.words,
+                slot.name,
+                slot.bytes
+            );
+        }
+        let written = |access: Access| access != Access::Read;
+        for (i, (a, view_a)) in bindings.iter().zip(views).enumerate() {
+            for (b, view_b) in bindings.iter().zip(views).skip(i + 1) {
+                assert!(
+                    view_a.slot != view_b.slot || !(written(a.access) || written(b.access)),
+                    "{name} ({label}): {} and {} share {}",
+                    a.name,
+                    b.name,
+                    self.slots[view_a.slot.0].name
+                );
+            }
+        }
+        self.dispatches.push(Dispatch { kernel, views: views.to_vec(), label });
+    }
+
+    /// Plans the memory and closes the program.
+    pub fn finish(self) -> Program {
+        let plan = plan(&self.slots, &self.dispatches);
+        Program { name: self.name, slots: self.slots, dispatches: self.dispatches, plan }
+    }
+}
+
+impl View {
+    /// The part from word `first`, `words` long.
+    ///
+    /// # Panics
+    /// If the part is not inside the view.
+    pub fn part(self, first: usize, words: usize) -> Self {
+        let (offset, bytes) = (first as u64 * 4, words as u64 * 4);
+        assert!(offset + bytes <= self.bytes, "a part outside its view");
+        Self { slot: self.slot, offset: self.offset + offset, bytes }
+    }
+}
+
+/// What a program costs, counted from its dispatches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Summary {
+    /// Kernel dispatches.
+    pub dispatches: usize,
+    /// Floating-point operations (a multiply-add counts 2).
+    pub flops: u64,
+    /// Bytes read and written, each binding counted once a dispatch.
+    pub bytes_moved: u64,
+    /// Bytes of the transient blocks.
+    pub transient_bytes: u64,
+    /// Bytes of the external buffers.
+    pub external_bytes: u64,
+    /// Bytes of all buffers while the program runs.
+    pub peak_bytes: u64,
+}
+
+impl Program {
+    /// Counts dispatches, FLOPs, bytes moved and peak bytes.
+    pub fn summary(&self) -> Summary {
+        let moved = |d: &Dispatch| -> u64 {
+            let twice = |access| if access == Access::Update { 2 } else { 1 };
+            d.kernel.bindings().iter().map(|b| twice(b.access) * b.words as u64 * 4).sum()
+        };
+        let transient_bytes = self.plan.blocks.iter().sum();
+        let external_bytes =
+            self.slots.iter().filter(|s| s.kind == SlotKind::External).map(|s| s.bytes).sum();
+        Summary {
+            dispatches: self.dispatches.len(),
+            flops: self.dispatches.iter().map(|d| d.kernel.flops()).sum(),
+            bytes_moved: self.dispatches.iter().map(moved).sum(),
+            transient_bytes,
+            external_bytes,
+            peak_bytes: transient_bytes + external_bytes,
+        }
+    }
+
+    /// The error for slot `index` exceeding a limit of a device.
+    pub(crate) fn limit_error(&self, index: usize, device: &str, limit: &'static str, allows: u64) -> Error {
+        let slot = &self.slots[index];
+        Error::Limit {
+            tensor: slot.name.clone(),
+            program: self.name.clone(),
+            needs: slot.bytes,
+            allows,
+            device: device.to_owned(),
+            limit,
+        }
+    }
+
+    /// The external slots' buffers from `externals`, by slot; `None` for transient slots.
+    pub(crate) fn bind<'a, B>(
+        &self,
+        externals: &[(&str, &'a B)],
+        bytes_of: impl Fn(&B) -> u64,
+    ) -> Result<Vec<Option<&'a B>>> {
+        let find = |slot: &Slot| -> Result<Option<&'a B>> {
+            if slot.kind == SlotKind::Transient {
+                return Ok(None);
+            }
+            let error = |message: String| Error::Binding {
+                program: self.name.clone(),
+                buffer: slot.name.clone(),
+                message,
+            };
+            let (_, buffer) = externals
+                .iter()
+                .find(|(name, _)| *name == slot.name)
+                .ok_or_else(|| error("was not given".into()))?;
+            if bytes_of(buffer) < slot.bytes {
+                return Err(error(format!("has {} bytes, needs {}", bytes_of(buffer), slot.bytes)));
+            }
+            Ok(Some(buffer))
+        };
+        self.slots.iter().map(find).collect()
+    }
+}
+
+impl std::fmt::Display for Summary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mib = |bytes: u64| bytes as f64 / (1 << 20) as f64;
+        write!(
+            f,
+            "{} dispatches, {:.3} GFLOP, {:.1} MiB moved, peak {:.1} MiB ({:.1} transient + {:.1} external)",
+            self.dispatches,
+            self.flops as f64 / 1e9,
+            mib(self.bytes_moved),
+            mib(self.peak_bytes),
+            mib(self.transient_bytes),
+            mib(self.external_bytes)
+        )
+    }
+}
+
+impl std::fmt::Display for Program {
+    /// One line a dispatch: label, kernel, and the slots it binds.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "{}: {}", self.name, self.summary())?;
+        for dispatch in &self.dispatches {
+            write!(f, "  {:<32} {:<24}", dispatch.label, dispatch.kernel.name())?;
+            for (binding, view) in dispatch.kernel.bindings().iter().zip(&dispatch.views) {
+                let arrow = if binding.access == Access::Read { "" } else { "->" };
+                write!(f, " {arrow}{}", self.slots[view.slot.0].name)?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+}

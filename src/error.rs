@@ -1,0 +1,123 @@
+//! The one error type: every message names the kernel, tensor, file or flag, and what to do.
+
+use std::path::PathBuf;
+
+/// Everything that can go wrong without being a bug.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A tensor expression whose shapes do not fit.
+    #[error("{operation}: {message}")]
+    Shape {
+        /// The operation as the user wrote it, such as `conv2d`.
+        operation: &'static str,
+        /// Expected and found, with the shapes.
+        message: String,
+    },
+    /// No device of the asked kind could be opened.
+    #[error("device {asked}: {message}")]
+    NoDevice {
+        /// What the user asked for (`auto`, `gpu`, `gpu:NAME`, `cpu`).
+        asked: String,
+        /// Why not, what there is, and what to install.
+        message: String,
+    },
+    /// A tensor is larger than the device allows.
+    #[error(
+        "{tensor} in {program} needs {needs} bytes, but {device} allows {allows} ({limit}); reduce the batch or the width"
+    )]
+    Limit {
+        /// The tensor or buffer that is too large.
+        tensor: String,
+        /// The program that uses it.
+        program: String,
+        /// Bytes (or elements) needed.
+        needs: u64,
+        /// Bytes (or elements) allowed.
+        allows: u64,
+        /// The name of the device.
+        device: String,
+        /// The name of the limit.
+        limit: &'static str,
+    },
+    /// The device refused or failed a kernel: validation, out of memory.
+    #[error("{device}: {what}: {message}")]
+    Device {
+        /// The name of the device.
+        device: String,
+        /// The kernel and tensor, or the buffer, concerned.
+        what: String,
+        /// The driver's message.
+        message: String,
+    },
+    /// The device is gone; nothing on it can be read any more.
+    #[error("{device} was lost ({message}); the last checkpoint on disk is intact")]
+    DeviceLost {
+        /// The name of the device.
+        device: String,
+        /// The driver's reason.
+        message: String,
+    },
+    /// A buffer that a program needs was not given, or has the wrong size.
+    #[error("program {program}: buffer {buffer}: {message}")]
+    Binding {
+        /// The program being loaded.
+        program: String,
+        /// The external buffer.
+        buffer: String,
+        /// Expected and found.
+        message: String,
+    },
+    /// A file that holds something else than it should.
+    #[error("{}: {message}", path.display())]
+    File {
+        /// The file or directory.
+        path: PathBuf,
+        /// Expected, found, and what to do.
+        message: String,
+    },
+    /// Reading or writing a file failed.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A setting out of its range.
+    #[error("{key}: {message}")]
+    Setting {
+        /// The flag or configuration key.
+        key: String,
+        /// The allowed range and what was found.
+        message: String,
+    },
+    /// Training produced numbers that cannot be trained on.
+    #[error("training diverged at iteration {iteration}: {message}")]
+    Diverged {
+        /// The iteration whose metrics showed it.
+        iteration: u64,
+        /// What was seen and which checkpoint is good.
+        message: String,
+    },
+}
+
+/// The crate's result type.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// A closure that attaches `path` to a [`std::io::Error`].
+    pub fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { path, source }
+    }
+
+    /// A [`Error::File`] for `path`.
+    pub fn file(path: impl Into<PathBuf>, message: impl Into<String>) -> Self {
+        Self::File { path: path.into(), message: message.into() }
+    }
+
+    /// A [`Error::Setting`] for the flag or key `key`.
+    pub fn setting(key: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Setting { key: key.into(), message: message.into() }
+    }
+}

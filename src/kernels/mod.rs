@@ -1,0 +1,88 @@
+//! The kernels: one file each, with parameters, bindings, dispatch and CPU twin; the shader of the
+//! same stem is in `shaders/`.
+//!
+//! A kernel is a value: shapes and switches that are fixed when a program is built. It says which
+//! buffers it binds, which shader text it needs, how many workgroups it takes, and it can run itself
+//! on the host. All storage is 32-bit words (f32, u32, packed bytes or bits). Tensors are NHWC and
+//! contiguous; convolution weights are `[kh, kw, c_in, c_out]`.
+
+pub mod shader;
+pub mod unary;
+
+use crate::device::cpu::Argument;
+use shader::Shader;
+
+/// How a kernel touches a binding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// `var<storage, read>`.
+    Read,
+    /// `var<storage, read_write>` whose old contents are not read; every word of it is written.
+    Write,
+    /// `var<storage, read_write>` that is updated in place.
+    Update,
+}
+
+/// One storage binding of a kernel. Binding 0 is always the uniform block of parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Binding {
+    /// The variable's name in the shader.
+    pub name: &'static str,
+    /// The `@binding` number in group 0; from 1 on, ascending, gaps allowed.
+    pub index: u32,
+    /// Read, write or update.
+    pub access: Access,
+    /// The 32-bit words that the kernel may touch, from the start of the view.
+    pub words: usize,
+}
+
+/// A shorthand constructor for [`Binding`].
+pub const fn binding(name: &'static str, index: u32, access: Access, words: usize) -> Binding {
+    Binding { name, index, access, words }
+}
+
+/// A kernel with its parameters: what a [`crate::device::Program`] is a list of.
+pub trait Kernel: std::fmt::Debug + Send + Sync {
+    /// The stem shared by the Rust file, the shader, the test and the bench, such as `conv2d`.
+    fn name(&self) -> &'static str;
+
+    /// The storage bindings, in the order in which a dispatch lists its views.
+    fn bindings(&self) -> Vec<Binding>;
+
+    /// The shader text with the constants of this permutation.
+    fn shader(&self) -> Shader;
+
+    /// The words of the uniform block at binding 0, in the order of the shader's struct; f32 as bits.
+    /// Empty if the shader has no uniform block.
+    fn uniforms(&self) -> Vec<u32>;
+
+    /// Workgroups in x, y and z; at most 65,535 each.
+    fn workgroups(&self) -> [u32; 3];
+
+    /// Floating-point operations of one dispatch (a multiply-add counts 2).
+    fn flops(&self) -> u64;
+
+    /// The CPU twin: the same result on host memory, in parallel over rayon's pool.
+    /// `arguments` are in the order of [`Kernel::bindings`] and hold exactly the bound views.
+    fn run(&self, arguments: &mut [Argument<'_>]);
+}
+
+/// Spreads `count` workgroups over x and y, within WebGPU's limit of 65,535 for each. The shader takes
+/// its index as `workgroup_id.x + workgroup_id.y * num_workgroups.x` and drops those past the end.
+pub fn grid(count: usize) -> [u32; 3] {
+    const LIMIT: usize = 65_535;
+    let rows = count.div_ceil(LIMIT).max(1);
+    [count.div_ceil(rows) as u32, rows as u32, 1]
+}
+
+/// One or more small instances of every kernel and permutation, for the tests that hold all of them to
+/// something (naga's validation and back ends, twin/test/bench completeness).
+pub fn catalogue() -> Vec<Box<dyn Kernel>> {
+    let mut all: Vec<Box<dyn Kernel>> = Vec::new();
+    all.extend(unary::Unary::permutations().into_iter().map(boxed));
+    all
+}
+
+fn boxed<K: Kernel + 'static>(kernel: K) -> Box<dyn Kernel> {
+    Box::new(kernel)
+}

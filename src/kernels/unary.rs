@@ -1,0 +1,109 @@
+//! `y = op(x)`, element by element, for tensors that no fused kernel takes.
+
+use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
+use crate::device::cpu::Argument;
+use rayon::prelude::*;
+
+/// A function of one real number, with its constants.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum UnaryOp {
+    /// `a x + b`.
+    Affine(f32, f32),
+    /// `e^x`.
+    Exp,
+    /// The natural logarithm; NaN below 0, -inf at 0.
+    Log,
+    /// `1 / x`.
+    Reciprocal,
+    /// `x` if `x > 0`, else `slope x`.
+    LeakyRelu(f32),
+    /// `min(max(x, low), high)`; NaN stays NaN.
+    Clamp(f32, f32),
+    /// 1 where `low <= x <= high`, else 0: the derivative of [`UnaryOp::Clamp`].
+    Inside(f32, f32),
+}
+
+/// [`UnaryOp`] over `n` contiguous elements.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Unary {
+    /// The function.
+    pub op: UnaryOp,
+    /// Elements.
+    pub n: usize,
+}
+
+/// Elements of one workgroup.
+const WORKGROUP: usize = 256;
+/// Elements per task of the twin: enough to outweigh the hand-over to another thread.
+const CHUNK: usize = 16 * 1024;
+
+impl Unary {
+    /// One instance of every function.
+    pub fn permutations() -> Vec<Self> {
+        use UnaryOp::*;
+        [Affine(2.0, -1.0), Exp, Log, Reciprocal, LeakyRelu(0.2), Clamp(-1.0, 1.0), Inside(-1.0, 1.0)]
+            .map(|op| Self { op, n: 1000 })
+            .to_vec()
+    }
+
+    fn code(&self) -> (u32, f32, f32) {
+        match self.op {
+            UnaryOp::Affine(a, b) => (0, a, b),
+            UnaryOp::Exp => (1, 0.0, 0.0),
+            UnaryOp::Log => (2, 0.0, 0.0),
+            UnaryOp::Reciprocal => (3, 0.0, 0.0),
+            UnaryOp::LeakyRelu(slope) => (4, slope, 0.0),
+            UnaryOp::Clamp(low, high) => (5, low, high),
+            UnaryOp::Inside(low, high) => (6, low, high),
+        }
+    }
+}
+
+impl Kernel for Unary {
+    fn name(&self) -> &'static str {
+        "unary"
+    }
+
+    fn bindings(&self) -> Vec<Binding> {
+        vec![binding("x", 1, Access::Read, self.n), binding("y", 2, Access::Write, self.n)]
+    }
+
+    fn shader(&self) -> Shader {
+        Shader::new("unary", include_str!("../../shaders/unary.wgsl")).with_u32("OP", self.code().0)
+    }
+
+    fn uniforms(&self) -> Vec<u32> {
+        let (_, a, b) = self.code();
+        vec![self.n as u32, a.to_bits(), b.to_bits(), 0]
+    }
+
+    fn workgroups(&self) -> [u32; 3] {
+        grid(self.n.div_ceil(WORKGROUP))
+    }
+
+    fn flops(&self) -> u64 {
+        self.n as u64
+    }
+
+    fn run(&self, arguments: &mut [Argument<'_>]) {
+        let [x, y] = arguments else { unreachable!("unary binds x and y") };
+        let (x, y) = (x.f32(), y.f32_mut());
+        match self.op {
+            UnaryOp::Affine(a, b) => map(x, y, |x| a * x + b),
+            UnaryOp::Exp => map(x, y, f32::exp),
+            UnaryOp::Log => map(x, y, f32::ln),
+            UnaryOp::Reciprocal => map(x, y, f32::recip),
+            UnaryOp::LeakyRelu(slope) => map(x, y, |x| if x > 0.0 { x } else { slope * x }),
+            UnaryOp::Clamp(low, high) => map(x, y, |x| x.clamp(low, high)),
+            UnaryOp::Inside(low, high) => map(x, y, |x| if x >= low && x <= high { 1.0 } else { 0.0 }),
+        }
+    }
+}
+
+fn map(x: &[f32], y: &mut [f32], f: impl Fn(f32) -> f32 + Sync) {
+    y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| {
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = f(x);
+        }
+    });
+}

@@ -1,0 +1,7 @@
+//! Joint energy-based models on any GPU: an autodiff tensor engine with hand-written WGSL kernels.
+
+pub mod device;
+pub mod error;
+pub mod kernels;
+
+pub use error::{Error, Result};
