@@ -6,6 +6,11 @@
 //! on the host. All storage is 32-bit words (f32, u32, packed bytes or bits). Tensors are NHWC and
 //! contiguous; convolution weights are `[kh, kw, c_in, c_out]`.
 
+pub mod conv2d;
+pub mod conv2d_input_gradient;
+pub mod conv2d_weight_gradient;
+mod cpu;
+pub mod mask;
 pub mod shader;
 pub mod unary;
 

@@ -1,0 +1,190 @@
+//! Convolution (cross-correlation, as in every network library), with bias, residual, leaky ReLU and its
+//! sign mask fused behind it.
+//!
+//! `v[n, y, x, o] = Σ_{i, j, c} input[n, y s + i - p, x s + j - p, c] weights[i, j, c, o] + bias[o] + residual[n, y, x, o]`
+
+use super::mask::mask_words;
+use super::{Access, Binding, Kernel, binding, cpu, shader::Shader};
+use crate::device::cpu::Argument;
+
+/// The shapes of a convolution: input `[n, h, w, c_in]`, weights `[kh, kw, c_in, c_out]`, output
+/// `[n, out_h, out_w, c_out]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConvGeometry {
+    /// Images.
+    pub n: usize,
+    /// Input rows.
+    pub h: usize,
+    /// Input columns.
+    pub w: usize,
+    /// Input channels.
+    pub c_in: usize,
+    /// Output channels.
+    pub c_out: usize,
+    /// Kernel rows.
+    pub kh: usize,
+    /// Kernel columns.
+    pub kw: usize,
+    /// Step of the output grid in input pixels, both ways.
+    pub stride: usize,
+    /// Zeros around the input, on each side.
+    pub padding: usize,
+}
+
+impl ConvGeometry {
+    /// Output rows.
+    pub fn out_h(&self) -> usize {
+        (self.h + 2 * self.padding - self.kh) / self.stride + 1
+    }
+
+    /// Output columns.
+    pub fn out_w(&self) -> usize {
+        (self.w + 2 * self.padding - self.kw) / self.stride + 1
+    }
+
+    /// Input pixels of the whole batch.
+    pub fn in_pixels(&self) -> usize {
+        self.n * self.h * self.w
+    }
+
+    /// Output pixels of the whole batch.
+    pub fn out_pixels(&self) -> usize {
+        self.n * self.out_h() * self.out_w()
+    }
+
+    /// Elements of the input.
+    pub fn input_len(&self) -> usize {
+        self.in_pixels() * self.c_in
+    }
+
+    /// Elements of the output.
+    pub fn output_len(&self) -> usize {
+        self.out_pixels() * self.c_out
+    }
+
+    /// Elements of the weights.
+    pub fn weights_len(&self) -> usize {
+        self.kh * self.kw * self.c_in * self.c_out
+    }
+
+    /// Floating-point operations of each of the three convolution kernels.
+    pub fn flops(&self) -> u64 {
+        2 * (self.out_pixels() * self.weights_len()) as u64
+    }
+
+    /// The geometry's twelve words for a uniform block: n, h, w, c_in, c_out, kh, kw, stride, padding,
+    /// out_h, out_w, output pixels.
+    pub fn words(&self) -> Vec<u32> {
+        [
+            self.n,
+            self.h,
+            self.w,
+            self.c_in,
+            self.c_out,
+            self.kh,
+            self.kw,
+            self.stride,
+            self.padding,
+            self.out_h(),
+            self.out_w(),
+            self.out_pixels(),
+        ]
+        .map(|v| v as u32)
+        .to_vec()
+    }
+}
+
+/// The convolution with its epilogue. At least one of `raw` and `activated` is asked for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Conv2d {
+    /// Shapes.
+    pub geometry: ConvGeometry,
+    /// Adds `bias[c_out]`.
+    pub bias: bool,
+    /// Adds `residual`, shaped like the output.
+    pub residual: bool,
+    /// Writes `v` itself.
+    pub raw: bool,
+    /// Writes `leaky_relu(v)` with this slope.
+    pub activated: Option<f32>,
+    /// Writes the sign mask of `v` (layout: [`super::mask`]).
+    pub mask: bool,
+}
+
+impl Conv2d {
+    /// Every permutation of the epilogue that the engine makes, on small shapes.
+    pub fn permutations() -> Vec<Self> {
+        let shape = |c_in, c_out, stride| ConvGeometry {
+            n: 2,
+            h: 6,
+            w: 6,
+            c_in,
+            c_out,
+            kh: 3,
+            kw: 3,
+            stride,
+            padding: 1,
+        };
+        let mut all = Vec::new();
+        for geometry in [shape(3, 16, 1), shape(16, 32, 2), shape(64, 64, 1), shape(5, 7, 1)] {
+            for bias in [false, true] {
+                for residual in [false, true] {
+                    for (raw, activated, mask) in [
+                        (true, None, false),
+                        (true, None, true),
+                        (false, Some(0.2), true),
+                        (false, Some(0.2), false),
+                        (true, Some(0.2), true),
+                        (true, Some(0.2), false),
+                    ] {
+                        all.push(Self { geometry, bias, residual, raw, activated, mask });
+                    }
+                }
+            }
+        }
+        all
+    }
+}
+
+impl Kernel for Conv2d {
+    fn name(&self) -> &'static str {
+        "conv2d"
+    }
+
+    fn bindings(&self) -> Vec<Binding> {
+        let g = &self.geometry;
+        let mut bindings = vec![
+            binding("input", 1, Access::Read, g.input_len()),
+            binding("weights", 2, Access::Read, g.weights_len()),
+        ];
+        let mut add = |on: bool, b: Binding| bindings.extend(on.then_some(b));
+        add(self.bias, binding("bias", 3, Access::Read, g.c_out));
+        add(self.residual, binding("residual", 4, Access::Read, g.output_len()));
+        add(self.raw, binding("raw", 5, Access::Write, g.output_len()));
+        add(self.activated.is_some(), binding("activated", 6, Access::Write, g.output_len()));
+        add(self.mask, binding("mask", 7, Access::Write, mask_words(g.out_pixels(), g.c_out)));
+        bindings
+    }
+
+    fn shader(&self) -> Shader {
+        Shader::new("conv2d", include_str!("../../shaders/conv2d.wgsl"))
+    }
+
+    fn uniforms(&self) -> Vec<u32> {
+        let mut words = self.geometry.words();
+        words.extend([self.activated.unwrap_or(1.0).to_bits(), 0, 0, 0]);
+        words
+    }
+
+    fn workgroups(&self) -> [u32; 3] {
+        [1, 1, 1]
+    }
+
+    fn flops(&self) -> u64 {
+        self.geometry.flops()
+    }
+
+    fn run(&self, arguments: &mut [Argument<'_>]) {
+        cpu::conv2d::forward(self, arguments);
+    }
+}

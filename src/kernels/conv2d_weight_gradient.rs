@@ -1,0 +1,95 @@
+//! The convolution's gradient with respect to its weights, as split-K partial sums.
+//!
+//! `partials[k, i, j, c, o] = Σ_{(n, y, x) in part k} input[n, y s + i - p, x s + j - p, c] gradient[n, y, x, o]`
+//!
+//! The output pixels are cut into `splits` contiguous parts; [`super::reduce`] adds the parts in a fixed
+//! order, so that runs repeat bit for bit.
+
+use super::conv2d::ConvGeometry;
+use super::{Access, Binding, Kernel, binding, cpu, shader::Shader};
+use crate::device::cpu::Argument;
+
+/// The weight gradient of a convolution of `geometry`, in `splits` partial sums.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Conv2dWeightGradient {
+    /// Shapes of the forward convolution.
+    pub geometry: ConvGeometry,
+    /// Parts of the sum over output pixels; 1 writes the gradient itself.
+    pub splits: usize,
+}
+
+impl Conv2dWeightGradient {
+    /// With as many parts as keep a large GPU busy: a function of the shapes alone, so that every
+    /// device adds in the same order.
+    pub fn new(geometry: ConvGeometry) -> Self {
+        let tiles = (geometry.kh * geometry.kw * geometry.c_in).div_ceil(32) * geometry.c_out.div_ceil(32);
+        let wanted = 256usize.div_ceil(tiles);
+        // At least 256 pixels a part, else the workspace costs more than the sum.
+        let splits = wanted.min(geometry.out_pixels() / 256).clamp(1, 64);
+        Self { geometry, splits }
+    }
+
+    /// Small instances of every permutation.
+    pub fn permutations() -> Vec<Self> {
+        let shape = |c_in, c_out, stride| ConvGeometry {
+            n: 2,
+            h: 6,
+            w: 6,
+            c_in,
+            c_out,
+            kh: 3,
+            kw: 3,
+            stride,
+            padding: 1,
+        };
+        let mut all = Vec::new();
+        for geometry in [shape(3, 16, 1), shape(16, 32, 2), shape(64, 64, 1), shape(5, 7, 1)] {
+            for splits in [1, 3] {
+                all.push(Self { geometry, splits });
+            }
+        }
+        all
+    }
+
+    /// Output pixels of each part but the last.
+    pub fn pixels_per_split(&self) -> usize {
+        self.geometry.out_pixels().div_ceil(self.splits)
+    }
+}
+
+impl Kernel for Conv2dWeightGradient {
+    fn name(&self) -> &'static str {
+        "conv2d_weight_gradient"
+    }
+
+    fn bindings(&self) -> Vec<Binding> {
+        let g = &self.geometry;
+        vec![
+            binding("input", 1, Access::Read, g.input_len()),
+            binding("gradient", 2, Access::Read, g.output_len()),
+            binding("partials", 3, Access::Write, self.splits * g.weights_len()),
+        ]
+    }
+
+    fn shader(&self) -> Shader {
+        Shader::new("conv2d_weight_gradient", include_str!("../../shaders/conv2d_weight_gradient.wgsl"))
+    }
+
+    fn uniforms(&self) -> Vec<u32> {
+        let mut words = self.geometry.words();
+        words.extend([self.splits as u32, self.pixels_per_split() as u32, 0, 0]);
+        words
+    }
+
+    fn workgroups(&self) -> [u32; 3] {
+        [1, 1, 1]
+    }
+
+    fn flops(&self) -> u64 {
+        self.geometry.flops()
+    }
+
+    fn run(&self, arguments: &mut [Argument<'_>]) {
+        cpu::conv2d::weight_gradient(self, arguments);
+    }
+}

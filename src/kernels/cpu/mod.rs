@@ -1,0 +1,3 @@
+//! Host code that several twins share.
+
+pub(super) mod conv2d;
