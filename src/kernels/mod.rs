@@ -6,12 +6,26 @@
 //! on the host. All storage is 32-bit words (f32, u32, packed bytes or bits). Tensors are NHWC and
 //! contiguous; convolution weights are `[kh, kw, c_in, c_out]`.
 
+pub mod average_pool;
+pub mod average_pool_gradient;
+pub mod binary;
 pub mod conv2d;
 pub mod conv2d_input_gradient;
 pub mod conv2d_weight_gradient;
+pub mod copy;
 mod cpu;
+pub mod fill;
+pub mod gather_labels;
+pub mod leaky_relu_gradient;
+pub mod logsumexp;
 pub mod mask;
+pub mod matmul;
+pub mod reduce;
+pub mod scatter_labels;
 pub mod shader;
+pub mod sign_mask;
+pub mod softmax;
+pub mod strides;
 pub mod unary;
 
 use crate::device::cpu::Argument;
