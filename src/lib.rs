@@ -1,5 +1,6 @@
 //! Joint energy-based models on any GPU: an autodiff tensor engine with hand-written WGSL kernels.
 
+pub mod data;
 pub mod device;
 pub mod error;
 pub mod kernels;
