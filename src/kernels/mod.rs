@@ -6,8 +6,10 @@
 //! on the host. All storage is 32-bit words (f32, u32, packed bytes or bits). Tensors are NHWC and
 //! contiguous; convolution weights are `[kh, kw, c_in, c_out]`.
 
+pub mod adam;
 pub mod average_pool;
 pub mod average_pool_gradient;
+pub mod batch_gather;
 pub mod binary;
 pub mod conv2d;
 pub mod conv2d_input_gradient;
@@ -16,17 +18,28 @@ pub mod copy;
 mod cpu;
 pub mod fill;
 pub mod gather_labels;
+pub mod head;
 pub mod leaky_relu_gradient;
+pub mod logit_loss;
+pub mod logit_loss_gradient;
 pub mod logsumexp;
 pub mod mask;
 pub mod matmul;
+pub mod momentum;
+pub mod random;
+pub mod random_bits;
 pub mod reduce;
+pub mod replay_gather;
+pub mod replay_scatter;
 pub mod scatter_labels;
+pub mod sgld;
 pub mod shader;
 pub mod sign_mask;
 pub mod softmax;
 pub mod strides;
+pub mod tick;
 pub mod unary;
+pub mod uniform_fill;
 
 use crate::device::cpu::Argument;
 use shader::Shader;

@@ -1,0 +1,1 @@
+// uniform_fill

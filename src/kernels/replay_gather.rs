@@ -1,0 +1,85 @@
+//! Draws a batch of chains from the replay buffer, some of them started anew (Du & Mordatch, NeurIPS
+//! 2019).
+
+use super::random::{stream, threefry2x32, uniform};
+use super::tick::{COUNTERS, ITERATION, SEED};
+use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
+use crate::device::cpu::Argument;
+use rayon::prelude::*;
+
+/// `out[b]` = `buffer[indices[b]]`, or, with probability `reinitialise`, an image uniform in [-1, 1).
+///
+/// The choice for slot b comes from key (seed, [`stream::REPLAY_CHOICE`]), counter (iteration, b); a new
+/// image's elements 2i and 2i + 1 of the batch from key (seed, [`stream::REPLAY_INIT`]), counter
+/// (iteration, i). Every index must be below `size`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ReplayGather {
+    /// Images to draw.
+    pub batch: usize,
+    /// Images in the buffer.
+    pub size: usize,
+    /// Elements of an image.
+    pub image: usize,
+    /// The probability of a new start, 0 to 1.
+    pub reinitialise: f32,
+}
+
+impl ReplayGather {
+    /// One instance.
+    pub fn permutations() -> Vec<Self> {
+        vec![Self { batch: 8, size: 20, image: 75, reinitialise: 0.05 }]
+    }
+}
+
+impl Kernel for ReplayGather {
+    fn name(&self) -> &'static str {
+        "replay_gather"
+    }
+
+    fn bindings(&self) -> Vec<Binding> {
+        vec![
+            binding("buffer", 1, Access::Read, self.size * self.image),
+            binding("indices", 2, Access::Read, self.batch),
+            binding("counters", 3, Access::Read, COUNTERS),
+            binding("out", 4, Access::Write, self.batch * self.image),
+        ]
+    }
+
+    fn shader(&self) -> Shader {
+        Shader::new("replay_gather", include_str!("../../shaders/replay_gather.wgsl"))
+            .with_u32("CHOICE", stream::REPLAY_CHOICE)
+            .with_u32("INIT", stream::REPLAY_INIT)
+    }
+
+    fn uniforms(&self) -> Vec<u32> {
+        let n = self.batch * self.image;
+        vec![n as u32, self.image as u32, self.reinitialise.to_bits(), 0]
+    }
+
+    fn workgroups(&self) -> [u32; 3] {
+        grid((self.batch * self.image).div_ceil(256))
+    }
+
+    fn flops(&self) -> u64 {
+        0
+    }
+
+    fn run(&self, arguments: &mut [Argument<'_>]) {
+        let [buffer, indices, counters, out] = arguments else { unreachable!("replay_gather binds four") };
+        let (buffer, counters) = (buffer.f32(), counters.u32());
+        let [seed, iteration] = [counters[SEED], counters[ITERATION]];
+        let images = out.f32_mut().par_chunks_mut(self.image).zip(indices.u32()).enumerate();
+        images.for_each(|(slot, (out, &index))| {
+            let choice = threefry2x32([seed, stream::REPLAY_CHOICE], [iteration, slot as u32])[0];
+            if uniform(choice) >= self.reinitialise {
+                out.copy_from_slice(&buffer[index as usize * self.image..][..self.image]);
+                return;
+            }
+            for (i, out) in out.iter_mut().enumerate() {
+                let element = slot * self.image + i;
+                let pair = threefry2x32([seed, stream::REPLAY_INIT], [iteration, element as u32 / 2]);
+                *out = 2.0 * uniform(pair[element % 2]) - 1.0;
+            }
+        });
+    }
+}

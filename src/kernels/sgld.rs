@@ -1,0 +1,98 @@
+//! The update of stochastic gradient Langevin dynamics (Welling & Teh, ICML 2011), as JEM uses it.
+
+use super::random::{normal_pair, stream, threefry2x32};
+use super::tick::{COUNTERS, SEED, SGLD_STEP};
+use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
+use crate::device::cpu::Argument;
+use rayon::prelude::*;
+
+/// `x += step * clamp(gradient, ±c) + noise * N(0, 1)`, then `x` clamped to a range.
+///
+/// The normal numbers of elements 2i and 2i + 1 come from key (seed, [`stream::SGLD_NOISE`]) and counter
+/// (SGLD step, i). A NaN gradient makes a NaN.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sgld {
+    /// Elements.
+    pub n: usize,
+    /// Factor of the gradient (of log p(x), which the chain ascends).
+    pub step: f32,
+    /// Standard deviation of the noise; with 0 nothing is drawn.
+    pub noise: f32,
+    /// Largest absolute value of a gradient's element.
+    pub clamp_gradient: Option<f32>,
+    /// The range of `x`.
+    pub clamp_x: Option<(f32, f32)>,
+}
+
+impl Sgld {
+    /// With and without noise and clamps.
+    pub fn permutations() -> Vec<Self> {
+        let plain = Self { n: 1000, step: 1.0, noise: 0.01, clamp_gradient: None, clamp_x: None };
+        let clamped = Self { clamp_gradient: Some(1.0), clamp_x: Some((-1.0, 1.0)), ..plain };
+        vec![plain, clamped, Self { noise: 0.0, ..clamped }]
+    }
+
+    fn limits(&self) -> (f32, (f32, f32)) {
+        let unlimited = (f32::NEG_INFINITY, f32::INFINITY);
+        (self.clamp_gradient.unwrap_or(f32::INFINITY), self.clamp_x.unwrap_or(unlimited))
+    }
+}
+
+impl Kernel for Sgld {
+    fn name(&self) -> &'static str {
+        "sgld"
+    }
+
+    fn bindings(&self) -> Vec<Binding> {
+        vec![
+            binding("x", 1, Access::Update, self.n),
+            binding("gradient", 2, Access::Read, self.n),
+            binding("counters", 3, Access::Read, COUNTERS),
+        ]
+    }
+
+    fn shader(&self) -> Shader {
+        Shader::new("sgld", include_str!("../../shaders/sgld.wgsl"))
+            .with_u32("STREAM", stream::SGLD_NOISE)
+            .with_switch("NOISE", self.noise != 0.0)
+            .with_switch("CLAMP_GRADIENT", self.clamp_gradient.is_some())
+            .with_switch("CLAMP_X", self.clamp_x.is_some())
+    }
+
+    fn uniforms(&self) -> Vec<u32> {
+        let (limit, (low, high)) = self.limits();
+        let floats = [self.step, self.noise, limit, low, high, 0.0, 0.0];
+        std::iter::once(self.n as u32).chain(floats.map(f32::to_bits)).collect()
+    }
+
+    fn workgroups(&self) -> [u32; 3] {
+        grid(self.n.div_ceil(2).div_ceil(256))
+    }
+
+    fn flops(&self) -> u64 {
+        4 * self.n as u64
+    }
+
+    fn run(&self, arguments: &mut [Argument<'_>]) {
+        let [x, gradient, counters] = arguments else { unreachable!("sgld binds x, gradient, counters") };
+        let (x, gradient, counters) = (x.f32_mut(), gradient.f32(), counters.u32());
+        let (limit, (low, high)) = self.limits();
+        let key = [counters[SEED], stream::SGLD_NOISE];
+        let update = |x: f32, gradient: f32, normal: f32| {
+            let drift = self.step * gradient.clamp(-limit, limit);
+            (x + drift + self.noise * normal).clamp(low, high)
+        };
+        x.par_chunks_mut(2).zip(gradient.par_chunks(2)).enumerate().with_min_len(2048).for_each(
+            |(i, (x, gradient))| {
+                let normals = if self.noise == 0.0 {
+                    [0.0; 2]
+                } else {
+                    normal_pair(threefry2x32(key, [counters[SGLD_STEP], i as u32]))
+                };
+                for ((x, &gradient), normal) in x.iter_mut().zip(gradient).zip(normals) {
+                    *x = update(*x, gradient, normal);
+                }
+            },
+        );
+    }
+}
