@@ -1,77 +1,279 @@
-//! The GPU device: the only file that names wgpu.
+//! The GPU device. wgpu is named here and in the files of this module's folder, and nowhere else.
+//!
+//! Nothing here panics on what a driver says: creations run inside error scopes, everything else reaches
+//! [`health::Health`], and every public method returns what it finds there.
 
-use super::program::Program;
+mod adapter;
+mod executable;
+mod health;
+mod pipeline;
+mod profile;
+mod readback;
+
+pub use adapter::{AdapterInfo, AdapterKind, CooperativeMatrix, adapters};
+pub use executable::GpuExecutable;
+pub use readback::GpuPending;
+
 use super::{DeviceOptions, DeviceSpec};
 use crate::error::{Error, Result};
-use std::sync::Arc;
-use std::time::Duration;
+use health::Health;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What an adapter is.
+/// Submissions that may be queued before the host waits for the oldest. Two keep the GPU busy while the
+/// host encodes the next; the third covers a late host. More would only hold memory for longer and make
+/// Ctrl-C wait for more work.
+const MAX_IN_FLIGHT: usize = 3;
+
+/// Bytes written since the last submission after which the writes are submitted on their own: wgpu keeps
+/// a staging copy of every write until then, and a data set would be held twice.
+const WRITE_FLUSH: u64 = 32 << 20;
+
+/// GPU memory. Clones share it; it is freed with the last of them.
 #[derive(Debug, Clone)]
-pub struct AdapterInfo {
-    /// The adapter's name.
-    pub name: String,
+pub struct GpuBuffer(Arc<Allocation>);
+
+/// A buffer that is counted in [`GpuDevice::allocated_bytes`] as long as it lives.
+#[derive(Debug)]
+struct Allocation {
+    buffer: wgpu::Buffer,
+    allocated: Arc<AtomicU64>,
 }
 
-/// Every adapter.
-pub fn adapters() -> Vec<AdapterInfo> {
-    Vec::new()
+impl GpuBuffer {
+    fn bytes(&self) -> u64 {
+        self.0.buffer.size()
+    }
+
+    fn raw(&self) -> &wgpu::Buffer {
+        &self.0.buffer
+    }
+
+    /// Whether both are the same memory.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
 }
 
-/// GPU memory.
-#[derive(Debug, Clone)]
-pub struct GpuBuffer;
+impl Drop for Allocation {
+    fn drop(&mut self) {
+        self.allocated.fetch_sub(self.buffer.size(), Ordering::Relaxed);
+    }
+}
 
 /// A GPU.
 #[derive(Debug)]
-pub struct GpuDevice;
-
-/// A program on a GPU.
-#[derive(Debug)]
-pub struct GpuExecutable;
-
-/// A copy to the host under way.
-#[derive(Debug)]
-pub struct GpuPending;
-
-impl GpuDevice {
-    pub fn open(spec: &DeviceSpec, _options: DeviceOptions) -> Result<Self> {
-        Err(Error::NoDevice { asked: spec.to_string(), message: "not there yet".into() })
-    }
-    pub fn name(&self) -> &str {
-        ""
-    }
-    pub fn buffer(&self, _name: &str, _bytes: u64) -> Result<GpuBuffer> {
-        unreachable!()
-    }
-    pub fn write(&self, _buffer: &GpuBuffer, _offset: u64, _data: &[u8]) -> Result<()> {
-        unreachable!()
-    }
-    pub fn read_later(&self, _buffer: &GpuBuffer, _offset: u64, _bytes: u64) -> Result<GpuPending> {
-        unreachable!()
-    }
-    pub fn load(&self, _program: Arc<Program>, _externals: &[(&str, &GpuBuffer)]) -> Result<GpuExecutable> {
-        unreachable!()
-    }
-    pub fn run(&self, _executable: &GpuExecutable) -> Result<()> {
-        unreachable!()
-    }
-    pub fn profile(&self, _executable: &GpuExecutable) -> Result<Vec<Duration>> {
-        unreachable!()
-    }
-    pub fn wait(&self) -> Result<()> {
-        unreachable!()
-    }
-    pub fn allocated_bytes(&self) -> u64 {
-        0
-    }
+pub struct GpuDevice {
+    name: String,
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    limits: wgpu::Limits,
+    checked: bool,
+    health: Arc<Health>,
+    allocated: Arc<AtomicU64>,
+    pipelines: pipeline::Cache,
+    staging: readback::StagingPool,
+    stream: Mutex<Stream>,
 }
 
-impl GpuPending {
-    pub fn is_ready(&self) -> bool {
-        true
+/// What was handed to the queue and not yet waited for.
+#[derive(Debug, Default)]
+struct Stream {
+    in_flight: VecDeque<wgpu::SubmissionIndex>,
+    unsubmitted_writes: u64,
+}
+
+impl GpuDevice {
+    /// Opens the adapter that `spec` names, with that adapter's buffer limits and WebGPU's default limits
+    /// otherwise.
+    ///
+    /// # Errors
+    /// [`Error::NoDevice`] with the adapters that exist and what to install.
+    pub fn open(spec: &DeviceSpec, options: DeviceOptions) -> Result<Self> {
+        let (adapter, info) = adapter::choose(spec)?;
+        let offered = adapter.limits();
+        let limits = wgpu::Limits {
+            max_storage_buffer_binding_size: offered.max_storage_buffer_binding_size,
+            max_buffer_size: offered.max_buffer_size,
+            ..wgpu::Limits::defaults()
+        };
+        let timestamps = wgpu::Features::TIMESTAMP_QUERY;
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("jem"),
+            required_features: adapter.features() & timestamps,
+            required_limits: limits.clone(),
+            ..Default::default()
+        };
+        let name = info.title();
+        let refused = |error: wgpu::RequestDeviceError| Error::NoDevice {
+            asked: spec.to_string(),
+            message: format!("{name} could not be opened: {error}"),
+        };
+        let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).map_err(refused)?;
+        let health = Health::watch(&device);
+        Ok(Self {
+            name,
+            device,
+            queue,
+            limits,
+            checked: options.checked,
+            health,
+            allocated: Arc::default(),
+            pipelines: pipeline::Cache::default(),
+            staging: readback::StagingPool::default(),
+            stream: Mutex::default(),
+        })
     }
-    pub fn wait(self) -> Result<Vec<u8>> {
-        unreachable!()
+
+    /// The adapter, its backend and its driver.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A zeroed buffer of `bytes` bytes, rounded up to a word.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when the device has no such memory.
+    pub fn buffer(&self, name: &str, bytes: u64) -> Result<GpuBuffer> {
+        use wgpu::BufferUsages as Usage;
+        self.allocate(name, bytes, Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST)
+    }
+
+    fn allocate(&self, name: &str, bytes: u64, usage: wgpu::BufferUsages) -> Result<GpuBuffer> {
+        self.check()?;
+        let what = || format!("buffer {name} ({bytes} bytes)");
+        if bytes > self.limits.max_buffer_size {
+            let limit = self.limits.max_buffer_size;
+            return Err(self.error(what(), format!("the device allows {limit} bytes (max_buffer_size)")));
+        }
+        let descriptor = wgpu::BufferDescriptor {
+            label: Some(name),
+            size: bytes.next_multiple_of(4).max(4),
+            usage,
+            mapped_at_creation: false,
+        };
+        let buffer = self.scoped(what, || self.device.create_buffer(&descriptor))?;
+        self.allocated.fetch_add(buffer.size(), Ordering::Relaxed);
+        Ok(GpuBuffer(Arc::new(Allocation { buffer, allocated: Arc::clone(&self.allocated) })))
+    }
+
+    /// Queues a copy of `data` into `buffer` at byte `offset`, which is a multiple of 4. A last partial
+    /// word is filled with zeros: the caller has checked that it is the buffer's last.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`], or [`Error::Device`] when there is no memory for the copy.
+    pub fn write(&self, buffer: &GpuBuffer, offset: u64, data: &[u8]) -> Result<()> {
+        self.check()?;
+        let what = || format!("a write of {} bytes", data.len());
+        let (whole, rest) = data.split_at(data.len() - data.len() % 4);
+        let mut at = offset;
+        for chunk in whole.chunks(WRITE_FLUSH as usize) {
+            self.scoped(what, || self.queue.write_buffer(buffer.raw(), at, chunk))?;
+            at += chunk.len() as u64;
+            let flush = {
+                let mut stream = self.stream();
+                stream.unsubmitted_writes += chunk.len() as u64;
+                stream.unsubmitted_writes >= WRITE_FLUSH
+            };
+            if flush {
+                self.submit(what, None)?;
+            }
+        }
+        if !rest.is_empty() {
+            let mut word = [0; 4];
+            word[..rest.len()].copy_from_slice(rest);
+            self.scoped(what, || self.queue.write_buffer(buffer.raw(), at, &word))?;
+        }
+        Ok(())
+    }
+
+    /// Waits until all that was queued is done.
+    ///
+    /// # Errors
+    /// [`Error::Device`] or [`Error::DeviceLost`] if anything queued before failed.
+    pub fn wait(&self) -> Result<()> {
+        self.check()?;
+        // Writes alone are queued only with the next submission.
+        self.submit(|| "the queued writes".into(), None)?;
+        self.poll(wgpu::PollType::wait_indefinitely())?;
+        self.stream().in_flight.clear();
+        Ok(())
+    }
+
+    /// Bytes of all live buffers: the caller's, transient blocks, uniform blocks and read-back staging.
+    pub fn allocated_bytes(&self) -> u64 {
+        self.allocated.load(Ordering::Relaxed)
+    }
+
+    /// Makes the device lost, as a driver reset would.
+    pub fn lose(&self) {
+        self.device.destroy();
+        // The loss is reported by the poll that finds the queue empty.
+        drop(self.poll(wgpu::PollType::wait_indefinitely()));
+    }
+
+    /// Hands `commands` to the queue, then waits for the oldest submission if too many are in flight.
+    fn submit(
+        &self,
+        what: impl FnOnce() -> String,
+        commands: Option<wgpu::CommandBuffer>,
+    ) -> Result<wgpu::SubmissionIndex> {
+        let index = self.scoped(what, || self.queue.submit(commands))?;
+        let oldest = {
+            let mut stream = self.stream();
+            stream.unsubmitted_writes = 0;
+            stream.in_flight.push_back(index.clone());
+            if stream.in_flight.len() > MAX_IN_FLIGHT { stream.in_flight.pop_front() } else { None }
+        };
+        if oldest.is_some() {
+            self.poll(wgpu::PollType::Wait { submission_index: oldest, timeout: None })?;
+        }
+        Ok(index)
+    }
+
+    /// wgpu's poll, whose only answer to a device that is lost while it waits is a panic.
+    fn poll(&self, poll: wgpu::PollType) -> Result<()> {
+        match catch_unwind(AssertUnwindSafe(|| self.device.poll(poll))) {
+            Ok(Ok(_)) => self.check(),
+            Ok(Err(error)) => {
+                self.check()?;
+                Err(self.error("waiting for the queue".into(), error.to_string()))
+            }
+            Err(panic) => {
+                self.health.lose(panic.downcast_ref::<String>().map_or("lost while waiting", String::as_str));
+                self.check()
+            }
+        }
+    }
+
+    /// Runs `create` and returns the error that it raised, as an error of `what`.
+    fn scoped<T>(&self, what: impl FnOnce() -> String, create: impl FnOnce() -> T) -> Result<T> {
+        use wgpu::ErrorFilter::{Internal, OutOfMemory, Validation};
+        let scopes = [OutOfMemory, Validation, Internal].map(|filter| self.device.push_error_scope(filter));
+        let value = create();
+        let mut raised = None;
+        for scope in scopes.into_iter().rev() {
+            raised = pollster::block_on(scope.pop()).or(raised);
+        }
+        self.check()?;
+        match raised {
+            None => Ok(value),
+            Some(error) => Err(self.error(what(), health::message(&error))),
+        }
+    }
+
+    /// The error that an earlier call left behind, if any.
+    fn check(&self) -> Result<()> {
+        self.health.check(&self.name)
+    }
+
+    fn error(&self, what: String, message: String) -> Error {
+        Error::Device { device: self.name.clone(), what, message }
+    }
+
+    fn stream(&self) -> MutexGuard<'_, Stream> {
+        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

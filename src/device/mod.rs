@@ -5,11 +5,12 @@ mod gpu;
 mod plan;
 mod program;
 
-pub use gpu::AdapterInfo;
+pub use gpu::{AdapterInfo, AdapterKind, CooperativeMatrix};
 pub use plan::Plan;
 pub use program::{Dispatch, Program, ProgramBuilder, Slot, SlotId, SlotKind, Summary, VIEW_ALIGNMENT, View};
 
 use crate::error::{Error, Result};
+use crate::kernels::Access;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -196,12 +197,21 @@ impl Device {
         Ok(buffer)
     }
 
-    /// Queues a copy of `data` into `buffer` at byte `offset` (both multiples of 4), in order with runs.
+    /// Queues a copy of `data` into `buffer` at byte `offset`, in order with runs. The range begins at a
+    /// multiple of 4 and ends at one or at the buffer's end.
     ///
     /// # Errors
-    /// [`Error::Binding`] if the range is outside the buffer; [`Error::DeviceLost`].
+    /// [`Error::Binding`] if the range is outside the buffer or unaligned; [`Error::DeviceLost`].
     pub fn write(&self, buffer: &Buffer, offset: u64, data: &[u8]) -> Result<()> {
         cpu::check_range(&buffer.name, buffer.bytes, offset, data.len() as u64)?;
+        let end = offset + data.len() as u64;
+        if !offset.is_multiple_of(4) || !(end.is_multiple_of(4) || end == buffer.bytes) {
+            return Err(Error::Binding {
+                program: "host".into(),
+                buffer: buffer.name.to_string(),
+                message: format!("a write of bytes {offset}..{end} begins or ends inside a word"),
+            });
+        }
         match (&self.0, &buffer.memory) {
             (Inner::Cpu(cpu), Memory::Cpu(memory)) => cpu.write(memory, offset, data),
             (Inner::Gpu(gpu), Memory::Gpu(memory)) => gpu.write(memory, offset, data)?,
@@ -246,10 +256,12 @@ impl Device {
     /// Loads a program: binds the external slots by name, allocates the transient blocks, makes pipelines.
     ///
     /// # Errors
-    /// [`Error::Binding`] for a missing or small buffer, [`Error::Limit`] for a tensor that the device
+    /// [`Error::Binding`] for a missing or small buffer, or one that a dispatch would bind under two names
+    /// when it writes to one of them; [`Error::Limit`] for a tensor that the device
     /// cannot bind, [`Error::Device`] if the driver refuses a kernel.
     pub fn load(&self, program: Program, externals: &[(&str, &Buffer)]) -> Result<Executable> {
         let program = Arc::new(program);
+        check_aliases(&program, externals)?;
         let inner = match &self.0 {
             Inner::Cpu(cpu) => {
                 let externals: Vec<_> = externals.iter().map(|(name, b)| (*name, b.memory.cpu())).collect();
@@ -293,6 +305,14 @@ impl Device {
             time,
         };
         Ok(executable.program.dispatches.iter().zip(times).map(name).collect())
+    }
+
+    /// Makes a GPU lost, as a driver reset would, so that tests see what follows. The host stays.
+    #[doc(hidden)]
+    pub fn lose(&self) {
+        if let Inner::Gpu(gpu) = &self.0 {
+            gpu.lose();
+        }
     }
 
     /// Waits until all that was queued is done.
@@ -343,7 +363,49 @@ impl Pending {
     }
 }
 
+/// Refuses one buffer under two names of one dispatch that writes to it: two references to the same words
+/// on the host, a validation error on a GPU. (`ProgramBuilder` has refused it under one name.)
+fn check_aliases(program: &Program, externals: &[(&str, &Buffer)]) -> Result<()> {
+    let given = |view: &View| externals.iter().find(|(name, _)| *name == program.slots[view.slot.0].name);
+    for dispatch in &program.dispatches {
+        let bindings = dispatch.kernel.bindings();
+        let external = |view: &View| program.slots[view.slot.0].kind == SlotKind::External;
+        let bound: Vec<_> = bindings
+            .iter()
+            .zip(&dispatch.views)
+            .filter(|(_, view)| external(view))
+            .filter_map(|(binding, view)| Some((binding, view.slot, given(view)?)))
+            .collect();
+        for (i, (a, slot_a, (name_a, buffer_a))) in bound.iter().enumerate() {
+            for (b, slot_b, (name_b, buffer_b)) in &bound[i + 1..] {
+                let written = a.access != Access::Read || b.access != Access::Read;
+                if slot_a != slot_b && written && buffer_a.memory.is(&buffer_b.memory) {
+                    return Err(Error::Binding {
+                        program: program.name.clone(),
+                        buffer: (*name_a).to_owned(),
+                        message: format!(
+                            "is also given as {name_b}, but kernel {} ({}) writes to one of them",
+                            dispatch.kernel.name(),
+                            dispatch.label
+                        ),
+                    });
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 impl Memory {
+    /// Whether both are the same memory.
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Memory::Cpu(a), Memory::Cpu(b)) => Arc::ptr_eq(a, b),
+            (Memory::Gpu(a), Memory::Gpu(b)) => a.is(b),
+            _ => false,
+        }
+    }
+
     fn cpu(&self) -> &Arc<cpu::CpuBuffer> {
         match self {
             Memory::Cpu(memory) => memory,

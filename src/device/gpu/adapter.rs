@@ -1,0 +1,275 @@
+//! The adapters of this machine, and the choice among them.
+
+use crate::device::DeviceSpec;
+use crate::error::{Error, Result};
+use std::fmt;
+
+/// What hardware an adapter is; in the order of preference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AdapterKind {
+    /// A graphics card.
+    Discrete,
+    /// A GPU that shares the host's memory.
+    Integrated,
+    /// A GPU that a virtual machine passes on.
+    Virtual,
+    /// Hardware that the driver does not classify.
+    Other,
+    /// A driver that computes on the CPU; used only when named.
+    Software,
+}
+
+/// One shape of cooperative (tensor core) matrix multiplication, `[m, k] x [k, n] + [m, n]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CooperativeMatrix {
+    /// Rows of the result.
+    pub m: u32,
+    /// Columns of the result.
+    pub n: u32,
+    /// The summed dimension.
+    pub k: u32,
+    /// The operands' type, such as `F16`.
+    pub operand: String,
+    /// The accumulator's type.
+    pub accumulator: String,
+}
+
+/// An adapter: what it is and what it can do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AdapterInfo {
+    /// The name, as `--device gpu:NAME` matches it.
+    pub name: String,
+    /// What it is.
+    pub kind: AdapterKind,
+    /// Vulkan, Metal or DX12.
+    pub backend: String,
+    /// The driver's name.
+    pub driver: String,
+    /// The driver's version and details.
+    pub driver_info: String,
+    /// The largest range of a buffer that a kernel can bind, in bytes.
+    pub max_storage_binding: u64,
+    /// The largest buffer, in bytes.
+    pub max_buffer: u64,
+    /// Workgroup memory, in bytes.
+    pub workgroup_memory: u32,
+    /// Invocations of one workgroup.
+    pub workgroup_invocations: u32,
+    /// f16 arithmetic and storage in shaders.
+    pub f16: bool,
+    /// The smallest and largest subgroup, where subgroup operations exist.
+    pub subgroups: Option<(u32, u32)>,
+    /// Timestamps, which `Device::profile` needs.
+    pub timestamps: bool,
+    /// Compiled pipelines can be kept.
+    pub pipeline_cache: bool,
+    /// The shapes that tensor cores offer; empty where there are none.
+    pub cooperative_matrices: Vec<CooperativeMatrix>,
+}
+
+impl AdapterInfo {
+    fn of(adapter: &wgpu::Adapter) -> Self {
+        let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
+        let cooperative = |p: wgpu::CooperativeMatrixProperties| CooperativeMatrix {
+            m: p.m_size,
+            n: p.n_size,
+            k: p.k_size,
+            operand: format!("{:?}", p.ab_type),
+            accumulator: format!("{:?}", p.cr_type),
+        };
+        Self {
+            name: info.name,
+            kind: match info.device_type {
+                wgpu::DeviceType::DiscreteGpu => AdapterKind::Discrete,
+                wgpu::DeviceType::IntegratedGpu => AdapterKind::Integrated,
+                wgpu::DeviceType::VirtualGpu => AdapterKind::Virtual,
+                wgpu::DeviceType::Other => AdapterKind::Other,
+                wgpu::DeviceType::Cpu => AdapterKind::Software,
+            },
+            backend: match info.backend {
+                wgpu::Backend::Vulkan => "Vulkan".into(),
+                wgpu::Backend::Metal => "Metal".into(),
+                wgpu::Backend::Dx12 => "DX12".into(),
+                other => other.to_string(),
+            },
+            driver: info.driver,
+            driver_info: info.driver_info,
+            max_storage_binding: limits.max_storage_buffer_binding_size,
+            max_buffer: limits.max_buffer_size,
+            workgroup_memory: limits.max_compute_workgroup_storage_size,
+            workgroup_invocations: limits.max_compute_invocations_per_workgroup,
+            f16: features.contains(wgpu::Features::SHADER_F16),
+            subgroups: features
+                .contains(wgpu::Features::SUBGROUP)
+                .then_some((info.subgroup_min_size, info.subgroup_max_size)),
+            timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
+            pipeline_cache: features.contains(wgpu::Features::PIPELINE_CACHE),
+            cooperative_matrices: adapter
+                .cooperative_matrix_properties()
+                .into_iter()
+                .map(cooperative)
+                .collect(),
+        }
+    }
+
+    /// The adapter with its backend and driver, for messages.
+    pub fn title(&self) -> String {
+        let driver = format!("{} {}", self.driver, self.driver_info);
+        match driver.trim() {
+            "" => format!("{} ({})", self.name, self.backend),
+            driver => format!("{} ({}, {driver})", self.name, self.backend),
+        }
+    }
+}
+
+impl fmt::Display for AdapterKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Discrete => "discrete",
+            Self::Integrated => "integrated",
+            Self::Virtual => "virtual",
+            Self::Other => "other",
+            Self::Software => "software",
+        })
+    }
+}
+
+impl fmt::Display for AdapterInfo {
+    /// One line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mib = |bytes: u64| bytes >> 20;
+        write!(
+            f,
+            "{}: {}, bindings to {} MiB, buffers to {} MiB, workgroups of {} with {} KiB",
+            self.title(),
+            self.kind,
+            mib(self.max_storage_binding),
+            mib(self.max_buffer),
+            self.workgroup_invocations,
+            self.workgroup_memory >> 10
+        )?;
+        if let Some((min, max)) = self.subgroups {
+            let sizes = if min == max { min.to_string() } else { format!("{min}-{max}") };
+            write!(f, ", subgroups of {sizes}")?;
+        }
+        let switches = [
+            (self.f16, "f16"),
+            (self.timestamps, "timestamps"),
+            (self.pipeline_cache, "pipeline cache"),
+            (!self.cooperative_matrices.is_empty(), "cooperative matrices"),
+        ];
+        for (_, name) in switches.iter().filter(|(on, _)| *on) {
+            write!(f, ", {name}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Every adapter, the preferred first.
+pub fn adapters() -> Vec<AdapterInfo> {
+    enumerate().into_iter().map(|(_, info)| info).collect()
+}
+
+/// The adapter that `spec` asks for. Software is never chosen unless it is named.
+pub fn choose(spec: &DeviceSpec) -> Result<(wgpu::Adapter, AdapterInfo)> {
+    let all = enumerate();
+    let infos: Vec<AdapterInfo> = all.iter().map(|(_, info)| info.clone()).collect();
+    let chosen =
+        pick(spec, &infos).map_err(|message| Error::NoDevice { asked: spec.to_string(), message })?;
+    Ok(all.into_iter().nth(chosen).expect("an index into the adapters"))
+}
+
+fn enumerate() -> Vec<(wgpu::Adapter, AdapterInfo)> {
+    let backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = backends;
+    // WGPU_VALIDATION=1 turns the Khronos validation layer on.
+    descriptor.flags = descriptor.flags.with_env();
+    let instance = wgpu::Instance::new(descriptor);
+    let mut all: Vec<_> = pollster::block_on(instance.enumerate_adapters(backends))
+        .into_iter()
+        .map(|adapter| {
+            let info = AdapterInfo::of(&adapter);
+            (adapter, info)
+        })
+        .collect();
+    // Stable: among equals the driver's own order, Vulkan before DX12.
+    all.sort_by_key(|(_, info)| info.kind);
+    all
+}
+
+/// The index into `all`, which is in the order of preference, or why there is none.
+fn pick(spec: &DeviceSpec, all: &[AdapterInfo]) -> Result<usize, String> {
+    let found = match spec {
+        DeviceSpec::GpuNamed(text) => {
+            let text = text.to_lowercase();
+            all.iter().position(|info| info.name.to_lowercase().contains(&text))
+        }
+        _ => all.iter().position(|info| info.kind != AdapterKind::Software),
+    };
+    found.ok_or_else(|| {
+        let existing: Vec<String> = all.iter().map(|i| format!("{} ({})", i.name, i.kind)).collect();
+        match (spec, existing.is_empty()) {
+            (_, true) => {
+                "there is no Vulkan, Metal or DX12 adapter; install your GPU's driver, or on Debian \
+                          and Ubuntu the software driver (apt install mesa-vulkan-drivers libvulkan1, then \
+                          --device gpu:llvmpipe), or use --device cpu"
+                    .into()
+            }
+            (DeviceSpec::GpuNamed(_), false) => {
+                format!("no adapter has this in its name; there is {}", existing.join(", "))
+            }
+            (_, false) => format!(
+                "there is no hardware GPU, only {}; install your GPU's driver, or name a software adapter \
+                 (such as --device gpu:llvmpipe), or use --device cpu",
+                existing.join(", ")
+            ),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info(name: &str, kind: AdapterKind) -> AdapterInfo {
+        AdapterInfo {
+            name: name.into(),
+            kind,
+            backend: "Vulkan".into(),
+            driver: String::new(),
+            driver_info: String::new(),
+            max_storage_binding: 128 << 20,
+            max_buffer: 256 << 20,
+            workgroup_memory: 16 << 10,
+            workgroup_invocations: 256,
+            f16: false,
+            subgroups: None,
+            timestamps: false,
+            pipeline_cache: false,
+            cooperative_matrices: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn hardware_is_preferred_and_software_is_only_named() {
+        let all = [info("Arc", AdapterKind::Integrated), info("llvmpipe (LLVM)", AdapterKind::Software)];
+        assert_eq!(pick(&DeviceSpec::Gpu, &all), Ok(0));
+        assert_eq!(pick(&DeviceSpec::Auto, &all), Ok(0));
+        assert_eq!(pick(&DeviceSpec::GpuNamed("LLVMpipe".into()), &all), Ok(1));
+        let error = pick(&DeviceSpec::Gpu, &all[1..]).unwrap_err();
+        assert!(error.contains("llvmpipe (LLVM) (software)") && error.contains("--device cpu"), "{error}");
+        let error = pick(&DeviceSpec::GpuNamed("radeon".into()), &all).unwrap_err();
+        assert!(error.contains("Arc (integrated), llvmpipe (LLVM) (software)"), "{error}");
+        let error = pick(&DeviceSpec::Auto, &[]).unwrap_err();
+        assert!(error.contains("mesa-vulkan-drivers libvulkan1"), "{error}");
+    }
+
+    #[test]
+    fn kinds_are_in_the_order_of_preference() {
+        use AdapterKind::*;
+        let mut kinds = [Software, Other, Virtual, Integrated, Discrete];
+        kinds.sort();
+        assert_eq!(kinds, [Discrete, Integrated, Virtual, Other, Software]);
+    }
+}

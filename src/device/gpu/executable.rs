@@ -1,0 +1,193 @@
+//! A program on the GPU: its memory, pipelines and bind groups, made once and replayed.
+
+use super::pipeline::{Pipeline, described};
+use super::{GpuBuffer, GpuDevice};
+use crate::device::{Dispatch, Program};
+use crate::error::{Error, Result};
+use std::num::NonZeroU64;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Floating-point operations of one submission. A program of more is handed over in parts, so that a slow
+/// GPU still draws its desktop, answers Ctrl-C, and is not reset by the system for hanging (Windows
+/// allows 2 seconds). A GPU takes 0.02 to 0.5 seconds for this many; a submission costs some 50 µs.
+const FLOPS_PER_SUBMISSION: u64 = 200_000_000_000;
+
+/// A program bound to its buffers.
+#[derive(Debug)]
+pub struct GpuExecutable {
+    pub(super) program: Arc<Program>,
+    pub(super) steps: Vec<Step>,
+    /// The steps of each submission.
+    submissions: Vec<Range<usize>>,
+    /// Bind groups keep wgpu's buffers alive; this keeps them counted.
+    _memory: Vec<GpuBuffer>,
+}
+
+/// One dispatch.
+#[derive(Debug)]
+pub struct Step {
+    pipeline: Arc<Pipeline>,
+    bindings: wgpu::BindGroup,
+    workgroups: [u32; 3],
+}
+
+impl Step {
+    pub(super) fn encode(&self, pass: &mut wgpu::ComputePass<'_>) {
+        let [x, y, z] = self.workgroups;
+        pass.set_pipeline(&self.pipeline.pipeline);
+        pass.set_bind_group(0, &self.bindings, &[]);
+        pass.dispatch_workgroups(x, y, z);
+    }
+}
+
+impl GpuDevice {
+    /// Binds `program` to its external buffers and allocates its transient ones.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] for a tensor that the device cannot hold or bind, [`Error::Binding`] for a missing
+    /// or small buffer, [`Error::Device`] if there is no memory or the driver refuses a kernel.
+    pub fn load(&self, program: Arc<Program>, externals: &[(&str, &GpuBuffer)]) -> Result<GpuExecutable> {
+        self.check()?;
+        self.check_limits(&program)?;
+        let bound = program.bind(externals, GpuBuffer::bytes)?;
+        let pipelines = self.pipelines(&program.dispatches)?;
+        let block = |(i, &bytes): (usize, &u64)| self.buffer(&format!("{} block {i}", program.name), bytes);
+        let blocks = program.plan.blocks.iter().enumerate().map(block).collect::<Result<Vec<_>>>()?;
+        let buffer_of = |slot: usize| -> &GpuBuffer {
+            bound[slot].or_else(|| program.plan.block_of[slot].map(|b| &blocks[b])).expect("a bound slot")
+        };
+        let (uniforms, uniform_offsets) = self.uniforms(&program)?;
+        let mut steps = Vec::with_capacity(program.dispatches.len());
+        for ((dispatch, pipeline), &offset) in program.dispatches.iter().zip(pipelines).zip(&uniform_offsets)
+        {
+            let kernel = &dispatch.kernel;
+            let uniform = range(&uniforms, offset, kernel.uniforms().len());
+            let mut entries: Vec<_> =
+                uniform.map(|resource| wgpu::BindGroupEntry { binding: 0, resource }).into_iter().collect();
+            for (binding, view) in kernel.bindings().iter().zip(&dispatch.views) {
+                let buffer = buffer_of(view.slot.0);
+                let resource = range(buffer, view.offset, binding.words).ok_or_else(|| Error::Binding {
+                    program: program.name.clone(),
+                    buffer: program.slots[view.slot.0].name.clone(),
+                    message: format!("{} binds no words of it as {}", described(dispatch), binding.name),
+                })?;
+                entries.push(wgpu::BindGroupEntry { binding: binding.index, resource });
+            }
+            let descriptor = wgpu::BindGroupDescriptor {
+                label: Some(&dispatch.label),
+                layout: &pipeline.layout,
+                entries: &entries,
+            };
+            let bindings =
+                self.scoped(|| described(dispatch), || self.device.create_bind_group(&descriptor))?;
+            steps.push(Step { pipeline, bindings, workgroups: kernel.workgroups() });
+        }
+        let memory = bound.iter().flatten().map(|&b| b.clone()).chain(blocks.iter().cloned());
+        let memory = memory.chain([uniforms.clone()]).collect();
+        let submissions = submissions(&program.dispatches);
+        Ok(GpuExecutable { program, steps, submissions, _memory: memory })
+    }
+
+    /// Queues all dispatches.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`], or [`Error::Device`] for an error that an earlier call raised.
+    pub fn run(&self, executable: &GpuExecutable) -> Result<()> {
+        self.check()?;
+        let name = &executable.program.name;
+        for steps in &executable.submissions {
+            let what = || format!("program {name}");
+            let commands = self.scoped(what, || {
+                let descriptor = wgpu::CommandEncoderDescriptor { label: Some(name) };
+                let mut encoder = self.device.create_command_encoder(&descriptor);
+                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                    label: Some(name),
+                    timestamp_writes: None,
+                });
+                for step in &executable.steps[steps.clone()] {
+                    step.encode(&mut pass);
+                }
+                drop(pass);
+                encoder.finish()
+            })?;
+            self.submit(what, Some(commands))?;
+        }
+        Ok(())
+    }
+
+    /// The uniform words of all dispatches in one buffer, and where those of each begin.
+    fn uniforms(&self, program: &Program) -> Result<(GpuBuffer, Vec<u64>)> {
+        let alignment = u64::from(self.limits.min_uniform_buffer_offset_alignment);
+        let mut contents: Vec<u8> = Vec::new();
+        let mut offsets = Vec::with_capacity(program.dispatches.len());
+        for dispatch in &program.dispatches {
+            contents.resize((contents.len() as u64).next_multiple_of(alignment) as usize, 0);
+            offsets.push(contents.len() as u64);
+            contents.extend_from_slice(bytemuck::cast_slice(&dispatch.kernel.uniforms()));
+        }
+        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        let buffer = self.allocate(&format!("{} uniforms", program.name), contents.len() as u64, usage)?;
+        self.write(&buffer, 0, &contents)?;
+        Ok((buffer, offsets))
+    }
+
+    /// Every slot, view and grid against the device's limits.
+    fn check_limits(&self, program: &Program) -> Result<()> {
+        let largest = self.limits.max_buffer_size;
+        if let Some(slot) = program.slots.iter().position(|slot| slot.bytes > largest) {
+            return Err(program.limit_error(slot, &self.name, "max_buffer_size", largest));
+        }
+        let bindable = self.limits.max_storage_buffer_binding_size;
+        let groups = self.limits.max_compute_workgroups_per_dimension;
+        for dispatch in &program.dispatches {
+            for (binding, view) in dispatch.kernel.bindings().iter().zip(&dispatch.views) {
+                let needs = binding.words as u64 * 4;
+                if needs > bindable {
+                    let slot = &program.slots[view.slot.0].name;
+                    return Err(Error::Limit {
+                        tensor: format!("{slot} ({} of {})", binding.name, described(dispatch)),
+                        program: program.name.clone(),
+                        needs,
+                        allows: bindable,
+                        device: self.name.clone(),
+                        limit: "max_storage_buffer_binding_size",
+                    });
+                }
+            }
+            let workgroups = dispatch.kernel.workgroups();
+            if workgroups.iter().any(|&count| count > groups) {
+                let message = format!(
+                    "dispatches {workgroups:?} workgroups, the device allows {groups} in each dimension \
+                     (max_compute_workgroups_per_dimension)"
+                );
+                return Err(self.error(described(dispatch), message));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `words` words of `buffer` from byte `offset`; `None` of no words.
+fn range(buffer: &GpuBuffer, offset: u64, words: usize) -> Option<wgpu::BindingResource<'_>> {
+    let size = NonZeroU64::new(words as u64 * 4)?;
+    Some(wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+        buffer: buffer.raw(),
+        offset,
+        size: Some(size),
+    }))
+}
+
+/// Cuts the dispatches after every [`FLOPS_PER_SUBMISSION`].
+fn submissions(dispatches: &[Dispatch]) -> Vec<Range<usize>> {
+    let mut parts = Vec::new();
+    let (mut first, mut flops) = (0, 0);
+    for (step, dispatch) in dispatches.iter().enumerate() {
+        flops += dispatch.kernel.flops();
+        if flops >= FLOPS_PER_SUBMISSION || step + 1 == dispatches.len() {
+            parts.push(first..step + 1);
+            (first, flops) = (step + 1, 0);
+        }
+    }
+    parts
+}

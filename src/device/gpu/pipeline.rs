@@ -1,0 +1,167 @@
+//! Compute pipelines: one for each shader text, made in parallel, kept as long as the device.
+
+use super::GpuDevice;
+use crate::device::Dispatch;
+use crate::error::Result;
+use crate::kernels::Access;
+use rayon::prelude::*;
+use std::collections::HashMap;
+use std::num::NonZeroU64;
+use std::sync::{Arc, Mutex, PoisonError};
+use wgpu::naga;
+
+/// A pipeline with the layout of its one bind group.
+#[derive(Debug)]
+pub struct Pipeline {
+    pub pipeline: wgpu::ComputePipeline,
+    pub layout: wgpu::BindGroupLayout,
+}
+
+/// All pipelines of a device.
+#[derive(Debug, Default)]
+pub struct Cache(Mutex<HashMap<Key, Arc<Pipeline>>>);
+
+/// What makes two dispatches share a pipeline. The bindings follow from the shader of every kernel here,
+/// but nothing makes them, and a wrong layout would be a validation error far from its cause.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    wgsl: String,
+    uniform: bool,
+    /// Binding number and whether it is only read.
+    storage: Vec<(u32, bool)>,
+}
+
+/// What naga knows of a shader that wgpu either does not check or wants to be told.
+#[derive(Default)]
+struct Reflection {
+    /// Bytes of workgroup memory, each variable rounded up to 16 as WebGPU counts them.
+    workgroup_bytes: u64,
+    /// The smallest binding that the declared type of each binding number allows.
+    min_binding_size: HashMap<u32, NonZeroU64>,
+}
+
+impl GpuDevice {
+    /// The pipeline of each dispatch, in order; those that are missing are compiled on all cores.
+    ///
+    /// # Errors
+    /// [`Error::Device`] naming the first kernel and label that the driver refuses.
+    pub(super) fn pipelines(&self, dispatches: &[Dispatch]) -> Result<Vec<Arc<Pipeline>>> {
+        let keys: Vec<Key> = dispatches.iter().map(Key::of).collect();
+        let mut missing: Vec<(&Key, &Dispatch)> = Vec::new();
+        {
+            let made = self.pipelines.0.lock().unwrap_or_else(PoisonError::into_inner);
+            for (key, dispatch) in keys.iter().zip(dispatches) {
+                if !made.contains_key(key) && !missing.iter().any(|(other, _)| *other == key) {
+                    missing.push((key, dispatch));
+                }
+            }
+        }
+        let new: Vec<Result<Pipeline>> =
+            missing.par_iter().map(|(key, dispatch)| self.compile(key, dispatch)).collect();
+        let mut made = self.pipelines.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for ((key, _), pipeline) in missing.into_iter().zip(new) {
+            made.insert(key.clone(), Arc::new(pipeline?));
+        }
+        Ok(keys.iter().map(|key| Arc::clone(&made[key])).collect())
+    }
+
+    fn compile(&self, key: &Key, dispatch: &Dispatch) -> Result<Pipeline> {
+        let name = dispatch.kernel.name();
+        let what = || described(dispatch);
+        let reflection = Reflection::of(&key.wgsl);
+        let allowed = u64::from(self.limits.max_compute_workgroup_storage_size);
+        if reflection.workgroup_bytes > allowed {
+            let message = format!(
+                "takes {} bytes of workgroup memory, the device allows {allowed} \
+                 (max_compute_workgroup_storage_size)",
+                reflection.workgroup_bytes
+            );
+            return Err(self.error(what(), message));
+        }
+        self.scoped(what, || {
+            let runtime_checks = if self.checked {
+                wgpu::ShaderRuntimeChecks::checked()
+            } else {
+                wgpu::ShaderRuntimeChecks::unchecked()
+            };
+            let descriptor = wgpu::ShaderModuleDescriptor {
+                label: Some(name),
+                source: wgpu::ShaderSource::Wgsl(key.wgsl.as_str().into()),
+            };
+            // SAFETY: the shaders are this crate's own. Their loops end, and their indices are bounded by
+            // the sizes that the same kernel gives the bindings, which the kernel tests hold them to in
+            // checked mode and with sentinels around every buffer.
+            let module = unsafe { self.device.create_shader_module_trusted(descriptor, runtime_checks) };
+            let layout = self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+                label: Some(name),
+                entries: &key.entries(&reflection),
+            });
+            let pipeline_layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+                label: Some(name),
+                bind_group_layouts: &[Some(&layout)],
+                immediate_size: 0,
+            });
+            let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label: Some(name),
+                layout: Some(&pipeline_layout),
+                module: &module,
+                entry_point: Some("main"),
+                compilation_options: wgpu::PipelineCompilationOptions {
+                    constants: &[],
+                    zero_initialize_workgroup_memory: self.checked,
+                },
+                cache: None,
+            });
+            Pipeline { pipeline, layout }
+        })
+    }
+}
+
+/// A dispatch in error messages.
+pub fn described(dispatch: &Dispatch) -> String {
+    format!("kernel {} ({})", dispatch.kernel.name(), dispatch.label)
+}
+
+impl Key {
+    fn of(dispatch: &Dispatch) -> Self {
+        let kernel = &dispatch.kernel;
+        Self {
+            wgsl: kernel.shader().wgsl(),
+            uniform: !kernel.uniforms().is_empty(),
+            storage: kernel.bindings().iter().map(|b| (b.index, b.access == Access::Read)).collect(),
+        }
+    }
+
+    fn entries(&self, reflection: &Reflection) -> Vec<wgpu::BindGroupLayoutEntry> {
+        let entry = |binding, ty| wgpu::BindGroupLayoutEntry {
+            binding,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty: wgpu::BindingType::Buffer {
+                ty,
+                has_dynamic_offset: false,
+                min_binding_size: reflection.min_binding_size.get(&binding).copied(),
+            },
+            count: None,
+        };
+        let storage = |&(index, read_only)| entry(index, wgpu::BufferBindingType::Storage { read_only });
+        let uniform = self.uniform.then(|| entry(0, wgpu::BufferBindingType::Uniform));
+        uniform.into_iter().chain(self.storage.iter().map(storage)).collect()
+    }
+}
+
+impl Reflection {
+    /// Of a text that does not parse, nothing: wgpu will say what is wrong with it.
+    fn of(wgsl: &str) -> Self {
+        let mut reflection = Self::default();
+        let Ok(module) = naga::front::wgsl::parse_str(wgsl) else { return reflection };
+        for (_, variable) in module.global_variables.iter() {
+            let bytes = u64::from(module.types[variable.ty].inner.size(module.to_ctx()));
+            if variable.space == naga::AddressSpace::WorkGroup {
+                reflection.workgroup_bytes += bytes.next_multiple_of(16);
+            } else if let (Some(at), Some(bytes)) = (&variable.binding, NonZeroU64::new(bytes)) {
+                reflection.min_binding_size.insert(at.binding, bytes);
+            }
+        }
+        reflection
+    }
+}
