@@ -3,6 +3,7 @@
 pub mod data;
 pub mod device;
 pub mod error;
+pub mod io;
 pub mod kernels;
 
 pub use error::{Error, Result};

@@ -1,4 +1,4 @@
-//! The generator behind splits and drawn images: SplitMix64 (Steele, Lea & Flood, 2014).
+//! The generator behind splits and drawn images: `SplitMix64` (Steele, Lea and Flood, 2014).
 
 /// A stream of 64-bit numbers that a seed and a stream number determine.
 pub(crate) struct SplitMix(u64);

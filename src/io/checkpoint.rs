@@ -1,0 +1,418 @@
+//! Named tensors and string metadata in safetensors files, and keeping the last few of them.
+//!
+//! The same contents always give the same bytes: names are sorted, which the safetensors crate's
+//! own writer does not do for metadata. Tensors of 4-byte elements come first, so that all are
+//! aligned; the header is padded to 8 bytes.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use safetensors::{Dtype, SafeTensors};
+use serde_json::{Map, Value, json};
+
+use super::atomic;
+use crate::error::{Error, Result};
+
+/// The elements of a tensor, row-major.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TensorData {
+    /// 32-bit floats.
+    F32(Vec<f32>),
+    /// 32-bit unsigned integers.
+    U32(Vec<u32>),
+    /// Bytes.
+    U8(Vec<u8>),
+}
+
+impl TensorData {
+    /// The number of elements.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::F32(values) => values.len(),
+            Self::U32(values) => values.len(),
+            Self::U8(values) => values.len(),
+        }
+    }
+
+    /// Whether there is no element.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The type's name in a safetensors file.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::F32(_) => "F32",
+            Self::U32(_) => "U32",
+            Self::U8(_) => "U8",
+        }
+    }
+
+    fn element_bytes(&self) -> usize {
+        if matches!(self, Self::U8(_)) { 1 } else { 4 }
+    }
+
+    /// Writes the elements, little endian, without a copy of the whole where the machine allows.
+    fn write(&self, file: &mut impl Write) -> std::io::Result<()> {
+        let mut words = |words: &[u32]| -> std::io::Result<()> {
+            if cfg!(target_endian = "little") {
+                return file.write_all(bytemuck::cast_slice(words));
+            }
+            words.iter().try_for_each(|word| file.write_all(&word.to_le_bytes()))
+        };
+        match self {
+            Self::F32(values) => words(bytemuck::cast_slice(values)),
+            Self::U32(values) => words(values),
+            Self::U8(values) => file.write_all(values),
+        }
+    }
+}
+
+/// What a checkpoint file holds.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Checkpoint {
+    /// Name, shape and elements of each tensor; names differ, and [`Checkpoint::load`] sorts them.
+    pub tensors: Vec<(String, Vec<usize>, TensorData)>,
+    /// Strings by name.
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl Checkpoint {
+    /// Adds a tensor of floats.
+    pub fn push_f32(&mut self, name: impl Into<String>, shape: &[usize], values: Vec<f32>) {
+        self.tensors.push((name.into(), shape.to_vec(), TensorData::F32(values)));
+    }
+
+    /// Writes the file atomically: a crash leaves the old file or the whole new one.
+    ///
+    /// # Errors
+    /// [`Error::File`] for two tensors of one name or a shape that does not fit its elements;
+    /// [`Error::Io`] when writing fails.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let mut sorted: Vec<_> = self.tensors.iter().collect();
+        sorted.sort_by(|a, b| b.2.element_bytes().cmp(&a.2.element_bytes()).then(a.0.cmp(&b.0)));
+        let header = header(path, &sorted, &self.metadata)?;
+        atomic::write(path, |file| {
+            file.write_all(&(header.len() as u64).to_le_bytes())?;
+            file.write_all(header.as_bytes())?;
+            sorted.iter().try_for_each(|(_, _, data)| data.write(file))
+        })
+    }
+
+    /// Reads a file that [`Checkpoint::save`] (or any safetensors writer) wrote.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it cannot be read; [`Error::File`] when it is not a whole safetensors
+    /// file, or a tensor has another type than F32, U32 or U8.
+    pub fn load(path: &Path) -> Result<Self> {
+        let bytes = fs::read(path).map_err(Error::io(path))?;
+        let damaged = |reason: safetensors::SafeTensorError| {
+            Error::file(
+                path,
+                format!(
+                    "expected a whole safetensors file, found {} bytes that are not one ({reason}); use an \
+                     older checkpoint",
+                    bytes.len()
+                ),
+            )
+        };
+        let file = SafeTensors::deserialize(&bytes).map_err(damaged)?;
+        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(damaged)?;
+        let mut tensors = Vec::new();
+        for (name, tensor) in file.iter() {
+            let words = || tensor.data().chunks_exact(4).map(|b| [b[0], b[1], b[2], b[3]]);
+            let data = match tensor.dtype() {
+                Dtype::F32 => TensorData::F32(words().map(f32::from_le_bytes).collect()),
+                Dtype::U32 => TensorData::U32(words().map(u32::from_le_bytes).collect()),
+                Dtype::U8 => TensorData::U8(tensor.data().to_vec()),
+                other => {
+                    return Err(Error::file(
+                        path,
+                        format!("tensor {name}: expected type F32, U32 or U8, found {other}"),
+                    ));
+                }
+            };
+            tensors.push((name.to_owned(), tensor.shape().to_vec(), data));
+        }
+        tensors.sort_by(|a, b| a.0.cmp(&b.0));
+        let metadata = header.metadata().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
+        Ok(Self { tensors, metadata })
+    }
+
+    /// The floats of tensor `name`, which must have shape `shape`. `path`, where the checkpoint
+    /// came from, is for the message.
+    ///
+    /// # Errors
+    /// [`Error::File`] when the tensor is missing or has another shape or type.
+    pub fn f32(&self, path: &Path, name: &str, shape: &[usize]) -> Result<&[f32]> {
+        match self.find(path, name, shape, "F32")? {
+            TensorData::F32(values) => Ok(values),
+            other => Err(wrong_type(path, name, "F32", other)),
+        }
+    }
+
+    /// The integers of tensor `name`; see [`Checkpoint::f32`].
+    ///
+    /// # Errors
+    /// [`Error::File`] when the tensor is missing or has another shape or type.
+    pub fn u32(&self, path: &Path, name: &str, shape: &[usize]) -> Result<&[u32]> {
+        match self.find(path, name, shape, "U32")? {
+            TensorData::U32(values) => Ok(values),
+            other => Err(wrong_type(path, name, "U32", other)),
+        }
+    }
+
+    /// The bytes of tensor `name`; see [`Checkpoint::f32`].
+    ///
+    /// # Errors
+    /// [`Error::File`] when the tensor is missing or has another shape or type.
+    pub fn u8(&self, path: &Path, name: &str, shape: &[usize]) -> Result<&[u8]> {
+        match self.find(path, name, shape, "U8")? {
+            TensorData::U8(values) => Ok(values),
+            other => Err(wrong_type(path, name, "U8", other)),
+        }
+    }
+
+    /// The string `key`.
+    ///
+    /// # Errors
+    /// [`Error::File`] when there is none.
+    pub fn text(&self, path: &Path, key: &str) -> Result<&str> {
+        self.metadata.get(key).map(String::as_str).ok_or_else(|| {
+            let found = list(self.metadata.keys().map(String::as_str));
+            Error::file(path, format!("expected metadata {key}, found {found}"))
+        })
+    }
+
+    fn find(&self, path: &Path, name: &str, shape: &[usize], kind: &str) -> Result<&TensorData> {
+        let Some((_, found, data)) = self.tensors.iter().find(|tensor| tensor.0 == name) else {
+            let names = list(self.tensors.iter().map(|tensor| tensor.0.as_str()));
+            return Err(Error::file(path, format!("expected tensor {name} {kind}{shape:?}, found {names}")));
+        };
+        if found != shape {
+            let type_name = data.type_name();
+            return Err(Error::file(
+                path,
+                format!(
+                    "tensor {name}: expected {kind}{shape:?}, found {type_name}{found:?}; it was written by \
+                     another network or recipe"
+                ),
+            ));
+        }
+        Ok(data)
+    }
+}
+
+fn wrong_type(path: &Path, name: &str, expected: &str, found: &TensorData) -> Error {
+    Error::file(path, format!("tensor {name}: expected type {expected}, found {}", found.type_name()))
+}
+
+/// The first few names and how many more there are.
+fn list<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+    const SHOWN: usize = 6;
+    let count = names.len();
+    let shown: Vec<_> = names.take(SHOWN).collect();
+    match count {
+        0 => "none".into(),
+        _ if count > SHOWN => format!("{} and {} more", shown.join(", "), count - SHOWN),
+        _ => shown.join(", "),
+    }
+}
+
+/// The JSON header, padded with spaces to a multiple of 8 bytes.
+fn header(
+    path: &Path,
+    sorted: &[&(String, Vec<usize>, TensorData)],
+    metadata: &BTreeMap<String, String>,
+) -> Result<String> {
+    let mut entries: BTreeMap<&str, Value> = BTreeMap::new();
+    let mut names = HashSet::new();
+    let mut offset = 0;
+    for (name, shape, data) in sorted {
+        if name == "__metadata__" || !names.insert(name) {
+            return Err(Error::file(path, format!("tensor {name}: the name is reserved or given twice")));
+        }
+        let expected: usize = shape.iter().product();
+        if expected != data.len() {
+            return Err(Error::file(
+                path,
+                format!(
+                    "tensor {name}: shape {shape:?} has {expected} elements, but {} were given",
+                    data.len()
+                ),
+            ));
+        }
+        let end = offset + data.len() * data.element_bytes();
+        entries
+            .insert(name, json!({"dtype": data.type_name(), "shape": shape, "data_offsets": [offset, end]}));
+        offset = end;
+    }
+    if !metadata.is_empty() {
+        let strings: Map<String, Value> =
+            metadata.iter().map(|(key, value)| (key.clone(), Value::from(value.as_str()))).collect();
+        entries.insert("__metadata__", Value::Object(strings));
+    }
+    let mut text = serde_json::to_string(&entries).expect("strings and integers are valid JSON");
+    text.extend(std::iter::repeat_n(' ', text.len().next_multiple_of(8) - text.len()));
+    Ok(text)
+}
+
+/// The path of the checkpoint of `iteration`: `DIRECTORY/PREFIX-00001234.safetensors`.
+pub fn numbered(directory: &Path, prefix: &str, iteration: u64) -> PathBuf {
+    directory.join(format!("{prefix}-{iteration:08}.safetensors"))
+}
+
+/// The numbered checkpoints in `directory`, oldest first. A missing directory has none.
+///
+/// # Errors
+/// [`Error::Io`] when the directory cannot be read.
+pub fn list_numbered(directory: &Path, prefix: &str) -> Result<Vec<(u64, PathBuf)>> {
+    let mut found = Vec::new();
+    for name in file_names(directory)? {
+        let number = name
+            .strip_prefix(prefix)
+            .and_then(|rest| rest.strip_prefix('-'))
+            .and_then(|rest| rest.strip_suffix(".safetensors"))
+            .and_then(|digits| digits.parse().ok());
+        if let Some(number) = number {
+            found.push((number, directory.join(name)));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Removes all but the newest `keep` (at least one) numbered checkpoints, and temporary files that
+/// an interrupted [`Checkpoint::save`] left behind. Returns what is kept, oldest first.
+///
+/// # Errors
+/// [`Error::Io`] when a file cannot be removed.
+pub fn rotate(directory: &Path, prefix: &str, keep: usize) -> Result<Vec<PathBuf>> {
+    for name in file_names(directory)? {
+        if name.starts_with(&format!(".{prefix}-")) && name.ends_with(".tmp") {
+            let path = directory.join(name);
+            fs::remove_file(&path).map_err(Error::io(path))?;
+        }
+    }
+    let mut paths: Vec<_> = list_numbered(directory, prefix)?.into_iter().map(|(_, path)| path).collect();
+    let kept = paths.split_off(paths.len().saturating_sub(keep.max(1)));
+    for path in paths {
+        fs::remove_file(&path).map_err(Error::io(path))?;
+    }
+    Ok(kept)
+}
+
+fn file_names(directory: &Path) -> Result<Vec<String>> {
+    match fs::read_dir(directory) {
+        Ok(entries) => {
+            Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(Error::io(directory)(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> Checkpoint {
+        let mut checkpoint = Checkpoint::default();
+        checkpoint.tensors.push(("labels".into(), vec![3], TensorData::U8(vec![1, 255, 0])));
+        checkpoint.push_f32("conv.weight", &[2, 1, 2], vec![1.0, -0.0, f32::MIN_POSITIVE / 4.0, 3e38]);
+        checkpoint.tensors.push(("counter".into(), vec![], TensorData::U32(vec![u32::MAX])));
+        for key in ["recipe", "iteration", "a \"quoted\"\nkey", "ü"] {
+            checkpoint.metadata.insert(key.into(), format!("value of {key}"));
+        }
+        checkpoint
+    }
+
+    #[test]
+    fn what_was_saved_comes_back_and_the_bytes_do_not_depend_on_the_order() {
+        let directory = tempfile::tempdir().unwrap();
+        let (first, second) =
+            (directory.path().join("a.safetensors"), directory.path().join("b.safetensors"));
+        let checkpoint = example();
+        checkpoint.save(&first).unwrap();
+        let loaded = Checkpoint::load(&first).unwrap();
+        assert_eq!(loaded.metadata, checkpoint.metadata);
+        assert_eq!(loaded.tensors.len(), 3);
+        for tensor in &checkpoint.tensors {
+            assert!(loaded.tensors.contains(tensor), "{tensor:?}");
+        }
+        // -0.0 == 0.0, so the sign is checked by its bits.
+        let weight = loaded.f32(&first, "conv.weight", &[2, 1, 2]).unwrap();
+        assert_eq!(weight[1].to_bits(), (-0.0f32).to_bits());
+        assert_eq!(loaded.u32(&first, "counter", &[]).unwrap(), [u32::MAX]);
+        assert_eq!(loaded.u8(&first, "labels", &[3]).unwrap(), [1, 255, 0]);
+        loaded.save(&second).unwrap();
+        let bytes = fs::read(&first).unwrap();
+        assert_eq!(bytes, fs::read(&second).unwrap());
+        let header = u64::from_le_bytes(bytes[..8].try_into().unwrap());
+        assert_eq!(header % 8, 0);
+    }
+
+    #[test]
+    fn errors_name_the_tensor_and_both_sides() {
+        let path = Path::new("run/last.safetensors");
+        let checkpoint = example();
+        let message = checkpoint.f32(path, "conv.weight", &[2, 2]).unwrap_err().to_string();
+        for part in ["run/last.safetensors", "conv.weight", "expected F32[2, 2]", "found F32[2, 1, 2]"] {
+            assert!(message.contains(part), "{message}");
+        }
+        let message = checkpoint.f32(path, "counter", &[]).unwrap_err().to_string();
+        assert!(message.contains("counter: expected type F32, found U32"), "{message}");
+        let message = checkpoint.u8(path, "bias", &[1]).unwrap_err().to_string();
+        assert!(message.contains("expected tensor bias U8[1], found labels, conv.weight"), "{message}");
+        let message = checkpoint.text(path, "seed").unwrap_err().to_string();
+        assert!(message.contains("seed") && message.contains("iteration"), "{message}");
+    }
+
+    #[test]
+    fn damaged_and_impossible_files_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("c.safetensors");
+        example().save(&path).unwrap();
+        let bytes = fs::read(&path).unwrap();
+        for cut in [0, 7, 40, bytes.len() - 1] {
+            fs::write(&path, &bytes[..cut]).unwrap();
+            let message = Checkpoint::load(&path).unwrap_err().to_string();
+            assert!(
+                message.contains("c.safetensors") && message.contains(&format!("{cut} bytes")),
+                "{message}"
+            );
+        }
+        let mut twice = example();
+        twice.push_f32("labels", &[1], vec![0.0]);
+        assert!(twice.save(&path).unwrap_err().to_string().contains("labels"));
+        let mut short = example();
+        short.push_f32("bias", &[3], vec![0.0]);
+        assert!(short.save(&path).unwrap_err().to_string().contains("[3] has 3 elements, but 1"));
+    }
+
+    #[test]
+    fn rotation_keeps_the_newest_by_number() {
+        let directory = tempfile::tempdir().unwrap();
+        let here = directory.path();
+        for iteration in [9, 100, 1_000_000_000, 20] {
+            example().save(&numbered(here, "checkpoint", iteration)).unwrap();
+        }
+        fs::write(here.join("checkpoint-best.safetensors"), "").unwrap();
+        fs::write(here.join(".checkpoint-00000030.safetensors.123.tmp"), "").unwrap();
+        let kept = rotate(here, "checkpoint", 2).unwrap();
+        assert_eq!(kept, [numbered(here, "checkpoint", 100), numbered(here, "checkpoint", 1_000_000_000)]);
+        let mut left = file_names(here).unwrap();
+        left.sort();
+        assert_eq!(
+            left,
+            [
+                "checkpoint-00000100.safetensors",
+                "checkpoint-1000000000.safetensors",
+                "checkpoint-best.safetensors"
+            ]
+        );
+        assert!(list_numbered(&here.join("absent"), "checkpoint").unwrap().is_empty());
+    }
+}

@@ -1,0 +1,325 @@
+//! NumPy `.npy` files: one array each, C order, little endian.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use super::atomic;
+use crate::error::{Error, Result};
+
+const MAGIC: &[u8; 6] = b"\x93NUMPY";
+/// Before the header's text: the magic, two version bytes and the text's length.
+const PREFIX: usize = 10;
+/// Data begin at a multiple of this.
+const ALIGN: usize = 64;
+/// The most dimensions a header may have (as NumPy itself).
+const MAX_DIMENSIONS: usize = 64;
+
+/// The elements of an array, row-major.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Elements {
+    /// `<f4`
+    F32(Vec<f32>),
+    /// `|u1`
+    U8(Vec<u8>),
+    /// `<u4`
+    U32(Vec<u32>),
+    /// `<i8`
+    I64(Vec<i64>),
+}
+
+/// An array with its shape; `shape`'s product is the number of elements.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Array {
+    /// The sizes, outermost first.
+    pub shape: Vec<usize>,
+    /// The elements.
+    pub elements: Elements,
+}
+
+/// Writes floats of `shape` ([n, c, h, w] for images) as version 1.0, atomically.
+///
+/// # Errors
+/// [`Error::File`] when the shape does not fit; [`Error::Io`] when writing fails.
+pub fn write_f32(path: &Path, shape: &[usize], values: &[f32]) -> Result<()> {
+    write(path, "<f4", shape, values.len(), |file| {
+        if cfg!(target_endian = "little") {
+            return file.write_all(bytemuck::cast_slice(values));
+        }
+        values.iter().try_for_each(|value| file.write_all(&value.to_le_bytes()))
+    })
+}
+
+/// Writes bytes of `shape` as version 1.0, atomically.
+///
+/// # Errors
+/// [`Error::File`] when the shape does not fit; [`Error::Io`] when writing fails.
+pub fn write_u8(path: &Path, shape: &[usize], values: &[u8]) -> Result<()> {
+    write(path, "|u1", shape, values.len(), |file| file.write_all(values))
+}
+
+fn write(
+    path: &Path,
+    descr: &str,
+    shape: &[usize],
+    count: usize,
+    data: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
+) -> Result<()> {
+    if shape.iter().product::<usize>() != count {
+        return Err(Error::file(path, format!("shape {shape:?} does not fit {count} elements")));
+    }
+    // A tuple of one has a comma in Python.
+    let mut sizes: String = shape.iter().map(|size| format!("{size}, ")).collect();
+    if shape.len() > 1 {
+        sizes.truncate(sizes.len() - 2);
+    } else {
+        sizes = sizes.trim_end().into();
+    }
+    let mut header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({sizes}), }}");
+    let length = (PREFIX + header.len() + 1).next_multiple_of(ALIGN) - PREFIX;
+    header.push_str(&" ".repeat(length - 1 - header.len()));
+    header.push('\n');
+    atomic::write(path, |file| {
+        file.write_all(MAGIC)?;
+        file.write_all(&[1, 0])?;
+        file.write_all(&(length as u16).to_le_bytes())?;
+        file.write_all(header.as_bytes())?;
+        data(file)
+    })
+}
+
+/// Reads an array of floats, bytes, `u4` or `i8`. Allocates no more than the file's size twice.
+///
+/// # Errors
+/// [`Error::Io`] when the file cannot be read; [`Error::File`] when it is not a whole `.npy` file of
+/// such elements in C order.
+pub fn read(path: &Path) -> Result<Array> {
+    let bytes = fs::read(path).map_err(Error::io(path))?;
+    parse(&bytes).map_err(|message| Error::file(path, message))
+}
+
+fn parse(bytes: &[u8]) -> Result<Array, String> {
+    if bytes.len() < PREFIX || bytes[..6] != *MAGIC {
+        return Err("expected a .npy file, but it does not begin as one".into());
+    }
+    let (start, length) = match bytes[6] {
+        1 => (PREFIX, usize::from(u16::from_le_bytes([bytes[8], bytes[9]]))),
+        2 | 3 if bytes.len() >= 12 => {
+            (12, u32::from_le_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]) as usize)
+        }
+        other => return Err(format!("expected .npy version 1, 2 or 3, found {other}")),
+    };
+    let Some(text) = bytes.get(start..start + length) else {
+        return Err(format!(
+            "the header has {length} bytes, but the file ends after {}",
+            bytes.len() - start
+        ));
+    };
+    let text = std::str::from_utf8(text).map_err(|_| "the header is not text".to_owned())?;
+    let header = Header::parse(text)?;
+    if header.fortran_order {
+        return Err("expected C order, found Fortran order; save numpy.ascontiguousarray(array)".into());
+    }
+    let element = match header.descr {
+        "<f4" | "<u4" => 4,
+        "|u1" => 1,
+        "<i8" => 8,
+        other => return Err(format!("expected elements <f4, |u1, <u4 or <i8, found {other:?}")),
+    };
+    let data = &bytes[start + length..];
+    // Checked before anything is allocated: a hostile shape cannot ask for more than the file holds.
+    let expected = header.shape.iter().try_fold(element, |product: usize, &size| product.checked_mul(size));
+    if expected != Some(data.len()) {
+        return Err(format!(
+            "shape {:?} of {} needs {} bytes of data, found {}; the file is truncated or damaged",
+            header.shape,
+            header.descr,
+            expected.map_or("too many".into(), |bytes| bytes.to_string()),
+            data.len()
+        ));
+    }
+    let words = || data.chunks_exact(4).map(|b| [b[0], b[1], b[2], b[3]]);
+    let elements = match header.descr {
+        "<f4" => Elements::F32(words().map(f32::from_le_bytes).collect()),
+        "<u4" => Elements::U32(words().map(u32::from_le_bytes).collect()),
+        "|u1" => Elements::U8(data.to_vec()),
+        _ => Elements::I64(
+            data.as_chunks::<8>().0.iter().map(|&element| i64::from_le_bytes(element)).collect(),
+        ),
+    };
+    Ok(Array { shape: header.shape, elements })
+}
+
+/// The Python dictionary at the file's beginning.
+struct Header<'a> {
+    descr: &'a str,
+    fortran_order: bool,
+    shape: Vec<usize>,
+}
+
+impl<'a> Header<'a> {
+    /// Parses `{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }`, in any order of keys.
+    fn parse(text: &'a str) -> Result<Self, String> {
+        let mut rest = Cursor(text);
+        let (mut descr, mut fortran_order, mut shape) = (None, None, None);
+        rest.expect("{")?;
+        while !rest.take("}") {
+            let key = rest.string()?;
+            rest.expect(":")?;
+            match key {
+                "descr" => descr = Some(rest.string()?),
+                "fortran_order" if rest.take("False") => fortran_order = Some(false),
+                "fortran_order" => {
+                    rest.expect("True")?;
+                    fortran_order = Some(true);
+                }
+                "shape" => shape = Some(rest.sizes()?),
+                other => return Err(format!("unexpected key {other:?} in the header")),
+            }
+            if !rest.take(",") {
+                rest.expect("}")?;
+                break;
+            }
+        }
+        if !rest.0.trim().is_empty() {
+            return Err(format!("unexpected {:?} after the header", clip(rest.0)));
+        }
+        let missing = |key: &str| format!("the header has no {key}");
+        Ok(Self {
+            descr: descr.ok_or_else(|| missing("descr"))?,
+            fortran_order: fortran_order.ok_or_else(|| missing("fortran_order"))?,
+            shape: shape.ok_or_else(|| missing("shape"))?,
+        })
+    }
+}
+
+/// What is left of the header's text.
+struct Cursor<'a>(&'a str);
+
+impl<'a> Cursor<'a> {
+    fn take(&mut self, token: &str) -> bool {
+        let Some(rest) = self.0.trim_start().strip_prefix(token) else { return false };
+        self.0 = rest;
+        true
+    }
+
+    fn expect(&mut self, token: &str) -> Result<(), String> {
+        if self.take(token) {
+            return Ok(());
+        }
+        Err(format!("expected {token:?} in the header, found {:?}", clip(self.0)))
+    }
+
+    fn string(&mut self) -> Result<&'a str, String> {
+        self.expect("'")?;
+        let (value, rest) = self.0.split_once('\'').ok_or("a string in the header has no end")?;
+        self.0 = rest;
+        Ok(value)
+    }
+
+    fn sizes(&mut self) -> Result<Vec<usize>, String> {
+        self.expect("(")?;
+        let mut sizes = Vec::new();
+        while !self.take(")") {
+            self.0 = self.0.trim_start();
+            let digits = self.0.len() - self.0.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+            let (number, rest) = self.0.split_at(digits);
+            let size = number.parse().map_err(|_| format!("expected a size, found {:?}", clip(self.0)))?;
+            if sizes.len() == MAX_DIMENSIONS {
+                return Err(format!("more than {MAX_DIMENSIONS} dimensions"));
+            }
+            sizes.push(size);
+            self.0 = rest;
+            if !self.take(",") {
+                self.expect(")")?;
+                break;
+            }
+        }
+        Ok(sizes)
+    }
+}
+
+/// The first characters of `text`, for a message.
+fn clip(text: &str) -> String {
+    text.trim().chars().take(24).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(header: &str, data: &[u8]) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend([1, 0]);
+        bytes.extend((header.len() as u16).to_le_bytes());
+        bytes.extend(header.as_bytes());
+        bytes.extend(data);
+        bytes
+    }
+
+    #[test]
+    fn the_bytes_are_those_of_numpy() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.npy");
+        write_u8(&path, &[2, 3], &[1, 2, 3, 4, 5, 6]).unwrap();
+        // numpy.save of numpy.arange(1, 7, dtype="u1").reshape(2, 3)
+        let mut expected =
+            b"\x93NUMPY\x01\x00\x76\x00{'descr': '|u1', 'fortran_order': False, 'shape': (2, 3), }".to_vec();
+        expected.resize(127, b' ');
+        expected.extend(b"\n\x01\x02\x03\x04\x05\x06");
+        assert_eq!(fs::read(&path).unwrap(), expected);
+    }
+
+    #[test]
+    fn arrays_come_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.npy");
+        for shape in [vec![2, 1, 3, 1], vec![6], vec![]] {
+            let values: Vec<f32> = (0..shape.iter().product()).map(|i| i as f32 - 2.5).collect();
+            write_f32(&path, &shape, &values).unwrap();
+            assert_eq!(fs::read(&path).unwrap().len() % 64, values.len() * 4 % 64);
+            assert_eq!(read(&path).unwrap(), Array { shape, elements: Elements::F32(values) });
+        }
+        assert!(write_u8(&path, &[4], &[1]).unwrap_err().to_string().contains("[4]"));
+    }
+
+    #[test]
+    fn labels_in_either_integer_type() {
+        let header = "{'descr': '<i8', 'fortran_order': False, 'shape': (2,), }";
+        let mut data = (-1i64).to_le_bytes().to_vec();
+        data.extend(7i64.to_le_bytes());
+        assert_eq!(parse(&file(header, &data)).unwrap().elements, Elements::I64(vec![-1, 7]));
+        let header = "{ 'shape':(2 , ),'fortran_order':False ,'descr':'<u4'}";
+        let data = [1, 0, 0, 0, 0, 1, 0, 0];
+        assert_eq!(parse(&file(header, &data)).unwrap().elements, Elements::U32(vec![1, 256]));
+    }
+
+    #[test]
+    fn hostile_files_are_refused() {
+        let ok = |shape: &str| format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}");
+        for (bytes, part) in [
+            (vec![], "does not begin"),
+            (b"\x93NUMPY\x01\x00\xff\xff{}".to_vec(), "65535 bytes"),
+            (b"\x93NUMPY\x02\x00\xff\xff\xff\xff{}".to_vec(), "4294967295 bytes"),
+            (b"\x93NUMPY\x09\x00\x00\x00".to_vec(), "found 9"),
+            (file(&ok("(4,)"), &[0; 15]), "needs 16 bytes of data, found 15"),
+            (file(&ok("(4,)"), &[0; 17]), "found 17"),
+            (file(&ok("(4294967296, 4294967296, 4294967296)"), &[]), "too many"),
+            (file(&ok("(99999999999999999999999,)"), &[]), "expected a size"),
+            (file(&ok("(-1,)"), &[]), "expected a size"),
+            (file(&ok("(1,"), &[]), "expected a size"),
+            (file(&ok("3"), &[]), "expected \"(\""),
+            (file(&format!("{}x", ok("()")), &[0; 4]), "\"x\" after"),
+            (file("{'descr': '<f4', 'fortran_order': True, 'shape': (1,)}", &[0; 4]), "Fortran"),
+            (file("{'descr': '>f4', 'fortran_order': False, 'shape': (1,)}", &[0; 4]), ">f4"),
+            (file("{'descr': '|O', 'fortran_order': False, 'shape': (1,)}", &[0; 4]), "|O"),
+            (file("{'descr': '<f4', 'shape': (1,)}", &[0; 4]), "no fortran_order"),
+            (file("{'descr': '<f4', 'fortran_order': Maybe}", &[]), "\"True\""),
+            (file("{'descr", &[]), "no end"),
+            (file(&ok(&format!("({})", "1,".repeat(65))), &[0; 4]), "64 dimensions"),
+        ] {
+            let message = parse(&bytes).unwrap_err();
+            assert!(message.contains(part), "{part:?} is not in {message:?}");
+        }
+    }
+}
