@@ -28,8 +28,19 @@ pub fn gpu(checked: bool) -> &'static Device {
 
 /// Every device that a kernel is held to, with a name for messages.
 pub fn devices() -> [(&'static str, &'static Device); 3] {
+    [("cpu", cpu()), ("gpu checked", gpu(true)), ("gpu unchecked", gpu(false))]
+}
+
+/// The host.
+pub fn cpu() -> &'static Device {
     static CPU: OnceLock<Device> = OnceLock::new();
-    [("cpu", CPU.get_or_init(Device::cpu)), ("gpu checked", gpu(true)), ("gpu unchecked", gpu(false))]
+    CPU.get_or_init(Device::cpu)
+}
+
+/// The devices that the three convolution kernels are held to: to be [`devices`] once their shaders
+/// are written.
+pub fn convolution_devices() -> Vec<(&'static str, &'static Device)> {
+    vec![("cpu", cpu())]
 }
 
 /// What a binding must hold after the dispatch.
@@ -39,6 +50,13 @@ pub enum Expect {
     Close(Vec<f64>, f64),
     /// These very words.
     Exactly(Vec<u32>),
+    /// These very bits, except where those of `uncertain` are 1.
+    Bits {
+        /// The bits.
+        value: Vec<u32>,
+        /// 1 where rounding may decide.
+        uncertain: Vec<u32>,
+    },
     /// Anything (a workspace), but nothing outside the view.
     Anything,
 }
@@ -52,8 +70,18 @@ pub fn words(values: &[f32]) -> Vec<u32> {
 /// sentinels, for what the kernel must write whole); `expected` what each binding that it writes must
 /// hold afterwards, in order. Read-only bindings must not change.
 pub fn check<K: Kernel + 'static>(kernel: K, initial: &[Option<Vec<u32>>], expected: &[Expect]) {
+    check_on(devices(), kernel, initial, expected);
+}
+
+/// [`check`] on some devices only.
+pub fn check_on<K: Kernel + 'static>(
+    devices: impl IntoIterator<Item = (&'static str, &'static Device)>,
+    kernel: K,
+    initial: &[Option<Vec<u32>>],
+    expected: &[Expect],
+) {
     let kernel: Arc<dyn Kernel> = Arc::new(kernel);
-    for (device_name, device) in devices() {
+    for (device_name, device) in devices {
         let context = format!("{kernel:?} on {device_name}");
         let results = run_on(device, &kernel, initial, &context);
         let bindings = kernel.bindings();
@@ -67,6 +95,14 @@ pub fn check<K: Kernel + 'static>(kernel: K, initial: &[Option<Vec<u32>>], expec
             match expected.next().expect("an expectation for every written binding") {
                 Expect::Anything => {}
                 Expect::Exactly(words) => assert_eq!(result, words, "{context}"),
+                Expect::Bits { value, uncertain } => {
+                    for (i, ((&result, &value), &uncertain)) in
+                        result.iter().zip(value).zip(uncertain).enumerate()
+                    {
+                        let (result, value) = (result & !uncertain, value & !uncertain);
+                        assert_eq!(result, value, "{context}: word {i} is {result:#x}, expected {value:#x}");
+                    }
+                }
                 Expect::Close(reference, bound) => assert_close(result, reference, *bound, &context),
             }
         }

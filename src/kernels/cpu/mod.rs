@@ -1,4 +1,5 @@
 //! Host code that several twins share.
 
 pub(super) mod conv2d;
+mod lanes;
 pub(super) mod logits;

@@ -1,0 +1,101 @@
+//! `conv2d` against float64.
+
+use crate::harness::{Expect, Inputs, check_on, convolution_devices, words};
+use crate::reference;
+use jem::kernels::conv2d::{Conv2d, ConvGeometry};
+use proptest::prelude::*;
+
+/// Σ(a-b)²/Σb² for sums of up to 1440 products in f32.
+const BOUND: f64 = 1e-12;
+
+fn check_kernel(kernel: Conv2d, seed: u64) {
+    let g = kernel.geometry;
+    let mut inputs = Inputs::new(seed);
+    let input = inputs.floats(g.input_len());
+    let weights = inputs.floats(g.weights_len());
+    let bias = kernel.bias.then(|| inputs.floats(g.c_out));
+    let residual = kernel.residual.then(|| inputs.floats(g.output_len()));
+
+    let mut v = reference::conv2d(&g, &input, &weights);
+    for (at, v) in v.iter_mut().enumerate() {
+        *v += bias.as_ref().map_or(0.0, |bias| f64::from(bias[at % g.c_out]));
+        *v += residual.as_ref().map_or(0.0, |residual| f64::from(residual[at]));
+    }
+
+    let mut initial = vec![Some(words(&input)), Some(words(&weights))];
+    initial.extend(bias.map(|bias| Some(words(&bias))));
+    initial.extend(residual.map(|residual| Some(words(&residual))));
+    let mut expected = Vec::new();
+    if kernel.raw {
+        expected.push(Expect::Close(v.clone(), BOUND));
+    }
+    if let Some(slope) = kernel.activated {
+        let activated = v.iter().map(|&v| reference::leaky_relu(v, slope)).collect();
+        expected.push(Expect::Close(activated, BOUND));
+    }
+    if kernel.mask {
+        // Of a value within rounding of 0, either sign is right.
+        let near_zero: Vec<f64> = v.iter().map(|v| f64::from(v.abs() < 1e-4)).collect();
+        expected.push(Expect::Bits {
+            value: reference::mask(&v, g.c_out),
+            uncertain: reference::mask(&near_zero, g.c_out),
+        });
+    }
+    initial.extend(expected.iter().map(|_| None));
+    check_on(convolution_devices(), kernel, &initial, &expected);
+}
+
+fn plain(geometry: ConvGeometry) -> Conv2d {
+    Conv2d { geometry, bias: false, residual: false, raw: true, activated: None, mask: false }
+}
+
+#[test]
+fn awkward_shapes() {
+    for (seed, geometry) in reference::awkward_geometries().into_iter().enumerate() {
+        check_kernel(plain(geometry), seed as u64);
+        let fused =
+            Conv2d { bias: true, residual: true, activated: Some(0.2), mask: true, ..plain(geometry) };
+        check_kernel(fused, seed as u64);
+    }
+}
+
+#[test]
+fn every_epilogue() {
+    for (seed, kernel) in Conv2d::permutations().into_iter().enumerate() {
+        check_kernel(kernel, seed as u64);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+    #[test]
+    fn any_shape(
+        geometry in reference::any_geometry(),
+        (bias, residual, raw, activated, mask) in any::<(bool, bool, bool, bool, bool)>(),
+        seed in any::<u64>(),
+    ) {
+        let activated = activated.then_some(0.1);
+        let raw = raw || activated.is_none();
+        check_kernel(Conv2d { geometry, bias, residual, raw, activated, mask }, seed);
+    }
+}
+
+#[test]
+fn non_finite_inputs_stay_visible() {
+    let geometry = ConvGeometry { n: 1, h: 4, w: 9, c_in: 2, c_out: 17, kh: 3, kw: 3, stride: 1, padding: 1 };
+    let kernel = Conv2d { activated: Some(0.2), ..plain(geometry) };
+    let mut inputs = Inputs::new(1);
+    let mut input = inputs.floats(geometry.input_len());
+    input[0] = f32::NAN;
+    input[17] = f32::INFINITY;
+    input[70] = 1e4;
+    let weights = inputs.floats(geometry.weights_len());
+    let v = reference::conv2d(&geometry, &input, &weights);
+    let activated = v.iter().map(|&v| reference::leaky_relu(v, 0.2)).collect();
+    check_on(
+        convolution_devices(),
+        kernel,
+        &[Some(words(&input)), Some(words(&weights)), None, None],
+        &[Expect::Close(v, BOUND), Expect::Close(activated, BOUND)],
+    );
+}

@@ -1,0 +1,64 @@
+//! `conv2d_input_gradient` against float64.
+
+use crate::harness::{Expect, Inputs, check_on, convolution_devices, words};
+use crate::reference;
+use jem::kernels::conv2d_input_gradient::Conv2dInputGradient;
+use jem::kernels::mask::{mask_bit, mask_words};
+use proptest::prelude::*;
+
+/// Σ(a-b)²/Σb² for sums of up to 1440 products in f32.
+const BOUND: f64 = 1e-12;
+
+fn check_kernel(kernel: Conv2dInputGradient, seed: u64) {
+    let g = kernel.geometry;
+    let mut inputs = Inputs::new(seed);
+    let gradient = inputs.floats(g.output_len());
+    let weights = inputs.floats(g.weights_len());
+    // Bits past the last pixel or channel are never read: any words do.
+    let mask = kernel.mask.map(|_| inputs.below(mask_words(g.in_pixels(), g.c_in), u32::MAX));
+    // Never a comparison with zeros only: with stride 3 and one tap, most pixels get no gradient.
+    let residual = kernel.residual.then(|| inputs.floats(g.input_len()));
+
+    let mut expected = reference::conv2d_input_gradient(&g, &gradient, &weights);
+    for (at, value) in expected.iter_mut().enumerate() {
+        if let (Some(mask), Some(slope)) = (&mask, kernel.mask) {
+            let (word, bit) = mask_bit(at / g.c_in, at % g.c_in, g.c_in);
+            *value *= if mask[word] >> bit & 1 == 1 { 1.0 } else { f64::from(slope) };
+        }
+        *value += residual.as_ref().map_or(0.0, |residual| f64::from(residual[at]));
+    }
+
+    let mut initial = vec![Some(words(&gradient)), Some(words(&reference::transposed(&g, &weights)))];
+    initial.extend(mask.map(Some));
+    initial.extend(residual.map(|residual| Some(words(&residual))));
+    initial.push(None);
+    check_on(convolution_devices(), kernel, &initial, &[Expect::Close(expected, BOUND)]);
+}
+
+#[test]
+fn awkward_shapes() {
+    for (seed, geometry) in reference::awkward_geometries().into_iter().enumerate() {
+        check_kernel(Conv2dInputGradient { geometry, mask: None, residual: false }, seed as u64);
+        check_kernel(Conv2dInputGradient { geometry, mask: Some(0.2), residual: true }, seed as u64);
+    }
+}
+
+#[test]
+fn every_epilogue() {
+    for (seed, kernel) in Conv2dInputGradient::permutations().into_iter().enumerate() {
+        check_kernel(kernel, seed as u64);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+    #[test]
+    fn any_shape(
+        geometry in reference::any_geometry(),
+        (mask, residual) in any::<(bool, bool)>(),
+        seed in any::<u64>(),
+    ) {
+        let mask = mask.then_some(0.1);
+        check_kernel(Conv2dInputGradient { geometry, mask, residual }, seed);
+    }
+}
