@@ -183,6 +183,11 @@ pub struct Summary {
 }
 
 impl Program {
+    /// The slots that are given when the program is loaded.
+    pub fn externals(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.iter().filter(|slot| slot.kind == SlotKind::External)
+    }
+
     /// Counts dispatches, FLOPs, bytes moved and peak bytes.
     pub fn summary(&self) -> Summary {
         let moved = |d: &Dispatch| -> u64 {
@@ -190,8 +195,7 @@ impl Program {
             d.kernel.bindings().iter().map(|b| twice(b.access) * b.words as u64 * 4).sum()
         };
         let transient_bytes = self.plan.blocks.iter().sum();
-        let external_bytes =
-            self.slots.iter().filter(|s| s.kind == SlotKind::External).map(|s| s.bytes).sum();
+        let external_bytes = self.externals().map(|slot| slot.bytes).sum();
         Summary {
             dispatches: self.dispatches.len(),
             flops: self.dispatches.iter().map(|d| d.kernel.flops()).sum(),

@@ -1,0 +1,146 @@
+//! The gradient table: for each operation, the gradient at each input as more graph.
+//!
+//! What is not asked for is never built: only nodes on a path from `wrt` to the loss get a gradient, so that
+//! SGLD, which asks for the images' alone, has no weight gradients by construction. Convolution, its input
+//! gradient and its weight gradient are closed under differentiation, as are the others here, so gradients
+//! of gradients work.
+
+use super::{Graph, Node, NodeId, Op, Tensor};
+use crate::kernels::binary::BinaryOp;
+use crate::kernels::logit_loss::Part;
+use crate::kernels::unary::UnaryOp;
+use std::collections::HashSet;
+
+impl Graph {
+    /// The gradients of the sum of all elements of `loss` with respect to each of `wrt`, in their shapes.
+    pub fn grad(&self, loss: &Tensor, wrt: &[&Tensor]) -> Vec<Tensor> {
+        let mut varying: HashSet<NodeId> = wrt.iter().map(|tensor| tensor.id()).collect();
+        for id in 0..=loss.id() {
+            if self.node(id).inputs.iter().any(|input| varying.contains(input)) {
+                varying.insert(id);
+            }
+        }
+        let mut gradients: Vec<Option<Tensor>> = vec![None; loss.id() + 1];
+        gradients[loss.id()] = Some(self.constant(1.0, loss.shape()));
+        for id in (0..=loss.id()).rev().filter(|id| varying.contains(id)) {
+            let Some(upstream) = gradients[id].clone() else { continue };
+            let node = self.node(id);
+            for (position, &input) in node.inputs.iter().enumerate().filter(|(_, i)| varying.contains(i)) {
+                let Some(part) = self.scope(&node.scope, || self.local(id, &node, position, &upstream)) else {
+                    continue;
+                };
+                let sum = gradients[input].take();
+                gradients[input] = Some(sum.map_or(part.clone(), |sum| sum.add(&part)));
+            }
+        }
+        let of = |tensor: &&Tensor| gradients.get(tensor.id()).cloned().flatten();
+        wrt.iter().map(|tensor| of(tensor).unwrap_or_else(|| self.constant(0.0, tensor.shape()))).collect()
+    }
+
+    /// The table: the gradient at input `position` of node `id` for the gradient `g` of its result; `None`
+    /// where it is zero everywhere.
+    fn local(&self, id: NodeId, node: &Node, position: usize, g: &Tensor) -> Option<Tensor> {
+        let x = |index: usize| self.tensor(node.inputs[index]);
+        let y = || self.tensor(id);
+        let first = position == 0;
+        Some(match &node.op {
+            Op::Leaf(_) | Op::Constant(_) | Op::LogitStats(_) => return None,
+            Op::Unary(UnaryOp::Affine(a, _)) => g.scale(*a),
+            Op::Unary(UnaryOp::Exp) => g.mul(&y()),
+            Op::Unary(UnaryOp::Log) => g.div(&x(0)),
+            Op::Unary(UnaryOp::Reciprocal) => -&g.mul(&y()).mul(&y()),
+            Op::Unary(UnaryOp::LeakyRelu(slope)) => g.leaky_relu_gradient(&x(0), *slope),
+            Op::Unary(UnaryOp::Clamp(low, high)) => g.mul(&x(0).inside(*low, *high)),
+            Op::Unary(UnaryOp::Inside(..)) => return None,
+            Op::Binary(BinaryOp::Add) => g.clone(),
+            Op::Binary(BinaryOp::Sub) => if first { g.clone() } else { -g },
+            Op::Binary(BinaryOp::Mul) => g.mul(&x(1 - position)),
+            Op::Binary(BinaryOp::Div) => if first { g.div(&x(1)) } else { -&g.mul(&y()).div(&x(1)) },
+            Op::LeakyReluGradient { slope } if first => g.leaky_relu_gradient(&x(1), *slope),
+            Op::LeakyReluGradient { .. } => return None,
+            Op::Broadcast => {
+                let axes: Vec<usize> = (0..node.shape.len()).filter(|&i| x(0).shape()[i] != node.shape[i]).collect();
+                g.sum_keep(&axes)
+            }
+            Op::Reshape => g.reshape(x(0).shape()),
+            Op::Permute(axes) => {
+                let mut inverse = vec![0; axes.len()];
+                axes.iter().enumerate().for_each(|(i, &axis)| inverse[axis] = i);
+                g.permute(&inverse)
+            }
+            Op::Sum(_) => g.broadcast_to(x(0).shape()),
+            &Op::MatMul { transpose_a: ta, transpose_b: tb } => match (position, ta, tb) {
+                (0, false, _) => g.matmul_with(&x(1), None, false, !tb),
+                (0, true, _) => x(1).matmul_with(g, None, tb, true),
+                (1, _, false) => x(0).matmul_with(g, None, !ta, false),
+                (1, _, true) => g.matmul_with(&x(0), None, true, ta),
+                _ => g.sum(&[0]),
+            },
+            Op::Conv2d(geometry) => match position {
+                0 => g.conv2d_input_gradient(&x(1), *geometry),
+                1 => x(0).conv2d_weight_gradient(g, *geometry),
+                _ => g.sum(&[0, 1, 2]),
+            },
+            // Linear in both its inputs, as the convolution is: for u at its result (shaped like the images),
+            // <u, input_gradient(g, w)> = <conv2d(u, w), g>.
+            Op::Conv2dInputGradient(geometry) => match position {
+                0 => g.conv2d(&x(1), None, geometry.stride, geometry.padding),
+                _ => g.conv2d_weight_gradient(&x(0), *geometry),
+            },
+            Op::Conv2dWeightGradient(geometry) => match position {
+                0 => x(1).conv2d_input_gradient(g, *geometry),
+                _ => x(0).conv2d(g, None, geometry.stride, geometry.padding),
+            },
+            Op::AveragePool { size } => g.average_pool_gradient(*size),
+            // The transpose of spreading evenly is the mean of squares.
+            Op::AveragePoolGradient { size } => g.average_pool(*size),
+            Op::LogSumExp => x(0).softmax().mul(&column(g)),
+            Op::Softmax { log: false } => y().mul(&g.sub(&g.mul(&y()).sum_keep(&[1]))),
+            Op::Softmax { log: true } => g.sub(&x(0).softmax().mul(&g.sum_keep(&[1]))),
+            Op::GatherLabels if first => g.scatter_labels(&x(1), x(0).shape()[1]),
+            Op::ScatterLabels if first => g.gather_labels(&x(1)),
+            Op::LogitLoss(parts) if first => x(0).logit_loss_gradient(&x(1), g, parts),
+            Op::LogitLossGradient(parts) => match position {
+                0 => logit_curvature(&x(0), &x(2), g, parts),
+                2 => {
+                    let ones = self.constant(1.0, x(2).shape());
+                    x(0).logit_loss_gradient(&x(1), &ones, parts).mul(g).sum(&[1])
+                }
+                _ => return None,
+            },
+            Op::GatherLabels | Op::ScatterLabels | Op::LogitLoss(_) => return None,
+        })
+    }
+}
+
+/// `[rows]` as `[rows, 1]`.
+fn column(x: &Tensor) -> Tensor {
+    x.reshape([x.elements(), 1])
+}
+
+/// The second derivative of the logit loss applied to `v`, times `upstream` of each row:
+/// `u ((a + b) (p v - p <p, v>) + 2 d v)` with `p = softmax(f)`; the terms in the labels are linear in `f`.
+fn logit_curvature(logits: &Tensor, upstream: &Tensor, v: &Tensor, parts: &[Part]) -> Tensor {
+    let p = logits.softmax();
+    let pv = p.mul(v);
+    let centred = pv.sub(&p.mul(&pv.sum_keep(&[1])));
+    let softmax_weight = row_weights(logits, parts, |part| part.log_p_x + part.cross_entropy);
+    let l2_weight = row_weights(logits, parts, |part| 2.0 * part.l2);
+    let sum = centred.mul(&column(&softmax_weight)).add(&v.mul(&column(&l2_weight)));
+    sum.mul(&column(upstream))
+}
+
+/// Each row's weight, by its part. The rows' losses of all-one logits with an L2 term alone are just that,
+/// whatever the labels.
+fn row_weights(logits: &Tensor, parts: &[Part], weight: impl Fn(&Part) -> f32) -> Tensor {
+    let graph = logits.graph();
+    let [rows, classes] = [logits.shape()[0], logits.shape()[1]];
+    let uniform = weight(&parts[0]);
+    if parts.iter().all(|part| weight(part) == uniform) {
+        return graph.constant(uniform, [rows]);
+    }
+    let l2 = |part: &Part| Part { l2: weight(part) / classes as f32, ..Part::unweighted(part.count) };
+    let parts: Vec<Part> = parts.iter().map(l2).collect();
+    let labels = graph.constant(0.0, [rows]);
+    graph.constant(1.0, [rows, classes]).logit_loss(&labels, &parts)
+}

@@ -1,0 +1,392 @@
+//! The dispatches of each operation and fused group.
+
+use super::fuse::{Group, HeadGroup};
+use super::strides::{collapse, contiguous};
+use super::{Lowering, label};
+use crate::device::View;
+use crate::error::{Error, Result};
+use crate::graph::{Node, NodeId, Op};
+use crate::kernels::average_pool::AveragePool;
+use crate::kernels::average_pool_gradient::AveragePoolGradient;
+use crate::kernels::binary::{Binary, BinaryOp};
+use crate::kernels::conv2d::{Conv2d, ConvGeometry};
+use crate::kernels::conv2d_input_gradient::Conv2dInputGradient;
+use crate::kernels::conv2d_weight_gradient::Conv2dWeightGradient;
+use crate::kernels::copy::StridedCopy;
+use crate::kernels::fill::Fill;
+use crate::kernels::gather_labels::GatherLabels;
+use crate::kernels::head::Head;
+use crate::kernels::leaky_relu_gradient::LeakyReluGradient;
+use crate::kernels::logit_loss::{LogitLoss, STATS};
+use crate::kernels::logit_loss_gradient::LogitLossGradient;
+use crate::kernels::logsumexp::LogSumExp;
+use crate::kernels::mask::mask_words;
+use crate::kernels::matmul::Matmul;
+use crate::kernels::reduce::{Reduce, ReduceOp};
+use crate::kernels::scatter_labels::ScatterLabels;
+use crate::kernels::sign_mask::SignMask;
+use crate::kernels::softmax::Softmax;
+use crate::kernels::unary::Unary;
+
+impl Lowering<'_> {
+    /// The dispatches of a node that is in no group.
+    pub(super) fn emit(&mut self, id: NodeId) -> Result<()> {
+        let node = self.node(id);
+        let name = label(&node, id);
+        let n: usize = node.shape.iter().product();
+        match &node.op {
+            Op::Leaf(leaf) => {
+                let view = self.builder.external(&leaf.slot, leaf.words).part(leaf.offset, n);
+                self.views.insert(id, view);
+            }
+            Op::Reshape => {
+                let view = self.view(node.inputs[0])?;
+                self.views.insert(id, view);
+            }
+            &Op::Constant(value) => {
+                let y = self.place(id);
+                self.builder.dispatch(name, Fill { n, value }, &[y]);
+            }
+            &Op::Unary(op) => {
+                let x = self.view(node.inputs[0])?;
+                let y = self.place(id);
+                self.builder.dispatch(name, Unary { op, n }, &[x, y]);
+            }
+            &Op::Binary(op) => self.emit_binary(id, &node, op, name)?,
+            &Op::LeakyReluGradient { slope } => self.emit_leaky_relu_gradient(id, &node, slope, name)?,
+            Op::Broadcast | Op::Permute(_) => self.emit_copy(id, &node, name)?,
+            Op::Sum(axes) => self.emit_sum(id, &node, axes, &name)?,
+            &Op::MatMul { transpose_a, transpose_b } => {
+                let mut views = self.inputs(&node)?;
+                views.push(self.place(id));
+                let a = self.node(node.inputs[0]).shape;
+                let k = if transpose_a { a[0] } else { a[1] };
+                let bias = node.inputs.len() == 3;
+                let kernel = Matmul { m: node.shape[0], n: node.shape[1], k, transpose_a, transpose_b, bias };
+                self.builder.dispatch(name, kernel, &views);
+            }
+            &Op::Conv2dWeightGradient(geometry) => self.emit_weight_gradient(id, &node, geometry, &name)?,
+            &Op::AveragePool { size } => {
+                let [x, y] = self.through(id, &node)?;
+                let [n, h, w, c] = images(&self.node(node.inputs[0]));
+                self.builder.dispatch(name, AveragePool { n, h, w, c, size }, &[x, y]);
+            }
+            &Op::AveragePoolGradient { size } => {
+                let [x, y] = self.through(id, &node)?;
+                let [n, h, w, c] = images(&node);
+                self.builder.dispatch(name, AveragePoolGradient { n, h, w, c, size }, &[x, y]);
+            }
+            Op::LogSumExp => {
+                let [x, y] = self.through(id, &node)?;
+                let [rows, cols] = self.matrix(node.inputs[0]);
+                self.builder.dispatch(name, LogSumExp { rows, cols }, &[x, y]);
+            }
+            &Op::Softmax { log } => {
+                let [x, y] = self.through(id, &node)?;
+                let [rows, cols] = self.matrix(id);
+                self.builder.dispatch(name, Softmax { rows, cols, log }, &[x, y]);
+            }
+            Op::GatherLabels => {
+                let mut views = self.inputs(&node)?;
+                views.push(self.place(id));
+                let [rows, cols] = self.matrix(node.inputs[0]);
+                self.builder.dispatch(name, GatherLabels { rows, cols }, &views);
+            }
+            Op::ScatterLabels => {
+                let mut views = self.inputs(&node)?;
+                views.push(self.place(id));
+                let [rows, cols] = self.matrix(id);
+                self.builder.dispatch(name, ScatterLabels { rows, cols }, &views);
+            }
+            Op::LogitLoss(parts) | Op::LogitStats(parts) => {
+                // One kernel writes both; what is not asked for goes to a scratch slot.
+                let mut views = self.inputs(&node)?;
+                let [n, classes] = self.matrix(node.inputs[0]);
+                let own = self.place(id);
+                if matches!(node.op, Op::LogitLoss(_)) {
+                    let stats = self.builder.transient("logit stats", n * STATS);
+                    views.extend([own, stats]);
+                } else {
+                    let losses = self.builder.transient("logit losses", n);
+                    views.extend([losses, own]);
+                }
+                self.builder.dispatch(name, LogitLoss { n, classes, parts: parts.clone() }, &views);
+            }
+            Op::LogitLossGradient(parts) => {
+                let mut views = self.inputs(&node)?;
+                views.push(self.place(id));
+                let [n, classes] = self.matrix(id);
+                self.builder.dispatch(name, LogitLossGradient { n, classes, parts: parts.clone() }, &views);
+            }
+            Op::Conv2d(_) | Op::Conv2dInputGradient(_) => unreachable!("convolutions are always in a group"),
+        }
+        Ok(())
+    }
+
+    /// The dispatch of a fused group.
+    pub(super) fn emit_group(&mut self, group: &Group) -> Result<()> {
+        match *group {
+            Group::Conv { conv, residual, value, raw, activated, mask } => {
+                let node = self.node(conv);
+                let Op::Conv2d(geometry) = node.op else { unreachable!("a convolution group") };
+                let mut views = self.inputs(&node)?;
+                if let Some(residual) = residual {
+                    views.push(self.view(residual)?);
+                }
+                if raw {
+                    views.push(self.place(value));
+                }
+                if let Some((activated, _)) = activated {
+                    views.push(self.place(activated));
+                }
+                let name = label(&node, conv);
+                if mask {
+                    let words = mask_words(geometry.out_pixels(), geometry.c_out);
+                    let view = self.builder.transient(format!("{name} mask"), words);
+                    self.masks.insert(value, view);
+                    views.push(view);
+                }
+                let kernel = Conv2d {
+                    geometry,
+                    bias: node.inputs.len() == 3,
+                    residual: residual.is_some(),
+                    raw,
+                    activated: activated.map(|(_, slope)| slope),
+                    mask,
+                };
+                self.builder.dispatch(name, kernel, &views);
+            }
+            Group::InputGradient { conv, masked, residual, value } => {
+                let node = self.node(conv);
+                let Op::Conv2dInputGradient(geometry) = node.op else { unreachable!("an input gradient group") };
+                let mut views = vec![self.view(node.inputs[0])?, self.transposed(node.inputs[1], geometry)?];
+                if let Some((x, _)) = masked {
+                    views.push(self.mask(x)?);
+                }
+                if let Some(residual) = residual {
+                    views.push(self.view(residual)?);
+                }
+                views.push(self.place(value));
+                let mask = masked.map(|(_, slope)| slope);
+                let kernel = Conv2dInputGradient { geometry, mask, residual: residual.is_some() };
+                self.builder.dispatch(label(&node, conv), kernel, &views);
+            }
+            Group::Head(ref head) => self.emit_head(head)?,
+        }
+        Ok(())
+    }
+
+    fn emit_head(&mut self, head: &HeadGroup) -> Result<()> {
+        let [n, h, w, features] = images(&self.node(head.activated));
+        let [_, classes] = self.matrix(head.logits);
+        let kernel = Head {
+            n,
+            pixels: h * w,
+            features,
+            classes,
+            parts: head.parts.clone(),
+            slope: head.masked.map(|(_, slope)| slope),
+            logits: head.writes_logits,
+            gradient: true,
+            saved: head.writes_saved,
+        };
+        let mut views = vec![self.view(head.activated)?];
+        for id in [head.weights, head.bias, head.labels] {
+            views.push(self.view(id)?);
+        }
+        if let Some((value, _)) = head.masked {
+            views.push(self.mask(value)?);
+        }
+        if head.writes_logits {
+            views.push(self.place(head.logits));
+        }
+        views.push(match head.stats {
+            Some(stats) => self.place(stats),
+            None => self.builder.transient("head stats", n * STATS),
+        });
+        views.push(self.place(head.gradient));
+        if head.writes_saved {
+            let saved = self.builder.transient("head saved", kernel.saved_words());
+            self.views.insert(head.pooled, saved.part(0, n * features));
+            self.views.insert(head.logit_gradient, saved.part(kernel.logit_gradient_offset(), n * classes));
+            views.push(saved);
+        }
+        self.builder.dispatch("head", kernel, &views);
+        Ok(())
+    }
+
+    /// The views of all inputs of `node`.
+    fn inputs(&mut self, node: &Node) -> Result<Vec<View>> {
+        node.inputs.iter().map(|&input| self.view(input)).collect()
+    }
+
+    /// The view of the only input and a place for the result.
+    fn through(&mut self, id: NodeId, node: &Node) -> Result<[View; 2]> {
+        let x = self.view(node.inputs[0])?;
+        Ok([x, self.place(id)])
+    }
+
+    fn matrix(&self, id: NodeId) -> [usize; 2] {
+        self.node(id).shape[..].try_into().expect("shape inference made it a matrix")
+    }
+
+    /// A node as an operand of `shape` that is read by strides: a broadcast is never written out.
+    fn strided(&mut self, id: NodeId) -> Result<(View, Vec<usize>)> {
+        let node = self.node(id);
+        let strides = contiguous(&node.shape);
+        match node.op {
+            Op::Broadcast => {
+                let source = self.node(node.inputs[0]);
+                let mut strides = contiguous(&source.shape);
+                for (stride, (&from, &to)) in strides.iter_mut().zip(source.shape.iter().zip(&node.shape)) {
+                    if from != to {
+                        *stride = 0;
+                    }
+                }
+                Ok((self.view(node.inputs[0])?, strides))
+            }
+            _ => Ok((self.view(id)?, strides)),
+        }
+    }
+
+    fn emit_binary(&mut self, id: NodeId, node: &Node, op: BinaryOp, name: String) -> Result<()> {
+        let (a, a_strides) = self.strided(node.inputs[0])?;
+        let (b, b_strides) = self.strided(node.inputs[1])?;
+        let collapsed = collapse(&node.shape, [&a_strides, &b_strides]);
+        let (shape, [a_strides, b_strides]) = collapsed.ok_or_else(|| too_many_axes(node))?;
+        let y = self.place(id);
+        self.builder.dispatch(name, Binary { op, shape, a_strides, b_strides }, &[a, b, y]);
+        Ok(())
+    }
+
+    fn emit_copy(&mut self, id: NodeId, node: &Node, name: String) -> Result<()> {
+        let (x, strides) = match &node.op {
+            Op::Permute(axes) => {
+                let source = node.inputs[0];
+                let strides = contiguous(&self.node(source).shape);
+                (self.view(source)?, axes.iter().map(|&axis| strides[axis]).collect())
+            }
+            _ => self.strided(id)?,
+        };
+        let (shape, [strides]) = collapse(&node.shape, [&strides]).ok_or_else(|| too_many_axes(node))?;
+        let y = self.place(id);
+        self.builder.dispatch(name, StridedCopy { shape, strides }, &[x, y]);
+        Ok(())
+    }
+
+    fn emit_leaky_relu_gradient(&mut self, id: NodeId, node: &Node, slope: f32, name: String) -> Result<()> {
+        let x = node.inputs[1];
+        let packed = matches!(self.fusions.group_of(x), Some(Group::Conv { value, .. }) if value == x);
+        let gradient = self.view(node.inputs[0])?;
+        let sign = if packed { self.mask(x)? } else { self.view(x)? };
+        let (pixels, channels) = pixels_and_channels(node);
+        let y = self.place(id);
+        let kernel = LeakyReluGradient { pixels, channels, slope, packed };
+        self.builder.dispatch(name, kernel, &[gradient, sign, y]);
+        Ok(())
+    }
+
+    pub(super) fn emit_mask(&mut self, id: NodeId) -> Result<()> {
+        let node = self.node(id);
+        let x = self.view(id)?;
+        let (pixels, channels) = pixels_and_channels(&node);
+        let mask = self.builder.transient(format!("{} mask", label(&node, id)), mask_words(pixels, channels));
+        self.builder.dispatch(label(&node, id), SignMask { pixels, channels }, &[x, mask]);
+        self.masks.insert(id, mask);
+        Ok(())
+    }
+
+    /// Runs of neighbouring axes, the last run first, each in one or two stages.
+    fn emit_sum(&mut self, id: NodeId, node: &Node, axes: &[usize], name: &str) -> Result<()> {
+        let mut shape = self.node(node.inputs[0]).shape;
+        let mut stages = Vec::new();
+        let mut end = axes.len();
+        while end > 0 {
+            let mut start = end - 1;
+            while start > 0 && axes[start - 1] + 1 == axes[start] {
+                start -= 1;
+            }
+            let (first, last) = (axes[start], axes[end - 1]);
+            let product = |part: &[usize]| part.iter().product::<usize>();
+            let outer = product(&shape[..first]);
+            let inner = product(&shape[last + 1..]);
+            stages.extend(Reduce::stages(outer, product(&shape[first..=last]), inner, ReduceOp::Sum));
+            shape[first..=last].fill(1);
+            end = start;
+        }
+        let x = self.view(node.inputs[0])?;
+        self.emit_stages(id, x, &stages, name);
+        Ok(())
+    }
+
+    /// Reduces `x` stage by stage into the place of node `id`.
+    fn emit_stages(&mut self, id: NodeId, mut x: View, stages: &[Reduce], name: &str) {
+        for (i, &stage) in stages.iter().enumerate() {
+            let y = match i + 1 == stages.len() {
+                true => self.place(id),
+                false => self.builder.transient(format!("{name} partial sums"), stage.output_len()),
+            };
+            self.builder.dispatch(name, stage, &[x, y]);
+            x = y;
+        }
+    }
+
+    fn emit_weight_gradient(&mut self, id: NodeId, node: &Node, geometry: ConvGeometry, name: &str) -> Result<()> {
+        let [x, gradient] = [self.view(node.inputs[0])?, self.view(node.inputs[1])?];
+        let kernel = Conv2dWeightGradient::new(geometry);
+        if kernel.splits == 1 {
+            let y = self.place(id);
+            self.builder.dispatch(name, kernel, &[x, gradient, y]);
+            return Ok(());
+        }
+        let weights = geometry.weights_len();
+        let partials = self.builder.transient(format!("{name} split-K workspace"), kernel.splits * weights);
+        self.builder.dispatch(name, kernel, &[x, gradient, partials]);
+        self.emit_stages(id, partials, &Reduce::stages(1, kernel.splits, weights, ReduceOp::Sum), name);
+        Ok(())
+    }
+
+    /// The weights `[kh, kw, c_in, c_out]` of node `id` as `[kh, kw, c_out, c_in]`.
+    fn transposed(&mut self, id: NodeId, geometry: ConvGeometry) -> Result<View> {
+        if let Some(&view) = self.transposed.get(&id) {
+            return Ok(view);
+        }
+        let ConvGeometry { kh, kw, c_in, c_out, .. } = geometry;
+        let copy = StridedCopy { shape: [1, kh * kw, c_out, c_in], strides: [0, c_in * c_out, 1, c_out] };
+        let words = geometry.weights_len();
+        let node = self.node(id);
+        let name = label(&node, id);
+        let view = match (&node.op, self.prepare.as_deref_mut()) {
+            (Op::Leaf(leaf), Some(prepare)) if leaf.parameter => {
+                let slot = format!("transposed.{}.{}", leaf.slot, leaf.offset);
+                let x = prepare.external(&leaf.slot, leaf.words).part(leaf.offset, words);
+                let y = prepare.external(&slot, words);
+                prepare.dispatch(format!("{name} transposed"), copy, &[x, y]);
+                self.builder.external(&slot, words)
+            }
+            _ => {
+                let x = self.view(id)?;
+                let y = self.builder.transient(format!("{name} transposed"), words);
+                self.builder.dispatch(format!("{name} transposed"), copy, &[x, y]);
+                y
+            }
+        };
+        self.transposed.insert(id, view);
+        Ok(view)
+    }
+}
+
+fn images(node: &Node) -> [usize; 4] {
+    node.shape[..].try_into().expect("shape inference made them images")
+}
+
+/// The last axis, and the product of the others.
+fn pixels_and_channels(node: &Node) -> (usize, usize) {
+    let channels = node.shape.last().copied().unwrap_or(1);
+    (node.shape.iter().product::<usize>() / channels.max(1), channels)
+}
+
+fn too_many_axes(node: &Node) -> Error {
+    let message = format!("{:?} has more than four axes that do not merge; reshape it", node.shape);
+    Error::Shape { operation: node.op.name(), message }
+}

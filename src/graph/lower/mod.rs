@@ -1,0 +1,174 @@
+//! Lowering: from a graph to dispatches.
+//!
+//! [`fuse`] finds the hand-fused patterns; this file walks what the outputs need, in the order in which it
+//! was written (so that a weight gradient is computed while its operands are there, and the liveness plan
+//! can free them), and [`emit`] writes the dispatch of each operation or group.
+
+mod emit;
+mod fuse;
+mod strides;
+
+use super::{Graph, Node, NodeId, Op, Tensor};
+use crate::device::{ProgramBuilder, View};
+use crate::error::Result;
+use crate::kernels::copy::StridedCopy;
+use fuse::{Fusions, Group};
+use std::collections::{HashMap, HashSet};
+
+/// A tensor and the view that its value goes to.
+#[derive(Debug, Clone, Copy)]
+pub struct Output<'a> {
+    /// What to compute.
+    pub tensor: &'a Tensor,
+    /// Where to; at least as long as the tensor.
+    pub view: View,
+}
+
+/// Appends to `builder` the dispatches that compute `outputs`.
+///
+/// With `prepare`, what depends on parameters alone (the transposed weights of input gradients) is computed
+/// by that program into external buffers that both programs name; it is run once after each change of the
+/// parameters. Without, it is computed in line.
+///
+/// # Errors
+/// [`crate::Error::Shape`]: the graph's first mistake, or a tensor of more axes than the kernels take.
+pub fn lower(
+    builder: &mut ProgramBuilder,
+    prepare: Option<&mut ProgramBuilder>,
+    outputs: &[Output<'_>],
+) -> Result<()> {
+    let Some(first) = outputs.first() else { return Ok(()) };
+    let graph = first.tensor.graph();
+    graph.check()?;
+    Lowering::new(graph, builder, prepare, outputs).run(outputs)
+}
+
+/// The state of one call of [`lower`].
+struct Lowering<'a> {
+    graph: &'a Graph,
+    builder: &'a mut ProgramBuilder,
+    prepare: Option<&'a mut ProgramBuilder>,
+    fusions: Fusions,
+    /// Where each node's value is, once emitted.
+    views: HashMap<NodeId, View>,
+    /// Where each node's sign mask is, once emitted.
+    masks: HashMap<NodeId, View>,
+    /// The transposed copy of each weight node, once emitted.
+    transposed: HashMap<NodeId, View>,
+    /// The views that nodes write directly.
+    targets: HashMap<NodeId, View>,
+}
+
+impl<'a> Lowering<'a> {
+    fn new(
+        graph: &'a Graph,
+        builder: &'a mut ProgramBuilder,
+        prepare: Option<&'a mut ProgramBuilder>,
+        outputs: &[Output<'_>],
+    ) -> Self {
+        let roots: Vec<NodeId> = outputs.iter().map(|output| output.tensor.id()).collect();
+        let fusions = Fusions::find(graph, &roots);
+        let mut lowering = Self {
+            graph,
+            builder,
+            prepare,
+            fusions,
+            views: HashMap::new(),
+            masks: HashMap::new(),
+            transposed: HashMap::new(),
+            targets: HashMap::new(),
+        };
+        lowering.choose_targets(outputs);
+        lowering
+    }
+
+    fn run(mut self, outputs: &[Output<'_>]) -> Result<()> {
+        for id in self.fusions.needed() {
+            // Aliases, constants and broadcasts are made only when a kernel asks for them.
+            if !matches!(self.graph.node(id).op, Op::Reshape | Op::Constant(_) | Op::Broadcast | Op::Leaf(_)) {
+                self.view(id)?;
+            }
+        }
+        for output in outputs {
+            let view = self.view(output.tensor.id())?;
+            let words = output.tensor.elements();
+            if view != output.view.part(0, words) {
+                let copy = StridedCopy { shape: [1, 1, 1, words], strides: [0, 0, 0, 1] };
+                self.builder.dispatch("output", copy, &[view, output.view]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets nodes write the outputs' views themselves where nothing can read what is not there yet: the slot
+    /// is no leaf's, and no other kernel of the program binds it.
+    fn choose_targets(&mut self, outputs: &[Output<'_>]) {
+        let leaf_slot = |id: &NodeId| match self.graph.node(*id).op {
+            Op::Leaf(leaf) => Some(self.builder.external(&leaf.slot, leaf.words).slot),
+            _ => None,
+        };
+        let needed = self.fusions.needed();
+        let read: HashSet<_> = needed.iter().filter_map(leaf_slot).collect();
+        for output in outputs {
+            let alone = outputs.iter().filter(|other| other.view.slot == output.view.slot).count() == 1;
+            let mut id = output.tensor.id();
+            let mut used = self.fusions.consumers(id) > 0;
+            while matches!(self.graph.node(id).op, Op::Reshape) {
+                id = self.graph.node(id).inputs[0];
+                used |= self.fusions.consumers(id) > 1;
+            }
+            let made = !matches!(self.graph.node(id).op, Op::Leaf(_) | Op::Broadcast);
+            if made && !read.contains(&output.view.slot) && (alone || !used) {
+                let words = output.tensor.elements();
+                self.targets.entry(id).or_insert(output.view.part(0, words));
+            }
+        }
+    }
+
+    fn node(&self, id: NodeId) -> Node {
+        self.graph.node(id)
+    }
+
+    /// The view of a node's value, which is computed now if it has not been.
+    fn view(&mut self, id: NodeId) -> Result<View> {
+        if let Some(&view) = self.views.get(&id) {
+            return Ok(view);
+        }
+        match self.fusions.group_of(id) {
+            Some(group) => self.emit_group(&group)?,
+            None => self.emit(id)?,
+        }
+        Ok(self.views[&id])
+    }
+
+    /// A place for the value of node `id`: its target, or a fresh transient slot.
+    fn place(&mut self, id: NodeId) -> View {
+        let view = match self.targets.get(&id) {
+            Some(&view) => view,
+            None => {
+                let node = self.node(id);
+                let words: usize = node.shape.iter().product();
+                self.builder.transient(label(&node, id), words)
+            }
+        };
+        self.views.insert(id, view);
+        view
+    }
+
+    /// The sign mask of node `id`: written by the convolution that made it, else packed from its value.
+    fn mask(&mut self, id: NodeId) -> Result<View> {
+        if !self.masks.contains_key(&id) {
+            if let Some(group @ Group::Conv { .. }) = self.fusions.group_of(id) {
+                self.emit_group(&group)?;
+            } else {
+                self.emit_mask(id)?;
+            }
+        }
+        Ok(self.masks[&id])
+    }
+}
+
+/// A name for a node in labels: its scope, or its operation and number.
+fn label(node: &Node, id: NodeId) -> String {
+    if node.scope.is_empty() { format!("{}#{id}", node.op.name()) } else { node.scope.clone() }
+}

@@ -1,0 +1,145 @@
+//! Tensor expressions: shapes, gradients, and lowering to programs of kernels.
+//!
+//! A [`Graph`] is a list of nodes; a [`Tensor`] names one. Operations append nodes and infer shapes; a
+//! mistake in shapes is kept by the graph and returned by whatever lowers it, so that expressions can be
+//! written without a `?` after every operation. Equal operations on equal inputs are one node.
+
+mod function;
+mod gradient;
+mod lower;
+mod op;
+mod tensor;
+
+pub use function::Function;
+pub use lower::{Output, lower};
+pub use op::{Leaf, Op};
+pub use tensor::Tensor;
+
+use crate::error::{Error, Result};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// The number of a node; inputs have smaller numbers than what uses them.
+pub type NodeId = usize;
+
+/// One operation with its inputs and the shape of its result.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// What is computed.
+    pub op: Op,
+    /// From which nodes.
+    pub inputs: Vec<NodeId>,
+    /// The result's lengths, outermost axis first; `[]` is a scalar.
+    pub shape: Vec<usize>,
+    /// The scope it was made in, for labels in programs and profiles, such as `layer1.0.conv1`.
+    pub scope: String,
+}
+
+/// A growing list of operations. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Graph(Rc<RefCell<Nodes>>);
+
+#[derive(Debug, Default)]
+struct Nodes {
+    nodes: Vec<Node>,
+    /// Hash-consing: the node of each (operation, inputs, shape).
+    known: HashMap<String, NodeId>,
+    error: Option<(&'static str, String)>,
+    scope: String,
+}
+
+impl Graph {
+    /// An empty graph.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A leaf that is the whole external buffer `name`.
+    pub fn input(&self, name: &str, shape: impl Into<Vec<usize>>) -> Tensor {
+        let shape = shape.into();
+        let words = shape.iter().product();
+        self.leaf(Leaf { slot: name.to_owned(), words, offset: 0, parameter: false }, shape)
+    }
+
+    /// A leaf that is a part of an external buffer, or a parameter.
+    pub fn leaf(&self, leaf: Leaf, shape: impl Into<Vec<usize>>) -> Tensor {
+        let shape = shape.into();
+        let len: usize = shape.iter().product();
+        if leaf.offset % 64 != 0 || leaf.offset + len > leaf.words {
+            let Leaf { slot, offset, words, .. } = &leaf;
+            let message = format!("{slot}: {len} words at {offset} of {words}; it must fit, and start at a multiple of 64");
+            self.fail("leaf", message);
+        }
+        self.push(Op::Leaf(leaf), &[], shape)
+    }
+
+    /// A tensor whose every element is `value`.
+    pub fn constant(&self, value: f32, shape: impl Into<Vec<usize>>) -> Tensor {
+        self.push(Op::Constant(value), &[], shape.into())
+    }
+
+    /// Runs `build` with `name` in front of the labels of the nodes it makes.
+    pub fn scope<T>(&self, name: &str, build: impl FnOnce() -> T) -> T {
+        let outer = self.0.borrow().scope.clone();
+        let inner = if outer.is_empty() { name.to_owned() } else { format!("{outer}.{name}") };
+        self.0.borrow_mut().scope = inner;
+        let result = build();
+        self.0.borrow_mut().scope = outer;
+        result
+    }
+
+    /// A copy of node `id`.
+    pub fn node(&self, id: NodeId) -> Node {
+        self.0.borrow().nodes[id].clone()
+    }
+
+    /// The number of nodes.
+    pub fn len(&self) -> usize {
+        self.0.borrow().nodes.len()
+    }
+
+    /// Whether there are no nodes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The first mistake in shapes, if there was one.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] with the operation and what it was given.
+    pub fn check(&self) -> Result<()> {
+        match &self.0.borrow().error {
+            None => Ok(()),
+            Some((operation, message)) => Err(Error::Shape { operation, message: message.clone() }),
+        }
+    }
+
+    /// The tensor of node `id`.
+    pub(crate) fn tensor(&self, id: NodeId) -> Tensor {
+        let shape = self.0.borrow().nodes[id].shape.clone();
+        Tensor::new(self.clone(), id, shape)
+    }
+
+    /// Appends a node, or returns the equal one that is there.
+    pub(crate) fn push(&self, op: Op, inputs: &[NodeId], shape: Vec<usize>) -> Tensor {
+        let mut nodes = self.0.borrow_mut();
+        let key = format!("{op:?}{inputs:?}{shape:?}");
+        let next = nodes.nodes.len();
+        let id = *nodes.known.entry(key).or_insert(next);
+        if id == next {
+            let scope = nodes.scope.clone();
+            nodes.nodes.push(Node { op, inputs: inputs.to_vec(), shape: shape.clone(), scope });
+        }
+        Tensor::new(self.clone(), id, shape)
+    }
+
+    /// Keeps the first mistake.
+    pub(crate) fn fail(&self, operation: &'static str, message: String) {
+        self.0.borrow_mut().error.get_or_insert((operation, message));
+    }
+
+    fn is_same(&self, other: &Graph) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+}

@@ -1,0 +1,126 @@
+//! The operations of a tensor expression.
+
+use crate::kernels::binary::BinaryOp;
+use crate::kernels::conv2d::ConvGeometry;
+use crate::kernels::logit_loss::Part;
+use crate::kernels::unary::UnaryOp;
+
+/// Where the contents of a leaf are: a range of an external buffer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Leaf {
+    /// The external slot's name; leaves of one slot share its buffer.
+    pub slot: String,
+    /// The slot's size in 32-bit words.
+    pub words: usize,
+    /// The leaf's first word: a multiple of 64.
+    pub offset: usize,
+    /// Whether it changes only between optimizer steps, so that what depends on parameters alone is
+    /// computed by the `prepare` program.
+    pub parameter: bool,
+}
+
+/// An operation; its inputs are in the node's list, in the order given here.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Op {
+    /// Contents given from outside.
+    Leaf(Leaf),
+    /// Every element is this.
+    Constant(f32),
+    /// `(x)`, element by element.
+    Unary(UnaryOp),
+    /// `(a, b)` of one shape, element by element.
+    Binary(BinaryOp),
+    /// `(gradient, x)`: `gradient` where `x > 0`, `slope * gradient` elsewhere.
+    LeakyReluGradient {
+        /// The slope below 0.
+        slope: f32,
+    },
+    /// `(x)` repeated along axes of length 1 (same rank) to the node's shape.
+    Broadcast,
+    /// `(x)` with the same elements in the same order.
+    Reshape,
+    /// `(x)` with axis `i` of the result being axis `axes[i]` of `x`.
+    Permute(Vec<usize>),
+    /// `(x)` summed over these axes (ascending), which stay with length 1.
+    Sum(Vec<usize>),
+    /// `(a, b)` or `(a, b, bias)`: `op(a) op(b) + bias`, matrices.
+    MatMul {
+        /// `a` is `[k, m]`.
+        transpose_a: bool,
+        /// `b` is `[n, k]`.
+        transpose_b: bool,
+    },
+    /// `(x, weights)` or `(x, weights, bias)`.
+    Conv2d(ConvGeometry),
+    /// `(gradient, weights)`.
+    Conv2dInputGradient(ConvGeometry),
+    /// `(x, gradient)`.
+    Conv2dWeightGradient(ConvGeometry),
+    /// `(x)`: means of `size` x `size` squares.
+    AveragePool {
+        /// The side of a square, and the stride.
+        size: usize,
+    },
+    /// `(gradient)`: each element spread evenly over its square.
+    AveragePoolGradient {
+        /// The side of a square, and the stride.
+        size: usize,
+    },
+    /// `(x [rows, cols])` to `[rows]`.
+    LogSumExp,
+    /// `(x [rows, cols])`, along the columns.
+    Softmax {
+        /// The logarithm of it.
+        log: bool,
+    },
+    /// `(x [rows, cols], labels [rows])` to `[rows]`.
+    GatherLabels,
+    /// `(x [rows], labels [rows])` to `[rows, cols]`, zero off the label.
+    ScatterLabels,
+    /// `(logits [n, classes], labels [n])` to each image's loss `[n]`.
+    LogitLoss(Vec<Part>),
+    /// `(logits, labels)` to `[n, 4]`: LogSumExp, cross-entropy, 1 if correct, sum of squares.
+    LogitStats(Vec<Part>),
+    /// `(logits, labels, upstream [n])` to `[n, classes]`.
+    LogitLossGradient(Vec<Part>),
+}
+
+impl Op {
+    /// The name in error messages and labels.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Op::Leaf(_) => "leaf",
+            Op::Constant(_) => "constant",
+            Op::Unary(UnaryOp::Affine(..)) => "affine",
+            Op::Unary(UnaryOp::Exp) => "exp",
+            Op::Unary(UnaryOp::Log) => "log",
+            Op::Unary(UnaryOp::Reciprocal) => "reciprocal",
+            Op::Unary(UnaryOp::LeakyRelu(_)) => "leaky_relu",
+            Op::Unary(UnaryOp::Clamp(..)) => "clamp",
+            Op::Unary(UnaryOp::Inside(..)) => "inside",
+            Op::Binary(BinaryOp::Add) => "add",
+            Op::Binary(BinaryOp::Sub) => "sub",
+            Op::Binary(BinaryOp::Mul) => "mul",
+            Op::Binary(BinaryOp::Div) => "div",
+            Op::LeakyReluGradient { .. } => "leaky_relu_gradient",
+            Op::Broadcast => "broadcast",
+            Op::Reshape => "reshape",
+            Op::Permute(_) => "permute",
+            Op::Sum(_) => "sum",
+            Op::MatMul { .. } => "matmul",
+            Op::Conv2d(_) => "conv2d",
+            Op::Conv2dInputGradient(_) => "conv2d_input_gradient",
+            Op::Conv2dWeightGradient(_) => "conv2d_weight_gradient",
+            Op::AveragePool { .. } => "average_pool",
+            Op::AveragePoolGradient { .. } => "average_pool_gradient",
+            Op::LogSumExp => "logsumexp",
+            Op::Softmax { log: false } => "softmax",
+            Op::Softmax { log: true } => "log_softmax",
+            Op::GatherLabels => "gather_labels",
+            Op::ScatterLabels => "scatter_labels",
+            Op::LogitLoss(_) => "logit_loss",
+            Op::LogitStats(_) => "logit_stats",
+            Op::LogitLossGradient(_) => "logit_loss_gradient",
+        }
+    }
+}

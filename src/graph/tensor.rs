@@ -1,0 +1,471 @@
+//! The operations that users write, with shape inference and a few peephole simplifications.
+
+use super::{Graph, NodeId, Op};
+use crate::kernels::binary::BinaryOp;
+use crate::kernels::conv2d::ConvGeometry;
+use crate::kernels::logit_loss::Part;
+use crate::kernels::unary::UnaryOp;
+
+/// A node of a [`Graph`] with its shape. Images are NHWC, convolution weights `[kh, kw, c_in, c_out]`.
+#[derive(Debug, Clone)]
+pub struct Tensor {
+    graph: Graph,
+    id: NodeId,
+    shape: Vec<usize>,
+}
+
+impl Tensor {
+    pub(super) fn new(graph: Graph, id: NodeId, shape: Vec<usize>) -> Self {
+        Self { graph, id, shape }
+    }
+
+    /// The lengths of the axes, outermost first.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// Elements.
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// The node.
+    pub fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// The graph that it is in.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    fn op(&self) -> Op {
+        self.graph.node(self.id).op
+    }
+
+    fn push(&self, op: Op, others: &[&Tensor], shape: Vec<usize>) -> Tensor {
+        if others.iter().any(|other| !self.graph.is_same(&other.graph)) {
+            return self.fail(op.name(), "tensors of two graphs".into(), shape);
+        }
+        let inputs: Vec<NodeId> = std::iter::once(self.id).chain(others.iter().map(|t| t.id)).collect();
+        self.graph.push(op, &inputs, shape)
+    }
+
+    /// Keeps the mistake and stands in for the result with zeros of `shape`.
+    fn fail(&self, operation: &'static str, message: String, shape: Vec<usize>) -> Tensor {
+        self.graph.fail(operation, message);
+        self.graph.constant(0.0, shape)
+    }
+
+    fn unary(&self, op: UnaryOp) -> Tensor {
+        self.push(Op::Unary(op), &[], self.shape.clone())
+    }
+
+    /// `a x + b`.
+    pub fn affine(&self, a: f32, b: f32) -> Tensor {
+        match self.op() {
+            _ if a == 1.0 && b == 0.0 => self.clone(),
+            Op::Constant(value) => self.graph.constant(a * value + b, self.shape.clone()),
+            _ => self.unary(UnaryOp::Affine(a, b)),
+        }
+    }
+
+    /// `a x`.
+    pub fn scale(&self, a: f32) -> Tensor {
+        self.affine(a, 0.0)
+    }
+
+    /// `e^x`.
+    pub fn exp(&self) -> Tensor {
+        self.unary(UnaryOp::Exp)
+    }
+
+    /// The natural logarithm.
+    pub fn log(&self) -> Tensor {
+        self.unary(UnaryOp::Log)
+    }
+
+    /// `1 / x`.
+    pub fn reciprocal(&self) -> Tensor {
+        self.unary(UnaryOp::Reciprocal)
+    }
+
+    /// `x` where positive, `slope x` elsewhere.
+    pub fn leaky_relu(&self, slope: f32) -> Tensor {
+        self.unary(UnaryOp::LeakyRelu(slope))
+    }
+
+    /// `min(max(x, low), high)`; its gradient is 1 inside, bounds included.
+    pub fn clamp(&self, low: f32, high: f32) -> Tensor {
+        self.unary(UnaryOp::Clamp(low, high))
+    }
+
+    /// 1 where `low <= x <= high`, else 0; its gradient is 0.
+    pub fn inside(&self, low: f32, high: f32) -> Tensor {
+        self.unary(UnaryOp::Inside(low, high))
+    }
+
+    /// `self` where `x > 0`, `slope * self` elsewhere: the gradient of [`Tensor::leaky_relu`] at `x`.
+    pub fn leaky_relu_gradient(&self, x: &Tensor, slope: f32) -> Tensor {
+        if self.shape != x.shape {
+            let message = format!("gradient {:?} for a tensor {:?}", self.shape, x.shape);
+            return self.fail("leaky_relu_gradient", message, x.shape.clone());
+        }
+        self.push(Op::LeakyReluGradient { slope }, &[x], self.shape.clone())
+    }
+
+    fn binary(&self, op: BinaryOp, other: &Tensor) -> Tensor {
+        let Some(shape) = broadcast_shape(&self.shape, &other.shape) else {
+            let message = format!("shapes {:?} and {:?} do not broadcast", self.shape, other.shape);
+            return self.fail(Op::Binary(op).name(), message, self.shape.clone());
+        };
+        let (a, b) = (self.broadcast_to(shape.clone()), other.broadcast_to(shape.clone()));
+        match (op, a.op(), b.op()) {
+            (BinaryOp::Add, Op::Constant(c), _) => b.affine(1.0, c),
+            (BinaryOp::Add, _, Op::Constant(c)) => a.affine(1.0, c),
+            (BinaryOp::Sub, _, Op::Constant(c)) => a.affine(1.0, -c),
+            (BinaryOp::Sub, Op::Constant(c), _) => b.affine(-1.0, c),
+            (BinaryOp::Mul, Op::Constant(c), _) => b.affine(c, 0.0),
+            (BinaryOp::Mul, _, Op::Constant(c)) => a.affine(c, 0.0),
+            _ => a.push(Op::Binary(op), &[&b], shape),
+        }
+    }
+
+    /// `a + b`, broadcast as NumPy does.
+    pub fn add(&self, other: &Tensor) -> Tensor {
+        self.binary(BinaryOp::Add, other)
+    }
+
+    /// `a - b`, broadcast as NumPy does.
+    pub fn sub(&self, other: &Tensor) -> Tensor {
+        self.binary(BinaryOp::Sub, other)
+    }
+
+    /// `a * b`, element by element, broadcast as NumPy does.
+    pub fn mul(&self, other: &Tensor) -> Tensor {
+        self.binary(BinaryOp::Mul, other)
+    }
+
+    /// `a / b`, element by element, broadcast as NumPy does.
+    pub fn div(&self, other: &Tensor) -> Tensor {
+        self.binary(BinaryOp::Div, other)
+    }
+
+    /// Repeats along axes of length 1, and along new outer axes, to `shape`.
+    pub fn broadcast_to(&self, shape: impl Into<Vec<usize>>) -> Tensor {
+        let shape = shape.into();
+        if broadcast_shape(&self.shape, &shape).as_ref() != Some(&shape) {
+            let message = format!("{:?} does not broadcast to {shape:?}", self.shape);
+            return self.fail("broadcast", message, shape);
+        }
+        if let Op::Constant(value) = self.op() {
+            return self.graph.constant(value, shape);
+        }
+        let mut ranked = vec![1; shape.len() - self.shape.len()];
+        ranked.extend(&self.shape);
+        self.reshape(ranked).push_unless_same(Op::Broadcast, shape)
+    }
+
+    fn push_unless_same(&self, op: Op, shape: Vec<usize>) -> Tensor {
+        if self.shape == shape { self.clone() } else { self.push(op, &[], shape) }
+    }
+
+    /// The same elements in the same order, with other lengths.
+    pub fn reshape(&self, shape: impl Into<Vec<usize>>) -> Tensor {
+        let shape = shape.into();
+        if shape.iter().product::<usize>() != self.elements() {
+            let message = format!("{:?} has not as many elements as {shape:?}", self.shape);
+            return self.fail("reshape", message, shape);
+        }
+        let node = self.graph.node(self.id);
+        match node.op {
+            Op::Constant(value) => self.graph.constant(value, shape),
+            Op::Reshape => self.graph.tensor(node.inputs[0]).push_unless_same(Op::Reshape, shape),
+            _ => self.push_unless_same(Op::Reshape, shape),
+        }
+    }
+
+    /// Axis `i` of the result is axis `axes[i]`.
+    pub fn permute(&self, axes: &[usize]) -> Tensor {
+        let mut sorted = axes.to_vec();
+        sorted.sort_unstable();
+        if sorted != (0..self.shape.len()).collect::<Vec<_>>() {
+            let message = format!("{axes:?} are not the axes of {:?}", self.shape);
+            return self.fail("permute", message, self.shape.clone());
+        }
+        let shape = axes.iter().map(|&axis| self.shape[axis]).collect();
+        self.push(Op::Permute(axes.to_vec()), &[], shape)
+    }
+
+    /// Sums over `axes`, which stay with length 1.
+    pub fn sum_keep(&self, axes: &[usize]) -> Tensor {
+        let mut axes = axes.to_vec();
+        axes.sort_unstable();
+        axes.dedup();
+        if axes.last().is_some_and(|&last| last >= self.shape.len()) {
+            let message = format!("axes {axes:?} of a tensor {:?}", self.shape);
+            return self.fail("sum", message, self.shape.clone());
+        }
+        axes.retain(|&axis| self.shape[axis] != 1);
+        if axes.is_empty() {
+            return self.clone();
+        }
+        let mut shape = self.shape.clone();
+        for &axis in &axes {
+            shape[axis] = 1;
+        }
+        self.push(Op::Sum(axes), &[], shape)
+    }
+
+    /// Sums over `axes`, which go.
+    pub fn sum(&self, axes: &[usize]) -> Tensor {
+        let kept = self.sum_keep(axes);
+        let keep = |(axis, &length): (usize, &usize)| (!axes.contains(&axis)).then_some(length);
+        let shape: Vec<usize> = kept.shape.iter().enumerate().filter_map(keep).collect();
+        if shape.iter().product::<usize>() == kept.elements() { kept.reshape(shape) } else { kept }
+    }
+
+    /// The sum of all elements, a scalar.
+    pub fn sum_all(&self) -> Tensor {
+        self.reshape([self.elements()]).sum(&[0])
+    }
+
+    /// The mean over `axes`, which go.
+    pub fn mean(&self, axes: &[usize]) -> Tensor {
+        let sum = self.sum(axes);
+        sum.scale(sum.elements() as f32 / self.elements() as f32)
+    }
+
+    /// The matrix product of `[m, k]` and `[k, n]`.
+    pub fn matmul(&self, other: &Tensor) -> Tensor {
+        self.matmul_with(other, None, false, false)
+    }
+
+    /// `x weights + bias` for `x [rows, in]`, `weights [in, out]`, `bias [out]`.
+    pub fn linear(&self, weights: &Tensor, bias: &Tensor) -> Tensor {
+        self.matmul_with(weights, Some(bias), false, false)
+    }
+
+    pub(super) fn matmul_with(
+        &self,
+        other: &Tensor,
+        bias: Option<&Tensor>,
+        transpose_a: bool,
+        transpose_b: bool,
+    ) -> Tensor {
+        let (Ok([a0, a1]), Ok([b0, b1])) =
+            (<[usize; 2]>::try_from(&self.shape[..]), <[usize; 2]>::try_from(&other.shape[..]))
+        else {
+            let message = format!("expected matrices, got {:?} and {:?}", self.shape, other.shape);
+            return self.fail("matmul", message, vec![1, 1]);
+        };
+        let (m, k) = if transpose_a { (a1, a0) } else { (a0, a1) };
+        let (k_b, n) = if transpose_b { (b1, b0) } else { (b0, b1) };
+        if k != k_b || bias.is_some_and(|bias| bias.shape != [n]) {
+            let message = format!("[{m}, {k}] x [{k_b}, {n}], bias {:?}", bias.map(|bias| &bias.shape));
+            return self.fail("matmul", message, vec![m, n]);
+        }
+        let others: Vec<&Tensor> = std::iter::once(other).chain(bias).collect();
+        self.push(Op::MatMul { transpose_a, transpose_b }, &others, vec![m, n])
+    }
+
+    /// Cross-correlates images `[n, h, w, c_in]` with `weights [kh, kw, c_in, c_out]`, plus `bias [c_out]`.
+    pub fn conv2d(&self, weights: &Tensor, bias: Option<&Tensor>, stride: usize, padding: usize) -> Tensor {
+        let (Ok([n, h, w, c_in]), Ok([kh, kw, w_in, c_out])) =
+            (<[usize; 4]>::try_from(&self.shape[..]), <[usize; 4]>::try_from(&weights.shape[..]))
+        else {
+            let message =
+                format!("expected [N, H, W, C] and [KH, KW, C, O], got {:?} and {:?}", self.shape, weights.shape);
+            return self.fail("conv2d", message, vec![1, 1, 1, 1]);
+        };
+        let fits = h + 2 * padding >= kh && w + 2 * padding >= kw && stride > 0;
+        if c_in != w_in || !fits || bias.is_some_and(|bias| bias.shape != [c_out]) {
+            let message = format!(
+                "images [N, H, W, C] {:?} with weights [KH, KW, C, O] {:?}, bias {:?}, stride {stride}, padding {padding}",
+                self.shape,
+                weights.shape,
+                bias.map(|bias| &bias.shape)
+            );
+            return self.fail("conv2d", message, vec![n, h, w, c_out]);
+        }
+        let geometry = ConvGeometry { n, h, w, c_in, c_out, kh, kw, stride, padding };
+        let others: Vec<&Tensor> = std::iter::once(weights).chain(bias).collect();
+        self.push(Op::Conv2d(geometry), &others, vec![n, geometry.out_h(), geometry.out_w(), c_out])
+    }
+
+    /// The gradient of a convolution at its images, for `self` the gradient at its result.
+    pub fn conv2d_input_gradient(&self, weights: &Tensor, geometry: ConvGeometry) -> Tensor {
+        let shape = vec![geometry.n, geometry.h, geometry.w, geometry.c_in];
+        self.push(Op::Conv2dInputGradient(geometry), &[weights], shape)
+    }
+
+    /// The gradient of a convolution at its weights, for `self` its images.
+    pub fn conv2d_weight_gradient(&self, gradient: &Tensor, geometry: ConvGeometry) -> Tensor {
+        let shape = vec![geometry.kh, geometry.kw, geometry.c_in, geometry.c_out];
+        self.push(Op::Conv2dWeightGradient(geometry), &[gradient], shape)
+    }
+
+    fn images(&self, operation: &'static str) -> [usize; 4] {
+        self.shape[..].try_into().unwrap_or_else(|_| {
+            self.graph.fail(operation, format!("expected images [N, H, W, C], got {:?}", self.shape));
+            [1; 4]
+        })
+    }
+
+    /// Means over `size` x `size` squares of images `[n, h, w, c]`; `size` divides `h` and `w`.
+    pub fn average_pool(&self, size: usize) -> Tensor {
+        let [n, h, w, c] = self.images("average_pool");
+        if size == 0 || h % size != 0 || w % size != 0 {
+            let message = format!("size {size} does not divide images {:?}", self.shape);
+            return self.fail("average_pool", message, vec![n, 1, 1, c]);
+        }
+        self.push(Op::AveragePool { size }, &[], vec![n, h / size, w / size, c])
+    }
+
+    /// Each element of `self` spread evenly over its square: the gradient of [`Tensor::average_pool`].
+    pub fn average_pool_gradient(&self, size: usize) -> Tensor {
+        let [n, h, w, c] = self.images("average_pool_gradient");
+        self.push(Op::AveragePoolGradient { size }, &[], vec![n, h * size, w * size, c])
+    }
+
+    /// The mean over all pixels of images `[n, h, w, c]`, as `[n, c]`.
+    pub fn global_average_pool(&self) -> Tensor {
+        let [n, h, w, c] = self.images("global_average_pool");
+        let pooled = if h == w { self.average_pool(h) } else { self.mean(&[1, 2]) };
+        pooled.reshape([n, c])
+    }
+
+    /// Rows and columns of a matrix.
+    fn matrix(&self, operation: &'static str) -> [usize; 2] {
+        self.shape[..].try_into().unwrap_or_else(|_| {
+            self.graph.fail(operation, format!("expected [rows, cols], got {:?}", self.shape));
+            [1; 2]
+        })
+    }
+
+    /// `ln Σ e^x` along each row of `[rows, cols]`, as `[rows]`.
+    pub fn logsumexp(&self) -> Tensor {
+        let [rows, _] = self.matrix("logsumexp");
+        self.push(Op::LogSumExp, &[], vec![rows])
+    }
+
+    /// Softmax along each row of `[rows, cols]`.
+    pub fn softmax(&self) -> Tensor {
+        let [rows, cols] = self.matrix("softmax");
+        self.push(Op::Softmax { log: false }, &[], vec![rows, cols])
+    }
+
+    /// The logarithm of the softmax along each row of `[rows, cols]`.
+    pub fn log_softmax(&self) -> Tensor {
+        let [rows, cols] = self.matrix("log_softmax");
+        self.push(Op::Softmax { log: true }, &[], vec![rows, cols])
+    }
+
+    /// `x[r, labels[r]]` for `[rows, cols]`, as `[rows]`; `labels` is a leaf of u32.
+    pub fn gather_labels(&self, labels: &Tensor) -> Tensor {
+        let [rows, _] = self.matrix("gather_labels");
+        if labels.shape != [rows] {
+            let message = format!("labels {:?} for {rows} rows", labels.shape);
+            return self.fail("gather_labels", message, vec![rows]);
+        }
+        self.push(Op::GatherLabels, &[labels], vec![rows])
+    }
+
+    /// `[rows]` as `[rows, cols]` with `x[r]` at column `labels[r]` and 0 elsewhere.
+    pub fn scatter_labels(&self, labels: &Tensor, cols: usize) -> Tensor {
+        if self.shape.len() != 1 || labels.shape != self.shape {
+            let message = format!("labels {:?} for {:?}", labels.shape, self.shape);
+            return self.fail("scatter_labels", message, vec![1, cols]);
+        }
+        self.push(Op::ScatterLabels, &[labels], vec![self.shape[0], cols])
+    }
+
+    /// Checks logits, labels and parts; returns the rows.
+    fn parts(&self, operation: &'static str, labels: &Tensor, parts: &[Part]) -> usize {
+        let [rows, _] = self.matrix(operation);
+        let counted: usize = parts.iter().map(|part| part.count).sum();
+        if labels.shape != [rows] || counted != rows || parts.len() > 4 {
+            let message = format!(
+                "logits {:?}, labels {:?}, {counted} images in {} parts (at most 4)",
+                self.shape,
+                labels.shape,
+                parts.len()
+            );
+            self.graph.fail(operation, message);
+        }
+        rows
+    }
+
+    /// Each image's JEM loss `[n]` of logits `[n, classes]`: see [`crate::kernels::logit_loss`].
+    pub fn logit_loss(&self, labels: &Tensor, parts: &[Part]) -> Tensor {
+        let rows = self.parts("logit_loss", labels, parts);
+        self.push(Op::LogitLoss(parts.to_vec()), &[labels], vec![rows])
+    }
+
+    /// Each image's LogSumExp, cross-entropy, correctness (0 or 1) and sum of squared logits, `[n, 4]`.
+    pub fn logit_stats(&self, labels: &Tensor, parts: &[Part]) -> Tensor {
+        let rows = self.parts("logit_stats", labels, parts);
+        self.push(Op::LogitStats(parts.to_vec()), &[labels], vec![rows, 4])
+    }
+
+    /// The gradient of [`Tensor::logit_loss`] at the logits `self`, for `upstream [n]` at each loss.
+    pub fn logit_loss_gradient(&self, labels: &Tensor, upstream: &Tensor, parts: &[Part]) -> Tensor {
+        self.parts("logit_loss_gradient", labels, parts);
+        self.push(Op::LogitLossGradient(parts.to_vec()), &[labels, upstream], self.shape.clone())
+    }
+}
+
+/// The shape that both broadcast to, as in NumPy: aligned at the last axis, lengths equal or 1.
+fn broadcast_shape(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
+    let rank = a.len().max(b.len());
+    let at = |shape: &[usize], axis: usize| (axis + shape.len()).checked_sub(rank).map_or(1, |i| shape[i]);
+    (0..rank)
+        .map(|axis| match (at(a, axis), at(b, axis)) {
+            (a, b) if a == b => Some(a),
+            (1, b) => Some(b),
+            (a, 1) => Some(a),
+            _ => None,
+        })
+        .collect()
+}
+
+macro_rules! operator {
+    ($trait:ident, $method:ident) => {
+        impl std::ops::$trait<&Tensor> for &Tensor {
+            type Output = Tensor;
+
+            fn $method(self, other: &Tensor) -> Tensor {
+                Tensor::$method(self, other)
+            }
+        }
+
+        impl std::ops::$trait<Tensor> for Tensor {
+            type Output = Tensor;
+
+            fn $method(self, other: Tensor) -> Tensor {
+                Tensor::$method(&self, &other)
+            }
+        }
+
+        impl std::ops::$trait<&Tensor> for Tensor {
+            type Output = Tensor;
+
+            fn $method(self, other: &Tensor) -> Tensor {
+                Tensor::$method(&self, other)
+            }
+        }
+    };
+}
+
+operator!(Add, add);
+operator!(Sub, sub);
+operator!(Mul, mul);
+operator!(Div, div);
+
+impl std::ops::Neg for &Tensor {
+    type Output = Tensor;
+
+    fn neg(self) -> Tensor {
+        self.scale(-1.0)
+    }
+}
