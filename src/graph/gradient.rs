@@ -26,7 +26,8 @@ impl Graph {
             let Some(upstream) = gradients[id].clone() else { continue };
             let node = self.node(id);
             for (position, &input) in node.inputs.iter().enumerate().filter(|(_, i)| varying.contains(i)) {
-                let Some(part) = self.scope(&node.scope, || self.local(id, &node, position, &upstream)) else {
+                let Some(part) = self.scope(&node.scope, || self.local(id, &node, position, &upstream))
+                else {
                     continue;
                 };
                 let sum = gradients[input].take();
@@ -53,13 +54,26 @@ impl Graph {
             Op::Unary(UnaryOp::Clamp(low, high)) => g.mul(&x(0).inside(*low, *high)),
             Op::Unary(UnaryOp::Inside(..)) => return None,
             Op::Binary(BinaryOp::Add) => g.clone(),
-            Op::Binary(BinaryOp::Sub) => if first { g.clone() } else { -g },
+            Op::Binary(BinaryOp::Sub) => {
+                if first {
+                    g.clone()
+                } else {
+                    -g
+                }
+            }
             Op::Binary(BinaryOp::Mul) => g.mul(&x(1 - position)),
-            Op::Binary(BinaryOp::Div) => if first { g.div(&x(1)) } else { -&g.mul(&y()).div(&x(1)) },
+            Op::Binary(BinaryOp::Div) => {
+                if first {
+                    g.div(&x(1))
+                } else {
+                    -&g.mul(&y()).div(&x(1))
+                }
+            }
             Op::LeakyReluGradient { slope } if first => g.leaky_relu_gradient(&x(1), *slope),
             Op::LeakyReluGradient { .. } => return None,
             Op::Broadcast => {
-                let axes: Vec<usize> = (0..node.shape.len()).filter(|&i| x(0).shape()[i] != node.shape[i]).collect();
+                let axes: Vec<usize> =
+                    (0..node.shape.len()).filter(|&i| x(0).shape()[i] != node.shape[i]).collect();
                 g.sum_keep(&axes)
             }
             Op::Reshape => g.reshape(x(0).shape()),
@@ -139,7 +153,7 @@ fn row_weights(logits: &Tensor, parts: &[Part], weight: impl Fn(&Part) -> f32) -
     if parts.iter().all(|part| weight(part) == uniform) {
         return graph.constant(uniform, [rows]);
     }
-    let l2 = |part: &Part| Part { l2: weight(part) / classes as f32, ..Part::unweighted(part.count) };
+    let l2 = |part: &Part| Part { count: part.count, l2: weight(part) / classes as f32, ..Part::default() };
     let parts: Vec<Part> = parts.iter().map(l2).collect();
     let labels = graph.constant(0.0, [rows]);
     graph.constant(1.0, [rows, classes]).logit_loss(&labels, &parts)

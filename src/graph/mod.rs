@@ -68,7 +68,9 @@ impl Graph {
         let len: usize = shape.iter().product();
         if leaf.offset % 64 != 0 || leaf.offset + len > leaf.words {
             let Leaf { slot, offset, words, .. } = &leaf;
-            let message = format!("{slot}: {len} words at {offset} of {words}; it must fit, and start at a multiple of 64");
+            let message = format!(
+                "{slot}: {len} words at {offset} of {words}; it must fit, and start at a multiple of 64"
+            );
             self.fail("leaf", message);
         }
         self.push(Op::Leaf(leaf), &[], shape)

@@ -274,8 +274,10 @@ impl Tensor {
         let (Ok([n, h, w, c_in]), Ok([kh, kw, w_in, c_out])) =
             (<[usize; 4]>::try_from(&self.shape[..]), <[usize; 4]>::try_from(&weights.shape[..]))
         else {
-            let message =
-                format!("expected [N, H, W, C] and [KH, KW, C, O], got {:?} and {:?}", self.shape, weights.shape);
+            let message = format!(
+                "expected [N, H, W, C] and [KH, KW, C, O], got {:?} and {:?}",
+                self.shape, weights.shape
+            );
             return self.fail("conv2d", message, vec![1, 1, 1, 1]);
         };
         let fits = h + 2 * padding >= kh && w + 2 * padding >= kw && stride > 0;

@@ -158,7 +158,9 @@ impl Lowering<'_> {
             }
             Group::InputGradient { conv, masked, residual, value } => {
                 let node = self.node(conv);
-                let Op::Conv2dInputGradient(geometry) = node.op else { unreachable!("an input gradient group") };
+                let Op::Conv2dInputGradient(geometry) = node.op else {
+                    unreachable!("an input gradient group")
+                };
                 let mut views = vec![self.view(node.inputs[0])?, self.transposed(node.inputs[1], geometry)?];
                 if let Some((x, _)) = masked {
                     views.push(self.mask(x)?);
@@ -331,7 +333,13 @@ impl Lowering<'_> {
         }
     }
 
-    fn emit_weight_gradient(&mut self, id: NodeId, node: &Node, geometry: ConvGeometry, name: &str) -> Result<()> {
+    fn emit_weight_gradient(
+        &mut self,
+        id: NodeId,
+        node: &Node,
+        geometry: ConvGeometry,
+        name: &str,
+    ) -> Result<()> {
         let [x, gradient] = [self.view(node.inputs[0])?, self.view(node.inputs[1])?];
         let kernel = Conv2dWeightGradient::new(geometry);
         if kernel.splits == 1 {

@@ -70,7 +70,8 @@ impl Fusions {
                 consumers.entry(input).or_default().push((id, position));
             }
         }
-        let mut finder = Finder { graph, roots, consumers: &consumers, groups: Vec::new(), group_of: HashMap::new() };
+        let mut finder =
+            Finder { graph, roots, consumers: &consumers, groups: Vec::new(), group_of: HashMap::new() };
         for &id in &live {
             match graph.node(id).op {
                 Op::Conv2d(_) => finder.conv(id),
@@ -179,8 +180,9 @@ impl Finder<'_> {
             position == 1 && matches!(op(user), Op::LeakyReluGradient { .. })
         };
         let mask = users.iter().any(is_mask);
-        let others =
-            users.iter().any(|user| !is_mask(user) && activated.is_none_or(|(activated, _)| activated != user.0));
+        let others = users
+            .iter()
+            .any(|user| !is_mask(user) && activated.is_none_or(|(activated, _)| activated != user.0));
         let raw = others || activated.is_none() || self.roots.contains(&value);
         let nodes = [Some(value), activated.map(|(id, _)| id)];
         self.add(Group::Conv { conv, residual, value, raw, activated, mask }, nodes.into_iter().flatten());

@@ -85,7 +85,8 @@ impl<'a> Lowering<'a> {
     fn run(mut self, outputs: &[Output<'_>]) -> Result<()> {
         for id in self.fusions.needed() {
             // Aliases, constants and broadcasts are made only when a kernel asks for them.
-            if !matches!(self.graph.node(id).op, Op::Reshape | Op::Constant(_) | Op::Broadcast | Op::Leaf(_)) {
+            if !matches!(self.graph.node(id).op, Op::Reshape | Op::Constant(_) | Op::Broadcast | Op::Leaf(_))
+            {
                 self.view(id)?;
             }
         }
@@ -103,12 +104,12 @@ impl<'a> Lowering<'a> {
     /// Lets nodes write the outputs' views themselves where nothing can read what is not there yet: the slot
     /// is no leaf's, and no other kernel of the program binds it.
     fn choose_targets(&mut self, outputs: &[Output<'_>]) {
-        let leaf_slot = |id: &NodeId| match self.graph.node(*id).op {
-            Op::Leaf(leaf) => Some(self.builder.external(&leaf.slot, leaf.words).slot),
-            _ => None,
-        };
-        let needed = self.fusions.needed();
-        let read: HashSet<_> = needed.iter().filter_map(leaf_slot).collect();
+        let mut read: HashSet<_> = HashSet::new();
+        for id in self.fusions.needed() {
+            if let Op::Leaf(leaf) = self.graph.node(id).op {
+                read.insert(self.builder.external(&leaf.slot, leaf.words).slot);
+            }
+        }
         for output in outputs {
             let alone = outputs.iter().filter(|other| other.view.slot == output.view.slot).count() == 1;
             let mut id = output.tensor.id();

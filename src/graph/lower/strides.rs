@@ -20,7 +20,9 @@ pub fn collapse<const N: usize>(
     for axis in (0..shape.len()).rev().filter(|&axis| shape[axis] != 1) {
         let strides = operands.map(|operand| operand[axis]);
         match axes.last_mut() {
-            Some((length, inner)) if (0..N).all(|i| strides[i] == inner[i] * *length) => *length *= shape[axis],
+            Some((length, inner)) if (0..N).all(|i| strides[i] == inner[i] * *length) => {
+                *length *= shape[axis]
+            }
             _ => axes.push((shape[axis], strides)),
         }
     }
