@@ -1,1 +1,45 @@
-// binary
+// binary: y = a op b, element by element, a and b read through strides.
+//
+// Dispatch: ceil(n / 256) workgroups of 256, over x and y.
+// Constants: OP, the function (the order of BinaryOp in src/kernels/binary.rs); RANK, the axes left after
+// neighbours that both operands walk in one stride were joined: 1 where nothing but a scalar is broadcast.
+
+//#include strided
+
+struct Parameters {
+    shape: vec4<u32>,
+    a_strides: vec4<u32>,
+    b_strides: vec4<u32>,
+    n: u32,
+    padding_0: u32,
+    padding_1: u32,
+    padding_2: u32,
+}
+
+@group(0) @binding(0) var<uniform> parameters: Parameters;
+@group(0) @binding(1) var<storage, read> a: array<f32>;
+@group(0) @binding(2) var<storage, read> b: array<f32>;
+@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+
+fn apply(a: f32, b: f32) -> f32 {
+    switch OP {
+        case 0u: { return a + b; }
+        case 1u: { return a - b; }
+        case 2u: { return a * b; }
+        default: { return a / b; }
+    }
+}
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let i = (group.x + group.y * groups.x) * 256u + local;
+    if i < parameters.n {
+        let a_index = strided(i, parameters.shape, parameters.a_strides);
+        let b_index = strided(i, parameters.shape, parameters.b_strides);
+        y[i] = apply(a[a_index], b[b_index]);
+    }
+}

@@ -1,1 +1,46 @@
-// leaky_relu_gradient
+// leaky_relu_gradient: y = gradient where the input was greater than 0, else slope gradient.
+//
+// Dispatch: ceil(n / 256) workgroups of 256, over x and y.
+// Switch: PACKED, the sign comes from the one-bit mask (layout: src/kernels/mask.rs), else from x.
+
+struct Parameters {
+    n: u32,
+    channels: u32,
+    slope: f32,
+    padding: u32,
+}
+
+@group(0) @binding(0) var<uniform> parameters: Parameters;
+@group(0) @binding(1) var<storage, read> gradient: array<f32>;
+//#if PACKED
+@group(0) @binding(2) var<storage, read> mask: array<u32>;
+//#else
+@group(0) @binding(2) var<storage, read> x: array<f32>;
+//#endif
+@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+
+//#if PACKED
+fn positive(i: u32) -> bool {
+    let pixel = i / parameters.channels;
+    let channel = i - pixel * parameters.channels;
+    let word = mask[pixel / 8u * ((parameters.channels + 3u) / 4u) + channel / 4u];
+    return (word >> (pixel % 8u * 4u + channel % 4u) & 1u) == 1u;
+}
+//#else
+fn positive(i: u32) -> bool {
+    return x[i] > 0.0;
+}
+//#endif
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let i = (group.x + group.y * groups.x) * 256u + local;
+    if i < parameters.n {
+        let g = gradient[i];
+        y[i] = select(parameters.slope * g, g, positive(i));
+    }
+}

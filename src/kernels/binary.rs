@@ -1,7 +1,9 @@
 //! `y = a op b`, element by element, with broadcasting by strides.
 
-use super::{Access, Binding, Kernel, binding, grid, shader::Shader, strides};
+use super::cpu::elementwise::CHUNK;
+use super::{Access, Binding, Kernel, binding, elementwise_grid, shader::Shader, strides, strides::Walk};
 use crate::device::cpu::Argument;
+use rayon::prelude::*;
 
 /// A function of two real numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,10 +31,25 @@ pub struct Binary {
     pub b_strides: [usize; 4],
 }
 
-/// Elements of one workgroup.
-const WORKGROUP: usize = 256;
-
 impl Binary {
+    /// Every function with every number of axes that remain after neighbours are joined.
+    pub fn permutations() -> Vec<Self> {
+        let same = |shape| (shape, strides::contiguous(shape), strides::contiguous(shape));
+        let cases = [
+            same([1, 3, 7, 5]),
+            ([1, 1, 30, 5], [0, 0, 5, 1], [0, 0, 0, 1]),
+            ([1, 4, 3, 5], [0, 15, 5, 1], [0, 5, 0, 1]),
+            ([2, 4, 3, 5], [60, 15, 5, 1], [3, 0, 1, 0]),
+        ];
+        let ops = [BinaryOp::Add, BinaryOp::Sub, BinaryOp::Mul, BinaryOp::Div];
+        let with = |op| cases.map(|(shape, a_strides, b_strides)| Self { op, shape, a_strides, b_strides });
+        ops.map(with).concat()
+    }
+
+    fn walk(&self) -> Walk<2> {
+        Walk::new(self.shape, [self.a_strides, self.b_strides])
+    }
+
     fn n(&self) -> usize {
         self.shape.iter().product()
     }
@@ -53,21 +70,55 @@ impl Kernel for Binary {
 
     fn shader(&self) -> Shader {
         Shader::new("binary", include_str!("../../shaders/binary.wgsl"))
+            .with_u32("OP", self.op as u32)
+            .with_u32("RANK", self.walk().rank as u32)
     }
 
     fn uniforms(&self) -> Vec<u32> {
-        Vec::new()
+        let mut words = self.walk().uniforms();
+        words.extend([self.n() as u32, 0, 0, 0]);
+        words
     }
 
     fn workgroups(&self) -> [u32; 3] {
-        grid(self.n().div_ceil(WORKGROUP))
+        elementwise_grid(self.n())
     }
 
     fn flops(&self) -> u64 {
         self.n() as u64
     }
 
-    fn run(&self, _arguments: &mut [Argument<'_>]) {
-        unimplemented!()
+    fn run(&self, arguments: &mut [Argument<'_>]) {
+        let [a, b, y] = arguments else { unreachable!("binary binds a, b and y") };
+        let (a, b, y) = (a.f32(), b.f32(), y.f32_mut());
+        match self.op {
+            BinaryOp::Add => map(&self.walk(), a, b, y, |a, b| a + b),
+            BinaryOp::Sub => map(&self.walk(), a, b, y, |a, b| a - b),
+            BinaryOp::Mul => map(&self.walk(), a, b, y, |a, b| a * b),
+            BinaryOp::Div => map(&self.walk(), a, b, y, |a, b| a / b),
+        }
     }
+}
+
+fn map(walk: &Walk<2>, a: &[f32], b: &[f32], y: &mut [f32], f: impl Fn(f32, f32) -> f32 + Sync) {
+    let [a_step, b_step] = [walk.strides[0][3], walk.strides[1][3]];
+    y.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, y)| {
+        walk.runs(chunk * CHUNK, y.len(), |first, count, [i, j]| {
+            let y = &mut y[first..first + count];
+            match (a_step, b_step) {
+                (1, 1) => {
+                    for ((y, &a), &b) in y.iter_mut().zip(&a[i..i + count]).zip(&b[j..j + count]) {
+                        *y = f(a, b);
+                    }
+                }
+                (1, 0) => y.iter_mut().zip(&a[i..i + count]).for_each(|(y, &a)| *y = f(a, b[j])),
+                (0, 1) => y.iter_mut().zip(&b[j..j + count]).for_each(|(y, &b)| *y = f(a[i], b)),
+                _ => {
+                    for (k, y) in y.iter_mut().enumerate() {
+                        *y = f(a[i + k * a_step], b[j + k * b_step]);
+                    }
+                }
+            }
+        });
+    });
 }

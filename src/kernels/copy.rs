@@ -1,7 +1,9 @@
 //! `y = x` read through strides: broadcast, transposition, permutation, plain copy.
 
-use super::{Access, Binding, Kernel, binding, shader::Shader, strides};
+use super::cpu::elementwise::CHUNK;
+use super::{Access, Binding, Kernel, binding, elementwise_grid, shader::Shader, strides, strides::Walk};
 use crate::device::cpu::Argument;
+use rayon::prelude::*;
 
 /// Writes a contiguous tensor of up to four axes from one that is read through strides. Words are copied
 /// as they are, so the element type does not matter.
@@ -13,6 +15,28 @@ pub struct StridedCopy {
     pub strides: [usize; 4],
 }
 
+impl StridedCopy {
+    /// One instance for every number of axes that remain after neighbours are joined.
+    pub fn permutations() -> Vec<Self> {
+        [
+            ([2, 3, 5, 7], strides::contiguous([2, 3, 5, 7])),
+            ([1, 1, 40, 9], [0, 0, 0, 1]),
+            ([1, 9, 16, 3], [0, 48, 1, 16]),
+            ([2, 3, 4, 5], [1, 2, 6, 24]),
+        ]
+        .map(|(shape, strides)| Self { shape, strides })
+        .to_vec()
+    }
+
+    fn walk(&self) -> Walk<1> {
+        Walk::new(self.shape, [self.strides])
+    }
+
+    fn n(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
 impl Kernel for StridedCopy {
     fn name(&self) -> &'static str {
         "copy"
@@ -21,27 +45,42 @@ impl Kernel for StridedCopy {
     fn bindings(&self) -> Vec<Binding> {
         vec![
             binding("x", 1, Access::Read, strides::words(self.shape, self.strides)),
-            binding("y", 2, Access::Write, self.shape.iter().product()),
+            binding("y", 2, Access::Write, self.n()),
         ]
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("copy", include_str!("../../shaders/copy.wgsl"))
+        Shader::new("copy", include_str!("../../shaders/copy.wgsl")).with_u32("RANK", self.walk().rank as u32)
     }
 
     fn uniforms(&self) -> Vec<u32> {
-        Vec::new()
+        let mut words = self.walk().uniforms();
+        words.extend([self.n() as u32, 0, 0, 0]);
+        words
     }
 
     fn workgroups(&self) -> [u32; 3] {
-        [1, 1, 1]
+        elementwise_grid(self.n())
     }
 
     fn flops(&self) -> u64 {
         0
     }
 
-    fn run(&self, _arguments: &mut [Argument<'_>]) {
-        unimplemented!()
+    fn run(&self, arguments: &mut [Argument<'_>]) {
+        let [x, y] = arguments else { unreachable!("copy binds x and y") };
+        let (x, y) = (x.u32(), y.u32_mut());
+        let walk = self.walk();
+        let step = walk.strides[0][3];
+        y.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, y)| {
+            walk.runs(chunk * CHUNK, y.len(), |first, count, [i]| {
+                let y = &mut y[first..first + count];
+                match step {
+                    0 => y.fill(x[i]),
+                    1 => y.copy_from_slice(&x[i..i + count]),
+                    _ => y.iter_mut().zip(x[i..].iter().step_by(step)).for_each(|(y, &x)| *y = x),
+                }
+            });
+        });
     }
 }

@@ -1,7 +1,9 @@
 //! `y = value`, everywhere.
 
-use super::{Access, Binding, Kernel, binding, shader::Shader};
+use super::cpu::elementwise::CHUNK;
+use super::{Access, Binding, Kernel, binding, elementwise_grid, shader::Shader};
 use crate::device::cpu::Argument;
+use rayon::prelude::*;
 
 /// Sets `n` words to one number.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -10,6 +12,13 @@ pub struct Fill {
     pub n: usize,
     /// The number.
     pub value: f32,
+}
+
+impl Fill {
+    /// One instance.
+    pub fn permutations() -> Vec<Self> {
+        vec![Self { n: 1000, value: 0.5 }]
+    }
 }
 
 impl Kernel for Fill {
@@ -26,18 +35,19 @@ impl Kernel for Fill {
     }
 
     fn uniforms(&self) -> Vec<u32> {
-        Vec::new()
+        vec![self.n as u32, self.value.to_bits(), 0, 0]
     }
 
     fn workgroups(&self) -> [u32; 3] {
-        [1, 1, 1]
+        elementwise_grid(self.n)
     }
 
     fn flops(&self) -> u64 {
         0
     }
 
-    fn run(&self, _arguments: &mut [Argument<'_>]) {
-        unimplemented!()
+    fn run(&self, arguments: &mut [Argument<'_>]) {
+        let [y] = arguments else { unreachable!("fill binds y") };
+        y.f32_mut().par_chunks_mut(CHUNK).for_each(|y| y.fill(self.value));
     }
 }

@@ -1,7 +1,9 @@
 //! One element of every row: the logit of the label.
 
-use super::{Access, Binding, Kernel, binding, shader::Shader};
+use super::cpu::elementwise::CHUNK;
+use super::{Access, Binding, Kernel, binding, elementwise_grid, shader::Shader};
 use crate::device::cpu::Argument;
+use rayon::prelude::*;
 
 /// `y [rows] = x [rows, cols]` at column `labels [rows]` (u32). A label outside the columns gives NaN.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -10,6 +12,13 @@ pub struct GatherLabels {
     pub rows: usize,
     /// Columns.
     pub cols: usize,
+}
+
+impl GatherLabels {
+    /// One instance.
+    pub fn permutations() -> Vec<Self> {
+        vec![Self { rows: 70, cols: 10 }]
+    }
 }
 
 impl Kernel for GatherLabels {
@@ -30,18 +39,22 @@ impl Kernel for GatherLabels {
     }
 
     fn uniforms(&self) -> Vec<u32> {
-        Vec::new()
+        vec![self.rows as u32, self.cols as u32, f32::NAN.to_bits(), 0]
     }
 
     fn workgroups(&self) -> [u32; 3] {
-        [1, 1, 1]
+        elementwise_grid(self.rows)
     }
 
     fn flops(&self) -> u64 {
         0
     }
 
-    fn run(&self, _arguments: &mut [Argument<'_>]) {
-        unimplemented!()
+    fn run(&self, arguments: &mut [Argument<'_>]) {
+        let [x, labels, y] = arguments else { unreachable!("gather_labels binds x, labels and y") };
+        let rows = x.f32().par_chunks_exact(self.cols).zip(labels.u32()).with_min_len(CHUNK);
+        rows.zip(y.f32_mut()).for_each(|((x, &label), y)| {
+            *y = x.get(label as usize).copied().unwrap_or(f32::NAN);
+        });
     }
 }

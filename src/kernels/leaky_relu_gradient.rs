@@ -1,7 +1,10 @@
 //! The gradient of a leaky ReLU, from its input or from the one-bit mask of its input.
 
-use super::{Access, Binding, Kernel, binding, mask::mask_words, shader::Shader};
+use super::cpu::elementwise::{items_per_task, map2};
+use super::{Access, Binding, Kernel, binding, elementwise_grid, mask::mask_words, shader::Shader};
 use crate::device::cpu::Argument;
+use rayon::prelude::*;
+use std::array;
 
 /// `y = gradient` where the input was greater than 0, `slope gradient` elsewhere, over `[pixels, channels]`.
 /// Binding 2 is `x` (f32), or `mask` (layout: [`super::mask`]) if `packed`.
@@ -15,6 +18,31 @@ pub struct LeakyReluGradient {
     pub slope: f32,
     /// The sign comes from the packed mask.
     pub packed: bool,
+}
+
+impl LeakyReluGradient {
+    /// Both sources of the sign.
+    pub fn permutations() -> Vec<Self> {
+        [false, true].map(|packed| Self { pixels: 30, channels: 18, slope: 0.2, packed }).to_vec()
+    }
+
+    fn by_mask(&self, gradient: &[f32], mask: &[u32], y: &mut [f32]) {
+        let slope = self.slope;
+        let factor = |bits: usize, channel: usize| if bits >> channel & 1 == 1 { 1.0 } else { slope };
+        let factors: [[f32; 4]; 16] = array::from_fn(|bits| array::from_fn(|channel| factor(bits, channel)));
+        let band = 8 * self.channels;
+        let bands = y.par_chunks_mut(band).zip(gradient.par_chunks(band));
+        let bands = bands.zip(mask.par_chunks(self.channels.div_ceil(4)));
+        bands.with_min_len(items_per_task(band)).for_each(|((y, gradient), words)| {
+            let pixels = y.chunks_exact_mut(self.channels).zip(gradient.chunks_exact(self.channels));
+            for (pixel, (y, gradient)) in pixels.enumerate() {
+                for ((y, gradient), word) in y.chunks_mut(4).zip(gradient.chunks(4)).zip(words) {
+                    let factors = &factors[(word >> (4 * pixel) & 15) as usize];
+                    y.iter_mut().zip(gradient).zip(factors).for_each(|((y, g), factor)| *y = g * factor);
+                }
+            }
+        });
+    }
 }
 
 impl Kernel for LeakyReluGradient {
@@ -34,21 +62,28 @@ impl Kernel for LeakyReluGradient {
 
     fn shader(&self) -> Shader {
         Shader::new("leaky_relu_gradient", include_str!("../../shaders/leaky_relu_gradient.wgsl"))
+            .with_switch("PACKED", self.packed)
     }
 
     fn uniforms(&self) -> Vec<u32> {
-        Vec::new()
+        vec![(self.pixels * self.channels) as u32, self.channels as u32, self.slope.to_bits(), 0]
     }
 
     fn workgroups(&self) -> [u32; 3] {
-        [1, 1, 1]
+        elementwise_grid(self.pixels * self.channels)
     }
 
     fn flops(&self) -> u64 {
         (self.pixels * self.channels) as u64
     }
 
-    fn run(&self, _arguments: &mut [Argument<'_>]) {
-        unimplemented!()
+    fn run(&self, arguments: &mut [Argument<'_>]) {
+        let [gradient, sign, y] = arguments else { unreachable!("leaky_relu_gradient binds three buffers") };
+        let (gradient, y) = (gradient.f32(), y.f32_mut());
+        if self.packed {
+            self.by_mask(gradient, sign.u32(), y);
+        } else {
+            map2(gradient, sign.f32(), y, |g, x| if x > 0.0 { g } else { self.slope * g });
+        }
     }
 }

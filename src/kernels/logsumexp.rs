@@ -1,7 +1,10 @@
 //! `y = ln Σ exp(x)` along the last axis: minus the energy of a classifier's logits.
 
-use super::{Access, Binding, Kernel, binding, shader::Shader};
+use super::cpu::elementwise::items_per_task;
+use super::cpu::row_softmax::max_and_sum;
+use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
 use crate::device::cpu::Argument;
+use rayon::prelude::*;
 
 /// `y [rows] = ln Σ exp(x [rows, cols])`, computed as `max + ln Σ exp(x - max)`. A row of -inf gives -inf,
 /// one with +inf +inf, one with NaN NaN.
@@ -11,6 +14,18 @@ pub struct LogSumExp {
     pub rows: usize,
     /// Columns, summed.
     pub cols: usize,
+}
+
+impl LogSumExp {
+    /// Short rows (a thread each) and long ones (64 threads each).
+    pub fn permutations() -> Vec<Self> {
+        vec![Self { rows: 70, cols: 10 }, Self { rows: 5, cols: 1000 }]
+    }
+
+    /// Threads of a row, of the 64 of a workgroup.
+    fn width(&self) -> usize {
+        if self.cols <= 32 { 1 } else { 64 }
+    }
 }
 
 impl Kernel for LogSumExp {
@@ -24,21 +39,27 @@ impl Kernel for LogSumExp {
 
     fn shader(&self) -> Shader {
         Shader::new("logsumexp", include_str!("../../shaders/logsumexp.wgsl"))
+            .with_u32("WIDTH", self.width() as u32)
     }
 
     fn uniforms(&self) -> Vec<u32> {
-        Vec::new()
+        vec![self.rows as u32, self.cols as u32, 0, 0]
     }
 
     fn workgroups(&self) -> [u32; 3] {
-        [1, 1, 1]
+        grid((self.rows * self.width()).div_ceil(64))
     }
 
     fn flops(&self) -> u64 {
         4 * (self.rows * self.cols) as u64
     }
 
-    fn run(&self, _arguments: &mut [Argument<'_>]) {
-        unimplemented!()
+    fn run(&self, arguments: &mut [Argument<'_>]) {
+        let [x, y] = arguments else { unreachable!("logsumexp binds x and y") };
+        let rows = x.f32().par_chunks_exact(self.cols).with_min_len(items_per_task(self.cols));
+        rows.zip(y.f32_mut()).for_each(|(x, y)| {
+            let (max, sum) = max_and_sum(x);
+            *y = (f64::from(max) + sum.ln()) as f32;
+        });
     }
 }

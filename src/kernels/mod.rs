@@ -107,10 +107,29 @@ pub fn grid(count: usize) -> [u32; 3] {
     [count.div_ceil(rows) as u32, rows as u32, 1]
 }
 
+/// The workgroups of a shader with 256 threads a workgroup and one element a thread, as [`grid`] spreads
+/// them.
+pub fn elementwise_grid(n: usize) -> [u32; 3] {
+    grid(n.div_ceil(256))
+}
+
 /// One or more small instances of every kernel and permutation, for the tests that hold all of them to
 /// something (naga's validation and back ends, twin/test/bench completeness).
 pub fn catalogue() -> Vec<Box<dyn Kernel>> {
     let mut all: Vec<Box<dyn Kernel>> = Vec::new();
+    all.extend(average_pool::AveragePool::permutations().into_iter().map(boxed));
+    all.extend(average_pool_gradient::AveragePoolGradient::permutations().into_iter().map(boxed));
+    all.extend(binary::Binary::permutations().into_iter().map(boxed));
+    all.extend(copy::StridedCopy::permutations().into_iter().map(boxed));
+    all.extend(fill::Fill::permutations().into_iter().map(boxed));
+    all.extend(gather_labels::GatherLabels::permutations().into_iter().map(boxed));
+    all.extend(leaky_relu_gradient::LeakyReluGradient::permutations().into_iter().map(boxed));
+    all.extend(logsumexp::LogSumExp::permutations().into_iter().map(boxed));
+    all.extend(matmul::Matmul::permutations().into_iter().map(boxed));
+    all.extend(reduce::Reduce::permutations().into_iter().map(boxed));
+    all.extend(scatter_labels::ScatterLabels::permutations().into_iter().map(boxed));
+    all.extend(sign_mask::SignMask::permutations().into_iter().map(boxed));
+    all.extend(softmax::Softmax::permutations().into_iter().map(boxed));
     all.extend(unary::Unary::permutations().into_iter().map(boxed));
     all
 }

@@ -1,7 +1,9 @@
 //! Sums along one axis, in an order that does not depend on the device's parallelism.
 
-use super::{Access, Binding, Kernel, binding, shader::Shader};
+use super::cpu::elementwise::items_per_task;
+use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
 use crate::device::cpu::Argument;
+use rayon::prelude::*;
 
 /// What is summed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +32,15 @@ pub struct Reduce {
 }
 
 impl Reduce {
+    /// Both sums, with a long and a short axis, ahead of many and of few inner elements.
+    pub fn permutations() -> Vec<Self> {
+        let ops = [ReduceOp::Sum, ReduceOp::SumOfSquares];
+        let shapes =
+            [(1, 3000, 16, 500), (1, 8, 300, 8), (40, 10, 1, 10), (1, 5000, 1, 700), (1, 600, 90, 100)];
+        let with = |op| shapes.map(|(outer, axis, inner, part)| Self { outer, axis, inner, part, op });
+        ops.map(with).concat()
+    }
+
     /// The dispatches that reduce `x [outer, axis, inner]` to `y [outer, inner]`: one, or for a long axis
     /// two, the second of which sums the first's output (its `output_len` words are a transient slot).
     pub fn stages(outer: usize, axis: usize, inner: usize, op: ReduceOp) -> Vec<Self> {
@@ -56,8 +67,52 @@ impl Reduce {
     pub fn output_len(&self) -> usize {
         self.outer * self.parts() * self.inner
     }
+
+    /// Neighbouring sums of one workgroup of the shader; its other threads share their terms. A long
+    /// part asks for many threads a sum, coalesced loads for as many sums as fit the inner axis.
+    fn lanes(&self) -> usize {
+        let threads = self.part.min(self.axis) / 4;
+        let threads = if threads < 2 { 1 } else { 1 << threads.ilog2().min(8) };
+        (256 / threads).max(self.inner.next_power_of_two().min(32))
+    }
+
+    /// The twin. Sums are held in float64: that costs nothing beside the loads.
+    fn sum(&self, x: &[f32], y: &mut [f32], f: impl Fn(f64) -> f64 + Sync) {
+        let (axis, inner, part, parts) = (self.axis, self.inner, self.part, self.parts());
+        let terms = |row: usize| {
+            let (outer, first) = (row / parts, row % parts * part);
+            &x[(outer * axis + first) * inner..(outer * axis + axis.min(first + part)) * inner]
+        };
+        let rows_per_task = items_per_task(part * inner);
+        if inner == 1 {
+            y.par_iter_mut().with_min_len(rows_per_task).enumerate().for_each(|(row, y)| {
+                let (vectors, rest) = terms(row).as_chunks::<16>();
+                let mut sums = [0.0; 16];
+                for vector in vectors {
+                    sums.iter_mut().zip(vector).for_each(|(sum, &x)| *sum += f(f64::from(x)));
+                }
+                sums.iter_mut().zip(rest).for_each(|(sum, &x)| *sum += f(f64::from(x)));
+                *y = sums.iter().sum::<f64>() as f32;
+            });
+            return;
+        }
+        y.par_chunks_mut(inner).with_min_len(rows_per_task).enumerate().for_each(|(row, y)| {
+            let terms = terms(row);
+            let blocks_per_task = items_per_task(part * COLUMNS);
+            y.par_chunks_mut(COLUMNS).with_min_len(blocks_per_task).enumerate().for_each(|(block, y)| {
+                let mut sums = [0.0; COLUMNS];
+                for x in terms.chunks_exact(inner) {
+                    let x = &x[block * COLUMNS..][..y.len()];
+                    sums.iter_mut().zip(x).for_each(|(sum, &x)| *sum += f(f64::from(x)));
+                }
+                y.iter_mut().zip(sums).for_each(|(y, sum)| *y = sum as f32);
+            });
+        });
+    }
 }
 
+/// Neighbouring sums that the twin holds at once.
+const COLUMNS: usize = 256;
 /// Up to this length an axis is summed in one dispatch.
 const LONG: usize = 1024;
 /// From so many outputs on one dispatch fills any device.
@@ -81,21 +136,29 @@ impl Kernel for Reduce {
 
     fn shader(&self) -> Shader {
         Shader::new("reduce", include_str!("../../shaders/reduce.wgsl"))
+            .with_u32("LANES", self.lanes() as u32)
+            .with_switch("SQUARES", self.op == ReduceOp::SumOfSquares)
     }
 
     fn uniforms(&self) -> Vec<u32> {
-        Vec::new()
+        let columns = self.outer * self.inner;
+        [columns, self.inner, self.axis, self.part, self.parts(), 0, 0, 0].map(|v| v as u32).to_vec()
     }
 
     fn workgroups(&self) -> [u32; 3] {
-        [1, 1, 1]
+        grid((self.outer * self.inner).div_ceil(self.lanes()) * self.parts())
     }
 
     fn flops(&self) -> u64 {
         self.input_len() as u64
     }
 
-    fn run(&self, _arguments: &mut [Argument<'_>]) {
-        unimplemented!()
+    fn run(&self, arguments: &mut [Argument<'_>]) {
+        let [x, y] = arguments else { unreachable!("reduce binds x and y") };
+        let (x, y) = (x.f32(), y.f32_mut());
+        match self.op {
+            ReduceOp::Sum => self.sum(x, y, |x| x),
+            ReduceOp::SumOfSquares => self.sum(x, y, |x| x * x),
+        }
     }
 }

@@ -97,6 +97,8 @@ impl Shader {
 /// The shared pieces of WGSL.
 fn common(name: &str) -> &'static str {
     match name {
+        "row_softmax" => include_str!("../../shaders/common/row_softmax.wgsl"),
+        "strided" => include_str!("../../shaders/common/strided.wgsl"),
         "threefry" => include_str!("../../shaders/common/threefry.wgsl"),
         _ => panic!("no shaders/common/{name}.wgsl"),
     }

@@ -1,8 +1,8 @@
 //! `y = op(x)`, element by element, for tensors that no fused kernel takes.
 
-use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
+use super::cpu::elementwise::map;
+use super::{Access, Binding, Kernel, binding, elementwise_grid, shader::Shader};
 use crate::device::cpu::Argument;
-use rayon::prelude::*;
 
 /// A function of one real number, with its constants.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -31,11 +31,6 @@ pub struct Unary {
     /// Elements.
     pub n: usize,
 }
-
-/// Elements of one workgroup.
-const WORKGROUP: usize = 256;
-/// Elements per task of the twin: enough to outweigh the hand-over to another thread.
-const CHUNK: usize = 16 * 1024;
 
 impl Unary {
     /// One instance of every function.
@@ -78,7 +73,7 @@ impl Kernel for Unary {
     }
 
     fn workgroups(&self) -> [u32; 3] {
-        grid(self.n.div_ceil(WORKGROUP))
+        elementwise_grid(self.n)
     }
 
     fn flops(&self) -> u64 {
@@ -98,12 +93,4 @@ impl Kernel for Unary {
             UnaryOp::Inside(low, high) => map(x, y, |x| if x >= low && x <= high { 1.0 } else { 0.0 }),
         }
     }
-}
-
-fn map(x: &[f32], y: &mut [f32], f: impl Fn(f32) -> f32 + Sync) {
-    y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| {
-        for (y, &x) in y.iter_mut().zip(x) {
-            *y = f(x);
-        }
-    });
 }

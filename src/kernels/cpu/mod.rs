@@ -3,3 +3,5 @@
 pub(super) mod conv2d;
 mod lanes;
 pub(super) mod logits;
+pub(super) mod elementwise;
+pub(super) mod row_softmax;
