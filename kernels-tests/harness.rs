@@ -2,6 +2,7 @@
 
 use jem::device::{Device, DeviceOptions, DeviceSpec, ProgramBuilder};
 use jem::kernels::{Access, Kernel};
+use proptest::test_runner::Config as ProptestConfig;
 use std::sync::{Arc, OnceLock};
 
 /// Words around each view that no kernel may change: 256 bytes, WebGPU's view alignment.
@@ -202,4 +203,9 @@ impl Inputs {
     pub fn below(&mut self, n: usize, below: u32) -> Vec<u32> {
         (0..n).map(|_| (self.bits() >> 33) as u32 % below).collect()
     }
+}
+
+/// The settings of a property test of `cases` cases: each makes pipelines on two GPU devices.
+pub fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }

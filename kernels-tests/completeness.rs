@@ -1,0 +1,54 @@
+//! A kernel keeps one stem: its Rust side, its shader, its test and its bench.
+
+use jem::kernels::catalogue;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// The stems of the files in `folder` with this extension that hold `text`.
+fn stems(folder: &str, extension: &str, text: &str) -> BTreeSet<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let paths = entries.map(|entry| entry.expect("a directory entry").path());
+    paths
+        .filter(|path| path.extension().is_some_and(|found| found == extension))
+        .filter(|path| std::fs::read_to_string(path).expect("a text file").contains(text))
+        .map(|path| path.file_stem().expect("a stem").to_string_lossy().into_owned())
+        .collect()
+}
+
+fn assert_all(kernels: &BTreeSet<String>, other: &BTreeSet<String>, what: &str) {
+    let missing: Vec<_> = kernels.difference(other).collect();
+    assert!(missing.is_empty(), "{what} missing for {missing:?}");
+}
+
+/// Kernels that are being written: to be emptied with them.
+const UNFINISHED: [&str; 15] = [
+    "adam",
+    "batch_gather",
+    "conv2d",
+    "conv2d_input_gradient",
+    "conv2d_weight_gradient",
+    "head",
+    "logit_loss",
+    "logit_loss_gradient",
+    "momentum",
+    "random_bits",
+    "replay_gather",
+    "replay_scatter",
+    "sgld",
+    "tick",
+    "uniform_fill",
+];
+
+#[test]
+fn every_kernel_has_its_shader_and_test() {
+    let mut kernels = stems("src/kernels", "rs", "impl Kernel for ");
+    assert_all(&stems("shaders", "wgsl", ""), &kernels, "src/kernels/STEM.rs");
+    kernels.retain(|stem| !UNFINISHED.contains(&stem.as_str()));
+    assert!(kernels.contains("unary"), "the folder of kernels was read");
+    assert_all(&kernels, &stems("shaders", "wgsl", "fn main("), "shaders/STEM.wgsl");
+    assert_all(&kernels, &stems("kernels-tests", "rs", "#[test]"), "kernels-tests/STEM.rs");
+    let catalogue: BTreeSet<String> = catalogue().iter().map(|k| k.name().to_owned()).collect();
+    assert_all(&kernels, &catalogue, "instances in catalogue()");
+    assert_all(&catalogue, &stems("src/kernels", "rs", "impl Kernel for "), "files named as the kernels");
+}

@@ -1,0 +1,70 @@
+//! `copy` against its definition.
+
+use crate::harness::{Expect, Inputs, cases, check};
+use jem::kernels::copy::StridedCopy;
+use jem::kernels::strides;
+use proptest::prelude::*;
+
+fn compare(kernel: StridedCopy, seed: u64) {
+    let mut inputs = Inputs::new(seed);
+    let words = strides::words(kernel.shape, kernel.strides);
+    // Any words, NaNs with payloads among them.
+    let x: Vec<u32> = (0..words).map(|_| inputs.bits() as u32).collect();
+    let [n, h, w, c] = kernel.shape;
+    let [sn, sh, sw, sc] = kernel.strides;
+    let mut y = Vec::new();
+    for i in 0..n {
+        for j in 0..h {
+            for k in 0..w {
+                for l in 0..c {
+                    y.push(x[i * sn + j * sh + k * sw + l * sc]);
+                }
+            }
+        }
+    }
+    check(kernel, &[Some(x), None], &[Expect::Exactly(y)]);
+}
+
+#[test]
+fn every_permutation() {
+    for (seed, kernel) in StridedCopy::permutations().into_iter().enumerate() {
+        compare(kernel, seed as u64);
+    }
+}
+
+#[test]
+fn weights_are_transposed() {
+    // [kh kw, c_in, c_out] read as [kh kw, c_out, c_in].
+    for (taps, c_in, c_out) in [(9, 3, 16), (9, 160, 33), (1, 640, 10)] {
+        compare(StridedCopy { shape: [1, taps, c_out, c_in], strides: [0, c_in * c_out, 1, c_out] }, 7);
+    }
+}
+
+#[test]
+fn plain_copies_and_broadcasts() {
+    for n in [1, 257, 70_001] {
+        for stride in [0, 1, 3] {
+            compare(StridedCopy { shape: [1, 1, 1, n], strides: [0, 0, 0, stride] }, n as u64);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(24))]
+    #[test]
+    fn any_permutation_of_axes_with_broadcasts(
+        shape in prop::array::uniform4(1..8_usize),
+        order in Just([0_usize, 1, 2, 3]).prop_shuffle(),
+        kept in prop::array::uniform4(any::<bool>()),
+        seed in any::<u64>(),
+    ) {
+        // x is contiguous over the kept axes in some order.
+        let mut strides = [0; 4];
+        let mut next = 1;
+        for axis in order.into_iter().filter(|&axis| kept[axis]) {
+            strides[axis] = next;
+            next *= shape[axis];
+        }
+        compare(StridedCopy { shape, strides }, seed);
+    }
+}

@@ -1,0 +1,126 @@
+//! Every shader as naga sees it: parsed, validated for a device without optional features, and written for
+//! Vulkan, Metal, DX12 and OpenGL, so that machines which have none of them keep all of them working.
+
+use jem::kernels::{Kernel, catalogue};
+use naga::back::{glsl, hlsl, msl, spv};
+use naga::proc::BoundsCheckPolicies;
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use std::collections::HashSet;
+
+fn validated(kernel: &dyn Kernel, text: &str) -> (naga::Module, ModuleInfo) {
+    let module = naga::front::wgsl::parse_str(text)
+        .unwrap_or_else(|error| panic!("{kernel:?}: {}", error.emit_to_string(text)));
+    let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+        .validate(&module)
+        .unwrap_or_else(|error| panic!("{kernel:?}: {}", error.emit_to_string(text)));
+    (module, info)
+}
+
+/// The catalogue's kernels, one for each shader text.
+fn shaders() -> Vec<(Box<dyn Kernel>, String)> {
+    let mut seen = HashSet::new();
+    let with_text = |kernel: Box<dyn Kernel>| {
+        let text = kernel.shader().wgsl();
+        (kernel, text)
+    };
+    catalogue().into_iter().map(with_text).filter(|(_, text)| seen.insert(text.clone())).collect()
+}
+
+#[test]
+fn every_shader_is_written_for_every_api() {
+    let shaders = shaders();
+    assert!(!shaders.is_empty());
+    for (kernel, text) in shaders {
+        let (module, info) = validated(kernel.as_ref(), &text);
+        assert_eq!(module.entry_points.len(), 1, "{kernel:?}: one entry point");
+        assert_eq!(module.entry_points[0].name, "main", "{kernel:?}");
+        let fail = |api: &str, error: &dyn std::fmt::Display| panic!("{kernel:?} as {api}: {error}");
+
+        if let Err(error) = spv::write_vec(&module, &info, &spv::Options::default(), None) {
+            fail("SPIR-V", &error);
+        }
+
+        let options = msl::Options { lang_version: (2, 0), ..msl::Options::default() };
+        if let Err(error) = msl::write_string(&module, &info, &options, &msl::PipelineOptions::default()) {
+            fail("MSL", &error);
+        }
+
+        let (options, pipeline) = (hlsl::Options::default(), hlsl::PipelineOptions::default());
+        let mut hlsl_text = String::new();
+        if let Err(error) = hlsl::Writer::new(&mut hlsl_text, &options, &pipeline).write(&module, &info, None)
+        {
+            fail("HLSL", &error);
+        }
+
+        let options = glsl::Options { version: glsl::Version::new_gles(310), ..glsl::Options::default() };
+        let pipeline = glsl::PipelineOptions {
+            shader_stage: naga::ShaderStage::Compute,
+            entry_point: "main".into(),
+            multiview: None,
+        };
+        let mut glsl_text = String::new();
+        let writer = glsl::Writer::new(
+            &mut glsl_text,
+            &module,
+            &info,
+            &options,
+            &pipeline,
+            BoundsCheckPolicies::default(),
+        );
+        if let Err(error) = writer.and_then(|mut writer| writer.write()) {
+            fail("GLSL", &error);
+        }
+    }
+}
+
+/// What a kernel says of its bindings is what its shader declares.
+#[test]
+fn bindings_match_the_shader() {
+    for (kernel, text) in shaders() {
+        let (module, _) = validated(kernel.as_ref(), &text);
+        let mut declared = Vec::new();
+        let mut uniform_words = 0;
+        for (_, variable) in module.global_variables.iter() {
+            let Some(binding) = &variable.binding else { continue };
+            assert_eq!(binding.group, 0, "{kernel:?}: one bind group");
+            match variable.space {
+                naga::AddressSpace::Uniform => {
+                    assert_eq!(binding.binding, 0, "{kernel:?}: the uniform block is binding 0");
+                    uniform_words = module.types[variable.ty].inner.size(module.to_ctx()) as usize / 4;
+                }
+                naga::AddressSpace::Storage { access } => {
+                    let writes = access.contains(naga::StorageAccess::STORE);
+                    declared.push((binding.binding, variable.name.clone().unwrap_or_default(), writes));
+                }
+                other => panic!("{kernel:?}: a binding in {other:?}"),
+            }
+        }
+        declared.sort();
+        let stated: Vec<_> = kernel
+            .bindings()
+            .iter()
+            .map(|b| (b.index, b.name.to_owned(), b.access != jem::kernels::Access::Read))
+            .collect();
+        assert_eq!(declared, stated, "{kernel:?}");
+        assert_eq!(uniform_words, kernel.uniforms().len(), "{kernel:?}: words of the uniform block");
+        assert!(kernel.workgroups().iter().all(|&n| (1..=65_535).contains(&n)), "{kernel:?}");
+    }
+}
+
+/// WebGPU's default limits: 256 threads and 16 KiB of memory a workgroup, 8 storage buffers.
+#[test]
+fn within_webgpus_default_limits() {
+    for (kernel, text) in shaders() {
+        let (module, _) = validated(kernel.as_ref(), &text);
+        let threads: u32 = module.entry_points[0].workgroup_size.iter().product();
+        assert!(threads <= 256, "{kernel:?}: {threads} threads");
+        let shared: u32 = module
+            .global_variables
+            .iter()
+            .filter(|(_, v)| v.space == naga::AddressSpace::WorkGroup)
+            .map(|(_, v)| module.types[v.ty].inner.size(module.to_ctx()))
+            .sum();
+        assert!(shared <= 16 * 1024, "{kernel:?}: {shared} bytes of workgroup memory");
+        assert!(kernel.bindings().len() <= 8, "{kernel:?}: {} storage buffers", kernel.bindings().len());
+    }
+}

@@ -1,0 +1,113 @@
+//! `reduce` against float64.
+
+use crate::harness::{Expect, Inputs, cases, check, devices, run_on, words};
+use jem::kernels::Kernel;
+use jem::kernels::reduce::{Reduce, ReduceOp};
+use proptest::prelude::*;
+use std::sync::Arc;
+
+fn reference(kernel: &Reduce, x: &[f32]) -> Vec<f64> {
+    let mut y = vec![0.0; kernel.output_len()];
+    for outer in 0..kernel.outer {
+        for a in 0..kernel.axis {
+            for i in 0..kernel.inner {
+                let x = f64::from(x[(outer * kernel.axis + a) * kernel.inner + i]);
+                let term = if kernel.op == ReduceOp::Sum { x } else { x * x };
+                y[(outer * kernel.parts() + a / kernel.part) * kernel.inner + i] += term;
+            }
+        }
+    }
+    y
+}
+
+/// Terms with a mean, so that no sum nearly cancels.
+fn terms(n: usize, seed: u64) -> Vec<f32> {
+    let mut inputs = Inputs::new(seed);
+    (0..n).map(|_| inputs.uniform(-0.5, 1.5)).collect()
+}
+
+/// Checks one dispatch and returns the right sums.
+fn compare(kernel: Reduce, x: &[f32]) -> Vec<f32> {
+    let y = reference(&kernel, x);
+    let sums = y.iter().map(|&y| y as f32).collect();
+    check(kernel, &[Some(words(x)), None], &[Expect::Close(y, 1e-12)]);
+    sums
+}
+
+fn compare_stages(outer: usize, axis: usize, inner: usize, op: ReduceOp) {
+    let x = terms(outer * axis * inner, (axis + inner) as u64);
+    let whole = reference(&Reduce { outer, axis, inner, part: axis, op }, &x);
+    let mut sums = x;
+    for stage in Reduce::stages(outer, axis, inner, op) {
+        assert_eq!(stage.input_len(), sums.len(), "{stage:?} does not follow the stage before it");
+        sums = compare(stage, &sums);
+    }
+    assert_eq!(sums.len(), outer * inner);
+    for (sum, whole) in sums.iter().zip(whole) {
+        assert!((f64::from(*sum) - whole).abs() <= 1e-6 * whole.abs(), "stages give {sum}, expected {whole}");
+    }
+}
+
+#[test]
+fn every_permutation() {
+    for kernel in Reduce::permutations() {
+        compare(kernel, &terms(kernel.input_len(), 3));
+    }
+}
+
+#[test]
+fn the_engines_shapes_in_stages() {
+    for op in [ReduceOp::Sum, ReduceOp::SumOfSquares] {
+        compare_stages(1, 16_384, 16, op); // the bias gradient of an early layer
+        compare_stages(1, 4096, 160, op);
+        compare_stages(1, 16, 9 * 33 * 64, op); // split-K partial sums
+        compare_stages(64, 10, 1, op); // along the rows of logits
+        compare_stages(3, 3072, 1, op);
+        compare_stages(1, 1_000_003, 1, op); // everything
+        compare_stages(1, 1, 1, op);
+    }
+}
+
+#[test]
+fn non_finite_terms_reach_their_own_sum_alone() {
+    let kernel = Reduce { outer: 2, axis: 100, inner: 3, part: 100, op: ReduceOp::Sum };
+    let mut x = terms(kernel.input_len(), 5);
+    x[3 * 70] = f32::NAN;
+    x[3 * 99 + 2] = f32::INFINITY;
+    x[3 * 100 + 1] = 1e4;
+    x[3 * 101 + 2] = -1e4;
+    compare(kernel, &x);
+}
+
+/// The same bits in every run, and on the host with any number of threads.
+#[test]
+fn the_order_of_additions_is_fixed() {
+    for kernel in Reduce::permutations() {
+        let initial = [Some(words(&Inputs::new(9).floats(kernel.input_len()))), None];
+        let kernel: Arc<dyn Kernel> = Arc::new(kernel);
+        for (name, device) in devices() {
+            let run = |threads| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+                pool.install(|| run_on(device, &kernel, &initial, name)).swap_remove(1)
+            };
+            assert_eq!(run(1), run(3), "{kernel:?} on {name}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(32))]
+    #[test]
+    fn any_shape_and_part(
+        outer in 1..5_usize,
+        axis in 1..700_usize,
+        inner in 1..50_usize,
+        part in 1..900_usize,
+        squares in any::<bool>(),
+        seed in any::<u64>(),
+    ) {
+        let op = if squares { ReduceOp::SumOfSquares } else { ReduceOp::Sum };
+        let kernel = Reduce { outer, axis, inner, part, op };
+        compare(kernel, &terms(kernel.input_len(), seed));
+    }
+}
