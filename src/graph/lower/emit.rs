@@ -278,7 +278,7 @@ impl Lowering<'_> {
 
     fn emit_leaky_relu_gradient(&mut self, id: NodeId, node: &Node, slope: f32, name: String) -> Result<()> {
         let x = node.inputs[1];
-        let packed = matches!(self.fusions.group_of(x), Some(Group::Conv { value, .. }) if value == x);
+        let packed = self.writes_mask(x);
         let gradient = self.view(node.inputs[0])?;
         let sign = if packed { self.mask(x)? } else { self.view(x)? };
         let (pixels, channels) = pixels_and_channels(node);

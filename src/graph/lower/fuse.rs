@@ -51,11 +51,14 @@ pub struct HeadGroup {
     pub writes_saved: bool,
 }
 
+/// The number of a group within [`Fusions`].
+pub type GroupId = usize;
+
 /// The groups of a graph, and the nodes whose values are computed at all.
 #[derive(Debug)]
 pub struct Fusions {
     groups: Vec<Group>,
-    group_of: HashMap<NodeId, usize>,
+    group_of: HashMap<NodeId, GroupId>,
     consumers: HashMap<NodeId, Vec<(NodeId, usize)>>,
     needed: BTreeSet<NodeId>,
 }
@@ -87,8 +90,22 @@ impl Fusions {
     }
 
     /// The group that computes node `id`.
-    pub fn group_of(&self, id: NodeId) -> Option<Group> {
-        self.group_of.get(&id).map(|&index| self.groups[index].clone())
+    pub fn group_of(&self, id: NodeId) -> Option<GroupId> {
+        self.group_of.get(&id).copied()
+    }
+
+    /// A group.
+    pub fn group(&self, group: GroupId) -> &Group {
+        &self.groups[group]
+    }
+
+    /// Whether the dispatch of a group may write more than one node's value.
+    pub fn writes_several(&self, group: GroupId) -> bool {
+        match &self.groups[group] {
+            Group::Conv { raw, activated, .. } => *raw && activated.is_some(),
+            Group::InputGradient { .. } => false,
+            Group::Head(_) => true,
+        }
     }
 
     /// The nodes whose values are computed, in the order in which they were written.
@@ -137,7 +154,7 @@ struct Finder<'a> {
     roots: &'a [NodeId],
     consumers: &'a HashMap<NodeId, Vec<(NodeId, usize)>>,
     groups: Vec<Group>,
-    group_of: HashMap<NodeId, usize>,
+    group_of: HashMap<NodeId, GroupId>,
 }
 
 impl Finder<'_> {
@@ -243,9 +260,9 @@ impl Finder<'_> {
             return None;
         }
         let masked = self.head_mask(pool_gradient, activated);
-        let stats_of = |&(user, _): &(NodeId, usize)| match node(user).op {
-            Op::LogitStats(ref of) if *of == parts => Some(user),
-            _ => None,
+        let stats_of = |&(user, _): &(NodeId, usize)| {
+            let stats = node(user);
+            (stats.op == Op::LogitStats(parts.clone()) && stats.inputs[1] == labels).then_some(user)
         };
         let stats = self.consumers(logits).iter().find_map(stats_of);
         let uses = |id: NodeId, inside: &[Option<NodeId>]| {

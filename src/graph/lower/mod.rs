@@ -10,9 +10,9 @@ mod strides;
 
 use super::{Graph, Node, NodeId, Op, Tensor};
 use crate::device::{ProgramBuilder, View};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernels::copy::StridedCopy;
-use fuse::{Fusions, Group};
+use fuse::{Fusions, Group, GroupId};
 use std::collections::{HashMap, HashSet};
 
 /// A tensor and the view that its value goes to.
@@ -39,6 +39,10 @@ pub fn lower(
 ) -> Result<()> {
     let Some(first) = outputs.first() else { return Ok(()) };
     let graph = first.tensor.graph();
+    if let Some(other) = outputs.iter().find(|output| !graph.is_same(output.tensor.graph())) {
+        let message = format!("output {:?} is of another graph than the first", other.tensor.shape());
+        return Err(Error::Shape { operation: "lower", message });
+    }
     graph.check()?;
     Lowering::new(graph, builder, prepare, outputs).run(outputs)
 }
@@ -49,6 +53,8 @@ struct Lowering<'a> {
     builder: &'a mut ProgramBuilder,
     prepare: Option<&'a mut ProgramBuilder>,
     fusions: Fusions,
+    /// The groups whose dispatches are written.
+    emitted: HashSet<GroupId>,
     /// Where each node's value is, once emitted.
     views: HashMap<NodeId, View>,
     /// Where each node's sign mask is, once emitted.
@@ -73,6 +79,7 @@ impl<'a> Lowering<'a> {
             builder,
             prepare,
             fusions,
+            emitted: HashSet::new(),
             views: HashMap::new(),
             masks: HashMap::new(),
             transposed: HashMap::new(),
@@ -87,22 +94,35 @@ impl<'a> Lowering<'a> {
             // Aliases, constants and broadcasts are made only when a kernel asks for them.
             if !matches!(self.graph.node(id).op, Op::Reshape | Op::Constant(_) | Op::Broadcast | Op::Leaf(_))
             {
-                self.view(id)?;
+                self.compute(id)?;
             }
         }
+        let mut copies = Vec::new();
         for output in outputs {
             let view = self.view(output.tensor.id())?;
             let words = output.tensor.elements();
             if view != output.view.part(0, words) {
-                let copy = StridedCopy { shape: [1, 1, 1, words], strides: [0, 0, 0, 1] };
-                self.builder.dispatch("output", copy, &[view, output.view]);
+                copies.push((view, output.view, words));
             }
+        }
+        // What lies in a slot that outputs go to (a leaf, or a tensor that is asked for twice) is set aside
+        // first: another output may overwrite it, and no kernel reads and writes one slot.
+        let copy = |words| StridedCopy { shape: [1, 1, 1, words], strides: [0, 0, 0, 1] };
+        for (from, _, words) in &mut copies {
+            if outputs.iter().any(|output| output.view.slot == from.slot) {
+                let aside = self.builder.transient("output set aside", *words);
+                self.builder.dispatch("output set aside", copy(*words), &[*from, aside]);
+                *from = aside;
+            }
+        }
+        for (from, to, words) in copies {
+            self.builder.dispatch("output", copy(words), &[from, to]);
         }
         Ok(())
     }
 
     /// Lets nodes write the outputs' views themselves where nothing can read what is not there yet: the slot
-    /// is no leaf's, and no other kernel of the program binds it.
+    /// is no leaf's, and neither the kernel nor any that reads its result binds it a second time.
     fn choose_targets(&mut self, outputs: &[Output<'_>]) {
         let mut read: HashSet<_> = HashSet::new();
         for id in self.fusions.needed() {
@@ -119,7 +139,8 @@ impl<'a> Lowering<'a> {
                 used |= self.fusions.consumers(id) > 1;
             }
             let made = !matches!(self.graph.node(id).op, Op::Leaf(_) | Op::Broadcast);
-            if made && !read.contains(&output.view.slot) && (alone || !used) {
+            let beside = self.fusions.group_of(id).is_some_and(|group| self.fusions.writes_several(group));
+            if made && !read.contains(&output.view.slot) && (alone || !(used || beside)) {
                 let words = output.tensor.elements();
                 self.targets.entry(id).or_insert(output.view.part(0, words));
             }
@@ -130,15 +151,18 @@ impl<'a> Lowering<'a> {
         self.graph.node(id)
     }
 
+    /// Writes the dispatches that compute a node, if they are not there yet.
+    fn compute(&mut self, id: NodeId) -> Result<()> {
+        match self.fusions.group_of(id) {
+            Some(group) if self.emitted.insert(group) => self.emit_group(&self.fusions.group(group).clone()),
+            None if !self.views.contains_key(&id) => self.emit(id),
+            _ => Ok(()),
+        }
+    }
+
     /// The view of a node's value, which is computed now if it has not been.
     fn view(&mut self, id: NodeId) -> Result<View> {
-        if let Some(&view) = self.views.get(&id) {
-            return Ok(view);
-        }
-        match self.fusions.group_of(id) {
-            Some(group) => self.emit_group(&group)?,
-            None => self.emit(id)?,
-        }
+        self.compute(id)?;
         Ok(self.views[&id])
     }
 
@@ -158,14 +182,18 @@ impl<'a> Lowering<'a> {
 
     /// The sign mask of node `id`: written by the convolution that made it, else packed from its value.
     fn mask(&mut self, id: NodeId) -> Result<View> {
-        if !self.masks.contains_key(&id) {
-            if let Some(group @ Group::Conv { .. }) = self.fusions.group_of(id) {
-                self.emit_group(&group)?;
-            } else {
-                self.emit_mask(id)?;
-            }
+        if self.writes_mask(id) {
+            self.compute(id)?;
+        } else if !self.masks.contains_key(&id) {
+            self.emit_mask(id)?;
         }
         Ok(self.masks[&id])
+    }
+
+    /// Whether the convolution that makes node `id` writes its sign mask too.
+    fn writes_mask(&self, id: NodeId) -> bool {
+        let group = self.fusions.group_of(id).map(|group| self.fusions.group(group));
+        matches!(group, Some(&Group::Conv { value, mask: true, .. }) if value == id)
     }
 }
 
