@@ -14,6 +14,10 @@ use std::collections::HashSet;
 impl Graph {
     /// The gradients of the sum of all elements of `loss` with respect to each of `wrt`, in their shapes.
     pub fn grad(&self, loss: &Tensor, wrt: &[&Tensor]) -> Vec<Tensor> {
+        if std::iter::once(&loss).chain(wrt).any(|tensor| !self.is_same(tensor.graph())) {
+            self.fail("grad", "tensors of two graphs".into());
+            return wrt.iter().map(|tensor| self.constant(0.0, tensor.shape())).collect();
+        }
         let mut varying: HashSet<NodeId> = wrt.iter().map(|tensor| tensor.id()).collect();
         for id in 0..=loss.id() {
             if self.node(id).inputs.iter().any(|input| varying.contains(input)) {

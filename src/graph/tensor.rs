@@ -3,7 +3,7 @@
 use super::{Graph, NodeId, Op};
 use crate::kernels::binary::BinaryOp;
 use crate::kernels::conv2d::ConvGeometry;
-use crate::kernels::logit_loss::Part;
+use crate::kernels::logit_loss::{MAX_PARTS, Part};
 use crate::kernels::unary::UnaryOp;
 
 /// A node of a [`Graph`] with its shape. Images are NHWC, convolution weights `[kh, kw, c_in, c_out]`.
@@ -115,6 +115,9 @@ impl Tensor {
     }
 
     fn binary(&self, op: BinaryOp, other: &Tensor) -> Tensor {
+        if !self.graph.is_same(&other.graph) {
+            return self.fail(Op::Binary(op).name(), "tensors of two graphs".into(), self.shape.clone());
+        }
         let Some(shape) = broadcast_shape(&self.shape, &other.shape) else {
             let message = format!("shapes {:?} and {:?} do not broadcast", self.shape, other.shape);
             return self.fail(Op::Binary(op).name(), message, self.shape.clone());
@@ -246,7 +249,8 @@ impl Tensor {
         self.matmul_with(weights, Some(bias), false, false)
     }
 
-    pub(super) fn matmul_with(
+    /// `op(self) op(other) + bias`, where `op` transposes if asked to; `bias [n]` is added to every row.
+    pub fn matmul_with(
         &self,
         other: &Tensor,
         bias: Option<&Tensor>,
@@ -297,26 +301,47 @@ impl Tensor {
 
     /// The gradient of a convolution at its images, for `self` the gradient at its result.
     pub fn conv2d_input_gradient(&self, weights: &Tensor, geometry: ConvGeometry) -> Tensor {
-        let shape = vec![geometry.n, geometry.h, geometry.w, geometry.c_in];
-        self.push(Op::Conv2dInputGradient(geometry), &[weights], shape)
+        let ConvGeometry { n, h, w, c_in, c_out, kh, kw, .. } = geometry;
+        let fits = self.shape == [n, geometry.out_h(), geometry.out_w(), c_out];
+        if !fits || weights.shape != [kh, kw, c_in, c_out] {
+            let message = format!("gradient {:?}, weights {:?} for {geometry:?}", self.shape, weights.shape);
+            return self.fail("conv2d_input_gradient", message, vec![n, h, w, c_in]);
+        }
+        self.push(Op::Conv2dInputGradient(geometry), &[weights], vec![n, h, w, c_in])
     }
 
     /// The gradient of a convolution at its weights, for `self` its images.
     pub fn conv2d_weight_gradient(&self, gradient: &Tensor, geometry: ConvGeometry) -> Tensor {
-        let shape = vec![geometry.kh, geometry.kw, geometry.c_in, geometry.c_out];
-        self.push(Op::Conv2dWeightGradient(geometry), &[gradient], shape)
+        let ConvGeometry { n, h, w, c_in, c_out, kh, kw, .. } = geometry;
+        let fits = gradient.shape == [n, geometry.out_h(), geometry.out_w(), c_out];
+        if !fits || self.shape != [n, h, w, c_in] {
+            let message = format!("images {:?}, gradient {:?} for {geometry:?}", self.shape, gradient.shape);
+            return self.fail("conv2d_weight_gradient", message, vec![kh, kw, c_in, c_out]);
+        }
+        self.push(Op::Conv2dWeightGradient(geometry), &[gradient], vec![kh, kw, c_in, c_out])
     }
 
-    fn images(&self, operation: &'static str) -> [usize; 4] {
-        self.shape[..].try_into().unwrap_or_else(|_| {
-            self.graph.fail(operation, format!("expected images [N, H, W, C], got {:?}", self.shape));
-            [1; 4]
-        })
+    /// The lengths of exactly `N` axes, named in the mistake that is kept if there are others. An operation
+    /// that gets `None` stands zeros in for its result.
+    fn axes<const N: usize>(&self, operation: &'static str, names: &str) -> Option<[usize; N]> {
+        let axes = self.shape[..].try_into().ok();
+        if axes.is_none() {
+            self.graph.fail(operation, format!("expected {names}, got {:?}", self.shape));
+        }
+        axes
+    }
+
+    fn zeros<const N: usize>(&self) -> Tensor {
+        self.graph.constant(0.0, [1; N])
+    }
+
+    fn images(&self, operation: &'static str) -> Option<[usize; 4]> {
+        self.axes(operation, "images [N, H, W, C]")
     }
 
     /// Means over `size` x `size` squares of images `[n, h, w, c]`; `size` divides `h` and `w`.
     pub fn average_pool(&self, size: usize) -> Tensor {
-        let [n, h, w, c] = self.images("average_pool");
+        let Some([n, h, w, c]) = self.images("average_pool") else { return self.zeros::<4>() };
         if size == 0 || h % size != 0 || w % size != 0 {
             let message = format!("size {size} does not divide images {:?}", self.shape);
             return self.fail("average_pool", message, vec![n, 1, 1, c]);
@@ -326,46 +351,43 @@ impl Tensor {
 
     /// Each element of `self` spread evenly over its square: the gradient of [`Tensor::average_pool`].
     pub fn average_pool_gradient(&self, size: usize) -> Tensor {
-        let [n, h, w, c] = self.images("average_pool_gradient");
+        let Some([n, h, w, c]) = self.images("average_pool_gradient") else { return self.zeros::<4>() };
         self.push(Op::AveragePoolGradient { size }, &[], vec![n, h * size, w * size, c])
     }
 
     /// The mean over all pixels of images `[n, h, w, c]`, as `[n, c]`.
     pub fn global_average_pool(&self) -> Tensor {
-        let [n, h, w, c] = self.images("global_average_pool");
+        let Some([n, h, w, c]) = self.images("global_average_pool") else { return self.zeros::<2>() };
         let pooled = if h == w { self.average_pool(h) } else { self.mean(&[1, 2]) };
         pooled.reshape([n, c])
     }
 
     /// Rows and columns of a matrix.
-    fn matrix(&self, operation: &'static str) -> [usize; 2] {
-        self.shape[..].try_into().unwrap_or_else(|_| {
-            self.graph.fail(operation, format!("expected [rows, cols], got {:?}", self.shape));
-            [1; 2]
-        })
+    fn matrix(&self, operation: &'static str) -> Option<[usize; 2]> {
+        self.axes(operation, "[rows, cols]")
     }
 
     /// `ln Σ e^x` along each row of `[rows, cols]`, as `[rows]`.
     pub fn logsumexp(&self) -> Tensor {
-        let [rows, _] = self.matrix("logsumexp");
+        let Some([rows, _]) = self.matrix("logsumexp") else { return self.zeros::<1>() };
         self.push(Op::LogSumExp, &[], vec![rows])
     }
 
     /// Softmax along each row of `[rows, cols]`.
     pub fn softmax(&self) -> Tensor {
-        let [rows, cols] = self.matrix("softmax");
+        let Some([rows, cols]) = self.matrix("softmax") else { return self.zeros::<2>() };
         self.push(Op::Softmax { log: false }, &[], vec![rows, cols])
     }
 
     /// The logarithm of the softmax along each row of `[rows, cols]`.
     pub fn log_softmax(&self) -> Tensor {
-        let [rows, cols] = self.matrix("log_softmax");
+        let Some([rows, cols]) = self.matrix("log_softmax") else { return self.zeros::<2>() };
         self.push(Op::Softmax { log: true }, &[], vec![rows, cols])
     }
 
     /// `x[r, labels[r]]` for `[rows, cols]`, as `[rows]`; `labels` is a leaf of u32.
     pub fn gather_labels(&self, labels: &Tensor) -> Tensor {
-        let [rows, _] = self.matrix("gather_labels");
+        let Some([rows, _]) = self.matrix("gather_labels") else { return self.zeros::<1>() };
         if labels.shape != [rows] {
             let message = format!("labels {:?} for {rows} rows", labels.shape);
             return self.fail("gather_labels", message, vec![rows]);
@@ -382,37 +404,43 @@ impl Tensor {
         self.push(Op::ScatterLabels, &[labels], vec![self.shape[0], cols])
     }
 
-    /// Checks logits, labels and parts; returns the rows.
-    fn parts(&self, operation: &'static str, labels: &Tensor, parts: &[Part]) -> usize {
-        let [rows, _] = self.matrix(operation);
+    /// Checks logits, labels and parts; returns the rows, or `None` for a mistake.
+    fn parts(&self, operation: &'static str, labels: &Tensor, parts: &[Part]) -> Option<usize> {
+        let [rows, _] = self.matrix(operation)?;
         let counted: usize = parts.iter().map(|part| part.count).sum();
-        if labels.shape != [rows] || counted != rows || parts.len() > 4 {
+        let fits = labels.shape == [rows] && counted == rows && parts.len() <= MAX_PARTS;
+        if !fits {
             let message = format!(
-                "logits {:?}, labels {:?}, {counted} images in {} parts (at most 4)",
+                "logits {:?}, labels {:?}, {counted} images in {} parts (at most {MAX_PARTS})",
                 self.shape,
                 labels.shape,
                 parts.len()
             );
             self.graph.fail(operation, message);
         }
-        rows
+        fits.then_some(rows)
     }
 
     /// Each image's JEM loss `[n]` of logits `[n, classes]`: see [`crate::kernels::logit_loss`].
     pub fn logit_loss(&self, labels: &Tensor, parts: &[Part]) -> Tensor {
-        let rows = self.parts("logit_loss", labels, parts);
+        let Some(rows) = self.parts("logit_loss", labels, parts) else { return self.zeros::<1>() };
         self.push(Op::LogitLoss(parts.to_vec()), &[labels], vec![rows])
     }
 
     /// Each image's LogSumExp, cross-entropy, correctness (0 or 1) and sum of squared logits, `[n, 4]`.
     pub fn logit_stats(&self, labels: &Tensor, parts: &[Part]) -> Tensor {
-        let rows = self.parts("logit_stats", labels, parts);
+        let Some(rows) = self.parts("logit_stats", labels, parts) else { return self.zeros::<2>() };
         self.push(Op::LogitStats(parts.to_vec()), &[labels], vec![rows, 4])
     }
 
     /// The gradient of [`Tensor::logit_loss`] at the logits `self`, for `upstream [n]` at each loss.
     pub fn logit_loss_gradient(&self, labels: &Tensor, upstream: &Tensor, parts: &[Part]) -> Tensor {
-        self.parts("logit_loss_gradient", labels, parts);
+        let name = "logit_loss_gradient";
+        let Some(rows) = self.parts(name, labels, parts) else { return self.zeros::<2>() };
+        if upstream.shape != [rows] {
+            let message = format!("upstream {:?} for {rows} rows", upstream.shape);
+            return self.fail(name, message, self.shape.clone());
+        }
         self.push(Op::LogitLossGradient(parts.to_vec()), &[labels, upstream], self.shape.clone())
     }
 }

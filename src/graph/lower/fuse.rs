@@ -47,7 +47,7 @@ pub struct HeadGroup {
     pub masked: Option<(NodeId, f32)>,
     /// Whether the logits are used by others.
     pub writes_logits: bool,
-    /// Whether `pooled` or `logit_gradient` is used by others.
+    /// Whether `pooled`, `logit_gradient` or what the latter leads to is used by others.
     pub writes_saved: bool,
 }
 
@@ -271,7 +271,9 @@ impl Finder<'_> {
         };
         let writes_logits = uses(logits, &[Some(logit_gradient), stats]);
         let back = unreshaped(spread.inputs[0]);
-        let writes_saved = uses(pooled, &[Some(logits)]) || uses(logit_gradient, &[Some(back)]);
+        // What is between the logits' gradient and the pool's is not written: for others it starts anew.
+        let shared = [back, spread.inputs[0]].into_iter().any(|id| self.only_use(id).is_none());
+        let writes_saved = shared || uses(pooled, &[Some(logits)]) || uses(logit_gradient, &[Some(back)]);
         // One binding too many for WebGPU's eight: the mask is applied by a kernel of its own.
         let masked = masked.filter(|_| !(writes_logits && writes_saved));
         let gradient = masked.map_or(pool_gradient, |(user, ..)| user);
