@@ -1,6 +1,6 @@
 //! `conv2d` against float64.
 
-use crate::harness::{Expect, Inputs, check_on, convolution_devices, words};
+use crate::harness::{Expect, Inputs, check, words};
 use crate::reference;
 use jem::kernels::conv2d::{Conv2d, ConvGeometry};
 use proptest::prelude::*;
@@ -42,7 +42,7 @@ fn check_kernel(kernel: Conv2d, seed: u64) {
         });
     }
     initial.extend(expected.iter().map(|_| None));
-    check_on(convolution_devices(), kernel, &initial, &expected);
+    check(kernel, &initial, &expected);
 }
 
 fn plain(geometry: ConvGeometry) -> Conv2d {
@@ -92,8 +92,7 @@ fn non_finite_inputs_stay_visible() {
     let weights = inputs.floats(geometry.weights_len());
     let v = reference::conv2d(&geometry, &input, &weights);
     let activated = v.iter().map(|&v| reference::leaky_relu(v, 0.2)).collect();
-    check_on(
-        convolution_devices(),
+    check(
         kernel,
         &[Some(words(&input)), Some(words(&weights)), None, None],
         &[Expect::Close(v, BOUND), Expect::Close(activated, BOUND)],

@@ -1,6 +1,6 @@
 //! `conv2d_input_gradient` against float64.
 
-use crate::harness::{Expect, Inputs, check_on, convolution_devices, words};
+use crate::harness::{Expect, Inputs, check, words};
 use crate::reference;
 use jem::kernels::conv2d_input_gradient::Conv2dInputGradient;
 use jem::kernels::mask::{mask_bit, mask_words};
@@ -32,7 +32,7 @@ fn check_kernel(kernel: Conv2dInputGradient, seed: u64) {
     initial.extend(mask.map(Some));
     initial.extend(residual.map(|residual| Some(words(&residual))));
     initial.push(None);
-    check_on(convolution_devices(), kernel, &initial, &[Expect::Close(expected, BOUND)]);
+    check(kernel, &initial, &[Expect::Close(expected, BOUND)]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `conv2d_weight_gradient` against float64.
 
-use crate::harness::{Expect, Inputs, check_on, convolution_devices, words};
+use crate::harness::{Expect, Inputs, check, words};
 use crate::reference;
 use jem::kernels::conv2d::ConvGeometry;
 use jem::kernels::conv2d_weight_gradient::Conv2dWeightGradient;
@@ -19,12 +19,7 @@ fn check_kernel(kernel: Conv2dWeightGradient, seed: u64) {
         let split = o / g.c_out / kernel.pixels_per_split();
         partials[split * g.weights_len() + w] += f64::from(input[i]) * f64::from(gradient[o]);
     });
-    check_on(
-        convolution_devices(),
-        kernel,
-        &[Some(words(&input)), Some(words(&gradient)), None],
-        &[Expect::Close(partials, BOUND)],
-    );
+    check(kernel, &[Some(words(&input)), Some(words(&gradient)), None], &[Expect::Close(partials, BOUND)]);
 }
 
 #[test]

@@ -29,19 +29,8 @@ pub fn gpu(checked: bool) -> &'static Device {
 
 /// Every device that a kernel is held to, with a name for messages.
 pub fn devices() -> [(&'static str, &'static Device); 3] {
-    [("cpu", cpu()), ("gpu checked", gpu(true)), ("gpu unchecked", gpu(false))]
-}
-
-/// The host.
-pub fn cpu() -> &'static Device {
     static CPU: OnceLock<Device> = OnceLock::new();
-    CPU.get_or_init(Device::cpu)
-}
-
-/// The devices that the three convolution kernels are held to: to be [`devices`] once their shaders
-/// are written.
-pub fn convolution_devices() -> Vec<(&'static str, &'static Device)> {
-    vec![("cpu", cpu())]
+    [("cpu", CPU.get_or_init(Device::cpu)), ("gpu checked", gpu(true)), ("gpu unchecked", gpu(false))]
 }
 
 /// What a binding must hold after the dispatch.
@@ -71,18 +60,8 @@ pub fn words(values: &[f32]) -> Vec<u32> {
 /// sentinels, for what the kernel must write whole); `expected` what each binding that it writes must
 /// hold afterwards, in order. Read-only bindings must not change.
 pub fn check<K: Kernel + 'static>(kernel: K, initial: &[Option<Vec<u32>>], expected: &[Expect]) {
-    check_on(devices(), kernel, initial, expected);
-}
-
-/// [`check`] on some devices only.
-pub fn check_on<K: Kernel + 'static>(
-    devices: impl IntoIterator<Item = (&'static str, &'static Device)>,
-    kernel: K,
-    initial: &[Option<Vec<u32>>],
-    expected: &[Expect],
-) {
     let kernel: Arc<dyn Kernel> = Arc::new(kernel);
-    for (device_name, device) in devices {
+    for (device_name, device) in devices() {
         let context = format!("{kernel:?} on {device_name}");
         let results = run_on(device, &kernel, initial, &context);
         let bindings = kernel.bindings();

@@ -1,1 +1,137 @@
-// conv2d
+// conv2d: v[n, y, x, o] = Σ_{i, j, c} input[n, y s + i - p, x s + j - p, c] weights[i, j, c, o] + bias[o] + residual[n, y, x, o]
+//
+// GEMM view: M = output pixels (n * out_h * out_w), N = c_out, K = kh * kw * c_in.
+// Tile: TILE_M x TILE_N a workgroup, 8 pixels x 4 channels a thread, STEP_K terms a step (src/kernels/conv_tile.rs).
+// Dispatch: ceil(M / TILE_M) * ceil(N / TILE_N) workgroups of TILE_M / 8 * TILE_N / 4 threads, over x and y;
+// channel tiles run fastest, so that neighbours gather the same pixels.
+// Fused: bias, residual, leaky ReLU and its sign mask, each behind a switch.
+// Never written to memory: the im2col matrix, the sums before the epilogue and, without RAW, v itself.
+
+//#include conv_gather
+@group(0) @binding(1) var<storage, read> input: array<Source>;
+@group(0) @binding(2) var<storage, read> weights: array<Target>;
+@group(0) @binding(3) var<storage, read> bias: array<Target>;
+@group(0) @binding(4) var<storage, read> residual: array<Target>;
+@group(0) @binding(5) var<storage, read_write> raw: array<Target>;
+@group(0) @binding(6) var<storage, read_write> activated: array<Target>;
+@group(0) @binding(7) var<storage, read_write> mask: array<u32>;
+
+fn source_at(index: u32) -> Source {
+    return input[index];
+}
+
+fn weights_at(index: u32) -> Target {
+    return weights[index];
+}
+
+//#if TARGET_VEC4
+// Writes a pixel's four channels and returns their bits of the mask.
+fn finish(pixel: u32, quad: u32, sum: vec4<f32>) -> u32 {
+    if pixel >= parameters.out_pixels {
+        return 0u;
+    }
+    let index = pixel * (parameters.c_out / 4u) + quad;
+    var v = sum;
+//#if BIAS
+    v += bias[quad];
+//#endif
+//#if RESIDUAL
+    v += residual[index];
+//#endif
+//#if RAW
+    raw[index] = v;
+//#endif
+    let positive = v > vec4<f32>();
+//#if ACTIVATED
+    activated[index] = select(parameters.slope * v, v, positive);
+//#endif
+    return dot(select(vec4<u32>(), vec4<u32>(1u, 2u, 4u, 8u), positive), vec4<u32>(1u));
+}
+//#else
+// Writes one value and returns its bit of the mask.
+fn finish_one(pixel: u32, channel: u32, sum: f32) -> u32 {
+    if channel >= parameters.c_out {
+        return 0u;
+    }
+    let index = pixel * parameters.c_out + channel;
+    var v = sum;
+//#if BIAS
+    v += bias[channel];
+//#endif
+//#if RESIDUAL
+    v += residual[index];
+//#endif
+//#if RAW
+    raw[index] = v;
+//#endif
+//#if ACTIVATED
+    activated[index] = select(parameters.slope * v, v, v > 0.0);
+//#endif
+    return select(0u, 1u, v > 0.0);
+}
+
+// Writes a pixel's four channels, as far as they exist, and returns their bits of the mask.
+fn finish(pixel: u32, quad: u32, sum: vec4<f32>) -> u32 {
+    if pixel >= parameters.out_pixels {
+        return 0u;
+    }
+    let channel = quad * 4u;
+    return finish_one(pixel, channel, sum.x)
+        | finish_one(pixel, channel + 1u, sum.y) << 1u
+        | finish_one(pixel, channel + 2u, sum.z) << 2u
+        | finish_one(pixel, channel + 3u, sum.w) << 3u;
+}
+//#endif
+
+// Where the window of output pixel `pixel` lies.
+fn origin_of(pixel: u32) -> vec4<u32> {
+    if pixel >= parameters.out_pixels {
+        return NOWHERE;
+    }
+    let row = pixel / parameters.out_w;
+    let image = row / parameters.out_h;
+    let y = row % parameters.out_h * parameters.stride - parameters.padding;
+    let x = pixel % parameters.out_w * parameters.stride - parameters.padding;
+    return vec4<u32>(image * parameters.h, y, x, pixel);
+}
+
+@compute @workgroup_size(THREADS)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let quads = (parameters.c_out + 3u) / 4u;
+    let tiles_n = (quads + QUADS_N - 1u) / QUADS_N;
+    let tile = group.x + group.y * groups.x;
+    let first_pixel = tile / tiles_n * TILE_M;
+    let first_quad = tile % tiles_n * QUADS_N;
+    if first_pixel >= parameters.out_pixels {
+        return;
+    }
+    for (var m = local; m < TILE_M; m += THREADS) {
+        origins[m] = origin_of(first_pixel + m);
+    }
+    let window = Window(
+        parameters.kh, parameters.kw, 0u, 0u, 1u, 1u,
+        parameters.h, parameters.w, parameters.c_in, parameters.c_out,
+    );
+    let sums = accumulate(window, first_quad, local);
+
+    let pixel = first_pixel + local / QUADS_N * 8u;
+    let quad = first_quad + local % QUADS_N;
+    if pixel >= parameters.out_pixels || quad >= quads {
+        return;
+    }
+    let bits = finish(pixel, quad, sums.r0)
+        | finish(pixel + 1u, quad, sums.r1) << 4u
+        | finish(pixel + 2u, quad, sums.r2) << 8u
+        | finish(pixel + 3u, quad, sums.r3) << 12u
+        | finish(pixel + 4u, quad, sums.r4) << 16u
+        | finish(pixel + 5u, quad, sums.r5) << 20u
+        | finish(pixel + 6u, quad, sums.r6) << 24u
+        | finish(pixel + 7u, quad, sums.r7) << 28u;
+//#if MASK
+    mask[pixel / 8u * quads + quad] = bits;
+//#endif
+}

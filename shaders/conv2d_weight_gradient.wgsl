@@ -1,1 +1,215 @@
-// conv2d_weight_gradient
+// conv2d_weight_gradient: partials[k, i, j, c, o] = Σ_{(n, y, x) in part k} input[n, y s + i - p, x s + j - p, c] gradient[n, y, x, o]
+//
+// GEMM view: M = kh * kw * c_in, N = c_out, K = output pixels, cut into `splits` parts of
+// `pixels_per_split`; each part writes its own slice of partials, which `reduce` adds in a fixed order.
+// Tile: TILE_M x TILE_N a workgroup, 8 x 4 a thread, STEP_K pixels a step (src/kernels/conv_tile.rs).
+// Dispatch: splits * ceil(M / TILE_M) * ceil(N / TILE_N) workgroups of TILE_M / 8 * TILE_N / 4 threads,
+// over x and y; channel tiles run fastest, parts slowest.
+// Fused: nothing. Never written to memory: the im2col matrix.
+
+//#include conv_parameters
+//#include conv_sums
+// Loads run along c_in with SOURCE_VEC4 (c_in is a multiple of 4), along c_out with TARGET_VEC4 (c_out is).
+//#if SOURCE_VEC4
+@group(0) @binding(1) var<storage, read> input: array<vec4<f32>>;
+//#else
+@group(0) @binding(1) var<storage, read> input: array<f32>;
+//#endif
+//#if TARGET_VEC4
+@group(0) @binding(2) var<storage, read> gradient: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> partials: array<vec4<f32>>;
+//#else
+@group(0) @binding(2) var<storage, read> gradient: array<f32>;
+@group(0) @binding(3) var<storage, read_write> partials: array<f32>;
+//#endif
+
+const QUADS_M: u32 = TILE_M / 4u;
+const QUADS_N: u32 = TILE_N / 4u;
+const THREADS: u32 = TILE_M / 8u * QUADS_N;
+const LOADS_A: u32 = STEP_K * QUADS_M;
+const LOADS_B: u32 = STEP_K * QUADS_N;
+
+// The tiles of input [k][m] and gradient [k][n], in quads along m and n.
+var<workgroup> tile_a: array<vec4<f32>, LOADS_A>;
+var<workgroup> tile_b: array<vec4<f32>, LOADS_B>;
+// Of the output pixels of this step and of the next, in turns: the image's first input row, and the input
+// row and column under tap (0, 0) (modulo 2^32 where that is outside).
+var<workgroup> origins: array<vec3<u32>, 2u * STEP_K>;
+
+// A row of the weights' matrix: tap (i, j), channel c.
+struct Row {
+    i: u32,
+    j: u32,
+    c: u32,
+}
+
+fn rows() -> u32 {
+    return parameters.kh * parameters.kw * parameters.c_in;
+}
+
+fn row_of(m: u32) -> Row {
+    let tap = m / parameters.c_in;
+    return Row(tap / parameters.kw, tap % parameters.kw, m % parameters.c_in);
+}
+
+// Where the window of output pixel `pixel` lies; outside every image from `end` on.
+fn origin_of(pixel: u32, end: u32) -> vec3<u32> {
+    if pixel >= end {
+        return vec3<u32>(0u, 0x80000000u, 0x80000000u);
+    }
+    let row = pixel / parameters.out_w;
+    let y = row % parameters.out_h * parameters.stride - parameters.padding;
+    let x = pixel % parameters.out_w * parameters.stride - parameters.padding;
+    return vec3<u32>(row / parameters.out_h * parameters.h, y, x);
+}
+
+//#if SOURCE_VEC4
+// Rows m .. m + 4 of the pixel at `origin`: four channels under one tap.
+fn load_input(origin: vec3<u32>, m: u32) -> vec4<f32> {
+    if m >= rows() {
+        return vec4<f32>();
+    }
+    let row = row_of(m);
+    let y = origin.y + row.i;
+    let x = origin.z + row.j;
+    if y >= parameters.h || x >= parameters.w {
+        return vec4<f32>();
+    }
+    return input[(((origin.x + y) * parameters.w + x) * parameters.c_in + row.c) / 4u];
+}
+//#else
+fn load_one(origin: vec3<u32>, m: u32) -> f32 {
+    if m >= rows() {
+        return 0.0;
+    }
+    let row = row_of(m);
+    let y = origin.y + row.i;
+    let x = origin.z + row.j;
+    if y >= parameters.h || x >= parameters.w {
+        return 0.0;
+    }
+    return input[((origin.x + y) * parameters.w + x) * parameters.c_in + row.c];
+}
+
+fn load_input(origin: vec3<u32>, m: u32) -> vec4<f32> {
+    return vec4<f32>(
+        load_one(origin, m), load_one(origin, m + 1u), load_one(origin, m + 2u), load_one(origin, m + 3u),
+    );
+}
+//#endif
+
+// Four channels of the gradient of `pixel`, zeros past the last channel.
+fn load_gradient(pixel: u32, quad: u32) -> vec4<f32> {
+//#if TARGET_VEC4
+    let quads = parameters.c_out / 4u;
+    if quad < quads {
+        return gradient[pixel * quads + quad];
+    }
+    return vec4<f32>();
+//#else
+    let n = quad * 4u;
+    let first = pixel * parameters.c_out + n;
+    var v = vec4<f32>();
+    if n < parameters.c_out { v.x = gradient[first]; }
+    if n + 1u < parameters.c_out { v.y = gradient[first + 1u]; }
+    if n + 2u < parameters.c_out { v.z = gradient[first + 2u]; }
+    if n + 3u < parameters.c_out { v.w = gradient[first + 3u]; }
+    return v;
+//#endif
+}
+
+// Adds the product of the staged tiles to a thread's sums.
+fn multiply(local: u32, sums: ptr<function, Sums>) {
+    let a = local / QUADS_N * 2u;
+    let b = local % QUADS_N;
+    for (var k = 0u; k < STEP_K; k++) {
+        let low = tile_a[k * QUADS_M + a];
+        let high = tile_a[k * QUADS_M + a + 1u];
+        let column = tile_b[k * QUADS_N + b];
+        (*sums).r0 = fma(low.xxxx, column, (*sums).r0);
+        (*sums).r1 = fma(low.yyyy, column, (*sums).r1);
+        (*sums).r2 = fma(low.zzzz, column, (*sums).r2);
+        (*sums).r3 = fma(low.wwww, column, (*sums).r3);
+        (*sums).r4 = fma(high.xxxx, column, (*sums).r4);
+        (*sums).r5 = fma(high.yyyy, column, (*sums).r5);
+        (*sums).r6 = fma(high.zzzz, column, (*sums).r6);
+        (*sums).r7 = fma(high.wwww, column, (*sums).r7);
+    }
+}
+
+// Writes four channels of row m of a part's slice.
+fn finish(split: u32, m: u32, quad: u32, sum: vec4<f32>) {
+    if m >= rows() {
+        return;
+    }
+//#if TARGET_VEC4
+    partials[(split * rows() + m) * (parameters.c_out / 4u) + quad] = sum;
+//#else
+    let n = quad * 4u;
+    let first = (split * rows() + m) * parameters.c_out + n;
+    partials[first] = sum.x;
+    if n + 1u < parameters.c_out { partials[first + 1u] = sum.y; }
+    if n + 2u < parameters.c_out { partials[first + 2u] = sum.z; }
+    if n + 3u < parameters.c_out { partials[first + 3u] = sum.w; }
+//#endif
+}
+
+@compute @workgroup_size(THREADS)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let quads = (parameters.c_out + 3u) / 4u;
+    let tiles_n = (quads + QUADS_N - 1u) / QUADS_N;
+    let tiles_m = (rows() + TILE_M - 1u) / TILE_M;
+    let tile = group.x + group.y * groups.x;
+    let first_quad = tile % tiles_n * QUADS_N;
+    let first_m = tile / tiles_n % tiles_m * TILE_M;
+    let split = tile / (tiles_n * tiles_m);
+    if split >= parameters.splits {
+        return;
+    }
+    let begin = split * parameters.pixels_per_split;
+    let end = min(begin + parameters.pixels_per_split, parameters.out_pixels);
+    var sums = Sums();
+    // Which half of `origins` is this step's.
+    var half = 0u;
+    for (var k = local; k < STEP_K; k += THREADS) {
+        origins[k] = origin_of(begin + k, end);
+    }
+    for (var first = begin; first < end; first += STEP_K) {
+        workgroupBarrier();
+        for (var load = local; load < LOADS_A; load += THREADS) {
+            tile_a[load] = load_input(origins[half + load / QUADS_M], first_m + load % QUADS_M * 4u);
+        }
+        for (var load = local; load < LOADS_B; load += THREADS) {
+            let pixel = first + load / QUADS_N;
+            var v = vec4<f32>();
+            if pixel < end {
+                v = load_gradient(pixel, first_quad + load % QUADS_N);
+            }
+            tile_b[load] = v;
+        }
+        half = STEP_K - half;
+        for (var k = local; k < STEP_K; k += THREADS) {
+            origins[half + k] = origin_of(first + STEP_K + k, end);
+        }
+        workgroupBarrier();
+        multiply(local, &sums);
+    }
+
+    let m = first_m + local / QUADS_N * 8u;
+    let quad = first_quad + local % QUADS_N;
+    if quad >= quads {
+        return;
+    }
+    finish(split, m, quad, sums.r0);
+    finish(split, m + 1u, quad, sums.r1);
+    finish(split, m + 2u, quad, sums.r2);
+    finish(split, m + 3u, quad, sums.r3);
+    finish(split, m + 4u, quad, sums.r4);
+    finish(split, m + 5u, quad, sums.r5);
+    finish(split, m + 6u, quad, sums.r6);
+    finish(split, m + 7u, quad, sums.r7);
+}

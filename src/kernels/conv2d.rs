@@ -3,8 +3,9 @@
 //!
 //! `v[n, y, x, o] = Σ_{i, j, c} input[n, y s + i - p, x s + j - p, c] weights[i, j, c, o] + bias[o] + residual[n, y, x, o]`
 
+use super::conv_tile::Tile;
 use super::mask::mask_words;
-use super::{Access, Binding, Kernel, binding, cpu, shader::Shader};
+use super::{Access, Binding, Kernel, binding, cpu, grid, shader::Shader};
 use crate::device::cpu::Argument;
 
 /// The shapes of a convolution: input `[n, h, w, c_in]`, weights `[kh, kw, c_in, c_out]`, output
@@ -126,7 +127,9 @@ impl Conv2d {
             padding: 1,
         };
         let mut all = Vec::new();
-        for geometry in [shape(3, 16, 1), shape(16, 32, 2), shape(64, 64, 1), shape(5, 7, 1)] {
+        for geometry in
+            [shape(3, 16, 1), shape(16, 32, 2), shape(64, 64, 1), shape(5, 7, 1), shape(20, 12, 1)]
+        {
             for bias in [false, true] {
                 for residual in [false, true] {
                     for (raw, activated, mask) in [
@@ -143,6 +146,10 @@ impl Conv2d {
             }
         }
         all
+    }
+
+    fn tile(&self) -> Tile {
+        Tile::choose(self.geometry.out_pixels(), self.geometry.c_out)
     }
 }
 
@@ -167,7 +174,13 @@ impl Kernel for Conv2d {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("conv2d", include_str!("../../shaders/conv2d.wgsl"))
+        let shader = Shader::new("conv2d", include_str!("../../shaders/conv2d.wgsl"))
+            .with_switch("BIAS", self.bias)
+            .with_switch("RESIDUAL", self.residual)
+            .with_switch("RAW", self.raw)
+            .with_switch("ACTIVATED", self.activated.is_some())
+            .with_switch("MASK", self.mask);
+        self.tile().specialize(shader, self.geometry.c_in, self.geometry.c_out)
     }
 
     fn uniforms(&self) -> Vec<u32> {
@@ -177,7 +190,7 @@ impl Kernel for Conv2d {
     }
 
     fn workgroups(&self) -> [u32; 3] {
-        [1, 1, 1]
+        grid(self.tile().count(self.geometry.out_pixels(), self.geometry.c_out))
     }
 
     fn flops(&self) -> u64 {

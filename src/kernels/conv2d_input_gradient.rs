@@ -5,9 +5,10 @@
 //! over all `(i, j, v, u, o)` with `v s + i - p = y` and `u s + j - p = x`, where `mask` is 1 where its bit is
 //! set and `slope` elsewhere.
 
+use super::conv_tile::Tile;
 use super::conv2d::ConvGeometry;
 use super::mask::mask_words;
-use super::{Access, Binding, Kernel, binding, cpu, shader::Shader};
+use super::{Access, Binding, Kernel, binding, cpu, grid, shader::Shader};
 use crate::device::cpu::Argument;
 
 /// The input gradient of a convolution of `geometry`.
@@ -39,7 +40,9 @@ impl Conv2dInputGradient {
             padding: 1,
         };
         let mut all = Vec::new();
-        for geometry in [shape(3, 16, 1), shape(16, 32, 2), shape(64, 64, 1), shape(5, 7, 1)] {
+        for geometry in
+            [shape(3, 16, 1), shape(16, 32, 2), shape(64, 64, 1), shape(5, 7, 1), shape(20, 12, 1)]
+        {
             for mask in [None, Some(0.2)] {
                 for residual in [false, true] {
                     all.push(Self { geometry, mask, residual });
@@ -47,6 +50,16 @@ impl Conv2dInputGradient {
             }
         }
         all
+    }
+
+    /// The pixels of the largest class: those whose row and column are multiples of the stride.
+    fn class_pixels(&self) -> usize {
+        let g = &self.geometry;
+        g.n * g.h.div_ceil(g.stride) * g.w.div_ceil(g.stride)
+    }
+
+    fn tile(&self) -> Tile {
+        Tile::choose(self.class_pixels(), self.geometry.c_in)
     }
 }
 
@@ -69,7 +82,11 @@ impl Kernel for Conv2dInputGradient {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("conv2d_input_gradient", include_str!("../../shaders/conv2d_input_gradient.wgsl"))
+        let text = include_str!("../../shaders/conv2d_input_gradient.wgsl");
+        let shader = Shader::new("conv2d_input_gradient", text)
+            .with_switch("MASK", self.mask.is_some())
+            .with_switch("RESIDUAL", self.residual);
+        self.tile().specialize(shader, self.geometry.c_out, self.geometry.c_in)
     }
 
     fn uniforms(&self) -> Vec<u32> {
@@ -79,7 +96,8 @@ impl Kernel for Conv2dInputGradient {
     }
 
     fn workgroups(&self) -> [u32; 3] {
-        [1, 1, 1]
+        let classes = self.geometry.stride * self.geometry.stride;
+        grid(classes * self.tile().count(self.class_pixels(), self.geometry.c_in))
     }
 
     fn flops(&self) -> u64 {

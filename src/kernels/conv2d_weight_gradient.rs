@@ -5,8 +5,9 @@
 //! The output pixels are cut into `splits` contiguous parts; [`super::reduce`] adds the parts in a fixed
 //! order, so that runs repeat bit for bit.
 
+use super::conv_tile::Tile;
 use super::conv2d::ConvGeometry;
-use super::{Access, Binding, Kernel, binding, cpu, shader::Shader};
+use super::{Access, Binding, Kernel, binding, cpu, grid, shader::Shader};
 use crate::device::cpu::Argument;
 
 /// The weight gradient of a convolution of `geometry`, in `splits` partial sums.
@@ -43,12 +44,23 @@ impl Conv2dWeightGradient {
             padding: 1,
         };
         let mut all = Vec::new();
-        for geometry in [shape(3, 16, 1), shape(16, 32, 2), shape(64, 64, 1), shape(5, 7, 1)] {
+        for geometry in
+            [shape(3, 16, 1), shape(16, 32, 2), shape(64, 64, 1), shape(5, 7, 1), shape(20, 12, 1)]
+        {
             for splits in [1, 3] {
                 all.push(Self { geometry, splits });
             }
         }
         all
+    }
+
+    /// Rows of the weights seen as a matrix of `c_out` columns.
+    fn rows(&self) -> usize {
+        self.geometry.kh * self.geometry.kw * self.geometry.c_in
+    }
+
+    fn tile(&self) -> Tile {
+        Tile::choose(self.rows(), self.geometry.c_out)
     }
 
     /// Output pixels of each part but the last.
@@ -72,17 +84,19 @@ impl Kernel for Conv2dWeightGradient {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("conv2d_weight_gradient", include_str!("../../shaders/conv2d_weight_gradient.wgsl"))
+        let text = include_str!("../../shaders/conv2d_weight_gradient.wgsl");
+        let shader = Shader::new("conv2d_weight_gradient", text);
+        self.tile().specialize(shader, self.geometry.c_in, self.geometry.c_out)
     }
 
     fn uniforms(&self) -> Vec<u32> {
         let mut words = self.geometry.words();
-        words.extend([self.splits as u32, self.pixels_per_split() as u32, 0, 0]);
+        words.extend([0, self.splits as u32, self.pixels_per_split() as u32, 0]);
         words
     }
 
     fn workgroups(&self) -> [u32; 3] {
-        [1, 1, 1]
+        grid(self.splits * self.tile().count(self.rows(), self.geometry.c_out))
     }
 
     fn flops(&self) -> u64 {

@@ -14,6 +14,7 @@ pub mod binary;
 pub mod conv2d;
 pub mod conv2d_input_gradient;
 pub mod conv2d_weight_gradient;
+mod conv_tile;
 pub mod copy;
 mod cpu;
 pub mod fill;
@@ -120,6 +121,9 @@ pub fn catalogue() -> Vec<Box<dyn Kernel>> {
     all.extend(average_pool::AveragePool::permutations().into_iter().map(boxed));
     all.extend(average_pool_gradient::AveragePoolGradient::permutations().into_iter().map(boxed));
     all.extend(binary::Binary::permutations().into_iter().map(boxed));
+    all.extend(conv2d::Conv2d::permutations().into_iter().map(boxed));
+    all.extend(conv2d_input_gradient::Conv2dInputGradient::permutations().into_iter().map(boxed));
+    all.extend(conv2d_weight_gradient::Conv2dWeightGradient::permutations().into_iter().map(boxed));
     all.extend(copy::StridedCopy::permutations().into_iter().map(boxed));
     all.extend(fill::Fill::permutations().into_iter().map(boxed));
     all.extend(gather_labels::GatherLabels::permutations().into_iter().map(boxed));

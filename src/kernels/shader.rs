@@ -97,6 +97,9 @@ impl Shader {
 /// The shared pieces of WGSL.
 fn common(name: &str) -> &'static str {
     match name {
+        "conv_gather" => include_str!("../../shaders/common/conv_gather.wgsl"),
+        "conv_parameters" => include_str!("../../shaders/common/conv_parameters.wgsl"),
+        "conv_sums" => include_str!("../../shaders/common/conv_sums.wgsl"),
         "row_softmax" => include_str!("../../shaders/common/row_softmax.wgsl"),
         "strided" => include_str!("../../shaders/common/strided.wgsl"),
         "threefry" => include_str!("../../shaders/common/threefry.wgsl"),

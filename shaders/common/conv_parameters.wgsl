@@ -1,0 +1,24 @@
+// The uniform block of the three convolution kernels: the forward convolution's geometry
+// (ConvGeometry::words in src/kernels/conv2d.rs), then what single kernels need.
+struct Parameters {
+    n: u32,
+    h: u32,
+    w: u32,
+    c_in: u32,
+    c_out: u32,
+    kh: u32,
+    kw: u32,
+    stride: u32,
+    padding: u32,
+    out_h: u32,
+    out_w: u32,
+    out_pixels: u32,
+    // conv2d, conv2d_input_gradient: the leaky ReLU's.
+    slope: f32,
+    // conv2d_weight_gradient.
+    splits: u32,
+    pixels_per_split: u32,
+    unused: u32,
+}
+
+@group(0) @binding(0) var<uniform> parameters: Parameters;
