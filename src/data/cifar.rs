@@ -17,6 +17,8 @@ pub const CHANNELS: usize = 3;
 pub const RECORD: usize = 1 + CHANNELS * SIDE * SIDE;
 /// Records in each official file.
 pub const RECORDS_PER_FILE: usize = 10_000;
+/// The directory of the official archive that holds the files.
+pub const FOLDER: &str = "cifar-10-batches-bin";
 /// The training files, in order.
 pub const TRAIN_FILES: [&str; 5] =
     ["data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"];

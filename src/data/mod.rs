@@ -1,8 +1,11 @@
 //! Data sets: labelled byte images on the host, where they come from and how they are split.
 
 pub mod cifar;
+pub mod download;
+pub mod locate;
 mod splitmix;
 pub mod synthetic;
+mod unpack;
 
 use std::ops::Range;
 

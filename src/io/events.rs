@@ -235,7 +235,7 @@ mod tests {
             for bit in data.iter().flat_map(|&byte| (0..8).map(move |i| u32::from(byte >> i) & 1)) {
                 crc = if (crc ^ bit) & 1 == 1 { crc >> 1 ^ 0x82f6_3b78 } else { crc >> 1 };
             }
-            ((!crc >> 15) | (!crc << 17)).wrapping_add(0xa282_ead8)
+            (!crc).rotate_left(17).wrapping_add(0xa282_ead8)
         };
         let mut found = Vec::new();
         while !bytes.is_empty() {
