@@ -5,6 +5,8 @@ pub mod device;
 pub mod error;
 pub mod graph;
 pub mod io;
+pub mod jem;
 pub mod kernels;
+pub mod nn;
 
 pub use error::{Error, Result};

@@ -97,6 +97,11 @@ impl ProgramBuilder {
         View { slot: SlotId(slot), offset: 0, bytes }
     }
 
+    /// Whether the program has the external slot `name`.
+    pub fn has_external(&self, name: &str) -> bool {
+        self.slots.iter().any(|slot| slot.kind == SlotKind::External && slot.name == name)
+    }
+
     /// A fresh transient slot of `words` 32-bit words.
     pub fn transient(&mut self, name: impl Into<String>, words: usize) -> View {
         let bytes = words as u64 * 4;

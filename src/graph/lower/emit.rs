@@ -367,9 +367,11 @@ impl Lowering<'_> {
         let view = match (&node.op, self.prepare.as_deref_mut()) {
             (Op::Leaf(leaf), Some(prepare)) if leaf.parameter => {
                 let slot = format!("transposed.{}.{}", leaf.slot, leaf.offset);
-                let x = prepare.external(&leaf.slot, leaf.words).part(leaf.offset, words);
-                let y = prepare.external(&slot, words);
-                prepare.dispatch(format!("{name} transposed"), copy, &[x, y]);
+                if !prepare.has_external(&slot) {
+                    let x = prepare.external(&leaf.slot, leaf.words).part(leaf.offset, words);
+                    let y = prepare.external(&slot, words);
+                    prepare.dispatch(format!("{name} transposed"), copy, &[x, y]);
+                }
                 self.builder.external(&slot, words)
             }
             _ => {

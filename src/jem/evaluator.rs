@@ -1,0 +1,136 @@
+//! Accuracy and energies of a whole data set.
+
+use super::programs::{COUNTER_WORDS, DATA, DATA_LABELS};
+use crate::data::Dataset;
+use crate::device::{Buffer, Device, Executable, ProgramBuilder};
+use crate::error::Result;
+use crate::graph::{Graph, Output, lower};
+use crate::kernels::batch_gather::BatchGather;
+use crate::kernels::logit_loss::{Part, STATS};
+use crate::kernels::tick::COUNTERS;
+use crate::nn::parameters::PARAMETERS;
+use crate::nn::wide_resnet::WideResNet;
+
+/// What a data set shows of a model.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Evaluation {
+    /// The share classified right.
+    pub accuracy: f64,
+    /// Mean cross-entropy, in nats.
+    pub cross_entropy: f64,
+    /// Mean energy -LogSumExp f(x).
+    pub energy: f64,
+}
+
+/// Scores a data set, without augmentation or noise, with the parameters of a model that may be in training.
+#[derive(Debug)]
+pub struct Evaluator {
+    device: Device,
+    program: Executable,
+    indices: Buffer,
+    labels: Buffer,
+    stats: Buffer,
+    all_labels: Vec<u32>,
+    batch: usize,
+}
+
+impl Evaluator {
+    /// Puts `data` on the device, to be scored by the parameters in `parameters`, `batch` images at a time.
+    ///
+    /// # Errors
+    /// What the device refuses.
+    pub fn new(
+        device: &Device,
+        network: &WideResNet,
+        parameters: &Buffer,
+        data: &Dataset,
+        batch: usize,
+    ) -> Result<Self> {
+        let batch = batch.min(data.len());
+        let graph = Graph::new();
+        let x = graph.input("evaluated images", [batch, data.height, data.width, data.channels]);
+        let labels = graph.input("evaluated labels", [batch]);
+        let logits = network.logits(&network.layout(), &x);
+        let stats = logits.logit_stats(&labels, &[Part { count: batch, ..Part::default() }]);
+        let mut builder = ProgramBuilder::new("evaluate");
+        let kernel = BatchGather {
+            batch,
+            h: data.height,
+            w: data.width,
+            c: data.channels,
+            images: data.len(),
+            pad: 0,
+            flip: false,
+            noise: 0.0,
+            stream: 0,
+            shard_words: BatchGather::SHARD_WORDS,
+        };
+        let bytes = builder.external(DATA, kernel.data_words());
+        let mut views = vec![
+            builder.external(DATA_LABELS, data.len()),
+            builder.external("indices", batch),
+            builder.external(COUNTER_WORDS, COUNTERS),
+            builder.external("evaluated images", x.elements()),
+            builder.transient("gathered labels", batch),
+        ];
+        let shards = kernel.data_views(bytes);
+        views.insert(0, shards[0]);
+        views.extend(&shards[1..]);
+        builder.dispatch("batch", kernel, &views);
+        let view = builder.external("stats", batch * STATS);
+        lower(&mut builder, None, &[Output { tensor: &stats, view }])?;
+
+        let mut packed = data.images.clone();
+        packed.resize(packed.len().next_multiple_of(4), 0);
+        let bytes = device.buffer_from(DATA, &packed)?;
+        let data_labels = device.buffer_from(DATA_LABELS, &data.labels)?;
+        let indices = device.buffer("indices", batch as u64 * 4)?;
+        let counters = device.buffer(COUNTER_WORDS, COUNTERS as u64 * 4)?;
+        let images = device.buffer("evaluated images", x.elements() as u64 * 4)?;
+        let labels = device.buffer("evaluated labels", batch as u64 * 4)?;
+        let stats = device.buffer("stats", (batch * STATS) as u64 * 4)?;
+        let program = device.load(
+            builder.finish(),
+            &[
+                (DATA, &bytes),
+                (DATA_LABELS, &data_labels),
+                ("indices", &indices),
+                (COUNTER_WORDS, &counters),
+                ("evaluated images", &images),
+                ("evaluated labels", &labels),
+                ("stats", &stats),
+                (PARAMETERS, parameters),
+            ],
+        )?;
+        let all_labels = data.labels.clone();
+        Ok(Self { device: device.clone(), program, indices, labels, stats, all_labels, batch })
+    }
+
+    /// Scores every image; `progress` is told how many are done.
+    ///
+    /// # Errors
+    /// What the device refuses.
+    pub fn evaluate(&self, mut progress: impl FnMut(usize)) -> Result<Evaluation> {
+        let n = self.all_labels.len();
+        let mut sums = [0.0f64; 3];
+        for first in (0..n).step_by(self.batch) {
+            let count = self.batch.min(n - first);
+            // The last batch is filled up with its first image, whose extra rows are not counted.
+            let index = |i: usize| first + if i < count { i } else { 0 };
+            let indices: Vec<u32> = (0..self.batch).map(|i| index(i) as u32).collect();
+            let labels: Vec<u32> = (0..self.batch).map(|i| self.all_labels[index(i)]).collect();
+            self.device.write(&self.indices, 0, bytemuck::cast_slice(&indices))?;
+            self.device.write(&self.labels, 0, bytemuck::cast_slice(&labels))?;
+            self.device.run(&self.program)?;
+            let stats: Vec<f32> = self.device.read_as(&self.stats)?;
+            for row in stats.chunks(STATS).take(count) {
+                sums[0] += f64::from(row[2]);
+                sums[1] += f64::from(row[1]);
+                sums[2] -= f64::from(row[0]);
+            }
+            progress(first + count);
+        }
+        let [accuracy, cross_entropy, energy] = sums.map(|sum| sum / n as f64);
+        Ok(Evaluation { accuracy, cross_entropy, energy })
+    }
+}

@@ -1,0 +1,117 @@
+//! What an iteration shows: losses, energies, accuracy, gradient norms.
+
+use super::Recipe;
+use super::programs::BatchLayout;
+use crate::error::{Error, Result};
+use crate::kernels::logit_loss::{Part, STATS};
+
+/// The numbers of one iteration, from before its optimizer step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Metrics {
+    /// The iteration, from 0 on.
+    pub iteration: u64,
+    /// The learning rate of its step.
+    pub learning_rate: f64,
+    /// The whole loss.
+    pub loss: f64,
+    /// Mean energy -LogSumExp f(x) of the images for log p(x), or of the labelled ones without that term.
+    pub energy_data: f64,
+    /// Mean energy of the samples; NaN without samples.
+    pub energy_samples: f64,
+    /// Mean cross-entropy of the labelled images, in nats; NaN without them.
+    pub cross_entropy: f64,
+    /// The share of the labelled images that is classified right; NaN without them.
+    pub accuracy: f64,
+    /// The norm of the loss's gradient at all parameters.
+    pub gradient_norm: f64,
+    /// The root mean square over the chains of the norm of log p̃'s gradient at each, in the last SGLD step.
+    pub input_gradient_norm: f64,
+}
+
+impl Metrics {
+    /// From the words of the metrics buffer.
+    pub(super) fn new(
+        iteration: u64,
+        learning_rate: f64,
+        words: &[f32],
+        batch: BatchLayout,
+        parts: &[Part],
+    ) -> Self {
+        let rows: Vec<[f64; STATS]> = words[..batch.images() * STATS]
+            .chunks(STATS)
+            .map(|row| [row[0], row[1], row[2], row[3]].map(f64::from))
+            .collect();
+        let (data, rest) = rows.split_at(batch.data);
+        let (samples, labelled) = rest.split_at(batch.samples);
+        let mean = |rows: &[[f64; STATS]], stat: usize| {
+            rows.iter().map(|row| row[stat]).sum::<f64>() / rows.len() as f64
+        };
+        let mut loss = 0.0;
+        let mut row = rows.iter();
+        for part in parts {
+            for &[lse, cross_entropy, _, squares] in row.by_ref().take(part.count) {
+                // A term of weight 0 is not there: its statistic may be of no meaning, or NaN.
+                let term = |weight: f32, value: f64| if weight == 0.0 { 0.0 } else { f64::from(weight) * value };
+                loss += term(part.log_p_x, lse)
+                    + term(part.cross_entropy, cross_entropy)
+                    + term(part.logit_y, lse - cross_entropy)
+                    + term(part.l2, squares);
+            }
+        }
+        let norm = |word: usize, per: usize| (f64::from(words[word]) / per as f64).sqrt();
+        Self {
+            iteration,
+            learning_rate,
+            loss,
+            energy_data: -mean(if batch.data > 0 { data } else { labelled }, 0),
+            energy_samples: -mean(samples, 0),
+            cross_entropy: mean(labelled, 1),
+            accuracy: mean(labelled, 2),
+            gradient_norm: norm(batch.gradient_norm_word(), 1),
+            input_gradient_norm: norm(batch.input_norm_word(), batch.samples),
+        }
+    }
+
+    /// The energy of samples minus that of data: 0 when the model cannot tell them apart.
+    pub fn energy_gap(&self) -> f64 {
+        self.energy_samples - self.energy_data
+    }
+}
+
+/// Ends a run whose numbers cannot be trained on.
+#[derive(Debug, Clone, Copy)]
+pub struct Guard {
+    bound: f64,
+    samples: bool,
+}
+
+impl Guard {
+    /// With the bounds of `recipe`.
+    pub fn new(recipe: &Recipe) -> Self {
+        Self { bound: recipe.diverged_above, samples: recipe.samples() }
+    }
+
+    /// Checks that all is finite and within bounds.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`] with the first number that is not.
+    pub fn check(&self, metrics: &Metrics) -> Result<()> {
+        let mut numbers = vec![
+            ("loss", metrics.loss),
+            ("energy of data", metrics.energy_data),
+            ("gradient norm", metrics.gradient_norm),
+        ];
+        if self.samples {
+            numbers.push(("energy of samples", metrics.energy_samples));
+            numbers.push(("input gradient norm", metrics.input_gradient_norm));
+        }
+        for (name, value) in numbers {
+            // Written so that NaN fails.
+            if !(value.abs() <= self.bound) {
+                let message = format!("{name} is {value:.3e} (bound {:.0e})", self.bound);
+                return Err(Error::Diverged { iteration: metrics.iteration, message });
+            }
+        }
+        Ok(())
+    }
+}

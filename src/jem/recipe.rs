@@ -1,0 +1,262 @@
+//! A recipe is a value: every setting of a training run, readable as TOML, stored in every checkpoint.
+
+use crate::error::{Error, Result};
+use crate::nn::init::Init;
+use crate::nn::optimizer::Optimizer;
+use crate::nn::wide_resnet::WideResNet;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// Declares [`Recipe`] and [`Overrides`], the same settings as options: of a command line and of a file.
+macro_rules! settings {
+    ($($(#[doc = $doc:literal])* $name:ident: $type:ty,)*) => {
+        /// Every setting of a training run. A setting of 0 switches off what has a natural "off".
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct Recipe {
+            $($(#[doc = $doc])* pub $name: $type,)*
+        }
+
+        /// Settings that replace a preset's: flags of a command line, or keys of a TOML file.
+        #[derive(Debug, Clone, Default, PartialEq, Deserialize, clap::Args)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct Overrides {
+            $(
+                $(#[doc = $doc])*
+                #[arg(long, value_delimiter = ',', allow_negative_numbers = true, help_heading = "Recipe")]
+                pub $name: Option<$type>,
+            )*
+        }
+
+        impl Recipe {
+            /// Replaces what `overrides` sets.
+            pub fn apply(&mut self, overrides: &Overrides) {
+                $(if let Some(value) = &overrides.$name {
+                    self.$name = value.clone();
+                })*
+            }
+        }
+    };
+}
+
+settings! {
+    /// Layers of the WideResNet: 6n + 4
+    depth: usize,
+    /// Widening factor of the WideResNet
+    width: usize,
+    /// Initial weights: lecun-uniform, he-normal or glorot-uniform
+    init: Init,
+    /// Images per iteration for each of p(y|x), p(x) and the samples
+    batch: usize,
+    /// SGLD steps per iteration (K)
+    steps: usize,
+    /// SGLD step size
+    step_size: f32,
+    /// Standard deviation of SGLD's noise
+    noise: f32,
+    /// Bound on each element of SGLD's gradient; 0: none
+    clamp_gradient: f32,
+    /// Keep samples in [-1, 1]
+    clamp_x: bool,
+    /// Chains in the replay buffer
+    buffer: usize,
+    /// Probability that a chain starts anew, from uniform noise
+    reinitialise: f32,
+    /// Sample x from p(x|y) for y uniform, instead of from p(x)
+    class_conditional: bool,
+    /// Weight of log p(x)
+    p_x: f32,
+    /// Weight of log p(y|x)
+    p_y_given_x: f32,
+    /// Weight of log p(x, y); needs class_conditional
+    p_xy: f32,
+    /// Weight of the mean squared logits of data and samples
+    energy_l2: f32,
+    /// Update rule: adam or sgd
+    optimizer: String,
+    /// Learning rate
+    lr: f64,
+    /// Adam's decay of the first moment
+    beta1: f64,
+    /// Adam's decay of the second moment
+    beta2: f64,
+    /// Adam's epsilon
+    epsilon: f32,
+    /// SGD's momentum
+    momentum: f32,
+    /// L2 decay of the weights
+    weight_decay: f32,
+    /// Bound on the global gradient norm; 0: none
+    clip_norm: f32,
+    /// Iterations of linear warm-up of the learning rate
+    warmup: u64,
+    /// Epochs after which the learning rate decays
+    decay_at: Vec<f64>,
+    /// Factor of each decay
+    decay_factor: f64,
+    /// Passes over the training images
+    epochs: f64,
+    /// Iterations; 0: as many as the epochs take
+    iterations: u64,
+    /// Reflect padding before the random crop; 0: no crop
+    pad: usize,
+    /// Flip training images at random
+    flip: bool,
+    /// Standard deviation of the noise on training images
+    input_noise: f32,
+    /// Training images held out to choose the best model
+    validation: usize,
+    /// Iterations between evaluations on the held-out images
+    evaluate_every: u64,
+    /// Iterations between pictures of samples
+    sample_every: u64,
+    /// Iterations between checkpoints
+    checkpoint_every: u64,
+    /// Checkpoints kept
+    keep: usize,
+    /// |energy| or loss at which training stops as diverged
+    diverged_above: f64,
+    /// Seed of all random numbers
+    seed: u32,
+}
+
+impl Overrides {
+    /// Reads a TOML file of settings.
+    ///
+    /// # Errors
+    /// [`Error::Io`], or [`Error::File`] with the line and key that is wrong.
+    pub fn from_file(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        toml::from_str(&text).map_err(|error| Error::file(path, one_line(&error.to_string())))
+    }
+}
+
+/// A TOML error without its drawing of the line.
+fn one_line(message: &str) -> String {
+    let lines = message.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('|'));
+    lines.filter(|line| !line.contains(" | ")).collect::<Vec<_>>().join(": ")
+}
+
+impl Recipe {
+    /// The recipe as TOML.
+    pub fn to_toml(&self) -> String {
+        toml::to_string_pretty(self).expect("a recipe is plain data")
+    }
+
+    /// The network for `classes` classes of images with `channels` channels.
+    pub fn network(&self, classes: usize, channels: usize) -> WideResNet {
+        WideResNet { depth: self.depth, width: self.width, classes, channels }
+    }
+
+    /// The update rule.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for an unknown name.
+    pub fn optimizer(&self) -> Result<Optimizer> {
+        let weight_decay = self.weight_decay;
+        match self.optimizer.as_str() {
+            "adam" => {
+                let (beta1, beta2, epsilon) = (self.beta1, self.beta2, self.epsilon);
+                Ok(Optimizer::Adam { beta1, beta2, epsilon, weight_decay })
+            }
+            "sgd" => Ok(Optimizer::Momentum { momentum: self.momentum, weight_decay }),
+            other => Err(Error::setting("optimizer", format!("expected adam or sgd, got {other:?}"))),
+        }
+    }
+
+    /// Whether the model is trained as a density, with samples.
+    pub fn samples(&self) -> bool {
+        self.p_x != 0.0 || self.p_xy != 0.0
+    }
+
+    /// Iterations for `images` training images.
+    pub fn total_iterations(&self, images: usize) -> u64 {
+        match self.iterations {
+            0 => (self.epochs * images as f64 / self.batch as f64).ceil() as u64,
+            iterations => iterations,
+        }
+    }
+
+    /// The learning rate of `iteration` (from 0 on) for `images` training images: linear warm-up, then
+    /// `lr * decay_factor^(decays passed)`.
+    pub fn learning_rate(&self, iteration: u64, images: usize) -> f64 {
+        let epoch = iteration as f64 * self.batch as f64 / images as f64;
+        let decays = self.decay_at.iter().filter(|&&at| epoch >= at).count();
+        let warm = ((iteration + 1) as f64 / self.warmup.max(1) as f64).min(1.0);
+        self.lr * warm * self.decay_factor.powi(decays as i32)
+    }
+
+    /// Checks every setting against its range, and against `images` training images (after the held-out ones).
+    ///
+    /// # Errors
+    /// [`Error::Setting`] with the key, the allowed range and what was found.
+    pub fn check(&self, images: usize, classes: usize) -> Result<()> {
+        let fail = |key: &str, message: String| Err(Error::setting(key, message));
+        let positive = [
+            ("batch", self.batch),
+            ("buffer", self.buffer),
+            ("keep", self.keep),
+            ("evaluate_every", self.evaluate_every as usize),
+            ("sample_every", self.sample_every as usize),
+            ("checkpoint_every", self.checkpoint_every as usize),
+        ];
+        if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return fail(key, "must be at least 1, got 0".into());
+        }
+        let finite_from_0 = [
+            ("step_size", f64::from(self.step_size)),
+            ("noise", f64::from(self.noise)),
+            ("clamp_gradient", f64::from(self.clamp_gradient)),
+            ("p_x", f64::from(self.p_x)),
+            ("p_y_given_x", f64::from(self.p_y_given_x)),
+            ("p_xy", f64::from(self.p_xy)),
+            ("energy_l2", f64::from(self.energy_l2)),
+            ("lr", self.lr),
+            ("epsilon", f64::from(self.epsilon)),
+            ("weight_decay", f64::from(self.weight_decay)),
+            ("clip_norm", f64::from(self.clip_norm)),
+            ("decay_factor", self.decay_factor),
+            ("epochs", self.epochs),
+            ("input_noise", f64::from(self.input_noise)),
+        ];
+        if let Some((key, value)) = finite_from_0.iter().find(|(_, value)| !(value.is_finite() && *value >= 0.0)) {
+            return fail(key, format!("must be a finite number of at least 0, got {value}"));
+        }
+        let unit = [("beta1", self.beta1), ("beta2", self.beta2), ("momentum", f64::from(self.momentum))];
+        if let Some((key, value)) = unit.iter().find(|(_, value)| !(0.0..1.0).contains(value)) {
+            return fail(key, format!("must be at least 0 and below 1, got {value}"));
+        }
+        if !(0.0..=1.0).contains(&self.reinitialise) {
+            return fail("reinitialise", format!("is a probability, got {}", self.reinitialise));
+        }
+        self.optimizer()?;
+        if self.batch > images {
+            return fail("batch", format!("{} is more than the {images} training images", self.batch));
+        }
+        if self.samples() {
+            self.check_sampling(classes)?;
+        } else if self.p_y_given_x == 0.0 {
+            return fail("p_y_given_x", "p_x, p_y_given_x and p_xy are all 0: nothing to train".into());
+        }
+        if self.total_iterations(images) == 0 {
+            return fail("epochs", "epochs and iterations are both 0: nothing to do".into());
+        }
+        Ok(())
+    }
+
+    fn check_sampling(&self, classes: usize) -> Result<()> {
+        let fail = |key: &str, message: String| Err(Error::setting(key, message));
+        if self.steps == 0 {
+            return fail("steps", "must be at least 1 when p_x or p_xy is not 0, got 0".into());
+        }
+        let chains = if self.class_conditional { self.batch * classes } else { self.batch };
+        if self.buffer < chains {
+            let why = if self.class_conditional { "the batch times the classes" } else { "the batch" };
+            return fail("buffer", format!("must be at least {chains} ({why}), got {}", self.buffer));
+        }
+        if self.p_xy != 0.0 && !self.class_conditional {
+            return fail("p_xy", "log p(x, y) needs class_conditional = true".into());
+        }
+        Ok(())
+    }
+}
