@@ -56,7 +56,8 @@ pub struct Chains {
 pub fn draw_chains(seed: u32, iteration: u64, batch: usize, buffer: usize, classes: Option<usize>) -> Chains {
     let mut entries_random = Threefry::new(seed, stream::REPLAY_INDEX, iteration as u32);
     let Some(classes) = classes else {
-        let entries = index::sample(&mut entries_random, buffer, batch).into_iter().map(|i| i as u32).collect();
+        let entries =
+            index::sample(&mut entries_random, buffer, batch).into_iter().map(|i| i as u32).collect();
         return Chains { entries, labels: vec![0; batch] };
     };
     let mut labels_random = Threefry::new(seed, stream::CHAIN_LABEL, iteration as u32);

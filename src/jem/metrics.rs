@@ -51,7 +51,8 @@ impl Metrics {
         for part in parts {
             for &[lse, cross_entropy, _, squares] in row.by_ref().take(part.count) {
                 // A term of weight 0 is not there: its statistic may be of no meaning, or NaN.
-                let term = |weight: f32, value: f64| if weight == 0.0 { 0.0 } else { f64::from(weight) * value };
+                let term =
+                    |weight: f32, value: f64| if weight == 0.0 { 0.0 } else { f64::from(weight) * value };
                 loss += term(part.log_p_x, lse)
                     + term(part.cross_entropy, cross_entropy)
                     + term(part.logit_y, lse - cross_entropy)

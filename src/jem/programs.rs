@@ -121,11 +121,17 @@ impl Programs {
     ///
     /// # Errors
     /// A mistake in shapes, or an unknown optimizer.
-    pub fn build(recipe: &Recipe, network: &WideResNet, batch: BatchLayout, data_images: usize) -> Result<Self> {
+    pub fn build(
+        recipe: &Recipe,
+        network: &WideResNet,
+        batch: BatchLayout,
+        data_images: usize,
+    ) -> Result<Self> {
         let layout = network.layout();
         let mut prepare = ProgramBuilder::new("prepare");
         let sampling = batch.samples > 0;
-        let sgld = sampling.then(|| sgld_program(recipe, network, &layout, batch, &mut prepare)).transpose()?;
+        let sgld =
+            sampling.then(|| sgld_program(recipe, network, &layout, batch, &mut prepare)).transpose()?;
         let update = update_program(recipe, network, &layout, batch, &mut prepare)?;
         Ok(Self {
             gather: gather_program(recipe, batch, data_images),
@@ -140,8 +146,10 @@ impl Programs {
 fn gather_program(recipe: &Recipe, batch: BatchLayout, data_images: usize) -> Program {
     let mut builder = ProgramBuilder::new("gather");
     let counters = builder.external(COUNTER_WORDS, COUNTERS);
-    let parts = [("data indices", 0, batch.data), ("labelled indices", batch.data + batch.samples, batch.labelled)];
-    for (stream, (slot, first, count)) in parts.into_iter().enumerate().filter(|(_, (.., count))| *count > 0) {
+    let parts =
+        [("data indices", 0, batch.data), ("labelled indices", batch.data + batch.samples, batch.labelled)];
+    for (stream, (slot, first, count)) in parts.into_iter().enumerate().filter(|(_, (.., count))| *count > 0)
+    {
         let kernel = BatchGather {
             batch: count,
             h: batch.height,

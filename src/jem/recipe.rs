@@ -219,7 +219,9 @@ impl Recipe {
             ("epochs", self.epochs),
             ("input_noise", f64::from(self.input_noise)),
         ];
-        if let Some((key, value)) = finite_from_0.iter().find(|(_, value)| !(value.is_finite() && *value >= 0.0)) {
+        if let Some((key, value)) =
+            finite_from_0.iter().find(|(_, value)| !(value.is_finite() && *value >= 0.0))
+        {
             return fail(key, format!("must be a finite number of at least 0, got {value}"));
         }
         let unit = [("beta1", self.beta1), ("beta2", self.beta2), ("momentum", f64::from(self.momentum))];

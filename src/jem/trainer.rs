@@ -348,7 +348,8 @@ impl Loader<'_> {
                 self.buffers.insert(slot.name.clone(), self.device.buffer(&slot.name, slot.bytes)?);
             }
         }
-        let externals: Vec<(&str, &Buffer)> = self.buffers.iter().map(|(name, b)| (name.as_str(), b)).collect();
+        let externals: Vec<(&str, &Buffer)> =
+            self.buffers.iter().map(|(name, b)| (name.as_str(), b)).collect();
         self.device.load(program, &externals)
     }
 }
