@@ -17,6 +17,12 @@ fn awkward_sizes_and_values() {
     }
 }
 
+/// More workgroups than one dimension of a dispatch may have.
+#[test]
+fn seventeen_million() {
+    compare(65_536 * 256 + 3, 2.5);
+}
+
 proptest! {
     #![proptest_config(cases(16))]
     #[test]

@@ -36,6 +36,12 @@ fn every_permutation_and_awkward_shapes() {
     }
 }
 
+/// More workgroups than one dimension of a dispatch may have.
+#[test]
+fn seventy_thousand_rows() {
+    compare_random(70_000, 33, 4.0, 6);
+}
+
 #[test]
 fn huge_logits() {
     compare_random(9, 10, 1e4, 3);

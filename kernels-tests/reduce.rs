@@ -79,6 +79,13 @@ fn non_finite_terms_reach_their_own_sum_alone() {
     compare(kernel, &x);
 }
 
+/// More workgroups than one dimension of a dispatch may have.
+#[test]
+fn seventy_thousand_parts() {
+    let kernel = Reduce { outer: 1, axis: 139_999, inner: 1, part: 2, op: ReduceOp::Sum };
+    compare(kernel, &terms(kernel.input_len(), 6));
+}
+
 /// The same bits in every run, and on the host with any number of threads.
 #[test]
 fn the_order_of_additions_is_fixed() {

@@ -34,6 +34,12 @@ fn every_permutation_and_awkward_shapes() {
     }
 }
 
+/// More workgroups than one dimension of a dispatch may have.
+#[test]
+fn seventy_thousand_rows() {
+    compare_random(Softmax { rows: 70_000, cols: 33, log: false }, 4.0, 6);
+}
+
 #[test]
 fn huge_logits() {
     for log in [false, true] {

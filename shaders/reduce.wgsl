@@ -22,7 +22,7 @@ struct Parameters {
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
 
 const ROWS: u32 = 256u / LANES;
-var<workgroup> partial: array<f32, 256>;
+var<workgroup> scratch: array<f32, 256>;
 
 @compute @workgroup_size(256)
 fn main(
@@ -48,15 +48,15 @@ fn main(
 //#endif
         }
     }
-    partial[local] = sum;
+    scratch[local] = sum;
     for (var step = ROWS / 2u; step > 0u; step /= 2u) {
         workgroupBarrier();
         if row < step {
-            partial[local] += partial[local + step * LANES];
+            scratch[local] += scratch[local + step * LANES];
         }
     }
     // A column's thread of row 0 wrote its sum itself: no barrier before it reads it back.
     if row == 0u && column < parameters.columns {
-        y[(outer * parameters.parts + part) * parameters.inner + i] = partial[local];
+        y[(outer * parameters.parts + part) * parameters.inner + i] = scratch[local];
     }
 }

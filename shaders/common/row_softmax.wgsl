@@ -5,7 +5,7 @@
 const LOWEST: f32 = -3.4028234e38;
 const HIGHEST: f32 = 3.4028234e38;
 
-var<workgroup> partial: array<f32, 64>;
+var<workgroup> scratch: array<f32, 64>;
 
 fn larger(a: f32, b: f32) -> f32 {
     // Not max(), whose answer for a NaN is the driver's choice: a NaN never wins here.
@@ -20,10 +20,10 @@ fn row_max_and_sum(first: u32, cols: u32, local: u32) -> vec2<f32> {
         highest = larger(highest, x[first + c]);
     }
     if WIDTH > 1u {
-        partial[local] = highest;
+        scratch[local] = highest;
         workgroupBarrier();
         for (var i = 0u; i < WIDTH; i++) {
-            highest = larger(highest, partial[base + i]);
+            highest = larger(highest, scratch[base + i]);
         }
         workgroupBarrier();
     }
@@ -33,15 +33,15 @@ fn row_max_and_sum(first: u32, cols: u32, local: u32) -> vec2<f32> {
         sum += exp(x[first + c] - highest);
     }
     if WIDTH > 1u {
-        partial[local] = sum;
+        scratch[local] = sum;
         for (var step = WIDTH / 2u; step > 0u; step /= 2u) {
             workgroupBarrier();
             if column < step {
-                partial[local] += partial[local + step];
+                scratch[local] += scratch[local + step];
             }
         }
         workgroupBarrier();
-        sum = partial[base];
+        sum = scratch[base];
     }
     return vec2<f32>(highest, sum);
 }
