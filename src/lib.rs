@@ -8,5 +8,6 @@ pub mod io;
 pub mod jem;
 pub mod kernels;
 pub mod nn;
+pub mod report;
 
 pub use error::{Error, Result};

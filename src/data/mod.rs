@@ -3,7 +3,7 @@
 pub mod cifar;
 pub mod download;
 pub mod locate;
-mod splitmix;
+pub(crate) mod splitmix;
 pub mod synthetic;
 mod unpack;
 

@@ -1,0 +1,45 @@
+//! A bitmap for plotters, with a font that comes with the crate: no system font is needed.
+
+use std::path::Path;
+use std::sync::Once;
+
+use plotters::prelude::*;
+use plotters::style::register_font;
+
+use crate::error::{Error, Result};
+use crate::io::png::Picture;
+
+/// The family under which the font is registered.
+pub(super) const FONT: &str = "sans-serif";
+
+/// Draws a picture of `width` x `height` pixels through `draw`, on white, and writes it to a PNG
+/// file, atomically.
+pub(super) fn write_png(
+    path: &Path,
+    (width, height): (u32, u32),
+    draw: impl FnOnce(&Root) -> Result<(), PlotError>,
+) -> Result<()> {
+    static REGISTER: Once = Once::new();
+    REGISTER.call_once(|| {
+        for (style, bytes) in
+            [(FontStyle::Normal, dejavu::sans::regular()), (FontStyle::Bold, dejavu::sans::bold())]
+        {
+            let registered = register_font(FONT, style, bytes);
+            assert!(registered.is_ok(), "the embedded font can be parsed");
+        }
+    });
+    let mut pixels = vec![255; (width * height * 3) as usize];
+    {
+        let root = BitMapBackend::with_buffer(&mut pixels, (width, height)).into_drawing_area();
+        draw(&root)
+            .and_then(|()| Ok(root.present()?))
+            .map_err(|error| Error::file(path, format!("cannot be drawn: {error}")))?;
+    }
+    Picture { width: width as usize, height: height as usize, channels: 3, pixels }.write_png(path)
+}
+
+/// What plotters draws on.
+pub(super) type Root<'a> = DrawingArea<BitMapBackend<'a>, plotters::coord::Shift>;
+
+/// What plotters may fail with; on a bitmap in memory this is a bug or a range without extent.
+pub(super) type PlotError = Box<dyn std::error::Error + Send + Sync>;

@@ -1,0 +1,385 @@
+//! The curves of a run: losses, energies and accuracies, one panel each.
+
+use std::ops::Range;
+use std::path::Path;
+
+use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
+use plotters::prelude::*;
+
+use super::canvas::{self, FONT, PlotError, Root};
+use super::metrics::Table;
+use crate::error::Result;
+
+/// The picture's size in pixels.
+const SIZE: (u32, u32) = (1200, 900);
+/// Pixels left of the panels, for the vertical axes.
+const LEFT: u32 = 84;
+/// Pixels above a panel, for its title and legend.
+const HEADING: u32 = 32;
+/// A line is drawn from no more groups of points than this.
+const COLUMNS: usize = 1100;
+/// A smoothed line averages over about this share of the run.
+const SMOOTHING: f64 = 0.03;
+/// Fewer points than this are drawn as they are, with markers.
+const SPARSE: usize = 40;
+
+/// One panel: its title, its lines (column and legend) and the fixed range of its axis, if any.
+struct Panel {
+    title: &'static str,
+    lines: &'static [Line],
+    range: Option<Range<f64>>,
+}
+
+/// A column and how it is drawn.
+struct Line {
+    column: &'static str,
+    legend: &'static str,
+    color: RGBColor,
+}
+
+// The colours of Okabe and Ito (2008), told apart by all eyes.
+const BLUE: RGBColor = RGBColor(0, 114, 178);
+const ORANGE: RGBColor = RGBColor(213, 94, 0);
+const GREY: RGBColor = RGBColor(90, 90, 90);
+
+const PANELS: [Panel; 3] = [
+    Panel {
+        title: "loss",
+        lines: &[
+            Line { column: "loss", legend: "total", color: BLUE },
+            Line { column: "cross_entropy", legend: "cross-entropy", color: ORANGE },
+        ],
+        range: None,
+    },
+    Panel {
+        title: "energy",
+        lines: &[
+            Line { column: "energy_data", legend: "data", color: BLUE },
+            Line { column: "energy_samples", legend: "samples", color: ORANGE },
+            Line { column: "energy_gap", legend: "gap (samples - data)", color: GREY },
+        ],
+        range: None,
+    },
+    Panel {
+        title: "accuracy",
+        lines: &[
+            Line { column: "accuracy", legend: "training batch", color: BLUE },
+            Line { column: "validation_accuracy", legend: "validation", color: ORANGE },
+        ],
+        range: Some(0.0..1.0),
+    },
+];
+
+/// Draws the curves of `table` to a PNG file of 1200x900 pixels, written atomically: panels of
+/// `loss` and `cross_entropy`; of `energy_data`, `energy_samples` and `energy_gap`; of `accuracy` and
+/// `validation_accuracy` (0 to 1). Columns that the table lacks are left out. Faint lines are the
+/// values as they are, strong ones smoothed (local linear fits); a legend ends with the last value.
+///
+/// # Errors
+/// [`crate::Error::Io`] when the file cannot be written.
+pub fn plot(path: &Path, table: &Table, title: &str) -> Result<()> {
+    canvas::write_png(path, SIZE, |root| {
+        let root = root.margin(8, 0, 0, 0).titled(title, (FONT, 20).into_font().color(&BLACK))?;
+        let last = table.rows.iter().filter_map(|row| row.first().copied().flatten()).fold(1.0, f64::max);
+        let panels = root.split_evenly((PANELS.len(), 1));
+        for (index, (panel, area)) in PANELS.iter().zip(&panels).enumerate() {
+            draw_panel(panel, area, table, last, index + 1 == PANELS.len())?;
+        }
+        Ok(())
+    })
+}
+
+fn draw_panel(panel: &Panel, area: &Root, table: &Table, last: f64, lowest: bool) -> Result<(), PlotError> {
+    let lines: Vec<_> = panel
+        .lines
+        .iter()
+        .map(|line| (line, table.points(line.column)))
+        .filter(|(_, points)| !points.is_empty())
+        .collect();
+    let range = panel.range.clone().unwrap_or_else(|| range_of(lines.iter().map(|(_, points)| &points[..])));
+    let extent = range.end - range.start;
+    let mut chart = ChartBuilder::on(area)
+        .margin_right(30)
+        .margin_top(HEADING)
+        .margin_bottom(4)
+        .x_label_area_size(if lowest { 46 } else { 24 })
+        .y_label_area_size(LEFT)
+        .build_cartesian_2d(0.0..last, Axis(range.clone()))?;
+    chart
+        .configure_mesh()
+        .bold_line_style(BLACK.mix(0.13))
+        .light_line_style(TRANSPARENT)
+        .axis_style(BLACK.mix(0.5))
+        .x_labels(11)
+        .y_labels(6)
+        .x_label_formatter(&|&iteration| iterations(iteration, last))
+        .y_label_formatter(&|&value| short(value, extent))
+        .label_style((FONT, 15))
+        .x_desc(if lowest { "iteration" } else { "" })
+        .axis_desc_style((FONT, 17))
+        .draw()?;
+
+    // Values beyond the panel end at its edge, where they can be seen to leave it.
+    let lines: Vec<_> = lines
+        .into_iter()
+        .map(|(line, points)| {
+            let clipped = points.iter().map(|&(x, y)| (x, y.clamp(range.start, range.end)));
+            (line, clipped.collect::<Vec<_>>())
+        })
+        .collect();
+    for (line, points) in &lines {
+        if points.len() >= SPARSE {
+            chart.draw_series(LineSeries::new(extremes(points), line.color.mix(0.22)))?;
+        }
+    }
+    let title = (FONT, 17, FontStyle::Bold).into_font();
+    let legend = (FONT, 15).into_font();
+    let mut x = LEFT as i32;
+    area.draw(&Text::new(panel.title, (x, 9), title.clone()))?;
+    x += title.box_size(panel.title)?.0 as i32 + 28;
+    for (line, points) in &lines {
+        let color = line.color;
+        let strong = if points.len() < SPARSE { points.clone() } else { smooth(&means(points)) };
+        if points.len() < SPARSE {
+            chart.draw_series(strong.iter().map(|&point| Circle::new(point, 3, color.filled())))?;
+        }
+        let value = strong.last().map_or(String::new(), |&(_, y)| short(y, extent));
+        chart.draw_series(LineSeries::new(strong, color.stroke_width(2)))?;
+        // The legend stands above the panel, where it hides nothing.
+        let text = format!("{} {value}", line.legend);
+        area.draw(&PathElement::new([(x, 17), (x + 22, 17)], color.stroke_width(4)))?;
+        area.draw(&Text::new(text.clone(), (x + 30, 10), legend.clone()))?;
+        x += 30 + legend.box_size(&text)?.0 as i32 + 26;
+    }
+    Ok(())
+}
+
+/// A vertical axis whose key points are multiples of 1, 2 or 5 times a power of ten. (plotters'
+/// own float axis shows 0.30000000000000004 where this shows 0.3.)
+struct Axis(Range<f64>);
+
+impl Ranged for Axis {
+    type FormatOption = DefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, (from, to): (i32, i32)) -> i32 {
+        let share = (value - self.0.start) / (self.0.end - self.0.start);
+        from + (f64::from(to - from) * share).round() as i32
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
+        let rough = (self.0.end - self.0.start) / hint.max_num_points().clamp(2, 8) as f64;
+        let power = 10f64.powf(rough.log10().floor());
+        let step = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power).into_iter().find(|&step| step >= rough);
+        let step = step.unwrap_or(10.0 * power);
+        let first = (self.0.start / step - 1e-9).ceil() as i64;
+        let last = (self.0.end / step + 1e-9).floor() as i64;
+        (first..=last).map(|multiple| multiple as f64 * step).collect()
+    }
+
+    fn range(&self) -> Range<f64> {
+        self.0.clone()
+    }
+}
+
+/// The range that shows all but the outermost hundredth of the values at either end, with a margin.
+fn range_of<'a>(lines: impl Iterator<Item = &'a [(f64, f64)]>) -> Range<f64> {
+    let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
+    for points in lines {
+        let mut values: Vec<f64> = points.iter().map(|point| point.1).collect();
+        values.sort_by(f64::total_cmp);
+        let trimmed = if values.len() < SPARSE { 0 } else { values.len().div_ceil(100) };
+        low = low.min(values[trimmed]);
+        high = high.max(values[values.len() - 1 - trimmed]);
+    }
+    if low > high {
+        return 0.0..1.0;
+    }
+    let margin = (0.08 * (high - low)).max(1e-3 * low.abs().max(high.abs())).max(1e-6);
+    low - margin..high + margin
+}
+
+/// Groups of neighbours, at most [`COLUMNS`] of them: more cannot be seen apart.
+fn groups(points: &[(f64, f64)]) -> impl Iterator<Item = &[(f64, f64)]> {
+    points.chunks(points.len().div_ceil(COLUMNS).max(1))
+}
+
+/// The lowest and the highest point of each group, in the order of the first coordinate.
+fn extremes(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let by_value = |a: &&(f64, f64), b: &&(f64, f64)| a.1.total_cmp(&b.1);
+    let pair = |group: &[(f64, f64)]| {
+        let (low, high) = (*group.iter().min_by(by_value)?, *group.iter().max_by(by_value)?);
+        Some(if low.0 <= high.0 { [low, high] } else { [high, low] })
+    };
+    groups(points).filter_map(pair).flatten().collect()
+}
+
+/// The mean of each group.
+fn means(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let mean = |group: &[(f64, f64)]| {
+        let (x, y) = group.iter().fold((0.0, 0.0), |sum, point| (sum.0 + point.0, sum.1 + point.1));
+        (x / group.len() as f64, y / group.len() as f64)
+    };
+    groups(points).map(mean).collect()
+}
+
+/// At each point the value of a line fitted to its neighbours, with triangular weights over
+/// [`SMOOTHING`] of the points to either side: unlike a mean it does not lag at the ends.
+fn smooth(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let reach = ((points.len() as f64 * SMOOTHING) as usize).max(2);
+    (0..points.len())
+        .map(|at| {
+            let x0 = points[at].0;
+            let (mut w, mut wx, mut wy, mut wxx, mut wxy) = (0.0, 0.0, 0.0, 0.0, 0.0);
+            for (index, point) in
+                points.iter().enumerate().take(at + reach + 1).skip(at.saturating_sub(reach))
+            {
+                let weight = (reach + 1 - at.abs_diff(index)) as f64;
+                let (x, y) = (point.0 - x0, point.1);
+                w += weight;
+                wx += weight * x;
+                wy += weight * y;
+                wxx += weight * x * x;
+                wxy += weight * x * y;
+            }
+            let determinant = w * wxx - wx * wx;
+            let value = if determinant > 0.0 { (wxx * wy - wx * wxy) / determinant } else { wy / w };
+            (x0, value)
+        })
+        .collect()
+}
+
+/// An iteration, in thousands where the run has more than ten thousand.
+fn iterations(value: f64, last: f64) -> String {
+    if last > 10_000.0 && value > 0.0 { format!("{}k", value / 1000.0) } else { value.to_string() }
+}
+
+/// A number with the digits that an axis of `extent` needs.
+fn short(value: f64, extent: f64) -> String {
+    let digits = (2.0 - extent.max(1e-9).log10().floor()).clamp(0.0, 8.0) as usize;
+    if value.abs() >= 1e5 {
+        return format!("{value:.2e}");
+    }
+    let text = format!("{value:.digits$}");
+    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    if text == "-0" { "0".into() } else { text.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::splitmix::SplitMix;
+
+    /// A run as one sees them: noisy, with an outlier, and a validation every tenth row.
+    fn run(rows: usize) -> Table {
+        let columns = [
+            "iteration",
+            "loss",
+            "cross_entropy",
+            "energy_data",
+            "energy_samples",
+            "energy_gap",
+            "accuracy",
+            "validation_accuracy",
+        ];
+        let mut random = SplitMix::new(1, 1);
+        let rows = (0..rows).map(|row| {
+            let t = row as f64 / rows as f64;
+            let mut noise = |size: f32| f64::from(random.uniform(-size, size));
+            let cross_entropy = 0.6 + 1.7 * (-4.0 * t).exp() + noise(0.3);
+            let (data, gap) = (-3.0 - 4.0 * t + noise(0.5), 0.8 * (-3.0 * t).exp() + noise(0.9));
+            let loss = if row == rows / 2 { 900.0 } else { cross_entropy + gap };
+            let accuracy = (0.8 - 0.7 * (-4.0 * t).exp() + noise(0.08)).clamp(0.0, 1.0);
+            let validation = (row % (rows / 12).max(1) == 0).then(|| 0.72 - 0.62 * (-4.0 * t).exp());
+            vec![
+                Some(row as f64 * 10.0),
+                Some(loss),
+                Some(cross_entropy),
+                Some(data),
+                Some(data + gap),
+                Some(gap),
+                Some(accuracy),
+                validation,
+            ]
+        });
+        Table { columns: columns.map(String::from).to_vec(), rows: rows.collect() }
+    }
+
+    fn count(picture: &image::RgbImage, color: RGBColor) -> usize {
+        picture.pixels().filter(|pixel| pixel.0 == [color.0, color.1, color.2]).count()
+    }
+
+    #[test]
+    fn every_panel_has_its_lines() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("curves.png");
+        plot(&path, &run(1200), "cifar10, small").unwrap();
+        if let Some(keep) = std::env::var_os("JEM_KEEP_PICTURES") {
+            std::fs::copy(&path, Path::new(&keep).join("curves.png")).unwrap();
+        }
+        let picture = image::open(&path).unwrap().into_rgb8();
+        assert_eq!(picture.dimensions(), SIZE);
+        for (panel, third) in PANELS.iter().zip(0..) {
+            let part = image::imageops::crop_imm(&picture, 0, 30 + third * 290, 1200, 290).to_image();
+            for line in panel.lines {
+                assert!(count(&part, line.color) > 300, "{} in {}", line.legend, panel.title);
+            }
+        }
+    }
+
+    #[test]
+    fn short_and_damaged_runs_can_be_drawn() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("curves.png");
+        let mut nan = run(3);
+        nan.rows[1] = vec![Some(10.0), Some(f64::NAN), Some(f64::INFINITY), None, None, None, None, None];
+        let constant = Table {
+            columns: vec!["iteration".into(), "loss".into()],
+            rows: vec![vec![Some(0.0), Some(2.0)]],
+        };
+        for table in [Table::default(), run(1), nan, constant] {
+            plot(&path, &table, "").unwrap();
+            assert_eq!(image::open(&path).unwrap().into_rgb8().dimensions(), SIZE);
+        }
+    }
+
+    #[test]
+    fn an_outlier_does_not_decide_the_range() {
+        let points = run(1200).points("cross_entropy");
+        let range = range_of([&points[..]].into_iter());
+        assert!(range.start > -0.5 && range.end < 3.0, "{range:?}");
+        assert_eq!(range_of([].into_iter()), 0.0..1.0);
+        let flat = range_of([&[(0.0, 5.0)][..]].into_iter());
+        assert!(flat.start < 5.0 && flat.end > 5.0);
+    }
+
+    #[test]
+    fn smoothing_keeps_lines_and_ends() {
+        let line: Vec<_> = (0..100).map(|i| (f64::from(i), 3.0 * f64::from(i))).collect();
+        for (found, expected) in smooth(&line).iter().zip(&line) {
+            assert!((found.1 - expected.1).abs() < 1e-9);
+        }
+    }
+
+    #[test]
+    fn long_runs_are_thinned_without_losing_a_spike() {
+        let mut points: Vec<_> = (0..100_000).map(|i| (f64::from(i), 1.0)).collect();
+        points[54_321].1 = 7.0;
+        let shown = extremes(&points);
+        assert!(shown.len() <= 2 * COLUMNS && shown.contains(&(54_321.0, 7.0)));
+        assert!(shown.windows(2).all(|pair| pair[0].0 <= pair[1].0));
+        let means = means(&points);
+        assert!(means.len() <= COLUMNS);
+        assert_eq!(means[0], (45.0, 1.0));
+    }
+
+    #[test]
+    fn numbers_are_short() {
+        let cases =
+            [(0.1 + 0.2, 1.0, "0.3"), (-1e-12, 1.0, "0"), (1234.5, 900.0, "1234"), (2.5e7, 1e7, "2.50e7")];
+        for (value, extent, expected) in cases {
+            assert_eq!(short(value, extent), expected);
+        }
+        assert_eq!([iterations(9000.0, 1e4), iterations(2500.0, 1.2e4)], ["9000", "2.5k"]);
+    }
+}

@@ -1,0 +1,205 @@
+//! `metrics.csv`: one row a report, fixed columns, empty where a value was not measured.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::io::atomic;
+
+/// Metrics by column name, in the order of the file.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Table {
+    /// The names; the first is what rows are ordered by (`iteration`).
+    pub columns: Vec<String>,
+    /// One value a column, `None` where there was none.
+    pub rows: Vec<Vec<Option<f64>>>,
+}
+
+impl Table {
+    /// Reads a file that [`MetricsLog`] wrote. A last line that a crash cut short is left out.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it cannot be read; [`Error::File`] for a line that does not fit the header.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).map_err(Error::io(path))?;
+        // What follows the last line break was being written.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        let mut lines = whole.lines();
+        let columns: Vec<String> = lines.next().unwrap_or_default().split(',').map(String::from).collect();
+        let mut rows = Vec::new();
+        for (number, line) in lines.enumerate() {
+            let values: Option<Vec<_>> = line
+                .split(',')
+                .map(|value| if value.is_empty() { Some(None) } else { value.parse().ok().map(Some) })
+                .collect();
+            match values {
+                Some(values) if values.len() == columns.len() => rows.push(values),
+                _ => {
+                    return Err(Error::file(
+                        path,
+                        format!(
+                            "line {}: expected {} numbers separated by commas, found {line:?}",
+                            number + 2,
+                            columns.len()
+                        ),
+                    ));
+                }
+            }
+        }
+        Ok(Self { columns, rows })
+    }
+
+    /// The index of column `name`.
+    pub fn column(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|column| column == name)
+    }
+
+    /// The points (first column, column `name`) of all rows that have both, as finite numbers.
+    pub fn points(&self, name: &str) -> Vec<(f64, f64)> {
+        let Some(column) = self.column(name) else { return Vec::new() };
+        let finite = |row: &Vec<Option<f64>>, index: usize| row[index].filter(|value| value.is_finite());
+        self.rows.iter().filter_map(|row| Some((finite(row, 0)?, finite(row, column)?))).collect()
+    }
+}
+
+/// Appends rows to a metrics file.
+#[derive(Debug)]
+pub struct MetricsLog {
+    path: PathBuf,
+    file: BufWriter<File>,
+    columns: usize,
+}
+
+impl MetricsLog {
+    /// Starts a new file with a header of `columns`; an old file of that name is replaced.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be written.
+    pub fn create(path: &Path, columns: &[&str]) -> Result<Self> {
+        Self::start(path, columns, &[])
+    }
+
+    /// Continues a file after the row whose first column (the iteration) is `last`: later rows, which
+    /// a run wrote past its last checkpoint, are dropped, because they will be written again. A
+    /// missing file is created.
+    ///
+    /// # Errors
+    /// [`Error::File`] when the file has other columns; [`Error::Io`] when it cannot be read or
+    /// written.
+    pub fn resume(path: &Path, columns: &[&str], last: u64) -> Result<Self> {
+        if !path.exists() {
+            return Self::create(path, columns);
+        }
+        let mut table = Table::read(path)?;
+        if table.columns != columns {
+            return Err(Error::file(
+                path,
+                format!(
+                    "expected the columns {}, found {}; it was written by another version or recipe: move it \
+                     away or start a new run directory",
+                    columns.join(","),
+                    table.columns.join(",")
+                ),
+            ));
+        }
+        table.rows.retain(|row| row[0].is_some_and(|iteration| iteration <= last as f64));
+        Self::start(path, columns, &table.rows)
+    }
+
+    /// Appends a row, one value a column, and hands it to the system.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when writing fails.
+    ///
+    /// # Panics
+    /// When the number of values is not the number of columns.
+    pub fn append(&mut self, values: &[Option<f64>]) -> Result<()> {
+        assert_eq!(values.len(), self.columns, "values of a metrics row");
+        let line = line(values);
+        let write = |file: &mut BufWriter<File>| {
+            file.write_all(line.as_bytes())?;
+            file.flush()
+        };
+        write(&mut self.file).map_err(Error::io(&self.path))
+    }
+
+    fn start(path: &Path, columns: &[&str], rows: &[Vec<Option<f64>>]) -> Result<Self> {
+        atomic::write(path, |file| {
+            writeln!(file, "{}", columns.join(","))?;
+            rows.iter().try_for_each(|row| file.write_all(line(row).as_bytes()))
+        })?;
+        let file = File::options().append(true).open(path).map_err(Error::io(path))?;
+        Ok(Self { path: path.to_owned(), file: BufWriter::new(file), columns: columns.len() })
+    }
+}
+
+/// A row of the file. Floats are written so that reading gives the same bits.
+fn line(values: &[Option<f64>]) -> String {
+    let fields: Vec<String> =
+        values.iter().map(|value| value.map_or(String::new(), |value| value.to_string())).collect();
+    fields.join(",") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COLUMNS: [&str; 3] = ["iteration", "loss", "accuracy"];
+
+    #[test]
+    fn rows_come_back_with_their_bits() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("metrics.csv");
+        let mut log = MetricsLog::create(&path, &COLUMNS).unwrap();
+        let rows = vec![
+            vec![Some(1.0), Some(0.1f32.into()), None],
+            vec![Some(2.0), Some(f64::NAN), Some(1e-300)],
+            vec![Some(3.0), Some(f64::NEG_INFINITY), Some(1.0 / 3.0)],
+        ];
+        for row in &rows {
+            log.append(row).unwrap();
+        }
+        // Readable while the log is open.
+        let table = Table::read(&path).unwrap();
+        assert_eq!(table.columns, COLUMNS);
+        assert_eq!(format!("{:?}", table.rows), format!("{rows:?}"));
+        assert_eq!(table.points("accuracy"), [(2.0, 1e-300), (3.0, 1.0 / 3.0)]);
+        assert_eq!(table.points("loss").len(), 1);
+        assert!(table.points("absent").is_empty());
+        assert!(fs::read_to_string(&path).unwrap().starts_with("iteration,loss,accuracy\n1,0.1000000"));
+    }
+
+    #[test]
+    fn resuming_drops_what_will_be_written_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("metrics.csv");
+        let mut log = MetricsLog::resume(&path, &COLUMNS, 0).unwrap();
+        for iteration in 1..=5 {
+            log.append(&[Some(f64::from(iteration)), Some(0.5), None]).unwrap();
+        }
+        // A crash in the middle of a row.
+        fs::write(&path, fs::read_to_string(&path).unwrap() + "6,0.2").unwrap();
+        let mut log = MetricsLog::resume(&path, &COLUMNS, 3).unwrap();
+        log.append(&[Some(4.0), Some(0.25), Some(1.0)]).unwrap();
+        let expected = "iteration,loss,accuracy\n1,0.5,\n2,0.5,\n3,0.5,\n4,0.25,1\n";
+        assert_eq!(fs::read_to_string(&path).unwrap(), expected);
+    }
+
+    #[test]
+    fn other_columns_and_damaged_lines_are_errors() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("metrics.csv");
+        MetricsLog::create(&path, &COLUMNS).unwrap();
+        let message = MetricsLog::resume(&path, &["iteration", "gap"], 9).unwrap_err().to_string();
+        assert!(
+            message.contains("iteration,gap") && message.contains("iteration,loss,accuracy"),
+            "{message}"
+        );
+        for damaged in ["1,2", "1,2,x", "1,2,3,4"] {
+            fs::write(&path, format!("iteration,loss,accuracy\n0,,\n{damaged}\n")).unwrap();
+            let message = Table::read(&path).unwrap_err().to_string();
+            assert!(message.contains("line 3") && message.contains(damaged), "{message}");
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! What a run shows for itself: the metrics file, curves, densities and the progress line.
+
+mod canvas;
+pub mod curves;
+pub mod heatmap;
+pub mod metrics;
+pub mod progress;
