@@ -93,7 +93,7 @@ mod tests {
         ] {
             let (mean, measured, largest) = moments(init);
             // Five standard errors of the mean; the variance's relative error at 1e5 draws is below 0.5%.
-            assert!(mean.abs() < 5.0 * (variance / 1e5).sqrt(), "{init:?}: mean {mean}");
+            assert!(mean.abs() < 5.0 * f64::sqrt(variance / 1e5), "{init:?}: mean {mean}");
             assert!((measured / variance - 1.0).abs() < 0.02, "{init:?}: variance {measured}");
             assert!(largest <= bound * 1.000_001, "{init:?}: {largest}");
         }
