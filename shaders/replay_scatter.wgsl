@@ -1,1 +1,27 @@
-// replay_scatter
+// replay_scatter: buffer[indices[b]] = x[b], the indices being distinct.
+//
+// Dispatch: ceil(elements / 256) workgroups of 256, over x and y.
+
+struct Parameters {
+    n: u32,
+    image: u32,
+    padding_0: u32,
+    padding_1: u32,
+}
+
+@group(0) @binding(0) var<uniform> parameters: Parameters;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read> indices: array<u32>;
+@group(0) @binding(3) var<storage, read_write> buffer: array<f32>;
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let i = (group.x + group.y * groups.x) * 256u + local;
+    if i < parameters.n {
+        buffer[indices[i / parameters.image] * parameters.image + i % parameters.image] = x[i];
+    }
+}

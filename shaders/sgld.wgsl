@@ -1,1 +1,62 @@
-// sgld
+// sgld: x += step * clamp(gradient, ±limit) + noise * N(0, 1), then x clamped to [low, high].
+//
+// Dispatch: ceil(pairs / 256) workgroups of 256, over x and y; a thread updates elements 2i and 2i + 1,
+// whose noise comes from one call of Threefry with counter (SGLD step, i).
+// Constant: STREAM. Switches: NOISE, CLAMP_GRADIENT, CLAMP_X.
+// Never in memory: the noise.
+
+struct Parameters {
+    n: u32,
+    step: f32,
+    noise: f32,
+    limit: f32,
+    low: f32,
+    high: f32,
+    padding_0: f32,
+    padding_1: f32,
+}
+
+@group(0) @binding(0) var<uniform> parameters: Parameters;
+@group(0) @binding(1) var<storage, read_write> x: array<f32>;
+@group(0) @binding(2) var<storage, read> gradient: array<f32>;
+@group(0) @binding(3) var<storage, read> counters: array<u32>;
+
+//#if NOISE
+//#include threefry
+//#include normal
+//#endif
+
+// Comparisons, not clamp(): a NaN must stay one, whatever the driver's min and max do.
+fn limited(v: f32, low: f32, high: f32) -> f32 {
+    return select(select(v, high, v > high), low, v < low);
+}
+
+fn update(i: u32, normal: f32) {
+    if i >= parameters.n {
+        return;
+    }
+    var drift = gradient[i];
+//#if CLAMP_GRADIENT
+    drift = limited(drift, -parameters.limit, parameters.limit);
+//#endif
+    var moved = x[i] + parameters.step * drift + parameters.noise * normal;
+//#if CLAMP_X
+    moved = limited(moved, parameters.low, parameters.high);
+//#endif
+    x[i] = moved;
+}
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let pair = (group.x + group.y * groups.x) * 256u + local;
+    var normals = vec2(0.0, 0.0);
+//#if NOISE
+    normals = normal_pair(threefry2x32(vec2(counters[0], STREAM), vec2(counters[2], pair)));
+//#endif
+    update(2u * pair, normals.x);
+    update(2u * pair + 1u, normals.y);
+}

@@ -169,6 +169,7 @@ impl Kernel for Head {
             .with_switch("LOGITS", self.logits)
             .with_switch("GRADIENT", self.gradient)
             .with_switch("SAVED", self.saved)
+            .with_switch("BACKWARD", self.gradient || self.saved)
     }
 
     fn uniforms(&self) -> Vec<u32> {

@@ -134,6 +134,18 @@ pub fn catalogue() -> Vec<Box<dyn Kernel>> {
     all.extend(scatter_labels::ScatterLabels::permutations().into_iter().map(boxed));
     all.extend(sign_mask::SignMask::permutations().into_iter().map(boxed));
     all.extend(softmax::Softmax::permutations().into_iter().map(boxed));
+    all.extend(adam::Adam::permutations().into_iter().map(boxed));
+    all.extend(batch_gather::BatchGather::permutations().into_iter().map(boxed));
+    all.extend(head::Head::permutations().into_iter().map(boxed));
+    all.extend(logit_loss::LogitLoss::permutations().into_iter().map(boxed));
+    all.extend(logit_loss_gradient::LogitLossGradient::permutations().into_iter().map(boxed));
+    all.extend(momentum::Momentum::permutations().into_iter().map(boxed));
+    all.extend(random_bits::RandomBits::permutations().into_iter().map(boxed));
+    all.extend(replay_gather::ReplayGather::permutations().into_iter().map(boxed));
+    all.extend(replay_scatter::ReplayScatter::permutations().into_iter().map(boxed));
+    all.extend(sgld::Sgld::permutations().into_iter().map(boxed));
+    all.extend(tick::Tick::permutations().into_iter().map(boxed));
+    all.extend(uniform_fill::UniformFill::permutations().into_iter().map(boxed));
     all.extend(unary::Unary::permutations().into_iter().map(boxed));
     all
 }

@@ -102,6 +102,9 @@ fn common(name: &str) -> &'static str {
         "conv_sums" => include_str!("../../shaders/common/conv_sums.wgsl"),
         "row_softmax" => include_str!("../../shaders/common/row_softmax.wgsl"),
         "strided" => include_str!("../../shaders/common/strided.wgsl"),
+        "clip" => include_str!("../../shaders/common/clip.wgsl"),
+        "logit_row" => include_str!("../../shaders/common/logit_row.wgsl"),
+        "normal" => include_str!("../../shaders/common/normal.wgsl"),
         "threefry" => include_str!("../../shaders/common/threefry.wgsl"),
         _ => panic!("no shaders/common/{name}.wgsl"),
     }

@@ -19,7 +19,7 @@ pub struct LogitRow<'a> {
 impl<'a> LogitRow<'a> {
     /// Reduces the row. A NaN or +inf logit makes `logsumexp` NaN.
     pub fn new(logits: &'a [f32], label: u32) -> Self {
-        let (mut argmax, mut maximum, mut squares) = (0, f32::NEG_INFINITY, 0.0);
+        let (mut argmax, mut maximum, mut squares) = (0, f32::MIN, 0.0);
         for (class, &f) in logits.iter().enumerate() {
             if f > maximum {
                 (argmax, maximum) = (class, f);
