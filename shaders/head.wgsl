@@ -45,8 +45,8 @@ const CLASS_LANES: u32 = max(1u, THREADS / CLASSES);
 var<workgroup> pooled: array<f32, FEATURES>;
 var<workgroup> row: array<f32, CLASSES>;
 
-fn row_logit(class: u32) -> f32 {
-    return row[class];
+fn row_logit(k: u32) -> f32 {
+    return row[k];
 }
 
 //#include logit_row
@@ -61,10 +61,10 @@ fn feature_sum(image: u32, feature: u32, lane: u32) -> f32 {
 }
 
 // The part of one logit that features lane, lane + CLASS_LANES, ... make.
-fn class_sum(class: u32, lane: u32) -> f32 {
+fn class_sum(k: u32, lane: u32) -> f32 {
     var sum = 0.0;
     for (var feature = lane; feature < FEATURES; feature += CLASS_LANES) {
-        sum += pooled[feature] * weights[feature * CLASSES + class];
+        sum += pooled[feature] * weights[feature * CLASSES + k];
     }
     return sum;
 }
@@ -93,16 +93,16 @@ fn linear(local: u32) {
         row_values[local] = class_sum(local % CLASSES, local / CLASSES);
     }
     workgroupBarrier();
-    for (var class = local; class < CLASSES; class += THREADS) {
-        var sum = bias[class];
-        if class < THREADS {
+    for (var k = local; k < CLASSES; k += THREADS) {
+        var sum = bias[k];
+        if k < THREADS {
             for (var lane = 0u; lane < CLASS_LANES; lane++) {
-                sum += row_values[lane * CLASSES + class];
+                sum += row_values[lane * CLASSES + k];
             }
         } else {
-            sum += class_sum(class, 0u);
+            sum += class_sum(k, 0u);
         }
-        row[class] = sum;
+        row[k] = sum;
     }
     workgroupBarrier();
 }
@@ -141,18 +141,18 @@ fn main(
         stats[4u * image + 3u] = s.w;
     }
 //#if LOGITS
-    for (var class = local; class < CLASSES; class += THREADS) {
-        logits[image * CLASSES + class] = row[class];
+    for (var k = local; k < CLASSES; k += THREADS) {
+        logits[image * CLASSES + k] = row[k];
     }
 //#endif
 //#if BACKWARD
     // Before the row of logits becomes the row of their gradients: thread 0 still read its label's.
     workgroupBarrier();
     let part = weights_of(image);
-    for (var class = local; class < CLASSES; class += THREADS) {
-        row[class] = logit_gradient_at(reduced, part, class, CLASSES, label);
+    for (var k = local; k < CLASSES; k += THREADS) {
+        row[k] = logit_gradient_at(reduced, part, k, CLASSES, label);
 //#if SAVED
-        saved[parameters.logit_gradient_offset + image * CLASSES + class] = row[class];
+        saved[parameters.logit_gradient_offset + image * CLASSES + k] = row[k];
 //#endif
     }
 //#if SAVED
@@ -168,8 +168,8 @@ fn main(
     workgroupBarrier();
     for (var feature = local; feature < FEATURES; feature += THREADS) {
         var sum = 0.0;
-        for (var class = 0u; class < CLASSES; class++) {
-            sum += row[class] * weights[feature * CLASSES + class];
+        for (var k = 0u; k < CLASSES; k++) {
+            sum += row[k] * weights[feature * CLASSES + k];
         }
         pooled[feature] = sum / f32(PIXELS);
     }

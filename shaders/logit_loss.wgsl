@@ -23,8 +23,8 @@ const THREADS: u32 = 64u;
 
 var<private> first_logit: u32;
 
-fn row_logit(class: u32) -> f32 {
-    return logits[first_logit + class];
+fn row_logit(k: u32) -> f32 {
+    return logits[first_logit + k];
 }
 
 //#include logit_row

@@ -23,8 +23,8 @@ const THREADS: u32 = 64u;
 
 var<private> first_logit: u32;
 
-fn row_logit(class: u32) -> f32 {
-    return logits[first_logit + class];
+fn row_logit(k: u32) -> f32 {
+    return logits[first_logit + k];
 }
 
 //#include logit_row
@@ -43,8 +43,8 @@ fn main(
     first_logit = i * classes;
     let row = logit_row(local, classes);
     let weights = weights_of(i);
-    for (var class = local; class < classes; class += THREADS) {
-        gradient[first_logit + class] =
-            upstream[i] * logit_gradient_at(row, weights, class, classes, labels[i]);
+    for (var k = local; k < classes; k += THREADS) {
+        gradient[first_logit + k] =
+            upstream[i] * logit_gradient_at(row, weights, k, classes, labels[i]);
     }
 }

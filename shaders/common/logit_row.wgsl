@@ -1,7 +1,7 @@
 // What the loss kernels compute of one row of logits, one workgroup a row. Twin: src/kernels/cpu/logits.rs.
 //
 // The including shader defines THREADS (its workgroup's size, a power of 2), `parameters.ends` and
-// `parameters.weights` (the parts of the batch), and row_logit(class).
+// `parameters.weights` (the parts of the batch), and row_logit(k).
 
 struct LogitRow {
     maximum: f32,
@@ -35,11 +35,11 @@ fn logit_row(local: u32, classes: u32) -> LogitRow {
     var best = -3.4028234e38;
     var index = local;
     var squares = 0.0;
-    for (var class = local; class < classes; class += THREADS) {
-        let f = row_logit(class);
+    for (var k = local; k < classes; k += THREADS) {
+        let f = row_logit(k);
         if f > best {
             best = f;
-            index = class;
+            index = k;
         }
         squares += f * f;
     }
@@ -63,8 +63,8 @@ fn logit_row(local: u32, classes: u32) -> LogitRow {
     row.maximum = row_values[0];
     row.argmax = row_indices[0];
     var sum = 0.0;
-    for (var class = local; class < classes; class += THREADS) {
-        sum += exp(row_logit(class) - row.maximum);
+    for (var k = local; k < classes; k += THREADS) {
+        sum += exp(row_logit(k) - row.maximum);
     }
     row.log_sum = log(row_sum(local, sum));
     return row;
@@ -95,12 +95,12 @@ fn row_stats(row: LogitRow, classes: u32, label: u32) -> vec4<f32> {
 }
 
 // The gradient of a row's loss at one logit.
-fn logit_gradient_at(row: LogitRow, weights: vec4<f32>, class: u32, classes: u32, label: u32) -> f32 {
+fn logit_gradient_at(row: LogitRow, weights: vec4<f32>, k: u32, classes: u32, label: u32) -> f32 {
     if label >= classes && (weights.y != 0.0 || weights.z != 0.0) {
         return nan();
     }
-    let f = row_logit(class);
+    let f = row_logit(k);
     let softmax = exp((f - row.maximum) - row.log_sum);
-    let at_label = select(0.0, weights.z - weights.y, class == label);
+    let at_label = select(0.0, weights.z - weights.y, k == label);
     return (weights.x + weights.y) * softmax + at_label + 2.0 * weights.w * f;
 }

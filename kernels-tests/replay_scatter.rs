@@ -1,0 +1,38 @@
+//! `replay_scatter` against a plain copy, exactly.
+
+use crate::harness::{Expect, Inputs, check, words};
+use jem::kernels::replay_scatter::ReplayScatter;
+use proptest::prelude::*;
+
+fn compare(kernel: ReplayScatter) {
+    let ReplayScatter { batch, size, image } = kernel;
+    let mut inputs = Inputs::new((batch * image) as u64);
+    let (x, buffer) = (inputs.floats(batch * image), inputs.floats(size * image));
+    // Distinct indices: the first of a shuffle.
+    let mut order: Vec<u32> = (0..size as u32).collect();
+    order.sort_by_cached_key(|_| inputs.bits());
+    order.truncate(batch);
+    let mut expected = buffer.clone();
+    for b in 0..batch {
+        for e in 0..image {
+            expected[order[b] as usize * image + e] = x[b * image + e];
+        }
+    }
+    let initial = [Some(words(&x)), Some(order), Some(words(&buffer))];
+    check(kernel, &initial, &[Expect::Exactly(words(&expected))]);
+}
+
+#[test]
+fn the_rest_stays() {
+    for (batch, size, image) in [(1, 1, 1), (1, 9, 255), (5, 9, 257), (64, 100, 3072), (9, 9, 3)] {
+        compare(ReplayScatter { batch, size, image });
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 10, failure_persistence: None, ..Default::default() })]
+    #[test]
+    fn any_shape(batch in 1usize..20, spare in 0usize..30, image in 1usize..300) {
+        compare(ReplayScatter { batch, size: batch + spare, image });
+    }
+}
