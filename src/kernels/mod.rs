@@ -118,8 +118,10 @@ pub fn elementwise_grid(n: usize) -> [u32; 3] {
 /// something (naga's validation and back ends, twin/test/bench completeness).
 pub fn catalogue() -> Vec<Box<dyn Kernel>> {
     let mut all: Vec<Box<dyn Kernel>> = Vec::new();
+    all.extend(adam::Adam::permutations().into_iter().map(boxed));
     all.extend(average_pool::AveragePool::permutations().into_iter().map(boxed));
     all.extend(average_pool_gradient::AveragePoolGradient::permutations().into_iter().map(boxed));
+    all.extend(batch_gather::BatchGather::permutations().into_iter().map(boxed));
     all.extend(binary::Binary::permutations().into_iter().map(boxed));
     all.extend(conv2d::Conv2d::permutations().into_iter().map(boxed));
     all.extend(conv2d_input_gradient::Conv2dInputGradient::permutations().into_iter().map(boxed));
@@ -127,26 +129,24 @@ pub fn catalogue() -> Vec<Box<dyn Kernel>> {
     all.extend(copy::StridedCopy::permutations().into_iter().map(boxed));
     all.extend(fill::Fill::permutations().into_iter().map(boxed));
     all.extend(gather_labels::GatherLabels::permutations().into_iter().map(boxed));
-    all.extend(leaky_relu_gradient::LeakyReluGradient::permutations().into_iter().map(boxed));
-    all.extend(logsumexp::LogSumExp::permutations().into_iter().map(boxed));
-    all.extend(matmul::Matmul::permutations().into_iter().map(boxed));
-    all.extend(reduce::Reduce::permutations().into_iter().map(boxed));
-    all.extend(scatter_labels::ScatterLabels::permutations().into_iter().map(boxed));
-    all.extend(sign_mask::SignMask::permutations().into_iter().map(boxed));
-    all.extend(softmax::Softmax::permutations().into_iter().map(boxed));
-    all.extend(adam::Adam::permutations().into_iter().map(boxed));
-    all.extend(batch_gather::BatchGather::permutations().into_iter().map(boxed));
     all.extend(head::Head::permutations().into_iter().map(boxed));
+    all.extend(leaky_relu_gradient::LeakyReluGradient::permutations().into_iter().map(boxed));
     all.extend(logit_loss::LogitLoss::permutations().into_iter().map(boxed));
     all.extend(logit_loss_gradient::LogitLossGradient::permutations().into_iter().map(boxed));
+    all.extend(logsumexp::LogSumExp::permutations().into_iter().map(boxed));
+    all.extend(matmul::Matmul::permutations().into_iter().map(boxed));
     all.extend(momentum::Momentum::permutations().into_iter().map(boxed));
     all.extend(random_bits::RandomBits::permutations().into_iter().map(boxed));
+    all.extend(reduce::Reduce::permutations().into_iter().map(boxed));
     all.extend(replay_gather::ReplayGather::permutations().into_iter().map(boxed));
     all.extend(replay_scatter::ReplayScatter::permutations().into_iter().map(boxed));
+    all.extend(scatter_labels::ScatterLabels::permutations().into_iter().map(boxed));
     all.extend(sgld::Sgld::permutations().into_iter().map(boxed));
+    all.extend(sign_mask::SignMask::permutations().into_iter().map(boxed));
+    all.extend(softmax::Softmax::permutations().into_iter().map(boxed));
     all.extend(tick::Tick::permutations().into_iter().map(boxed));
-    all.extend(uniform_fill::UniformFill::permutations().into_iter().map(boxed));
     all.extend(unary::Unary::permutations().into_iter().map(boxed));
+    all.extend(uniform_fill::UniformFill::permutations().into_iter().map(boxed));
     all
 }
 

@@ -97,14 +97,14 @@ impl Shader {
 /// The shared pieces of WGSL.
 fn common(name: &str) -> &'static str {
     match name {
+        "clip" => include_str!("../../shaders/common/clip.wgsl"),
         "conv_gather" => include_str!("../../shaders/common/conv_gather.wgsl"),
         "conv_parameters" => include_str!("../../shaders/common/conv_parameters.wgsl"),
         "conv_sums" => include_str!("../../shaders/common/conv_sums.wgsl"),
-        "row_softmax" => include_str!("../../shaders/common/row_softmax.wgsl"),
-        "strided" => include_str!("../../shaders/common/strided.wgsl"),
-        "clip" => include_str!("../../shaders/common/clip.wgsl"),
         "logit_row" => include_str!("../../shaders/common/logit_row.wgsl"),
         "normal" => include_str!("../../shaders/common/normal.wgsl"),
+        "row_softmax" => include_str!("../../shaders/common/row_softmax.wgsl"),
+        "strided" => include_str!("../../shaders/common/strided.wgsl"),
         "threefry" => include_str!("../../shaders/common/threefry.wgsl"),
         _ => panic!("no shaders/common/{name}.wgsl"),
     }
