@@ -11,19 +11,23 @@ const GUARD: usize = 64;
 const SENTINEL: u32 = 0x7fc0_dead;
 
 /// The device that the GPU tests run on: `$JEM_TEST_DEVICE` (as `--device`), else the first adapter.
+pub fn gpu_spec() -> DeviceSpec {
+    let spec = std::env::var("JEM_TEST_DEVICE").ok().map(|name| name.parse().expect("JEM_TEST_DEVICE"));
+    spec.or_else(|| Device::adapters().first().map(|a| DeviceSpec::GpuNamed(a.name.clone()))).unwrap_or_else(
+        || {
+            panic!(
+                "no Vulkan, Metal or DX12 adapter: on Debian or Ubuntu run ./test, or install \
+                 mesa-vulkan-drivers and libvulkan1; elsewhere install your GPU's driver"
+            )
+        },
+    )
+}
+
+/// [`gpu_spec`], opened once for all tests.
 pub fn gpu(checked: bool) -> &'static Device {
     static DEVICES: [OnceLock<Device>; 2] = [OnceLock::new(), OnceLock::new()];
     DEVICES[usize::from(checked)].get_or_init(|| {
-        let spec = std::env::var("JEM_TEST_DEVICE").ok().map(|name| name.parse().expect("JEM_TEST_DEVICE"));
-        let spec = spec
-            .or_else(|| Device::adapters().first().map(|a| DeviceSpec::GpuNamed(a.name.clone())))
-            .unwrap_or_else(|| {
-                panic!(
-                    "no Vulkan, Metal or DX12 adapter: on Debian or Ubuntu run ./test, or install \
-                     mesa-vulkan-drivers and libvulkan1; elsewhere install your GPU's driver"
-                )
-            });
-        Device::open(&spec, DeviceOptions { checked }).unwrap_or_else(|error| panic!("{error}"))
+        Device::open(&gpu_spec(), DeviceOptions { checked }).unwrap_or_else(|error| panic!("{error}"))
     })
 }
 

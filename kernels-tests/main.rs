@@ -11,6 +11,7 @@ mod conv2d;
 mod conv2d_input_gradient;
 mod conv2d_weight_gradient;
 mod copy;
+mod device;
 mod fill;
 mod gather_labels;
 mod harness;

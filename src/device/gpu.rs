@@ -211,7 +211,7 @@ impl GpuDevice {
     pub fn lose(&self) {
         self.device.destroy();
         // The loss is reported by the poll that finds the queue empty.
-        drop(self.poll(wgpu::PollType::wait_indefinitely()));
+        drop(self.poll_only(wgpu::PollType::wait_indefinitely()));
     }
 
     /// Hands `commands` to the queue, then waits for the oldest submission if too many are in flight.
@@ -233,19 +233,19 @@ impl GpuDevice {
         Ok(index)
     }
 
-    /// wgpu's poll, whose only answer to a device that is lost while it waits is a panic.
+    /// [`GpuDevice::poll_only`], then the device's health.
     fn poll(&self, poll: wgpu::PollType) -> Result<()> {
-        match catch_unwind(AssertUnwindSafe(|| self.device.poll(poll))) {
-            Ok(Ok(_)) => self.check(),
-            Ok(Err(error)) => {
-                self.check()?;
-                Err(self.error("waiting for the queue".into(), error.to_string()))
-            }
-            Err(panic) => {
-                self.health.lose(panic.downcast_ref::<String>().map_or("lost while waiting", String::as_str));
-                self.check()
-            }
-        }
+        let polled = self.poll_only(poll);
+        self.check()?;
+        polled.map_err(|error| self.error("waiting for the queue".into(), error.to_string()))
+    }
+
+    /// wgpu's poll, whose only answer to a device that is lost while it waits is a panic.
+    fn poll_only(&self, poll: wgpu::PollType) -> Result<(), wgpu::PollError> {
+        catch_unwind(AssertUnwindSafe(|| self.device.poll(poll).map(|_| ()))).unwrap_or_else(|panic| {
+            self.health.lose(panic.downcast_ref::<String>().map_or("lost while waiting", String::as_str));
+            Ok(())
+        })
     }
 
     /// Runs `create` and returns the error that it raised, as an error of `what`.
@@ -257,7 +257,7 @@ impl GpuDevice {
         for scope in scopes.into_iter().rev() {
             raised = pollster::block_on(scope.pop()).or(raised);
         }
-        self.check()?;
+        self.health.check_lost(&self.name)?;
         match raised {
             None => Ok(value),
             Some(error) => Err(self.error(what(), health::message(&error))),

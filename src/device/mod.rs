@@ -4,63 +4,17 @@ pub mod cpu;
 mod gpu;
 mod plan;
 mod program;
+mod spec;
 
 pub use gpu::{AdapterInfo, AdapterKind, CooperativeMatrix};
 pub use plan::Plan;
 pub use program::{Dispatch, Program, ProgramBuilder, Slot, SlotId, SlotKind, Summary, VIEW_ALIGNMENT, View};
+pub use spec::{DeviceOptions, DeviceSpec};
 
 use crate::error::{Error, Result};
 use crate::kernels::Access;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Which device to open: `auto`, `gpu`, `gpu:NAME` or `cpu`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum DeviceSpec {
-    /// A hardware GPU if there is one, else the CPU.
-    #[default]
-    Auto,
-    /// The best hardware GPU; an error if there is none.
-    Gpu,
-    /// The adapter whose name contains this text, ignoring case; software adapters included.
-    GpuNamed(String),
-    /// The host.
-    Cpu,
-}
-
-impl std::str::FromStr for DeviceSpec {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text.split_once(':') {
-            None if text == "auto" => Ok(Self::Auto),
-            None if text == "gpu" => Ok(Self::Gpu),
-            None if text == "cpu" => Ok(Self::Cpu),
-            Some(("gpu", name)) if !name.is_empty() => Ok(Self::GpuNamed(name.to_owned())),
-            _ => {
-                Err(Error::setting("--device", format!("expected auto, gpu, gpu:NAME or cpu, got {text:?}")))
-            }
-        }
-    }
-}
-
-impl std::fmt::Display for DeviceSpec {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Auto => f.write_str("auto"),
-            Self::Gpu => f.write_str("gpu"),
-            Self::GpuNamed(name) => write!(f, "gpu:{name}"),
-            Self::Cpu => f.write_str("cpu"),
-        }
-    }
-}
-
-/// How to open a GPU.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct DeviceOptions {
-    /// Let naga bound every index and loop: slower, for tests and for hunting a bad shader.
-    pub checked: bool,
-}
 
 /// A buffer on a device. Clones share the memory; it is freed with the last of them.
 #[derive(Debug, Clone)]
@@ -144,7 +98,10 @@ impl Device {
         match spec {
             DeviceSpec::Cpu => Ok(Self::cpu()),
             DeviceSpec::Auto => gpu(spec).or_else(|error| match error {
-                Error::NoDevice { .. } => Ok(Self::cpu()),
+                Error::NoDevice { .. } => {
+                    tracing::info!("{error}; using the CPU");
+                    Ok(Self::cpu())
+                }
                 other => Err(other),
             }),
             DeviceSpec::Gpu | DeviceSpec::GpuNamed(_) => gpu(spec),

@@ -32,11 +32,22 @@ impl Health {
         lost.get_or_insert_with(|| reason.to_owned());
     }
 
-    /// [`Error::DeviceLost`] for ever after a loss; else the uncaptured error, once.
-    pub fn check(&self, device: &str) -> Result<()> {
-        if let Some(message) = self.lost.lock().unwrap_or_else(PoisonError::into_inner).clone() {
-            return Err(Error::DeviceLost { device: device.to_owned(), message });
+    /// Whether the device is gone.
+    pub fn is_lost(&self) -> bool {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// [`Error::DeviceLost`] for ever after a loss.
+    pub fn check_lost(&self, device: &str) -> Result<()> {
+        match self.lost.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+            None => Ok(()),
+            Some(message) => Err(Error::DeviceLost { device: device.to_owned(), message }),
         }
+    }
+
+    /// [`Health::check_lost`], then the uncaptured error, once.
+    pub fn check(&self, device: &str) -> Result<()> {
+        self.check_lost(device)?;
         match self.uncaptured.lock().unwrap_or_else(PoisonError::into_inner).take() {
             None => Ok(()),
             Some(message) => {
@@ -51,7 +62,12 @@ pub fn message(error: &wgpu::Error) -> String {
     match error {
         wgpu::Error::OutOfMemory { .. } => "the device is out of memory".into(),
         wgpu::Error::Validation { description, .. } | wgpu::Error::Internal { description, .. } => {
-            description.trim().to_owned()
+            // wgpu heads the chain of causes with the class of the error, which says nothing here.
+            description
+                .split_once("Caused by:")
+                .map_or(&**description, |(_, causes)| causes)
+                .trim()
+                .to_owned()
         }
     }
 }

@@ -23,6 +23,8 @@ pub struct GpuPending {
     staging: Option<GpuBuffer>,
     arrival: Arc<Arrival>,
     submission: wgpu::SubmissionIndex,
+    /// Bytes that were copied: whole words.
+    length: u64,
     /// Bytes of the staging buffer before the first that was asked for.
     skip: usize,
     bytes: usize,
@@ -73,7 +75,7 @@ impl GpuDevice {
     pub fn read_later(self: &Arc<Self>, buffer: &GpuBuffer, offset: u64, bytes: u64) -> Result<GpuPending> {
         self.check()?;
         // Copies are of whole words; every buffer is.
-        let first = offset & !3;
+        let first = (offset & !3).min(buffer.bytes() - 4);
         let length = (offset + bytes).next_multiple_of(4).max(first + 4) - first;
         let staging = match self.staging.take(length) {
             Some(staging) => staging,
@@ -91,9 +93,8 @@ impl GpuDevice {
         let submission = self.submit(what, Some(commands))?;
         let arrival = Arc::new(Arrival::default());
         let signal = Arc::clone(&arrival);
-        // The whole buffer, not the part: mapped ranges want multiples of 8.
         self.scoped(what, || {
-            staging.raw().map_async(wgpu::MapMode::Read, .., move |result| {
+            staging.raw().map_async(wgpu::MapMode::Read, ..length, move |result| {
                 *signal.lock() = Some(result);
                 signal.changed.notify_all();
             });
@@ -103,6 +104,7 @@ impl GpuDevice {
             staging: Some(staging),
             arrival,
             submission,
+            length,
             skip: (offset - first) as usize,
             bytes: bytes as usize,
         })
@@ -112,7 +114,9 @@ impl GpuDevice {
 impl GpuPending {
     /// Whether [`GpuPending::wait`] would return at once, with the bytes or with an error.
     pub fn is_ready(&self) -> bool {
-        self.device.poll(wgpu::PollType::Poll).is_err() || self.arrival.lock().is_some()
+        // An error that polling brings up is left for `wait` to return.
+        drop(self.device.poll_only(wgpu::PollType::Poll));
+        self.device.health.is_lost() || self.arrival.lock().is_some()
     }
 
     /// The bytes.
@@ -124,7 +128,7 @@ impl GpuPending {
         self.device.poll(wgpu::PollType::Wait { submission_index, timeout: None })?;
         self.arrived()?;
         let staging = self.staging.take().expect("a pending copy has its staging buffer");
-        let result = match staging.raw().get_mapped_range(..) {
+        let result = match staging.raw().get_mapped_range(..self.length) {
             Ok(mapped) => Ok(mapped[self.skip..self.skip + self.bytes].to_vec()),
             Err(error) => Err(self.device.error("mapping a read-back".into(), error.to_string())),
         };
@@ -160,7 +164,7 @@ impl Drop for GpuPending {
         // of the old copy for the end of the next one.
         let Some(staging) = self.staging.take() else { return };
         let arrived = matches!(&*self.arrival.lock(), Some(Ok(())));
-        if arrived {
+        if arrived && !self.device.health.is_lost() {
             staging.raw().unmap();
             self.device.staging.put(staging);
         }
