@@ -184,8 +184,10 @@ fn attempt(agent: &Agent, archive: &Archive, part: &Path, bar: &ProgressBar) -> 
     if let Some(total) = total {
         bar.set_length(total);
     }
-    bar.reset_eta();
+    // What was there before is no measure of the speed: seen by a tick, then forgotten.
     bar.set_position(start);
+    bar.tick();
+    bar.reset_eta();
 
     let mut body = response.into_body().into_reader();
     let (mut buffer, mut at) = (vec![0; 1 << 16], start);

@@ -314,6 +314,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("curves.png");
         plot(&path, &run(1200), "cifar10, small").unwrap();
+        // For people: a picture is judged by looking at it.
         if let Some(keep) = std::env::var_os("JEM_KEEP_PICTURES") {
             std::fs::copy(&path, Path::new(&keep).join("curves.png")).unwrap();
         }

@@ -54,8 +54,7 @@ impl Progress {
                 .expect("the template is valid")
                 .progress_chars("=> ");
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-            // The time left is that of the iterations made now, not of those made before a resume.
-            Mode::Bar(bar.with_style(style).with_position(start))
+            Mode::Bar(begin_at(bar.with_style(style), start))
         } else {
             Mode::Plain(Plain::new(start, total, Instant::now(), Box::new(std::io::stderr())))
         })
@@ -88,6 +87,15 @@ impl Progress {
             bar.abandon();
         }
     }
+}
+
+/// Starts `bar` at `start`. The time left is that of the iterations made now: those made before a
+/// resume are seen by a tick, then forgotten.
+fn begin_at(bar: ProgressBar, start: u64) -> ProgressBar {
+    bar.set_position(start);
+    bar.tick();
+    bar.reset_eta();
+    bar
 }
 
 /// Lines without control characters, for files and logs.
@@ -180,6 +188,17 @@ mod tests {
             ]
         );
         assert!(!text.chars().any(|c| c.is_control() && c != '\n'));
+    }
+
+    #[test]
+    fn a_resumed_bar_counts_its_own_iterations_only() {
+        let bar = begin_at(ProgressBar::hidden(), 1_000_000);
+        for iteration in 1..=5 {
+            std::thread::sleep(Duration::from_millis(4));
+            bar.set_position(1_000_000 + iteration);
+            bar.tick();
+        }
+        assert!(bar.per_sec() > 0.0 && bar.per_sec() < 300.0, "{} iterations/s", bar.per_sec());
     }
 
     #[test]
