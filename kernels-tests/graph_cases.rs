@@ -1,0 +1,230 @@
+//! Small expressions, one or more for each operation, that gradients and lowering are held to.
+
+use jem::graph::{Graph, Op, Tensor};
+use jem::kernels::binary::BinaryOp;
+use jem::kernels::conv2d::ConvGeometry;
+use jem::kernels::logit_loss::Part;
+use jem::kernels::unary::UnaryOp;
+
+/// Classes of the cases with labels. A power of two: the gradient table divides weights by it in f32.
+pub const CLASSES: usize = 4;
+
+/// An operation on leaves.
+pub struct Case {
+    /// For messages.
+    pub name: &'static str,
+    /// Its float leaves: name and shape.
+    pub leaves: &'static [(&'static str, &'static [usize])],
+    /// The operation on them.
+    pub build: fn(&Graph, &[Tensor]) -> Tensor,
+}
+
+/// The operations, each with a name; one that is not listed here does not compile.
+macro_rules! operations {
+    ($($name:ident: $pattern:pat,)*) => {
+        /// The name of an operation.
+        pub fn operation(op: &Op) -> &'static str {
+            match op {
+                $($pattern => stringify!($name),)*
+            }
+        }
+
+        /// The names of all operations.
+        pub const OPERATIONS: &[&str] = &[$(stringify!($name)),*];
+    };
+}
+
+operations! {
+    leaf: Op::Leaf(_),
+    constant: Op::Constant(_),
+    affine: Op::Unary(UnaryOp::Affine(..)),
+    exp: Op::Unary(UnaryOp::Exp),
+    log: Op::Unary(UnaryOp::Log),
+    reciprocal: Op::Unary(UnaryOp::Reciprocal),
+    leaky_relu: Op::Unary(UnaryOp::LeakyRelu(_)),
+    clamp: Op::Unary(UnaryOp::Clamp(..)),
+    inside: Op::Unary(UnaryOp::Inside(..)),
+    add: Op::Binary(BinaryOp::Add),
+    sub: Op::Binary(BinaryOp::Sub),
+    mul: Op::Binary(BinaryOp::Mul),
+    div: Op::Binary(BinaryOp::Div),
+    leaky_relu_gradient: Op::LeakyReluGradient { .. },
+    broadcast: Op::Broadcast,
+    reshape: Op::Reshape,
+    permute: Op::Permute(_),
+    sum: Op::Sum(_),
+    matmul: Op::MatMul { transpose_a: false, transpose_b: false },
+    matmul_nt: Op::MatMul { transpose_a: false, transpose_b: true },
+    matmul_tn: Op::MatMul { transpose_a: true, transpose_b: false },
+    matmul_tt: Op::MatMul { transpose_a: true, transpose_b: true },
+    conv2d: Op::Conv2d(_),
+    conv2d_input_gradient: Op::Conv2dInputGradient(_),
+    conv2d_weight_gradient: Op::Conv2dWeightGradient(_),
+    average_pool: Op::AveragePool { .. },
+    average_pool_gradient: Op::AveragePoolGradient { .. },
+    logsumexp: Op::LogSumExp,
+    softmax: Op::Softmax { log: false },
+    log_softmax: Op::Softmax { log: true },
+    gather_labels: Op::GatherLabels,
+    scatter_labels: Op::ScatterLabels,
+    logit_loss: Op::LogitLoss(_),
+    logit_stats: Op::LogitStats(_),
+    logit_loss_gradient: Op::LogitLossGradient(_),
+}
+
+/// Data, samples and labelled images: [`ROWS`] rows.
+pub fn parts() -> Vec<Part> {
+    vec![
+        Part { count: 2, log_p_x: -1.0, l2: 0.25, ..Part::default() },
+        Part { count: 1, log_p_x: 1.0, logit_y: 0.5, l2: 0.125, ..Part::default() },
+        Part { count: 2, cross_entropy: 1.5, ..Part::default() },
+    ]
+}
+
+/// Rows of the cases with labels.
+pub const ROWS: usize = 5;
+
+fn labels(graph: &Graph) -> Tensor {
+    graph.input("labels", [ROWS])
+}
+
+fn geometry(
+    size: (usize, usize),
+    channels: (usize, usize),
+    kernel: (usize, usize),
+    stride: usize,
+    padding: usize,
+) -> ConvGeometry {
+    let (((h, w), (c_in, c_out)), (kh, kw)) = ((size, channels), kernel);
+    ConvGeometry { n: 2, h, w, c_in, c_out, kh, kw, stride, padding }
+}
+
+type Leaves = &'static [(&'static str, &'static [usize])];
+
+/// The cases.
+pub fn cases() -> Vec<Case> {
+    let mut all = Vec::new();
+    let mut case =
+        |name, leaves: Leaves, build: fn(&Graph, &[Tensor]) -> Tensor| all.push(Case { name, leaves, build });
+
+    let one: Leaves = &[("x", &[3, 5])];
+    case("affine", one, |_, x| x[0].affine(-1.75, 0.5));
+    case("exp", one, |_, x| x[0].exp());
+    case("log", one, |_, x| x[0].affine(0.5, 2.0).log());
+    case("reciprocal", one, |_, x| x[0].affine(0.5, 2.0).reciprocal());
+    case("leaky_relu", one, |_, x| x[0].leaky_relu(0.2));
+    case("clamp", one, |_, x| x[0].clamp(-0.5, 0.625));
+    case("inside", one, |_, x| x[0].inside(-0.5, 0.625).mul(&x[0]));
+
+    let two: Leaves = &[("a", &[3, 5]), ("b", &[3, 5])];
+    case("add", two, |_, x| x[0].add(&x[1]));
+    case("sub", two, |_, x| x[0].sub(&x[1]));
+    case("mul", two, |_, x| x[0].mul(&x[1]));
+    case("div", two, |_, x| x[0].div(&x[1].affine(0.5, 2.0)));
+    case("add one tensor twice", one, |_, x| x[0].add(&x[0]));
+    case("mul by itself", one, |_, x| x[0].mul(&x[0]));
+    let rows: Leaves = &[("a", &[2, 3, 4]), ("b", &[3, 1])];
+    case("add, broadcast", rows, |_, x| x[0].add(&x[1]));
+    case("sub, broadcast", rows, |_, x| x[1].sub(&x[0]));
+    case("mul, broadcast", rows, |_, x| x[1].mul(&x[0]));
+    case("div, broadcast", rows, |_, x| x[0].div(&x[1].affine(0.5, 2.0)));
+    case("div of a broadcast", rows, |_, x| x[1].div(&x[0].affine(0.5, 2.0)));
+    case("mul, both broadcast", &[("a", &[2, 1, 4]), ("b", &[3, 1])], |_, x| x[0].mul(&x[1]));
+    case("arithmetic with constants", one, |graph, x| {
+        let c = |value| graph.constant(value, [5]);
+        let sums = c(0.5).add(&x[0]).sub(&c(0.25)).add(&c(2.0));
+        c(3.0).sub(&sums).mul(&c(0.5)).div(&c(1.5)).add(&c(2.0).mul(&x[0])).add(&c(0.0))
+    });
+    case("leaky_relu_gradient", two, |_, x| x[0].leaky_relu_gradient(&x[1], 0.2));
+    case("leaky_relu_gradient at itself", one, |_, x| x[0].leaky_relu_gradient(&x[0], 0.2));
+
+    case("broadcast", &[("x", &[3, 1, 2])], |_, x| x[0].broadcast_to([2, 3, 4, 2]));
+    case("broadcast of a scalar", &[("x", &[])], |_, x| x[0].broadcast_to([3, 2]));
+    case("reshape", &[("x", &[2, 3, 4])], |_, x| x[0].reshape([6, 4]).exp().reshape([4, 6]).reshape([24]));
+    case("reshape of a broadcast", &[("x", &[3, 1])], |_, x| x[0].broadcast_to([3, 4]).reshape([2, 6]));
+    case("permute", &[("x", &[2, 3, 4, 2])], |_, x| x[0].permute(&[2, 0, 3, 1]));
+    case("permute in a cycle", &[("x", &[2, 3, 4])], |_, x| x[0].permute(&[1, 2, 0]));
+
+    let four: Leaves = &[("x", &[2, 3, 4, 2])];
+    case("sum of the first axis", four, |_, x| x[0].sum(&[0]));
+    case("sum of the last axis", four, |_, x| x[0].sum(&[3]));
+    case("sum of the inner axes", four, |_, x| x[0].sum(&[1, 2]));
+    case("sum of axes apart", four, |_, x| x[0].sum(&[2, 0]));
+    case("sum of three axes apart", &[("x", &[2, 3, 2, 2, 3])], |_, x| x[0].sum_keep(&[0, 2, 4]));
+    case("sum of all", four, |_, x| x[0].sum_all());
+    case("mean", four, |_, x| x[0].mean(&[0, 3]));
+
+    let nn: Leaves = &[("a", &[3, 4]), ("b", &[4, 5]), ("bias", &[5])];
+    case("matmul", nn, |_, x| x[0].matmul(&x[1]));
+    case("linear", nn, |_, x| x[0].linear(&x[1], &x[2]));
+    case("linear on one row", &[("a", &[1, 4]), ("b", &[4, 5]), ("bias", &[5])], |_, x| {
+        x[0].linear(&x[1], &x[2])
+    });
+    let nt: Leaves = &[("a", &[3, 4]), ("b", &[5, 4]), ("bias", &[5])];
+    case("matmul_nt", nt, |_, x| x[0].matmul_with(&x[1], None, false, true));
+    case("matmul_nt, bias", nt, |_, x| x[0].matmul_with(&x[1], Some(&x[2]), false, true));
+    let tn: Leaves = &[("a", &[4, 3]), ("b", &[4, 5]), ("bias", &[5])];
+    case("matmul_tn", tn, |_, x| x[0].matmul_with(&x[1], None, true, false));
+    case("matmul_tn, bias", tn, |_, x| x[0].matmul_with(&x[1], Some(&x[2]), true, false));
+    let tt: Leaves = &[("a", &[4, 3]), ("b", &[5, 4]), ("bias", &[5])];
+    case("matmul_tt", tt, |_, x| x[0].matmul_with(&x[1], None, true, true));
+    case("matmul_tt, bias", tt, |_, x| x[0].matmul_with(&x[1], Some(&x[2]), true, true));
+
+    let conv3: Leaves = &[("x", &[2, 5, 4, 3]), ("w", &[3, 3, 3, 2]), ("bias", &[2])];
+    case("conv2d 3x3", conv3, |_, x| x[0].conv2d(&x[1], None, 1, 1));
+    case("conv2d 3x3, bias, stride 2", conv3, |_, x| x[0].conv2d(&x[1], Some(&x[2]), 2, 1));
+    case("conv2d 3x3, no padding, stride 3", conv3, |_, x| x[0].conv2d(&x[1], Some(&x[2]), 3, 0));
+    let conv1: Leaves = &[("x", &[2, 4, 3, 3]), ("w", &[1, 1, 3, 2]), ("bias", &[2])];
+    case("conv2d 1x1, bias, stride 2", conv1, |_, x| x[0].conv2d(&x[1], Some(&x[2]), 2, 0));
+    case("conv2d 5x2, padding 1, stride 2", &[("x", &[1, 6, 5, 2]), ("w", &[5, 2, 2, 3])], |_, x| {
+        x[0].conv2d(&x[1], None, 2, 1)
+    });
+    case("conv2d_input_gradient", &[("g", &[2, 5, 4, 2]), ("w", &[3, 3, 3, 2])], |_, x| {
+        x[0].conv2d_input_gradient(&x[1], geometry((5, 4), (3, 2), (3, 3), 1, 1))
+    });
+    case("conv2d_input_gradient, stride 2", &[("g", &[2, 3, 2, 2]), ("w", &[3, 3, 3, 2])], |_, x| {
+        x[0].conv2d_input_gradient(&x[1], geometry((5, 4), (3, 2), (3, 3), 2, 1))
+    });
+    case("conv2d_weight_gradient", &[("x", &[2, 5, 4, 3]), ("g", &[2, 5, 4, 2])], |_, x| {
+        x[0].conv2d_weight_gradient(&x[1], geometry((5, 4), (3, 2), (3, 3), 1, 1))
+    });
+    case("conv2d_weight_gradient, stride 2", &[("x", &[2, 5, 4, 3]), ("g", &[2, 3, 2, 2])], |_, x| {
+        x[0].conv2d_weight_gradient(&x[1], geometry((5, 4), (3, 2), (3, 3), 2, 1))
+    });
+
+    case("average_pool", &[("x", &[2, 4, 6, 3])], |_, x| x[0].average_pool(2));
+    case("average_pool_gradient", &[("x", &[2, 2, 3, 3])], |_, x| x[0].average_pool_gradient(2));
+    case("global_average_pool", &[("x", &[2, 3, 3, 4])], |_, x| x[0].global_average_pool());
+    case("global_average_pool, not square", &[("x", &[2, 3, 4, 2])], |_, x| x[0].global_average_pool());
+
+    let logits: Leaves = &[("x", &[ROWS, CLASSES])];
+    case("logsumexp", logits, |_, x| x[0].logsumexp());
+    case("softmax", logits, |_, x| x[0].softmax());
+    case("log_softmax", logits, |_, x| x[0].log_softmax());
+    case("gather_labels", logits, |graph, x| x[0].gather_labels(&labels(graph)));
+    case("scatter_labels", &[("x", &[ROWS])], |graph, x| x[0].scatter_labels(&labels(graph), CLASSES));
+    case("logit_loss", logits, |graph, x| x[0].logit_loss(&labels(graph), &parts()));
+    case("logit_stats", logits, |graph, x| {
+        // Its gradient is zero by definition, so that it stands beside something that has one.
+        x[0].mul(&x[0].logit_stats(&labels(graph), &parts()).inside(-100.0, 100.0))
+    });
+    case("logit_loss_gradient", &[("x", &[ROWS, CLASSES]), ("u", &[ROWS])], |graph, x| {
+        x[0].logit_loss_gradient(&labels(graph), &x[1], &parts())
+    });
+    all
+}
+
+impl Case {
+    /// The operation in the middle of an expression: something nonlinear before each input, and behind the
+    /// result something nonlinear with another weight for each element. Returns the float leaves, the
+    /// operation's own result, and the scalar loss.
+    pub fn mid_graph(&self, graph: &Graph) -> (Vec<Tensor>, Tensor, Tensor) {
+        let leaves: Vec<Tensor> = self.leaves.iter().map(|(name, shape)| graph.input(name, *shape)).collect();
+        let before = |x: &Tensor| x.exp().sub(&x.mul(x).affine(0.25, 1.0));
+        let inputs: Vec<Tensor> = leaves.iter().map(before).collect();
+        let y = (self.build)(graph, &inputs);
+        let weights = graph.input("upstream", y.shape());
+        let loss = y.mul(&y).scale(0.25).add(&y.scale(0.5).exp()).mul(&weights).sum_all();
+        (leaves, y, loss)
+    }
+}

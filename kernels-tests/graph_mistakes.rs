@@ -1,0 +1,170 @@
+//! Wrong shapes: each is one [`jem::Error::Shape`] that names the operation and the shapes, never a panic,
+//! also when gradients of the mistake are asked for.
+
+use crate::graph_cases::{ROWS, parts};
+use jem::device::Device;
+use jem::graph::{Function, Graph, Leaf, Tensor};
+use jem::kernels::conv2d::ConvGeometry;
+use jem::kernels::logit_loss::Part;
+
+/// Lowers the outcome of `build` and its gradients, and returns the error.
+fn mistake(build: impl FnOnce(&Graph) -> Tensor) -> String {
+    let graph = Graph::new();
+    let y = build(&graph);
+    let leaf = graph.input("another", y.shape());
+    let functional = |y: &Tensor| y.mul(&leaf).exp().sum_all();
+    let first = graph.grad(&functional(&y), &[&leaf, &y]);
+    let leaves: Vec<Tensor> = [graph.input("x", [2, 3]), first[0].clone()].into();
+    let second = graph.grad(&functional(&first[1]), &leaves.iter().collect::<Vec<_>>());
+    let error =
+        Function::new(&Device::cpu(), &[("y", &y), ("dy", &second[0])]).expect_err("a mistake in shapes");
+    assert!(matches!(error, jem::error::Error::Shape { .. }), "{error:?}");
+    error.to_string()
+}
+
+/// Asserts that the message of `build`'s mistake holds all of `texts`.
+fn says(build: impl FnOnce(&Graph) -> Tensor, texts: &[&str]) {
+    let message = mistake(build);
+    for text in texts {
+        assert!(message.contains(text), "{text:?} is not in {message:?}");
+    }
+}
+
+fn x<const N: usize>(graph: &Graph, shape: [usize; N]) -> Tensor {
+    graph.input("x", shape)
+}
+
+fn w<const N: usize>(graph: &Graph, shape: [usize; N]) -> Tensor {
+    graph.input("w", shape)
+}
+
+#[test]
+fn element_by_element() {
+    says(|g| x(g, [2, 3]).add(&w(g, [2, 4])), &["add:", "[2, 3]", "[2, 4]"]);
+    says(|g| x(g, [2, 3]).sub(&w(g, [4])), &["sub:", "[2, 3]", "[4]"]);
+    says(|g| x(g, [2, 3]).mul(&w(g, [3, 3])), &["mul:", "[2, 3]", "[3, 3]"]);
+    says(|g| x(g, [2, 3]).div(&w(g, [2])), &["div:", "[2, 3]", "[2]"]);
+    says(
+        |g| x(g, [2, 3]).leaky_relu_gradient(&w(g, [3, 2]), 0.2),
+        &["leaky_relu_gradient:", "[2, 3]", "[3, 2]"],
+    );
+}
+
+#[test]
+fn shapes_alone() {
+    says(|g| x(g, [2, 3]).broadcast_to([2, 4]), &["broadcast:", "[2, 3]", "[2, 4]"]);
+    says(|g| x(g, [2, 3]).broadcast_to([3]), &["broadcast:", "[2, 3]", "[3]"]);
+    says(|g| x(g, [2, 3]).reshape([7]), &["reshape:", "[2, 3]", "[7]"]);
+    says(|g| x(g, [2, 3]).permute(&[0, 0]), &["permute:", "[0, 0]", "[2, 3]"]);
+    says(|g| x(g, [2, 3]).permute(&[0]), &["permute:", "[0]", "[2, 3]"]);
+    says(|g| x(g, [2, 3]).sum(&[2]), &["sum:", "[2]", "[2, 3]"]);
+    says(|g| x(g, [2, 3]).mean(&[5]), &["sum:", "[5]", "[2, 3]"]);
+}
+
+#[test]
+fn matrices() {
+    says(|g| x(g, [2, 3]).matmul(&w(g, [4, 5])), &["matmul:", "[2, 3]", "[4, 5]"]);
+    says(|g| x(g, [2, 3, 4]).matmul(&w(g, [4, 5])), &["matmul:", "[2, 3, 4]", "[4, 5]"]);
+    says(|g| x(g, [2, 3]).matmul_with(&w(g, [3, 5]), None, false, true), &["matmul:", "[2, 3]", "[5, 3]"]);
+    says(|g| x(g, [2, 3]).linear(&w(g, [3, 5]), &g.input("b", [4])), &["matmul:", "[3, 5]", "[4]"]);
+}
+
+#[test]
+fn convolutions() {
+    says(
+        |g| x(g, [1, 8, 8, 3]).conv2d(&w(g, [3, 3, 4, 8]), None, 1, 1),
+        &["conv2d:", "[1, 8, 8, 3]", "[3, 3, 4, 8]"],
+    );
+    says(|g| x(g, [8, 8, 3]).conv2d(&w(g, [3, 3, 3, 8]), None, 1, 1), &["conv2d:", "[8, 8, 3]"]);
+    says(
+        |g| x(g, [1, 2, 2, 3]).conv2d(&w(g, [5, 5, 3, 8]), None, 1, 1),
+        &["conv2d:", "[5, 5, 3, 8]", "padding 1"],
+    );
+    says(|g| x(g, [1, 8, 8, 3]).conv2d(&w(g, [3, 3, 3, 8]), None, 0, 1), &["conv2d:", "stride 0"]);
+    says(
+        |g| x(g, [1, 8, 8, 3]).conv2d(&w(g, [3, 3, 3, 8]), Some(&g.input("b", [7])), 1, 1),
+        &["conv2d:", "[3, 3, 3, 8]", "[7]"],
+    );
+    let geometry = ConvGeometry { n: 1, h: 8, w: 8, c_in: 3, c_out: 4, kh: 3, kw: 3, stride: 1, padding: 1 };
+    says(
+        |g| x(g, [1, 8, 8, 5]).conv2d_input_gradient(&w(g, [3, 3, 3, 4]), geometry),
+        &["conv2d_input_gradient:", "[1, 8, 8, 5]", "c_out: 4"],
+    );
+    says(
+        |g| x(g, [1, 8, 8, 3]).conv2d_weight_gradient(&w(g, [1, 7, 8, 4]), geometry),
+        &["conv2d_weight_gradient:", "[1, 7, 8, 4]", "h: 8"],
+    );
+}
+
+#[test]
+fn pools() {
+    says(|g| x(g, [1, 8, 6, 3]).average_pool(4), &["average_pool:", "4", "[1, 8, 6, 3]"]);
+    says(|g| x(g, [1, 8, 6, 3]).average_pool(0), &["average_pool:", "0", "[1, 8, 6, 3]"]);
+    says(|g| x(g, [8, 6]).average_pool(2), &["average_pool:", "[8, 6]"]);
+    says(|g| x(g, [8, 6]).average_pool_gradient(2), &["average_pool_gradient:", "[8, 6]"]);
+    says(|g| x(g, [8, 6, 3]).global_average_pool(), &["global_average_pool:", "[8, 6, 3]"]);
+}
+
+#[test]
+fn logits_and_labels() {
+    let labels = |g: &Graph, n: usize| g.input("labels", [n]);
+    says(|g| x(g, [5]).logsumexp(), &["logsumexp:", "[5]"]);
+    says(|g| x(g, [5]).softmax(), &["softmax:", "[5]"]);
+    says(|g| x(g, [5, 4, 3]).log_softmax(), &["log_softmax:", "[5, 4, 3]"]);
+    says(|g| x(g, [5, 4]).gather_labels(&labels(g, 6)), &["gather_labels:", "[6]", "5 rows"]);
+    says(|g| x(g, [1]).gather_labels(&labels(g, 1)), &["gather_labels:", "[1]"]);
+    says(|g| x(g, [5]).scatter_labels(&labels(g, 6), 4), &["scatter_labels:", "[6]", "[5]"]);
+    says(|g| x(g, [ROWS, 4]).logit_loss(&labels(g, 3), &parts()), &["logit_loss:", "[5, 4]", "[3]"]);
+    says(|g| x(g, [ROWS]).logit_loss(&labels(g, ROWS), &parts()), &["logit_loss:", "[5]"]);
+    says(
+        |g| x(g, [6, 4]).logit_stats(&labels(g, 6), &parts()),
+        &["logit_stats:", "[6, 4]", "5 images in 3 parts"],
+    );
+    let five = vec![Part { count: 1, ..Part::default() }; 5];
+    says(|g| x(g, [5, 4]).logit_loss(&labels(g, 5), &five), &["logit_loss:", "5 parts (at most 4)"]);
+    says(|g| x(g, [5, 4]).logit_loss(&labels(g, 5), &[]), &["logit_loss:", "0 images in 0 parts"]);
+    says(
+        |g| x(g, [5, 4]).logit_loss_gradient(&labels(g, 5), &w(g, [4]), &parts()),
+        &["logit_loss_gradient:", "[4]", "5 rows"],
+    );
+}
+
+#[test]
+fn leaves() {
+    let leaf = |words, offset| Leaf { slot: "parameters".into(), words, offset, parameter: true };
+    says(|g| g.leaf(leaf(64, 32), [8]), &["leaf:", "parameters", "32"]);
+    says(|g| g.leaf(leaf(64, 64), [8]), &["leaf:", "parameters", "64"]);
+    says(|g| g.input("empty", [3, 0]), &["leaf:", "empty", "[3, 0]"]);
+}
+
+#[test]
+fn two_graphs() {
+    let other = Graph::new();
+    says(|g| x(g, [3]).add(&w(&other, [3])), &["add:", "two graphs"]);
+    says(|g| x(g, [3]).add(&other.constant(1.0, [3])), &["add:", "two graphs"]);
+    says(|g| x(g, [3, 3]).matmul(&w(&other, [3, 3])), &["matmul:", "two graphs"]);
+    says(|g| g.grad(&x(g, [3]).exp(), &[&w(&other, [3])]).remove(0), &["grad:", "two graphs"]);
+    let graph = Graph::new();
+    let [a, b] = [x(&graph, [3]).exp(), w(&other, [3]).exp()];
+    let error = Function::new(&Device::cpu(), &[("a", &a), ("b", &b)]).expect_err("two graphs").to_string();
+    assert!(error.contains("another graph"), "{error}");
+}
+
+#[test]
+fn five_axes_that_do_not_merge() {
+    let message = |build: fn(&Graph) -> Tensor| {
+        let graph = Graph::new();
+        let error = Function::new(&Device::cpu(), &[("y", &build(&graph))]).expect_err("five axes");
+        assert!(matches!(error, jem::error::Error::Shape { .. }), "{error:?}");
+        error.to_string()
+    };
+    let text = message(|g| x(g, [2, 1, 3, 1, 2]).add(&w(g, [1, 2, 1, 3, 1])));
+    assert!(text.contains("add:") && text.contains("[2, 2, 3, 3, 2]"), "{text}");
+    let text = message(|g| x(g, [2, 2, 2, 2, 2]).permute(&[4, 3, 2, 1, 0]));
+    assert!(text.contains("permute:") && text.contains("[2, 2, 2, 2, 2]"), "{text}");
+}
+
+#[test]
+fn the_first_mistake_is_the_one_that_is_told() {
+    says(|g| x(g, [2, 3]).matmul(&w(g, [4, 5])).reshape([7]), &["matmul:"]);
+}

@@ -1,0 +1,257 @@
+//! A whole small wide residual network, as joint energy-based models train it: its numbers on every device
+//! against float64, and the very dispatches that it is lowered to.
+
+use crate::graph_function::{assert_agree, slot_words};
+use crate::graph_reference::{Evaluator, Slots, smooth_slots};
+use crate::harness::devices;
+use jem::device::{Buffer, Device, Program, ProgramBuilder, SlotId};
+use jem::graph::{Graph, Leaf, Output, Tensor, lower};
+use jem::kernels::Access;
+use jem::kernels::logit_loss::Part;
+use std::collections::BTreeMap;
+
+const SLOPE: f32 = 0.2;
+const CLASSES: usize = 10;
+const IMAGES: usize = 5;
+/// Words of the slot of all parameters, and of that of their gradients.
+const PARAMETERS: usize = 16 * 1024;
+/// The convolutions: the first one, two in each block, and the second block's shortcut.
+const CONVOLUTIONS: usize = 6;
+
+/// Makes the parameters one after the other in one slot.
+struct Parameters<'a> {
+    graph: &'a Graph,
+    offset: usize,
+    made: Vec<(usize, Tensor)>,
+}
+
+impl Parameters<'_> {
+    fn next(&mut self, shape: &[usize]) -> Tensor {
+        let leaf =
+            Leaf { slot: "parameters".into(), words: PARAMETERS, offset: self.offset, parameter: true };
+        let tensor = self.graph.leaf(leaf, shape);
+        self.made.push((self.offset, tensor.clone()));
+        self.offset += tensor.elements().next_multiple_of(64);
+        tensor
+    }
+}
+
+struct Net {
+    x: Tensor,
+    /// Each parameter with its place in the slot.
+    parameters: Vec<(usize, Tensor)>,
+    stats: Tensor,
+    loss: Tensor,
+}
+
+impl Net {
+    /// The network; with `apart`, every value goes through a product with a leaf of ones, which no fused
+    /// pattern knows.
+    fn new(graph: &Graph, apart: bool) -> Self {
+        let ones = graph.input("ones", [1]);
+        let through = |x: Tensor| if apart { x.mul(&ones) } else { x };
+        let mut parameters = Parameters { graph, offset: 0, made: Vec::new() };
+        let mut conv = |x: &Tensor, c_out: usize, kernel: usize, stride: usize| {
+            let [w, b] = [&[kernel, kernel, x.shape()[3], c_out][..], &[c_out]].map(|s| parameters.next(s));
+            through(x.conv2d(&w, Some(&b), stride, kernel / 2))
+        };
+        let activate = |x: &Tensor| through(x.leaky_relu(SLOPE));
+        let x = graph.input("x", [IMAGES, 8, 8, 3]);
+        let mut y = graph.scope("conv1", || conv(&x, 8, 3, 1));
+        for (name, c_out, stride) in [("block1", 8, 1), ("block2", 16, 2)] {
+            y = graph.scope(name, || {
+                let inner = conv(&activate(&y), c_out, 3, 1);
+                let residual = conv(&activate(&inner), c_out, 3, stride);
+                let shortcut = if stride == 1 { y.clone() } else { conv(&y, c_out, 1, stride) };
+                through(residual.add(&shortcut))
+            });
+        }
+        let pooled = through(activate(&y).global_average_pool());
+        let [w, b] = [&[16, CLASSES][..], &[CLASSES]].map(|shape| parameters.next(shape));
+        let logits = through(pooled.linear(&w, &b));
+        let labels = graph.input("labels", [IMAGES]);
+        let parts = [
+            Part { count: 2, log_p_x: -1.0, l2: 0.01, ..Part::default() },
+            Part { count: 2, log_p_x: 1.0, l2: 0.01, ..Part::default() },
+            Part { count: 1, cross_entropy: 1.0, ..Part::default() },
+        ];
+        let loss = logits.logit_loss(&labels, &parts);
+        let stats = logits.logit_stats(&labels, &parts);
+        Self { x, parameters: parameters.made, stats, loss }
+    }
+
+    /// SGLD's outputs: the images' gradient alone.
+    fn step(&self) -> Vec<(Tensor, usize, &'static str)> {
+        let gradient = self.loss.graph().grad(&self.loss, &[&self.x]).remove(0);
+        vec![(gradient, 0, "gradient")]
+    }
+
+    /// An update's outputs: the statistics and every parameter's gradient, which share a slot.
+    fn update(&self) -> Vec<(Tensor, usize, &'static str)> {
+        let wrt: Vec<&Tensor> = self.parameters.iter().map(|(_, tensor)| tensor).collect();
+        let gradients = self.loss.graph().grad(&self.loss, &wrt);
+        let offsets = self.parameters.iter().map(|(offset, _)| *offset);
+        let mut outputs: Vec<_> =
+            gradients.into_iter().zip(offsets).map(|(g, offset)| (g, offset, "gradients")).collect();
+        outputs.push((self.stats.clone(), 0, "stats"));
+        outputs
+    }
+
+    /// Everything at once, and the losses.
+    fn all(&self) -> Vec<(Tensor, usize, &'static str)> {
+        let mut outputs = [self.step(), self.update()].concat();
+        outputs.push((self.loss.clone(), 0, "loss"));
+        outputs
+    }
+}
+
+/// Inputs and parameters that keep activations around 1 and away from the kinks.
+fn slots(net: &Net) -> Slots {
+    let graph = net.loss.graph();
+    let mut slots = smooth_slots(&[&net.loss], CLASSES as u32, 0.0);
+    slots.insert("ones".into(), vec![1.0]);
+    slots.get_mut("parameters").expect("a slot").iter_mut().for_each(|p| *p = f64::from((*p * 0.25) as f32));
+    let gradient = graph.grad(&net.loss, &[&net.x]).remove(0);
+    let distance = Evaluator::new(&[&net.loss, &gradient]).kink_distance(&slots);
+    assert!(distance > 2e-6, "an activation {distance:.1e} from its kink");
+    slots
+}
+
+/// The program of some outputs and the one that prepares the parameters.
+fn programs(outputs: &[(Tensor, usize, &str)]) -> [Program; 2] {
+    let (mut main, mut prepare) = (ProgramBuilder::new("main"), ProgramBuilder::new("prepare"));
+    let targets: Vec<Output<'_>> = outputs
+        .iter()
+        .map(|(tensor, offset, slot)| {
+            let words = if *slot == "gradients" { PARAMETERS } else { tensor.elements() };
+            Output { tensor, view: main.external(slot, words).part(*offset, tensor.elements()) }
+        })
+        .collect();
+    lower(&mut main, Some(&mut prepare), &targets).expect("a program");
+    [prepare.finish(), main.finish()]
+}
+
+/// Runs both programs; the contents of all external buffers.
+fn run(device: &Device, programs: [Program; 2], slots: &Slots) -> BTreeMap<String, Vec<f32>> {
+    let mut buffers: BTreeMap<String, Buffer> = BTreeMap::new();
+    for slot in programs.iter().flat_map(Program::externals) {
+        let buffer = || match slots.get(&slot.name) {
+            Some(values) => device.buffer_from(&slot.name, &slot_words(&slot.name, values)),
+            None => device.buffer(&slot.name, slot.bytes),
+        };
+        buffers.entry(slot.name.clone()).or_insert_with(|| buffer().expect("a buffer"));
+    }
+    let externals: Vec<(&str, &Buffer)> =
+        buffers.iter().map(|(name, buffer)| (name.as_str(), buffer)).collect();
+    for program in programs {
+        let executable = device.load(program, &externals).unwrap_or_else(|error| panic!("{error}"));
+        device.run(&executable).expect("a run");
+    }
+    let read = |(name, buffer)| (name, device.read_as(buffer).expect("contents"));
+    buffers.iter().map(|(name, buffer)| read((name.clone(), buffer))).collect()
+}
+
+/// Compares every output with float64, one by one.
+fn compare(context: &str, outputs: &[(Tensor, usize, &str)], slots: &Slots) {
+    let tensors: Vec<&Tensor> = outputs.iter().map(|(tensor, ..)| tensor).collect();
+    let expected = Evaluator::new(&tensors).run(slots);
+    for (name, device) in devices() {
+        let results = run(device, programs(outputs), slots);
+        for ((tensor, offset, slot), expected) in outputs.iter().zip(&expected) {
+            let result = &results[*slot][*offset..][..tensor.elements()];
+            let context = format!("{context} on {name}: {slot} at {offset}");
+            assert!(assert_agree(result, expected, 1e-10, &context), "{context}: zeros show nothing");
+        }
+    }
+}
+
+#[test]
+fn numbers_of_an_sgld_step_an_update_and_everything() {
+    let net = Net::new(&Graph::new(), false);
+    let slots = slots(&net);
+    compare("step", &net.step(), &slots);
+    compare("update", &net.update(), &slots);
+    compare("everything", &net.all(), &slots);
+}
+
+#[test]
+fn fused_and_unfused_agree() {
+    let graph = Graph::new();
+    let [fused, apart] = [false, true].map(|apart| Net::new(&graph, apart));
+    let slots = slots(&fused);
+    compare("apart", &apart.all(), &slots);
+    let counts = count(&programs(&apart.all())[1]);
+    assert_eq!(counts.get("head"), None, "the patterns were meant to be hidden");
+    assert!(counts["leaky_relu_gradient"] > 0 && counts["binary"] > 0, "{counts:?}");
+    let [values, others] =
+        [fused.all(), apart.all()].map(|outputs| run(&Device::cpu(), programs(&outputs), &slots));
+    for slot in ["gradient", "gradients", "stats", "loss"] {
+        let others: Vec<f64> = others[slot].iter().map(|&v| f64::from(v)).collect();
+        assert!(assert_agree(&values[slot], &others, 1e-10, slot));
+    }
+}
+
+/// Dispatches of each kernel.
+fn count(program: &Program) -> BTreeMap<&'static str, usize> {
+    let mut counts = BTreeMap::new();
+    for dispatch in &program.dispatches {
+        *counts.entry(dispatch.kernel.name()).or_default() += 1;
+    }
+    counts
+}
+
+#[test]
+fn an_sgld_step_is_convolutions_and_one_head() {
+    let net = Net::new(&Graph::new(), false);
+    let [prepare, step] = programs(&net.step());
+    let expected = [("conv2d", CONVOLUTIONS), ("conv2d_input_gradient", CONVOLUTIONS), ("head", 1)];
+    assert_eq!(count(&step), BTreeMap::from(expected), "{step}");
+    assert_eq!(count(&prepare), BTreeMap::from([("copy", CONVOLUTIONS)]), "{prepare}");
+}
+
+#[test]
+fn no_float_activation_lives_into_the_backward_pass_of_a_step() {
+    let net = Net::new(&Graph::new(), false);
+    let [_, step] = programs(&net.step());
+    let head = step.dispatches.iter().position(|d| d.kernel.name() == "head").expect("a head");
+    // The binding by which each slot was written before the head.
+    let mut written: BTreeMap<SlotId, &str> = BTreeMap::new();
+    let mut masks = 0;
+    for (step_number, dispatch) in step.dispatches.iter().enumerate() {
+        for (binding, view) in dispatch.kernel.bindings().iter().zip(&dispatch.views) {
+            if step_number < head && binding.access != Access::Read {
+                written.insert(view.slot, binding.name);
+            }
+            if step_number > head && binding.access == Access::Read && written.contains_key(&view.slot) {
+                assert_eq!(
+                    written[&view.slot], "mask",
+                    "{} is read by {}\n{step}",
+                    binding.name, dispatch.label
+                );
+                masks += 1;
+            }
+        }
+    }
+    // One for each leaky ReLU but the last, whose mask the head reads.
+    assert_eq!(masks, 4, "{step}");
+}
+
+#[test]
+fn an_update_computes_each_gradient_once() {
+    let net = Net::new(&Graph::new(), false);
+    let [prepare, update] = programs(&net.update());
+    let counts = count(&update);
+    let of = |name: &str| counts.get(name).copied().unwrap_or(0);
+    assert_eq!(
+        (of("conv2d"), of("head"), of("conv2d_weight_gradient")),
+        (CONVOLUTIONS, 1, CONVOLUTIONS),
+        "{update}"
+    );
+    // The images' gradient is not asked for, and the first convolution's weights are not transposed.
+    assert_eq!(of("conv2d_input_gradient"), CONVOLUTIONS - 1, "{update}");
+    assert_eq!(count(&prepare)["copy"], CONVOLUTIONS - 1, "{prepare}");
+    // The linear layer's weight gradient; the other dispatches are sums over pixels and rows.
+    assert_eq!(of("matmul"), 1, "{update}");
+    let known = ["conv2d", "head", "conv2d_weight_gradient", "conv2d_input_gradient", "matmul", "reduce"];
+    assert!(counts.keys().all(|name| known.contains(name)), "{update}");
+}

@@ -1,0 +1,324 @@
+//! A naive float64 evaluator of graphs: the judge of gradients and of lowered programs.
+
+use crate::harness::Inputs;
+use crate::reference::for_each_product;
+use jem::graph::{Graph, Node, NodeId, Op, Tensor};
+use jem::kernels::binary::BinaryOp;
+use jem::kernels::conv2d::ConvGeometry;
+use jem::kernels::logit_loss::Part;
+use jem::kernels::unary::UnaryOp;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The contents of external slots by name; labels are whole numbers.
+pub type Slots = BTreeMap<String, Vec<f64>>;
+
+/// A leaf whose name begins so holds labels.
+pub const LABELS: &str = "labels";
+
+/// What some outputs depend on, ready to be evaluated many times.
+pub struct Evaluator {
+    nodes: BTreeMap<NodeId, Node>,
+    outputs: Vec<NodeId>,
+}
+
+impl Evaluator {
+    /// Collects the nodes that `outputs` need.
+    pub fn new(outputs: &[&Tensor]) -> Self {
+        let graph = outputs[0].graph();
+        graph.check().unwrap_or_else(|error| panic!("{error}"));
+        let outputs: Vec<NodeId> = outputs.iter().map(|tensor| tensor.id()).collect();
+        let mut nodes = BTreeMap::new();
+        let mut stack = outputs.clone();
+        while let Some(id) = stack.pop() {
+            nodes.entry(id).or_insert_with(|| {
+                let node = graph.node(id);
+                stack.extend(&node.inputs);
+                node
+            });
+        }
+        Self { nodes, outputs }
+    }
+
+    /// The outputs' values.
+    pub fn run(&self, slots: &Slots) -> Vec<Vec<f64>> {
+        let values = self.values(slots);
+        self.outputs.iter().map(|id| values[id].clone()).collect()
+    }
+
+    /// How near any value comes to a kink of the function that it goes into.
+    pub fn kink_distance(&self, slots: &Slots) -> f64 {
+        let values = self.values(slots);
+        let mut nearest = f64::INFINITY;
+        let mut near = |id: NodeId, kink: f32| {
+            for value in &values[&id] {
+                nearest = nearest.min((value - f64::from(kink)).abs());
+            }
+        };
+        for node in self.nodes.values() {
+            match node.op {
+                Op::Unary(UnaryOp::LeakyRelu(_)) => near(node.inputs[0], 0.0),
+                Op::LeakyReluGradient { .. } => near(node.inputs[1], 0.0),
+                Op::Unary(UnaryOp::Clamp(low, high) | UnaryOp::Inside(low, high)) => {
+                    near(node.inputs[0], low);
+                    near(node.inputs[0], high);
+                }
+                _ => {}
+            }
+        }
+        nearest
+    }
+
+    fn values(&self, slots: &Slots) -> BTreeMap<NodeId, Vec<f64>> {
+        let mut values: BTreeMap<NodeId, Vec<f64>> = BTreeMap::new();
+        for (&id, node) in &self.nodes {
+            let inputs: Vec<Input<'_>> = node
+                .inputs
+                .iter()
+                .map(|input| Input { shape: &self.nodes[input].shape, values: &values[input] })
+                .collect();
+            let value = evaluate(node, &inputs, slots);
+            assert_eq!(value.len(), node.shape.iter().product::<usize>(), "{node:?}");
+            values.insert(id, value);
+        }
+        values
+    }
+}
+
+/// The slots of all leaves that `outputs` need, filled at random: labels below `classes`, else uniform in
+/// [-1, 1), rounded to f32.
+pub fn random_slots(outputs: &[&Tensor], classes: u32, seed: u64) -> Slots {
+    let mut sizes: BTreeMap<String, usize> = BTreeMap::new();
+    for node in Evaluator::new(outputs).nodes.into_values() {
+        if let Op::Leaf(leaf) = node.op {
+            let size = sizes.entry(leaf.slot).or_default();
+            *size = leaf.words.max(*size);
+        }
+    }
+    let mut inputs = Inputs::new(seed);
+    let mut fill = |name: &str, words: usize| -> Vec<f64> {
+        match name.starts_with(LABELS) {
+            true => inputs.below(words, classes).into_iter().map(f64::from).collect(),
+            false => inputs.floats(words).into_iter().map(f64::from).collect(),
+        }
+    };
+    sizes.into_iter().map(|(name, words)| (name.clone(), fill(&name, words))).collect()
+}
+
+/// [`random_slots`] that keep away from kinks by more than `distance`.
+pub fn smooth_slots(outputs: &[&Tensor], classes: u32, distance: f64) -> Slots {
+    let evaluator = Evaluator::new(outputs);
+    (0..200)
+        .map(|seed| random_slots(outputs, classes, seed))
+        .find(|slots| evaluator.kink_distance(slots) > distance)
+        .unwrap_or_else(|| panic!("every seed comes nearer than {distance} to a kink"))
+}
+
+/// The operations that `outputs` need.
+pub fn operations(graph: &Graph, outputs: &[&Tensor]) -> Vec<Op> {
+    let nodes: BTreeSet<NodeId> = Evaluator::new(outputs).nodes.into_keys().collect();
+    nodes.into_iter().map(|id| graph.node(id).op).collect()
+}
+
+struct Input<'a> {
+    shape: &'a [usize],
+    values: &'a [f64],
+}
+
+fn evaluate(node: &Node, inputs: &[Input<'_>], slots: &Slots) -> Vec<f64> {
+    let n: usize = node.shape.iter().product();
+    let x = |i: usize| inputs[i].values;
+    let cols = |i: usize| inputs[i].shape[1];
+    match &node.op {
+        Op::Leaf(leaf) => slots[&leaf.slot][leaf.offset..leaf.offset + n].to_vec(),
+        Op::Constant(value) => vec![f64::from(*value); n],
+        Op::Unary(op) => x(0).iter().map(|&x| unary(*op, x)).collect(),
+        Op::Binary(op) => x(0).iter().zip(x(1)).map(|(&a, &b)| binary(*op, a, b)).collect(),
+        Op::LeakyReluGradient { slope } => {
+            let slope = f64::from(*slope);
+            x(0).iter().zip(x(1)).map(|(g, &x)| if x > 0.0 { *g } else { slope * g }).collect()
+        }
+        Op::Broadcast => {
+            let from = |index: &[usize]| {
+                let axes = index.iter().zip(inputs[0].shape);
+                flat(inputs[0].shape, axes.map(|(&i, &length)| if length == 1 { 0 } else { i }))
+            };
+            indices(&node.shape).map(|index| x(0)[from(&index)]).collect()
+        }
+        Op::Reshape => x(0).to_vec(),
+        Op::Permute(axes) => {
+            let mut y = vec![0.0; n];
+            for index in indices(inputs[0].shape) {
+                let to = axes.iter().map(|&axis| index[axis]);
+                y[flat(&node.shape, to)] = x(0)[flat(inputs[0].shape, index.iter().copied())];
+            }
+            y
+        }
+        Op::Sum(axes) => {
+            let mut y = vec![0.0; n];
+            for (index, value) in indices(inputs[0].shape).zip(x(0)) {
+                let kept =
+                    index.iter().enumerate().map(|(axis, &i)| if axes.contains(&axis) { 0 } else { i });
+                y[flat(&node.shape, kept)] += value;
+            }
+            y
+        }
+        &Op::MatMul { transpose_a, transpose_b } => {
+            let k = if transpose_a { inputs[0].shape[0] } else { cols(0) };
+            let a = |i: usize, p: usize| x(0)[if transpose_a { p * cols(0) + i } else { i * cols(0) + p }];
+            let b = |p: usize, j: usize| x(1)[if transpose_b { j * cols(1) + p } else { p * cols(1) + j }];
+            let bias = |j: usize| inputs.get(2).map_or(0.0, |bias| bias.values[j]);
+            indices(&node.shape)
+                .map(|i| (0..k).map(|p| a(i[0], p) * b(p, i[1])).sum::<f64>() + bias(i[1]))
+                .collect()
+        }
+        Op::Conv2d(g) => {
+            let bias = inputs.get(2).map_or(vec![0.0; g.c_out], |bias| bias.values.to_vec());
+            let mut y: Vec<f64> = (0..n).map(|i| bias[i % g.c_out]).collect();
+            products(g, |i, w, o| y[o] += x(0)[i] * x(1)[w]);
+            y
+        }
+        Op::Conv2dInputGradient(g) => {
+            let mut y = vec![0.0; n];
+            products(g, |i, w, o| y[i] += x(0)[o] * x(1)[w]);
+            y
+        }
+        Op::Conv2dWeightGradient(g) => {
+            let mut y = vec![0.0; n];
+            products(g, |i, w, o| y[w] += x(0)[i] * x(1)[o]);
+            y
+        }
+        &Op::AveragePool { size } => {
+            let mut y = vec![0.0; n];
+            for (index, value) in indices(inputs[0].shape).zip(x(0)) {
+                y[flat(&node.shape, square(&index, size))] += value / (size * size) as f64;
+            }
+            y
+        }
+        &Op::AveragePoolGradient { size } => indices(&node.shape)
+            .map(|index| x(0)[flat(inputs[0].shape, square(&index, size))] / (size * size) as f64)
+            .collect(),
+        Op::LogSumExp => x(0).chunks(cols(0)).map(logsumexp).collect(),
+        &Op::Softmax { log } => {
+            let row = |row: &[f64]| -> Vec<f64> {
+                let logs = row.iter().map(|f| f - logsumexp(row));
+                if log { logs.collect() } else { logs.map(f64::exp).collect() }
+            };
+            x(0).chunks(cols(0)).flat_map(row).collect()
+        }
+        Op::GatherLabels => x(0).chunks(cols(0)).zip(x(1)).map(|(row, &label)| row[label as usize]).collect(),
+        Op::ScatterLabels => {
+            let row = |(value, &label): (&f64, &f64)| -> Vec<f64> {
+                (0..node.shape[1]).map(|j| if j == label as usize { *value } else { 0.0 }).collect()
+            };
+            x(0).iter().zip(x(1)).flat_map(row).collect()
+        }
+        Op::LogitLoss(parts) => logit_rows(inputs, parts).map(|row| row.loss()).collect(),
+        Op::LogitStats(parts) => logit_rows(inputs, parts).flat_map(|row| row.stats()).collect(),
+        Op::LogitLossGradient(parts) => {
+            logit_rows(inputs, parts).zip(x(2)).flat_map(|(row, &upstream)| row.gradient(upstream)).collect()
+        }
+    }
+}
+
+fn unary(op: UnaryOp, x: f64) -> f64 {
+    match op {
+        UnaryOp::Affine(a, b) => f64::from(a) * x + f64::from(b),
+        UnaryOp::Exp => x.exp(),
+        UnaryOp::Log => x.ln(),
+        UnaryOp::Reciprocal => 1.0 / x,
+        UnaryOp::LeakyRelu(slope) => crate::reference::leaky_relu(x, slope),
+        UnaryOp::Clamp(low, high) => x.clamp(f64::from(low), f64::from(high)),
+        UnaryOp::Inside(low, high) => f64::from(x >= f64::from(low) && x <= f64::from(high)),
+    }
+}
+
+fn binary(op: BinaryOp, a: f64, b: f64) -> f64 {
+    match op {
+        BinaryOp::Add => a + b,
+        BinaryOp::Sub => a - b,
+        BinaryOp::Mul => a * b,
+        BinaryOp::Div => a / b,
+    }
+}
+
+fn products(geometry: &ConvGeometry, visit: impl FnMut(usize, usize, usize)) {
+    for_each_product(geometry, visit);
+}
+
+fn logsumexp(row: &[f64]) -> f64 {
+    let maximum = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    maximum + row.iter().map(|f| (f - maximum).exp()).sum::<f64>().ln()
+}
+
+/// A row of logits with its label and the weights of its part.
+struct LogitRow<'a> {
+    logits: &'a [f64],
+    label: usize,
+    part: &'a Part,
+}
+
+fn logit_rows<'a>(inputs: &'a [Input<'a>], parts: &'a [Part]) -> impl Iterator<Item = LogitRow<'a>> {
+    let parts = parts.iter().flat_map(|part| std::iter::repeat_n(part, part.count));
+    inputs[0]
+        .values
+        .chunks(inputs[0].shape[1])
+        .zip(inputs[1].values)
+        .zip(parts)
+        .map(|((logits, &label), part)| LogitRow { logits, label: label as usize, part })
+}
+
+impl LogitRow<'_> {
+    fn squares(&self) -> f64 {
+        self.logits.iter().map(|f| f * f).sum()
+    }
+
+    fn loss(&self) -> f64 {
+        let [a, b, c, d] = self.weights();
+        let (lse, f_y) = (logsumexp(self.logits), self.logits[self.label]);
+        a * lse + b * (lse - f_y) + c * f_y + d * self.squares()
+    }
+
+    fn weights(&self) -> [f64; 4] {
+        let Part { log_p_x, cross_entropy, logit_y, l2, .. } = *self.part;
+        [log_p_x, cross_entropy, logit_y, l2].map(f64::from)
+    }
+
+    fn stats(&self) -> [f64; 4] {
+        let lse = logsumexp(self.logits);
+        let best = (0..self.logits.len()).rev().max_by(|&i, &j| self.logits[i].total_cmp(&self.logits[j]));
+        [lse, lse - self.logits[self.label], f64::from(best == Some(self.label)), self.squares()]
+    }
+
+    fn gradient(&self, upstream: f64) -> Vec<f64> {
+        let [a, b, c, d] = self.weights();
+        let lse = logsumexp(self.logits);
+        let at = |(k, f): (usize, &f64)| {
+            let label = if k == self.label { c - b } else { 0.0 };
+            upstream * ((a + b) * (f - lse).exp() + label + 2.0 * d * f)
+        };
+        self.logits.iter().enumerate().map(at).collect()
+    }
+}
+
+/// All indices of a tensor, the last axis fastest.
+fn indices(shape: &[usize]) -> impl Iterator<Item = Vec<usize>> {
+    let n: usize = shape.iter().product();
+    (0..n).map(move |mut at| {
+        let mut index = vec![0; shape.len()];
+        for axis in (0..shape.len()).rev() {
+            index[axis] = at % shape[axis];
+            at /= shape[axis];
+        }
+        index
+    })
+}
+
+/// The position of an index in a contiguous tensor.
+fn flat(shape: &[usize], index: impl IntoIterator<Item = usize>) -> usize {
+    shape.iter().zip(index).fold(0, |at, (&length, i)| at * length + i)
+}
+
+/// The pooled index of an unpooled one.
+fn square(index: &[usize], size: usize) -> [usize; 4] {
+    [index[0], index[1] / size, index[2] / size, index[3]]
+}
