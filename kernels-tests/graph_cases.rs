@@ -150,7 +150,7 @@ pub fn cases() -> Vec<Case> {
     case("sum of the last axis", four, |_, x| x[0].sum(&[3]));
     case("sum of the inner axes", four, |_, x| x[0].sum(&[1, 2]));
     case("sum of axes apart", four, |_, x| x[0].sum(&[2, 0]));
-    case("sum of three axes apart", &[("x", &[2, 3, 2, 2, 3])], |_, x| x[0].sum_keep(&[0, 2, 4]));
+    case("sum of runs of axes", &[("x", &[2, 3, 2, 2, 3])], |_, x| x[0].sum_keep(&[0, 2, 3]));
     case("sum of all", four, |_, x| x[0].sum_all());
     case("mean", four, |_, x| x[0].mean(&[0, 3]));
 
