@@ -10,9 +10,10 @@ use crate::kernels::logit_loss::{Part, STATS};
 use crate::kernels::tick::COUNTERS;
 use crate::nn::parameters::PARAMETERS;
 use crate::nn::wide_resnet::WideResNet;
+use serde::{Deserialize, Serialize};
 
 /// What a data set shows of a model.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// The share classified right.
     pub accuracy: f64,

@@ -7,17 +7,23 @@
 //! stochastic gradient Langevin dynamics (SGLD) from chains kept in a replay buffer (persistent contrastive
 //! divergence).
 
+mod auto;
 mod batches;
 mod evaluator;
 mod metrics;
 mod preset;
 mod programs;
 mod recipe;
+mod run;
+mod run_directory;
 mod trainer;
 
+pub use auto::{Choice, choose};
 pub use evaluator::{Evaluation, Evaluator};
 pub use metrics::{Guard, Metrics};
 pub use preset::Preset;
 pub use programs::{Programs, sgld_program};
 pub use recipe::{Overrides, Recipe};
+pub use run::{Outcome, RunOptions, run};
+pub use run_directory::RunDirectory;
 pub use trainer::Trainer;

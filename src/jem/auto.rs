@@ -1,0 +1,87 @@
+//! The largest preset that a device finishes in reasonable time, by timing a few iterations.
+
+use super::programs::BatchLayout;
+use super::{Preset, Programs, Recipe, Trainer};
+use crate::data::Dataset;
+use crate::device::Device;
+use crate::error::{Error, Result};
+use std::time::Instant;
+
+/// Iterations that are timed, after one that is not.
+const TIMED: u32 = 3;
+/// A preset is not even tried if the last one's speed predicts this many times its patience: larger networks
+/// keep a device busier, but not by more.
+const HOPELESS: f64 = 8.0;
+
+/// What `auto` took and what it saw.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Choice {
+    /// The preset.
+    pub preset: Preset,
+    /// Every preset with the seconds that a run of it would take: measured, or predicted from a smaller one.
+    pub estimates: Vec<(Preset, f64)>,
+}
+
+impl Choice {
+    /// The seconds that the chosen preset's run will take.
+    pub fn seconds(&self) -> f64 {
+        self.estimates.iter().find(|(preset, _)| *preset == self.preset).map_or(f64::NAN, |(_, seconds)| *seconds)
+    }
+}
+
+/// Times a few iterations of the presets, smallest first, and takes the largest whose run ends within its
+/// [`Preset::patience`]. `adjust` applies the user's own settings to each recipe.
+///
+/// # Errors
+/// A bad setting, or what the device refuses for the smallest preset. A larger one that does not fit the
+/// device is passed over.
+pub fn choose(device: &Device, train: &Dataset, adjust: impl Fn(&mut Recipe)) -> Result<Choice> {
+    let mut choice = Choice { preset: Preset::Tiny, estimates: Vec::new() };
+    let mut rate = None;
+    for preset in Preset::ALL {
+        let mut recipe = preset.recipe();
+        adjust(&mut recipe);
+        let images = train.len() - recipe.validation.min(train.len());
+        let iterations = recipe.total_iterations(images) as f64;
+        let flops = iteration_flops(&recipe, train)?;
+        if let Some(rate) = rate {
+            let predicted = iterations * flops / rate;
+            if predicted > HOPELESS * preset.patience() {
+                choice.estimates.push((preset, predicted));
+                continue;
+            }
+        }
+        let seconds = match time_iteration(device, &recipe, train) {
+            Err(Error::Limit { .. } | Error::Device { .. }) if preset != Preset::Tiny => break,
+            other => other?,
+        };
+        rate = Some(flops / seconds);
+        choice.estimates.push((preset, iterations * seconds));
+        if iterations * seconds <= preset.patience() {
+            choice.preset = preset;
+        }
+    }
+    Ok(choice)
+}
+
+/// Floating-point operations of one iteration.
+fn iteration_flops(recipe: &Recipe, train: &Dataset) -> Result<f64> {
+    let network = recipe.network(train.classes(), train.channels);
+    network.check()?;
+    let batch = BatchLayout::new(recipe, train.height, train.width, train.channels);
+    let programs = Programs::build(recipe, &network, batch, train.len())?;
+    let step = programs.sgld.map_or(0, |program| program.summary().flops);
+    Ok((recipe.steps as u64 * step + programs.update.summary().flops) as f64)
+}
+
+fn time_iteration(device: &Device, recipe: &Recipe, train: &Dataset) -> Result<f64> {
+    let mut trainer = Trainer::new(device, recipe, train)?;
+    trainer.step()?;
+    trainer.finish_metrics()?;
+    let start = Instant::now();
+    for _ in 0..TIMED {
+        trainer.step()?;
+    }
+    trainer.finish_metrics()?;
+    Ok(start.elapsed().as_secs_f64() / f64::from(TIMED))
+}
