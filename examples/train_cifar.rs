@@ -180,7 +180,10 @@ fn duration(seconds: f64) -> String {
 fn report(outcome: &Outcome, out: &Path, test_data: &Dataset) {
     let label = if test_data.synthetic { " (SYNTHETIC data)" } else { "" };
     if let Some(test) = &outcome.test {
-        println!("test accuracy{label}  {:.2}%  (the model that was best on held-out images)", 100.0 * test.accuracy);
+        println!(
+            "test accuracy{label}  {:.2}%  (the model that was best on held-out images)",
+            100.0 * test.accuracy
+        );
     }
     if let Some(last) = &outcome.last {
         println!(
@@ -202,8 +205,16 @@ fn report(outcome: &Outcome, out: &Path, test_data: &Dataset) {
     line("TensorBoard", &out.join("tensorboard"));
     let command = "cargo run --release --example train_cifar --";
     if outcome.interrupted {
-        println!("stopped at iteration {}; go on with\n  {command} --resume {}", outcome.iterations, out.display());
+        println!(
+            "stopped at iteration {}; go on with\n  {command} --resume {}",
+            outcome.iterations,
+            out.display()
+        );
     } else {
-        println!("next: train longer\n  {command} --resume {} --iterations {}", out.display(), 2 * outcome.iterations);
+        println!(
+            "next: train longer\n  {command} --resume {} --iterations {}",
+            out.display(),
+            2 * outcome.iterations
+        );
     }
 }

@@ -25,7 +25,10 @@ pub struct Choice {
 impl Choice {
     /// The seconds that the chosen preset's run will take.
     pub fn seconds(&self) -> f64 {
-        self.estimates.iter().find(|(preset, _)| *preset == self.preset).map_or(f64::NAN, |(_, seconds)| *seconds)
+        self.estimates
+            .iter()
+            .find(|(preset, _)| *preset == self.preset)
+            .map_or(f64::NAN, |(_, seconds)| *seconds)
     }
 }
 

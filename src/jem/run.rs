@@ -170,7 +170,8 @@ impl Run<'_> {
         };
         let curves = self.directory.curves(&self.title)?;
         let test = if interrupted { None } else { Some(self.score_best(test)?) };
-        let details = json!({"interrupted": interrupted, "test_accuracy": test.as_ref().map(|test| test.accuracy)});
+        let details =
+            json!({"interrupted": interrupted, "test_accuracy": test.as_ref().map(|test| test.accuracy)});
         self.directory.event("end", self.trainer.iteration(), details)?;
         Ok(Outcome {
             iterations: self.trainer.iteration(),
@@ -242,7 +243,9 @@ impl Run<'_> {
         self.progress.note(&format!("iteration {iteration}: validation accuracy {accuracy:.1}%"));
         if self.best.is_none_or(|best| evaluation.accuracy > best.accuracy) {
             let mut model = self.trainer.model()?;
-            model.metadata.insert(VALIDATION.into(), serde_json::to_string(&evaluation).expect("plain numbers"));
+            model
+                .metadata
+                .insert(VALIDATION.into(), serde_json::to_string(&evaluation).expect("plain numbers"));
             self.directory.best(&model)?;
             self.best = Some(evaluation);
         }
@@ -269,8 +272,7 @@ impl Run<'_> {
         let path = self.directory.best_path();
         let model = Checkpoint::load(&path)?;
         let layout = self.trainer.network().layout();
-        let flat = layout
-            .gather(|parameter| model.f32(&path, &parameter.name, &parameter.file_shape()))?;
+        let flat = layout.gather(|parameter| model.f32(&path, &parameter.name, &parameter.file_shape()))?;
         self.trainer.set_parameters(&flat)?;
         self.trainer.evaluator(test, EVALUATION_BATCH)?.evaluate(|_| ())
     }

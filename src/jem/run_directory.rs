@@ -136,7 +136,8 @@ impl RunDirectory {
         let present: Vec<Option<f64>> = values.iter().map(|&v| (!v.is_nan()).then_some(v)).collect();
         self.metrics.append(&present)?;
         let named = COLUMNS.iter().zip(&present).skip(1);
-        let scalars: Vec<(&str, f32)> = named.filter_map(|(&name, v)| Some((name, v.as_ref().copied()? as f32))).collect();
+        let scalars: Vec<(&str, f32)> =
+            named.filter_map(|(&name, v)| Some((name, v.as_ref().copied()? as f32))).collect();
         self.tensorboard.scalars(metrics.iteration, &scalars)
     }
 
@@ -146,7 +147,8 @@ impl RunDirectory {
     /// [`Error::Io`].
     pub fn event(&mut self, kind: &str, iteration: u64, details: Value) -> Result<()> {
         let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        let line = json!({"time": time.as_secs_f64(), "event": kind, "iteration": iteration, "details": details});
+        let line =
+            json!({"time": time.as_secs_f64(), "event": kind, "iteration": iteration, "details": details});
         writeln!(self.events, "{line}").map_err(Error::io(self.path.join("events.jsonl")))
     }
 
