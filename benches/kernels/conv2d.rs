@@ -1,0 +1,20 @@
+//! `conv2d` as SGLD uses it: bias, leaky ReLU and sign mask.
+
+use super::shapes::time_networks;
+use super::timing::Bench;
+use jem::kernels::conv2d::Conv2d;
+
+/// Times every layer.
+///
+/// # Errors
+/// As [`Bench::time`].
+pub fn run(bench: &Bench) -> jem::Result<()> {
+    time_networks(bench, |geometry| Conv2d {
+        geometry,
+        bias: true,
+        residual: false,
+        raw: false,
+        activated: Some(0.2),
+        mask: true,
+    })
+}

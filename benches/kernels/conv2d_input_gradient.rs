@@ -1,0 +1,17 @@
+//! `conv2d_input_gradient` as SGLD uses it: with the sign mask, but in the first layer.
+
+use super::shapes::time_networks;
+use super::timing::Bench;
+use jem::kernels::conv2d_input_gradient::Conv2dInputGradient;
+
+/// Times every layer.
+///
+/// # Errors
+/// As [`Bench::time`].
+pub fn run(bench: &Bench) -> jem::Result<()> {
+    time_networks(bench, |geometry| Conv2dInputGradient {
+        geometry,
+        mask: (geometry.c_in != 3).then_some(0.2),
+        residual: false,
+    })
+}

@@ -1,0 +1,13 @@
+//! `conv2d_weight_gradient` with as many partial sums as the shape wants.
+
+use super::shapes::time_networks;
+use super::timing::Bench;
+use jem::kernels::conv2d_weight_gradient::Conv2dWeightGradient;
+
+/// Times every layer.
+///
+/// # Errors
+/// As [`Bench::time`].
+pub fn run(bench: &Bench) -> jem::Result<()> {
+    time_networks(bench, Conv2dWeightGradient::new)
+}
