@@ -1,7 +1,7 @@
 //! The twin of `conv2d`.
 
 use super::panels::{Panel, Panels};
-use super::tile::{PIXELS, Source, Tap, accumulate, load, span, store};
+use super::tile::{PIXELS, Run, Source, Sums, Window, load, span, store};
 use crate::device::cpu::Argument;
 use crate::kernels::conv2d::Conv2d;
 use crate::kernels::cpu::lanes::{Isa, Job, LANES, Lanes};
@@ -26,7 +26,7 @@ pub fn forward_on(isa: Isa, kernel: &Conv2d, arguments: &mut [Argument<'_>]) {
     let (raw, activated, mask) = (next(kernel.raw), next(kernel.activated.is_some()), next(kernel.mask));
     let (Some(input), Some(weights)) = (input, weights) else { unreachable!("always bound") };
 
-    let panels = Panels::new(weights.f32(), g.c_in, g.c_out, isa.vectors());
+    let panels = Panels::new(weights.f32(), None, g.c_out, isa.vectors());
     let zeros = vec![0.0; g.c_in];
     let common = Common {
         kernel,
@@ -77,24 +77,21 @@ impl Job for Task<'_> {
         let g = &self.common.kernel.geometry;
         let pixels = (g.out_pixels() - self.first).min(TILES * PIXELS);
         let tiles = pixels.div_ceil(PIXELS);
-        let mut taps = Vec::with_capacity(tiles * g.kh * g.kw);
+        let mut runs = Vec::with_capacity(tiles * g.kh * g.kw);
         let mut ends = [0; TILES];
-        for tile in 0..tiles {
-            self.push_taps(tile, &mut taps);
-            ends[tile] = taps.len();
+        for (tile, end) in ends[..tiles].iter_mut().enumerate() {
+            self.push_runs(tile, &mut runs);
+            *end = runs.len();
         }
+        let mut sums = Sums::new();
         for panel in self.common.panels.iter() {
             let mut start = 0;
             for (tile, &end) in ends[..tiles].iter().enumerate() {
                 let valid = (pixels - tile * PIXELS).min(PIXELS);
-                // SAFETY: the taps point into the source or at its zeros; the instruction set is there
-                // by the caller's contract.
+                // SAFETY: the runs point into the source or at its zeros, and their taps are the kernel's; the instruction set is there by the caller's contract.
                 unsafe {
-                    if panel.vectors == V {
-                        self.tile::<L, P, V>(&taps[start..end], tile, valid, panel);
-                    } else {
-                        self.tile::<L, P, 1>(&taps[start..end], tile, valid, panel);
-                    }
+                    sums.fill::<L, P, V>(&runs[start..end], panel, g.c_in, valid);
+                    self.write::<L>(&sums, tile, valid, panel);
                 }
                 start = end;
             }
@@ -103,90 +100,83 @@ impl Job for Task<'_> {
 }
 
 impl Task<'_> {
-    /// Appends the taps of a tile, less those that lie outside the image for all of its pixels.
+    /// Appends the taps of a tile.
     #[inline(always)]
-    fn push_taps(&self, tile: usize, taps: &mut Vec<Tap>) {
+    fn push_runs(&self, tile: usize, runs: &mut Vec<Run>) {
         let Common { kernel, source, .. } = self.common;
         let g = &kernel.geometry;
-        let (out_h, out_w, stride, padding) = (g.out_h(), g.out_w(), g.stride, g.padding as isize);
+        let (out_h, out_w) = (g.out_h(), g.out_w());
         let first = self.first + tile * PIXELS;
-        let (image, y, x) = (first / (out_w * out_h), first / out_w % out_h, first % out_w);
-        for i in 0..g.kh {
-            for j in 0..g.kw {
-                let mut rows = [source.zeros.as_ptr(); PIXELS];
-                let mut any = false;
-                // A tile may go on in the next rows, or images.
-                let (mut image, mut y, mut x, mut k) = (image, y, x, 0);
-                while k < PIXELS && image < g.n {
-                    let run = (out_w - x).min(PIXELS - k);
-                    let at = |v: usize, tap: usize| (v * stride + tap) as isize - padding;
-                    any |= source.point(&mut rows[k..k + run], image, at(y, i), at(x, j), stride);
-                    k += run;
-                    x = 0;
-                    y += 1;
-                    if y == out_h {
-                        y = 0;
-                        image += 1;
-                    }
+        let (image, y, x) = (first / out_w / out_h, first / out_w % out_h, first % out_w);
+        let window = |image: usize, y: usize, x: usize, pixels: usize, i: usize, j: usize| {
+            let at = |v: usize, tap: usize| (v * g.stride + tap) as isize - g.padding as isize;
+            Window { image, y: at(y, i), x: at(x, j), step: g.stride, pixels }
+        };
+        let pixels = (g.out_pixels() - first).min(PIXELS);
+        if x + pixels <= out_w {
+            for i in 0..g.kh {
+                source.push(runs, window(image, y, x, pixels, i, 0), i * g.kw, g.kw);
+            }
+            return;
+        }
+        // The tile goes on in the next rows, or images.
+        for tap in 0..g.kh * g.kw {
+            let mut rows = [source.zeros.as_ptr(); PIXELS];
+            let mut any = false;
+            let (mut image, mut y, mut x, mut k) = (image, y, x, 0);
+            while k < pixels {
+                let part = (out_w - x).min(pixels - k);
+                any |=
+                    source.point(&mut rows[k..k + part], window(image, y, x, part, tap / g.kw, tap % g.kw));
+                k += part;
+                x = 0;
+                y += 1;
+                if y == out_h {
+                    y = 0;
+                    image += 1;
                 }
-                if any {
-                    taps.push(Tap { number: i * g.kw + j, rows });
-                }
+            }
+            if any {
+                runs.push(Run { tap, length: source.c, rows });
             }
         }
     }
 
-    /// Sums one tile and writes its outputs.
+    /// Writes the outputs of one tile.
     ///
     /// # Safety
-    /// As [`accumulate`].
+    /// The CPU has the instruction set of `L`.
     #[inline(always)]
-    unsafe fn tile<L: Lanes, const P: usize, const V: usize>(
-        &mut self,
-        taps: &[Tap],
-        tile: usize,
-        valid: usize,
-        panel: Panel<'_>,
-    ) {
-        let Common { kernel, panels, bias, residual, .. } = *self.common;
+    unsafe fn write<L: Lanes>(&mut self, sums: &Sums, tile: usize, valid: usize, panel: Panel<'_>) {
+        let Common { kernel, bias, residual, .. } = *self.common;
         let c_out = kernel.geometry.c_out;
-        // The signs of pixel p's 16 channels.
-        let mut signs = [[0u16; PIXELS]; V];
-        for first in (0..PIXELS).step_by(P) {
-            // SAFETY: the caller's contract.
-            let sums = unsafe { accumulate::<L, P, V>(taps, first, panel, panels.channels()) };
-            for p in 0..P.min(valid.saturating_sub(first)) {
-                let pixel = tile * PIXELS + first + p;
-                for v in 0..V {
-                    let (channel, n) = span(panel, v);
-                    let at = pixel * c_out + channel;
-                    // SAFETY: the instruction set is there by the caller's contract.
-                    unsafe {
-                        let mut value = sums[p][v];
-                        if let Some(bias) = bias {
-                            value = value.add(load(bias, channel, n));
-                        }
-                        if let Some(residual) = residual {
-                            value = value.add(load(residual, self.first * c_out + at, n));
-                        }
-                        if let Some(raw) = &mut self.raw {
-                            store(value, raw, at, n);
-                        }
-                        let positive = value.positive();
-                        if let (Some(activated), Some(slope)) = (&mut self.activated, kernel.activated) {
-                            let negative = value.mul(L::splat(slope));
-                            store(L::select(positive, value, negative), activated, at, n);
-                        }
-                        signs[v][first + p] = positive;
+        for v in 0..panel.vectors {
+            let (channel, n) = span(panel, v);
+            // SAFETY: the instruction set is there by the caller's contract; all ranges are checked.
+            unsafe {
+                let bias = bias.map_or(L::zero(), |bias| load(bias, channel, n));
+                // The signs of each pixel's 16 channels.
+                let mut signs = [0u16; PIXELS];
+                for (p, signs) in signs[..valid].iter_mut().enumerate() {
+                    let at = (tile * PIXELS + p) * c_out + channel;
+                    let mut value = sums.get::<L>(p, v, panel.vectors).add(bias);
+                    if let Some(residual) = residual {
+                        value = value.add(load(residual, self.first * c_out + at, n));
                     }
+                    if let Some(raw) = &mut self.raw {
+                        store(value, raw, at, n);
+                    }
+                    let positive = value.positive();
+                    if let (Some(activated), Some(slope)) = (&mut self.activated, kernel.activated) {
+                        let negative = value.mul(L::splat(slope));
+                        store(L::select(positive, value, negative), activated, at, n);
+                    }
+                    *signs = positive;
                 }
-            }
-        }
-        if let Some(mask) = &mut self.mask {
-            for (v, signs) in signs.iter().enumerate() {
-                let (channel, n) = span(panel, v);
-                let words = &mut mask[tile * c_out.div_ceil(4) + channel / 4..][..n.div_ceil(4)];
-                write_mask(words, signs, n);
+                if let Some(mask) = &mut self.mask {
+                    let first = tile * c_out.div_ceil(4) + channel / 4;
+                    write_mask(&mut mask[first..first + n.div_ceil(4)], &signs, n);
+                }
             }
         }
     }
@@ -195,9 +185,14 @@ impl Task<'_> {
 /// The mask words of 8 pixels from their channels' sign bits, of which `n` exist.
 #[inline(always)]
 fn write_mask(words: &mut [u32], signs: &[u16; PIXELS], n: usize) {
-    let exist = (1u32 << n.min(LANES)) - 1;
+    let exist = (1u64 << n.min(LANES)) - 1;
+    // Four pixels' 16 bits each in one number, then nibble `quad` of each, brought together: the product
+    // has nibble k at bit 48 + 4 k, and no two of its parts below overlap.
+    let four = |p: usize| (0..4).fold(0, |all, k| all | (u64::from(signs[p + k]) & exist) << (16 * k));
+    let gather =
+        |nibbles: u64| ((nibbles & 0x000f_000f_000f_000f).wrapping_mul(0x0001_0010_0100_1000) >> 48) as u32;
+    let (low, high) = (four(0), four(4));
     for (quad, word) in words.iter_mut().enumerate() {
-        *word = (0..PIXELS)
-            .fold(0, |word, p| word | (((u32::from(signs[p]) & exist) >> (4 * quad)) & 15) << (4 * p));
+        *word = gather(low >> (4 * quad)) | gather(high >> (4 * quad)) << 16;
     }
 }

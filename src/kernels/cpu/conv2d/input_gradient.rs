@@ -3,9 +3,11 @@
 //! With stride `s`, the input pixels of one row whose columns are equal modulo `s` see the same taps: each
 //! such class is a convolution of its own, without the multiplications by zeros of a dilated gradient.
 
+use super::narrow;
 use super::panels::{Panel, Panels};
-use super::tile::{PIXELS, Source, Tap, accumulate, load, span, store};
+use super::tile::{PIXELS, Run, Source, Sums, Window, load, span, store};
 use crate::device::cpu::Argument;
+use crate::kernels::conv2d::ConvGeometry;
 use crate::kernels::conv2d_input_gradient::Conv2dInputGradient;
 use crate::kernels::cpu::lanes::{Isa, Job, Lanes};
 use rayon::prelude::*;
@@ -29,7 +31,12 @@ pub fn input_gradient_on(isa: Isa, kernel: &Conv2dInputGradient, arguments: &mut
         unreachable!("always bound")
     };
 
-    let panels = Panels::new(transposed.f32(), g.c_out, g.c_in, isa.vectors());
+    let is_narrow = narrow::fits(g);
+    let lane_weights = is_narrow.then(|| narrow::lane_weights(g, transposed.f32()));
+    let panels = match &lane_weights {
+        Some(weights) => Panels::new(weights, None, g.kw * g.c_in, 1),
+        None => Panels::new(transposed.f32(), Some(&tap_order(g)), g.c_in, isa.vectors()),
+    };
     let zeros = vec![0.0; g.c_out];
     let common = Common {
         kernel,
@@ -40,17 +47,27 @@ pub fn input_gradient_on(isa: Isa, kernel: &Conv2dInputGradient, arguments: &mut
     };
     let rows = TASK_PIXELS.div_ceil(g.w);
     gradient_in.f32_mut().par_chunks_mut(rows * g.w * g.c_in).enumerate().for_each(|(index, gradient_in)| {
-        isa.run(Task { common: &common, first: index * rows, gradient_in });
+        let first = index * rows;
+        if is_narrow {
+            isa.run(narrow::Task { common: &common, first, gradient_in });
+        } else {
+            isa.run(Task { common: &common, first, gradient_in });
+        }
     });
 }
 
 /// What all tasks read.
-struct Common<'a> {
-    kernel: &'a Conv2dInputGradient,
-    panels: &'a Panels<'a>,
-    source: Source<'a>,
-    mask: Option<&'a [u32]>,
-    residual: Option<&'a [f32]>,
+pub struct Common<'a> {
+    /// The kernel.
+    pub kernel: &'a Conv2dInputGradient,
+    /// Its weights.
+    pub panels: &'a Panels<'a>,
+    /// The output's gradient.
+    pub source: Source<'a>,
+    /// The input's sign mask.
+    pub mask: Option<&'a [u32]>,
+    /// The residual gradient.
+    pub residual: Option<&'a [f32]>,
 }
 
 /// Some whole rows of the input gradient, from row `first` of the batch on.
@@ -65,26 +82,24 @@ struct Tile {
     /// The first pixel, counted from the task's first.
     pixel: usize,
     /// How many there are.
-    valid: usize,
-    /// The end of its taps in the task's list; they begin where the last tile's end.
+    pixels: usize,
+    /// The end of its taps in the task's list; they begin where the last tile's ended.
     end: usize,
 }
 
 impl Job for Task<'_> {
     #[inline(always)]
     unsafe fn run<L: Lanes, const P: usize, const V: usize>(mut self) {
-        let (tiles, taps) = self.tiles();
+        let (tiles, runs) = self.tiles();
+        let channels = self.common.kernel.geometry.c_out;
+        let mut sums = Sums::new();
         for panel in self.common.panels.iter() {
             let mut start = 0;
             for tile in &tiles {
-                // SAFETY: the taps point into the source or at its zeros; the instruction set is there
-                // by the caller's contract.
+                // SAFETY: the runs point into the source or at its zeros, and their taps are the kernel's; the instruction set is there by the caller's contract.
                 unsafe {
-                    if panel.vectors == V {
-                        self.tile::<L, P, V>(&taps[start..tile.end], tile, panel);
-                    } else {
-                        self.tile::<L, P, 1>(&taps[start..tile.end], tile, panel);
-                    }
+                    sums.fill::<L, P, V>(&runs[start..tile.end], panel, channels, tile.pixels);
+                    self.write::<L>(&sums, tile, panel);
                 }
                 start = tile.end;
             }
@@ -93,77 +108,81 @@ impl Job for Task<'_> {
 }
 
 impl Task<'_> {
-    /// The task's tiles and their taps, less those that lie outside the gradient for a whole tile.
+    /// The task's tiles and their taps.
     #[inline(always)]
-    fn tiles(&self) -> (Vec<Tile>, Vec<Tap>) {
+    fn tiles(&self) -> (Vec<Tile>, Vec<Run>) {
         let Common { kernel, source, .. } = self.common;
         let g = &kernel.geometry;
         let (stride, padding) = (g.stride, g.padding);
         let rows = self.gradient_in.len() / (g.w * g.c_in);
         let mut tiles = Vec::with_capacity(rows * (g.w.div_ceil(PIXELS) + stride));
-        let mut taps = Vec::with_capacity(rows * g.w.div_ceil(PIXELS) * g.kh * g.kw);
+        let mut runs = Vec::with_capacity(rows * g.w.div_ceil(PIXELS) * g.kh * g.kw);
         for row in 0..rows {
             let (image, y) = ((self.first + row) / g.h, (self.first + row) % g.h);
             for class in 0..stride.min(g.w) {
-                let step = stride * PIXELS;
-                for x in (class..g.w).step_by(step) {
-                    let valid = (g.w - x).div_ceil(stride).min(PIXELS);
+                let (first, taps) = class_taps(g, (class + padding) % stride);
+                for x in (class..g.w).step_by(stride * PIXELS) {
+                    let pixels = (g.w - x).div_ceil(stride).min(PIXELS);
+                    // Exact divisions: these taps were chosen so.
+                    let from =
+                        |at: usize, tap: usize| ((at + padding) as isize - tap as isize) / stride as isize;
                     for i in ((y + padding) % stride..g.kh).step_by(stride) {
-                        for j in ((x + padding) % stride..g.kw).step_by(stride) {
-                            // Exact divisions: i and j were chosen so.
-                            let from = |at: usize, tap: usize| {
-                                ((at + padding) as isize - tap as isize) / stride as isize
-                            };
-                            let mut rows = [source.zeros.as_ptr(); PIXELS];
-                            if source.point(&mut rows[..valid], image, from(y, i), from(x, j), 1) {
-                                taps.push(Tap { number: i * g.kw + j, rows });
-                            }
+                        if taps > 0 {
+                            let last = (class + padding) % stride + (taps - 1) * stride;
+                            let window = Window { image, y: from(y, i), x: from(x, last), step: 1, pixels };
+                            source.push(&mut runs, window, i * g.kw + first, taps);
                         }
                     }
-                    tiles.push(Tile { pixel: row * g.w + x, valid, end: taps.len() });
+                    tiles.push(Tile { pixel: row * g.w + x, pixels, end: runs.len() });
                 }
             }
         }
-        (tiles, taps)
+        (tiles, runs)
     }
 
-    /// Sums one tile and writes its outputs.
+    /// Writes the outputs of one tile.
     ///
     /// # Safety
-    /// As [`accumulate`].
+    /// The CPU has the instruction set of `L`.
     #[inline(always)]
-    unsafe fn tile<L: Lanes, const P: usize, const V: usize>(
-        &mut self,
-        taps: &[Tap],
-        tile: &Tile,
-        panel: Panel<'_>,
-    ) {
-        let Common { kernel, panels, mask, residual, .. } = *self.common;
+    unsafe fn write<L: Lanes>(&mut self, sums: &Sums, tile: &Tile, panel: Panel<'_>) {
+        let Common { kernel, mask, residual, .. } = *self.common;
         let g = &kernel.geometry;
-        for first in (0..tile.valid).step_by(P) {
-            // SAFETY: the caller's contract.
-            let sums = unsafe { accumulate::<L, P, V>(taps, first, panel, panels.channels()) };
-            for p in 0..P.min(tile.valid - first) {
-                let pixel = tile.pixel + (first + p) * g.stride;
+        for v in 0..panel.vectors {
+            let (channel, n) = span(panel, v);
+            for p in 0..tile.pixels {
+                let pixel = tile.pixel + p * g.stride;
                 let in_batch = self.first * g.w + pixel;
-                for v in 0..V {
-                    let (channel, n) = span(panel, v);
-                    // SAFETY: the instruction set is there by the caller's contract.
-                    unsafe {
-                        let mut value = sums[p][v];
-                        if let (Some(mask), Some(slope)) = (mask, kernel.mask) {
-                            let bits = read_mask(mask, in_batch, channel, n, g.c_in);
-                            value = L::select(bits, value, value.mul(L::splat(slope)));
-                        }
-                        if let Some(residual) = residual {
-                            value = value.add(load(residual, in_batch * g.c_in + channel, n));
-                        }
-                        store(value, self.gradient_in, pixel * g.c_in + channel, n);
+                // SAFETY: the instruction set is there by the caller's contract; all ranges are checked.
+                unsafe {
+                    let mut value = sums.get::<L>(p, v, panel.vectors);
+                    if let (Some(mask), Some(slope)) = (mask, kernel.mask) {
+                        let bits = read_mask(mask, in_batch, channel, n, g.c_in);
+                        value = L::select(bits, value, value.mul(L::splat(slope)));
                     }
+                    if let Some(residual) = residual {
+                        value = value.add(load(residual, in_batch * g.c_in + channel, n));
+                    }
+                    store(value, self.gradient_in, pixel * g.c_in + channel, n);
                 }
             }
         }
     }
+}
+
+/// The order in which the panels hold the taps: in each kernel row class by class (columns equal modulo the
+/// stride), the last column first, as the gradient's columns that they read then ascend.
+fn tap_order(g: &ConvGeometry) -> Vec<usize> {
+    let columns: Vec<_> = (0..g.stride)
+        .flat_map(|class| (class..g.kw).step_by(g.stride).collect::<Vec<_>>().into_iter().rev())
+        .collect();
+    (0..g.kh).flat_map(|i| columns.iter().map(move |j| i * g.kw + j)).collect()
+}
+
+/// The place of a class's first tap in a kernel row of [`tap_order`], and how many it has.
+fn class_taps(g: &ConvGeometry, class: usize) -> (usize, usize) {
+    let taps = |class: usize| g.kw.saturating_sub(class).div_ceil(g.stride);
+    ((0..class).map(taps).sum(), taps(class))
 }
 
 /// The sign bits of `n` channels of a pixel from `channel` on, a multiple of 4.

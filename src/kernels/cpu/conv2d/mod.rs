@@ -6,6 +6,7 @@
 
 mod forward;
 mod input_gradient;
+mod narrow;
 mod panels;
 mod tile;
 mod weight_gradient;

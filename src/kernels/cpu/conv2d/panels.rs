@@ -9,7 +9,6 @@ use std::borrow::Cow;
 pub struct Panels<'a> {
     weights: Cow<'a, [f32]>,
     rows: usize,
-    channels: usize,
     outputs: usize,
     vectors: usize,
 }
@@ -28,11 +27,12 @@ pub struct Panel<'a> {
 }
 
 impl<'a> Panels<'a> {
-    /// Panels of at most `vectors` vectors. Copies the weights unless they are one panel as they stand.
-    pub fn new(weights: &'a [f32], channels: usize, outputs: usize, vectors: usize) -> Self {
+    /// Panels of at most `vectors` vectors, with the taps in the given order, or as they stand. Copies the
+    /// weights unless they are one panel already.
+    pub fn new(weights: &'a [f32], order: Option<&[usize]>, outputs: usize, vectors: usize) -> Self {
         let rows = weights.len() / outputs;
         let width = vectors * LANES;
-        let as_they_stand = outputs.is_multiple_of(LANES) && outputs <= width;
+        let as_they_stand = order.is_none() && outputs.is_multiple_of(LANES) && outputs <= width;
         let weights = if as_they_stand {
             Cow::Borrowed(weights)
         } else {
@@ -40,18 +40,18 @@ impl<'a> Panels<'a> {
             packed.par_chunks_mut(rows * width).enumerate().for_each(|(index, panel)| {
                 let (first, width) = (index * width, panel.len() / rows);
                 let used = width.min(outputs - first);
-                for (to, from) in panel.chunks_exact_mut(width).zip(weights.chunks_exact(outputs)) {
-                    to[..used].copy_from_slice(&from[first..first + used]);
+                for (row, to) in panel.chunks_exact_mut(width).enumerate() {
+                    let row = order.map_or(row, |order| {
+                        let channels = rows / order.len();
+                        order[row / channels] * channels + row % channels
+                    });
+                    let from = row * outputs + first;
+                    to[..used].copy_from_slice(&weights[from..from + used]);
                 }
             });
             Cow::Owned(packed)
         };
-        Self { weights, rows, channels, outputs, vectors }
-    }
-
-    /// Length of the sums over channels.
-    pub fn channels(&self) -> usize {
-        self.channels
+        Self { weights, rows, outputs, vectors }
     }
 
     /// The panels, in the order of their outputs.

@@ -115,6 +115,7 @@ impl Task<'_> {
     /// # Safety
     /// The CPU has the instruction set of `L`.
     #[inline(always)]
+    #[expect(clippy::needless_range_loop, reason = "constant bounds keep the sums in registers")]
     unsafe fn tile<L: Lanes, const R: usize, const V: usize, const FULL: bool>(
         &mut self,
         row: usize,
