@@ -88,9 +88,12 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let i = (group.x + group.y * groups.x) * 256u + local;
+    // Read in every permutation, so that all of them have the same bindings.
+    let seed = counters[0];
+    let iteration = counters[1];
     var normals = vec2(0.0, 0.0);
 //#if NOISE
-    normals = normal_pair(threefry2x32(vec2(counters[0], NOISE_STREAM), vec2(counters[1], i)));
+    normals = normal_pair(threefry2x32(vec2(seed, NOISE_STREAM), vec2(iteration, i)));
 //#endif
     gather(2u * i, normals.x);
     gather(2u * i + 1u, normals.y);

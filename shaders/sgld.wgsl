@@ -53,9 +53,12 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let pair = (group.x + group.y * groups.x) * 256u + local;
+    // Read in every permutation, so that all of them have the same bindings.
+    let seed = counters[0];
+    let step = counters[2];
     var normals = vec2(0.0, 0.0);
 //#if NOISE
-    normals = normal_pair(threefry2x32(vec2(counters[0], STREAM), vec2(counters[2], pair)));
+    normals = normal_pair(threefry2x32(vec2(seed, STREAM), vec2(step, pair)));
 //#endif
     update(2u * pair, normals.x);
     update(2u * pair + 1u, normals.y);

@@ -7,8 +7,8 @@ use rayon::prelude::*;
 /// Words of an optimizer's control buffer: learning rate, 1/(1 - beta1^t), 1/(1 - beta2^t), 0.
 pub const CONTROL: usize = 4;
 
-/// g = clip · gradient + weight_decay · p; m = β1 m + (1 - β1) g; v = β2 v + (1 - β2) g²;
-/// p -= learning_rate · m̂ / (√v̂ + ε), with m̂ = m / (1 - β1^t) and v̂ = v / (1 - β2^t): PyTorch's `Adam`.
+/// `g = clip · gradient + weight_decay · p; m = β1 m + (1 - β1) g; v = β2 v + (1 - β2) g²;`
+/// `p -= learning_rate · m̂ / (√v̂ + ε)`, with m̂ = m / (1 - β1^t) and v̂ = v / (1 - β2^t): PyTorch's `Adam`.
 ///
 /// Bindings: parameters 1, gradient 2, first 3 (m), second 4 (v), control 5 ([`CONTROL`] words) and, with
 /// `clip`, norm 6: the square of the global gradient norm, one word.

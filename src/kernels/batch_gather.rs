@@ -17,8 +17,8 @@ use rayon::prelude::*;
 /// (seed, lane of [`stream::INPUT_NOISE`]) and counter (iteration, i).
 ///
 /// Bindings: data 1, labels 2 (`[images]`), indices 3 (`[batch]`, each below `images`), counters 4, out 5
-/// (`[batch, h, w, c]`), out_labels 6 (`[batch]`), and for data beyond [`BatchGather::shard_words`] its
-/// second and third shard, data_1 7 and data_2 8: all views of one buffer, see
+/// (`[batch, h, w, c]`), `out_labels` 6 (`[batch]`), and for data beyond [`BatchGather::shard_words`] its
+/// second and third shard, `data_1` 7 and `data_2` 8: all views of one buffer, see
 /// [`BatchGather::data_views`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BatchGather {
@@ -88,7 +88,7 @@ impl BatchGather {
         shards
     }
 
-    /// The views of a data buffer for bindings data, data_1 and data_2, as many as there are.
+    /// The views of a data buffer for bindings `data`, `data_1` and `data_2`, as many as there are.
     pub fn data_views(&self, data: View) -> Vec<View> {
         let part = |shard: usize| data.part(shard * self.shard_words, self.words_of(shard));
         (0..self.shards()).map(part).collect()

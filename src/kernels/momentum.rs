@@ -5,8 +5,8 @@ use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
 use crate::device::cpu::Argument;
 use rayon::prelude::*;
 
-/// g = clip · gradient + weight_decay · p; v = momentum · v + g;
-/// p -= learning_rate · (nesterov ? g + momentum · v : v): PyTorch's `SGD`, without dampening.
+/// `g = clip · gradient + weight_decay · p; v = momentum · v + g;`
+/// `p -= learning_rate · (nesterov ? g + momentum · v : v)`: PyTorch's `SGD`, without dampening.
 ///
 /// Bindings: parameters 1, gradient 2, velocity 3 (v, zeros at first), control 4 ([`CONTROL`] words, the
 /// first being the learning rate) and, with `clip`, norm 5: the square of the global gradient norm.
