@@ -1,13 +1,18 @@
 // conv2d: v[n, y, x, o] = Σ_{i, j, c} input[n, y s + i - p, x s + j - p, c] weights[i, j, c, o] + bias[o] + residual[n, y, x, o]
 //
 // GEMM view: M = output pixels (n * out_h * out_w), N = c_out, K = kh * kw * c_in.
-// Tile: TILE_M x TILE_N a workgroup, 8 pixels x 4 channels a thread, STEP_K terms a step (src/kernels/conv_tile.rs).
-// Dispatch: ceil(M / TILE_M) * ceil(N / TILE_N) workgroups of TILE_M / 8 * TILE_N / 4 threads, over x and y;
+// Tile: TILE_M x TILE_N a workgroup, 8 pixels x 8 channels a thread (src/kernels/conv_tile.rs).
+// Dispatch: ceil(M / TILE_M) * ceil(N / TILE_N) workgroups of TILE_M / 8 * TILE_N / 8 threads, over x and y;
 // channel tiles run fastest, so that neighbours gather the same pixels.
 // Fused: bias, residual, leaky ReLU and its sign mask, each behind a switch.
 // Never written to memory: the im2col matrix, the sums before the epilogue and, without RAW, v itself.
 
+//#include conv_window
+//#if DIRECT
+//#include conv_direct
+//#else
 //#include conv_gather
+//#endif
 @group(0) @binding(1) var<storage, read> input: array<Source>;
 @group(0) @binding(2) var<storage, read> weights: array<Target>;
 @group(0) @binding(3) var<storage, read> bias: array<Target>;
@@ -83,43 +88,9 @@ fn finish(pixel: u32, quad: u32, sum: vec4<f32>) -> u32 {
 }
 //#endif
 
-// Where the window of output pixel `pixel` lies.
-fn origin_of(pixel: u32) -> vec4<u32> {
-    if pixel >= parameters.out_pixels {
-        return NOWHERE;
-    }
-    let row = pixel / parameters.out_w;
-    let image = row / parameters.out_h;
-    let y = row % parameters.out_h * parameters.stride - parameters.padding;
-    let x = pixel % parameters.out_w * parameters.stride - parameters.padding;
-    return vec4<u32>(image * parameters.h, y, x, pixel);
-}
-
-@compute @workgroup_size(THREADS)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
+// Writes a thread's 8 pixels of one quad of channels and their word of the mask.
+fn finish_rows(pixel: u32, quad: u32, sums: Rows) {
     let quads = (parameters.c_out + 3u) / 4u;
-    let tiles_n = (quads + QUADS_N - 1u) / QUADS_N;
-    let tile = group.x + group.y * groups.x;
-    let first_pixel = tile / tiles_n * TILE_M;
-    let first_quad = tile % tiles_n * QUADS_N;
-    if first_pixel >= parameters.out_pixels {
-        return;
-    }
-    for (var m = local; m < TILE_M; m += THREADS) {
-        origins[m] = origin_of(first_pixel + m);
-    }
-    let window = Window(
-        parameters.kh, parameters.kw, 0u, 0u, 1u, 1u,
-        parameters.h, parameters.w, parameters.c_in, parameters.c_out,
-    );
-    let sums = accumulate(window, first_quad, local);
-
-    let pixel = first_pixel + local / QUADS_N * 8u;
-    let quad = first_quad + local % QUADS_N;
     if pixel >= parameters.out_pixels || quad >= quads {
         return;
     }
@@ -134,4 +105,30 @@ fn main(
 //#if MASK
     mask[pixel / 8u * quads + quad] = bits;
 //#endif
+}
+
+@compute @workgroup_size(THREADS)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let tiles_n = (parameters.c_out + TILE_N - 1u) / TILE_N;
+    let tile = group.x + group.y * groups.x;
+    let first_pixel = tile / tiles_n * TILE_M;
+    let first_quad = tile % tiles_n * QUADS_N;
+    if first_pixel >= parameters.out_pixels {
+        return;
+    }
+    let window = Window(
+        parameters.out_pixels, parameters.out_h, parameters.out_w,
+        0u - parameters.padding, 0u - parameters.padding, parameters.stride, 1u,
+        parameters.kh, parameters.kw, 0u, 0u, 1u,
+        parameters.h, parameters.w, parameters.c_in, parameters.c_out,
+    );
+    let sums = accumulate(window, first_pixel, first_quad, local);
+    let pixel = first_pixel + local / HALF_N * 8u;
+    let quad = first_quad + local % HALF_N;
+    finish_rows(pixel, quad, sums.low);
+    finish_rows(pixel, quad + HALF_N, sums.high);
 }

@@ -4,13 +4,18 @@
 // Input pixels of one class (y mod s, x mod s) meet the same taps, every s-th of the kernel: s * s
 // independent problems without a wasted multiplication.
 // GEMM view of a class: M = its input pixels, N = c_in, K = its taps * c_out.
-// Tile: TILE_M x TILE_N a workgroup, 8 pixels x 4 channels a thread, STEP_K terms a step (src/kernels/conv_tile.rs).
+// Tile: TILE_M x TILE_N a workgroup, 8 pixels x 8 channels a thread (src/kernels/conv_tile.rs).
 // Dispatch: s * s * ceil(M of the largest class / TILE_M) * ceil(N / TILE_N) workgroups of
-// TILE_M / 8 * TILE_N / 4 threads, over x and y.
+// TILE_M / 8 * TILE_N / 8 threads, over x and y.
 // Fused: the leaky ReLU's derivative (MASK), the residual gradient (RESIDUAL).
 // Never written to memory: the im2col matrix, a gradient widened with zeros, the gradient before the mask.
 
+//#include conv_window
+//#if DIRECT
+//#include conv_direct
+//#else
 //#include conv_gather
+//#endif
 @group(0) @binding(1) var<storage, read> gradient: array<Source>;
 @group(0) @binding(2) var<storage, read> transposed: array<Target>;
 @group(0) @binding(3) var<storage, read> mask: array<u32>;
@@ -25,10 +30,9 @@ fn weights_at(index: u32) -> Target {
     return transposed[index];
 }
 
-// Writes the four channels of the input pixel of the tile's row m.
-fn finish(m: u32, quad: u32, sum: vec4<f32>) {
-    let pixel = origins[m].w;
-    if pixel == NOWHERE.w {
+// Writes four channels of input pixel `pixel`.
+fn finish(pixel: u32, quad: u32, sum: vec4<f32>) {
+    if pixel == OUTSIDE {
         return;
     }
     var v = sum;
@@ -67,6 +71,41 @@ fn write_one(index: u32, channel: u32, value: f32) {
 }
 //#endif
 
+// Input pixels (y + s * row, x + s * column): those that meet the same taps.
+struct Parity {
+    y: u32,
+    x: u32,
+    rows: u32,
+    columns: u32,
+    pixels: u32,
+}
+
+// The input pixel that is number m of its class, OUTSIDE past the last one.
+fn pixel_of(parity: Parity, m: u32) -> u32 {
+    if m >= parity.pixels {
+        return OUTSIDE;
+    }
+    let row = m / parity.columns;
+    let y = parity.y + row % parity.rows * parameters.stride;
+    let x = parity.x + m % parity.columns * parameters.stride;
+    return (row / parity.rows * parameters.h + y) * parameters.w + x;
+}
+
+// Writes a thread's 8 pixels of one quad of channels.
+fn finish_rows(parity: Parity, m: u32, quad: u32, sums: Rows) {
+    if quad >= (parameters.c_in + 3u) / 4u {
+        return;
+    }
+    finish(pixel_of(parity, m), quad, sums.r0);
+    finish(pixel_of(parity, m + 1u), quad, sums.r1);
+    finish(pixel_of(parity, m + 2u), quad, sums.r2);
+    finish(pixel_of(parity, m + 3u), quad, sums.r3);
+    finish(pixel_of(parity, m + 4u), quad, sums.r4);
+    finish(pixel_of(parity, m + 5u), quad, sums.r5);
+    finish(pixel_of(parity, m + 6u), quad, sums.r6);
+    finish(pixel_of(parity, m + 7u), quad, sums.r7);
+}
+
 @compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -74,63 +113,34 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let s = parameters.stride;
-    let quads = (parameters.c_in + 3u) / 4u;
-    let tiles_n = (quads + QUADS_N - 1u) / QUADS_N;
+    let p = parameters.padding;
+    let tiles_n = (parameters.c_in + TILE_N - 1u) / TILE_N;
     let largest = parameters.n * ((parameters.h + s - 1u) / s) * ((parameters.w + s - 1u) / s);
     let tiles = (largest + TILE_M - 1u) / TILE_M * tiles_n;
     let index = group.x + group.y * groups.x;
-    let class_y = index / tiles / s;
-    let class_x = index / tiles % s;
+    let y = index / tiles / s;
+    let x = index / tiles % s;
     let first_m = index % tiles / tiles_n * TILE_M;
     let first_quad = index % tiles % tiles_n * QUADS_N;
-    // The class's pixels are (class_y + s * row, class_x + s * column).
-    let rows = (parameters.h + s - 1u - class_y) / s;
-    let columns = (parameters.w + s - 1u - class_x) / s;
-    let pixels = parameters.n * rows * columns;
-    if class_y >= s || first_m >= pixels {
+    let rows = (parameters.h + s - 1u - y) / s;
+    let columns = (parameters.w + s - 1u - x) / s;
+    let parity = Parity(y, x, rows, columns, parameters.n * rows * columns);
+    if y >= s || first_m >= parity.pixels {
         return;
     }
-    // Its taps are first, first + s, ...; under tap `first` of row 0 lies source row (class_y + p) / s.
-    let first_row = (class_y + parameters.padding) % s;
-    let first_column = (class_x + parameters.padding) % s;
-    for (var m = local; m < TILE_M; m += THREADS) {
-        let at = first_m + m;
-        var origin = NOWHERE;
-        if at < pixels {
-            let row = at / columns % rows;
-            let column = at % columns;
-            let image = at / (columns * rows);
-            let y = row * s + class_y;
-            let x = column * s + class_x;
-            origin = vec4<u32>(
-                image * parameters.out_h,
-                row + (class_y + parameters.padding) / s,
-                column + (class_x + parameters.padding) / s,
-                (image * parameters.h + y) * parameters.w + x,
-            );
-        }
-        origins[m] = origin;
-    }
+    // The class's taps are first, first + s, ...; under tap `first` of its row 0 lies source row (y + p) / s.
+    let first_row = (y + p) % s;
+    let first_column = (x + p) % s;
     let window = Window(
+        parity.pixels, rows, columns,
+        (y + p) / s, (x + p) / s, 1u, 0xffffffffu,
         (parameters.kh + s - 1u - first_row) / s, (parameters.kw + s - 1u - first_column) / s,
-        first_row, first_column, s, 0xffffffffu,
+        first_row, first_column, s,
         parameters.out_h, parameters.out_w, parameters.c_out, parameters.c_in,
     );
-    let sums = accumulate(window, first_quad, local);
-    // A class without taps has met no barrier since `origins` was written.
-    workgroupBarrier();
-
-    let m = local / QUADS_N * 8u;
-    let quad = first_quad + local % QUADS_N;
-    if quad >= quads {
-        return;
-    }
-    finish(m, quad, sums.r0);
-    finish(m + 1u, quad, sums.r1);
-    finish(m + 2u, quad, sums.r2);
-    finish(m + 3u, quad, sums.r3);
-    finish(m + 4u, quad, sums.r4);
-    finish(m + 5u, quad, sums.r5);
-    finish(m + 6u, quad, sums.r6);
-    finish(m + 7u, quad, sums.r7);
+    let sums = accumulate(window, first_m, first_quad, local);
+    let m = first_m + local / HALF_N * 8u;
+    let quad = first_quad + local % HALF_N;
+    finish_rows(parity, m, quad, sums.low);
+    finish_rows(parity, m, quad + HALF_N, sums.high);
 }

@@ -2,8 +2,8 @@
 //
 // GEMM view: M = kh * kw * c_in, N = c_out, K = output pixels, cut into `splits` parts of
 // `pixels_per_split`; each part writes its own slice of partials, which `reduce` adds in a fixed order.
-// Tile: TILE_M x TILE_N a workgroup, 8 x 4 a thread, STEP_K pixels a step (src/kernels/conv_tile.rs).
-// Dispatch: splits * ceil(M / TILE_M) * ceil(N / TILE_N) workgroups of TILE_M / 8 * TILE_N / 4 threads,
+// Tile: TILE_M x TILE_N a workgroup, 8 x 8 a thread, STEP_K pixels a step (src/kernels/conv_tile.rs).
+// Dispatch: splits * ceil(M / TILE_M) * ceil(N / TILE_N) workgroups of TILE_M / 8 * TILE_N / 8 threads,
 // over x and y; channel tiles run fastest, parts slowest.
 // Fused: nothing. Never written to memory: the im2col matrix.
 
@@ -24,8 +24,6 @@
 //#endif
 
 const QUADS_M: u32 = TILE_M / 4u;
-const QUADS_N: u32 = TILE_N / 4u;
-const THREADS: u32 = TILE_M / 8u * QUADS_N;
 const LOADS_A: u32 = STEP_K * QUADS_M;
 const LOADS_B: u32 = STEP_K * QUADS_N;
 
@@ -120,20 +118,29 @@ fn load_gradient(pixel: u32, quad: u32) -> vec4<f32> {
 
 // Adds the product of the staged tiles to a thread's sums.
 fn multiply(local: u32, sums: ptr<function, Sums>) {
-    let a = local / QUADS_N * 2u;
-    let b = local % QUADS_N;
     for (var k = 0u; k < STEP_K; k++) {
-        let low = tile_a[k * QUADS_M + a];
-        let high = tile_a[k * QUADS_M + a + 1u];
-        let column = tile_b[k * QUADS_N + b];
-        (*sums).r0 = fma(low.xxxx, column, (*sums).r0);
-        (*sums).r1 = fma(low.yyyy, column, (*sums).r1);
-        (*sums).r2 = fma(low.zzzz, column, (*sums).r2);
-        (*sums).r3 = fma(low.wwww, column, (*sums).r3);
-        (*sums).r4 = fma(high.xxxx, column, (*sums).r4);
-        (*sums).r5 = fma(high.yyyy, column, (*sums).r5);
-        (*sums).r6 = fma(high.zzzz, column, (*sums).r6);
-        (*sums).r7 = fma(high.wwww, column, (*sums).r7);
+        let row = k * QUADS_M + local / HALF_N * 2u;
+        let a = tile_a[row];
+        let b = tile_a[row + 1u];
+        let column = k * QUADS_N + local % HALF_N;
+        let low = tile_b[column];
+        let high = tile_b[column + HALF_N];
+        (*sums).low.r0 = fma(a.xxxx, low, (*sums).low.r0);
+        (*sums).high.r0 = fma(a.xxxx, high, (*sums).high.r0);
+        (*sums).low.r1 = fma(a.yyyy, low, (*sums).low.r1);
+        (*sums).high.r1 = fma(a.yyyy, high, (*sums).high.r1);
+        (*sums).low.r2 = fma(a.zzzz, low, (*sums).low.r2);
+        (*sums).high.r2 = fma(a.zzzz, high, (*sums).high.r2);
+        (*sums).low.r3 = fma(a.wwww, low, (*sums).low.r3);
+        (*sums).high.r3 = fma(a.wwww, high, (*sums).high.r3);
+        (*sums).low.r4 = fma(b.xxxx, low, (*sums).low.r4);
+        (*sums).high.r4 = fma(b.xxxx, high, (*sums).high.r4);
+        (*sums).low.r5 = fma(b.yyyy, low, (*sums).low.r5);
+        (*sums).high.r5 = fma(b.yyyy, high, (*sums).high.r5);
+        (*sums).low.r6 = fma(b.zzzz, low, (*sums).low.r6);
+        (*sums).high.r6 = fma(b.zzzz, high, (*sums).high.r6);
+        (*sums).low.r7 = fma(b.wwww, low, (*sums).low.r7);
+        (*sums).high.r7 = fma(b.wwww, high, (*sums).high.r7);
     }
 }
 
@@ -154,14 +161,28 @@ fn finish(split: u32, m: u32, quad: u32, sum: vec4<f32>) {
 //#endif
 }
 
+// Writes a thread's 8 rows of one quad of columns.
+fn finish_rows(split: u32, m: u32, quad: u32, sums: Rows) {
+    if quad >= (parameters.c_out + 3u) / 4u {
+        return;
+    }
+    finish(split, m, quad, sums.r0);
+    finish(split, m + 1u, quad, sums.r1);
+    finish(split, m + 2u, quad, sums.r2);
+    finish(split, m + 3u, quad, sums.r3);
+    finish(split, m + 4u, quad, sums.r4);
+    finish(split, m + 5u, quad, sums.r5);
+    finish(split, m + 6u, quad, sums.r6);
+    finish(split, m + 7u, quad, sums.r7);
+}
+
 @compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let quads = (parameters.c_out + 3u) / 4u;
-    let tiles_n = (quads + QUADS_N - 1u) / QUADS_N;
+    let tiles_n = (parameters.c_out + TILE_N - 1u) / TILE_N;
     let tiles_m = (rows() + TILE_M - 1u) / TILE_M;
     let tile = group.x + group.y * groups.x;
     let first_quad = tile % tiles_n * QUADS_N;
@@ -199,17 +220,8 @@ fn main(
         multiply(local, &sums);
     }
 
-    let m = first_m + local / QUADS_N * 8u;
-    let quad = first_quad + local % QUADS_N;
-    if quad >= quads {
-        return;
-    }
-    finish(split, m, quad, sums.r0);
-    finish(split, m + 1u, quad, sums.r1);
-    finish(split, m + 2u, quad, sums.r2);
-    finish(split, m + 3u, quad, sums.r3);
-    finish(split, m + 4u, quad, sums.r4);
-    finish(split, m + 5u, quad, sums.r5);
-    finish(split, m + 6u, quad, sums.r6);
-    finish(split, m + 7u, quad, sums.r7);
+    let m = first_m + local / HALF_N * 8u;
+    let quad = first_quad + local % HALF_N;
+    finish_rows(split, m, quad, sums.low);
+    finish_rows(split, m, quad + HALF_N, sums.high);
 }

@@ -1,30 +1,9 @@
-// The GEMM inside conv2d and conv2d_input_gradient, without an im2col matrix:
-//
-//   sums[m, n] = Σ_k A[m, k] B[k, n]
-//   A[m, k]: channel c of the source pixel under tap (i, j) of target pixel m's window, 0 outside the image
-//   B[k, n]: weights[the tap's matrix, c, n]                                            k = (i, j, c)
-//
-// Tile: TILE_M pixels x TILE_N channels a workgroup, 8 x 4 a thread, STEP_K terms between two barriers.
-// The includer declares `source_at(index) -> Source` and `weights_at(index) -> Target`, which read its
-// tensors. These are of vec4<f32> with SOURCE_VEC4 (the source's channels are a multiple of 4) and
-// TARGET_VEC4 (the target's are), else of f32. With ALIGNED (the source's channels are a multiple of
-// STEP_K) a step lies within one tap and needs no bounds on k.
+// The GEMM of conv_window through workgroup memory: a tile of A and one of B at a time.
+// Tile: TILE_M pixels x TILE_N channels a workgroup, 8 x 8 a thread, STEP_K terms between two barriers.
+// With ALIGNED (the source's channels are a multiple of STEP_K) a step lies within one tap and needs no
+// bounds on k.
 
-//#include conv_parameters
-//#include conv_sums
-//#if SOURCE_VEC4
-alias Source = vec4<f32>;
-//#else
-alias Source = f32;
-//#endif
-//#if TARGET_VEC4
-alias Target = vec4<f32>;
-//#else
-alias Target = f32;
-//#endif
 const QUADS_K: u32 = STEP_K / 4u;
-const QUADS_N: u32 = TILE_N / 4u;
-const THREADS: u32 = TILE_M / 8u * QUADS_N;
 // The 8 rows of a thread lie together; the quad behind them puts the next thread's on other banks.
 const PITCH_A: u32 = 8u * QUADS_K + 1u;
 const LOADS_A: u32 = TILE_M * QUADS_K;
@@ -33,64 +12,8 @@ const LOADS_B: u32 = STEP_K * QUADS_N;
 // A's tile [m][k], quads along k; B's [k][n], quads along n.
 var<workgroup> tile_a: array<vec4<f32>, TILE_M / 8u * PITCH_A>;
 var<workgroup> tile_b: array<vec4<f32>, LOADS_B>;
-// Of each target pixel of the tile: the image's first source row, the source row and column under tap
-// (0, 0) (modulo 2^32 where that is outside), and the target pixel's number.
-var<workgroup> origins: array<vec4<u32>, TILE_M>;
-// The origin of a row past the last pixel: every tap of it is outside.
-const NOWHERE: vec4<u32> = vec4<u32>(0u, 0x80000000u, 0x80000000u, 0xffffffffu);
-
-// The taps that meet the pixels of a tile, and the tensors' sizes.
-struct Window {
-    rows: u32,
-    columns: u32,
-    // The weights' tap of window position (i, j): (first_row + i * step, first_column + j * step).
-    first_row: u32,
-    first_column: u32,
-    step: u32,
-    // From one tap to the next in the source: 1 or, modulo 2^32, -1.
-    direction: u32,
-    source_h: u32,
-    source_w: u32,
-    source_channels: u32,
-    target_channels: u32,
-}
-
-// The index in elements of the source's channel 0 under tap (i, j), or 0xffffffff outside the image.
-fn source_index(window: Window, origin: vec4<u32>, i: u32, j: u32) -> u32 {
-    let y = origin.y + window.direction * i;
-    let x = origin.z + window.direction * j;
-    if y >= window.source_h || x >= window.source_w {
-        return 0xffffffffu;
-    }
-    return ((origin.x + y) * window.source_w + x) * window.source_channels;
-}
-
-// The row of `weights`, seen as a matrix of target_channels columns, of tap (i, j) and channel c.
-fn weight_row(window: Window, i: u32, j: u32, c: u32) -> u32 {
-    let row = window.first_row + i * window.step;
-    let column = window.first_column + j * window.step;
-    return (row * parameters.kw + column) * window.source_channels + c;
-}
-
-// Four channels of a row of `weights`, zeros past the last channel.
-fn load_weights(window: Window, row: u32, quad: u32) -> vec4<f32> {
-//#if TARGET_VEC4
-    let quads = window.target_channels / 4u;
-    if quad < quads {
-        return weights_at(row * quads + quad);
-    }
-    return vec4<f32>();
-//#else
-    let n = quad * 4u;
-    let first = row * window.target_channels + n;
-    var v = vec4<f32>();
-    if n < window.target_channels { v.x = weights_at(first); }
-    if n + 1u < window.target_channels { v.y = weights_at(first + 1u); }
-    if n + 2u < window.target_channels { v.z = weights_at(first + 2u); }
-    if n + 3u < window.target_channels { v.w = weights_at(first + 3u); }
-    return v;
-//#endif
-}
+// origin_of the tile's pixels.
+var<workgroup> origins: array<vec3<u32>, TILE_M>;
 
 fn store_a(m: u32, quad: u32, v: vec4<f32>) {
     tile_a[m / 8u * PITCH_A + m % 8u * QUADS_K + quad] = v;
@@ -106,7 +29,7 @@ fn stage(window: Window, i: u32, j: u32, c: u32, first_quad: u32, local: u32) {
             let quad = load % QUADS_K;
             let index = source_index(window, origins[m], i, j);
             var v = vec4<f32>();
-            if index != 0xffffffffu {
+            if index != OUTSIDE {
                 v = source_at((index + c) / 4u + quad);
             }
             store_a(m, quad, v);
@@ -129,29 +52,29 @@ fn locate(window: Window, k: u32) -> vec3<u32> {
 
 // Term k of the pixel at `origin`, 0 outside the image and past the last term.
 //#if SOURCE_VEC4
-fn load_source(window: Window, origin: vec4<u32>, k: u32, terms: u32) -> vec4<f32> {
+fn load_source(window: Window, origin: vec3<u32>, k: u32, terms: u32) -> vec4<f32> {
     if k < terms {
         let at = locate(window, k);
         let index = source_index(window, origin, at.x, at.y);
-        if index != 0xffffffffu {
+        if index != OUTSIDE {
             return source_at((index + at.z) / 4u);
         }
     }
     return vec4<f32>();
 }
 //#else
-fn load_term(window: Window, origin: vec4<u32>, k: u32, terms: u32) -> f32 {
+fn load_term(window: Window, origin: vec3<u32>, k: u32, terms: u32) -> f32 {
     if k < terms {
         let at = locate(window, k);
         let index = source_index(window, origin, at.x, at.y);
-        if index != 0xffffffffu {
+        if index != OUTSIDE {
             return source_at(index + at.z);
         }
     }
     return 0.0;
 }
 
-fn load_source(window: Window, origin: vec4<u32>, k: u32, terms: u32) -> vec4<f32> {
+fn load_source(window: Window, origin: vec3<u32>, k: u32, terms: u32) -> vec4<f32> {
     return vec4<f32>(
         load_term(window, origin, k, terms),
         load_term(window, origin, k + 1u, terms),
@@ -180,35 +103,49 @@ fn stage(window: Window, k: u32, terms: u32, first_quad: u32, local: u32) {
 }
 //#endif
 
-fn dot4(a: vec4<f32>, b0: vec4<f32>, b1: vec4<f32>, b2: vec4<f32>, b3: vec4<f32>, sum: vec4<f32>) -> vec4<f32> {
-    return fma(a.wwww, b3, fma(a.zzzz, b2, fma(a.yyyy, b1, fma(a.xxxx, b0, sum))));
+fn load_quad(row: u32) -> Quad {
+    return Quad(tile_b[row], tile_b[row + QUADS_N], tile_b[row + 2u * QUADS_N], tile_b[row + 3u * QUADS_N]);
 }
 
 // Adds the product of the staged tiles to a thread's sums.
 fn multiply(local: u32, sums: ptr<function, Sums>) {
-    let a = local / QUADS_N * PITCH_A;
-    let b = local % QUADS_N;
     for (var quad = 0u; quad < QUADS_K; quad++) {
-        let row = quad * 4u * QUADS_N + b;
-        let b0 = tile_b[row];
-        let b1 = tile_b[row + QUADS_N];
-        let b2 = tile_b[row + 2u * QUADS_N];
-        let b3 = tile_b[row + 3u * QUADS_N];
-        let first = a + quad;
-        (*sums).r0 = dot4(tile_a[first], b0, b1, b2, b3, (*sums).r0);
-        (*sums).r1 = dot4(tile_a[first + QUADS_K], b0, b1, b2, b3, (*sums).r1);
-        (*sums).r2 = dot4(tile_a[first + 2u * QUADS_K], b0, b1, b2, b3, (*sums).r2);
-        (*sums).r3 = dot4(tile_a[first + 3u * QUADS_K], b0, b1, b2, b3, (*sums).r3);
-        (*sums).r4 = dot4(tile_a[first + 4u * QUADS_K], b0, b1, b2, b3, (*sums).r4);
-        (*sums).r5 = dot4(tile_a[first + 5u * QUADS_K], b0, b1, b2, b3, (*sums).r5);
-        (*sums).r6 = dot4(tile_a[first + 6u * QUADS_K], b0, b1, b2, b3, (*sums).r6);
-        (*sums).r7 = dot4(tile_a[first + 7u * QUADS_K], b0, b1, b2, b3, (*sums).r7);
+        let row = quad * 4u * QUADS_N + local % HALF_N;
+        let low = load_quad(row);
+        let high = load_quad(row + HALF_N);
+        let first = local / HALF_N * PITCH_A + quad;
+        let a0 = tile_a[first];
+        (*sums).low.r0 = dot4(a0, low, (*sums).low.r0);
+        (*sums).high.r0 = dot4(a0, high, (*sums).high.r0);
+        let a1 = tile_a[first + QUADS_K];
+        (*sums).low.r1 = dot4(a1, low, (*sums).low.r1);
+        (*sums).high.r1 = dot4(a1, high, (*sums).high.r1);
+        let a2 = tile_a[first + 2u * QUADS_K];
+        (*sums).low.r2 = dot4(a2, low, (*sums).low.r2);
+        (*sums).high.r2 = dot4(a2, high, (*sums).high.r2);
+        let a3 = tile_a[first + 3u * QUADS_K];
+        (*sums).low.r3 = dot4(a3, low, (*sums).low.r3);
+        (*sums).high.r3 = dot4(a3, high, (*sums).high.r3);
+        let a4 = tile_a[first + 4u * QUADS_K];
+        (*sums).low.r4 = dot4(a4, low, (*sums).low.r4);
+        (*sums).high.r4 = dot4(a4, high, (*sums).high.r4);
+        let a5 = tile_a[first + 5u * QUADS_K];
+        (*sums).low.r5 = dot4(a5, low, (*sums).low.r5);
+        (*sums).high.r5 = dot4(a5, high, (*sums).high.r5);
+        let a6 = tile_a[first + 6u * QUADS_K];
+        (*sums).low.r6 = dot4(a6, low, (*sums).low.r6);
+        (*sums).high.r6 = dot4(a6, high, (*sums).high.r6);
+        let a7 = tile_a[first + 7u * QUADS_K];
+        (*sums).low.r7 = dot4(a7, low, (*sums).low.r7);
+        (*sums).high.r7 = dot4(a7, high, (*sums).high.r7);
     }
 }
 
-// The sums of thread `local`, over all taps of the window and all channels of the source. `origins` is
-// set, with no barrier since.
-fn accumulate(window: Window, first_quad: u32, local: u32) -> Sums {
+// The sums of thread `local`, over all taps of the window and all channels of the source.
+fn accumulate(window: Window, first_m: u32, first_quad: u32, local: u32) -> Sums {
+    for (var m = local; m < TILE_M; m += THREADS) {
+        origins[m] = origin_of(window, first_m + m);
+    }
     var sums = Sums();
 //#if ALIGNED
     for (var i = 0u; i < window.rows; i++) {

@@ -1,6 +1,6 @@
-// A thread's part of a GEMM tile: 8 rows (pixels) by 4 columns (channels), in named variables, because
-// a dynamically indexed array would leave the registers.
-struct Sums {
+// A thread's part of a GEMM tile: 8 rows (pixels) by two quads of columns (channels), in named variables,
+// because a dynamically indexed array would leave the registers.
+struct Rows {
     r0: vec4<f32>,
     r1: vec4<f32>,
     r2: vec4<f32>,
@@ -10,3 +10,13 @@ struct Sums {
     r6: vec4<f32>,
     r7: vec4<f32>,
 }
+
+// The second quad lies half a tile behind the first, so that neighbouring threads read neighbouring quads.
+struct Sums {
+    low: Rows,
+    high: Rows,
+}
+
+const QUADS_N: u32 = TILE_N / 4u;
+const HALF_N: u32 = TILE_N / 8u;
+const THREADS: u32 = TILE_M / 8u * HALF_N;

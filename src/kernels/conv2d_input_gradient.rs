@@ -28,21 +28,8 @@ pub struct Conv2dInputGradient {
 impl Conv2dInputGradient {
     /// Every permutation, on small shapes.
     pub fn permutations() -> Vec<Self> {
-        let shape = |c_in, c_out, stride| ConvGeometry {
-            n: 2,
-            h: 6,
-            w: 6,
-            c_in,
-            c_out,
-            kh: 3,
-            kw: 3,
-            stride,
-            padding: 1,
-        };
         let mut all = Vec::new();
-        for geometry in
-            [shape(3, 16, 1), shape(16, 32, 2), shape(64, 64, 1), shape(5, 7, 1), shape(20, 12, 1)]
-        {
+        for geometry in ConvGeometry::examples() {
             for mask in [None, Some(0.2)] {
                 for residual in [false, true] {
                     all.push(Self { geometry, mask, residual });
@@ -59,7 +46,7 @@ impl Conv2dInputGradient {
     }
 
     fn tile(&self) -> Tile {
-        Tile::choose(self.class_pixels(), self.geometry.c_in)
+        Tile::gather(self.class_pixels(), self.geometry.c_in)
     }
 }
 

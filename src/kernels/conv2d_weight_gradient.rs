@@ -32,21 +32,8 @@ impl Conv2dWeightGradient {
 
     /// Small instances of every permutation.
     pub fn permutations() -> Vec<Self> {
-        let shape = |c_in, c_out, stride| ConvGeometry {
-            n: 2,
-            h: 6,
-            w: 6,
-            c_in,
-            c_out,
-            kh: 3,
-            kw: 3,
-            stride,
-            padding: 1,
-        };
         let mut all = Vec::new();
-        for geometry in
-            [shape(3, 16, 1), shape(16, 32, 2), shape(64, 64, 1), shape(5, 7, 1), shape(20, 12, 1)]
-        {
+        for geometry in ConvGeometry::examples() {
             for splits in [1, 3] {
                 all.push(Self { geometry, splits });
             }
@@ -60,7 +47,7 @@ impl Conv2dWeightGradient {
     }
 
     fn tile(&self) -> Tile {
-        Tile::choose(self.rows(), self.geometry.c_out)
+        Tile::staged(self.rows(), self.geometry.c_out)
     }
 
     /// Output pixels of each part but the last.

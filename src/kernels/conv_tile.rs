@@ -3,31 +3,42 @@
 use super::shader::Shader;
 
 /// The tile of one workgroup: `m` rows (pixels, or rows of the weight matrix) by `n` columns (channels).
-/// Each thread takes 8 rows by 4 columns.
+/// Each thread takes 8 rows by 8 columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tile {
     /// Rows; a multiple of 8.
-    pub m: usize,
-    /// Columns; a multiple of 4.
-    pub n: usize,
+    m: usize,
+    /// Columns; a multiple of 8.
+    n: usize,
+    /// Threads gather straight from storage, without workgroup memory.
+    direct: bool,
 }
 
 /// Terms of the sum between two barriers.
-pub const STEP_K: usize = 16;
-
-/// Column counts, best first: a wide tile loads less for each multiplication.
-const COLUMNS: [usize; 4] = [64, 80, 32, 16];
+const STEP_K: usize = 16;
 
 impl Tile {
-    /// The tile for `rows` x `columns`: the columns that pad least (80 for the 160 channels of a wide
-    /// ResNet, of which a 64-wide tile would waste 17%), then as many rows as fit 256 threads and
-    /// WebGPU's 16 KiB of workgroup memory, but not so many that a small problem pads to twice its size.
-    pub fn choose(rows: usize, columns: usize) -> Self {
+    /// The tile for a gather of `pixels` x `channels`: straight from storage up to 32 channels, of which
+    /// few threads would share a gathered value, else as [`Tile::staged`].
+    pub fn gather(pixels: usize, channels: usize) -> Self {
+        let direct = |m, n| Self { m, n, direct: true };
+        match channels {
+            // 64 threads each.
+            ..=8 => direct(512, 8),
+            ..=16 => direct(256, 16),
+            ..=32 => direct(128, 32),
+            _ => Self::staged(pixels, channels),
+        }
+    }
+
+    /// The tile through workgroup memory for `rows` x `columns`: the columns that pad least (80 for the
+    /// 160 channels of a wide ResNet, of which a 64-wide tile would waste 17%), and 128 rows, which fill
+    /// WebGPU's 16 KiB of workgroup memory, or fewer where the problem is small.
+    pub fn staged(rows: usize, columns: usize) -> Self {
         let padded = |n: usize| columns.div_ceil(n) * n;
-        let n = COLUMNS.into_iter().min_by_key(|&n| padded(n)).expect("there are tiles");
-        let largest = if n > 32 { 64 } else { 128 };
-        let m = [largest, 64, 32].into_iter().find(|&m| m <= largest && rows >= m).unwrap_or(32);
-        Self { m, n }
+        let n = [64, 80, 32, 16].into_iter().min_by_key(|&n| padded(n)).expect("there are tiles");
+        let m = [128, 64, 32].into_iter().find(|&m| rows >= 2 * m).unwrap_or(32);
+        Self { m, n, direct: false }
     }
 
     /// Workgroups that cover `rows` x `columns`.
@@ -45,5 +56,6 @@ impl Tile {
             .with_switch("SOURCE_VEC4", source.is_multiple_of(4))
             .with_switch("TARGET_VEC4", target.is_multiple_of(4))
             .with_switch("ALIGNED", source.is_multiple_of(STEP_K))
+            .with_switch("DIRECT", self.direct)
     }
 }

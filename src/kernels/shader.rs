@@ -98,9 +98,11 @@ impl Shader {
 fn common(name: &str) -> &'static str {
     match name {
         "clip" => include_str!("../../shaders/common/clip.wgsl"),
+        "conv_direct" => include_str!("../../shaders/common/conv_direct.wgsl"),
         "conv_gather" => include_str!("../../shaders/common/conv_gather.wgsl"),
         "conv_parameters" => include_str!("../../shaders/common/conv_parameters.wgsl"),
         "conv_sums" => include_str!("../../shaders/common/conv_sums.wgsl"),
+        "conv_window" => include_str!("../../shaders/common/conv_window.wgsl"),
         "logit_row" => include_str!("../../shaders/common/logit_row.wgsl"),
         "normal" => include_str!("../../shaders/common/normal.wgsl"),
         "row_softmax" => include_str!("../../shaders/common/row_softmax.wgsl"),

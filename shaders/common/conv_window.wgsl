@@ -1,0 +1,113 @@
+// What conv2d and conv2d_input_gradient gather: an implicit GEMM without an im2col matrix.
+//
+//   sums[m, n] = Σ_k A[m, k] B[k, n]
+//   A[m, k]: channel c of the source pixel under tap (i, j) of target pixel m's window, 0 outside the image
+//   B[k, n]: weights[the tap's matrix, c, n]                                            k = (i, j, c)
+//
+// The includer declares `source_at(index) -> Source` and `weights_at(index) -> Target`, which read its
+// tensors. These are of vec4<f32> with SOURCE_VEC4 (the source's channels are a multiple of 4) and
+// TARGET_VEC4 (the target's are), else of f32.
+
+//#include conv_parameters
+//#include conv_sums
+//#if SOURCE_VEC4
+alias Source = vec4<f32>;
+//#else
+alias Source = f32;
+//#endif
+//#if TARGET_VEC4
+alias Target = vec4<f32>;
+//#else
+alias Target = f32;
+//#endif
+
+const OUTSIDE: u32 = 0xffffffffu;
+
+// The target pixels, the taps that meet them, and the tensors' sizes.
+struct Window {
+    // Target pixels: images of target_h x target_w.
+    pixels: u32,
+    target_h: u32,
+    target_w: u32,
+    // Under tap (0, 0) of target pixel (y, x) lies source pixel (first_y + y * step, first_x + x * step),
+    // modulo 2^32 where that is outside.
+    first_y: u32,
+    first_x: u32,
+    step: u32,
+    // From one tap to the next in the source: 1 or, modulo 2^32, -1.
+    direction: u32,
+    // Taps, and the weights' tap of window position (i, j): (first_row + i * tap_step, first_column + j * tap_step).
+    rows: u32,
+    columns: u32,
+    first_row: u32,
+    first_column: u32,
+    tap_step: u32,
+    source_h: u32,
+    source_w: u32,
+    source_channels: u32,
+    target_channels: u32,
+}
+
+// Of target pixel m: the image's first source row, and the source row and column under tap (0, 0); far
+// outside every image past the last pixel.
+fn origin_of(window: Window, m: u32) -> vec3<u32> {
+    if m >= window.pixels {
+        return vec3<u32>(0u, 0x80000000u, 0x80000000u);
+    }
+    let row = m / window.target_w;
+    let image = row / window.target_h;
+    return vec3<u32>(
+        image * window.source_h,
+        window.first_y + row % window.target_h * window.step,
+        window.first_x + m % window.target_w * window.step,
+    );
+}
+
+// The index in elements of the source's channel 0 under tap (i, j), or OUTSIDE.
+fn source_index(window: Window, origin: vec3<u32>, i: u32, j: u32) -> u32 {
+    let y = origin.y + window.direction * i;
+    let x = origin.z + window.direction * j;
+    if y >= window.source_h || x >= window.source_w {
+        return OUTSIDE;
+    }
+    return ((origin.x + y) * window.source_w + x) * window.source_channels;
+}
+
+// The row of `weights`, seen as a matrix of target_channels columns, of tap (i, j) and channel c.
+fn weight_row(window: Window, i: u32, j: u32, c: u32) -> u32 {
+    let row = window.first_row + i * window.tap_step;
+    let column = window.first_column + j * window.tap_step;
+    return (row * parameters.kw + column) * window.source_channels + c;
+}
+
+// Four channels of a row of `weights`, zeros past the last channel.
+fn load_weights(window: Window, row: u32, quad: u32) -> vec4<f32> {
+//#if TARGET_VEC4
+    let quads = window.target_channels / 4u;
+    if quad < quads {
+        return weights_at(row * quads + quad);
+    }
+    return vec4<f32>();
+//#else
+    let n = quad * 4u;
+    let first = row * window.target_channels + n;
+    var v = vec4<f32>();
+    if n < window.target_channels { v.x = weights_at(first); }
+    if n + 1u < window.target_channels { v.y = weights_at(first + 1u); }
+    if n + 2u < window.target_channels { v.z = weights_at(first + 2u); }
+    if n + 3u < window.target_channels { v.w = weights_at(first + 3u); }
+    return v;
+//#endif
+}
+
+// Four rows of B in one quad of columns.
+struct Quad {
+    k0: vec4<f32>,
+    k1: vec4<f32>,
+    k2: vec4<f32>,
+    k3: vec4<f32>,
+}
+
+fn dot4(a: vec4<f32>, b: Quad, sum: vec4<f32>) -> vec4<f32> {
+    return fma(a.wwww, b.k3, fma(a.zzzz, b.k2, fma(a.yyyy, b.k1, fma(a.xxxx, b.k0, sum))));
+}
