@@ -22,7 +22,7 @@ const EXAMPLES: &str = "Examples:
 ///
 /// One network becomes a classifier p(y|x), a density p(x) and a generator.
 #[derive(Debug, Parser)]
-#[command(name = "train_cifar", after_help = EXAMPLES)]
+#[command(name = "train_cifar", after_help = EXAMPLES, args_override_self = true)]
 struct Arguments {
     /// Directory with CIFAR-10's binary version [default: $JEM_DATA, ./data, the user's cache, download]
     #[arg(long, value_name = "DIR")]

@@ -87,15 +87,21 @@ fn main() -> Result<()> {
     let graph = Graph::new();
     let x = graph.input("chains", [BATCH, 2]);
     let labels = graph.input("no labels", [BATCH]);
-    let log_p = logits(&layout, &x).logit_loss(&labels, &[Part { count: BATCH, log_p_x: 1.0, ..Part::default() }]);
+    let log_p =
+        logits(&layout, &x).logit_loss(&labels, &[Part { count: BATCH, log_p_x: 1.0, ..Part::default() }]);
     let gradient = graph.grad(&log_p, &[&x]).remove(0);
     let mut builder = ProgramBuilder::new("langevin");
     let view = builder.transient("gradient", 2 * BATCH);
     lower(&mut builder, None, &[Output { tensor: &gradient, view }])?;
     let chains = builder.external("chains", 2 * BATCH);
     let counters = builder.external("counters", COUNTERS);
-    let kernel =
-        Sgld { n: 2 * BATCH, step: EPSILON / 2.0, noise: EPSILON.sqrt(), clamp_gradient: None, clamp_x: None };
+    let kernel = Sgld {
+        n: 2 * BATCH,
+        step: EPSILON / 2.0,
+        noise: EPSILON.sqrt(),
+        clamp_gradient: None,
+        clamp_x: None,
+    };
     builder.dispatch("langevin", kernel, &[chains, view, counters]);
     builder.dispatch("step", Tick { word: SGLD_STEP }, &[counters]);
     let langevin = builder.finish();
@@ -190,7 +196,11 @@ fn main() -> Result<()> {
                 rows.map(|row| row[stat]).sum::<f32>() / BATCH as f32
             };
             let gap = mean(0, 0) - mean(1, 0);
-            println!("iteration {:4}: energy gap {gap:+.3}, accuracy {:.1}%", iteration + 1, 100.0 * mean(2, 2));
+            println!(
+                "iteration {:4}: energy gap {gap:+.3}, accuracy {:.1}%",
+                iteration + 1,
+                100.0 * mean(2, 2)
+            );
         }
     }
 

@@ -159,7 +159,8 @@ impl RunDirectory {
     pub fn samples(&mut self, iteration: u64, images: &[f32], shape: [usize; 3]) -> Result<PathBuf> {
         let [h, w, c] = shape;
         let n = images.len() / (h * w * c);
-        let columns = (n as f64).sqrt().ceil() as usize;
+        // The squarest grid without an empty cell.
+        let columns = (1..=n).find(|c| c * c >= n && n.is_multiple_of(*c)).unwrap_or(1);
         let picture: Picture = png::grid(images, n, h, w, c, columns, 2)?;
         let path = self.path.join(format!("samples/samples-{iteration:08}.png"));
         picture.write_png(&path)?;

@@ -1,0 +1,212 @@
+//! `train_cifar` as a user runs it: what it writes, how it stops and goes on, and what it says to bad input.
+
+use jem::io::checkpoint::{Checkpoint, TensorData};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The example, which `cargo test` builds beside the tests, on `device`.
+fn train_cifar_on(device: &str) -> Command {
+    let mut path = std::env::current_exe().expect("the test has a path");
+    path.pop();
+    path.pop();
+    path.push(format!("examples/train_cifar{}", std::env::consts::EXE_SUFFIX));
+    assert!(path.exists(), "{} is not built: run cargo test without --test", path.display());
+    let mut command = Command::new(path);
+    command.env_remove("JEM_DATA").env_remove("JEM_DEVICE").args(["--device", device]);
+    command
+}
+
+fn train_cifar() -> Command {
+    train_cifar_on("cpu")
+}
+
+/// A run of seconds: the embedded drawings, few images of everything.
+fn small_run(out: &Path) -> Command {
+    let mut command = train_cifar();
+    command.args(["--synthetic", "--preset", "tiny", "--batch", "4", "--steps", "2", "--buffer", "40"]);
+    command.args(["--validation", "200", "--evaluate-every", "4", "--sample-every", "4"]);
+    command.args(["--checkpoint-every", "2", "--iterations", "4", "--out"]).arg(out);
+    command
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn succeed(mut command: Command) -> String {
+    let output = command.output().expect("the example starts");
+    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// Asserts a failing exit, no panic, and one line of error that has all of `words`.
+fn fail(mut command: Command, words: &[&str]) {
+    let output: Output = command.output().expect("the example starts");
+    let stderr = text(&output.stderr);
+    assert!(!output.status.success(), "it should fail with {words:?}: {}", text(&output.stdout));
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    let line = stderr
+        .lines()
+        .find(|line| line.starts_with("error:"))
+        .unwrap_or_else(|| panic!("no error: {stderr}"));
+    for word in words {
+        assert!(line.contains(word), "expected {word:?} in: {line}");
+    }
+}
+
+fn checkpoints(out: &Path) -> Vec<PathBuf> {
+    let directory = std::fs::read_dir(out.join("checkpoints")).expect("a directory of checkpoints");
+    let mut paths: Vec<PathBuf> = directory.map(|entry| entry.expect("an entry").path()).collect();
+    paths.sort();
+    paths
+}
+
+#[test]
+fn a_run_leaves_its_record_and_goes_on() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let out = directory.path().join("run");
+    let printed = succeed(small_run(&out));
+    assert!(printed.contains("test accuracy (SYNTHETIC data)"), "{printed}");
+    for file in ["config.toml", "metrics.csv", "events.jsonl", "curves.png", "best.safetensors"] {
+        assert!(out.join(file).metadata().is_ok_and(|m| m.len() > 0), "{file} is missing or empty");
+    }
+    assert!(out.join("samples/samples-00000004.png").exists());
+    let rows = std::fs::read_to_string(out.join("metrics.csv")).expect("metrics");
+    assert_eq!(rows.lines().count(), 5, "a header and four rows: {rows}");
+    assert_eq!(checkpoints(&out).len(), 2, "at iterations 2 and 4");
+
+    let mut resumed = train_cifar();
+    resumed.args(["--synthetic", "--iterations", "6", "--resume"]).arg(&out);
+    succeed(resumed);
+    let whole = directory.path().join("whole");
+    let mut uninterrupted = train_cifar();
+    uninterrupted.args(["--synthetic", "--iterations", "6", "--config"]).arg(out.join("config.toml"));
+    uninterrupted.args(["--preset", "tiny", "--out"]).arg(&whole);
+    succeed(uninterrupted);
+    let last = |out: &Path| {
+        let path = checkpoints(out).pop().expect("a checkpoint");
+        assert!(path.ends_with("checkpoint-00000006.safetensors"), "{}", path.display());
+        Checkpoint::load(&path).expect("a checkpoint").tensors
+    };
+    assert!(last(&out) == last(&whole), "the resumed run differs from the uninterrupted one");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_ends_the_run_with_a_checkpoint() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let out = directory.path().join("run");
+    let mut command = train_cifar();
+    command.args(["--synthetic", "--preset", "tiny", "--batch", "4", "--steps", "1", "--buffer", "40"]);
+    command.args(["--iterations", "1000000", "--checkpoint-every", "1000000", "--out"]).arg(&out);
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let child = command.spawn().expect("the example starts");
+    let metrics = out.join("metrics.csv");
+    let rows = || std::fs::read_to_string(&metrics).map_or(0, |text| text.lines().count());
+    for _ in 0..1200 {
+        if rows() > 3 {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
+    let output = child.wait_with_output().expect("the example ends");
+    assert!(killed.success() && output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("--resume"), "{}", text(&output.stdout));
+    let path = checkpoints(&out).pop().expect("a checkpoint");
+    Checkpoint::load(&path).expect("a whole checkpoint");
+}
+
+#[test]
+fn bad_settings_are_one_line() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let out = directory.path().join("run");
+    let run = |mut command: Command, flags: &[&str], words: &[&str]| {
+        command.args(flags).arg("--synthetic").arg("--out").arg(&out);
+        fail(command, words);
+    };
+    let tiny = |flags: &[&'static str], words: &[&str]| {
+        run(train_cifar(), &[&["--preset", "tiny"], flags].concat(), words);
+    };
+    tiny(&["--depth", "12"], &["depth", "6n + 4", "12"]);
+    tiny(&["--batch", "60000"], &["batch", "60000"]);
+    tiny(&["--steps", "0"], &["steps", "at least 1"]);
+    tiny(&["--buffer", "3"], &["buffer", "at least", "3"]);
+    tiny(&["--step-size", "-1"], &["step_size", "-1"]);
+    tiny(&["--optimizer", "adagrad"], &["optimizer", "adagrad"]);
+    tiny(&["--validation", "50000"], &["validation", "50000"]);
+    run(train_cifar(), &["--preset", "huge"], &["--preset", "huge", "tiny"]);
+    run(train_cifar_on("gpu:no such adapter"), &[], &["no such adapter"]);
+    assert!(!out.join("metrics.csv").exists(), "nothing is started");
+}
+
+#[test]
+fn an_unknown_key_of_a_config_file_is_named() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = directory.path().join("config.toml");
+    std::fs::write(&config, "depth = 10\nwidht = 2\n").expect("a file");
+    let mut command = train_cifar();
+    command.args(["--synthetic", "--preset", "tiny", "--config"]).arg(&config);
+    fail(command, &["config.toml", "widht"]);
+}
+
+#[test]
+fn bad_data_is_one_line_with_the_file() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let data = |data: &Path| {
+        let mut command = train_cifar();
+        command.args(["--preset", "tiny", "--data"]).arg(data).arg("--out").arg(directory.path().join("run"));
+        command
+    };
+    fail(data(&directory.path().join("nowhere")), &["--data", "nowhere", "data_batch_1.bin"]);
+
+    let set = directory.path().join("cifar-10-batches-bin");
+    std::fs::create_dir(&set).expect("a directory");
+    for name in ["data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch"]
+    {
+        std::fs::write(set.join(format!("{name}.bin")), vec![0u8; 3073 * 3 + 100]).expect("a file");
+    }
+    fail(data(directory.path()), &["data_batch_1.bin", "30730000"]);
+
+    let mut records = vec![0u8; 3073 * 10_000];
+    records[3073 * 7] = 10;
+    std::fs::write(set.join("data_batch_1.bin"), records).expect("a file");
+    fail(data(directory.path()), &["data_batch_1.bin", "label", "10", "7"]);
+
+    std::fs::remove_file(set.join("data_batch_3.bin")).expect("it was there");
+    fail(data(directory.path()), &["data_batch"]);
+}
+
+#[test]
+fn an_unwritable_or_used_directory_is_refused() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("file");
+    std::fs::write(&file, "").expect("a file");
+    fail(small_run(&file.join("run")), &["file"]);
+
+    let out = directory.path().join("run");
+    std::fs::create_dir(&out).expect("a directory");
+    std::fs::write(out.join("config.toml"), "of another run").expect("a file");
+    fail(small_run(&out), &["holds another run", "--resume"]);
+    assert_eq!(std::fs::read_to_string(out.join("config.toml")).expect("it is there"), "of another run");
+}
+
+#[test]
+fn nan_images_end_the_run_and_keep_the_checkpoints() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let out = directory.path().join("run");
+    succeed(small_run(&out));
+    let path = checkpoints(&out).pop().expect("a checkpoint");
+    let mut checkpoint = Checkpoint::load(&path).expect("a checkpoint");
+    for (name, _, data) in &mut checkpoint.tensors {
+        if let (true, TensorData::F32(values)) = (name == "replay_buffer", data) {
+            values.fill(f32::NAN);
+        }
+    }
+    checkpoint.save(&path).expect("it can be written");
+    let before = checkpoints(&out);
+    let mut command = train_cifar();
+    command.args(["--synthetic", "--iterations", "8", "--resume"]).arg(&out);
+    fail(command, &["diverged", "NaN", "checkpoint"]);
+    assert_eq!(checkpoints(&out), before);
+}
