@@ -29,8 +29,9 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// From the words of the metrics buffer.
-    pub(super) fn new(
+    /// From the words that the programs leave in [`super::programs::METRICS`]; `parts` are those of
+    /// [`super::loss_parts`].
+    pub fn new(
         iteration: u64,
         learning_rate: f64,
         words: &[f32],

@@ -10,7 +10,7 @@
 
 use super::Recipe;
 use crate::device::{Program, ProgramBuilder, View};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::{Graph, Leaf, Output, Tensor, lower};
 use crate::kernels::batch_gather::BatchGather;
 use crate::kernels::logit_loss::{Part, STATS};
@@ -61,6 +61,29 @@ impl BatchLayout {
         let samples = if recipe.samples() { recipe.batch } else { 0 };
         let labelled = if recipe.p_y_given_x != 0.0 || recipe.p_xy != 0.0 { recipe.batch } else { 0 };
         Self { data, samples, labelled, height, width, channels }
+    }
+
+    /// Checks that the programs can take the images apart: each part of the batch starts at a multiple of 64
+    /// words, and a reflected margin is narrower than the image.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for `batch` or `pad`.
+    pub fn check(&self, pad: usize) -> Result<()> {
+        let Self { height, width, channels, .. } = *self;
+        if pad >= height.min(width) {
+            let message = format!("must be below the images' {height}x{width}, got {pad}");
+            return Err(Error::setting("pad", message));
+        }
+        let starts = [self.data, self.data + self.samples];
+        if starts.iter().any(|start| !(start * self.image()).is_multiple_of(64)) {
+            let images = (1..=64).find(|n| (n * self.image()).is_multiple_of(64)).unwrap_or(64);
+            let message = format!(
+                "must be a multiple of {images} for images of {height}x{width}x{channels}, got {}",
+                self.data.max(self.samples)
+            );
+            return Err(Error::setting("batch", message));
+        }
+        Ok(())
     }
 
     /// Elements of one image.

@@ -58,6 +58,7 @@ impl Trainer {
         network.check()?;
         recipe.check(train.len(), train.classes())?;
         let batch = BatchLayout::new(recipe, train.height, train.width, train.channels);
+        batch.check(recipe.pad)?;
         let layout = network.layout();
         let programs = Programs::build(recipe, &network, batch, train.len())?;
         let mut loader = Loader { device, buffers: BTreeMap::new() };

@@ -1,0 +1,37 @@
+//! Small runs: pictures of a few pixels, and a recipe in which everything random and scheduled takes part.
+
+use jem::data::{Dataset, synthetic::synthetic};
+use jem::jem::{Preset, Recipe};
+
+/// `images` synthetic pictures of `side` pixels, 32 divided by a whole number: every so many pixels of those
+/// of 32.
+pub fn pictures(images: usize, side: usize) -> Dataset {
+    let mut data = synthetic(images, 0, 5).0;
+    let every = data.height / side;
+    let mut small = Vec::with_capacity(images * side * side * data.channels);
+    for image in 0..images {
+        for (row, column) in (0..side).flat_map(|row| (0..side).map(move |column| (row, column))) {
+            let pixel = (row * every * data.width + column * every) * data.channels;
+            small.extend_from_slice(&data.image(image)[pixel..][..data.channels]);
+        }
+    }
+    (data.images, data.height, data.width) = (small, side, side);
+    data
+}
+
+/// WRN-10-1 in 12 iterations of which no two have the same learning rate or random numbers.
+pub fn recipe() -> Recipe {
+    Recipe {
+        batch: 4,
+        steps: 2,
+        buffer: 40,
+        reinitialise: 0.5,
+        warmup: 10,
+        decay_at: vec![0.5],
+        iterations: 12,
+        pad: 2,
+        flip: true,
+        input_noise: 0.03,
+        ..Preset::Tiny.recipe()
+    }
+}
