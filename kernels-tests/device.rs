@@ -1,7 +1,8 @@
 //! The device layer: order, memory, limits and errors, on the GPU with and without naga's checks and, where
 //! it applies, on the CPU.
 
-use crate::harness::{Inputs, devices, gpu, gpu_spec};
+use crate::adapter::gpu_spec;
+use crate::harness::{Inputs, devices, gpu};
 use jem::device::cpu::Argument;
 use jem::device::{Buffer, Device, DeviceOptions, DeviceSpec, Executable, Program, ProgramBuilder};
 use jem::kernels::shader::Shader;

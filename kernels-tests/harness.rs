@@ -1,6 +1,7 @@
 //! Runs one kernel on every device between sentinels and compares it with float64 numbers.
 
-use jem::device::{Device, DeviceOptions, DeviceSpec, ProgramBuilder};
+use crate::adapter::gpu_spec;
+use jem::device::{Device, DeviceOptions, ProgramBuilder};
 use jem::kernels::{Access, Kernel};
 use proptest::test_runner::Config as ProptestConfig;
 use std::sync::{Arc, OnceLock};
@@ -9,19 +10,6 @@ use std::sync::{Arc, OnceLock};
 const GUARD: usize = 64;
 /// A NaN with a payload that no arithmetic makes.
 const SENTINEL: u32 = 0x7fc0_dead;
-
-/// The device that the GPU tests run on: `$JEM_TEST_DEVICE` (as `--device`), else the first adapter.
-pub fn gpu_spec() -> DeviceSpec {
-    let spec = std::env::var("JEM_TEST_DEVICE").ok().map(|name| name.parse().expect("JEM_TEST_DEVICE"));
-    spec.or_else(|| Device::adapters().first().map(|a| DeviceSpec::GpuNamed(a.name.clone()))).unwrap_or_else(
-        || {
-            panic!(
-                "no Vulkan, Metal or DX12 adapter: on Debian or Ubuntu run ./test, or install \
-                 mesa-vulkan-drivers and libvulkan1; elsewhere install your GPU's driver"
-            )
-        },
-    )
-}
 
 /// [`gpu_spec`], opened once for all tests.
 pub fn gpu(checked: bool) -> &'static Device {

@@ -2,6 +2,7 @@
 //! without them, with sentinels around every buffer.
 
 mod adam;
+mod adapter;
 mod average_pool;
 mod average_pool_gradient;
 mod batch_gather;
