@@ -210,8 +210,8 @@ impl Report {
         let line = |(what, error, bound): &(String, f64, f64)| {
             format!("{title}: {what}: {error:.2e} (bound {bound:.0e})")
         };
-        // Written so that NaN fails.
-        let failed: Vec<String> = self.0.iter().filter(|(_, e, bound)| !(e <= bound)).map(line).collect();
+        let outside = |(_, error, bound): &&(String, f64, f64)| error.is_nan() || error > bound;
+        let failed: Vec<String> = self.0.iter().filter(outside).map(line).collect();
         self.0.iter().for_each(|entry| println!("{}", line(entry)));
         assert!(failed.is_empty(), "out of bounds:\n{}", failed.join("\n"));
     }

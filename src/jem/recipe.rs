@@ -234,8 +234,7 @@ impl Recipe {
         if let Some(at) = self.decay_at.iter().find(|at| !(at.is_finite() && **at >= 0.0)) {
             return fail("decay_at", format!("must be finite numbers of at least 0, got {at}"));
         }
-        // Written so that NaN fails: every comparison with it would end the run, or none.
-        if !(self.diverged_above > 0.0) {
+        if self.diverged_above.is_nan() || self.diverged_above <= 0.0 {
             return fail("diverged_above", format!("must be above 0, got {}", self.diverged_above));
         }
         self.optimizer()?;
