@@ -100,7 +100,7 @@ fn a_nan_norm_is_not_hidden() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 10, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(crate::harness::cases(10))]
     #[test]
     fn any_setting(n in 1usize..2000, beta1 in 0.0f64..0.99, beta2 in 0.5f64..0.9999, clip in 0.01f32..3.0) {
         compare(Adam { beta1, beta2, clip: Some(clip), weight_decay: 5e-4, ..adam(n) }, 1.0);

@@ -135,7 +135,7 @@ fn crops_and_flips_are_uniform() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(crate::harness::cases(12))]
     #[test]
     fn any_shape(
         batch in 1usize..20,

@@ -51,7 +51,7 @@ fn every_epilogue() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+    #![proptest_config(crate::harness::cases(32))]
     #[test]
     fn any_shape(
         geometry in reference::any_geometry(),

@@ -53,7 +53,7 @@ fn more_splits_than_pixels() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+    #![proptest_config(crate::harness::cases(32))]
     #[test]
     fn any_shape(geometry in reference::any_geometry(), splits in 1usize..5, seed in any::<u64>()) {
         check_kernel(Conv2dWeightGradient { geometry, splits }, seed);

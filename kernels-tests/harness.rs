@@ -176,7 +176,9 @@ impl Inputs {
     }
 }
 
-/// The settings of a property test of `cases` cases: each makes pipelines on two GPU devices.
+/// The settings of a property test of `cases` cases, or of `$PROPTEST_CASES` if that is less: each makes
+/// pipelines on two GPU devices.
 pub fn cases(cases: u32) -> ProptestConfig {
-    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+    let default = ProptestConfig::default();
+    ProptestConfig { cases: cases.min(default.cases), failure_persistence: None, ..default }
 }

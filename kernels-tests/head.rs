@@ -185,7 +185,7 @@ fn labels_that_are_no_class() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 10, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(crate::harness::cases(10))]
     #[test]
     fn any_shape(
         counts in prop::collection::vec(1usize..5, 1..5),

@@ -166,7 +166,7 @@ fn non_finite_logits_show() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(crate::harness::cases(12))]
     #[test]
     fn any_shape(classes in 2usize..300, counts in prop::collection::vec(1usize..9, 1..5), scale in 0.1f32..50.0) {
         let n = counts.iter().sum();

@@ -72,7 +72,7 @@ fn labels_that_are_no_class() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(crate::harness::cases(12))]
     #[test]
     fn any_shape(classes in 2usize..300, counts in prop::collection::vec(1usize..9, 1..5), scale in 0.1f32..20.0) {
         let n = counts.iter().sum();

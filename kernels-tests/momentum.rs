@@ -73,7 +73,7 @@ fn five_steps_are_pytorchs() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 10, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(crate::harness::cases(10))]
     #[test]
     fn any_setting(n in 1usize..2000, decay in 0.0f32..0.99, nesterov: bool, clip in 0.01f32..3.0) {
         compare(Momentum { momentum: decay, nesterov, clip: Some(clip), ..momentum(n) }, 1.0);

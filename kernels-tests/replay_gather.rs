@@ -55,7 +55,7 @@ fn as_many_new_as_asked_for() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 10, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(crate::harness::cases(10))]
     #[test]
     fn any_shape(batch in 1usize..20, size in 1usize..30, image in 1usize..300, p in 0.0f32..1.0) {
         compare(ReplayGather { batch, size, image, reinitialise: p }, 7);

@@ -30,7 +30,7 @@ fn the_rest_stays() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 10, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(crate::harness::cases(10))]
     #[test]
     fn any_shape(batch in 1usize..20, spare in 0usize..30, image in 1usize..300) {
         compare(ReplayScatter { batch, size: batch + spare, image });

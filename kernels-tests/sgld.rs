@@ -64,7 +64,7 @@ fn non_finite_gradients() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(crate::harness::cases(12))]
     #[test]
     fn any_size(n in 1usize..3000, step in 0.01f32..20.0, noise in 0.001f32..2.0, limit in 0.01f32..2.0) {
         let mut inputs = Inputs::new(n as u64);
