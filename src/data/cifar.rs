@@ -196,8 +196,7 @@ mod tests {
         // The mean of the red, green and blue bytes over the training set, as published.
         for (channel, published) in [125.307, 122.950, 113.865].into_iter().enumerate() {
             let sum: u64 = train.images.iter().skip(channel).step_by(3).map(|&byte| u64::from(byte)).sum();
-            let mean = sum as f64 / (50_000.0 * 1024.0);
-            assert!((mean - published).abs() < 2e-3, "channel {channel}: {mean}, published {published}");
+            approx::assert_abs_diff_eq!(sum as f64 / (50_000.0 * 1024.0), published, epsilon = 2e-3);
         }
     }
 }

@@ -175,8 +175,8 @@ mod tests {
             let t = i as f32 / 65_536.0 + 1.0 / 16_777_216.0;
             let [sine, cosine] = sine_cosine_of_turn(t);
             let angle = std::f64::consts::TAU * f64::from(t);
-            assert!((f64::from(sine) - angle.sin()).abs() < 2e-7, "sin of {t} turns");
-            assert!((f64::from(cosine) - angle.cos()).abs() < 2e-7, "cos of {t} turns");
+            approx::assert_abs_diff_eq!(f64::from(sine), angle.sin(), epsilon = 2e-7);
+            approx::assert_abs_diff_eq!(f64::from(cosine), angle.cos(), epsilon = 2e-7);
         }
     }
 

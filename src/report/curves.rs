@@ -358,7 +358,7 @@ mod tests {
     fn smoothing_keeps_lines_and_ends() {
         let line: Vec<_> = (0..100).map(|i| (f64::from(i), 3.0 * f64::from(i))).collect();
         for (found, expected) in smooth(&line).iter().zip(&line) {
-            assert!((found.1 - expected.1).abs() < 1e-9);
+            approx::assert_abs_diff_eq!(found.1, expected.1, epsilon = 1e-9);
         }
     }
 
