@@ -22,12 +22,22 @@ fn assert_all(kernels: &BTreeSet<String>, other: &BTreeSet<String>, what: &str) 
 }
 
 #[test]
-fn every_kernel_has_its_shader_and_test() {
+fn every_kernel_has_its_shader_test_and_bench() {
     let kernels = stems("src/kernels", "rs", "impl Kernel for ");
     assert_all(&stems("shaders", "wgsl", ""), &kernels, "src/kernels/STEM.rs");
     assert!(kernels.contains("unary"), "the folder of kernels was read");
     assert_all(&kernels, &stems("shaders", "wgsl", "fn main("), "shaders/STEM.wgsl");
     assert_all(&kernels, &stems("kernels-tests", "rs", "#[test]"), "kernels-tests/STEM.rs");
+    assert_all(&kernels, &stems("benches/kernels", "rs", "pub fn run("), "benches/kernels/STEM.rs");
+    let benches =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/kernels/main.rs"));
+    let benches = benches.expect("the benches' list");
+    for kernel in &kernels {
+        assert!(
+            benches.contains(&format!("\"{kernel}\", {kernel}::run")),
+            "benches/kernels/main.rs: {kernel}"
+        );
+    }
     let catalogue: BTreeSet<String> = catalogue().iter().map(|k| k.name().to_owned()).collect();
     assert_all(&kernels, &catalogue, "instances in catalogue()");
     assert_all(&catalogue, &stems("src/kernels", "rs", "impl Kernel for "), "files named as the kernels");

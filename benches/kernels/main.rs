@@ -2,11 +2,37 @@
 //!
 //! `cargo bench --bench kernels -- [--device auto|gpu|gpu:NAME|cpu] [FILTER]`
 
+mod adam;
+mod average_pool;
+mod average_pool_gradient;
+mod batch_gather;
+mod binary;
 mod conv2d;
 mod conv2d_input_gradient;
 mod conv2d_weight_gradient;
+mod copy;
+mod fill;
+mod gather_labels;
+mod head;
+mod leaky_relu_gradient;
+mod logit_loss;
+mod logit_loss_gradient;
+mod logsumexp;
+mod matmul;
+mod momentum;
+mod random_bits;
+mod reduce;
+mod replay_gather;
+mod replay_scatter;
+mod scatter_labels;
+mod sgld;
 mod shapes;
+mod sign_mask;
+mod softmax;
+mod tick;
 mod timing;
+mod unary;
+mod uniform_fill;
 
 use clap::Parser;
 use jem::device::{Device, DeviceOptions, DeviceSpec};
@@ -45,10 +71,36 @@ fn main() -> jem::Result<()> {
         budget: std::time::Duration::from_millis(arguments.milliseconds),
         batch: arguments.batch,
     };
-    let kernels: [(&str, fn(&Bench) -> jem::Result<()>); 3] = [
+    let kernels: [(&str, fn(&Bench) -> jem::Result<()>); 29] = [
+        ("adam", adam::run),
+        ("average_pool", average_pool::run),
+        ("average_pool_gradient", average_pool_gradient::run),
+        ("batch_gather", batch_gather::run),
+        ("binary", binary::run),
         ("conv2d", conv2d::run),
         ("conv2d_input_gradient", conv2d_input_gradient::run),
         ("conv2d_weight_gradient", conv2d_weight_gradient::run),
+        ("copy", copy::run),
+        ("fill", fill::run),
+        ("gather_labels", gather_labels::run),
+        ("head", head::run),
+        ("leaky_relu_gradient", leaky_relu_gradient::run),
+        ("logit_loss", logit_loss::run),
+        ("logit_loss_gradient", logit_loss_gradient::run),
+        ("logsumexp", logsumexp::run),
+        ("matmul", matmul::run),
+        ("momentum", momentum::run),
+        ("random_bits", random_bits::run),
+        ("reduce", reduce::run),
+        ("replay_gather", replay_gather::run),
+        ("replay_scatter", replay_scatter::run),
+        ("scatter_labels", scatter_labels::run),
+        ("sgld", sgld::run),
+        ("sign_mask", sign_mask::run),
+        ("softmax", softmax::run),
+        ("tick", tick::run),
+        ("unary", unary::run),
+        ("uniform_fill", uniform_fill::run),
     ];
     for (name, run) in kernels {
         if name.contains(&arguments.filter) {

@@ -5,6 +5,10 @@ use jem::kernels::Kernel;
 use jem::kernels::conv2d::ConvGeometry;
 use std::time::Duration;
 
+/// Words of the flat parameter buffers of networks, about.
+pub const PARAMETERS: [(&str, usize); 2] =
+    [("78,000, as WRN-10-1", 78_000), ("2,700,000, as WRN-16-4", 2_700_000)];
+
 /// A convolution of a network.
 pub struct Layer {
     /// Its place.
@@ -52,15 +56,15 @@ pub fn time_networks<K: Kernel + 'static>(
     make: impl Fn(ConvGeometry) -> K,
 ) -> jem::Result<()> {
     for (depth, width) in [(10, 1), (16, 2)] {
-        let mut flops = 0;
-        let mut total = Times { best: Duration::ZERO, median: Duration::ZERO };
+        let mut total = Times { best: Duration::ZERO, median: Duration::ZERO, flops: 0, bytes: 0 };
         for Layer { name, count, geometry } in wide_resnet(depth, width, bench.batch) {
             let times = bench.time(&format!("WRN-{depth}-{width} {name}"), make(geometry))?;
-            flops += u64::from(count) * geometry.flops();
             total.best += count * times.best;
             total.median += count * times.median;
+            total.flops += u64::from(count) * times.flops;
+            total.bytes += u64::from(count) * times.bytes;
         }
-        print_times(&format!("WRN-{depth}-{width}, all"), flops, &total);
+        print_times(&format!("WRN-{depth}-{width}, all"), &total);
     }
     Ok(())
 }

@@ -1,0 +1,15 @@
+//! `gather_labels` over logits.
+
+use super::timing::Bench;
+use jem::kernels::gather_labels::GatherLabels;
+
+/// Times it.
+///
+/// # Errors
+/// As [`Bench::time`].
+pub fn run(bench: &Bench) -> jem::Result<()> {
+    for (rows, cols) in [(bench.batch, 10), (bench.batch, 100), (4096, 1000)] {
+        bench.time(&format!("{rows} x {cols}"), GatherLabels { rows, cols })?;
+    }
+    Ok(())
+}

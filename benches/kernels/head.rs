@@ -1,0 +1,32 @@
+//! `head` as the SGLD step uses it (gradient down to the last activation) and as an evaluation does.
+
+use super::timing::Bench;
+use jem::kernels::head::Head;
+use jem::kernels::logit_loss::Part;
+
+/// Times it.
+///
+/// # Errors
+/// As [`Bench::time`].
+pub fn run(bench: &Bench) -> jem::Result<()> {
+    for features in [64, 128, 640] {
+        let part = Part { count: bench.batch, log_p_x: 1.0, ..Part::default() };
+        let kernel = Head {
+            n: bench.batch,
+            pixels: 64,
+            features,
+            classes: 10,
+            parts: vec![part],
+            slope: Some(0.2),
+            logits: false,
+            gradient: true,
+            saved: false,
+        };
+        bench.time(&format!("{features} features, gradient"), kernel.clone())?;
+        bench.time(
+            &format!("{features} features, logits"),
+            Head { logits: true, gradient: false, ..kernel },
+        )?;
+    }
+    Ok(())
+}
