@@ -35,7 +35,7 @@ fn main(
 //#if LOG
         y[first + c] = v - log(max_and_sum.y);
 //#else
-        y[first + c] = exp(v) / max_and_sum.y;
+        y[first + c] = exponential(v) / max_and_sum.y;
 //#endif
     }
 }

@@ -3,6 +3,8 @@
 // The including shader defines THREADS (its workgroup's size, a power of 2), `parameters.ends` and
 // `parameters.weights` (the parts of the batch), and row_logit(k).
 
+//#include exponential
+
 struct LogitRow {
     maximum: f32,
     // ln Σ exp(f - maximum): kept apart from the maximum, or large logits would cancel.
@@ -64,7 +66,7 @@ fn logit_row(local: u32, classes: u32) -> LogitRow {
     row.argmax = row_indices[0];
     var sum = 0.0;
     for (var k = local; k < classes; k += THREADS) {
-        sum += exp(row_logit(k) - row.maximum);
+        sum += exponential(row_logit(k) - row.maximum);
     }
     row.log_sum = log(row_sum(local, sum));
     return row;
@@ -100,7 +102,7 @@ fn logit_gradient_at(row: LogitRow, weights: vec4<f32>, k: u32, classes: u32, la
         return nan();
     }
     let f = row_logit(k);
-    let softmax = exp((f - row.maximum) - row.log_sum);
+    let softmax = exponential((f - row.maximum) - row.log_sum);
     let at_label = select(0.0, weights.z - weights.y, k == label);
     return (weights.x + weights.y) * softmax + at_label + 2.0 * weights.w * f;
 }

@@ -2,6 +2,8 @@
 // 64 threads. The maximum is kept finite, so that a row of -inf gives a sum of 0, one with +inf a sum of
 // +inf and one with NaN a sum of NaN.
 
+//#include exponential
+
 const LOWEST: f32 = -3.4028234e38;
 const HIGHEST: f32 = 3.4028234e38;
 
@@ -30,7 +32,7 @@ fn row_max_and_sum(first: u32, cols: u32, local: u32) -> vec2<f32> {
     highest = select(highest, HIGHEST, highest > HIGHEST);
     var sum = 0.0;
     for (var c = column; c < cols; c += WIDTH) {
-        sum += exp(x[first + c] - highest);
+        sum += exponential(x[first + c] - highest);
     }
     if WIDTH > 1u {
         scratch[local] = sum;
