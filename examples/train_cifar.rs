@@ -4,7 +4,8 @@ use clap::Parser;
 use jem::data::download::Fetched;
 use jem::data::{Dataset, cifar, locate, synthetic};
 use jem::device::{Device, DeviceOptions, DeviceSpec};
-use jem::jem::{Choice, Outcome, Overrides, Preset, Recipe, RunDirectory, RunOptions, choose, run};
+use jem::jem::{Choice, Outcome, Overrides, Preset, Recipe, RunDirectory, RunOptions, Trainer, choose, run};
+use jem::report::profile::table;
 use jem::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -45,6 +46,9 @@ struct Arguments {
     /// Train on the embedded drawings instead of CIFAR-10
     #[arg(long)]
     synthetic: bool,
+    /// Time every kernel of one iteration, print where the time goes, and stop
+    #[arg(long)]
+    profile: bool,
     /// Print nothing but errors and the final figures
     #[arg(long)]
     quiet: bool,
@@ -112,6 +116,9 @@ fn train(arguments: &Arguments) -> Result<()> {
         recipe.total_iterations(train.len().saturating_sub(recipe.validation)),
         recipe.p_x
     ));
+    if arguments.profile {
+        return profile(&device, &recipe, &train);
+    }
     say(&format!("run     {}", out.display()));
     // A second Ctrl-C ends at once.
     let handler = ctrlc::set_handler(|| {
@@ -158,6 +165,19 @@ fn data(arguments: &Arguments, say: &impl Fn(&str)) -> Result<(Dataset, Dataset)
     let (train, test) = cifar::load(&directory)?;
     say(&format!("data    {}: {} training and {} test images", directory.display(), train.len(), test.len()));
     Ok((train, test))
+}
+
+/// The second of two iterations, so that caches and clocks are warm.
+fn profile(device: &Device, recipe: &Recipe, train: &Dataset) -> Result<()> {
+    let mut trainer = Trainer::new(device, recipe, train)?;
+    for program in trainer.programs() {
+        println!("{:<8} {}", program.name, program.summary());
+    }
+    trainer.profile()?;
+    for (program, runs, times) in trainer.profile()? {
+        print!("\n{}", table(&program, runs, &times));
+    }
+    Ok(())
 }
 
 fn explain(choice: &Choice, say: &impl Fn(&str)) {

@@ -1,8 +1,8 @@
 // batch_gather: out[b] = image indices[b] of the byte data set, padded by reflection and cropped back at
-// random, flipped at random, as v / 127.5 - 1, plus noise * N(0, 1); out_labels[b] = labels[indices[b]].
+// random, flipped at random, as v / 127.5 - 1, plus noise * N(0, 1).
 //
-// Dispatch: ceil(max(pairs, batch) / 256) workgroups of 256, over x and y; thread i makes elements 2i and
-// 2i + 1, whose noise is one pair, and label i.
+// Dispatch: ceil(pairs / 256) workgroups of 256, over x and y; thread i makes elements 2i and 2i + 1, whose
+// noise is one pair.
 // Constants: SHARD_WORDS, the words of `data` and `data_1`; AUGMENT_STREAM, NOISE_STREAM.
 // Switches: AUGMENT (crop or flip), FLIP, NOISE, TWO_SHARDS, THREE_SHARDS.
 // Never in memory: the padded images.
@@ -20,16 +20,14 @@ struct Parameters {
 
 @group(0) @binding(0) var<uniform> parameters: Parameters;
 @group(0) @binding(1) var<storage, read> data: array<u32>;
-@group(0) @binding(2) var<storage, read> labels: array<u32>;
-@group(0) @binding(3) var<storage, read> indices: array<u32>;
-@group(0) @binding(4) var<storage, read> counters: array<u32>;
-@group(0) @binding(5) var<storage, read_write> out: array<f32>;
-@group(0) @binding(6) var<storage, read_write> out_labels: array<u32>;
+@group(0) @binding(2) var<storage, read> indices: array<u32>;
+@group(0) @binding(3) var<storage, read> counters: array<u32>;
+@group(0) @binding(4) var<storage, read_write> out: array<f32>;
 //#if TWO_SHARDS
-@group(0) @binding(7) var<storage, read> data_1: array<u32>;
+@group(0) @binding(5) var<storage, read> data_1: array<u32>;
 //#endif
 //#if THREE_SHARDS
-@group(0) @binding(8) var<storage, read> data_2: array<u32>;
+@group(0) @binding(6) var<storage, read> data_2: array<u32>;
 //#endif
 
 //#include threefry
@@ -97,7 +95,4 @@ fn main(
 //#endif
     gather(2u * i, normals.x);
     gather(2u * i + 1u, normals.y);
-    if i < parameters.batch {
-        out_labels[i] = labels[indices[i]];
-    }
 }

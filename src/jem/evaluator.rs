@@ -1,6 +1,6 @@
 //! Accuracy and energies of a whole data set.
 
-use super::programs::{COUNTER_WORDS, DATA, DATA_LABELS};
+use super::programs::{COUNTER_WORDS, DATA};
 use crate::data::Dataset;
 use crate::device::{Buffer, Device, Executable, ProgramBuilder};
 use crate::error::Result;
@@ -68,11 +68,9 @@ impl Evaluator {
         };
         let bytes = builder.external(DATA, kernel.data_words());
         let mut views = vec![
-            builder.external(DATA_LABELS, data.len()),
             builder.external("indices", batch),
             builder.external(COUNTER_WORDS, COUNTERS),
             builder.external("evaluated images", x.elements()),
-            builder.transient("gathered labels", batch),
         ];
         let shards = kernel.data_views(bytes);
         views.insert(0, shards[0]);
@@ -84,7 +82,6 @@ impl Evaluator {
         let mut packed = data.images.clone();
         packed.resize(packed.len().next_multiple_of(4), 0);
         let bytes = device.buffer_from(DATA, &packed)?;
-        let data_labels = device.buffer_from(DATA_LABELS, &data.labels)?;
         let indices = device.buffer("indices", batch as u64 * 4)?;
         let counters = device.buffer(COUNTER_WORDS, COUNTERS as u64 * 4)?;
         let images = device.buffer("evaluated images", x.elements() as u64 * 4)?;
@@ -94,7 +91,6 @@ impl Evaluator {
             builder.finish(),
             &[
                 (DATA, &bytes),
-                (DATA_LABELS, &data_labels),
                 ("indices", &indices),
                 (COUNTER_WORDS, &counters),
                 ("evaluated images", &images),

@@ -32,8 +32,6 @@ pub const COUNTER_WORDS: &str = "counters";
 pub const REPLAY: &str = "replay buffer";
 /// The external slot of the data set's bytes.
 pub const DATA: &str = "data set";
-/// The external slot of the data set's labels.
-pub const DATA_LABELS: &str = "data set labels";
 /// The external slot of what the host reads after each iteration.
 pub const METRICS: &str = "metrics";
 
@@ -186,13 +184,11 @@ fn gather_program(recipe: &Recipe, batch: BatchLayout, data_images: usize) -> Pr
             shard_words: BatchGather::SHARD_WORDS,
         };
         let data = builder.external(DATA, kernel.data_words());
-        let labels = builder.external(DATA_LABELS, data_images);
         let indices = builder.external(slot, count);
         let out = batch.view(&mut builder, first, count);
-        let out_labels = builder.transient("gathered labels", count);
         let mut shards = kernel.data_views(data).into_iter();
         let mut views: Vec<View> = shards.next().into_iter().collect();
-        views.extend([labels, indices, counters, out, out_labels]);
+        views.extend([indices, counters, out]);
         views.extend(shards);
         builder.dispatch(slot, kernel, &views);
     }

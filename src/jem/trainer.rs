@@ -3,11 +3,11 @@
 use super::batches::{Shuffled, draw_chains};
 use super::metrics::Metrics;
 use super::programs::{
-    BatchLayout, COUNTER_WORDS, DATA, DATA_LABELS, IMAGES, LABELS, METRICS, Programs, REPLAY, loss_parts,
+    BatchLayout, COUNTER_WORDS, DATA, IMAGES, LABELS, METRICS, Programs, REPLAY, loss_parts,
 };
 use super::{Evaluator, Recipe};
 use crate::data::Dataset;
-use crate::device::{Buffer, Device, Executable, Pending, Program, ProgramBuilder};
+use crate::device::{Buffer, Device, DispatchTime, Executable, Pending, Program, ProgramBuilder};
 use crate::error::{Error, Result};
 use crate::io::checkpoint::Checkpoint;
 use crate::io::pack;
@@ -65,7 +65,6 @@ impl Trainer {
         let mut bytes = train.images.clone();
         bytes.resize(bytes.len().next_multiple_of(4), 0);
         loader.add(DATA, &bytes)?;
-        loader.add(DATA_LABELS, &train.labels)?;
         loader.add(PARAMETERS, &layout.initialise(recipe.init, SLOPE, recipe.seed))?;
         let gather = loader.load(programs.gather)?;
         let prepare = loader.load(programs.prepare)?;
@@ -132,6 +131,46 @@ impl Trainer {
     /// # Errors
     /// What the device refuses, now or in an earlier iteration.
     pub fn step(&mut self) -> Result<()> {
+        let learning_rate = self.write_inputs()?;
+        self.device.run(&self.gather)?;
+        self.device.run(&self.prepare)?;
+        if let (Some(sgld), Some(scatter)) = (&self.sgld, &self.scatter) {
+            for _ in 0..self.recipe.steps {
+                self.device.run(sgld)?;
+            }
+            self.device.run(scatter)?;
+        }
+        self.device.run(&self.update)?;
+        let metrics = self.buffer(METRICS);
+        let pending = self.device.read_later(metrics, 0, metrics.bytes())?;
+        self.pending.push_back((self.iteration, learning_rate, pending));
+        self.iteration += 1;
+        Ok(())
+    }
+
+    /// Runs one iteration, an SGLD step of it once, and returns each program's name, how often an iteration
+    /// runs it, and the time of each of its dispatches. What is in training changes as little as by that.
+    ///
+    /// # Errors
+    /// What the device refuses, such as timestamps that it does not have.
+    pub fn profile(&mut self) -> Result<Vec<(String, usize, Vec<DispatchTime>)>> {
+        self.write_inputs()?;
+        let steps = self.recipe.steps;
+        let all = [
+            (Some(&self.gather), 1),
+            (Some(&self.prepare), 1),
+            (self.sgld.as_ref(), steps),
+            (self.scatter.as_ref(), 1),
+            (Some(&self.update), 1),
+        ];
+        let profile = |(program, runs): (&Executable, usize)| {
+            Ok((program.program().name.clone(), runs, self.device.profile(program)?))
+        };
+        all.into_iter().filter_map(|(program, runs)| Some((program?, runs))).map(profile).collect()
+    }
+
+    /// Writes what the host gives to an iteration; returns the learning rate.
+    fn write_inputs(&mut self) -> Result<f64> {
         let iteration = self.iteration;
         self.write_counters()?;
         let learning_rate = self.recipe.learning_rate(iteration, self.train_labels.len());
@@ -156,20 +195,7 @@ impl Trainer {
             self.write("labelled indices", &indices)?;
         }
         self.write(LABELS, &labels)?;
-        self.device.run(&self.gather)?;
-        self.device.run(&self.prepare)?;
-        if let (Some(sgld), Some(scatter)) = (&self.sgld, &self.scatter) {
-            for _ in 0..self.recipe.steps {
-                self.device.run(sgld)?;
-            }
-            self.device.run(scatter)?;
-        }
-        self.device.run(&self.update)?;
-        let metrics = self.buffer(METRICS);
-        let pending = self.device.read_later(metrics, 0, metrics.bytes())?;
-        self.pending.push_back((iteration, learning_rate, pending));
-        self.iteration += 1;
-        Ok(())
+        Ok(learning_rate)
     }
 
     /// The metrics that have arrived; waits only if too many are under way.

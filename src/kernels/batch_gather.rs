@@ -16,10 +16,9 @@ use rayon::prelude::*;
 /// column (the second modulo 2 pad + 1). The noise of elements 2i and 2i + 1 of the batch comes from key
 /// (seed, lane of [`stream::INPUT_NOISE`]) and counter (iteration, i).
 ///
-/// Bindings: data 1, labels 2 (`[images]`), indices 3 (`[batch]`, each below `images`), counters 4, out 5
-/// (`[batch, h, w, c]`), `out_labels` 6 (`[batch]`), and for data beyond [`BatchGather::shard_words`] its
-/// second and third shard, `data_1` 7 and `data_2` 8: all views of one buffer, see
-/// [`BatchGather::data_views`].
+/// Bindings: data 1, indices 2 (`[batch]`, each below `images`), counters 3, out 4 (`[batch, h, w, c]`), and
+/// for data beyond [`BatchGather::shard_words`] its second and third shard, `data_1` 5 and `data_2` 6: all
+/// views of one buffer, see [`BatchGather::data_views`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BatchGather {
     /// Images of the batch.
@@ -125,13 +124,11 @@ impl Kernel for BatchGather {
         assert!(self.pad < self.h.min(self.w), "batch_gather: pad {} of {}x{}", self.pad, self.h, self.w);
         let mut bindings = vec![
             binding("data", 1, Access::Read, self.words_of(0)),
-            binding("labels", 2, Access::Read, self.images),
-            binding("indices", 3, Access::Read, self.batch),
-            binding("counters", 4, Access::Read, COUNTERS),
-            binding("out", 5, Access::Write, self.batch * self.image()),
-            binding("out_labels", 6, Access::Write, self.batch),
+            binding("indices", 2, Access::Read, self.batch),
+            binding("counters", 3, Access::Read, COUNTERS),
+            binding("out", 4, Access::Write, self.batch * self.image()),
         ];
-        let names = [("data_1", 7), ("data_2", 8)];
+        let names = [("data_1", 5), ("data_2", 6)];
         let more = (1..self.shards()).zip(names);
         bindings.extend(more.map(|(i, (name, at))| binding(name, at, Access::Read, self.words_of(i))));
         bindings
@@ -158,7 +155,7 @@ impl Kernel for BatchGather {
 
     fn workgroups(&self) -> [u32; 3] {
         let pairs = (self.batch * self.image()).div_ceil(2);
-        grid(pairs.max(self.batch).div_ceil(256))
+        grid(pairs.div_ceil(256))
     }
 
     fn flops(&self) -> u64 {
@@ -166,18 +163,15 @@ impl Kernel for BatchGather {
     }
 
     fn run(&self, arguments: &mut [Argument<'_>]) {
-        let [data, labels, indices, counters, out, out_labels, more @ ..] = arguments else {
-            unreachable!("batch_gather binds six to eight")
+        let [data, indices, counters, out, more @ ..] = arguments else {
+            unreachable!("batch_gather binds four to six")
         };
         let shards: Vec<&[u8]> =
             std::iter::once(&*data).chain(&*more).map(|shard| bytemuck::cast_slice(shard.u32())).collect();
         let byte = |at: usize| shards[at / (4 * self.shard_words)][at % (4 * self.shard_words)];
         let [seed, iteration] = [counters.u32()[SEED], counters.u32()[ITERATION]];
         let key = [seed, lane(stream::INPUT_NOISE, self.stream)];
-        let (labels, indices) = (labels.u32(), indices.u32());
-        for (label, &index) in out_labels.u32_mut().iter_mut().zip(indices) {
-            *label = labels[index as usize];
-        }
+        let indices = indices.u32();
         let &Self { h, w, c, pad, noise, .. } = self;
         let image = self.image();
         out.f32_mut().par_chunks_mut(image).zip(indices).enumerate().for_each(|(slot, (out, &index))| {

@@ -4,4 +4,5 @@ mod canvas;
 pub mod curves;
 pub mod heatmap;
 pub mod metrics;
+pub mod profile;
 pub mod progress;
