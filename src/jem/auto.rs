@@ -9,9 +9,11 @@ use std::time::Instant;
 
 /// Iterations that are timed, after one that is not.
 const TIMED: u32 = 3;
-/// A preset is not even tried if the last one's speed predicts this many times its patience: larger networks
-/// keep a device busier, but not by more.
-const HOPELESS: f64 = 8.0;
+/// A preset is not even tried if, by the smaller one's speed, a run would take this many times its patience
+/// (larger networks keep a device busier, but not by more), and the trial more than [`TRIAL`] seconds.
+const HOPELESS: f64 = 3.0;
+/// Seconds that a trial may take however hopeless it looks.
+const TRIAL: f64 = 15.0;
 
 /// What `auto` took and what it saw.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,7 +51,8 @@ pub fn choose(device: &Device, train: &Dataset, adjust: impl Fn(&mut Recipe)) ->
         let flops = iteration_flops(&recipe, train)?;
         if let Some(rate) = rate {
             let predicted = iterations * flops / rate;
-            if predicted > HOPELESS * preset.patience() {
+            let trial = f64::from(TIMED + 1) * flops / rate;
+            if predicted > HOPELESS * preset.patience() && trial > TRIAL {
                 choice.estimates.push((preset, predicted));
                 continue;
             }

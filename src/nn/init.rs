@@ -73,6 +73,7 @@ impl Init {
 mod tests {
     use super::*;
     use crate::kernels::random::stream::WEIGHTS;
+    use approx::assert_relative_eq;
 
     fn moments(init: Init) -> (f64, f64, f64) {
         let mut values = vec![0.0; 100_000];
@@ -94,7 +95,7 @@ mod tests {
             let (mean, measured, largest) = moments(init);
             // Five standard errors of the mean; the variance's relative error at 1e5 draws is below 0.5%.
             assert!(mean.abs() < 5.0 * f64::sqrt(variance / 1e5), "{init:?}: mean {mean}");
-            assert!((measured / variance - 1.0).abs() < 0.02, "{init:?}: variance {measured}");
+            assert_relative_eq!(measured, variance, max_relative = 0.02);
             assert!(largest <= bound * 1.000_001, "{init:?}: {largest}");
         }
     }
