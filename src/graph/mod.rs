@@ -66,7 +66,7 @@ impl Graph {
     pub fn leaf(&self, leaf: Leaf, shape: impl Into<Vec<usize>>) -> Tensor {
         let shape = shape.into();
         let len: usize = shape.iter().product();
-        if leaf.offset % 64 != 0 || leaf.offset + len > leaf.words || len == 0 {
+        if !leaf.offset.is_multiple_of(64) || leaf.offset + len > leaf.words || len == 0 {
             let Leaf { slot, offset, words, .. } = &leaf;
             let message = format!(
                 "{slot}: {len} words {shape:?} at {offset} of {words}; it must fit, start at a multiple of 64 and not be empty"

@@ -108,8 +108,7 @@ impl Guard {
             numbers.push(("input gradient norm", metrics.input_gradient_norm));
         }
         for (name, value) in numbers {
-            // Written so that NaN fails.
-            if !(value.abs() <= self.bound) {
+            if value.is_nan() || value.abs() > self.bound {
                 let message = format!("{name} is {value:.3e} (bound {:.0e})", self.bound);
                 return Err(Error::Diverged { iteration: metrics.iteration, message });
             }

@@ -263,9 +263,9 @@ fn scatter_program(recipe: &Recipe, batch: BatchLayout) -> Program {
 
 /// The parts of the loss: means over each part, so weights are divided by its images.
 ///
-/// loss = p_x (mean f(samples) - mean f(data)) + p_y_given_x cross-entropy(labelled)
-///      + p_xy (mean f(samples)[y] - mean f(labelled)[y]) + energy_l2 (mean f² over data, and over samples),
-/// with f(x) = LogSumExp_y f(x)[y], and f² averaged over classes.
+/// `loss = p_x (mean f(samples) - mean f(data)) + p_y_given_x cross-entropy(labelled)
+///       + p_xy (mean f(samples)[y] - mean f(labelled)[y]) + energy_l2 (mean f² over data, and over samples)`,
+/// with `f(x) = LogSumExp_y f(x)[y]`, and f² averaged over classes.
 pub fn loss_parts(recipe: &Recipe, batch: BatchLayout, classes: usize) -> Vec<Part> {
     let mean = |weight: f32, count: usize| weight / count as f32;
     let l2 = |count: usize| mean(recipe.energy_l2, count * classes);

@@ -68,7 +68,7 @@ settings! {
     p_x: f32,
     /// Weight of log p(y|x)
     p_y_given_x: f32,
-    /// Weight of log p(x, y); needs class_conditional
+    /// Weight of log p(x, y); needs class-conditional samples
     p_xy: f32,
     /// Weight of the mean squared logits of data and samples
     energy_l2: f32,

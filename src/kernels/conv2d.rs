@@ -91,8 +91,8 @@ impl ConvGeometry {
         })
     }
 
-    /// The geometry's twelve words for a uniform block: n, h, w, c_in, c_out, kh, kw, stride, padding,
-    /// out_h, out_w, output pixels.
+    /// The geometry's twelve words for a uniform block: `n, h, w, c_in, c_out, kh, kw, stride, padding,
+    /// out_h, out_w`, output pixels.
     pub fn words(&self) -> Vec<u32> {
         [
             self.n,

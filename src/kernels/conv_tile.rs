@@ -24,15 +24,15 @@ impl Tile {
         let direct = |m, n| Self { m, n, direct: true };
         match channels {
             // 64 threads each.
-            ..=8 => direct(512, 8),
-            ..=16 => direct(256, 16),
-            ..=32 => direct(128, 32),
+            0..=8 => direct(512, 8),
+            9..=16 => direct(256, 16),
+            17..=32 => direct(128, 32),
             _ => Self::staged(pixels, channels),
         }
     }
 
     /// The tile through workgroup memory for `rows` x `columns`: the columns that pad least (80 for the
-    /// 160 channels of a wide ResNet, of which a 64-wide tile would waste 17%), and 128 rows, which fill
+    /// 160 channels of a WideResNet, of which a 64-wide tile would waste 17%), and 128 rows, which fill
     /// WebGPU's 16 KiB of workgroup memory, or fewer where the problem is small.
     pub fn staged(rows: usize, columns: usize) -> Self {
         let padded = |n: usize| columns.div_ceil(n) * n;

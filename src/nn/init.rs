@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Init {
-    /// Uniform in ±1/√fan_in, biases too: LeCun et al. 1998, "Efficient BackProp", in the form that
+    /// Uniform in `±1/√fan_in`, biases too: LeCun et al. 1998, "Efficient BackProp", in the form that
     /// PyTorch's convolutions and linear layers (and so the published JEM) begin with.
     #[default]
     LecunUniform,
-    /// Normal with variance 2/((1 + slope²) fan_in) for the leaky ReLU behind it, biases 0: He et al. 2015,
+    /// Normal with variance `2/((1 + slope²) fan_in)` for the leaky ReLU behind it, biases 0: He et al. 2015,
     /// "Delving deep into rectifiers".
     HeNormal,
-    /// Uniform in ±√(6/(fan_in + fan_out)), biases 0: Glorot & Bengio 2010, "Understanding the difficulty
+    /// Uniform in `±√(6/(fan_in + fan_out))`, biases 0: Glorot & Bengio 2010, "Understanding the difficulty
     /// of training deep feedforward neural networks".
     GlorotUniform,
 }

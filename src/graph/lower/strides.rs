@@ -21,7 +21,7 @@ pub fn collapse<const N: usize>(
         let strides = operands.map(|operand| operand[axis]);
         match axes.last_mut() {
             Some((length, inner)) if (0..N).all(|i| strides[i] == inner[i] * *length) => {
-                *length *= shape[axis]
+                *length *= shape[axis];
             }
             _ => axes.push((shape[axis], strides)),
         }
