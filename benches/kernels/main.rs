@@ -57,6 +57,9 @@ struct Arguments {
     bench: bool,
 }
 
+/// A kernel's benchmark.
+type Run = fn(&Bench) -> jem::Result<()>;
+
 fn main() -> jem::Result<()> {
     let arguments = Arguments::parse();
     let spec = match (arguments.device, std::env::var("JEM_DEVICE")) {
@@ -71,7 +74,7 @@ fn main() -> jem::Result<()> {
         budget: std::time::Duration::from_millis(arguments.milliseconds),
         batch: arguments.batch,
     };
-    let kernels: [(&str, fn(&Bench) -> jem::Result<()>); 29] = [
+    let kernels: [(&str, Run); 29] = [
         ("adam", adam::run),
         ("average_pool", average_pool::run),
         ("average_pool_gradient", average_pool_gradient::run),
