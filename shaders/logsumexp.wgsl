@@ -27,6 +27,6 @@ fn main(
     let first = min(row, parameters.rows - 1u) * parameters.cols;
     let max_and_sum = row_max_and_sum(first, parameters.cols, local);
     if row < parameters.rows && local % WIDTH == 0u {
-        y[row] = max_and_sum.x + log(max_and_sum.y);
+        y[row] = max_and_sum.x + logarithm(max_and_sum.y);
     }
 }

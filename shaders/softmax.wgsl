@@ -33,7 +33,7 @@ fn main(
     for (var c = local % WIDTH; c < parameters.cols; c += WIDTH) {
         let v = x[first + c] - max_and_sum.x;
 //#if LOG
-        y[first + c] = v - log(max_and_sum.y);
+        y[first + c] = v - logarithm(max_and_sum.y);
 //#else
         y[first + c] = exponential(v) / max_and_sum.y;
 //#endif

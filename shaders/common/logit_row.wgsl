@@ -3,7 +3,7 @@
 // The including shader defines THREADS (its workgroup's size, a power of 2), `parameters.ends` and
 // `parameters.weights` (the parts of the batch), and row_logit(k).
 
-//#include exponential
+//#include exp_log
 
 struct LogitRow {
     maximum: f32,
@@ -68,7 +68,7 @@ fn logit_row(local: u32, classes: u32) -> LogitRow {
     for (var k = local; k < classes; k += THREADS) {
         sum += exponential(row_logit(k) - row.maximum);
     }
-    row.log_sum = log(row_sum(local, sum));
+    row.log_sum = logarithm(row_sum(local, sum));
     return row;
 }
 

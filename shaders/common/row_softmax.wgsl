@@ -2,7 +2,7 @@
 // 64 threads. The maximum is kept finite, so that a row of -inf gives a sum of 0, one with +inf a sum of
 // +inf and one with NaN a sum of NaN.
 
-//#include exponential
+//#include exp_log
 
 const LOWEST: f32 = -3.4028234e38;
 const HIGHEST: f32 = 3.4028234e38;

@@ -103,7 +103,7 @@ fn common(name: &str) -> &'static str {
         "conv_parameters" => include_str!("../../shaders/common/conv_parameters.wgsl"),
         "conv_sums" => include_str!("../../shaders/common/conv_sums.wgsl"),
         "conv_window" => include_str!("../../shaders/common/conv_window.wgsl"),
-        "exponential" => include_str!("../../shaders/common/exponential.wgsl"),
+        "exp_log" => include_str!("../../shaders/common/exp_log.wgsl"),
         "logit_row" => include_str!("../../shaders/common/logit_row.wgsl"),
         "normal" => include_str!("../../shaders/common/normal.wgsl"),
         "row_softmax" => include_str!("../../shaders/common/row_softmax.wgsl"),
