@@ -1,7 +1,7 @@
 //! Joint energy-based models: Grathwohl et al. 2019, "Your classifier is secretly an energy based model and
 //! you should treat it like one".
 //!
-//! A classifier's logits f(x)[y] define p(x, y) ∝ exp f(x)[y], so `log p(x) = LogSumExp_y f(x)[y] + const`, the
+//! A classifier's logits `f(x)[y]` define `p(x, y) ∝ exp f(x)[y]`, so `log p(x) = LogSumExp_y f(x)[y] + const`, the
 //! energy is `E(x) = -LogSumExp_y f(x)[y]`, and softmax gives p(y|x). Training maximises log p(y|x) + log p(x);
 //! the gradient of log p(x) is that of LogSumExp at data minus that at samples of the model, which are drawn by
 //! stochastic gradient Langevin dynamics (SGLD) from chains kept in a replay buffer (persistent contrastive
