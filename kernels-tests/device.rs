@@ -3,8 +3,8 @@
 
 use crate::adapter::gpu_spec;
 use crate::harness::{Inputs, devices, gpu};
-use jem::device::cpu::Argument;
 use jem::device::{Buffer, Device, DeviceOptions, DeviceSpec, Executable, Program, ProgramBuilder};
+use jem::kernels::Argument;
 use jem::kernels::shader::Shader;
 use jem::kernels::unary::{Unary, UnaryOp};
 use jem::kernels::{Access, Binding, Kernel, binding};

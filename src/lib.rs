@@ -1,4 +1,8 @@
 //! Joint energy-based models on any GPU: an autodiff tensor engine with hand-written WGSL kernels.
+//!
+//! From the bottom up: [`kernels`] (one file each, with a CPU twin), [`device`] (programs as data, replayed on a
+//! GPU or the host), [`graph`] (tensor expressions, gradients, lowering), [`nn`] (networks and optimizers), [`jem`]
+//! (the programs and the loop of training), beside [`data`], [`io`] and [`report`].
 
 pub mod data;
 pub mod device;
@@ -11,3 +15,8 @@ pub mod nn;
 pub mod report;
 
 pub use error::{Error, Result};
+
+/// The README's example, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

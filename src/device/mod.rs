@@ -8,7 +8,7 @@ mod spec;
 
 pub use gpu::{AdapterInfo, AdapterKind, CooperativeMatrix};
 pub use plan::Plan;
-pub use program::{Dispatch, Program, ProgramBuilder, Slot, SlotId, SlotKind, Summary, VIEW_ALIGNMENT, View};
+pub use program::{Dispatch, Program, ProgramBuilder, Slot, SlotId, SlotKind, Summary, View};
 pub use spec::{DeviceOptions, DeviceSpec};
 
 use crate::error::{Error, Result};

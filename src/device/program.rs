@@ -5,7 +5,7 @@
 
 use super::plan::{Plan, plan};
 use crate::error::{Error, Result};
-use crate::kernels::{Access, Kernel};
+use crate::kernels::{Access, Kernel, VIEW_ALIGNMENT};
 use std::sync::Arc;
 
 /// The number of a buffer slot within one program.
@@ -42,9 +42,6 @@ pub struct View {
     /// Length in bytes.
     pub bytes: u64,
 }
-
-/// WebGPU's default `min_storage_buffer_offset_alignment`: views start at multiples of it.
-pub const VIEW_ALIGNMENT: u64 = 256;
 
 /// One kernel on its buffers.
 #[derive(Debug, Clone)]

@@ -72,7 +72,8 @@ impl Evaluator {
             builder.external(COUNTER_WORDS, COUNTERS),
             builder.external("evaluated images", x.elements()),
         ];
-        let shards = kernel.data_views(bytes);
+        let shards: Vec<_> =
+            kernel.data_parts().into_iter().map(|(first, words)| bytes.part(first, words)).collect();
         views.insert(0, shards[0]);
         views.extend(&shards[1..]);
         builder.dispatch("batch", kernel, &views);

@@ -186,7 +186,7 @@ fn gather_program(recipe: &Recipe, batch: BatchLayout, data_images: usize) -> Pr
         let data = builder.external(DATA, kernel.data_words());
         let indices = builder.external(slot, count);
         let out = batch.view(&mut builder, first, count);
-        let mut shards = kernel.data_views(data).into_iter();
+        let mut shards = kernel.data_parts().into_iter().map(|(first, words)| data.part(first, words));
         let mut views: Vec<View> = shards.next().into_iter().collect();
         views.extend([indices, counters, out]);
         views.extend(shards);

@@ -1,7 +1,7 @@
 //! Adam (Kingma & Ba, ICLR 2015) over one flat parameter buffer.
 
 use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
-use crate::device::cpu::Argument;
+use crate::kernels::Argument;
 use rayon::prelude::*;
 
 /// Words of an optimizer's control buffer: learning rate, 1/(1 - beta1^t), 1/(1 - beta2^t), 0.

@@ -2,7 +2,7 @@
 
 use super::cpu::elementwise::items_per_task;
 use super::{Access, Binding, Kernel, binding, elementwise_grid, shader::Shader};
-use crate::device::cpu::Argument;
+use crate::kernels::Argument;
 use rayon::prelude::*;
 
 /// `y [n, h/size, w/size, c]`: the means of `x [n, h, w, c]` over windows of `size` x `size`.

@@ -2,7 +2,7 @@
 
 use super::cpu::elementwise::items_per_task;
 use super::{Access, Binding, Kernel, binding, elementwise_grid, shader::Shader};
-use crate::device::cpu::Argument;
+use crate::kernels::Argument;
 use rayon::prelude::*;
 
 /// `y [n, h, w, c]`: each window of `size` x `size` filled with `gradient [n, h/size, w/size, c] / size²`.

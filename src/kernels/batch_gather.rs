@@ -3,8 +3,7 @@
 use super::random::{lane, normal_pair, stream, threefry2x32};
 use super::tick::{COUNTERS, ITERATION, SEED};
 use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
-use crate::device::View;
-use crate::device::cpu::Argument;
+use crate::kernels::Argument;
 use rayon::prelude::*;
 
 /// Images `indices[b]` of a data set of NHWC bytes, four in a word, image i from byte `i h w c` on: padded
@@ -18,7 +17,7 @@ use rayon::prelude::*;
 ///
 /// Bindings: data 1, indices 2 (`[batch]`, each below `images`), counters 3, out 4 (`[batch, h, w, c]`), and
 /// for data beyond [`BatchGather::shard_words`] its second and third shard, `data_1` 5 and `data_2` 6: all
-/// views of one buffer, see [`BatchGather::data_views`].
+/// parts of one buffer, see [`BatchGather::data_parts`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BatchGather {
     /// Images of the batch.
@@ -87,10 +86,9 @@ impl BatchGather {
         shards
     }
 
-    /// The views of a data buffer for bindings `data`, `data_1` and `data_2`, as many as there are.
-    pub fn data_views(&self, data: View) -> Vec<View> {
-        let part = |shard: usize| data.part(shard * self.shard_words, self.words_of(shard));
-        (0..self.shards()).map(part).collect()
+    /// The first word and the words of the data for bindings data, `data_1` and `data_2`, as many as there are.
+    pub fn data_parts(&self) -> Vec<(usize, usize)> {
+        (0..self.shards()).map(|shard| (shard * self.shard_words, self.words_of(shard))).collect()
     }
 
     fn words_of(&self, shard: usize) -> usize {

@@ -2,7 +2,7 @@
 
 use super::cpu::elementwise::CHUNK;
 use super::{Access, Binding, Kernel, binding, elementwise_grid, shader::Shader, strides, strides::Walk};
-use crate::device::cpu::Argument;
+use crate::kernels::Argument;
 use rayon::prelude::*;
 
 /// A function of two real numbers.

@@ -6,7 +6,7 @@
 use super::conv_tile::Tile;
 use super::mask::mask_words;
 use super::{Access, Binding, Kernel, binding, cpu, grid, shader::Shader};
-use crate::device::cpu::Argument;
+use crate::kernels::Argument;
 
 /// The shapes of a convolution: input `[n, h, w, c_in]`, weights `[kh, kw, c_in, c_out]`, output
 /// `[n, out_h, out_w, c_out]`.

@@ -9,7 +9,7 @@ use super::conv_tile::Tile;
 use super::conv2d::ConvGeometry;
 use super::mask::mask_words;
 use super::{Access, Binding, Kernel, binding, cpu, grid, shader::Shader};
-use crate::device::cpu::Argument;
+use crate::kernels::Argument;
 
 /// The input gradient of a convolution of `geometry`.
 ///

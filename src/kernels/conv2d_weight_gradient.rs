@@ -8,7 +8,7 @@
 use super::conv_tile::Tile;
 use super::conv2d::ConvGeometry;
 use super::{Access, Binding, Kernel, binding, cpu, grid, shader::Shader};
-use crate::device::cpu::Argument;
+use crate::kernels::Argument;
 
 /// The weight gradient of a convolution of `geometry`, in `splits` partial sums.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

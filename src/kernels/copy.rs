@@ -2,7 +2,7 @@
 
 use super::cpu::elementwise::CHUNK;
 use super::{Access, Binding, Kernel, binding, elementwise_grid, shader::Shader, strides, strides::Walk};
-use crate::device::cpu::Argument;
+use crate::kernels::Argument;
 use rayon::prelude::*;
 
 /// Writes a contiguous tensor of up to four axes from one that is read through strides. Words are copied

@@ -2,7 +2,7 @@
 
 use super::cpu::elementwise::CHUNK;
 use super::{Access, Binding, Kernel, binding, elementwise_grid, shader::Shader};
-use crate::device::cpu::Argument;
+use crate::kernels::Argument;
 use rayon::prelude::*;
 
 /// Sets `n` words to one number.

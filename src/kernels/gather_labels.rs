@@ -2,7 +2,7 @@
 
 use super::cpu::elementwise::CHUNK;
 use super::{Access, Binding, Kernel, binding, elementwise_grid, shader::Shader};
-use crate::device::cpu::Argument;
+use crate::kernels::Argument;
 use rayon::prelude::*;
 
 /// `y [rows] = x [rows, cols]` at column `labels [rows]` (u32). A label outside the columns gives NaN.

@@ -5,7 +5,7 @@ use super::cpu::logits::LogitRow;
 use super::logit_loss::{Part, STATS, example_parts, part_of_rows, part_words};
 use super::mask::{mask_bit, mask_words};
 use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
-use crate::device::cpu::Argument;
+use crate::kernels::Argument;
 use rayon::prelude::*;
 
 /// pooled = mean of activated `[n, pixels, features]` over pixels; logits = pooled · weights
@@ -48,7 +48,7 @@ impl Head {
 
     /// The word of `saved` where the loss's gradient at the logits begins: an aligned view.
     pub fn logit_gradient_offset(&self) -> usize {
-        (self.n * self.features).next_multiple_of(crate::device::VIEW_ALIGNMENT as usize / 4)
+        (self.n * self.features).next_multiple_of(super::VIEW_ALIGNMENT as usize / 4)
     }
 
     /// The words of `saved`.

@@ -4,7 +4,7 @@
 
 use super::cpu::logits::LogitRow;
 use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
-use crate::device::cpu::Argument;
+use crate::kernels::Argument;
 use rayon::prelude::*;
 
 /// Parts that one batch may have.

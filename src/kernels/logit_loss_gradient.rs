@@ -3,7 +3,7 @@
 use super::cpu::logits::LogitRow;
 use super::logit_loss::{Part, example_parts, part_of_rows, part_words};
 use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
-use crate::device::cpu::Argument;
+use crate::kernels::Argument;
 use rayon::prelude::*;
 
 /// `gradient[i, k] = upstream[i] ((a + b) softmax(f_i)[k] + (c - b) [k = y_i] + 2 d f_i[k])`, `[n, classes]`.

@@ -3,7 +3,7 @@
 use super::cpu::elementwise::items_per_task;
 use super::cpu::row_softmax::max_and_sum;
 use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
-use crate::device::cpu::Argument;
+use crate::kernels::Argument;
 use rayon::prelude::*;
 
 /// `y [rows] = ln Σ exp(x [rows, cols])`, computed as `max + ln Σ exp(x - max)`. A row of -inf gives -inf,

@@ -1,7 +1,7 @@
 //! `C = op(A) op(B) + bias`, row-major.
 
 use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
-use crate::device::cpu::Argument;
+use crate::kernels::Argument;
 use rayon::prelude::*;
 
 /// A matrix product: `C [m, n] = op(A) op(B)`, plus `bias [n]` in every row.

@@ -7,6 +7,7 @@
 //! contiguous; convolution weights are `[kh, kw, c_in, c_out]`.
 
 pub mod adam;
+mod argument;
 pub mod average_pool;
 pub mod average_pool_gradient;
 pub mod batch_gather;
@@ -42,8 +43,11 @@ pub mod tick;
 pub mod unary;
 pub mod uniform_fill;
 
-use crate::device::cpu::Argument;
+pub use argument::Argument;
 use shader::Shader;
+
+/// WebGPU's default `min_storage_buffer_offset_alignment`, in bytes: views of buffers start at multiples of it.
+pub const VIEW_ALIGNMENT: u64 = 256;
 
 /// How a kernel touches a binding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use super::adam::{CONTROL, clip_scale};
 use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
-use crate::device::cpu::Argument;
+use crate::kernels::Argument;
 use rayon::prelude::*;
 
 /// `g = clip · gradient + weight_decay · p; v = momentum · v + g;`

@@ -3,7 +3,7 @@
 
 use super::random::threefry2x32;
 use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
-use crate::device::cpu::Argument;
+use crate::kernels::Argument;
 use rayon::prelude::*;
 
 /// Words 2i and 2i + 1 are `threefry2x32(key, [counter[0], counter[1] + i])`.

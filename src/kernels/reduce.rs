@@ -2,7 +2,7 @@
 
 use super::cpu::elementwise::items_per_task;
 use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
-use crate::device::cpu::Argument;
+use crate::kernels::Argument;
 use rayon::prelude::*;
 
 /// What is summed.

@@ -4,7 +4,7 @@
 use super::random::{stream, threefry2x32, uniform};
 use super::tick::{COUNTERS, ITERATION, SEED};
 use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
-use crate::device::cpu::Argument;
+use crate::kernels::Argument;
 use rayon::prelude::*;
 
 /// `out[b]` = `buffer[indices[b]]`, or, with probability `reinitialise`, an image uniform in [-1, 1).

@@ -1,7 +1,7 @@
 //! Puts a batch of chains back into the replay buffer.
 
 use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
-use crate::device::cpu::Argument;
+use crate::kernels::Argument;
 
 /// `buffer[indices[b]] = x[b]`. The indices are distinct and below `size`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

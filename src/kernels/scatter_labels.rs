@@ -2,7 +2,7 @@
 
 use super::cpu::elementwise::items_per_task;
 use super::{Access, Binding, Kernel, binding, elementwise_grid, shader::Shader};
-use crate::device::cpu::Argument;
+use crate::kernels::Argument;
 use rayon::prelude::*;
 
 /// `y [rows, cols] = x [rows]` at column `labels [rows]` (u32), 0 elsewhere. A label outside the columns

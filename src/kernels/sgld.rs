@@ -3,7 +3,7 @@
 use super::random::{normal_pair, stream, threefry2x32};
 use super::tick::{COUNTERS, SEED, SGLD_STEP};
 use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
-use crate::device::cpu::Argument;
+use crate::kernels::Argument;
 use rayon::prelude::*;
 
 /// `x += step * clamp(gradient, ±c) + noise * N(0, 1)`, then `x` clamped to a range.

@@ -2,7 +2,7 @@
 
 use super::cpu::elementwise::items_per_task;
 use super::{Access, Binding, Kernel, binding, elementwise_grid, mask::mask_words, shader::Shader};
-use crate::device::cpu::Argument;
+use crate::kernels::Argument;
 use rayon::prelude::*;
 
 /// Packs `x > 0` of `x [pixels, channels]` into a mask (layout: [`super::mask`]). A NaN counts as not greater.

@@ -3,7 +3,7 @@
 use super::cpu::elementwise::items_per_task;
 use super::cpu::row_softmax::max_and_sum;
 use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
-use crate::device::cpu::Argument;
+use crate::kernels::Argument;
 use rayon::prelude::*;
 
 /// `y [rows, cols] = exp(x) / Σ exp(x)` along each row, or its logarithm, computed from `x - max`.

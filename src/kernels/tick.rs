@@ -1,7 +1,7 @@
 //! The counters of random numbers on the device, and the kernel that moves them on.
 
 use super::{Access, Binding, Kernel, binding, shader::Shader};
-use crate::device::cpu::Argument;
+use crate::kernels::Argument;
 
 /// Words of the counters buffer: seed, iteration, SGLD step, reserved.
 pub const COUNTERS: usize = 4;

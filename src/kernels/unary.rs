@@ -2,7 +2,7 @@
 
 use super::cpu::elementwise::map;
 use super::{Access, Binding, Kernel, binding, elementwise_grid, shader::Shader};
-use crate::device::cpu::Argument;
+use crate::kernels::Argument;
 
 /// A function of one real number, with its constants.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -3,7 +3,7 @@
 use super::random::{stream, threefry2x32, uniform};
 use super::tick::{COUNTERS, ITERATION, SEED};
 use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
-use crate::device::cpu::Argument;
+use crate::kernels::Argument;
 use rayon::prelude::*;
 
 /// `out` uniform in [low, high): elements 2i and 2i + 1 come from key (seed, stream) and counter

@@ -2,7 +2,7 @@
 
 use super::panels::{Panel, Panels};
 use super::tile::{PIXELS, Run, Source, Sums, Window, load, span, store};
-use crate::device::cpu::Argument;
+use crate::kernels::Argument;
 use crate::kernels::conv2d::Conv2d;
 use crate::kernels::cpu::lanes::{Isa, Job, LANES, Lanes};
 use rayon::prelude::*;

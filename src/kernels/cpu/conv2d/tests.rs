@@ -4,7 +4,7 @@
 use super::forward::forward_on;
 use super::input_gradient::input_gradient_on;
 use super::weight_gradient::weight_gradient_on;
-use crate::device::cpu::Argument;
+use crate::kernels::Argument;
 use crate::kernels::conv2d::{Conv2d, ConvGeometry};
 use crate::kernels::conv2d_input_gradient::Conv2dInputGradient;
 use crate::kernels::conv2d_weight_gradient::Conv2dWeightGradient;

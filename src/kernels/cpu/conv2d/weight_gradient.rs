@@ -1,7 +1,7 @@
 //! The twin of `conv2d_weight_gradient`: for one tap, a register tile of input channels x output
 //! channels runs over the pixels of one part of the sum.
 
-use crate::device::cpu::Argument;
+use crate::kernels::Argument;
 use crate::kernels::conv2d_weight_gradient::Conv2dWeightGradient;
 use crate::kernels::cpu::lanes::{Isa, Job, LANES, Lanes};
 use rayon::prelude::*;
