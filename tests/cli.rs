@@ -70,6 +70,15 @@ fn a_run_leaves_its_record_and_goes_on() {
         assert!(out.join(file).metadata().is_ok_and(|m| m.len() > 0), "{file} is missing or empty");
     }
     assert!(out.join("samples/samples-00000004.png").exists());
+    let config = std::fs::read_to_string(out.join("config.toml")).expect("the settings");
+    assert!(config.starts_with("# data: synthetic"), "{config}");
+    let best = out.join("best.safetensors");
+    let model = Checkpoint::load(&best).expect("a model");
+    assert!(
+        model.text(&best, "data").is_ok_and(|name| name.starts_with("synthetic")),
+        "{:?}",
+        model.metadata
+    );
     let rows = std::fs::read_to_string(out.join("metrics.csv")).expect("metrics");
     assert_eq!(rows.lines().count(), 5, "a header and four rows: {rows}");
     assert_eq!(checkpoints(&out).len(), 2, "at iterations 2 and 4");

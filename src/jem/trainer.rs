@@ -43,6 +43,8 @@ pub struct Trainer {
     data_order: Shuffled,
     labelled_order: Shuffled,
     train_labels: Vec<u32>,
+    /// The data set's name, which says if it is synthetic.
+    data: String,
     iteration: u64,
     pending: VecDeque<(u64, f64, Pending)>,
 }
@@ -78,6 +80,7 @@ impl Trainer {
             data_order: Shuffled::new(train.len(), recipe.seed, 0),
             labelled_order: Shuffled::new(train.len(), recipe.seed, 1),
             train_labels: train.labels.clone(),
+            data: train.name.clone(),
             recipe: recipe.clone(),
             network,
             layout,
@@ -322,6 +325,7 @@ impl Trainer {
         checkpoint.metadata.insert("format".into(), "jem-checkpoint-1".into());
         checkpoint.metadata.insert("architecture".into(), "wide-resnet".into());
         checkpoint.metadata.insert("network".into(), network);
+        checkpoint.metadata.insert("data".into(), self.data.clone());
         checkpoint.metadata.insert("iteration".into(), self.iteration.to_string());
         checkpoint.metadata.insert("recipe".into(), self.recipe.to_toml());
         Ok(checkpoint)
