@@ -17,6 +17,7 @@ use jem::nn::parameters::{Layout, PARAMETERS};
 use jem::nn::wide_resnet::WideResNet;
 use safetensors::{Dtype, SafeTensors};
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Rounding of float32 on logits, energies and losses.
@@ -242,7 +243,12 @@ fn for_each(test: impl Fn(&Device, &Reference, &mut Report)) {
     let mut folders = folders(&fixtures);
     assert!(!folders.is_empty(), "no references in {}", fixtures.display());
     match std::env::var_os("JEM_REFERENCE") {
-        None => println!("JEM_REFERENCE is not set: only the networks in tests/fixtures are compared"),
+        None => {
+            // Past libtest's capture, so that it is seen when the test passes.
+            let line =
+                "reference: JEM_REFERENCE is not set: only the networks in tests/fixtures are compared";
+            writeln!(std::io::stderr(), "{line}").expect("standard error");
+        }
         Some(more) => {
             let more = self::folders(Path::new(&more));
             assert!(!more.is_empty(), "JEM_REFERENCE has no folder with case.safetensors");
