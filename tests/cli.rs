@@ -1,6 +1,7 @@
 //! `train_cifar` as a user runs it: what it writes, how it stops and goes on, and what it says to bad input.
 
-use jem::io::checkpoint::{Checkpoint, TensorData};
+use jem::io::checkpoint::Checkpoint;
+use jem::io::elements::Elements;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -207,7 +208,7 @@ fn nan_images_end_the_run_and_keep_the_checkpoints() {
     let path = checkpoints(&out).pop().expect("a checkpoint");
     let mut checkpoint = Checkpoint::load(&path).expect("a checkpoint");
     for (name, _, data) in &mut checkpoint.tensors {
-        if let (true, TensorData::F32(values)) = (name == "replay_buffer", data) {
+        if let (true, Elements::F32(values)) = (name == "replay_buffer", data) {
             values.fill(f32::NAN);
         }
     }

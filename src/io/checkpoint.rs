@@ -1,7 +1,7 @@
 //! Named tensors and string metadata in safetensors files, and keeping the last few of them.
 //!
 //! The same contents always give the same bytes: names are sorted, which the safetensors crate's
-//! own writer does not do for metadata. Tensors of 4-byte elements come first, so that all are
+//! own writer does not do for metadata. Tensors of wider elements come first, so that all are
 //! aligned; the header is padded to 8 bytes.
 
 use std::collections::{BTreeMap, HashSet};
@@ -13,68 +13,14 @@ use safetensors::{Dtype, SafeTensors};
 use serde_json::{Map, Value, json};
 
 use super::atomic;
+use super::elements::Elements;
 use crate::error::{Error, Result};
-
-/// The elements of a tensor, row-major.
-#[derive(Debug, Clone, PartialEq)]
-pub enum TensorData {
-    /// 32-bit floats.
-    F32(Vec<f32>),
-    /// 32-bit unsigned integers.
-    U32(Vec<u32>),
-    /// Bytes.
-    U8(Vec<u8>),
-}
-
-impl TensorData {
-    /// The number of elements.
-    pub fn len(&self) -> usize {
-        match self {
-            Self::F32(values) => values.len(),
-            Self::U32(values) => values.len(),
-            Self::U8(values) => values.len(),
-        }
-    }
-
-    /// Whether there is no element.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The type's name in a safetensors file.
-    pub fn type_name(&self) -> &'static str {
-        match self {
-            Self::F32(_) => "F32",
-            Self::U32(_) => "U32",
-            Self::U8(_) => "U8",
-        }
-    }
-
-    fn element_bytes(&self) -> usize {
-        if matches!(self, Self::U8(_)) { 1 } else { 4 }
-    }
-
-    /// Writes the elements, little endian, without a copy of the whole where the machine allows.
-    fn write(&self, file: &mut impl Write) -> std::io::Result<()> {
-        let mut words = |words: &[u32]| -> std::io::Result<()> {
-            if cfg!(target_endian = "little") {
-                return file.write_all(bytemuck::cast_slice(words));
-            }
-            words.iter().try_for_each(|word| file.write_all(&word.to_le_bytes()))
-        };
-        match self {
-            Self::F32(values) => words(bytemuck::cast_slice(values)),
-            Self::U32(values) => words(values),
-            Self::U8(values) => file.write_all(values),
-        }
-    }
-}
 
 /// What a checkpoint file holds.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Checkpoint {
     /// Name, shape and elements of each tensor; names differ, and [`Checkpoint::load`] sorts them.
-    pub tensors: Vec<(String, Vec<usize>, TensorData)>,
+    pub tensors: Vec<(String, Vec<usize>, Elements)>,
     /// Strings by name.
     pub metadata: BTreeMap<String, String>,
 }
@@ -82,7 +28,7 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// Adds a tensor of floats.
     pub fn push_f32(&mut self, name: impl Into<String>, shape: &[usize], values: Vec<f32>) {
-        self.tensors.push((name.into(), shape.to_vec(), TensorData::F32(values)));
+        self.tensors.push((name.into(), shape.to_vec(), Elements::F32(values)));
     }
 
     /// Writes the file atomically: a crash leaves the old file or the whole new one.
@@ -105,7 +51,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// [`Error::Io`] when it cannot be read; [`Error::File`] when it is not a whole safetensors
-    /// file, or a tensor has another type than F32, U32 or U8.
+    /// file, or a tensor has another type than F32, U32, I64 or U8.
     pub fn load(path: &Path) -> Result<Self> {
         let bytes = fs::read(path).map_err(Error::io(path))?;
         let damaged = |reason: safetensors::SafeTensorError| {
@@ -124,13 +70,16 @@ impl Checkpoint {
         for (name, tensor) in file.iter() {
             let words = || tensor.data().chunks_exact(4).map(|b| [b[0], b[1], b[2], b[3]]);
             let data = match tensor.dtype() {
-                Dtype::F32 => TensorData::F32(words().map(f32::from_le_bytes).collect()),
-                Dtype::U32 => TensorData::U32(words().map(u32::from_le_bytes).collect()),
-                Dtype::U8 => TensorData::U8(tensor.data().to_vec()),
+                Dtype::F32 => Elements::F32(words().map(f32::from_le_bytes).collect()),
+                Dtype::U32 => Elements::U32(words().map(u32::from_le_bytes).collect()),
+                Dtype::I64 => Elements::I64(
+                    tensor.data().as_chunks().0.iter().map(|&b| i64::from_le_bytes(b)).collect(),
+                ),
+                Dtype::U8 => Elements::U8(tensor.data().to_vec()),
                 other => {
                     return Err(Error::file(
                         path,
-                        format!("tensor {name}: expected type F32, U32 or U8, found {other}"),
+                        format!("tensor {name}: expected type F32, U32, I64 or U8, found {other}"),
                     ));
                 }
             };
@@ -148,7 +97,7 @@ impl Checkpoint {
     /// [`Error::File`] when the tensor is missing or has another shape or type.
     pub fn f32(&self, path: &Path, name: &str, shape: &[usize]) -> Result<&[f32]> {
         match self.find(path, name, shape, "F32")? {
-            TensorData::F32(values) => Ok(values),
+            Elements::F32(values) => Ok(values),
             other => Err(wrong_type(path, name, "F32", other)),
         }
     }
@@ -159,7 +108,7 @@ impl Checkpoint {
     /// [`Error::File`] when the tensor is missing or has another shape or type.
     pub fn u32(&self, path: &Path, name: &str, shape: &[usize]) -> Result<&[u32]> {
         match self.find(path, name, shape, "U32")? {
-            TensorData::U32(values) => Ok(values),
+            Elements::U32(values) => Ok(values),
             other => Err(wrong_type(path, name, "U32", other)),
         }
     }
@@ -170,7 +119,7 @@ impl Checkpoint {
     /// [`Error::File`] when the tensor is missing or has another shape or type.
     pub fn u8(&self, path: &Path, name: &str, shape: &[usize]) -> Result<&[u8]> {
         match self.find(path, name, shape, "U8")? {
-            TensorData::U8(values) => Ok(values),
+            Elements::U8(values) => Ok(values),
             other => Err(wrong_type(path, name, "U8", other)),
         }
     }
@@ -186,7 +135,7 @@ impl Checkpoint {
         })
     }
 
-    fn find(&self, path: &Path, name: &str, shape: &[usize], kind: &str) -> Result<&TensorData> {
+    fn find(&self, path: &Path, name: &str, shape: &[usize], kind: &str) -> Result<&Elements> {
         let Some((_, found, data)) = self.tensors.iter().find(|tensor| tensor.0 == name) else {
             let names = list(self.tensors.iter().map(|tensor| tensor.0.as_str()));
             return Err(Error::file(path, format!("expected tensor {name} {kind}{shape:?}, found {names}")));
@@ -205,7 +154,7 @@ impl Checkpoint {
     }
 }
 
-fn wrong_type(path: &Path, name: &str, expected: &str, found: &TensorData) -> Error {
+fn wrong_type(path: &Path, name: &str, expected: &str, found: &Elements) -> Error {
     Error::file(path, format!("tensor {name}: expected type {expected}, found {}", found.type_name()))
 }
 
@@ -224,7 +173,7 @@ fn list<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
 /// The JSON header, padded with spaces to a multiple of 8 bytes.
 fn header(
     path: &Path,
-    sorted: &[&(String, Vec<usize>, TensorData)],
+    sorted: &[&(String, Vec<usize>, Elements)],
     metadata: &BTreeMap<String, String>,
 ) -> Result<String> {
     let mut entries: BTreeMap<&str, Value> = BTreeMap::new();
@@ -320,9 +269,10 @@ mod tests {
 
     fn example() -> Checkpoint {
         let mut checkpoint = Checkpoint::default();
-        checkpoint.tensors.push(("labels".into(), vec![3], TensorData::U8(vec![1, 255, 0])));
+        checkpoint.tensors.push(("labels".into(), vec![3], Elements::U8(vec![1, 255, 0])));
         checkpoint.push_f32("conv.weight", &[2, 1, 2], vec![1.0, -0.0, f32::MIN_POSITIVE / 4.0, 3e38]);
-        checkpoint.tensors.push(("counter".into(), vec![], TensorData::U32(vec![u32::MAX])));
+        checkpoint.tensors.push(("counter".into(), vec![], Elements::U32(vec![u32::MAX])));
+        checkpoint.tensors.push(("batches".into(), vec![2], Elements::I64(vec![i64::MIN, 7])));
         for key in ["recipe", "iteration", "a \"quoted\"\nkey", "ü"] {
             checkpoint.metadata.insert(key.into(), format!("value of {key}"));
         }
@@ -338,7 +288,7 @@ mod tests {
         checkpoint.save(&first).unwrap();
         let loaded = Checkpoint::load(&first).unwrap();
         assert_eq!(loaded.metadata, checkpoint.metadata);
-        assert_eq!(loaded.tensors.len(), 3);
+        assert_eq!(loaded.tensors.len(), 4);
         for tensor in &checkpoint.tensors {
             assert!(loaded.tensors.contains(tensor), "{tensor:?}");
         }

@@ -2,6 +2,7 @@
 
 pub mod atomic;
 pub mod checkpoint;
+pub mod elements;
 pub mod events;
 pub mod npy;
 pub mod pack;

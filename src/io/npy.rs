@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::Path;
 
 use super::atomic;
+use super::elements::{Array, Elements};
 use crate::error::{Error, Result};
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
@@ -14,28 +15,6 @@ const PREFIX: usize = 10;
 const ALIGN: usize = 64;
 /// The most dimensions a header may have (as NumPy itself).
 const MAX_DIMENSIONS: usize = 64;
-
-/// The elements of an array, row-major.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Elements {
-    /// `<f4`
-    F32(Vec<f32>),
-    /// `|u1`
-    U8(Vec<u8>),
-    /// `<u4`
-    U32(Vec<u32>),
-    /// `<i8`
-    I64(Vec<i64>),
-}
-
-/// An array with its shape; `shape`'s product is the number of elements.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Array {
-    /// The sizes, outermost first.
-    pub shape: Vec<usize>,
-    /// The elements.
-    pub elements: Elements,
-}
 
 /// Writes floats of `shape` ([n, c, h, w] for images) as version 1.0, atomically.
 ///
