@@ -22,7 +22,7 @@ pub struct Times {
     pub median: Duration,
     /// Its floating-point operations.
     pub flops: u64,
-    /// The bytes of its bindings, twice for those that it updates.
+    /// The bytes that it reads and writes.
     pub bytes: u64,
 }
 
@@ -43,8 +43,7 @@ impl Bench {
                 Access::Write => vec![0; binding.words],
                 Access::Read | Access::Update => (0..binding.words).map(|i| word(binding.name, i)).collect(),
             };
-            let passes = if binding.access == Access::Update { 2 } else { 1 };
-            bytes += passes * 4 * binding.words as u64;
+            bytes += 4 * binding.moved as u64;
             buffers.push((binding.name, self.device.buffer_from(binding.name, &contents)?));
             views.push(builder.external(binding.name, binding.words));
         }

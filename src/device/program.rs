@@ -192,10 +192,7 @@ impl Program {
 
     /// Counts dispatches, FLOPs, bytes moved and peak bytes.
     pub fn summary(&self) -> Summary {
-        let moved = |d: &Dispatch| -> u64 {
-            let twice = |access| if access == Access::Update { 2 } else { 1 };
-            d.kernel.bindings().iter().map(|b| twice(b.access) * b.words as u64 * 4).sum()
-        };
+        let moved = |d: &Dispatch| d.kernel.bindings().iter().map(|b| 4 * b.moved as u64).sum::<u64>();
         let transient_bytes = self.plan.blocks.iter().sum();
         let external_bytes = self.externals().map(|slot| slot.bytes).sum();
         Summary {
@@ -278,5 +275,36 @@ impl std::fmt::Display for Program {
             writeln!(f)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::replay_gather::ReplayGather;
+    use crate::kernels::replay_scatter::ReplayScatter;
+    use crate::kernels::unary::{Unary, UnaryOp};
+
+    #[test]
+    fn a_summary_counts_what_a_gather_moves_and_not_what_it_could() {
+        let (batch, size, image) = (2, 1000, 64);
+        let mut builder = ProgramBuilder::new("chains");
+        let buffer = builder.external("buffer", size * image);
+        let indices = builder.external("indices", batch);
+        let counters = builder.external("counters", 4);
+        let x = builder.transient("x", batch * image);
+        let y = builder.transient("y", batch * image);
+        let gather = ReplayGather { batch, size, image, reinitialise: 0.0 };
+        builder.dispatch("gather", gather, &[buffer, indices, counters, x]);
+        let twice = Unary { op: UnaryOp::Affine(2.0, 0.0), n: batch * image };
+        builder.dispatch("twice", twice, &[x, y]);
+        builder.dispatch("scatter", ReplayScatter { batch, size, image }, &[y, indices, buffer]);
+        let summary = builder.finish().summary();
+        assert_eq!(summary.dispatches, 3);
+        assert_eq!(summary.flops, twice.flops());
+        // Each of the three reads a batch and writes one; two read indices, one reads counters.
+        assert_eq!(summary.bytes_moved, 4 * (6 * batch * image + 2 * batch + 4) as u64);
+        assert_eq!(summary.external_bytes, 4 * (size * image + batch + 4) as u64);
+        assert!(summary.transient_bytes >= 8 * (batch * image) as u64);
     }
 }

@@ -121,14 +121,16 @@ impl Kernel for BatchGather {
     fn bindings(&self) -> Vec<Binding> {
         assert!(self.pad < self.h.min(self.w), "batch_gather: pad {} of {}x{}", self.pad, self.h, self.w);
         let mut bindings = vec![
-            binding("data", 1, Access::Read, self.words_of(0)),
+            binding("data", 1, Access::Read, self.words_of(0)).moving(self.batch * self.image() / 4),
             binding("indices", 2, Access::Read, self.batch),
             binding("counters", 3, Access::Read, COUNTERS),
             binding("out", 4, Access::Write, self.batch * self.image()),
         ];
         let names = [("data_1", 5), ("data_2", 6)];
         let more = (1..self.shards()).zip(names);
-        bindings.extend(more.map(|(i, (name, at))| binding(name, at, Access::Read, self.words_of(i))));
+        // Any shard may hold the batch's bytes; they are counted with the first.
+        bindings
+            .extend(more.map(|(i, (name, at))| binding(name, at, Access::Read, self.words_of(i)).moving(0)));
         bindings
     }
 

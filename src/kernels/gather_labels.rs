@@ -28,7 +28,7 @@ impl Kernel for GatherLabels {
 
     fn bindings(&self) -> Vec<Binding> {
         vec![
-            binding("x", 1, Access::Read, self.rows * self.cols),
+            binding("x", 1, Access::Read, self.rows * self.cols).moving(self.rows),
             binding("labels", 2, Access::Read, self.rows),
             binding("y", 3, Access::Write, self.rows),
         ]

@@ -71,11 +71,21 @@ pub struct Binding {
     pub access: Access,
     /// The 32-bit words that the kernel may touch, from the start of the view.
     pub words: usize,
+    /// The words that one dispatch reads and those that it writes, together.
+    pub moved: usize,
+}
+
+impl Binding {
+    /// With only `words` moved: of a gather's or scatter's big buffer.
+    pub const fn moving(self, words: usize) -> Self {
+        Self { moved: words, ..self }
+    }
 }
 
 /// A shorthand constructor for [`Binding`].
 pub const fn binding(name: &'static str, index: u32, access: Access, words: usize) -> Binding {
-    Binding { name, index, access, words }
+    let moved = if matches!(access, Access::Update) { 2 * words } else { words };
+    Binding { name, index, access, words, moved }
 }
 
 /// A kernel with its parameters: what a [`crate::device::Program`] is a list of.

@@ -38,7 +38,7 @@ impl Kernel for ReplayGather {
 
     fn bindings(&self) -> Vec<Binding> {
         vec![
-            binding("buffer", 1, Access::Read, self.size * self.image),
+            binding("buffer", 1, Access::Read, self.size * self.image).moving(self.batch * self.image),
             binding("indices", 2, Access::Read, self.batch),
             binding("counters", 3, Access::Read, COUNTERS),
             binding("out", 4, Access::Write, self.batch * self.image),

@@ -30,7 +30,7 @@ impl Kernel for ReplayScatter {
         vec![
             binding("x", 1, Access::Read, self.batch * self.image),
             binding("indices", 2, Access::Read, self.batch),
-            binding("buffer", 3, Access::Update, self.size * self.image),
+            binding("buffer", 3, Access::Update, self.size * self.image).moving(self.batch * self.image),
         ]
     }
 
