@@ -101,6 +101,7 @@ fn main() -> Result<()> {
         noise: EPSILON.sqrt(),
         clamp_gradient: None,
         clamp_x: None,
+        masked: false,
     };
     builder.dispatch("langevin", kernel, &[chains, view, counters]);
     builder.dispatch("step", Tick { word: SGLD_STEP }, &[counters]);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 const COUNTERS: [u32; 4] = [11, 22, 33, 44];
 
-fn reference(kernel: &Sgld, x: &[f32], gradient: &[f32]) -> Vec<f64> {
+fn reference(kernel: &Sgld, x: &[f32], gradient: &[f32], mask: Option<&[f32]>) -> Vec<f64> {
     let one = |(i, (&x, &g)): (usize, (&f32, &f32))| {
         let (x, mut g) = (f64::from(x), f64::from(g));
         if let Some(limit) = kernel.clamp_gradient {
@@ -19,14 +19,19 @@ fn reference(kernel: &Sgld, x: &[f32], gradient: &[f32]) -> Vec<f64> {
         if kernel.noise != 0.0 {
             moved += f64::from(kernel.noise) * normal([COUNTERS[0], SGLD_NOISE], COUNTERS[2], i);
         }
-        kernel.clamp_x.map_or(moved, |(low, high)| moved.clamp(f64::from(low), f64::from(high)))
+        let moved = kernel.clamp_x.map_or(moved, |(low, high)| moved.clamp(f64::from(low), f64::from(high)));
+        if mask.is_some_and(|mask| mask[i] == 0.0) { x } else { moved }
     };
     x.iter().zip(gradient).enumerate().map(one).collect()
 }
 
 fn compare(kernel: Sgld, x: &[f32], gradient: &[f32]) {
-    let expected = reference(&kernel, x, gradient);
-    let initial = [Some(words(x)), Some(words(gradient)), Some(COUNTERS.to_vec())];
+    // Every third element is held, and one whose mask is neither 0 nor 1 moves.
+    let mask = |i: usize| [0.0, 1.0, 0.25][i % 3];
+    let mask: Option<Vec<f32>> = kernel.masked.then(|| (0..kernel.n).map(mask).collect());
+    let expected = reference(&kernel, x, gradient, mask.as_deref());
+    let mut initial = vec![Some(words(x)), Some(words(gradient)), Some(COUNTERS.to_vec())];
+    initial.extend(mask.map(|mask| Some(words(&mask))));
     check(kernel, &initial, &[Expect::Close(expected, 1e-12)]);
 }
 
@@ -39,7 +44,10 @@ fn every_switch() {
         for noise in [0.0, 0.01, 1.0] {
             for clamp_gradient in [None, Some(0.5)] {
                 for clamp_x in [None, Some((-1.0, 0.75))] {
-                    compare(Sgld { n, step: 0.7, noise, clamp_gradient, clamp_x }, &x, &gradient);
+                    for masked in [false, true] {
+                        let kernel = Sgld { n, step: 0.7, noise, clamp_gradient, clamp_x, masked };
+                        compare(kernel, &x, &gradient);
+                    }
                 }
             }
         }
@@ -50,7 +58,7 @@ fn every_switch() {
 fn non_finite_gradients() {
     let gradient = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e30, -1e30, 0.5, 1e-30];
     let x = [0.1, 0.2, 0.3, 0.4, 0.5, -0.6, -0.7];
-    let free = Sgld { n: x.len(), step: 1.0, noise: 0.0, clamp_gradient: None, clamp_x: None };
+    let free = Sgld { n: x.len(), step: 1.0, noise: 0.0, clamp_gradient: None, clamp_x: None, masked: false };
     // Σ(a-b)²/Σb² of 1e30 overflows no float64.
     compare(free, &x, &gradient);
     for clamp_x in [None, Some((-1.0, 1.0))] {
@@ -66,10 +74,12 @@ fn non_finite_gradients() {
 proptest! {
     #![proptest_config(crate::harness::cases(12))]
     #[test]
-    fn any_size(n in 1usize..3000, step in 0.01f32..20.0, noise in 0.001f32..2.0, limit in 0.01f32..2.0) {
-        let mut inputs = Inputs::new(n as u64);
+    fn any_size(n in 1usize..3000, step in 0.01f32..20.0, noise in 0.001f32..2.0, limit in 0.01f32..2.0, seed in 0u64..9) {
+        let mut inputs = Inputs::new(seed);
         let (x, gradient) = (inputs.floats(n), inputs.floats(n));
-        compare(Sgld { n, step, noise, clamp_gradient: Some(limit), clamp_x: None }, &x, &gradient);
+        let kernel =
+            Sgld { n, step, noise, clamp_gradient: Some(limit), clamp_x: None, masked: seed % 2 == 1 };
+        compare(kernel, &x, &gradient);
     }
 }
 
@@ -77,7 +87,7 @@ proptest! {
 fn noises(seed: u32, step: u32) -> Vec<(&'static str, Vec<f64>)> {
     let n = 1_000_000;
     let kernel: Arc<dyn jem::kernels::Kernel> =
-        Arc::new(Sgld { n, step: 0.0, noise: 1.0, clamp_gradient: None, clamp_x: None });
+        Arc::new(Sgld { n, step: 0.0, noise: 1.0, clamp_gradient: None, clamp_x: None, masked: false });
     let initial = [Some(vec![0; n]), Some(vec![0; n]), Some(vec![seed, 0, step, 0])];
     devices()
         .into_iter()

@@ -2,7 +2,7 @@
 //
 // Dispatch: ceil(pairs / 256) workgroups of 256, over x and y; a thread updates elements 2i and 2i + 1,
 // whose noise comes from one call of Threefry with counter (SGLD step, i).
-// Constant: STREAM. Switches: NOISE, CLAMP_GRADIENT, CLAMP_X.
+// Constant: STREAM. Switches: NOISE, CLAMP_GRADIENT, CLAMP_X, MASKED (elements whose mask is 0 stay).
 // Never in memory: the noise.
 
 struct Parameters {
@@ -20,6 +20,9 @@ struct Parameters {
 @group(0) @binding(1) var<storage, read_write> x: array<f32>;
 @group(0) @binding(2) var<storage, read> gradient: array<f32>;
 @group(0) @binding(3) var<storage, read> counters: array<u32>;
+//#if MASKED
+@group(0) @binding(4) var<storage, read> mask: array<f32>;
+//#endif
 
 //#if NOISE
 //#include threefry
@@ -35,6 +38,11 @@ fn update(i: u32, normal: f32) {
     if i >= parameters.n {
         return;
     }
+//#if MASKED
+    if mask[i] == 0.0 {
+        return;
+    }
+//#endif
     var drift = gradient[i];
 //#if CLAMP_GRADIENT
     drift = limited(drift, -parameters.limit, parameters.limit);

@@ -9,8 +9,9 @@ use jem::kernels::sgld::Sgld;
 /// As [`Bench::time`].
 pub fn run(bench: &Bench) -> jem::Result<()> {
     let n = bench.batch * 32 * 32 * 3;
-    let kernel = Sgld { n, step: 1.0, noise: 0.01, clamp_gradient: None, clamp_x: None };
+    let kernel = Sgld { n, step: 1.0, noise: 0.01, clamp_gradient: None, clamp_x: None, masked: false };
     bench.time("plain", kernel)?;
     bench.time("clamped", Sgld { clamp_gradient: Some(1.0), clamp_x: Some((-1.0, 1.0)), ..kernel })?;
+    bench.time("masked", Sgld { masked: true, ..kernel })?;
     Ok(())
 }

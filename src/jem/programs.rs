@@ -240,6 +240,7 @@ pub fn sgld_program(
         noise: recipe.noise,
         clamp_gradient: (recipe.clamp_gradient > 0.0).then_some(recipe.clamp_gradient),
         clamp_x: recipe.clamp_x.then_some((-1.0, 1.0)),
+        masked: false,
     };
     let x = batch.view(&mut builder, batch.data, count);
     builder.dispatch("sgld", kernel, &[x, view, counters]);

@@ -9,7 +9,8 @@ use rayon::prelude::*;
 /// `x += step * clamp(gradient, ±c) + noise * N(0, 1)`, then `x` clamped to a range.
 ///
 /// The normal numbers of elements 2i and 2i + 1 come from key (seed, [`stream::SGLD_NOISE`]) and counter
-/// (SGLD step, i). A NaN gradient makes a NaN.
+/// (SGLD step, i). A NaN gradient makes a NaN. With a mask, elements whose mask is 0 stay as they are
+/// (inpainting: the known pixels).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sgld {
     /// Elements.
@@ -22,14 +23,17 @@ pub struct Sgld {
     pub clamp_gradient: Option<f32>,
     /// The range of `x`.
     pub clamp_x: Option<(f32, f32)>,
+    /// Moves only where `mask` (one float an element) is not 0.
+    pub masked: bool,
 }
 
 impl Sgld {
-    /// With and without noise and clamps.
+    /// With and without noise, clamps and mask.
     pub fn permutations() -> Vec<Self> {
-        let plain = Self { n: 1000, step: 1.0, noise: 0.01, clamp_gradient: None, clamp_x: None };
+        let plain =
+            Self { n: 1000, step: 1.0, noise: 0.01, clamp_gradient: None, clamp_x: None, masked: false };
         let clamped = Self { clamp_gradient: Some(1.0), clamp_x: Some((-1.0, 1.0)), ..plain };
-        vec![plain, clamped, Self { noise: 0.0, ..clamped }]
+        vec![plain, clamped, Self { noise: 0.0, ..clamped }, Self { masked: true, ..clamped }]
     }
 
     fn limits(&self) -> (f32, (f32, f32)) {
@@ -44,11 +48,13 @@ impl Kernel for Sgld {
     }
 
     fn bindings(&self) -> Vec<Binding> {
-        vec![
+        let mut bindings = vec![
             binding("x", 1, Access::Update, self.n),
             binding("gradient", 2, Access::Read, self.n),
             binding("counters", 3, Access::Read, COUNTERS),
-        ]
+        ];
+        bindings.extend(self.masked.then(|| binding("mask", 4, Access::Read, self.n)));
+        bindings
     }
 
     fn shader(&self) -> Shader {
@@ -57,6 +63,7 @@ impl Kernel for Sgld {
             .with_switch("NOISE", self.noise != 0.0)
             .with_switch("CLAMP_GRADIENT", self.clamp_gradient.is_some())
             .with_switch("CLAMP_X", self.clamp_x.is_some())
+            .with_switch("MASKED", self.masked)
     }
 
     fn uniforms(&self) -> Vec<u32> {
@@ -74,7 +81,9 @@ impl Kernel for Sgld {
     }
 
     fn run(&self, arguments: &mut [Argument<'_>]) {
-        let [x, gradient, counters] = arguments else { unreachable!("sgld binds x, gradient, counters") };
+        let [x, gradient, counters, mask @ ..] = arguments else { unreachable!("sgld binds three or four") };
+        let mask = mask.first().map(|mask| mask.f32());
+        let moves = |element: usize| mask.is_none_or(|mask| mask[element] != 0.0);
         let (x, gradient, counters) = (x.f32_mut(), gradient.f32(), counters.u32());
         let (limit, (low, high)) = self.limits();
         let key = [counters[SEED], stream::SGLD_NOISE];
@@ -89,8 +98,10 @@ impl Kernel for Sgld {
                 } else {
                     normal_pair(threefry2x32(key, [counters[SGLD_STEP], i as u32]))
                 };
-                for ((x, &gradient), normal) in x.iter_mut().zip(gradient).zip(normals) {
-                    *x = update(*x, gradient, normal);
+                for (lane, ((x, &gradient), normal)) in x.iter_mut().zip(gradient).zip(normals).enumerate() {
+                    if moves(2 * i + lane) {
+                        *x = update(*x, gradient, normal);
+                    }
                 }
             },
         );
