@@ -128,3 +128,36 @@ fn within_webgpus_default_limits() {
         assert!(kernel.bindings().len() <= 8, "{kernel:?}: {} storage buffers", kernel.bindings().len());
     }
 }
+
+/// Drivers inline these kernels' functions many times over, and SwiftShader's compile time doubles or worse
+/// with each early return among them: one convolution took ten minutes and gigabytes, and takes 0.4 s without.
+#[test]
+fn functions_of_unrolled_kernels_return_at_their_end_only() {
+    // (naga ends every branch that ends a function without a value by a return: these are at its end.)
+    fn early_return(body: &[naga::Statement], at_end: bool) -> bool {
+        use naga::Statement::{Block, If, Loop, Return, Switch};
+        body.iter().enumerate().any(|(i, statement)| {
+            let at_end = at_end && i + 1 == body.len();
+            match statement {
+                Return { .. } => !at_end,
+                Block(inner) => early_return(inner, at_end),
+                If { accept, reject, .. } => early_return(accept, at_end) || early_return(reject, at_end),
+                Loop { body, continuing, .. } => early_return(body, false) || early_return(continuing, false),
+                Switch { cases, .. } => cases.iter().any(|case| early_return(&case.body, at_end)),
+                _ => false,
+            }
+        })
+    }
+    let mut functions = 0;
+    for (kernel, text) in shaders() {
+        if !(kernel.name().starts_with("conv2d") || kernel.name() == "matmul") {
+            continue;
+        }
+        let (module, _) = validated(kernel.as_ref(), &text);
+        for (_, function) in module.functions.iter() {
+            functions += 1;
+            assert!(!early_return(&function.body, true), "{kernel:?}: {:?} returns early", function.name);
+        }
+    }
+    assert!(functions > 0);
+}

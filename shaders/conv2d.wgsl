@@ -32,54 +32,53 @@ fn weights_at(index: u32) -> Target {
 //#if TARGET_VEC4
 // Writes a pixel's four channels and returns their bits of the mask.
 fn finish(pixel: u32, quad: u32, sum: vec4<f32>) -> u32 {
-    if pixel >= parameters.out_pixels {
-        return 0u;
-    }
-    let index = pixel * (parameters.c_out / 4u) + quad;
-    var v = sum;
+    var bits = 0u;
+    if pixel < parameters.out_pixels {
+        let index = pixel * (parameters.c_out / 4u) + quad;
+        var v = sum;
 //#if BIAS
-    v += bias[quad];
+        v += bias[quad];
 //#endif
 //#if RESIDUAL
-    v += residual[index];
+        v += residual[index];
 //#endif
 //#if RAW
-    raw[index] = v;
+        raw[index] = v;
 //#endif
-    let positive = v > vec4<f32>();
+        let positive = v > vec4<f32>();
 //#if ACTIVATED
-    activated[index] = select(parameters.slope * v, v, positive);
+        activated[index] = select(parameters.slope * v, v, positive);
 //#endif
-    return dot(select(vec4<u32>(), vec4<u32>(1u, 2u, 4u, 8u), positive), vec4<u32>(1u));
+        bits = dot(select(vec4<u32>(), vec4<u32>(1u, 2u, 4u, 8u), positive), vec4<u32>(1u));
+    }
+    return bits;
 }
 //#else
 // Writes one value and returns its bit of the mask.
 fn finish_one(pixel: u32, channel: u32, sum: f32) -> u32 {
-    if channel >= parameters.c_out {
-        return 0u;
-    }
-    let index = pixel * parameters.c_out + channel;
-    var v = sum;
+    var bit = 0u;
+    if pixel < parameters.out_pixels && channel < parameters.c_out {
+        let index = pixel * parameters.c_out + channel;
+        var v = sum;
 //#if BIAS
-    v += bias[channel];
+        v += bias[channel];
 //#endif
 //#if RESIDUAL
-    v += residual[index];
+        v += residual[index];
 //#endif
 //#if RAW
-    raw[index] = v;
+        raw[index] = v;
 //#endif
 //#if ACTIVATED
-    activated[index] = select(parameters.slope * v, v, v > 0.0);
+        activated[index] = select(parameters.slope * v, v, v > 0.0);
 //#endif
-    return select(0u, 1u, v > 0.0);
+        bit = select(0u, 1u, v > 0.0);
+    }
+    return bit;
 }
 
 // Writes a pixel's four channels, as far as they exist, and returns their bits of the mask.
 fn finish(pixel: u32, quad: u32, sum: vec4<f32>) -> u32 {
-    if pixel >= parameters.out_pixels {
-        return 0u;
-    }
     let channel = quad * 4u;
     return finish_one(pixel, channel, sum.x)
         | finish_one(pixel, channel + 1u, sum.y) << 1u
@@ -91,20 +90,19 @@ fn finish(pixel: u32, quad: u32, sum: vec4<f32>) -> u32 {
 // Writes a thread's 8 pixels of one quad of channels and their word of the mask.
 fn finish_rows(pixel: u32, quad: u32, sums: Rows) {
     let quads = (parameters.c_out + 3u) / 4u;
-    if pixel >= parameters.out_pixels || quad >= quads {
-        return;
-    }
-    let bits = finish(pixel, quad, sums.r0)
-        | finish(pixel + 1u, quad, sums.r1) << 4u
-        | finish(pixel + 2u, quad, sums.r2) << 8u
-        | finish(pixel + 3u, quad, sums.r3) << 12u
-        | finish(pixel + 4u, quad, sums.r4) << 16u
-        | finish(pixel + 5u, quad, sums.r5) << 20u
-        | finish(pixel + 6u, quad, sums.r6) << 24u
-        | finish(pixel + 7u, quad, sums.r7) << 28u;
+    if pixel < parameters.out_pixels && quad < quads {
+        let bits = finish(pixel, quad, sums.r0)
+            | finish(pixel + 1u, quad, sums.r1) << 4u
+            | finish(pixel + 2u, quad, sums.r2) << 8u
+            | finish(pixel + 3u, quad, sums.r3) << 12u
+            | finish(pixel + 4u, quad, sums.r4) << 16u
+            | finish(pixel + 5u, quad, sums.r5) << 20u
+            | finish(pixel + 6u, quad, sums.r6) << 24u
+            | finish(pixel + 7u, quad, sums.r7) << 28u;
 //#if MASK
-    mask[pixel / 8u * quads + quad] = bits;
+        mask[pixel / 8u * quads + quad] = bits;
 //#endif
+    }
 }
 
 @compute @workgroup_size(THREADS)

@@ -32,42 +32,40 @@ fn weights_at(index: u32) -> Target {
 
 // Writes four channels of input pixel `pixel`.
 fn finish(pixel: u32, quad: u32, sum: vec4<f32>) {
-    if pixel == OUTSIDE {
-        return;
-    }
-    var v = sum;
+    if pixel != OUTSIDE {
+        var v = sum;
 //#if MASK
-    let word = mask[pixel / 8u * ((parameters.c_in + 3u) / 4u) + quad];
-    let bits = (vec4<u32>(word >> (pixel % 8u * 4u)) >> vec4<u32>(0u, 1u, 2u, 3u)) & vec4<u32>(1u);
-    v = select(parameters.slope * v, v, bits != vec4<u32>());
+        let word = mask[pixel / 8u * ((parameters.c_in + 3u) / 4u) + quad];
+        let bits = (vec4<u32>(word >> (pixel % 8u * 4u)) >> vec4<u32>(0u, 1u, 2u, 3u)) & vec4<u32>(1u);
+        v = select(parameters.slope * v, v, bits != vec4<u32>());
 //#endif
 //#if TARGET_VEC4
-    let index = pixel * (parameters.c_in / 4u) + quad;
+        let index = pixel * (parameters.c_in / 4u) + quad;
 //#if RESIDUAL
-    v += residual[index];
+        v += residual[index];
 //#endif
-    gradient_in[index] = v;
+        gradient_in[index] = v;
 //#else
-    let channel = quad * 4u;
-    let index = pixel * parameters.c_in + channel;
-    write_one(index, channel, v.x);
-    write_one(index + 1u, channel + 1u, v.y);
-    write_one(index + 2u, channel + 2u, v.z);
-    write_one(index + 3u, channel + 3u, v.w);
+        let channel = quad * 4u;
+        let index = pixel * parameters.c_in + channel;
+        write_one(index, channel, v.x);
+        write_one(index + 1u, channel + 1u, v.y);
+        write_one(index + 2u, channel + 2u, v.z);
+        write_one(index + 3u, channel + 3u, v.w);
 //#endif
+    }
 }
 
 //#if TARGET_VEC4
 //#else
 fn write_one(index: u32, channel: u32, value: f32) {
-    if channel >= parameters.c_in {
-        return;
-    }
-    var v = value;
+    if channel < parameters.c_in {
+        var v = value;
 //#if RESIDUAL
-    v += residual[index];
+        v += residual[index];
 //#endif
-    gradient_in[index] = v;
+        gradient_in[index] = v;
+    }
 }
 //#endif
 
@@ -82,28 +80,24 @@ struct Parity {
 
 // The input pixel that is number m of its class, OUTSIDE past the last one.
 fn pixel_of(parity: Parity, m: u32) -> u32 {
-    if m >= parity.pixels {
-        return OUTSIDE;
-    }
     let row = m / parity.columns;
     let y = parity.y + row % parity.rows * parameters.stride;
     let x = parity.x + m % parity.columns * parameters.stride;
-    return (row / parity.rows * parameters.h + y) * parameters.w + x;
+    return select((row / parity.rows * parameters.h + y) * parameters.w + x, OUTSIDE, m >= parity.pixels);
 }
 
 // Writes a thread's 8 pixels of one quad of channels.
 fn finish_rows(parity: Parity, m: u32, quad: u32, sums: Rows) {
-    if quad >= (parameters.c_in + 3u) / 4u {
-        return;
+    if quad < (parameters.c_in + 3u) / 4u {
+        finish(pixel_of(parity, m), quad, sums.r0);
+        finish(pixel_of(parity, m + 1u), quad, sums.r1);
+        finish(pixel_of(parity, m + 2u), quad, sums.r2);
+        finish(pixel_of(parity, m + 3u), quad, sums.r3);
+        finish(pixel_of(parity, m + 4u), quad, sums.r4);
+        finish(pixel_of(parity, m + 5u), quad, sums.r5);
+        finish(pixel_of(parity, m + 6u), quad, sums.r6);
+        finish(pixel_of(parity, m + 7u), quad, sums.r7);
     }
-    finish(pixel_of(parity, m), quad, sums.r0);
-    finish(pixel_of(parity, m + 1u), quad, sums.r1);
-    finish(pixel_of(parity, m + 2u), quad, sums.r2);
-    finish(pixel_of(parity, m + 3u), quad, sums.r3);
-    finish(pixel_of(parity, m + 4u), quad, sums.r4);
-    finish(pixel_of(parity, m + 5u), quad, sums.r5);
-    finish(pixel_of(parity, m + 6u), quad, sums.r6);
-    finish(pixel_of(parity, m + 7u), quad, sums.r7);
 }
 
 @compute @workgroup_size(THREADS)

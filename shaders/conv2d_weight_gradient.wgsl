@@ -52,41 +52,35 @@ fn row_of(m: u32) -> Row {
 
 // Where the window of output pixel `pixel` lies; outside every image from `end` on.
 fn origin_of(pixel: u32, end: u32) -> vec3<u32> {
-    if pixel >= end {
-        return vec3<u32>(0u, 0x80000000u, 0x80000000u);
-    }
     let row = pixel / parameters.out_w;
     let y = row % parameters.out_h * parameters.stride - parameters.padding;
     let x = pixel % parameters.out_w * parameters.stride - parameters.padding;
-    return vec3<u32>(row / parameters.out_h * parameters.h, y, x);
+    let origin = vec3<u32>(row / parameters.out_h * parameters.h, y, x);
+    return select(origin, vec3<u32>(0u, 0x80000000u, 0x80000000u), pixel >= end);
 }
 
 //#if SOURCE_VEC4
 // Rows m .. m + 4 of the pixel at `origin`: four channels under one tap.
 fn load_input(origin: vec3<u32>, m: u32) -> vec4<f32> {
-    if m >= rows() {
-        return vec4<f32>();
-    }
     let row = row_of(m);
     let y = origin.y + row.i;
     let x = origin.z + row.j;
-    if y >= parameters.h || x >= parameters.w {
-        return vec4<f32>();
+    var v = vec4<f32>();
+    if m < rows() && y < parameters.h && x < parameters.w {
+        v = input[(((origin.x + y) * parameters.w + x) * parameters.c_in + row.c) / 4u];
     }
-    return input[(((origin.x + y) * parameters.w + x) * parameters.c_in + row.c) / 4u];
+    return v;
 }
 //#else
 fn load_one(origin: vec3<u32>, m: u32) -> f32 {
-    if m >= rows() {
-        return 0.0;
-    }
     let row = row_of(m);
     let y = origin.y + row.i;
     let x = origin.z + row.j;
-    if y >= parameters.h || x >= parameters.w {
-        return 0.0;
+    var v = 0.0;
+    if m < rows() && y < parameters.h && x < parameters.w {
+        v = input[((origin.x + y) * parameters.w + x) * parameters.c_in + row.c];
     }
-    return input[((origin.x + y) * parameters.w + x) * parameters.c_in + row.c];
+    return v;
 }
 
 fn load_input(origin: vec3<u32>, m: u32) -> vec4<f32> {
@@ -98,22 +92,21 @@ fn load_input(origin: vec3<u32>, m: u32) -> vec4<f32> {
 
 // Four channels of the gradient of `pixel`, zeros past the last channel.
 fn load_gradient(pixel: u32, quad: u32) -> vec4<f32> {
+    var v = vec4<f32>();
 //#if TARGET_VEC4
     let quads = parameters.c_out / 4u;
     if quad < quads {
-        return gradient[pixel * quads + quad];
+        v = gradient[pixel * quads + quad];
     }
-    return vec4<f32>();
 //#else
     let n = quad * 4u;
     let first = pixel * parameters.c_out + n;
-    var v = vec4<f32>();
     if n < parameters.c_out { v.x = gradient[first]; }
     if n + 1u < parameters.c_out { v.y = gradient[first + 1u]; }
     if n + 2u < parameters.c_out { v.z = gradient[first + 2u]; }
     if n + 3u < parameters.c_out { v.w = gradient[first + 3u]; }
-    return v;
 //#endif
+    return v;
 }
 
 // Adds the product of the staged tiles to a thread's sums.
@@ -146,34 +139,32 @@ fn multiply(local: u32, sums: ptr<function, Sums>) {
 
 // Writes four channels of row m of a part's slice.
 fn finish(split: u32, m: u32, quad: u32, sum: vec4<f32>) {
-    if m >= rows() {
-        return;
-    }
+    if m < rows() {
 //#if TARGET_VEC4
-    partials[(split * rows() + m) * (parameters.c_out / 4u) + quad] = sum;
+        partials[(split * rows() + m) * (parameters.c_out / 4u) + quad] = sum;
 //#else
-    let n = quad * 4u;
-    let first = (split * rows() + m) * parameters.c_out + n;
-    partials[first] = sum.x;
-    if n + 1u < parameters.c_out { partials[first + 1u] = sum.y; }
-    if n + 2u < parameters.c_out { partials[first + 2u] = sum.z; }
-    if n + 3u < parameters.c_out { partials[first + 3u] = sum.w; }
+        let n = quad * 4u;
+        let first = (split * rows() + m) * parameters.c_out + n;
+        partials[first] = sum.x;
+        if n + 1u < parameters.c_out { partials[first + 1u] = sum.y; }
+        if n + 2u < parameters.c_out { partials[first + 2u] = sum.z; }
+        if n + 3u < parameters.c_out { partials[first + 3u] = sum.w; }
 //#endif
+    }
 }
 
 // Writes a thread's 8 rows of one quad of columns.
 fn finish_rows(split: u32, m: u32, quad: u32, sums: Rows) {
-    if quad >= (parameters.c_out + 3u) / 4u {
-        return;
+    if quad < (parameters.c_out + 3u) / 4u {
+        finish(split, m, quad, sums.r0);
+        finish(split, m + 1u, quad, sums.r1);
+        finish(split, m + 2u, quad, sums.r2);
+        finish(split, m + 3u, quad, sums.r3);
+        finish(split, m + 4u, quad, sums.r4);
+        finish(split, m + 5u, quad, sums.r5);
+        finish(split, m + 6u, quad, sums.r6);
+        finish(split, m + 7u, quad, sums.r7);
     }
-    finish(split, m, quad, sums.r0);
-    finish(split, m + 1u, quad, sums.r1);
-    finish(split, m + 2u, quad, sums.r2);
-    finish(split, m + 3u, quad, sums.r3);
-    finish(split, m + 4u, quad, sums.r4);
-    finish(split, m + 5u, quad, sums.r5);
-    finish(split, m + 6u, quad, sums.r6);
-    finish(split, m + 7u, quad, sums.r7);
 }
 
 @compute @workgroup_size(THREADS)

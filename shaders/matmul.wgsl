@@ -25,33 +25,32 @@ var<workgroup> tile_a: array<f32, 1088>; // 16 x PITCH: [k, row]
 var<workgroup> tile_b: array<f32, 1088>; // 16 x PITCH: [k, column]
 
 fn load_a(row: u32, k: u32) -> f32 {
-    if row >= parameters.m || k >= parameters.k {
-        return 0.0;
-    }
+    var v = 0.0;
+    if row < parameters.m && k < parameters.k {
 //#if TRANSPOSE_A
-    return a[k * parameters.m + row];
+        v = a[k * parameters.m + row];
 //#else
-    return a[row * parameters.k + k];
+        v = a[row * parameters.k + k];
 //#endif
+    }
+    return v;
 }
 
 fn load_b(k: u32, column: u32) -> f32 {
-    if column >= parameters.n || k >= parameters.k {
-        return 0.0;
-    }
+    var v = 0.0;
+    if column < parameters.n && k < parameters.k {
 //#if TRANSPOSE_B
-    return b[column * parameters.k + k];
+        v = b[column * parameters.k + k];
 //#else
-    return b[k * parameters.n + column];
+        v = b[k * parameters.n + column];
 //#endif
+    }
+    return v;
 }
 
 fn store(row: u32, column: u32, sums: vec4<f32>) {
-    if row >= parameters.m {
-        return;
-    }
     for (var j = 0u; j < 4u; j++) {
-        if column + j < parameters.n {
+        if row < parameters.m && column + j < parameters.n {
 //#if BIAS
             y[row * parameters.n + column + j] = sums[j] + bias[column + j];
 //#else

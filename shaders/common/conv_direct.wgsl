@@ -10,10 +10,11 @@ const STEP_C: u32 = 1u;
 
 // A quad of the source's channels, or one channel, with zeros outside the image.
 fn gather(index: u32, c: u32) -> Source {
-    if index == OUTSIDE {
-        return Source();
+    var v = Source();
+    if index != OUTSIDE {
+        v = source_at((index + c) / STEP_C);
     }
-    return source_at((index + c) / STEP_C);
+    return v;
 }
 
 //#if SOURCE_VEC4

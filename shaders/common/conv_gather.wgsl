@@ -53,25 +53,27 @@ fn locate(window: Window, k: u32) -> vec3<u32> {
 // Term k of the pixel at `origin`, 0 outside the image and past the last term.
 //#if SOURCE_VEC4
 fn load_source(window: Window, origin: vec3<u32>, k: u32, terms: u32) -> vec4<f32> {
+    var v = vec4<f32>();
     if k < terms {
         let at = locate(window, k);
         let index = source_index(window, origin, at.x, at.y);
         if index != OUTSIDE {
-            return source_at((index + at.z) / 4u);
+            v = source_at((index + at.z) / 4u);
         }
     }
-    return vec4<f32>();
+    return v;
 }
 //#else
 fn load_term(window: Window, origin: vec3<u32>, k: u32, terms: u32) -> f32 {
+    var v = 0.0;
     if k < terms {
         let at = locate(window, k);
         let index = source_index(window, origin, at.x, at.y);
         if index != OUTSIDE {
-            return source_at(index + at.z);
+            v = source_at(index + at.z);
         }
     }
-    return 0.0;
+    return v;
 }
 
 fn load_source(window: Window, origin: vec3<u32>, k: u32, terms: u32) -> vec4<f32> {

@@ -7,6 +7,9 @@
 // The includer declares `source_at(index) -> Source` and `weights_at(index) -> Target`, which read its
 // tensors. These are of vec4<f32> with SOURCE_VEC4 (the source's channels are a multiple of 4) and
 // TARGET_VEC4 (the target's are), else of f32.
+//
+// Functions that are called many times in a row return at their end only: SwiftShader inlines them, and its
+// compile time doubles or worse with every earlier return that follows another.
 
 //#include conv_parameters
 //#include conv_sums
@@ -51,26 +54,22 @@ struct Window {
 // Of target pixel m: the image's first source row, and the source row and column under tap (0, 0); far
 // outside every image past the last pixel.
 fn origin_of(window: Window, m: u32) -> vec3<u32> {
-    if m >= window.pixels {
-        return vec3<u32>(0u, 0x80000000u, 0x80000000u);
-    }
     let row = m / window.target_w;
     let image = row / window.target_h;
-    return vec3<u32>(
+    let origin = vec3<u32>(
         image * window.source_h,
         window.first_y + row % window.target_h * window.step,
         window.first_x + m % window.target_w * window.step,
     );
+    return select(origin, vec3<u32>(0u, 0x80000000u, 0x80000000u), m >= window.pixels);
 }
 
 // The index in elements of the source's channel 0 under tap (i, j), or OUTSIDE.
 fn source_index(window: Window, origin: vec3<u32>, i: u32, j: u32) -> u32 {
     let y = origin.y + window.direction * i;
     let x = origin.z + window.direction * j;
-    if y >= window.source_h || x >= window.source_w {
-        return OUTSIDE;
-    }
-    return ((origin.x + y) * window.source_w + x) * window.source_channels;
+    let index = ((origin.x + y) * window.source_w + x) * window.source_channels;
+    return select(index, OUTSIDE, y >= window.source_h || x >= window.source_w);
 }
 
 // The row of `weights`, seen as a matrix of target_channels columns, of tap (i, j) and channel c.
@@ -82,22 +81,21 @@ fn weight_row(window: Window, i: u32, j: u32, c: u32) -> u32 {
 
 // Four channels of a row of `weights`, zeros past the last channel.
 fn load_weights(window: Window, row: u32, quad: u32) -> vec4<f32> {
+    var v = vec4<f32>();
 //#if TARGET_VEC4
     let quads = window.target_channels / 4u;
     if quad < quads {
-        return weights_at(row * quads + quad);
+        v = weights_at(row * quads + quad);
     }
-    return vec4<f32>();
 //#else
     let n = quad * 4u;
     let first = row * window.target_channels + n;
-    var v = vec4<f32>();
     if n < window.target_channels { v.x = weights_at(first); }
     if n + 1u < window.target_channels { v.y = weights_at(first + 1u); }
     if n + 2u < window.target_channels { v.z = weights_at(first + 2u); }
     if n + 3u < window.target_channels { v.w = weights_at(first + 3u); }
-    return v;
 //#endif
+    return v;
 }
 
 // Four rows of B in one quad of columns.
