@@ -10,6 +10,7 @@
 mod auto;
 mod batches;
 mod evaluator;
+mod langevin;
 mod metrics;
 mod preset;
 pub mod programs;
@@ -20,6 +21,7 @@ mod trainer;
 
 pub use auto::{Choice, choose};
 pub use evaluator::{Evaluation, Evaluator};
+pub use langevin::Langevin;
 pub use metrics::{Guard, Metrics};
 pub use preset::Preset;
 pub use programs::{BatchLayout, Programs, loss_parts, sgld_program};

@@ -9,6 +9,7 @@
 //! | `update` | one pass over [data | samples | labelled], all gradients, their norm, the optimizer | once |
 
 use super::Recipe;
+use super::langevin::{INPUT_GRADIENT, Langevin};
 use crate::device::{Program, ProgramBuilder, View};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Leaf, Output, Tensor, lower};
@@ -16,8 +17,7 @@ use crate::kernels::batch_gather::BatchGather;
 use crate::kernels::logit_loss::{Part, STATS};
 use crate::kernels::replay_gather::ReplayGather;
 use crate::kernels::replay_scatter::ReplayScatter;
-use crate::kernels::sgld::Sgld;
-use crate::kernels::tick::{COUNTERS, SGLD_STEP, Tick};
+use crate::kernels::tick::COUNTERS;
 use crate::nn::optimizer::{GRADIENTS, gradient_norm, squared_norm};
 use crate::nn::parameters::Layout;
 use crate::nn::wide_resnet::WideResNet;
@@ -208,7 +208,7 @@ fn gather_program(recipe: &Recipe, batch: BatchLayout, data_images: usize) -> Pr
     builder.finish()
 }
 
-/// One SGLD step on the samples of the batch: x += step * clamp(∂ log p̃(x)/∂x) + noise.
+/// One SGLD step on the samples of the batch.
 ///
 /// # Errors
 /// A mistake in shapes.
@@ -223,28 +223,11 @@ pub fn sgld_program(
     let graph = Graph::new();
     let x = batch.leaf(&graph, batch.data, count);
     let labels = graph.input("chain labels", [count]);
-    let part = match recipe.class_conditional {
-        true => Part { count, logit_y: 1.0, ..Part::default() },
-        false => Part { count, log_p_x: 1.0, ..Part::default() },
-    };
+    let part = Langevin::log_density(count, recipe.class_conditional);
     let log_density = network.logits(layout, &x).logit_loss(&labels, &[part]);
-    let gradient = graph.grad(&log_density, &[&x]).remove(0);
     let mut builder = ProgramBuilder::new("sgld");
-    let n = count * batch.image();
-    let view = builder.external("input gradient", n);
-    lower(&mut builder, Some(prepare), &[Output { tensor: &gradient, view }])?;
-    let counters = builder.external(COUNTER_WORDS, COUNTERS);
-    let kernel = Sgld {
-        n,
-        step: recipe.step_size,
-        noise: recipe.noise,
-        clamp_gradient: (recipe.clamp_gradient > 0.0).then_some(recipe.clamp_gradient),
-        clamp_x: recipe.clamp_x.then_some((-1.0, 1.0)),
-        masked: false,
-    };
-    let x = batch.view(&mut builder, batch.data, count);
-    builder.dispatch("sgld", kernel, &[x, view, counters]);
-    builder.dispatch("sgld step", Tick { word: SGLD_STEP }, &[counters]);
+    let images = batch.view(&mut builder, batch.data, count);
+    Langevin::of(recipe).append(&mut builder, prepare, &log_density, &x, images, &[], None)?;
     Ok(builder.finish())
 }
 
@@ -256,7 +239,7 @@ fn scatter_program(recipe: &Recipe, batch: BatchLayout) -> Program {
     let replay = builder.external(REPLAY, recipe.buffer * image);
     let kernel = ReplayScatter { batch: batch.samples, size: recipe.buffer, image };
     builder.dispatch("chains", kernel, &[x, indices, replay]);
-    let gradient = builder.external("input gradient", batch.samples * image);
+    let gradient = builder.external(INPUT_GRADIENT, batch.samples * image);
     let norm = builder.external(METRICS, batch.metrics_words()).part(batch.input_norm_word(), 1);
     squared_norm(&mut builder, "input gradient norm", gradient, batch.samples * image, norm);
     builder.finish()

@@ -1,0 +1,85 @@
+//! One step of stochastic gradient Langevin dynamics on a batch of images, as part of a program.
+
+use super::Recipe;
+use super::programs::COUNTER_WORDS;
+use crate::device::{ProgramBuilder, View};
+use crate::error::Result;
+use crate::graph::{Output, Tensor, lower};
+use crate::kernels::logit_loss::Part;
+use crate::kernels::sgld::Sgld;
+use crate::kernels::tick::{COUNTERS, SGLD_STEP, Tick};
+
+/// The external slot of the gradient of the log density at the images.
+pub const INPUT_GRADIENT: &str = "input gradient";
+
+/// The settings of SGLD (Welling & Teh, ICML 2011), with step and noise set apart, as JEM does.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Langevin {
+    /// Factor of the gradient.
+    pub step_size: f32,
+    /// Standard deviation of the noise.
+    pub noise: f32,
+    /// Bound on each element of the gradient.
+    pub clamp_gradient: Option<f32>,
+    /// Keeps the images in [-1, 1].
+    pub clamp_x: bool,
+}
+
+impl Langevin {
+    /// The settings of a recipe.
+    pub fn of(recipe: &Recipe) -> Self {
+        Self {
+            step_size: recipe.step_size,
+            noise: recipe.noise,
+            clamp_gradient: (recipe.clamp_gradient > 0.0).then_some(recipe.clamp_gradient),
+            clamp_x: recipe.clamp_x,
+        }
+    }
+
+    /// The part of a batch of `count` images whose loss is the log density that chains climb, up to a
+    /// constant: log p(x), or log p(x|y) of each image's label.
+    pub fn log_density(count: usize, class_conditional: bool) -> Part {
+        match class_conditional {
+            true => Part { count, logit_y: 1.0, ..Part::default() },
+            false => Part { count, log_p_x: 1.0, ..Part::default() },
+        }
+    }
+
+    /// Appends `x += step * clamp(∂ log_density/∂x) + noise * N(0, 1)` for the images `x`, which lie in
+    /// `images`, and moves the counter of SGLD steps on. `others` are computed at the images as they were.
+    /// Elements whose `mask` (one float each) is 0 stay.
+    ///
+    /// # Errors
+    /// A mistake in shapes.
+    pub fn append(
+        &self,
+        builder: &mut ProgramBuilder,
+        prepare: &mut ProgramBuilder,
+        log_density: &Tensor,
+        x: &Tensor,
+        images: View,
+        others: &[Output<'_>],
+        mask: Option<View>,
+    ) -> Result<()> {
+        let n = x.elements();
+        let gradient = x.graph().grad(log_density, &[x]).remove(0);
+        let view = builder.external(INPUT_GRADIENT, n);
+        let mut outputs = vec![Output { tensor: &gradient, view }];
+        outputs.extend(others);
+        lower(builder, Some(prepare), &outputs)?;
+        let counters = builder.external(COUNTER_WORDS, COUNTERS);
+        let kernel = Sgld {
+            n,
+            step: self.step_size,
+            noise: self.noise,
+            clamp_gradient: self.clamp_gradient,
+            clamp_x: self.clamp_x.then_some((-1.0, 1.0)),
+            masked: mask.is_some(),
+        };
+        let mut views = vec![images, view, counters];
+        views.extend(mask);
+        builder.dispatch("sgld", kernel, &views);
+        builder.dispatch("sgld step", Tick { word: SGLD_STEP }, &[counters]);
+        Ok(())
+    }
+}
