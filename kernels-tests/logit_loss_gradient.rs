@@ -64,6 +64,19 @@ fn large_logits() {
     compare(plain, classes, &spread, &labels, &inputs.floats(n));
 }
 
+/// Rows whose label is almost certain: the gradient is small, and as accurate as any.
+#[test]
+fn confident_rows_keep_their_digits() {
+    for gap in [0.5, 3.0, 6.0, 9.0, 12.0, 16.0, 25.0, 60.0f32] {
+        for classes in [2, 10, 100] {
+            let mut logits = Inputs::new(classes as u64).floats(classes);
+            logits[1] = 1.0 + gap;
+            let part = Part { count: 1, cross_entropy: 1.0, ..Part::default() };
+            compare(vec![part], classes, &logits, &[1], &[1.0]);
+        }
+    }
+}
+
 #[test]
 fn labels_that_are_no_class() {
     let mut inputs = Inputs::new(9);

@@ -8,6 +8,21 @@ fn exponential(v: f32) -> f32 {
     return select(select(exp(v), 0.0, v < -104.0), v, is_nan);
 }
 
+// e^v - 1 for v <= 0, accurate for small v.
+fn exponential_minus_one(v: f32) -> f32 {
+    let series = v * (1.0 + v * (1.0 / 2.0 + v * (1.0 / 6.0 + v * (1.0 / 24.0 + v * (1.0 / 120.0
+        + v * (1.0 / 720.0 + v * (1.0 / 5040.0 + v * (1.0 / 40320.0))))))));
+    return select(series, exponential(v) - 1.0, v < -0.5);
+}
+
+// ln(1 + v) for v >= 0, accurate for small v: 2 artanh(v / (2 + v)).
+fn logarithm_of_one_plus(v: f32) -> f32 {
+    let z = v / (2.0 + v);
+    let square = z * z;
+    let series = 2.0 * z * (1.0 + square * (1.0 / 3.0 + square * (1.0 / 5.0 + square * (1.0 / 7.0 + square / 9.0))));
+    return select(logarithm(1.0 + v), series, v < 0.5);
+}
+
 fn logarithm(v: f32) -> f32 {
     // A variable, for WGSL refuses constants that are not finite.
     var minus_infinity = 0xff800000u;

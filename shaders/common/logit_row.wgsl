@@ -64,11 +64,15 @@ fn logit_row(local: u32, classes: u32) -> LogitRow {
     workgroupBarrier();
     row.maximum = row_values[0];
     row.argmax = row_indices[0];
-    var sum = 0.0;
+    // The largest adds 1, beside which the others of a confident row would be lost. (Not 1 but 0 or NaN where
+    // no logit is finite.)
+    var others = 0.0;
     for (var k = local; k < classes; k += THREADS) {
-        sum += exponential(row_logit(k) - row.maximum);
+        others += select(exponential(row_logit(k) - row.maximum), 0.0, k == row.argmax);
     }
-    row.log_sum = logarithm(row_sum(local, sum));
+    let sum = row_sum(local, others);
+    let largest = exponential(row_logit(row.argmax) - row.maximum);
+    row.log_sum = select(logarithm(largest + sum), logarithm_of_one_plus(sum), largest == 1.0);
     return row;
 }
 
@@ -102,7 +106,10 @@ fn logit_gradient_at(row: LogitRow, weights: vec4<f32>, k: u32, classes: u32, la
         return nan();
     }
     let f = row_logit(k);
-    let softmax = exponential((f - row.maximum) - row.log_sum);
-    let at_label = select(0.0, weights.z - weights.y, k == label);
-    return (weights.x + weights.y) * softmax + at_label + 2.0 * weights.w * f;
+    let log_softmax = (f - row.maximum) - row.log_sum;
+    let softmax = exponential(log_softmax);
+    // softmax - 1 at the label, without the cancellation.
+    let towards = select(softmax, exponential_minus_one(log_softmax), k == label);
+    let logit_y = select(0.0, weights.z, k == label);
+    return weights.x * softmax + weights.y * towards + logit_y + 2.0 * weights.w * f;
 }

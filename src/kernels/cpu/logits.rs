@@ -26,7 +26,14 @@ impl<'a> LogitRow<'a> {
             }
             squares += f * f;
         }
-        let log_sum = logits.iter().map(|&f| (f - maximum).exp()).sum::<f32>().ln();
+        // The largest adds 1, beside which the others of a confident row would be lost. (Not 1 but 0 or NaN
+        // where no logit is finite.)
+        let exponential = |&f: &f32| (f - maximum).exp();
+        let (before, rest) = logits.split_at(argmax);
+        let (largest, after) = rest.split_at(1);
+        let others: f32 = before.iter().chain(after).map(exponential).sum();
+        let largest = exponential(&largest[0]);
+        let log_sum = if largest == 1.0 { others.ln_1p() } else { (largest + others).ln() };
         let logsumexp = maximum + log_sum;
         Self { logits, label: label as usize, maximum, log_sum, logsumexp, squares, argmax }
     }
@@ -57,18 +64,15 @@ impl<'a> LogitRow<'a> {
 
     /// The gradient of `upstream` times the loss.
     pub fn gradient(&self, part: &Part, upstream: f32, gradient: &mut [f32]) {
-        let softmax_weight = part.log_p_x + part.cross_entropy;
-        let mut label_weight = part.logit_y - part.cross_entropy;
-        if (part.logit_y != 0.0 || part.cross_entropy != 0.0) && self.label >= self.logits.len() {
-            label_weight = f32::NAN;
-        }
+        let no_label = self.label >= self.logits.len() && (part.logit_y != 0.0 || part.cross_entropy != 0.0);
         for (class, (gradient, &f)) in gradient.iter_mut().zip(self.logits).enumerate() {
-            let softmax = ((f - self.maximum) - self.log_sum).exp();
-            let mut sum = softmax_weight * softmax + 2.0 * part.l2 * f;
-            if class == self.label || label_weight.is_nan() {
-                sum += label_weight;
-            }
-            *gradient = upstream * sum;
+            let log_softmax = (f - self.maximum) - self.log_sum;
+            let softmax = log_softmax.exp();
+            // softmax - 1 at the label, without the cancellation.
+            let (towards, logit_y) =
+                if class == self.label { (log_softmax.exp_m1(), part.logit_y) } else { (softmax, 0.0) };
+            let sum = part.log_p_x * softmax + part.cross_entropy * towards + logit_y + 2.0 * part.l2 * f;
+            *gradient = if no_label { f32::NAN } else { upstream * sum };
         }
     }
 }
