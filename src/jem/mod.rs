@@ -11,6 +11,7 @@ mod auto;
 mod batches;
 mod evaluator;
 mod langevin;
+mod loader;
 mod metrics;
 mod preset;
 pub mod programs;

@@ -1,5 +1,6 @@
 //! The training iteration: programs, buffers, and what the host writes and reads.
 
+use super::loader::Loader;
 use super::batches::{Shuffled, draw_chains};
 use super::metrics::Metrics;
 use super::programs::{
@@ -63,7 +64,7 @@ impl Trainer {
         batch.check(recipe.pad)?;
         let layout = network.layout();
         let programs = Programs::build(recipe, &network, batch, train.len())?;
-        let mut loader = Loader { device, buffers: BTreeMap::new() };
+        let mut loader = Loader::new(device);
         let mut bytes = train.images.clone();
         bytes.resize(bytes.len().next_multiple_of(4), 0);
         loader.add(DATA, &bytes)?;
@@ -85,7 +86,7 @@ impl Trainer {
             network,
             layout,
             batch,
-            buffers: loader.buffers,
+            buffers: loader.into_buffers(),
             gather,
             prepare,
             sgld,
@@ -358,29 +359,5 @@ impl Trainer {
         self.pending.clear();
         self.iteration = iteration;
         Ok(())
-    }
-}
-
-/// Loads programs that share buffers by name.
-struct Loader<'a> {
-    device: &'a Device,
-    buffers: BTreeMap<String, Buffer>,
-}
-
-impl Loader<'_> {
-    fn add<T: bytemuck::Pod>(&mut self, name: &str, words: &[T]) -> Result<()> {
-        self.buffers.insert(name.to_owned(), self.device.buffer_from(name, words)?);
-        Ok(())
-    }
-
-    fn load(&mut self, program: Program) -> Result<Executable> {
-        for slot in program.externals() {
-            if !self.buffers.contains_key(&slot.name) {
-                self.buffers.insert(slot.name.clone(), self.device.buffer(&slot.name, slot.bytes)?);
-            }
-        }
-        let externals: Vec<(&str, &Buffer)> =
-            self.buffers.iter().map(|(name, b)| (name.as_str(), b)).collect();
-        self.device.load(program, &externals)
     }
 }
