@@ -1,4 +1,4 @@
-//! Where CIFAR-10 is on this machine.
+//! Where data sets are on this machine.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -10,21 +10,71 @@ use crate::error::{Error, Result};
 /// The environment variable that names a directory of data sets.
 pub const VARIABLE: &str = "JEM_DATA";
 
-/// Finds the directory of CIFAR-10's binary files, in this order: `asked` (`--data`), `$JEM_DATA`,
-/// `./data`, the user's cache directory; each may hold the files or have a child
-/// `cifar-10-batches-bin` that does. Found nowhere, it is downloaded to the cache directory.
+/// How a data set lies in a directory of data sets.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The child directory for its files, such as `cifar-10-batches-bin`.
+    pub folder: &'static str,
+    /// Files by which its directory is known: any of them will do.
+    pub files: Vec<String>,
+    /// Whether its directory must be called `folder`, because other sets have files of these names.
+    pub by_name: bool,
+}
+
+impl Place {
+    /// Finds the directory of the set, in this order: `asked` (`--data`) and no other; else
+    /// `$JEM_DATA`, `./data`, the user's cache directory. Each may hold the files or have a child
+    /// [`Self::folder`] that does. The first with any of the files is taken: an incomplete set is
+    /// reported by the file it lacks.
+    ///
+    /// # Errors
+    /// The directories looked in, when none of them has any of the files.
+    pub fn find(&self, asked: Option<&Path>) -> Result<PathBuf, Vec<PathBuf>> {
+        self.first_of(self.candidates(asked, variable(VARIABLE), cache_directory(variable).as_deref()))
+    }
+
+    /// The directories to look in, in order.
+    fn candidates(
+        &self,
+        asked: Option<&Path>,
+        variable: Option<OsString>,
+        cache: Option<&Path>,
+    ) -> Vec<PathBuf> {
+        let roots = match asked {
+            Some(asked) => vec![asked.to_owned()],
+            None => variable
+                .map(PathBuf::from)
+                .into_iter()
+                .chain([PathBuf::from("data")])
+                .chain(cache.map(Path::to_owned))
+                .collect(),
+        };
+        let named = |root: &Path| root.file_name().is_some_and(|name| name == self.folder);
+        let with_child = |root: PathBuf| {
+            let child = root.join(self.folder);
+            let itself = (!self.by_name || named(&root)).then_some(root);
+            [Some(child), itself].into_iter().flatten()
+        };
+        roots.into_iter().flat_map(with_child).collect()
+    }
+
+    fn first_of(&self, candidates: Vec<PathBuf>) -> Result<PathBuf, Vec<PathBuf>> {
+        let holds_some = |directory: &PathBuf| self.files.iter().any(|file| directory.join(file).is_file());
+        candidates.iter().find(|directory| holds_some(directory)).cloned().ok_or(candidates)
+    }
+}
+
+/// Finds the directory of CIFAR-10's binary files as [`Place::find`] does. Found nowhere, it is
+/// downloaded to the user's cache directory.
 ///
 /// # Errors
 /// [`Error::Setting`] when `asked` is given and does not hold the set: a directory named by hand is
 /// never replaced by another. Otherwise as [`download::fetch`].
 pub fn cifar10(asked: Option<&Path>, quiet: bool) -> Result<Fetched> {
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    let cache = cache_directory(variable);
-    let candidates = candidates(asked, variable(VARIABLE), cache.as_deref());
-    if let Some(found) = find(&candidates) {
-        return Ok(Fetched::Ready(found));
-    }
-    let looked = list(&candidates);
+    let looked = match cifar10_place().find(asked) {
+        Ok(found) => return Ok(Fetched::Ready(found)),
+        Err(candidates) => list(&candidates),
+    };
     if asked.is_some() {
         return Err(Error::setting(
             "--data",
@@ -36,7 +86,7 @@ pub fn cifar10(asked: Option<&Path>, quiet: bool) -> Result<Fetched> {
             ),
         ));
     }
-    let Some(cache) = cache else {
+    let Some(cache) = cache_directory(variable) else {
         return Ok(Fetched::Unavailable {
             reason: format!("not in {looked}, and there is no cache directory"),
         });
@@ -49,29 +99,18 @@ pub fn cifar10(asked: Option<&Path>, quiet: bool) -> Result<Fetched> {
     })
 }
 
-/// The directories to look in, in order.
-fn candidates(asked: Option<&Path>, variable: Option<OsString>, cache: Option<&Path>) -> Vec<PathBuf> {
-    let roots = match asked {
-        Some(asked) => vec![asked.to_owned()],
-        None => variable
-            .map(PathBuf::from)
-            .into_iter()
-            .chain([PathBuf::from("data")])
-            .chain(cache.map(Path::to_owned))
-            .collect(),
-    };
-    roots.into_iter().flat_map(|root| [root.join(cifar::FOLDER), root]).collect()
+fn cifar10_place() -> Place {
+    let files = cifar::TRAIN_FILES.iter().chain([&cifar::TEST_FILE]);
+    Place { folder: cifar::FOLDER, files: files.map(|&file| file.into()).collect(), by_name: false }
 }
 
-/// The first candidate with any of the files: an incomplete set is reported by the file it lacks.
-fn find(candidates: &[PathBuf]) -> Option<PathBuf> {
-    let holds_some = |directory: &Path| {
-        cifar::TRAIN_FILES.iter().chain([&cifar::TEST_FILE]).any(|file| directory.join(file).is_file())
-    };
-    candidates.iter().find(|directory| holds_some(directory)).cloned()
+/// An environment variable that is set to something.
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
-fn list(paths: &[PathBuf]) -> String {
+/// The paths for a message.
+pub(super) fn list(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
@@ -106,16 +145,38 @@ mod tests {
         for directory in [&first, &child] {
             fs::create_dir_all(directory).unwrap();
         }
-        let look = || find(&candidates(None, Some(first.clone().into()), Some(&second)));
+        let place = cifar10_place();
+        let look = || place.first_of(place.candidates(None, Some(first.clone().into()), Some(&second))).ok();
         assert_eq!(look(), None);
         fs::write(child.join(cifar::TEST_FILE), "").unwrap();
         assert_eq!(look().as_ref(), Some(&child));
-        assert_eq!(find(&candidates(Some(&second), None, None)).as_ref(), Some(&child));
-        assert_eq!(find(&candidates(Some(&child), None, None)).as_ref(), Some(&child));
+        assert_eq!(place.find(Some(&second)).as_ref(), Ok(&child));
+        assert_eq!(place.find(Some(&child)).as_ref(), Ok(&child));
         // Asked for by hand: no other place is looked in.
-        assert_eq!(find(&candidates(Some(&first), None, Some(&second))), None);
+        assert_eq!(
+            place.first_of(place.candidates(Some(&first), None, Some(&second))),
+            Err(vec![first.join(cifar::FOLDER), first.clone()])
+        );
         fs::write(first.join(cifar::TRAIN_FILES[2]), "").unwrap();
         assert_eq!(look().as_ref(), Some(&first));
+    }
+
+    #[test]
+    fn files_that_other_sets_have_too_count_in_a_directory_of_the_right_name_only() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("mnist");
+        fs::create_dir(&folder).unwrap();
+        let place = |folder| Place { folder, files: vec!["labels".into()], by_name: true };
+        for directory in [root.path(), &folder] {
+            fs::write(directory.join("labels"), "").unwrap();
+        }
+        assert_eq!(place("mnist").find(Some(root.path())).as_ref(), Ok(&folder));
+        assert_eq!(place("mnist").find(Some(&folder)).as_ref(), Ok(&folder));
+        assert_eq!(
+            place("fashion-mnist").find(Some(&folder)),
+            Err(vec![folder.join("fashion-mnist")]),
+            "the digits are no clothes"
+        );
     }
 
     #[test]
