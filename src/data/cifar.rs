@@ -1,9 +1,11 @@
-//! CIFAR-10 in its official binary layout.
+//! CIFAR-10 and CIFAR-100 in their official binary layouts.
 //!
-//! Six files of 10,000 records; a record is a label byte (0 to 9) and 3,072 bytes: the 32x32 red
-//! plane, then green, then blue, each row by row.
+//! CIFAR-10 is six files of 10,000 records; a record is a label byte (0 to 9) and 3,072 bytes: the
+//! 32x32 red plane, then green, then blue, each row by row. CIFAR-100 is a file of 50,000 records
+//! and one of 10,000, with two label bytes: the coarse label (0 to 19) and the fine one (0 to 99).
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::Path;
 
 use super::Dataset;
@@ -13,9 +15,11 @@ use crate::error::{Error, Result};
 pub const SIDE: usize = 32;
 /// Channels of a pixel.
 pub const CHANNELS: usize = 3;
-/// Bytes of a record: the label and the three planes.
-pub const RECORD: usize = 1 + CHANNELS * SIDE * SIDE;
-/// Records in each official file.
+/// Bytes of an image: the three planes.
+const IMAGE: usize = CHANNELS * SIDE * SIDE;
+/// Bytes of a record of CIFAR-10: the label and the image.
+pub const RECORD: usize = 1 + IMAGE;
+/// Records in each official file of CIFAR-10.
 pub const RECORDS_PER_FILE: usize = 10_000;
 /// The directory of the official archive that holds the files.
 pub const FOLDER: &str = "cifar-10-batches-bin";
@@ -28,26 +32,140 @@ pub const TEST_FILE: &str = "test_batch.bin";
 pub const CLASS_NAMES: [&str; 10] =
     ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
 
-/// Reads the training set (50,000 images) and the test set (10,000) from the directory `directory`
-/// that holds the `.bin` files.
+/// The directory of CIFAR-100's official archive that holds the files.
+pub const FOLDER_100: &str = "cifar-100-binary";
+/// The file beside CIFAR-100's records with the names of the fine classes, one a line.
+const NAMES_FILE_100: &str = "fine_label_names.txt";
+/// No more of that file is read.
+const MAX_NAMES_BYTES: u64 = 1 << 16;
+/// The fine classes of CIFAR-100, in the order of the labels.
+#[rustfmt::skip]
+pub const CLASS_NAMES_100: [&str; 100] = [
+    "apple", "aquarium_fish", "baby", "bear", "beaver", "bed", "bee", "beetle", "bicycle", "bottle",
+    "bowl", "boy", "bridge", "bus", "butterfly", "camel", "can", "castle", "caterpillar", "cattle",
+    "chair", "chimpanzee", "clock", "cloud", "cockroach", "couch", "crab", "crocodile", "cup", "dinosaur",
+    "dolphin", "elephant", "flatfish", "forest", "fox", "girl", "hamster", "house", "kangaroo",
+    "keyboard", "lamp", "lawn_mower", "leopard", "lion", "lizard", "lobster", "man", "maple_tree",
+    "motorcycle", "mountain", "mouse", "mushroom", "oak_tree", "orange", "orchid", "otter", "palm_tree",
+    "pear", "pickup_truck", "pine_tree", "plain", "plate", "poppy", "porcupine", "possum", "rabbit",
+    "raccoon", "ray", "road", "rocket", "rose", "sea", "seal", "shark", "shrew", "skunk", "skyscraper",
+    "snail", "snake", "spider", "squirrel", "streetcar", "sunflower", "sweet_pepper", "table", "tank",
+    "telephone", "television", "tiger", "tractor", "train", "trout", "tulip", "turtle", "wardrobe",
+    "whale", "willow_tree", "wolf", "woman", "worm",
+];
+
+/// What the records of a version of CIFAR hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// One label byte.
+    Cifar10,
+    /// The coarse label's byte and the fine label's, which counts.
+    Cifar100,
+}
+
+impl Version {
+    /// Bytes of a record.
+    pub fn record(self) -> usize {
+        self.label_bytes() + IMAGE
+    }
+
+    fn label_bytes(self) -> usize {
+        match self {
+            Self::Cifar10 => 1,
+            Self::Cifar100 => 2,
+        }
+    }
+
+    fn classes(self) -> usize {
+        match self {
+            Self::Cifar10 => CLASS_NAMES.len(),
+            Self::Cifar100 => CLASS_NAMES_100.len(),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Cifar10 => "CIFAR-10",
+            Self::Cifar100 => "CIFAR-100",
+        }
+    }
+
+    /// What to do about a file that is not there.
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::Cifar10 => {
+                "unpack cifar-10-binary.tar.gz and give the directory that holds data_batch_1.bin"
+            }
+            Self::Cifar100 => "unpack cifar-100-binary.tar.gz and give the directory that holds test.bin",
+        }
+    }
+}
+
+/// Reads the training set (50,000 images) and the test set (10,000) of CIFAR-10 from the directory
+/// `directory` that holds the `.bin` files.
 ///
 /// # Errors
 /// [`Error::File`] for a missing file, one of the wrong size, or a label above 9.
 pub fn load(directory: &Path) -> Result<(Dataset, Dataset)> {
-    load_counted(directory, RECORDS_PER_FILE)
+    Ok((load_train(directory)?, load_test(directory)?))
 }
 
-fn load_counted(directory: &Path, records_per_file: usize) -> Result<(Dataset, Dataset)> {
-    let mut train = empty("CIFAR-10 train");
-    for file in TRAIN_FILES {
-        read_file(&directory.join(file), records_per_file, &mut train)?;
+/// Reads the training set of CIFAR-10 alone.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_train(directory: &Path) -> Result<Dataset> {
+    load_files(directory, "CIFAR-10 train", &TRAIN_FILES, RECORDS_PER_FILE)
+}
+
+/// Reads the test set of CIFAR-10 alone.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_test(directory: &Path) -> Result<Dataset> {
+    load_files(directory, "CIFAR-10 test", &[TEST_FILE], RECORDS_PER_FILE)
+}
+
+fn load_files(directory: &Path, name: &str, files: &[&str], records_per_file: usize) -> Result<Dataset> {
+    let mut set = empty(name, CLASS_NAMES.map(String::from).to_vec());
+    for file in files {
+        read_file(&directory.join(file), Version::Cifar10, records_per_file, &mut set)?;
     }
-    let mut test = empty("CIFAR-10 test");
-    read_file(&directory.join(TEST_FILE), records_per_file, &mut test)?;
-    Ok((train, test))
+    Ok(set)
 }
 
-fn empty(name: &str) -> Dataset {
+/// Reads a file of `records` records of CIFAR-100, with its fine labels: `train.bin` has 50,000,
+/// `test.bin` 10,000. The classes' names are those of `fine_label_names.txt` beside it, if that is there.
+///
+/// # Errors
+/// [`Error::File`] for a missing file, one of the wrong size, a fine label above 99, or another
+/// number of names than 100.
+pub fn load_100(path: &Path, name: &str, records: usize) -> Result<Dataset> {
+    let names = fine_names(&path.with_file_name(NAMES_FILE_100))?;
+    let mut set = empty(name, names.unwrap_or_else(|| CLASS_NAMES_100.map(String::from).to_vec()));
+    read_file(path, Version::Cifar100, records, &mut set)?;
+    Ok(set)
+}
+
+/// The names in the file `path`, one a line, where there is such a file.
+fn fine_names(path: &Path) -> Result<Option<Vec<String>>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io(path)(error)),
+    };
+    let mut text = String::new();
+    file.take(MAX_NAMES_BYTES).read_to_string(&mut text).map_err(Error::io(path))?;
+    let names: Vec<String> =
+        text.lines().map(str::trim).filter(|line| !line.is_empty()).map(String::from).collect();
+    if names.len() != CLASS_NAMES_100.len() {
+        let message = format!("expected 100 names of classes, one a line, found {}", names.len());
+        return Err(Error::file(path, message));
+    }
+    Ok(Some(names))
+}
+
+fn empty(name: &str, class_names: Vec<String>) -> Dataset {
     Dataset {
         name: name.into(),
         synthetic: false,
@@ -56,52 +174,64 @@ fn empty(name: &str) -> Dataset {
         height: SIDE,
         width: SIDE,
         channels: CHANNELS,
-        class_names: CLASS_NAMES.map(String::from).to_vec(),
+        class_names,
     }
 }
 
-/// Appends the records of `path`, planar to interleaved.
-fn read_file(path: &Path, records: usize, into: &mut Dataset) -> Result<()> {
+/// Appends the records of `path`.
+fn read_file(path: &Path, version: Version, records: usize, into: &mut Dataset) -> Result<()> {
     let size = match fs::metadata(path) {
         Ok(metadata) => metadata.len(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(Error::file(
-                path,
-                "not found; expected a file of CIFAR-10's binary version: unpack cifar-10-binary.tar.gz \
-                 and give the directory that holds data_batch_1.bin",
-            ));
+            let (name, remedy) = (version.name(), version.remedy());
+            let message = format!("not found; expected a file of {name}'s binary version: {remedy}");
+            return Err(Error::file(path, message));
         }
         Err(error) => return Err(Error::io(path)(error)),
     };
-    check_size(path, size, records)?;
+    let wrong = |message: String| {
+        let name = version.name();
+        Error::file(path, format!("{message} or not of {name}'s binary version: download it again"))
+    };
+    check_size(version, size, records).map_err(wrong)?;
     let bytes = fs::read(path).map_err(Error::io(path))?;
-    check_size(path, bytes.len() as u64, records)?;
+    check_size(version, bytes.len() as u64, records).map_err(wrong)?;
+    append_records(&bytes, version, &mut into.images, &mut into.labels).map_err(wrong)
+}
 
+/// Appends the whole records in `bytes` to `images` (planar to interleaved) and `labels`.
+///
+/// # Errors
+/// The first record whose label is no class, in words that go on with what the file is not.
+pub fn append_records(
+    bytes: &[u8],
+    version: Version,
+    images: &mut Vec<u8>,
+    labels: &mut Vec<u32>,
+) -> Result<(), String> {
     let plane = SIDE * SIDE;
-    into.images.reserve(records * CHANNELS * plane);
-    for (number, record) in bytes.chunks_exact(RECORD).enumerate() {
-        let label = u32::from(record[0]);
-        if label as usize >= CLASS_NAMES.len() {
-            return Err(Error::file(
-                path,
-                format!(
-                    "record {number} has label {label}, expected 0 to 9; the file is damaged or not of \
-                     CIFAR-10's binary version: download it again"
-                ),
+    images.reserve(bytes.len() / version.record() * IMAGE);
+    for (number, record) in bytes.chunks_exact(version.record()).enumerate() {
+        let (record_labels, image) = record.split_at(version.label_bytes());
+        let label = u32::from(record_labels[version.label_bytes() - 1]);
+        if label as usize >= version.classes() {
+            let last = version.classes() - 1;
+            return Err(format!(
+                "record {number} has label {label}, expected 0 to {last}; the file is damaged"
             ));
         }
-        into.labels.push(label);
-        let (red, rest) = record[1..].split_at(plane);
+        labels.push(label);
+        let (red, rest) = image.split_at(plane);
         let (green, blue) = rest.split_at(plane);
         for ((&red, &green), &blue) in red.iter().zip(green).zip(blue) {
-            into.images.extend_from_slice(&[red, green, blue]);
+            images.extend_from_slice(&[red, green, blue]);
         }
     }
     Ok(())
 }
 
-fn check_size(path: &Path, size: u64, records: usize) -> Result<()> {
-    let record = RECORD as u64;
+fn check_size(version: Version, size: u64, records: usize) -> Result<(), String> {
+    let record = version.record() as u64;
     let expected = records as u64 * record;
     if size == expected {
         return Ok(());
@@ -111,12 +241,8 @@ fn check_size(path: &Path, size: u64, records: usize) -> Result<()> {
     } else {
         format!("{} records and {} bytes over", size / record, size % record)
     };
-    Err(Error::file(
-        path,
-        format!(
-            "expected {expected} bytes ({records} records of {RECORD}), found {size} ({holds}); the file is \
-             truncated or not of CIFAR-10's binary version: download it again"
-        ),
+    Err(format!(
+        "expected {expected} bytes ({records} records of {record}), found {size} ({holds}); the file is truncated"
     ))
 }
 
@@ -136,11 +262,16 @@ mod tests {
         }
     }
 
+    fn load_two(directory: &Path, records: usize) -> Result<(Dataset, Dataset)> {
+        let train = load_files(directory, "CIFAR-10 train", &TRAIN_FILES, records)?;
+        Ok((train, load_files(directory, "CIFAR-10 test", &[TEST_FILE], records)?))
+    }
+
     #[test]
     fn planes_become_interleaved_pixels() {
         let directory = tempfile::tempdir().unwrap();
         write_tiny(directory.path());
-        let (train, test) = load_counted(directory.path(), 2).unwrap();
+        let (train, test) = load_two(directory.path(), 2).unwrap();
         assert_eq!((train.len(), test.len()), (10, 2));
         assert_eq!(train.labels, [0, 1, 1, 2, 2, 3, 3, 4, 4, 5]);
         assert_eq!(test.labels, [5, 6]);
@@ -157,7 +288,7 @@ mod tests {
     #[test]
     fn errors_name_the_file_and_what_is_wrong() {
         let directory = tempfile::tempdir().unwrap();
-        let message = |records| load_counted(directory.path(), records).unwrap_err().to_string();
+        let message = |records| load_two(directory.path(), records).unwrap_err().to_string();
         let contains = |text: &str, parts: &[&str]| {
             for part in parts {
                 assert!(text.contains(part), "{part:?} is not in {text:?}");
@@ -177,6 +308,53 @@ mod tests {
         wrong[RECORD] = 10;
         fs::write(&third, wrong).unwrap();
         contains(&message(2), &["data_batch_3.bin", "record 1 ", "label 10", "0 to 9"]);
+    }
+
+    /// A record of CIFAR-100 whose planes are each of one byte.
+    fn record_100(coarse: u8, fine: u8, color: [u8; 3]) -> Vec<u8> {
+        let mut record = vec![coarse, fine];
+        record.extend(color.iter().flat_map(|&byte| [byte; SIDE * SIDE]));
+        record
+    }
+
+    #[test]
+    fn the_fine_label_is_the_second_byte() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("test.bin");
+        fs::write(&path, [record_100(4, 0, [1, 2, 3]), record_100(14, 99, [7, 8, 9])].concat()).unwrap();
+        let set = load_100(&path, "CIFAR-100 test", 2).unwrap();
+        assert_eq!(set.labels, [0, 99]);
+        assert_eq!(
+            (set.image(0)[..4].to_vec(), set.image(1)[3069..].to_vec()),
+            (vec![1, 2, 3, 1], vec![7, 8, 9])
+        );
+        assert_eq!((set.len(), set.images.len(), set.name.as_str()), (2, 2 * IMAGE, "CIFAR-100 test"));
+        assert_eq!((set.classes(), set.class_names[99].as_str()), (100, "worm"));
+        assert!(CLASS_NAMES_100.is_sorted());
+
+        let names: Vec<String> = (0..100).map(|class| format!("name {class}")).collect();
+        fs::write(directory.path().join(NAMES_FILE_100), names.join("\r\n") + "\n\n").unwrap();
+        assert_eq!(load_100(&path, "", 2).unwrap().class_names, names);
+    }
+
+    #[test]
+    fn wrong_files_of_cifar_100_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("test.bin");
+        let message = |records| load_100(&path, "", records).unwrap_err().to_string();
+        let check = |message: String, parts: &[&str]| {
+            for part in parts {
+                assert!(message.contains(part), "{part:?} is not in {message:?}");
+            }
+            assert_eq!(message.lines().count(), 1);
+        };
+        check(message(1), &["test.bin", "not found", "CIFAR-100", "cifar-100-binary.tar.gz"]);
+        fs::write(&path, &record_100(0, 0, [0; 3])[..3000]).unwrap();
+        check(message(1), &["test.bin", "3074 bytes", "found 3000", "CIFAR-100"]);
+        fs::write(&path, record_100(19, 100, [0; 3])).unwrap();
+        check(message(1), &["test.bin", "record 0 ", "label 100", "0 to 99", "CIFAR-100"]);
+        fs::write(directory.path().join(NAMES_FILE_100), "apple\nbaby\n").unwrap();
+        check(message(1), &[NAMES_FILE_100, "expected 100", "found 2"]);
     }
 
     /// The real files, where the environment names them.
