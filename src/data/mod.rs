@@ -1,8 +1,11 @@
 //! Data sets: labelled byte images on the host, where they come from and how they are split.
 
 pub mod cifar;
+mod declared;
 pub mod download;
+pub mod idx;
 pub mod locate;
+pub mod mnist;
 pub(crate) mod splitmix;
 pub mod synthetic;
 mod unpack;
