@@ -5,8 +5,10 @@ mod declared;
 pub mod download;
 pub mod idx;
 pub mod locate;
+pub mod matlab;
 pub mod mnist;
 pub(crate) mod splitmix;
+pub mod svhn;
 pub mod synthetic;
 mod unpack;
 
