@@ -1,12 +1,16 @@
 //! Data sets: labelled byte images on the host, where they come from and how they are split.
 
+pub mod array;
 pub mod cifar;
 mod declared;
 pub mod download;
+pub mod folder;
 pub mod idx;
+pub mod images;
 pub mod locate;
 pub mod matlab;
 pub mod mnist;
+pub mod named;
 pub(crate) mod splitmix;
 pub mod svhn;
 pub mod synthetic;

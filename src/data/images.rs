@@ -1,0 +1,245 @@
+//! Images to look at, score or start from: of any source, with labels or without.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use super::named::NamedSet;
+use super::{Dataset, array, folder};
+use crate::error::{Error, Result};
+
+/// The pixels of images, NHWC.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Pixels {
+    /// Bytes, which stand for values as [`from_byte`] says.
+    Bytes(Vec<u8>),
+    /// Values in [-1, 1].
+    Floats(Vec<f32>),
+}
+
+/// Images of one size.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Images {
+    /// `count * height * width * channels` values.
+    pub pixels: Pixels,
+    /// The number of images.
+    pub count: usize,
+    /// Rows of an image.
+    pub height: usize,
+    /// Columns of an image.
+    pub width: usize,
+    /// Channels of a pixel: 1 (grey) or 3 (RGB).
+    pub channels: usize,
+    /// The class of each image, below `class_names.len()`, where the source has classes.
+    pub labels: Option<Vec<u32>>,
+    /// The classes' names, in the order of the labels; empty without labels.
+    pub class_names: Vec<String>,
+    /// What a report calls them: the set, file or folder.
+    pub name: String,
+    /// The file of each image, where each has its own.
+    pub files: Option<Vec<PathBuf>>,
+}
+
+impl Images {
+    /// Opens `text`: the path of a `.npy` array (see [`array::images`]) or of a folder of images (see
+    /// [`folder::load`]), or else the name of a set, looked for in `data` (`--data`) as
+    /// [`NamedSet::load`] says.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when `text` is none of these; else what the reader of the source returns.
+    pub fn open(text: &str, data: Option<&Path>) -> Result<Self> {
+        let path = Path::new(text);
+        if path.is_dir() {
+            return folder::load(path);
+        }
+        if path.exists() {
+            if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npy")) {
+                return array::load(path);
+            }
+            return Err(unknown(text, "a file of another kind"));
+        }
+        match text.parse::<NamedSet>() {
+            Ok(set) => match Self::from(set.load(data)?) {
+                Self { count: 0, .. } => Err(Error::setting(text, "expected images, found an empty set")),
+                images => Ok(images),
+            },
+            Err(_) => Err(unknown(text, "no such path or set")),
+        }
+    }
+
+    /// The images as a model takes them. Grey images are centred on black of a larger size (an odd row
+    /// or column goes below or right) and repeated over the channels.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] with both sizes for any other difference.
+    pub fn fit(self, height: usize, width: usize, channels: usize) -> Result<Self> {
+        if [self.height, self.width, self.channels] == [height, width, channels] {
+            return Ok(self);
+        }
+        if self.channels != 1 || self.height > height || self.width > width {
+            let found = [self.height, self.width, self.channels];
+            let message = format!(
+                "expected images of {:?} (rows, columns, channels) for this model, found {found:?}",
+                [height, width, channels]
+            );
+            return Err(Error::setting(self.name, message));
+        }
+        let (from, to) = ([self.height, self.width], [height, width, channels]);
+        let pixels = match &self.pixels {
+            Pixels::Bytes(bytes) => Pixels::Bytes(pad(bytes, from, to, 0)),
+            Pixels::Floats(values) => Pixels::Floats(pad(values, from, to, -1.0)),
+        };
+        Ok(Self { pixels, height, width, channels, ..self })
+    }
+
+    /// The values of the images `range`, NHWC.
+    ///
+    /// # Panics
+    /// When `range` goes beyond the images.
+    pub fn batch(&self, range: Range<usize>) -> Vec<f32> {
+        let image = self.height * self.width * self.channels;
+        let range = range.start * image..range.end * image;
+        match &self.pixels {
+            Pixels::Bytes(bytes) => bytes[range].iter().map(|&byte| from_byte(byte)).collect(),
+            Pixels::Floats(values) => values[range].to_vec(),
+        }
+    }
+}
+
+impl From<Dataset> for Images {
+    fn from(set: Dataset) -> Self {
+        Self {
+            count: set.len(),
+            pixels: Pixels::Bytes(set.images),
+            height: set.height,
+            width: set.width,
+            channels: set.channels,
+            labels: Some(set.labels),
+            class_names: set.class_names,
+            name: set.name,
+            files: None,
+        }
+    }
+}
+
+/// The value in [-1, 1] of a byte, to the bit that of the kernel `batch_gather`.
+pub fn from_byte(byte: u8) -> f32 {
+    f32::from(byte) * (1.0 / 127.5) - 1.0
+}
+
+fn unknown(text: &str, found: &str) -> Error {
+    Error::setting(
+        "images",
+        format!(
+            "expected a .npy array, a folder of PNG or JPEG images, or a set ({}), found {text:?}: {found}",
+            NamedSet::known()
+        ),
+    )
+}
+
+/// Grey images of `from` (rows, columns) in the middle of `black` ones of `to` (rows, columns, channels).
+fn pad<T: Copy>(pixels: &[T], from: [usize; 2], to: [usize; 3], black: T) -> Vec<T> {
+    let ([rows, columns], [height, width, channels]) = (from, to);
+    let (top, left) = ((height - rows) / 2, (width - columns) / 2);
+    let mut padded = vec![black; pixels.len() / (rows * columns) * height * width * channels];
+    let images = pixels.chunks_exact(rows * columns);
+    for (image, padded) in images.zip(padded.chunks_exact_mut(height * width * channels)) {
+        for (y, row) in image.chunks_exact(columns).enumerate() {
+            let start = ((top + y) * width + left) * channels;
+            for (&value, pixel) in row.iter().zip(padded[start..].chunks_exact_mut(channels)) {
+                pixel.fill(value);
+            }
+        }
+    }
+    padded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::{npy, png};
+    use crate::kernels::batch_gather::BatchGather;
+    use crate::kernels::tick::COUNTERS;
+    use crate::kernels::{Argument, Kernel};
+
+    fn grey(pixels: Pixels, count: usize, height: usize, width: usize) -> Images {
+        Images {
+            pixels,
+            count,
+            height,
+            width,
+            channels: 1,
+            labels: None,
+            class_names: Vec::new(),
+            name: "some images".into(),
+            files: None,
+        }
+    }
+
+    #[test]
+    fn bytes_become_what_the_kernel_makes_of_them() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        let kernel =
+            BatchGather { batch: 1, h: 16, w: 16, c: 1, images: 1, ..BatchGather::permutations()[0] };
+        let words: Vec<u32> = bytes.as_chunks::<4>().0.iter().map(|&word| u32::from_le_bytes(word)).collect();
+        let (counters, mut out) = ([0; COUNTERS], [0; 256]);
+        let read = [&words[..], &[0], &counters].map(Argument::Read);
+        kernel.run(&mut read.into_iter().chain([Argument::Write(&mut out)]).collect::<Vec<_>>());
+        let values = grey(Pixels::Bytes(bytes.clone()), 1, 16, 16).batch(0..1);
+        assert_eq!(values.iter().map(|v| v.to_bits()).collect::<Vec<_>>(), out);
+        assert_eq!(values.iter().map(|&value| png::to_byte(value)).collect::<Vec<_>>(), bytes);
+    }
+
+    #[test]
+    fn grey_images_are_centred_and_repeated() {
+        let images = grey(Pixels::Bytes(vec![1, 2, 3, 4]), 2, 1, 2).fit(3, 5, 3).unwrap();
+        let row = |a: u8, b: u8| [0, a, b, 0, 0].map(|value| [value; 3]).concat();
+        let expected = [row(0, 0), row(1, 2), row(0, 0), row(0, 0), row(3, 4), row(0, 0)].concat();
+        assert_eq!(images.pixels, Pixels::Bytes(expected));
+        assert_eq!((images.count, images.height, images.width, images.channels), (2, 3, 5, 3));
+        let second = images.batch(1..2);
+        assert_eq!((second[0], second[18], second.len()), (-1.0, from_byte(3), 45));
+
+        let images = grey(Pixels::Floats(vec![0.5, 0.25]), 2, 1, 1).fit(2, 2, 1).unwrap();
+        assert_eq!(images.batch(0..2), [0.5, -1.0, -1.0, -1.0, 0.25, -1.0, -1.0, -1.0]);
+        assert_eq!(images.clone().fit(2, 2, 1).unwrap(), images);
+    }
+
+    #[test]
+    fn other_sizes_do_not_fit() {
+        let color = Images { channels: 3, ..grey(Pixels::Bytes(vec![0; 12]), 1, 2, 2) };
+        for (images, size, parts) in [
+            (color.clone(), [4, 4, 3], ["[4, 4, 3]", "[2, 2, 3]"]),
+            (color, [2, 2, 1], ["[2, 2, 1]", "[2, 2, 3]"]),
+            (grey(Pixels::Bytes(vec![0; 6]), 1, 3, 2), [2, 4, 3], ["[2, 4, 3]", "[3, 2, 1]"]),
+        ] {
+            let message = images.fit(size[0], size[1], size[2]).unwrap_err().to_string();
+            for part in parts.iter().chain(&["some images: "]) {
+                assert!(message.contains(part), "{part:?} is not in {message:?}");
+            }
+            assert_eq!(message.lines().count(), 1);
+        }
+    }
+
+    #[test]
+    fn a_path_that_exists_wins_over_a_name() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name).display().to_string();
+        std::fs::create_dir(at("folder")).unwrap();
+        png::write_grid(Path::new(&at("folder/a.png")), &[0.0; 4], 1, 2, 2, 1, 1, 1).unwrap();
+        assert_eq!(Images::open(&at("folder"), None).unwrap().height, 6);
+        npy::write_u8(Path::new(&at("a.NPY")), &[1, 1, 1, 3], &[1, 2, 3]).unwrap();
+        assert_eq!(Images::open(&at("a.NPY"), None).unwrap().pixels, Pixels::Bytes(vec![1, 2, 3]));
+
+        std::fs::copy("tests/fixtures/matlab/svhn.mat", at("test_32x32.mat")).unwrap();
+        let set = Images::open("svhn:test", Some(root.path())).unwrap();
+        assert_eq!((set.count, set.name.as_str(), set.labels), (2, "SVHN test", Some(vec![0, 3])));
+
+        for text in [at("folder/a.png"), at("missing.npy"), "imagenet:test".into()] {
+            let message = Images::open(&text, None).unwrap_err().to_string();
+            for part in [".npy array", "folder of PNG or JPEG", "svhn:extra", text.as_str()] {
+                assert!(message.contains(part), "{part:?} is not in {message:?}");
+            }
+            assert_eq!(message.lines().count(), 1);
+        }
+    }
+}
