@@ -27,7 +27,7 @@ pub const CLOTHES: [&str; 10] = [
 ///
 /// # Errors
 /// [`Error::File`] or [`Error::Io`] when one of them is not a whole idx file, the shapes are not
-/// [n, 28, 28] and [n], or a label is no class.
+/// `[n, 28, 28]` and `[n]`, or a label is no class.
 pub fn load(images: &Path, labels: &Path, name: &str, class_names: [&str; 10]) -> Result<Dataset> {
     let pictures = idx::read_file(images)?;
     let &[count, SIDE, SIDE] = pictures.shape.as_slice() else {

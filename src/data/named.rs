@@ -158,7 +158,7 @@ impl NamedSet {
         let part = if self.split == Split::Train { "train" } else { "t10k" };
         let (content, format) = kind.split_once('-').expect("a content and a format");
         let plain = [format!("{part}-{content}-{format}-ubyte"), format!("{part}-{content}.{format}-ubyte")];
-        plain.into_iter().flat_map(|name| [format!("{name}.gz"), name]).collect()
+        plain.into_iter().flat_map(|name| [name.clone(), format!("{name}.gz")]).collect()
     }
 
     /// The files of the set, each under one of its spellings in `wanted`.
