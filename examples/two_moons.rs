@@ -126,7 +126,7 @@ fn main() -> Result<()> {
     let view = builder.external("stats", 3 * BATCH * STATS);
     let flat = builder.external(GRADIENTS, layout.words());
     let mut outputs = vec![Output { tensor: &stats, view }];
-    for (parameter, tensor) in layout.parameters().iter().zip(&gradients) {
+    for (parameter, tensor) in layout.trained().zip(&gradients) {
         outputs.push(Output { tensor, view: flat.part(parameter.offset, parameter.elements()) });
     }
     lower(&mut builder, None, &outputs)?;

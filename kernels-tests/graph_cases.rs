@@ -41,6 +41,7 @@ operations! {
     exp: Op::Unary(UnaryOp::Exp),
     log: Op::Unary(UnaryOp::Log),
     reciprocal: Op::Unary(UnaryOp::Reciprocal),
+    sqrt: Op::Unary(UnaryOp::Sqrt),
     leaky_relu: Op::Unary(UnaryOp::LeakyRelu(_)),
     clamp: Op::Unary(UnaryOp::Clamp(..)),
     inside: Op::Unary(UnaryOp::Inside(..)),
@@ -112,6 +113,7 @@ pub fn cases() -> Vec<Case> {
     case("exp", one, |_, x| x[0].exp());
     case("log", one, |_, x| x[0].affine(0.5, 2.0).log());
     case("reciprocal", one, |_, x| x[0].affine(0.5, 2.0).reciprocal());
+    case("sqrt", one, |_, x| x[0].affine(0.5, 2.0).sqrt());
     case("leaky_relu", one, |_, x| x[0].leaky_relu(0.2));
     case("clamp", one, |_, x| x[0].clamp(-0.5, 0.625));
     case("inside", one, |_, x| x[0].inside(-0.5, 0.625).mul(&x[0]));

@@ -226,6 +226,7 @@ fn unary(op: UnaryOp, x: f64) -> f64 {
         UnaryOp::Exp => x.exp(),
         UnaryOp::Log => x.ln(),
         UnaryOp::Reciprocal => 1.0 / x,
+        UnaryOp::Sqrt => x.sqrt(),
         UnaryOp::LeakyRelu(slope) => crate::reference::leaky_relu(x, slope),
         UnaryOp::Clamp(low, high) => x.clamp(f64::from(low), f64::from(high)),
         UnaryOp::Inside(low, high) => f64::from(x >= f64::from(low) && x <= f64::from(high)),

@@ -10,6 +10,7 @@ fn reference(op: UnaryOp, x: f32) -> f64 {
         UnaryOp::Exp => x.exp(),
         UnaryOp::Log => x.ln(),
         UnaryOp::Reciprocal => 1.0 / x,
+        UnaryOp::Sqrt => x.sqrt(),
         UnaryOp::LeakyRelu(slope) => {
             if x > 0.0 {
                 x
@@ -27,7 +28,7 @@ fn every_function() {
     for n in [1, 3, 255, 256, 257, 1000, 70_000] {
         let mut inputs = Inputs::new(n as u64);
         for permutation in Unary::permutations() {
-            let positive = permutation.op == UnaryOp::Log;
+            let positive = matches!(permutation.op, UnaryOp::Log | UnaryOp::Sqrt);
             let low = if positive { 0.01 } else { -3.0 };
             let mut x: Vec<f32> = (0..n).map(|_| inputs.uniform(low, 3.0)).collect();
             x[0] = 0.75; // inside every kink, so that no reference is all zeros

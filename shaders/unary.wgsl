@@ -20,9 +20,10 @@ fn apply(v: f32) -> f32 {
         case 1u: { return exp(v); }
         case 2u: { return log(v); }
         case 3u: { return 1.0 / v; }
-        case 4u: { return select(parameters.a * v, v, v > 0.0); }
+        case 4u: { return sqrt(v); }
+        case 5u: { return select(parameters.a * v, v, v > 0.0); }
         // Comparisons, not clamp(): a NaN must stay one, whatever the driver's min and max do.
-        case 5u: { return select(select(v, parameters.b, v > parameters.b), parameters.a, v < parameters.a); }
+        case 6u: { return select(select(v, parameters.b, v > parameters.b), parameters.a, v < parameters.a); }
         default: { return select(0.0, 1.0, v >= parameters.a && v <= parameters.b); }
     }
 }

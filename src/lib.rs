@@ -13,6 +13,7 @@ pub mod jem;
 pub mod kernels;
 pub mod nn;
 pub mod report;
+pub mod self_test;
 
 pub use error::{Error, Result};
 

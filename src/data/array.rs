@@ -88,14 +88,14 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.npy");
         let values: Vec<f32> = (0..12).map(|i| i as f32 / 12.0).collect();
-        npy::write_f32(&path, &[2, 3, 1, 2], &values).unwrap();
+        npy::write(&path, &[2, 3, 1, 2], &Elements::F32(values.to_vec())).unwrap();
         let images = load(&path).unwrap();
         assert_eq!((images.count, images.height, images.width, images.channels), (2, 1, 2, 3));
         let order = [0, 2, 4, 1, 3, 5, 6, 8, 10, 7, 9, 11];
         assert_eq!(images.pixels, Pixels::Floats(order.map(|i| values[i]).to_vec()));
         assert_eq!((images.name, images.labels), (path.display().to_string(), None));
 
-        npy::write_u8(&path, &[1, 2, 2, 1], &[1, 2, 3, 255]).unwrap();
+        npy::write(&path, &[1, 2, 2, 1], &Elements::U8(vec![1, 2, 3, 255])).unwrap();
         let images = load(&path).unwrap();
         assert_eq!((images.count, images.height, images.width, images.channels), (1, 2, 2, 1));
         assert_eq!(images.pixels, Pixels::Bytes(vec![1, 2, 3, 255]));
@@ -129,7 +129,7 @@ mod tests {
     fn messages_name_the_file() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.npy");
-        npy::write_f32(&path, &[3], &[0.0; 3]).unwrap();
+        npy::write(&path, &[3], &Elements::F32(vec![0.0; 3])).unwrap();
         assert!(load(&path).unwrap_err().to_string().contains("a.npy: expected images"));
         std::fs::write(&path, "no array").unwrap();
         assert!(load(&path).unwrap_err().to_string().contains("a.npy: "));

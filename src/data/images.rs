@@ -156,6 +156,7 @@ fn pad<T: Copy>(pixels: &[T], from: [usize; 2], to: [usize; 3], black: T) -> Vec
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::elements::Elements;
     use crate::io::{npy, png};
     use crate::kernels::batch_gather::BatchGather;
     use crate::kernels::tick::COUNTERS;
@@ -227,7 +228,7 @@ mod tests {
         std::fs::create_dir(at("folder")).unwrap();
         png::write_grid(Path::new(&at("folder/a.png")), &[0.0; 4], 1, 2, 2, 1, 1, 1).unwrap();
         assert_eq!(Images::open(&at("folder"), None).unwrap().height, 6);
-        npy::write_u8(Path::new(&at("a.NPY")), &[1, 1, 1, 3], &[1, 2, 3]).unwrap();
+        npy::write(Path::new(&at("a.NPY")), &[1, 1, 1, 3], &Elements::U8(vec![1, 2, 3])).unwrap();
         assert_eq!(Images::open(&at("a.NPY"), None).unwrap().pixels, Pixels::Bytes(vec![1, 2, 3]));
 
         std::fs::copy("tests/fixtures/matlab/svhn.mat", at("test_32x32.mat")).unwrap();

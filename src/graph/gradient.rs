@@ -54,6 +54,7 @@ impl Graph {
             Op::Unary(UnaryOp::Exp) => g.mul(&y()),
             Op::Unary(UnaryOp::Log) => g.div(&x(0)),
             Op::Unary(UnaryOp::Reciprocal) => -&g.mul(&y()).mul(&y()),
+            Op::Unary(UnaryOp::Sqrt) => g.div(&y()).scale(0.5),
             Op::Unary(UnaryOp::LeakyRelu(slope)) => g.leaky_relu_gradient(&x(0), *slope),
             Op::Unary(UnaryOp::Clamp(low, high)) => g.mul(&x(0).inside(*low, *high)),
             Op::Unary(UnaryOp::Inside(..)) => return None,

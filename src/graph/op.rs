@@ -95,6 +95,7 @@ impl Op {
             Op::Unary(UnaryOp::Exp) => "exp",
             Op::Unary(UnaryOp::Log) => "log",
             Op::Unary(UnaryOp::Reciprocal) => "reciprocal",
+            Op::Unary(UnaryOp::Sqrt) => "sqrt",
             Op::Unary(UnaryOp::LeakyRelu(_)) => "leaky_relu",
             Op::Unary(UnaryOp::Clamp(..)) => "clamp",
             Op::Unary(UnaryOp::Inside(..)) => "inside",

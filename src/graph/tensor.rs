@@ -90,6 +90,11 @@ impl Tensor {
         self.unary(UnaryOp::Reciprocal)
     }
 
+    /// The square root; its gradient at 0 is infinite.
+    pub fn sqrt(&self) -> Tensor {
+        self.unary(UnaryOp::Sqrt)
+    }
+
     /// `x` where positive, `slope x` elsewhere.
     pub fn leaky_relu(&self, slope: f32) -> Tensor {
         self.unary(UnaryOp::LeakyRelu(slope))

@@ -6,14 +6,14 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
-use std::io::Write;
+use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
 
-use safetensors::{Dtype, SafeTensors};
 use serde_json::{Map, Value, json};
 
 use super::atomic;
 use super::elements::Elements;
+use super::safetensors;
 use crate::error::{Error, Result};
 
 /// What a checkpoint file holds.
@@ -51,42 +51,23 @@ impl Checkpoint {
     ///
     /// # Errors
     /// [`Error::Io`] when it cannot be read; [`Error::File`] when it is not a whole safetensors
-    /// file, or a tensor has another type than F32, U32, I64 or U8.
+    /// file, or a tensor has a type that [`ElementType`](super::elements::ElementType) has not.
     pub fn load(path: &Path) -> Result<Self> {
-        let bytes = fs::read(path).map_err(Error::io(path))?;
-        let damaged = |reason: safetensors::SafeTensorError| {
+        let file = fs::File::open(path).map_err(Error::io(path))?;
+        let length = file.metadata().map_err(Error::io(path))?.len();
+        let read = safetensors::read(&mut BufReader::new(file), length);
+        let (tensors, metadata) = read.map_err(|message| {
             Error::file(
                 path,
                 format!(
-                    "expected a whole safetensors file, found {} bytes that are not one ({reason}); use an \
-                     older checkpoint",
-                    bytes.len()
+                    "expected a whole safetensors file, found {length} bytes that are not one ({message}); use an \
+                     older checkpoint"
                 ),
             )
-        };
-        let file = SafeTensors::deserialize(&bytes).map_err(damaged)?;
-        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(damaged)?;
-        let mut tensors = Vec::new();
-        for (name, tensor) in file.iter() {
-            let words = || tensor.data().chunks_exact(4).map(|b| [b[0], b[1], b[2], b[3]]);
-            let data = match tensor.dtype() {
-                Dtype::F32 => Elements::F32(words().map(f32::from_le_bytes).collect()),
-                Dtype::U32 => Elements::U32(words().map(u32::from_le_bytes).collect()),
-                Dtype::I64 => Elements::I64(
-                    tensor.data().as_chunks().0.iter().map(|&b| i64::from_le_bytes(b)).collect(),
-                ),
-                Dtype::U8 => Elements::U8(tensor.data().to_vec()),
-                other => {
-                    return Err(Error::file(
-                        path,
-                        format!("tensor {name}: expected type F32, U32, I64 or U8, found {other}"),
-                    ));
-                }
-            };
-            tensors.push((name.to_owned(), tensor.shape().to_vec(), data));
-        }
+        })?;
+        let mut tensors: Vec<_> =
+            tensors.into_iter().map(|(name, array)| (name, array.shape, array.elements)).collect();
         tensors.sort_by(|a, b| a.0.cmp(&b.0));
-        let metadata = header.metadata().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
         Ok(Self { tensors, metadata })
     }
 

@@ -1,6 +1,7 @@
-//! The elements of a tensor as files hold them.
+//! The elements of a tensor as files hold them, and as they are kept here: floats of any width as 32-bit floats,
+//! signed integers as 64-bit ones.
 
-use std::io::Write;
+use std::io::{self, Read, Write};
 
 /// The elements of a tensor, row-major.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,7 +61,7 @@ impl Elements {
     }
 
     /// Writes the elements, little endian, without a copy of the whole where the machine allows.
-    pub(super) fn write(&self, file: &mut (impl Write + ?Sized)) -> std::io::Result<()> {
+    pub(super) fn write(&self, file: &mut (impl Write + ?Sized)) -> io::Result<()> {
         match self {
             Self::F32(values) => write_words(file, values, |value| value.to_le_bytes()),
             Self::U32(values) => write_words(file, values, |value| value.to_le_bytes()),
@@ -70,13 +71,160 @@ impl Elements {
     }
 }
 
+/// How a file holds an element, little endian.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ElementType {
+    /// 64-bit floats.
+    F64,
+    /// 32-bit floats.
+    F32,
+    /// IEEE 754 half-precision floats.
+    F16,
+    /// The upper halves of 32-bit floats.
+    Bf16,
+    /// 64-bit signed integers.
+    I64,
+    /// 32-bit signed integers.
+    I32,
+    /// 16-bit signed integers.
+    I16,
+    /// 8-bit signed integers.
+    I8,
+    /// 32-bit unsigned integers.
+    U32,
+    /// Bytes, and booleans.
+    U8,
+}
+
+impl ElementType {
+    /// Bytes of one element.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F64 | Self::I64 => 8,
+            Self::F32 | Self::I32 | Self::U32 => 4,
+            Self::F16 | Self::Bf16 | Self::I16 => 2,
+            Self::I8 | Self::U8 => 1,
+        }
+    }
+
+    /// Reads `count` elements. What is kept as it is goes straight to its place. The caller has checked that the file
+    /// is long enough: `count` is allocated first.
+    ///
+    /// # Errors
+    /// What the reader returns, such as an unexpected end.
+    pub fn read(self, reader: &mut impl Read, count: usize) -> io::Result<Elements> {
+        Ok(match self {
+            Self::F32 => {
+                Elements::F32(read_words(reader, count, u32::from_le, bytemuck::cast_slice_mut::<f32, u32>)?)
+            }
+            Self::U32 => Elements::U32(read_words(reader, count, u32::from_le, |words| words)?),
+            Self::I64 => {
+                Elements::I64(read_words(reader, count, u64::from_le, bytemuck::cast_slice_mut::<i64, u64>)?)
+            }
+            Self::U8 => Elements::U8(read_words(reader, count, u8::from_le, |words| words)?),
+            Self::F64 => Elements::F32(converted(reader, count, |bytes| f64::from_le_bytes(bytes) as f32)?),
+            Self::F16 => Elements::F32(converted(reader, count, |bytes| half(u16::from_le_bytes(bytes)))?),
+            Self::Bf16 => {
+                let widened = |bytes| f32::from_bits(u32::from(u16::from_le_bytes(bytes)) << 16);
+                Elements::F32(converted(reader, count, widened)?)
+            }
+            Self::I32 => Elements::I64(converted(reader, count, |bytes| i32::from_le_bytes(bytes).into())?),
+            Self::I16 => Elements::I64(converted(reader, count, |bytes| i16::from_le_bytes(bytes).into())?),
+            Self::I8 => Elements::I64(converted(reader, count, |bytes| i8::from_le_bytes(bytes).into())?),
+        })
+    }
+}
+
+/// Reads words into their place, then puts their bytes in order if this machine has another.
+fn read_words<T: bytemuck::Pod, W: bytemuck::Pod>(
+    reader: &mut impl Read,
+    count: usize,
+    from_le: impl Fn(W) -> W,
+    words: impl Fn(&mut [T]) -> &mut [W],
+) -> io::Result<Vec<T>> {
+    let mut values = vec![T::zeroed(); count];
+    reader.read_exact(bytemuck::cast_slice_mut(&mut values))?;
+    if cfg!(target_endian = "big") {
+        words(&mut values).iter_mut().for_each(|word| *word = from_le(*word));
+    }
+    Ok(values)
+}
+
+/// Reads elements of `N` bytes a block at a time and converts them.
+fn converted<T, const N: usize>(
+    reader: &mut impl Read,
+    count: usize,
+    convert: impl Fn([u8; N]) -> T,
+) -> io::Result<Vec<T>> {
+    const BLOCK: usize = 1 << 16;
+    let mut values = Vec::with_capacity(count);
+    let mut block = vec![0; BLOCK.min(count * N)];
+    while values.len() < count {
+        let bytes = &mut block[..BLOCK.min((count - values.len()) * N)];
+        reader.read_exact(bytes)?;
+        values.extend(bytes.as_chunks::<N>().0.iter().map(|&bytes| convert(bytes)));
+    }
+    Ok(values)
+}
+
+/// The value of an IEEE 754 half-precision float; every one is a 32-bit float.
+fn half(bits: u16) -> f32 {
+    let sign = u32::from(bits & 0x8000) << 16;
+    let (exponent, fraction) = (u32::from(bits >> 10 & 0x1f), u32::from(bits & 0x3ff));
+    let magnitude = match (exponent, fraction) {
+        // Subnormal: fraction * 2^-24.
+        (0, fraction) => (fraction as f32 / 16_777_216.0).to_bits(),
+        (0x1f, fraction) => 0x7f80_0000 | fraction << 13,
+        (exponent, fraction) => (exponent + 112) << 23 | fraction << 13,
+    };
+    f32::from_bits(sign | magnitude)
+}
+
 fn write_words<T: bytemuck::Pod, const N: usize>(
     file: &mut (impl Write + ?Sized),
     values: &[T],
     bytes: impl Fn(&T) -> [u8; N],
-) -> std::io::Result<()> {
+) -> io::Result<()> {
     if cfg!(target_endian = "little") {
         return file.write_all(bytemuck::cast_slice(values));
     }
     values.iter().try_for_each(|value| file.write_all(&bytes(value)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(kind: ElementType, bytes: &[u8]) -> Elements {
+        kind.read(&mut &bytes[..], bytes.len() / kind.bytes()).unwrap()
+    }
+
+    #[test]
+    fn halves_are_what_ieee_754_says() {
+        // 1, -2, the largest, the smallest normal and subnormal, infinity.
+        let bits = [0x3c00u16, 0xc000, 0x7bff, 0x0400, 0x0001, 0x7c00, 0x8000];
+        let bytes: Vec<u8> = bits.iter().flat_map(|bits| bits.to_le_bytes()).collect();
+        let expected = vec![1.0, -2.0, 65504.0, 2f32.powi(-14), 2f32.powi(-24), f32::INFINITY, -0.0];
+        assert_eq!(read(ElementType::F16, &bytes), Elements::F32(expected));
+        let Elements::F32(values) = read(ElementType::F16, &0x7e00u16.to_le_bytes()) else {
+            panic!("floats")
+        };
+        assert!(values[0].is_nan());
+        assert_eq!(read(ElementType::Bf16, &[0x80, 0x3f, 0x00, 0xc0]), Elements::F32(vec![1.0, -2.0]));
+    }
+
+    #[test]
+    fn numbers_of_every_width() {
+        assert_eq!(read(ElementType::F64, &0.1f64.to_le_bytes()), Elements::F32(vec![0.1]));
+        assert_eq!(read(ElementType::I8, &[0xff, 5]), Elements::I64(vec![-1, 5]));
+        assert_eq!(read(ElementType::I16, &(-300i16).to_le_bytes()), Elements::I64(vec![-300]));
+        assert_eq!(read(ElementType::I32, &i32::MIN.to_le_bytes()), Elements::I64(vec![i32::MIN.into()]));
+        assert_eq!(read(ElementType::I64, &7i64.to_le_bytes()), Elements::I64(vec![7]));
+        assert_eq!(read(ElementType::U8, &[0, 255]), Elements::U8(vec![0, 255]));
+        // More than a block.
+        let many = vec![0x3c; 2 * 70_001];
+        let Elements::F32(values) = read(ElementType::F16, &many) else { panic!("floats") };
+        assert_eq!(values.len(), 70_001);
+        assert!(ElementType::F16.read(&mut &many[..9], 5).is_err());
+    }
 }

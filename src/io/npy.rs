@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 
 use super::atomic;
-use super::elements::{Array, Elements};
+use super::elements::{Array, ElementType, Elements};
 use crate::error::{Error, Result};
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
@@ -16,37 +16,29 @@ const ALIGN: usize = 64;
 /// The most dimensions a header may have (as NumPy itself).
 const MAX_DIMENSIONS: usize = 64;
 
-/// Writes floats of `shape` ([n, c, h, w] for images) as version 1.0, atomically.
+/// Writes elements of `shape` ([n, c, h, w] for images) as version 1.0, atomically.
 ///
 /// # Errors
 /// [`Error::File`] when the shape does not fit; [`Error::Io`] when writing fails.
-pub fn write_f32(path: &Path, shape: &[usize], values: &[f32]) -> Result<()> {
-    write(path, "<f4", shape, values.len(), |file| {
-        if cfg!(target_endian = "little") {
-            return file.write_all(bytemuck::cast_slice(values));
-        }
-        values.iter().try_for_each(|value| file.write_all(&value.to_le_bytes()))
+pub fn write(path: &Path, shape: &[usize], elements: &Elements) -> Result<()> {
+    let header = header(shape, elements).map_err(|message| Error::file(path, message))?;
+    atomic::write(path, |file| {
+        file.write_all(&header)?;
+        elements.write(file)
     })
 }
 
-/// Writes bytes of `shape` as version 1.0, atomically.
-///
-/// # Errors
-/// [`Error::File`] when the shape does not fit; [`Error::Io`] when writing fails.
-pub fn write_u8(path: &Path, shape: &[usize], values: &[u8]) -> Result<()> {
-    write(path, "|u1", shape, values.len(), |file| file.write_all(values))
-}
-
-fn write(
-    path: &Path,
-    descr: &str,
-    shape: &[usize],
-    count: usize,
-    data: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
-) -> Result<()> {
-    if shape.iter().product::<usize>() != count {
-        return Err(Error::file(path, format!("shape {shape:?} does not fit {count} elements")));
+/// What is before the elements: the magic, the version, and the header's text.
+pub(super) fn header(shape: &[usize], elements: &Elements) -> Result<Vec<u8>, String> {
+    if shape.iter().product::<usize>() != elements.len() {
+        return Err(format!("shape {shape:?} does not fit {} elements", elements.len()));
     }
+    let descr = match elements {
+        Elements::F32(_) => "<f4",
+        Elements::U32(_) => "<u4",
+        Elements::I64(_) => "<i8",
+        Elements::U8(_) => "|u1",
+    };
     // A tuple of one has a comma in Python.
     let mut sizes: String = shape.iter().map(|size| format!("{size}, ")).collect();
     if shape.len() > 1 {
@@ -54,20 +46,19 @@ fn write(
     } else {
         sizes = sizes.trim_end().into();
     }
-    let mut header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({sizes}), }}");
-    let length = (PREFIX + header.len() + 1).next_multiple_of(ALIGN) - PREFIX;
-    header.push_str(&" ".repeat(length - 1 - header.len()));
-    header.push('\n');
-    atomic::write(path, |file| {
-        file.write_all(MAGIC)?;
-        file.write_all(&[1, 0])?;
-        file.write_all(&(length as u16).to_le_bytes())?;
-        file.write_all(header.as_bytes())?;
-        data(file)
-    })
+    let mut text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({sizes}), }}");
+    let length = (PREFIX + text.len() + 1).next_multiple_of(ALIGN) - PREFIX;
+    text.push_str(&" ".repeat(length - 1 - text.len()));
+    text.push('\n');
+    let mut header = MAGIC.to_vec();
+    header.extend([1, 0]);
+    header.extend((length as u16).to_le_bytes());
+    header.extend(text.as_bytes());
+    Ok(header)
 }
 
-/// Reads an array of floats, bytes, `u4` or `i8`. Allocates no more than the file's size twice.
+/// Reads an array of numbers; floats of any width become 32-bit ones, signed integers 64-bit ones. Allocates no more
+/// than the file justifies.
 ///
 /// # Errors
 /// [`Error::Io`] when the file cannot be read; [`Error::File`] when it is not a whole `.npy` file of
@@ -77,7 +68,11 @@ pub fn read(path: &Path) -> Result<Array> {
     parse(&bytes).map_err(|message| Error::file(path, message))
 }
 
-fn parse(bytes: &[u8]) -> Result<Array, String> {
+/// Reads the bytes of a file.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn parse(bytes: &[u8]) -> Result<Array, String> {
     if bytes.len() < PREFIX || bytes[..6] != *MAGIC {
         return Err("expected a .npy file, but it does not begin as one".into());
     }
@@ -99,15 +94,22 @@ fn parse(bytes: &[u8]) -> Result<Array, String> {
     if header.fortran_order {
         return Err("expected C order, found Fortran order; save numpy.ascontiguousarray(array)".into());
     }
-    let element = match header.descr {
-        "<f4" | "<u4" => 4,
-        "|u1" => 1,
-        "<i8" => 8,
-        other => return Err(format!("expected elements <f4, |u1, <u4 or <i8, found {other:?}")),
+    let kind = match header.descr {
+        "<f8" => ElementType::F64,
+        "<f4" => ElementType::F32,
+        "<f2" => ElementType::F16,
+        "<i8" => ElementType::I64,
+        "<i4" => ElementType::I32,
+        "<i2" => ElementType::I16,
+        "|i1" => ElementType::I8,
+        "<u4" => ElementType::U32,
+        "|u1" | "|b1" => ElementType::U8,
+        other => return Err(format!("expected floats or integers of little-endian order, found {other:?}")),
     };
-    let data = &bytes[start + length..];
+    let mut data = &bytes[start + length..];
     // Checked before anything is allocated: a hostile shape cannot ask for more than the file holds.
-    let expected = header.shape.iter().try_fold(element, |product: usize, &size| product.checked_mul(size));
+    let count = header.shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
+    let expected = count.and_then(|count| count.checked_mul(kind.bytes()));
     if expected != Some(data.len()) {
         return Err(format!(
             "shape {:?} of {} needs {} bytes of data, found {}; the file is truncated or damaged",
@@ -117,15 +119,8 @@ fn parse(bytes: &[u8]) -> Result<Array, String> {
             data.len()
         ));
     }
-    let words = || data.chunks_exact(4).map(|b| [b[0], b[1], b[2], b[3]]);
-    let elements = match header.descr {
-        "<f4" => Elements::F32(words().map(f32::from_le_bytes).collect()),
-        "<u4" => Elements::U32(words().map(u32::from_le_bytes).collect()),
-        "|u1" => Elements::U8(data.to_vec()),
-        _ => Elements::I64(
-            data.as_chunks::<8>().0.iter().map(|&element| i64::from_le_bytes(element)).collect(),
-        ),
-    };
+    let count = data.len() / kind.bytes();
+    let elements = kind.read(&mut data, count).map_err(|error| error.to_string())?;
     Ok(Array { shape: header.shape, elements })
 }
 
@@ -240,7 +235,7 @@ mod tests {
     fn the_bytes_are_those_of_numpy() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.npy");
-        write_u8(&path, &[2, 3], &[1, 2, 3, 4, 5, 6]).unwrap();
+        write(&path, &[2, 3], &Elements::U8(vec![1, 2, 3, 4, 5, 6])).unwrap();
         // numpy.save of numpy.arange(1, 7, dtype="u1").reshape(2, 3)
         let mut expected =
             b"\x93NUMPY\x01\x00\x76\x00{'descr': '|u1', 'fortran_order': False, 'shape': (2, 3), }".to_vec();
@@ -255,11 +250,14 @@ mod tests {
         let path = directory.path().join("a.npy");
         for shape in [vec![2, 1, 3, 1], vec![6], vec![]] {
             let values: Vec<f32> = (0..shape.iter().product()).map(|i| i as f32 - 2.5).collect();
-            write_f32(&path, &shape, &values).unwrap();
-            assert_eq!(fs::read(&path).unwrap().len() % 64, values.len() * 4 % 64);
-            assert_eq!(read(&path).unwrap(), Array { shape, elements: Elements::F32(values) });
+            let bytes = values.len() * 4;
+            let array = Array { shape, elements: Elements::F32(values) };
+            write(&path, &array.shape, &array.elements).unwrap();
+            assert_eq!(fs::read(&path).unwrap().len() % 64, bytes % 64);
+            assert_eq!(read(&path).unwrap(), array);
         }
-        assert!(write_u8(&path, &[4], &[1]).unwrap_err().to_string().contains("[4]"));
+        let one = Elements::U8(vec![1]);
+        assert!(write(&path, &[4], &one).unwrap_err().to_string().contains("[4]"));
     }
 
     #[test]

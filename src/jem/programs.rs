@@ -295,7 +295,7 @@ fn update_program(
     let flat = builder.external(GRADIENTS, layout.words());
     let metrics = builder.external(METRICS, batch.metrics_words());
     let mut outputs = vec![Output { tensor: &stats, view: metrics.part(0, batch.images() * STATS) }];
-    for (parameter, tensor) in layout.parameters().iter().zip(&gradients) {
+    for (parameter, tensor) in layout.trained().zip(&gradients) {
         outputs.push(Output { tensor, view: flat.part(parameter.offset, parameter.elements()) });
     }
     lower(&mut builder, Some(prepare), &outputs)?;

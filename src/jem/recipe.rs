@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::nn::init::Init;
 use crate::nn::optimizer::Optimizer;
-use crate::nn::wide_resnet::WideResNet;
+use crate::nn::wide_resnet::{Norm, WideResNet};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -145,7 +145,7 @@ impl Recipe {
 
     /// The network for `classes` classes of images with `channels` channels.
     pub fn network(&self, classes: usize, channels: usize) -> WideResNet {
-        WideResNet { depth: self.depth, width: self.width, classes, channels }
+        WideResNet { depth: self.depth, width: self.width, classes, channels, norm: Norm::None }
     }
 
     /// The update rule.

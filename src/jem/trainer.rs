@@ -1,7 +1,7 @@
 //! The training iteration: programs, buffers, and what the host writes and reads.
 
-use super::loader::Loader;
 use super::batches::{Shuffled, draw_chains};
+use super::loader::Loader;
 use super::metrics::Metrics;
 use super::programs::{
     BatchLayout, COUNTER_WORDS, DATA, IMAGES, LABELS, METRICS, Programs, REPLAY, loss_parts,

@@ -15,6 +15,8 @@ pub enum UnaryOp {
     Log,
     /// `1 / x`.
     Reciprocal,
+    /// The square root; NaN below 0.
+    Sqrt,
     /// `x` if `x > 0`, else `slope x`.
     LeakyRelu(f32),
     /// `min(max(x, low), high)`; NaN stays NaN.
@@ -36,9 +38,17 @@ impl Unary {
     /// One instance of every function.
     pub fn permutations() -> Vec<Self> {
         use UnaryOp::*;
-        [Affine(2.0, -1.0), Exp, Log, Reciprocal, LeakyRelu(0.2), Clamp(-1.0, 1.0), Inside(-1.0, 1.0)]
-            .map(|op| Self { op, n: 1000 })
-            .to_vec()
+        let ops = [
+            Affine(2.0, -1.0),
+            Exp,
+            Log,
+            Reciprocal,
+            Sqrt,
+            LeakyRelu(0.2),
+            Clamp(-1.0, 1.0),
+            Inside(-1.0, 1.0),
+        ];
+        ops.map(|op| Self { op, n: 1000 }).to_vec()
     }
 
     fn code(&self) -> (u32, f32, f32) {
@@ -47,9 +57,10 @@ impl Unary {
             UnaryOp::Exp => (1, 0.0, 0.0),
             UnaryOp::Log => (2, 0.0, 0.0),
             UnaryOp::Reciprocal => (3, 0.0, 0.0),
-            UnaryOp::LeakyRelu(slope) => (4, slope, 0.0),
-            UnaryOp::Clamp(low, high) => (5, low, high),
-            UnaryOp::Inside(low, high) => (6, low, high),
+            UnaryOp::Sqrt => (4, 0.0, 0.0),
+            UnaryOp::LeakyRelu(slope) => (5, slope, 0.0),
+            UnaryOp::Clamp(low, high) => (6, low, high),
+            UnaryOp::Inside(low, high) => (7, low, high),
         }
     }
 }
@@ -88,6 +99,7 @@ impl Kernel for Unary {
             UnaryOp::Exp => map(x, y, f32::exp),
             UnaryOp::Log => map(x, y, f32::ln),
             UnaryOp::Reciprocal => map(x, y, f32::recip),
+            UnaryOp::Sqrt => map(x, y, f32::sqrt),
             UnaryOp::LeakyRelu(slope) => map(x, y, |x| if x > 0.0 { x } else { slope * x }),
             UnaryOp::Clamp(low, high) => map(x, y, |x| x.clamp(low, high)),
             UnaryOp::Inside(low, high) => map(x, y, |x| if x >= low && x <= high { 1.0 } else { 0.0 }),

@@ -12,8 +12,27 @@ pub const PARAMETERS: &str = "parameters";
 /// Parameters start at multiples of this many words, so that each can be bound on its own.
 const ALIGNMENT: usize = 64;
 
+/// What becomes of a tensor of parameters.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Role {
+    /// Trained, from an initialisation.
+    Weights(Fans),
+    /// Trained, from this value.
+    Constant(f32),
+    /// In files and not trained, such as a running mean; it begins as this value.
+    Statistic(f32),
+    /// Part of the network's definition: neither in files nor trained. The values, in the device's order.
+    Fixed(Vec<f32>),
+}
+
+impl From<Fans> for Role {
+    fn from(fans: Fans) -> Self {
+        Self::Weights(fans)
+    }
+}
+
 /// A tensor of parameters: its place in the flat buffer and its names and shapes here and in files.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Parameter {
     /// The name in checkpoints, as the released JEM has it: `f.layer1.0.conv1.weight`.
     pub name: String,
@@ -21,13 +40,23 @@ pub struct Parameter {
     pub shape: Vec<usize>,
     /// The first word in the flat buffer.
     pub offset: usize,
-    fans: Fans,
+    role: Role,
 }
 
 impl Parameter {
     /// Elements.
     pub fn elements(&self) -> usize {
         self.shape.iter().product()
+    }
+
+    /// Whether an optimizer changes it.
+    pub fn is_trained(&self) -> bool {
+        matches!(self.role, Role::Weights(_) | Role::Constant(_))
+    }
+
+    /// Whether it is in files.
+    pub fn is_in_files(&self) -> bool {
+        !matches!(self.role, Role::Fixed(_))
     }
 
     /// The shape in files, as PyTorch has it: `[c_out, c_in, kh, kw]`, `[out, in]` or `[out]`.
@@ -59,17 +88,17 @@ impl Parameter {
 }
 
 /// The parameters of a network in the order in which its layers declare them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Layout {
     parameters: Vec<Parameter>,
     words: usize,
 }
 
 impl Layout {
-    /// Declares a tensor of parameters of `shape` (device order).
-    pub fn push(&mut self, name: String, shape: Vec<usize>, fans: Fans) {
+    /// Declares a tensor of parameters of `shape` (device order); [`Fans`] say that it is trained.
+    pub fn push(&mut self, name: String, shape: Vec<usize>, role: impl Into<Role>) {
         let elements: usize = shape.iter().product();
-        self.parameters.push(Parameter { name, shape, offset: self.words, fans });
+        self.parameters.push(Parameter { name, shape, offset: self.words, role: role.into() });
         self.words += elements.next_multiple_of(ALIGNMENT);
     }
 
@@ -78,14 +107,24 @@ impl Layout {
         &self.parameters
     }
 
+    /// Those that are trained.
+    pub fn trained(&self) -> impl Iterator<Item = &Parameter> {
+        self.parameters.iter().filter(|parameter| parameter.is_trained())
+    }
+
+    /// Those that are in files.
+    pub fn in_files(&self) -> impl Iterator<Item = &Parameter> {
+        self.parameters.iter().filter(|parameter| parameter.is_in_files())
+    }
+
     /// Words of the flat buffer, with the gaps (zeros) that alignment leaves.
     pub fn words(&self) -> usize {
         self.words
     }
 
-    /// Elements of all parameters, without the gaps.
+    /// Elements of all that is trained.
     pub fn elements(&self) -> usize {
-        self.parameters.iter().map(Parameter::elements).sum()
+        self.trained().map(Parameter::elements).sum()
     }
 
     /// The parameter `name` as a leaf of `graph`.
@@ -98,9 +137,9 @@ impl Layout {
         self.leaf_of(graph, parameter)
     }
 
-    /// The leaves of all parameters, in order.
+    /// The leaves of all that is trained, in order.
     pub fn leaves(&self, graph: &Graph) -> Vec<Tensor> {
-        self.parameters.iter().map(|parameter| self.leaf_of(graph, parameter)).collect()
+        self.trained().map(|parameter| self.leaf_of(graph, parameter)).collect()
     }
 
     fn leaf_of(&self, graph: &Graph, parameter: &Parameter) -> Tensor {
@@ -115,7 +154,11 @@ impl Layout {
         for (number, parameter) in self.parameters.iter().enumerate() {
             let mut random = Threefry::new(seed, WEIGHTS, number as u32);
             let values = &mut values[parameter.offset..][..parameter.elements()];
-            init.fill(values, parameter.fans, slope, &mut random);
+            match &parameter.role {
+                Role::Weights(fans) => init.fill(values, *fans, slope, &mut random),
+                Role::Constant(value) | Role::Statistic(value) => values.fill(*value),
+                Role::Fixed(fixed) => values.copy_from_slice(fixed),
+            }
         }
         values
     }
@@ -127,6 +170,10 @@ impl Layout {
     pub fn gather<'a>(&self, mut find: impl FnMut(&Parameter) -> Result<&'a [f32]>) -> Result<Vec<f32>> {
         let mut flat = vec![0.0; self.words];
         for parameter in &self.parameters {
+            if let Role::Fixed(fixed) = &parameter.role {
+                flat[parameter.offset..][..fixed.len()].copy_from_slice(fixed);
+                continue;
+            }
             let values = find(parameter)?;
             if values.len() != parameter.elements() {
                 let message =
@@ -138,9 +185,9 @@ impl Layout {
         Ok(flat)
     }
 
-    /// Each parameter with its values of the flat buffer, in a file's order.
+    /// Each parameter that is in files with its values of the flat buffer, in a file's order.
     pub fn scatter<'a>(&'a self, flat: &'a [f32]) -> impl Iterator<Item = (&'a Parameter, Vec<f32>)> {
-        self.parameters.iter().map(|parameter| {
+        self.in_files().map(|parameter| {
             let values = &flat[parameter.offset..][..parameter.elements()];
             (parameter, parameter.to_file(values))
         })

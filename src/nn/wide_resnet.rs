@@ -1,11 +1,13 @@
-//! The WideResNet of JEM: Zagoruyko & Komodakis 2016, without batch norm (Grathwohl et al. 2019).
+//! The WideResNet of JEM: Zagoruyko & Komodakis 2016, without batch norm (Grathwohl et al. 2019) or with it (Yang &
+//! Ji 2021, "JEM++").
 //!
 //! `conv1` (3x3, 16 channels), three groups of `(depth - 4) / 6` pre-activation blocks with `16 w`, `32 w` and
 //! `64 w` channels, leaky ReLU (0.2), average pool, and the linear layer `class_output`. A block is
 //! `conv2(lrelu(conv1(lrelu(x)))) + shortcut(x)`; the stride (2 in the first block of groups 2 and 3) is on its
 //! second convolution, and the shortcut is a 1x1 convolution where shapes change. Convolutions have biases.
-//! Parameters are named as in the released checkpoints.
+//! With batch norm, one stands before every leaky ReLU. Parameters are named as in the released checkpoints.
 
+use super::batch_norm::{self, Mode};
 use super::init::Fans;
 use super::parameters::Layout;
 use crate::error::{Error, Result};
@@ -14,6 +16,17 @@ use serde::{Deserialize, Serialize};
 
 /// The slope of the leaky ReLUs below 0.
 pub const SLOPE: f32 = 0.2;
+
+/// Which normalisation a network has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Norm {
+    /// None.
+    #[default]
+    None,
+    /// Batch normalisation.
+    Batch,
+}
 
 /// The shape of a WideResNet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +39,9 @@ pub struct WideResNet {
     pub classes: usize,
     /// Channels of the images.
     pub channels: usize,
+    /// The normalisation; what does not say has none.
+    #[serde(default)]
+    pub norm: Norm,
 }
 
 /// A block's place and channels.
@@ -96,6 +112,13 @@ impl WideResNet {
                 conv(&format!("{}.shortcut.0", block.name), 1, block.c_in, block.c_out);
             }
         }
+        if self.norm == Norm::Batch {
+            for block in self.blocks() {
+                batch_norm::declare(&mut layout, &format!("f.{}.bn1", block.name), block.c_in);
+                batch_norm::declare(&mut layout, &format!("f.{}.bn2", block.name), block.c_out);
+            }
+            batch_norm::declare(&mut layout, "f.bn1", self.features());
+        }
         let fans = Fans { fan_in: self.features(), fan_out: self.classes, bias: false };
         layout.push("class_output.weight".into(), vec![self.features(), self.classes], fans);
         layout.push("class_output.bias".into(), vec![self.classes], Fans { bias: true, ..fans });
@@ -104,25 +127,45 @@ impl WideResNet {
 
     /// The logits `[n, classes]` of images `[n, h, w, channels]` in [-1, 1].
     pub fn logits(&self, layout: &Layout, images: &Tensor) -> Tensor {
+        self.logits_in(layout, images, Mode::Inference)
+    }
+
+    /// [`WideResNet::logits`] with the batch norm, if there is any, in `mode`.
+    pub fn logits_in(&self, layout: &Layout, images: &Tensor, mode: Mode) -> Tensor {
         let graph = images.graph();
+        let weights = |name: &str| layout.leaf(graph, &format!("f.{name}.weight"));
+        let bias = |name: &str| layout.leaf(graph, &format!("f.{name}.bias"));
         let conv = |x: &Tensor, name: &str, stride: usize, padding: usize| {
-            graph.scope(name, || {
-                let weights = layout.leaf(graph, &format!("f.{name}.weight"));
-                let bias = layout.leaf(graph, &format!("f.{name}.bias"));
-                x.conv2d(&weights, Some(&bias), stride, padding)
-            })
+            graph.scope(name, || x.conv2d(&weights(name), Some(&bias(name)), stride, padding))
+        };
+        // leaky_relu(norm(x)), and leaky_relu(norm(conv(x))).
+        let activate = |x: &Tensor, name: &str| match self.norm {
+            Norm::None => x.leaky_relu(SLOPE),
+            Norm::Batch => {
+                let name = format!("f.{name}");
+                graph.scope(&name, || batch_norm::normalise(x, layout, &name, mode)).leaky_relu(SLOPE)
+            }
+        };
+        let conv_activate = |x: &Tensor, name: &str, norm: &str| match self.norm {
+            Norm::None => conv(x, name, 1, 1).leaky_relu(SLOPE),
+            Norm::Batch => graph.scope(name, || {
+                let (weights, bias, norm) = (weights(name), bias(name), format!("f.{norm}"));
+                batch_norm::convolve(x, &weights, Some(&bias), 1, 1, layout, &norm, mode).leaky_relu(SLOPE)
+            }),
         };
         let mut x = conv(images, "conv1", 1, 1);
         for block in self.blocks() {
-            let inner = conv(&x.leaky_relu(SLOPE), &format!("{}.conv1", block.name), 1, 1);
-            let inner = conv(&inner.leaky_relu(SLOPE), &format!("{}.conv2", block.name), block.stride, 1);
+            let name = &block.name;
+            let inner = activate(&x, &format!("{name}.bn1"));
+            let inner = conv_activate(&inner, &format!("{name}.conv1"), &format!("{name}.bn2"));
+            let inner = conv(&inner, &format!("{name}.conv2"), block.stride, 1);
             let shortcut = match block.has_shortcut() {
-                true => conv(&x, &format!("{}.shortcut.0", block.name), block.stride, 0),
+                true => conv(&x, &format!("{name}.shortcut.0"), block.stride, 0),
                 false => x,
             };
             x = inner.add(&shortcut);
         }
-        let features = x.leaky_relu(SLOPE).global_average_pool();
+        let features = activate(&x, "bn1").global_average_pool();
         graph.scope("class_output", || self.classify(graph, layout, &features))
     }
 

@@ -38,7 +38,7 @@ struct Line {
 }
 
 // The colours of Okabe and Ito (2008), told apart by all eyes.
-const BLUE: RGBColor = RGBColor(0, 114, 178);
+pub(super) const BLUE: RGBColor = RGBColor(0, 114, 178);
 const ORANGE: RGBColor = RGBColor(213, 94, 0);
 const GREY: RGBColor = RGBColor(90, 90, 90);
 
@@ -156,7 +156,7 @@ fn draw_panel(panel: &Panel, area: &Root, table: &Table, last: f64, lowest: bool
 
 /// A vertical axis whose key points are multiples of 1, 2 or 5 times a power of ten. (plotters'
 /// own float axis shows 0.30000000000000004 where this shows 0.3.)
-struct Axis(Range<f64>);
+pub(super) struct Axis(pub Range<f64>);
 
 impl Ranged for Axis {
     type FormatOption = DefaultFormatting;
@@ -183,7 +183,7 @@ impl Ranged for Axis {
 }
 
 /// The range that shows all but the outermost hundredth of the values at either end, with a margin.
-fn range_of<'a>(lines: impl Iterator<Item = &'a [(f64, f64)]>) -> Range<f64> {
+pub(super) fn range_of<'a>(lines: impl Iterator<Item = &'a [(f64, f64)]>) -> Range<f64> {
     let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
     for points in lines {
         let mut values: Vec<f64> = points.iter().map(|point| point.1).collect();
@@ -255,7 +255,7 @@ fn iterations(value: f64, last: f64) -> String {
 }
 
 /// A number with the digits that an axis of `extent` needs.
-fn short(value: f64, extent: f64) -> String {
+pub(super) fn short(value: f64, extent: f64) -> String {
     let digits = (2.0 - extent.max(1e-9).log10().floor()).clamp(0.0, 8.0) as usize;
     if value.abs() >= 1e5 {
         return format!("{value:.2e}");

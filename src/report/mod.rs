@@ -6,3 +6,4 @@ pub mod heatmap;
 pub mod metrics;
 pub mod profile;
 pub mod progress;
+pub mod steps;

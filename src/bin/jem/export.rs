@@ -1,0 +1,74 @@
+//! `jem export`: a model as files that PyTorch and NumPy open, under the public names.
+
+use crate::common::{Facts, Output, check_writable, describe};
+use jem::Result;
+use jem::io::checkpoint::Checkpoint;
+use jem::io::elements::Array;
+use jem::io::npz;
+use jem::jem::Model;
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "Examples:
+  jem export --model resnet20.safetensors --to safetensors --out for_pytorch.safetensors
+  jem export --model jem.safetensors --to npz --weights-only --out weights.npz
+
+In PyTorch:
+  state = safetensors.torch.load_file(\"for_pytorch.safetensors\")
+  state.pop(\"replay_buffer\", None)
+  network.load_state_dict(state)";
+
+/// A format to export to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Safetensors,
+    Npz,
+}
+
+/// Write a model under the public names of its tensors, for PyTorch or NumPy
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// The model
+    #[arg(long, value_name = "FILE")]
+    model: PathBuf,
+    /// safetensors or npz
+    #[arg(long)]
+    to: Format,
+    /// The file to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Only the tensors that the network uses: no replay buffer, no state of an optimizer
+    #[arg(long)]
+    weights_only: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Runs it.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    check_writable("--out", &arguments.out)?;
+    let model = Model::open(&arguments.model)?;
+    let used: HashSet<&str> = model.used_names().collect();
+    let kept = |name: &str| !arguments.weights_only || used.contains(name);
+    let tensors = model.file().tensors.iter().filter(|(name, ..)| kept(name)).cloned();
+    let count = match arguments.to {
+        Format::Safetensors => {
+            let file = Checkpoint { tensors: tensors.collect(), metadata: model.file().metadata.clone() };
+            file.save(&arguments.out)?;
+            file.tensors.len()
+        }
+        Format::Npz => {
+            let arrays: Vec<_> =
+                tensors.map(|(name, shape, elements)| (name, Array { shape, elements })).collect();
+            npz::write(&arguments.out, &arrays)?;
+            arrays.len()
+        }
+    };
+    let mut facts = Facts::default();
+    facts.text("model", describe(&model));
+    facts.add("tensors", count.to_string(), count);
+    facts.text("wrote", arguments.out.display().to_string());
+    facts.print(&arguments.output);
+    Ok(())
+}

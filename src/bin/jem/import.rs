@@ -1,0 +1,67 @@
+//! `jem import`: a checkpoint of PyTorch as a model file.
+
+use crate::common::{Facts, Output, check_writable, describe};
+use jem::jem::{ImportOptions, Model, Normalisation};
+use jem::nn::architecture::Architecture;
+use jem::{Error, Result};
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "Examples:
+  jem import CIFAR10_MODEL.pt --out jem.safetensors
+  jem import resnet20.th --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --out resnet20.safetensors";
+
+/// Read a checkpoint of PyTorch (.pt, .pth, .th, .safetensors) and write it as a model
+///
+/// Architecture, depth, width, norm and classes are inferred from names and shapes. A pickle is read by an
+/// interpreter that runs no code.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// The checkpoint; its contents matter, not its extension
+    checkpoint: PathBuf,
+    /// The model file to write (safetensors)
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// The architecture, such as wrn-28-10, wrn-28-10-bn or resnet-20 [default: inferred]
+    #[arg(long)]
+    arch: Option<Architecture>,
+    /// Mean of each channel, for pixels in [0, 1], that the classifier's images were normalised with
+    #[arg(long, value_delimiter = ',', requires = "std", allow_negative_numbers = true)]
+    mean: Option<Vec<f32>>,
+    /// Standard deviation of each channel, for pixels in [0, 1]
+    #[arg(long, value_delimiter = ',', requires = "mean", allow_negative_numbers = true)]
+    std: Option<Vec<f32>>,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Runs it.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    check_writable("--out", &arguments.out)?;
+    let normalisation = match (&arguments.mean, &arguments.std) {
+        (Some(mean), Some(std)) => Some(Normalisation { mean: mean.clone(), std: std.clone() }),
+        _ => None,
+    };
+    let options = ImportOptions { architecture: arguments.arch, normalisation };
+    let model = Model::import(&arguments.checkpoint, options)?;
+    model.save(&arguments.out)?;
+    let mut facts = Facts::default();
+    facts.text("model", describe(&model));
+    let elements = model.architecture().layout().elements();
+    facts.add("parameters", format!("{elements}"), elements);
+    if let Some(source) = model.file().metadata.get("source") {
+        facts.text("source", source.clone());
+    }
+    if let Some(normalisation) = model.normalisation() {
+        let text = format!("mean {:?}, std {:?} of pixels in [0, 1]", normalisation.mean, normalisation.std);
+        facts.add("normalisation", text, serde_json::json!(normalisation));
+    }
+    if let Some((_, chains)) = model.replay_buffer() {
+        facts.add("replay buffer", format!("{chains} chains"), chains);
+    }
+    let path = arguments.out.to_str().map(str::to_owned);
+    let path = path.ok_or_else(|| Error::setting("--out", "is not UTF-8"))?;
+    facts.text("wrote", path);
+    facts.print(&arguments.output);
+    Ok(())
+}

@@ -1,0 +1,68 @@
+//! The command-line tool: trained classifiers in, energies, probabilities, gradients and samples out.
+
+mod common;
+mod devices;
+mod export;
+mod import;
+mod info;
+mod sample;
+mod score;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use std::process::ExitCode;
+
+const EXAMPLES: &str = "Examples:
+  jem devices --test
+  jem import resnet20.th --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --out resnet20.safetensors
+  jem score --model resnet20.safetensors --images cifar10:test --out scores.npz
+  jem sample --model runs/cifar10-tiny-1/best.safetensors --steps 200 --out samples";
+
+/// Use trained classifiers as energy-based models.
+///
+/// Energies, probabilities, input gradients and samples of a classifier: one trained here, or anyone's.
+#[derive(Debug, Parser)]
+#[command(name = "jem", version, after_help = EXAMPLES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Devices(devices::Arguments),
+    Import(import::Arguments),
+    Export(export::Arguments),
+    Info(info::Arguments),
+    Score(score::Arguments),
+    Sample(sample::Arguments),
+    /// Print a script that completes commands and flags in a shell
+    #[command(
+        after_help = "Example:\n  jem completions bash > ~/.local/share/bash-completion/completions/jem"
+    )]
+    Completions {
+        /// bash, zsh, fish, elvish or powershell
+        shell: clap_complete::Shell,
+    },
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Devices(arguments) => devices::run(&arguments),
+        Command::Import(arguments) => import::run(&arguments),
+        Command::Export(arguments) => export::run(&arguments),
+        Command::Info(arguments) => info::run(&arguments),
+        Command::Score(arguments) => score::run(&arguments),
+        Command::Sample(arguments) => sample::run(&arguments),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "jem", &mut std::io::stdout());
+            Ok(())
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

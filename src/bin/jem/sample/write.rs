@@ -1,0 +1,75 @@
+//! Samples as files: arrays, a grid, a plot, a film.
+
+use super::Samples;
+use jem::Result;
+use jem::io::elements::Elements;
+use jem::io::{gif, npy, pack, png};
+use jem::report::steps;
+use std::path::{Path, PathBuf};
+
+/// Pixels a pixel of the pictures.
+const SCALE: usize = 2;
+/// The most frames of a film.
+const FRAMES: usize = 50;
+
+/// The steps whose images make the film: evenly spread, the first and the last among them.
+pub fn frame_steps(steps: usize) -> Vec<usize> {
+    let frames = FRAMES.min(steps + 1);
+    let mut at: Vec<usize> = (0..frames).map(|i| i * steps / (frames - 1).max(1)).collect();
+    at.dedup();
+    at
+}
+
+/// Writes all files into `directory`; returns their paths.
+pub fn write(directory: &Path, samples: &Samples, [h, w, c]: [usize; 3]) -> Result<Vec<PathBuf>> {
+    let n = samples.images.len() / (h * w * c);
+    let columns = columns(n, samples.labels.as_deref());
+    let path = |name: &str| directory.join(name);
+    let mut written =
+        vec![path("samples.npy"), path("samples.png"), path("log_density.npy"), path("energies.png")];
+    let nchw = pack::nhwc_to_nchw(&samples.images, n, h, w, c);
+    npy::write(&written[0], &[n, c, h, w], &Elements::F32(nchw))?;
+    let grid = |images: &[f32]| png::grid(images, n, h, w, c, columns, SCALE);
+    grid(&samples.images)?.write_png(&written[1])?;
+    let log_density = samples.log_density.concat();
+    npy::write(&written[2], &[samples.log_density.len(), n], &Elements::F32(log_density))?;
+    steps::plot(&written[3], &samples.log_density)?;
+    if !samples.frames.is_empty() {
+        let frames = samples.frames.iter().map(|images| grid(images)).collect::<Result<Vec<_>>>()?;
+        written.push(path("film.gif"));
+        gif::write(&written[4], &frames)?;
+    }
+    Ok(written)
+}
+
+/// Columns of the grid: chains of one class fill whole rows; else the squarest grid without an empty cell.
+fn columns(n: usize, labels: Option<&[u32]>) -> usize {
+    if let Some(labels) = labels {
+        let first = labels.iter().take_while(|&&label| label == labels[0]).count();
+        if first < n {
+            return first;
+        }
+    }
+    (1..=n).find(|columns| columns * columns >= n && n.is_multiple_of(*columns)).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_film_has_its_first_and_last_step() {
+        assert_eq!(frame_steps(0), [0]);
+        assert_eq!(frame_steps(3), [0, 1, 2, 3]);
+        let long = frame_steps(1000);
+        assert_eq!((long.len(), long[0], long[49]), (50, 0, 1000));
+    }
+
+    #[test]
+    fn a_row_a_class() {
+        assert_eq!(columns(6, Some(&[0, 0, 1, 1, 2, 2])), 2);
+        assert_eq!(columns(16, Some(&[3; 16])), 4);
+        assert_eq!(columns(64, None), 8);
+        assert_eq!(columns(7, None), 7);
+    }
+}

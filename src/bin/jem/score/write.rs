@@ -1,0 +1,149 @@
+//! Scores as files: `.npz` with an array a figure, or `.csv` with a row an image.
+
+use super::Table;
+use jem::data::images::Images;
+use jem::io::elements::{Array, Elements};
+use jem::io::{atomic, npy, npz, pack};
+use jem::{Error, Result};
+use std::io::Write as _;
+use std::path::Path;
+
+/// How scores are written.
+pub enum Format {
+    Npz,
+    Csv,
+}
+
+impl Format {
+    /// What the path's extension says.
+    pub fn of(path: &Path) -> Result<Self> {
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("npz") => Ok(Self::Npz),
+            Some("csv") => Ok(Self::Csv),
+            _ => {
+                Err(Error::setting("--out", format!("expected a .npz or .csv file, got {}", path.display())))
+            }
+        }
+    }
+}
+
+/// Writes all figures, atomically.
+pub fn write(path: &Path, table: &Table, images: &Images, shape: [usize; 3]) -> Result<()> {
+    match Format::of(path)? {
+        Format::Npz => npz::write(path, &arrays(table, shape)),
+        Format::Csv => csv(path, table, images, shape),
+    }
+}
+
+fn norms(gradient: &[f32], image: usize) -> Vec<f32> {
+    let norm = |g: &[f32]| g.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt() as f32;
+    gradient.chunks(image).map(norm).collect()
+}
+
+fn arrays(table: &Table, [h, w, c]: [usize; 3]) -> Vec<(String, Array)> {
+    let n = table.len();
+    let mut arrays = Vec::new();
+    let mut add =
+        |name: &str, shape: Vec<usize>, elements| arrays.push((name.to_owned(), Array { shape, elements }));
+    let each = |value: fn(&jem::jem::Posterior) -> f64| -> Elements {
+        Elements::F32(table.posteriors.iter().map(|p| value(p) as f32).collect())
+    };
+    add("logits", vec![n, table.classes], Elements::F32(table.logits.clone()));
+    add("logsumexp", vec![n], each(|p| p.logsumexp));
+    let probabilities = table.posteriors.iter().flat_map(|p| p.probabilities.iter().map(|&p| p as f32));
+    add("probabilities", vec![n, table.classes], Elements::F32(probabilities.collect()));
+    let prediction = table.posteriors.iter().map(|p| p.prediction as i64).collect();
+    add("prediction", vec![n], Elements::I64(prediction));
+    add("entropy", vec![n], each(|p| p.entropy));
+    if let Some(labels) = &table.labels {
+        add("labels", vec![n], Elements::I64(labels.iter().map(|&label| i64::from(label)).collect()));
+        let correct = (0..n).map(|i| u8::from(table.correct(i) == Some(true)));
+        add("correct", vec![n], Elements::U8(correct.collect()));
+    }
+    if let Some(gradient) = &table.input_gradient {
+        let nchw = pack::nhwc_to_nchw(gradient, n, h, w, c);
+        add("dlogsumexp_dx", vec![n, c, h, w], Elements::F32(nchw));
+        add("input_gradient_norm", vec![n], Elements::F32(norms(gradient, h * w * c)));
+    }
+    if let Some(ranking) = &table.ranking {
+        let k = ranking.first().map_or(0, Vec::len);
+        let classes = ranking.iter().flatten().map(|&class| class as i64).collect();
+        add("ranking", vec![n, k], Elements::I64(classes));
+        let energy = |(i, row): (usize, &Vec<usize>)| -> Vec<f32> {
+            row.iter().map(|&class| -table.logits_of(i)[class]).collect()
+        };
+        let energies = ranking.iter().enumerate().flat_map(energy).collect();
+        add("ranking_energy", vec![n, k], Elements::F32(energies));
+    }
+    if let Some(verdict) = &table.verdict {
+        add("verdict", vec![n], Elements::U8(verdict.iter().map(|&inside| u8::from(inside)).collect()));
+    }
+    arrays
+}
+
+/// A row an image; gradients by their norm alone.
+fn csv(path: &Path, table: &Table, images: &Images, [h, w, c]: [usize; 3]) -> Result<()> {
+    let norms = table.input_gradient.as_ref().map(|gradient| norms(gradient, h * w * c));
+    let mut columns = vec!["image".to_owned()];
+    columns.extend(table.labels.is_some().then(|| "label".into()));
+    columns.extend(["prediction", "logsumexp", "entropy"].map(String::from));
+    columns.extend(table.labels.is_some().then(|| "correct".into()));
+    columns.extend(norms.is_some().then(|| "input_gradient_norm".into()));
+    columns.extend(table.verdict.is_some().then(|| "verdict".into()));
+    let top = table.ranking.as_ref().and_then(|ranking| ranking.first()).map_or(0, Vec::len);
+    columns.extend((0..top).map(|place| format!("rank_{}", place + 1)));
+    columns.extend((0..table.classes).map(|class| format!("logit_{class}")));
+    columns.extend((0..table.classes).map(|class| format!("p_{class}")));
+    atomic::write(path, |file| {
+        writeln!(file, "{}", columns.join(","))?;
+        for (i, posterior) in table.posteriors.iter().enumerate() {
+            let name = images
+                .files
+                .as_ref()
+                .map_or_else(|| i.to_string(), |files| quoted(&files[i].to_string_lossy()));
+            let mut row = vec![name];
+            row.extend(table.labels.as_ref().map(|labels| labels[i].to_string()));
+            row.push(posterior.prediction.to_string());
+            row.extend([posterior.logsumexp, posterior.entropy].map(|value| value.to_string()));
+            row.extend(table.correct(i).map(|correct| u8::from(correct).to_string()));
+            row.extend(norms.as_ref().map(|norms| norms[i].to_string()));
+            row.extend(table.verdict.as_ref().map(|verdict| u8::from(verdict[i]).to_string()));
+            row.extend(table.ranking.iter().flat_map(|ranking| &ranking[i]).map(usize::to_string));
+            row.extend(table.logits_of(i).iter().map(f32::to_string));
+            row.extend(posterior.probabilities.iter().map(f64::to_string));
+            writeln!(file, "{}", row.join(","))?;
+        }
+        Ok(())
+    })
+}
+
+/// A CSV field (RFC 4180).
+fn quoted(text: &str) -> String {
+    match text.contains([',', '"', '\n', '\r']) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")),
+        false => text.to_owned(),
+    }
+}
+
+/// Labels of a `.npy` file: `count` integers below `classes`.
+pub fn read_labels(path: &Path, count: usize, classes: usize) -> Result<Vec<u32>> {
+    let array = npy::read(path)?;
+    if array.shape != [count] {
+        let message = format!("expected labels [{count}], one an image, found {:?}", array.shape);
+        return Err(Error::file(path, message));
+    }
+    let values: Vec<i64> = match array.elements {
+        Elements::I64(values) => values,
+        Elements::U32(values) => values.into_iter().map(i64::from).collect(),
+        Elements::U8(values) => values.into_iter().map(i64::from).collect(),
+        Elements::F32(_) => return Err(Error::file(path, "expected integers, found floats")),
+    };
+    let label = |(i, value): (usize, i64)| match u32::try_from(value) {
+        Ok(label) if (label as usize) < classes => Ok(label),
+        _ => Err(Error::file(
+            path,
+            format!("label {i} is {value}, expected 0 to {}, the model's classes", classes - 1),
+        )),
+    };
+    values.into_iter().enumerate().map(label).collect()
+}

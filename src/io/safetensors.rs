@@ -1,0 +1,86 @@
+//! Reading safetensors files, tensor by tensor: the header is small, the data go straight to their place.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Seek, SeekFrom};
+
+use safetensors::Dtype;
+use safetensors::tensor::Metadata;
+
+use super::elements::{Array, ElementType};
+
+/// The longest header that the format allows.
+const MAX_HEADER: u64 = 100_000_000;
+
+/// Tensors by name, in the order of the file, and the file's strings.
+pub type Contents = (Vec<(String, Array)>, BTreeMap<String, String>);
+
+/// Whether a file of `length` bytes that begins with `start` looks like one: the header's length, then a brace.
+pub fn is_safetensors(start: &[u8; 9], length: u64) -> bool {
+    let [header @ .., brace] = *start;
+    u64::from_le_bytes(header).checked_add(8).is_some_and(|end| end <= length) && brace == b'{'
+}
+
+/// Reads a file of `length` bytes.
+///
+/// # Errors
+/// What is wrong with it, or the tensor whose type has no place here.
+pub fn read(reader: &mut (impl Read + Seek), length: u64) -> Result<Contents, String> {
+    let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
+    let mut size = [0; 8];
+    if length < 8 {
+        return Err(format!("its header is missing: {length} bytes"));
+    }
+    reader.seek(SeekFrom::Start(0)).and_then(|_| reader.read_exact(&mut size)).map_err(unreadable)?;
+    let size = u64::from_le_bytes(size);
+    let begin = size.checked_add(8).filter(|&begin| begin <= length && size <= MAX_HEADER);
+    let begin = begin.ok_or_else(|| format!("its header has {size} bytes, the file {length}"))?;
+    let mut header = vec![0; size as usize];
+    reader.read_exact(&mut header).map_err(unreadable)?;
+    let header: Metadata =
+        serde_json::from_slice(&header).map_err(|error| format!("its header is damaged: {error}"))?;
+    let mut tensors = Vec::new();
+    let mut end = begin;
+    for name in header.offset_keys() {
+        let info = header.info(&name).ok_or_else(|| format!("tensor {name} has no entry"))?;
+        let kind = element_type(info.dtype)
+            .ok_or_else(|| format!("tensor {name}: type {} is not supported; save it as F32", info.dtype))?;
+        let count = info.shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
+        let bytes = count.and_then(|count| count.checked_mul(kind.bytes())).map(|bytes| bytes as u64);
+        let (from, to) = (info.data_offsets.0 as u64, info.data_offsets.1 as u64);
+        let fits = bytes.is_some_and(|bytes| from.checked_add(bytes) == Some(to) && bytes <= length - end);
+        let (Some(count), true) = (count, fits && from == end - begin) else {
+            return Err(format!(
+                "tensor {name} {:?} of {} is to be bytes {from} to {to} of the data, which has {}; the file is \
+                 truncated or damaged",
+                info.shape,
+                info.dtype,
+                length - begin
+            ));
+        };
+        let elements =
+            kind.read(reader, count).map_err(|error| format!("tensor {name} {}", unreadable(error)))?;
+        end += to - from;
+        tensors.push((name, Array { shape: info.shape.clone(), elements }));
+    }
+    if end != length {
+        return Err(format!("its tensors end at byte {end}, the file at {length}; it is damaged"));
+    }
+    let strings = header.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone()));
+    Ok((tensors, strings.collect()))
+}
+
+fn element_type(dtype: Dtype) -> Option<ElementType> {
+    Some(match dtype {
+        Dtype::F64 => ElementType::F64,
+        Dtype::F32 => ElementType::F32,
+        Dtype::F16 => ElementType::F16,
+        Dtype::BF16 => ElementType::Bf16,
+        Dtype::I64 => ElementType::I64,
+        Dtype::I32 => ElementType::I32,
+        Dtype::I16 => ElementType::I16,
+        Dtype::I8 => ElementType::I8,
+        Dtype::U32 => ElementType::U32,
+        Dtype::U8 | Dtype::BOOL => ElementType::U8,
+        _ => return None,
+    })
+}

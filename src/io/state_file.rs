@@ -1,0 +1,101 @@
+//! Files with the tensors of a network: of `torch.save`, or safetensors. What a file is, its contents say.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::io::{BufReader, Read, Seek};
+use std::path::Path;
+
+use super::elements::Array;
+use super::{safetensors, torch};
+use crate::error::{Error, Result};
+
+/// The tensor with a JEM's chains.
+const REPLAY_BUFFER: &str = "replay_buffer";
+
+/// The tensors of a network and what lay beside them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StateFile {
+    /// Tensors by name, in the order of the file.
+    pub tensors: Vec<(String, Array)>,
+    /// The chains that a JEM was trained with, [n, c, h, w].
+    pub replay_buffer: Option<Array>,
+    /// What else the file says.
+    pub facts: Facts,
+}
+
+/// What a file says of itself.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Facts {
+    /// The format, such as `PyTorch zip`.
+    pub format: &'static str,
+    /// The key that the state dict was under.
+    pub key: Option<String>,
+    /// Numbers and strings beside it, as text: an accuracy, an epoch.
+    pub scalars: Vec<(String, String)>,
+    /// Entries that were left out, such as an optimizer's.
+    pub ignored: Vec<String>,
+    /// The strings of a safetensors file.
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl fmt::Display for Facts {
+    /// One line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.format)?;
+        if let Some(key) = &self.key {
+            write!(f, ", {key}")?;
+        }
+        for (name, text) in &self.scalars {
+            write!(f, ", {name} {text}")?;
+        }
+        if !self.ignored.is_empty() {
+            write!(f, "; left out: {}", self.ignored.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads a file, whatever its extension. Its data are held once.
+///
+/// # Errors
+/// [`Error::Io`], or [`Error::File`] with what is wrong or refused.
+pub fn read(path: &Path) -> Result<StateFile> {
+    let file = File::open(path).map_err(Error::io(path))?;
+    let metadata = file.metadata().map_err(Error::io(path))?;
+    if metadata.is_dir() {
+        return Err(Error::file(path, "is a directory, expected a file"));
+    }
+    parse(&mut BufReader::new(file), metadata.len()).map_err(|message| Error::file(path, message))
+}
+
+/// Reads the `length` bytes of `reader`.
+///
+/// # Errors
+/// What is wrong or refused.
+pub fn parse(reader: &mut (impl Read + Seek), length: u64) -> Result<StateFile, String> {
+    let mut start = [0; 9];
+    let short = || format!("expected a checkpoint of PyTorch or a safetensors file, found {length} bytes");
+    reader.read_exact(&mut start).map_err(|_| short())?;
+    if torch::is_torch(&start) {
+        let file = torch::read(reader, length)?;
+        let facts = Facts {
+            format: file.format,
+            key: file.key,
+            scalars: file.scalars,
+            ignored: file.ignored,
+            metadata: BTreeMap::new(),
+        };
+        return Ok(StateFile { tensors: file.tensors, replay_buffer: file.replay_buffer, facts });
+    }
+    if safetensors::is_safetensors(&start, length) {
+        let (mut tensors, metadata) = safetensors::read(reader, length)?;
+        let at = tensors.iter().position(|(name, _)| name == REPLAY_BUFFER);
+        let replay_buffer = at.map(|at| tensors.remove(at).1);
+        let facts = Facts { format: "safetensors", metadata, ..Facts::default() };
+        return Ok(StateFile { tensors, replay_buffer, facts });
+    }
+    let found: String =
+        start.iter().map(|&byte| if byte.is_ascii_graphic() { char::from(byte) } else { '.' }).collect();
+    Err(format!("expected a checkpoint of PyTorch or a safetensors file, but it begins with {found:?}"))
+}

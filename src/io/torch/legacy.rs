@@ -1,0 +1,111 @@
+//! The format of `torch.save` before PyTorch 1.6: five pickles, then the data of each storage behind its number of
+//! elements.
+
+use std::collections::HashMap;
+use std::io::{Read, Seek, SeekFrom};
+
+use super::pickle::{self, Pickle, Value};
+use super::storages::{Source, element_type, unreadable};
+use crate::io::elements::{ElementType, Elements};
+
+/// The integer that the file begins with, as a pickle.
+const MAGIC: i128 = 0x1950_a86a_20f9_469c_fc6c;
+/// The version that follows it.
+const VERSION: i128 = 1001;
+
+/// The data of the storages of a file.
+pub struct Data<'a, R> {
+    reader: &'a mut R,
+    /// Where the elements of each key begin, and their bytes.
+    places: HashMap<String, (u64, u64)>,
+}
+
+/// Reads the pickles and finds the storages.
+pub fn open<R: Read + Seek>(reader: &mut R, length: u64) -> Result<(Pickle, Data<'_, R>), String> {
+    let mut start = Vec::new();
+    let room = 3 * pickle::MAX_BYTES as u64;
+    let read =
+        reader.seek(SeekFrom::Start(0)).and_then(|_| reader.by_ref().take(room).read_to_end(&mut start));
+    read.map_err(|error| format!("cannot be read: {error}"))?;
+    let mut at = 0;
+    let mut next = || {
+        let (pickle, used) = pickle::read(&start[at..])?;
+        at += used;
+        Ok::<_, String>(pickle)
+    };
+    let magic = next().ok();
+    if magic.is_none_or(|pickle| *pickle.get(pickle.root) != Value::Int(MAGIC)) {
+        return Err("is a pickle, but not one of torch.save".into());
+    }
+    let version = next()?;
+    if *version.get(version.root) != Value::Int(VERSION) {
+        return Err(format!("expected version {VERSION} of torch.save's legacy format"));
+    }
+    let system = next()?;
+    let little = system.entries(system.root).find(|(name, _)| *name == "little_endian");
+    if little.is_some_and(|(_, id)| *system.get(id) == Value::Bool(false)) {
+        return Err("was saved on a big-endian machine; save it again on another".into());
+    }
+    let object = next()?;
+    let keys = next()?;
+    let places = places(reader, &object, &keys, at as u64, length)?;
+    Ok((object, Data { reader, places }))
+}
+
+/// Walks over the storages' data: of each key of `keys`, in order, eight bytes with the number of elements, then the
+/// elements.
+fn places<R: Read + Seek>(
+    reader: &mut R,
+    object: &Pickle,
+    keys: &Pickle,
+    begin: u64,
+    length: u64,
+) -> Result<HashMap<String, (u64, u64)>, String> {
+    let Value::Sequence(ids) = keys.get(keys.root) else { return Err("has no list of storages".into()) };
+    // The bytes of an element of each storage; of one that no tensor views nothing is known.
+    let sizes: HashMap<&str, u64> = object
+        .values()
+        .iter()
+        .filter_map(|value| match value {
+            Value::Storage(storage) => {
+                Some((storage.key.as_str(), element_type(&storage.class).ok()?.bytes() as u64))
+            }
+            _ => None,
+        })
+        .collect();
+    let mut places = HashMap::new();
+    let mut at = begin;
+    for &id in ids {
+        let Value::Text(key) = keys.get(id) else { return Err("a storage's key is no string".into()) };
+        let mut count = [0; 8];
+        let read = reader.seek(SeekFrom::Start(at)).and_then(|_| reader.read_exact(&mut count));
+        read.map_err(|error| unreadable(key, &error))?;
+        let count = u64::from_le_bytes(count);
+        let size =
+            sizes.get(key.as_str()).ok_or_else(|| format!("the type of storage {key} is not supported"))?;
+        let bytes = count.checked_mul(*size).filter(|&bytes| bytes <= length.saturating_sub(at + 8));
+        let bytes = bytes.ok_or_else(|| {
+            format!(
+                "storage {key} has {count} elements, but the file ends {} bytes behind",
+                length.saturating_sub(at + 8)
+            )
+        })?;
+        if places.insert(key.clone(), (at + 8, bytes)).is_some() {
+            return Err(format!("storage {key} is there twice"));
+        }
+        at += 8 + bytes;
+    }
+    Ok(places)
+}
+
+impl<R: Read + Seek> Source for Data<'_, R> {
+    fn bytes(&mut self, key: &str) -> Result<u64, String> {
+        self.places.get(key).map(|&(_, bytes)| bytes).ok_or_else(|| format!("there is no storage {key}"))
+    }
+
+    fn read(&mut self, key: &str, kind: ElementType, count: usize) -> Result<Elements, String> {
+        let &(at, _) = self.places.get(key).ok_or_else(|| format!("there is no storage {key}"))?;
+        let read = self.reader.seek(SeekFrom::Start(at)).and_then(|_| kind.read(self.reader, count));
+        read.map_err(|error| unreadable(key, &error))
+    }
+}

@@ -1,0 +1,575 @@
+//! An interpreter for the pickles of state dicts. It runs no code.
+//!
+//! A pickle is a program for a stack machine, whose `GLOBAL` and `REDUCE` call any Python function by name. Here a
+//! global is a name and nothing else, and the few that state dicts use are built by hand; any other is refused by its
+//! name. Values lie in an arena and refer to each other by number, so a value that holds itself costs nothing and
+//! dropping one does not recurse. Every instruction adds at most one value, what instructions copy is counted, and
+//! a pickle is at most [`MAX_BYTES`] long, so time and memory are bounded by the pickle's own length.
+
+use std::collections::HashMap;
+
+/// Bytes of the longest pickle that is read: names and shapes of ten thousand tensors and more.
+pub const MAX_BYTES: usize = 4 << 20;
+
+/// The number of a value in its [`Pickle`].
+pub type Id = usize;
+
+/// What a pickle builds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// `None`.
+    None,
+    /// `True` or `False`.
+    Bool(bool),
+    /// An integer of up to 16 bytes.
+    Int(i128),
+    /// A float.
+    Float(f64),
+    /// A string.
+    Text(String),
+    /// Bytes.
+    Bytes(Vec<u8>),
+    /// A tuple, a list or a set.
+    Sequence(Vec<Id>),
+    /// A dictionary, in order.
+    Dict(Vec<(Id, Id)>),
+    /// A class or function by name; it is never called.
+    Global(String),
+    /// The memory of tensors.
+    Storage(Box<Storage>),
+    /// A view of a storage.
+    Tensor(Box<Tensor>),
+    /// A harmless object that no tensor needs, such as a device.
+    Other,
+}
+
+/// A storage, by its key in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Storage {
+    /// The class, such as `FloatStorage`.
+    pub class: String,
+    /// The key of its data.
+    pub key: String,
+    /// Elements.
+    pub elements: u64,
+}
+
+/// A tensor's view of a storage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tensor {
+    /// The storage's value.
+    pub storage: Id,
+    /// Its first element.
+    pub offset: u64,
+    /// Sizes, outermost first.
+    pub shape: Vec<u64>,
+    /// Elements from one index to the next of each axis.
+    pub strides: Vec<u64>,
+}
+
+/// A pickle's values.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pickle {
+    values: Vec<Value>,
+    /// The value that the pickle is of.
+    pub root: Id,
+}
+
+impl Pickle {
+    /// A value.
+    pub fn get(&self, id: Id) -> &Value {
+        &self.values[id]
+    }
+
+    /// All values, in the order in which they were made.
+    pub fn values(&self) -> &[Value] {
+        &self.values
+    }
+
+    /// The entries of a dictionary whose keys are strings.
+    pub fn entries(&self, id: Id) -> impl Iterator<Item = (&str, Id)> {
+        let pairs = match self.get(id) {
+            Value::Dict(pairs) => pairs.as_slice(),
+            _ => &[],
+        };
+        pairs.iter().filter_map(|&(key, value)| match self.get(key) {
+            Value::Text(key) => Some((key.as_str(), value)),
+            _ => None,
+        })
+    }
+}
+
+/// Interprets the pickle at the beginning of `bytes`; returns it and its length.
+///
+/// # Errors
+/// What it is that a state dict does not need, or where it is damaged.
+pub fn read(bytes: &[u8]) -> Result<(Pickle, usize), String> {
+    let limit = bytes.len().min(MAX_BYTES);
+    let mut machine = Machine {
+        code: &bytes[..limit],
+        at: 0,
+        values: Vec::new(),
+        stack: Vec::new(),
+        memo: HashMap::new(),
+        copied: 0,
+    };
+    let root = machine.run().map_err(|message| {
+        let cut = machine.at >= limit && bytes.len() > MAX_BYTES;
+        if cut { format!("the pickle is longer than {MAX_BYTES} bytes") } else { message }
+    })?;
+    let length = machine.at;
+    Ok((Pickle { values: machine.values, root }, length))
+}
+
+/// What is on the stack.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Item {
+    Mark,
+    Value(Id),
+}
+
+struct Machine<'a> {
+    code: &'a [u8],
+    at: usize,
+    values: Vec<Value>,
+    stack: Vec<Item>,
+    memo: HashMap<u32, Id>,
+    /// Characters and items that were copied from one value to another.
+    copied: usize,
+}
+
+impl<'a> Machine<'a> {
+    fn run(&mut self) -> Result<Id, String> {
+        loop {
+            let opcode = self.byte()?;
+            match opcode {
+                b'.' => return self.pop(),
+                // PROTO, FRAME
+                0x80 => self.protocol()?,
+                0x95 => drop(self.take(8)?),
+                // NONE, NEWTRUE, NEWFALSE
+                b'N' => self.push(Value::None),
+                0x88 => self.push(Value::Bool(true)),
+                0x89 => self.push(Value::Bool(false)),
+                // BININT, BININT1, BININT2, LONG1, LONG4, BINFLOAT
+                b'J' => {
+                    let value = i32::from_le_bytes(self.array()?);
+                    self.push(Value::Int(value.into()));
+                }
+                b'K' => {
+                    let value = self.byte()?;
+                    self.push(Value::Int(value.into()));
+                }
+                b'M' => {
+                    let value = u16::from_le_bytes(self.array()?);
+                    self.push(Value::Int(value.into()));
+                }
+                0x8a => {
+                    let length = self.byte()?;
+                    self.long(length.into())?;
+                }
+                0x8b => {
+                    let length = u32::from_le_bytes(self.array()?);
+                    self.long(length as usize)?;
+                }
+                b'G' => {
+                    let value = f64::from_be_bytes(self.array()?);
+                    self.push(Value::Float(value));
+                }
+                // SHORT_BINUNICODE, BINUNICODE, BINUNICODE8
+                0x8c | b'X' | 0x8d => {
+                    let length = self.length(opcode, 0x8c, b'X')?;
+                    let text =
+                        std::str::from_utf8(self.take(length)?).map_err(|_| "a string is not UTF-8")?;
+                    self.push(Value::Text(text.to_owned()));
+                }
+                // SHORT_BINSTRING, BINSTRING: Python 2's strings, which are names here.
+                b'U' | b'T' => {
+                    let length = self.length(opcode, b'U', b'T')?;
+                    let text = self.take(length)?.iter().map(|&byte| char::from(byte)).collect();
+                    self.push(Value::Text(text));
+                }
+                // SHORT_BINBYTES, BINBYTES, BINBYTES8, BYTEARRAY8
+                b'C' | b'B' | 0x8e | 0x96 => {
+                    let length = self.length(opcode, b'C', b'B')?;
+                    let bytes = self.take(length)?.to_vec();
+                    self.push(Value::Bytes(bytes));
+                }
+                // MARK, EMPTY_TUPLE, TUPLE1-3, TUPLE, EMPTY_LIST, EMPTY_SET, FROZENSET
+                b'(' => self.stack.push(Item::Mark),
+                b')' | b']' | 0x8f => self.push(Value::Sequence(Vec::new())),
+                0x85..=0x87 => {
+                    let mut items = (0x85..=opcode).map(|_| self.pop()).collect::<Result<Vec<_>, _>>()?;
+                    items.reverse();
+                    self.push(Value::Sequence(items));
+                }
+                b't' | 0x91 | b'l' => {
+                    let items = self.marked()?;
+                    self.push(Value::Sequence(items));
+                }
+                // APPEND, APPENDS, ADDITEMS
+                b'a' => {
+                    let item = self.pop()?;
+                    self.extend(&[item])?;
+                }
+                b'e' | 0x90 => {
+                    let items = self.marked()?;
+                    self.extend(&items)?;
+                }
+                // EMPTY_DICT, DICT, SETITEM, SETITEMS
+                b'}' => self.push(Value::Dict(Vec::new())),
+                b'd' => {
+                    let items = self.marked()?;
+                    self.push(Value::Dict(Vec::new()));
+                    self.insert(&items)?;
+                }
+                b's' => {
+                    let value = self.pop()?;
+                    let key = self.pop()?;
+                    self.insert(&[key, value])?;
+                }
+                b'u' => {
+                    let items = self.marked()?;
+                    self.insert(&items)?;
+                }
+                // POP, POP_MARK, DUP
+                b'0' => drop(self.stack.pop().ok_or("the stack is empty")?),
+                b'1' => drop(self.marked()?),
+                b'2' => {
+                    let top = self.top()?;
+                    self.stack.push(Item::Value(top));
+                }
+                // BINPUT, LONG_BINPUT, MEMOIZE, BINGET, LONG_BINGET
+                b'q' => {
+                    let index = self.byte()?;
+                    self.memoize(index.into())?;
+                }
+                b'r' => {
+                    let index = u32::from_le_bytes(self.array()?);
+                    self.memoize(index)?;
+                }
+                0x94 => self.memoize(self.memo.len() as u32)?,
+                b'h' => {
+                    let index = self.byte()?;
+                    self.recall(index.into())?;
+                }
+                b'j' => {
+                    let index = u32::from_le_bytes(self.array()?);
+                    self.recall(index)?;
+                }
+                // GLOBAL, STACK_GLOBAL
+                b'c' => {
+                    let (module, name) = (self.line()?, self.line()?);
+                    self.push(Value::Global(format!("{module}.{name}")));
+                }
+                0x93 => {
+                    let (name, module) = (self.pop()?, self.pop()?);
+                    let (name, module) = (self.text(name)?, self.text(module)?);
+                    self.push(Value::Global(format!("{module}.{name}")));
+                }
+                // REDUCE, NEWOBJ, BUILD, BINPERSID
+                b'R' | 0x81 => {
+                    let arguments = self.pop()?;
+                    let function = self.pop()?;
+                    let value = self.call(function, arguments)?;
+                    self.stack.push(Item::Value(value));
+                }
+                b'b' => self.build()?,
+                b'Q' => {
+                    let id = self.pop()?;
+                    let value = self.persistent(id)?;
+                    self.push(value);
+                }
+                other => {
+                    return Err(format!(
+                        "instruction {other:#04x}, which a state dict does not need; refused"
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Counts a copy: through the memo, a long value could be copied at every instruction.
+    fn charge(&mut self, items: usize) -> Result<(), String> {
+        self.copied = self.copied.saturating_add(items);
+        if self.copied > 4 * self.code.len() {
+            return Err("copies its own values over and over; refused".into());
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, value: Value) {
+        self.values.push(value);
+        self.stack.push(Item::Value(self.values.len() - 1));
+    }
+
+    fn pop(&mut self) -> Result<Id, String> {
+        match self.stack.pop() {
+            Some(Item::Value(id)) => Ok(id),
+            Some(Item::Mark) => Err("a mark where a value is expected".into()),
+            None => Err("the stack is empty".into()),
+        }
+    }
+
+    fn top(&self) -> Result<Id, String> {
+        match self.stack.last() {
+            Some(&Item::Value(id)) => Ok(id),
+            _ => Err("there is no value on the stack".into()),
+        }
+    }
+
+    /// The values above the last mark, which goes.
+    fn marked(&mut self) -> Result<Vec<Id>, String> {
+        let mark = self.stack.iter().rposition(|&item| item == Item::Mark).ok_or("there is no mark")?;
+        let items = self.stack.split_off(mark);
+        let ids = items.into_iter().filter_map(|item| match item {
+            Item::Value(id) => Some(id),
+            Item::Mark => None,
+        });
+        Ok(ids.collect())
+    }
+
+    fn byte(&mut self) -> Result<u8, String> {
+        Ok(self.take(1)?[0])
+    }
+
+    fn take(&mut self, count: usize) -> Result<&'a [u8], String> {
+        let rest = &self.code[self.at..];
+        let Some(taken) = rest.get(..count) else {
+            self.at = self.code.len();
+            return Err(format!("the pickle ends where {count} bytes are expected"));
+        };
+        self.at += count;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], String> {
+        Ok(self.take(N)?.try_into().expect("N bytes were taken"))
+    }
+
+    /// The length in front of a string: one byte for opcode `short`, four for `long`, else eight.
+    fn length(&mut self, opcode: u8, short: u8, long: u8) -> Result<usize, String> {
+        let length = match opcode {
+            _ if opcode == short => self.byte()?.into(),
+            _ if opcode == long => u32::from_le_bytes(self.array()?).into(),
+            _ => u64::from_le_bytes(self.array()?),
+        };
+        usize::try_from(length).map_err(|_| format!("a string of {length} bytes"))
+    }
+
+    fn line(&mut self) -> Result<String, String> {
+        let rest = &self.code[self.at..];
+        let end = rest.iter().position(|&byte| byte == b'\n').ok_or("a name has no end")?;
+        self.at += end + 1;
+        let text = std::str::from_utf8(&rest[..end]).map_err(|_| "a name is not UTF-8")?;
+        Ok(text.to_owned())
+    }
+
+    fn protocol(&mut self) -> Result<(), String> {
+        match self.byte()? {
+            2..=5 => Ok(()),
+            other => Err(format!("pickle protocol {other}, expected 2 to 5")),
+        }
+    }
+
+    fn long(&mut self, length: usize) -> Result<(), String> {
+        let bytes = self.take(length)?;
+        if length > 16 {
+            return Err(format!("an integer of {length} bytes"));
+        }
+        let negative = bytes.last().is_some_and(|&byte| byte >= 0x80);
+        let mut whole = [if negative { 0xff } else { 0 }; 16];
+        whole[..length].copy_from_slice(bytes);
+        self.push(Value::Int(i128::from_le_bytes(whole)));
+        Ok(())
+    }
+
+    fn memoize(&mut self, index: u32) -> Result<(), String> {
+        let top = self.top()?;
+        self.memo.insert(index, top);
+        Ok(())
+    }
+
+    fn recall(&mut self, index: u32) -> Result<(), String> {
+        let &id = self.memo.get(&index).ok_or_else(|| format!("the memo has no entry {index}"))?;
+        self.stack.push(Item::Value(id));
+        Ok(())
+    }
+
+    fn extend(&mut self, items: &[Id]) -> Result<(), String> {
+        let list = self.top()?;
+        match &mut self.values[list] {
+            Value::Sequence(list) => list.extend(items),
+            _ => return Err("appends to what is no list".into()),
+        }
+        Ok(())
+    }
+
+    /// Adds keys and values, in turns, to the dictionary on the stack.
+    fn insert(&mut self, items: &[Id]) -> Result<(), String> {
+        let dict = self.top()?;
+        let (pairs, rest) = items.as_chunks::<2>();
+        match &mut self.values[dict] {
+            Value::Dict(dict) if rest.is_empty() => {
+                dict.extend(pairs.iter().map(|&[key, value]| (key, value)));
+            }
+            Value::Dict(_) => return Err("a key without a value".into()),
+            _ => return Err("sets items of what is no dictionary".into()),
+        }
+        Ok(())
+    }
+
+    /// A copy of a string.
+    fn text(&mut self, id: Id) -> Result<String, String> {
+        let length = match &self.values[id] {
+            Value::Text(text) => text.len(),
+            _ => return Err("expected a string".into()),
+        };
+        self.charge(length)?;
+        match &self.values[id] {
+            Value::Text(text) => Ok(text.clone()),
+            _ => unreachable!("it was a string"),
+        }
+    }
+
+    fn sequence(&self, id: Id) -> Result<&[Id], String> {
+        match &self.values[id] {
+            Value::Sequence(items) => Ok(items),
+            _ => Err("expected a tuple".into()),
+        }
+    }
+
+    /// The value of `function(*arguments)`, for the functions that state dicts use.
+    fn call(&mut self, function: Id, arguments: Id) -> Result<Id, String> {
+        // A name is compared with known ones: what is longer is none of them.
+        let name = match &self.values[function] {
+            Value::Global(name) if name.len() <= 64 => name.clone(),
+            Value::Global(name) => return Err(refusal(name)),
+            _ => return Err("calls what is no function; refused".into()),
+        };
+        let mut first = [0; 4];
+        let arguments = self.sequence(arguments)?;
+        let count = arguments.len();
+        first.iter_mut().zip(arguments).for_each(|(first, &id)| *first = id);
+        let [a, b, c, d] = first;
+        let value = match (name.as_str(), count) {
+            ("collections.OrderedDict" | "collections.Counter", 0) | ("collections.defaultdict", 0 | 1) => {
+                Value::Dict(Vec::new())
+            }
+            ("collections.OrderedDict", 1) => self.pairs(a)?,
+            ("torch._utils._rebuild_tensor_v2", 4..) | ("torch._utils._rebuild_tensor", 4) => {
+                self.tensor(a, b, c, d)?
+            }
+            ("torch._utils._rebuild_parameter" | "torch._utils._rebuild_parameter_with_state", 1..) => {
+                return match &self.values[a] {
+                    Value::Tensor(_) => Ok(a),
+                    _ => Err("a parameter of what is no tensor".into()),
+                };
+            }
+            // These are what they are made of.
+            ("torch.Size", 1) => return self.sequence(a).map(|_| a),
+            ("collections.Counter", 1) | ("numpy.dtype", 1..) => return Ok(a),
+            ("torch.device", _) => Value::Other,
+            ("numpy.core.multiarray.scalar" | "numpy._core.multiarray.scalar", 2) => self.scalar(a, b),
+            ("_codecs.encode", 1..) => self.latin1(a)?,
+            (name, _) => return Err(refusal(name)),
+        };
+        self.values.push(value);
+        Ok(self.values.len() - 1)
+    }
+
+    fn pairs(&mut self, items: Id) -> Result<Value, String> {
+        self.charge(self.sequence(items)?.len())?;
+        let pair = |&item: &Id| match self.sequence(item)? {
+            &[key, value] => Ok((key, value)),
+            _ => Err("an OrderedDict of what are no pairs".to_owned()),
+        };
+        Ok(Value::Dict(self.sequence(items)?.iter().map(pair).collect::<Result<_, String>>()?))
+    }
+
+    fn size(&self, id: Id) -> Result<u64, String> {
+        match self.values[id] {
+            Value::Int(value) => u64::try_from(value).map_err(|_| format!("a size of {value}")),
+            _ => Err("a size that is no integer".into()),
+        }
+    }
+
+    fn tensor(&self, storage: Id, offset: Id, shape: Id, strides: Id) -> Result<Value, String> {
+        if !matches!(self.values[storage], Value::Storage(_)) {
+            return Err("a tensor of what is no storage".into());
+        }
+        let sizes = |id: Id| -> Result<Vec<u64>, String> {
+            let sizes = self.sequence(id)?;
+            if sizes.len() > 16 {
+                return Err(format!("a tensor of {} axes", sizes.len()));
+            }
+            sizes.iter().map(|&id| self.size(id)).collect()
+        };
+        let (shape, strides) = (sizes(shape)?, sizes(strides)?);
+        if shape.len() != strides.len() {
+            return Err(format!("a tensor of {} sizes and {} strides", shape.len(), strides.len()));
+        }
+        Ok(Value::Tensor(Box::new(Tensor { storage, offset: self.size(offset)?, shape, strides })))
+    }
+
+    /// A number as NumPy writes it, little endian; of other kinds nothing is needed.
+    fn scalar(&self, kind: Id, bytes: Id) -> Value {
+        let (Value::Text(kind), Value::Bytes(bytes)) = (&self.values[kind], &self.values[bytes]) else {
+            return Value::Other;
+        };
+        match (kind.as_str(), bytes.as_slice()) {
+            ("f8", &[a, b, c, d, e, f, g, h]) => Value::Float(f64::from_le_bytes([a, b, c, d, e, f, g, h])),
+            ("f4", &[a, b, c, d]) => Value::Float(f32::from_le_bytes([a, b, c, d]).into()),
+            ("i8", &[a, b, c, d, e, f, g, h]) => {
+                Value::Int(i64::from_le_bytes([a, b, c, d, e, f, g, h]).into())
+            }
+            ("i4", &[a, b, c, d]) => Value::Int(i32::from_le_bytes([a, b, c, d]).into()),
+            _ => Value::Other,
+        }
+    }
+
+    /// The bytes that a string of characters below 256 stands for, as Python 3 pickles bytes for Python 2.
+    fn latin1(&mut self, text: Id) -> Result<Value, String> {
+        let byte = |c: char| u8::try_from(u32::from(c)).map_err(|_| "encodes what is not latin-1".to_owned());
+        Ok(Value::Bytes(self.text(text)?.chars().map(byte).collect::<Result<_, _>>()?))
+    }
+
+    /// The state of an object: of those that there are, nothing is needed of it (a state dict's `_metadata`).
+    fn build(&mut self) -> Result<(), String> {
+        self.pop()?;
+        match &self.values[self.top()?] {
+            Value::Dict(_) | Value::Text(_) | Value::Tensor(_) | Value::Other => Ok(()),
+            _ => Err("sets the state of an object, which a state dict does not need; refused".into()),
+        }
+    }
+
+    /// `('storage', class, key, device, elements)`.
+    fn persistent(&mut self, id: Id) -> Result<Value, String> {
+        let &[tag, class, key, _, elements, ..] = self.sequence(id)? else {
+            return Err("a persistent id that is no storage's; refused".into());
+        };
+        if !matches!(&self.values[tag], Value::Text(tag) if tag == "storage") {
+            return Err(
+                "a persistent id that is no storage's; refused (of a whole model, save model.state_dict())"
+                    .into(),
+            );
+        }
+        let class = match &self.values[class] {
+            Value::Global(class) if class.starts_with("torch.") && class.len() <= 64 => {
+                class["torch.".len()..].trim_start_matches("storage.").to_owned()
+            }
+            Value::Global(class) => return Err(refusal(class)),
+            _ => return Err("a storage without a class".into()),
+        };
+        let (key, elements) = (self.text(key)?, self.size(elements)?);
+        Ok(Value::Storage(Box::new(Storage { class, key, elements })))
+    }
+}
+
+/// What is said of a global that is not known.
+fn refusal(name: &str) -> String {
+    let name: String = name.chars().take(80).collect();
+    format!(
+        "asks for {name:?}, which a state dict does not need; refused (of a whole model, save model.state_dict() instead)"
+    )
+}

@@ -1,0 +1,182 @@
+//! Tensors from the storages that they are views of: each storage is read once, and moved rather than copied where a
+//! tensor is the whole of it.
+
+use std::collections::HashMap;
+use std::io;
+
+use super::pickle::{Id, Pickle, Storage, Tensor, Value};
+use crate::io::elements::{Array, ElementType, Elements};
+
+/// Where the data of storages are.
+pub trait Source {
+    /// The bytes of storage `key`.
+    ///
+    /// # Errors
+    /// That there is none, or why it cannot be read.
+    fn bytes(&mut self, key: &str) -> Result<u64, String>;
+
+    /// The elements of storage `key`, which has room for `count` of them.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    fn read(&mut self, key: &str, kind: ElementType, count: usize) -> Result<Elements, String>;
+}
+
+/// The storages of a file.
+pub struct Storages<S>(S);
+
+impl<S: Source> Storages<S> {
+    pub fn new(source: S) -> Self {
+        Self(source)
+    }
+
+    /// The tensors `ids` of `pickle`, in that order; `name` is for messages.
+    ///
+    /// All tensors together have at most twice the elements of the storages that they view: tied weights pass, a
+    /// small storage expanded to a huge tensor does not.
+    pub fn arrays<'a>(
+        &mut self,
+        pickle: &Pickle,
+        ids: &[Id],
+        name: impl Fn(usize) -> &'a str,
+    ) -> Result<Vec<Array>, String> {
+        let mut by_storage: HashMap<&str, (&Storage, Vec<usize>)> = HashMap::new();
+        let mut order = Vec::new();
+        let mut wanted: u64 = 0;
+        for (index, &id) in ids.iter().enumerate() {
+            let fail = |message: String| format!("tensor {}: {message}", name(index));
+            let (tensor, storage) = parts(pickle, id).map_err(fail)?;
+            wanted = wanted.saturating_add(elements(tensor, storage).map_err(fail)?);
+            let entry = by_storage.entry(&storage.key).or_insert_with(|| {
+                order.push(storage.key.as_str());
+                (storage, Vec::new())
+            });
+            if entry.0 != storage {
+                return Err(fail(format!("storage {} is of two types or sizes", storage.key)));
+            }
+            entry.1.push(index);
+        }
+        let mut there: u64 = 0;
+        for (storage, users) in by_storage.values() {
+            let fail = |message: String| format!("tensor {}: {message}", name(users[0]));
+            let kind = element_type(&storage.class).map_err(fail)?;
+            let (bytes, size) = (self.0.bytes(&storage.key).map_err(fail)?, kind.bytes() as u64);
+            if storage.elements.checked_mul(size) != Some(bytes) {
+                let message =
+                    format!("{} elements of {size} bytes in a storage of {bytes} bytes", storage.elements);
+                return Err(fail(message));
+            }
+            there = there.saturating_add(storage.elements);
+        }
+        if wanted > there.saturating_mul(2) {
+            return Err(format!("the tensors have {wanted} elements, their storages {there}; refused"));
+        }
+        let mut arrays: Vec<Option<Array>> = vec![None; ids.len()];
+        for key in order {
+            let (storage, users) = &by_storage[key];
+            let kind = element_type(&storage.class)?;
+            let count = storage.elements as usize;
+            let mut data = Some(self.0.read(key, kind, count)?);
+            for (turn, &index) in users.iter().enumerate() {
+                let (tensor, _) = parts(pickle, ids[index])?;
+                let shape: Vec<usize> = tensor.shape.iter().map(|&size| size as usize).collect();
+                let whole = turn + 1 == users.len() && is_whole(tensor, storage);
+                let elements = match (whole, &data) {
+                    (true, _) => data.take().expect("the last user"),
+                    (false, Some(data)) => gathered(data, tensor),
+                    (false, None) => unreachable!("taken by the last user alone"),
+                };
+                arrays[index] = Some(Array { shape, elements });
+            }
+        }
+        Ok(arrays.into_iter().flatten().collect())
+    }
+}
+
+fn parts(pickle: &Pickle, id: Id) -> Result<(&Tensor, &Storage), String> {
+    let Value::Tensor(tensor) = pickle.get(id) else { return Err("is no tensor".into()) };
+    let Value::Storage(storage) = pickle.get(tensor.storage) else { return Err("has no storage".into()) };
+    Ok((tensor, storage))
+}
+
+/// The type of a storage class.
+pub fn element_type(class: &str) -> Result<ElementType, String> {
+    Ok(match class {
+        "DoubleStorage" => ElementType::F64,
+        "FloatStorage" => ElementType::F32,
+        "HalfStorage" => ElementType::F16,
+        "BFloat16Storage" => ElementType::Bf16,
+        "LongStorage" => ElementType::I64,
+        "IntStorage" => ElementType::I32,
+        "ShortStorage" => ElementType::I16,
+        "CharStorage" => ElementType::I8,
+        "ByteStorage" | "BoolStorage" => ElementType::U8,
+        other => return Err(format!("torch.{other} is not supported; save float32 tensors")),
+    })
+}
+
+/// The number of elements of a view, if it lies within its storage.
+fn elements(tensor: &Tensor, storage: &Storage) -> Result<u64, String> {
+    let shape = &tensor.shape;
+    let outside = || {
+        format!(
+            "shape {shape:?}, strides {:?} at {} reach outside its storage of {} elements",
+            tensor.strides, tensor.offset, storage.elements
+        )
+    };
+    let count =
+        shape.iter().try_fold(1u64, |product, &size| product.checked_mul(size)).ok_or_else(outside)?;
+    if count == 0 {
+        return Ok(0);
+    }
+    let reach = |last: u64, (&size, &stride): (&u64, &u64)| (size - 1).checked_mul(stride)?.checked_add(last);
+    let last = shape.iter().zip(&tensor.strides).try_fold(tensor.offset, reach).ok_or_else(outside)?;
+    if last >= storage.elements { Err(outside()) } else { Ok(count) }
+}
+
+/// Whether a view is its storage from beginning to end, in order.
+fn is_whole(tensor: &Tensor, storage: &Storage) -> bool {
+    let mut expected = 1;
+    let in_order = tensor.shape.iter().zip(&tensor.strides).rev().all(|(&size, &stride)| {
+        let fits = size <= 1 || stride == expected;
+        expected *= size.max(1);
+        fits
+    });
+    in_order && tensor.offset == 0 && tensor.shape.iter().product::<u64>() == storage.elements
+}
+
+/// The elements of a view, row-major.
+fn gathered(data: &Elements, tensor: &Tensor) -> Elements {
+    match data {
+        Elements::F32(values) => Elements::F32(gather(values, tensor)),
+        Elements::U32(values) => Elements::U32(gather(values, tensor)),
+        Elements::I64(values) => Elements::I64(gather(values, tensor)),
+        Elements::U8(values) => Elements::U8(gather(values, tensor)),
+    }
+}
+
+fn gather<T: Copy>(values: &[T], tensor: &Tensor) -> Vec<T> {
+    let count = tensor.shape.iter().product::<u64>() as usize;
+    let mut out = Vec::with_capacity(count);
+    let mut index = vec![0u64; tensor.shape.len()];
+    let mut at = tensor.offset;
+    while out.len() < count {
+        out.push(values[at as usize]);
+        // The next index: the last axis runs fastest.
+        for axis in (0..index.len()).rev() {
+            index[axis] += 1;
+            at += tensor.strides[axis];
+            if index[axis] < tensor.shape[axis] {
+                break;
+            }
+            at -= tensor.strides[axis] * tensor.shape[axis];
+            index[axis] = 0;
+        }
+    }
+    out
+}
+
+/// A failure to read the data of storage `key`.
+pub fn unreadable(key: &str, error: &io::Error) -> String {
+    format!("storage {key} cannot be read: {error}")
+}

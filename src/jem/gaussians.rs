@@ -1,0 +1,156 @@
+//! A Gaussian for each class, to start chains from (Yang & Ji 2021, "JEM++").
+
+use crate::data::images::Images;
+use crate::error::{Error, Result};
+use crate::kernels::random::Threefry;
+
+/// What is added to the covariance's diagonal, as in JEM++.
+const RIDGE: f32 = 1e-4;
+
+/// N(mean, covariance + 1e-4 I) of each class of a labelled set, clamped to [-1, 1].
+///
+/// The covariance is never formed: with X the class's n centred images, `Xᵀ z / √(n - 1)` for z of n standard normal
+/// numbers has covariance `Xᵀ X / (n - 1)`.
+#[derive(Debug, Clone)]
+pub struct ClassGaussians {
+    images: Images,
+    members: Vec<Vec<usize>>,
+    means: Vec<Vec<f32>>,
+}
+
+impl ClassGaussians {
+    /// The means and members of the classes of `images`.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for images without labels or a class without images.
+    pub fn fit(images: &Images) -> Result<Self> {
+        let fail = |message: String| Err(Error::setting("--init", message));
+        let Some(labels) = &images.labels else {
+            return fail(format!("gaussians need labelled images, {} has no labels", images.name));
+        };
+        let mut members = vec![Vec::new(); images.class_names.len()];
+        for (i, &label) in labels.iter().enumerate() {
+            members[label as usize].push(i);
+        }
+        if let Some(class) = members.iter().position(Vec::is_empty) {
+            return fail(format!("{} has no image of class {}", images.name, images.class_names[class]));
+        }
+        let mean = |members: &Vec<usize>| {
+            let mut sums = vec![0.0f64; images.height * images.width * images.channels];
+            for &i in members {
+                let image = images.batch(i..i + 1);
+                sums.iter_mut().zip(image).for_each(|(sum, value)| *sum += f64::from(value));
+            }
+            sums.iter().map(|sum| (sum / members.len() as f64) as f32).collect()
+        };
+        let means = members.iter().map(mean).collect();
+        Ok(Self { images: images.clone(), members, means })
+    }
+
+    /// The number of classes.
+    pub fn classes(&self) -> usize {
+        self.members.len()
+    }
+
+    /// An image of class `class`, HWC.
+    pub fn sample(&self, class: usize, random: &mut Threefry) -> Vec<f32> {
+        let (members, mean) = (&self.members[class], &self.means[class]);
+        let mut normal = Normals { random, spare: None };
+        let mut x = vec![0.0; mean.len()];
+        let mut total = 0.0;
+        for &i in members {
+            let z = normal.next();
+            total += z;
+            x.iter_mut().zip(self.images.batch(i..i + 1)).for_each(|(x, value)| *x += z * value);
+        }
+        let scale = 1.0 / (members.len().max(2) as f32 - 1.0).sqrt();
+        for (x, mean) in x.iter_mut().zip(mean) {
+            let from_images = scale * (*x - total * mean);
+            *x = (mean + from_images + RIDGE.sqrt() * normal.next()).clamp(-1.0, 1.0);
+        }
+        x
+    }
+}
+
+/// Standard normal numbers one by one.
+struct Normals<'a> {
+    random: &'a mut Threefry,
+    spare: Option<f32>,
+}
+
+impl Normals<'_> {
+    fn next(&mut self) -> f32 {
+        if let Some(spare) = self.spare.take() {
+            return spare;
+        }
+        let [first, second] = self.random.normal_pair();
+        self.spare = Some(second);
+        first
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::images::Pixels;
+
+    /// Two classes of four images of three elements, well inside [-1, 1].
+    fn images() -> Images {
+        let class_0 = [[0.1, -0.2, 0.0], [0.3, 0.0, 0.0], [-0.1, 0.2, 0.0], [0.1, 0.0, 0.0]];
+        let class_1 = class_0.map(|[a, b, _]| [b - 0.3, a, 0.5]);
+        Images {
+            pixels: Pixels::Floats([class_0, class_1].concat().concat()),
+            count: 8,
+            height: 1,
+            width: 1,
+            channels: 3,
+            labels: Some(vec![0, 0, 0, 0, 1, 1, 1, 1]),
+            class_names: vec!["a".into(), "b".into()],
+            name: "points".into(),
+            files: None,
+        }
+    }
+
+    #[test]
+    fn samples_have_the_mean_and_covariance_of_their_class() {
+        let gaussians = ClassGaussians::fit(&images()).unwrap();
+        let n = 40_000;
+        // Sample covariances by hand, with n - 1 = 3, plus the ridge.
+        let (var_a, var_b, covariance) = (0.08 / 3.0, 0.08 / 3.0, -0.04 / 3.0);
+        for (class, mean, [v0, v1, v2]) in
+            [(0, [0.1, 0.0, 0.0], [var_a, var_b, 0.0]), (1, [-0.3, 0.1, 0.5], [var_b, var_a, 0.0])]
+        {
+            let samples: Vec<Vec<f64>> = (0..n)
+                .map(|i| {
+                    let x = gaussians.sample(class, &mut Threefry::new(1, 10, i));
+                    x.into_iter().map(f64::from).collect()
+                })
+                .collect();
+            let average =
+                |f: &dyn Fn(&[f64]) -> f64| samples.iter().map(|x| f(x)).sum::<f64>() / f64::from(n);
+            for k in 0..3 {
+                let variance = [v0, v1, v2][k] + 1e-4;
+                let found = average(&|x| x[k]);
+                assert!(
+                    (found - mean[k]).abs() < 5.0 * f64::sqrt(variance / f64::from(n)),
+                    "{class} {k}: {found}"
+                );
+                let found = average(&|x| (x[k] - mean[k]).powi(2));
+                assert!(
+                    (found / variance - 1.0).abs() < 5.0 * f64::sqrt(2.0 / f64::from(n)),
+                    "{class} {k}: {found}"
+                );
+            }
+            let found = average(&|x| (x[0] - mean[0]) * (x[1] - mean[1]));
+            assert!((found - covariance).abs() < 5.0 * 0.04 / f64::from(n).sqrt(), "{class}: {found}");
+        }
+    }
+
+    #[test]
+    fn labels_of_every_class_are_needed() {
+        let message = |images: Images| ClassGaussians::fit(&images).unwrap_err().to_string();
+        assert!(message(Images { labels: None, ..images() }).contains("points has no labels"));
+        let without_b = Images { labels: Some(vec![0; 8]), ..images() };
+        assert!(message(without_b).contains("no image of class b"));
+    }
+}

@@ -1,0 +1,290 @@
+//! A trained classifier with what is needed to use it: its tensors under their public names, its
+//! architecture, and how the images that it was trained on were normalised.
+
+use super::Recipe;
+use super::langevin::Langevin;
+use super::loader::Loader;
+use crate::error::{Error, Result};
+use crate::graph::Tensor;
+use crate::io::checkpoint::Checkpoint;
+use crate::io::elements::{Array, Elements};
+use crate::io::pack;
+use crate::io::state_file::{self, StateFile};
+use crate::nn::architecture::{Architecture, Mode};
+use crate::nn::parameters::{Layout, PARAMETERS, Parameter};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// The metadata key that marks a file as one of ours, and its value.
+const FORMAT: (&str, &str) = ("format", "jem-checkpoint-1");
+/// The tensor of chains that a JEM was trained with, [n, c, h, w].
+pub const REPLAY_BUFFER: &str = "replay_buffer";
+/// Rows and columns of the images of a model whose file does not say otherwise.
+const SIDE: usize = 32;
+const SCALE: &str = "normalisation scale";
+const OFFSET: &str = "normalisation offset";
+
+/// The normalisation that a classifier was trained with: its network sees `(pixel - mean) / std` of pixels in
+/// [0, 1], channel by channel. The engine's images are in [-1, 1].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Normalisation {
+    /// The mean of each channel.
+    pub mean: Vec<f32>,
+    /// The standard deviation of each channel.
+    pub std: Vec<f32>,
+}
+
+impl Normalisation {
+    /// Checks the numbers for images of `channels` channels.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] with the flag, the allowed range and what was found.
+    pub fn check(&self, channels: usize) -> Result<()> {
+        for (flag, values, low) in [("--mean", &self.mean, f32::MIN), ("--std", &self.std, f32::MIN_POSITIVE)]
+        {
+            if values.len() != channels {
+                let message = format!("expected {channels} numbers, one a channel, got {}", values.len());
+                return Err(Error::setting(flag, message));
+            }
+            if let Some(value) = values.iter().find(|value| !(value.is_finite() && **value >= low)) {
+                let range = if flag == "--std" { "finite numbers above 0" } else { "finite numbers" };
+                return Err(Error::setting(flag, format!("expected {range}, got {value}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// The factor and the offset that take a channel from [-1, 1] to what the network sees.
+    fn affine(&self) -> (Vec<f32>, Vec<f32>) {
+        let scale = self.std.iter().map(|std| 0.5 / std).collect();
+        let offset = self.mean.iter().zip(&self.std).map(|(mean, std)| (0.5 - mean) / std).collect();
+        (scale, offset)
+    }
+}
+
+/// How a file that says nothing of itself is to be read.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ImportOptions {
+    /// The architecture, instead of the one that names and shapes suggest.
+    pub architecture: Option<Architecture>,
+    /// The normalisation that the classifier was trained with.
+    pub normalisation: Option<Normalisation>,
+}
+
+/// A trained classifier.
+#[derive(Debug, Clone)]
+pub struct Model {
+    path: PathBuf,
+    architecture: Architecture,
+    normalisation: Option<Normalisation>,
+    image: [usize; 2],
+    /// The public name of each of the architecture's parameters.
+    names: BTreeMap<String, String>,
+    file: Checkpoint,
+}
+
+impl Model {
+    /// Reads a model: a file of ours (a checkpoint of training, or what [`Model::save`] wrote), or any that
+    /// [`Model::import`] reads.
+    ///
+    /// # Errors
+    /// As [`Model::import`].
+    pub fn open(path: &Path) -> Result<Self> {
+        Self::import(path, ImportOptions::default())
+    }
+
+    /// Reads a checkpoint of PyTorch or a safetensors file. Architecture, depth, width, norm and classes are
+    /// inferred from names and shapes where the file does not say.
+    ///
+    /// # Errors
+    /// [`Error::Io`], or [`Error::File`] with the tensor, what was expected and what was found; weights
+    /// must be finite.
+    pub fn import(path: &Path, options: ImportOptions) -> Result<Self> {
+        let StateFile { tensors, replay_buffer, facts } = state_file::read(path)?;
+        let named: Vec<(&str, &[usize])> =
+            tensors.iter().map(|(name, array)| (name.as_str(), array.shape.as_slice())).collect();
+        let ours = facts.metadata.get(FORMAT.0).is_some_and(|format| format == FORMAT.1);
+        let stated = match (&options.architecture, ours) {
+            (Some(architecture), _) => Some(*architecture),
+            (None, true) => {
+                Some(Architecture::from_metadata(&facts.metadata).map_err(|m| Error::file(path, m))?)
+            }
+            (None, false) => None,
+        };
+        let found = match stated {
+            Some(architecture) => architecture.find(&named),
+            None => Architecture::infer(&named),
+        };
+        let found = found.map_err(|message| Error::file(path, message))?;
+        let mut metadata = facts.metadata.clone();
+        metadata.insert(FORMAT.0.into(), FORMAT.1.into());
+        found.architecture.write_metadata(&mut metadata);
+        if !ours {
+            metadata.insert("source".into(), facts.to_string());
+        }
+        let normalisation = match options.normalisation {
+            Some(normalisation) => Some(normalisation),
+            None => stored(&metadata, "normalisation", path)?,
+        };
+        if let Some(normalisation) = &normalisation {
+            normalisation.check(found.architecture.channels())?;
+            let text = serde_json::to_string(normalisation).expect("finite numbers");
+            metadata.insert("normalisation".into(), text);
+        }
+        let image = stored(&metadata, "image_size", path)?.unwrap_or([SIDE, SIDE]);
+        metadata.insert("image_size".into(), format!("[{},{}]", image[0], image[1]));
+        let mut file = Checkpoint { tensors: Vec::with_capacity(tensors.len() + 1), metadata };
+        file.tensors
+            .extend(tensors.into_iter().map(|(name, Array { shape, elements })| (name, shape, elements)));
+        file.tensors.extend(replay_buffer.map(|b| (REPLAY_BUFFER.to_owned(), b.shape, b.elements)));
+        let names = found.names;
+        let model = Self {
+            path: path.to_owned(),
+            architecture: found.architecture,
+            normalisation,
+            image,
+            names,
+            file,
+        };
+        model.check()?;
+        Ok(model)
+    }
+
+    /// Refuses weights that are not finite, and chains of another size than the images.
+    fn check(&self) -> Result<()> {
+        for name in self.names.values() {
+            let (_, Elements::F32(values)) = self.tensor(name)? else {
+                return Err(Error::file(&self.path, format!("tensor {name}: expected floats")));
+            };
+            if let Some(i) = values.iter().position(|value| !value.is_finite()) {
+                let message =
+                    format!("tensor {name}: element {i} is {}, expected a finite number", values[i]);
+                return Err(Error::file(&self.path, message));
+            }
+        }
+        if let Some((_, shape, elements)) = self.file.tensors.iter().find(|tensor| tensor.0 == REPLAY_BUFFER)
+        {
+            let [h, w, c] = self.image_shape();
+            if shape.len() != 4 || shape[1..] != [c, h, w] || !matches!(elements, Elements::F32(_)) {
+                let message = format!(
+                    "tensor {REPLAY_BUFFER}: expected F32[n, {c}, {h}, {w}], found {}{shape:?}",
+                    elements.type_name()
+                );
+                return Err(Error::file(&self.path, message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the model as safetensors, atomically; the same model gives the same bytes.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn save(&self, path: &Path) -> Result<()> {
+        self.file.save(path)
+    }
+
+    fn tensor(&self, name: &str) -> Result<(&[usize], &Elements)> {
+        let found = self.file.tensors.iter().find(|tensor| tensor.0 == name);
+        let (_, shape, elements) =
+            found.ok_or_else(|| Error::file(&self.path, format!("expected tensor {name}, found none")))?;
+        Ok((shape, elements))
+    }
+
+    /// The file that it was read from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The network.
+    pub fn architecture(&self) -> &Architecture {
+        &self.architecture
+    }
+
+    /// The normalisation that it was trained with; `None`: it takes images in [-1, 1].
+    pub fn normalisation(&self) -> Option<&Normalisation> {
+        self.normalisation.as_ref()
+    }
+
+    /// Rows, columns and channels of its images.
+    pub fn image_shape(&self) -> [usize; 3] {
+        [self.image[0], self.image[1], self.architecture.channels()]
+    }
+
+    /// All tensors under their public names, in a file's order, and the file's metadata.
+    pub fn file(&self) -> &Checkpoint {
+        &self.file
+    }
+
+    /// The names of the tensors that the architecture uses.
+    pub fn used_names(&self) -> impl Iterator<Item = &str> {
+        self.names.values().map(String::as_str)
+    }
+
+    /// The chains that the model was trained with, NHWC, and how many.
+    pub fn replay_buffer(&self) -> Option<(Vec<f32>, usize)> {
+        let (_, shape, elements) = self.file.tensors.iter().find(|tensor| tensor.0 == REPLAY_BUFFER)?;
+        let Elements::F32(values) = elements else { return None };
+        let [h, w, c] = self.image_shape();
+        Some((pack::nchw_to_nhwc(values, shape[0], c, h, w), shape[0]))
+    }
+
+    /// The SGLD settings that the model was trained with, if it was trained with any.
+    pub fn langevin(&self) -> Option<Langevin> {
+        let recipe: Recipe = toml::from_str(self.file.metadata.get("recipe")?).ok()?;
+        recipe.samples().then(|| Langevin::of(&recipe))
+    }
+
+    /// Gives a job's programs the parameters and the normalisation.
+    ///
+    /// # Errors
+    /// A tensor that does not fit; what the device refuses.
+    pub(super) fn give(&self, loader: &mut Loader<'_>, layout: &Layout) -> Result<()> {
+        loader.add(PARAMETERS, &self.parameters(layout)?)?;
+        if let Some(normalisation) = &self.normalisation {
+            let (scale, offset) = normalisation.affine();
+            loader.add(SCALE, &scale)?;
+            loader.add(OFFSET, &offset)?;
+        }
+        Ok(())
+    }
+
+    /// The parameters as the flat buffer of `layout`, the architecture's own.
+    ///
+    /// # Errors
+    /// [`Error::File`] for a tensor of another shape.
+    pub fn parameters(&self, layout: &Layout) -> Result<Vec<f32>> {
+        layout.gather(|parameter: &Parameter| {
+            let name = self.names.get(&parameter.name).unwrap_or(&parameter.name);
+            self.file.f32(&self.path, name, &parameter.file_shape())
+        })
+    }
+
+    /// The logits `[n, classes]` of images `[n, h, w, c]` in [-1, 1].
+    pub fn logits(&self, layout: &Layout, images: &Tensor, mode: Mode) -> Tensor {
+        let graph = images.graph();
+        let images = match &self.normalisation {
+            None => images.clone(),
+            Some(normalisation) => {
+                let channels = normalisation.mean.len();
+                let [scale, offset] = [SCALE, OFFSET].map(|name| graph.input(name, [channels]));
+                images.mul(&scale).add(&offset)
+            }
+        };
+        self.architecture.logits(layout, &images, mode)
+    }
+}
+
+/// The JSON value of a metadata key.
+fn stored<T: serde::de::DeserializeOwned>(
+    metadata: &BTreeMap<String, String>,
+    key: &str,
+    path: &Path,
+) -> Result<Option<T>> {
+    let parse = |text: &String| {
+        serde_json::from_str(text)
+            .map_err(|error| Error::file(path, format!("metadata {key}: {error} in {text:?}")))
+    };
+    metadata.get(key).map(parse).transpose()
+}

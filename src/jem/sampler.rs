@@ -1,0 +1,142 @@
+//! Samples of a trained model: chains of Langevin dynamics with frozen weights.
+
+use super::langevin::Langevin;
+use super::loader::Loader;
+use super::model::Model;
+use super::programs::COUNTER_WORDS;
+use crate::device::{Buffer, Device, Executable, Program, ProgramBuilder};
+use crate::error::{Error, Result};
+use crate::graph::{Graph, Output, lower};
+use crate::kernels::logit_loss::STATS;
+use crate::nn::architecture::Mode;
+use std::collections::BTreeMap;
+
+const CHAINS: &str = "chains";
+const LABELS: &str = "chain labels";
+const DENSITY: &str = "log density";
+const MASK: &str = "mask";
+
+/// Chains of one batch on a device. They climb log p(x), or log p(x|y) of each chain's class.
+#[derive(Debug)]
+pub struct Sampler {
+    device: Device,
+    step: Executable,
+    density: Executable,
+    buffers: BTreeMap<String, Buffer>,
+    chains: usize,
+    class_conditional: bool,
+}
+
+impl Sampler {
+    /// Loads the programs for `chains` chains of `model`. With `mask` (one float for each element of an image,
+    /// NHWC), elements whose mask is 0 stay as they are set, in every chain.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a mask of another size; what the device refuses.
+    pub fn new(
+        device: &Device,
+        model: &Model,
+        mode: Mode,
+        langevin: Langevin,
+        chains: usize,
+        class_conditional: bool,
+        mask: Option<&[f32]>,
+    ) -> Result<Self> {
+        let [height, width, channels] = model.image_shape();
+        let image = height * width * channels;
+        if let Some(found) = mask.map(<[f32]>::len).filter(|&found| found != image) {
+            let message = format!("expected {image} elements for {height}x{width}x{channels}, got {found}");
+            return Err(Error::setting("mask", message));
+        }
+        let layout = model.architecture().layout();
+        let graph = Graph::new();
+        let x = graph.input(CHAINS, [chains, height, width, channels]);
+        let labels = graph.input(LABELS, [chains]);
+        let logits = model.logits(&layout, &x, mode);
+        let parts = [Langevin::log_density(chains, class_conditional)];
+        let stats = logits.logit_stats(&labels, &parts);
+
+        let mut prepare = ProgramBuilder::new("prepare");
+        let mut step = ProgramBuilder::new("sgld");
+        let images = step.external(CHAINS, chains * image);
+        let density = step.external(DENSITY, chains * STATS);
+        let held = mask.map(|_| step.external(MASK, chains * image));
+        let log_density = logits.logit_loss(&labels, &parts);
+        let others = [Output { tensor: &stats, view: density }];
+        langevin.append(&mut step, &mut prepare, &log_density, &x, images, &others, held)?;
+
+        let mut last = ProgramBuilder::new("density");
+        let view = last.external(DENSITY, chains * STATS);
+        lower(&mut last, Some(&mut prepare), &[Output { tensor: &stats, view }])?;
+
+        let mut loader = Loader::new(device);
+        model.give(&mut loader, &layout)?;
+        if let Some(mask) = mask {
+            loader.add(MASK, &mask.repeat(chains))?;
+        }
+        let step = loader.load(step.finish())?;
+        let density = loader.load(last.finish())?;
+        let prepare = loader.load(prepare.finish())?;
+        device.run(&prepare)?;
+        let buffers = loader.into_buffers();
+        Ok(Self { device: device.clone(), step, density, buffers, chains, class_conditional })
+    }
+
+    fn write<T: bytemuck::Pod>(&self, name: &str, words: &[T]) -> Result<()> {
+        self.device.write(&self.buffers[name], 0, bytemuck::cast_slice(words))
+    }
+
+    /// Starts the chains at `images` (NHWC), each for its class of `labels` (read if class-conditional).
+    /// Noise comes from `seed` and the number of the step, counted on from `first_step`.
+    ///
+    /// # Errors
+    /// [`Error::Binding`] for other lengths than the number of chains gives; what the device refuses.
+    pub fn start(&self, images: &[f32], labels: &[u32], seed: u32, first_step: u32) -> Result<()> {
+        self.write(CHAINS, images)?;
+        self.write(LABELS, labels)?;
+        self.write(COUNTER_WORDS, &[seed, 0, first_step, 0])
+    }
+
+    /// Takes one step; returns each chain's log density (up to a constant) before it, in nats.
+    ///
+    /// # Errors
+    /// What the device refuses.
+    pub fn step(&self) -> Result<Vec<f32>> {
+        self.device.run(&self.step)?;
+        self.log_density()
+    }
+
+    /// Each chain's log density (up to a constant) where it is, in nats.
+    ///
+    /// # Errors
+    /// What the device refuses.
+    pub fn density(&self) -> Result<Vec<f32>> {
+        self.device.run(&self.density)?;
+        self.log_density()
+    }
+
+    /// LogSumExp f(x), or f(x)[y] = LogSumExp f(x) - cross-entropy.
+    fn log_density(&self) -> Result<Vec<f32>> {
+        let stats: Vec<f32> = self.device.read_as(&self.buffers[DENSITY])?;
+        let one = |row: &[f32]| if self.class_conditional { row[0] - row[1] } else { row[0] };
+        Ok(stats.chunks(STATS).map(one).collect())
+    }
+
+    /// The chains, NHWC.
+    ///
+    /// # Errors
+    /// What the device refuses.
+    pub fn images(&self) -> Result<Vec<f32>> {
+        self.device.read_as(&self.buffers[CHAINS])
+    }
+
+    /// The number of chains.
+    pub fn chains(&self) -> usize {
+        self.chains
+    }
+
+    /// The program of a step, for its summary.
+    pub fn program(&self) -> &Program {
+        self.step.program()
+    }
+}

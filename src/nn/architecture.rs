@@ -1,0 +1,383 @@
+//! The networks that checkpoints are read for, and which of them a file's names and shapes say it is.
+
+pub use super::batch_norm::Mode;
+use super::cifar_resnet::CifarResNet;
+use super::parameters::Layout;
+use super::wide_resnet::{Norm, WideResNet};
+use crate::error::{Error, Result};
+use crate::graph::Tensor;
+use std::collections::{BTreeMap, HashMap};
+
+/// A network that turns images into logits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Architecture {
+    /// The WideResNet of JEM, with or without batch norm.
+    WideResNet(WideResNet),
+    /// A ResNet for CIFAR.
+    CifarResNet(CifarResNet),
+}
+
+/// An architecture in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// What it is.
+    pub architecture: Architecture,
+    /// The file's name of each of the architecture's parameters.
+    pub names: BTreeMap<String, String>,
+}
+
+/// Tensors of a file: names and shapes.
+type Named<'a> = [(&'a str, &'a [usize])];
+
+/// The metadata keys of an architecture.
+const KIND: &str = "architecture";
+const NETWORK: &str = "network";
+
+impl Architecture {
+    /// A name for people, such as `WRN-28-10` or `ResNet-20`.
+    pub fn name(&self) -> String {
+        match self {
+            Self::WideResNet(network) => {
+                let norm = if network.norm == Norm::Batch { " with batch norm" } else { "" };
+                format!("WRN-{}-{}{norm}", network.depth, network.width)
+            }
+            Self::CifarResNet(network) => format!("ResNet-{}", network.depth),
+        }
+    }
+
+    /// Classes.
+    pub fn classes(&self) -> usize {
+        match self {
+            Self::WideResNet(network) => network.classes,
+            Self::CifarResNet(network) => network.classes,
+        }
+    }
+
+    /// Channels of the images.
+    pub fn channels(&self) -> usize {
+        match self {
+            Self::WideResNet(network) => network.channels,
+            Self::CifarResNet(network) => network.channels,
+        }
+    }
+
+    /// The parameters.
+    pub fn layout(&self) -> Layout {
+        match self {
+            Self::WideResNet(network) => network.layout(),
+            Self::CifarResNet(network) => network.layout(),
+        }
+    }
+
+    /// The logits `[n, classes]` of images `[n, h, w, channels]`.
+    pub fn logits(&self, layout: &Layout, images: &Tensor, mode: Mode) -> Tensor {
+        match self {
+            Self::WideResNet(network) => network.logits_in(layout, images, mode),
+            Self::CifarResNet(network) => network.logits(layout, images, mode),
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        match self {
+            Self::WideResNet(network) => network.check(),
+            Self::CifarResNet(network) => network.check(),
+        }
+    }
+
+    /// The architecture that a file of ours says it has.
+    ///
+    /// # Errors
+    /// What is missing or wrong.
+    pub fn from_metadata(metadata: &BTreeMap<String, String>) -> Result<Self, String> {
+        let text =
+            |key: &str| metadata.get(key).ok_or_else(|| format!("expected metadata {key}, found none"));
+        let wrong = |error: toml::de::Error| format!("metadata {NETWORK}: {}", error.message());
+        let network = text(NETWORK)?;
+        let architecture = match text(KIND)?.as_str() {
+            "wide-resnet" => Self::WideResNet(toml::from_str(network).map_err(wrong)?),
+            "cifar-resnet" => Self::CifarResNet(toml::from_str(network).map_err(wrong)?),
+            other => {
+                return Err(format!(
+                    "metadata {KIND}: expected wide-resnet or cifar-resnet, found {other:?}"
+                ));
+            }
+        };
+        architecture.check().map_err(|error| format!("metadata {NETWORK}: {error}"))?;
+        Ok(architecture)
+    }
+
+    /// Says in a file's metadata which architecture it has.
+    pub fn write_metadata(&self, metadata: &mut BTreeMap<String, String>) {
+        let (kind, network) = match self {
+            Self::WideResNet(network) => ("wide-resnet", toml::to_string(network)),
+            Self::CifarResNet(network) => ("cifar-resnet", toml::to_string(network)),
+        };
+        metadata.insert(KIND.into(), kind.into());
+        metadata.insert(NETWORK.into(), network.expect("a network is plain data"));
+    }
+
+    /// The architecture that a file's tensors are of, and their names.
+    ///
+    /// # Errors
+    /// The tensor that is missing or too many, or whose shape does not fit, with both shapes.
+    pub fn infer(tensors: &Named<'_>) -> Result<Found, String> {
+        let shapes = Shapes::of(tensors)?;
+        let wide = shapes.has("f.conv1.weight") || shapes.has("layer1.0.conv1.bias");
+        if !wide && !shapes.has("layer1.0.conv1.weight") {
+            let names: Vec<&str> = tensors.iter().map(|(name, _)| *name).take(6).collect();
+            return Err(format!(
+                "expected the tensors of a WideResNet (f.conv1.weight or layer1.0.conv1.bias) or of a CIFAR ResNet \
+                 (layer1.0.conv1.weight), found {}; --arch names the architecture",
+                if names.is_empty() { "none".into() } else { names.join(", ") }
+            ));
+        }
+        let prefix = if shapes.has("f.conv1.weight") { "f." } else { "" };
+        let blocks = (0..).take_while(|i| shapes.has(&format!("{prefix}layer1.{i}.conv1.weight"))).count();
+        let architecture = match wide {
+            true => Self::WideResNet(WideResNet {
+                depth: 6 * blocks + 4,
+                width: shapes.size(&format!("{prefix}layer1.0.conv1.weight"), 0)? / 16,
+                classes: 0,
+                channels: 0,
+                norm: match shapes.has(&format!("{prefix}layer1.0.bn1.weight")) {
+                    true => Norm::Batch,
+                    false => Norm::None,
+                },
+            }),
+            false => Self::CifarResNet(CifarResNet { depth: 6 * blocks + 2, classes: 0, channels: 0 }),
+        };
+        architecture.find_sized(&shapes, tensors)
+    }
+
+    /// The file's names of this architecture's parameters, with the classes and channels that the file has.
+    ///
+    /// # Errors
+    /// As [`Architecture::infer`].
+    pub fn find(&self, tensors: &Named<'_>) -> Result<Found, String> {
+        self.find_sized(&Shapes::of(tensors)?, tensors)
+    }
+
+    fn find_sized(mut self, shapes: &Shapes<'_>, tensors: &Named<'_>) -> Result<Found, String> {
+        let prefix = if shapes.has("f.conv1.weight") { "f." } else { "" };
+        let lasts: &[&str] = match self {
+            Self::WideResNet(_) if prefix == "f." => &["class_output"],
+            Self::WideResNet(_) => &["linear", "fc", "class_output"],
+            Self::CifarResNet(_) => &["linear", "fc"],
+        };
+        let last = lasts.iter().find(|last| shapes.has(&format!("{last}.weight"))).unwrap_or(&lasts[0]);
+        let channels = shapes.size(&format!("{prefix}conv1.weight"), 1)?;
+        let classes = shapes.size(&format!("{last}.weight"), 0)?;
+        match &mut self {
+            Self::WideResNet(network) => (network.classes, network.channels) = (classes, channels),
+            Self::CifarResNet(network) => (network.classes, network.channels) = (classes, channels),
+        }
+        if channels == 0 || channels > 64 {
+            return Err(format!("tensor {prefix}conv1.weight: expected 1 to 64 channels, found {channels}"));
+        }
+        self.check().map_err(|error| error.to_string())?;
+        let public = |name: &str| match (self, name.split_once('.')) {
+            (Self::WideResNet(_), Some(("class_output", part))) => format!("{last}.{part}"),
+            (Self::WideResNet(_), Some(("f", rest))) => format!("{prefix}{rest}"),
+            (Self::CifarResNet(_), Some(("linear", part))) => format!("{last}.{part}"),
+            _ => name.to_owned(),
+        };
+        let mut names = BTreeMap::new();
+        for parameter in self.layout().in_files() {
+            let (name, expected) = (public(&parameter.name), parameter.file_shape());
+            let Some(found) = shapes.0.get(name.as_str()) else {
+                return Err(format!("{}: expected tensor {name} {expected:?}, found none", self.name()));
+            };
+            if **found != expected {
+                return Err(format!(
+                    "{}: tensor {name}: expected {expected:?}, found {found:?}",
+                    self.name()
+                ));
+            }
+            names.insert(parameter.name.clone(), name);
+        }
+        let used: std::collections::HashSet<&str> = names.values().map(String::as_str).collect();
+        let unknown = tensors.iter().find(|(name, _)| !used.contains(name) && !is_known_beside(name));
+        if let Some((name, shape)) = unknown {
+            return Err(format!(
+                "{}: unknown tensor {name} {shape:?}; --arch names another architecture",
+                self.name()
+            ));
+        }
+        Ok(Found { architecture: self, names })
+    }
+}
+
+/// Whether a tensor may lie beside a network's own: layers of the released JEM that its class-conditional model never
+/// uses, a counter of batch norm, and the state of our optimizers.
+fn is_known_beside(name: &str) -> bool {
+    name.ends_with(".num_batches_tracked")
+        || ["f.linear.", "energy_output.", "adam.first.", "adam.second.", "momentum.velocity."]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+}
+
+/// The shapes of a file's tensors by name.
+struct Shapes<'a>(HashMap<&'a str, &'a [usize]>);
+
+impl<'a> Shapes<'a> {
+    fn of(tensors: &Named<'a>) -> Result<Self, String> {
+        let mut shapes = HashMap::new();
+        for &(name, shape) in tensors {
+            if shapes.insert(name, shape).is_some() {
+                return Err(format!("two tensors are called {name}"));
+            }
+        }
+        Ok(Self(shapes))
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// The length of one axis.
+    fn size(&self, name: &str, axis: usize) -> Result<usize, String> {
+        let shape = self.0.get(name).ok_or_else(|| format!("expected tensor {name}, found none"))?;
+        let size = shape.get(axis).copied();
+        size.ok_or_else(|| format!("tensor {name}: expected at least {} axes, found {shape:?}", axis + 1))
+    }
+}
+
+impl std::str::FromStr for Architecture {
+    type Err = Error;
+
+    /// `wrn-DEPTH-WIDTH`, `wrn-DEPTH-WIDTH-bn` or `resnet-DEPTH`, for 10 classes of RGB images.
+    fn from_str(text: &str) -> Result<Self> {
+        let wrong = || {
+            let message = format!("expected such as wrn-28-10, wrn-28-10-bn or resnet-20, got {text:?}");
+            Error::setting("--arch", message)
+        };
+        let lower = text.to_lowercase();
+        let number = |text: &str| text.parse::<usize>().map_err(|_| wrong());
+        let (classes, channels) = (10, 3);
+        let architecture = match lower.split('-').collect::<Vec<_>>()[..] {
+            ["wrn", depth, width] => {
+                let (depth, width) = (number(depth)?, number(width)?);
+                Self::WideResNet(WideResNet { depth, width, classes, channels, norm: Norm::None })
+            }
+            ["wrn", depth, width, "bn"] => {
+                let (depth, width) = (number(depth)?, number(width)?);
+                Self::WideResNet(WideResNet { depth, width, classes, channels, norm: Norm::Batch })
+            }
+            ["resnet", depth] => Self::CifarResNet(CifarResNet { depth: number(depth)?, classes, channels }),
+            [one] => {
+                let depth = number(one.strip_prefix("resnet").ok_or_else(wrong)?)?;
+                Self::CifarResNet(CifarResNet { depth, classes, channels })
+            }
+            _ => return Err(wrong()),
+        };
+        architecture.check().map_err(|error| Error::setting("--arch", error.to_string()))?;
+        Ok(architecture)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Names and shapes of a file with `architecture`, under `rename`d names.
+    fn tensors(architecture: &Architecture, rename: impl Fn(&str) -> String) -> Vec<(String, Vec<usize>)> {
+        architecture.layout().in_files().map(|p| (rename(&p.name), p.file_shape())).collect()
+    }
+
+    fn infer(tensors: &[(String, Vec<usize>)]) -> Result<Found, String> {
+        let named: Vec<(&str, &[usize])> =
+            tensors.iter().map(|(name, shape)| (name.as_str(), &shape[..])).collect();
+        Architecture::infer(&named)
+    }
+
+    fn architectures() -> Vec<Architecture> {
+        let mut all = Vec::new();
+        for (depth, width, classes, channels) in
+            [(10, 1, 10, 3), (16, 2, 100, 3), (28, 10, 10, 3), (22, 3, 2, 1)]
+        {
+            for norm in [Norm::None, Norm::Batch] {
+                all.push(Architecture::WideResNet(WideResNet { depth, width, classes, channels, norm }));
+            }
+        }
+        for (depth, classes) in [(8, 7), (20, 10), (32, 10), (44, 10), (56, 100), (110, 10)] {
+            all.push(Architecture::CifarResNet(CifarResNet { depth, classes, channels: 3 }));
+        }
+        all
+    }
+
+    #[test]
+    fn names_and_shapes_say_what_it_is() {
+        for architecture in architectures() {
+            let mut file = tensors(&architecture, str::to_owned);
+            file.push(("layer1.0.bn1.num_batches_tracked".into(), vec![]));
+            if matches!(architecture, Architecture::WideResNet(_)) {
+                file.push(("f.linear.weight".into(), vec![10, 64]));
+                file.push(("energy_output.bias".into(), vec![1]));
+            }
+            let found = infer(&file).unwrap();
+            assert_eq!(found.architecture, architecture);
+            assert!(found.names.iter().all(|(engine, public)| engine == public));
+            let mut metadata = BTreeMap::new();
+            architecture.write_metadata(&mut metadata);
+            assert_eq!(Architecture::from_metadata(&metadata), Ok(architecture));
+        }
+    }
+
+    #[test]
+    fn other_names_of_the_same() {
+        let wide = architectures()[0];
+        let plain = |name: &str| name.replace("class_output", "linear").trim_start_matches("f.").to_owned();
+        let found = infer(&tensors(&wide, plain)).unwrap();
+        assert_eq!(found.architecture, wide);
+        assert_eq!(found.names["f.conv1.weight"], "conv1.weight");
+        assert_eq!(found.names["class_output.bias"], "linear.bias");
+        let residual = architectures()[9];
+        let found = infer(&tensors(&residual, |name| name.replace("linear", "fc"))).unwrap();
+        assert_eq!(found.architecture, residual);
+        assert_eq!(found.names["linear.weight"], "fc.weight");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let residual = architectures()[9];
+        let file = || tensors(&residual, str::to_owned);
+        let without = |name: &str| file().into_iter().filter(|tensor| tensor.0 != name).collect::<Vec<_>>();
+        let error = infer(&without("layer2.1.bn2.running_var")).unwrap_err();
+        assert_eq!(error, "ResNet-20: expected tensor layer2.1.bn2.running_var [32], found none");
+        let mut extra = file();
+        extra.push(("attention.weight".into(), vec![3]));
+        assert!(infer(&extra).unwrap_err().contains("unknown tensor attention.weight [3]"));
+        let mut misfit = file();
+        misfit.iter_mut().find(|t| t.0 == "layer3.0.conv1.weight").unwrap().1 = vec![64, 32, 5, 5];
+        let error = infer(&misfit).unwrap_err();
+        assert!(
+            error.contains("layer3.0.conv1.weight: expected [64, 32, 3, 3], found [64, 32, 5, 5]"),
+            "{error}"
+        );
+        let error = infer(&[("encoder.weight".into(), vec![1])]).unwrap_err();
+        assert!(error.contains("found encoder.weight") && error.contains("--arch"), "{error}");
+        for name in ["conv1.weight", "linear.weight"] {
+            assert!(infer(&without(name)).unwrap_err().contains(&format!("expected tensor {name}")));
+        }
+        // Shapes that claim much cost nothing.
+        let mut hostile = file();
+        hostile.iter_mut().for_each(|tensor| tensor.1 = vec![usize::MAX; 4]);
+        assert!(infer(&hostile).is_err());
+    }
+
+    #[test]
+    fn names_on_the_command_line() {
+        for (text, name) in [
+            ("wrn-28-10", "WRN-28-10"),
+            ("WRN-16-2-bn", "WRN-16-2 with batch norm"),
+            ("resnet-20", "ResNet-20"),
+            ("resnet110", "ResNet-110"),
+        ] {
+            assert_eq!(text.parse::<Architecture>().unwrap().name(), name);
+        }
+        for text in ["wrn-11-1", "wrn-10", "resnet-21", "vgg16", "", "resnet"] {
+            let message = text.parse::<Architecture>().unwrap_err().to_string();
+            assert!(message.contains("--arch"), "{message}");
+        }
+    }
+}

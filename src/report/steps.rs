@@ -1,0 +1,86 @@
+//! The energies of chains, step by step.
+
+use std::path::Path;
+
+use plotters::prelude::*;
+
+use super::canvas::{self, FONT};
+use super::curves::{Axis, BLUE, range_of, short};
+use crate::error::Result;
+
+/// The picture's size in pixels.
+const SIZE: (u32, u32) = (960, 540);
+/// No more chains than this are drawn.
+const CHAINS: usize = 200;
+
+/// Writes a PNG of 960x540 pixels: the energy (minus the log density) of every chain as a faint line, their mean as
+/// a strong one. `log_density` holds a row a step, each with a value a chain.
+///
+/// # Errors
+/// [`crate::Error::Io`] when the file cannot be written.
+pub fn plot(path: &Path, log_density: &[Vec<f32>]) -> Result<()> {
+    let line = |value: &dyn Fn(&[f32]) -> f64| -> Vec<(f64, f64)> {
+        let points = log_density.iter().enumerate().map(|(step, row)| (step as f64, -value(row)));
+        points.filter(|point| point.1.is_finite()).collect()
+    };
+    let chains = log_density.first().map_or(0, Vec::len).min(CHAINS);
+    let lines: Vec<_> = (0..chains).map(|chain| line(&|row: &[f32]| f64::from(row[chain]))).collect();
+    let mean = line(&|row: &[f32]| row.iter().map(|&v| f64::from(v)).sum::<f64>() / row.len() as f64);
+    let lines: Vec<_> = lines.into_iter().filter(|line| !line.is_empty()).collect();
+    let range = range_of(lines.iter().map(|line| &line[..]));
+    let extent = range.end - range.start;
+    let last = (log_density.len().max(2) - 1) as f64;
+    canvas::write_png(path, SIZE, |root| {
+        let mut chart = ChartBuilder::on(root)
+            .margin(16)
+            .x_label_area_size(46)
+            .y_label_area_size(90)
+            .build_cartesian_2d(0.0..last, Axis(range.clone()))?;
+        chart
+            .configure_mesh()
+            .bold_line_style(BLACK.mix(0.13))
+            .light_line_style(TRANSPARENT)
+            .axis_style(BLACK.mix(0.5))
+            .x_labels(11)
+            .y_labels(6)
+            .x_label_formatter(&|step| format!("{step:.0}"))
+            .y_label_formatter(&|&value| short(value, extent))
+            .label_style((FONT, 15))
+            .x_desc("SGLD step")
+            .y_desc("energy (nats, up to a constant)")
+            .axis_desc_style((FONT, 17))
+            .draw()?;
+        let clipped = |points: Vec<(f64, f64)>| {
+            points.into_iter().map(|(x, y)| (x, y.clamp(range.start, range.end))).collect::<Vec<_>>()
+        };
+        for line in lines {
+            chart.draw_series(LineSeries::new(clipped(line), BLUE.mix(0.2)))?;
+        }
+        chart.draw_series(LineSeries::new(clipped(mean), BLUE.stroke_width(3)))?;
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn falling_energies_and_none_at_all_can_be_drawn() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("energies.png");
+        let chain =
+            |step: usize, chain: usize| 3.0 - 5.0 * (-(step as f32) / 30.0).exp() + 0.1 * chain as f32;
+        let rows: Vec<Vec<f32>> = (0..=100).map(|s| (0..16).map(|c| chain(s, c)).collect()).collect();
+        plot(&path, &rows).unwrap();
+        if let Some(keep) = std::env::var_os("JEM_KEEP_PICTURES") {
+            std::fs::copy(&path, Path::new(&keep).join("energies.png")).unwrap();
+        }
+        let picture = image::open(&path).unwrap().into_rgb8();
+        let strong = picture.pixels().filter(|pixel| pixel.0 == [BLUE.0, BLUE.1, BLUE.2]).count();
+        assert!(strong > 1000, "{strong} pixels of the mean");
+        for rows in [vec![], vec![vec![1.0]], vec![vec![f32::NAN, 1.0], vec![f32::INFINITY, 2.0]]] {
+            plot(&path, &rows).unwrap();
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! A short test of a device in the field: does it compute what the host computes?
+//!
+//! The kernel tests hold both to float64; this asks in seconds whether a driver that nobody has tested can be
+//! trusted. A GPU runs every kernel beside its twin. The host runs every twin on all cores beside one core, where
+//! all bits must agree.
+
+use crate::device::{Device, ProgramBuilder};
+use crate::error::Result;
+use crate::kernels::{Access, Kernel, catalogue};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Σ(a-b)²/Σb² that rounding may make: float32 sums in another order.
+const BOUND: f64 = 1e-9;
+
+/// What the test of one kernel came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KernelResult {
+    /// The kernel's stem.
+    pub kernel: &'static str,
+    /// Permutations that were run.
+    pub variants: usize,
+    /// The largest Σ(a-b)²/Σb² of an output; infinite where non-finite values or bits differ.
+    pub error: f64,
+    /// Why it could not be run.
+    pub refused: Option<String>,
+}
+
+impl KernelResult {
+    /// Whether every output agreed.
+    pub fn passed(&self) -> bool {
+        self.refused.is_none() && self.error <= BOUND
+    }
+
+    /// The result in words.
+    pub fn outcome(&self) -> String {
+        match &self.refused {
+            Some(message) => format!("FAILED: {message}"),
+            None if self.passed() => format!("error {:.1e}", self.error),
+            None => format!("FAILED: error {:.1e} over {BOUND:.0e}", self.error),
+        }
+    }
+}
+
+/// What the test of a device came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// A result a kernel.
+    pub results: Vec<KernelResult>,
+    /// Seconds it took.
+    pub seconds: f64,
+    against_twins: bool,
+}
+
+impl Report {
+    /// The kernels that failed.
+    pub fn failures(&self) -> impl Iterator<Item = &KernelResult> {
+        self.results.iter().filter(|result| !result.passed())
+    }
+
+    /// What was compared with what.
+    pub fn what(&self) -> &'static str {
+        match self.against_twins {
+            true => "every kernel beside its twin on the host",
+            false => "every kernel on all cores beside one core",
+        }
+    }
+}
+
+/// Runs every kernel at least once, and as many permutations as `budget` has time for.
+///
+/// # Errors
+/// What the device refuses outside a kernel, such as memory.
+pub fn self_test(device: &Device, budget: Duration) -> Result<Report> {
+    let started = Instant::now();
+    let mut by_stem: BTreeMap<&'static str, Vec<Arc<dyn Kernel>>> = BTreeMap::new();
+    for kernel in catalogue() {
+        by_stem.entry(kernel.name()).or_default().push(Arc::from(kernel));
+    }
+    let mut results: Vec<KernelResult> = by_stem
+        .keys()
+        .map(|&kernel| KernelResult { kernel, variants: 0, error: 0.0, refused: None })
+        .collect();
+    let rounds = by_stem.values().map(Vec::len).max().unwrap_or(0);
+    for round in 0..rounds {
+        for (result, kernels) in results.iter_mut().zip(by_stem.values()) {
+            let Some(kernel) = kernels.get(round) else { continue };
+            if round > 0 && started.elapsed() >= budget {
+                continue;
+            }
+            result.variants += 1;
+            match compare(device, kernel) {
+                Ok(error) => result.error = result.error.max(error),
+                Err(error) => result.refused = Some(error.to_string()),
+            }
+        }
+    }
+    Ok(Report { results, seconds: started.elapsed().as_secs_f64(), against_twins: !device.is_cpu() })
+}
+
+/// The largest difference of an output from the host's.
+fn compare(device: &Device, kernel: &Arc<dyn Kernel>) -> Result<f64> {
+    let found = outputs(device, kernel)?;
+    let one_core = || {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread can be made");
+        pool.install(|| outputs(&Device::cpu(), kernel))
+    };
+    let expected = if device.is_cpu() { one_core()? } else { outputs(&Device::cpu(), kernel)? };
+    let worst = found.iter().zip(&expected).map(|(a, b)| difference(a, b)).fold(0.0, f64::max);
+    Ok(worst)
+}
+
+/// Σ(a-b)²/Σb² of words as floats, or 0 where they agree as bits; infinite where only one is finite.
+fn difference(found: &[u32], expected: &[u32]) -> f64 {
+    if found == expected {
+        return 0.0;
+    }
+    let (mut error, mut norm) = (0.0, 0.0);
+    for (&a, &b) in found.iter().zip(expected) {
+        let [a, b] = [a, b].map(|word| f64::from(f32::from_bits(word)));
+        if a.is_finite() != b.is_finite() {
+            return f64::INFINITY;
+        }
+        if a.is_finite() {
+            error += (a - b) * (a - b);
+            norm += b * b;
+        }
+    }
+    if norm > 0.0 { error / norm } else { f64::INFINITY }
+}
+
+/// What each binding that `kernel` writes holds after one dispatch.
+fn outputs(device: &Device, kernel: &Arc<dyn Kernel>) -> Result<Vec<Vec<u32>>> {
+    let mut builder = ProgramBuilder::new("self-test");
+    let mut buffers = Vec::new();
+    let mut views = Vec::new();
+    for binding in kernel.bindings() {
+        let contents: Vec<u32> = (0..binding.words).map(|i| input(binding.name, i)).collect();
+        buffers.push((binding, device.buffer_from(binding.name, &contents)?));
+        views.push(builder.external(binding.name, binding.words));
+    }
+    builder.dispatch_shared(kernel.name(), Arc::clone(kernel), &views);
+    let externals: Vec<_> = buffers.iter().map(|(binding, buffer)| (binding.name, buffer)).collect();
+    let executable = device.load(builder.finish(), &externals)?;
+    device.run(&executable)?;
+    let written = buffers.iter().filter(|(binding, _)| binding.access != Access::Read);
+    written.map(|(_, buffer)| device.read_as(buffer)).collect()
+}
+
+/// Word `i` of what binding `name` holds before: indices and labels in range, floats elsewhere.
+fn input(name: &str, i: usize) -> u32 {
+    let uniform = (i.wrapping_mul(2_654_435_761) % 2001) as f32 / 1000.0 - 1.0;
+    match name {
+        "labels" => (i % 2) as u32,
+        "indices" | "counters" => i as u32,
+        // Adam's second moment and a squared norm.
+        "second" | "norm" => uniform.abs().to_bits(),
+        _ => uniform.to_bits(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_agrees_with_itself_on_every_kernel() {
+        let report = self_test(&Device::cpu(), Duration::from_millis(200)).unwrap();
+        assert!(report.results.len() >= 29, "{}", report.results.len());
+        for result in &report.results {
+            assert!(result.passed() && result.variants > 0, "{}: {}", result.kernel, result.outcome());
+        }
+    }
+
+    #[test]
+    fn differences_are_seen() {
+        let words = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+        let b = words(&[1.0, -2.0, 2.0]);
+        assert_eq!(difference(&b, &b), 0.0);
+        assert!((difference(&words(&[1.0, -2.0, 2.003]), &b) - 1e-6).abs() < 1e-8);
+        assert_eq!(difference(&words(&[1.0, f32::NAN, 2.0]), &b), f64::INFINITY);
+        assert_eq!(difference(&[1], &[0]), f64::INFINITY);
+    }
+}
