@@ -222,6 +222,11 @@ impl Model {
         self.names.values().map(String::as_str)
     }
 
+    /// How many chains the model was trained with, if it has them.
+    pub fn chains(&self) -> Option<usize> {
+        self.file.tensors.iter().find(|tensor| tensor.0 == REPLAY_BUFFER).map(|(_, shape, _)| shape[0])
+    }
+
     /// The chains that the model was trained with, NHWC, and how many.
     pub fn replay_buffer(&self) -> Option<(Vec<f32>, usize)> {
         let (_, shape, elements) = self.file.tensors.iter().find(|tensor| tensor.0 == REPLAY_BUFFER)?;

@@ -327,6 +327,8 @@ impl Trainer {
         checkpoint.metadata.insert("architecture".into(), "wide-resnet".into());
         checkpoint.metadata.insert("network".into(), network);
         checkpoint.metadata.insert("data".into(), self.data.clone());
+        let (height, width) = (self.batch.height, self.batch.width);
+        checkpoint.metadata.insert("image_size".into(), format!("[{height},{width}]"));
         checkpoint.metadata.insert("iteration".into(), self.iteration.to_string());
         checkpoint.metadata.insert("recipe".into(), self.recipe.to_toml());
         Ok(checkpoint)

@@ -56,7 +56,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         let text = format!("mean {:?}, std {:?} of pixels in [0, 1]", normalisation.mean, normalisation.std);
         facts.add("normalisation", text, serde_json::json!(normalisation));
     }
-    if let Some((_, chains)) = model.replay_buffer() {
+    if let Some(chains) = model.chains() {
         facts.add("replay buffer", format!("{chains} chains"), chains);
     }
     let path = arguments.out.to_str().map(str::to_owned);

@@ -51,7 +51,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         ),
         None => facts.text("normalisation", "none: images in [-1, 1]"),
     }
-    if let Some((_, chains)) = model.replay_buffer() {
+    if let Some(chains) = model.chains() {
         facts.add("replay buffer", format!("{chains} chains"), chains);
     }
     for (key, name) in [
