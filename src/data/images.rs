@@ -1,10 +1,9 @@
 //! Images to look at, score or start from: of any source, with labels or without.
 
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::named::NamedSet;
-use super::{Dataset, array, folder};
+use super::Dataset;
 use crate::error::{Error, Result};
 
 /// The pixels of images, NHWC.
@@ -40,32 +39,6 @@ pub struct Images {
 }
 
 impl Images {
-    /// Opens `text`: the path of a `.npy` array (see [`array::images`]) or of a folder of images (see
-    /// [`folder::load`]), or else the name of a set, looked for in `data` (`--data`) as
-    /// [`NamedSet::load`] says.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] when `text` is none of these; else what the reader of the source returns.
-    pub fn open(text: &str, data: Option<&Path>) -> Result<Self> {
-        let path = Path::new(text);
-        if path.is_dir() {
-            return folder::load(path);
-        }
-        if path.exists() {
-            if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npy")) {
-                return array::load(path);
-            }
-            return Err(unknown(text, "a file of another kind"));
-        }
-        match text.parse::<NamedSet>() {
-            Ok(set) => match Self::from(set.load(data)?) {
-                Self { count: 0, .. } => Err(Error::setting(text, "expected images, found an empty set")),
-                images => Ok(images),
-            },
-            Err(_) => Err(unknown(text, "no such path or set")),
-        }
-    }
-
     /// The images as a model takes them. Grey images are centred on black of a larger size (an odd row
     /// or column goes below or right) and repeated over the channels.
     ///
@@ -126,16 +99,6 @@ pub fn from_byte(byte: u8) -> f32 {
     f32::from(byte) * (1.0 / 127.5) - 1.0
 }
 
-fn unknown(text: &str, found: &str) -> Error {
-    Error::setting(
-        "images",
-        format!(
-            "expected a .npy array, a folder of PNG or JPEG images, or a set ({}), found {text:?}: {found}",
-            NamedSet::known()
-        ),
-    )
-}
-
 /// Grey images of `from` (rows, columns) in the middle of `black` ones of `to` (rows, columns, channels).
 fn pad<T: Copy>(pixels: &[T], from: [usize; 2], to: [usize; 3], black: T) -> Vec<T> {
     let ([rows, columns], [height, width, channels]) = (from, to);
@@ -156,8 +119,7 @@ fn pad<T: Copy>(pixels: &[T], from: [usize; 2], to: [usize; 3], black: T) -> Vec
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::io::elements::Elements;
-    use crate::io::{npy, png};
+    use crate::io::png;
     use crate::kernels::batch_gather::BatchGather;
     use crate::kernels::tick::COUNTERS;
     use crate::kernels::{Argument, Kernel};
@@ -215,29 +177,6 @@ mod tests {
         ] {
             let message = images.fit(size[0], size[1], size[2]).unwrap_err().to_string();
             for part in parts.iter().chain(&["some images: "]) {
-                assert!(message.contains(part), "{part:?} is not in {message:?}");
-            }
-            assert_eq!(message.lines().count(), 1);
-        }
-    }
-
-    #[test]
-    fn a_path_that_exists_wins_over_a_name() {
-        let root = tempfile::tempdir().unwrap();
-        let at = |name: &str| root.path().join(name).display().to_string();
-        std::fs::create_dir(at("folder")).unwrap();
-        png::write_grid(Path::new(&at("folder/a.png")), &[0.0; 4], 1, 2, 2, 1, 1, 1).unwrap();
-        assert_eq!(Images::open(&at("folder"), None).unwrap().height, 6);
-        npy::write(Path::new(&at("a.NPY")), &[1, 1, 1, 3], &Elements::U8(vec![1, 2, 3])).unwrap();
-        assert_eq!(Images::open(&at("a.NPY"), None).unwrap().pixels, Pixels::Bytes(vec![1, 2, 3]));
-
-        std::fs::copy("tests/fixtures/matlab/svhn.mat", at("test_32x32.mat")).unwrap();
-        let set = Images::open("svhn:test", Some(root.path())).unwrap();
-        assert_eq!((set.count, set.name.as_str(), set.labels), (2, "SVHN test", Some(vec![0, 3])));
-
-        for text in [at("folder/a.png"), at("missing.npy"), "imagenet:test".into()] {
-            let message = Images::open(&text, None).unwrap_err().to_string();
-            for part in [".npy array", "folder of PNG or JPEG", "svhn:extra", text.as_str()] {
                 assert!(message.contains(part), "{part:?} is not in {message:?}");
             }
             assert_eq!(message.lines().count(), 1);

@@ -3,8 +3,9 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use super::archive::Archive;
 use super::cifar;
-use super::download::{self, Archive, Fetched};
+use super::download::{self, Fetched};
 use crate::error::{Error, Result};
 
 /// The environment variable that names a directory of data sets.

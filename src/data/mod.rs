@@ -1,5 +1,6 @@
 //! Data sets: labelled byte images on the host, where they come from and how they are split.
 
+pub mod archive;
 pub mod array;
 pub mod cifar;
 mod declared;
@@ -11,6 +12,7 @@ pub mod locate;
 pub mod matlab;
 pub mod mnist;
 pub mod named;
+mod source;
 pub(crate) mod splitmix;
 pub mod svhn;
 pub mod synthetic;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use flate2::read::GzDecoder;
 
-use super::download::Archive;
+use super::archive::Archive;
 use crate::error::{Error, Result};
 use crate::io::atomic;
 

@@ -1,7 +1,6 @@
 //! One step of stochastic gradient Langevin dynamics on a batch of images, as part of a program.
 
 use super::Recipe;
-use super::programs::COUNTER_WORDS;
 use crate::device::{ProgramBuilder, View};
 use crate::error::Result;
 use crate::graph::{Output, Tensor, lower};
@@ -9,6 +8,8 @@ use crate::kernels::logit_loss::Part;
 use crate::kernels::sgld::Sgld;
 use crate::kernels::tick::{COUNTERS, SGLD_STEP, Tick};
 
+/// The external slot of the random-number counters.
+pub const COUNTER_WORDS: &str = "counters";
 /// The external slot of the gradient of the log density at the images.
 pub const INPUT_GRADIENT: &str = "input gradient";
 

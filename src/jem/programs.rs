@@ -9,6 +9,7 @@
 //! | `update` | one pass over [data | samples | labelled], all gradients, their norm, the optimizer | once |
 
 use super::Recipe;
+pub use super::langevin::COUNTER_WORDS;
 use super::langevin::{INPUT_GRADIENT, Langevin};
 use crate::device::{Program, ProgramBuilder, View};
 use crate::error::{Error, Result};
@@ -26,8 +27,6 @@ use crate::nn::wide_resnet::WideResNet;
 pub const IMAGES: &str = "images";
 /// The external slot of its labels.
 pub const LABELS: &str = "labels";
-/// The external slot of the random-number counters.
-pub const COUNTER_WORDS: &str = "counters";
 /// The external slot of the replay buffer.
 pub const REPLAY: &str = "replay buffer";
 /// The external slot of the data set's bytes.

@@ -1,9 +1,8 @@
 //! Samples of a trained model: chains of Langevin dynamics with frozen weights.
 
-use super::langevin::Langevin;
+use super::langevin::{COUNTER_WORDS, Langevin};
 use super::loader::Loader;
 use super::model::Model;
-use super::programs::COUNTER_WORDS;
 use crate::device::{Buffer, Device, Executable, Program, ProgramBuilder};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Output, lower};

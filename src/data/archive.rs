@@ -1,0 +1,38 @@
+//! Archives on the network and what is wanted from them.
+
+use super::cifar;
+
+/// An archive on the network and what is wanted from it.
+#[derive(Debug, Clone)]
+pub struct Archive {
+    /// Where it is: `http` or `https`.
+    pub url: String,
+    /// Its MD5, in lower-case hexadecimal.
+    pub md5: String,
+    /// No more than this is downloaded, in bytes.
+    pub max_bytes: u64,
+    /// The directory within the archive, and in the cache.
+    pub folder: String,
+    /// The files wanted from `folder`, with the size each must have.
+    pub members: Vec<(String, u64)>,
+}
+
+impl Archive {
+    /// CIFAR-10's binary version, from its authors.
+    pub fn cifar10() -> Self {
+        let size = (cifar::RECORD * cifar::RECORDS_PER_FILE) as u64;
+        let files = cifar::TRAIN_FILES.iter().chain([&cifar::TEST_FILE]);
+        Self {
+            url: "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz".into(),
+            md5: "c32a1d4ab5d03f1284b67883e8d87530".into(),
+            max_bytes: 180_000_000,
+            folder: cifar::FOLDER.into(),
+            members: files.map(|&file| (file.into(), size)).collect(),
+        }
+    }
+
+    /// The archive's own name: the last part of its address.
+    pub(super) fn name(&self) -> &str {
+        self.url.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("archive")
+    }
+}
