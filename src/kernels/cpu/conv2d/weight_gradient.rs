@@ -1,15 +1,20 @@
-//! The twin of `conv2d_weight_gradient`: for one tap, a register tile of input channels x output
-//! channels runs over the pixels of one part of the sum.
+//! The twin of `conv2d_weight_gradient`: for one tap, register tiles of input channels x output channels run
+//! over the pixels of one part of the sum, a block of pixels at a time that stays in the cache for all tiles.
 
 use crate::kernels::Argument;
 use crate::kernels::conv2d_weight_gradient::Conv2dWeightGradient;
 use crate::kernels::cpu::lanes::{Isa, Job, LANES, Lanes};
 use rayon::prelude::*;
+use std::ops::Range;
 
-/// From this number of (part, tap) pairs on, each is one task; below, its rows are cut further.
-const ENOUGH_TASKS: usize = 64;
-/// Rows (input channels) of a cut.
+/// Tasks for each thread: with fewer, the last to end leaves the others idle.
+const TASKS_PER_THREAD: usize = 6;
+/// Rows (input channels) of a cut are a multiple of this.
 const CUT_ROWS: usize = 8;
+/// Bytes of input and gradient of a block of pixels: half of a second-level cache of 512 KiB.
+const BLOCK_BYTES: usize = 256 << 10;
+/// Pixels of the smallest block: below, reading and writing the sums costs more than the cache saves.
+const BLOCK_PIXELS: usize = 64;
 
 /// Runs `kernel` on its arguments.
 pub fn weight_gradient(kernel: &Conv2dWeightGradient, arguments: &mut [Argument<'_>]) {
@@ -24,7 +29,9 @@ pub fn weight_gradient_on(isa: Isa, kernel: &Conv2dWeightGradient, arguments: &m
     };
     let (input, gradient) = (input.f32(), gradient.f32());
     let taps = g.kh * g.kw;
-    let rows = if kernel.splits * taps < ENOUGH_TASKS { CUT_ROWS } else { g.c_in };
+    // Where there are few (part, tap) pairs, their rows are cut. (No sum depends on how.)
+    let cuts = (TASKS_PER_THREAD * rayon::current_num_threads()).div_ceil(kernel.splits * taps);
+    let rows = g.c_in.div_ceil(cuts).next_multiple_of(CUT_ROWS);
     partials.f32_mut().par_chunks_mut(g.c_in * g.c_out).enumerate().for_each(|(index, block)| {
         block.par_chunks_mut(rows * g.c_out).enumerate().for_each(|(cut, partial)| {
             isa.run(Task {
@@ -56,37 +63,56 @@ struct Task<'a> {
 impl Job for Task<'_> {
     #[inline(always)]
     unsafe fn run<L: Lanes, const R: usize, const V: usize>(mut self) {
-        let c_out = self.kernel.geometry.c_out;
-        let rows = self.partial.len() / c_out;
-        let mut row = 0;
-        while row < rows {
-            let height = match rows - row {
-                left if left >= 8 && R >= 8 => 8,
-                left if left >= 4 && R >= 4 => 4,
-                left if left >= 3 && R >= 4 => 3,
-                left => left.min(2),
-            };
-            let mut first = 0;
-            while first < c_out {
-                let width = (c_out - first).min(V * LANES);
-                // SAFETY: the instruction set is there by the caller's contract.
-                unsafe {
-                    match height {
-                        8 => self.columns::<L, 8, V>(row, first, width),
-                        4 => self.columns::<L, 4, V>(row, first, width),
-                        3 => self.columns::<L, 3, V>(row, first, width),
-                        2 => self.columns::<L, 2, V>(row, first, width),
-                        _ => self.columns::<L, 1, V>(row, first, width),
-                    }
-                }
-                first += width;
-            }
-            row += height;
+        let g = &self.kernel.geometry;
+        let per_split = self.kernel.pixels_per_split();
+        let start = (self.split * per_split).min(g.out_pixels());
+        let end = (start + per_split).min(g.out_pixels());
+        let block = (BLOCK_BYTES / (size_of::<f32>() * (g.c_in + g.c_out))).max(BLOCK_PIXELS);
+        self.partial.fill(0.0);
+        for first in (start..end).step_by(block) {
+            // SAFETY: the instruction set is there by the caller's contract.
+            unsafe { self.block::<L, R, V>(first..end.min(first + block)) };
         }
     }
 }
 
 impl Task<'_> {
+    /// Adds what `pixels` make to all sums.
+    ///
+    /// # Safety
+    /// As [`Self::tile`].
+    #[inline(always)]
+    unsafe fn block<L: Lanes, const R: usize, const V: usize>(&mut self, pixels: Range<usize>) {
+        let c_out = self.kernel.geometry.c_out;
+        let rows = self.partial.len() / c_out;
+        let mut first = 0;
+        while first < c_out {
+            let width = (c_out - first).min(V * LANES);
+            let mut row = 0;
+            while row < rows {
+                let height = match rows - row {
+                    left if left >= 8 && R >= 8 => 8,
+                    left if left >= 4 && R >= 4 => 4,
+                    left if left >= 3 && R >= 4 => 3,
+                    left => left.min(2),
+                };
+                let pixels = pixels.clone();
+                // SAFETY: the caller's contract.
+                unsafe {
+                    match height {
+                        8 => self.columns::<L, 8, V>(row, first, width, pixels),
+                        4 => self.columns::<L, 4, V>(row, first, width, pixels),
+                        3 => self.columns::<L, 3, V>(row, first, width, pixels),
+                        2 => self.columns::<L, 2, V>(row, first, width, pixels),
+                        _ => self.columns::<L, 1, V>(row, first, width, pixels),
+                    }
+                }
+                row += height;
+            }
+            first += width;
+        }
+    }
+
     /// The narrowest tile that holds `width` columns, with or without missing lanes.
     ///
     /// # Safety
@@ -97,20 +123,21 @@ impl Task<'_> {
         row: usize,
         first: usize,
         width: usize,
+        pixels: Range<usize>,
     ) {
         // SAFETY: the caller's contract.
         unsafe {
             match (width > LANES, width.is_multiple_of(LANES)) {
-                (true, true) => self.tile::<L, R, V, true>(row, first, width),
-                (true, false) => self.tile::<L, R, V, false>(row, first, width),
-                (false, true) => self.tile::<L, R, 1, true>(row, first, width),
-                (false, false) => self.tile::<L, R, 1, false>(row, first, width),
+                (true, true) => self.tile::<L, R, V, true>(row, first, width, pixels),
+                (true, false) => self.tile::<L, R, V, false>(row, first, width, pixels),
+                (false, true) => self.tile::<L, R, 1, true>(row, first, width, pixels),
+                (false, false) => self.tile::<L, R, 1, false>(row, first, width, pixels),
             }
         }
     }
 
-    /// Sums and writes `R` rows from `row` on, of `width` columns from `first` on. `FULL`: no lane is
-    /// missing.
+    /// Adds what `pixels` make to `R` rows from `row` on, of `width` columns from `first` on, pixel by pixel.
+    /// `FULL`: no lane is missing.
     ///
     /// # Safety
     /// The CPU has the instruction set of `L`.
@@ -121,20 +148,26 @@ impl Task<'_> {
         row: usize,
         first: usize,
         width: usize,
+        pixels: Range<usize>,
     ) {
         let g = &self.kernel.geometry;
         let (out_h, out_w, stride, padding) = (g.out_h(), g.out_w(), g.stride, g.padding);
         // Output columns whose tap lies inside the image.
         let inside_from = padding.saturating_sub(self.j).div_ceil(stride);
         let inside_to = (g.w + padding).saturating_sub(self.j).div_ceil(stride).min(out_w);
-        let per_split = self.kernel.pixels_per_split();
-        let start = (self.split * per_split).min(g.out_pixels());
-        let end = (start + per_split).min(g.out_pixels());
+        let Range { start, end } = pixels;
         // SAFETY: rows of pixels are cut out of the slices with checked ranges, and the loop stays
         // within them: R channels and `width` columns of each pixel; `FULL` says that all V * 16 lanes
         // are columns. The instruction set is there by the caller's contract.
         unsafe {
             let mut sums = [[L::zero(); V]; R];
+            for r in 0..R {
+                for v in 0..V {
+                    let at = (row + r) * g.c_out + first + v * LANES;
+                    let n = (width - v * LANES).min(LANES);
+                    sums[r][v] = super::tile::load(self.partial, at, n);
+                }
+            }
             let mut pixel = start;
             let (mut line, mut x) = (start / out_w, start % out_w);
             let (mut image, mut y) = (line / out_h, line % out_h);
