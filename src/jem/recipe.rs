@@ -127,7 +127,15 @@ impl Overrides {
     /// [`Error::Io`], or [`Error::File`] with the line and key that is wrong.
     pub fn from_file(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-        toml::from_str(&text).map_err(|error| Error::file(path, one_line(&error.to_string())))
+        Self::parse(&text).map_err(|message| Error::file(path, message))
+    }
+
+    /// Reads the text of a TOML file of settings.
+    ///
+    /// # Errors
+    /// The line and key that is wrong, in one line.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|error| one_line(&error.to_string()))
     }
 }
 
