@@ -41,6 +41,16 @@ impl Elements {
         self.len() == 0
     }
 
+    /// The first element as text.
+    pub(super) fn first(&self) -> Option<String> {
+        match self {
+            Self::F32(values) => values.first().map(f32::to_string),
+            Self::U32(values) => values.first().map(u32::to_string),
+            Self::I64(values) => values.first().map(i64::to_string),
+            Self::U8(values) => values.first().map(u8::to_string),
+        }
+    }
+
     /// The type's name, as safetensors writes it.
     pub fn type_name(&self) -> &'static str {
         match self {
@@ -90,6 +100,8 @@ pub enum ElementType {
     I16,
     /// 8-bit signed integers.
     I8,
+    /// 16-bit unsigned integers.
+    U16,
     /// 32-bit unsigned integers.
     U32,
     /// Bytes, and booleans.
@@ -102,7 +114,7 @@ impl ElementType {
         match self {
             Self::F64 | Self::I64 => 8,
             Self::F32 | Self::I32 | Self::U32 => 4,
-            Self::F16 | Self::Bf16 | Self::I16 => 2,
+            Self::F16 | Self::Bf16 | Self::I16 | Self::U16 => 2,
             Self::I8 | Self::U8 => 1,
         }
     }
@@ -130,6 +142,7 @@ impl ElementType {
             }
             Self::I32 => Elements::I64(converted(reader, count, |bytes| i32::from_le_bytes(bytes).into())?),
             Self::I16 => Elements::I64(converted(reader, count, |bytes| i16::from_le_bytes(bytes).into())?),
+            Self::U16 => Elements::I64(converted(reader, count, |bytes| u16::from_le_bytes(bytes).into())?),
             Self::I8 => Elements::I64(converted(reader, count, |bytes| i8::from_le_bytes(bytes).into())?),
         })
     }
@@ -218,6 +231,7 @@ mod tests {
         assert_eq!(read(ElementType::F64, &0.1f64.to_le_bytes()), Elements::F32(vec![0.1]));
         assert_eq!(read(ElementType::I8, &[0xff, 5]), Elements::I64(vec![-1, 5]));
         assert_eq!(read(ElementType::I16, &(-300i16).to_le_bytes()), Elements::I64(vec![-300]));
+        assert_eq!(read(ElementType::U16, &[0xff, 0xff]), Elements::I64(vec![65535]));
         assert_eq!(read(ElementType::I32, &i32::MIN.to_le_bytes()), Elements::I64(vec![i32::MIN.into()]));
         assert_eq!(read(ElementType::I64, &7i64.to_le_bytes()), Elements::I64(vec![7]));
         assert_eq!(read(ElementType::U8, &[0, 255]), Elements::U8(vec![0, 255]));

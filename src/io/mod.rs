@@ -1,5 +1,6 @@
 //! Files: checkpoints, arrays, pictures and TensorBoard events, and the layouts they hold.
 
+mod archive;
 pub mod atomic;
 pub mod checkpoint;
 pub mod elements;

@@ -1,7 +1,7 @@
 //! NumPy `.npy` files: one array each, C order, little endian.
 
-use std::fs;
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 
 use super::atomic;
@@ -13,6 +13,8 @@ const MAGIC: &[u8; 6] = b"\x93NUMPY";
 const PREFIX: usize = 10;
 /// Data begin at a multiple of this.
 const ALIGN: usize = 64;
+/// The longest header: a shape of 64 sizes has a tenth of it.
+const MAX_HEADER: u32 = 1 << 16;
 /// The most dimensions a header may have (as NumPy itself).
 const MAX_DIMENSIONS: usize = 64;
 
@@ -61,11 +63,12 @@ pub(super) fn header(shape: &[usize], elements: &Elements) -> Result<Vec<u8>, St
 /// than the file justifies.
 ///
 /// # Errors
-/// [`Error::Io`] when the file cannot be read; [`Error::File`] when it is not a whole `.npy` file of
+/// [`Error::Io`] when the file cannot be opened; [`Error::File`] when it is not a whole `.npy` file of
 /// such elements in C order.
 pub fn read(path: &Path) -> Result<Array> {
-    let bytes = fs::read(path).map_err(Error::io(path))?;
-    parse(&bytes).map_err(|message| Error::file(path, message))
+    let file = File::open(path).map_err(Error::io(path))?;
+    let length = file.metadata().map_err(Error::io(path))?.len();
+    read_from(&mut BufReader::new(file), length).map_err(|message| Error::file(path, message))
 }
 
 /// Reads the bytes of a file.
@@ -73,23 +76,34 @@ pub fn read(path: &Path) -> Result<Array> {
 /// # Errors
 /// What is wrong with them.
 pub fn parse(bytes: &[u8]) -> Result<Array, String> {
-    if bytes.len() < PREFIX || bytes[..6] != *MAGIC {
+    read_from(&mut &*bytes, bytes.len() as u64)
+}
+
+/// Reads a file of `length` bytes, of which the shape must account for every one before anything is allocated.
+pub(super) fn read_from(reader: &mut impl Read, length: u64) -> Result<Array, String> {
+    let mut prefix = [0; PREFIX];
+    let read = reader.read_exact(&mut prefix);
+    if read.is_err() || prefix[..6] != *MAGIC {
         return Err("expected a .npy file, but it does not begin as one".into());
     }
-    let (start, length) = match bytes[6] {
-        1 => (PREFIX, usize::from(u16::from_le_bytes([bytes[8], bytes[9]]))),
-        2 | 3 if bytes.len() >= 12 => {
-            (12, u32::from_le_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]) as usize)
+    let unreadable = |error: io::Error| format!("cannot be read: {error}");
+    let [.., major, _, low, high] = prefix;
+    let (start, header_bytes) = match major {
+        1 => (PREFIX, u32::from(u16::from_le_bytes([low, high]))),
+        2 | 3 => {
+            let mut rest = [0; 2];
+            reader.read_exact(&mut rest).map_err(unreadable)?;
+            (PREFIX + 2, u32::from_le_bytes([low, high, rest[0], rest[1]]))
         }
         other => return Err(format!("expected .npy version 1, 2 or 3, found {other}")),
     };
-    let Some(text) = bytes.get(start..start + length) else {
-        return Err(format!(
-            "the header has {length} bytes, but the file ends after {}",
-            bytes.len() - start
-        ));
-    };
-    let text = std::str::from_utf8(text).map_err(|_| "the header is not text".to_owned())?;
+    let rest = length.saturating_sub(start as u64);
+    if u64::from(header_bytes) > rest || header_bytes > MAX_HEADER {
+        return Err(format!("the header has {header_bytes} bytes, but the file ends after {rest}"));
+    }
+    let mut text = vec![0; header_bytes as usize];
+    reader.read_exact(&mut text).map_err(unreadable)?;
+    let text = std::str::from_utf8(&text).map_err(|_| "the header is not text".to_owned())?;
     let header = Header::parse(text)?;
     if header.fortran_order {
         return Err("expected C order, found Fortran order; save numpy.ascontiguousarray(array)".into());
@@ -103,24 +117,23 @@ pub fn parse(bytes: &[u8]) -> Result<Array, String> {
         "<i2" => ElementType::I16,
         "|i1" => ElementType::I8,
         "<u4" => ElementType::U32,
+        "<u2" => ElementType::U16,
         "|u1" | "|b1" => ElementType::U8,
         other => return Err(format!("expected floats or integers of little-endian order, found {other:?}")),
     };
-    let mut data = &bytes[start + length..];
-    // Checked before anything is allocated: a hostile shape cannot ask for more than the file holds.
+    let rest = rest - u64::from(header_bytes);
+    // A hostile shape cannot ask for more than there is.
     let count = header.shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
-    let expected = count.and_then(|count| count.checked_mul(kind.bytes()));
-    if expected != Some(data.len()) {
+    let bytes = count.and_then(|count| count.checked_mul(kind.bytes()));
+    let Some(count) = count.filter(|_| bytes.is_some_and(|bytes| bytes as u64 == rest)) else {
         return Err(format!(
-            "shape {:?} of {} needs {} bytes of data, found {}; the file is truncated or damaged",
+            "shape {:?} of {} needs {} bytes of data, found {rest}; the file is truncated or damaged",
             header.shape,
             header.descr,
-            expected.map_or("too many".into(), |bytes| bytes.to_string()),
-            data.len()
+            bytes.map_or("too many".into(), |bytes| bytes.to_string()),
         ));
-    }
-    let count = data.len() / kind.bytes();
-    let elements = kind.read(&mut data, count).map_err(|error| error.to_string())?;
+    };
+    let elements = kind.read(reader, count).map_err(unreadable)?;
     Ok(Array { shape: header.shape, elements })
 }
 
@@ -220,6 +233,8 @@ fn clip(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn file(header: &str, data: &[u8]) -> Vec<u8> {

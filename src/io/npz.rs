@@ -1,14 +1,18 @@
 //! NumPy `.npz` files: arrays by name, each a `.npy` file in a zip archive.
 
-use std::io::{Cursor, Read, Write};
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, Write};
 use std::path::Path;
 
 use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
+use zip::{CompressionMethod, DateTime, ZipWriter};
 
 use super::elements::Array;
-use super::{atomic, npy};
+use super::{archive, atomic, npy};
 use crate::error::{Error, Result};
+
+/// The most bytes that one of deflate's stands for: 258 from a match of two bits.
+const LARGEST_RATIO: u64 = 1032;
 
 /// Writes arrays, uncompressed as `numpy.savez` does, atomically. The same arrays give the same bytes.
 ///
@@ -42,40 +46,47 @@ pub fn write(path: &Path, arrays: &[(String, Array)]) -> Result<()> {
 /// # Errors
 /// [`Error::Io`], or [`Error::File`] with the array and what is wrong with it.
 pub fn read(path: &Path) -> Result<Vec<(String, Array)>> {
-    let bytes = std::fs::read(path).map_err(Error::io(path))?;
-    parse(&bytes).map_err(|message| Error::file(path, message))
+    let file = File::open(path).map_err(Error::io(path))?;
+    parse(BufReader::new(file)).map_err(|message| Error::file(path, message))
 }
 
-/// Reads the bytes of a file. What is inflated is at most what deflate can make of the entry's bytes.
+/// Reads an archive. An array must have the bytes that its header declares, and no more than deflate can make of the
+/// entry's.
 ///
 /// # Errors
-/// What is wrong with them.
-pub fn parse(bytes: &[u8]) -> Result<Vec<(String, Array)>, String> {
-    // The most that a byte of deflate's output stands for, rounded up.
-    const LARGEST_RATIO: u64 = 1040;
-    let mut archive =
-        ZipArchive::new(Cursor::new(bytes)).map_err(|error| format!("expected a .npz file: {error}"))?;
+/// What is wrong with it.
+pub fn parse(reader: impl Read + Seek) -> Result<Vec<(String, Array)>, String> {
+    let mut archive = archive::open(reader)?;
     let mut arrays = Vec::new();
-    let mut compressed: u64 = 0;
     for index in 0..archive.len() {
         let mut entry = archive.by_index(index).map_err(|error| format!("entry {index}: {error}"))?;
-        let name = entry.name().map_err(|error| format!("entry {index}: {error}"))?.into_owned();
-        compressed = compressed.saturating_add(entry.compressed_size());
-        let most = entry.compressed_size().saturating_mul(LARGEST_RATIO);
-        if compressed > bytes.len() as u64 || entry.size() > most {
-            return Err(format!("array {name}: its sizes do not fit the archive; refused"));
+        let name = entry.name().map_err(|error| format!("entry {index}: {error}"))?;
+        let name = name.strip_suffix(".npy").unwrap_or(&name).to_owned();
+        let fail = |message: String| format!("array {}: {message}", name.escape_debug());
+        if entry.size() > entry.compressed_size().saturating_mul(LARGEST_RATIO) {
+            return Err(fail(format!(
+                "{} bytes cannot be {} deflated ones; refused",
+                entry.size(),
+                entry.compressed_size()
+            )));
         }
-        let mut contents = Vec::new();
-        let read = entry.by_ref().take(most).read_to_end(&mut contents);
-        read.map_err(|error| format!("array {name}: cannot be read: {error}"))?;
-        let array = npy::parse(&contents).map_err(|message| format!("array {name}: {message}"))?;
-        arrays.push((name.strip_suffix(".npy").unwrap_or(&name).to_owned(), array));
+        let length = entry.size();
+        let array = npy::read_from(&mut entry, length).map_err(fail)?;
+        // The checksum is compared at the end.
+        match entry.read(&mut [0]) {
+            Ok(0) => {}
+            Ok(_) => return Err(fail("is longer than its entry says".into())),
+            Err(error) => return Err(fail(format!("cannot be read: {error}"))),
+        }
+        arrays.push((name, array));
     }
     Ok(arrays)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Cursor;
+
     use super::*;
     use crate::io::elements::Elements;
 
@@ -110,7 +121,7 @@ mod tests {
         zeros.elements.write(&mut archive).unwrap();
         let bytes = archive.finish().unwrap().into_inner();
         assert!(bytes.len() < 10_000, "{}", bytes.len());
-        assert_eq!(parse(&bytes).unwrap(), [("zeros".to_owned(), zeros)]);
+        assert_eq!(parse(Cursor::new(&bytes)).unwrap(), [("zeros".to_owned(), zeros)]);
     }
 
     #[test]
@@ -119,13 +130,13 @@ mod tests {
         let path = directory.path().join("a.npz");
         write(&path, &arrays()).unwrap();
         let bytes = std::fs::read(&path).unwrap();
-        assert!(parse(&bytes[..bytes.len() - 30]).unwrap_err().contains("expected a .npz file"));
-        assert!(parse(b"not a zip").unwrap_err().contains("expected a .npz file"));
+        assert!(parse(Cursor::new(&bytes[..bytes.len() - 30])).unwrap_err().contains("whole zip archive"));
+        assert!(parse(Cursor::new(b"not a zip")).unwrap_err().contains("whole zip archive"));
         let mut wrong = bytes.clone();
         // A number of logits: the checksum of the entry does not fit any more.
         let at = wrong.windows(4).position(|w| w == 1.5f32.to_le_bytes()).unwrap();
         wrong[at] ^= 1;
-        assert!(parse(&wrong).unwrap_err().contains("array logits.npy"));
+        assert!(parse(Cursor::new(&wrong)).unwrap_err().contains("array logits: "));
         let twice = [arrays(), arrays()].concat();
         assert!(write(&path, &twice).unwrap_err().to_string().contains("a.npz"));
         let misfit = Array { shape: vec![5], elements: Elements::U8(vec![0; 4]) };

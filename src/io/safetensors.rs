@@ -79,6 +79,7 @@ fn element_type(dtype: Dtype) -> Option<ElementType> {
         Dtype::I32 => ElementType::I32,
         Dtype::I16 => ElementType::I16,
         Dtype::I8 => ElementType::I8,
+        Dtype::U16 => ElementType::U16,
         Dtype::U32 => ElementType::U32,
         Dtype::U8 | Dtype::BOOL => ElementType::U8,
         _ => return None,
