@@ -12,11 +12,13 @@ use crate::error::{Error, Result};
 
 /// The tensor with a JEM's chains.
 const REPLAY_BUFFER: &str = "replay_buffer";
+/// Prefixes that wrappers put before every name: `DataParallel`, `torch.compile`.
+const PREFIXES: [&str; 2] = ["module.", "_orig_mod."];
 
 /// The tensors of a network and what lay beside them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StateFile {
-    /// Tensors by name, in the order of the file.
+    /// Tensors by name, in the order of the file. A wrapper's prefix on all names is off.
     pub tensors: Vec<(String, Array)>,
     /// The chains that a JEM was trained with, [n, c, h, w].
     pub replay_buffer: Option<Array>,
@@ -31,9 +33,9 @@ pub struct Facts {
     pub format: &'static str,
     /// The key that the state dict was under.
     pub key: Option<String>,
-    /// Numbers and strings beside it, as text: an accuracy, an epoch.
+    /// Numbers and strings beside it, as text: an accuracy, an epoch. The first 100.
     pub scalars: Vec<(String, String)>,
-    /// Entries that were left out, such as an optimizer's.
+    /// Entries that were left out, such as an optimizer's. The first 100.
     pub ignored: Vec<String>,
     /// The strings of a safetensors file.
     pub metadata: BTreeMap<String, String>,
@@ -47,10 +49,11 @@ impl fmt::Display for Facts {
             write!(f, ", {key}")?;
         }
         for (name, text) in &self.scalars {
-            write!(f, ", {name} {text}")?;
+            write!(f, ", {} {text}", name.escape_debug())?;
         }
-        if !self.ignored.is_empty() {
-            write!(f, "; left out: {}", self.ignored.join(", "))?;
+        for (index, name) in self.ignored.iter().enumerate() {
+            let before = if index == 0 { "; left out: " } else { ", " };
+            write!(f, "{before}{}", name.escape_debug())?;
         }
         Ok(())
     }
@@ -78,7 +81,8 @@ pub fn parse(reader: &mut (impl Read + Seek), length: u64) -> Result<StateFile, 
     let short = || format!("expected a checkpoint of PyTorch or a safetensors file, found {length} bytes");
     reader.read_exact(&mut start).map_err(|_| short())?;
     if torch::is_torch(&start) {
-        let file = torch::read(reader, length)?;
+        let mut file = torch::read(reader, length)?;
+        strip_prefixes(&mut file.tensors);
         let facts = Facts {
             format: file.format,
             key: file.key,
@@ -92,10 +96,28 @@ pub fn parse(reader: &mut (impl Read + Seek), length: u64) -> Result<StateFile, 
         let (mut tensors, metadata) = safetensors::read(reader, length)?;
         let at = tensors.iter().position(|(name, _)| name == REPLAY_BUFFER);
         let replay_buffer = at.map(|at| tensors.remove(at).1);
+        strip_prefixes(&mut tensors);
         let facts = Facts { format: "safetensors", metadata, ..Facts::default() };
         return Ok(StateFile { tensors, replay_buffer, facts });
+    }
+    if torch::is_tar(reader) {
+        return Err(
+            "is a tar archive, as torch.save wrote before PyTorch 0.2; load it there and save it again \
+                    with a newer PyTorch"
+                .into(),
+        );
     }
     let found: String =
         start.iter().map(|&byte| if byte.is_ascii_graphic() { char::from(byte) } else { '.' }).collect();
     Err(format!("expected a checkpoint of PyTorch or a safetensors file, but it begins with {found:?}"))
+}
+
+/// Takes wrappers' prefixes off, as long as every name has one.
+fn strip_prefixes(tensors: &mut [(String, Array)]) {
+    let all_have = |tensors: &[(String, Array)], prefix: &str| {
+        !tensors.is_empty() && tensors.iter().all(|(name, _)| name.starts_with(prefix))
+    };
+    while let Some(prefix) = PREFIXES.into_iter().find(|prefix| all_have(tensors, prefix)) {
+        tensors.iter_mut().for_each(|(name, _)| drop(name.drain(..prefix.len())));
+    }
 }

@@ -10,6 +10,8 @@ use crate::io::elements::{ElementType, Elements};
 
 /// The integer that the file begins with, as a pickle.
 const MAGIC: i128 = 0x1950_a86a_20f9_469c_fc6c;
+/// The beginning of the file in pickle protocol 1, which writes the integer as text.
+pub const MAGIC_TEXT: &[u8] = b"L11954703";
 /// The version that follows it.
 const VERSION: i128 = 1001;
 
@@ -42,8 +44,8 @@ pub fn open<R: Read + Seek>(reader: &mut R, length: u64) -> Result<(Pickle, Data
         return Err(format!("expected version {VERSION} of torch.save's legacy format"));
     }
     let system = next()?;
-    let little = system.entries(system.root).find(|(name, _)| *name == "little_endian");
-    if little.is_some_and(|(_, id)| *system.get(id) == Value::Bool(false)) {
+    let little = system.entry(system.root, "little_endian");
+    if little.is_some_and(|id| *system.get(id) == Value::Bool(false)) {
         return Err("was saved on a big-endian machine; save it again on another".into());
     }
     let object = next()?;

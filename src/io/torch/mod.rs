@@ -8,6 +8,7 @@ pub mod pickle;
 mod storages;
 mod zip;
 
+use std::collections::HashSet;
 use std::io::{Read, Seek, SeekFrom};
 
 use super::elements::Array;
@@ -18,8 +19,8 @@ use storages::Storages;
 const KEYS: [&str; 6] = ["model_state_dict", "state_dict", "model", "net", "network", "weights"];
 /// The key of a JEM's chains.
 const REPLAY_BUFFER: &str = "replay_buffer";
-/// Prefixes that wrappers put before every name: `DataParallel`, `torch.compile`.
-const PREFIXES: [&str; 2] = ["module.", "_orig_mod."];
+/// The most scalars and the most left out entries that are told of.
+const MAX_FACTS: usize = 100;
 
 /// What a file of `torch.save` holds.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,19 +29,26 @@ pub struct TorchFile {
     pub format: &'static str,
     /// The state dict, in its order.
     pub tensors: Vec<(String, Array)>,
-    /// The tensor `replay_buffer` beside it.
+    /// The tensor `replay_buffer` beside or in it.
     pub replay_buffer: Option<Array>,
     /// The key that the state dict was under; `None`: it was the whole.
     pub key: Option<String>,
-    /// Numbers and strings beside it, as text.
+    /// Numbers and strings beside it, as text, then tensors of one number: the first 100.
     pub scalars: Vec<(String, String)>,
-    /// Entries beside it that were left out, such as an optimizer's.
+    /// Entries in or beside it that were left out, such as an optimizer's: the first 100.
     pub ignored: Vec<String>,
 }
 
 /// Whether a file that begins with `start` is one of `torch.save`.
 pub fn is_torch(start: &[u8]) -> bool {
-    start.starts_with(b"PK\x03\x04") || start.starts_with(&[0x80])
+    start.starts_with(b"PK\x03\x04") || start.starts_with(&[0x80]) || start.starts_with(legacy::MAGIC_TEXT)
+}
+
+/// Whether a file is a tar archive: what `torch.save` wrote before PyTorch 0.2, if anything of PyTorch's.
+pub fn is_tar(reader: &mut (impl Read + Seek)) -> bool {
+    let mut magic = [0; 5];
+    let read = reader.seek(SeekFrom::Start(257)).and_then(|_| reader.read_exact(&mut magic));
+    read.is_ok() && magic == *b"ustar"
 }
 
 /// Reads a file of `length` bytes.
@@ -52,11 +60,19 @@ pub fn read(reader: &mut (impl Read + Seek), length: u64) -> Result<TorchFile, S
     let head = reader.seek(SeekFrom::Start(0)).and_then(|_| reader.read_exact(&mut start));
     head.map_err(|error| format!("cannot be read: {error}"))?;
     if start == *b"PK\x03\x04" {
-        let (pickle, archive) = zip::open(reader, length)?;
+        let (pickle, archive) = zip::open(reader)?;
         return collect("PyTorch zip", &pickle, Storages::new(archive));
     }
     let (pickle, data) = legacy::open(reader, length)?;
     collect("PyTorch legacy", &pickle, Storages::new(data))
+}
+
+/// What becomes of a tensor.
+#[derive(Clone, Copy, PartialEq)]
+enum Role {
+    Parameter,
+    ReplayBuffer,
+    Scalar,
 }
 
 /// Takes the state dict and what is beside it out of the pickle.
@@ -74,68 +90,86 @@ fn collect(
         scalars: Vec::new(),
         ignored: Vec::new(),
     };
-    let mut wanted: Vec<(String, Id)> = Vec::new();
+    let mut wanted: Vec<(&str, Id, Role)> = Vec::new();
     for (name, id) in pickle.entries(dict) {
         match pickle.get(id) {
-            Value::Tensor(_) => wanted.push((name.to_owned(), id)),
-            _ => file.ignored.push(name.to_owned()),
+            Value::Tensor(_) if name == REPLAY_BUFFER => wanted.push((name, id, Role::ReplayBuffer)),
+            Value::Tensor(_) => wanted.push((name, id, Role::Parameter)),
+            _ => file.ignore(name),
         }
     }
-    strip_prefix(&mut wanted);
-    if key.is_some() {
-        for (name, id) in pickle.entries(pickle.root).filter(|(name, _)| Some(*name) != key) {
-            match pickle.get(id) {
-                Value::Tensor(_) if name == REPLAY_BUFFER => wanted.push((name.to_owned(), id)),
-                other => match scalar(other) {
-                    Some(text) => file.scalars.push((name.to_owned(), text)),
-                    None => file.ignored.push(name.to_owned()),
-                },
-            }
+    let beside = pickle.entries(pickle.root).filter(|(name, _)| key.is_some_and(|key| key != *name));
+    for (name, id) in beside {
+        match pickle.get(id) {
+            Value::Tensor(_) if name == REPLAY_BUFFER => wanted.push((name, id, Role::ReplayBuffer)),
+            Value::Tensor(tensor) if is_number(pickle, tensor) => wanted.push((name, id, Role::Scalar)),
+            other => match scalar(other) {
+                Some(text) => file.tell(name, text),
+                None => file.ignore(name),
+            },
         }
     }
-    let mut names = std::collections::HashSet::new();
-    if let Some((name, _)) = wanted.iter().find(|(name, _)| !names.insert(name.as_str())) {
-        return Err(format!("two tensors are called {name}"));
+    let mut names = HashSet::new();
+    if let Some((name, ..)) =
+        wanted.iter().find(|(name, _, role)| !names.insert((*name, *role == Role::Scalar)))
+    {
+        return Err(format!("two tensors are called {name:?}"));
     }
-    let ids: Vec<Id> = wanted.iter().map(|(_, id)| *id).collect();
-    let arrays = storages.arrays(pickle, &ids, |index| wanted[index].0.as_str())?;
-    for ((name, _), array) in wanted.into_iter().zip(arrays) {
-        match name == REPLAY_BUFFER && key.is_some() {
-            true => file.replay_buffer = Some(array),
-            false => file.tensors.push((name, array)),
+    let ids: Vec<Id> = wanted.iter().map(|&(_, id, _)| id).collect();
+    let arrays = storages.arrays(pickle, &ids, |index| wanted[index].0)?;
+    for ((name, _, role), array) in wanted.into_iter().zip(arrays) {
+        match role {
+            Role::Parameter => file.tensors.push((name.to_owned(), array)),
+            Role::ReplayBuffer => file.replay_buffer = Some(array),
+            Role::Scalar => file.tell(name, array.elements.first().unwrap_or_default()),
         }
     }
     Ok(file)
+}
+
+impl TorchFile {
+    fn tell(&mut self, name: &str, text: String) {
+        if self.scalars.len() < MAX_FACTS {
+            self.scalars.push((name.to_owned(), text));
+        }
+    }
+
+    fn ignore(&mut self, name: &str) {
+        if self.ignored.len() < MAX_FACTS {
+            self.ignored.push(name.to_owned());
+        }
+    }
 }
 
 /// The dictionary of tensors, and the key that it is under.
 fn find(pickle: &Pickle) -> Result<(Option<&'static str>, Id), String> {
     let has_tensors = |id: Id| pickle.entries(id).any(|(_, id)| matches!(pickle.get(id), Value::Tensor(_)));
     for key in KEYS {
-        let entry = pickle.entries(pickle.root).find(|(name, id)| *name == key && has_tensors(*id));
-        if let Some((_, id)) = entry {
+        if let Some(id) = pickle.entry(pickle.root, key).filter(|&id| has_tensors(id)) {
             return Ok((Some(key), id));
         }
     }
     if has_tensors(pickle.root) {
         return Ok((None, pickle.root));
     }
-    let names: Vec<&str> = pickle.entries(pickle.root).map(|(name, _)| name).take(8).collect();
-    let found = if names.is_empty() {
-        "something else".into()
-    } else {
-        format!("a dictionary of {}", names.join(", "))
+    let names: Vec<String> =
+        pickle.entries(pickle.root).map(|(name, _)| name.escape_debug().to_string()).take(8).collect();
+    let found = match (names.is_empty(), pickle.get(pickle.root)) {
+        (false, _) => format!("a dictionary of {}", names.join(", ")),
+        (true, Value::Tensor(_)) => "a single tensor".into(),
+        (true, Value::Dict(_)) => "a dictionary without names".into(),
+        (true, Value::Sequence(_)) => "a list".into(),
+        _ => "something else".into(),
     };
     Err(format!("expected a state dict, bare or under {}, found {found}", KEYS.join(", ")))
 }
 
-/// Takes a wrapper's prefix off, if every name has it.
-fn strip_prefix(tensors: &mut [(String, Id)]) {
-    for prefix in PREFIXES {
-        if !tensors.is_empty() && tensors.iter().all(|(name, _)| name.starts_with(prefix)) {
-            tensors.iter_mut().for_each(|(name, _)| drop(name.drain(..prefix.len())));
-        }
-    }
+/// Whether a tensor has a storage of its own, of one number.
+fn is_number(pickle: &Pickle, tensor: &pickle::Tensor) -> bool {
+    let Value::Storage(storage) = pickle.get(tensor.storage) else { return false };
+    storage.elements == 1
+        && tensor.shape.iter().all(|&size| size == 1)
+        && storages::element_type(&storage.class).is_ok()
 }
 
 /// A number or a short string as text.
@@ -144,7 +178,7 @@ fn scalar(value: &Value) -> Option<String> {
         Value::Int(value) => Some(value.to_string()),
         Value::Float(value) => Some(value.to_string()),
         Value::Bool(value) => Some(value.to_string()),
-        Value::Text(text) if text.len() <= 200 && !text.contains('\n') => Some(text.clone()),
+        Value::Text(text) if text.len() <= 200 && !text.contains(char::is_control) => Some(text.clone()),
         _ => None,
     }
 }

@@ -4,12 +4,18 @@
 //! global is a name and nothing else, and the few that state dicts use are built by hand; any other is refused by its
 //! name. Values lie in an arena and refer to each other by number, so a value that holds itself costs nothing and
 //! dropping one does not recurse. Every instruction adds at most one value, what instructions copy is counted, and
-//! a pickle is at most [`MAX_BYTES`] long, so time and memory are bounded by the pickle's own length.
+//! a pickle is at most [`MAX_BYTES`] long and holds at most [`MAX_VALUES`], so time and memory are bounded.
+
+mod globals;
 
 use std::collections::HashMap;
 
 /// Bytes of the longest pickle that is read: names and shapes of ten thousand tensors and more.
 pub const MAX_BYTES: usize = 4 << 20;
+/// Values that a pickle may build, and entries that its stack and its memo may have: a tensor and its name take 20.
+pub const MAX_VALUES: usize = 1 << 20;
+/// The longest name that a dictionary's entry may have, in bytes.
+const MAX_NAME: usize = 1000;
 
 /// The number of a value in its [`Pickle`].
 pub type Id = usize;
@@ -35,6 +41,8 @@ pub enum Value {
     Dict(Vec<(Id, Id)>),
     /// A class or function by name; it is never called.
     Global(String),
+    /// The type of a NumPy number: its code, such as `f8`, and whether its bytes are in big-endian order.
+    NumpyType(Id, bool),
     /// The memory of tensors.
     Storage(Box<Storage>),
     /// A view of a storage.
@@ -84,6 +92,11 @@ impl Pickle {
     /// All values, in the order in which they were made.
     pub fn values(&self) -> &[Value] {
         &self.values
+    }
+
+    /// The value under `key` in a dictionary: the last, as in Python.
+    pub fn entry(&self, id: Id, key: &str) -> Option<Id> {
+        self.entries(id).filter(|(name, _)| *name == key).last().map(|(_, value)| value)
     }
 
     /// The entries of a dictionary whose keys are strings.
@@ -148,21 +161,22 @@ impl<'a> Machine<'a> {
                 0x80 => self.protocol()?,
                 0x95 => drop(self.take(8)?),
                 // NONE, NEWTRUE, NEWFALSE
-                b'N' => self.push(Value::None),
-                0x88 => self.push(Value::Bool(true)),
-                0x89 => self.push(Value::Bool(false)),
-                // BININT, BININT1, BININT2, LONG1, LONG4, BINFLOAT
+                b'N' => self.push(Value::None)?,
+                0x88 => self.push(Value::Bool(true))?,
+                0x89 => self.push(Value::Bool(false))?,
+                // INT and LONG, of protocol 1; BININT, BININT1, BININT2, LONG1, LONG4, BINFLOAT
+                b'I' | b'L' => self.decimal()?,
                 b'J' => {
                     let value = i32::from_le_bytes(self.array()?);
-                    self.push(Value::Int(value.into()));
+                    self.push(Value::Int(value.into()))?;
                 }
                 b'K' => {
                     let value = self.byte()?;
-                    self.push(Value::Int(value.into()));
+                    self.push(Value::Int(value.into()))?;
                 }
                 b'M' => {
                     let value = u16::from_le_bytes(self.array()?);
-                    self.push(Value::Int(value.into()));
+                    self.push(Value::Int(value.into()))?;
                 }
                 0x8a => {
                     let length = self.byte()?;
@@ -174,38 +188,38 @@ impl<'a> Machine<'a> {
                 }
                 b'G' => {
                     let value = f64::from_be_bytes(self.array()?);
-                    self.push(Value::Float(value));
+                    self.push(Value::Float(value))?;
                 }
                 // SHORT_BINUNICODE, BINUNICODE, BINUNICODE8
                 0x8c | b'X' | 0x8d => {
                     let length = self.length(opcode, 0x8c, b'X')?;
                     let text =
                         std::str::from_utf8(self.take(length)?).map_err(|_| "a string is not UTF-8")?;
-                    self.push(Value::Text(text.to_owned()));
+                    self.push(Value::Text(text.to_owned()))?;
                 }
                 // SHORT_BINSTRING, BINSTRING: Python 2's strings, which are names here.
                 b'U' | b'T' => {
                     let length = self.length(opcode, b'U', b'T')?;
                     let text = self.take(length)?.iter().map(|&byte| char::from(byte)).collect();
-                    self.push(Value::Text(text));
+                    self.push(Value::Text(text))?;
                 }
                 // SHORT_BINBYTES, BINBYTES, BINBYTES8, BYTEARRAY8
                 b'C' | b'B' | 0x8e | 0x96 => {
                     let length = self.length(opcode, b'C', b'B')?;
                     let bytes = self.take(length)?.to_vec();
-                    self.push(Value::Bytes(bytes));
+                    self.push(Value::Bytes(bytes))?;
                 }
                 // MARK, EMPTY_TUPLE, TUPLE1-3, TUPLE, EMPTY_LIST, EMPTY_SET, FROZENSET
-                b'(' => self.stack.push(Item::Mark),
-                b')' | b']' | 0x8f => self.push(Value::Sequence(Vec::new())),
+                b'(' => self.put(Item::Mark)?,
+                b')' | b']' | 0x8f => self.push(Value::Sequence(Vec::new()))?,
                 0x85..=0x87 => {
                     let mut items = (0x85..=opcode).map(|_| self.pop()).collect::<Result<Vec<_>, _>>()?;
                     items.reverse();
-                    self.push(Value::Sequence(items));
+                    self.push(Value::Sequence(items))?;
                 }
                 b't' | 0x91 | b'l' => {
                     let items = self.marked()?;
-                    self.push(Value::Sequence(items));
+                    self.push(Value::Sequence(items))?;
                 }
                 // APPEND, APPENDS, ADDITEMS
                 b'a' => {
@@ -217,10 +231,10 @@ impl<'a> Machine<'a> {
                     self.extend(&items)?;
                 }
                 // EMPTY_DICT, DICT, SETITEM, SETITEMS
-                b'}' => self.push(Value::Dict(Vec::new())),
+                b'}' => self.push(Value::Dict(Vec::new()))?,
                 b'd' => {
                     let items = self.marked()?;
-                    self.push(Value::Dict(Vec::new()));
+                    self.push(Value::Dict(Vec::new()))?;
                     self.insert(&items)?;
                 }
                 b's' => {
@@ -237,7 +251,7 @@ impl<'a> Machine<'a> {
                 b'1' => drop(self.marked()?),
                 b'2' => {
                     let top = self.top()?;
-                    self.stack.push(Item::Value(top));
+                    self.put(Item::Value(top))?;
                 }
                 // BINPUT, LONG_BINPUT, MEMOIZE, BINGET, LONG_BINGET
                 b'q' => {
@@ -260,25 +274,25 @@ impl<'a> Machine<'a> {
                 // GLOBAL, STACK_GLOBAL
                 b'c' => {
                     let (module, name) = (self.line()?, self.line()?);
-                    self.push(Value::Global(format!("{module}.{name}")));
+                    self.push(Value::Global(format!("{module}.{name}")))?;
                 }
                 0x93 => {
                     let (name, module) = (self.pop()?, self.pop()?);
                     let (name, module) = (self.text(name)?, self.text(module)?);
-                    self.push(Value::Global(format!("{module}.{name}")));
+                    self.push(Value::Global(format!("{module}.{name}")))?;
                 }
                 // REDUCE, NEWOBJ, BUILD, BINPERSID
                 b'R' | 0x81 => {
                     let arguments = self.pop()?;
                     let function = self.pop()?;
-                    let value = self.call(function, arguments)?;
-                    self.stack.push(Item::Value(value));
+                    let value = self.call(function, arguments, opcode == 0x81)?;
+                    self.put(Item::Value(value))?;
                 }
                 b'b' => self.build()?,
                 b'Q' => {
                     let id = self.pop()?;
                     let value = self.persistent(id)?;
-                    self.push(value);
+                    self.push(value)?;
                 }
                 other => {
                     return Err(format!(
@@ -298,9 +312,25 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn push(&mut self, value: Value) {
+    fn push(&mut self, value: Value) -> Result<(), String> {
+        let id = self.add(value)?;
+        self.put(Item::Value(id))
+    }
+
+    fn add(&mut self, value: Value) -> Result<Id, String> {
+        if self.values.len() == MAX_VALUES {
+            return Err(format!("the pickle has more than {MAX_VALUES} values"));
+        }
         self.values.push(value);
-        self.stack.push(Item::Value(self.values.len() - 1));
+        Ok(self.values.len() - 1)
+    }
+
+    fn put(&mut self, item: Item) -> Result<(), String> {
+        if self.stack.len() == MAX_VALUES {
+            return Err(format!("the pickle's stack has more than {MAX_VALUES} values"));
+        }
+        self.stack.push(item);
+        Ok(())
     }
 
     fn pop(&mut self) -> Result<Id, String> {
@@ -357,12 +387,11 @@ impl<'a> Machine<'a> {
         usize::try_from(length).map_err(|_| format!("a string of {length} bytes"))
     }
 
-    fn line(&mut self) -> Result<String, String> {
+    fn line(&mut self) -> Result<&'a str, String> {
         let rest = &self.code[self.at..];
         let end = rest.iter().position(|&byte| byte == b'\n').ok_or("a name has no end")?;
         self.at += end + 1;
-        let text = std::str::from_utf8(&rest[..end]).map_err(|_| "a name is not UTF-8")?;
-        Ok(text.to_owned())
+        std::str::from_utf8(&rest[..end]).map_err(|_| "a name is not UTF-8".into())
     }
 
     fn protocol(&mut self) -> Result<(), String> {
@@ -380,19 +409,35 @@ impl<'a> Machine<'a> {
         let negative = bytes.last().is_some_and(|&byte| byte >= 0x80);
         let mut whole = [if negative { 0xff } else { 0 }; 16];
         whole[..length].copy_from_slice(bytes);
-        self.push(Value::Int(i128::from_le_bytes(whole)));
-        Ok(())
+        self.push(Value::Int(i128::from_le_bytes(whole)))
+    }
+
+    /// An integer as a line of digits, which may end in an L. `00` and `01` are the truth values.
+    fn decimal(&mut self) -> Result<(), String> {
+        let line = self.line()?;
+        let value = match line {
+            "00" => Value::Bool(false),
+            "01" => Value::Bool(true),
+            line => {
+                let digits = line.strip_suffix('L').unwrap_or(line);
+                Value::Int(digits.parse().map_err(|_| format!("{:?} is no integer", clip(line)))?)
+            }
+        };
+        self.push(value)
     }
 
     fn memoize(&mut self, index: u32) -> Result<(), String> {
         let top = self.top()?;
         self.memo.insert(index, top);
+        if self.memo.len() > MAX_VALUES {
+            return Err(format!("the pickle's memo has more than {MAX_VALUES} entries"));
+        }
         Ok(())
     }
 
     fn recall(&mut self, index: u32) -> Result<(), String> {
         let &id = self.memo.get(&index).ok_or_else(|| format!("the memo has no entry {index}"))?;
-        self.stack.push(Item::Value(id));
+        self.put(Item::Value(id))?;
         Ok(())
     }
 
@@ -409,6 +454,9 @@ impl<'a> Machine<'a> {
     fn insert(&mut self, items: &[Id]) -> Result<(), String> {
         let dict = self.top()?;
         let (pairs, rest) = items.as_chunks::<2>();
+        for [key, _] in pairs {
+            self.name(*key)?;
+        }
         match &mut self.values[dict] {
             Value::Dict(dict) if rest.is_empty() => {
                 dict.extend(pairs.iter().map(|&[key, value]| (key, value)));
@@ -417,6 +465,18 @@ impl<'a> Machine<'a> {
             _ => return Err("sets items of what is no dictionary".into()),
         }
         Ok(())
+    }
+
+    /// Counts a key, because whoever walks over a dictionary reads it there.
+    fn name(&mut self, key: Id) -> Result<(), String> {
+        let length = match &self.values[key] {
+            Value::Text(key) => key.len(),
+            _ => 0,
+        };
+        if length > MAX_NAME {
+            return Err(format!("a name of {length} bytes, expected at most {MAX_NAME}"));
+        }
+        self.charge(length)
     }
 
     /// A copy of a string.
@@ -438,138 +498,12 @@ impl<'a> Machine<'a> {
             _ => Err("expected a tuple".into()),
         }
     }
-
-    /// The value of `function(*arguments)`, for the functions that state dicts use.
-    fn call(&mut self, function: Id, arguments: Id) -> Result<Id, String> {
-        // A name is compared with known ones: what is longer is none of them.
-        let name = match &self.values[function] {
-            Value::Global(name) if name.len() <= 64 => name.clone(),
-            Value::Global(name) => return Err(refusal(name)),
-            _ => return Err("calls what is no function; refused".into()),
-        };
-        let mut first = [0; 4];
-        let arguments = self.sequence(arguments)?;
-        let count = arguments.len();
-        first.iter_mut().zip(arguments).for_each(|(first, &id)| *first = id);
-        let [a, b, c, d] = first;
-        let value = match (name.as_str(), count) {
-            ("collections.OrderedDict" | "collections.Counter", 0) | ("collections.defaultdict", 0 | 1) => {
-                Value::Dict(Vec::new())
-            }
-            ("collections.OrderedDict", 1) => self.pairs(a)?,
-            ("torch._utils._rebuild_tensor_v2", 4..) | ("torch._utils._rebuild_tensor", 4) => {
-                self.tensor(a, b, c, d)?
-            }
-            ("torch._utils._rebuild_parameter" | "torch._utils._rebuild_parameter_with_state", 1..) => {
-                return match &self.values[a] {
-                    Value::Tensor(_) => Ok(a),
-                    _ => Err("a parameter of what is no tensor".into()),
-                };
-            }
-            // These are what they are made of.
-            ("torch.Size", 1) => return self.sequence(a).map(|_| a),
-            ("collections.Counter", 1) | ("numpy.dtype", 1..) => return Ok(a),
-            ("torch.device", _) => Value::Other,
-            ("numpy.core.multiarray.scalar" | "numpy._core.multiarray.scalar", 2) => self.scalar(a, b),
-            ("_codecs.encode", 1..) => self.latin1(a)?,
-            (name, _) => return Err(refusal(name)),
-        };
-        self.values.push(value);
-        Ok(self.values.len() - 1)
-    }
-
-    fn pairs(&mut self, items: Id) -> Result<Value, String> {
-        self.charge(self.sequence(items)?.len())?;
-        let pair = |&item: &Id| match self.sequence(item)? {
-            &[key, value] => Ok((key, value)),
-            _ => Err("an OrderedDict of what are no pairs".to_owned()),
-        };
-        Ok(Value::Dict(self.sequence(items)?.iter().map(pair).collect::<Result<_, String>>()?))
-    }
-
-    fn size(&self, id: Id) -> Result<u64, String> {
-        match self.values[id] {
-            Value::Int(value) => u64::try_from(value).map_err(|_| format!("a size of {value}")),
-            _ => Err("a size that is no integer".into()),
-        }
-    }
-
-    fn tensor(&self, storage: Id, offset: Id, shape: Id, strides: Id) -> Result<Value, String> {
-        if !matches!(self.values[storage], Value::Storage(_)) {
-            return Err("a tensor of what is no storage".into());
-        }
-        let sizes = |id: Id| -> Result<Vec<u64>, String> {
-            let sizes = self.sequence(id)?;
-            if sizes.len() > 16 {
-                return Err(format!("a tensor of {} axes", sizes.len()));
-            }
-            sizes.iter().map(|&id| self.size(id)).collect()
-        };
-        let (shape, strides) = (sizes(shape)?, sizes(strides)?);
-        if shape.len() != strides.len() {
-            return Err(format!("a tensor of {} sizes and {} strides", shape.len(), strides.len()));
-        }
-        Ok(Value::Tensor(Box::new(Tensor { storage, offset: self.size(offset)?, shape, strides })))
-    }
-
-    /// A number as NumPy writes it, little endian; of other kinds nothing is needed.
-    fn scalar(&self, kind: Id, bytes: Id) -> Value {
-        let (Value::Text(kind), Value::Bytes(bytes)) = (&self.values[kind], &self.values[bytes]) else {
-            return Value::Other;
-        };
-        match (kind.as_str(), bytes.as_slice()) {
-            ("f8", &[a, b, c, d, e, f, g, h]) => Value::Float(f64::from_le_bytes([a, b, c, d, e, f, g, h])),
-            ("f4", &[a, b, c, d]) => Value::Float(f32::from_le_bytes([a, b, c, d]).into()),
-            ("i8", &[a, b, c, d, e, f, g, h]) => {
-                Value::Int(i64::from_le_bytes([a, b, c, d, e, f, g, h]).into())
-            }
-            ("i4", &[a, b, c, d]) => Value::Int(i32::from_le_bytes([a, b, c, d]).into()),
-            _ => Value::Other,
-        }
-    }
-
-    /// The bytes that a string of characters below 256 stands for, as Python 3 pickles bytes for Python 2.
-    fn latin1(&mut self, text: Id) -> Result<Value, String> {
-        let byte = |c: char| u8::try_from(u32::from(c)).map_err(|_| "encodes what is not latin-1".to_owned());
-        Ok(Value::Bytes(self.text(text)?.chars().map(byte).collect::<Result<_, _>>()?))
-    }
-
-    /// The state of an object: of those that there are, nothing is needed of it (a state dict's `_metadata`).
-    fn build(&mut self) -> Result<(), String> {
-        self.pop()?;
-        match &self.values[self.top()?] {
-            Value::Dict(_) | Value::Text(_) | Value::Tensor(_) | Value::Other => Ok(()),
-            _ => Err("sets the state of an object, which a state dict does not need; refused".into()),
-        }
-    }
-
-    /// `('storage', class, key, device, elements)`.
-    fn persistent(&mut self, id: Id) -> Result<Value, String> {
-        let &[tag, class, key, _, elements, ..] = self.sequence(id)? else {
-            return Err("a persistent id that is no storage's; refused".into());
-        };
-        if !matches!(&self.values[tag], Value::Text(tag) if tag == "storage") {
-            return Err(
-                "a persistent id that is no storage's; refused (of a whole model, save model.state_dict())"
-                    .into(),
-            );
-        }
-        let class = match &self.values[class] {
-            Value::Global(class) if class.starts_with("torch.") && class.len() <= 64 => {
-                class["torch.".len()..].trim_start_matches("storage.").to_owned()
-            }
-            Value::Global(class) => return Err(refusal(class)),
-            _ => return Err("a storage without a class".into()),
-        };
-        let (key, elements) = (self.text(key)?, self.size(elements)?);
-        Ok(Value::Storage(Box::new(Storage { class, key, elements })))
-    }
 }
 
-/// What is said of a global that is not known.
-fn refusal(name: &str) -> String {
-    let name: String = name.chars().take(80).collect();
-    format!(
-        "asks for {name:?}, which a state dict does not need; refused (of a whole model, save model.state_dict() instead)"
-    )
+/// The beginning of a name, for a message of one line.
+fn clip(name: &str) -> String {
+    name.chars().take(80).flat_map(char::escape_debug).collect()
 }
+
+#[cfg(test)]
+mod tests;

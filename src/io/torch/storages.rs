@@ -32,8 +32,8 @@ impl<S: Source> Storages<S> {
 
     /// The tensors `ids` of `pickle`, in that order; `name` is for messages.
     ///
-    /// All tensors together have at most twice the elements of the storages that they view: tied weights pass, a
-    /// small storage expanded to a huge tensor does not.
+    /// All tensors together have at most twice the elements of the storages that they view, which the file holds: tied
+    /// weights pass, a small storage expanded to a huge tensor does not.
     pub fn arrays<'a>(
         &mut self,
         pickle: &Pickle,
@@ -57,7 +57,8 @@ impl<S: Source> Storages<S> {
             entry.1.push(index);
         }
         let mut there: u64 = 0;
-        for (storage, users) in by_storage.values() {
+        for key in &order {
+            let (storage, users) = &by_storage[key];
             let fail = |message: String| format!("tensor {}: {message}", name(users[0]));
             let kind = element_type(&storage.class).map_err(fail)?;
             let (bytes, size) = (self.0.bytes(&storage.key).map_err(fail)?, kind.bytes() as u64);
@@ -80,8 +81,8 @@ impl<S: Source> Storages<S> {
             for (turn, &index) in users.iter().enumerate() {
                 let (tensor, _) = parts(pickle, ids[index])?;
                 let shape: Vec<usize> = tensor.shape.iter().map(|&size| size as usize).collect();
-                let whole = turn + 1 == users.len() && is_whole(tensor, storage);
-                let elements = match (whole, &data) {
+                let whole = is_row_major(tensor) && tensor.shape.iter().product::<u64>() == storage.elements;
+                let elements = match (whole && turn + 1 == users.len(), &data) {
                     (true, _) => data.take().expect("the last user"),
                     (false, Some(data)) => gathered(data, tensor),
                     (false, None) => unreachable!("taken by the last user alone"),
@@ -115,7 +116,7 @@ pub fn element_type(class: &str) -> Result<ElementType, String> {
     })
 }
 
-/// The number of elements of a view, if it lies within its storage.
+/// The number of elements of a view, if it lies within its storage. No product of its sizes overflows.
 fn elements(tensor: &Tensor, storage: &Storage) -> Result<u64, String> {
     let shape = &tensor.shape;
     let outside = || {
@@ -124,8 +125,12 @@ fn elements(tensor: &Tensor, storage: &Storage) -> Result<u64, String> {
             tensor.strides, tensor.offset, storage.elements
         )
     };
-    let count =
-        shape.iter().try_fold(1u64, |product, &size| product.checked_mul(size)).ok_or_else(outside)?;
+    // A size of 0 counts as 1 at first: a product of the sizes in another order must not overflow either.
+    let product = shape.iter().try_fold(1u64, |product, &size| product.checked_mul(size.max(1)));
+    let count = if shape.contains(&0) { 0 } else { product.ok_or_else(outside)? };
+    if product.is_none_or(|product| usize::try_from(product).is_err()) {
+        return Err(outside());
+    }
     if count == 0 {
         return Ok(0);
     }
@@ -134,15 +139,14 @@ fn elements(tensor: &Tensor, storage: &Storage) -> Result<u64, String> {
     if last >= storage.elements { Err(outside()) } else { Ok(count) }
 }
 
-/// Whether a view is its storage from beginning to end, in order.
-fn is_whole(tensor: &Tensor, storage: &Storage) -> bool {
+/// Whether a view's elements lie one behind the other.
+fn is_row_major(tensor: &Tensor) -> bool {
     let mut expected = 1;
-    let in_order = tensor.shape.iter().zip(&tensor.strides).rev().all(|(&size, &stride)| {
+    tensor.shape.iter().zip(&tensor.strides).rev().all(|(&size, &stride)| {
         let fits = size <= 1 || stride == expected;
-        expected *= size.max(1);
+        expected *= size;
         fits
-    });
-    in_order && tensor.offset == 0 && tensor.shape.iter().product::<u64>() == storage.elements
+    })
 }
 
 /// The elements of a view, row-major.
@@ -157,6 +161,12 @@ fn gathered(data: &Elements, tensor: &Tensor) -> Elements {
 
 fn gather<T: Copy>(values: &[T], tensor: &Tensor) -> Vec<T> {
     let count = tensor.shape.iter().product::<u64>() as usize;
+    if count == 0 {
+        return Vec::new();
+    }
+    if is_row_major(tensor) {
+        return values[tensor.offset as usize..][..count].to_vec();
+    }
     let mut out = Vec::with_capacity(count);
     let mut index = vec![0u64; tensor.shape.len()];
     let mut at = tensor.offset;
@@ -164,12 +174,12 @@ fn gather<T: Copy>(values: &[T], tensor: &Tensor) -> Vec<T> {
         out.push(values[at as usize]);
         // The next index: the last axis runs fastest.
         for axis in (0..index.len()).rev() {
-            index[axis] += 1;
-            at += tensor.strides[axis];
-            if index[axis] < tensor.shape[axis] {
+            if index[axis] + 1 < tensor.shape[axis] {
+                index[axis] += 1;
+                at += tensor.strides[axis];
                 break;
             }
-            at -= tensor.strides[axis] * tensor.shape[axis];
+            at -= index[axis] * tensor.strides[axis];
             index[axis] = 0;
         }
     }

@@ -3,10 +3,13 @@
 
 use std::io::{Read, Seek};
 
+use zip::read::{ZipFile, ZipReadOptions};
+use zip::result::ZipResult;
 use zip::{CompressionMethod, ZipArchive};
 
 use super::pickle::{self, Pickle};
 use super::storages::{Source, unreadable};
+use crate::io::archive;
 use crate::io::elements::{ElementType, Elements};
 
 /// The storages of an archive.
@@ -17,40 +20,40 @@ pub struct Archive<R> {
 }
 
 /// Opens the archive and reads its pickle.
-pub fn open<R: Read + Seek>(reader: &mut R, length: u64) -> Result<(Pickle, Archive<&mut R>), String> {
-    let mut archive =
-        ZipArchive::new(reader).map_err(|error| format!("expected a whole zip archive: {error}"))?;
+pub fn open<R: Read + Seek>(reader: &mut R) -> Result<(Pickle, Archive<&mut R>), String> {
+    let mut archive = archive::open(reader)?;
     let mut folder = None;
-    let mut total: u64 = 0;
     for index in 0..archive.len() {
-        let entry =
-            archive.by_index_raw(index).map_err(|error| format!("entry {index} of the archive: {error}"))?;
-        let name =
-            entry.name().map_err(|error| format!("entry {index} of the archive: {error}"))?.into_owned();
+        let fail = |error: &dyn std::fmt::Display| format!("entry {index} of the archive: {error}");
+        let entry = archive.by_index_raw(index).map_err(|error| fail(&error))?;
+        let name = entry.name().map_err(|error| fail(&error))?.into_owned();
         if entry.compression() != CompressionMethod::Stored || entry.encrypted() {
             return Err(format!(
-                "entry {name} is compressed or encrypted, which torch.save never does; refused"
+                "entry {name:?} is compressed or encrypted, which torch.save never does; refused"
             ));
         }
+        // Where the two differ, the larger could ask for more memory than the file has bytes.
         if entry.size() != entry.compressed_size() {
-            return Err(format!("entry {name} is stored with two sizes"));
+            return Err(format!("entry {name:?} is stored with two sizes; refused"));
         }
-        total = total.saturating_add(entry.size());
-        if let Some(top) = name.strip_suffix("data.pkl") {
-            folder.get_or_insert_with(|| top.to_owned());
+        if let Some((top, rest)) = name.split_once('/') {
+            if rest == "data.pkl" {
+                folder.get_or_insert_with(|| format!("{top}/"));
+            }
+            if rest == "constants.pkl" {
+                return Err(
+                    "is a TorchScript archive, which holds code; save model.state_dict() instead".into()
+                );
+            }
         }
-        if name.ends_with("constants.pkl") {
-            return Err("is a TorchScript archive, which holds code; save model.state_dict() instead".into());
-        }
-    }
-    // Entries that share bytes would be read more often than they are there.
-    if total > length {
-        return Err(format!("its entries have {total} bytes together, the file {length}; refused"));
     }
     let folder = folder.ok_or("is a zip archive without data.pkl, so none of torch.save")?;
     let mut archive = Archive { archive, folder };
-    if archive.text("byteorder")?.is_some_and(|order| order.trim() != "little") {
-        return Err("was saved on a big-endian machine; save it again on another".into());
+    let order = archive.small("byteorder")?;
+    match order.as_deref().map(<[u8]>::trim_ascii) {
+        None | Some(b"little") => {}
+        Some(b"big") => return Err("was saved on a big-endian machine; save it again on another".into()),
+        Some(_) => return Err("its order of bytes is neither little nor big".into()),
     }
     let bytes = archive.small("data.pkl")?.ok_or("has no data.pkl")?;
     let (pickle, _) = pickle::read(&bytes)?;
@@ -62,7 +65,7 @@ impl<R: Read + Seek> Archive<R> {
     fn small(&mut self, name: &str) -> Result<Option<Vec<u8>>, String> {
         let name = format!("{}{name}", self.folder);
         let Some(index) = self.archive.index_for_name(&name) else { return Ok(None) };
-        let mut entry = self.archive.by_index(index).map_err(|error| format!("entry {name}: {error}"))?;
+        let mut entry = opened(&mut self.archive, index).map_err(|error| format!("entry {name}: {error}"))?;
         if entry.size() > pickle::MAX_BYTES as u64 {
             return Err(format!(
                 "entry {name} has {} bytes, expected at most {}",
@@ -75,10 +78,6 @@ impl<R: Read + Seek> Archive<R> {
         Ok(Some(bytes))
     }
 
-    fn text(&mut self, name: &str) -> Result<Option<String>, String> {
-        Ok(self.small(name)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
-    }
-
     fn index(&self, key: &str) -> Result<usize, String> {
         let name = format!("{}data/{key}", self.folder);
         self.archive.index_for_name(&name).ok_or_else(|| format!("there is no entry {name} in the archive"))
@@ -88,13 +87,27 @@ impl<R: Read + Seek> Archive<R> {
 impl<R: Read + Seek> Source for Archive<R> {
     fn bytes(&mut self, key: &str) -> Result<u64, String> {
         let index = self.index(key)?;
-        let entry = self.archive.by_index_raw(index).map_err(|error| format!("storage {key}: {error}"))?;
+        let entry = self.archive.by_index_data(index).map_err(|error| format!("storage {key}: {error}"))?;
         Ok(entry.size())
     }
 
     fn read(&mut self, key: &str, kind: ElementType, count: usize) -> Result<Elements, String> {
         let index = self.index(key)?;
-        let mut entry = self.archive.by_index(index).map_err(|error| format!("storage {key}: {error}"))?;
-        kind.read(&mut entry, count).map_err(|error| unreadable(key, &error))
+        let mut entry =
+            opened(&mut self.archive, index).map_err(|error| format!("storage {key}: {error}"))?;
+        let elements = kind.read(&mut entry, count).map_err(|error| unreadable(key, &error))?;
+        // The checksum is compared at the end.
+        match entry.read(&mut [0]) {
+            Ok(0) => Ok(elements),
+            Ok(_) => Err(format!("storage {key} is longer than its entry says")),
+            Err(error) => Err(unreadable(key, &error)),
+        }
     }
+}
+
+/// An entry, whose checksum is compared where there is one: torch.save can be told to write zeros
+/// (`torch.serialization.set_crc32_options`).
+fn opened<R: Read + Seek>(archive: &mut ZipArchive<R>, index: usize) -> ZipResult<ZipFile<'_, R>> {
+    let unknown = archive.by_index_data(index)?.crc32() == 0;
+    archive.by_index_with_options(index, ZipReadOptions::new().ignore_crc32(unknown))
 }
