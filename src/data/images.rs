@@ -6,12 +6,16 @@ use std::path::PathBuf;
 use super::Dataset;
 use crate::error::{Error, Result};
 
+/// Values of images that were meant to be in [-1, 1] are within this: unclamped chains and noise leave it a little,
+/// images in [0, 255] or normalised to unit variance much.
+const FURTHEST: f32 = 2.0;
+
 /// The pixels of images, NHWC.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Pixels {
     /// Bytes, which stand for values as [`from_byte`] says.
     Bytes(Vec<u8>),
-    /// Values in [-1, 1].
+    /// Values, in [-1, 1] for a model's images, beyond for some samples.
     Floats(Vec<f32>),
 }
 
@@ -62,6 +66,24 @@ impl Images {
             Pixels::Floats(values) => Pixels::Floats(pad(values, from, to, -1.0)),
         };
         Ok(Self { pixels, height, width, channels, ..self })
+    }
+
+    /// Refuses values far outside [-1, 1]: such images were scaled for another program.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] with the least and the greatest value.
+    pub fn check_range(&self) -> Result<()> {
+        let Pixels::Floats(values) = &self.pixels else { return Ok(()) };
+        let low = values.iter().copied().fold(f32::INFINITY, f32::min);
+        let high = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        if low >= -FURTHEST && high <= FURTHEST {
+            return Ok(());
+        }
+        let message = format!(
+            "images are expected in [-1, 1], found values from {low} to {high}; scale them, save bytes \
+             [N, H, W, C], or take them as they are by --any-range"
+        );
+        Err(Error::setting(self.name.as_str(), message))
     }
 
     /// The values of the images `range`, NHWC.
@@ -181,5 +203,20 @@ mod tests {
             }
             assert_eq!(message.lines().count(), 1);
         }
+    }
+
+    #[test]
+    fn values_beyond_the_range_are_noticed() {
+        for (values, part) in [
+            ([0.0, 1.0, 255.0, 0.5], "expected in [-1, 1], found values from 0 to 255"),
+            ([0.0, 1.0, -2.1, 0.5], "from -2.1 to 1"),
+        ] {
+            let message =
+                grey(Pixels::Floats(values.to_vec()), 1, 2, 2).check_range().unwrap_err().to_string();
+            assert!(message.contains(part) && message.contains("some images: "), "{message}");
+            assert_eq!(message.lines().count(), 1);
+        }
+        grey(Pixels::Floats(vec![1.1, -1.5, 0.0, 0.0]), 1, 2, 2).check_range().unwrap();
+        grey(Pixels::Bytes(vec![0, 255]), 2, 1, 1).check_range().unwrap();
     }
 }

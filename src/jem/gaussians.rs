@@ -23,7 +23,7 @@ impl ClassGaussians {
     ///
     /// # Errors
     /// [`Error::Setting`] for images without labels or a class without images.
-    pub fn fit(images: &Images) -> Result<Self> {
+    pub fn fit(images: Images) -> Result<Self> {
         let fail = |message: String| Err(Error::setting("--init", message));
         let Some(labels) = &images.labels else {
             return fail(format!("gaussians need labelled images, {} has no labels", images.name));
@@ -44,7 +44,7 @@ impl ClassGaussians {
             sums.iter().map(|sum| (sum / members.len() as f64) as f32).collect()
         };
         let means = members.iter().map(mean).collect();
-        Ok(Self { images: images.clone(), members, means })
+        Ok(Self { images, members, means })
     }
 
     /// The number of classes.
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn samples_have_the_mean_and_covariance_of_their_class() {
-        let gaussians = ClassGaussians::fit(&images()).unwrap();
+        let gaussians = ClassGaussians::fit(images()).unwrap();
         let n = 40_000;
         // Sample covariances by hand, with n - 1 = 3, plus the ridge.
         let (var_a, var_b, covariance) = (0.08 / 3.0, 0.08 / 3.0, -0.04 / 3.0);
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn labels_of_every_class_are_needed() {
-        let message = |images: Images| ClassGaussians::fit(&images).unwrap_err().to_string();
+        let message = |images: Images| ClassGaussians::fit(images).unwrap_err().to_string();
         assert!(message(Images { labels: None, ..images() }).contains("points has no labels"));
         let without_b = Images { labels: Some(vec![0; 8]), ..images() };
         assert!(message(without_b).contains("no image of class b"));

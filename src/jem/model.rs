@@ -154,8 +154,10 @@ impl Model {
     /// Refuses weights that are not finite, and chains of another size than the images.
     fn check(&self) -> Result<()> {
         for name in self.names.values() {
-            let (_, Elements::F32(values)) = self.tensor(name)? else {
-                return Err(Error::file(&self.path, format!("tensor {name}: expected floats")));
+            let (_, elements) = self.tensor(name)?;
+            let Elements::F32(values) = elements else {
+                let message = format!("tensor {name}: expected floats, found {}", elements.type_name());
+                return Err(Error::file(&self.path, message));
             };
             if let Some(i) = values.iter().position(|value| !value.is_finite()) {
                 let message =

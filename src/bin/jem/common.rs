@@ -1,11 +1,12 @@
-//! What the commands share: flags, facts as text or JSON, a progress bar.
+//! What the commands share: flags, a place to write to, a progress bar.
 
+use crate::facts::number;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use jem::data::images::Images;
 use jem::device::{Device, DeviceOptions, DeviceSpec};
 use jem::jem::Model;
 use jem::nn::architecture::Mode;
 use jem::{Error, Result};
-use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
 /// How a command speaks.
@@ -41,36 +42,26 @@ impl ModelArguments {
     }
 }
 
-/// What a command found out, printed at its end: a line each, or one JSON object.
-#[derive(Debug, Default)]
-pub struct Facts {
-    lines: Vec<(String, String)>,
-    json: Map<String, Value>,
+/// Where images come from.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ImageArguments {
+    /// Directory of data sets [default: $JEM_DATA, ./data, the user's cache]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Take float images with values far outside [-1, 1] (beyond ±2), which mostly were scaled for another program
+    #[arg(long)]
+    pub any_range: bool,
 }
 
-impl Facts {
-    /// Adds a fact with its text for people and its value for programs.
-    pub fn add(&mut self, name: &str, text: impl Into<String>, value: impl Into<Value>) {
-        self.lines.push((name.into(), text.into()));
-        self.json.insert(name.replace(' ', "_"), value.into());
-    }
-
-    /// Adds a fact that reads the same for both.
-    pub fn text(&mut self, name: &str, text: impl Into<String>) {
-        let text = text.into();
-        self.add(name, text.clone(), text);
-    }
-
-    /// Prints all.
-    pub fn print(&self, output: &Output) {
-        if output.json {
-            println!("{}", Value::Object(self.json.clone()));
-            return;
+impl ImageArguments {
+    /// The images `text`, which the flag `flag` gave, as `model` takes them.
+    pub fn open(&self, flag: &str, text: &str, model: &Model) -> Result<Images> {
+        let images = Images::open(flag, text, self.data.as_deref())?;
+        if !self.any_range {
+            images.check_range()?;
         }
-        let width = self.lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-        for (name, text) in &self.lines {
-            println!("{name:<width$}  {text}");
-        }
+        let [height, width, channels] = model.image_shape();
+        images.fit(height, width, channels)
     }
 }
 
@@ -87,26 +78,69 @@ pub fn progress(total: usize, what: &str, output: &Output) -> ProgressBar {
 pub fn describe(model: &Model) -> String {
     let architecture = model.architecture();
     let [h, w, c] = model.image_shape();
-    format!("{}, {} classes of images {h}x{w}x{c}", architecture.name(), architecture.classes())
+    let parameters = number(architecture.layout().elements());
+    let (name, classes) = (architecture.name(), architecture.classes());
+    format!("{name}, {parameters} parameters, {classes} classes of images {h}x{w}x{c}")
 }
 
-/// Refuses a path to write whose directory is not there, before the work rather than after it.
+/// Refuses a path that cannot be written, before the work rather than after it.
 pub fn check_writable(flag: &str, path: &Path) -> Result<()> {
+    let wrong = |message: String| Err(Error::setting(flag, message));
+    if path.is_dir() {
+        return wrong(format!("{} is a directory, expected a file to write", path.display()));
+    }
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    if path.is_dir() {
-        return Err(Error::setting(
-            flag,
-            format!("{} is a directory, expected a file to write", path.display()),
-        ));
-    }
     if !directory.is_dir() {
-        return Err(Error::setting(
-            flag,
-            format!("there is no directory {} to write to", directory.display()),
-        ));
+        return wrong(format!("there is no directory {} to write to", directory.display()));
     }
-    Ok(())
+    match can_write_in(directory) {
+        Ok(()) => Ok(()),
+        Err(error) => wrong(format!("{} cannot be written: {error}", path.display())),
+    }
+}
+
+/// Only writing a file shows that a directory can be written in.
+fn can_write_in(directory: &Path) -> std::io::Result<()> {
+    let probe = directory.join(format!(".jem.{}.tmp", std::process::id()));
+    std::fs::File::create(&probe)?;
+    std::fs::remove_file(&probe)
+}
+
+/// A directory to write into. It is made at once, with its parents, and taken away again, if it was not there
+/// before and is empty, unless it is [kept](Self::keep).
+pub struct Directory {
+    made: Vec<PathBuf>,
+}
+
+impl Directory {
+    /// Makes the directory `path`, which the flag `flag` gave.
+    pub fn make(flag: &str, path: &Path) -> Result<Self> {
+        let missing = path.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists());
+        let made = Self { made: missing.map(Path::to_owned).collect() };
+        let attempt = std::fs::create_dir_all(path).and_then(|()| can_write_in(path));
+        match attempt {
+            Ok(()) => Ok(made),
+            Err(error) => {
+                let message = format!("{} cannot be written into: {error}", path.display());
+                Err(Error::setting(flag, message))
+            }
+        }
+    }
+
+    /// The work is done: the directory stays.
+    pub fn keep(mut self) {
+        self.made.clear();
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        for path in &self.made {
+            // One that holds something stays.
+            let _ = std::fs::remove_dir(path);
+        }
+    }
 }

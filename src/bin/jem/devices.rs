@@ -1,9 +1,10 @@
 //! `jem devices`: the adapters of this machine, and whether they compute what they should.
 
 use crate::common::Output;
-use jem::Result;
-use jem::device::{AdapterInfo, Device, DeviceOptions, DeviceSpec};
-use jem::self_test::{Report, self_test};
+use crate::facts::say;
+use jem::device::{AdapterInfo, CooperativeMatrix, Device, DeviceOptions, DeviceSpec};
+use jem::self_test::{KernelResult, Report, self_test};
+use jem::{Error, Result};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ const EXAMPLES: &str = "Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// Test the kernels of a device for 5 seconds: auto, gpu, gpu:NAME or cpu [default: auto]
+    /// Test the kernels of a device for 5 seconds: auto, gpu, gpu:NAME or cpu; alone: auto
     #[arg(long, value_name = "DEVICE", num_args = 0..=1, default_missing_value = "auto")]
     test: Vec<DeviceSpec>,
     #[command(flatten)]
@@ -28,74 +29,119 @@ pub struct Arguments {
 
 /// Runs it.
 pub fn run(arguments: &Arguments) -> Result<()> {
+    let open = |spec: &DeviceSpec| Device::open(spec, DeviceOptions::default());
+    let devices = arguments.test.iter().map(open).collect::<Result<Vec<_>>>()?;
     let adapters = Device::adapters();
-    let auto = Device::open(&DeviceSpec::Auto, DeviceOptions::default())?;
+    let auto = open(&DeviceSpec::Auto)?;
     if !arguments.output.json {
         list(&adapters, &auto);
     }
-    let mut tests = Vec::new();
-    let mut failed = None;
-    for spec in &arguments.test {
-        let device = Device::open(spec, DeviceOptions::default())?;
-        let report = self_test(&device, BUDGET)?;
+    let mut reports = Vec::new();
+    for device in &devices {
+        let report = self_test(device, BUDGET)?;
         if !arguments.output.json {
             print(&device.name(), &report);
         }
-        tests.push(json!({"device": device.name(), "passed": report.failures().next().is_none(), "kernels": kernels(&report)}));
-        if let Some(failure) = report.failures().next() {
-            failed.get_or_insert(format!(
-                "{}: kernel {}: {}",
-                device.name(),
-                failure.kernel,
-                failure.outcome()
-            ));
-        }
+        reports.push((device.name(), report));
     }
     if arguments.output.json {
-        let adapters: Vec<Value> = adapters.iter().map(describe).collect();
-        println!("{}", json!({"adapters": adapters, "auto": auto.name(), "tests": tests}));
+        let facts = json!({
+            "adapters": adapters.iter().map(adapter).collect::<Vec<_>>(),
+            "cpu": {"name": Device::cpu().name(), "threads": threads()},
+            "auto": auto.name(),
+            "tests": reports.iter().map(|(name, report)| test(name, report)).collect::<Vec<_>>(),
+        });
+        say(&facts.to_string());
     }
-    match failed {
-        None => Ok(()),
-        Some(message) => Err(jem::Error::setting("--test", message)),
+    for (name, report) in &reports {
+        if let Some(failure) = report.failures().next() {
+            let message = format!("{name}: kernel {}: {}", failure.kernel, failure.outcome());
+            return Err(Error::setting("--test", message));
+        }
     }
+    Ok(())
+}
+
+fn threads() -> usize {
+    rayon::current_num_threads()
 }
 
 fn list(adapters: &[AdapterInfo], auto: &Device) {
     for adapter in adapters {
-        let mark = if adapter.title() == auto.name() { " <- auto" } else { "" };
-        println!("gpu:{adapter}{mark}");
-        for shape in &adapter.cooperative_matrices {
-            println!(
-                "    cooperative matrix {}x{}x{} {} -> {}",
-                shape.m, shape.n, shape.k, shape.operand, shape.accumulator
-            );
+        let mark = if adapter.title() == auto.name() { "  <- auto" } else { "" };
+        say(&format!("gpu:{}{mark}", adapter.name));
+        for (name, text) in details(adapter) {
+            say(&format!("    {name:<21}{text}"));
         }
     }
     if adapters.is_empty() {
-        println!("no Vulkan, Metal or DX12 adapter");
+        say("no Vulkan, Metal or DX12 adapter");
     }
-    let mark = if auto.is_cpu() { " <- auto" } else { "" };
-    println!("{}{mark}", Device::cpu().name());
+    let mark = if auto.is_cpu() { "  <- auto" } else { "" };
+    say(&format!("cpu{mark}\n    {:<21}{}", "threads", threads()));
+}
+
+/// What matters of an adapter, name by name.
+fn details(adapter: &AdapterInfo) -> Vec<(&'static str, String)> {
+    let driver = format!("{} {}", adapter.driver, adapter.driver_info);
+    let yes = |on: bool| if on { "yes" } else { "no" }.to_owned();
+    let subgroups = match adapter.subgroups {
+        None => "none".into(),
+        Some((least, most)) if least == most => least.to_string(),
+        Some((least, most)) => format!("{least} to {most}"),
+    };
+    let limits = [adapter.max_storage_binding, adapter.max_buffer].map(|bytes| bytes >> 20);
+    let workgroup =
+        format!("{} invocations, {} KiB", adapter.workgroup_invocations, adapter.workgroup_memory >> 10);
+    let mut details = vec![
+        ("type", format!("{}, {}", adapter.kind, adapter.backend)),
+        ("driver", driver.trim().to_owned()),
+        ("largest buffer", format!("{} MiB, of which a kernel binds {} MiB", limits[1], limits[0])),
+        ("workgroup", workgroup),
+        ("subgroups", subgroups),
+        ("f16", yes(adapter.f16)),
+        ("timestamps", yes(adapter.timestamps)),
+        ("pipeline cache", yes(adapter.pipeline_cache)),
+    ];
+    if adapter.cooperative_matrices.is_empty() {
+        details.push(("cooperative matrices", "none".into()));
+    }
+    for (i, CooperativeMatrix { m, n, k, operand, accumulator }) in
+        adapter.cooperative_matrices.iter().enumerate()
+    {
+        let name = if i == 0 { "cooperative matrices" } else { "" };
+        details.push((name, format!("{m}x{n}x{k} {operand} -> {accumulator}")));
+    }
+    details
 }
 
 fn print(name: &str, report: &Report) {
-    println!("\ntest of {name}: {}", report.what());
+    say(&format!("\ntest of {name}: {}", report.what()));
     for result in &report.results {
-        println!("  {:<24} {:>3} variants  {}", result.kernel, result.variants, result.outcome());
+        let KernelResult { kernel, variants, .. } = result;
+        let word = if *variants == 1 { "variant" } else { "variants" };
+        say(&format!("    {kernel:<24} {variants:>3} {word:<9} {}", result.outcome()));
     }
     let failures = report.failures().count();
     let verdict = if failures == 0 { "all passed".to_owned() } else { format!("{failures} FAILED") };
-    println!("  {} kernels, {verdict}, {:.1} s", report.results.len(), report.seconds);
+    say(&format!("{} kernels, {verdict}, {:.1} s", report.results.len(), report.seconds));
 }
 
-fn kernels(report: &Report) -> Vec<Value> {
-    let one = |r: &jem::self_test::KernelResult| json!({"kernel": r.kernel, "variants": r.variants, "relative_error": r.error, "passed": r.passed()});
-    report.results.iter().map(one).collect()
+fn test(name: &str, report: &Report) -> Value {
+    let kernel = |r: &KernelResult| json!({"kernel": r.kernel, "variants": r.variants, "relative_error": r.error, "passed": r.passed()});
+    json!({
+        "device": name,
+        "passed": report.failures().next().is_none(),
+        "seconds": report.seconds,
+        "kernels": report.results.iter().map(kernel).collect::<Vec<_>>(),
+    })
 }
 
-fn describe(adapter: &AdapterInfo) -> Value {
-    let shape = |m: &jem::device::CooperativeMatrix| json!({"m": m.m, "n": m.n, "k": m.k, "operand": m.operand, "accumulator": m.accumulator});
+fn adapter(adapter: &AdapterInfo) -> Value {
+    let shape = |matrix: &CooperativeMatrix| {
+        let CooperativeMatrix { m, n, k, operand, accumulator } = matrix;
+        json!({"m": m, "n": n, "k": k, "operand": operand, "accumulator": accumulator})
+    };
     json!({
         "name": adapter.name,
         "type": adapter.kind.to_string(),

@@ -1,6 +1,7 @@
 //! `jem export`: a model as files that PyTorch and NumPy open, under the public names.
 
-use crate::common::{Facts, Output, check_writable, describe};
+use crate::common::{Output, check_writable, describe};
+use crate::facts::Facts;
 use jem::Result;
 use jem::io::checkpoint::Checkpoint;
 use jem::io::elements::Array;
@@ -69,6 +70,6 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     facts.text("model", describe(&model));
     facts.add("tensors", count.to_string(), count);
     facts.text("wrote", arguments.out.display().to_string());
-    facts.print(&arguments.output);
+    facts.print(arguments.output.json);
     Ok(())
 }

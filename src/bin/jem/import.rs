@@ -1,9 +1,10 @@
 //! `jem import`: a checkpoint of PyTorch as a model file.
 
-use crate::common::{Facts, Output, check_writable, describe};
+use crate::common::{Output, check_writable, describe};
+use crate::facts::{Facts, number};
+use jem::Result;
 use jem::jem::{ImportOptions, Model, Normalisation};
 use jem::nn::architecture::Architecture;
-use jem::{Error, Result};
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "Examples:
@@ -38,30 +39,31 @@ pub struct Arguments {
 /// Runs it.
 pub fn run(arguments: &Arguments) -> Result<()> {
     check_writable("--out", &arguments.out)?;
-    let normalisation = match (&arguments.mean, &arguments.std) {
+    let stated = match (&arguments.mean, &arguments.std) {
         (Some(mean), Some(std)) => Some(Normalisation { mean: mean.clone(), std: std.clone() }),
         _ => None,
     };
-    let options = ImportOptions { architecture: arguments.arch, normalisation };
+    let options = ImportOptions { architecture: arguments.arch, normalisation: stated };
     let model = Model::import(&arguments.checkpoint, options)?;
     model.save(&arguments.out)?;
     let mut facts = Facts::default();
     facts.text("model", describe(&model));
-    let elements = model.architecture().layout().elements();
-    facts.add("parameters", format!("{elements}"), elements);
+    facts.value("parameters", model.architecture().layout().elements());
     if let Some(source) = model.file().metadata.get("source") {
         facts.text("source", source.clone());
     }
-    if let Some(normalisation) = model.normalisation() {
-        let text = format!("mean {:?}, std {:?} of pixels in [0, 1]", normalisation.mean, normalisation.std);
-        facts.add("normalisation", text, serde_json::json!(normalisation));
+    if let Some(n) = model.normalisation() {
+        facts.add("normalisation", normalisation(n), serde_json::json!(n));
     }
     if let Some(chains) = model.chains() {
-        facts.add("replay buffer", format!("{chains} chains"), chains);
+        facts.add("replay buffer", format!("{} chains", number(chains)), chains);
     }
-    let path = arguments.out.to_str().map(str::to_owned);
-    let path = path.ok_or_else(|| Error::setting("--out", "is not UTF-8"))?;
-    facts.text("wrote", path);
-    facts.print(&arguments.output);
+    facts.text("wrote", arguments.out.display().to_string());
+    facts.print(arguments.output.json);
     Ok(())
+}
+
+/// A normalisation for people.
+pub fn normalisation(normalisation: &Normalisation) -> String {
+    format!("mean {:?}, std {:?} of pixels in [0, 1]", normalisation.mean, normalisation.std)
 }

@@ -1,11 +1,12 @@
 //! `jem info`: what a model is.
 
-use crate::common::{Facts, Output, describe};
+use crate::common::{Output, describe};
+use crate::facts::{Facts, number};
 use jem::device::{Device, Summary};
 use jem::jem::{Langevin, Model, Sampler, ScoreSettings, Scorer};
 use jem::nn::architecture::Mode;
 use jem::{Error, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "Examples:
@@ -19,7 +20,7 @@ pub struct Arguments {
     /// The model
     model: PathBuf,
     /// Images of a batch, for the summaries of its programs
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, value_name = "N", default_value_t = 64)]
     batch: usize,
     #[command(flatten)]
     output: Output,
@@ -31,57 +32,72 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if arguments.batch == 0 {
         return Err(Error::setting("--batch", "must be at least 1, got 0"));
     }
-    let architecture = model.architecture();
     let mut facts = Facts::default();
+    network(&model, &mut facts);
+    training(&model, &mut facts);
+    for (name, summary) in summaries(&model, arguments.batch)? {
+        facts.line(&format!("{name} of {}", arguments.batch), summary.to_string());
+        let value = json!({
+            "batch": arguments.batch,
+            "dispatches": summary.dispatches,
+            "flops": summary.flops,
+            "bytes_moved": summary.bytes_moved,
+            "peak_bytes": summary.peak_bytes,
+        });
+        facts.value(&name.to_lowercase(), value);
+    }
+    facts.print(arguments.output.json);
+    Ok(())
+}
+
+fn network(model: &Model, facts: &mut Facts) {
+    let architecture = model.architecture();
     facts.text("file", model.path().display().to_string());
-    facts.text("model", describe(&model));
-    facts.text("architecture", architecture.name());
-    facts.add("classes", architecture.classes().to_string(), architecture.classes());
-    let [h, w, c] = model.image_shape();
-    facts.add("images", format!("{h}x{w}x{c}"), json!([h, w, c]));
-    let elements = architecture.layout().elements();
-    facts.add("parameters", elements.to_string(), elements);
+    facts.text("model", describe(model));
+    facts.value("architecture", architecture.name());
+    facts.value("parameters", architecture.layout().elements());
+    facts.value("classes", architecture.classes());
+    facts.value("image", json!(model.image_shape()));
     let tensors = model.file().tensors.len();
     facts.add("tensors", tensors.to_string(), tensors);
     match model.normalisation() {
-        Some(n) => facts.add(
-            "normalisation",
-            format!("mean {:?}, std {:?} of pixels in [0, 1]", n.mean, n.std),
-            json!(n),
-        ),
-        None => facts.text("normalisation", "none: images in [-1, 1]"),
+        Some(n) => facts.add("normalisation", crate::import::normalisation(n), json!(n)),
+        None => facts.add("normalisation", "none: images in [-1, 1]", Value::Null),
     }
     if let Some(chains) = model.chains() {
-        facts.add("replay buffer", format!("{chains} chains"), chains);
+        facts.add("replay buffer", format!("{} chains", number(chains)), chains);
     }
-    for (key, name) in [
-        ("source", "source"),
-        ("data", "trained on"),
-        ("iteration", "iteration"),
-        ("validation", "validation"),
-    ] {
-        if let Some(value) = model.file().metadata.get(key) {
-            facts.text(name, value.clone());
+}
+
+/// What the file says of where it comes from.
+fn training(model: &Model, facts: &mut Facts) {
+    let metadata = &model.file().metadata;
+    for (key, name) in [("source", "source"), ("data", "trained on")] {
+        if let Some(text) = metadata.get(key) {
+            facts.text(name, text.clone());
         }
     }
-    if let Some(recipe) = model.file().metadata.get("recipe") {
+    for (key, json) in metadata {
+        if !matches!(key.as_str(), "iteration" | "validation") {
+            continue;
+        }
+        let value: Value = serde_json::from_str(json).unwrap_or_else(|_| json.as_str().into());
+        let text = match value.as_object() {
+            Some(figures) => figures.iter().map(figure).collect::<Vec<_>>().join(", "),
+            None => json.clone(),
+        };
+        facts.add(key, text, value);
+    }
+    if let Some(recipe) = metadata.get("recipe") {
         let lines: Vec<&str> = recipe.lines().filter(|line| !line.is_empty()).collect();
-        facts.add("recipe", lines.join(", "), recipe.clone());
+        let value = toml::from_str(recipe).unwrap_or_else(|_| Value::from(recipe.as_str()));
+        facts.add("recipe", lines.join(", "), value);
     }
-    for (name, summary) in summaries(&model, arguments.batch)? {
-        facts.add(
-            &format!("{name} of {}", arguments.batch),
-            summary.to_string(),
-            json!({
-                "dispatches": summary.dispatches,
-                "flops": summary.flops,
-                "bytes_moved": summary.bytes_moved,
-                "peak_bytes": summary.peak_bytes,
-            }),
-        );
-    }
-    facts.print(&arguments.output);
-    Ok(())
+}
+
+fn figure((name, value): (&String, &Value)) -> String {
+    let name = name.replace('_', " ");
+    value.as_f64().map_or_else(|| format!("{name} {value}"), |value| format!("{name} {value:.4}"))
 }
 
 /// What scoring a batch and an SGLD step on it take.

@@ -3,6 +3,7 @@
 mod common;
 mod devices;
 mod export;
+mod facts;
 mod import;
 mod info;
 mod sample;
@@ -54,7 +55,10 @@ fn main() -> ExitCode {
         Command::Score(arguments) => score::run(&arguments),
         Command::Sample(arguments) => sample::run(&arguments),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "jem", &mut std::io::stdout());
+            // Into memory first: it panics where it cannot write.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "jem", &mut script);
+            facts::say(String::from_utf8_lossy(&script).trim_end());
             Ok(())
         }
     };

@@ -1,14 +1,17 @@
 //! `jem sample`: chains of Langevin dynamics from a trained model.
 
+mod mask;
 mod start;
 mod write;
 
-use crate::common::{Facts, ModelArguments, Output, describe, progress};
+use crate::common::{Directory, ImageArguments, ModelArguments, Output, describe, progress};
+use crate::facts::Facts;
 use jem::device::Device;
 use jem::jem::{Langevin, Model, Sampler};
 use jem::{Error, Result};
+use serde_json::{Value, json};
 use start::Start;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Chains of a batch.
 const BATCH: usize = 64;
@@ -16,12 +19,16 @@ const BATCH: usize = 64;
 const EXAMPLES: &str = "Examples:
   jem sample --model M --out samples
   jem sample --model M --class all --count 80 --steps 500 --film --out by_class
-  jem sample --model M --init photos.npy --inpaint mask.png --steps 300 --out filled
+  jem sample --model M --init cifar10:test --inpaint mask.png --steps 300 --out filled
   jem sample --model M --init x.npy --steps 8 --noise 0 --out ascent      # plain gradient ascent
   jem sample --model M --init gaussians --init-data cifar10:train --class 3 --out cats
 
-Written into --out: samples.npy (float32 [N,C,H,W] in the model's own range), samples.png (a grid, with --class a
-row a class), log_density.npy [steps + 1, N] and energies.png (a curve a step), with --film film.gif.";
+Written into --out:
+  samples.npy       float32 [N,C,H,W] in the model's range, [-1, 1]; unclamped samples can leave it
+  samples.png       a grid; with several classes a row a class, in the order of --class
+  log_density.npy   float32 [steps + 1, N], up to a constant, in nats
+  energies.png      minus that, a line a chain and their mean
+  film.gif          with --film: the grid from the start to the samples";
 
 /// Draw samples: x += step size * ∂ log p(x)/∂x + noise * N(0, 1)
 ///
@@ -35,29 +42,28 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Where chains start: uniform (noise in [-1, 1]), buffer (the model's replay buffer), gaussians (one a class of
-    /// --init-data), or images as `jem score --images` takes them [default: uniform]
+    /// --init-data), or images as `jem score --images` takes them
     #[arg(long, value_name = "IN", default_value = "uniform")]
     init: String,
     /// The labelled images that --init gaussians is fitted to
     #[arg(long, value_name = "SET", default_value = "cifar10:train")]
     init_data: String,
-    /// Directory of data sets [default: $JEM_DATA, ./data, the user's cache]
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-    /// Chains [default: 64, or as many as --init has images]
-    #[arg(long)]
+    #[command(flatten)]
+    source: ImageArguments,
+    /// Chains [default: as many as --init has images, at most about 64]
+    #[arg(long, value_name = "N")]
     count: Option<usize>,
-    /// Classes to sample from: numbers separated by commas, or all; chains take them in turn
+    /// Classes to sample from: numbers separated by commas, or all; each gets as many chains
     #[arg(long, value_name = "Y", value_delimiter = ',')]
     class: Vec<String>,
     /// SGLD steps
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 100)]
     steps: usize,
     /// Factor of the gradient [default: as trained, else 1]
-    #[arg(long)]
+    #[arg(long, value_name = "A")]
     step_size: Option<f32>,
     /// Standard deviation of the noise [default: as trained, else 0.01]
-    #[arg(long)]
+    #[arg(long, value_name = "S")]
     noise: Option<f32>,
     /// Keep samples in [-1, 1]: true or false [default: as trained, else false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
@@ -72,8 +78,11 @@ pub struct Arguments {
     #[arg(long)]
     film: bool,
     /// Seed of all random numbers
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u32,
+    /// Chains of a batch
+    #[arg(long, value_name = "N", default_value_t = BATCH)]
+    batch: usize,
     #[command(flatten)]
     output: Output,
 }
@@ -82,8 +91,6 @@ pub struct Arguments {
 pub struct Samples {
     /// NHWC.
     pub images: Vec<f32>,
-    /// The class of each chain, if they have one.
-    pub labels: Option<Vec<u32>>,
     /// Of each step, and of the end: each chain's log density up to a constant, in nats.
     pub log_density: Vec<Vec<f32>>,
     /// The chains at moments of the way, NHWC; empty without --film.
@@ -92,30 +99,32 @@ pub struct Samples {
 
 /// Runs it.
 pub fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.batch == 0 {
+        return Err(Error::setting("--batch", "must be at least 1, got 0"));
+    }
     let (model, device) = arguments.model.open()?;
     let langevin = langevin(arguments, &model)?;
     let classes = classes(&arguments.class, model.architecture().classes())?;
-    let mask = arguments.inpaint.as_deref().map(|path| mask(path, &model)).transpose()?;
-    let start = Start::new(arguments, &model, mask.is_some())?;
-    let count = start.count(arguments.count)?;
-    std::fs::create_dir_all(&arguments.out).map_err(Error::io(&arguments.out))?;
+    let start = Start::new(arguments, &model, &classes)?;
+    let mask = arguments.inpaint.as_deref().map(|path| mask::read(path, &model)).transpose()?;
+    let count = start.count(arguments.count, &classes)?;
+    let directory = Directory::make("--out", &arguments.out)?;
 
     let samples = sample(arguments, &device, &model, langevin, &classes, &start, count, mask.as_deref())?;
-    let written = write::write(&arguments.out, &samples, model.image_shape())?;
+    let written = write::write(&arguments.out, &samples, model.image_shape(), classes.len())?;
+    directory.keep();
 
     let mut facts = Facts::default();
     facts.text("model", describe(&model));
     facts.text("device", device.name());
     facts.add("samples", format!("{count}, {} steps each", arguments.steps), count);
-    facts.text("start", start.name());
-    let settings = format!(
-        "step size {}, noise {}, gradient {}, pixels {}",
-        langevin.step_size,
-        langevin.noise,
-        langevin.clamp_gradient.map_or("free".into(), |bound| format!("within ±{bound}")),
-        if langevin.clamp_x { "in [-1, 1]" } else { "free" },
-    );
-    facts.text("settings", settings);
+    facts.value("steps", arguments.steps);
+    facts.text("start", start.name(count));
+    if !classes.is_empty() {
+        let text = classes.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+        facts.add("classes", text, classes);
+    }
+    settings(langevin, &mut facts);
     let mean = |row: &Vec<f32>| row.iter().map(|&v| f64::from(v)).sum::<f64>() / row.len() as f64;
     if let (Some(first), Some(last)) = (samples.log_density.first(), samples.log_density.last()) {
         facts.add("mean energy at the start", format!("{:.4}", -mean(first)), -mean(first));
@@ -123,8 +132,22 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     let paths: Vec<String> = written.iter().map(|path| path.display().to_string()).collect();
     facts.add("wrote", paths.join(", "), paths.clone());
-    facts.print(&arguments.output);
+    facts.print(arguments.output.json);
     Ok(())
+}
+
+fn settings(langevin: Langevin, facts: &mut Facts) {
+    let Langevin { step_size, noise, clamp_gradient, clamp_x } = langevin;
+    let gradient = clamp_gradient.map_or("free".into(), |bound| format!("within ±{bound}"));
+    let pixels = if clamp_x { "in [-1, 1]" } else { "free" };
+    let text = format!("step size {step_size}, noise {noise}, gradient {gradient}, pixels {pixels}");
+    facts.line("settings", text);
+    // As people write it: 0.01, not the nearest float32 to it.
+    let decimal = |value: f32| json!(value.to_string().parse::<f64>().unwrap_or(f64::from(value)));
+    facts.value("step_size", decimal(step_size));
+    facts.value("noise", decimal(noise));
+    facts.value("clamp_gradient", clamp_gradient.map_or(Value::Null, decimal));
+    facts.value("clamp", clamp_x);
 }
 
 /// The flags, over what the model was trained with, over JEM's published settings.
@@ -154,7 +177,7 @@ fn langevin(arguments: &Arguments, model: &Model) -> Result<Langevin> {
     Ok(langevin)
 }
 
-/// The classes that chains take in turn; none: samples of p(x).
+/// The classes of the chains; none: samples of p(x).
 fn classes(asked: &[String], classes: usize) -> Result<Vec<u32>> {
     let all = 0..classes as u32;
     if let [one] = asked
@@ -169,23 +192,6 @@ fn classes(asked: &[String], classes: usize) -> Result<Vec<u32>> {
     asked.iter().map(class).collect()
 }
 
-/// The mask's elements, NHWC of one image: 1 where the picture is white.
-fn mask(path: &Path, model: &Model) -> Result<Vec<f32>> {
-    let [height, width, channels] = model.image_shape();
-    let bytes = std::fs::read(path).map_err(Error::io(path))?;
-    let picture = image::load_from_memory(&bytes)
-        .map_err(|error| Error::file(path, format!("cannot be read as a picture: {error}")))?
-        .into_luma8();
-    if picture.dimensions() != (width as u32, height as u32) {
-        let (found_width, found_height) = picture.dimensions();
-        let message =
-            format!("expected a mask of {width}x{height} pixels, found {found_width}x{found_height}");
-        return Err(Error::file(path, message));
-    }
-    let element = |pixel: &u8| std::iter::repeat_n(f32::from(u8::from(*pixel >= 128)), channels);
-    Ok(picture.as_raw().iter().flat_map(element).collect())
-}
-
 fn sample(
     arguments: &Arguments,
     device: &Device,
@@ -197,28 +203,26 @@ fn sample(
     mask: Option<&[f32]>,
 ) -> Result<Samples> {
     let conditional = !classes.is_empty();
-    // A row of the grid a class.
-    let per_class = count.div_ceil(classes.len().max(1));
-    let labels: Vec<u32> = (0..count).map(|i| if conditional { classes[i / per_class] } else { 0 }).collect();
+    let class = |chain: usize| conditional.then(|| classes[chain / (count / classes.len())]);
     let steps = arguments.steps;
     let frame_steps = write::frame_steps(steps);
     let mut samples = Samples {
         images: Vec::new(),
-        labels: conditional.then(|| labels.clone()),
         log_density: vec![Vec::with_capacity(count); steps + 1],
         frames: if arguments.film { vec![Vec::new(); frame_steps.len()] } else { Vec::new() },
     };
-    let chains = count.min(BATCH);
+    let batches = count.div_ceil(arguments.batch);
+    let chains = count.div_ceil(batches);
     let mode = arguments.model.norm_mode;
     let sampler = Sampler::new(device, model, mode, langevin, chains, conditional, mask)?;
-    let bar = progress(count.div_ceil(chains) * steps, "step", &arguments.output);
+    let bar = progress(batches * steps, "SGLD step", &arguments.output);
     let image = model.image_shape().iter().product::<usize>();
     for (batch, first) in (0..count).step_by(chains).enumerate() {
         let kept = chains.min(count - first);
         // The last batch is filled up with chains that are not kept.
-        let mut labels = labels[first..first + kept].to_vec();
-        labels.resize(chains, labels[0]);
-        let images = start.images(first, chains, &labels)?;
+        let all = (first..first + chains).map(|chain| chain.min(count - 1));
+        let labels: Vec<u32> = all.clone().map(|chain| class(chain).unwrap_or(0)).collect();
+        let images: Vec<f32> = all.flat_map(|chain| start.image(chain, class(chain))).collect();
         sampler.start(&images, &labels, arguments.seed, (batch * steps) as u32)?;
         for step in 0..=steps {
             if arguments.film
@@ -227,6 +231,7 @@ fn sample(
                 samples.frames[frame].extend(&sampler.images()?[..kept * image]);
             }
             let log_density = if step < steps { sampler.step()? } else { sampler.density()? };
+            check(&log_density[..kept], first, step)?;
             samples.log_density[step].extend(&log_density[..kept]);
             bar.inc(u64::from(step < steps));
         }
@@ -234,4 +239,15 @@ fn sample(
     }
     bar.finish_and_clear();
     Ok(samples)
+}
+
+/// Refuses to go on with chains that have left all numbers.
+fn check(log_density: &[f32], first: usize, step: usize) -> Result<()> {
+    let Some(i) = log_density.iter().position(|value| !value.is_finite()) else { return Ok(()) };
+    let (chain, value) = (first + i, log_density[i]);
+    let message = format!(
+        "chain {chain} diverged: its log density is {value} at step {step}; take a smaller step, or bound the chain \
+         by --clamp or --clamp-gradient"
+    );
+    Err(Error::setting("--step-size", message))
 }

@@ -1,17 +1,16 @@
 //! Where chains start.
 
 use super::Arguments;
-use jem::data::images::Images;
+use jem::data::images::{Images, Pixels};
 use jem::jem::{ClassGaussians, Model};
 use jem::kernels::random::{Threefry, stream};
 use jem::{Error, Result};
 
-/// Chains when nothing says how many.
+/// The most chains when nothing says how many.
 const COUNT: usize = 64;
 
 /// A source of first images.
 pub struct Start {
-    name: String,
     seed: u32,
     image: usize,
     source: Source,
@@ -19,80 +18,114 @@ pub struct Start {
 
 enum Source {
     Uniform,
-    /// NHWC, and how many.
-    Images(Vec<f32>, usize),
-    Gaussians(ClassGaussians),
+    Images(Images),
+    /// And what they are fitted to.
+    Gaussians(ClassGaussians, String),
 }
 
 impl Start {
-    /// What `--init` asks for. Inpainting has pixels to hold, so it needs images.
-    pub fn new(arguments: &Arguments, model: &Model, inpainting: bool) -> Result<Self> {
-        let [height, width, channels] = model.image_shape();
-        let open = |text: &str| Images::open(text, arguments.data.as_deref())?.fit(height, width, channels);
-        let (name, source) = match arguments.init.as_str() {
-            "uniform" => ("uniform noise".to_owned(), Source::Uniform),
-            "buffer" => {
-                let (images, count) = model.replay_buffer().ok_or_else(|| {
-                    Error::file(model.path(), "has no replay buffer; --init uniform starts from noise")
-                })?;
-                (format!("the replay buffer's {count} chains"), Source::Images(images, count))
-            }
+    /// What `--init` asks for, for chains of `classes` (none: of p(x)). Inpainting has pixels to hold, so it needs
+    /// images.
+    pub fn new(arguments: &Arguments, model: &Model, classes: &[u32]) -> Result<Self> {
+        let source = match arguments.init.as_str() {
+            "uniform" => Source::Uniform,
+            "buffer" => Source::Images(buffer(model)?),
             "gaussians" => {
-                let images = open(&arguments.init_data)?;
-                let name = format!("a Gaussian for each class of {}", images.name);
-                (name, Source::Gaussians(ClassGaussians::fit(&images)?))
+                let images = arguments.source.open("--init-data", &arguments.init_data, model)?;
+                let name = images.name.clone();
+                let gaussians = ClassGaussians::fit(images)?;
+                let (found, expected) = (gaussians.classes(), model.architecture().classes());
+                if !classes.is_empty() && found != expected {
+                    let message = format!("{name} has {found} classes, the model {expected}");
+                    return Err(Error::setting("--init-data", message));
+                }
+                Source::Gaussians(gaussians, name)
             }
-            text => {
-                let images = open(text)?;
-                let name = format!("{} of {}", images.count, images.name);
-                (name, Source::Images(images.batch(0..images.count), images.count))
-            }
+            text => Source::Images(arguments.source.open("--init", text, model)?),
         };
-        if inpainting && !matches!(source, Source::Images(..)) {
-            return Err(Error::setting(
-                "--inpaint",
-                "needs images whose pixels are held: give them by --init",
-            ));
+        if arguments.inpaint.is_some() && !matches!(source, Source::Images(_)) {
+            let message = "needs images whose pixels are held: give them by --init";
+            return Err(Error::setting("--inpaint", message));
         }
-        Ok(Self { name, seed: arguments.seed, image: height * width * channels, source })
+        let image = model.image_shape().iter().product();
+        Ok(Self { seed: arguments.seed, image, source })
     }
 
-    /// What it is, for people.
-    pub fn name(&self) -> String {
-        self.name.clone()
+    /// What `count` chains start from, for people.
+    pub fn name(&self, count: usize) -> String {
+        match &self.source {
+            Source::Uniform => "uniform noise".into(),
+            Source::Images(images) if count < images.count => {
+                format!("the first {count} of {} of {}", images.count, images.name)
+            }
+            Source::Images(images) => format!("all {count} of {}", images.name),
+            Source::Gaussians(_, name) => format!("a Gaussian for each class of {name}"),
+        }
     }
 
-    /// The number of chains: what was asked for, else the source's own.
-    pub fn count(&self, asked: Option<usize>) -> Result<usize> {
-        match (asked, &self.source) {
-            (Some(0), _) => Err(Error::setting("--count", "must be at least 1, got 0")),
-            (Some(count), Source::Images(_, there)) if count > *there => {
-                Err(Error::setting("--count", format!("{count} is more than {}", self.name)))
+    /// The number of chains: what was asked for, else what there is, to [`COUNT`]; the same for each of the
+    /// classes.
+    pub fn count(&self, asked: Option<usize>, classes: &[u32]) -> Result<usize> {
+        let there = match &self.source {
+            Source::Images(images) => Some((images.count, &images.name)),
+            _ => None,
+        };
+        let rows = classes.len().max(1);
+        let wrong = |message: String| Err(Error::setting("--count", message));
+        match (asked, there) {
+            (Some(0), _) => wrong("must be at least 1, got 0".into()),
+            (Some(count), _) if count % rows > 0 => wrong(format!(
+                "expected a multiple of {rows}, for as many chains of each of the {rows} classes, got {count}"
+            )),
+            (Some(count), Some((there, name))) if count > there => {
+                wrong(format!("expected at most {there}, the images of {name}, got {count}"))
             }
             (Some(count), _) => Ok(count),
-            (None, Source::Images(_, there)) => Ok(*there),
-            (None, _) => Ok(COUNT),
+            (None, None) => Ok(COUNT.div_ceil(rows) * rows),
+            (None, Some((there, name))) if there < rows => {
+                wrong(format!("expected {rows} images for {rows} classes, {name} has {there}"))
+            }
+            (None, Some((there, _))) => Ok(there.min(COUNT.div_ceil(rows) * rows) / rows * rows),
         }
     }
 
-    /// The first images of chains `first` to `first + labels.len()`, NHWC: a function of the seed and of each
-    /// chain's number. Past the last of given images comes the first again.
-    pub fn images(&self, first: usize, chains: usize, labels: &[u32]) -> Result<Vec<f32>> {
-        let mut images = Vec::with_capacity(chains * self.image);
-        for chain in first..first + chains {
-            let mut random = Threefry::new(self.seed, stream::REPLAY_FILL, chain as u32);
-            match &self.source {
-                Source::Uniform => images.extend((0..self.image).map(|_| 2.0 * random.uniform() - 1.0)),
-                Source::Images(all, count) => {
-                    images.extend(&all[chain % count * self.image..][..self.image]);
-                }
-                Source::Gaussians(gaussians) => {
-                    // Without a class, the classes in turn.
-                    let class = labels.get(chain - first).map_or(chain, |&label| label as usize);
-                    images.extend(gaussians.sample(class % gaussians.classes(), &mut random));
-                }
+    /// The first image of chain `chain`, HWC: a function of the seed and of the chain's number. Past the last of
+    /// given images comes the first again.
+    pub fn image(&self, chain: usize, class: Option<u32>) -> Vec<f32> {
+        let mut random = Threefry::new(self.seed, stream::REPLAY_FILL, chain as u32);
+        match &self.source {
+            Source::Uniform => (0..self.image).map(|_| 2.0 * random.uniform() - 1.0).collect(),
+            Source::Images(images) => {
+                let i = chain % images.count;
+                images.batch(i..i + 1)
+            }
+            Source::Gaussians(gaussians, _) => {
+                // Without a class, the classes in turn.
+                let class = class.map_or(chain % gaussians.classes(), |class| class as usize);
+                gaussians.sample(class, &mut random)
             }
         }
-        Ok(images)
     }
+}
+
+/// The model's replay buffer.
+fn buffer(model: &Model) -> Result<Images> {
+    let (values, count) = model.replay_buffer().filter(|(_, count)| *count > 0).ok_or_else(|| {
+        Error::file(
+            model.path(),
+            "has no replay buffer, as a run's checkpoints have; --init uniform needs none",
+        )
+    })?;
+    let [height, width, channels] = model.image_shape();
+    Ok(Images {
+        pixels: Pixels::Floats(values),
+        count,
+        height,
+        width,
+        channels,
+        labels: None,
+        class_names: Vec::new(),
+        name: "the replay buffer".into(),
+        files: None,
+    })
 }

@@ -20,10 +20,15 @@ pub fn frame_steps(steps: usize) -> Vec<usize> {
     at
 }
 
-/// Writes all files into `directory`; returns their paths.
-pub fn write(directory: &Path, samples: &Samples, [h, w, c]: [usize; 3]) -> Result<Vec<PathBuf>> {
+/// Writes all files into `directory`; returns their paths. The chains are of `classes` classes, as many of each.
+pub fn write(
+    directory: &Path,
+    samples: &Samples,
+    [h, w, c]: [usize; 3],
+    classes: usize,
+) -> Result<Vec<PathBuf>> {
     let n = samples.images.len() / (h * w * c);
-    let columns = columns(n, samples.labels.as_deref());
+    let columns = columns(n, classes);
     let path = |name: &str| directory.join(name);
     let mut written =
         vec![path("samples.npy"), path("samples.png"), path("log_density.npy"), path("energies.png")];
@@ -42,15 +47,14 @@ pub fn write(directory: &Path, samples: &Samples, [h, w, c]: [usize; 3]) -> Resu
     Ok(written)
 }
 
-/// Columns of the grid: chains of one class fill whole rows; else the squarest grid without an empty cell.
-fn columns(n: usize, labels: Option<&[u32]>) -> usize {
-    if let Some(labels) = labels {
-        let first = labels.iter().take_while(|&&label| label == labels[0]).count();
-        if first < n {
-            return first;
-        }
+/// Columns of the grid: of several classes, each has its row. Else the squarest grid without an empty cell, unless
+/// that is more than twice as wide as high.
+fn columns(n: usize, classes: usize) -> usize {
+    if classes > 1 {
+        return n / classes;
     }
-    (1..=n).find(|columns| columns * columns >= n && n.is_multiple_of(*columns)).unwrap_or(1)
+    let full = (1..=n).find(|columns| columns * columns >= n && n.is_multiple_of(*columns)).unwrap_or(1);
+    if full * full > 2 * n { (1..=n).find(|columns| columns * columns >= n).unwrap_or(1) } else { full }
 }
 
 #[cfg(test)]
@@ -67,9 +71,10 @@ mod tests {
 
     #[test]
     fn a_row_a_class() {
-        assert_eq!(columns(6, Some(&[0, 0, 1, 1, 2, 2])), 2);
-        assert_eq!(columns(16, Some(&[3; 16])), 4);
-        assert_eq!(columns(64, None), 8);
-        assert_eq!(columns(7, None), 7);
+        assert_eq!(columns(6, 3), 2);
+        assert_eq!(columns(16, 1), 4);
+        for (n, expected) in [(64, 8), (8, 4), (6, 3), (7, 3), (70, 10), (1, 1), (2, 2)] {
+            assert_eq!(columns(n, 0), expected, "{n} chains");
+        }
     }
 }

@@ -1,14 +1,15 @@
 //! Scores as files: `.npz` with an array a figure, or `.csv` with a row an image.
 
-use super::Table;
+use super::{Gradients, Table};
 use jem::data::images::Images;
 use jem::io::elements::{Array, Elements};
-use jem::io::{atomic, npy, npz, pack};
+use jem::io::{atomic, npy, npz};
 use jem::{Error, Result};
 use std::io::Write as _;
 use std::path::Path;
 
 /// How scores are written.
+#[derive(Debug, Clone, Copy)]
 pub enum Format {
     Npz,
     Csv,
@@ -28,19 +29,15 @@ impl Format {
 }
 
 /// Writes all figures, atomically.
-pub fn write(path: &Path, table: &Table, images: &Images, shape: [usize; 3]) -> Result<()> {
-    match Format::of(path)? {
-        Format::Npz => npz::write(path, &arrays(table, shape)),
-        Format::Csv => csv(path, table, images, shape),
+pub fn write(path: &Path, format: Format, table: Table, images: &Images) -> Result<()> {
+    match format {
+        Format::Npz => npz::write(path, &arrays(table)),
+        Format::Csv => csv(path, &table, images),
     }
 }
 
-fn norms(gradient: &[f32], image: usize) -> Vec<f32> {
-    let norm = |g: &[f32]| g.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt() as f32;
-    gradient.chunks(image).map(norm).collect()
-}
-
-fn arrays(table: &Table, [h, w, c]: [usize; 3]) -> Vec<(String, Array)> {
+fn arrays(mut table: Table) -> Vec<(String, Array)> {
+    let (logits, gradients) = (table.logits.clone(), table.gradients.take());
     let n = table.len();
     let mut arrays = Vec::new();
     let mut add =
@@ -48,7 +45,7 @@ fn arrays(table: &Table, [h, w, c]: [usize; 3]) -> Vec<(String, Array)> {
     let each = |value: fn(&jem::jem::Posterior) -> f64| -> Elements {
         Elements::F32(table.posteriors.iter().map(|p| value(p) as f32).collect())
     };
-    add("logits", vec![n, table.classes], Elements::F32(table.logits.clone()));
+    add("logits", vec![n, table.classes], Elements::F32(logits));
     add("logsumexp", vec![n], each(|p| p.logsumexp));
     let probabilities = table.posteriors.iter().flat_map(|p| p.probabilities.iter().map(|&p| p as f32));
     add("probabilities", vec![n, table.classes], Elements::F32(probabilities.collect()));
@@ -60,10 +57,11 @@ fn arrays(table: &Table, [h, w, c]: [usize; 3]) -> Vec<(String, Array)> {
         let correct = (0..n).map(|i| u8::from(table.correct(i) == Some(true)));
         add("correct", vec![n], Elements::U8(correct.collect()));
     }
-    if let Some(gradient) = &table.input_gradient {
-        let nchw = pack::nhwc_to_nchw(gradient, n, h, w, c);
-        add("dlogsumexp_dx", vec![n, c, h, w], Elements::F32(nchw));
-        add("input_gradient_norm", vec![n], Elements::F32(norms(gradient, h * w * c)));
+    if let Some(Gradients { shape: [h, w, c], norms, all }) = gradients {
+        if let Some(all) = all {
+            add("dlogsumexp_dx", vec![n, c, h, w], Elements::F32(all));
+        }
+        add("input_gradient_norm", vec![n], Elements::F32(norms));
     }
     if let Some(ranking) = &table.ranking {
         let k = ranking.first().map_or(0, Vec::len);
@@ -82,8 +80,8 @@ fn arrays(table: &Table, [h, w, c]: [usize; 3]) -> Vec<(String, Array)> {
 }
 
 /// A row an image; gradients by their norm alone.
-fn csv(path: &Path, table: &Table, images: &Images, [h, w, c]: [usize; 3]) -> Result<()> {
-    let norms = table.input_gradient.as_ref().map(|gradient| norms(gradient, h * w * c));
+fn csv(path: &Path, table: &Table, images: &Images) -> Result<()> {
+    let norms = table.gradients.as_ref().map(|gradients| &gradients.norms);
     let mut columns = vec!["image".to_owned()];
     columns.extend(table.labels.is_some().then(|| "label".into()));
     columns.extend(["prediction", "logsumexp", "entropy"].map(String::from));
@@ -106,7 +104,7 @@ fn csv(path: &Path, table: &Table, images: &Images, [h, w, c]: [usize; 3]) -> Re
             row.push(posterior.prediction.to_string());
             row.extend([posterior.logsumexp, posterior.entropy].map(|value| value.to_string()));
             row.extend(table.correct(i).map(|correct| u8::from(correct).to_string()));
-            row.extend(norms.as_ref().map(|norms| norms[i].to_string()));
+            row.extend(norms.map(|norms| norms[i].to_string()));
             row.extend(table.verdict.as_ref().map(|verdict| u8::from(verdict[i]).to_string()));
             row.extend(table.ranking.iter().flat_map(|ranking| &ranking[i]).map(usize::to_string));
             row.extend(table.logits_of(i).iter().map(f32::to_string));

@@ -1,0 +1,110 @@
+//! What a command found out: text for people, JSON for programs.
+
+use serde_json::{Map, Value};
+use std::io::{ErrorKind, Write};
+
+/// Columns of text.
+const WIDTH: usize = 100;
+
+/// Facts in the order in which they are printed at a command's end: a line each, or one JSON object.
+#[derive(Debug, Default)]
+pub struct Facts {
+    lines: Vec<(String, String)>,
+    json: Map<String, Value>,
+}
+
+impl Facts {
+    /// Adds a fact with its text for people and its value for programs, whose key has `_` for spaces.
+    pub fn add(&mut self, name: &str, text: impl Into<String>, value: impl Into<Value>) {
+        self.line(name, text);
+        self.value(name, value);
+    }
+
+    /// Adds a fact that reads the same for both.
+    pub fn text(&mut self, name: &str, text: impl Into<String>) {
+        let text = text.into();
+        self.add(name, text.clone(), text);
+    }
+
+    /// Adds a fact for people alone.
+    pub fn line(&mut self, name: &str, text: impl Into<String>) {
+        self.lines.push((name.into(), text.into()));
+    }
+
+    /// Adds a fact for programs alone.
+    pub fn value(&mut self, name: &str, value: impl Into<Value>) {
+        self.json.insert(name.replace(' ', "_"), value.into());
+    }
+
+    /// Prints all.
+    pub fn print(&self, json: bool) {
+        if json {
+            return say(&Value::Object(self.json.clone()).to_string());
+        }
+        let width = self.lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+        for (name, text) in &self.lines {
+            for (i, part) in wrapped(text, WIDTH.saturating_sub(width + 2)).iter().enumerate() {
+                say(&format!("{:<width$}  {part}", if i == 0 { name } else { "" }));
+            }
+        }
+    }
+}
+
+/// `text` in lines of at most `width` characters, broken after commas.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for part in text.split_inclusive(", ") {
+        let last = lines.last_mut().expect("there is one");
+        if !last.is_empty() && last.chars().count() + part.trim_end().chars().count() > width {
+            lines.push(part.to_owned());
+        } else {
+            last.push_str(part);
+        }
+    }
+    lines.iter().map(|line| line.trim_end().to_owned()).collect()
+}
+
+/// A number with commas between thousands.
+pub fn number(value: usize) -> String {
+    let digits = value.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Prints a line. A reader who has left (`| head`) ends the command in silence.
+pub fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    if let Err(error) = writeln!(out, "{line}").and_then(|()| out.flush()) {
+        if error.kind() == ErrorKind::BrokenPipe {
+            std::process::exit(0);
+        }
+        eprintln!("error: standard output: {error}");
+        std::process::exit(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_have_commas() {
+        for (value, text) in [(0, "0"), (999, "999"), (77_706, "77,706"), (36_489_290, "36,489,290")] {
+            assert_eq!(number(value), text);
+        }
+    }
+
+    #[test]
+    fn long_text_is_broken_after_commas() {
+        assert_eq!(wrapped("a = 1, b = 22, c = 3", 13), ["a = 1,", "b = 22,", "c = 3"]);
+        assert_eq!(wrapped("a = 1, b = 22, c = 3", 14), ["a = 1, b = 22,", "c = 3"]);
+        assert_eq!(wrapped("no place to break it", 5), ["no place to break it"]);
+        assert_eq!(wrapped("", 5), [""]);
+    }
+}

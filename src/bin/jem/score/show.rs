@@ -1,0 +1,56 @@
+//! The figures of the first few images, one by one.
+
+use super::{Arguments, Table};
+use crate::facts::say;
+use jem::data::images::Images;
+
+/// Images that are shown.
+const SHOWN: usize = 20;
+
+/// Prints those figures that the flags ask for, a line an image.
+pub fn figures(arguments: &Arguments, table: &Table, images: &Images) {
+    let asked =
+        arguments.predict || arguments.conditional || table.ranking.is_some() || table.verdict.is_some();
+    if !asked {
+        return;
+    }
+    let shown = table.len().min(SHOWN);
+    let names: Vec<String> = (0..shown).map(|i| name(images, i)).collect();
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    for (i, name) in names.iter().enumerate() {
+        say(&format!("{name:<width$}{}", figures_of(i, arguments, table, images)));
+    }
+    if table.len() > shown {
+        say(&format!("… and {} more; --out writes all", table.len() - shown));
+    }
+    say("");
+}
+
+/// An image's file, else its number.
+fn name(images: &Images, i: usize) -> String {
+    images.files.as_ref().map_or_else(|| i.to_string(), |files| files[i].display().to_string())
+}
+
+fn figures_of(i: usize, arguments: &Arguments, table: &Table, images: &Images) -> String {
+    let named = images.class_names.len() == table.classes;
+    let class = |k: usize| if named { images.class_names[k].clone() } else { k.to_string() };
+    let (posterior, logits) = (&table.posteriors[i], table.logits_of(i));
+    let mut line = String::new();
+    if arguments.predict {
+        let k = posterior.prediction;
+        line += &format!("  {} energy {:.4}", class(k), -logits[k]);
+    }
+    if let Some(ranking) = &table.ranking {
+        let ranked = ranking[i].iter().map(|&k| format!("{} {:.4}", class(k), -logits[k]));
+        line += &format!("  ranked {}", ranked.collect::<Vec<_>>().join(", "));
+    }
+    if let Some(verdict) = &table.verdict {
+        let word = if verdict[i] { "in" } else { "out" };
+        line += &format!("  {word} (logsumexp {:.4})", posterior.logsumexp);
+    }
+    if arguments.conditional {
+        let p = posterior.probabilities.iter().enumerate().map(|(k, p)| format!("{} {p:.4}", class(k)));
+        line += &format!("  p(y|x) {}", p.collect::<Vec<_>>().join(", "));
+    }
+    line
+}

@@ -1,0 +1,12 @@
+//! `jem` as a user runs it: what each command writes and prints, and what it says to bad input.
+
+#[path = "../../kernels-tests/adapter.rs"]
+mod adapter;
+mod devices;
+mod errors;
+mod models;
+mod sample;
+mod score;
+#[path = "../common/small.rs"]
+mod small;
+mod support;

@@ -1,0 +1,209 @@
+//! `jem import`, `jem export`, `jem info`, `jem completions`.
+
+use crate::support::*;
+use jem::io::checkpoint::Checkpoint;
+use jem::io::elements::Elements;
+use std::path::Path;
+use std::process::Command;
+
+fn bytes(path: &str) -> Vec<u8> {
+    std::fs::read(path).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+#[test]
+fn import_export_import_gives_the_same_bytes() {
+    let place = Place::new();
+    let [best, checkpoint] = place.trained();
+    for (i, source) in [weights(), best, checkpoint].iter().enumerate() {
+        let [first, exported, second] =
+            ["first", "exported", "second"].map(|name| place.at(&format!("{name}-{i}.safetensors")));
+        let facts = facts(&["import", source, "--out", &first]);
+        assert!(facts["model"].as_str().is_some_and(|model| model.starts_with("WRN-10-1")), "{facts}");
+        assert_eq!(facts["wrote"], first.as_str());
+        succeed(&["export", "--model", &first, "--to", "safetensors", "--out", &exported]);
+        succeed(&["import", &exported, "--out", &second]);
+        assert_eq!(bytes(&first), bytes(&exported), "{source}");
+        assert_eq!(bytes(&first), bytes(&second), "{source}");
+        // Under the names and with the values that it had.
+        let (before, after) = (Checkpoint::load(Path::new(source)), Checkpoint::load(Path::new(&second)));
+        let (before, after) = (before.expect("a file"), after.expect("a file"));
+        for (name, shape, elements) in before.tensors {
+            let Elements::F32(values) = elements else { continue };
+            assert_eq!(after.f32(Path::new(&second), &name, &shape).expect("the tensor"), values, "{name}");
+        }
+    }
+}
+
+#[test]
+fn exported_arrays_keep_the_public_names() {
+    let place = Place::new();
+    let (model, out) = (weights(), place.at("weights.npz"));
+    let facts = facts(&["export", "--model", &model, "--to", "npz", "--out", &out]);
+    let source = Checkpoint::load(Path::new(&model)).expect("the fixture");
+    let exported = arrays(&out);
+    assert_eq!(facts["tensors"], source.tensors.len());
+    assert_eq!(exported.len(), source.tensors.len());
+    for (name, shape, elements) in &source.tensors {
+        assert_eq!((&exported[name].shape, &exported[name].elements), (shape, elements), "{name}");
+    }
+    succeed(&["export", "--model", &model, "--to", "npz", "--weights-only", "--out", &out]);
+    let used = arrays(&out);
+    assert!(used.contains_key("class_output.weight") && !used.contains_key("energy_output.weight"));
+}
+
+#[test]
+fn pytorch_reads_an_exported_model() {
+    let Some(python) = std::env::var_os("JEM_PYTHON") else {
+        eprintln!("not run: JEM_PYTHON is no Python with torch and safetensors");
+        return;
+    };
+    let place = Place::new();
+    let [best, _] = place.trained();
+    let out = place.at("exported.safetensors");
+    succeed(&["export", "--model", &best, "--to", "safetensors", "--out", &out]);
+    let script = "
+import sys, torch
+from safetensors.torch import load_file
+state = load_file(sys.argv[1])
+layer = torch.nn.Linear(64, 10)
+layer.load_state_dict({name.split('.')[1]: t for name, t in state.items() if name.startswith('class_output.')})
+conv = torch.nn.Conv2d(3, 16, 3, padding=1)
+conv.load_state_dict({name[8:]: t for name, t in state.items() if name.startswith('f.conv1.')})
+print(float(conv(torch.ones(1, 3, 32, 32)).sum()), float(layer(torch.ones(1, 64)).sum()))
+torch.save({'state_dict': state}, sys.argv[2])
+";
+    let again = place.at("again.pt");
+    let output = Command::new(python).args(["-c", script, &out, &again]).output().expect("Python starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // And what PyTorch saves of it scores the same.
+    let x = place.x_p();
+    let logits = |model: &str| {
+        let scores = place.at("scores.npz");
+        succeed(&["score", "--model", model, "--images", &x, "--out", &scores]);
+        arrays(&scores)["logits"].clone()
+    };
+    assert_eq!(logits(&best), logits(&again));
+}
+
+#[test]
+fn a_normalisation_is_kept_and_applied() {
+    let place = Place::new();
+    let (out, scores) = (place.at("normalised.safetensors"), place.at("scores.npz"));
+    let numbers_of = ["--mean", "0.49,0.48,0.45", "--std", "0.25,0.24,0.26"];
+    succeed(&[&["import", &weights(), "--out", &out], &numbers_of[..]].concat());
+    assert_eq!(
+        facts(&["info", &out])["normalisation"]["mean"].as_array().map(Vec::len),
+        Some(3),
+        "one a channel"
+    );
+    // The network sees what the reference's network saw: pixels are its images, normalised backwards.
+    let (mean, std) = ([0.49, 0.48, 0.45], [0.25, 0.24, 0.26]);
+    let squeezed: Vec<f64> = case("x_p").iter().map(|v| v * 0.9).collect();
+    let (plain, shifted): (Vec<f32>, Vec<f32>) = squeezed
+        .iter()
+        .enumerate()
+        .map(|(i, &v)| {
+            let channel = i / (SIDE * SIDE) % 3;
+            (v as f32, (2.0 * (v * std[channel] + mean[channel]) - 1.0) as f32)
+        })
+        .unzip();
+    let logits = |model: &str, name: &str, images: Vec<f32>| {
+        let x = place.floats(name, &[N, 3, SIDE, SIDE], images);
+        succeed(&["score", "--model", model, "--images", &x, "--out", &scores]);
+        numbers(&arrays(&scores)["logits"])
+    };
+    assert_near(
+        "logits",
+        &logits(&out, "shifted.npy", shifted),
+        &logits(&weights(), "plain.npy", plain),
+        LOGITS,
+    );
+}
+
+#[test]
+fn info_says_what_a_model_is() {
+    let place = Place::new();
+    let [best, checkpoint] = place.trained();
+    let model = facts(&["info", &best, "--batch", "8"]);
+    for (key, value) in [
+        ("file", best.as_str().into()),
+        ("architecture", "WRN-10-1".into()),
+        ("classes", 10.into()),
+        ("image", serde_json::json!([32, 32, 3])),
+        ("parameters", 77706.into()),
+        ("iteration", 2.into()),
+        ("normalisation", serde_json::Value::Null),
+    ] {
+        assert_eq!(model[key], value, "{key} in {model}");
+    }
+    assert!(model["validation"]["accuracy"].is_number(), "{model}");
+    assert!(model["trained_on"].as_str().is_some_and(|data| data.starts_with("synthetic")), "{model}");
+    assert_eq!(model["recipe"]["batch"], 4);
+    for program in ["scoring", "sgld_step"] {
+        assert_eq!(model[program]["batch"], 8);
+        assert!(model[program]["flops"].as_u64().is_some_and(|flops| flops > 8 * 38_000_000), "{model}");
+    }
+    let larger = facts(&["info", &best, "--batch", "16"]);
+    assert_eq!(
+        larger["scoring"]["flops"].as_u64(),
+        model["scoring"]["flops"].as_u64().map(|flops| 2 * flops)
+    );
+    assert_eq!(facts(&["info", &checkpoint])["replay_buffer"], 40);
+
+    let printed = succeed(&["info", &best]);
+    for part in ["WRN-10-1", "77,706", "step_size", "scoring of 64", "SGLD step of 64"] {
+        assert!(printed.contains(part), "{part} is not in {printed}");
+    }
+    assert!(printed.lines().all(|line| line.chars().count() <= 120), "a line is too long: {printed}");
+}
+
+#[test]
+fn an_architecture_can_be_named() {
+    let place = Place::new();
+    let (model, out) = (weights(), place.at("model.safetensors"));
+    succeed(&["import", &model, "--arch", "wrn-10-1", "--out", &out]);
+    assert_eq!(facts(&["info", &out])["architecture"], "WRN-10-1");
+    let other = place.at("other.safetensors");
+    fail(
+        &place,
+        &["import", &model, "--arch", "wrn-16-1", "--out", &other],
+        &["WRN-16-1", "expected tensor"],
+    );
+    misuse(&["import", &model, "--arch", "vgg16", "--out", &other], &["vgg16", "wrn-28-10"]);
+}
+
+#[test]
+fn a_checkpoint_of_training_serves_every_command() {
+    let place = Place::new();
+    let x = place.x_p();
+    for (i, model) in place.trained().iter().enumerate() {
+        let out = |name: &str| place.at(&format!("{i}-{name}"));
+        let scores = out("scores.npz");
+        succeed(&["info", model]);
+        succeed(&["import", model, "--out", &out("model.safetensors")]);
+        succeed(&["export", "--model", model, "--to", "npz", "--out", &out("model.npz")]);
+        succeed(&["score", "--model", model, "--images", &x, "--out", &scores]);
+        succeed(&["sample", "--model", model, "--count", "2", "--steps", "2", "--out", &out("samples")]);
+        let logits = numbers(&arrays(&scores)["logits"]);
+        succeed(&["score", "--model", &out("model.safetensors"), "--images", &x, "--out", &scores]);
+        assert_eq!(numbers(&arrays(&scores)["logits"]), logits);
+    }
+}
+
+#[test]
+fn shells_complete_and_every_help_has_an_example() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = succeed(&["completions", shell]);
+        assert!(script.contains("sample") && script.contains("threshold-quantile"), "{shell}");
+    }
+    misuse(&["completions", "csh"], &["csh", "bash"]);
+    let commands = ["devices", "import", "export", "info", "score", "sample", "completions"];
+    let all = succeed(&["--help"]);
+    for command in commands {
+        assert!(all.contains(command), "{all}");
+        let help = succeed(&[command, "--help"]);
+        assert!(help.contains("Example") && help.contains(&format!("  jem {command}")), "{help}");
+        let reports = !matches!(command, "completions");
+        assert_eq!(help.contains("--json"), reports, "{command}");
+    }
+}
