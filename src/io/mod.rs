@@ -13,3 +13,9 @@ pub mod png;
 pub mod safetensors;
 pub mod state_file;
 pub mod torch;
+
+/// A message as one printable line of at most 1000 characters, whatever it quotes of a file.
+fn one_line(message: String) -> String {
+    let printable = |c: char| if c.is_control() { c.escape_debug().to_string() } else { c.to_string() };
+    message.chars().take(1000).map(printable).collect()
+}

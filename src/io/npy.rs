@@ -119,7 +119,12 @@ pub(super) fn read_from(reader: &mut impl Read, length: u64) -> Result<Array, St
         "<u4" => ElementType::U32,
         "<u2" => ElementType::U16,
         "|u1" | "|b1" => ElementType::U8,
-        other => return Err(format!("expected floats or integers of little-endian order, found {other:?}")),
+        other => {
+            return Err(format!(
+                "expected floats or integers of little-endian order, found {:?}",
+                clip(other)
+            ));
+        }
     };
     let rest = rest - u64::from(header_bytes);
     // A hostile shape cannot ask for more than there is.
@@ -161,7 +166,7 @@ impl<'a> Header<'a> {
                     fortran_order = Some(true);
                 }
                 "shape" => shape = Some(rest.sizes()?),
-                other => return Err(format!("unexpected key {other:?} in the header")),
+                other => return Err(format!("unexpected key {:?} in the header", clip(other))),
             }
             if !rest.take(",") {
                 rest.expect("}")?;

@@ -8,7 +8,7 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
 use super::elements::Array;
-use super::{archive, atomic, npy};
+use super::{archive, atomic, npy, one_line};
 use crate::error::{Error, Result};
 
 /// The most bytes that one of deflate's stands for: 258 from a match of two bits.
@@ -56,13 +56,17 @@ pub fn read(path: &Path) -> Result<Vec<(String, Array)>> {
 /// # Errors
 /// What is wrong with it.
 pub fn parse(reader: impl Read + Seek) -> Result<Vec<(String, Array)>, String> {
+    contents(reader).map_err(one_line)
+}
+
+fn contents(reader: impl Read + Seek) -> Result<Vec<(String, Array)>, String> {
     let mut archive = archive::open(reader)?;
     let mut arrays = Vec::new();
     for index in 0..archive.len() {
         let mut entry = archive.by_index(index).map_err(|error| format!("entry {index}: {error}"))?;
         let name = entry.name().map_err(|error| format!("entry {index}: {error}"))?;
         let name = name.strip_suffix(".npy").unwrap_or(&name).to_owned();
-        let fail = |message: String| format!("array {}: {message}", name.escape_debug());
+        let fail = |message: String| format!("array {name}: {message}");
         if entry.size() > entry.compressed_size().saturating_mul(LARGEST_RATIO) {
             return Err(fail(format!(
                 "{} bytes cannot be {} deflated ones; refused",
@@ -125,6 +129,32 @@ mod tests {
     }
 
     #[test]
+    fn a_small_entry_cannot_ask_for_much_memory() {
+        // A megabyte of zeros behind a header that declares a terabyte, and the same in the directory.
+        let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
+        let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
+        archive.start_file("x.npy", options).unwrap();
+        let small = Array { shape: vec![1 << 20], elements: Elements::U8(vec![0; 1 << 20]) };
+        let header = npy::header(&small.shape, &small.elements).unwrap();
+        let refused = |bytes: &[u8]| parse(Cursor::new(bytes)).map(drop).unwrap_err();
+        let text =
+            String::from_utf8_lossy(&header[10..]).replace("(1048576,), }      ", "(1048576000000,), }");
+        archive.write_all(&header[..10]).unwrap();
+        archive.write_all(&text.as_bytes()[..header.len() - 10]).unwrap();
+        small.elements.write(&mut archive).unwrap();
+        let mut bytes = archive.finish().unwrap().into_inner();
+        assert!(
+            parse(Cursor::new(&bytes))
+                .unwrap_err()
+                .contains("needs 1048576000000 bytes of data, found 1048576")
+        );
+        let directory = bytes.windows(4).position(|w| w == b"PK\x01\x02").unwrap();
+        bytes[directory + 24..][..4].copy_from_slice(&(u32::MAX - 1).to_le_bytes());
+        let message = refused(&bytes);
+        assert!(message.contains("array x: 4294967294 bytes cannot be"), "{message}");
+    }
+
+    #[test]
     fn damaged_archives_are_refused() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.npz");
@@ -137,6 +167,24 @@ mod tests {
         let at = wrong.windows(4).position(|w| w == 1.5f32.to_le_bytes()).unwrap();
         wrong[at] ^= 1;
         assert!(parse(Cursor::new(&wrong)).unwrap_err().contains("array logits: "));
+        // What the central directory says of the first entry: where its local header is, and its sizes.
+        let first = bytes.windows(4).position(|w| w == b"PK\x01\x02").unwrap();
+        for (at, value, part) in [
+            (42, 150, "archive"),
+            (42, u32::MAX, "archive"),
+            (20, 100_000, "overlap or lie outside"),
+            (24, 1 << 20, "cannot be"),
+            (24, 200, "needs 24 bytes of data, found 72"),
+        ] {
+            let mut wrong = bytes.clone();
+            wrong[first + at..][..4].copy_from_slice(&u32::to_le_bytes(value));
+            let message = parse(Cursor::new(&wrong)).unwrap_err();
+            assert!(message.contains(part), "{part:?} is not in {message:?}");
+        }
+        let at = bytes.windows(10).rposition(|w| w == b"labels.npy").unwrap();
+        let mut wrong = bytes.clone();
+        wrong[at..at + 10].copy_from_slice(b"logits.npy");
+        assert!(parse(Cursor::new(&wrong)).unwrap_err().contains("one name"));
         let twice = [arrays(), arrays()].concat();
         assert!(write(&path, &twice).unwrap_err().to_string().contains("a.npz"));
         let misfit = Array { shape: vec![5], elements: Elements::U8(vec![0; 4]) };

@@ -7,6 +7,7 @@ use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
 use super::elements::{Array, ElementType};
+use super::one_line;
 
 /// The longest header that the format allows.
 const MAX_HEADER: u64 = 100_000_000;
@@ -25,6 +26,10 @@ pub fn is_safetensors(start: &[u8; 9], length: u64) -> bool {
 /// # Errors
 /// What is wrong with it, or the tensor whose type has no place here.
 pub fn read(reader: &mut (impl Read + Seek), length: u64) -> Result<Contents, String> {
+    contents(reader, length).map_err(one_line)
+}
+
+fn contents(reader: &mut (impl Read + Seek), length: u64) -> Result<Contents, String> {
     let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
     let mut size = [0; 8];
     if length < 8 {

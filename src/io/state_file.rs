@@ -7,7 +7,7 @@ use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 
 use super::elements::Array;
-use super::{safetensors, torch};
+use super::{one_line, safetensors, torch};
 use crate::error::{Error, Result};
 
 /// The tensor with a JEM's chains.
@@ -75,8 +75,12 @@ pub fn read(path: &Path) -> Result<StateFile> {
 /// Reads the `length` bytes of `reader`.
 ///
 /// # Errors
-/// What is wrong or refused.
+/// What is wrong or refused, in one line.
 pub fn parse(reader: &mut (impl Read + Seek), length: u64) -> Result<StateFile, String> {
+    contents(reader, length).map_err(one_line)
+}
+
+fn contents(reader: &mut (impl Read + Seek), length: u64) -> Result<StateFile, String> {
     let mut start = [0; 9];
     let short = || format!("expected a checkpoint of PyTorch or a safetensors file, found {length} bytes");
     reader.read_exact(&mut start).map_err(|_| short())?;

@@ -79,12 +79,14 @@ fn places<R: Read + Seek>(
     let mut at = begin;
     for &id in ids {
         let Value::Text(key) = keys.get(id) else { return Err("a storage's key is no string".into()) };
+        let size = sizes.get(key.as_str()).ok_or_else(|| {
+            let key: String = key.chars().take(64).collect();
+            format!("the type of storage {key:?} is not known or not supported")
+        })?;
         let mut count = [0; 8];
         let read = reader.seek(SeekFrom::Start(at)).and_then(|_| reader.read_exact(&mut count));
         read.map_err(|error| unreadable(key, &error))?;
         let count = u64::from_le_bytes(count);
-        let size =
-            sizes.get(key.as_str()).ok_or_else(|| format!("the type of storage {key} is not supported"))?;
         let bytes = count.checked_mul(*size).filter(|&bytes| bytes <= length.saturating_sub(at + 8));
         let bytes = bytes.ok_or_else(|| {
             format!(

@@ -182,3 +182,6 @@ fn scalar(value: &Value) -> Option<String> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -420,7 +420,7 @@ impl<'a> Machine<'a> {
             "01" => Value::Bool(true),
             line => {
                 let digits = line.strip_suffix('L').unwrap_or(line);
-                Value::Int(digits.parse().map_err(|_| format!("{:?} is no integer", clip(line)))?)
+                Value::Int(digits.parse().map_err(|_| format!("{} is no integer", clip(line)))?)
             }
         };
         self.push(value)

@@ -148,7 +148,7 @@ impl Machine<'_> {
             return Err("has a persistent id that is no storage's; refused".into());
         };
         if tag != "storage" {
-            return Err(format!("has a persistent id of {:?}, expected storage; refused", clip(tag)));
+            return Err(format!("has a persistent id of {}, expected storage; refused", clip(tag)));
         }
         if part.iter().any(|&id| self.values[id] != Value::None) {
             return Err(
