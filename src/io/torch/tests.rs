@@ -268,3 +268,13 @@ fn what_a_message_quotes_is_one_printable_line() {
     assert!(!message.contains(char::is_control), "{message:?}");
     assert!(message.contains(r"tensor \u{1b}[31m\n: there is no entry a/data/\r\n"), "{message:?}");
 }
+
+#[test]
+fn what_is_neither_format_is_told_apart() {
+    let parse = |bytes: &[u8]| state_file::parse(&mut Cursor::new(bytes), bytes.len() as u64).unwrap_err();
+    let mut tar = vec![b'x'; 512];
+    tar[257..262].copy_from_slice(b"ustar");
+    assert!(parse(&tar).contains("tar archive"), "{}", parse(&tar));
+    assert!(parse(b"").contains("found 0 bytes"));
+    assert!(parse(b"<!doctype html>").contains("begins with \"<!doctype\""));
+}

@@ -1,6 +1,7 @@
 //! What the globals of state dicts build. None is called: each is rebuilt here from its arguments.
 
-use super::{Id, Machine, Storage, Tensor, Value, clip};
+use super::machine::Machine;
+use super::{Id, Storage, Tensor, Value, clip};
 
 /// Axes that a tensor may have.
 const MAX_AXES: usize = 16;

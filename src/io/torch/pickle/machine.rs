@@ -1,0 +1,378 @@
+//! The stack machine: its instructions, and the bounds on what they build.
+
+use std::collections::HashMap;
+
+use super::{Id, MAX_NAME, MAX_VALUES, Value, clip};
+
+/// What is on the stack.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Item {
+    Mark,
+    Value(Id),
+}
+
+/// The state of a run.
+pub(super) struct Machine<'a> {
+    code: &'a [u8],
+    /// The next byte.
+    pub(super) at: usize,
+    pub(super) values: Vec<Value>,
+    stack: Vec<Item>,
+    memo: HashMap<u32, Id>,
+    /// Characters and items that were copied from one value to another.
+    copied: usize,
+}
+
+impl<'a> Machine<'a> {
+    pub(super) fn new(code: &'a [u8]) -> Self {
+        Self { code, at: 0, values: Vec::new(), stack: Vec::new(), memo: HashMap::new(), copied: 0 }
+    }
+
+    /// Runs to the end; returns the value that the pickle is of.
+    pub(super) fn run(&mut self) -> Result<Id, String> {
+        loop {
+            let opcode = self.byte()?;
+            match opcode {
+                b'.' => return self.pop(),
+                // PROTO, FRAME
+                0x80 => self.protocol()?,
+                0x95 => drop(self.take(8)?),
+                // NONE, NEWTRUE, NEWFALSE
+                b'N' => self.push(Value::None)?,
+                0x88 => self.push(Value::Bool(true))?,
+                0x89 => self.push(Value::Bool(false))?,
+                // INT and LONG, of protocol 1; BININT, BININT1, BININT2, LONG1, LONG4, BINFLOAT
+                b'I' | b'L' => self.decimal()?,
+                b'J' => {
+                    let value = i32::from_le_bytes(self.array()?);
+                    self.push(Value::Int(value.into()))?;
+                }
+                b'K' => {
+                    let value = self.byte()?;
+                    self.push(Value::Int(value.into()))?;
+                }
+                b'M' => {
+                    let value = u16::from_le_bytes(self.array()?);
+                    self.push(Value::Int(value.into()))?;
+                }
+                0x8a => {
+                    let length = self.byte()?;
+                    self.long(length.into())?;
+                }
+                0x8b => {
+                    let length = u32::from_le_bytes(self.array()?);
+                    self.long(length as usize)?;
+                }
+                b'G' => {
+                    let value = f64::from_be_bytes(self.array()?);
+                    self.push(Value::Float(value))?;
+                }
+                // SHORT_BINUNICODE, BINUNICODE, BINUNICODE8
+                0x8c | b'X' | 0x8d => {
+                    let length = self.length(opcode, 0x8c, b'X')?;
+                    let text =
+                        std::str::from_utf8(self.take(length)?).map_err(|_| "a string is not UTF-8")?;
+                    self.push(Value::Text(text.to_owned()))?;
+                }
+                // SHORT_BINSTRING, BINSTRING: Python 2's strings, which are names here.
+                b'U' | b'T' => {
+                    let length = self.length(opcode, b'U', b'T')?;
+                    let text = self.take(length)?.iter().map(|&byte| char::from(byte)).collect();
+                    self.push(Value::Text(text))?;
+                }
+                // SHORT_BINBYTES, BINBYTES, BINBYTES8, BYTEARRAY8
+                b'C' | b'B' | 0x8e | 0x96 => {
+                    let length = self.length(opcode, b'C', b'B')?;
+                    let bytes = self.take(length)?.to_vec();
+                    self.push(Value::Bytes(bytes))?;
+                }
+                // MARK, EMPTY_TUPLE, TUPLE1-3, TUPLE, EMPTY_LIST, EMPTY_SET, FROZENSET
+                b'(' => self.put(Item::Mark)?,
+                b')' | b']' | 0x8f => self.push(Value::Sequence(Vec::new()))?,
+                0x85..=0x87 => {
+                    let mut items = (0x85..=opcode).map(|_| self.pop()).collect::<Result<Vec<_>, _>>()?;
+                    items.reverse();
+                    self.push(Value::Sequence(items))?;
+                }
+                b't' | 0x91 | b'l' => {
+                    let items = self.marked()?;
+                    self.push(Value::Sequence(items))?;
+                }
+                // APPEND, APPENDS, ADDITEMS
+                b'a' => {
+                    let item = self.pop()?;
+                    self.extend(&[item])?;
+                }
+                b'e' | 0x90 => {
+                    let items = self.marked()?;
+                    self.extend(&items)?;
+                }
+                // EMPTY_DICT, DICT, SETITEM, SETITEMS
+                b'}' => self.push(Value::Dict(Vec::new()))?,
+                b'd' => {
+                    let items = self.marked()?;
+                    self.push(Value::Dict(Vec::new()))?;
+                    self.insert(&items)?;
+                }
+                b's' => {
+                    let value = self.pop()?;
+                    let key = self.pop()?;
+                    self.insert(&[key, value])?;
+                }
+                b'u' => {
+                    let items = self.marked()?;
+                    self.insert(&items)?;
+                }
+                // POP, POP_MARK, DUP
+                b'0' => drop(self.stack.pop().ok_or("the stack is empty")?),
+                b'1' => drop(self.marked()?),
+                b'2' => {
+                    let top = self.top()?;
+                    self.put(Item::Value(top))?;
+                }
+                // BINPUT, LONG_BINPUT, MEMOIZE, BINGET, LONG_BINGET
+                b'q' => {
+                    let index = self.byte()?;
+                    self.memoize(index.into())?;
+                }
+                b'r' => {
+                    let index = u32::from_le_bytes(self.array()?);
+                    self.memoize(index)?;
+                }
+                0x94 => self.memoize(self.memo.len() as u32)?,
+                b'h' => {
+                    let index = self.byte()?;
+                    self.recall(index.into())?;
+                }
+                b'j' => {
+                    let index = u32::from_le_bytes(self.array()?);
+                    self.recall(index)?;
+                }
+                // GLOBAL, STACK_GLOBAL
+                b'c' => {
+                    let (module, name) = (self.line()?, self.line()?);
+                    self.push(Value::Global(format!("{module}.{name}")))?;
+                }
+                0x93 => {
+                    let (name, module) = (self.pop()?, self.pop()?);
+                    let (name, module) = (self.text(name)?, self.text(module)?);
+                    self.push(Value::Global(format!("{module}.{name}")))?;
+                }
+                // REDUCE, NEWOBJ, BUILD, BINPERSID
+                b'R' | 0x81 => {
+                    let arguments = self.pop()?;
+                    let function = self.pop()?;
+                    let value = self.call(function, arguments, opcode == 0x81)?;
+                    self.put(Item::Value(value))?;
+                }
+                b'b' => self.build()?,
+                b'Q' => {
+                    let id = self.pop()?;
+                    let value = self.persistent(id)?;
+                    self.push(value)?;
+                }
+                other => {
+                    return Err(format!(
+                        "instruction {other:#04x}, which a state dict does not need; refused"
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Counts a copy: through the memo, a long value could be copied at every instruction.
+    pub(super) fn charge(&mut self, items: usize) -> Result<(), String> {
+        self.copied = self.copied.saturating_add(items);
+        if self.copied > 4 * self.code.len() {
+            return Err("copies its own values over and over; refused".into());
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, value: Value) -> Result<(), String> {
+        let id = self.add(value)?;
+        self.put(Item::Value(id))
+    }
+
+    pub(super) fn add(&mut self, value: Value) -> Result<Id, String> {
+        if self.values.len() == MAX_VALUES {
+            return Err(format!("the pickle has more than {MAX_VALUES} values"));
+        }
+        self.values.push(value);
+        Ok(self.values.len() - 1)
+    }
+
+    fn put(&mut self, item: Item) -> Result<(), String> {
+        if self.stack.len() == MAX_VALUES {
+            return Err(format!("the pickle's stack has more than {MAX_VALUES} values"));
+        }
+        self.stack.push(item);
+        Ok(())
+    }
+
+    pub(super) fn pop(&mut self) -> Result<Id, String> {
+        match self.stack.pop() {
+            Some(Item::Value(id)) => Ok(id),
+            Some(Item::Mark) => Err("a mark where a value is expected".into()),
+            None => Err("the stack is empty".into()),
+        }
+    }
+
+    pub(super) fn top(&self) -> Result<Id, String> {
+        match self.stack.last() {
+            Some(&Item::Value(id)) => Ok(id),
+            _ => Err("there is no value on the stack".into()),
+        }
+    }
+
+    /// The values above the last mark, which goes.
+    fn marked(&mut self) -> Result<Vec<Id>, String> {
+        let mark = self.stack.iter().rposition(|&item| item == Item::Mark).ok_or("there is no mark")?;
+        let items = self.stack.split_off(mark);
+        let ids = items.into_iter().filter_map(|item| match item {
+            Item::Value(id) => Some(id),
+            Item::Mark => None,
+        });
+        Ok(ids.collect())
+    }
+
+    fn byte(&mut self) -> Result<u8, String> {
+        Ok(self.take(1)?[0])
+    }
+
+    fn take(&mut self, count: usize) -> Result<&'a [u8], String> {
+        let rest = &self.code[self.at..];
+        let Some(taken) = rest.get(..count) else {
+            self.at = self.code.len();
+            return Err(format!("the pickle ends where {count} bytes are expected"));
+        };
+        self.at += count;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], String> {
+        Ok(self.take(N)?.try_into().expect("N bytes were taken"))
+    }
+
+    /// The length in front of a string: one byte for opcode `short`, four for `long`, else eight.
+    fn length(&mut self, opcode: u8, short: u8, long: u8) -> Result<usize, String> {
+        let length = match opcode {
+            _ if opcode == short => self.byte()?.into(),
+            _ if opcode == long => u32::from_le_bytes(self.array()?).into(),
+            _ => u64::from_le_bytes(self.array()?),
+        };
+        usize::try_from(length).map_err(|_| format!("a string of {length} bytes"))
+    }
+
+    fn line(&mut self) -> Result<&'a str, String> {
+        let rest = &self.code[self.at..];
+        let end = rest.iter().position(|&byte| byte == b'\n').ok_or("a name has no end")?;
+        self.at += end + 1;
+        std::str::from_utf8(&rest[..end]).map_err(|_| "a name is not UTF-8".into())
+    }
+
+    fn protocol(&mut self) -> Result<(), String> {
+        match self.byte()? {
+            2..=5 => Ok(()),
+            other => Err(format!("pickle protocol {other}, expected 2 to 5")),
+        }
+    }
+
+    fn long(&mut self, length: usize) -> Result<(), String> {
+        let bytes = self.take(length)?;
+        if length > 16 {
+            return Err(format!("an integer of {length} bytes"));
+        }
+        let negative = bytes.last().is_some_and(|&byte| byte >= 0x80);
+        let mut whole = [if negative { 0xff } else { 0 }; 16];
+        whole[..length].copy_from_slice(bytes);
+        self.push(Value::Int(i128::from_le_bytes(whole)))
+    }
+
+    /// An integer as a line of digits, which may end in an L. `00` and `01` are the truth values.
+    fn decimal(&mut self) -> Result<(), String> {
+        let line = self.line()?;
+        let value = match line {
+            "00" => Value::Bool(false),
+            "01" => Value::Bool(true),
+            line => {
+                let digits = line.strip_suffix('L').unwrap_or(line);
+                Value::Int(digits.parse().map_err(|_| format!("{} is no integer", clip(line)))?)
+            }
+        };
+        self.push(value)
+    }
+
+    fn memoize(&mut self, index: u32) -> Result<(), String> {
+        let top = self.top()?;
+        self.memo.insert(index, top);
+        if self.memo.len() > MAX_VALUES {
+            return Err(format!("the pickle's memo has more than {MAX_VALUES} entries"));
+        }
+        Ok(())
+    }
+
+    fn recall(&mut self, index: u32) -> Result<(), String> {
+        let &id = self.memo.get(&index).ok_or_else(|| format!("the memo has no entry {index}"))?;
+        self.put(Item::Value(id))?;
+        Ok(())
+    }
+
+    fn extend(&mut self, items: &[Id]) -> Result<(), String> {
+        let list = self.top()?;
+        match &mut self.values[list] {
+            Value::Sequence(list) => list.extend(items),
+            _ => return Err("appends to what is no list".into()),
+        }
+        Ok(())
+    }
+
+    /// Adds keys and values, in turns, to the dictionary on the stack.
+    fn insert(&mut self, items: &[Id]) -> Result<(), String> {
+        let dict = self.top()?;
+        let (pairs, rest) = items.as_chunks::<2>();
+        for [key, _] in pairs {
+            self.name(*key)?;
+        }
+        match &mut self.values[dict] {
+            Value::Dict(dict) if rest.is_empty() => {
+                dict.extend(pairs.iter().map(|&[key, value]| (key, value)));
+            }
+            Value::Dict(_) => return Err("a key without a value".into()),
+            _ => return Err("sets items of what is no dictionary".into()),
+        }
+        Ok(())
+    }
+
+    /// Counts a key, because whoever walks over a dictionary reads it there.
+    pub(super) fn name(&mut self, key: Id) -> Result<(), String> {
+        let length = match &self.values[key] {
+            Value::Text(key) => key.len(),
+            _ => 0,
+        };
+        if length > MAX_NAME {
+            return Err(format!("a name of {length} bytes, expected at most {MAX_NAME}"));
+        }
+        self.charge(length)
+    }
+
+    /// A copy of a string.
+    pub(super) fn text(&mut self, id: Id) -> Result<String, String> {
+        let length = match &self.values[id] {
+            Value::Text(text) => text.len(),
+            _ => return Err("expected a string".into()),
+        };
+        self.charge(length)?;
+        match &self.values[id] {
+            Value::Text(text) => Ok(text.clone()),
+            _ => unreachable!("it was a string"),
+        }
+    }
+
+    pub(super) fn sequence(&self, id: Id) -> Result<&[Id], String> {
+        match &self.values[id] {
+            Value::Sequence(items) => Ok(items),
+            _ => Err("expected a tuple".into()),
+        }
+    }
+}
