@@ -183,7 +183,8 @@ fn flags_out_of_range() {
         &["--threshold-quantile", "0.5", "--threshold-on", &place.at("missing.npy")],
         &["--threshold-on", "missing.npy"],
     );
-    fail(&place, &["info", &model, "--batch", "0"], &["--batch"]);
+    fail(&place, &["info", &model, "--batch", "0"], &["--batch", "1 to 10000"]);
+    fail(&place, &["info", &model, "--batch", "1000000000000"], &["--batch", "1 to 10000"]);
     let out = place.at("out.safetensors");
     fail(&place, &["import", &model, "--mean", "0.5", "--std", "0.2", "--out", &out], &["--mean", "3", "1"]);
     fail(
@@ -204,6 +205,9 @@ fn flags_out_of_range() {
     try_sample(&["--init", &x, "--count", "7"], &["--count", "7", "6"]);
     try_sample(&["--step-size", "nan"], &["--step-size", "NaN"]);
     try_sample(&["--noise=-1"], &["--noise", "-1"]);
+    let endless = ["--step-size", "1e38", "--clamp-gradient", "0", "--clamp=false", "--steps", "20"];
+    try_sample(&[&endless[..], &["--count", "2"]].concat(), &["--step-size", "chain", "diverged", "--clamp"]);
+    try_sample(&["--batch", "0"], &["--batch"]);
     try_sample(&["--clamp-gradient=-1"], &["--clamp-gradient", "-1"]);
     try_sample(&["--device", "gpu:no such adapter"], &["no such adapter"]);
     let bufferless = weights();

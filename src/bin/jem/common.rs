@@ -9,6 +9,9 @@ use jem::nn::architecture::Mode;
 use jem::{Error, Result};
 use std::path::{Path, PathBuf};
 
+/// The most images of a batch.
+const MAX_BATCH: usize = 10_000;
+
 /// How a command speaks.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Output {
@@ -68,10 +71,22 @@ impl ImageArguments {
 /// A bar on standard error where that is a terminal.
 pub fn progress(total: usize, what: &str, output: &Output) -> ProgressBar {
     let target = if output.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
-    let style = ProgressStyle::with_template("{msg} {pos}/{len} [{bar:32}] {per_sec}, {eta} left")
+    let style = ProgressStyle::with_template("{msg} {pos}/{len} [{bar:32}]  {eta} left")
         .expect("the template is valid")
         .progress_chars("=> ");
-    ProgressBar::with_draw_target(Some(total as u64), target).with_style(style).with_message(what.to_owned())
+    let bar = ProgressBar::with_draw_target(Some(total as u64), target).with_style(style);
+    let bar = bar.with_message(what.to_owned());
+    // The first batch may take long: show that it is at work.
+    bar.tick();
+    bar
+}
+
+/// Refuses a batch that no memory holds.
+pub fn check_batch(batch: usize) -> Result<()> {
+    if (1..=MAX_BATCH).contains(&batch) {
+        return Ok(());
+    }
+    Err(Error::setting("--batch", format!("must be from 1 to {MAX_BATCH}, got {batch}")))
 }
 
 /// What kind of model it is, in a line.

@@ -1,11 +1,11 @@
 //! `jem info`: what a model is.
 
-use crate::common::{Output, describe};
+use crate::common::{Output, check_batch, describe};
 use crate::facts::{Facts, number};
+use jem::Result;
 use jem::device::{Device, Summary};
 use jem::jem::{Langevin, Model, Sampler, ScoreSettings, Scorer};
 use jem::nn::architecture::Mode;
-use jem::{Error, Result};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -29,9 +29,7 @@ pub struct Arguments {
 /// Runs it.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let model = Model::open(&arguments.model)?;
-    if arguments.batch == 0 {
-        return Err(Error::setting("--batch", "must be at least 1, got 0"));
-    }
+    check_batch(arguments.batch)?;
     let mut facts = Facts::default();
     network(&model, &mut facts);
     training(&model, &mut facts);

@@ -4,7 +4,7 @@ mod mask;
 mod start;
 mod write;
 
-use crate::common::{Directory, ImageArguments, ModelArguments, Output, describe, progress};
+use crate::common::{Directory, ImageArguments, ModelArguments, Output, check_batch, describe, progress};
 use crate::facts::Facts;
 use jem::device::Device;
 use jem::jem::{Langevin, Model, Sampler};
@@ -99,9 +99,7 @@ pub struct Samples {
 
 /// Runs it.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    if arguments.batch == 0 {
-        return Err(Error::setting("--batch", "must be at least 1, got 0"));
-    }
+    check_batch(arguments.batch)?;
     let (model, device) = arguments.model.open()?;
     let langevin = langevin(arguments, &model)?;
     let classes = classes(&arguments.class, model.architecture().classes())?;
@@ -208,7 +206,7 @@ fn sample(
     let frame_steps = write::frame_steps(steps);
     let mut samples = Samples {
         images: Vec::new(),
-        log_density: vec![Vec::with_capacity(count); steps + 1],
+        log_density: Vec::new(),
         frames: if arguments.film { vec![Vec::new(); frame_steps.len()] } else { Vec::new() },
     };
     let batches = count.div_ceil(arguments.batch);
@@ -232,6 +230,9 @@ fn sample(
             }
             let log_density = if step < steps { sampler.step()? } else { sampler.density()? };
             check(&log_density[..kept], first, step)?;
+            if batch == 0 {
+                samples.log_density.push(Vec::new());
+            }
             samples.log_density[step].extend(&log_density[..kept]);
             bar.inc(u64::from(step < steps));
         }

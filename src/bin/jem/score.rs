@@ -5,7 +5,9 @@ mod table;
 mod verdict;
 mod write;
 
-use crate::common::{ImageArguments, ModelArguments, Output, check_writable, describe, progress};
+use crate::common::{
+    ImageArguments, ModelArguments, Output, check_batch, check_writable, describe, progress,
+};
 use crate::facts::{Facts, number};
 use jem::data::images::Images;
 use jem::device::Device;
@@ -96,9 +98,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if let Some(out) = &arguments.out {
         check_writable("--out", out)?;
     }
-    if arguments.batch == 0 {
-        return Err(Error::setting("--batch", "must be at least 1, got 0"));
-    }
+    check_batch(arguments.batch)?;
     let threshold = Threshold::of(arguments)?;
     let (model, device) = arguments.model.open()?;
     let classes = model.architecture().classes();

@@ -1,7 +1,7 @@
 //! The figures of the first few images, one by one.
 
 use super::{Arguments, Table};
-use crate::facts::say;
+use crate::facts::{number, say};
 use jem::data::images::Images;
 
 /// Images that are shown.
@@ -21,7 +21,7 @@ pub fn figures(arguments: &Arguments, table: &Table, images: &Images) {
         say(&format!("{name:<width$}{}", figures_of(i, arguments, table, images)));
     }
     if table.len() > shown {
-        say(&format!("… and {} more; --out writes all", table.len() - shown));
+        say(&format!("… and {} more; --out writes all", number(table.len() - shown)));
     }
     say("");
 }
