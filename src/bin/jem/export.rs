@@ -11,8 +11,8 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "Examples:
-  jem export --model resnet20.safetensors --to safetensors --out for_pytorch.safetensors
-  jem export --model jem.safetensors --to npz --weights-only --out weights.npz
+  jem export --model M --to safetensors --out for_pytorch.safetensors
+  jem export --model M --to npz --weights-only --out weights.npz
 
 In PyTorch:
   state = safetensors.torch.load_file(\"for_pytorch.safetensors\")

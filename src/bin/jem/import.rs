@@ -9,7 +9,8 @@ use std::path::PathBuf;
 
 const EXAMPLES: &str = "Examples:
   jem import CIFAR10_MODEL.pt --out jem.safetensors
-  jem import resnet20.th --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --out resnet20.safetensors";
+  jem import resnet20.th --out resnet20.safetensors \\
+      --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225";
 
 /// Read a checkpoint of PyTorch (.pt, .pth, .th, .safetensors) and write it as a model
 ///

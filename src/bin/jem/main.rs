@@ -14,9 +14,9 @@ use std::process::ExitCode;
 
 const EXAMPLES: &str = "Examples:
   jem devices --test
-  jem import resnet20.th --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --out resnet20.safetensors
-  jem score --model resnet20.safetensors --images cifar10:test --out scores.npz
-  jem sample --model runs/cifar10-tiny-1/best.safetensors --steps 200 --out samples";
+  jem import checkpoint.pt --out model.safetensors
+  jem score --model model.safetensors --images cifar10:test --out scores.npz
+  jem sample --model model.safetensors --steps 200 --film --out samples";
 
 /// Use trained classifiers as energy-based models.
 ///

@@ -19,16 +19,16 @@ const BATCH: usize = 64;
 const EXAMPLES: &str = "Examples:
   jem sample --model M --out samples
   jem sample --model M --class all --count 80 --steps 500 --film --out by_class
-  jem sample --model M --init cifar10:test --inpaint mask.png --steps 300 --out filled
-  jem sample --model M --init x.npy --steps 8 --noise 0 --out ascent      # plain gradient ascent
-  jem sample --model M --init gaussians --init-data cifar10:train --class 3 --out cats
+  jem sample --model M --init cifar10:test --inpaint mask.png --out filled
+  jem sample --model M --init gaussians --class 3 --out cats
+  jem sample --model M --init x.npy --noise 0 --steps 8 --out gradient_ascent
 
 Written into --out:
-  samples.npy       float32 [N,C,H,W] in the model's range, [-1, 1]; unclamped samples can leave it
-  samples.png       a grid; with several classes a row a class, in the order of --class
+  samples.npy       float32 [N,C,H,W], beyond [-1, 1] where not clamped
+  samples.png       a grid, of several classes a row a class
   log_density.npy   float32 [steps + 1, N], up to a constant, in nats
   energies.png      minus that, a line a chain and their mean
-  film.gif          with --film: the grid from the start to the samples";
+  film.gif          with --film: the grid, from the start to the samples";
 
 /// Draw samples: x += step size * ∂ log p(x)/∂x + noise * N(0, 1)
 ///

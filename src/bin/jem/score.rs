@@ -23,17 +23,22 @@ use write::Format;
 const BATCH: usize = 100;
 
 const EXAMPLES: &str = "Examples:
-  jem score --model resnet20.safetensors --images cifar10:test --out scores.npz
+  jem score --model M --images cifar10:test --out scores.npz
   jem score --model M --images photos/ --predict --top 3
-  jem score --model M --images svhn:test --threshold-quantile 0.05 --threshold-on cifar10:test
+  jem score --model M --images svhn:test \\
+      --threshold-quantile 0.05 --threshold-on cifar10:test
   jem score --model M --images x.npy --input-gradient --out scores.npz
 
 Arrays of a .npz, each with a row an image:
-  logits [N,K], logsumexp (minus the free energy), probabilities [N,K] (p(y|x)), prediction, entropy (nats)
-  with labels             labels, correct
-  with --input-gradient   dlogsumexp_dx [N,C,H,W], input_gradient_norm
-  with --top K            ranking [N,K], ranking_energy [N,K]
-  with a threshold        verdict (1: in distribution, logsumexp is at least the threshold)";
+  logits [N,K]            f(x)
+  logsumexp [N]           minus the free energy: log p(x) up to a constant
+  probabilities [N,K]     p(y|x)
+  prediction [N]          the class of least energy
+  entropy [N]             of p(y|x), in nats
+  labels, correct [N]     with labels
+  dlogsumexp_dx [N,C,H,W], input_gradient_norm [N]   with --input-gradient
+  ranking, ranking_energy [N,T]                      with --top T
+  verdict [N]             with a threshold; 1: in distribution";
 
 /// Score images: logits, LogSumExp, p(y|x), predictions, entropies, input gradients
 ///
@@ -69,8 +74,8 @@ pub struct Arguments {
     /// Predict: print the class of least energy of each image
     #[arg(long)]
     predict: bool,
-    /// Rank: print the K classes of least energy of each image
-    #[arg(long, value_name = "K")]
+    /// Rank: print the T classes of least energy of each image
+    #[arg(long, value_name = "T")]
     top: Option<usize>,
     /// Detect: print a verdict for each image, in distribution where logsumexp is at least L
     #[arg(long, value_name = "L", allow_negative_numbers = true, conflicts_with = "threshold_quantile")]
