@@ -1,8 +1,10 @@
 //! `jem score`.
 
 use crate::support::*;
+use jem::io::checkpoint::Checkpoint;
 use jem::io::elements::Elements;
 use jem::io::png;
+use jem::nn::architecture::Architecture;
 use std::path::Path;
 
 /// Scores `x_p` with `flags`; returns the arrays written.
@@ -265,6 +267,35 @@ fn values_far_outside_the_range_are_scored_when_allowed() {
     fail(&place, &words, &["wide.npy", "[-1, 1]", "--any-range"]);
     succeed(&[&words[..], &["--any-range"]].concat());
     assert_eq!(arrays(&out)["logits"].shape, [N, 10]);
+}
+
+#[test]
+fn batch_norm_takes_its_statistics_as_asked() {
+    let place = Place::new();
+    let (model, x, out) = (place.at("bn.safetensors"), place.x_p(), place.at("scores.npz"));
+    let architecture: Architecture = "wrn-10-1-bn".parse().expect("an architecture");
+    let mut file = Checkpoint::default();
+    for (seed, parameter) in architecture.layout().in_files().enumerate() {
+        let shape = parameter.file_shape();
+        let value = |i: usize| ((i * 37 + seed * 11) % 101) as f32 / 505.0 - 0.1;
+        // Variances and scales are above 0.
+        let above = if shape.len() == 1 { 0.5 } else { 0.0 };
+        let values = (0..shape.iter().product()).map(|i| value(i) + above).collect();
+        file.push_f32(parameter.name.clone(), &shape, values);
+    }
+    file.save(Path::new(&model)).expect("a file");
+    let logits = |flags: &[&str]| {
+        succeed(&[&["score", "--model", &model, "--images", &x, "--out", &out], flags].concat());
+        numbers(&arrays(&out)["logits"])
+    };
+    let inference = logits(&[]);
+    assert_eq!(logits(&["--norm-mode", "inference"]), inference);
+    assert_near("one by one", &logits(&["--batch", "1"]), &inference, LOGITS);
+    let training = logits(&["--norm-mode", "training"]);
+    assert!(error(&training, &inference) > 1e-2, "the batch's own statistics change nothing");
+    let pairs = logits(&["--norm-mode", "training", "--batch", "2"]);
+    assert!(error(&pairs, &training) > 1e-3, "they are not those of the batch");
+    misuse(&["score", "--model", &model, "--images", &x, "--norm-mode", "none"], &["--norm-mode", "none"]);
 }
 
 #[test]
