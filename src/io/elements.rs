@@ -81,6 +81,13 @@ impl Elements {
     }
 }
 
+/// The number of elements of a tensor of `shape`. `None` where the sizes that are not 0 have a product beyond
+/// [`usize`]: products of some of them, such as strides, could overflow.
+pub(super) fn count(shape: &[usize]) -> Option<usize> {
+    let product = shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size.max(1)))?;
+    Some(if shape.contains(&0) { 0 } else { product })
+}
+
 /// How a file holds an element, little endian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ElementType {
@@ -224,6 +231,15 @@ mod tests {
         };
         assert!(values[0].is_nan());
         assert_eq!(read(ElementType::Bf16, &[0x80, 0x3f, 0x00, 0xc0]), Elements::F32(vec![1.0, -2.0]));
+    }
+
+    #[test]
+    fn a_size_of_zero_excuses_no_overflow() {
+        assert_eq!(count(&[]), Some(1));
+        assert_eq!(count(&[2, 3, 4]), Some(24));
+        assert_eq!(count(&[2, 0, usize::MAX / 2]), Some(0));
+        assert_eq!(count(&[0, usize::MAX, 2]), None);
+        assert_eq!(count(&[usize::MAX, 2]), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 
 use super::atomic;
-use super::elements::{Array, ElementType, Elements};
+use super::elements::{self, Array, ElementType, Elements};
 use crate::error::{Error, Result};
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
@@ -128,7 +128,7 @@ pub(super) fn read_from(reader: &mut impl Read, length: u64) -> Result<Array, St
     };
     let rest = rest - u64::from(header_bytes);
     // A hostile shape cannot ask for more than there is.
-    let count = header.shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
+    let count = elements::count(&header.shape);
     let bytes = count.and_then(|count| count.checked_mul(kind.bytes()));
     let Some(count) = count.filter(|_| bytes.is_some_and(|bytes| bytes as u64 == rest)) else {
         return Err(format!(

@@ -6,7 +6,7 @@ use std::io::{Read, Seek, SeekFrom};
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
-use super::elements::{Array, ElementType};
+use super::elements::{self, Array, ElementType};
 use super::one_line;
 
 /// The longest header that the format allows.
@@ -49,7 +49,7 @@ fn contents(reader: &mut (impl Read + Seek), length: u64) -> Result<Contents, St
         let info = header.info(&name).ok_or_else(|| format!("tensor {name} has no entry"))?;
         let kind = element_type(info.dtype)
             .ok_or_else(|| format!("tensor {name}: type {} is not supported; save it as F32", info.dtype))?;
-        let count = info.shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
+        let count = elements::count(&info.shape);
         let bytes = count.and_then(|count| count.checked_mul(kind.bytes())).map(|bytes| bytes as u64);
         let (from, to) = (info.data_offsets.0 as u64, info.data_offsets.1 as u64);
         let fits = bytes.is_some_and(|bytes| from.checked_add(bytes) == Some(to) && bytes <= length - end);
