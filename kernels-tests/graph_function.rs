@@ -3,7 +3,7 @@
 use crate::graph_cases::{CLASSES, cases, parts};
 use crate::graph_reference::{Evaluator, LABELS, Slots, smooth_slots};
 use crate::harness::devices;
-use jem::device::{Buffer, Device, ProgramBuilder, SlotKind};
+use jem::device::{Buffer, Device, Program, ProgramBuilder, SlotKind};
 use jem::graph::{Function, Graph, Leaf, Output, Tensor, lower};
 
 /// Σ(a-b)²/Σb² of each output.
@@ -351,14 +351,53 @@ fn weights_are_transposed_once_in_prepare() {
     let loss = y.mul(&y).sum_all();
     let gradient = &graph.grad(&loss, &[&x])[0];
     let slots = smooth_slots(&[gradient], 1, 0.0);
-    let expected = &Evaluator::new(&[gradient]).run(&slots)[0];
+    let [prepare, main] = check_prepared(&[("gradient", gradient)], &slots);
+    assert_eq!(prepare.dispatches.len(), 1, "{prepare}");
+    assert!(main.dispatches.iter().all(|d| d.kernel.name() != "copy"), "{main}");
+}
+
+#[test]
+fn what_depends_on_parameters_alone_is_computed_in_prepare() {
+    let graph = Graph::new();
+    let x = graph.input("x", [1, 5, 5, 3]);
+    let part = |offset| Leaf { slot: "parameters".into(), words: 512, offset, parameter: true };
+    let (w, scale) = (graph.leaf(part(64), [3, 3, 3, 4]), graph.leaf(part(192), [4]));
+    let root = scale.mul(&scale).affine(1.0, 0.5).sqrt();
+    let folded = w.mul(&root);
+    // `root` is read inside `folded`, as a bias, and as an output; a parameter's other shape is no work.
+    let y = x.conv2d(&folded, Some(&root), 1, 1).mul(&scale.reshape([1, 1, 1, 4]));
+    let loss = y.mul(&y).sum_all();
+    let gradients = graph.grad(&loss, &[&x, &w, &scale]);
+    let outputs = [("dx", &gradients[0]), ("dw", &gradients[1]), ("ds", &gradients[2]), ("root", &root)];
+    let tensors: Vec<&Tensor> = outputs.iter().map(|(_, tensor)| *tensor).collect();
+    let slots = smooth_slots(&tensors, 1, 0.0);
+    let [prepare, main] = check_prepared(&outputs[..1], &slots);
+    // scale², + 0.5, √, w √, and its transposed copy.
+    assert_eq!(prepare.dispatches.len(), 5, "{prepare}");
+    let alone = |program: &Program| !program.dispatches.iter().any(|d| d.kernel.name() == "unary");
+    assert!(alone(&main), "{main}");
+    check_prepared(&outputs, &slots);
+    // Two expressions in one pair of programs keep apart what their nodes share by number.
+    let (mut main, mut prepare) = (ProgramBuilder::new("main"), ProgramBuilder::new("prepare"));
+    for name in ["dx", "again"] {
+        let view = main.external(name, x.elements());
+        let output = Output { tensor: &gradients[0], view };
+        lower(&mut main, Some(&mut prepare), &[output]).expect("a program");
+    }
+    assert_eq!(prepare.finish().dispatches.len(), 10);
+}
+
+/// Runs `outputs` with a `prepare` program on both devices; returns both programs.
+fn check_prepared(outputs: &[(&str, &Tensor)], slots: &Slots) -> [Program; 2] {
+    let tensors: Vec<&Tensor> = outputs.iter().map(|(_, tensor)| *tensor).collect();
+    let (mut main, mut prepare) = (ProgramBuilder::new("main"), ProgramBuilder::new("prepare"));
+    let views: Vec<Output<'_>> = outputs
+        .iter()
+        .map(|(name, tensor)| Output { tensor, view: main.external(name, tensor.elements()) })
+        .collect();
+    lower(&mut main, Some(&mut prepare), &views).expect("a program");
+    let programs = [prepare.finish(), main.finish()];
     for (device_name, device) in devices() {
-        let (mut main, mut prepare) = (ProgramBuilder::new("main"), ProgramBuilder::new("prepare"));
-        let view = main.external("gradient", gradient.elements());
-        lower(&mut main, Some(&mut prepare), &[Output { tensor: gradient, view }]).expect("a program");
-        let programs = [prepare.finish(), main.finish()];
-        assert_eq!(programs[0].dispatches.len(), 1, "{}", programs[0]);
-        assert!(programs[1].dispatches.iter().all(|d| d.kernel.name() != "copy"), "{}", programs[1]);
         let mut buffers: Vec<Buffer> = Vec::new();
         for slot in programs.iter().flat_map(|program| program.externals()) {
             assert_eq!(slot.kind, SlotKind::External);
@@ -373,12 +412,15 @@ fn weights_are_transposed_once_in_prepare() {
             }
         }
         let externals: Vec<(&str, &Buffer)> = buffers.iter().map(|buffer| (buffer.name(), buffer)).collect();
-        for program in programs {
-            let executable = device.load(program, &externals).expect("loaded");
+        for program in &programs {
+            let executable = device.load(program.clone(), &externals).expect("loaded");
             device.run(&executable).expect("a run");
         }
-        let result = externals.iter().find(|(name, _)| *name == "gradient").expect("a buffer").1;
-        let result: Vec<f32> = device.read_as(result).expect("contents");
-        assert!(assert_agree(&result, expected, BOUND, device_name));
+        for ((name, _), expected) in outputs.iter().zip(Evaluator::new(&tensors).run(slots)) {
+            let result = externals.iter().find(|(external, _)| external == name).expect("a buffer").1;
+            let result: Vec<f32> = device.read_as(result).expect("contents");
+            assert!(assert_agree(&result, &expected, BOUND, &format!("{name} on {device_name}")));
+        }
     }
+    programs
 }

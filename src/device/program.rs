@@ -94,6 +94,11 @@ impl ProgramBuilder {
         View { slot: SlotId(slot), offset: 0, bytes }
     }
 
+    /// The program's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Whether the program has the external slot `name`.
     pub fn has_external(&self, name: &str) -> bool {
         self.slots.iter().any(|slot| slot.kind == SlotKind::External && slot.name == name)

@@ -364,11 +364,15 @@ impl Lowering<'_> {
         let words = geometry.weights_len();
         let node = self.node(id);
         let name = label(&node, id);
-        let view = match (&node.op, self.prepare.as_deref_mut()) {
-            (Op::Leaf(leaf), Some(prepare)) if leaf.parameter => {
-                let slot = format!("transposed.{}.{}", leaf.slot, leaf.offset);
+        let source = match (&node.op, self.prepared.get(&id)) {
+            (Op::Leaf(leaf), _) if leaf.parameter => Some((leaf.slot.clone(), leaf.words, leaf.offset)),
+            (_, slot) => slot.map(|slot| (slot.clone(), words, 0)),
+        };
+        let view = match (source, self.prepare.as_deref_mut()) {
+            (Some((source, all_words, offset)), Some(prepare)) => {
+                let slot = format!("transposed.{source}.{offset}");
                 if !prepare.has_external(&slot) {
-                    let x = prepare.external(&leaf.slot, leaf.words).part(leaf.offset, words);
+                    let x = prepare.external(&source, all_words).part(offset, words);
                     let y = prepare.external(&slot, words);
                     prepare.dispatch(format!("{name} transposed"), copy, &[x, y]);
                 }

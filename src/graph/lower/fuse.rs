@@ -5,6 +5,7 @@
 //! - the head: global average pool, linear layer, logit loss, and their gradient down to the pool's input.
 
 use super::super::{Graph, Node, NodeId, Op};
+use super::prepared::Prepared;
 use crate::kernels::head::Head;
 use crate::kernels::logit_loss::Part;
 use crate::kernels::unary::UnaryOp;
@@ -64,18 +65,22 @@ pub struct Fusions {
 }
 
 impl Fusions {
-    /// Finds the groups in what `roots` depend on.
-    pub fn find(graph: &Graph, roots: &[NodeId]) -> Self {
-        let live = reachable(roots, |id| graph.node(id).inputs);
+    /// Finds the groups in what `roots` depend on and is not `prepared`.
+    pub fn find(graph: &Graph, roots: &[NodeId], prepared: &Prepared) -> Self {
+        let inputs = |id: NodeId| match prepared.contains_key(&id) {
+            true => Vec::new(),
+            false => graph.node(id).inputs,
+        };
+        let live = reachable(roots, inputs);
         let mut consumers: HashMap<NodeId, Vec<(NodeId, usize)>> = HashMap::new();
         for &id in &live {
-            for (position, input) in graph.node(id).inputs.into_iter().enumerate() {
+            for (position, input) in inputs(id).into_iter().enumerate() {
                 consumers.entry(input).or_default().push((id, position));
             }
         }
         let mut finder =
             Finder { graph, roots, consumers: &consumers, groups: Vec::new(), group_of: HashMap::new() };
-        for &id in &live {
+        for &id in live.iter().filter(|id| !prepared.contains_key(id)) {
             match graph.node(id).op {
                 Op::Conv2d(_) => finder.conv(id),
                 Op::Conv2dInputGradient(_) => finder.input_gradient(id),
@@ -85,7 +90,10 @@ impl Fusions {
         }
         let Finder { groups, group_of, .. } = finder;
         let mut fusions = Self { groups, group_of, consumers, needed: BTreeSet::new() };
-        fusions.needed = reachable(roots, |id| fusions.inputs(graph, id));
+        fusions.needed = reachable(roots, |id| match prepared.contains_key(&id) {
+            true => Vec::new(),
+            false => fusions.inputs(graph, id),
+        });
         fusions
     }
 

@@ -2,10 +2,12 @@
 //!
 //! [`fuse`] finds the hand-fused patterns; this file walks what the outputs need, in the order in which it
 //! was written (so that a weight gradient is computed while its operands are there, and the liveness plan
-//! can free them), and [`emit`] writes the dispatch of each operation or group.
+//! can free them), and [`emit`] writes the dispatch of each operation or group. What depends on parameters
+//! alone is [`prepared`].
 
 mod emit;
 mod fuse;
+mod prepared;
 mod strides;
 
 use super::{Graph, Node, NodeId, Op, Tensor};
@@ -13,6 +15,7 @@ use crate::device::{ProgramBuilder, View};
 use crate::error::{Error, Result};
 use crate::kernels::copy::StridedCopy;
 use fuse::{Fusions, Group, GroupId};
+use prepared::Prepared;
 use std::collections::{HashMap, HashSet};
 
 /// A tensor and the view that its value goes to.
@@ -26,9 +29,9 @@ pub struct Output<'a> {
 
 /// Appends to `builder` the dispatches that compute `outputs`.
 ///
-/// With `prepare`, what depends on parameters alone (the transposed weights of input gradients) is computed
-/// by that program into external buffers that both programs name; it is run once after each change of the
-/// parameters. Without, it is computed in line.
+/// With `prepare`, what depends on parameters alone (folded weights, the transposed weights of input gradients)
+/// is computed by that program into external buffers that both programs name; it is run once after each change
+/// of the parameters. Without, it is computed in line.
 ///
 /// # Errors
 /// [`crate::Error::Shape`]: the graph's first mistake, or a tensor of more axes than the kernels take.
@@ -44,7 +47,7 @@ pub fn lower(
         return Err(Error::Shape { operation: "lower", message });
     }
     graph.check()?;
-    Lowering::new(graph, builder, prepare, outputs).run(outputs)
+    Lowering::new(graph, builder, prepare, outputs)?.run(outputs)
 }
 
 /// The state of one call of [`lower`].
@@ -52,6 +55,8 @@ struct Lowering<'a> {
     graph: &'a Graph,
     builder: &'a mut ProgramBuilder,
     prepare: Option<&'a mut ProgramBuilder>,
+    /// What `prepare` computes.
+    prepared: Prepared,
     fusions: Fusions,
     /// The groups whose dispatches are written.
     emitted: HashSet<GroupId>,
@@ -69,15 +74,20 @@ impl<'a> Lowering<'a> {
     fn new(
         graph: &'a Graph,
         builder: &'a mut ProgramBuilder,
-        prepare: Option<&'a mut ProgramBuilder>,
+        mut prepare: Option<&'a mut ProgramBuilder>,
         outputs: &[Output<'_>],
-    ) -> Self {
+    ) -> Result<Self> {
         let roots: Vec<NodeId> = outputs.iter().map(|output| output.tensor.id()).collect();
-        let fusions = Fusions::find(graph, &roots);
+        let prepared = match prepare.as_deref_mut() {
+            Some(prepare) => prepared::emit(graph, &roots, builder, prepare)?,
+            None => Prepared::new(),
+        };
+        let fusions = Fusions::find(graph, &roots, &prepared);
         let mut lowering = Self {
             graph,
             builder,
             prepare,
+            prepared,
             fusions,
             emitted: HashSet::new(),
             views: HashMap::new(),
@@ -85,8 +95,12 @@ impl<'a> Lowering<'a> {
             transposed: HashMap::new(),
             targets: HashMap::new(),
         };
+        for (&id, slot) in &lowering.prepared {
+            let words = graph.node(id).shape.iter().product();
+            lowering.views.insert(id, lowering.builder.external(slot, words));
+        }
         lowering.choose_targets(outputs);
-        lowering
+        Ok(lowering)
     }
 
     fn run(mut self, outputs: &[Output<'_>]) -> Result<()> {
@@ -138,7 +152,8 @@ impl<'a> Lowering<'a> {
                 id = self.graph.node(id).inputs[0];
                 used |= self.fusions.consumers(id) > 1;
             }
-            let made = !matches!(self.graph.node(id).op, Op::Leaf(_) | Op::Broadcast);
+            let made = !matches!(self.graph.node(id).op, Op::Leaf(_) | Op::Broadcast)
+                && !self.prepared.contains_key(&id);
             let beside = self.fusions.group_of(id).is_some_and(|group| self.fusions.writes_several(group));
             if made && !read.contains(&output.view.slot) && (alone || !(used || beside)) {
                 let words = output.tensor.elements();
