@@ -302,6 +302,7 @@ mod tests {
             (file(&ok("(4,)"), &[0; 15]), "needs 16 bytes of data, found 15"),
             (file(&ok("(4,)"), &[0; 17]), "found 17"),
             (file(&ok("(4294967296, 4294967296, 4294967296)"), &[]), "too many"),
+            (file(&ok("(0, 4294967296, 4294967296)"), &[]), "too many"),
             (file(&ok("(99999999999999999999999,)"), &[]), "expected a size"),
             (file(&ok("(-1,)"), &[]), "expected a size"),
             (file(&ok("(1,"), &[]), "expected a size"),

@@ -1,7 +1,7 @@
 //! NumPy `.npz` files: arrays by name, each a `.npy` file in a zip archive.
 
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, Write};
+use std::io::{BufReader, Cursor, Read, Seek, Write};
 use std::path::Path;
 
 use zip::write::SimpleFileOptions;
@@ -47,18 +47,19 @@ pub fn write(path: &Path, arrays: &[(String, Array)]) -> Result<()> {
 /// [`Error::Io`], or [`Error::File`] with the array and what is wrong with it.
 pub fn read(path: &Path) -> Result<Vec<(String, Array)>> {
     let file = File::open(path).map_err(Error::io(path))?;
-    parse(BufReader::new(file)).map_err(|message| Error::file(path, message))
+    contents(BufReader::new(file)).map_err(|message| Error::file(path, one_line(message)))
+}
+
+/// Reads the bytes of a file.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn parse(bytes: &[u8]) -> Result<Vec<(String, Array)>, String> {
+    contents(Cursor::new(bytes)).map_err(one_line)
 }
 
 /// Reads an archive. An array must have the bytes that its header declares, and no more than deflate can make of the
 /// entry's.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn parse(reader: impl Read + Seek) -> Result<Vec<(String, Array)>, String> {
-    contents(reader).map_err(one_line)
-}
-
 fn contents(reader: impl Read + Seek) -> Result<Vec<(String, Array)>, String> {
     let mut archive = archive::open(reader)?;
     let mut arrays = Vec::new();
@@ -89,8 +90,6 @@ fn contents(reader: impl Read + Seek) -> Result<Vec<(String, Array)>, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Cursor;
-
     use super::*;
     use crate::io::elements::Elements;
 
@@ -125,7 +124,7 @@ mod tests {
         zeros.elements.write(&mut archive).unwrap();
         let bytes = archive.finish().unwrap().into_inner();
         assert!(bytes.len() < 10_000, "{}", bytes.len());
-        assert_eq!(parse(Cursor::new(&bytes)).unwrap(), [("zeros".to_owned(), zeros)]);
+        assert_eq!(parse(&bytes).unwrap(), [("zeros".to_owned(), zeros)]);
     }
 
     #[test]
@@ -136,18 +135,14 @@ mod tests {
         archive.start_file("x.npy", options).unwrap();
         let small = Array { shape: vec![1 << 20], elements: Elements::U8(vec![0; 1 << 20]) };
         let header = npy::header(&small.shape, &small.elements).unwrap();
-        let refused = |bytes: &[u8]| parse(Cursor::new(bytes)).map(drop).unwrap_err();
+        let refused = |bytes: &[u8]| parse(bytes).map(drop).unwrap_err();
         let text =
             String::from_utf8_lossy(&header[10..]).replace("(1048576,), }      ", "(1048576000000,), }");
         archive.write_all(&header[..10]).unwrap();
         archive.write_all(&text.as_bytes()[..header.len() - 10]).unwrap();
         small.elements.write(&mut archive).unwrap();
         let mut bytes = archive.finish().unwrap().into_inner();
-        assert!(
-            parse(Cursor::new(&bytes))
-                .unwrap_err()
-                .contains("needs 1048576000000 bytes of data, found 1048576")
-        );
+        assert!(parse(&bytes).unwrap_err().contains("needs 1048576000000 bytes of data, found 1048576"));
         let directory = bytes.windows(4).position(|w| w == b"PK\x01\x02").unwrap();
         bytes[directory + 24..][..4].copy_from_slice(&(u32::MAX - 1).to_le_bytes());
         let message = refused(&bytes);
@@ -160,13 +155,13 @@ mod tests {
         let path = directory.path().join("a.npz");
         write(&path, &arrays()).unwrap();
         let bytes = std::fs::read(&path).unwrap();
-        assert!(parse(Cursor::new(&bytes[..bytes.len() - 30])).unwrap_err().contains("whole zip archive"));
-        assert!(parse(Cursor::new(b"not a zip")).unwrap_err().contains("whole zip archive"));
+        assert!(parse(&bytes[..bytes.len() - 30]).unwrap_err().contains("whole zip archive"));
+        assert!(parse(b"not a zip").unwrap_err().contains("whole zip archive"));
         let mut wrong = bytes.clone();
         // A number of logits: the checksum of the entry does not fit any more.
         let at = wrong.windows(4).position(|w| w == 1.5f32.to_le_bytes()).unwrap();
         wrong[at] ^= 1;
-        assert!(parse(Cursor::new(&wrong)).unwrap_err().contains("array logits: "));
+        assert!(parse(&wrong).unwrap_err().contains("array logits: "));
         // What the central directory says of the first entry: where its local header is, and its sizes.
         let first = bytes.windows(4).position(|w| w == b"PK\x01\x02").unwrap();
         for (at, value, part) in [
@@ -178,13 +173,13 @@ mod tests {
         ] {
             let mut wrong = bytes.clone();
             wrong[first + at..][..4].copy_from_slice(&u32::to_le_bytes(value));
-            let message = parse(Cursor::new(&wrong)).unwrap_err();
+            let message = parse(&wrong).unwrap_err();
             assert!(message.contains(part), "{part:?} is not in {message:?}");
         }
         let at = bytes.windows(10).rposition(|w| w == b"labels.npy").unwrap();
         let mut wrong = bytes.clone();
         wrong[at..at + 10].copy_from_slice(b"logits.npy");
-        assert!(parse(Cursor::new(&wrong)).unwrap_err().contains("one name"));
+        assert!(parse(&wrong).unwrap_err().contains("one name"));
         let twice = [arrays(), arrays()].concat();
         assert!(write(&path, &twice).unwrap_err().to_string().contains("a.npz"));
         let misfit = Array { shape: vec![5], elements: Elements::U8(vec![0; 4]) };

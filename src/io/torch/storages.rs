@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::io;
 
 use super::pickle::{Id, Pickle, Storage, Tensor, Value};
-use crate::io::elements::{Array, ElementType, Elements};
+use crate::io::elements::{Array, ElementType, Elements, count};
 
 /// Where the data of storages are.
 pub trait Source {
@@ -22,6 +22,9 @@ pub trait Source {
     fn read(&mut self, key: &str, kind: ElementType, count: usize) -> Result<Elements, String>;
 }
 
+/// Elements that views may have beyond twice those of their storages: what a few views of small tensors come to.
+const SMALL: u64 = 1 << 16;
+
 /// The storages of a file.
 pub struct Storages<S>(S);
 
@@ -32,8 +35,8 @@ impl<S: Source> Storages<S> {
 
     /// The tensors `ids` of `pickle`, in that order; `name` is for messages.
     ///
-    /// All tensors together have at most twice the elements of the storages that they view, which the file holds: tied
-    /// weights pass, a small storage expanded to a huge tensor does not.
+    /// All tensors together have at most twice the elements of the storages that they view, which the file holds, and
+    /// [`SMALL`] more: tied weights pass, a small storage expanded to a huge tensor does not.
     pub fn arrays<'a>(
         &mut self,
         pickle: &Pickle,
@@ -69,7 +72,7 @@ impl<S: Source> Storages<S> {
             }
             there = there.saturating_add(storage.elements);
         }
-        if wanted > there.saturating_mul(2) {
+        if wanted > there.saturating_mul(2).saturating_add(SMALL) {
             return Err(format!("the tensors have {wanted} elements, their storages {there}; refused"));
         }
         let mut arrays: Vec<Option<Array>> = vec![None; ids.len()];
@@ -125,12 +128,8 @@ fn elements(tensor: &Tensor, storage: &Storage) -> Result<u64, String> {
             tensor.strides, tensor.offset, storage.elements
         )
     };
-    // A size of 0 counts as 1 at first: a product of the sizes in another order must not overflow either.
-    let product = shape.iter().try_fold(1u64, |product, &size| product.checked_mul(size.max(1)));
-    let count = if shape.contains(&0) { 0 } else { product.ok_or_else(outside)? };
-    if product.is_none_or(|product| usize::try_from(product).is_err()) {
-        return Err(outside());
-    }
+    let sizes: Option<Vec<usize>> = shape.iter().map(|&size| usize::try_from(size).ok()).collect();
+    let count = sizes.and_then(|sizes| count(&sizes)).ok_or_else(outside)? as u64;
     if count == 0 {
         return Ok(0);
     }

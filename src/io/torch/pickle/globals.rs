@@ -69,22 +69,24 @@ impl Machine<'_> {
         }
     }
 
-    fn tensor(&self, storage: Id, offset: Id, shape: Id, strides: Id) -> Result<Value, String> {
+    fn sizes(&mut self, id: Id) -> Result<Vec<u64>, String> {
+        let count = self.sequence(id)?.len();
+        if count > MAX_AXES {
+            return Err(format!("a tensor of {count} axes"));
+        }
+        self.charge(count)?;
+        self.sequence(id)?.iter().map(|&id| self.size(id)).collect()
+    }
+
+    fn tensor(&mut self, storage: Id, offset: Id, shape: Id, strides: Id) -> Result<Value, String> {
         if !matches!(self.values[storage], Value::Storage(_)) {
             return Err("a tensor of what is no storage".into());
         }
-        let sizes = |id: Id| -> Result<Vec<u64>, String> {
-            let sizes = self.sequence(id)?;
-            if sizes.len() > MAX_AXES {
-                return Err(format!("a tensor of {} axes", sizes.len()));
-            }
-            sizes.iter().map(|&id| self.size(id)).collect()
-        };
-        let (shape, strides) = (sizes(shape)?, sizes(strides)?);
+        let (offset, shape, strides) = (self.size(offset)?, self.sizes(shape)?, self.sizes(strides)?);
         if shape.len() != strides.len() {
             return Err(format!("a tensor of {} sizes and {} strides", shape.len(), strides.len()));
         }
-        Ok(Value::Tensor(Box::new(Tensor { storage, offset: self.size(offset)?, shape, strides })))
+        Ok(Value::Tensor(Box::new(Tensor { storage, offset, shape, strides })))
     }
 
     /// A number as NumPy writes it; of other kinds nothing is needed.
@@ -165,6 +167,7 @@ impl Machine<'_> {
             Value::Global(class) => return Err(refused_function(class)),
             _ => return Err("has a storage without a class".into()),
         };
+        self.charge(class.len())?;
         let key = self.text(key)?;
         if key.len() > MAX_KEY {
             return Err(format!("a storage's key has {} bytes, expected at most {MAX_KEY}", key.len()));

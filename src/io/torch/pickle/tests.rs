@@ -294,6 +294,15 @@ fn values_are_shared_not_copied() {
     ] {
         assert!(run(&code).unwrap_err().contains("over and over"));
     }
+    // A storage with a long class, and a view of many axes, over and over.
+    let again = |first: &[u8], then: &[u8]| code(&[first, &then.repeat(20_000), b"."]);
+    let class = b"ctorch\nAStorageWhoseNameIsLongerThanTheInstructionsThatMakeIt\n";
+    let id = code(&[b"(U\x07storage", class, b"U\x010NK\x01tq\x00"]);
+    assert!(run(&again(&id, b"h\x00Q0")).unwrap_err().contains("over and over"));
+    let axes = code(&[b"(", &b"K\x01".repeat(16), b"tq\x01"]);
+    let function = b"ctorch._utils\n_rebuild_tensor_v2\nq\x00";
+    let view = code(&[function, b"(", STORAGE, b"K\x00", &axes, b"h\x01tq\x02"]);
+    assert!(run(&again(&view, b"h\x00h\x02R0")).unwrap_err().contains("over and over"));
     // A list of pairs as a new dictionary, over and over.
     let mut code = b"](".to_vec();
     code.extend(b"NN\x86".repeat(1000));
