@@ -74,7 +74,7 @@ pub fn load(folder: &Path) -> Result<Images> {
 /// # Errors
 /// When it is neither, is damaged, or has a side above 8192 pixels.
 pub fn decode(bytes: &[u8]) -> Result<Picture, String> {
-    let image = DynamicImage::from_decoder(decoder(bytes)?).map_err(|error| error.to_string())?;
+    let image = DynamicImage::from_decoder(decoder(bytes)?).map_err(one_line)?;
     let (width, height) = (image.width() as usize, image.height() as usize);
     let (channels, pixels) = if image.color().has_color() {
         (3, image.into_rgb8().into_raw())
@@ -84,16 +84,22 @@ pub fn decode(bytes: &[u8]) -> Result<Picture, String> {
     Ok(Picture { width, height, channels, pixels })
 }
 
+/// A codec's message, which may have line breaks and what the file holds, as one line.
+fn one_line(error: impl std::fmt::Display) -> String {
+    let text = error.to_string();
+    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(" ")
+}
+
 fn decoder(bytes: &[u8]) -> Result<impl ImageDecoder + '_, String> {
-    let mut reader =
-        ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| error.to_string())?;
+    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(one_line)?;
     if !matches!(reader.format(), Some(ImageFormat::Png | ImageFormat::Jpeg)) {
         return Err("expected a PNG or JPEG image, but it does not begin as one".into());
     }
     let mut limits = Limits::default();
     (limits.max_image_width, limits.max_image_height) = (Some(MAX_SIDE), Some(MAX_SIDE));
     reader.limits(limits);
-    reader.into_decoder().map_err(|error| error.to_string())
+    reader.into_decoder().map_err(one_line)
 }
 
 /// What an image's header says.
@@ -105,7 +111,7 @@ struct Size {
 
 fn size_of(file: &Path) -> Result<Size> {
     let bytes = fs::read(file).map_err(Error::io(file))?;
-    let decoder = decoder(&bytes).map_err(one_line(file))?;
+    let decoder = decoder(&bytes).map_err(of_file(file))?;
     let (width, height) = decoder.dimensions();
     Ok(Size { sides: (width as usize, height as usize), color: decoder.color_type().has_color() })
 }
@@ -113,7 +119,7 @@ fn size_of(file: &Path) -> Result<Size> {
 /// Decodes `file` into `out`, over `channels` channels.
 fn fill(out: &mut [u8], file: &Path, channels: usize) -> Result<()> {
     let bytes = fs::read(file).map_err(Error::io(file))?;
-    let picture = decode(&bytes).map_err(one_line(file))?;
+    let picture = decode(&bytes).map_err(of_file(file))?;
     if picture.width * picture.height * channels != out.len() || picture.channels > channels {
         return Err(Error::file(file, "changed while it was read"));
     }
@@ -123,9 +129,9 @@ fn fill(out: &mut [u8], file: &Path, channels: usize) -> Result<()> {
     Ok(())
 }
 
-/// Decoders' messages may have several lines.
-fn one_line(file: &Path) -> impl FnOnce(String) -> Error {
-    move |message| Error::file(file, message.split_whitespace().collect::<Vec<_>>().join(" "))
+/// An error of `file` with a codec's message.
+fn of_file(file: &Path) -> impl FnOnce(String) -> Error {
+    move |message| Error::file(file, message)
 }
 
 /// Appends the images in `folder` and below.

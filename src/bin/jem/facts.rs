@@ -102,7 +102,8 @@ mod tests {
 
     #[test]
     fn long_text_is_broken_after_commas() {
-        assert_eq!(wrapped("a = 1, b = 22, c = 3", 13), ["a = 1,", "b = 22,", "c = 3"]);
+        assert_eq!(wrapped("a = 1, b = 22, c = 3", 12), ["a = 1,", "b = 22,", "c = 3"]);
+        assert_eq!(wrapped("a = 1, b = 22, c = 3", 13), ["a = 1,", "b = 22, c = 3"]);
         assert_eq!(wrapped("a = 1, b = 22, c = 3", 14), ["a = 1, b = 22,", "c = 3"]);
         assert_eq!(wrapped("no place to break it", 5), ["no place to break it"]);
         assert_eq!(wrapped("", 5), [""]);
