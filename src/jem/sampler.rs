@@ -22,7 +22,6 @@ pub struct Sampler {
     step: Executable,
     density: Executable,
     buffers: BTreeMap<String, Buffer>,
-    chains: usize,
     class_conditional: bool,
 }
 
@@ -78,7 +77,7 @@ impl Sampler {
         let prepare = loader.load(prepare.finish())?;
         device.run(&prepare)?;
         let buffers = loader.into_buffers();
-        Ok(Self { device: device.clone(), step, density, buffers, chains, class_conditional })
+        Ok(Self { device: device.clone(), step, density, buffers, class_conditional })
     }
 
     fn write<T: bytemuck::Pod>(&self, name: &str, words: &[T]) -> Result<()> {
@@ -127,11 +126,6 @@ impl Sampler {
     /// What the device refuses.
     pub fn images(&self) -> Result<Vec<f32>> {
         self.device.read_as(&self.buffers[CHAINS])
-    }
-
-    /// The number of chains.
-    pub fn chains(&self) -> usize {
-        self.chains
     }
 
     /// The program of a step, for its summary.
