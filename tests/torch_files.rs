@@ -63,6 +63,11 @@ fn bare_state_dicts_of_every_protocol_and_both_formats() {
 }
 
 #[test]
+fn the_length_of_a_name_does_not_matter() {
+    assert_eq!(load("twenty_one_characters.pt").tensors, state());
+}
+
+#[test]
 fn the_key_of_a_state_dict_is_found() {
     for key in ["state_dict", "model_state_dict", "model", "net"] {
         let file = load(&format!("{key}.pt"));
