@@ -44,3 +44,7 @@ mod softmax;
 mod tick;
 mod unary;
 mod uniform_fill;
+mod winograd_input;
+mod winograd_output;
+mod winograd_product;
+mod winograd_weights;

@@ -1,5 +1,7 @@
 //! Naive float64 statements of the kernels that several tests need.
 
+pub mod winograd;
+
 use jem::kernels::conv2d::ConvGeometry;
 use jem::kernels::mask::{mask_bit, mask_words};
 

@@ -15,11 +15,15 @@
 //#endif
 @group(0) @binding(1) var<storage, read> input: array<Source>;
 @group(0) @binding(2) var<storage, read> weights: array<Target>;
-@group(0) @binding(3) var<storage, read> bias: array<Target>;
-@group(0) @binding(4) var<storage, read> residual: array<Target>;
-@group(0) @binding(5) var<storage, read_write> raw: array<Target>;
-@group(0) @binding(6) var<storage, read_write> activated: array<Target>;
+//#if TARGET_VEC4
+//#include conv_epilogue
+//#else
+@group(0) @binding(3) var<storage, read> bias: array<f32>;
+@group(0) @binding(4) var<storage, read> residual: array<f32>;
+@group(0) @binding(5) var<storage, read_write> raw: array<f32>;
+@group(0) @binding(6) var<storage, read_write> activated: array<f32>;
 @group(0) @binding(7) var<storage, read_write> mask: array<u32>;
+//#endif
 
 fn source_at(index: u32) -> Source {
     return input[index];
@@ -34,22 +38,7 @@ fn weights_at(index: u32) -> Target {
 fn finish(pixel: u32, quad: u32, sum: vec4<f32>) -> u32 {
     var bits = 0u;
     if pixel < parameters.out_pixels {
-        let index = pixel * (parameters.c_out / 4u) + quad;
-        var v = sum;
-//#if BIAS
-        v += bias[quad];
-//#endif
-//#if RESIDUAL
-        v += residual[index];
-//#endif
-//#if RAW
-        raw[index] = v;
-//#endif
-        let positive = v > vec4<f32>();
-//#if ACTIVATED
-        activated[index] = select(parameters.slope * v, v, positive);
-//#endif
-        bits = dot(select(vec4<u32>(), vec4<u32>(1u, 2u, 4u, 8u), positive), vec4<u32>(1u));
+        bits = finish_quad(pixel * (parameters.c_out / 4u) + quad, quad, sum);
     }
     return bits;
 }

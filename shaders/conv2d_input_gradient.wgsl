@@ -18,9 +18,13 @@
 //#endif
 @group(0) @binding(1) var<storage, read> gradient: array<Source>;
 @group(0) @binding(2) var<storage, read> transposed: array<Target>;
+//#if TARGET_VEC4
+//#include gradient_epilogue
+//#else
 @group(0) @binding(3) var<storage, read> mask: array<u32>;
-@group(0) @binding(4) var<storage, read> residual: array<Target>;
-@group(0) @binding(5) var<storage, read_write> gradient_in: array<Target>;
+@group(0) @binding(4) var<storage, read> residual: array<f32>;
+@group(0) @binding(5) var<storage, read_write> gradient_in: array<f32>;
+//#endif
 
 fn source_at(index: u32) -> Source {
     return gradient[index];
@@ -30,41 +34,45 @@ fn weights_at(index: u32) -> Target {
     return transposed[index];
 }
 
-// Writes four channels of input pixel `pixel`.
-fn finish(pixel: u32, quad: u32, sum: vec4<f32>) {
-    if pixel != OUTSIDE {
-        var v = sum;
+// The signs of a quad of channels of an input pixel, in the lowest four bits.
+fn signs(pixel: u32, quad: u32) -> u32 {
 //#if MASK
-        let word = mask[pixel / 8u * ((parameters.c_in + 3u) / 4u) + quad];
-        let bits = (vec4<u32>(word >> (pixel % 8u * 4u)) >> vec4<u32>(0u, 1u, 2u, 3u)) & vec4<u32>(1u);
-        v = select(parameters.slope * v, v, bits != vec4<u32>());
-//#endif
-//#if TARGET_VEC4
-        let index = pixel * (parameters.c_in / 4u) + quad;
-//#if RESIDUAL
-        v += residual[index];
-//#endif
-        gradient_in[index] = v;
+    return mask[pixel / 8u * ((parameters.c_in + 3u) / 4u) + quad] >> (pixel % 8u * 4u);
 //#else
-        let channel = quad * 4u;
-        let index = pixel * parameters.c_in + channel;
-        write_one(index, channel, v.x);
-        write_one(index + 1u, channel + 1u, v.y);
-        write_one(index + 2u, channel + 2u, v.z);
-        write_one(index + 3u, channel + 3u, v.w);
+    return 0u;
 //#endif
-    }
 }
 
 //#if TARGET_VEC4
+// Writes four channels of input pixel `pixel`.
+fn finish(pixel: u32, quad: u32, sum: vec4<f32>) {
+    if pixel != OUTSIDE {
+        finish_quad(pixel * (parameters.c_in / 4u) + quad, signs(pixel, quad), sum);
+    }
+}
 //#else
-fn write_one(index: u32, channel: u32, value: f32) {
+fn finish_one(pixel: u32, channel: u32, sign: u32, sum: f32) {
     if channel < parameters.c_in {
-        var v = value;
+        let index = pixel * parameters.c_in + channel;
+        var v = sum;
+//#if MASK
+        v = select(parameters.slope * v, v, (sign & 1u) == 1u);
+//#endif
 //#if RESIDUAL
         v += residual[index];
 //#endif
         gradient_in[index] = v;
+    }
+}
+
+// Writes four channels of input pixel `pixel`, as far as they exist.
+fn finish(pixel: u32, quad: u32, sum: vec4<f32>) {
+    if pixel != OUTSIDE {
+        let word = signs(pixel, quad);
+        finish_one(pixel, 4u * quad, word, sum.x);
+        finish_one(pixel, 4u * quad + 1u, word >> 1u, sum.y);
+        finish_one(pixel, 4u * quad + 2u, word >> 2u, sum.z);
+        finish_one(pixel, 4u * quad + 3u, word >> 3u, sum.w);
     }
 }
 //#endif

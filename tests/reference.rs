@@ -12,6 +12,8 @@ use jem::graph::{Function, Graph};
 use jem::io::{checkpoint::Checkpoint, pack};
 use jem::jem::programs::{BatchLayout, IMAGES, LABELS, METRICS, Programs, loss_parts};
 use jem::jem::{Metrics, Preset, Recipe};
+use jem::kernels::choice::Choices;
+use jem::kernels::winograd::Winograd;
 use jem::nn::optimizer::{CONTROL_WORDS, GRADIENTS};
 use jem::nn::parameters::{Layout, PARAMETERS};
 use jem::nn::wide_resnet::{Norm, WideResNet};
@@ -140,10 +142,14 @@ struct Iteration {
 }
 
 impl Iteration {
-    fn new(device: &Device, recipe: &Recipe, reference: &Reference) -> Self {
+    fn new(device: &Device, choices: Choices, recipe: &Recipe, reference: &Reference) -> Self {
         let network = &reference.network;
         let batch = BatchLayout::new(recipe, SIDE, SIDE, CHANNELS);
-        let programs = Programs::build(recipe, network, batch, IMAGES_EACH).expect("programs");
+        let programs = Programs::build(recipe, network, batch, IMAGES_EACH, choices).expect("programs");
+        let winograd =
+            |program: &Program| program.dispatches.iter().any(|d| d.kernel.name() == "winograd_product");
+        let [sgld, update] = [programs.sgld.as_ref().expect("samples"), &programs.update].map(winograd);
+        assert_eq!([sgld, update], [choices != Choices::default(); 2], "the method that was asked for");
         let mut buffers = BTreeMap::new();
         let weights = reference.parameters(&network.layout());
         buffers.insert(PARAMETERS.to_owned(), device.buffer_from(PARAMETERS, &weights).expect("weights"));
@@ -242,8 +248,8 @@ fn recipe() -> Recipe {
     }
 }
 
-/// Runs `test` for every reference network on every device.
-fn for_each(test: impl Fn(&Device, &Reference, &mut Report)) {
+/// Runs `test` for every reference network on every device, with every method for its convolutions.
+fn for_each(test: impl Fn(&Device, Choices, &Reference, &mut Report)) {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     let mut folders = folders(&fixtures);
     assert!(!folders.is_empty(), "no references in {}", fixtures.display());
@@ -264,9 +270,14 @@ fn for_each(test: impl Fn(&Device, &Reference, &mut Report)) {
     for folder in folders {
         let reference = Reference::load(&folder);
         for (name, device) in &devices {
-            let mut report = Report(Vec::new());
-            test(device, &reference, &mut report);
-            report.finish(&format!("{} on {name}", folder.file_name().unwrap_or_default().display()));
+            let winograd = Winograd::ALL.map(|size| (format!("{size:?}"), Choices::always(size)));
+            let methods = [("implicit".to_owned(), Choices::default())].into_iter().chain(winograd);
+            for (method, choices) in methods {
+                let mut report = Report(Vec::new());
+                test(device, choices, &reference, &mut report);
+                let folder = folder.file_name().unwrap_or_default().display();
+                report.finish(&format!("{folder} on {name}, {method}"));
+            }
         }
     }
 }
@@ -281,7 +292,7 @@ fn folders(parent: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn logits_energies_and_probabilities() {
-    for_each(|device, reference, report| {
+    for_each(|device, choices, reference, report| {
         let layout = reference.network.layout();
         let graph = Graph::new();
         let x = graph.input("x", [IMAGES_EACH, SIDE, SIDE, CHANNELS]);
@@ -293,7 +304,7 @@ fn logits_energies_and_probabilities() {
             ("probabilities", &logits.softmax()),
             ("logit_y", &logits.gather_labels(&y)),
         ];
-        let function = Function::new(device, &outputs).expect("a function");
+        let function = Function::with_choices(device, choices, &outputs).expect("a function");
         function.set(PARAMETERS, &reference.parameters(&layout)).expect("weights");
         function.set("x", &reference.images("x_p")).expect("images");
         function.set("y", &reference.labels("y_cond")).expect("labels");
@@ -307,11 +318,11 @@ fn logits_energies_and_probabilities() {
 
 #[test]
 fn input_gradients() {
-    for_each(|device, reference, report| {
+    for_each(|device, choices, reference, report| {
         for (name, class_conditional) in [("dlogsumexp_dx", false), ("dlogit_y_dx", true)] {
             let buffer = IMAGES_EACH * reference.network.classes;
             let recipe = Recipe { class_conditional, buffer, ..recipe() };
-            let iteration = Iteration::new(device, &recipe, reference);
+            let iteration = Iteration::new(device, choices, &recipe, reference);
             let gradient = iteration.input_gradient(&reference.images("x_p"), &reference.labels("y_cond"));
             report.compare(name, &gradient, &reference.case[name], GRADIENT);
         }
@@ -320,8 +331,8 @@ fn input_gradients() {
 
 #[test]
 fn sgld_chain() {
-    for_each(|device, reference, report| {
-        let iteration = Iteration::new(device, &recipe(), reference);
+    for_each(|device, choices, reference, report| {
+        let iteration = Iteration::new(device, choices, &recipe(), reference);
         let size = IMAGES_EACH * iteration.batch.image();
         let noise = &reference.case["sgld_noise"];
         let mut states = reference.case["sgld_chain"].chunks(size);
@@ -352,10 +363,10 @@ fn sgld_chain() {
 
 #[test]
 fn loss_gradients_and_five_adam_steps() {
-    for_each(|device, reference, report| {
+    for_each(|device, choices, reference, report| {
         let recipe = recipe();
         let layout = reference.network.layout();
-        let iteration = Iteration::new(device, &recipe, reference);
+        let iteration = Iteration::new(device, choices, &recipe, reference);
         let parts = loss_parts(&recipe, iteration.batch, reference.network.classes);
         let images = ["x_p", "x_q", "x_l"].map(|name| reference.images(name)).concat();
         // No term of data or samples has a label: a class that there is not would show up as NaN.

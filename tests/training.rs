@@ -11,6 +11,7 @@ use jem::io::checkpoint::Checkpoint;
 use jem::jem::programs::BatchLayout;
 use jem::jem::{Guard, Metrics, Preset, Recipe, Trainer, sgld_program};
 use jem::kernels::Access;
+use jem::kernels::choice::Choices;
 use small::{pictures, recipe};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -315,7 +316,8 @@ fn an_sgld_step_of_the_published_network_fits() {
     let network = recipe.network(10, 3);
     let batch = BatchLayout::new(&recipe, 32, 32, 3);
     let mut prepare = ProgramBuilder::new("prepare");
-    let program = sgld_program(&recipe, &network, &network.layout(), batch, &mut prepare).expect("a program");
+    let program = sgld_program(&recipe, &network, &network.layout(), batch, Choices::default(), &mut prepare)
+        .expect("a program");
     let summary = program.summary();
     println!("WRN-28-10, batch {}, one SGLD step: {summary}", recipe.batch);
     assert_eq!(recipe.batch, 64);

@@ -33,6 +33,10 @@ mod tick;
 mod timing;
 mod unary;
 mod uniform_fill;
+mod winograd_input;
+mod winograd_output;
+mod winograd_product;
+mod winograd_weights;
 
 use clap::Parser;
 use jem::device::{Device, DeviceOptions, DeviceSpec};
@@ -74,7 +78,7 @@ fn main() -> jem::Result<()> {
         budget: std::time::Duration::from_millis(arguments.milliseconds),
         batch: arguments.batch,
     };
-    let kernels: [(&str, Run); 29] = [
+    let kernels: [(&str, Run); 33] = [
         ("adam", adam::run),
         ("average_pool", average_pool::run),
         ("average_pool_gradient", average_pool_gradient::run),
@@ -104,6 +108,10 @@ fn main() -> jem::Result<()> {
         ("tick", tick::run),
         ("unary", unary::run),
         ("uniform_fill", uniform_fill::run),
+        ("winograd_input", winograd_input::run),
+        ("winograd_output", winograd_output::run),
+        ("winograd_product", winograd_product::run),
+        ("winograd_weights", winograd_weights::run),
     ];
     for (name, run) in kernels {
         if name.contains(&arguments.filter) {

@@ -31,7 +31,7 @@ impl Ours {
         let network = recipe.network(CLASSES, 3);
         network.check()?;
         let batch = BatchLayout::new(recipe, 32, 32, 3);
-        let programs = Programs::build(recipe, &network, batch, recipe.batch)?;
+        let programs = Programs::build(recipe, &network, batch, recipe.batch, device.choices())?;
         let image_words = batch.images() * batch.image();
         // Weyl's sequence: uniform in [-1, 1), and the same in every run.
         let uniform = |i: usize| (i as f64 * 0.618_033_988_749_894_9).fract() as f32 * 2.0 - 1.0;

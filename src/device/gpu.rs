@@ -16,6 +16,7 @@ pub use readback::GpuPending;
 
 use super::{DeviceOptions, DeviceSpec};
 use crate::error::{Error, Result};
+use crate::kernels::choice::Choices;
 use health::Health;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -70,6 +71,7 @@ pub struct GpuDevice {
     device: wgpu::Device,
     queue: wgpu::Queue,
     limits: wgpu::Limits,
+    choices: Choices,
     checked: bool,
     health: Arc<Health>,
     allocated: Arc<AtomicU64>,
@@ -107,6 +109,11 @@ impl GpuDevice {
             ..Default::default()
         };
         let name = info.title();
+        let choices = match info.kind {
+            // A CPU has no more arithmetic for the same memory: the transforms would cost what the products save.
+            AdapterKind::Software => Choices::default(),
+            _ => Choices::fastest(info.max_storage_binding),
+        };
         let refused = |error: wgpu::RequestDeviceError| Error::NoDevice {
             asked: spec.to_string(),
             message: format!("{name} could not be opened: {error}"),
@@ -118,6 +125,7 @@ impl GpuDevice {
             device,
             queue,
             limits,
+            choices,
             checked: options.checked,
             health,
             allocated: Arc::default(),
@@ -125,6 +133,11 @@ impl GpuDevice {
             staging: readback::StagingPool::default(),
             stream: Mutex::default(),
         })
+    }
+
+    /// [`super::Device::choices`].
+    pub fn choices(&self) -> Choices {
+        self.choices
     }
 
     /// The adapter, its backend and its driver.

@@ -13,6 +13,7 @@ pub use spec::{DeviceOptions, DeviceSpec};
 
 use crate::error::{Error, Result};
 use crate::kernels::Access;
+use crate::kernels::choice::Choices;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -129,6 +130,14 @@ impl Device {
     /// Whether this is the host.
     pub fn is_cpu(&self) -> bool {
         matches!(self.0, Inner::Cpu(_))
+    }
+
+    /// Which kernels compute convolutions fastest here: Winograd's where a hardware GPU gains by them.
+    pub fn choices(&self) -> Choices {
+        match &self.0 {
+            Inner::Cpu(_) => Choices::default(),
+            Inner::Gpu(gpu) => gpu.choices(),
+        }
     }
 
     /// A zeroed buffer of `bytes` bytes.

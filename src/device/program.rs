@@ -5,6 +5,7 @@
 
 use super::plan::{Plan, plan};
 use crate::error::{Error, Result};
+use crate::kernels::choice::Choices;
 use crate::kernels::{Access, Kernel, VIEW_ALIGNMENT};
 use std::sync::Arc;
 
@@ -71,6 +72,7 @@ pub struct Program {
 #[derive(Debug, Clone)]
 pub struct ProgramBuilder {
     name: String,
+    choices: Choices,
     slots: Vec<Slot>,
     dispatches: Vec<Dispatch>,
 }
@@ -78,7 +80,19 @@ pub struct ProgramBuilder {
 impl ProgramBuilder {
     /// An empty program.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), slots: Vec::new(), dispatches: Vec::new() }
+        Self { name: name.into(), choices: Choices::default(), slots: Vec::new(), dispatches: Vec::new() }
+    }
+
+    /// Lets `choices` decide which kernels compute the convolutions that are lowered into the program; those of
+    /// [`super::Device::choices`] are its device's.
+    pub fn choosing(mut self, choices: Choices) -> Self {
+        self.choices = choices;
+        self
+    }
+
+    /// What decides which kernels compute its convolutions.
+    pub fn choices(&self) -> &Choices {
+        &self.choices
     }
 
     /// The external slot `name` of `words` 32-bit words; the same name gives the same slot, which

@@ -3,6 +3,7 @@
 use super::{Op, Output, Tensor, lower};
 use crate::device::{Buffer, Device, Executable, Program, ProgramBuilder};
 use crate::error::{Error, Result};
+use crate::kernels::choice::Choices;
 use std::collections::BTreeMap;
 
 /// Tensors lowered to one program, loaded on a device with buffers of its own.
@@ -19,7 +20,15 @@ impl Function {
     /// # Errors
     /// [`Error::Shape`] for the graph's first mistake; what [`Device::load`] returns.
     pub fn new(device: &Device, outputs: &[(&str, &Tensor)]) -> Result<Self> {
-        let mut builder = ProgramBuilder::new("function");
+        Self::with_choices(device, device.choices(), outputs)
+    }
+
+    /// [`Function::new`] with other kernels for its convolutions than the device's own choices.
+    ///
+    /// # Errors
+    /// As [`Function::new`].
+    pub fn with_choices(device: &Device, choices: Choices, outputs: &[(&str, &Tensor)]) -> Result<Self> {
+        let mut builder = ProgramBuilder::new("function").choosing(choices);
         let targets: Vec<Output<'_>> = outputs
             .iter()
             .map(|(name, tensor)| Output { tensor, view: builder.external(name, tensor.elements()) })

@@ -48,7 +48,7 @@ pub fn choose(device: &Device, train: &Dataset, adjust: impl Fn(&mut Recipe)) ->
         adjust(&mut recipe);
         let images = train.len() - recipe.validation.min(train.len());
         let iterations = recipe.total_iterations(images) as f64;
-        let flops = iteration_flops(&recipe, train)?;
+        let flops = iteration_flops(device, &recipe, train)?;
         if let Some(rate) = rate {
             let predicted = iterations * flops / rate;
             let trial = f64::from(TIMED + 1) * flops / rate;
@@ -71,11 +71,11 @@ pub fn choose(device: &Device, train: &Dataset, adjust: impl Fn(&mut Recipe)) ->
 }
 
 /// Floating-point operations of one iteration.
-fn iteration_flops(recipe: &Recipe, train: &Dataset) -> Result<f64> {
+fn iteration_flops(device: &Device, recipe: &Recipe, train: &Dataset) -> Result<f64> {
     let network = recipe.network(train.classes(), train.channels);
     network.check()?;
     let batch = BatchLayout::new(recipe, train.height, train.width, train.channels);
-    let programs = Programs::build(recipe, &network, batch, train.len())?;
+    let programs = Programs::build(recipe, &network, batch, train.len(), device.choices())?;
     let step = programs.sgld.map_or(0, |program| program.summary().flops);
     Ok((recipe.steps as u64 * step + programs.update.summary().flops) as f64)
 }

@@ -53,7 +53,7 @@ impl Evaluator {
         let labels = graph.input("evaluated labels", [batch]);
         let logits = network.logits(&network.layout(), &x);
         let stats = logits.logit_stats(&labels, &[Part { count: batch, ..Part::default() }]);
-        let mut builder = ProgramBuilder::new("evaluate");
+        let mut builder = ProgramBuilder::new("evaluate").choosing(device.choices());
         let kernel = BatchGather {
             batch,
             h: data.height,

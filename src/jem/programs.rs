@@ -15,6 +15,7 @@ use crate::device::{Program, ProgramBuilder, View};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Leaf, Output, Tensor, lower};
 use crate::kernels::batch_gather::BatchGather;
+use crate::kernels::choice::Choices;
 use crate::kernels::logit_loss::{Part, STATS};
 use crate::kernels::replay_gather::ReplayGather;
 use crate::kernels::replay_scatter::ReplayScatter;
@@ -137,7 +138,7 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Builds the programs for a data set of `data_images` training images.
+    /// Builds the programs for a data set of `data_images` training images and a device of these `choices`.
     ///
     /// # Errors
     /// A mistake in shapes, or an unknown optimizer.
@@ -146,13 +147,15 @@ impl Programs {
         network: &WideResNet,
         batch: BatchLayout,
         data_images: usize,
+        choices: Choices,
     ) -> Result<Self> {
         let layout = network.layout();
         let mut prepare = ProgramBuilder::new("prepare");
         let sampling = batch.samples > 0;
-        let sgld =
-            sampling.then(|| sgld_program(recipe, network, &layout, batch, &mut prepare)).transpose()?;
-        let update = update_program(recipe, network, &layout, batch, &mut prepare)?;
+        let sgld = sampling
+            .then(|| sgld_program(recipe, network, &layout, batch, choices, &mut prepare))
+            .transpose()?;
+        let update = update_program(recipe, network, &layout, batch, choices, &mut prepare)?;
         Ok(Self {
             gather: gather_program(recipe, batch, data_images),
             prepare: prepare.finish(),
@@ -216,6 +219,7 @@ pub fn sgld_program(
     network: &WideResNet,
     layout: &Layout,
     batch: BatchLayout,
+    choices: Choices,
     prepare: &mut ProgramBuilder,
 ) -> Result<Program> {
     let count = batch.samples;
@@ -224,7 +228,7 @@ pub fn sgld_program(
     let labels = graph.input("chain labels", [count]);
     let part = Langevin::log_density(count, recipe.class_conditional);
     let log_density = network.logits(layout, &x).logit_loss(&labels, &[part]);
-    let mut builder = ProgramBuilder::new("sgld");
+    let mut builder = ProgramBuilder::new("sgld").choosing(choices);
     let images = batch.view(&mut builder, batch.data, count);
     Langevin::of(recipe).append(&mut builder, prepare, &log_density, &x, images, &[], None)?;
     Ok(builder.finish())
@@ -279,6 +283,7 @@ fn update_program(
     network: &WideResNet,
     layout: &Layout,
     batch: BatchLayout,
+    choices: Choices,
     prepare: &mut ProgramBuilder,
 ) -> Result<Program> {
     let graph = Graph::new();
@@ -290,7 +295,7 @@ fn update_program(
     let stats = logits.logit_stats(&labels, &parts);
     let leaves = layout.leaves(&graph);
     let gradients = graph.grad(&loss, &leaves.iter().collect::<Vec<_>>());
-    let mut builder = ProgramBuilder::new("update");
+    let mut builder = ProgramBuilder::new("update").choosing(choices);
     let flat = builder.external(GRADIENTS, layout.words());
     let metrics = builder.external(METRICS, batch.metrics_words());
     let mut outputs = vec![Output { tensor: &stats, view: metrics.part(0, batch.images() * STATS) }];

@@ -55,7 +55,7 @@ impl Sampler {
         let stats = logits.logit_stats(&labels, &parts);
 
         let mut prepare = ProgramBuilder::new("prepare");
-        let mut step = ProgramBuilder::new("sgld");
+        let mut step = ProgramBuilder::new("sgld").choosing(device.choices());
         let images = step.external(CHAINS, chains * image);
         let density = step.external(DENSITY, chains * STATS);
         let held = mask.map(|_| step.external(MASK, chains * image));
@@ -63,7 +63,7 @@ impl Sampler {
         let others = [Output { tensor: &stats, view: density }];
         langevin.append(&mut step, &mut prepare, &log_density, &x, images, &others, held)?;
 
-        let mut last = ProgramBuilder::new("density");
+        let mut last = ProgramBuilder::new("density").choosing(device.choices());
         let view = last.external(DENSITY, chains * STATS);
         lower(&mut last, Some(&mut prepare), &[Output { tensor: &stats, view }])?;
 

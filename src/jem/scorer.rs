@@ -54,7 +54,7 @@ impl Scorer {
         let graph = Graph::new();
         let x = graph.input(IMAGES, [batch, height, width, channels]);
         let logits = model.logits(&layout, &x, settings.mode);
-        let mut builder = ProgramBuilder::new("score");
+        let mut builder = ProgramBuilder::new("score").choosing(device.choices());
         let mut prepare = ProgramBuilder::new("prepare");
         let view = builder.external(LOGITS, logits.elements());
         let mut outputs = vec![Output { tensor: &logits, view }];

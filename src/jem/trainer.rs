@@ -63,7 +63,7 @@ impl Trainer {
         let batch = BatchLayout::new(recipe, train.height, train.width, train.channels);
         batch.check(recipe.pad)?;
         let layout = network.layout();
-        let programs = Programs::build(recipe, &network, batch, train.len())?;
+        let programs = Programs::build(recipe, &network, batch, train.len(), device.choices())?;
         let mut loader = Loader::new(device);
         let mut bytes = train.images.clone();
         bytes.resize(bytes.len().next_multiple_of(4), 0);

@@ -156,6 +156,16 @@ impl Conv2d {
         all
     }
 
+    /// Sets the switches of the epilogue.
+    pub(super) fn switches(&self, shader: Shader) -> Shader {
+        shader
+            .with_switch("BIAS", self.bias)
+            .with_switch("RESIDUAL", self.residual)
+            .with_switch("RAW", self.raw)
+            .with_switch("ACTIVATED", self.activated.is_some())
+            .with_switch("MASK", self.mask)
+    }
+
     fn tile(&self) -> Tile {
         Tile::gather(self.geometry.out_pixels(), self.geometry.c_out)
     }
@@ -182,12 +192,7 @@ impl Kernel for Conv2d {
     }
 
     fn shader(&self) -> Shader {
-        let shader = Shader::new("conv2d", include_str!("../../shaders/conv2d.wgsl"))
-            .with_switch("BIAS", self.bias)
-            .with_switch("RESIDUAL", self.residual)
-            .with_switch("RAW", self.raw)
-            .with_switch("ACTIVATED", self.activated.is_some())
-            .with_switch("MASK", self.mask);
+        let shader = self.switches(Shader::new("conv2d", include_str!("../../shaders/conv2d.wgsl")));
         self.tile().specialize(shader, self.geometry.c_in, self.geometry.c_out)
     }
 

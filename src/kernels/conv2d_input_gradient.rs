@@ -39,6 +39,11 @@ impl Conv2dInputGradient {
         all
     }
 
+    /// Sets the switches of the epilogue.
+    pub(super) fn switches(&self, shader: Shader) -> Shader {
+        shader.with_switch("MASK", self.mask.is_some()).with_switch("RESIDUAL", self.residual)
+    }
+
     /// The pixels of the largest class: those whose row and column are multiples of the stride.
     fn class_pixels(&self) -> usize {
         let g = &self.geometry;
@@ -70,9 +75,7 @@ impl Kernel for Conv2dInputGradient {
 
     fn shader(&self) -> Shader {
         let text = include_str!("../../shaders/conv2d_input_gradient.wgsl");
-        let shader = Shader::new("conv2d_input_gradient", text)
-            .with_switch("MASK", self.mask.is_some())
-            .with_switch("RESIDUAL", self.residual);
+        let shader = self.switches(Shader::new("conv2d_input_gradient", text));
         self.tile().specialize(shader, self.geometry.c_out, self.geometry.c_in)
     }
 

@@ -34,7 +34,7 @@ impl Matmul {
     }
 
     /// The twin: B packed in panels of [`NR`] columns, a register tile of [`MR`] x [`NR`] sums.
-    fn multiply(&self, a: &[f32], b: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
+    pub(super) fn multiply(&self, a: &[f32], b: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
         let (n, k) = (self.n, self.k);
         let panels = self.packed_b(b);
         y.par_chunks_mut(MR * n).enumerate().for_each_init(

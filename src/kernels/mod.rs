@@ -12,6 +12,7 @@ pub mod average_pool;
 pub mod average_pool_gradient;
 pub mod batch_gather;
 pub mod binary;
+pub mod choice;
 pub mod conv2d;
 pub mod conv2d_input_gradient;
 pub mod conv2d_weight_gradient;
@@ -42,6 +43,11 @@ pub mod strides;
 pub mod tick;
 pub mod unary;
 pub mod uniform_fill;
+pub mod winograd;
+pub mod winograd_input;
+pub mod winograd_output;
+pub mod winograd_product;
+pub mod winograd_weights;
 
 pub use argument::Argument;
 use shader::Shader;
@@ -161,6 +167,10 @@ pub fn catalogue() -> Vec<Box<dyn Kernel>> {
     all.extend(tick::Tick::permutations().into_iter().map(boxed));
     all.extend(unary::Unary::permutations().into_iter().map(boxed));
     all.extend(uniform_fill::UniformFill::permutations().into_iter().map(boxed));
+    all.extend(winograd_input::WinogradInput::permutations().into_iter().map(boxed));
+    all.extend(winograd_output::WinogradOutput::permutations().into_iter().map(boxed));
+    all.extend(winograd_product::WinogradProduct::permutations().into_iter().map(boxed));
+    all.extend(winograd_weights::WinogradWeights::permutations().into_iter().map(boxed));
     all
 }
 

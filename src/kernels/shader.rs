@@ -99,16 +99,21 @@ fn common(name: &str) -> &'static str {
     match name {
         "clip" => include_str!("../../shaders/common/clip.wgsl"),
         "conv_direct" => include_str!("../../shaders/common/conv_direct.wgsl"),
+        "conv_epilogue" => include_str!("../../shaders/common/conv_epilogue.wgsl"),
         "conv_gather" => include_str!("../../shaders/common/conv_gather.wgsl"),
         "conv_parameters" => include_str!("../../shaders/common/conv_parameters.wgsl"),
         "conv_sums" => include_str!("../../shaders/common/conv_sums.wgsl"),
         "conv_window" => include_str!("../../shaders/common/conv_window.wgsl"),
         "exp_log" => include_str!("../../shaders/common/exp_log.wgsl"),
+        "gemm_tiles" => include_str!("../../shaders/common/gemm_tiles.wgsl"),
+        "gradient_epilogue" => include_str!("../../shaders/common/gradient_epilogue.wgsl"),
         "logit_row" => include_str!("../../shaders/common/logit_row.wgsl"),
         "normal" => include_str!("../../shaders/common/normal.wgsl"),
         "row_softmax" => include_str!("../../shaders/common/row_softmax.wgsl"),
         "strided" => include_str!("../../shaders/common/strided.wgsl"),
         "threefry" => include_str!("../../shaders/common/threefry.wgsl"),
+        "winograd_2" => include_str!("../../shaders/common/winograd_2.wgsl"),
+        "winograd_4" => include_str!("../../shaders/common/winograd_4.wgsl"),
         _ => panic!("no shaders/common/{name}.wgsl"),
     }
 }

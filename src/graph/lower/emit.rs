@@ -27,6 +27,7 @@ use crate::kernels::scatter_labels::ScatterLabels;
 use crate::kernels::sign_mask::SignMask;
 use crate::kernels::softmax::Softmax;
 use crate::kernels::unary::Unary;
+use crate::kernels::winograd_output::Convolution;
 
 impl Lowering<'_> {
     /// The dispatches of a node that is in no group.
@@ -129,7 +130,10 @@ impl Lowering<'_> {
             Group::Conv { conv, residual, value, raw, activated, mask } => {
                 let node = self.node(conv);
                 let Op::Conv2d(geometry) = node.op else { unreachable!("a convolution group") };
-                let mut views = self.inputs(&node)?;
+                let mut views = vec![self.view(node.inputs[0])?];
+                if let Some(&bias) = node.inputs.get(2) {
+                    views.push(self.view(bias)?);
+                }
                 if let Some(residual) = residual {
                     views.push(self.view(residual)?);
                 }
@@ -154,14 +158,14 @@ impl Lowering<'_> {
                     activated: activated.map(|(_, slope)| slope),
                     mask,
                 };
-                self.builder.dispatch(name, kernel, &views);
+                self.emit_convolution(name, Convolution::Forward(kernel), node.inputs[1], &views)?;
             }
             Group::InputGradient { conv, masked, residual, value } => {
                 let node = self.node(conv);
                 let Op::Conv2dInputGradient(geometry) = node.op else {
                     unreachable!("an input gradient group")
                 };
-                let mut views = vec![self.view(node.inputs[0])?, self.transposed(node.inputs[1], geometry)?];
+                let mut views = vec![self.view(node.inputs[0])?];
                 if let Some((x, _)) = masked {
                     views.push(self.mask(x)?);
                 }
@@ -171,7 +175,8 @@ impl Lowering<'_> {
                 views.push(self.place(value));
                 let mask = masked.map(|(_, slope)| slope);
                 let kernel = Conv2dInputGradient { geometry, mask, residual: residual.is_some() };
-                self.builder.dispatch(label(&node, conv), kernel, &views);
+                let convolution = Convolution::InputGradient(kernel);
+                self.emit_convolution(label(&node, conv), convolution, node.inputs[1], &views)?;
             }
             Group::Head(ref head) => self.emit_head(head)?,
         }
@@ -352,41 +357,6 @@ impl Lowering<'_> {
         self.builder.dispatch(name, kernel, &[x, gradient, partials]);
         self.emit_stages(id, partials, &Reduce::stages(1, kernel.splits, weights, ReduceOp::Sum), name);
         Ok(())
-    }
-
-    /// The weights `[kh, kw, c_in, c_out]` of node `id` as `[kh, kw, c_out, c_in]`.
-    fn transposed(&mut self, id: NodeId, geometry: ConvGeometry) -> Result<View> {
-        if let Some(&view) = self.transposed.get(&id) {
-            return Ok(view);
-        }
-        let ConvGeometry { kh, kw, c_in, c_out, .. } = geometry;
-        let copy = StridedCopy { shape: [1, kh * kw, c_out, c_in], strides: [0, c_in * c_out, 1, c_out] };
-        let words = geometry.weights_len();
-        let node = self.node(id);
-        let name = label(&node, id);
-        let source = match (&node.op, self.prepared.get(&id)) {
-            (Op::Leaf(leaf), _) if leaf.parameter => Some((leaf.slot.clone(), leaf.words, leaf.offset)),
-            (_, slot) => slot.map(|slot| (slot.clone(), words, 0)),
-        };
-        let view = match (source, self.prepare.as_deref_mut()) {
-            (Some((source, all_words, offset)), Some(prepare)) => {
-                let slot = format!("transposed.{source}.{offset}");
-                if !prepare.has_external(&slot) {
-                    let x = prepare.external(&source, all_words).part(offset, words);
-                    let y = prepare.external(&slot, words);
-                    prepare.dispatch(format!("{name} transposed"), copy, &[x, y]);
-                }
-                self.builder.external(&slot, words)
-            }
-            _ => {
-                let x = self.view(id)?;
-                let y = self.builder.transient(format!("{name} transposed"), words);
-                self.builder.dispatch(format!("{name} transposed"), copy, &[x, y]);
-                y
-            }
-        };
-        self.transposed.insert(id, view);
-        Ok(view)
     }
 }
 

@@ -5,6 +5,7 @@
 //! can free them), and [`emit`] writes the dispatch of each operation or group. What depends on parameters
 //! alone is [`prepared`].
 
+mod convolution;
 mod emit;
 mod fuse;
 mod prepared;
@@ -14,6 +15,7 @@ use super::{Graph, Node, NodeId, Op, Tensor};
 use crate::device::{ProgramBuilder, View};
 use crate::error::{Error, Result};
 use crate::kernels::copy::StridedCopy;
+use convolution::Packing;
 use fuse::{Fusions, Group, GroupId};
 use prepared::Prepared;
 use std::collections::{HashMap, HashSet};
@@ -64,8 +66,8 @@ struct Lowering<'a> {
     views: HashMap<NodeId, View>,
     /// Where each node's sign mask is, once emitted.
     masks: HashMap<NodeId, View>,
-    /// The transposed copy of each weight node, once emitted.
-    transposed: HashMap<NodeId, View>,
+    /// The repacked copies of weight nodes, once emitted.
+    packed: HashMap<(NodeId, Packing), View>,
     /// The views that nodes write directly.
     targets: HashMap<NodeId, View>,
 }
@@ -92,7 +94,7 @@ impl<'a> Lowering<'a> {
             emitted: HashSet::new(),
             views: HashMap::new(),
             masks: HashMap::new(),
-            transposed: HashMap::new(),
+            packed: HashMap::new(),
             targets: HashMap::new(),
         };
         for (&id, slot) in &lowering.prepared {

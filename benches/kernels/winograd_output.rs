@@ -1,0 +1,18 @@
+//! `winograd_output` as SGLD uses it: bias, leaky ReLU and sign mask.
+
+use super::timing::Bench;
+use super::winograd_input::time_tiles;
+use jem::kernels::conv2d::Conv2d;
+use jem::kernels::winograd_output::{Convolution, WinogradOutput};
+
+/// Times it.
+///
+/// # Errors
+/// As [`Bench::time`].
+pub fn run(bench: &Bench) -> jem::Result<()> {
+    time_tiles(bench, |&geometry, size| {
+        let conv =
+            Conv2d { geometry, bias: true, residual: false, raw: false, activated: Some(0.2), mask: true };
+        WinogradOutput { convolution: Convolution::Forward(conv), size }
+    })
+}

@@ -1,0 +1,19 @@
+// What an input gradient does to four channels of its sums: the leaky ReLU's derivative (MASK), the residual
+// gradient (RESIDUAL). The includer declares `parameters` with a `slope`.
+
+@group(0) @binding(3) var<storage, read> mask: array<u32>;
+@group(0) @binding(4) var<storage, read> residual: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read_write> gradient_in: array<vec4<f32>>;
+
+// Writes quad `index` of the gradient; its signs are the lowest four bits of `word`.
+fn finish_quad(index: u32, word: u32, sum: vec4<f32>) {
+    var v = sum;
+//#if MASK
+    let bits = (vec4<u32>(word) >> vec4<u32>(0u, 1u, 2u, 3u)) & vec4<u32>(1u);
+    v = select(parameters.slope * v, v, bits != vec4<u32>());
+//#endif
+//#if RESIDUAL
+    v += residual[index];
+//#endif
+    gradient_in[index] = v;
+}

@@ -1,0 +1,123 @@
+//! Which kernels compute a convolution: a rule of its shapes and the device.
+
+use super::Kernel;
+use super::conv2d::ConvGeometry;
+use super::winograd::{Tiling, Winograd};
+use super::winograd_product::WinogradProduct;
+
+/// How a convolution or an input gradient is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// By `conv2d` or `conv2d_input_gradient`: an implicit matrix product.
+    Implicit,
+    /// By Winograd's four kernels.
+    Winograd(Winograd),
+}
+
+/// What decides the [`Method`] of each convolution of a program.
+///
+/// The default is [`Method::Implicit`] everywhere: it needs no memory and runs on every device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Choices {
+    rule: Rule,
+    /// The largest tensor that the device binds, in bytes.
+    largest: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Rule {
+    #[default]
+    Implicit,
+    Always(Winograd),
+    Fastest,
+}
+
+/// Floating-point operations that a GPU does in the time that it moves a byte, both at the rates that kernels
+/// reach: 60 to 70 TFLOP/s and 3 to 5 TB/s of data-centre cards at half their peak, about the same of others.
+const FLOPS_PER_BYTE: u64 = 10;
+
+impl Choices {
+    /// The rule for a hardware GPU that binds tensors of up to `largest` bytes: Winograd's kernels where, by
+    /// counted arithmetic and memory traffic, they take less than 0.8 of the implicit product's time.
+    pub fn fastest(largest: u64) -> Self {
+        Self { rule: Rule::Fastest, largest }
+    }
+
+    /// Winograd's kernels of this size wherever they fit.
+    pub fn always(size: Winograd) -> Self {
+        Self { rule: Rule::Always(size), largest: u64::MAX }
+    }
+
+    /// The method for the convolution of `g`, or its input gradient: the sizes of the two are alike.
+    pub fn method(&self, g: &ConvGeometry) -> Method {
+        let fits = |size| {
+            let elements = Tiling::new(g, size).transformed_len(g.c_in.max(g.c_out));
+            Winograd::takes(g) && 4 * elements as u64 <= self.largest
+        };
+        let faster = |&size: &Winograd| 5 * winograd_cost(g, size) < 4 * g.flops();
+        let size = match self.rule {
+            Rule::Implicit => None,
+            Rule::Always(size) => fits(size).then_some(size),
+            Rule::Fastest => {
+                let sizes = Winograd::ALL.into_iter().filter(|&size| fits(size)).filter(faster);
+                sizes.min_by_key(|&size| winograd_cost(g, size))
+            }
+        };
+        size.map_or(Method::Implicit, Method::Winograd)
+    }
+}
+
+/// The time of Winograd's kernels, counted in floating-point operations: the products, and the transformed
+/// tensors written and read once each.
+fn winograd_cost(g: &ConvGeometry, size: Winograd) -> u64 {
+    let tiling = Tiling::new(g, size);
+    let product = WinogradProduct { points: size.points(), m: tiling.tiles(), n: g.c_out, k: g.c_in };
+    let bytes = 8 * tiling.transformed_len(g.c_in + g.c_out) as u64;
+    product.flops() + FLOPS_PER_BYTE * bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn geometry(size: usize, c_in: usize, c_out: usize) -> ConvGeometry {
+        ConvGeometry { n: 64, h: size, w: size, c_in, c_out, kh: 3, kw: 3, stride: 1, padding: 1 }
+    }
+
+    #[test]
+    fn wide_layers_take_large_tiles_and_narrow_ones_none() {
+        let choices = Choices::fastest(u64::MAX);
+        for (size, channels) in [(32, 160), (16, 320), (8, 640), (32, 64)] {
+            let method = choices.method(&geometry(size, channels, channels));
+            assert_eq!(method, Method::Winograd(Winograd::F4), "{channels}");
+        }
+        for (c_in, c_out) in [(3, 16), (16, 16), (16, 160)] {
+            assert_eq!(choices.method(&geometry(32, c_in, c_out)), Method::Implicit, "{c_in}, {c_out}");
+        }
+    }
+
+    #[test]
+    fn strides_and_odd_rows_are_left_to_the_implicit_product() {
+        let choices = Choices::always(Winograd::F2);
+        let g = geometry(32, 64, 64);
+        assert_eq!(choices.method(&g), Method::Winograd(Winograd::F2));
+        for other in [
+            ConvGeometry { stride: 2, ..g },
+            ConvGeometry { kh: 1, kw: 1, padding: 0, ..g },
+            ConvGeometry { w: 12, ..g },
+            ConvGeometry { c_in: 18, ..g },
+            ConvGeometry { c_out: 12, ..g },
+        ] {
+            assert_eq!(choices.method(&other), Method::Implicit, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_device_that_cannot_bind_the_tiles_does_without() {
+        // 64 images of 64 tiles, 36 points, 160 channels: 90 MiB.
+        let bytes = 64 * 64 * 36 * 160 * 4;
+        let g = geometry(32, 160, 160);
+        assert_eq!(Choices::fastest(bytes).method(&g), Method::Winograd(Winograd::F4));
+        assert_eq!(Choices::fastest(bytes - 1).method(&g), Method::Implicit);
+    }
+}
