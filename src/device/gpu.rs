@@ -109,11 +109,11 @@ impl GpuDevice {
             ..Default::default()
         };
         let name = info.title();
-        let choices = match info.kind {
-            // A CPU has no more arithmetic for the same memory: the transforms would cost what the products save.
-            AdapterKind::Software => Choices::default(),
-            _ => Choices::fastest(info.max_storage_binding),
+        let balance = match info.kind {
+            AdapterKind::Software => Choices::SOFTWARE,
+            _ => Choices::HARDWARE,
         };
+        let choices = Choices::fastest(info.max_storage_binding, balance);
         let refused = |error: wgpu::RequestDeviceError| Error::NoDevice {
             asked: spec.to_string(),
             message: format!("{name} could not be opened: {error}"),

@@ -22,6 +22,8 @@ pub struct Choices {
     rule: Rule,
     /// The largest tensor that the device binds, in bytes.
     largest: u64,
+    /// Floating-point operations of the device in the time that it moves a byte.
+    balance: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,20 +34,23 @@ enum Rule {
     Fastest,
 }
 
-/// Floating-point operations that a GPU does in the time that it moves a byte, both at the rates that kernels
-/// reach: 60 to 70 TFLOP/s and 3 to 5 TB/s of data-centre cards at half their peak, about the same of others.
-const FLOPS_PER_BYTE: u64 = 10;
-
 impl Choices {
-    /// The rule for a hardware GPU that binds tensors of up to `largest` bytes: Winograd's kernels where, by
-    /// counted arithmetic and memory traffic, they take less than 0.8 of the implicit product's time.
-    pub fn fastest(largest: u64) -> Self {
-        Self { rule: Rule::Fastest, largest }
+    /// The [`Choices::fastest`] balance of a hardware GPU: data-centre cards have 60 to 70 TFLOP/s and 3 to 5
+    /// TB/s, of which matrix products reach half and transforms nearly all; others are alike.
+    pub const HARDWARE: u64 = 10;
+    /// That of a driver that computes on the CPU: as measured on Mesa's llvmpipe, 6 GFLOP/s and 3 GB/s.
+    pub const SOFTWARE: u64 = 2;
+
+    /// The rule for a GPU that binds tensors of up to `largest` bytes and does `balance` floating-point
+    /// operations in the time that it moves a byte, both at the rates that kernels reach: Winograd's kernels
+    /// where, by counted arithmetic and memory traffic, they take less than 0.8 of the implicit product's time.
+    pub fn fastest(largest: u64, balance: u64) -> Self {
+        Self { rule: Rule::Fastest, largest, balance }
     }
 
     /// Winograd's kernels of this size wherever they fit.
     pub fn always(size: Winograd) -> Self {
-        Self { rule: Rule::Always(size), largest: u64::MAX }
+        Self { rule: Rule::Always(size), largest: u64::MAX, balance: 0 }
     }
 
     /// The method for the convolution of `g`, or its input gradient: the sizes of the two are alike.
@@ -54,26 +59,26 @@ impl Choices {
             let elements = Tiling::new(g, size).transformed_len(g.c_in.max(g.c_out));
             Winograd::takes(g) && 4 * elements as u64 <= self.largest
         };
-        let faster = |&size: &Winograd| 5 * winograd_cost(g, size) < 4 * g.flops();
+        let faster = |&size: &Winograd| 5 * self.winograd_cost(g, size) < 4 * g.flops();
         let size = match self.rule {
             Rule::Implicit => None,
             Rule::Always(size) => fits(size).then_some(size),
             Rule::Fastest => {
                 let sizes = Winograd::ALL.into_iter().filter(|&size| fits(size)).filter(faster);
-                sizes.min_by_key(|&size| winograd_cost(g, size))
+                sizes.min_by_key(|&size| self.winograd_cost(g, size))
             }
         };
         size.map_or(Method::Implicit, Method::Winograd)
     }
-}
 
-/// The time of Winograd's kernels, counted in floating-point operations: the products, and the transformed
-/// tensors written and read once each.
-fn winograd_cost(g: &ConvGeometry, size: Winograd) -> u64 {
-    let tiling = Tiling::new(g, size);
-    let product = WinogradProduct { points: size.points(), m: tiling.tiles(), n: g.c_out, k: g.c_in };
-    let bytes = 8 * tiling.transformed_len(g.c_in + g.c_out) as u64;
-    product.flops() + FLOPS_PER_BYTE * bytes
+    /// The time of Winograd's kernels, counted in floating-point operations: the products, and the transformed
+    /// tensors written and read once each.
+    fn winograd_cost(&self, g: &ConvGeometry, size: Winograd) -> u64 {
+        let tiling = Tiling::new(g, size);
+        let product = WinogradProduct { points: size.points(), m: tiling.tiles(), n: g.c_out, k: g.c_in };
+        let bytes = 8 * tiling.transformed_len(g.c_in + g.c_out) as u64;
+        product.flops() + self.balance * bytes
+    }
 }
 
 #[cfg(test)]
@@ -86,7 +91,7 @@ mod tests {
 
     #[test]
     fn wide_layers_take_large_tiles_and_narrow_ones_none() {
-        let choices = Choices::fastest(u64::MAX);
+        let choices = Choices::fastest(u64::MAX, Choices::HARDWARE);
         for (size, channels) in [(32, 160), (16, 320), (8, 640), (32, 64)] {
             let method = choices.method(&geometry(size, channels, channels));
             assert_eq!(method, Method::Winograd(Winograd::F4), "{channels}");
@@ -117,7 +122,7 @@ mod tests {
         // 64 images of 64 tiles, 36 points, 160 channels: 90 MiB.
         let bytes = 64 * 64 * 36 * 160 * 4;
         let g = geometry(32, 160, 160);
-        assert_eq!(Choices::fastest(bytes).method(&g), Method::Winograd(Winograd::F4));
-        assert_eq!(Choices::fastest(bytes - 1).method(&g), Method::Implicit);
+        assert_eq!(Choices::fastest(bytes, Choices::HARDWARE).method(&g), Method::Winograd(Winograd::F4));
+        assert_eq!(Choices::fastest(bytes - 1, Choices::HARDWARE).method(&g), Method::Implicit);
     }
 }
