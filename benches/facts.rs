@@ -17,7 +17,9 @@ pub fn facts(setting: &Setting) -> Vec<(&'static str, String)> {
         facts.push(("driver", format!("{} {}", adapter.driver, adapter.driver_info).trim().to_owned()));
         facts.push(("adapter", adapter.to_string()));
     }
-    facts.push(("host", format!("{} {}, {threads} threads", std::env::consts::OS, std::env::consts::ARCH)));
+    let (system, instructions) = (std::env::consts::OS, std::env::consts::ARCH);
+    let processor = processor().map_or_else(String::new, |name| format!(", {name}"));
+    facts.push(("host", format!("{system} {instructions}{processor}, {threads} threads")));
     facts.push(("date", date()));
     facts.push(("commit", commit()));
     if setting.quick {
@@ -27,6 +29,13 @@ pub fn facts(setting: &Setting) -> Vec<(&'static str, String)> {
         ));
     }
     facts
+}
+
+/// The processor's name, where Linux tells it.
+fn processor() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
 }
 
 /// Under cargo the source tree is that of the executable; anywhere else git would speak of another.

@@ -11,14 +11,14 @@ GPU gets the networks that it is for, a CPU and software adapters (llvmpipe, Swi
 the smallest, in about a minute. The kernel tests run on the first adapter if the device is the CPU.
 
 Examples:
-  gpu --device gpu --out results
-  gpu --device gpu:llvmpipe --quick
-  gpu kernels conv2d --network 28-10
-  gpu steps --peer python3 --peer-device cuda --network 28-10";
+  jem-bench --device gpu --out results
+  jem-bench --device gpu:llvmpipe --quick
+  jem-bench kernels conv2d --network 28-10
+  jem-bench steps --peer python3 --peer-device cuda --network 28-10";
 
 /// Measure a device: kernel tests, ceilings, kernels, whole steps, scaling
 #[derive(Debug, Parser)]
-#[command(after_help = HELP, version = crate::facts::COMMIT.unwrap_or(env!("CARGO_PKG_VERSION")))]
+#[command(name = "jem-bench", after_help = HELP, version = crate::facts::COMMIT.unwrap_or(env!("CARGO_PKG_VERSION")))]
 pub struct Options {
     /// What to measure; without it, everything
     #[command(subcommand)]
@@ -48,7 +48,7 @@ pub enum Section {
     Steps,
     /// Time and memory over batch, width and SGLD steps
     Scaling,
-    /// The kernel tests in this process, on $JEM_TEST_DEVICE
+    /// The kernel tests in this process, on the test device of the environment
     #[command(hide = true)]
     TestHere {
         /// Only tests whose name contains this
@@ -83,7 +83,7 @@ pub struct Arguments {
     /// Timed runs of each step, after two to warm up [default: 9; quick: 3]
     #[arg(long, global = true, value_parser = clap::value_parser!(u64).range(1..))]
     repeats: Option<u64>,
-    /// Time for `scaling`; rows that would not fit are left out [default: 300; quick: 15]
+    /// Time for `scaling`; rows that would not fit are left out [default: 300; quick: 20]
     #[arg(long, global = true)]
     seconds: Option<u64>,
     /// A Python with torch, to time PyTorch in turns with `steps`
@@ -195,7 +195,7 @@ impl Setting {
             batch: arguments.batch.unwrap_or(if quick { 8 } else { 64 }),
             budget: Duration::from_millis(or(arguments.milliseconds, 20, 300)),
             repeats: or(arguments.repeats, 3, 9) as usize,
-            scaling: Duration::from_secs(or(arguments.seconds, 15, 300)),
+            scaling: Duration::from_secs(or(arguments.seconds, 20, 300)),
         })
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Characters of the first column, which says what was measured.
-const LABEL: usize = 46;
+const LABEL: usize = 50;
 
 /// Facts, tables, and what is missing from them.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub struct Report {
     errors: Vec<String>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Table {
     title: String,
     columns: Vec<&'static str>,
@@ -42,11 +42,14 @@ impl Report {
         Ok(Self { folder, facts, tables: Vec::new(), not_measured: Vec::new(), errors: Vec::new() })
     }
 
-    /// Begins a table; the first column says what was measured.
-    pub fn table(&mut self, title: &str, columns: &[&'static str]) {
-        println!("\n{title}\n{}", line(columns.iter().map(|&column| column.to_owned())));
-        let columns = columns.to_vec();
-        self.tables.push(Table { title: title.into(), columns, rows: Vec::new(), notes: Vec::new() });
+    /// Begins a table with what is to be known of its columns; the first says what was measured.
+    pub fn table(&mut self, title: &str, about: &str, columns: &[&'static str]) {
+        println!("\n{title}");
+        self.tables.push(Table { title: title.into(), columns: columns.to_vec(), ..Table::default() });
+        if !about.is_empty() {
+            self.note(about);
+        }
+        println!("{}", line(columns.iter().map(|&column| column.to_owned())));
     }
 
     /// A row of the table that was begun last: a value a column, null where there is none.
@@ -153,16 +156,18 @@ fn line(cells: impl Iterator<Item = String>) -> String {
     text.trim_end().to_owned()
 }
 
-/// Numbers with four significant digits, but at most four behind the point.
+/// Numbers with four significant digits.
 fn cell(value: &Value) -> String {
     match value {
         Value::Null => "-".into(),
         Value::String(text) => text.clone(),
         Value::Number(number) if number.is_f64() => {
             let number = number.as_f64().expect("a float");
-            let digits =
-                if number == 0.0 { 0.0 } else { (3.0 - number.abs().log10().floor()).clamp(0.0, 4.0) };
-            format!("{number:.*}", digits as usize)
+            match number.abs().log10().floor() {
+                _ if number == 0.0 => "0".into(),
+                power if power < -3.0 => format!("{number:.3e}"),
+                power => format!("{number:.*}", (3.0 - power).max(0.0) as usize),
+            }
         }
         other => other.to_string(),
     }

@@ -71,7 +71,7 @@ impl<'a> Table<'a> {
     /// Begins it. It has a third of the time, so that one does not take all.
     fn begin(setting: &'a Setting, report: &'a mut Report, title: &str) -> Self {
         let columns = ["of", "SGLD ms/image", "update ms/img", "iter ms/image", "peak MiB"];
-        report.table(title, &columns);
+        report.table(title, "", &columns);
         Self { setting, deadline: Instant::now() + setting.scaling / 3, rate: None, report }
     }
 

@@ -18,7 +18,7 @@ const DEVICE: &str = "JEM_TEST_DEVICE";
 /// # Errors
 /// If a test fails or the process cannot be run.
 pub fn run(setting: &Setting, filter: Option<&str>, report: &mut Report) -> Result<(), String> {
-    report.table("Kernel tests", &["device", "passed", "failed", "seconds"]);
+    report.table("Kernel tests", "", &["device", "passed", "failed", "seconds"]);
     let adapter = match setting.device.adapter() {
         Some(adapter) => adapter.name.clone(),
         None => match Device::adapters().first() {
@@ -32,6 +32,10 @@ pub fn run(setting: &Setting, filter: Option<&str>, report: &mut Report) -> Resu
     let own = std::env::current_exe().map_err(|error| format!("the path of this executable: {error}"))?;
     let mut command = Command::new(own);
     command.arg("test-here").args(filter).env(DEVICE, format!("gpu:{adapter}")).stdout(Stdio::piped());
+    // Without it Mesa complains once for each device that is opened.
+    if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
+    }
     if setting.quick && std::env::var_os("PROPTEST_CASES").is_none() {
         command.env("PROPTEST_CASES", "4");
     }

@@ -15,10 +15,10 @@ use serde_json::json;
 use std::time::Duration;
 use stream::{Stream, Traffic};
 
-/// MiB of a big tensor. The largest is past the caches of the largest GPUs.
-const SIZES: [usize; 6] = [1, 4, 16, 64, 256, 512];
+/// KiB of a tensor that is moved: from what stays in a core's cache to past the caches of the largest GPUs.
+const SIZES: [usize; 8] = [64, 256, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 512 << 10];
 /// The largest with --quick.
-const QUICK_SIZE: usize = 64;
+const QUICK_SIZE: usize = 64 << 10;
 
 /// The rates that bound a kernel's time.
 #[derive(Debug)]
@@ -68,13 +68,10 @@ impl Ceilings {
 
 /// The best rate of f32, in operations a second; reports those of f16 too.
 fn arithmetic(setting: &Setting, report: &mut Report) -> Result<f64, String> {
-    report.table("Ceiling of arithmetic: chains of multiply-adds in registers", &["probe", "ms", "GFLOP/s"]);
+    let title = "Ceiling of arithmetic: chains of multiply-adds in registers";
+    report.table(title, "", &["probe", "ms", "GFLOP/s"]);
     let mut best = [0.0, 0.0];
     let f16 = setting.device.adapter().is_some_and(|adapter| adapter.f16);
-    if !f16 {
-        report.left_out("arithmetic in f16: the device has none");
-    }
-    report.left_out("arithmetic of cooperative matrices (tensor cores): there is no probe yet");
     // The host has one way to multiply and add.
     let ways: &[bool] = if setting.device.is_cpu() { &[true] } else { &[true, false] };
     for half in [false, true].into_iter().filter(|half| !half || f16) {
@@ -91,7 +88,10 @@ fn arithmetic(setting: &Setting, report: &mut Report) -> Result<f64, String> {
     report.row(vec![json!("f32, the best"), json!(null), json!(best[0] / 1e9)]);
     if f16 {
         report.row(vec![json!("f16, the best"), json!(null), json!(best[1] / 1e9)]);
+    } else {
+        report.left_out("arithmetic in f16: the device has none");
     }
+    report.left_out("arithmetic of cooperative matrices (tensor cores): there is no probe yet");
     Ok(best[0])
 }
 
@@ -102,11 +102,12 @@ fn sized(setting: &Setting, mut kernel: Chains) -> Result<(Chains, Duration), St
     const MOST_THREADS: usize = 1 << 23;
     loop {
         let y = setting.device.buffer("y", 4 * kernel.n as u64).map_err(|error| error.to_string())?;
-        let times = timed(&setting.device, setting.budget / 4, kernel, &[("y", &y)])?;
-        if times[0] < ENOUGH && kernel.n < MOST_THREADS {
+        let timed = |budget| timed(&setting.device, budget, kernel, &[("y", &y)]);
+        if timed(Duration::ZERO)?[0] < ENOUGH && kernel.n < MOST_THREADS {
             kernel.n *= 4;
             continue;
         }
+        let times = timed(probe_time(setting))?;
         let results: Vec<f32> = setting.device.read_as(&y).map_err(|error| error.to_string())?;
         let wrong = kernel.expected().zip(&results).find(|(expected, result)| expected != *result);
         return match wrong {
@@ -118,14 +119,14 @@ fn sized(setting: &Setting, mut kernel: Chains) -> Result<(Chains, Duration), St
 
 /// Bytes touched and bytes a second, for the best probe of each size.
 fn memory(setting: &Setting, report: &mut Report) -> Result<Vec<(u64, f64)>, String> {
-    report.table("Ceiling of memory: big tensors moved", &["tensor", "copy GB/s", "fill GB/s", "sums GB/s"]);
+    report.table("Ceiling of memory: tensors moved", "", &["tensor", "copy GB/s", "fill GB/s", "sums GB/s"]);
     let limit = setting.device.adapter().map_or(u64::MAX, |a| a.max_storage_binding.min(a.max_buffer));
     let largest = if setting.quick { QUICK_SIZE } else { usize::MAX };
     let mut streams = Vec::new();
     for size in SIZES.into_iter().filter(|&size| size <= largest) {
-        let words = size << 18;
+        let words = size << 8;
         if 4 * words as u64 > limit {
-            report.left_out(&format!("tensors of {size} MiB: the device binds {} MiB", mebibytes(limit)));
+            report.left_out(&format!("tensors of {size} KiB: the device binds {} MiB", mebibytes(limit)));
             continue;
         }
         let buffers = || -> jem::Result<(Buffer, Buffer)> {
@@ -135,14 +136,14 @@ fn memory(setting: &Setting, report: &mut Report) -> Result<Vec<(u64, f64)>, Str
         let (x, y) = match buffers() {
             Ok(buffers) => buffers,
             Err(error) => {
-                report.left_out(&format!("tensors of {size} MiB: {error}"));
+                report.left_out(&format!("tensors of {size} KiB: {error}"));
                 continue;
             }
         };
-        let mut row = vec![json!(format!("{size} MiB"))];
+        let mut row = vec![json!(format!("{size} KiB"))];
         for traffic in [Traffic::Copy, Traffic::Fill, Traffic::Sums] {
             let kernel = Stream { traffic, words };
-            let time = timed(&setting.device, setting.budget / 4, kernel, &[("x", &x), ("y", &y)])?[0];
+            let time = timed(&setting.device, probe_time(setting), kernel, &[("x", &x), ("y", &y)])?[0];
             check(&setting.device, &kernel, &y)?;
             let bytes: u64 = kernel.bindings().iter().map(|binding| 4 * binding.moved as u64).sum();
             let rate = bytes as f64 / time.as_secs_f64();
@@ -167,6 +168,11 @@ fn check(device: &Device, kernel: &Stream, y: &Buffer) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Enough to meet the device undisturbed once.
+fn probe_time(setting: &Setting) -> Duration {
+    Duration::from_millis(if setting.quick { 40 } else { 200 })
 }
 
 /// The times of `kernel` alone, sorted.

@@ -96,31 +96,44 @@ impl Kernel for Stream {
     }
 
     fn run(&self, arguments: &mut [Argument<'_>]) {
-        const CHUNK: usize = 32 * GROUP;
+        // A part a thread, but no less than is worth waking one.
+        let chunk = self.words.div_ceil(rayon::current_num_threads()).next_multiple_of(GROUP).max(2 * GROUP);
         match arguments {
-            [y] => y.u32_mut().par_chunks_mut(CHUNK).for_each(|y| y.fill(VALUE)),
+            [y] => y.u32_mut().par_chunks_mut(chunk).for_each(|y| y.fill(VALUE)),
             [x, y] if self.traffic == Traffic::Copy => {
-                let chunks = y.u32_mut().par_chunks_mut(CHUNK).zip(x.u32().par_chunks(CHUNK));
-                chunks.for_each(|(y, x)| y.copy_from_slice(x));
+                let chunks = y.u32_mut().par_chunks_mut(chunk).zip(x.u32().par_chunks(chunk));
+                chunks.for_each(|(y, x)| copy(x, y));
             }
             [x, y] => {
-                let groups = y.u32_mut().par_chunks_mut(256).zip(x.u32().par_chunks(GROUP));
-                groups.with_min_len(32).for_each(|(y, x)| sums(x, y));
+                let chunks = y.u32_mut().par_chunks_mut(chunk / SUMMED).zip(x.u32().par_chunks(chunk));
+                chunks.for_each(|(y, x)| {
+                    y.chunks_mut(256).zip(x.chunks(GROUP)).for_each(|(y, x)| sums(x, y));
+                });
             }
             _ => unreachable!("stream binds y, or x and y"),
         }
     }
 }
 
-/// The 256 sums of a workgroup.
+/// What stays in caches is copied by the page, which goes through registers; the C library would pass longer
+/// copies around the caches, as is best for those that do not fit.
+fn copy(x: &[u32], y: &mut [u32]) {
+    const CACHED: usize = 1 << 19;
+    let part = if x.len() <= CACHED { 1024 } else { x.len() };
+    y.chunks_mut(part).zip(x.chunks(part)).for_each(|(y, x)| y.copy_from_slice(x));
+}
+
+/// The 256 sums of a workgroup, eight at a time in registers.
 fn sums(x: &[u32], y: &mut [u32]) {
-    let mut totals = [0u32; GROUP / 8];
-    for row in x.chunks_exact(totals.len()) {
-        for (total, &word) in totals.iter_mut().zip(row) {
-            *total = total.wrapping_add(word);
+    for (part, y) in y.chunks_exact_mut(8).enumerate() {
+        let mut totals = [0u32; 32];
+        for row in x.chunks_exact(GROUP / 8) {
+            for (total, &word) in totals.iter_mut().zip(&row[32 * part..][..32]) {
+                *total = total.wrapping_add(word);
+            }
         }
-    }
-    for (y, four) in y.iter_mut().zip(totals.chunks_exact(4)) {
-        *y = four.iter().fold(VALUE, |sum, &word| sum.wrapping_add(word));
+        for (y, four) in y.iter_mut().zip(totals.chunks_exact(4)) {
+            *y = four.iter().fold(VALUE, |sum, &word| sum.wrapping_add(word));
+        }
     }
 }

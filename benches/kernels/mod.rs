@@ -82,8 +82,8 @@ pub fn run(setting: &Setting, ceilings: &Ceilings, filter: &str, report: &mut Re
         return Err(format!("no kernel has {filter:?} in its name"));
     }
     let columns = ["shape", "GFLOP", "best ms", "median ms", "GFLOP/s", "GB/s", "bound", "fraction"];
-    report.table(&format!("Kernels, batch {}", setting.batch), &columns);
-    report.note("Rates at the median. fraction: the least time that the ceilings allow, of the median.");
+    let about = "rates at the median; fraction: the least time that the ceilings allow, of the median";
+    report.table(&format!("Kernels, batch {}", setting.batch), about, &columns);
     for (kernel, run) in kernels {
         run(&mut Bench {
             device: &setting.device,

@@ -47,7 +47,7 @@ fn wide_resnet(network: Network, n: usize) -> Vec<Layer> {
 /// Times the kernel that `make` builds for every layer of the networks, and sums up each network of which all
 /// layers could be measured.
 pub fn time_networks<K: Kernel + 'static>(bench: &mut Bench, make: impl Fn(ConvGeometry) -> K) {
-    for network in bench.networks.to_vec() {
+    for &network in bench.networks {
         let mut total = Some(Times::default());
         for Layer { name, count, geometry } in wide_resnet(network, bench.batch) {
             let times = bench.time(&format!("{network} {name}"), make(geometry));

@@ -41,13 +41,9 @@ pub fn run(setting: &Setting, arguments: &Arguments, ceilings: &Ceilings, report
         "record ms",
         "record %",
     ];
-    report.table("Steps", &columns);
-    report.note(
-        "Rates at the median; fraction: the least time that the ceilings allow each dispatch, of the median.",
-    );
-    report.note(
-        "record: the host's time to record and submit, part of the whole. Peak: of the largest program.",
-    );
+    let about = "rates at the median; fraction: the least time that the ceilings allow each dispatch, of the median; \
+                 record: the host's time to record and submit, in the whole; peak: of the largest program";
+    report.table("Steps", about, &columns);
     for (name, recipe) in &setting.recipes {
         let name = format!("{name} {}-{} x{}", recipe.depth, recipe.width, recipe.batch);
         let mut section = Section { setting, arguments, ceilings, recipe, name, report: &mut *report };
