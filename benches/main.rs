@@ -74,8 +74,14 @@ fn measure(
     }
     match (section, ceilings) {
         (Section::Test { filter }, _) => tests::run(setting, filter.as_deref(), report)?,
-        (Section::Kernels { filter }, Some(ceilings)) => kernels::run(setting, ceilings, filter, report)?,
-        (Section::Steps, Some(ceilings)) => steps::run(setting, arguments, ceilings, report),
+        (Section::Kernels { filter }, Some(ceilings)) => {
+            kernels::run(setting, ceilings, filter, report)?;
+            ceilings.again(setting, report)?;
+        }
+        (Section::Steps, Some(ceilings)) => {
+            steps::run(setting, arguments, ceilings, report);
+            ceilings.again(setting, report)?;
+        }
         (Section::Scaling, _) => scaling::run(setting, report),
         _ => {}
     }

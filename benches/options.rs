@@ -80,7 +80,7 @@ pub struct Arguments {
     /// Time for each shape of a kernel [default: 300; quick: 20]
     #[arg(long, global = true)]
     milliseconds: Option<u64>,
-    /// Timed runs of each step, after two to warm up [default: 9; quick: 3]
+    /// Timed runs of each step, after two to warm up; fewer if they take a minute [default: 9; quick: 3]
     #[arg(long, global = true, value_parser = clap::value_parser!(u64).range(1..))]
     repeats: Option<u64>,
     /// Time for `scaling`; rows that would not fit are left out [default: 300; quick: 20]
@@ -180,7 +180,12 @@ impl Setting {
         } else {
             let default = if small { vec![Preset::Tiny] } else { vec![Preset::Small, Preset::Paper] };
             let presets = if arguments.presets.is_empty() { &default } else { &arguments.presets };
-            recipes.extend(presets.iter().map(|preset| (preset.to_string(), preset.recipe())));
+            let named = |preset: &Preset| {
+                let recipe = preset.recipe();
+                let network = Network { depth: recipe.depth, width: recipe.width };
+                (format!("{preset} {network}"), recipe)
+            };
+            recipes.extend(presets.iter().map(named));
         }
         for (_, recipe) in &mut recipes {
             recipe.batch = arguments.batch.unwrap_or(if quick { 8 } else { recipe.batch });

@@ -20,10 +20,13 @@ use jem::jem::{Recipe, Trainer};
 use ours::{Ours, Step, total};
 use peer::Peer;
 use serde_json::json;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Images of the data set that iterations draw from.
 const DATA: usize = 1000;
+
+/// Time for the runs of one step.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Times the steps of every recipe of `setting`.
 pub fn run(setting: &Setting, arguments: &Arguments, ceilings: &Ceilings, report: &mut Report) {
@@ -45,7 +48,7 @@ pub fn run(setting: &Setting, arguments: &Arguments, ceilings: &Ceilings, report
                  record: the host's time to record and submit, in the whole; peak: of the largest program";
     report.table("Steps", about, &columns);
     for (name, recipe) in &setting.recipes {
-        let name = format!("{name} {}-{} x{}", recipe.depth, recipe.width, recipe.batch);
+        let name = format!("{name} x{}", recipe.batch);
         let mut section = Section { setting, arguments, ceilings, recipe, name, report: &mut *report };
         if let Err(error) = section.steps() {
             let name = section.name;
@@ -82,15 +85,12 @@ impl Section<'_> {
             self.report.note(&format!("in turns with {}", peer.title));
         }
         for (name, step) in [("sgld", Step::Sgld), ("update", Step::Update)] {
-            let (mut times, mut peers) = (Vec::new(), Vec::new());
-            for run in 0..self.setting.repeats + 2 {
+            let times = repeated(2, self.setting.repeats, || -> Result<_, Box<dyn std::error::Error>> {
                 let time = ours.time(step)?;
-                let peer_time = peer.as_mut().map(|peer| peer.time(name)).transpose()?;
-                if run >= 2 {
-                    times.push(time);
-                    peers.extend(peer_time);
-                }
-            }
+                Ok((time, peer.as_mut().map(|peer| peer.time(name)).transpose()?))
+            })?;
+            let peers: Vec<Duration> = times.iter().filter_map(|(_, peer)| *peer).collect();
+            let times: Vec<StepTime> = times.into_iter().map(|(time, _)| time).collect();
             let least =
                 least(self.ceilings, ours.programs(step).into_iter().map(|program| program.program()));
             self.row(name, &times, ours.summary(step), least);
@@ -106,14 +106,11 @@ impl Section<'_> {
         let device: &Device = &self.setting.device;
         let (data, _) = synthetic(DATA, 0, 1);
         let mut trainer = Trainer::new(device, self.recipe, &data)?;
-        let mut times = Vec::new();
-        for run in 0..self.setting.repeats + 1 {
+        let times = repeated(1, self.setting.repeats, || {
             let time = StepTime::of(device, || trainer.step())?;
             trainer.finish_metrics()?;
-            if run >= 1 {
-                times.push(time);
-            }
-        }
+            jem::Result::Ok(time)
+        })?;
         let runs = |program: &&Program| if program.name == "sgld" { self.recipe.steps } else { 1 };
         let programs = trainer.programs();
         let all = || programs.iter().flat_map(|program| std::iter::repeat_n(*program, runs(program)));
@@ -173,6 +170,24 @@ fn least<'a>(ceilings: &Ceilings, programs: impl Iterator<Item = &'a Program>) -
         kernel.bindings().iter().map(|binding| 4 * binding.moved as u64).sum()
     };
     dispatches.map(|d| ceilings.least(d.kernel.flops(), bytes(d.kernel.as_ref()))).sum()
+}
+
+/// What `once` gives `repeats` times, after `warm` more to warm up; less often if that takes longer than
+/// [`PATIENCE`].
+fn repeated<T, E>(warm: usize, repeats: usize, mut once: impl FnMut() -> Result<T, E>) -> Result<Vec<T>, E> {
+    let start = Instant::now();
+    let mut results = Vec::new();
+    for run in 0..warm + repeats {
+        let result = once()?;
+        let late = start.elapsed() > PATIENCE;
+        if run >= warm || late {
+            results.push(result);
+        }
+        if late {
+            break;
+        }
+    }
+    Ok(results)
 }
 
 /// The middle one.
