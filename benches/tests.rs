@@ -54,7 +54,11 @@ pub fn run(setting: &Setting, filter: Option<&str>, report: &mut Report) -> Resu
     let seconds = result.rsplit(' ').next().and_then(|time| time.trim_end_matches('s').parse::<f64>().ok());
     let count = |what| count(&result, what);
     report.row(vec![json!(adapter), json!(count("passed")), json!(count("failed")), json!(seconds)]);
-    if status.success() { Ok(()) } else { Err(format!("kernel tests failed: {result}")) }
+    match (status.success(), count("passed")) {
+        (true, Some(0)) => Err("no kernel test has this in its name".into()),
+        (true, _) => Ok(()),
+        (false, _) => Err(format!("kernel tests failed: {result}")),
+    }
 }
 
 /// The number in front of `what`, as in `167 passed; 0 failed;`.

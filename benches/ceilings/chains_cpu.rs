@@ -56,7 +56,8 @@ mod x86 {
     /// Chains over registers of `$lanes` floats. (The intrinsics want functions with their instruction set, so that
     /// this cannot be one generic function.)
     macro_rules! chains {
-        ($name:ident, $features:literal, $lanes:literal, $load:ident, $store:ident, $splat:ident, $add:ident, $fma:ident) => {
+        ($name:ident, $features:literal, $lanes:literal,
+         $load:ident, $store:ident, $splat:ident, $add:ident, $fma:ident) => {
             #[target_feature(enable = $features)]
             pub fn $name<const CHAINS: usize>(steps: usize, factor: f32, addend: f32, y: &mut [f32]) {
                 let (factor, addend) = ($splat(factor), $splat(addend));
