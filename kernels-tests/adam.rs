@@ -1,10 +1,12 @@
 //! `adam` against float64 and against PyTorch.
 
-use crate::harness::{Expect, Inputs, assert_close, check, devices, run_on, words};
+use super::harness::{Expect, Inputs, assert_close, check, devices, run_on, words};
 use jem::kernels::Kernel;
 use jem::kernels::adam::Adam;
 use proptest::prelude::*;
 use std::sync::Arc;
+
+tests![one_step, five_steps_are_pytorchs, a_nan_norm_is_not_hidden, any_setting];
 
 const BOUND: f64 = 1e-11;
 const CONTROL: [f32; 4] = [0.25, 3.5, 40.0, 0.0];
@@ -39,7 +41,6 @@ fn adam(n: usize) -> Adam {
     Adam { n, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0, clip: None }
 }
 
-#[test]
 fn one_step() {
     for n in [1, 3, 255, 256, 257, 70_001] {
         compare(adam(n), 0.0);
@@ -51,7 +52,6 @@ fn one_step() {
 
 /// Five steps of PyTorch 2.15 on `[0.5, -0.25, 1.5, -2]` with gradients
 /// `[0.1 (t + 1), -0.3, 0.02 t², 1 - 0.4 t]`, `lr` 0.1, and `clip_grad_norm_` where there is a clip.
-#[test]
 fn five_steps_are_pytorchs() {
     let decayed =
         Adam { beta1: 0.8, beta2: 0.99, epsilon: 1e-3, weight_decay: 0.1, clip: Some(0.5), ..adam(4) };
@@ -82,7 +82,6 @@ fn five_steps_are_pytorchs() {
     }
 }
 
-#[test]
 fn a_nan_norm_is_not_hidden() {
     let kernel: Arc<dyn Kernel> = Arc::new(Adam { clip: Some(1.0), ..adam(2) });
     let initial = [
@@ -100,8 +99,7 @@ fn a_nan_norm_is_not_hidden() {
 }
 
 proptest! {
-    #![proptest_config(crate::harness::cases(10))]
-    #[test]
+    #![proptest_config(super::harness::cases(10))]
     fn any_setting(n in 1usize..2000, beta1 in 0.0f64..0.99, beta2 in 0.5f64..0.9999, clip in 0.01f32..3.0) {
         compare(Adam { beta1, beta2, clip: Some(clip), weight_decay: 5e-4, ..adam(n) }, 1.0);
     }

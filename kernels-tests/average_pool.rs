@@ -1,8 +1,10 @@
 //! `average_pool` against float64.
 
-use crate::harness::{Expect, Inputs, cases, check, words};
+use super::harness::{Expect, Inputs, cases, check, words};
 use jem::kernels::average_pool::AveragePool;
 use proptest::prelude::*;
+
+tests![awkward_shapes, non_finite_values_reach_their_own_window, any_shape];
 
 fn compare(kernel: AveragePool, x: &[f32]) {
     let AveragePool { n, h, w, c, size } = kernel;
@@ -33,7 +35,6 @@ fn compare_random(kernel: AveragePool, seed: u64) {
     compare(kernel, &(0..n).map(|_| inputs.uniform(-0.5, 1.5)).collect::<Vec<_>>());
 }
 
-#[test]
 fn awkward_shapes() {
     for (n, h, w, c, size) in [
         (1, 1, 1, 1, 1),
@@ -47,7 +48,6 @@ fn awkward_shapes() {
     }
 }
 
-#[test]
 fn non_finite_values_reach_their_own_window() {
     let mut x = Inputs::new(2).floats(4 * 4 * 3);
     x[0] = f32::NAN;
@@ -58,7 +58,6 @@ fn non_finite_values_reach_their_own_window() {
 
 proptest! {
     #![proptest_config(cases(16))]
-    #[test]
     fn any_shape(
         n in 1..4_usize,
         rows in 1..5_usize,

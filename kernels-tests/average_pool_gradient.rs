@@ -1,8 +1,10 @@
 //! `average_pool_gradient` against float64.
 
-use crate::harness::{Expect, Inputs, cases, check, words};
+use super::harness::{Expect, Inputs, cases, check, words};
 use jem::kernels::average_pool_gradient::AveragePoolGradient;
 use proptest::prelude::*;
+
+tests![awkward_shapes, non_finite_values_reach_their_own_window, any_shape];
 
 fn compare(kernel: AveragePoolGradient, gradient: &[f32]) {
     let AveragePoolGradient { n, h, w, c, size } = kernel;
@@ -25,7 +27,6 @@ fn compare_random(kernel: AveragePoolGradient, seed: u64) {
     compare(kernel, &Inputs::new(seed).floats(n));
 }
 
-#[test]
 fn awkward_shapes() {
     for (n, h, w, c, size) in [
         (1, 1, 1, 1, 1),
@@ -39,7 +40,6 @@ fn awkward_shapes() {
     }
 }
 
-#[test]
 fn non_finite_values_reach_their_own_window() {
     let mut gradient = Inputs::new(2).floats(2 * 2 * 3);
     gradient[0] = f32::NAN;
@@ -50,7 +50,6 @@ fn non_finite_values_reach_their_own_window() {
 
 proptest! {
     #![proptest_config(cases(16))]
-    #[test]
     fn any_shape(
         n in 1..4_usize,
         rows in 1..5_usize,

@@ -1,11 +1,20 @@
 //! `batch_gather` against a plain statement that builds the padded images, from the host's words.
 
-use crate::harness::{Expect, Inputs, check};
-use crate::reference_random::normal;
+use super::harness::{Expect, Inputs, check};
+use super::reference_random::normal;
 use jem::kernels::batch_gather::BatchGather;
 use jem::kernels::random::stream::{AUGMENT, INPUT_NOISE};
 use jem::kernels::random::{lane, threefry2x32};
 use proptest::prelude::*;
+
+tests![
+    plain_batches,
+    crops_flips_and_noise,
+    data_in_shards,
+    shards_are_parts_of_one_buffer,
+    crops_and_flips_are_uniform,
+    any_shape
+];
 
 const SEED: u32 = 77;
 
@@ -75,7 +84,6 @@ fn plain(batch: usize, [h, w, c]: [usize; 3], images: usize) -> BatchGather {
     }
 }
 
-#[test]
 fn plain_batches() {
     for (batch, shape, images) in
         [(1, [1, 1, 1], 1), (9, [1, 1, 1], 5), (3, [5, 7, 3], 4), (16, [32, 32, 3], 20), (5, [28, 28, 1], 7)]
@@ -84,7 +92,6 @@ fn plain_batches() {
     }
 }
 
-#[test]
 fn crops_flips_and_noise() {
     for (stream, shape) in [(0, [5, 7, 3]), (1, [32, 32, 3]), (2, [9, 9, 1])] {
         let base = BatchGather { stream, ..plain(17, shape, 11) };
@@ -98,7 +105,6 @@ fn crops_flips_and_noise() {
     }
 }
 
-#[test]
 fn data_in_shards() {
     // 30 images of 27 bytes: shard borders cut images, and words.
     let base = BatchGather { shard_words: 128, pad: 1, flip: true, ..plain(64, [3, 3, 3], 30) };
@@ -107,7 +113,6 @@ fn data_in_shards() {
     compare(BatchGather { shard_words: 64, images: 28, noise: 0.1, ..base }, 3);
 }
 
-#[test]
 fn shards_are_parts_of_one_buffer() {
     let kernel = BatchGather { shard_words: 128, ..plain(4, [3, 3, 3], 40) };
     assert_eq!(kernel.data_words(), 270);
@@ -115,7 +120,6 @@ fn shards_are_parts_of_one_buffer() {
 }
 
 /// Every crop equally often, flips half of the time, and independently of each other.
-#[test]
 fn crops_and_flips_are_uniform() {
     let (places, n) = (9, 81_000u32);
     let mut counts = vec![0.0f64; places * places * 2];
@@ -130,8 +134,7 @@ fn crops_and_flips_are_uniform() {
 }
 
 proptest! {
-    #![proptest_config(crate::harness::cases(12))]
-    #[test]
+    #![proptest_config(super::harness::cases(12))]
     fn any_shape(
         batch in 1usize..20,
         (h, w, c) in (2usize..12, 2usize..12, 1usize..5),

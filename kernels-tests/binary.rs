@@ -1,9 +1,11 @@
 //! `binary` against float64.
 
-use crate::harness::{Expect, Inputs, cases, check, words};
+use super::harness::{Expect, Inputs, cases, check, words};
 use jem::kernels::binary::{Binary, BinaryOp};
 use jem::kernels::strides;
 use proptest::prelude::*;
+
+tests![every_permutation, awkward_sizes, non_finite_values_stay_visible, broadcast_over_any_axes];
 
 const OPS: [BinaryOp; 4] = [BinaryOp::Add, BinaryOp::Sub, BinaryOp::Mul, BinaryOp::Div];
 
@@ -44,14 +46,12 @@ fn compare_random(kernel: Binary, seed: u64) {
     compare(kernel, &a, &b);
 }
 
-#[test]
 fn every_permutation() {
     for (seed, kernel) in Binary::permutations().into_iter().enumerate() {
         compare_random(kernel, seed as u64);
     }
 }
 
-#[test]
 fn awkward_sizes() {
     for n in [1, 255, 257, 70_001] {
         for (a, b) in [(1, 1), (1, 0), (0, 1)] {
@@ -61,7 +61,6 @@ fn awkward_sizes() {
     }
 }
 
-#[test]
 fn non_finite_values_stay_visible() {
     let a = [f32::NAN, 1e4, -1e4, f32::INFINITY, f32::NEG_INFINITY, 1.0];
     let b = [2.0, f32::NAN, 3.0, 0.5, -4.0, 2.0];
@@ -73,7 +72,6 @@ fn non_finite_values_stay_visible() {
 
 proptest! {
     #![proptest_config(cases(24))]
-    #[test]
     fn broadcast_over_any_axes(
         op in prop::sample::select(OPS.to_vec()),
         shape in prop::array::uniform4(1..8_usize),

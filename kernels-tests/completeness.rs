@@ -4,6 +4,8 @@ use jem::kernels::catalogue;
 use std::collections::BTreeSet;
 use std::path::Path;
 
+tests![every_kernel_has_its_shader_test_and_bench];
+
 /// The stems of the files in `folder` with this extension that hold `text`.
 fn stems(folder: &str, extension: &str, text: &str) -> BTreeSet<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
@@ -21,21 +23,20 @@ fn assert_all(kernels: &BTreeSet<String>, other: &BTreeSet<String>, what: &str) 
     assert!(missing.is_empty(), "{what} missing for {missing:?}");
 }
 
-#[test]
 fn every_kernel_has_its_shader_test_and_bench() {
     let kernels = stems("src/kernels", "rs", "impl Kernel for ");
     assert_all(&stems("shaders", "wgsl", ""), &kernels, "src/kernels/STEM.rs");
     assert!(kernels.contains("unary"), "the folder of kernels was read");
     assert_all(&kernels, &stems("shaders", "wgsl", "fn main("), "shaders/STEM.wgsl");
-    assert_all(&kernels, &stems("kernels-tests", "rs", "#[test]"), "kernels-tests/STEM.rs");
+    assert_all(&kernels, &stems("kernels-tests", "rs", "tests!["), "kernels-tests/STEM.rs");
     assert_all(&kernels, &stems("benches/kernels", "rs", "pub fn run("), "benches/kernels/STEM.rs");
     let benches =
-        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/kernels/main.rs"));
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/kernels/mod.rs"));
     let benches = benches.expect("the benches' list");
     for kernel in &kernels {
         assert!(
             benches.contains(&format!("\"{kernel}\", {kernel}::run")),
-            "benches/kernels/main.rs: {kernel}"
+            "benches/kernels/mod.rs: {kernel}"
         );
     }
     let catalogue: BTreeSet<String> = catalogue().iter().map(|k| k.name().to_owned()).collect();

@@ -1,9 +1,11 @@
 //! `conv2d` against float64.
 
-use crate::harness::{Expect, Inputs, check, words};
-use crate::reference;
+use super::harness::{Expect, Inputs, check, words};
+use super::reference;
 use jem::kernels::conv2d::{Conv2d, ConvGeometry};
 use proptest::prelude::*;
+
+tests![awkward_shapes, every_epilogue, any_shape, non_finite_inputs_stay_visible];
 
 /// Σ(a-b)²/Σb² for sums of up to 1440 products in f32.
 const BOUND: f64 = 1e-12;
@@ -49,7 +51,6 @@ fn plain(geometry: ConvGeometry) -> Conv2d {
     Conv2d { geometry, bias: false, residual: false, raw: true, activated: None, mask: false }
 }
 
-#[test]
 fn awkward_shapes() {
     for (seed, geometry) in reference::awkward_geometries().into_iter().enumerate() {
         check_kernel(plain(geometry), seed as u64);
@@ -59,7 +60,6 @@ fn awkward_shapes() {
     }
 }
 
-#[test]
 fn every_epilogue() {
     for (seed, kernel) in Conv2d::permutations().into_iter().enumerate() {
         check_kernel(kernel, seed as u64);
@@ -67,8 +67,7 @@ fn every_epilogue() {
 }
 
 proptest! {
-    #![proptest_config(crate::harness::cases(32))]
-    #[test]
+    #![proptest_config(super::harness::cases(32))]
     fn any_shape(
         geometry in reference::any_geometry(),
         (bias, residual, raw, activated, mask) in any::<(bool, bool, bool, bool, bool)>(),
@@ -80,7 +79,6 @@ proptest! {
     }
 }
 
-#[test]
 fn non_finite_inputs_stay_visible() {
     let geometry = ConvGeometry { n: 1, h: 4, w: 9, c_in: 2, c_out: 17, kh: 3, kw: 3, stride: 1, padding: 1 };
     let kernel = Conv2d { activated: Some(0.2), ..plain(geometry) };

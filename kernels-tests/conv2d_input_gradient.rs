@@ -1,10 +1,12 @@
 //! `conv2d_input_gradient` against float64.
 
-use crate::harness::{Expect, Inputs, check, words};
-use crate::reference;
+use super::harness::{Expect, Inputs, check, words};
+use super::reference;
 use jem::kernels::conv2d_input_gradient::Conv2dInputGradient;
 use jem::kernels::mask::{mask_bit, mask_words};
 use proptest::prelude::*;
+
+tests![awkward_shapes, every_epilogue, any_shape];
 
 /// Σ(a-b)²/Σb² for sums of up to 1440 products in f32.
 const BOUND: f64 = 1e-12;
@@ -35,7 +37,6 @@ fn check_kernel(kernel: Conv2dInputGradient, seed: u64) {
     check(kernel, &initial, &[Expect::Close(expected, BOUND)]);
 }
 
-#[test]
 fn awkward_shapes() {
     for (seed, geometry) in reference::awkward_geometries().into_iter().enumerate() {
         check_kernel(Conv2dInputGradient { geometry, mask: None, residual: false }, seed as u64);
@@ -43,7 +44,6 @@ fn awkward_shapes() {
     }
 }
 
-#[test]
 fn every_epilogue() {
     for (seed, kernel) in Conv2dInputGradient::permutations().into_iter().enumerate() {
         check_kernel(kernel, seed as u64);
@@ -51,8 +51,7 @@ fn every_epilogue() {
 }
 
 proptest! {
-    #![proptest_config(crate::harness::cases(32))]
-    #[test]
+    #![proptest_config(super::harness::cases(32))]
     fn any_shape(
         geometry in reference::any_geometry(),
         (mask, residual) in any::<(bool, bool)>(),

@@ -1,10 +1,18 @@
 //! `conv2d_weight_gradient` against float64.
 
-use crate::harness::{Expect, Inputs, check, words};
-use crate::reference;
+use super::harness::{Expect, Inputs, check, words};
+use super::reference;
 use jem::kernels::conv2d::ConvGeometry;
 use jem::kernels::conv2d_weight_gradient::Conv2dWeightGradient;
 use proptest::prelude::*;
+
+tests![
+    awkward_shapes,
+    every_permutation,
+    as_many_splits_as_the_shape_wants,
+    more_splits_than_pixels,
+    any_shape
+];
 
 /// Σ(a-b)²/Σb² for sums of up to 2048 products in f32.
 const BOUND: f64 = 1e-12;
@@ -22,7 +30,6 @@ fn check_kernel(kernel: Conv2dWeightGradient, seed: u64) {
     check(kernel, &[Some(words(&input)), Some(words(&gradient)), None], &[Expect::Close(partials, BOUND)]);
 }
 
-#[test]
 fn awkward_shapes() {
     for (seed, geometry) in reference::awkward_geometries().into_iter().enumerate() {
         for splits in [1, 3] {
@@ -31,14 +38,12 @@ fn awkward_shapes() {
     }
 }
 
-#[test]
 fn every_permutation() {
     for (seed, kernel) in Conv2dWeightGradient::permutations().into_iter().enumerate() {
         check_kernel(kernel, seed as u64);
     }
 }
 
-#[test]
 fn as_many_splits_as_the_shape_wants() {
     let shape = ConvGeometry { n: 2, h: 32, w: 32, c_in: 16, c_out: 16, kh: 3, kw: 3, stride: 1, padding: 1 };
     let kernel = Conv2dWeightGradient::new(shape);
@@ -46,15 +51,13 @@ fn as_many_splits_as_the_shape_wants() {
     check_kernel(kernel, 5);
 }
 
-#[test]
 fn more_splits_than_pixels() {
     let shape = ConvGeometry { n: 1, h: 2, w: 2, c_in: 3, c_out: 4, kh: 3, kw: 3, stride: 1, padding: 1 };
     check_kernel(Conv2dWeightGradient { geometry: shape, splits: 7 }, 6);
 }
 
 proptest! {
-    #![proptest_config(crate::harness::cases(32))]
-    #[test]
+    #![proptest_config(super::harness::cases(32))]
     fn any_shape(geometry in reference::any_geometry(), splits in 1usize..5, seed in any::<u64>()) {
         check_kernel(Conv2dWeightGradient { geometry, splits }, seed);
     }

@@ -1,9 +1,16 @@
 //! `copy` against its definition.
 
-use crate::harness::{Expect, Inputs, cases, check};
+use super::harness::{Expect, Inputs, cases, check};
 use jem::kernels::copy::StridedCopy;
 use jem::kernels::strides;
 use proptest::prelude::*;
+
+tests![
+    every_permutation,
+    weights_are_transposed,
+    plain_copies_and_broadcasts,
+    any_permutation_of_axes_with_broadcasts
+];
 
 fn compare(kernel: StridedCopy, seed: u64) {
     let mut inputs = Inputs::new(seed);
@@ -25,14 +32,12 @@ fn compare(kernel: StridedCopy, seed: u64) {
     check(kernel, &[Some(x), None], &[Expect::Exactly(y)]);
 }
 
-#[test]
 fn every_permutation() {
     for (seed, kernel) in StridedCopy::permutations().into_iter().enumerate() {
         compare(kernel, seed as u64);
     }
 }
 
-#[test]
 fn weights_are_transposed() {
     // [kh kw, c_in, c_out] read as [kh kw, c_out, c_in].
     for (taps, c_in, c_out) in [(9, 3, 16), (9, 160, 33), (1, 640, 10)] {
@@ -40,7 +45,6 @@ fn weights_are_transposed() {
     }
 }
 
-#[test]
 fn plain_copies_and_broadcasts() {
     for n in [1, 257, 70_001] {
         for stride in [0, 1, 3] {
@@ -51,7 +55,6 @@ fn plain_copies_and_broadcasts() {
 
 proptest! {
     #![proptest_config(cases(24))]
-    #[test]
     fn any_permutation_of_axes_with_broadcasts(
         shape in prop::array::uniform4(1..8_usize),
         order in Just([0_usize, 1, 2, 3]).prop_shuffle(),

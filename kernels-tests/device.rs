@@ -1,8 +1,8 @@
 //! The device layer: order, memory, limits and errors, on the GPU with and without naga's checks and, where
 //! it applies, on the CPU.
 
-use crate::adapter::gpu_spec;
-use crate::harness::{Inputs, devices, gpu};
+use super::adapter::gpu_spec;
+use super::harness::{Inputs, devices, gpu};
 use jem::device::{Buffer, Device, DeviceOptions, DeviceSpec, Executable, Program, ProgramBuilder};
 use jem::kernels::Argument;
 use jem::kernels::shader::Shader;
@@ -10,6 +10,27 @@ use jem::kernels::unary::{Unary, UnaryOp};
 use jem::kernels::{Access, Binding, Kernel, binding};
 use jem::{Error, Result};
 use std::time::{Duration, Instant};
+
+tests![
+    an_unknown_adapter_is_an_error_that_lists_the_adapters,
+    the_name_of_an_adapter_is_matched_in_any_case,
+    replays_continue_from_what_the_last_one_left,
+    writes_runs_and_reads_keep_their_order,
+    a_read_back_arrives_without_being_waited_for,
+    bytes_need_not_fill_words,
+    a_large_write_arrives_whole,
+    threads_share_a_device,
+    memory_is_counted_and_given_back,
+    many_runs_queue_without_growing,
+    a_profile_has_one_time_for_each_dispatch,
+    a_profile_may_be_longer_than_a_query_set,
+    a_tensor_beyond_the_binding_limit_is_named,
+    a_buffer_beyond_the_limit_is_named,
+    a_refused_kernel_is_named_and_later_programs_run,
+    a_checked_device_divides_by_zero_as_wgsl_says,
+    a_missing_small_or_doubled_buffer_is_named,
+    a_lost_device_is_an_error_everywhere_and_a_panic_nowhere
+];
 
 /// A device of this test's own, for what is counted or broken.
 fn open(checked: bool) -> Device {
@@ -77,7 +98,6 @@ fn load_probe(device: &Device, probe: Probe) -> Result<(Buffer, Executable)> {
     Ok((y, executable))
 }
 
-#[test]
 fn an_unknown_adapter_is_an_error_that_lists_the_adapters() {
     let spec: DeviceSpec = "gpu:no such adapter".parse().unwrap();
     let error = Device::open(&spec, DeviceOptions::default()).unwrap_err();
@@ -90,7 +110,6 @@ fn an_unknown_adapter_is_an_error_that_lists_the_adapters() {
     }
 }
 
-#[test]
 fn the_name_of_an_adapter_is_matched_in_any_case() {
     for adapter in Device::adapters() {
         for name in [adapter.name.to_uppercase(), adapter.name.to_lowercase()] {
@@ -101,7 +120,6 @@ fn the_name_of_an_adapter_is_matched_in_any_case() {
     }
 }
 
-#[test]
 fn replays_continue_from_what_the_last_one_left() {
     let start: Vec<f32> = (0..1000).map(|i| (i % 7) as f32).collect();
     for (name, device) in devices() {
@@ -114,7 +132,6 @@ fn replays_continue_from_what_the_last_one_left() {
     }
 }
 
-#[test]
 fn writes_runs_and_reads_keep_their_order() {
     for (name, device) in devices() {
         let (x, executable) = loaded(device, &[1.0; 300]);
@@ -135,7 +152,6 @@ fn writes_runs_and_reads_keep_their_order() {
     }
 }
 
-#[test]
 fn a_read_back_arrives_without_being_waited_for() {
     for (name, device) in devices() {
         let (x, executable) = loaded(device, &[1.0; 70_000]);
@@ -150,7 +166,6 @@ fn a_read_back_arrives_without_being_waited_for() {
     }
 }
 
-#[test]
 fn bytes_need_not_fill_words() {
     for (name, device) in devices() {
         let data: Vec<u8> = (1..=11).collect();
@@ -168,7 +183,6 @@ fn bytes_need_not_fill_words() {
     }
 }
 
-#[test]
 fn a_large_write_arrives_whole() {
     // More than one staging flush, and not a multiple of it.
     let words: Vec<u32> = (0..(40 << 18) + 5).map(|i: u32| i.wrapping_mul(0x9e37_79b9)).collect();
@@ -177,7 +191,6 @@ fn a_large_write_arrives_whole() {
     assert!(device.read_as::<u32>(&buffer).unwrap() == words);
 }
 
-#[test]
 fn threads_share_a_device() {
     for checked in [true, false] {
         let device = open(checked);
@@ -200,7 +213,6 @@ fn threads_share_a_device() {
     }
 }
 
-#[test]
 fn memory_is_counted_and_given_back() {
     for checked in [true, false] {
         let device = open(checked);
@@ -228,7 +240,6 @@ fn memory_is_counted_and_given_back() {
     }
 }
 
-#[test]
 fn many_runs_queue_without_growing() {
     let device = open(false);
     let (x, executable) = loaded(&device, &[0.0; 64]);
@@ -243,7 +254,6 @@ fn many_runs_queue_without_growing() {
     assert_eq!(device.read_as::<f32>(&x).unwrap(), [1.0; 64]);
 }
 
-#[test]
 fn a_profile_has_one_time_for_each_dispatch() {
     for (name, device) in devices() {
         let (x, executable) = loaded(device, &vec![1.0; 1 << 20]);
@@ -257,7 +267,6 @@ fn a_profile_has_one_time_for_each_dispatch() {
     }
 }
 
-#[test]
 fn a_profile_may_be_longer_than_a_query_set() {
     const DISPATCHES: usize = 2048 + 3;
     let mut builder = ProgramBuilder::new("long");
@@ -272,7 +281,6 @@ fn a_profile_may_be_longer_than_a_query_set() {
     assert_eq!(device.read_as::<u32>(&y).unwrap(), [7]);
 }
 
-#[test]
 fn a_tensor_beyond_the_binding_limit_is_named() {
     let device = gpu(false);
     let adapter = Device::adapters().into_iter().find(|a| device.name().contains(&a.name)).unwrap();
@@ -286,7 +294,6 @@ fn a_tensor_beyond_the_binding_limit_is_named() {
     assert_eq!((*needs, *allows), (n as u64 * 4, adapter.max_storage_binding), "{error}");
 }
 
-#[test]
 fn a_buffer_beyond_the_limit_is_named() {
     let device = gpu(false);
     let adapter = Device::adapters().into_iter().find(|a| device.name().contains(&a.name)).unwrap();
@@ -298,7 +305,6 @@ fn a_buffer_beyond_the_limit_is_named() {
     }
 }
 
-#[test]
 fn a_refused_kernel_is_named_and_later_programs_run() {
     let refused = [
         ("no such function", "@compute @workgroup_size(1) fn main() { nothing(); }", [1, 1, 1]),
@@ -343,7 +349,6 @@ fn a_refused_kernel_is_named_and_later_programs_run() {
     }
 }
 
-#[test]
 fn a_checked_device_divides_by_zero_as_wgsl_says() {
     let text = "@group(0) @binding(1) var<storage, read_write> y: array<u32>;
         @compute @workgroup_size(1) fn main() { y[0] = 7u / y[0]; }";
@@ -353,7 +358,6 @@ fn a_checked_device_divides_by_zero_as_wgsl_says() {
     assert_eq!(device.read_as::<u32>(&y).unwrap(), [7]);
 }
 
-#[test]
 fn a_missing_small_or_doubled_buffer_is_named() {
     for (name, device) in devices() {
         let two = || {
@@ -376,7 +380,6 @@ fn a_missing_small_or_doubled_buffer_is_named() {
     }
 }
 
-#[test]
 fn a_lost_device_is_an_error_everywhere_and_a_panic_nowhere() {
     for checked in [true, false] {
         let device = open(checked);

@@ -1,10 +1,18 @@
 //! The gradient table against central differences in float64, first and second derivatives, with every
 //! operation in mid-graph: a dropped upstream gradient is invisible at the end of a graph.
 
-use crate::graph_cases::{CLASSES, Case, OPERATIONS, cases, operation};
-use crate::graph_reference::{Evaluator, Slots, operations, smooth_slots};
+use super::graph_cases::{CLASSES, Case, OPERATIONS, cases, operation};
+use super::graph_reference::{Evaluator, Slots, operations, smooth_slots};
 use jem::graph::{Graph, Tensor};
 use std::collections::BTreeSet;
+
+tests![
+    first_and_second_derivatives_of_every_operation,
+    every_operation_has_a_case,
+    the_gradient_of_a_value_inside_the_graph,
+    what_the_loss_does_not_depend_on_has_a_gradient_of_zeros,
+    nothing_is_built_that_was_not_asked_for
+];
 
 /// The step of the differences: five points, so that their error is of fourth order.
 const STEP: f64 = 3e-4;
@@ -80,14 +88,12 @@ fn check(case: &Case) {
     assert!(scale > 1e-2, "{}: second derivatives of zeros show nothing", case.name);
 }
 
-#[test]
 fn first_and_second_derivatives_of_every_operation() {
     for case in cases() {
         check(&case);
     }
 }
 
-#[test]
 fn every_operation_has_a_case() {
     let mut seen = BTreeSet::new();
     for case in cases() {
@@ -101,7 +107,6 @@ fn every_operation_has_a_case() {
     assert_eq!(seen, all);
 }
 
-#[test]
 fn the_gradient_of_a_value_inside_the_graph() {
     let graph = Graph::new();
     let x = graph.input("x", [4]);
@@ -115,7 +120,6 @@ fn the_gradient_of_a_value_inside_the_graph() {
     }
 }
 
-#[test]
 fn what_the_loss_does_not_depend_on_has_a_gradient_of_zeros() {
     let graph = Graph::new();
     let [x, other] = ["x", "other"].map(|name| graph.input(name, [2, 3]));
@@ -129,7 +133,6 @@ fn what_the_loss_does_not_depend_on_has_a_gradient_of_zeros() {
     assert!(values[2].iter().zip(&slots["x"]).all(|(gradient, x)| *gradient == 2.0 * x));
 }
 
-#[test]
 fn nothing_is_built_that_was_not_asked_for() {
     let graph = Graph::new();
     let x = graph.input("x", [1, 4, 4, 3]);

@@ -1,10 +1,25 @@
 //! Lowered expressions on every device against the float64 evaluator.
 
-use crate::graph_cases::{CLASSES, cases, parts};
-use crate::graph_reference::{Evaluator, LABELS, Slots, smooth_slots};
-use crate::harness::devices;
+use super::graph_cases::{CLASSES, cases, parts};
+use super::graph_reference::{Evaluator, LABELS, Slots, smooth_slots};
+use super::harness::devices;
 use jem::device::{Buffer, Device, Program, ProgramBuilder, SlotKind};
 use jem::graph::{Function, Graph, Leaf, Output, Tensor, lower};
+
+tests![
+    every_operation_alone,
+    every_operation_in_mid_graph_with_both_derivatives,
+    a_value_that_is_an_output_and_used,
+    leaky_relus_that_no_convolution_feeds_and_that_follow_each_other,
+    the_same_tensor_twice_a_leaf_and_an_alias_as_outputs,
+    parts_of_one_slot,
+    outputs_of_one_kernel_in_one_slot,
+    outputs_into_the_slots_of_leaves,
+    every_choice_of_the_heads_outputs,
+    two_losses_on_the_same_logits,
+    weights_are_transposed_once_in_prepare,
+    what_depends_on_parameters_alone_is_computed_in_prepare
+];
 
 /// Σ(a-b)²/Σb² of each output.
 const BOUND: f64 = 1e-10;
@@ -52,7 +67,6 @@ fn check(context: &str, outputs: &[(&str, &Tensor)], slots: &Slots, bound: f64) 
     }
 }
 
-#[test]
 fn every_operation_alone() {
     for case in cases() {
         let graph = Graph::new();
@@ -63,7 +77,6 @@ fn every_operation_alone() {
     }
 }
 
-#[test]
 fn every_operation_in_mid_graph_with_both_derivatives() {
     for case in cases() {
         let graph = Graph::new();
@@ -85,7 +98,6 @@ fn every_operation_in_mid_graph_with_both_derivatives() {
     }
 }
 
-#[test]
 fn a_value_that_is_an_output_and_used() {
     let graph = Graph::new();
     let x = graph.input("x", [2, 6, 6, 3]);
@@ -100,7 +112,6 @@ fn a_value_that_is_an_output_and_used() {
     check("the last two", &outputs[1..], &slots, BOUND);
 }
 
-#[test]
 fn leaky_relus_that_no_convolution_feeds_and_that_follow_each_other() {
     let graph = Graph::new();
     let x = graph.input("x", [2, 4, 4, 3]);
@@ -116,7 +127,6 @@ fn leaky_relus_that_no_convolution_feeds_and_that_follow_each_other() {
     check("the input's gradient", &outputs[1..2], &slots, BOUND);
 }
 
-#[test]
 fn the_same_tensor_twice_a_leaf_and_an_alias_as_outputs() {
     let graph = Graph::new();
     let x = graph.input("x", [3, 4]);
@@ -193,7 +203,6 @@ fn with_slots(mut slots: Slots, more: &[(&str, usize)]) -> Slots {
     slots
 }
 
-#[test]
 fn parts_of_one_slot() {
     let graph = Graph::new();
     let x = graph.input("x", [4, 10]);
@@ -211,7 +220,6 @@ fn parts_of_one_slot() {
     check_views("parts", &outputs, &before, &assigned(&outputs, &before));
 }
 
-#[test]
 fn outputs_of_one_kernel_in_one_slot() {
     let net = head(&Graph::new());
     let outputs = [
@@ -224,7 +232,6 @@ fn outputs_of_one_kernel_in_one_slot() {
     check_views("one kernel", &outputs, &before, &assigned(&outputs, &before));
 }
 
-#[test]
 fn outputs_into_the_slots_of_leaves() {
     let graph = Graph::new();
     let part = |offset| Leaf { slot: "x".into(), words: 256, offset, parameter: false };
@@ -280,7 +287,6 @@ fn head(graph: &Graph) -> HeadTensors {
     }
 }
 
-#[test]
 fn every_choice_of_the_heads_outputs() {
     let net = head(&Graph::new());
     let all = [
@@ -320,7 +326,6 @@ fn check_cpu(context: &str, outputs: &[(&str, &Tensor)], slots: &Slots) {
     }
 }
 
-#[test]
 fn two_losses_on_the_same_logits() {
     let graph = Graph::new();
     let net = head(&graph);
@@ -341,7 +346,6 @@ fn two_losses_on_the_same_logits() {
     check("the other's stats", &[outputs[0], outputs[2]], &slots, BOUND);
 }
 
-#[test]
 fn weights_are_transposed_once_in_prepare() {
     let graph = Graph::new();
     let x = graph.input("x", [1, 5, 5, 3]);
@@ -356,7 +360,6 @@ fn weights_are_transposed_once_in_prepare() {
     assert!(main.dispatches.iter().all(|d| d.kernel.name() != "copy"), "{main}");
 }
 
-#[test]
 fn what_depends_on_parameters_alone_is_computed_in_prepare() {
     let graph = Graph::new();
     let x = graph.input("x", [1, 5, 5, 3]);

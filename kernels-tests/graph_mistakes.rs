@@ -1,11 +1,24 @@
 //! Wrong shapes: each is one [`jem::Error::Shape`] that names the operation and the shapes, never a panic,
 //! also when gradients of the mistake are asked for.
 
-use crate::graph_cases::{ROWS, parts};
+use super::graph_cases::{ROWS, parts};
 use jem::device::Device;
 use jem::graph::{Function, Graph, Leaf, Tensor};
 use jem::kernels::conv2d::ConvGeometry;
 use jem::kernels::logit_loss::Part;
+
+tests![
+    element_by_element,
+    shapes_alone,
+    matrices,
+    convolutions,
+    pools,
+    logits_and_labels,
+    leaves,
+    two_graphs,
+    five_axes_that_do_not_merge,
+    the_first_mistake_is_the_one_that_is_told
+];
 
 /// Lowers the outcome of `build` and its gradients, and returns the error.
 fn mistake(build: impl FnOnce(&Graph) -> Tensor) -> String {
@@ -38,7 +51,6 @@ fn w<const N: usize>(graph: &Graph, shape: [usize; N]) -> Tensor {
     graph.input("w", shape)
 }
 
-#[test]
 fn element_by_element() {
     says(|g| x(g, [2, 3]).add(&w(g, [2, 4])), &["add:", "[2, 3]", "[2, 4]"]);
     says(|g| x(g, [2, 3]).sub(&w(g, [4])), &["sub:", "[2, 3]", "[4]"]);
@@ -50,7 +62,6 @@ fn element_by_element() {
     );
 }
 
-#[test]
 fn shapes_alone() {
     says(|g| x(g, [2, 3]).broadcast_to([2, 4]), &["broadcast:", "[2, 3]", "[2, 4]"]);
     says(|g| x(g, [2, 3]).broadcast_to([3]), &["broadcast:", "[2, 3]", "[3]"]);
@@ -61,7 +72,6 @@ fn shapes_alone() {
     says(|g| x(g, [2, 3]).mean(&[5]), &["sum:", "[5]", "[2, 3]"]);
 }
 
-#[test]
 fn matrices() {
     says(|g| x(g, [2, 3]).matmul(&w(g, [4, 5])), &["matmul:", "[2, 3]", "[4, 5]"]);
     says(|g| x(g, [2, 3, 4]).matmul(&w(g, [4, 5])), &["matmul:", "[2, 3, 4]", "[4, 5]"]);
@@ -69,7 +79,6 @@ fn matrices() {
     says(|g| x(g, [2, 3]).linear(&w(g, [3, 5]), &g.input("b", [4])), &["matmul:", "[3, 5]", "[4]"]);
 }
 
-#[test]
 fn convolutions() {
     says(
         |g| x(g, [1, 8, 8, 3]).conv2d(&w(g, [3, 3, 4, 8]), None, 1, 1),
@@ -96,7 +105,6 @@ fn convolutions() {
     );
 }
 
-#[test]
 fn pools() {
     says(|g| x(g, [1, 8, 6, 3]).average_pool(4), &["average_pool:", "4", "[1, 8, 6, 3]"]);
     says(|g| x(g, [1, 8, 6, 3]).average_pool(0), &["average_pool:", "0", "[1, 8, 6, 3]"]);
@@ -105,7 +113,6 @@ fn pools() {
     says(|g| x(g, [8, 6, 3]).global_average_pool(), &["global_average_pool:", "[8, 6, 3]"]);
 }
 
-#[test]
 fn logits_and_labels() {
     let labels = |g: &Graph, n: usize| g.input("labels", [n]);
     says(|g| x(g, [5]).logsumexp(), &["logsumexp:", "[5]"]);
@@ -129,7 +136,6 @@ fn logits_and_labels() {
     );
 }
 
-#[test]
 fn leaves() {
     let leaf = |words, offset| Leaf { slot: "parameters".into(), words, offset, parameter: true };
     says(|g| g.leaf(leaf(64, 32), [8]), &["leaf:", "parameters", "32"]);
@@ -137,7 +143,6 @@ fn leaves() {
     says(|g| g.input("empty", [3, 0]), &["leaf:", "empty", "[3, 0]"]);
 }
 
-#[test]
 fn two_graphs() {
     let other = Graph::new();
     says(|g| x(g, [3]).add(&w(&other, [3])), &["add:", "two graphs"]);
@@ -150,7 +155,6 @@ fn two_graphs() {
     assert!(error.contains("another graph"), "{error}");
 }
 
-#[test]
 fn five_axes_that_do_not_merge() {
     let message = |build: fn(&Graph) -> Tensor| {
         let graph = Graph::new();
@@ -164,7 +168,6 @@ fn five_axes_that_do_not_merge() {
     assert!(text.contains("permute:") && text.contains("[2, 2, 2, 2, 2]"), "{text}");
 }
 
-#[test]
 fn the_first_mistake_is_the_one_that_is_told() {
     says(|g| x(g, [2, 3]).matmul(&w(g, [4, 5])).reshape([7]), &["matmul:"]);
 }

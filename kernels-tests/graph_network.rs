@@ -1,14 +1,22 @@
 //! A whole small wide residual network, as joint energy-based models train it: its numbers on every device
 //! against float64, and the very dispatches that it is lowered to.
 
-use crate::graph_function::{assert_agree, slot_words};
-use crate::graph_reference::{Evaluator, Slots, smooth_slots};
-use crate::harness::devices;
+use super::graph_function::{assert_agree, slot_words};
+use super::graph_reference::{Evaluator, Slots, smooth_slots};
+use super::harness::devices;
 use jem::device::{Buffer, Device, Program, ProgramBuilder, SlotId};
 use jem::graph::{Graph, Leaf, Output, Tensor, lower};
 use jem::kernels::Access;
 use jem::kernels::logit_loss::Part;
 use std::collections::BTreeMap;
+
+tests![
+    numbers_of_an_sgld_step_an_update_and_everything,
+    fused_and_unfused_agree,
+    an_sgld_step_is_convolutions_and_one_head,
+    no_float_activation_lives_into_the_backward_pass_of_a_step,
+    an_update_computes_each_gradient_once
+];
 
 const SLOPE: f32 = 0.2;
 const CLASSES: usize = 10;
@@ -165,7 +173,6 @@ fn compare(context: &str, outputs: &[(Tensor, usize, &str)], slots: &Slots) {
     }
 }
 
-#[test]
 fn numbers_of_an_sgld_step_an_update_and_everything() {
     let net = Net::new(&Graph::new(), false);
     let slots = slots(&net);
@@ -174,7 +181,6 @@ fn numbers_of_an_sgld_step_an_update_and_everything() {
     compare("everything", &net.all(), &slots);
 }
 
-#[test]
 fn fused_and_unfused_agree() {
     let graph = Graph::new();
     let [fused, apart] = [false, true].map(|apart| Net::new(&graph, apart));
@@ -200,7 +206,6 @@ fn count(program: &Program) -> BTreeMap<&'static str, usize> {
     counts
 }
 
-#[test]
 fn an_sgld_step_is_convolutions_and_one_head() {
     let net = Net::new(&Graph::new(), false);
     let [prepare, step] = programs(&net.step());
@@ -209,7 +214,6 @@ fn an_sgld_step_is_convolutions_and_one_head() {
     assert_eq!(count(&prepare), BTreeMap::from([("copy", CONVOLUTIONS)]), "{prepare}");
 }
 
-#[test]
 fn no_float_activation_lives_into_the_backward_pass_of_a_step() {
     let net = Net::new(&Graph::new(), false);
     let [_, step] = programs(&net.step());
@@ -236,7 +240,6 @@ fn no_float_activation_lives_into_the_backward_pass_of_a_step() {
     assert_eq!(masks, 4, "{step}");
 }
 
-#[test]
 fn an_update_computes_each_gradient_once() {
     let net = Net::new(&Graph::new(), false);
     let [prepare, update] = programs(&net.update());

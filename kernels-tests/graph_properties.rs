@@ -1,10 +1,12 @@
 //! Random small expressions on the CPU against float64, values and gradients.
 
-use crate::graph_function::slot_words;
-use crate::graph_reference::{Evaluator, random_slots};
+use super::graph_function::slot_words;
+use super::graph_reference::{Evaluator, random_slots};
 use jem::device::Device;
 use jem::graph::{Function, Graph, Tensor};
 use proptest::prelude::*;
+
+tests![any_expression];
 
 /// A step of a random expression: what to do, to which tensors (counted from the latest).
 #[derive(Debug, Clone)]
@@ -59,9 +61,8 @@ fn broadcasts(a: &Tensor, b: &Tensor) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
-    #[test]
     fn any_expression(steps in steps(), seed in 0u64..1000) {
         let graph = Graph::new();
         let made = build(&graph, &steps);

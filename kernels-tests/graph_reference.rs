@@ -1,7 +1,7 @@
 //! A naive float64 evaluator of graphs: the judge of gradients and of lowered programs.
 
-use crate::harness::Inputs;
-use crate::reference::for_each_product;
+use super::harness::Inputs;
+use super::reference::for_each_product;
 use jem::graph::{Graph, Node, NodeId, Op, Tensor};
 use jem::kernels::binary::BinaryOp;
 use jem::kernels::conv2d::ConvGeometry;
@@ -227,7 +227,7 @@ fn unary(op: UnaryOp, x: f64) -> f64 {
         UnaryOp::Log => x.ln(),
         UnaryOp::Reciprocal => 1.0 / x,
         UnaryOp::Sqrt => x.sqrt(),
-        UnaryOp::LeakyRelu(slope) => crate::reference::leaky_relu(x, slope),
+        UnaryOp::LeakyRelu(slope) => super::reference::leaky_relu(x, slope),
         UnaryOp::Clamp(low, high) => x.clamp(f64::from(low), f64::from(high)),
         UnaryOp::Inside(low, high) => f64::from(x >= f64::from(low) && x <= f64::from(high)),
     }

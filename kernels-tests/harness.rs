@@ -1,6 +1,6 @@
 //! Runs one kernel on every device between sentinels and compares it with float64 numbers.
 
-use crate::adapter::gpu_spec;
+use super::adapter::gpu_spec;
 use jem::device::{Device, DeviceOptions, ProgramBuilder};
 use jem::kernels::{Access, Kernel};
 use proptest::test_runner::Config as ProptestConfig;

@@ -1,12 +1,14 @@
 //! `head` against float64.
 
-use crate::harness::{Inputs, assert_close, devices, run_on, words};
-use crate::logit_loss::{RowReference, assert_stats, part_of_rows, parts, row_reference};
+use super::harness::{Inputs, assert_close, devices, run_on, words};
+use super::logit_loss::{RowReference, assert_stats, part_of_rows, parts, row_reference};
 use jem::kernels::Kernel;
 use jem::kernels::head::Head;
 use jem::kernels::mask::{mask_bit, mask_words};
 use proptest::prelude::*;
 use std::sync::Arc;
+
+tests![every_output, awkward_shapes, large_logits, labels_that_are_no_class, any_shape];
 
 const BOUND: f64 = 1e-11;
 
@@ -131,7 +133,6 @@ fn compare(head: &Head, case: &Case) {
     }
 }
 
-#[test]
 fn every_output() {
     let update = head(&[3, 2, 4], 16, 24, 10);
     let case = Case::new(&update, 1);
@@ -150,7 +151,6 @@ fn every_output() {
     }
 }
 
-#[test]
 fn awkward_shapes() {
     for (counts, pixels, features, classes) in [
         (&[1][..], 1, 1, 2),
@@ -167,7 +167,6 @@ fn awkward_shapes() {
     }
 }
 
-#[test]
 fn large_logits() {
     let kernel = Head { logits: true, slope: None, ..head(&[2, 2, 2, 2], 4, 16, 10) };
     let mut case = Case::new(&kernel, 5);
@@ -176,7 +175,6 @@ fn large_logits() {
     compare(&kernel, &case);
 }
 
-#[test]
 fn labels_that_are_no_class() {
     let kernel = head(&[2, 1, 1, 1], 4, 8, 10);
     let mut case = Case::new(&kernel, 6);
@@ -185,8 +183,7 @@ fn labels_that_are_no_class() {
 }
 
 proptest! {
-    #![proptest_config(crate::harness::cases(10))]
-    #[test]
+    #![proptest_config(super::harness::cases(10))]
     fn any_shape(
         counts in prop::collection::vec(1usize..5, 1..5),
         pixels in 1usize..80,

@@ -1,9 +1,11 @@
 //! `leaky_relu_gradient` against float64.
 
-use crate::harness::{Expect, Inputs, cases, check, words};
+use super::harness::{Expect, Inputs, cases, check, words};
 use jem::kernels::leaky_relu_gradient::LeakyReluGradient;
 use jem::kernels::mask::{mask_bit, mask_words};
 use proptest::prelude::*;
+
+tests![awkward_shapes, at_the_kink_and_with_non_finite_values, any_shape];
 
 fn compare(kernel: LeakyReluGradient, gradient: &[f32], x: &[f32]) {
     let LeakyReluGradient { pixels, channels, slope, packed } = kernel;
@@ -26,14 +28,12 @@ fn compare_random(pixels: usize, channels: usize, slope: f32, seed: u64) {
     }
 }
 
-#[test]
 fn awkward_shapes() {
     for (pixels, channels) in [(1, 1), (8, 4), (9, 5), (7, 3), (100, 160), (3, 33), (5000, 16)] {
         compare_random(pixels, channels, 0.2, pixels as u64);
     }
 }
 
-#[test]
 fn at_the_kink_and_with_non_finite_values() {
     let gradient = [1.0, f32::NAN, f32::INFINITY, 1e4, -1e4, f32::NEG_INFINITY, 2.0, 3.0];
     // Neither zero nor NaN is greater than 0.
@@ -45,7 +45,6 @@ fn at_the_kink_and_with_non_finite_values() {
 
 proptest! {
     #![proptest_config(cases(16))]
-    #[test]
     fn any_shape(pixels in 1..80_usize, channels in 1..40_usize, slope in 0.01..1.0_f32, seed in any::<u64>()) {
         compare_random(pixels, channels, slope, seed);
     }

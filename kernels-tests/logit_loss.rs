@@ -1,10 +1,20 @@
 //! `logit_loss` against float64.
 
-use crate::harness::{Inputs, assert_close, devices, run_on, words};
+use super::harness::{Inputs, assert_close, devices, run_on, words};
 use jem::kernels::Kernel;
 use jem::kernels::logit_loss::{LogitLoss, Part};
 use proptest::prelude::*;
 use std::sync::Arc;
+
+tests![
+    every_part_and_width,
+    large_logits_do_not_cancel,
+    confident_rows_keep_their_digits,
+    ties_take_the_first_class,
+    labels_that_are_no_class,
+    non_finite_logits_show,
+    any_shape
+];
 
 /// Relative error of every loss and statistic: float32 sums of up to 1000 classes.
 pub const BOUND: f64 = 1e-11;
@@ -101,7 +111,6 @@ fn compare(parts: Vec<Part>, classes: usize, logits: &[f32], labels: &[u32]) {
     }
 }
 
-#[test]
 fn every_part_and_width() {
     for classes in [2, 3, 10, 63, 64, 65, 100, 1000] {
         for counts in [&[1][..], &[3, 2], &[2, 0, 5], &[4, 3, 2, 6]] {
@@ -114,7 +123,6 @@ fn every_part_and_width() {
     }
 }
 
-#[test]
 fn large_logits_do_not_cancel() {
     let mut inputs = Inputs::new(4);
     let (n, classes) = (12, 10);
@@ -130,7 +138,6 @@ fn large_logits_do_not_cancel() {
 }
 
 /// Rows whose label is almost certain: the cross-entropy is small, and as accurate as any.
-#[test]
 fn confident_rows_keep_their_digits() {
     for gap in [0.5, 3.0, 6.0, 9.0, 12.0, 16.0, 25.0, 60.0f32] {
         for classes in [2, 10, 100] {
@@ -142,7 +149,6 @@ fn confident_rows_keep_their_digits() {
     }
 }
 
-#[test]
 fn ties_take_the_first_class() {
     let mut logits = vec![0.25f32; 3 * 130];
     logits[129] = 0.5;
@@ -152,14 +158,12 @@ fn ties_take_the_first_class() {
     compare(parts(&[1, 1, 1]), 130, &logits, &[128, 71, 1]);
 }
 
-#[test]
 fn labels_that_are_no_class() {
     // The first two parts do not use the label: their losses stay finite.
     let logits = Inputs::new(9).floats(5 * 10);
     compare(parts(&[2, 1, 1, 1]), 10, &logits, &[3, u32::MAX, 10, 12, 4_000_000]);
 }
 
-#[test]
 fn non_finite_logits_show() {
     let mut logits = Inputs::new(10).floats(5 * 10);
     logits[3] = f32::NAN;
@@ -181,8 +185,7 @@ fn non_finite_logits_show() {
 }
 
 proptest! {
-    #![proptest_config(crate::harness::cases(12))]
-    #[test]
+    #![proptest_config(super::harness::cases(12))]
     fn any_shape(classes in 2usize..300, counts in prop::collection::vec(1usize..9, 1..5), scale in 0.1f32..50.0) {
         let n = counts.iter().sum();
         let mut inputs = Inputs::new((classes * n) as u64);

@@ -1,10 +1,19 @@
 //! `logit_loss_gradient` against float64, and the float64 gradient against differences of the loss.
 
-use crate::harness::{Expect, Inputs, check, words};
-use crate::logit_loss::{part_of_rows, parts, row_reference};
+use super::harness::{Expect, Inputs, check, words};
+use super::logit_loss::{part_of_rows, parts, row_reference};
 use jem::kernels::logit_loss::Part;
 use jem::kernels::logit_loss_gradient::LogitLossGradient;
 use proptest::prelude::*;
+
+tests![
+    the_reference_is_the_derivative,
+    every_part_and_width,
+    large_logits,
+    confident_rows_keep_their_digits,
+    labels_that_are_no_class,
+    any_shape
+];
 
 const BOUND: f64 = 1e-11;
 
@@ -20,7 +29,6 @@ fn compare(parts: Vec<Part>, classes: usize, logits: &[f32], labels: &[u32], ups
     check(LogitLossGradient { n, classes, parts }, &initial, &[Expect::Close(expected, BOUND)]);
 }
 
-#[test]
 fn the_reference_is_the_derivative() {
     let logits: Vec<f64> = Inputs::new(1).floats(7).into_iter().map(|f| 3.0 * f64::from(f)).collect();
     for part in parts(&[1, 1, 1, 1]) {
@@ -37,7 +45,6 @@ fn the_reference_is_the_derivative() {
     }
 }
 
-#[test]
 fn every_part_and_width() {
     for classes in [2, 10, 64, 65, 1000] {
         for counts in [&[1][..], &[3, 2], &[2, 0, 5], &[4, 3, 2, 6]] {
@@ -50,7 +57,6 @@ fn every_part_and_width() {
     }
 }
 
-#[test]
 fn large_logits() {
     let mut inputs = Inputs::new(4);
     let (n, classes) = (12, 10);
@@ -65,7 +71,6 @@ fn large_logits() {
 }
 
 /// Rows whose label is almost certain: the gradient is small, and as accurate as any.
-#[test]
 fn confident_rows_keep_their_digits() {
     for gap in [0.5, 3.0, 6.0, 9.0, 12.0, 16.0, 25.0, 60.0f32] {
         for classes in [2, 10, 100] {
@@ -77,7 +82,6 @@ fn confident_rows_keep_their_digits() {
     }
 }
 
-#[test]
 fn labels_that_are_no_class() {
     let mut inputs = Inputs::new(9);
     let logits = inputs.floats(4 * 10);
@@ -85,8 +89,7 @@ fn labels_that_are_no_class() {
 }
 
 proptest! {
-    #![proptest_config(crate::harness::cases(12))]
-    #[test]
+    #![proptest_config(super::harness::cases(12))]
     fn any_shape(classes in 2usize..300, counts in prop::collection::vec(1usize..9, 1..5), scale in 0.1f32..20.0) {
         let n = counts.iter().sum();
         let mut inputs = Inputs::new((classes * n) as u64);

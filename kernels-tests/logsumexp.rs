@@ -1,8 +1,10 @@
 //! `logsumexp` against float64.
 
-use crate::harness::{Expect, Inputs, cases, check, words};
+use super::harness::{Expect, Inputs, cases, check, words};
 use jem::kernels::logsumexp::LogSumExp;
 use proptest::prelude::*;
+
+tests![every_permutation_and_awkward_shapes, seventy_thousand_rows, huge_logits, non_finite_rows, any_shape];
 
 fn reference(row: &[f32]) -> f64 {
     if row.iter().any(|x| x.is_nan()) {
@@ -26,7 +28,6 @@ fn compare_random(rows: usize, cols: usize, range: f32, seed: u64) {
     compare(rows, cols, &x);
 }
 
-#[test]
 fn every_permutation_and_awkward_shapes() {
     for LogSumExp { rows, cols } in LogSumExp::permutations() {
         compare_random(rows, cols, 4.0, 1);
@@ -37,18 +38,15 @@ fn every_permutation_and_awkward_shapes() {
 }
 
 /// More workgroups than one dimension of a dispatch may have.
-#[test]
 fn seventy_thousand_rows() {
     compare_random(70_000, 33, 4.0, 6);
 }
 
-#[test]
 fn huge_logits() {
     compare_random(9, 10, 1e4, 3);
     compare_random(9, 100, 1e4, 4);
 }
 
-#[test]
 fn non_finite_rows() {
     for cols in [3, 70] {
         let mut x = Inputs::new(5).floats(6 * cols);
@@ -64,7 +62,6 @@ fn non_finite_rows() {
 
 proptest! {
     #![proptest_config(cases(24))]
-    #[test]
     fn any_shape(rows in 1..80_usize, cols in 1..150_usize, range in 0.1..200.0_f32, seed in any::<u64>()) {
         compare_random(rows, cols, range, seed);
     }

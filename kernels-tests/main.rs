@@ -1,50 +1,27 @@
-//! Every kernel against its naive float64 statement, on the CPU, on the GPU with naga's checks and
-//! without them, with sentinels around every buffer.
+//! The kernel tests under `cargo test`, with those that read the source tree.
 
-mod adam;
-mod adapter;
-mod average_pool;
-mod average_pool_gradient;
-mod batch_gather;
-mod binary;
+#[macro_use]
+#[path = "mod.rs"]
+mod kernels_tests;
+
 mod completeness;
-mod conv2d;
-mod conv2d_input_gradient;
-mod conv2d_weight_gradient;
-mod copy;
-mod device;
-mod fill;
-mod gather_labels;
-mod gradients;
-mod graph_cases;
-mod graph_function;
-mod graph_mistakes;
-mod graph_network;
-mod graph_properties;
-mod graph_reference;
-mod harness;
-mod head;
-mod leaky_relu_gradient;
-mod logit_loss;
-mod logit_loss_gradient;
-mod logsumexp;
-mod matmul;
-mod momentum;
-mod portability;
-mod random_bits;
-mod reduce;
-mod reference;
-mod reference_random;
-mod replay_gather;
-mod replay_scatter;
-mod scatter_labels;
-mod sgld;
-mod sign_mask;
-mod softmax;
-mod tick;
-mod unary;
-mod uniform_fill;
-mod winograd_input;
-mod winograd_output;
-mod winograd_product;
-mod winograd_weights;
+
+use clap::Parser;
+use kernels_tests::{FILES, Tests, run};
+use libtest_mimic::Arguments;
+
+/// The flags of Rust's own harness.
+#[derive(Parser)]
+struct Options {
+    #[command(flatten)]
+    arguments: Arguments,
+    /// More filters: a test that contains one of them is run
+    more: Vec<String>,
+}
+
+fn main() {
+    let Options { mut arguments, more: mut filters } = Options::parse();
+    filters.extend(arguments.filter.take());
+    let files = [FILES, files![completeness]].concat();
+    run(&files, &arguments, &filters).exit();
+}

@@ -1,8 +1,15 @@
 //! `matmul` against float64.
 
-use crate::harness::{Expect, Inputs, cases, check, words};
+use super::harness::{Expect, Inputs, cases, check, words};
 use jem::kernels::matmul::Matmul;
 use proptest::prelude::*;
+
+tests![
+    every_permutation,
+    the_engines_shapes_and_awkward_ones,
+    non_finite_values_reach_their_own_rows_and_columns,
+    any_shape
+];
 
 fn compare(kernel: Matmul, a: &[f32], b: &[f32], bias: &[f32]) {
     let Matmul { m, n, k, .. } = kernel;
@@ -27,14 +34,12 @@ fn compare_random(kernel: Matmul, seed: u64) {
     compare(kernel, &a, &b, &inputs.floats(kernel.n));
 }
 
-#[test]
 fn every_permutation() {
     for (seed, kernel) in Matmul::permutations().into_iter().enumerate() {
         compare_random(kernel, seed as u64);
     }
 }
 
-#[test]
 fn the_engines_shapes_and_awkward_ones() {
     let shapes = [
         (64, 10, 640),
@@ -53,7 +58,6 @@ fn the_engines_shapes_and_awkward_ones() {
     }
 }
 
-#[test]
 fn non_finite_values_reach_their_own_rows_and_columns() {
     let kernel = Matmul { m: 6, n: 9, k: 5, transpose_a: false, transpose_b: false, bias: true };
     let mut inputs = Inputs::new(1);
@@ -67,7 +71,6 @@ fn non_finite_values_reach_their_own_rows_and_columns() {
 
 proptest! {
     #![proptest_config(cases(24))]
-    #[test]
     fn any_shape(
         m in 1..140_usize,
         n in 1..140_usize,

@@ -1,10 +1,12 @@
 //! `momentum` against float64 and against PyTorch.
 
-use crate::harness::{Expect, Inputs, assert_close, check, devices, run_on, words};
+use super::harness::{Expect, Inputs, assert_close, check, devices, run_on, words};
 use jem::kernels::Kernel;
 use jem::kernels::momentum::Momentum;
 use proptest::prelude::*;
 use std::sync::Arc;
+
+tests![one_step, five_steps_are_pytorchs, any_setting];
 
 const BOUND: f64 = 1e-12;
 const CONTROL: [f32; 4] = [0.5, f32::NAN, f32::NAN, f32::NAN];
@@ -32,7 +34,6 @@ fn momentum(n: usize) -> Momentum {
     Momentum { n, momentum: 0.9, nesterov: false, weight_decay: 0.01, clip: None }
 }
 
-#[test]
 fn one_step() {
     for n in [1, 3, 255, 256, 257, 70_001] {
         for nesterov in [false, true] {
@@ -45,7 +46,6 @@ fn one_step() {
 
 /// Five steps of PyTorch 2.15 on `[0.5, -0.25, 1.5, -2]` with gradients
 /// `[0.1 (t + 1), -0.3, 0.02 t², 1 - 0.4 t]`, `lr` 0.1, and `clip_grad_norm_` where there is a clip.
-#[test]
 fn five_steps_are_pytorchs() {
     for (kernel, expected) in [
         (momentum(4), [0.176_918_43, 0.146_671_88, 1.385_638_8, -2.543_510_7]),
@@ -73,8 +73,7 @@ fn five_steps_are_pytorchs() {
 }
 
 proptest! {
-    #![proptest_config(crate::harness::cases(10))]
-    #[test]
+    #![proptest_config(super::harness::cases(10))]
     fn any_setting(n in 1usize..2000, decay in 0.0f32..0.99, nesterov: bool, clip in 0.01f32..3.0) {
         compare(Momentum { momentum: decay, nesterov, clip: Some(clip), ..momentum(n) }, 1.0);
     }

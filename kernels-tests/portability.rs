@@ -7,6 +7,13 @@ use naga::proc::BoundsCheckPolicies;
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use std::collections::HashSet;
 
+tests![
+    every_shader_is_written_for_every_api,
+    bindings_match_the_shader,
+    within_webgpus_default_limits,
+    functions_of_unrolled_kernels_return_at_their_end_only
+];
+
 fn validated(kernel: &dyn Kernel, text: &str) -> (naga::Module, ModuleInfo) {
     let module = naga::front::wgsl::parse_str(text)
         .unwrap_or_else(|error| panic!("{kernel:?}: {}", error.emit_to_string(text)));
@@ -26,7 +33,6 @@ fn shaders() -> Vec<(Box<dyn Kernel>, String)> {
     catalogue().into_iter().map(with_text).filter(|(_, text)| seen.insert(text.clone())).collect()
 }
 
-#[test]
 fn every_shader_is_written_for_every_api() {
     let shaders = shaders();
     assert!(!shaders.is_empty());
@@ -74,7 +80,6 @@ fn every_shader_is_written_for_every_api() {
 }
 
 /// What a kernel says of its bindings is what its shader uses.
-#[test]
 fn bindings_match_the_shader() {
     for (kernel, text) in shaders() {
         let (module, info) = validated(kernel.as_ref(), &text);
@@ -112,7 +117,6 @@ fn bindings_match_the_shader() {
 }
 
 /// WebGPU's default limits: 256 threads and 16 KiB of memory a workgroup, 8 storage buffers.
-#[test]
 fn within_webgpus_default_limits() {
     for (kernel, text) in shaders() {
         let (module, _) = validated(kernel.as_ref(), &text);
@@ -131,7 +135,6 @@ fn within_webgpus_default_limits() {
 
 /// Drivers inline these kernels' functions many times over, and SwiftShader's compile time doubles or worse
 /// with each early return among them: one convolution took ten minutes and gigabytes, and takes 0.4 s without.
-#[test]
 fn functions_of_unrolled_kernels_return_at_their_end_only() {
     // (naga ends every branch that ends a function without a value by a return: these are at its end.)
     fn early_return(body: &[naga::Statement], at_end: bool) -> bool {

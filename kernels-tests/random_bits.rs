@@ -1,11 +1,12 @@
 //! `random_bits` against the published vectors and the host, bit for bit.
 
-use crate::harness::{Expect, check};
+use super::harness::{Expect, check};
 use jem::kernels::random::threefry2x32;
 use jem::kernels::random_bits::RandomBits;
 
+tests![known_answers, the_host_draws_the_same];
+
 /// The vectors published with the reference implementation (Random123, `kat_vectors`).
-#[test]
 fn known_answers() {
     for (counter, key, expected) in [
         ([0, 0], [0, 0], [0x6b20_0159, 0x99ba_4efe]),
@@ -16,7 +17,6 @@ fn known_answers() {
     }
 }
 
-#[test]
 fn the_host_draws_the_same() {
     for n in [1, 3, 511, 512, 513, 10_001] {
         let (key, counter) = ([n as u32, 0xdead_beef], [17, u32::MAX - 100]);

@@ -1,10 +1,19 @@
 //! `reduce` against float64.
 
-use crate::harness::{Expect, Inputs, cases, check, devices, run_on, words};
+use super::harness::{Expect, Inputs, cases, check, devices, run_on, words};
 use jem::kernels::Kernel;
 use jem::kernels::reduce::{Reduce, ReduceOp};
 use proptest::prelude::*;
 use std::sync::Arc;
+
+tests![
+    every_permutation,
+    the_engines_shapes_in_stages,
+    non_finite_terms_reach_their_own_sum_alone,
+    seventy_thousand_parts,
+    the_order_of_additions_is_fixed,
+    any_shape_and_part
+];
 
 fn reference(kernel: &Reduce, x: &[f32]) -> Vec<f64> {
     let mut y = vec![0.0; kernel.output_len()];
@@ -48,14 +57,12 @@ fn compare_stages(outer: usize, axis: usize, inner: usize, op: ReduceOp) {
     }
 }
 
-#[test]
 fn every_permutation() {
     for kernel in Reduce::permutations() {
         compare(kernel, &terms(kernel.input_len(), 3));
     }
 }
 
-#[test]
 fn the_engines_shapes_in_stages() {
     for op in [ReduceOp::Sum, ReduceOp::SumOfSquares] {
         compare_stages(1, 16_384, 16, op); // the bias gradient of an early layer
@@ -68,7 +75,6 @@ fn the_engines_shapes_in_stages() {
     }
 }
 
-#[test]
 fn non_finite_terms_reach_their_own_sum_alone() {
     let kernel = Reduce { outer: 2, axis: 100, inner: 3, part: 100, op: ReduceOp::Sum };
     let mut x = terms(kernel.input_len(), 5);
@@ -80,14 +86,12 @@ fn non_finite_terms_reach_their_own_sum_alone() {
 }
 
 /// More workgroups than one dimension of a dispatch may have.
-#[test]
 fn seventy_thousand_parts() {
     let kernel = Reduce { outer: 1, axis: 139_999, inner: 1, part: 2, op: ReduceOp::Sum };
     compare(kernel, &terms(kernel.input_len(), 6));
 }
 
 /// The same bits in every run, and on the host with any number of threads.
-#[test]
 fn the_order_of_additions_is_fixed() {
     for kernel in Reduce::permutations() {
         let initial = [Some(words(&Inputs::new(9).floats(kernel.input_len()))), None];
@@ -104,7 +108,6 @@ fn the_order_of_additions_is_fixed() {
 
 proptest! {
     #![proptest_config(cases(32))]
-    #[test]
     fn any_shape_and_part(
         outer in 1..5_usize,
         axis in 1..700_usize,

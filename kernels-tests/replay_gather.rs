@@ -1,11 +1,13 @@
 //! `replay_gather` against a plain statement from the host's words, exactly.
 
-use crate::harness::{Expect, Inputs, check, words};
-use crate::reference_random::uniform;
+use super::harness::{Expect, Inputs, check, words};
+use super::reference_random::uniform;
 use jem::kernels::random::stream::{REPLAY_CHOICE, REPLAY_INIT};
 use jem::kernels::random::threefry2x32;
 use jem::kernels::replay_gather::ReplayGather;
 use proptest::prelude::*;
+
+tests![none_some_and_all_new, as_many_new_as_asked_for, any_shape];
 
 /// Compares and returns how many images were new.
 fn compare(kernel: ReplayGather, iteration: u32) -> usize {
@@ -32,7 +34,6 @@ fn compare(kernel: ReplayGather, iteration: u32) -> usize {
     new
 }
 
-#[test]
 fn none_some_and_all_new() {
     for image in [1, 75, 3072] {
         let kernel = ReplayGather { batch: 64, size: 100, image, reinitialise: 0.0 };
@@ -43,7 +44,6 @@ fn none_some_and_all_new() {
     }
 }
 
-#[test]
 fn as_many_new_as_asked_for() {
     let p = 0.05;
     let new: usize = (0..100)
@@ -55,8 +55,7 @@ fn as_many_new_as_asked_for() {
 }
 
 proptest! {
-    #![proptest_config(crate::harness::cases(10))]
-    #[test]
+    #![proptest_config(super::harness::cases(10))]
     fn any_shape(batch in 1usize..20, size in 1usize..30, image in 1usize..300, p in 0.0f32..1.0) {
         compare(ReplayGather { batch, size, image, reinitialise: p }, 7);
     }

@@ -1,8 +1,10 @@
 //! `replay_scatter` against a plain copy, exactly.
 
-use crate::harness::{Expect, Inputs, check, words};
+use super::harness::{Expect, Inputs, check, words};
 use jem::kernels::replay_scatter::ReplayScatter;
 use proptest::prelude::*;
+
+tests![the_rest_stays, any_shape];
 
 fn compare(kernel: ReplayScatter) {
     let ReplayScatter { batch, size, image } = kernel;
@@ -22,7 +24,6 @@ fn compare(kernel: ReplayScatter) {
     check(kernel, &initial, &[Expect::Exactly(words(&expected))]);
 }
 
-#[test]
 fn the_rest_stays() {
     for (batch, size, image) in [(1, 1, 1), (1, 9, 255), (5, 9, 257), (64, 100, 3072), (9, 9, 3)] {
         compare(ReplayScatter { batch, size, image });
@@ -30,8 +31,7 @@ fn the_rest_stays() {
 }
 
 proptest! {
-    #![proptest_config(crate::harness::cases(10))]
-    #[test]
+    #![proptest_config(super::harness::cases(10))]
     fn any_shape(batch in 1usize..20, spare in 0usize..30, image in 1usize..300) {
         compare(ReplayScatter { batch, size: batch + spare, image });
     }

@@ -1,8 +1,10 @@
 //! `scatter_labels` against its definition.
 
-use crate::harness::{Expect, Inputs, cases, check, words};
+use super::harness::{Expect, Inputs, cases, check, words};
 use jem::kernels::scatter_labels::ScatterLabels;
 use proptest::prelude::*;
+
+tests![awkward_shapes, a_bad_label_gives_zeros, non_finite_values_stay_in_their_column, any_shape];
 
 fn compare(kernel: ScatterLabels, x: &[f32], labels: Vec<u32>) {
     let mut y = vec![0.0_f32; kernel.rows * kernel.cols];
@@ -18,26 +20,22 @@ fn compare_random(rows: usize, cols: usize, seed: u64) {
     compare(ScatterLabels { rows, cols }, &x, labels);
 }
 
-#[test]
 fn awkward_shapes() {
     for (rows, cols) in [(1, 1), (64, 10), (257, 3), (1000, 100)] {
         compare_random(rows, cols, rows as u64);
     }
 }
 
-#[test]
 fn a_bad_label_gives_zeros() {
     compare(ScatterLabels { rows: 4, cols: 10 }, &Inputs::new(1).floats(4), vec![0, 10, u32::MAX, 9]);
 }
 
-#[test]
 fn non_finite_values_stay_in_their_column() {
     compare(ScatterLabels { rows: 3, cols: 2 }, &[f32::NAN, f32::INFINITY, 1e4], vec![1, 0, 1]);
 }
 
 proptest! {
     #![proptest_config(cases(16))]
-    #[test]
     fn any_shape(rows in 1..600_usize, cols in 1..40_usize, seed in any::<u64>()) {
         compare_random(rows, cols, seed);
     }

@@ -1,11 +1,13 @@
 //! `sgld` against float64, and the distribution of its noise.
 
-use crate::harness::{Expect, Inputs, check, devices, run_on, words};
-use crate::reference_random::normal;
+use super::harness::{Expect, Inputs, check, devices, run_on, words};
+use super::reference_random::normal;
 use jem::kernels::random::stream::SGLD_NOISE;
 use jem::kernels::sgld::Sgld;
 use proptest::prelude::*;
 use std::sync::Arc;
+
+tests![every_switch, non_finite_gradients, any_size, the_noise_is_normal_and_uncorrelated];
 
 const COUNTERS: [u32; 4] = [11, 22, 33, 44];
 
@@ -35,7 +37,6 @@ fn compare(kernel: Sgld, x: &[f32], gradient: &[f32]) {
     check(kernel, &initial, &[Expect::Close(expected, 1e-12)]);
 }
 
-#[test]
 fn every_switch() {
     for n in [1, 2, 3, 511, 512, 513, 70_001] {
         let mut inputs = Inputs::new(n as u64);
@@ -54,7 +55,6 @@ fn every_switch() {
     }
 }
 
-#[test]
 fn non_finite_gradients() {
     let gradient = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e30, -1e30, 0.5, 1e-30];
     let x = [0.1, 0.2, 0.3, 0.4, 0.5, -0.6, -0.7];
@@ -72,8 +72,7 @@ fn non_finite_gradients() {
 }
 
 proptest! {
-    #![proptest_config(crate::harness::cases(12))]
-    #[test]
+    #![proptest_config(super::harness::cases(12))]
     fn any_size(n in 1usize..3000, step in 0.01f32..20.0, noise in 0.001f32..2.0, limit in 0.01f32..2.0, seed in 0u64..9) {
         let mut inputs = Inputs::new(seed);
         let (x, gradient) = (inputs.floats(n), inputs.floats(n));
@@ -104,7 +103,6 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
 }
 
 /// Moments and correlations within five standard deviations of their estimators.
-#[test]
 fn the_noise_is_normal_and_uncorrelated() {
     let bound = |variance: f64| 5.0 * (variance / 1e6).sqrt();
     let (first, next, other) = (noises(1, 0), noises(1, 1), noises(2, 0));

@@ -1,9 +1,11 @@
 //! `sign_mask` against its definition.
 
-use crate::harness::{Expect, Inputs, cases, check, words};
+use super::harness::{Expect, Inputs, cases, check, words};
 use jem::kernels::mask::{mask_bit, mask_words};
 use jem::kernels::sign_mask::SignMask;
 use proptest::prelude::*;
+
+tests![awkward_shapes, bits_past_the_end_are_zero, zeros_and_nans_are_not_greater, any_shape];
 
 fn compare(kernel: SignMask, x: &[f32]) {
     let mut mask = vec![0; mask_words(kernel.pixels, kernel.channels)];
@@ -18,19 +20,16 @@ fn compare_random(pixels: usize, channels: usize, seed: u64) {
     compare(SignMask { pixels, channels }, &Inputs::new(seed).floats(pixels * channels));
 }
 
-#[test]
 fn awkward_shapes() {
     for (pixels, channels) in [(1, 1), (8, 4), (9, 5), (7, 3), (100, 160), (3, 33), (5000, 16)] {
         compare_random(pixels, channels, pixels as u64);
     }
 }
 
-#[test]
 fn bits_past_the_end_are_zero() {
     compare(SignMask { pixels: 9, channels: 5 }, &[1.0; 45]);
 }
 
-#[test]
 fn zeros_and_nans_are_not_greater() {
     let x = [0.0, -0.0, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e4, -1e4, f32::MIN_POSITIVE];
     compare(SignMask { pixels: 2, channels: 4 }, &x);
@@ -38,7 +37,6 @@ fn zeros_and_nans_are_not_greater() {
 
 proptest! {
     #![proptest_config(cases(16))]
-    #[test]
     fn any_shape(pixels in 1..80_usize, channels in 1..40_usize, seed in any::<u64>()) {
         compare_random(pixels, channels, seed);
     }

@@ -1,8 +1,10 @@
 //! `softmax` against float64.
 
-use crate::harness::{Expect, Inputs, cases, check, words};
+use super::harness::{Expect, Inputs, cases, check, words};
 use jem::kernels::softmax::Softmax;
 use proptest::prelude::*;
+
+tests![every_permutation_and_awkward_shapes, seventy_thousand_rows, huge_logits, non_finite_rows, any_shape];
 
 fn reference(row: &[f32], log: bool) -> Vec<f64> {
     let max = row.iter().map(|&x| f64::from(x)).fold(f64::NEG_INFINITY, f64::max);
@@ -22,7 +24,6 @@ fn compare_random(kernel: Softmax, range: f32, seed: u64) {
     compare(kernel, &x);
 }
 
-#[test]
 fn every_permutation_and_awkward_shapes() {
     for kernel in Softmax::permutations() {
         compare_random(kernel, 4.0, 1);
@@ -35,12 +36,10 @@ fn every_permutation_and_awkward_shapes() {
 }
 
 /// More workgroups than one dimension of a dispatch may have.
-#[test]
 fn seventy_thousand_rows() {
     compare_random(Softmax { rows: 70_000, cols: 33, log: false }, 4.0, 6);
 }
 
-#[test]
 fn huge_logits() {
     for log in [false, true] {
         compare_random(Softmax { rows: 9, cols: 10, log }, 1e4, 3);
@@ -48,7 +47,6 @@ fn huge_logits() {
     }
 }
 
-#[test]
 fn non_finite_rows() {
     for log in [false, true] {
         for cols in [3, 70] {
@@ -65,7 +63,6 @@ fn non_finite_rows() {
 
 proptest! {
     #![proptest_config(cases(24))]
-    #[test]
     fn any_shape(
         rows in 1..80_usize,
         cols in 2..150_usize,

@@ -1,9 +1,10 @@
 //! `tick` counts one word and leaves the others.
 
-use crate::harness::{Expect, check};
+use super::harness::{Expect, check};
 use jem::kernels::tick::Tick;
 
-#[test]
+tests![one_word_moves];
+
 fn one_word_moves() {
     for word in 0..4 {
         let counters = vec![7, 41, u32::MAX, 5];

@@ -1,7 +1,9 @@
 //! `unary` against float64.
 
-use crate::harness::{Expect, Inputs, check, words};
+use super::harness::{Expect, Inputs, check, words};
 use jem::kernels::unary::{Unary, UnaryOp};
+
+tests![every_function, non_finite_values_stay_visible];
 
 fn reference(op: UnaryOp, x: f32) -> f64 {
     let x = f64::from(x);
@@ -23,7 +25,6 @@ fn reference(op: UnaryOp, x: f32) -> f64 {
     }
 }
 
-#[test]
 fn every_function() {
     for n in [1, 3, 255, 256, 257, 1000, 70_000] {
         let mut inputs = Inputs::new(n as u64);
@@ -38,7 +39,6 @@ fn every_function() {
     }
 }
 
-#[test]
 fn non_finite_values_stay_visible() {
     let x = [f32::NAN, 0.5, -0.5, 2.0];
     let n = x.len();

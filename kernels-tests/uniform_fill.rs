@@ -1,14 +1,15 @@
 //! `uniform_fill` against the host's words and the uniform distribution.
 
-use crate::harness::{Expect, check, devices, run_on};
-use crate::reference_random::uniform;
+use super::harness::{Expect, check, devices, run_on};
+use super::reference_random::uniform;
 use jem::kernels::Kernel;
 use jem::kernels::uniform_fill::UniformFill;
 use std::sync::Arc;
 
+tests![the_hosts_words, uniform_over_the_range];
+
 const COUNTERS: [u32; 4] = [5, 6, 7, 8];
 
-#[test]
 fn the_hosts_words() {
     for n in [1, 3, 511, 512, 513, 70_001] {
         for (low, high) in [(-1.0, 1.0), (0.25, 3.5)] {
@@ -20,7 +21,6 @@ fn the_hosts_words() {
     }
 }
 
-#[test]
 fn uniform_over_the_range() {
     let n = 1_000_000;
     let kernel: Arc<dyn Kernel> = Arc::new(UniformFill { n, low: -1.0, high: 1.0, stream: 10 });

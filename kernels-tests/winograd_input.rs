@@ -1,10 +1,12 @@
 //! `winograd_input` against its matrices in float64.
 
-use crate::harness::{Expect, Inputs, cases, check, words};
-use crate::reference::winograd::{Matrices, transform};
+use super::harness::{Expect, Inputs, cases, check, words};
+use super::reference::winograd::{Matrices, transform};
 use jem::kernels::winograd::{Tiling, Winograd};
 use jem::kernels::winograd_input::WinogradInput;
 use proptest::prelude::*;
+
+tests![every_permutation, any_shape];
 
 const BOUND: f64 = 1e-12;
 
@@ -32,7 +34,6 @@ fn compare(kernel: WinogradInput, seed: u64) {
     check(kernel, &[Some(words(&input)), None], &[Expect::Close(expected, BOUND)]);
 }
 
-#[test]
 fn every_permutation() {
     for (seed, kernel) in WinogradInput::permutations().into_iter().enumerate() {
         compare(kernel, seed as u64);
@@ -41,7 +42,6 @@ fn every_permutation() {
 
 proptest! {
     #![proptest_config(cases(8))]
-    #[test]
     fn any_shape(n in 1..3_usize, h in 1..11_usize, eights in 1..3_usize, quads in 1..9_usize, f4: bool, seed: u64) {
         let size = if f4 { Winograd::F4 } else { Winograd::F2 };
         compare(WinogradInput { tiling: Tiling { n, h, w: 8 * eights, size }, channels: 4 * quads }, seed);

@@ -1,9 +1,9 @@
 //! `winograd_output` against its matrices and the epilogues in float64, and the four kernels together against
 //! the convolution that they stand for.
 
-use crate::harness::{Expect, Inputs, assert_close, check, devices, words};
-use crate::reference;
-use crate::reference::winograd::{Matrices, transform};
+use super::harness::{Expect, Inputs, assert_close, check, devices, words};
+use super::reference;
+use super::reference::winograd::{Matrices, transform};
 use jem::device::ProgramBuilder;
 use jem::kernels::conv2d::{Conv2d, ConvGeometry};
 use jem::kernels::conv2d_input_gradient::Conv2dInputGradient;
@@ -12,6 +12,8 @@ use jem::kernels::winograd_input::WinogradInput;
 use jem::kernels::winograd_output::{Convolution, WinogradOutput};
 use jem::kernels::winograd_product::WinogradProduct;
 use jem::kernels::winograd_weights::WinogradWeights;
+
+tests![every_permutation, the_four_kernels_are_the_convolution];
 
 const BOUND: f64 = 1e-12;
 
@@ -84,7 +86,6 @@ fn compare(kernel: WinogradOutput, seed: u64) {
     check(kernel, &initial, &expected);
 }
 
-#[test]
 fn every_permutation() {
     for (seed, kernel) in WinogradOutput::permutations().into_iter().enumerate() {
         compare(kernel, seed as u64);
@@ -133,7 +134,6 @@ fn bound(size: Winograd) -> f64 {
     }
 }
 
-#[test]
 fn the_four_kernels_are_the_convolution() {
     for (seed, (n, h, w, c_in, c_out)) in
         [(2, 8, 8, 16, 20), (1, 7, 16, 36, 16), (2, 5, 8, 160, 32)].into_iter().enumerate()

@@ -1,8 +1,10 @@
 //! `winograd_product` against float64.
 
-use crate::harness::{Expect, Inputs, cases, check, words};
+use super::harness::{Expect, Inputs, cases, check, words};
 use jem::kernels::winograd_product::WinogradProduct;
 use proptest::prelude::*;
+
+tests![awkward_shapes, any_shape];
 
 const BOUND: f64 = 1e-12;
 
@@ -21,7 +23,6 @@ fn compare(kernel: WinogradProduct, seed: u64) {
     check(kernel, &[Some(words(&a)), Some(words(&b)), None], &[Expect::Close(expected, BOUND)]);
 }
 
-#[test]
 fn awkward_shapes() {
     let shapes = [(1, 4, 4), (8, 16, 16), (64, 64, 48), (129, 80, 20), (300, 160, 16), (40, 36, 100)];
     for (seed, (m, n, k)) in shapes.into_iter().enumerate() {
@@ -31,7 +32,6 @@ fn awkward_shapes() {
 
 proptest! {
     #![proptest_config(cases(8))]
-    #[test]
     fn any_shape(points in 1..5_usize, m in 1..90_usize, n in 1..24_usize, k in 1..24_usize, seed: u64) {
         compare(WinogradProduct { points, m, n: 4 * n, k: 4 * k }, seed);
     }

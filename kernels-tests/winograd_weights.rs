@@ -1,10 +1,12 @@
 //! `winograd_weights` against its matrices in float64.
 
-use crate::harness::{Expect, Inputs, cases, check, words};
-use crate::reference::winograd::{Matrices, transform};
+use super::harness::{Expect, Inputs, cases, check, words};
+use super::reference::winograd::{Matrices, transform};
 use jem::kernels::winograd::Winograd;
 use jem::kernels::winograd_weights::WinogradWeights;
 use proptest::prelude::*;
+
+tests![every_permutation, any_shape];
 
 const BOUND: f64 = 1e-12;
 
@@ -22,7 +24,6 @@ fn compare(kernel: WinogradWeights, seed: u64) {
     check(kernel, &[Some(words(&weights)), None], &[Expect::Close(expected, BOUND)]);
 }
 
-#[test]
 fn every_permutation() {
     for (seed, kernel) in WinogradWeights::permutations().into_iter().enumerate() {
         compare(kernel, seed as u64);
@@ -31,7 +32,6 @@ fn every_permutation() {
 
 proptest! {
     #![proptest_config(cases(8))]
-    #[test]
     fn any_shape(rows in 1..40_usize, quads in 1..10_usize, f4: bool, flipped: bool, seed: u64) {
         let size = if f4 { Winograd::F4 } else { Winograd::F2 };
         compare(WinogradWeights { rows, columns: 4 * quads, size, flipped }, seed);

@@ -4,16 +4,12 @@ use super::timing::Bench;
 use jem::kernels::copy::StridedCopy;
 
 /// Times it.
-///
-/// # Errors
-/// As [`Bench::time`].
-pub fn run(bench: &Bench) -> jem::Result<()> {
+pub fn run(bench: &mut Bench) {
     for channels in [64, 256, 640] {
         let kernel = StridedCopy {
             shape: [3, 3, channels, channels],
             strides: [3 * channels * channels, channels * channels, 1, channels],
         };
-        bench.time(&format!("3x3x{channels}x{channels}, channels swapped"), kernel)?;
+        bench.time(&format!("3x3x{channels}x{channels}, channels swapped"), kernel);
     }
-    Ok(())
 }

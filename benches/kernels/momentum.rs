@@ -1,17 +1,12 @@
 //! `momentum` over whole networks.
 
-use super::shapes::PARAMETERS;
 use super::timing::Bench;
 use jem::kernels::momentum::Momentum;
 
 /// Times it.
-///
-/// # Errors
-/// As [`Bench::time`].
-pub fn run(bench: &Bench) -> jem::Result<()> {
-    for (network, n) in PARAMETERS {
+pub fn run(bench: &mut Bench) {
+    for (network, n) in bench.parameters() {
         let kernel = Momentum { n, momentum: 0.9, nesterov: false, weight_decay: 4e-4, clip: None };
-        bench.time(network, kernel)?;
+        bench.time(&network, kernel);
     }
-    Ok(())
 }

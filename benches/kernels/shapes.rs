@@ -1,13 +1,9 @@
 //! The convolutions of WideResNets on 32x32 images.
 
-use super::timing::{Bench, Times, print_times};
+use super::timing::{Bench, Times};
+use crate::options::Network;
 use jem::kernels::Kernel;
 use jem::kernels::conv2d::ConvGeometry;
-use std::time::Duration;
-
-/// Words of the flat parameter buffers of networks, about.
-pub const PARAMETERS: [(&str, usize); 2] =
-    [("78,000, as WRN-10-1", 78_000), ("2,700,000, as WRN-16-4", 2_700_000)];
 
 /// A convolution of a network.
 pub struct Layer {
@@ -19,8 +15,9 @@ pub struct Layer {
     pub geometry: ConvGeometry,
 }
 
-/// The convolutions of WRN-`depth`-`width` for a batch of `n`; the stride is on a block's second one.
-pub fn wide_resnet(depth: usize, width: usize, n: usize) -> Vec<Layer> {
+/// The convolutions of `network` for a batch of `n`; the stride is on a block's second one.
+pub fn wide_resnet(network: Network, n: usize) -> Vec<Layer> {
+    let Network { depth, width } = network;
     let blocks = (depth - 4) / 6;
     let mut layers = Vec::new();
     let mut add = |name, count: usize, size, (c_in, c_out), kernel: usize, stride| {
@@ -47,24 +44,17 @@ pub fn wide_resnet(depth: usize, width: usize, n: usize) -> Vec<Layer> {
     layers
 }
 
-/// Times the kernel that `make` builds for every layer of the networks, and sums up each network.
-///
-/// # Errors
-/// As [`Bench::time`].
-pub fn time_networks<K: Kernel + 'static>(
-    bench: &Bench,
-    make: impl Fn(ConvGeometry) -> K,
-) -> jem::Result<()> {
-    for (depth, width) in [(10, 1), (16, 2)] {
-        let mut total = Times { best: Duration::ZERO, median: Duration::ZERO, flops: 0, bytes: 0 };
-        for Layer { name, count, geometry } in wide_resnet(depth, width, bench.batch) {
-            let times = bench.time(&format!("WRN-{depth}-{width} {name}"), make(geometry))?;
-            total.best += count * times.best;
-            total.median += count * times.median;
-            total.flops += u64::from(count) * times.flops;
-            total.bytes += u64::from(count) * times.bytes;
+/// Times the kernel that `make` builds for every layer of the networks, and sums up each network of which all
+/// layers could be measured.
+pub fn time_networks<K: Kernel + 'static>(bench: &mut Bench, make: impl Fn(ConvGeometry) -> K) {
+    for &network in bench.networks {
+        let mut total = Some(Times::default());
+        for Layer { name, count, geometry } in wide_resnet(network, bench.batch) {
+            let times = bench.time(&format!("{network} {name}"), make(geometry));
+            total = total.zip(times).map(|(total, times)| total.plus(count, &times));
         }
-        print_times(&format!("WRN-{depth}-{width}, all"), &total);
+        if let Some(total) = total {
+            bench.print(&format!("{network}, all"), &total);
+        }
     }
-    Ok(())
 }

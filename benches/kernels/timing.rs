@@ -1,38 +1,80 @@
 //! The stopwatch: one kernel, replayed until its time is known.
 
+use crate::ceilings::Ceilings;
+use crate::options::Network;
+use crate::report::{Report, milliseconds};
 use jem::device::{Device, ProgramBuilder};
 use jem::kernels::{Access, Kernel};
+use serde_json::json;
 use std::time::{Duration, Instant};
 
-/// Where and how long to measure.
-pub struct Bench {
+/// Where and how long to measure, and where results go.
+pub struct Bench<'a> {
     /// The device.
-    pub device: Device,
-    /// Time for each kernel.
-    pub budget: Duration,
+    pub device: &'a Device,
+    /// What it reaches.
+    pub ceilings: &'a Ceilings,
+    /// Networks whose shapes are measured.
+    pub networks: &'a [Network],
     /// Images of a batch.
     pub batch: usize,
+    /// Time for each shape.
+    pub budget: Duration,
+    /// The kernel that is measured.
+    pub kernel: &'static str,
+    /// The results.
+    pub report: &'a mut Report,
 }
 
-/// Times of one dispatch.
+/// Times of one dispatch, or of several together.
+#[derive(Default)]
 pub struct Times {
-    /// The shortest: what the kernel takes when nothing else runs.
-    pub best: Duration,
-    /// The median.
-    pub median: Duration,
-    /// Its floating-point operations.
-    pub flops: u64,
-    /// The bytes that it reads and writes.
-    pub bytes: u64,
+    best: Duration,
+    median: Duration,
+    /// Floating-point operations.
+    flops: u64,
+    /// Bytes read and written.
+    bytes: u64,
+    /// The least time that the ceilings allow.
+    least: Duration,
 }
 
-impl Bench {
-    /// Replays `kernel` and prints its times under `label`. Bindings named for what they hold get indices,
-    /// labels or positive numbers, all others floats in [-1, 1].
-    ///
-    /// # Errors
-    /// As [`Device::load`] and [`Device::profile`].
-    pub fn time<K: Kernel + 'static>(&self, label: &str, kernel: K) -> jem::Result<Times> {
+impl Times {
+    /// These and `count` times `other`.
+    pub fn plus(self, count: u32, other: &Self) -> Self {
+        Self {
+            best: self.best + count * other.best,
+            median: self.median + count * other.median,
+            flops: self.flops + u64::from(count) * other.flops,
+            bytes: self.bytes + u64::from(count) * other.bytes,
+            least: self.least + count * other.least,
+        }
+    }
+}
+
+impl Bench<'_> {
+    /// The networks with the words of their flat parameter buffers.
+    pub fn parameters(&self) -> Vec<(String, usize)> {
+        let words = |network: &Network| (format!("parameters of {network}"), network.parameters());
+        self.networks.iter().map(words).collect()
+    }
+
+    /// Replays `kernel` and reports its times under `label`; without a result, reports why. Bindings named for
+    /// what they hold get indices, labels or positive numbers, all others floats in [-1, 1].
+    pub fn time<K: Kernel + 'static>(&mut self, label: &str, kernel: K) -> Option<Times> {
+        match self.measure(label, kernel) {
+            Ok(times) => {
+                self.print(label, &times);
+                Some(times)
+            }
+            Err(error) => {
+                self.report.failed(&format!("{} {label}", self.kernel), &error);
+                None
+            }
+        }
+    }
+
+    fn measure<K: Kernel + 'static>(&self, label: &str, kernel: K) -> jem::Result<Times> {
         let flops = kernel.flops();
         let mut bytes = 0;
         let mut builder = ProgramBuilder::new(label);
@@ -50,18 +92,47 @@ impl Bench {
         builder.dispatch(label, kernel, &views);
         let externals: Vec<_> = buffers.iter().map(|(name, buffer)| (*name, buffer)).collect();
         let executable = self.device.load(builder.finish(), &externals)?;
-        for _ in 0..2 {
-            self.device.profile(&executable)?;
+        let times = replay(self.budget, || Ok(self.device.profile(&executable)?[0].time))?;
+        let least = self.ceilings.least(flops, bytes);
+        Ok(Times { best: times[0], median: times[times.len() / 2], flops, bytes, least })
+    }
+
+    /// Reports `times` under `label`, with the rates at the median.
+    pub fn print(&mut self, label: &str, times: &Times) {
+        let rate = |count: u64| count as f64 / 1e9 / times.median.as_secs_f64();
+        let row = vec![
+            json!(format!("{} {label}", self.kernel)),
+            json!(times.flops as f64 / 1e9),
+            json!(milliseconds(times.best)),
+            json!(milliseconds(times.median)),
+            json!(rate(times.flops)),
+            json!(rate(times.bytes)),
+            json!(self.ceilings.bound(times.flops, times.bytes)),
+            json!(times.least.as_secs_f64() / times.median.as_secs_f64()),
+        ];
+        self.report.row(row);
+    }
+}
+
+/// The times of `once`, sorted: three or more, until `budget` is spent; fewer if they take ten times that. One more
+/// comes first, in which drivers compile.
+///
+/// # Errors
+/// As `once`.
+pub fn replay(
+    budget: Duration,
+    mut once: impl FnMut() -> jem::Result<Duration>,
+) -> jem::Result<Vec<Duration>> {
+    once()?;
+    let mut times = Vec::new();
+    let start = Instant::now();
+    loop {
+        times.push(once()?);
+        let spent = start.elapsed();
+        if spent >= 10 * budget || spent >= budget && times.len() >= 3 {
+            times.sort();
+            return Ok(times);
         }
-        let mut times = Vec::new();
-        let start = Instant::now();
-        while times.len() < 3 || start.elapsed() < self.budget {
-            times.push(self.device.profile(&executable)?[0].time);
-        }
-        times.sort();
-        let times = Times { best: times[0], median: times[times.len() / 2], flops, bytes };
-        print_times(label, &times);
-        Ok(times)
     }
 }
 
@@ -75,18 +146,4 @@ fn word(name: &str, i: usize) -> u32 {
         "second" | "norm" => uniform.abs().to_bits(),
         _ => uniform.to_bits(),
     }
-}
-
-/// One line: label, work, times, and the rates at the best time.
-pub fn print_times(label: &str, times: &Times) {
-    let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
-    let rate = |count: u64| count as f64 / 1e9 / times.best.as_secs_f64();
-    println!(
-        "  {label:<34} {:>8.3} GFLOP  best {:>8.3} ms  median {:>8.3} ms  {:>8.1} GFLOP/s {:>8.1} GB/s",
-        times.flops as f64 / 1e9,
-        milliseconds(times.best),
-        milliseconds(times.median),
-        rate(times.flops),
-        rate(times.bytes)
-    );
 }

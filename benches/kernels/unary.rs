@@ -4,13 +4,9 @@ use super::timing::Bench;
 use jem::kernels::unary::{Unary, UnaryOp};
 
 /// Times it.
-///
-/// # Errors
-/// As [`Bench::time`].
-pub fn run(bench: &Bench) -> jem::Result<()> {
+pub fn run(bench: &mut Bench) {
     let n = bench.batch * 32 * 32 * 16;
     for op in [UnaryOp::Exp, UnaryOp::LeakyRelu(0.2)] {
-        bench.time(&format!("{op:?}, {n} elements"), Unary { op, n })?;
+        bench.time(&format!("{op:?}, {n} elements"), Unary { op, n });
     }
-    Ok(())
 }

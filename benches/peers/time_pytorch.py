@@ -7,7 +7,8 @@
 The SGLD step is forward, input gradient alone, and x + gradient + 0.01 * N(0, 1). The update is one pass over
 the concatenated batch [data | samples | labelled] of 3 * BATCH images, the gradient of every parameter, and
 Adam. Prints medians after warm-up. With --serve it runs one step for each line "sgld" or "update" that it
-reads and answers with its milliseconds, so that another program can take turns with it: benches/steps does.
+reads and answers with its milliseconds, so that another program can take turns with it: benches/steps does,
+which gives this text to `python -c`.
 
 Needs a Python with torch; nothing else of the project does.
 """

@@ -1,17 +1,27 @@
 //! The engine's side: the programs of an iteration, loaded on a device and run one by one.
 
-use super::Step;
-use jem::device::{Buffer, Device, Executable, Program};
+use super::clock::StepTime;
+use jem::device::{Buffer, Device, Executable, Program, Summary};
 use jem::jem::Recipe;
 use jem::jem::programs::{BatchLayout, COUNTER_WORDS, IMAGES, LABELS, Programs};
 use jem::nn::optimizer::CONTROL_WORDS;
 use jem::nn::parameters::PARAMETERS;
 use jem::nn::wide_resnet::SLOPE;
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 /// Classes of the network.
 const CLASSES: usize = 10;
+
+/// What is timed.
+#[derive(Debug, Clone, Copy)]
+pub enum Step {
+    /// Forward, input gradient, SGLD update.
+    Sgld,
+    /// Forward, all gradients, optimizer.
+    Update,
+    /// So many SGLD steps and an update.
+    Iteration(usize),
+}
 
 /// The loaded programs.
 pub struct Ours {
@@ -54,10 +64,15 @@ impl Ours {
         Ok(Self { device: device.clone(), prepare, sgld, update })
     }
 
-    fn programs(&self, step: Step) -> Vec<&Executable> {
+    /// The programs of a step, in order.
+    pub fn programs(&self, step: Step) -> Vec<&Executable> {
         match step {
             Step::Sgld => vec![&self.sgld],
             Step::Update => vec![&self.prepare, &self.update],
+            Step::Iteration(k) => {
+                let sgld = std::iter::repeat_n(&self.sgld, k);
+                std::iter::once(&self.prepare).chain(sgld).chain([&self.update]).collect()
+            }
         }
     }
 
@@ -65,19 +80,32 @@ impl Ours {
     ///
     /// # Errors
     /// What failed on the device.
-    pub fn time(&self, step: Step) -> jem::Result<Duration> {
-        let start = Instant::now();
-        for program in self.programs(step) {
-            self.device.run(program)?;
-        }
-        self.device.wait()?;
-        Ok(start.elapsed())
+    pub fn time(&self, step: Step) -> jem::Result<StepTime> {
+        StepTime::of(&self.device, || {
+            self.programs(step).into_iter().try_for_each(|program| self.device.run(program))
+        })
     }
 
-    /// The floating-point operations of one step.
-    pub fn flops(&self, step: Step) -> u64 {
-        self.programs(step).iter().map(|program| program.program().summary().flops).sum()
+    /// What one step costs: sums over its programs, and the highest peak.
+    pub fn summary(&self, step: Step) -> Summary {
+        total(self.programs(step).into_iter().map(Executable::program))
     }
+}
+
+/// The sums over programs that run one after the other, and the highest peak.
+///
+/// # Panics
+/// Without a program.
+pub fn total<'a>(programs: impl Iterator<Item = &'a Program>) -> Summary {
+    let add = |a: Summary, b: Summary| Summary {
+        dispatches: a.dispatches + b.dispatches,
+        flops: a.flops + b.flops,
+        bytes_moved: a.bytes_moved + b.bytes_moved,
+        transient_bytes: a.transient_bytes.max(b.transient_bytes),
+        external_bytes: a.external_bytes.max(b.external_bytes),
+        peak_bytes: a.peak_bytes.max(b.peak_bytes),
+    };
+    programs.map(Program::summary).reduce(add).expect("a program")
 }
 
 /// Loads a program; external slots that no program before had get zeroed buffers.

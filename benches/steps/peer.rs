@@ -1,6 +1,5 @@
 //! PyTorch's side: a Python process that runs one step for each line it is sent.
 
-use super::Step;
 use jem::jem::Recipe;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
@@ -25,9 +24,8 @@ impl Peer {
     /// # Errors
     /// If Python does not start or ends at once, as it does without torch.
     pub fn start(python: &Path, device: &str, recipe: &Recipe) -> io::Result<Self> {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/time_pytorch.py");
         let mut child = Command::new(python)
-            .arg(&script)
+            .args(["-c", include_str!("../peers/time_pytorch.py")])
             .args(["--serve", "--device", device])
             .args(["--depth", &recipe.depth.to_string()])
             .args(["--width", &recipe.width.to_string()])
@@ -51,14 +49,14 @@ impl Peer {
         }
     }
 
-    /// The time of one step, as the peer measures it.
+    /// The time of the step that the peer calls `step`, as it measures it.
     ///
     /// # Errors
     /// If the process ended or answers something else.
-    pub fn time(&mut self, step: Step) -> io::Result<Duration> {
+    pub fn time(&mut self, step: &str) -> io::Result<Duration> {
         std::thread::sleep(PAUSE);
         let requests = self.requests.as_mut().expect("open until it is dropped");
-        writeln!(requests, "{}", step.name())?;
+        writeln!(requests, "{step}")?;
         requests.flush()?;
         let answer = self.answer()?;
         let milliseconds: f64 =

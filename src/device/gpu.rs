@@ -68,6 +68,7 @@ impl Drop for Allocation {
 #[derive(Debug)]
 pub struct GpuDevice {
     name: String,
+    info: AdapterInfo,
     device: wgpu::Device,
     queue: wgpu::Queue,
     limits: wgpu::Limits,
@@ -101,10 +102,10 @@ impl GpuDevice {
             max_buffer_size: offered.max_buffer_size,
             ..wgpu::Limits::defaults()
         };
-        let timestamps = wgpu::Features::TIMESTAMP_QUERY;
+        let wanted = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_F16;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("jem"),
-            required_features: adapter.features() & timestamps,
+            required_features: adapter.features() & wanted,
             required_limits: limits.clone(),
             ..Default::default()
         };
@@ -122,6 +123,7 @@ impl GpuDevice {
         let health = Health::watch(&device);
         Ok(Self {
             name,
+            info,
             device,
             queue,
             limits,
@@ -143,6 +145,11 @@ impl GpuDevice {
     /// The adapter, its backend and its driver.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What the adapter is and can do.
+    pub fn info(&self) -> &AdapterInfo {
+        &self.info
     }
 
     /// A zeroed buffer of `bytes` bytes, rounded up to a word.

@@ -127,6 +127,14 @@ impl Device {
         }
     }
 
+    /// What the adapter is and can do; `None` for the host.
+    pub fn adapter(&self) -> Option<&AdapterInfo> {
+        match &self.0 {
+            Inner::Cpu(_) => None,
+            Inner::Gpu(gpu) => Some(gpu.info()),
+        }
+    }
+
     /// Whether this is the host.
     pub fn is_cpu(&self) -> bool {
         matches!(self.0, Inner::Cpu(_))

@@ -1,0 +1,89 @@
+//! Measures a device, with its kernel tests, in one executable that needs no source tree.
+//!
+//! `cargo bench --bench gpu -- --help` says how; `scripts/portable-bench` makes an executable for machines without
+//! Rust. Numbers are only as good as the machine is quiet.
+
+#[macro_use]
+#[path = "../kernels-tests/mod.rs"]
+mod kernels_tests;
+
+mod ceilings;
+mod facts;
+mod kernels;
+mod options;
+mod report;
+mod scaling;
+mod steps;
+mod tests;
+
+use ceilings::Ceilings;
+use clap::Parser;
+use options::{Arguments, Options, Section, Setting};
+use report::Report;
+use std::error::Error;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    if let Some(Section::TestHere { filter }) = options.section {
+        tests::run_here(filter);
+    }
+    match run(&options) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(errors) => {
+            eprintln!("error: {errors} of the measurements failed");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Measures what was asked for; returns the number of errors on the way.
+fn run(options: &Options) -> Result<usize, Box<dyn Error>> {
+    let arguments = &options.arguments;
+    let setting = Setting::new(arguments)?;
+    let mut report = Report::new(arguments.out.as_deref(), facts::facts(&setting))?;
+    let everything = || {
+        let kernels = Section::Kernels { filter: String::new() };
+        vec![Section::Test { filter: None }, Section::Ceilings, kernels, Section::Steps, Section::Scaling]
+    };
+    let mut ceilings = None;
+    for section in options.section.clone().map_or_else(everything, |section| vec![section]) {
+        if let Err(message) = measure(&section, &setting, arguments, &mut ceilings, &mut report) {
+            report.error(&message);
+        }
+        // After each section, so that what ends the process leaves what was measured.
+        report.write()?;
+    }
+    Ok(report.errors())
+}
+
+/// Measures one section. Those that say how near they come to the ceilings measure these first.
+fn measure(
+    section: &Section,
+    setting: &Setting,
+    arguments: &Arguments,
+    ceilings: &mut Option<Ceilings>,
+    report: &mut Report,
+) -> Result<(), String> {
+    if ceilings.is_none() && matches!(section, Section::Ceilings | Section::Kernels { .. } | Section::Steps) {
+        *ceilings = Some(Ceilings::measure(setting, report).map_err(|error| format!("ceilings: {error}"))?);
+    }
+    match (section, ceilings) {
+        (Section::Test { filter }, _) => tests::run(setting, filter.as_deref(), report)?,
+        (Section::Kernels { filter }, Some(ceilings)) => {
+            kernels::run(setting, ceilings, filter, report)?;
+            ceilings.again(setting, report)?;
+        }
+        (Section::Steps, Some(ceilings)) => {
+            steps::run(setting, arguments, ceilings, report);
+            ceilings.again(setting, report)?;
+        }
+        (Section::Scaling, _) => scaling::run(setting, report),
+        _ => {}
+    }
+    Ok(())
+}

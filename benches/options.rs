@@ -1,0 +1,206 @@
+//! The command line, and what follows from it and the device.
+
+use clap::{Args, Parser, Subcommand};
+use jem::device::{AdapterKind, Device, DeviceOptions, DeviceSpec};
+use jem::jem::{Preset, Recipe};
+use std::path::PathBuf;
+use std::time::Duration;
+
+const HELP: &str = "Without a command everything is measured. Numbers that are not given depend on the device: a \
+GPU gets the networks that it is for, a CPU and software adapters (llvmpipe, SwiftShader) small ones, and --quick \
+the smallest, in about a minute. The kernel tests run on the first adapter if the device is the CPU.
+
+Examples:
+  jem-bench --device gpu --out results
+  jem-bench --device gpu:llvmpipe --quick
+  jem-bench kernels conv2d --network 28-10
+  jem-bench steps --peer python3 --peer-device cuda --network 28-10";
+
+/// Measure a device: kernel tests, ceilings, kernels, whole steps, scaling
+#[derive(Debug, Parser)]
+#[command(name = "jem-bench", after_help = HELP, version = crate::facts::COMMIT.unwrap_or(env!("CARGO_PKG_VERSION")))]
+pub struct Options {
+    /// What to measure; without it, everything
+    #[command(subcommand)]
+    pub section: Option<Section>,
+    /// Everything else
+    #[command(flatten)]
+    pub arguments: Arguments,
+}
+
+/// A part of the bench.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Section {
+    /// The kernel tests: every kernel beside float64 statements
+    Test {
+        /// Only tests whose name contains this
+        filter: Option<String>,
+    },
+    /// The device's rates of arithmetic and memory, by probes
+    Ceilings,
+    /// Single kernels on the shapes of networks, beside the ceilings
+    Kernels {
+        /// Only kernels whose name contains this
+        #[arg(default_value = "")]
+        filter: String,
+    },
+    /// One SGLD step, one update, one whole iteration
+    Steps,
+    /// Time and memory over batch, width and SGLD steps
+    Scaling,
+    /// The kernel tests in this process, on the test device of the environment
+    #[command(hide = true)]
+    TestHere {
+        /// Only tests whose name contains this
+        filter: Option<String>,
+    },
+}
+
+/// The flags of all sections.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Device: auto, gpu, gpu:NAME or cpu
+    #[arg(long, global = true, env = "JEM_DEVICE", default_value = "auto")]
+    pub device: DeviceSpec,
+    /// Small shapes and little time
+    #[arg(long, global = true)]
+    pub quick: bool,
+    /// Write bench.json and bench.md into this folder
+    #[arg(long, global = true, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Networks of `kernels`, and of `steps` instead of presets, as DEPTH-WIDTH [default: 16-4,28-10; small: 10-1]
+    #[arg(long = "network", global = true, value_delimiter = ',')]
+    networks: Vec<Network>,
+    /// Presets of `steps` [default: small,paper; small: tiny]
+    #[arg(long = "preset", global = true, value_delimiter = ',')]
+    presets: Vec<Preset>,
+    /// Images of a batch [default: 64, and the preset's; quick: 8]
+    #[arg(long, global = true)]
+    batch: Option<usize>,
+    /// Time for each shape of a kernel [default: 300; quick: 20]
+    #[arg(long, global = true)]
+    milliseconds: Option<u64>,
+    /// Timed runs of each step, after two to warm up; fewer if they take a minute [default: 9; quick: 3]
+    #[arg(long, global = true, value_parser = clap::value_parser!(u64).range(1..))]
+    repeats: Option<u64>,
+    /// Time for `scaling`; rows that would not fit are left out [default: 300; quick: 20]
+    #[arg(long, global = true)]
+    seconds: Option<u64>,
+    /// A Python with torch, to time PyTorch in turns with `steps`
+    #[arg(long, global = true, value_name = "PYTHON")]
+    pub peer: Option<PathBuf>,
+    /// PyTorch's device
+    #[arg(long, global = true, default_value = "cpu")]
+    pub peer_device: String,
+    /// `cargo bench` passes it
+    #[arg(long, global = true, hide = true)]
+    bench: bool,
+}
+
+/// A WideResNet by its depth and width.
+#[derive(Debug, Clone, Copy)]
+pub struct Network {
+    /// Layers.
+    pub depth: usize,
+    /// The factor of the channels.
+    pub width: usize,
+}
+
+impl std::str::FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let read = || {
+            let (depth, width) = text.split_once('-')?;
+            Some(Self { depth: depth.parse().ok()?, width: width.parse().ok()? })
+        };
+        let network = read().ok_or("expected DEPTH-WIDTH, such as 10-1")?;
+        network.recipe().network(10, 3).check().map_err(|error| error.to_string())?;
+        Ok(network)
+    }
+}
+
+impl std::fmt::Display for Network {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "WRN-{}-{}", self.depth, self.width)
+    }
+}
+
+impl Network {
+    /// The published settings for this network.
+    pub fn recipe(self) -> Recipe {
+        Recipe { depth: self.depth, width: self.width, ..Preset::Paper.recipe() }
+    }
+
+    /// Words of its flat parameter buffer, for ten classes.
+    pub fn parameters(self) -> usize {
+        self.recipe().network(10, 3).layout().words()
+    }
+}
+
+/// What to measure on which device.
+pub struct Setting {
+    /// The device.
+    pub device: Device,
+    /// Small sizes and little time were asked for.
+    pub quick: bool,
+    /// Networks for single kernels.
+    pub networks: Vec<Network>,
+    /// Recipes for whole steps, with their names.
+    pub recipes: Vec<(String, Recipe)>,
+    /// Images of a batch.
+    pub batch: usize,
+    /// Time for one shape.
+    pub budget: Duration,
+    /// Timed runs of a step.
+    pub repeats: usize,
+    /// Time for the tables of scaling.
+    pub scaling: Duration,
+}
+
+impl Setting {
+    /// Opens the device and settles what was not given.
+    ///
+    /// # Errors
+    /// Without such a device.
+    pub fn new(arguments: &Arguments) -> jem::Result<Self> {
+        let device = Device::open(&arguments.device, DeviceOptions::default())?;
+        let quick = arguments.quick;
+        let software = device.adapter().is_none_or(|adapter| adapter.kind == AdapterKind::Software);
+        let small = software || quick;
+        let pick = |given: &[Network], small_one: &[&str], all: &[&str]| -> Vec<Network> {
+            let names = if small { small_one } else { all };
+            let parse = |name: &&str| name.parse().expect("a network");
+            if given.is_empty() { names.iter().map(parse).collect() } else { given.to_vec() }
+        };
+        let mut recipes: Vec<(String, Recipe)> = Vec::new();
+        if arguments.presets.is_empty() && (arguments.peer.is_some() || !arguments.networks.is_empty()) {
+            let networks = pick(&arguments.networks, &["10-1", "16-2"], &["10-1", "16-2"]);
+            recipes.extend(networks.iter().map(|network| (network.to_string(), network.recipe())));
+        } else {
+            let default = if small { vec![Preset::Tiny] } else { vec![Preset::Small, Preset::Paper] };
+            let presets = if arguments.presets.is_empty() { &default } else { &arguments.presets };
+            let named = |preset: &Preset| {
+                let recipe = preset.recipe();
+                let network = Network { depth: recipe.depth, width: recipe.width };
+                (format!("{preset} {network}"), recipe)
+            };
+            recipes.extend(presets.iter().map(named));
+        }
+        for (_, recipe) in &mut recipes {
+            recipe.batch = arguments.batch.unwrap_or(if quick { 8 } else { recipe.batch });
+        }
+        let or =
+            |given: Option<u64>, quick_one, usual| given.unwrap_or(if quick { quick_one } else { usual });
+        Ok(Self {
+            device,
+            quick,
+            networks: pick(&arguments.networks, &["10-1"], &["16-4", "28-10"]),
+            recipes,
+            batch: arguments.batch.unwrap_or(if quick { 8 } else { 64 }),
+            budget: Duration::from_millis(or(arguments.milliseconds, 20, 300)),
+            repeats: or(arguments.repeats, 3, 9) as usize,
+            scaling: Duration::from_secs(or(arguments.seconds, 20, 300)),
+        })
+    }
+}

@@ -1,0 +1,184 @@
+//! What was measured: printed as it comes, kept for `bench.json` and `bench.md`.
+
+use serde_json::{Map, Value, json};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Characters of the first column, which says what was measured.
+const LABEL: usize = 50;
+
+/// Facts, tables, and what is missing from them.
+#[derive(Debug)]
+pub struct Report {
+    folder: Option<PathBuf>,
+    facts: Vec<(&'static str, String)>,
+    tables: Vec<Table>,
+    not_measured: Vec<String>,
+    errors: Vec<String>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    title: String,
+    columns: Vec<&'static str>,
+    rows: Vec<Vec<Value>>,
+    notes: Vec<String>,
+}
+
+impl Report {
+    /// An empty report about `facts`, which it prints. It is written into `folder`, which is made if need be.
+    ///
+    /// # Errors
+    /// If the folder cannot be made.
+    pub fn new(folder: Option<&Path>, facts: Vec<(&'static str, String)>) -> std::io::Result<Self> {
+        if let Some(folder) = folder {
+            std::fs::create_dir_all(folder)?;
+        }
+        for (name, value) in &facts {
+            println!("{name:<8} {value}");
+        }
+        let folder = folder.map(Path::to_owned);
+        Ok(Self { folder, facts, tables: Vec::new(), not_measured: Vec::new(), errors: Vec::new() })
+    }
+
+    /// Begins a table with what is to be known of its columns; the first says what was measured.
+    pub fn table(&mut self, title: &str, about: &str, columns: &[&'static str]) {
+        println!("\n{title}");
+        self.tables.push(Table { title: title.into(), columns: columns.to_vec(), ..Table::default() });
+        if !about.is_empty() {
+            self.note(about);
+        }
+        println!("{}", line(columns.iter().map(|&column| column.to_owned())));
+    }
+
+    /// A row of the table that was begun last: a value a column, null where there is none.
+    pub fn row(&mut self, values: Vec<Value>) {
+        println!("{}", line(values.iter().map(cell)));
+        self.last_table().rows.push(values);
+    }
+
+    /// Words that belong to the table that was begun last.
+    pub fn note(&mut self, text: &str) {
+        println!("  ({text})");
+        self.last_table().notes.push(text.to_owned());
+    }
+
+    fn last_table(&mut self) -> &mut Table {
+        self.tables.last_mut().expect("rows and notes follow the table's beginning")
+    }
+
+    /// Says that `what` was not measured, and why.
+    pub fn left_out(&mut self, what: &str) {
+        println!("  not measured: {what}");
+        self.not_measured.push(what.to_owned());
+    }
+
+    /// Says that `what` could not be measured. What is too large for the device is no failure.
+    pub fn failed(&mut self, what: &str, error: &jem::Error) {
+        match error {
+            jem::Error::Limit { .. } => self.left_out(&format!("{what}: {error}")),
+            _ => self.error(&format!("{what}: {error}")),
+        }
+    }
+
+    /// Says that something went wrong.
+    pub fn error(&mut self, message: &str) {
+        println!("  ERROR: {message}");
+        self.errors.push(message.to_owned());
+    }
+
+    /// How many errors there were.
+    pub fn errors(&self) -> usize {
+        self.errors.len()
+    }
+
+    /// Writes `bench.json` and `bench.md`, if a folder was asked for.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn write(&self) -> std::io::Result<()> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let json = serde_json::to_string_pretty(&self.json()).expect("plain data");
+        std::fs::write(folder.join("bench.json"), json + "\n")?;
+        std::fs::write(folder.join("bench.md"), self.markdown())
+    }
+
+    /// Every table with an object for each row.
+    fn json(&self) -> Value {
+        let facts: Map<_, _> = self.facts.iter().map(|(name, v)| ((*name).into(), json!(v))).collect();
+        let object = |table: &Table, row: &Vec<Value>| -> Map<String, Value> {
+            table.columns.iter().map(|&column| column.to_owned()).zip(row.iter().cloned()).collect()
+        };
+        let table = |table: &Table| {
+            let rows: Vec<_> = table.rows.iter().map(|row| object(table, row)).collect();
+            json!({"title": table.title, "notes": table.notes, "rows": rows})
+        };
+        let tables: Vec<_> = self.tables.iter().map(table).collect();
+        json!({"facts": facts, "tables": tables, "not_measured": self.not_measured, "errors": self.errors})
+    }
+
+    fn markdown(&self) -> String {
+        let mut text = String::from("# Measured by jem's bench\n\n");
+        for (name, value) in &self.facts {
+            writeln!(text, "- {name}: {value}").expect("a string");
+        }
+        let cells = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+        for table in &self.tables {
+            write!(text, "\n## {}\n\n", table.title).expect("a string");
+            text += &cells(table.columns.iter().map(|&column| column.to_owned()).collect());
+            text += &format!("|---|{}\n", "---:|".repeat(table.columns.len() - 1));
+            for row in &table.rows {
+                text += &cells(row.iter().map(cell).collect());
+            }
+            for note in &table.notes {
+                write!(text, "\n{note}\n").expect("a string");
+            }
+        }
+        for (title, lines) in [("Not measured", &self.not_measured), ("Errors", &self.errors)] {
+            if !lines.is_empty() {
+                let lines: String = lines.iter().map(|line| format!("- {line}\n")).collect();
+                write!(text, "\n## {title}\n\n{lines}").expect("a string");
+            }
+        }
+        text
+    }
+}
+
+/// A line of a table on a terminal.
+fn line(cells: impl Iterator<Item = String>) -> String {
+    let mut text = String::new();
+    for (column, cell) in cells.enumerate() {
+        let written =
+            if column == 0 { write!(text, "  {cell:<LABEL$}") } else { write!(text, " {cell:>12}") };
+        written.expect("a string");
+    }
+    text.trim_end().to_owned()
+}
+
+/// Numbers with four significant digits.
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => "-".into(),
+        Value::String(text) => text.clone(),
+        Value::Number(number) if number.is_f64() => {
+            let number = number.as_f64().expect("a float");
+            match number.abs().log10().floor() {
+                _ if number == 0.0 => "0".into(),
+                power if power < -3.0 => format!("{number:.3e}"),
+                power => format!("{number:.*}", (3.0 - power).max(0.0) as usize),
+            }
+        }
+        other => other.to_string(),
+    }
+}
+
+/// A duration in milliseconds.
+pub fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+/// Bytes in MiB.
+pub fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
