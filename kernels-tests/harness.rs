@@ -50,8 +50,18 @@ pub fn words(values: &[f32]) -> Vec<u32> {
 /// sentinels, for what the kernel must write whole); `expected` what each binding that it writes must
 /// hold afterwards, in order. Read-only bindings must not change.
 pub fn check<K: Kernel + 'static>(kernel: K, initial: &[Option<Vec<u32>>], expected: &[Expect]) {
+    check_on(&devices(), kernel, initial, expected);
+}
+
+/// [`check`] on some devices.
+pub fn check_on<K: Kernel + 'static>(
+    devices: &[(&'static str, &'static Device)],
+    kernel: K,
+    initial: &[Option<Vec<u32>>],
+    expected: &[Expect],
+) {
     let kernel: Arc<dyn Kernel> = Arc::new(kernel);
-    for (device_name, device) in devices() {
+    for (device_name, device) in devices {
         let context = format!("{kernel:?} on {device_name}");
         let results = run_on(device, &kernel, initial, &context);
         let bindings = kernel.bindings();

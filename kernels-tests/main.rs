@@ -11,6 +11,7 @@ mod completeness;
 mod conv2d;
 mod conv2d_input_gradient;
 mod conv2d_weight_gradient;
+mod cooperative;
 mod copy;
 mod device;
 mod fill;

@@ -3,6 +3,7 @@
 use super::shapes::time_networks;
 use super::timing::Bench;
 use jem::kernels::conv2d::Conv2d;
+use jem::kernels::cooperative::Method;
 
 /// Times every layer.
 ///
@@ -16,5 +17,6 @@ pub fn run(bench: &Bench) -> jem::Result<()> {
         raw: false,
         activated: Some(0.2),
         mask: true,
+        method: Method::Scalar,
     })
 }

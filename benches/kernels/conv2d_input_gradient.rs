@@ -3,6 +3,7 @@
 use super::shapes::time_networks;
 use super::timing::Bench;
 use jem::kernels::conv2d_input_gradient::Conv2dInputGradient;
+use jem::kernels::cooperative::Method;
 
 /// Times every layer.
 ///
@@ -13,5 +14,6 @@ pub fn run(bench: &Bench) -> jem::Result<()> {
         geometry,
         mask: (geometry.c_in != 3).then_some(0.2),
         residual: false,
+        method: Method::Scalar,
     })
 }

@@ -1,23 +1,19 @@
 // The GEMM of conv_window through workgroup memory: a tile of A and one of B at a time.
-// Tile: TILE_M pixels x TILE_N channels a workgroup, 8 x 8 a thread, STEP_K terms between two barriers.
+// Tile: TILE_M pixels x TILE_N channels a workgroup, STEP_K terms between two barriers.
 // With ALIGNED (the source's channels are a multiple of STEP_K) a step lies within one tap and needs no
 // bounds on k.
 
 const QUADS_K: u32 = STEP_K / 4u;
-// The 8 rows of a thread lie together; the quad behind them puts the next thread's on other banks.
-const PITCH_A: u32 = 8u * QUADS_K + 1u;
 const LOADS_A: u32 = TILE_M * QUADS_K;
 const LOADS_B: u32 = STEP_K * QUADS_N;
 
-// A's tile [m][k], quads along k; B's [k][n], quads along n.
-var<workgroup> tile_a: array<vec4<f32>, TILE_M / 8u * PITCH_A>;
-var<workgroup> tile_b: array<vec4<f32>, LOADS_B>;
 // origin_of the tile's pixels.
 var<workgroup> origins: array<vec3<u32>, TILE_M>;
 
-fn store_a(m: u32, quad: u32, v: vec4<f32>) {
-    tile_a[m / 8u * PITCH_A + m % 8u * QUADS_K + quad] = v;
-}
+//#if COOPERATIVE
+//#else
+//#include conv_tiles
+//#endif
 
 //#if ALIGNED
 // Fills both tiles with channels c .. c + STEP_K of tap (i, j).
@@ -39,7 +35,8 @@ fn stage(window: Window, i: u32, j: u32, c: u32, first_quad: u32, local: u32) {
     for (var turn = 0u; turn < (LOADS_B + THREADS - 1u) / THREADS; turn++) {
         let load = turn * THREADS + local;
         if LOADS_B % THREADS == 0u || load < LOADS_B {
-            tile_b[load] = load_weights(window, row + load / QUADS_N, first_quad + load % QUADS_N);
+            let quad = load % QUADS_N;
+            store_b(load / QUADS_N, quad, load_weights(window, row + load / QUADS_N, first_quad + quad));
         }
     }
 }
@@ -100,52 +97,14 @@ fn stage(window: Window, k: u32, terms: u32, first_quad: u32, local: u32) {
             let at = locate(window, term);
             v = load_weights(window, weight_row(window, at.x, at.y, at.z), first_quad + load % QUADS_N);
         }
-        tile_b[load] = v;
+        store_b(load / QUADS_N, load % QUADS_N, v);
     }
 }
 //#endif
 
-fn load_quad(row: u32) -> Quad {
-    return Quad(tile_b[row], tile_b[row + QUADS_N], tile_b[row + 2u * QUADS_N], tile_b[row + 3u * QUADS_N]);
-}
-
-// Adds the product of the staged tiles to a thread's sums.
-fn multiply(local: u32, sums: ptr<function, Sums>) {
-    for (var quad = 0u; quad < QUADS_K; quad++) {
-        let row = quad * 4u * QUADS_N + local % HALF_N;
-        let low = load_quad(row);
-        let high = load_quad(row + HALF_N);
-        let first = local / HALF_N * PITCH_A + quad;
-        let a0 = tile_a[first];
-        (*sums).low.r0 = dot4(a0, low, (*sums).low.r0);
-        (*sums).high.r0 = dot4(a0, high, (*sums).high.r0);
-        let a1 = tile_a[first + QUADS_K];
-        (*sums).low.r1 = dot4(a1, low, (*sums).low.r1);
-        (*sums).high.r1 = dot4(a1, high, (*sums).high.r1);
-        let a2 = tile_a[first + 2u * QUADS_K];
-        (*sums).low.r2 = dot4(a2, low, (*sums).low.r2);
-        (*sums).high.r2 = dot4(a2, high, (*sums).high.r2);
-        let a3 = tile_a[first + 3u * QUADS_K];
-        (*sums).low.r3 = dot4(a3, low, (*sums).low.r3);
-        (*sums).high.r3 = dot4(a3, high, (*sums).high.r3);
-        let a4 = tile_a[first + 4u * QUADS_K];
-        (*sums).low.r4 = dot4(a4, low, (*sums).low.r4);
-        (*sums).high.r4 = dot4(a4, high, (*sums).high.r4);
-        let a5 = tile_a[first + 5u * QUADS_K];
-        (*sums).low.r5 = dot4(a5, low, (*sums).low.r5);
-        (*sums).high.r5 = dot4(a5, high, (*sums).high.r5);
-        let a6 = tile_a[first + 6u * QUADS_K];
-        (*sums).low.r6 = dot4(a6, low, (*sums).low.r6);
-        (*sums).high.r6 = dot4(a6, high, (*sums).high.r6);
-        let a7 = tile_a[first + 7u * QUADS_K];
-        (*sums).low.r7 = dot4(a7, low, (*sums).low.r7);
-        (*sums).high.r7 = dot4(a7, high, (*sums).high.r7);
-    }
-}
-
-// The sums of thread `local`, over all taps of the window and all channels of the source.
-fn accumulate(window: Window, first_m: u32, first_quad: u32, local: u32) -> Sums {
-    for (var m = local; m < TILE_M; m += THREADS) {
+// The sums over all taps of the window and all channels of the source.
+fn accumulate(window: Window, first_m: u32, first_quad: u32, lane: Lane) -> Sums {
+    for (var m = lane.index; m < TILE_M; m += THREADS) {
         origins[m] = origin_of(window, first_m + m);
     }
     var sums = Sums();
@@ -154,9 +113,9 @@ fn accumulate(window: Window, first_m: u32, first_quad: u32, local: u32) -> Sums
         for (var j = 0u; j < window.columns; j++) {
             for (var c = 0u; c < window.source_channels; c += STEP_K) {
                 workgroupBarrier();
-                stage(window, i, j, c, first_quad, local);
+                stage(window, i, j, c, first_quad, lane.index);
                 workgroupBarrier();
-                multiply(local, &sums);
+                multiply(lane, &sums);
             }
         }
     }
@@ -164,9 +123,9 @@ fn accumulate(window: Window, first_m: u32, first_quad: u32, local: u32) -> Sums
     let terms = window.rows * window.columns * window.source_channels;
     for (var k = 0u; k < terms; k += STEP_K) {
         workgroupBarrier();
-        stage(window, k, terms, first_quad, local);
+        stage(window, k, terms, first_quad, lane.index);
         workgroupBarrier();
-        multiply(local, &sums);
+        multiply(lane, &sums);
     }
 //#endif
     return sums;

@@ -13,6 +13,7 @@ pub use spec::{DeviceOptions, DeviceSpec};
 
 use crate::error::{Error, Result};
 use crate::kernels::Access;
+use crate::kernels::cooperative::Cooperative;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -129,6 +130,15 @@ impl Device {
     /// Whether this is the host.
     pub fn is_cpu(&self) -> bool {
         matches!(self.0, Inner::Cpu(_))
+    }
+
+    /// The cooperative matrices (tensor cores) by which convolutions may multiply here, the largest first; none on
+    /// the host. Whether they multiply right, [`crate::self_test::cooperative()`] finds out.
+    pub fn cooperative(&self) -> &[Cooperative] {
+        match &self.0 {
+            Inner::Cpu(_) => &[],
+            Inner::Gpu(gpu) => gpu.cooperative(),
+        }
     }
 
     /// A zeroed buffer of `bytes` bytes.

@@ -12,6 +12,7 @@ use crate::kernels::binary::{Binary, BinaryOp};
 use crate::kernels::conv2d::{Conv2d, ConvGeometry};
 use crate::kernels::conv2d_input_gradient::Conv2dInputGradient;
 use crate::kernels::conv2d_weight_gradient::Conv2dWeightGradient;
+use crate::kernels::cooperative::Method;
 use crate::kernels::copy::StridedCopy;
 use crate::kernels::fill::Fill;
 use crate::kernels::gather_labels::GatherLabels;
@@ -153,6 +154,7 @@ impl Lowering<'_> {
                     raw,
                     activated: activated.map(|(_, slope)| slope),
                     mask,
+                    method: Method::Scalar,
                 };
                 self.builder.dispatch(name, kernel, &views);
             }
@@ -170,7 +172,8 @@ impl Lowering<'_> {
                 }
                 views.push(self.place(value));
                 let mask = masked.map(|(_, slope)| slope);
-                let kernel = Conv2dInputGradient { geometry, mask, residual: residual.is_some() };
+                let (residual, method) = (residual.is_some(), Method::Scalar);
+                let kernel = Conv2dInputGradient { geometry, mask, residual, method };
                 self.builder.dispatch(label(&node, conv), kernel, &views);
             }
             Group::Head(ref head) => self.emit_head(head)?,
