@@ -93,14 +93,10 @@ proptest! {
 
 #[test]
 fn by_cooperative_matrices() {
-    cooperative::each("conv2d", |method, devices| {
-        let awkward = reference::awkward_geometries().into_iter().map(fused);
-        let kernels: Vec<Conv2d> = Conv2d::permutations().into_iter().chain(awkward).collect();
-        for (seed, kernel) in kernels.iter().enumerate() {
-            let kernel = Conv2d { method, ..*kernel };
-            check_kernel_on(devices, cooperative::BOUND, kernel, seed as u64);
-        }
-        kernels.len()
+    let awkward = reference::awkward_geometries().into_iter().map(fused);
+    let kernels: Vec<_> = Conv2d::permutations().into_iter().chain(awkward).collect();
+    cooperative::each("conv2d", &kernels, |devices, method, kernel, seed| {
+        check_kernel_on(devices, cooperative::BOUND, Conv2d { method, ..*kernel }, seed);
     });
 }
 
@@ -115,15 +111,14 @@ fn cooperative_matrices_overflow_where_f16_does() {
     input[17 * 16 + 3] = 65_519.0;
     input[80 * 16 + 15] = -65_520.0;
     let weights = inputs.floats(geometry.weights_len());
-    cooperative::each("conv2d, overflow", |method, devices| {
+    cooperative::each("conv2d, overflow", &[plain(geometry)], |devices, method, kernel, _| {
         let rounded: Vec<f32> = input.iter().map(|&x| operand(method, x)).collect();
         let b: Vec<f32> = weights.iter().map(|&x| operand(method, x)).collect();
         let v = reference::conv2d(&geometry, &rounded, &b);
         assert_eq!(v.iter().filter(|v| v.is_infinite()).count(), 4 * 16);
-        let kernel = Conv2d { method, ..plain(geometry) };
+        let kernel = Conv2d { method, ..*kernel };
         let initial = [Some(words(&input)), Some(words(&weights)), None];
         check_on(devices, kernel, &initial, &[Expect::Close(v, cooperative::BOUND)]);
-        1
     });
 }
 

@@ -75,14 +75,10 @@ fn every_epilogue() {
 
 #[test]
 fn by_cooperative_matrices() {
-    cooperative::each("conv2d_input_gradient", |method, devices| {
-        let awkward = reference::awkward_geometries().into_iter().map(fused);
-        let kernels: Vec<_> = Conv2dInputGradient::permutations().into_iter().chain(awkward).collect();
-        for (seed, kernel) in kernels.iter().enumerate() {
-            let kernel = Conv2dInputGradient { method, ..*kernel };
-            check_kernel_on(devices, cooperative::BOUND, kernel, seed as u64);
-        }
-        kernels.len()
+    let awkward = reference::awkward_geometries().into_iter().map(fused);
+    let kernels: Vec<_> = Conv2dInputGradient::permutations().into_iter().chain(awkward).collect();
+    cooperative::each("conv2d_input_gradient", &kernels, |devices, method, kernel, seed| {
+        check_kernel_on(devices, cooperative::BOUND, Conv2dInputGradient { method, ..*kernel }, seed);
     });
 }
 

@@ -73,14 +73,10 @@ fn more_splits_than_pixels() {
 
 #[test]
 fn by_cooperative_matrices() {
-    cooperative::each("conv2d_weight_gradient", |method, devices| {
-        let awkward = reference::awkward_geometries().into_iter().map(|geometry| split(geometry, 3));
-        let kernels: Vec<_> = Conv2dWeightGradient::permutations().into_iter().chain(awkward).collect();
-        for (seed, kernel) in kernels.iter().enumerate() {
-            let kernel = Conv2dWeightGradient { method, ..*kernel };
-            check_kernel_on(devices, cooperative::BOUND, kernel, seed as u64);
-        }
-        kernels.len()
+    let awkward = reference::awkward_geometries().into_iter().map(|geometry| split(geometry, 3));
+    let kernels: Vec<_> = Conv2dWeightGradient::permutations().into_iter().chain(awkward).collect();
+    cooperative::each("conv2d_weight_gradient", &kernels, |devices, method, kernel, seed| {
+        check_kernel_on(devices, cooperative::BOUND, Conv2dWeightGradient { method, ..*kernel }, seed);
     });
 }
 

@@ -30,33 +30,41 @@ fn to_f16(x: f64) -> f64 {
     if rounded.abs() > 65_504.0 { rounded * f64::INFINITY } else { rounded }
 }
 
-/// Calls `check`, which returns how many kernels it ran, with every way to multiply by matrices and the devices
-/// that have it.
-pub fn each(test: &str, check: impl Fn(Method, &[(&'static str, &'static Device)]) -> usize) {
+/// Calls `check` for each of `kernels`, with a seed, for every way to multiply by matrices and the devices that
+/// have it.
+pub fn each<K>(
+    test: &str,
+    kernels: &[K],
+    check: impl Fn(&[(&'static str, &'static Device)], Method, &K, u64),
+) {
+    // Not by eprintln, which the harness keeps to itself when a test passes.
+    let say = |message: String| writeln!(std::io::stderr(), "{test}: {message}").expect("standard error");
     let all = devices();
-    let host = all.iter().position(|(_, device)| device.is_cpu()).expect("the host");
-    let Some(&first) = gpu(false).cooperative().first() else {
-        let kernels = check(
-            Method::Cooperative(Cooperative { size: 16, subgroup: 32, quads: true }),
-            &all[host..=host],
-        );
-        let name = gpu(false).name();
+    let offered = gpu(false).cooperative();
+    let Some(&first) = offered.first() else {
+        let host = all.iter().position(|(_, device)| device.is_cpu()).expect("the host");
+        let any = Method::Cooperative(Cooperative { size: 16, subgroup: 32, quads: true });
+        for (seed, kernel) in kernels.iter().enumerate() {
+            check(&all[host..=host], any, kernel, seed as u64);
+        }
         let message = format!(
-            "{test}: {kernels} kernels ran on the host only, NOT on {name}, which has no cooperative matrices \
-             (scripts/cooperative-matrices runs them)"
+            "{} kernels ran on the host, NOT on {}, which has no cooperative matrices \
+             (scripts/cooperative-matrices runs them)",
+            kernels.len(),
+            gpu(false).name()
         );
-        assert!(std::env::var_os("JEM_TEST_COOPERATIVE").is_none(), "{message}");
-        // Not by eprintln, which the harness keeps to itself when a test passes.
-        writeln!(std::io::stderr(), "{message}").expect("standard error");
-        return;
+        assert!(std::env::var_os("JEM_TEST_COOPERATIVE").is_none(), "{test}: {message}");
+        return say(message);
     };
-    let mut ways = gpu(false).cooperative().to_vec();
-    // What Metal needs works on the others too.
-    ways.extend(first.quads.then_some(Cooperative { quads: false, ..first }));
-    for matrices in ways {
-        let kernels = check(Method::Cooperative(matrices), &all);
-        assert!(kernels > 0);
-        writeln!(std::io::stderr(), "{test}: {kernels} kernels ran by {matrices:?}").expect("standard error");
+    // What Metal needs works on the others too; there one kernel in five will do.
+    let scalars = first.quads.then_some((Cooperative { quads: false, ..first }, 5));
+    for (matrices, every) in offered.iter().map(|&matrices| (matrices, 1)).chain(scalars) {
+        let mut count = 0;
+        for (seed, kernel) in kernels.iter().enumerate().step_by(every) {
+            check(&all, Method::Cooperative(matrices), kernel, seed as u64);
+            count += 1;
+        }
+        say(format!("{count} kernels ran by {matrices:?}"));
     }
 }
 

@@ -89,3 +89,22 @@ pub fn catalogue(matrices: Cooperative) -> Vec<Box<dyn Kernel>> {
     }
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_channels_and_odd_ones_stay_scalar() {
+        let method = Method::Cooperative(Cooperative { size: 16, subgroup: 32, quads: true });
+        let of =
+            |c_in, c_out| ConvGeometry { n: 1, h: 8, w: 8, c_in, c_out, kh: 3, kw: 3, stride: 1, padding: 1 };
+        for (c_in, c_out) in [(16, 16), (16, 160), (640, 640), (20, 36)] {
+            assert_eq!(method.suiting(&of(c_in, c_out)), method);
+            assert_eq!(Method::Scalar.suiting(&of(c_in, c_out)), Method::Scalar);
+        }
+        for (c_in, c_out) in [(3, 16), (16, 10), (16, 12), (33, 64), (64, 33)] {
+            assert_eq!(method.suiting(&of(c_in, c_out)), Method::Scalar);
+        }
+    }
+}
