@@ -22,7 +22,7 @@ fn check_kernel_on(
     bound: f64,
     kernel: Conv2dInputGradient,
     seed: u64,
-) {
+) -> f64 {
     let g = kernel.geometry;
     let mut inputs = Inputs::new(seed);
     let gradient = inputs.floats(g.output_len());
@@ -47,7 +47,7 @@ fn check_kernel_on(
     initial.extend(mask.map(Some));
     initial.extend(residual.map(|residual| Some(words(&residual))));
     initial.push(None);
-    check_on(devices, kernel, &initial, &[Expect::Close(expected, bound)]);
+    check_on(devices, kernel, &initial, &[Expect::Close(expected, bound)])
 }
 
 fn plain(geometry: ConvGeometry) -> Conv2dInputGradient {
@@ -78,7 +78,7 @@ fn by_cooperative_matrices() {
     let awkward = reference::awkward_geometries().into_iter().map(fused);
     let kernels: Vec<_> = Conv2dInputGradient::permutations().into_iter().chain(awkward).collect();
     cooperative::each("conv2d_input_gradient", &kernels, |devices, method, kernel, seed| {
-        check_kernel_on(devices, cooperative::BOUND, Conv2dInputGradient { method, ..*kernel }, seed);
+        check_kernel_on(devices, cooperative::BOUND, Conv2dInputGradient { method, ..*kernel }, seed)
     });
 }
 

@@ -21,7 +21,7 @@ fn check_kernel_on(
     bound: f64,
     kernel: Conv2dWeightGradient,
     seed: u64,
-) {
+) -> f64 {
     let g = kernel.geometry;
     let mut inputs = Inputs::new(seed);
     let input = inputs.floats(g.input_len());
@@ -34,7 +34,7 @@ fn check_kernel_on(
         partials[split * g.weights_len() + w] += f64::from(a[i]) * f64::from(b[o]);
     });
     let initial = [Some(words(&input)), Some(words(&gradient)), None];
-    check_on(devices, kernel, &initial, &[Expect::Close(partials, bound)]);
+    check_on(devices, kernel, &initial, &[Expect::Close(partials, bound)])
 }
 
 fn split(geometry: ConvGeometry, splits: usize) -> Conv2dWeightGradient {
@@ -76,7 +76,7 @@ fn by_cooperative_matrices() {
     let awkward = reference::awkward_geometries().into_iter().map(|geometry| split(geometry, 3));
     let kernels: Vec<_> = Conv2dWeightGradient::permutations().into_iter().chain(awkward).collect();
     cooperative::each("conv2d_weight_gradient", &kernels, |devices, method, kernel, seed| {
-        check_kernel_on(devices, cooperative::BOUND, Conv2dWeightGradient { method, ..*kernel }, seed);
+        check_kernel_on(devices, cooperative::BOUND, Conv2dWeightGradient { method, ..*kernel }, seed)
     });
 }
 

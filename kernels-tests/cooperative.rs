@@ -1,7 +1,8 @@
 //! What the convolutions by cooperative matrices share: which devices multiply by which matrices, and f16.
 //!
-//! The twins run everywhere. A GPU without cooperative matrices cannot run the kernels: that is said on standard
-//! error, and fails where `$JEM_TEST_COOPERATIVE` is set, as by scripts/cooperative-matrices, which has such a GPU.
+//! The twins run everywhere. A GPU without cooperative matrices cannot run the kernels, which is said on standard
+//! error. `$JEM_TEST_COOPERATIVE` lists the sizes of matrices that must run, such as `8,16`, even if the driver does
+//! not offer them: scripts/cooperative-matrices has such a driver.
 
 use crate::harness::{devices, gpu};
 use jem::device::Device;
@@ -30,41 +31,55 @@ fn to_f16(x: f64) -> f64 {
     if rounded.abs() > 65_504.0 { rounded * f64::INFINITY } else { rounded }
 }
 
-/// Calls `check` for each of `kernels`, with a seed, for every way to multiply by matrices and the devices that
-/// have it.
+/// The ways to multiply by matrices on the GPU, each with the part of the kernels that runs so: one in how many.
+fn ways() -> Vec<(Cooperative, usize)> {
+    let mut ways: Vec<_> = gpu(false).cooperative().iter().map(|&matrices| (matrices, 1)).collect();
+    let asked = std::env::var("JEM_TEST_COOPERATIVE").unwrap_or_default();
+    let asked = asked.split(',').filter(|size| !size.is_empty());
+    let asked: Vec<usize> = asked.map(|size| size.parse().expect("JEM_TEST_COOPERATIVE")).collect();
+    let Some(&(first, _)) = ways.first() else {
+        assert!(asked.is_empty(), "{} has no cooperative matrices", gpu(false).name());
+        return ways;
+    };
+    // What Metal needs works on the others too.
+    ways.extend(first.quads.then_some((Cooperative { quads: false, ..first }, 5)));
+    for size in asked {
+        if ways.iter().all(|(matrices, _)| matrices.size != size) {
+            ways.push((Cooperative { size, ..first }, 2));
+        }
+    }
+    ways
+}
+
+/// Calls `check`, which returns the error that it found, for `kernels`, with a seed, in every way to multiply by
+/// matrices and on the devices that have it.
 pub fn each<K>(
     test: &str,
     kernels: &[K],
-    check: impl Fn(&[(&'static str, &'static Device)], Method, &K, u64),
+    check: impl Fn(&[(&'static str, &'static Device)], Method, &K, u64) -> f64,
 ) {
-    // Not by eprintln, which the harness keeps to itself when a test passes.
-    let say = |message: String| writeln!(std::io::stderr(), "{test}: {message}").expect("standard error");
     let all = devices();
-    let offered = gpu(false).cooperative();
-    let Some(&first) = offered.first() else {
-        let host = all.iter().position(|(_, device)| device.is_cpu()).expect("the host");
-        let any = Method::Cooperative(Cooperative { size: 16, subgroup: 32, quads: true });
-        for (seed, kernel) in kernels.iter().enumerate() {
-            check(&all[host..=host], any, kernel, seed as u64);
-        }
-        let message = format!(
-            "{} kernels ran on the host, NOT on {}, which has no cooperative matrices \
-             (scripts/cooperative-matrices runs them)",
-            kernels.len(),
-            gpu(false).name()
-        );
-        assert!(std::env::var_os("JEM_TEST_COOPERATIVE").is_none(), "{test}: {message}");
-        return say(message);
-    };
-    // What Metal needs works on the others too; there one kernel in five will do.
-    let scalars = first.quads.then_some((Cooperative { quads: false, ..first }, 5));
-    for (matrices, every) in offered.iter().map(|&matrices| (matrices, 1)).chain(scalars) {
-        let mut count = 0;
+    let run = |devices: &[_], matrices: Cooperative, every: usize, place: &str| {
+        let (mut count, mut worst) = (0, 0.0f64);
         for (seed, kernel) in kernels.iter().enumerate().step_by(every) {
-            check(&all, Method::Cooperative(matrices), kernel, seed as u64);
+            worst = worst.max(check(devices, Method::Cooperative(matrices), kernel, seed as u64));
             count += 1;
         }
-        say(format!("{count} kernels ran by {matrices:?}"));
+        // Not by eprintln, which the harness keeps to itself when a test passes.
+        writeln!(std::io::stderr(), "{test}: {count} kernels ran {place}, error at most {worst:.1e}")
+            .expect("standard error");
+    };
+    let ways = ways();
+    if ways.is_empty() {
+        let host = all.iter().position(|(_, device)| device.is_cpu()).expect("the host");
+        let place = format!(
+            "on the host, NOT on {}, which has no cooperative matrices (scripts/cooperative-matrices has)",
+            gpu(false).name()
+        );
+        run(&all[host..=host], Cooperative { size: 16, subgroup: 32, quads: true }, 1, &place);
+    }
+    for (matrices, every) in ways {
+        run(&all, matrices, every, &format!("by {matrices:?}"));
     }
 }
 

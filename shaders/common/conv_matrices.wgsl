@@ -56,17 +56,9 @@ struct Lane {
     @builtin(subgroup_id) subgroup: u32,
 }
 
-// A subgroup's sums.
-struct Sums {
-    r0c0: MatrixC,
-    r0c1: MatrixC,
-    r1c0: MatrixC,
-    r1c1: MatrixC,
-    r2c0: MatrixC,
-    r2c1: MatrixC,
-    r3c0: MatrixC,
-    r3c1: MatrixC,
-}
+// A subgroup's sums, row by row; every index is a constant. (An array, as in everybody's GLSL: a struct of 16x16
+// matrices crashes llvmpipe's compiler.)
+alias Sums = array<MatrixC, 8>;
 
 fn store_a(row: u32, quad: u32, v: vec4<f32>) {
     let at = (row * PITCH_A + quad * 4u) / UNIT;
@@ -111,17 +103,17 @@ fn multiply_part(m: u32, n: u32, sums: ptr<function, Sums>) {
         let b0 = load_b(k, n);
         let b1 = load_b(k, n + MATRIX);
         let a0 = load_a(m, k);
-        (*sums).r0c0 = coopMultiplyAdd(a0, b0, (*sums).r0c0);
-        (*sums).r0c1 = coopMultiplyAdd(a0, b1, (*sums).r0c1);
+        (*sums)[0] = coopMultiplyAdd(a0, b0, (*sums)[0]);
+        (*sums)[1] = coopMultiplyAdd(a0, b1, (*sums)[1]);
         let a1 = load_a(m + MATRIX, k);
-        (*sums).r1c0 = coopMultiplyAdd(a1, b0, (*sums).r1c0);
-        (*sums).r1c1 = coopMultiplyAdd(a1, b1, (*sums).r1c1);
+        (*sums)[2] = coopMultiplyAdd(a1, b0, (*sums)[2]);
+        (*sums)[3] = coopMultiplyAdd(a1, b1, (*sums)[3]);
         let a2 = load_a(m + 2u * MATRIX, k);
-        (*sums).r2c0 = coopMultiplyAdd(a2, b0, (*sums).r2c0);
-        (*sums).r2c1 = coopMultiplyAdd(a2, b1, (*sums).r2c1);
+        (*sums)[4] = coopMultiplyAdd(a2, b0, (*sums)[4]);
+        (*sums)[5] = coopMultiplyAdd(a2, b1, (*sums)[5]);
         let a3 = load_a(m + 3u * MATRIX, k);
-        (*sums).r3c0 = coopMultiplyAdd(a3, b0, (*sums).r3c0);
-        (*sums).r3c1 = coopMultiplyAdd(a3, b1, (*sums).r3c1);
+        (*sums)[6] = coopMultiplyAdd(a3, b0, (*sums)[6]);
+        (*sums)[7] = coopMultiplyAdd(a3, b1, (*sums)[7]);
     }
 }
 
@@ -176,8 +168,8 @@ fn finish_matrices(
 }
 
 fn finish_tile(place: Place, first_m: u32, first_quad: u32, lane: Lane, sums: Sums) {
-    finish_matrices(place, first_m, first_quad, lane, 0u, sums.r0c0, sums.r0c1);
-    finish_matrices(place, first_m, first_quad, lane, 1u, sums.r1c0, sums.r1c1);
-    finish_matrices(place, first_m, first_quad, lane, 2u, sums.r2c0, sums.r2c1);
-    finish_matrices(place, first_m, first_quad, lane, 3u, sums.r3c0, sums.r3c1);
+    finish_matrices(place, first_m, first_quad, lane, 0u, sums[0], sums[1]);
+    finish_matrices(place, first_m, first_quad, lane, 1u, sums[2], sums[3]);
+    finish_matrices(place, first_m, first_quad, lane, 2u, sums[4], sums[5]);
+    finish_matrices(place, first_m, first_quad, lane, 3u, sums[6], sums[7]);
 }
