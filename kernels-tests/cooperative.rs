@@ -41,8 +41,10 @@ fn ways() -> Vec<(Cooperative, usize)> {
         assert!(asked.is_empty(), "{} has no cooperative matrices", gpu(false).name());
         return ways;
     };
-    // What Metal needs works on the others too.
+    // What Metal needs works on the others too, and so do subgroups smaller than the largest.
     ways.extend(first.quads.then_some((Cooperative { quads: false, ..first }, 5)));
+    let subgroup = (2 * first.subgroup).min(Cooperative::LARGEST_SUBGROUP);
+    ways.extend((subgroup > first.subgroup).then_some((Cooperative { subgroup, ..first }, 5)));
     for size in asked {
         if ways.iter().all(|(matrices, _)| matrices.size != size) {
             ways.push((Cooperative { size, ..first }, 2));

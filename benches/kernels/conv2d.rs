@@ -3,20 +3,19 @@
 use super::shapes::time_networks;
 use super::timing::Bench;
 use jem::kernels::conv2d::Conv2d;
-use jem::kernels::cooperative::Method;
 
 /// Times every layer.
 ///
 /// # Errors
 /// As [`Bench::time`].
 pub fn run(bench: &Bench) -> jem::Result<()> {
-    time_networks(bench, |geometry| Conv2d {
+    time_networks(bench, |geometry, method| Conv2d {
         geometry,
         bias: true,
         residual: false,
         raw: false,
         activated: Some(0.2),
         mask: true,
-        method: Method::Scalar,
+        method,
     })
 }

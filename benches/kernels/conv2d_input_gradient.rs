@@ -3,17 +3,16 @@
 use super::shapes::time_networks;
 use super::timing::Bench;
 use jem::kernels::conv2d_input_gradient::Conv2dInputGradient;
-use jem::kernels::cooperative::Method;
 
 /// Times every layer.
 ///
 /// # Errors
 /// As [`Bench::time`].
 pub fn run(bench: &Bench) -> jem::Result<()> {
-    time_networks(bench, |geometry| Conv2dInputGradient {
+    time_networks(bench, |geometry, method| Conv2dInputGradient {
         geometry,
         mask: (geometry.c_in != 3).then_some(0.2),
         residual: false,
-        method: Method::Scalar,
+        method,
     })
 }

@@ -9,5 +9,8 @@ use jem::kernels::conv2d_weight_gradient::Conv2dWeightGradient;
 /// # Errors
 /// As [`Bench::time`].
 pub fn run(bench: &Bench) -> jem::Result<()> {
-    time_networks(bench, Conv2dWeightGradient::new)
+    time_networks(bench, |geometry, method| Conv2dWeightGradient {
+        method,
+        ..Conv2dWeightGradient::new(geometry)
+    })
 }

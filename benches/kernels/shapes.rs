@@ -3,6 +3,7 @@
 use super::timing::{Bench, Times, print_times};
 use jem::kernels::Kernel;
 use jem::kernels::conv2d::ConvGeometry;
+use jem::kernels::cooperative::Method;
 use std::time::Duration;
 
 /// Words of the flat parameter buffers of networks, about.
@@ -47,24 +48,34 @@ pub fn wide_resnet(depth: usize, width: usize, n: usize) -> Vec<Layer> {
     layers
 }
 
-/// Times the kernel that `make` builds for every layer of the networks, and sums up each network.
+/// Times the kernel that `make` builds for every layer of the networks, and sums up each network; then again by each
+/// of the device's cooperative matrices, in f32 where those do not suit a layer.
 ///
 /// # Errors
 /// As [`Bench::time`].
 pub fn time_networks<K: Kernel + 'static>(
     bench: &Bench,
-    make: impl Fn(ConvGeometry) -> K,
+    make: impl Fn(ConvGeometry, Method) -> K,
 ) -> jem::Result<()> {
-    for (depth, width) in [(10, 1), (16, 2)] {
-        let mut total = Times { best: Duration::ZERO, median: Duration::ZERO, flops: 0, bytes: 0 };
-        for Layer { name, count, geometry } in wide_resnet(depth, width, bench.batch) {
-            let times = bench.time(&format!("WRN-{depth}-{width} {name}"), make(geometry))?;
-            total.best += count * times.best;
-            total.median += count * times.median;
-            total.flops += u64::from(count) * times.flops;
-            total.bytes += u64::from(count) * times.bytes;
+    let cooperative = bench.device.cooperative().iter().map(|&matrices| Method::Cooperative(matrices));
+    for method in [Method::Scalar].into_iter().chain(cooperative) {
+        let by = |method| match method {
+            Method::Scalar => String::new(),
+            Method::Cooperative(matrices) => format!(", {matrices}"),
+        };
+        for (depth, width) in [(10, 1), (16, 2)] {
+            let mut total = Times { best: Duration::ZERO, median: Duration::ZERO, flops: 0, bytes: 0 };
+            for Layer { name, count, geometry } in wide_resnet(depth, width, bench.batch) {
+                let method = method.suiting(&geometry);
+                let label = format!("WRN-{depth}-{width} {name}{}", by(method));
+                let times = bench.time(&label, make(geometry, method))?;
+                total.best += count * times.best;
+                total.median += count * times.median;
+                total.flops += u64::from(count) * times.flops;
+                total.bytes += u64::from(count) * times.bytes;
+            }
+            print_times(&format!("WRN-{depth}-{width}, all{}", by(method)), &total);
         }
-        print_times(&format!("WRN-{depth}-{width}, all"), &total);
     }
     Ok(())
 }

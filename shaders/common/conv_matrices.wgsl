@@ -5,10 +5,10 @@
 // SUBGROUPS only load and write.
 // Both operands are staged in workgroup memory as f16, rounded to the nearest (beyond 65,504: infinite). A matrix
 // has no elements to get at, so the sums go through workgroup memory too, a row of matrices at a time.
-// With HALF_QUADS memory holds vec4s, which one instruction stores; Metal's loads want scalars.
+// With HALF_QUADS memory holds vec4s, which one instruction stores; for Metal naga writes loads of scalars only.
 //
 // naga 30.0.1 marks no access as NonPrivate, so Vulkan's memory model does not promise what the barriers here are
-// for. Drivers keep it all the same; src/self_test/cooperative.rs finds out whether this one does.
+// for. Mesa keeps it all the same; src/self_test/cooperative.rs finds out whether a driver does.
 
 //#if MATRIX_16
 alias MatrixA = coop_mat16x16<f16, A>;
