@@ -1,16 +1,35 @@
 //! `conv2d` against float64.
 
-use super::harness::{Expect, Inputs, check, words};
+use super::cooperative::{self, operand};
+use super::harness::{Expect, Inputs, check, check_on, devices, words};
 use super::reference;
+use jem::device::Device;
 use jem::kernels::conv2d::{Conv2d, ConvGeometry};
+use jem::kernels::cooperative::Method;
 use proptest::prelude::*;
 
-tests![awkward_shapes, every_epilogue, any_shape, non_finite_inputs_stay_visible];
+tests![
+    awkward_shapes,
+    every_epilogue,
+    any_shape,
+    non_finite_inputs_stay_visible,
+    by_cooperative_matrices,
+    cooperative_matrices_overflow_where_f16_does
+];
 
 /// Σ(a-b)²/Σb² for sums of up to 1440 products in f32.
 const BOUND: f64 = 1e-12;
 
 fn check_kernel(kernel: Conv2d, seed: u64) {
+    check_kernel_on(&devices(), BOUND, kernel, seed);
+}
+
+fn check_kernel_on(
+    devices: &[(&'static str, &'static Device)],
+    bound: f64,
+    kernel: Conv2d,
+    seed: u64,
+) -> f64 {
     let g = kernel.geometry;
     let mut inputs = Inputs::new(seed);
     let input = inputs.floats(g.input_len());
@@ -18,7 +37,8 @@ fn check_kernel(kernel: Conv2d, seed: u64) {
     let bias = kernel.bias.then(|| inputs.floats(g.c_out));
     let residual = kernel.residual.then(|| inputs.floats(g.output_len()));
 
-    let mut v = reference::conv2d(&g, &input, &weights);
+    let [a, b] = [&input, &weights].map(|x| x.iter().map(|&x| operand(kernel.method, x)).collect::<Vec<_>>());
+    let mut v = reference::conv2d(&g, &a, &b);
     for (at, v) in v.iter_mut().enumerate() {
         *v += bias.as_ref().map_or(0.0, |bias| f64::from(bias[at % g.c_out]));
         *v += residual.as_ref().map_or(0.0, |residual| f64::from(residual[at]));
@@ -29,11 +49,11 @@ fn check_kernel(kernel: Conv2d, seed: u64) {
     initial.extend(residual.map(|residual| Some(words(&residual))));
     let mut expected = Vec::new();
     if kernel.raw {
-        expected.push(Expect::Close(v.clone(), BOUND));
+        expected.push(Expect::Close(v.clone(), bound));
     }
     if let Some(slope) = kernel.activated {
         let activated = v.iter().map(|&v| reference::leaky_relu(v, slope)).collect();
-        expected.push(Expect::Close(activated, BOUND));
+        expected.push(Expect::Close(activated, bound));
     }
     if kernel.mask {
         // Of a value within rounding of 0, either sign is right.
@@ -44,19 +64,22 @@ fn check_kernel(kernel: Conv2d, seed: u64) {
         });
     }
     initial.extend(expected.iter().map(|_| None));
-    check(kernel, &initial, &expected);
+    check_on(devices, kernel, &initial, &expected)
 }
 
 fn plain(geometry: ConvGeometry) -> Conv2d {
-    Conv2d { geometry, bias: false, residual: false, raw: true, activated: None, mask: false }
+    let method = Method::Scalar;
+    Conv2d { geometry, bias: false, residual: false, raw: true, activated: None, mask: false, method }
+}
+
+fn fused(geometry: ConvGeometry) -> Conv2d {
+    Conv2d { bias: true, residual: true, activated: Some(0.2), mask: true, ..plain(geometry) }
 }
 
 fn awkward_shapes() {
     for (seed, geometry) in reference::awkward_geometries().into_iter().enumerate() {
         check_kernel(plain(geometry), seed as u64);
-        let fused =
-            Conv2d { bias: true, residual: true, activated: Some(0.2), mask: true, ..plain(geometry) };
-        check_kernel(fused, seed as u64);
+        check_kernel(fused(geometry), seed as u64);
     }
 }
 
@@ -75,8 +98,38 @@ proptest! {
     ) {
         let activated = activated.then_some(0.1);
         let raw = raw || activated.is_none();
-        check_kernel(Conv2d { geometry, bias, residual, raw, activated, mask }, seed);
+        check_kernel(Conv2d { bias, residual, raw, activated, mask, ..plain(geometry) }, seed);
     }
+}
+
+fn by_cooperative_matrices() {
+    let awkward = reference::awkward_geometries().into_iter().map(fused);
+    // A part of the epilogues will do: their text is the scalar kernels'.
+    let kernels: Vec<_> = Conv2d::permutations().into_iter().step_by(7).chain(awkward).collect();
+    cooperative::each("conv2d", &kernels, |devices, method, kernel, seed| {
+        check_kernel_on(devices, cooperative::BOUND, Conv2d { method, ..*kernel }, seed)
+    });
+}
+
+/// A value that f16 does not hold spoils the pixels that it reaches, and no other.
+fn cooperative_matrices_overflow_where_f16_does() {
+    let geometry =
+        ConvGeometry { n: 1, h: 9, w: 9, c_in: 16, c_out: 16, kh: 3, kw: 3, stride: 1, padding: 1 };
+    let mut inputs = Inputs::new(2);
+    let mut input = inputs.floats(geometry.input_len());
+    input[0] = f32::NAN;
+    input[17 * 16 + 3] = 65_519.0;
+    input[80 * 16 + 15] = -65_520.0;
+    let weights = inputs.floats(geometry.weights_len());
+    cooperative::each("conv2d, overflow", &[plain(geometry)], |devices, method, kernel, _| {
+        let rounded: Vec<f32> = input.iter().map(|&x| operand(method, x)).collect();
+        let b: Vec<f32> = weights.iter().map(|&x| operand(method, x)).collect();
+        let v = reference::conv2d(&geometry, &rounded, &b);
+        assert_eq!(v.iter().filter(|v| v.is_infinite()).count(), 4 * 16);
+        let kernel = Conv2d { method, ..*kernel };
+        let initial = [Some(words(&input)), Some(words(&weights)), None];
+        check_on(devices, kernel, &initial, &[Expect::Close(v, cooperative::BOUND)])
+    });
 }
 
 fn non_finite_inputs_stay_visible() {

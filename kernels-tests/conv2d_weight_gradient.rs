@@ -1,9 +1,12 @@
 //! `conv2d_weight_gradient` against float64.
 
-use super::harness::{Expect, Inputs, check, words};
+use super::cooperative::{self, operand};
+use super::harness::{Expect, Inputs, check_on, devices, words};
 use super::reference;
+use jem::device::Device;
 use jem::kernels::conv2d::ConvGeometry;
 use jem::kernels::conv2d_weight_gradient::Conv2dWeightGradient;
+use jem::kernels::cooperative::Method;
 use proptest::prelude::*;
 
 tests![
@@ -11,29 +14,46 @@ tests![
     every_permutation,
     as_many_splits_as_the_shape_wants,
     more_splits_than_pixels,
-    any_shape
+    any_shape,
+    by_cooperative_matrices
 ];
 
 /// Σ(a-b)²/Σb² for sums of up to 2048 products in f32.
 const BOUND: f64 = 1e-12;
 
 fn check_kernel(kernel: Conv2dWeightGradient, seed: u64) {
+    check_kernel_on(&devices(), BOUND, kernel, seed);
+}
+
+fn check_kernel_on(
+    devices: &[(&'static str, &'static Device)],
+    bound: f64,
+    kernel: Conv2dWeightGradient,
+    seed: u64,
+) -> f64 {
     let g = kernel.geometry;
     let mut inputs = Inputs::new(seed);
     let input = inputs.floats(g.input_len());
     let gradient = inputs.floats(g.output_len());
+    let [a, b] =
+        [&input, &gradient].map(|x| x.iter().map(|&x| operand(kernel.method, x)).collect::<Vec<_>>());
     let mut partials = vec![0.0; kernel.splits * g.weights_len()];
     reference::for_each_product(&g, |i, w, o| {
         let split = o / g.c_out / kernel.pixels_per_split();
-        partials[split * g.weights_len() + w] += f64::from(input[i]) * f64::from(gradient[o]);
+        partials[split * g.weights_len() + w] += f64::from(a[i]) * f64::from(b[o]);
     });
-    check(kernel, &[Some(words(&input)), Some(words(&gradient)), None], &[Expect::Close(partials, BOUND)]);
+    let initial = [Some(words(&input)), Some(words(&gradient)), None];
+    check_on(devices, kernel, &initial, &[Expect::Close(partials, bound)])
+}
+
+fn split(geometry: ConvGeometry, splits: usize) -> Conv2dWeightGradient {
+    Conv2dWeightGradient { geometry, splits, method: Method::Scalar }
 }
 
 fn awkward_shapes() {
     for (seed, geometry) in reference::awkward_geometries().into_iter().enumerate() {
         for splits in [1, 3] {
-            check_kernel(Conv2dWeightGradient { geometry, splits }, seed as u64);
+            check_kernel(split(geometry, splits), seed as u64);
         }
     }
 }
@@ -53,12 +73,20 @@ fn as_many_splits_as_the_shape_wants() {
 
 fn more_splits_than_pixels() {
     let shape = ConvGeometry { n: 1, h: 2, w: 2, c_in: 3, c_out: 4, kh: 3, kw: 3, stride: 1, padding: 1 };
-    check_kernel(Conv2dWeightGradient { geometry: shape, splits: 7 }, 6);
+    check_kernel(split(shape, 7), 6);
+}
+
+fn by_cooperative_matrices() {
+    let awkward = reference::awkward_geometries().into_iter().map(|geometry| split(geometry, 3));
+    let kernels: Vec<_> = Conv2dWeightGradient::permutations().into_iter().chain(awkward).collect();
+    cooperative::each("conv2d_weight_gradient", &kernels, |devices, method, kernel, seed| {
+        check_kernel_on(devices, cooperative::BOUND, Conv2dWeightGradient { method, ..*kernel }, seed)
+    });
 }
 
 proptest! {
     #![proptest_config(super::harness::cases(32))]
     fn any_shape(geometry in reference::any_geometry(), splits in 1usize..5, seed in any::<u64>()) {
-        check_kernel(Conv2dWeightGradient { geometry, splits }, seed);
+        check_kernel(split(geometry, splits), seed);
     }
 }

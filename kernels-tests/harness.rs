@@ -50,8 +50,19 @@ pub fn words(values: &[f32]) -> Vec<u32> {
 /// sentinels, for what the kernel must write whole); `expected` what each binding that it writes must
 /// hold afterwards, in order. Read-only bindings must not change.
 pub fn check<K: Kernel + 'static>(kernel: K, initial: &[Option<Vec<u32>>], expected: &[Expect]) {
+    check_on(&devices(), kernel, initial, expected);
+}
+
+/// [`check`] on some devices; returns the largest Σ(a-b)²/Σb².
+pub fn check_on<K: Kernel + 'static>(
+    devices: &[(&'static str, &'static Device)],
+    kernel: K,
+    initial: &[Option<Vec<u32>>],
+    expected: &[Expect],
+) -> f64 {
     let kernel: Arc<dyn Kernel> = Arc::new(kernel);
-    for (device_name, device) in devices() {
+    let mut worst = 0.0f64;
+    for (device_name, device) in devices {
         let context = format!("{kernel:?} on {device_name}");
         let results = run_on(device, &kernel, initial, &context);
         let bindings = kernel.bindings();
@@ -72,11 +83,14 @@ pub fn check<K: Kernel + 'static>(kernel: K, initial: &[Option<Vec<u32>>], expec
                         assert_eq!(result, value, "{context}: word {i} is {result:#x}, expected {value:#x}");
                     }
                 }
-                Expect::Close(reference, bound) => assert_close(result, reference, *bound, &context),
+                Expect::Close(reference, bound) => {
+                    worst = worst.max(close(result, reference, *bound, &context));
+                }
             }
         }
         assert!(expected.next().is_none(), "{context}: more expectations than written bindings");
     }
+    worst
 }
 
 /// The contents of every binding after one dispatch on `device`.
@@ -122,6 +136,11 @@ pub fn run_on(
 
 /// Asserts Σ(a-b)²/Σb² <= bound over the finite values, and the same non-finite values elsewhere.
 pub fn assert_close(result: &[u32], reference: &[f64], bound: f64, context: &str) {
+    close(result, reference, bound, context);
+}
+
+/// [`assert_close`] that returns Σ(a-b)²/Σb².
+fn close(result: &[u32], reference: &[f64], bound: f64, context: &str) -> f64 {
     assert_eq!(result.len(), reference.len(), "{context}: length");
     let (mut error, mut norm) = (0.0, 0.0);
     for (i, (&word, &b)) in result.iter().zip(reference).enumerate() {
@@ -137,6 +156,7 @@ pub fn assert_close(result: &[u32], reference: &[f64], bound: f64, context: &str
     }
     assert!(norm > 0.0, "{context}: a comparison with zeros shows nothing");
     assert!(error / norm <= bound, "{context}: relative error {:.3e} over {bound:.1e}", error / norm);
+    error / norm
 }
 
 /// Reproducible random inputs for tests: independent of the library's own generator.

@@ -25,6 +25,7 @@ mod binary;
 mod conv2d;
 mod conv2d_input_gradient;
 mod conv2d_weight_gradient;
+mod cooperative;
 mod copy;
 mod device;
 mod fill;
@@ -78,6 +79,7 @@ pub const FILES: &[(&str, Tests)] = files![
     conv2d,
     conv2d_input_gradient,
     conv2d_weight_gradient,
+    cooperative,
     copy,
     device,
     fill,

@@ -1,8 +1,9 @@
 // conv2d: v[n, y, x, o] = Σ_{i, j, c} input[n, y s + i - p, x s + j - p, c] weights[i, j, c, o] + bias[o] + residual[n, y, x, o]
 //
 // GEMM view: M = output pixels (n * out_h * out_w), N = c_out, K = kh * kw * c_in.
-// Tile: TILE_M x TILE_N a workgroup, 8 pixels x 8 channels a thread (src/kernels/conv_tile.rs).
-// Dispatch: ceil(M / TILE_M) * ceil(N / TILE_N) workgroups of TILE_M / 8 * TILE_N / 8 threads, over x and y;
+// Tile: TILE_M x TILE_N a workgroup, 8 pixels x 8 channels a thread, or matrices of a subgroup with COOPERATIVE
+// (src/kernels/conv_tile.rs).
+// Dispatch: ceil(M / TILE_M) * ceil(N / TILE_N) workgroups of THREADS threads, over x and y;
 // channel tiles run fastest, so that neighbours gather the same pixels.
 // Fused: bias, residual, leaky ReLU and its sign mask, each behind a switch.
 // Never written to memory: the im2col matrix, the sums before the epilogue and, without RAW, v itself.
@@ -76,8 +77,11 @@ fn finish(pixel: u32, quad: u32, sum: vec4<f32>) -> u32 {
 }
 //#endif
 
-// Writes a thread's 8 pixels of one quad of channels and their word of the mask.
-fn finish_rows(pixel: u32, quad: u32, sums: Rows) {
+// Nothing: the pixel says where.
+alias Place = u32;
+
+// Writes 8 pixels of one quad of channels and their word of the mask.
+fn finish_rows(place: Place, pixel: u32, quad: u32, sums: Rows) {
     let quads = (parameters.c_out + 3u) / 4u;
     if pixel < parameters.out_pixels && quad < quads {
         let bits = finish(pixel, quad, sums.r0)
@@ -98,7 +102,7 @@ fn finish_rows(pixel: u32, quad: u32, sums: Rows) {
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
+    lane: Lane,
 ) {
     let tiles_n = (parameters.c_out + TILE_N - 1u) / TILE_N;
     let tile = group.x + group.y * groups.x;
@@ -113,9 +117,6 @@ fn main(
         parameters.kh, parameters.kw, 0u, 0u, 1u,
         parameters.h, parameters.w, parameters.c_in, parameters.c_out,
     );
-    let sums = accumulate(window, first_pixel, first_quad, local);
-    let pixel = first_pixel + local / HALF_N * 8u;
-    let quad = first_quad + local % HALF_N;
-    finish_rows(pixel, quad, sums.low);
-    finish_rows(pixel, quad + HALF_N, sums.high);
+    let sums = accumulate(window, first_pixel, first_quad, lane);
+    finish_tile(0u, first_pixel, first_quad, lane, sums);
 }

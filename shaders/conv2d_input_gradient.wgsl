@@ -4,9 +4,10 @@
 // Input pixels of one class (y mod s, x mod s) meet the same taps, every s-th of the kernel: s * s
 // independent problems without a wasted multiplication.
 // GEMM view of a class: M = its input pixels, N = c_in, K = its taps * c_out.
-// Tile: TILE_M x TILE_N a workgroup, 8 pixels x 8 channels a thread (src/kernels/conv_tile.rs).
+// Tile: TILE_M x TILE_N a workgroup, 8 pixels x 8 channels a thread, or matrices of a subgroup with COOPERATIVE
+// (src/kernels/conv_tile.rs).
 // Dispatch: s * s * ceil(M of the largest class / TILE_M) * ceil(N / TILE_N) workgroups of
-// TILE_M / 8 * TILE_N / 8 threads, over x and y.
+// THREADS threads, over x and y.
 // Fused: the leaky ReLU's derivative (MASK), the residual gradient (RESIDUAL).
 // Never written to memory: the im2col matrix, a gradient widened with zeros, the gradient before the mask.
 
@@ -78,7 +79,7 @@ fn finish(pixel: u32, quad: u32, sum: vec4<f32>) {
 //#endif
 
 // Input pixels (y + s * row, x + s * column): those that meet the same taps.
-struct Parity {
+struct Place {
     y: u32,
     x: u32,
     rows: u32,
@@ -87,24 +88,24 @@ struct Parity {
 }
 
 // The input pixel that is number m of its class, OUTSIDE past the last one.
-fn pixel_of(parity: Parity, m: u32) -> u32 {
-    let row = m / parity.columns;
-    let y = parity.y + row % parity.rows * parameters.stride;
-    let x = parity.x + m % parity.columns * parameters.stride;
-    return select((row / parity.rows * parameters.h + y) * parameters.w + x, OUTSIDE, m >= parity.pixels);
+fn pixel_of(place: Place, m: u32) -> u32 {
+    let row = m / place.columns;
+    let y = place.y + row % place.rows * parameters.stride;
+    let x = place.x + m % place.columns * parameters.stride;
+    return select((row / place.rows * parameters.h + y) * parameters.w + x, OUTSIDE, m >= place.pixels);
 }
 
-// Writes a thread's 8 pixels of one quad of channels.
-fn finish_rows(parity: Parity, m: u32, quad: u32, sums: Rows) {
+// Writes 8 pixels of one quad of channels.
+fn finish_rows(place: Place, m: u32, quad: u32, sums: Rows) {
     if quad < (parameters.c_in + 3u) / 4u {
-        finish(pixel_of(parity, m), quad, sums.r0);
-        finish(pixel_of(parity, m + 1u), quad, sums.r1);
-        finish(pixel_of(parity, m + 2u), quad, sums.r2);
-        finish(pixel_of(parity, m + 3u), quad, sums.r3);
-        finish(pixel_of(parity, m + 4u), quad, sums.r4);
-        finish(pixel_of(parity, m + 5u), quad, sums.r5);
-        finish(pixel_of(parity, m + 6u), quad, sums.r6);
-        finish(pixel_of(parity, m + 7u), quad, sums.r7);
+        finish(pixel_of(place, m), quad, sums.r0);
+        finish(pixel_of(place, m + 1u), quad, sums.r1);
+        finish(pixel_of(place, m + 2u), quad, sums.r2);
+        finish(pixel_of(place, m + 3u), quad, sums.r3);
+        finish(pixel_of(place, m + 4u), quad, sums.r4);
+        finish(pixel_of(place, m + 5u), quad, sums.r5);
+        finish(pixel_of(place, m + 6u), quad, sums.r6);
+        finish(pixel_of(place, m + 7u), quad, sums.r7);
     }
 }
 
@@ -112,7 +113,7 @@ fn finish_rows(parity: Parity, m: u32, quad: u32, sums: Rows) {
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
+    lane: Lane,
 ) {
     let s = parameters.stride;
     let p = parameters.padding;
@@ -126,23 +127,20 @@ fn main(
     let first_quad = index % tiles % tiles_n * QUADS_N;
     let rows = (parameters.h + s - 1u - y) / s;
     let columns = (parameters.w + s - 1u - x) / s;
-    let parity = Parity(y, x, rows, columns, parameters.n * rows * columns);
-    if y >= s || first_m >= parity.pixels {
+    let place = Place(y, x, rows, columns, parameters.n * rows * columns);
+    if y >= s || first_m >= place.pixels {
         return;
     }
     // The class's taps are first, first + s, ...; under tap `first` of its row 0 lies source row (y + p) / s.
     let first_row = (y + p) % s;
     let first_column = (x + p) % s;
     let window = Window(
-        parity.pixels, rows, columns,
+        place.pixels, rows, columns,
         (y + p) / s, (x + p) / s, 1u, 0xffffffffu,
         (parameters.kh + s - 1u - first_row) / s, (parameters.kw + s - 1u - first_column) / s,
         first_row, first_column, s,
         parameters.out_h, parameters.out_w, parameters.c_out, parameters.c_in,
     );
-    let sums = accumulate(window, first_m, first_quad, local);
-    let m = first_m + local / HALF_N * 8u;
-    let quad = first_quad + local % HALF_N;
-    finish_rows(parity, m, quad, sums.low);
-    finish_rows(parity, m, quad + HALF_N, sums.high);
+    let sums = accumulate(window, first_m, first_quad, lane);
+    finish_tile(place, first_m, first_quad, lane, sums);
 }

@@ -2,8 +2,9 @@
 //
 // GEMM view: M = kh * kw * c_in, N = c_out, K = output pixels, cut into `splits` parts of
 // `pixels_per_split`; each part writes its own slice of partials, which `reduce` adds in a fixed order.
-// Tile: TILE_M x TILE_N a workgroup, 8 x 8 a thread, STEP_K pixels a step (src/kernels/conv_tile.rs).
-// Dispatch: splits * ceil(M / TILE_M) * ceil(N / TILE_N) workgroups of TILE_M / 8 * TILE_N / 8 threads,
+// Tile: TILE_M x TILE_N a workgroup, 8 x 8 a thread, or matrices of a subgroup with COOPERATIVE; STEP_K pixels a
+// step (src/kernels/conv_tile.rs).
+// Dispatch: splits * ceil(M / TILE_M) * ceil(N / TILE_N) workgroups of THREADS threads,
 // over x and y; channel tiles run fastest, parts slowest.
 // Fused: nothing. Never written to memory: the im2col matrix.
 
@@ -27,9 +28,6 @@ const QUADS_M: u32 = TILE_M / 4u;
 const LOADS_A: u32 = STEP_K * QUADS_M;
 const LOADS_B: u32 = STEP_K * QUADS_N;
 
-// The tiles of input [k][m] and gradient [k][n], in quads along m and n.
-var<workgroup> tile_a: array<vec4<f32>, LOADS_A>;
-var<workgroup> tile_b: array<vec4<f32>, LOADS_B>;
 // Of the output pixels of this step and of the next, in turns: the image's first input row, and the input
 // row and column under tap (0, 0) (modulo 2^32 where that is outside).
 var<workgroup> origins: array<vec3<u32>, 2u * STEP_K>;
@@ -109,13 +107,27 @@ fn load_gradient(pixel: u32, quad: u32) -> vec4<f32> {
     return v;
 }
 
+//#if COOPERATIVE
+//#else
+// The tiles of input [k][m] and gradient [k][n], in quads along m and n.
+var<workgroup> tile_a: array<vec4<f32>, LOADS_A>;
+var<workgroup> tile_b: array<vec4<f32>, LOADS_B>;
+
+fn store_a(k: u32, quad: u32, v: vec4<f32>) {
+    tile_a[k * QUADS_M + quad] = v;
+}
+
+fn store_b(k: u32, quad: u32, v: vec4<f32>) {
+    tile_b[k * QUADS_N + quad] = v;
+}
+
 // Adds the product of the staged tiles to a thread's sums.
-fn multiply(local: u32, sums: ptr<function, Sums>) {
+fn multiply(lane: Lane, sums: ptr<function, Sums>) {
     for (var k = 0u; k < STEP_K; k++) {
-        let row = k * QUADS_M + local / HALF_N * 2u;
+        let row = k * QUADS_M + lane.index / HALF_N * 2u;
         let a = tile_a[row];
         let b = tile_a[row + 1u];
-        let column = k * QUADS_N + local % HALF_N;
+        let column = k * QUADS_N + lane.index % HALF_N;
         let low = tile_b[column];
         let high = tile_b[column + HALF_N];
         (*sums).low.r0 = fma(a.xxxx, low, (*sums).low.r0);
@@ -136,6 +148,7 @@ fn multiply(local: u32, sums: ptr<function, Sums>) {
         (*sums).high.r7 = fma(b.wwww, high, (*sums).high.r7);
     }
 }
+//#endif
 
 // Writes four channels of row m of a part's slice.
 fn finish(split: u32, m: u32, quad: u32, sum: vec4<f32>) {
@@ -153,8 +166,11 @@ fn finish(split: u32, m: u32, quad: u32, sum: vec4<f32>) {
     }
 }
 
-// Writes a thread's 8 rows of one quad of columns.
-fn finish_rows(split: u32, m: u32, quad: u32, sums: Rows) {
+// The part of the sum.
+alias Place = u32;
+
+// Writes 8 rows of one quad of columns.
+fn finish_rows(split: Place, m: u32, quad: u32, sums: Rows) {
     if quad < (parameters.c_out + 3u) / 4u {
         finish(split, m, quad, sums.r0);
         finish(split, m + 1u, quad, sums.r1);
@@ -171,7 +187,7 @@ fn finish_rows(split: u32, m: u32, quad: u32, sums: Rows) {
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
+    lane: Lane,
 ) {
     let tiles_n = (parameters.c_out + TILE_N - 1u) / TILE_N;
     let tiles_m = (rows() + TILE_M - 1u) / TILE_M;
@@ -187,32 +203,29 @@ fn main(
     var sums = Sums();
     // Which half of `origins` is this step's.
     var half = 0u;
-    for (var k = local; k < STEP_K; k += THREADS) {
+    for (var k = lane.index; k < STEP_K; k += THREADS) {
         origins[k] = origin_of(begin + k, end);
     }
     for (var first = begin; first < end; first += STEP_K) {
         workgroupBarrier();
-        for (var load = local; load < LOADS_A; load += THREADS) {
-            tile_a[load] = load_input(origins[half + load / QUADS_M], first_m + load % QUADS_M * 4u);
+        for (var load = lane.index; load < LOADS_A; load += THREADS) {
+            let m = first_m + load % QUADS_M * 4u;
+            store_a(load / QUADS_M, load % QUADS_M, load_input(origins[half + load / QUADS_M], m));
         }
-        for (var load = local; load < LOADS_B; load += THREADS) {
+        for (var load = lane.index; load < LOADS_B; load += THREADS) {
             let pixel = first + load / QUADS_N;
             var v = vec4<f32>();
             if pixel < end {
                 v = load_gradient(pixel, first_quad + load % QUADS_N);
             }
-            tile_b[load] = v;
+            store_b(load / QUADS_N, load % QUADS_N, v);
         }
         half = STEP_K - half;
-        for (var k = local; k < STEP_K; k += THREADS) {
+        for (var k = lane.index; k < STEP_K; k += THREADS) {
             origins[half + k] = origin_of(first + STEP_K + k, end);
         }
         workgroupBarrier();
-        multiply(local, &sums);
+        multiply(lane, &sums);
     }
-
-    let m = first_m + local / HALF_N * 8u;
-    let quad = first_quad + local % HALF_N;
-    finish_rows(split, m, quad, sums.low);
-    finish_rows(split, m, quad + HALF_N, sums.high);
+    finish_tile(split, first_m, first_quad, lane, sums);
 }

@@ -8,7 +8,12 @@
 // With ALIGNED (K is a multiple of STEP_K) terms need no bounds.
 
 //#include conv_sums
-//#include gemm_tiles
+
+const QUADS_K: u32 = STEP_K / 4u;
+const LOADS_A: u32 = TILE_M * QUADS_K;
+const LOADS_B: u32 = STEP_K * QUADS_N;
+
+//#include conv_tiles
 
 struct Parameters {
     m: u32,
@@ -54,7 +59,7 @@ fn stage(a: u32, b: u32, first_m: u32, first_n: u32, quad_k: u32, local: u32) {
             if quad < parameters.quads_n && within(quad_k + k / 4u) {
                 v = weights[b + (4u * quad_k + k) * parameters.quads_n + quad];
             }
-            tile_b[load] = v;
+            store_b(k, load % QUADS_N, v);
         }
     }
 }
@@ -65,16 +70,21 @@ fn finish(at: u32, m: u32, quad: u32, sum: vec4<f32>) {
     }
 }
 
-fn finish_rows(at: u32, m: u32, quad: u32, sums: Rows) {
+// Where the point's product begins.
+struct Place {
+    at: u32,
+}
+
+fn finish_rows(place: Place, m: u32, quad: u32, sums: Rows) {
     if quad < parameters.quads_n {
-        finish(at, m, quad, sums.r0);
-        finish(at, m + 1u, quad, sums.r1);
-        finish(at, m + 2u, quad, sums.r2);
-        finish(at, m + 3u, quad, sums.r3);
-        finish(at, m + 4u, quad, sums.r4);
-        finish(at, m + 5u, quad, sums.r5);
-        finish(at, m + 6u, quad, sums.r6);
-        finish(at, m + 7u, quad, sums.r7);
+        finish(place.at, m, quad, sums.r0);
+        finish(place.at, m + 1u, quad, sums.r1);
+        finish(place.at, m + 2u, quad, sums.r2);
+        finish(place.at, m + 3u, quad, sums.r3);
+        finish(place.at, m + 4u, quad, sums.r4);
+        finish(place.at, m + 5u, quad, sums.r5);
+        finish(place.at, m + 6u, quad, sums.r6);
+        finish(place.at, m + 7u, quad, sums.r7);
     }
 }
 
@@ -82,7 +92,7 @@ fn finish_rows(at: u32, m: u32, quad: u32, sums: Rows) {
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
+    lane: Lane,
 ) {
     let tiles_n = (parameters.quads_n + QUADS_N - 1u) / QUADS_N;
     let tiles_m = (parameters.m + TILE_M - 1u) / TILE_M;
@@ -98,13 +108,9 @@ fn main(
     var sums = Sums();
     for (var quad_k = 0u; quad_k < parameters.quads_k; quad_k += QUADS_K) {
         workgroupBarrier();
-        stage(a, b, first_m, first_n, quad_k, local);
+        stage(a, b, first_m, first_n, quad_k, lane.index);
         workgroupBarrier();
-        multiply(local, &sums);
+        multiply(lane, &sums);
     }
-    let m = first_m + local / HALF_N * 8u;
-    let quad = first_n + local % HALF_N;
-    let at = point * parameters.m * parameters.quads_n;
-    finish_rows(at, m, quad, sums.low);
-    finish_rows(at, m, quad + HALF_N, sums.high);
+    finish_tile(Place(point * parameters.m * parameters.quads_n), first_m, first_n, lane, sums);
 }

@@ -4,6 +4,10 @@
 //! trusted. A GPU runs every kernel beside its twin. The host runs every twin on all cores beside one core, where
 //! all bits must agree.
 
+mod cooperative;
+
+pub use cooperative::{CooperativeResult, cooperative, usable_cooperative};
+
 use crate::device::{Device, ProgramBuilder};
 use crate::error::Result;
 use crate::kernels::{Access, Kernel, catalogue};
@@ -101,12 +105,12 @@ pub fn self_test(device: &Device, budget: Duration) -> Result<Report> {
 
 /// The largest difference of an output from the host's.
 fn compare(device: &Device, kernel: &Arc<dyn Kernel>) -> Result<f64> {
-    let found = outputs(device, kernel)?;
+    let found = outputs(device, kernel, input)?;
     let one_core = || {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread can be made");
-        pool.install(|| outputs(&Device::cpu(), kernel))
+        pool.install(|| outputs(&Device::cpu(), kernel, input))
     };
-    let expected = if device.is_cpu() { one_core()? } else { outputs(&Device::cpu(), kernel)? };
+    let expected = if device.is_cpu() { one_core()? } else { outputs(&Device::cpu(), kernel, input)? };
     let worst = found.iter().zip(&expected).map(|(a, b)| difference(a, b)).fold(0.0, f64::max);
     Ok(worst)
 }
@@ -130,8 +134,12 @@ fn difference(found: &[u32], expected: &[u32]) -> f64 {
     if norm > 0.0 { error / norm } else { f64::INFINITY }
 }
 
-/// What each binding that `kernel` writes holds after one dispatch.
-fn outputs(device: &Device, kernel: &Arc<dyn Kernel>) -> Result<Vec<Vec<u32>>> {
+/// What each binding that `kernel` writes holds after one dispatch; before, word `i` of each was `input(name, i)`.
+fn outputs(
+    device: &Device,
+    kernel: &Arc<dyn Kernel>,
+    input: impl Fn(&str, usize) -> u32,
+) -> Result<Vec<Vec<u32>>> {
     let mut builder = ProgramBuilder::new("self-test");
     let mut buffers = Vec::new();
     let mut views = Vec::new();

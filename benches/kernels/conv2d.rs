@@ -6,12 +6,13 @@ use jem::kernels::conv2d::Conv2d;
 
 /// Times every layer.
 pub fn run(bench: &mut Bench) {
-    time_networks(bench, |geometry| Conv2d {
+    time_networks(bench, |geometry, method| Conv2d {
         geometry,
         bias: true,
         residual: false,
         raw: false,
         activated: Some(0.2),
         mask: true,
+        method,
     });
 }

@@ -6,5 +6,8 @@ use jem::kernels::conv2d_weight_gradient::Conv2dWeightGradient;
 
 /// Times every layer.
 pub fn run(bench: &mut Bench) {
-    time_networks(bench, Conv2dWeightGradient::new);
+    time_networks(bench, |geometry, method| Conv2dWeightGradient {
+        method,
+        ..Conv2dWeightGradient::new(geometry)
+    });
 }

@@ -4,6 +4,7 @@ use super::timing::{Bench, Times};
 use crate::options::Network;
 use jem::kernels::Kernel;
 use jem::kernels::conv2d::ConvGeometry;
+use jem::kernels::cooperative::Method;
 
 /// A convolution of a network.
 pub struct Layer {
@@ -45,16 +46,26 @@ pub fn wide_resnet(network: Network, n: usize) -> Vec<Layer> {
 }
 
 /// Times the kernel that `make` builds for every layer of the networks, and sums up each network of which all
-/// layers could be measured.
-pub fn time_networks<K: Kernel + 'static>(bench: &mut Bench, make: impl Fn(ConvGeometry) -> K) {
-    for &network in bench.networks {
-        let mut total = Some(Times::default());
-        for Layer { name, count, geometry } in wide_resnet(network, bench.batch) {
-            let times = bench.time(&format!("{network} {name}"), make(geometry));
-            total = total.zip(times).map(|(total, times)| total.plus(count, &times));
-        }
-        if let Some(total) = total {
-            bench.print(&format!("{network}, all"), &total);
+/// layers could be measured; then again by each of the device's cooperative matrices, in f32 where those do not
+/// suit a layer.
+pub fn time_networks<K: Kernel + 'static>(bench: &mut Bench, make: impl Fn(ConvGeometry, Method) -> K) {
+    let cooperative: Vec<Method> =
+        bench.device.cooperative().iter().copied().map(Method::Cooperative).collect();
+    for method in [Method::Scalar].into_iter().chain(cooperative) {
+        let by = |method| match method {
+            Method::Scalar => String::new(),
+            Method::Cooperative(matrices) => format!(", {matrices}"),
+        };
+        for &network in bench.networks {
+            let mut total = Some(Times::default());
+            for Layer { name, count, geometry } in wide_resnet(network, bench.batch) {
+                let method = method.suiting(&geometry);
+                let times = bench.time(&format!("{network} {name}{}", by(method)), make(geometry, method));
+                total = total.zip(times).map(|(total, times)| total.plus(count, &times));
+            }
+            if let Some(total) = total {
+                bench.print(&format!("{network}, all{}", by(method)), &total);
+            }
         }
     }
 }

@@ -40,10 +40,10 @@ fn step(a: f32, b: vec4<f32>, sum: vec4<f32>) -> vec4<f32> {
 }
 //#endif
 
-// The sums of thread `local`, over all taps of the window and all channels of the source.
-fn accumulate(window: Window, first_m: u32, first_quad: u32, local: u32) -> Sums {
-    let m = first_m + local / HALF_N * 8u;
-    let quad = first_quad + local % HALF_N;
+// The sums over all taps of the window and all channels of the source.
+fn accumulate(window: Window, first_m: u32, first_quad: u32, lane: Lane) -> Sums {
+    let m = first_m + lane.index / HALF_N * 8u;
+    let quad = first_quad + lane.index % HALF_N;
     let o0 = origin_of(window, m);
     let o1 = origin_of(window, m + 1u);
     let o2 = origin_of(window, m + 2u);

@@ -1,11 +1,19 @@
 // The GEMM of conv_window through workgroup memory: a tile of A and one of B at a time.
-// Tile: TILE_M pixels x TILE_N channels a workgroup, 8 x 8 a thread, STEP_K terms between two barriers.
+// Tile: TILE_M pixels x TILE_N channels a workgroup, STEP_K terms between two barriers.
 // With ALIGNED (the source's channels are a multiple of STEP_K) a step lies within one tap and needs no
 // bounds on k.
 
-//#include gemm_tiles
+const QUADS_K: u32 = STEP_K / 4u;
+const LOADS_A: u32 = TILE_M * QUADS_K;
+const LOADS_B: u32 = STEP_K * QUADS_N;
+
 // origin_of the tile's pixels.
 var<workgroup> origins: array<vec3<u32>, TILE_M>;
+
+//#if COOPERATIVE
+//#else
+//#include conv_tiles
+//#endif
 
 //#if ALIGNED
 // Fills both tiles with channels c .. c + STEP_K of tap (i, j).
@@ -27,7 +35,8 @@ fn stage(window: Window, i: u32, j: u32, c: u32, first_quad: u32, local: u32) {
     for (var turn = 0u; turn < (LOADS_B + THREADS - 1u) / THREADS; turn++) {
         let load = turn * THREADS + local;
         if LOADS_B % THREADS == 0u || load < LOADS_B {
-            tile_b[load] = load_weights(window, row + load / QUADS_N, first_quad + load % QUADS_N);
+            let quad = load % QUADS_N;
+            store_b(load / QUADS_N, quad, load_weights(window, row + load / QUADS_N, first_quad + quad));
         }
     }
 }
@@ -88,14 +97,14 @@ fn stage(window: Window, k: u32, terms: u32, first_quad: u32, local: u32) {
             let at = locate(window, term);
             v = load_weights(window, weight_row(window, at.x, at.y, at.z), first_quad + load % QUADS_N);
         }
-        tile_b[load] = v;
+        store_b(load / QUADS_N, load % QUADS_N, v);
     }
 }
 //#endif
 
-// The sums of thread `local`, over all taps of the window and all channels of the source.
-fn accumulate(window: Window, first_m: u32, first_quad: u32, local: u32) -> Sums {
-    for (var m = local; m < TILE_M; m += THREADS) {
+// The sums over all taps of the window and all channels of the source.
+fn accumulate(window: Window, first_m: u32, first_quad: u32, lane: Lane) -> Sums {
+    for (var m = lane.index; m < TILE_M; m += THREADS) {
         origins[m] = origin_of(window, first_m + m);
     }
     var sums = Sums();
@@ -104,9 +113,9 @@ fn accumulate(window: Window, first_m: u32, first_quad: u32, local: u32) -> Sums
         for (var j = 0u; j < window.columns; j++) {
             for (var c = 0u; c < window.source_channels; c += STEP_K) {
                 workgroupBarrier();
-                stage(window, i, j, c, first_quad, local);
+                stage(window, i, j, c, first_quad, lane.index);
                 workgroupBarrier();
-                multiply(local, &sums);
+                multiply(lane, &sums);
             }
         }
     }
@@ -114,9 +123,9 @@ fn accumulate(window: Window, first_m: u32, first_quad: u32, local: u32) -> Sums
     let terms = window.rows * window.columns * window.source_channels;
     for (var k = 0u; k < terms; k += STEP_K) {
         workgroupBarrier();
-        stage(window, k, terms, first_quad, local);
+        stage(window, k, terms, first_quad, lane.index);
         workgroupBarrier();
-        multiply(local, &sums);
+        multiply(lane, &sums);
     }
 //#endif
     return sums;

@@ -17,6 +17,7 @@ pub use readback::GpuPending;
 use super::{DeviceOptions, DeviceSpec};
 use crate::error::{Error, Result};
 use crate::kernels::choice::Choices;
+use crate::kernels::cooperative::Cooperative;
 use health::Health;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -74,6 +75,7 @@ pub struct GpuDevice {
     limits: wgpu::Limits,
     choices: Choices,
     checked: bool,
+    cooperative: Vec<Cooperative>,
     health: Arc<Health>,
     allocated: Arc<AtomicU64>,
     pipelines: pipeline::Cache,
@@ -90,23 +92,35 @@ struct Stream {
 
 impl GpuDevice {
     /// Opens the adapter that `spec` names, with that adapter's buffer limits and WebGPU's default limits
-    /// otherwise.
+    /// otherwise; with cooperative matrices and more workgroup memory for them where it has what they need.
     ///
     /// # Errors
     /// [`Error::NoDevice`] with the adapters that exist and what to install.
     pub fn open(spec: &DeviceSpec, options: DeviceOptions) -> Result<Self> {
         let (adapter, info) = adapter::choose(spec)?;
         let offered = adapter.limits();
-        let limits = wgpu::Limits {
+        let cooperative = info.cooperative();
+        let mut limits = wgpu::Limits {
             max_storage_buffer_binding_size: offered.max_storage_buffer_binding_size,
             max_buffer_size: offered.max_buffer_size,
             ..wgpu::Limits::defaults()
         };
-        let wanted = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_F16;
+        let mut features =
+            adapter.features() & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_F16);
+        let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
+        if !cooperative.is_empty() {
+            // SUBGROUP is for @builtin(subgroup_id). wgpu adds Vulkan's memory model by itself.
+            features |= wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX | wgpu::Features::SUBGROUP;
+            limits.max_compute_workgroup_storage_size = Cooperative::WORKGROUP_MEMORY;
+            // SAFETY: cooperative matrices are the only experimental feature in use. What may be wrong with them
+            // is in the shaders that name them, which self_test::cooperative tries on the very device.
+            experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
+        }
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("jem"),
-            required_features: adapter.features() & wanted,
+            required_features: features,
             required_limits: limits.clone(),
+            experimental_features,
             ..Default::default()
         };
         let name = info.title();
@@ -129,6 +143,7 @@ impl GpuDevice {
             limits,
             choices,
             checked: options.checked,
+            cooperative,
             health,
             allocated: Arc::default(),
             pipelines: pipeline::Cache::default(),
@@ -150,6 +165,11 @@ impl GpuDevice {
     /// What the adapter is and can do.
     pub fn info(&self) -> &AdapterInfo {
         &self.info
+    }
+
+    /// The matrices that kernels may multiply by, the largest first.
+    pub fn cooperative(&self) -> &[Cooperative] {
+        &self.cooperative
     }
 
     /// A zeroed buffer of `bytes` bytes, rounded up to a word.

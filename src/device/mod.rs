@@ -14,6 +14,7 @@ pub use spec::{DeviceOptions, DeviceSpec};
 use crate::error::{Error, Result};
 use crate::kernels::Access;
 use crate::kernels::choice::Choices;
+use crate::kernels::cooperative::Cooperative;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -140,11 +141,20 @@ impl Device {
         matches!(self.0, Inner::Cpu(_))
     }
 
-    /// Which kernels compute convolutions fastest here: Winograd's where a hardware GPU gains by them.
+    /// Which kernels compute convolutions fastest here: Winograd's where a GPU gains by them.
     pub fn choices(&self) -> Choices {
         match &self.0 {
             Inner::Cpu(_) => Choices::default(),
             Inner::Gpu(gpu) => gpu.choices(),
+        }
+    }
+
+    /// The cooperative matrices (tensor cores) by which convolutions may multiply here, the largest first; none on
+    /// the host. Whether they multiply right, [`crate::self_test::cooperative()`] finds out.
+    pub fn cooperative(&self) -> &[Cooperative] {
+        match &self.0 {
+            Inner::Cpu(_) => &[],
+            Inner::Gpu(gpu) => gpu.cooperative(),
         }
     }
 

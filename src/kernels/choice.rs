@@ -7,16 +7,16 @@ use super::winograd_product::WinogradProduct;
 
 /// How a convolution or an input gradient is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Method {
+pub enum Algorithm {
     /// By `conv2d` or `conv2d_input_gradient`: an implicit matrix product.
     Implicit,
     /// By Winograd's four kernels.
     Winograd(Winograd),
 }
 
-/// What decides the [`Method`] of each convolution of a program.
+/// What decides the [`Algorithm`] of each convolution of a program.
 ///
-/// The default is [`Method::Implicit`] everywhere: it needs no memory and runs on every device.
+/// The default is [`Algorithm::Implicit`] everywhere: it needs no memory and runs on every device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Choices {
     rule: Rule,
@@ -53,8 +53,8 @@ impl Choices {
         Self { rule: Rule::Always(size), largest: u64::MAX, balance: 0 }
     }
 
-    /// The method for the convolution of `g`, or its input gradient: the sizes of the two are alike.
-    pub fn method(&self, g: &ConvGeometry) -> Method {
+    /// The algorithm for the convolution of `g`, or its input gradient: the sizes of the two are alike.
+    pub fn algorithm(&self, g: &ConvGeometry) -> Algorithm {
         let fits = |size| {
             let elements = Tiling::new(g, size).transformed_len(g.c_in.max(g.c_out));
             Winograd::takes(g) && 4 * elements as u64 <= self.largest
@@ -68,7 +68,7 @@ impl Choices {
                 sizes.min_by_key(|&size| self.winograd_cost(g, size))
             }
         };
-        size.map_or(Method::Implicit, Method::Winograd)
+        size.map_or(Algorithm::Implicit, Algorithm::Winograd)
     }
 
     /// The time of Winograd's kernels, counted in floating-point operations: the products, and the transformed
@@ -93,11 +93,11 @@ mod tests {
     fn wide_layers_take_large_tiles_and_narrow_ones_none() {
         let choices = Choices::fastest(u64::MAX, Choices::HARDWARE);
         for (size, channels) in [(32, 160), (16, 320), (8, 640), (32, 64)] {
-            let method = choices.method(&geometry(size, channels, channels));
-            assert_eq!(method, Method::Winograd(Winograd::F4), "{channels}");
+            let algorithm = choices.algorithm(&geometry(size, channels, channels));
+            assert_eq!(algorithm, Algorithm::Winograd(Winograd::F4), "{channels}");
         }
         for (c_in, c_out) in [(3, 16), (16, 16), (16, 160)] {
-            assert_eq!(choices.method(&geometry(32, c_in, c_out)), Method::Implicit, "{c_in}, {c_out}");
+            assert_eq!(choices.algorithm(&geometry(32, c_in, c_out)), Algorithm::Implicit, "{c_in}, {c_out}");
         }
     }
 
@@ -105,7 +105,7 @@ mod tests {
     fn strides_and_odd_rows_are_left_to_the_implicit_product() {
         let choices = Choices::always(Winograd::F2);
         let g = geometry(32, 64, 64);
-        assert_eq!(choices.method(&g), Method::Winograd(Winograd::F2));
+        assert_eq!(choices.algorithm(&g), Algorithm::Winograd(Winograd::F2));
         for other in [
             ConvGeometry { stride: 2, ..g },
             ConvGeometry { kh: 1, kw: 1, padding: 0, ..g },
@@ -113,7 +113,7 @@ mod tests {
             ConvGeometry { c_in: 18, ..g },
             ConvGeometry { c_out: 12, ..g },
         ] {
-            assert_eq!(choices.method(&other), Method::Implicit, "{other:?}");
+            assert_eq!(choices.algorithm(&other), Algorithm::Implicit, "{other:?}");
         }
     }
 
@@ -122,7 +122,10 @@ mod tests {
         // 64 images of 64 tiles, 36 points, 160 channels: 90 MiB.
         let bytes = 64 * 64 * 36 * 160 * 4;
         let g = geometry(32, 160, 160);
-        assert_eq!(Choices::fastest(bytes, Choices::HARDWARE).method(&g), Method::Winograd(Winograd::F4));
-        assert_eq!(Choices::fastest(bytes - 1, Choices::HARDWARE).method(&g), Method::Implicit);
+        assert_eq!(
+            Choices::fastest(bytes, Choices::HARDWARE).algorithm(&g),
+            Algorithm::Winograd(Winograd::F4)
+        );
+        assert_eq!(Choices::fastest(bytes - 1, Choices::HARDWARE).algorithm(&g), Algorithm::Implicit);
     }
 }

@@ -4,6 +4,7 @@
 //! `v[n, y, x, o] = Σ_{i, j, c} input[n, y s + i - p, x s + j - p, c] weights[i, j, c, o] + bias[o] + residual[n, y, x, o]`
 
 use super::conv_tile::Tile;
+use super::cooperative::Method;
 use super::mask::mask_words;
 use super::{Access, Binding, Kernel, binding, cpu, grid, shader::Shader};
 use crate::kernels::Argument;
@@ -128,6 +129,8 @@ pub struct Conv2d {
     pub activated: Option<f32>,
     /// Writes the sign mask of `v` (layout: [`super::mask`]).
     pub mask: bool,
+    /// How it multiplies.
+    pub method: Method,
 }
 
 impl Conv2d {
@@ -147,7 +150,8 @@ impl Conv2d {
                     ] {
                         // Each costs a pipeline: the other shapes differ in their loops, not in this.
                         if i < 2 || (bias && residual && mask) {
-                            all.push(Self { geometry, bias, residual, raw, activated, mask });
+                            let method = Method::Scalar;
+                            all.push(Self { geometry, bias, residual, raw, activated, mask, method });
                         }
                     }
                 }
@@ -167,7 +171,7 @@ impl Conv2d {
     }
 
     fn tile(&self) -> Tile {
-        Tile::gather(self.geometry.out_pixels(), self.geometry.c_out)
+        Tile::gather(self.method, self.geometry.out_pixels(), self.geometry.c_out)
     }
 }
 
@@ -211,6 +215,6 @@ impl Kernel for Conv2d {
     }
 
     fn run(&self, arguments: &mut [Argument<'_>]) {
-        cpu::conv2d::forward(self, arguments);
+        self.method.with_operands(arguments, |arguments| cpu::conv2d::forward(self, arguments));
     }
 }

@@ -7,6 +7,7 @@
 
 use super::conv_tile::Tile;
 use super::conv2d::ConvGeometry;
+use super::cooperative::Method;
 use super::mask::mask_words;
 use super::{Access, Binding, Kernel, binding, cpu, grid, shader::Shader};
 use crate::kernels::Argument;
@@ -23,6 +24,8 @@ pub struct Conv2dInputGradient {
     pub mask: Option<f32>,
     /// Adds `residual`, shaped like the input, after the mask.
     pub residual: bool,
+    /// How it multiplies.
+    pub method: Method,
 }
 
 impl Conv2dInputGradient {
@@ -32,7 +35,7 @@ impl Conv2dInputGradient {
         for geometry in ConvGeometry::examples() {
             for mask in [None, Some(0.2)] {
                 for residual in [false, true] {
-                    all.push(Self { geometry, mask, residual });
+                    all.push(Self { geometry, mask, residual, method: Method::Scalar });
                 }
             }
         }
@@ -51,7 +54,7 @@ impl Conv2dInputGradient {
     }
 
     fn tile(&self) -> Tile {
-        Tile::gather(self.class_pixels(), self.geometry.c_in)
+        Tile::gather(self.method, self.class_pixels(), self.geometry.c_in)
     }
 }
 
@@ -95,6 +98,6 @@ impl Kernel for Conv2dInputGradient {
     }
 
     fn run(&self, arguments: &mut [Argument<'_>]) {
-        cpu::conv2d::input_gradient(self, arguments);
+        self.method.with_operands(arguments, |arguments| cpu::conv2d::input_gradient(self, arguments));
     }
 }

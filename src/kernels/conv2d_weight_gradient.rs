@@ -7,6 +7,7 @@
 
 use super::conv_tile::Tile;
 use super::conv2d::ConvGeometry;
+use super::cooperative::Method;
 use super::{Access, Binding, Kernel, binding, cpu, grid, shader::Shader};
 use crate::kernels::Argument;
 
@@ -17,17 +18,19 @@ pub struct Conv2dWeightGradient {
     pub geometry: ConvGeometry,
     /// Parts of the sum over output pixels; 1 writes the gradient itself.
     pub splits: usize,
+    /// How it multiplies.
+    pub method: Method,
 }
 
 impl Conv2dWeightGradient {
-    /// With as many parts as keep a large GPU busy: a function of the shapes alone, so that every
+    /// In f32, with as many parts as keep a large GPU busy: a function of the shapes alone, so that every
     /// device adds in the same order.
     pub fn new(geometry: ConvGeometry) -> Self {
         let tiles = (geometry.kh * geometry.kw * geometry.c_in).div_ceil(32) * geometry.c_out.div_ceil(32);
         let wanted = 256usize.div_ceil(tiles);
         // At least 256 pixels a part, else the workspace costs more than the sum.
         let splits = wanted.min(geometry.out_pixels() / 256).clamp(1, 64);
-        Self { geometry, splits }
+        Self { geometry, splits, method: Method::Scalar }
     }
 
     /// Small instances of every permutation.
@@ -35,7 +38,7 @@ impl Conv2dWeightGradient {
         let mut all = Vec::new();
         for geometry in ConvGeometry::examples() {
             for splits in [1, 3] {
-                all.push(Self { geometry, splits });
+                all.push(Self { geometry, splits, method: Method::Scalar });
             }
         }
         all
@@ -47,7 +50,7 @@ impl Conv2dWeightGradient {
     }
 
     fn tile(&self) -> Tile {
-        Tile::staged(self.rows(), self.geometry.c_out)
+        Tile::staged(self.method, self.rows(), self.geometry.c_out)
     }
 
     /// Output pixels of each part but the last.
@@ -72,7 +75,7 @@ impl Kernel for Conv2dWeightGradient {
 
     fn shader(&self) -> Shader {
         let text = include_str!("../../shaders/conv2d_weight_gradient.wgsl");
-        let shader = Shader::new("conv2d_weight_gradient", text);
+        let shader = Shader::new("conv2d_weight_gradient", text).with_switch("A_TRANSPOSED", true);
         self.tile().specialize(shader, self.geometry.c_in, self.geometry.c_out)
     }
 
@@ -91,6 +94,6 @@ impl Kernel for Conv2dWeightGradient {
     }
 
     fn run(&self, arguments: &mut [Argument<'_>]) {
-        cpu::conv2d::weight_gradient(self, arguments);
+        self.method.with_operands(arguments, |arguments| cpu::conv2d::weight_gradient(self, arguments));
     }
 }

@@ -13,6 +13,7 @@ pub struct Shader {
     /// The kernel's stem.
     pub name: &'static str,
     template: &'static str,
+    extensions: Vec<&'static str>,
     constants: Vec<(&'static str, Constant)>,
     switches: Vec<&'static str>,
 }
@@ -27,7 +28,13 @@ enum Constant {
 impl Shader {
     /// The shader `shaders/{name}.wgsl` whose text is `template` (from `include_str!`).
     pub fn new(name: &'static str, template: &'static str) -> Self {
-        Self { name, template, constants: Vec::new(), switches: Vec::new() }
+        Self { name, template, extensions: Vec::new(), constants: Vec::new(), switches: Vec::new() }
+    }
+
+    /// Enables a WGSL extension.
+    pub fn with_extension(mut self, name: &'static str) -> Self {
+        self.extensions.push(name);
+        self
     }
 
     /// Defines `const NAME: u32`.
@@ -56,6 +63,9 @@ impl Shader {
     /// On an unknown include or an unbalanced directive: a bug in the shader file.
     pub fn wgsl(&self) -> String {
         let mut text = String::with_capacity(self.template.len() + 1024);
+        for name in &self.extensions {
+            writeln!(text, "enable {name};").expect("writing to a string");
+        }
         for (name, value) in &self.constants {
             match value {
                 Constant::U32(value) => writeln!(text, "const {name}: u32 = {value}u;"),
@@ -101,11 +111,12 @@ fn common(name: &str) -> &'static str {
         "conv_direct" => include_str!("../../shaders/common/conv_direct.wgsl"),
         "conv_epilogue" => include_str!("../../shaders/common/conv_epilogue.wgsl"),
         "conv_gather" => include_str!("../../shaders/common/conv_gather.wgsl"),
+        "conv_matrices" => include_str!("../../shaders/common/conv_matrices.wgsl"),
         "conv_parameters" => include_str!("../../shaders/common/conv_parameters.wgsl"),
         "conv_sums" => include_str!("../../shaders/common/conv_sums.wgsl"),
+        "conv_tiles" => include_str!("../../shaders/common/conv_tiles.wgsl"),
         "conv_window" => include_str!("../../shaders/common/conv_window.wgsl"),
         "exp_log" => include_str!("../../shaders/common/exp_log.wgsl"),
-        "gemm_tiles" => include_str!("../../shaders/common/gemm_tiles.wgsl"),
         "gradient_epilogue" => include_str!("../../shaders/common/gradient_epilogue.wgsl"),
         "logit_row" => include_str!("../../shaders/common/logit_row.wgsl"),
         "normal" => include_str!("../../shaders/common/normal.wgsl"),

@@ -1,6 +1,7 @@
 //! The matrix products between Winograd's transforms.
 
 use super::conv_tile::Tile;
+use super::cooperative::Method;
 use super::matmul::Matmul;
 use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
 use crate::kernels::Argument;
@@ -25,7 +26,7 @@ impl WinogradProduct {
     }
 
     fn tile(&self) -> Tile {
-        Tile::staged(self.m, self.n)
+        Tile::staged(Method::Scalar, self.m, self.n)
     }
 }
 

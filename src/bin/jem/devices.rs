@@ -3,7 +3,7 @@
 use crate::common::Output;
 use crate::facts::say;
 use jem::device::{AdapterInfo, CooperativeMatrix, Device, DeviceOptions, DeviceSpec};
-use jem::self_test::{KernelResult, Report, self_test};
+use jem::self_test::{CooperativeResult, KernelResult, Report, cooperative, self_test};
 use jem::{Error, Result};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -39,21 +39,22 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let mut reports = Vec::new();
     for device in &devices {
         let report = self_test(device, BUDGET)?;
+        let matrices = cooperative(device);
         if !arguments.output.json {
-            print(&device.name(), &report);
+            print(&device.name(), &report, &matrices);
         }
-        reports.push((device.name(), report));
+        reports.push((device.name(), report, matrices));
     }
     if arguments.output.json {
         let facts = json!({
             "adapters": adapters.iter().map(adapter).collect::<Vec<_>>(),
             "cpu": {"name": Device::cpu().name(), "threads": threads()},
             "auto": auto.name(),
-            "tests": reports.iter().map(|(name, report)| test(name, report)).collect::<Vec<_>>(),
+            "tests": reports.iter().map(|(name, report, matrices)| test(name, report, matrices)).collect::<Vec<_>>(),
         });
         say(&facts.to_string());
     }
-    for (name, report) in &reports {
+    for (name, report, _) in &reports {
         if let Some(failure) = report.failures().next() {
             let message = format!("{name}: kernel {}: {}", failure.kernel, failure.outcome());
             return Err(Error::setting("--test", message));
@@ -115,25 +116,32 @@ fn details(adapter: &AdapterInfo) -> Vec<(&'static str, String)> {
     details
 }
 
-fn print(name: &str, report: &Report) {
+fn print(name: &str, report: &Report, matrices: &[CooperativeResult]) {
     say(&format!("\ntest of {name}: {}", report.what()));
     for result in &report.results {
         let KernelResult { kernel, variants, .. } = result;
         let word = if *variants == 1 { "variant" } else { "variants" };
         say(&format!("    {kernel:<24} {variants:>3} {word:<9} {}", result.outcome()));
     }
+    for result in matrices {
+        let CooperativeResult { matrices, variants, .. } = result;
+        let name = format!("matrices {}x{0}", matrices.size);
+        say(&format!("    {name:<24} {variants:>3} {:<9} {}", "variants", result.outcome()));
+    }
     let failures = report.failures().count();
     let verdict = if failures == 0 { "all passed".to_owned() } else { format!("{failures} FAILED") };
     say(&format!("{} kernels, {verdict}, {:.1} s", report.results.len(), report.seconds));
 }
 
-fn test(name: &str, report: &Report) -> Value {
+fn test(name: &str, report: &Report, matrices: &[CooperativeResult]) -> Value {
     let kernel = |r: &KernelResult| json!({"kernel": r.kernel, "variants": r.variants, "relative_error": r.error, "passed": r.passed()});
+    let shape = |r: &CooperativeResult| json!({"matrices": r.matrices.to_string(), "relative_error": r.error, "usable": r.passed(), "reason": r.refused});
     json!({
         "device": name,
         "passed": report.failures().next().is_none(),
         "seconds": report.seconds,
         "kernels": report.results.iter().map(kernel).collect::<Vec<_>>(),
+        "cooperative_matrices": matrices.iter().map(shape).collect::<Vec<_>>(),
     })
 }
 

@@ -2,6 +2,7 @@
 
 use crate::device::DeviceSpec;
 use crate::error::{Error, Result};
+use crate::kernels::cooperative::Cooperative;
 use std::fmt;
 
 /// What hardware an adapter is; in the order of preference.
@@ -110,6 +111,27 @@ impl AdapterInfo {
                 .map(cooperative)
                 .collect(),
         }
+    }
+
+    /// The matrices by which convolutions may multiply here, the largest first. (WGSL has square ones only.)
+    pub fn cooperative(&self) -> Vec<Cooperative> {
+        let Some((_, subgroup)) = self.subgroups else { return Vec::new() };
+        let subgroup = subgroup as usize;
+        if !self.f16
+            || subgroup > Cooperative::LARGEST_SUBGROUP
+            || self.workgroup_memory < Cooperative::WORKGROUP_MEMORY
+        {
+            return Vec::new();
+        }
+        let offered = |size: &usize| {
+            self.cooperative_matrices.iter().any(|shape| {
+                [shape.m, shape.n, shape.k].iter().all(|&n| n as usize == *size)
+                    && (shape.operand.as_str(), shape.accumulator.as_str()) == ("F16", "F32")
+            })
+        };
+        let quads = self.backend == "Vulkan";
+        let sizes = [16, 8].into_iter().filter(offered);
+        sizes.map(|size| Cooperative { size, subgroup, quads }).collect()
     }
 
     /// The adapter with its backend and driver, for messages.
@@ -263,6 +285,31 @@ mod tests {
         assert!(error.contains("Arc (integrated), llvmpipe (LLVM) (software)"), "{error}");
         let error = pick(&DeviceSpec::Auto, &[]).unwrap_err();
         assert!(error.contains("mesa-vulkan-drivers libvulkan1"), "{error}");
+    }
+
+    #[test]
+    fn cooperative_matrices_are_square_with_f16_operands_and_f32_sums() {
+        let shape = |m, n, k, operand: &str, accumulator: &str| CooperativeMatrix {
+            m,
+            n,
+            k,
+            operand: operand.into(),
+            accumulator: accumulator.into(),
+        };
+        let mut adapter = info("Arc", AdapterKind::Discrete);
+        adapter.cooperative_matrices = vec![
+            shape(8, 8, 8, "F16", "F16"),
+            shape(8, 8, 8, "F16", "F32"),
+            shape(8, 16, 16, "F16", "F32"),
+            shape(16, 16, 16, "F16", "F32"),
+        ];
+        assert!(adapter.cooperative().is_empty(), "no f16, no subgroups and too little memory");
+        let enough =
+            AdapterInfo { f16: true, subgroups: Some((16, 32)), workgroup_memory: 32 << 10, ..adapter };
+        let of = |size| Cooperative { size, subgroup: 32, quads: true };
+        assert_eq!(enough.cooperative(), [of(16), of(8)]);
+        let wide = AdapterInfo { subgroups: Some((64, 128)), ..enough };
+        assert!(wide.cooperative().is_empty(), "four subgroups of 128 are no workgroup");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::{Lowering, label};
 use crate::device::{ProgramBuilder, View};
 use crate::error::Result;
 use crate::graph::{NodeId, Op};
-use crate::kernels::choice::Method;
+use crate::kernels::choice::Algorithm;
 use crate::kernels::conv2d::ConvGeometry;
 use crate::kernels::copy::StridedCopy;
 use crate::kernels::winograd::Winograd;
@@ -89,8 +89,8 @@ impl Lowering<'_> {
     ) -> Result<()> {
         let (source, epilogue) = views.split_first().expect("a convolution reads a tensor");
         let g = *convolution.geometry();
-        match self.builder.choices().method(&g) {
-            Method::Implicit => {
+        match self.builder.choices().algorithm(&g) {
+            Algorithm::Implicit => {
                 let weights = match convolution {
                     Convolution::Forward(_) => self.view(weights)?,
                     Convolution::InputGradient(_) => self.packed(weights, &g, Packing::Transposed)?,
@@ -101,7 +101,7 @@ impl Lowering<'_> {
                     Convolution::InputGradient(kernel) => self.builder.dispatch(name, kernel, &views),
                 }
             }
-            Method::Winograd(size) => {
+            Algorithm::Winograd(size) => {
                 let packing = match convolution {
                     Convolution::Forward(_) => Packing::Winograd(size),
                     Convolution::InputGradient(_) => Packing::TransposedWinograd(size),

@@ -12,6 +12,7 @@ use crate::kernels::binary::{Binary, BinaryOp};
 use crate::kernels::conv2d::{Conv2d, ConvGeometry};
 use crate::kernels::conv2d_input_gradient::Conv2dInputGradient;
 use crate::kernels::conv2d_weight_gradient::Conv2dWeightGradient;
+use crate::kernels::cooperative::Method;
 use crate::kernels::copy::StridedCopy;
 use crate::kernels::fill::Fill;
 use crate::kernels::gather_labels::GatherLabels;
@@ -157,6 +158,7 @@ impl Lowering<'_> {
                     raw,
                     activated: activated.map(|(_, slope)| slope),
                     mask,
+                    method: Method::Scalar,
                 };
                 self.emit_convolution(name, Convolution::Forward(kernel), node.inputs[1], &views)?;
             }
@@ -174,7 +176,8 @@ impl Lowering<'_> {
                 }
                 views.push(self.place(value));
                 let mask = masked.map(|(_, slope)| slope);
-                let kernel = Conv2dInputGradient { geometry, mask, residual: residual.is_some() };
+                let (residual, method) = (residual.is_some(), Method::Scalar);
+                let kernel = Conv2dInputGradient { geometry, mask, residual, method };
                 let convolution = Convolution::InputGradient(kernel);
                 self.emit_convolution(label(&node, conv), convolution, node.inputs[1], &views)?;
             }

@@ -1,11 +1,7 @@
-// The tiles of A and B in workgroup memory, and their product: TILE_M x TILE_N a workgroup, 8 x 8 a thread,
-// STEP_K terms between two barriers. Behind conv_sums.
+// The staged tiles of conv_gather in f32, of which each thread multiplies 8 x 8.
 
-const QUADS_K: u32 = STEP_K / 4u;
 // The 8 rows of a thread lie together; the quad behind them puts the next thread's on other banks.
 const PITCH_A: u32 = 8u * QUADS_K + 1u;
-const LOADS_A: u32 = TILE_M * QUADS_K;
-const LOADS_B: u32 = STEP_K * QUADS_N;
 
 // A's tile [m][k], quads along k; B's [k][n], quads along n.
 var<workgroup> tile_a: array<vec4<f32>, TILE_M / 8u * PITCH_A>;
@@ -15,17 +11,21 @@ fn store_a(m: u32, quad: u32, v: vec4<f32>) {
     tile_a[m / 8u * PITCH_A + m % 8u * QUADS_K + quad] = v;
 }
 
+fn store_b(k: u32, quad: u32, v: vec4<f32>) {
+    tile_b[k * QUADS_N + quad] = v;
+}
+
 fn load_quad(row: u32) -> Quad {
     return Quad(tile_b[row], tile_b[row + QUADS_N], tile_b[row + 2u * QUADS_N], tile_b[row + 3u * QUADS_N]);
 }
 
 // Adds the product of the staged tiles to a thread's sums.
-fn multiply(local: u32, sums: ptr<function, Sums>) {
+fn multiply(lane: Lane, sums: ptr<function, Sums>) {
     for (var quad = 0u; quad < QUADS_K; quad++) {
-        let row = quad * 4u * QUADS_N + local % HALF_N;
+        let row = quad * 4u * QUADS_N + lane.index % HALF_N;
         let low = load_quad(row);
         let high = load_quad(row + HALF_N);
-        let first = local / HALF_N * PITCH_A + quad;
+        let first = lane.index / HALF_N * PITCH_A + quad;
         let a0 = tile_a[first];
         (*sums).low.r0 = dot4(a0, low, (*sums).low.r0);
         (*sums).high.r0 = dot4(a0, high, (*sums).high.r0);

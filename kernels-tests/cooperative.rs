@@ -1,0 +1,111 @@
+//! What the convolutions by cooperative matrices share: which devices multiply by which matrices, and f16.
+//!
+//! The twins run everywhere. A GPU without cooperative matrices cannot run the kernels, which is said on standard
+//! error. `$JEM_TEST_COOPERATIVE` lists the sizes of matrices that must run, such as `8,16`, even if the driver does
+//! not offer them: scripts/cooperative-matrices has such a driver.
+
+use super::harness::{devices, gpu};
+use jem::device::Device;
+use jem::kernels::cooperative::{Cooperative, Method};
+use jem::kernels::half::round_to_f16;
+use std::io::Write as _;
+
+tests![f16_is_rounded_as_it_is_defined, the_gate_answers];
+
+/// Σ(a-b)²/Σb² for sums of up to 2048 products of f16 in f32: exact products, sums in an order that is the driver's.
+pub const BOUND: f64 = 1e-11;
+
+/// `x` as a method's multiplications see it.
+pub fn operand(method: Method, x: f32) -> f32 {
+    match method {
+        Method::Scalar => x,
+        Method::Cooperative(_) => to_f16(f64::from(x)) as f32,
+    }
+}
+
+/// The f16 nearest to `x`, by its definition: 11 digits from the leading one on, but none under 2^-24.
+fn to_f16(x: f64) -> f64 {
+    if x == 0.0 || !x.is_finite() {
+        return x;
+    }
+    let unit = 2f64.powi((x.abs().log2().floor() as i32).max(-14) - 10);
+    let rounded = (x / unit).round_ties_even() * unit;
+    if rounded.abs() > 65_504.0 { rounded * f64::INFINITY } else { rounded }
+}
+
+/// The ways to multiply by matrices on the GPU, each with the part of the kernels that runs so: one in how many.
+fn ways() -> Vec<(Cooperative, usize)> {
+    let mut ways: Vec<_> = gpu(false).cooperative().iter().map(|&matrices| (matrices, 1)).collect();
+    let asked = std::env::var("JEM_TEST_COOPERATIVE").unwrap_or_default();
+    let asked = asked.split(',').filter(|size| !size.is_empty());
+    let asked: Vec<usize> = asked.map(|size| size.parse().expect("JEM_TEST_COOPERATIVE")).collect();
+    let Some(&(first, _)) = ways.first() else {
+        assert!(asked.is_empty(), "{} has no cooperative matrices", gpu(false).name());
+        return ways;
+    };
+    // What Metal needs works on the others too, and so do subgroups smaller than the largest.
+    ways.extend(first.quads.then_some((Cooperative { quads: false, ..first }, 5)));
+    let subgroup = (2 * first.subgroup).min(Cooperative::LARGEST_SUBGROUP);
+    ways.extend((subgroup > first.subgroup).then_some((Cooperative { subgroup, ..first }, 5)));
+    for size in asked {
+        if ways.iter().all(|(matrices, _)| matrices.size != size) {
+            ways.push((Cooperative { size, ..first }, 2));
+        }
+    }
+    ways
+}
+
+/// Calls `check`, which returns the error that it found, for `kernels`, with a seed, in every way to multiply by
+/// matrices and on the devices that have it.
+pub fn each<K>(
+    test: &str,
+    kernels: &[K],
+    check: impl Fn(&[(&'static str, &'static Device)], Method, &K, u64) -> f64,
+) {
+    let all = devices();
+    let run = |devices: &[_], matrices: Cooperative, every: usize, place: &str| {
+        let (mut count, mut worst) = (0, 0.0f64);
+        for (seed, kernel) in kernels.iter().enumerate().step_by(every) {
+            worst = worst.max(check(devices, Method::Cooperative(matrices), kernel, seed as u64));
+            count += 1;
+        }
+        // Not by eprintln, which the harness keeps to itself when a test passes.
+        writeln!(std::io::stderr(), "{test}: {count} kernels ran {place}, error at most {worst:.1e}")
+            .expect("standard error");
+    };
+    let ways = ways();
+    if ways.is_empty() {
+        let host = all.iter().position(|(_, device)| device.is_cpu()).expect("the host");
+        let place = format!(
+            "on the host, NOT on {}, which has no cooperative matrices (scripts/cooperative-matrices has)",
+            gpu(false).name()
+        );
+        run(&all[host..=host], Cooperative { size: 16, subgroup: 32, quads: true }, 1, &place);
+    }
+    for (matrices, every) in ways {
+        run(&all, matrices, every, &format!("by {matrices:?}"));
+    }
+}
+
+fn f16_is_rounded_as_it_is_defined() {
+    let mut inputs = super::harness::Inputs::new(16);
+    for _ in 0..100_000 {
+        let x = f32::from_bits(inputs.bits() as u32);
+        // Random bits are mostly far outside of f16.
+        for x in [x, x.abs().powf(0.1).copysign(x)] {
+            let expected = to_f16(f64::from(x)) as f32;
+            let found = round_to_f16(x);
+            assert!(found == expected || found.is_nan() && x.is_nan(), "{x:e}: {found:e}, not {expected:e}");
+        }
+    }
+}
+
+/// On a device with matrices the gate opens, unless it says why not.
+fn the_gate_answers() {
+    let found = jem::self_test::cooperative(gpu(false));
+    assert_eq!(found.len(), gpu(false).cooperative().len());
+    for result in found {
+        assert!(result.passed(), "{}: {}", result.matrices, result.outcome());
+    }
+    assert!(jem::self_test::cooperative(&Device::cpu()).is_empty());
+}
