@@ -6,7 +6,7 @@ mod devices;
 mod small;
 
 use devices::devices;
-use jem::device::{Device, ProgramBuilder, SlotKind};
+use jem::device::{Device, Program, ProgramBuilder, SlotKind};
 use jem::io::checkpoint::Checkpoint;
 use jem::jem::programs::BatchLayout;
 use jem::jem::{Guard, Metrics, Preset, Recipe, Trainer, sgld_program};
@@ -309,21 +309,43 @@ fn one_line_for(key: &str, error: jem::Error) {
     assert_eq!(message.lines().count(), 1, "{message}");
 }
 
-/// WRN-28-10 at batch 64, as published: built, not run.
-#[test]
-fn an_sgld_step_of_the_published_network_fits() {
+/// One SGLD step of WRN-28-10 at batch 64, as published: built, not run.
+fn published_step(choices: Choices) -> Program {
     let recipe = Preset::Paper.recipe();
     let network = recipe.network(10, 3);
     let batch = BatchLayout::new(&recipe, 32, 32, 3);
-    let mut prepare = ProgramBuilder::new("prepare");
-    let program = sgld_program(&recipe, &network, &network.layout(), batch, Choices::default(), &mut prepare)
-        .expect("a program");
-    let summary = program.summary();
-    println!("WRN-28-10, batch {}, one SGLD step: {summary}", recipe.batch);
     assert_eq!(recipe.batch, 64);
+    let mut prepare = ProgramBuilder::new("prepare");
+    let program = sgld_program(&recipe, &network, &network.layout(), batch, choices, &mut prepare);
+    let program = program.expect("a program");
+    println!("WRN-28-10, batch {}, one SGLD step: {}", recipe.batch, program.summary());
+    program
+}
+
+#[test]
+fn an_sgld_step_of_the_published_network_fits() {
+    let program = published_step(Choices::default());
+    let summary = program.summary();
     assert!(summary.dispatches <= 70, "{program}");
     assert!(summary.peak_bytes <= 1 << 30, "{program}");
+    keeps_masks_alone(&program);
+}
 
+#[test]
+fn an_sgld_step_of_the_published_network_by_winograd_fits() {
+    let [implicit, winograd] =
+        [Choices::default(), Choices::fastest(2 << 30, Choices::HARDWARE)].map(published_step);
+    let ratio = winograd.summary().flops as f64 / implicit.summary().flops as f64;
+    println!("{ratio:.3} of the implicit product's arithmetic");
+    // A quarter for all but the first convolutions, the strides and the shortcuts.
+    assert!(ratio < 0.45, "{winograd}");
+    // Half of it are the transformed weights of both directions, four times the weights each.
+    assert!(winograd.summary().peak_bytes <= 9 << 28, "{winograd}");
+    keeps_masks_alone(&winograd);
+}
+
+/// Asserts that of the forward pass, the backward pass of a step reads the sign masks and nothing else.
+fn keeps_masks_alone(program: &Program) {
     let heads: Vec<usize> = (0..program.dispatches.len())
         .filter(|&step| program.dispatches[step].kernel.name() == "head")
         .collect();
