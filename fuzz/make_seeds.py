@@ -47,7 +47,11 @@ for name, thing in things.items():
     put("torch", f"{name}.legacy", saved(thing, _use_new_zipfile_serialization=False))
     put("torch", f"{name}.zip4", saved(thing, pickle_protocol=4))
 arrays = {"a": np.arange(6, dtype="f4").reshape(2, 3), "b": np.arange(3), "c": np.ones((1, 1, 1, 1), "u1")}
-put("torch", "three.safetensors", safetensors.numpy.save(arrays, metadata={"format": "np"}))
+three = safetensors.numpy.save(arrays, metadata={"format": "np"})
+put("torch", "three.safetensors", three)
+put("safetensors", "three", three)
+behind = len(three) - 8 - struct.unpack("<Q", three[:8])[0]
+put("safetensors", "framed", struct.pack("<H", behind) + three[8:])
 for kind in ("f4", "f8", "f2", "i8", "i4", "u1", "b1"):
     out = io.BytesIO()
     np.save(out, np.ones((1, 1, 1, 2), kind))

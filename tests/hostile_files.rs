@@ -44,6 +44,7 @@ fn assert_both(target: &str, (accepted, refused): (usize, usize)) {
 fn checkpoints() {
     let read = |bytes: &[u8]| state_file::parse(&mut Cursor::new(bytes), bytes.len() as u64).map(drop);
     assert_both("torch", read_all("torch", read));
+    assert_both("safetensors", read_all("safetensors", read));
 }
 
 #[test]
