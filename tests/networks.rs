@@ -21,6 +21,11 @@ const GRADIENT: f64 = 1e-4;
 /// Images of a case.
 const IMAGES: usize = 3;
 const SIDE: usize = 32;
+/// The images of the cases.
+const RESNET_20: u32 = 1699;
+const RESNET_8: u32 = 4280;
+const WIDE: u32 = 3071;
+const TRAINING: u32 = 1781;
 
 /// `make.py`'s numbers of a tensor: in [-1, 1), each a multiple of 2^-23.
 fn values(tensor: u32, count: usize) -> Vec<f32> {
@@ -79,8 +84,9 @@ fn case(name: &str, architecture: Architecture, last: &str) -> (Model, Checkpoin
     (model, Checkpoint::load(&numbers).expect("make.py's numbers"))
 }
 
-fn images() -> Vec<f32> {
-    pack::nchw_to_nhwc(&values(1000, IMAGES * 3 * SIDE * SIDE), IMAGES, 3, SIDE, SIDE)
+/// `make.py`'s images of a case, by their number: no activation is near its kink.
+fn images(number: u32) -> Vec<f32> {
+    pack::nchw_to_nhwc(&values(number, IMAGES * 3 * SIDE * SIDE), IMAGES, 3, SIDE, SIDE)
 }
 
 fn nchw(images: &[f32]) -> Vec<f32> {
@@ -97,13 +103,13 @@ fn assert_close(found: &[f32], expected: &[f32], bound: f64, what: &str) {
     assert!(norm > 0.0 && error < bound, "{what}: relative error {error:.2e} over {bound:.0e}");
 }
 
-fn compare(model: &Model, numbers: &Checkpoint, mode: Mode, [logits, dx]: [&str; 2]) {
+fn compare(model: &Model, numbers: &Checkpoint, mode: Mode, number: u32, [logits, dx]: [&str; 2]) {
     let path = Path::new("make.py");
     let settings = ScoreSettings { mode, beta: 1.0, input_gradient: true };
     let classes = model.architecture().classes();
     for (name, device) in devices() {
         let scorer = Scorer::new(&device, model, settings, IMAGES).expect("programs");
-        let scores = scorer.score(&images()).expect("scores");
+        let scores = scorer.score(&images(number)).expect("scores");
         let expected = numbers.f32(path, logits, &[IMAGES, classes]).expect(logits);
         assert_close(&scores.logits, expected, LOGITS, &format!("{name}: {logits}"));
         let expected = numbers.f32(path, dx, &[IMAGES, 3, SIDE, SIDE]).expect(dx);
@@ -115,16 +121,16 @@ fn compare(model: &Model, numbers: &Checkpoint, mode: Mode, [logits, dx]: [&str;
 #[test]
 fn residual_networks_are_pytorchs() {
     let (model, numbers) = case("resnet20", residual(20, 10), "linear");
-    compare(&model, &numbers, Mode::Inference, ["logits", "dx"]);
+    compare(&model, &numbers, Mode::Inference, RESNET_20, ["logits", "dx"]);
     let (model, numbers) = case("resnet8_fc", residual(8, 7), "fc");
-    compare(&model, &numbers, Mode::Inference, ["logits", "dx"]);
+    compare(&model, &numbers, Mode::Inference, RESNET_8, ["logits", "dx"]);
 }
 
 #[test]
 fn batch_norm_with_the_statistics_of_training_and_of_the_batch() {
     let (model, numbers) = case("wrn10_1_bn", wide(Norm::Batch), "linear");
-    compare(&model, &numbers, Mode::Inference, ["logits", "dx"]);
-    compare(&model, &numbers, Mode::Training, ["training_logits", "training_dx"]);
+    compare(&model, &numbers, Mode::Inference, WIDE, ["logits", "dx"]);
+    compare(&model, &numbers, Mode::Training, TRAINING, ["training_logits", "training_dx"]);
 }
 
 const ASCENT: Langevin = Langevin { step_size: 1.0, noise: 0.0, clamp_gradient: None, clamp_x: false };
@@ -137,7 +143,7 @@ fn chains_without_noise_are_gradient_ascent() {
             let conditional = class.is_some();
             let sampler = Sampler::new(&device, &model, Mode::Inference, ASCENT, IMAGES, conditional, None);
             let sampler = sampler.expect("programs");
-            sampler.start(&images(), &[class.unwrap_or(0); IMAGES], 7, 0).expect("a start");
+            sampler.start(&images(WIDE), &[class.unwrap_or(0); IMAGES], 7, 0).expect("a start");
             let mut densities = Vec::new();
             for _ in 0..5 {
                 densities.push(sampler.step().expect("a step"));
@@ -164,13 +170,13 @@ fn a_mask_holds_pixels_to_the_bit() {
     for (name, device) in devices() {
         let sampler = Sampler::new(&device, &model, Mode::Inference, langevin, IMAGES, false, Some(&mask))
             .expect("programs");
-        sampler.start(&images(), &[0; IMAGES], 7, 0).expect("a start");
+        sampler.start(&images(WIDE), &[0; IMAGES], 7, 0).expect("a start");
         for _ in 0..3 {
             sampler.step().expect("a step");
         }
         let moved = sampler.images().expect("images");
         let mut changed = 0;
-        for (i, (before, after)) in images().iter().zip(&moved).enumerate() {
+        for (i, (before, after)) in images(WIDE).iter().zip(&moved).enumerate() {
             match mask[i % mask.len()] == 0.0 {
                 true => assert_eq!(before.to_bits(), after.to_bits(), "{name}: element {i} is held"),
                 false => changed += usize::from(before != after),
@@ -191,7 +197,7 @@ fn noise_is_the_seeds() {
         let sampler =
             Sampler::new(&device, &model, Mode::Inference, langevin, IMAGES, false, None).expect("programs");
         let run = |seed: u32| {
-            sampler.start(&images(), &[0; IMAGES], seed, 0).expect("a start");
+            sampler.start(&images(WIDE), &[0; IMAGES], seed, 0).expect("a start");
             sampler.step().expect("a step");
             sampler.step().expect("a step");
             sampler.images().expect("images")
