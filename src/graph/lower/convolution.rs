@@ -1,4 +1,4 @@
-//! The dispatches of a convolution or input gradient, by the method that the program's choices say, and the
+//! The dispatches of a convolution or input gradient, by the algorithm that the program's choices say, and the
 //! copies of weights that they read.
 
 use super::{Lowering, label};
