@@ -1,16 +1,17 @@
 //! `conv2d_input_gradient` against float64.
 
 use super::cooperative::{self, operand};
-use super::harness::{Expect, Inputs, check_on, devices, words};
-use super::reference;
+use super::harness::{Expect, Inputs, check_on, devices, run_on, words};
+use super::{reference, sgld};
 use jem::device::Device;
 use jem::kernels::conv2d::ConvGeometry;
-use jem::kernels::conv2d_input_gradient::Conv2dInputGradient;
-use jem::kernels::cooperative::Method;
+use jem::kernels::conv2d_input_gradient::{Conv2dInputGradient, Residual};
 use jem::kernels::mask::{mask_bit, mask_words};
+use jem::kernels::sgld::Sgld;
 use proptest::prelude::*;
+use std::sync::Arc;
 
-tests![awkward_shapes, every_epilogue, any_shape, by_cooperative_matrices];
+tests![awkward_shapes, every_epilogue, the_update_is_the_sgld_kernels, any_shape, by_cooperative_matrices];
 
 /// Σ(a-b)²/Σb² for sums of up to 1440 products in f32.
 const BOUND: f64 = 1e-12;
@@ -32,38 +33,99 @@ fn check_kernel_on(
     // Bits past the last pixel or channel are never read: any words do.
     let mask = kernel.mask.map(|_| inputs.below(mask_words(g.in_pixels(), g.c_in), u32::MAX));
     // Never a comparison with zeros only: with stride 3 and one tap, most pixels get no gradient.
-    let residual = kernel.residual.then(|| inputs.floats(g.input_len()));
+    let residual = (kernel.residual != Residual::None).then(|| inputs.floats(g.input_len()));
 
     let [a, b] =
         [&gradient, &weights].map(|x| x.iter().map(|&x| operand(kernel.method, x)).collect::<Vec<_>>());
     let mut expected = reference::conv2d_input_gradient(&g, &a, &b);
     for (at, value) in expected.iter_mut().enumerate() {
+        let residual = residual.as_ref().map_or(0.0, |residual: &Vec<f32>| f64::from(residual[at]));
+        if kernel.residual == Residual::BeforeMask {
+            *value += residual;
+        }
         if let (Some(mask), Some(slope)) = (&mask, kernel.mask) {
             let (word, bit) = mask_bit(at / g.c_in, at % g.c_in, g.c_in);
             *value *= if mask[word] >> bit & 1 == 1 { 1.0 } else { f64::from(slope) };
         }
-        *value += residual.as_ref().map_or(0.0, |residual| f64::from(residual[at]));
+        if kernel.residual == Residual::AfterMask {
+            *value += residual;
+        }
     }
 
     let mut initial = vec![Some(words(&gradient)), Some(words(&reference::transposed(&g, &weights)))];
     initial.extend(mask.map(Some));
     initial.extend(residual.map(|residual| Some(words(&residual))));
     initial.push(None);
-    check_on(devices, kernel, &initial, &[Expect::Close(expected, bound)])
+    let mut outputs = Vec::new();
+    if let Some(update) = &kernel.update {
+        let (x, moving) = (inputs.floats(g.input_len()), sgld::moving(update));
+        outputs.push(Expect::Close(sgld::reference(update, &x, &expected, moving.as_deref()), bound));
+        initial.extend([Some(words(&x)), Some(sgld::COUNTERS.to_vec())]);
+        initial.extend(moving.map(|moving| Some(words(&moving))));
+    }
+    outputs.insert(0, Expect::Close(expected, bound));
+    check_on(devices, kernel, &initial, &outputs)
 }
 
 fn plain(geometry: ConvGeometry) -> Conv2dInputGradient {
-    Conv2dInputGradient { geometry, mask: None, residual: false, method: Method::Scalar }
+    Conv2dInputGradient::new(geometry)
 }
 
 fn fused(geometry: ConvGeometry) -> Conv2dInputGradient {
-    Conv2dInputGradient { mask: Some(0.2), residual: true, ..plain(geometry) }
+    Conv2dInputGradient { mask: Some(0.2), residual: Residual::AfterMask, ..plain(geometry) }
+}
+
+/// With all that SGLD's update does.
+fn moving(kernel: Conv2dInputGradient) -> Conv2dInputGradient {
+    let update = Sgld {
+        n: kernel.geometry.input_len(),
+        step: 0.7,
+        noise: 0.3,
+        clamp_gradient: Some(2.0),
+        clamp_x: Some((-1.0, 1.5)),
+        masked: true,
+    };
+    Conv2dInputGradient { update: Some(update), ..kernel }
 }
 
 fn awkward_shapes() {
     for (seed, geometry) in reference::awkward_geometries().into_iter().enumerate() {
         check_kernel(plain(geometry), seed as u64);
         check_kernel(fused(geometry), seed as u64);
+        check_kernel(moving(plain(geometry)), seed as u64);
+    }
+}
+
+/// The input of a convolution without a gradient in most places still gets its noise, from the same stream.
+fn the_update_is_the_sgld_kernels() {
+    for (c_in, seed) in [(3, 1), (4, 2), (1, 3), (6, 4)] {
+        let geometry =
+            ConvGeometry { n: 2, h: 7, w: 5, c_in, c_out: 16, kh: 3, kw: 3, stride: 1, padding: 1 };
+        let kernel = moving(plain(geometry));
+        let update = kernel.update.expect("it moves");
+        let mut inputs = Inputs::new(seed);
+        let gradient = words(&inputs.floats(geometry.output_len()));
+        let weights = words(&inputs.floats(geometry.weights_len()));
+        let x = words(&inputs.floats(geometry.input_len()));
+        let counters = sgld::COUNTERS.to_vec();
+        let moving = words(&sgld::moving(&update).expect("some stay"));
+        for (name, device) in devices() {
+            let initial = [gradient.clone(), weights.clone(), x.clone(), counters.clone(), moving.clone()];
+            let [gradient, weights, x, counters, moving] = initial.map(Some);
+            let initial = [gradient, weights, None, x.clone(), counters.clone(), moving.clone()];
+            let mut found = run_on(device, &(Arc::new(kernel) as _), &initial, name);
+            let (fused, gradient) = (found.swap_remove(3), found.swap_remove(2));
+            let initial = [x, Some(gradient), counters, moving];
+            let alone = run_on(device, &(Arc::new(update) as _), &initial, name).swap_remove(0);
+            let floats = |words: &[u32]| words.iter().map(|&word| f32::from_bits(word)).collect::<Vec<_>>();
+            for (i, (a, b)) in floats(&fused).iter().zip(floats(&alone)).enumerate() {
+                // A driver may round the two shaders' products and sums apart: by three operations' last bits.
+                assert!(
+                    (a - b).abs() <= 3.0 * f32::EPSILON,
+                    "{name}, {c_in} channels: {i} is {a}, alone {b}"
+                );
+            }
+        }
     }
 }
 
@@ -85,7 +147,8 @@ proptest! {
     #![proptest_config(super::harness::cases(32))]
     fn any_shape(
         geometry in reference::any_geometry(),
-        (mask, residual) in any::<(bool, bool)>(),
+        mask in any::<bool>(),
+        residual in prop::sample::select(&[Residual::None, Residual::AfterMask, Residual::BeforeMask]),
         seed in any::<u64>(),
     ) {
         let mask = mask.then_some(0.1);

@@ -9,11 +9,13 @@ use std::sync::Arc;
 
 tests![every_switch, non_finite_gradients, any_size, the_noise_is_normal_and_uncorrelated];
 
-const COUNTERS: [u32; 4] = [11, 22, 33, 44];
+/// Seed and counters.
+pub const COUNTERS: [u32; 4] = [11, 22, 33, 44];
 
-fn reference(kernel: &Sgld, x: &[f32], gradient: &[f32], mask: Option<&[f32]>) -> Vec<f64> {
-    let one = |(i, (&x, &g)): (usize, (&f32, &f32))| {
-        let (x, mut g) = (f64::from(x), f64::from(g));
+/// The float64 statement.
+pub fn reference(kernel: &Sgld, x: &[f32], gradient: &[f64], moving: Option<&[f32]>) -> Vec<f64> {
+    let one = |(i, (&x, &(mut g))): (usize, (&f32, &f64))| {
+        let x = f64::from(x);
         if let Some(limit) = kernel.clamp_gradient {
             g = g.clamp(-f64::from(limit), f64::from(limit)); // f64::clamp keeps NaN
         }
@@ -22,18 +24,23 @@ fn reference(kernel: &Sgld, x: &[f32], gradient: &[f32], mask: Option<&[f32]>) -
             moved += f64::from(kernel.noise) * normal([COUNTERS[0], SGLD_NOISE], COUNTERS[2], i);
         }
         let moved = kernel.clamp_x.map_or(moved, |(low, high)| moved.clamp(f64::from(low), f64::from(high)));
-        if mask.is_some_and(|mask| mask[i] == 0.0) { x } else { moved }
+        if moving.is_some_and(|moving| moving[i] == 0.0) { x } else { moved }
     };
     x.iter().zip(gradient).enumerate().map(one).collect()
 }
 
+/// What an update binds last, if it does: every third element is held, and one whose number is neither 0 nor 1
+/// moves.
+pub fn moving(kernel: &Sgld) -> Option<Vec<f32>> {
+    kernel.masked.then(|| (0..kernel.n).map(|i| [0.0, 1.0, 0.25][i % 3]).collect())
+}
+
 fn compare(kernel: Sgld, x: &[f32], gradient: &[f32]) {
-    // Every third element is held, and one whose mask is neither 0 nor 1 moves.
-    let mask = |i: usize| [0.0, 1.0, 0.25][i % 3];
-    let mask: Option<Vec<f32>> = kernel.masked.then(|| (0..kernel.n).map(mask).collect());
-    let expected = reference(&kernel, x, gradient, mask.as_deref());
+    let moving = moving(&kernel);
+    let exact: Vec<f64> = gradient.iter().map(|&g| f64::from(g)).collect();
+    let expected = reference(&kernel, x, &exact, moving.as_deref());
     let mut initial = vec![Some(words(x)), Some(words(gradient)), Some(COUNTERS.to_vec())];
-    initial.extend(mask.map(|mask| Some(words(&mask))));
+    initial.extend(moving.map(|moving| Some(words(&moving))));
     check(kernel, &initial, &[Expect::Close(expected, 1e-12)]);
 }
 

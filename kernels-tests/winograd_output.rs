@@ -6,7 +6,7 @@ use super::reference;
 use super::reference::winograd::{Matrices, transform};
 use jem::device::ProgramBuilder;
 use jem::kernels::conv2d::{Conv2d, ConvGeometry};
-use jem::kernels::conv2d_input_gradient::Conv2dInputGradient;
+use jem::kernels::conv2d_input_gradient::{Conv2dInputGradient, Residual};
 use jem::kernels::cooperative::Method;
 use jem::kernels::winograd::{Tiling, Winograd};
 use jem::kernels::winograd_input::WinogradInput;
@@ -68,6 +68,11 @@ fn compare(kernel: WinogradOutput, seed: u64) {
             }));
         }
         Convolution::InputGradient(conv) => {
+            let residual = inputs.floats(v.len());
+            let add = |v: &mut [f64]| v.iter_mut().zip(&residual).for_each(|(v, &r)| *v += f64::from(r));
+            if conv.residual == Residual::BeforeMask {
+                add(&mut v);
+            }
             if let Some(slope) = conv.mask {
                 let signs: Vec<f64> = inputs.floats(v.len()).into_iter().map(f64::from).collect();
                 initial.push(Some(reference::mask(&signs, channels)));
@@ -75,11 +80,10 @@ fn compare(kernel: WinogradOutput, seed: u64) {
                     *v *= if *sign > 0.0 { 1.0 } else { f64::from(slope) };
                 }
             }
-            if conv.residual {
-                let residual = inputs.floats(v.len());
-                v.iter_mut().zip(&residual).for_each(|(v, &residual)| *v += f64::from(residual));
-                initial.push(Some(words(&residual)));
+            if conv.residual == Residual::AfterMask {
+                add(&mut v);
             }
+            initial.extend((conv.residual != Residual::None).then(|| Some(words(&residual))));
             expected.push(Expect::Close(v, BOUND));
         }
     }
@@ -158,7 +162,7 @@ fn the_four_kernels_are_the_convolution() {
             mask: false,
             method,
         };
-        let conv_gradient = Conv2dInputGradient { geometry, mask: None, residual: false, method };
+        let conv_gradient = Conv2dInputGradient::new(geometry);
         for (name, device) in devices() {
             for size in Winograd::ALL {
                 let context = format!("{size:?}, {geometry:?} on {name}");

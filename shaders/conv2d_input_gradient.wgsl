@@ -8,8 +8,10 @@
 // (src/kernels/conv_tile.rs).
 // Dispatch: s * s * ceil(M of the largest class / TILE_M) * ceil(N / TILE_N) workgroups of
 // THREADS threads, over x and y.
-// Fused: the leaky ReLU's derivative (MASK), the residual gradient (RESIDUAL).
-// Never written to memory: the im2col matrix, a gradient widened with zeros, the gradient before the mask.
+// Fused: the leaky ReLU's derivative (MASK), the residual gradient before or behind it (RESIDUAL_BEFORE,
+// RESIDUAL_AFTER), the SGLD update of the input along the gradient (UPDATE).
+// Never written to memory: the im2col matrix, a gradient widened with zeros, the gradient before the mask, the
+// noise.
 
 //#include conv_window
 //#if DIRECT
@@ -19,6 +21,12 @@
 //#endif
 @group(0) @binding(1) var<storage, read> gradient: array<Source>;
 @group(0) @binding(2) var<storage, read> transposed: array<Target>;
+//#if UPDATE
+@group(0) @binding(6) var<storage, read_write> x: array<f32>;
+@group(0) @binding(7) var<storage, read> counters: array<u32>;
+@group(0) @binding(8) var<storage, read> moving: array<f32>;
+//#include sgld_update
+//#endif
 //#if TARGET_VEC4
 //#include gradient_epilogue
 //#else
@@ -56,13 +64,20 @@ fn finish_one(pixel: u32, channel: u32, sign: u32, sum: f32) {
     if channel < parameters.c_in {
         let index = pixel * parameters.c_in + channel;
         var v = sum;
+//#if RESIDUAL_BEFORE
+        v += residual[index];
+//#endif
 //#if MASK
         v = select(parameters.slope * v, v, (sign & 1u) == 1u);
 //#endif
-//#if RESIDUAL
+//#if RESIDUAL_AFTER
         v += residual[index];
 //#endif
         gradient_in[index] = v;
+//#if UPDATE
+        let normals = noise_of(index / 2u);
+        update(index, v, select(normals.x, normals.y, (index & 1u) == 1u));
+//#endif
     }
 }
 

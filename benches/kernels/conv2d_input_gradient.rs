@@ -7,9 +7,8 @@ use jem::kernels::conv2d_input_gradient::Conv2dInputGradient;
 /// Times every layer.
 pub fn run(bench: &mut Bench) {
     time_networks(bench, |geometry, method| Conv2dInputGradient {
-        geometry,
         mask: (geometry.c_in != 3).then_some(0.2),
-        residual: false,
         method,
+        ..Conv2dInputGradient::new(geometry)
     });
 }

@@ -19,6 +19,17 @@ struct Parameters {
     splits: u32,
     pixels_per_split: u32,
     unused: u32,
+//#if UPDATE
+    // conv2d_input_gradient: SGLD's.
+    step: f32,
+    noise: f32,
+    limit: f32,
+    low: f32,
+    high: f32,
+    padding_0: u32,
+    padding_1: u32,
+    padding_2: u32,
+//#endif
 }
 
 @group(0) @binding(0) var<uniform> parameters: Parameters;

@@ -1,5 +1,6 @@
 // What an input gradient does to four channels of its sums: the leaky ReLU's derivative (MASK), the residual
-// gradient (RESIDUAL). The includer declares `parameters` with a `slope`.
+// gradient before or behind it (RESIDUAL_BEFORE, RESIDUAL_AFTER), the SGLD update along what comes of it (UPDATE).
+// The includer declares `parameters` with a `slope`, and for UPDATE what sgld_update needs.
 
 @group(0) @binding(3) var<storage, read> mask: array<u32>;
 @group(0) @binding(4) var<storage, read> residual: array<vec4<f32>>;
@@ -8,12 +9,23 @@
 // Writes quad `index` of the gradient; its signs are the lowest four bits of `word`.
 fn finish_quad(index: u32, word: u32, sum: vec4<f32>) {
     var v = sum;
+//#if RESIDUAL_BEFORE
+    v += residual[index];
+//#endif
 //#if MASK
     let bits = (vec4<u32>(word) >> vec4<u32>(0u, 1u, 2u, 3u)) & vec4<u32>(1u);
     v = select(parameters.slope * v, v, bits != vec4<u32>());
 //#endif
-//#if RESIDUAL
+//#if RESIDUAL_AFTER
     v += residual[index];
 //#endif
     gradient_in[index] = v;
+//#if UPDATE
+    let low = noise_of(2u * index);
+    let high = noise_of(2u * index + 1u);
+    update(4u * index, v.x, low.x);
+    update(4u * index + 1u, v.y, low.y);
+    update(4u * index + 2u, v.z, high.x);
+    update(4u * index + 3u, v.w, high.y);
+//#endif
 }

@@ -11,7 +11,7 @@ mod op;
 mod tensor;
 
 pub use function::Function;
-pub use lower::{Output, lower};
+pub use lower::{Output, Update, lower, lower_with_update};
 pub use op::{Leaf, Op};
 pub use tensor::Tensor;
 

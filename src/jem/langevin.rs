@@ -3,7 +3,7 @@
 use super::Recipe;
 use crate::device::{ProgramBuilder, View};
 use crate::error::Result;
-use crate::graph::{Output, Tensor, lower};
+use crate::graph::{Output, Tensor, Update, lower_with_update};
 use crate::kernels::logit_loss::Part;
 use crate::kernels::sgld::Sgld;
 use crate::kernels::tick::{COUNTERS, SGLD_STEP, Tick};
@@ -48,7 +48,7 @@ impl Langevin {
 
     /// Appends `x += step * clamp(∂ log_density/∂x) + noise * N(0, 1)` for the images `x`, which lie in
     /// `images`, and moves the counter of SGLD steps on. `others` are computed at the images as they were.
-    /// Elements whose `mask` (one float each) is 0 stay.
+    /// Elements whose `moving` (one float each) is 0 stay.
     ///
     /// # Errors
     /// A mistake in shapes.
@@ -60,14 +60,11 @@ impl Langevin {
         x: &Tensor,
         images: View,
         others: &[Output<'_>],
-        mask: Option<View>,
+        moving: Option<View>,
     ) -> Result<()> {
         let n = x.elements();
         let gradient = x.graph().grad(log_density, &[x]).remove(0);
         let view = builder.external(INPUT_GRADIENT, n);
-        let mut outputs = vec![Output { tensor: &gradient, view }];
-        outputs.extend(others);
-        lower(builder, Some(prepare), &outputs)?;
         let counters = builder.external(COUNTER_WORDS, COUNTERS);
         let kernel = Sgld {
             n,
@@ -75,11 +72,11 @@ impl Langevin {
             noise: self.noise,
             clamp_gradient: self.clamp_gradient,
             clamp_x: self.clamp_x.then_some((-1.0, 1.0)),
-            masked: mask.is_some(),
+            masked: moving.is_some(),
         };
-        let mut views = vec![images, view, counters];
-        views.extend(mask);
-        builder.dispatch("sgld", kernel, &views);
+        let output = Output { tensor: &gradient, view };
+        let update = Update { kernel, x: images, counters, moving };
+        lower_with_update(builder, prepare, output, others, &update)?;
         builder.dispatch("sgld step", Tick { word: SGLD_STEP }, &[counters]);
         Ok(())
     }

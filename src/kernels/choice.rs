@@ -24,6 +24,7 @@ pub struct Choices {
     largest: u64,
     /// Floating-point operations of the device in the time that it moves a byte.
     balance: u64,
+    separate: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,12 +46,22 @@ impl Choices {
     /// operations in the time that it moves a byte, both at the rates that kernels reach: Winograd's kernels
     /// where, by counted arithmetic and memory traffic, they take less than 0.8 of the implicit product's time.
     pub fn fastest(largest: u64, balance: u64) -> Self {
-        Self { rule: Rule::Fastest, largest, balance }
+        Self { rule: Rule::Fastest, largest, balance, separate: false }
     }
 
     /// Winograd's kernels of this size wherever they fit.
     pub fn always(size: Winograd) -> Self {
-        Self { rule: Rule::Always(size), largest: u64::MAX, balance: 0 }
+        Self { rule: Rule::Always(size), largest: u64::MAX, balance: 0, separate: false }
+    }
+
+    /// These, but a kernel for each operation of the graph, none fused: what fusion is measured against.
+    pub fn separately(self) -> Self {
+        Self { separate: true, ..self }
+    }
+
+    /// Whether each operation has a kernel of its own.
+    pub fn separate(&self) -> bool {
+        self.separate
     }
 
     /// The algorithm for the convolution of `g`, or its input gradient: the sizes of the two are alike.

@@ -1,14 +1,16 @@
-//! The convolution's gradient with respect to its input, with a leaky ReLU's gradient and a residual
-//! gradient fused behind it.
+//! The convolution's gradient with respect to its input, with a leaky ReLU's gradient, a residual gradient and
+//! the SGLD update of that input fused behind it.
 //!
 //! `gradient_in[n, y, x, c] = mask(n, y, x, c) * Σ gradient[n, v, u, o] transposed[i, j, o, c] + residual[n, y, x, c]`
 //! over all `(i, j, v, u, o)` with `v s + i - p = y` and `u s + j - p = x`, where `mask` is 1 where its bit is
-//! set and `slope` elsewhere.
+//! set and `slope` elsewhere. With [`Residual::BeforeMask`] it multiplies the sum of both.
 
 use super::conv_tile::Tile;
 use super::conv2d::ConvGeometry;
 use super::cooperative::Method;
 use super::mask::mask_words;
+use super::sgld::Sgld;
+use super::tick::COUNTERS;
 use super::{Access, Binding, Kernel, binding, cpu, grid, shader::Shader};
 use crate::kernels::Argument;
 
@@ -22,29 +24,65 @@ pub struct Conv2dInputGradient {
     pub geometry: ConvGeometry,
     /// Multiplies by a leaky ReLU's derivative: this slope where the mask of the input's tensor has a 0.
     pub mask: Option<f32>,
-    /// Adds `residual`, shaped like the input, after the mask.
-    pub residual: bool,
+    /// Adds `residual`, shaped like the input.
+    pub residual: Residual,
+    /// Moves the input along the gradient, which is still written: what this does to `x`, whose gradient it is.
+    pub update: Option<Sgld>,
     /// How it multiplies.
     pub method: Method,
 }
 
+/// Whether and where a residual gradient is added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Residual {
+    /// Nowhere.
+    #[default]
+    None,
+    /// To the masked sums: a network that activates before its convolutions.
+    AfterMask,
+    /// To the sums, before the mask: one that activates behind its additions.
+    BeforeMask,
+}
+
 impl Conv2dInputGradient {
-    /// Every permutation, on small shapes.
+    /// The gradient alone, in f32.
+    pub fn new(geometry: ConvGeometry) -> Self {
+        Self { geometry, mask: None, residual: Residual::None, update: None, method: Method::Scalar }
+    }
+
+    /// Every permutation of mask and residual on small shapes, and every one of the update.
     pub fn permutations() -> Vec<Self> {
         let mut all = Vec::new();
-        for geometry in ConvGeometry::examples() {
+        for (i, geometry) in ConvGeometry::examples().into_iter().enumerate() {
+            let plain = Self::new(geometry);
             for mask in [None, Some(0.2)] {
-                for residual in [false, true] {
-                    all.push(Self { geometry, mask, residual, method: Method::Scalar });
+                for residual in [Residual::None, Residual::AfterMask] {
+                    all.push(Self { mask, residual, ..plain });
                 }
             }
+            all.push(Self { mask: Some(0.2), residual: Residual::BeforeMask, ..plain });
+            // Each costs a pipeline: the shapes differ in how the update's elements lie, by ones or by fours.
+            for update in Sgld::permutations() {
+                let update = Some(Sgld { n: geometry.input_len(), ..update });
+                all.extend((i < 2).then_some(Self { update, ..plain }));
+            }
+            let update = Some(Sgld { n: geometry.input_len(), ..Sgld::everything() });
+            all.push(Self { mask: Some(0.2), residual: Residual::AfterMask, update, ..plain });
         }
         all
     }
 
     /// Sets the switches of the epilogue.
     pub(super) fn switches(&self, shader: Shader) -> Shader {
-        shader.with_switch("MASK", self.mask.is_some()).with_switch("RESIDUAL", self.residual)
+        let shader = shader
+            .with_switch("MASK", self.mask.is_some())
+            .with_switch("RESIDUAL_BEFORE", self.residual == Residual::BeforeMask)
+            .with_switch("RESIDUAL_AFTER", self.residual == Residual::AfterMask)
+            .with_switch("UPDATE", self.update.is_some());
+        match &self.update {
+            Some(update) => update.switches(shader),
+            None => shader,
+        }
     }
 
     /// The pixels of the largest class: those whose row and column are multiples of the stride.
@@ -71,8 +109,12 @@ impl Kernel for Conv2dInputGradient {
         ];
         let mut add = |on: bool, b: Binding| bindings.extend(on.then_some(b));
         add(self.mask.is_some(), binding("mask", 3, Access::Read, mask_words(g.in_pixels(), g.c_in)));
-        add(self.residual, binding("residual", 4, Access::Read, g.input_len()));
+        add(self.residual != Residual::None, binding("residual", 4, Access::Read, g.input_len()));
         add(true, binding("gradient_in", 5, Access::Write, g.input_len()));
+        add(self.update.is_some(), binding("x", 6, Access::Update, g.input_len()));
+        add(self.update.is_some(), binding("counters", 7, Access::Read, COUNTERS));
+        let moving = self.update.is_some_and(|update| update.masked);
+        add(moving, binding("moving", 8, Access::Read, g.input_len()));
         bindings
     }
 
@@ -85,6 +127,8 @@ impl Kernel for Conv2dInputGradient {
     fn uniforms(&self) -> Vec<u32> {
         let mut words = self.geometry.words();
         words.extend([self.mask.unwrap_or(1.0).to_bits(), 0, 0, 0]);
+        words.extend(self.update.map_or([0; 5], |update| update.settings()));
+        words.resize(words.len().next_multiple_of(4), 0);
         words
     }
 
@@ -94,10 +138,18 @@ impl Kernel for Conv2dInputGradient {
     }
 
     fn flops(&self) -> u64 {
-        self.geometry.flops()
+        self.geometry.flops() + self.update.map_or(0, |update| update.flops())
     }
 
     fn run(&self, arguments: &mut [Argument<'_>]) {
+        let own = self.bindings().len() - self.update.map_or(0, |update| update.bindings().len() - 1);
+        let (arguments, moved) = arguments.split_at_mut(own);
         self.method.with_operands(arguments, |arguments| cpu::conv2d::input_gradient(self, arguments));
+        if let (Some(update), [x, others @ ..]) = (&self.update, moved) {
+            let gradient = arguments.last().expect("it writes its result").u32();
+            let mut arguments = vec![Argument::Write(x.u32_mut()), Argument::Read(gradient)];
+            arguments.extend(others.iter().map(|other| Argument::Read(other.u32())));
+            update.run(&mut arguments);
+        }
     }
 }

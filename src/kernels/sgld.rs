@@ -9,8 +9,8 @@ use rayon::prelude::*;
 /// `x += step * clamp(gradient, ±c) + noise * N(0, 1)`, then `x` clamped to a range.
 ///
 /// The normal numbers of elements 2i and 2i + 1 come from key (seed, [`stream::SGLD_NOISE`]) and counter
-/// (SGLD step, i). A NaN gradient makes a NaN. With a mask, elements whose mask is 0 stay as they are
-/// (inpainting: the known pixels).
+/// (SGLD step, i). A NaN gradient makes a NaN. Where `moving` is bound, elements at which it is 0 stay as
+/// they are (inpainting: the known pixels).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sgld {
     /// Elements.
@@ -23,7 +23,7 @@ pub struct Sgld {
     pub clamp_gradient: Option<f32>,
     /// The range of `x`.
     pub clamp_x: Option<(f32, f32)>,
-    /// Moves only where `mask` (one float an element) is not 0.
+    /// Moves only where `moving` (one float an element) is not 0.
     pub masked: bool,
 }
 
@@ -34,6 +34,27 @@ impl Sgld {
             Self { n: 1000, step: 1.0, noise: 0.01, clamp_gradient: None, clamp_x: None, masked: false };
         let clamped = Self { clamp_gradient: Some(1.0), clamp_x: Some((-1.0, 1.0)), ..plain };
         vec![plain, clamped, Self { noise: 0.0, ..clamped }, Self { masked: true, ..clamped }]
+    }
+
+    /// With all of them.
+    pub(super) fn everything() -> Self {
+        Self::permutations().pop().expect("the last one")
+    }
+
+    /// Sets the constant and switches of `shaders/common/sgld_update.wgsl`.
+    pub(super) fn switches(&self, shader: Shader) -> Shader {
+        shader
+            .with_u32("STREAM", stream::SGLD_NOISE)
+            .with_switch("NOISE", self.noise != 0.0)
+            .with_switch("CLAMP_GRADIENT", self.clamp_gradient.is_some())
+            .with_switch("CLAMP_X", self.clamp_x.is_some())
+            .with_switch("MOVING", self.masked)
+    }
+
+    /// Its words of a uniform block: step, noise, limit, low, high.
+    pub(super) fn settings(&self) -> [u32; 5] {
+        let (limit, (low, high)) = self.limits();
+        [self.step, self.noise, limit, low, high].map(f32::to_bits)
     }
 
     fn limits(&self) -> (f32, (f32, f32)) {
@@ -53,23 +74,16 @@ impl Kernel for Sgld {
             binding("gradient", 2, Access::Read, self.n),
             binding("counters", 3, Access::Read, COUNTERS),
         ];
-        bindings.extend(self.masked.then(|| binding("mask", 4, Access::Read, self.n)));
+        bindings.extend(self.masked.then(|| binding("moving", 4, Access::Read, self.n)));
         bindings
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("sgld", include_str!("../../shaders/sgld.wgsl"))
-            .with_u32("STREAM", stream::SGLD_NOISE)
-            .with_switch("NOISE", self.noise != 0.0)
-            .with_switch("CLAMP_GRADIENT", self.clamp_gradient.is_some())
-            .with_switch("CLAMP_X", self.clamp_x.is_some())
-            .with_switch("MASKED", self.masked)
+        self.switches(Shader::new("sgld", include_str!("../../shaders/sgld.wgsl")))
     }
 
     fn uniforms(&self) -> Vec<u32> {
-        let (limit, (low, high)) = self.limits();
-        let floats = [self.step, self.noise, limit, low, high, 0.0, 0.0];
-        std::iter::once(self.n as u32).chain(floats.map(f32::to_bits)).collect()
+        std::iter::once(self.n as u32).chain(self.settings()).chain([0, 0]).collect()
     }
 
     fn workgroups(&self) -> [u32; 3] {
@@ -81,9 +95,11 @@ impl Kernel for Sgld {
     }
 
     fn run(&self, arguments: &mut [Argument<'_>]) {
-        let [x, gradient, counters, mask @ ..] = arguments else { unreachable!("sgld binds three or four") };
-        let mask = mask.first().map(|mask| mask.f32());
-        let moves = |element: usize| mask.is_none_or(|mask| mask[element] != 0.0);
+        let [x, gradient, counters, moving @ ..] = arguments else {
+            unreachable!("sgld binds three or four")
+        };
+        let moving = moving.first().map(|moving| moving.f32());
+        let moves = |element: usize| moving.is_none_or(|moving| moving[element] != 0.0);
         let (x, gradient, counters) = (x.f32_mut(), gradient.f32(), counters.u32());
         let (limit, (low, high)) = self.limits();
         let key = [counters[SEED], stream::SGLD_NOISE];

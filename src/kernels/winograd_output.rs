@@ -1,7 +1,7 @@
 //! Winograd's transform back, with the epilogue of the convolution that it stands for.
 
 use super::conv2d::{Conv2d, ConvGeometry};
-use super::conv2d_input_gradient::Conv2dInputGradient;
+use super::conv2d_input_gradient::{Conv2dInputGradient, Residual};
 use super::mask::mask_bit;
 use super::winograd::{Quad, Tiling, Winograd};
 use super::winograd_weights::THREADS;
@@ -79,7 +79,9 @@ impl WinogradOutput {
             wide(&mut kernel.geometry);
             all.push(Convolution::Forward(kernel));
         }
-        for mut kernel in Conv2dInputGradient::permutations() {
+        // The update is for images, which have too few channels for Winograd's kernels.
+        let no_update = |kernel: &Conv2dInputGradient| kernel.update.is_none();
+        for mut kernel in Conv2dInputGradient::permutations().into_iter().filter(no_update) {
             wide(&mut kernel.geometry);
             all.push(Convolution::InputGradient(kernel));
         }
@@ -90,7 +92,7 @@ impl WinogradOutput {
                 // The rest of the epilogue's switches do not meet the tile's size.
                 let telling = match convolution {
                     Convolution::Forward(kernel) => kernel.bias && kernel.residual && kernel.raw,
-                    Convolution::InputGradient(kernel) => kernel.residual,
+                    Convolution::InputGradient(kernel) => kernel.residual != Residual::None,
                 };
                 if (telling || size == Winograd::F4) && !distinct.contains(&kernel) {
                     distinct.push(kernel);
@@ -218,12 +220,17 @@ fn input_gradient(kernel: &Conv2dInputGradient, values: &[f32], operands: &mut [
     };
     let mut operands = operands.iter();
     let mask = kernel.mask.and_then(|slope| Some((operands.next()?.u32(), slope)));
-    let residual = kernel.residual.then(|| operands.next().expect("an argument for every binding").f32());
+    let added = kernel.residual != Residual::None;
+    let residual = added.then(|| operands.next().expect("an argument for every binding").f32());
     for (at, (v, &sum)) in gradient_in.f32_mut().iter_mut().zip(values).enumerate() {
         let factor = mask.map_or(1.0, |(mask, slope)| {
             let (word, bit) = mask_bit(at / channels, at % channels, channels);
             if mask[word] >> bit & 1 == 1 { 1.0 } else { slope }
         });
-        *v = factor * sum + residual.map_or(0.0, |residual| residual[at]);
+        let residual = residual.map_or(0.0, |residual| residual[at]);
+        *v = match kernel.residual {
+            Residual::BeforeMask => factor * (sum + residual),
+            _ => factor * sum + residual,
+        };
     }
 }

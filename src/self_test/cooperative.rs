@@ -10,7 +10,7 @@ use crate::device::Device;
 use crate::error::Result;
 use crate::kernels::Kernel;
 use crate::kernels::conv2d::{Conv2d, ConvGeometry};
-use crate::kernels::conv2d_input_gradient::Conv2dInputGradient;
+use crate::kernels::conv2d_input_gradient::{Conv2dInputGradient, Residual};
 use crate::kernels::conv2d_weight_gradient::Conv2dWeightGradient;
 use crate::kernels::cooperative::{Cooperative, Method};
 use crate::kernels::half::round_to_f16;
@@ -119,7 +119,12 @@ fn convolutions(method: Method) -> Vec<Arc<dyn Kernel>> {
             mask,
             method,
         }));
-        all.push(Arc::new(Conv2dInputGradient { geometry, mask: activated, residual: true, method }));
+        all.push(Arc::new(Conv2dInputGradient {
+            mask: activated,
+            residual: Residual::AfterMask,
+            method,
+            ..Conv2dInputGradient::new(geometry)
+        }));
         all.push(Arc::new(Conv2dWeightGradient { geometry, splits: 4, method }));
     }
     all

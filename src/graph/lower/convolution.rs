@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::graph::{NodeId, Op};
 use crate::kernels::choice::Algorithm;
 use crate::kernels::conv2d::ConvGeometry;
+use crate::kernels::conv2d_input_gradient::Conv2dInputGradient;
 use crate::kernels::copy::StridedCopy;
 use crate::kernels::winograd::Winograd;
 use crate::kernels::winograd_input::WinogradInput;
@@ -89,7 +90,12 @@ impl Lowering<'_> {
     ) -> Result<()> {
         let (source, epilogue) = views.split_first().expect("a convolution reads a tensor");
         let g = *convolution.geometry();
-        match self.builder.choices().algorithm(&g) {
+        let algorithm = match &convolution {
+            // The update is the implicit product's: of images, whose channels are too few for Winograd's kernels.
+            Convolution::InputGradient(Conv2dInputGradient { update: Some(_), .. }) => Algorithm::Implicit,
+            _ => self.builder.choices().algorithm(&g),
+        };
+        match algorithm {
             Algorithm::Implicit => {
                 let weights = match convolution {
                     Convolution::Forward(_) => self.view(weights)?,

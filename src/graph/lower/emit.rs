@@ -162,7 +162,7 @@ impl Lowering<'_> {
                 };
                 self.emit_convolution(name, Convolution::Forward(kernel), node.inputs[1], &views)?;
             }
-            Group::InputGradient { conv, masked, residual, value } => {
+            Group::InputGradient { conv, masked, residual, when, value } => {
                 let node = self.node(conv);
                 let Op::Conv2dInputGradient(geometry) = node.op else {
                     unreachable!("an input gradient group")
@@ -175,9 +175,14 @@ impl Lowering<'_> {
                     views.push(self.view(residual)?);
                 }
                 views.push(self.place(value));
-                let mask = masked.map(|(_, slope)| slope);
-                let (residual, method) = (residual.is_some(), Method::Scalar);
-                let kernel = Conv2dInputGradient { geometry, mask, residual, method };
+                let update = self.update.clone().filter(|update| update.gradient == value);
+                views.extend(update.iter().flat_map(|update| &update.views));
+                let kernel = Conv2dInputGradient {
+                    mask: masked.map(|(_, slope)| slope),
+                    residual: when,
+                    update: update.map(|update| update.kernel),
+                    ..Conv2dInputGradient::new(geometry)
+                };
                 let convolution = Convolution::InputGradient(kernel);
                 self.emit_convolution(label(&node, conv), convolution, node.inputs[1], &views)?;
             }

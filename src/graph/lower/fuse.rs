@@ -1,11 +1,12 @@
 //! The hand-fused patterns: which nodes one kernel computes together.
 //!
 //! - convolution (+ residual) (+ leaky ReLU and its sign mask);
-//! - a convolution's input gradient (* leaky ReLU's mask) (+ residual gradient);
+//! - a convolution's input gradient (* leaky ReLU's mask) (+ residual gradient), in either order;
 //! - the head: global average pool, linear layer, logit loss, and their gradient down to the pool's input.
 
 use super::super::{Graph, Node, NodeId, Op};
 use super::prepared::Prepared;
+use crate::kernels::conv2d_input_gradient::Residual;
 use crate::kernels::head::Head;
 use crate::kernels::logit_loss::Part;
 use crate::kernels::unary::UnaryOp;
@@ -24,8 +25,14 @@ pub enum Group {
         activated: Option<(NodeId, f32)>,
         mask: bool,
     },
-    /// `value = input gradient (* leaky ReLU gradient at `masked`) (+ residual)`.
-    InputGradient { conv: NodeId, masked: Option<(NodeId, f32)>, residual: Option<NodeId>, value: NodeId },
+    /// `value = input gradient (* leaky ReLU gradient at `masked`) (+ residual)`, in the order of `when`.
+    InputGradient {
+        conv: NodeId,
+        masked: Option<(NodeId, f32)>,
+        residual: Option<NodeId>,
+        when: Residual,
+        value: NodeId,
+    },
     /// The head.
     Head(HeadGroup),
 }
@@ -65,8 +72,8 @@ pub struct Fusions {
 }
 
 impl Fusions {
-    /// Finds the groups in what `roots` depend on and is not `prepared`.
-    pub fn find(graph: &Graph, roots: &[NodeId], prepared: &Prepared) -> Self {
+    /// Finds the groups in what `roots` depend on and is not `prepared`: of one operation each if `separate`.
+    pub fn find(graph: &Graph, roots: &[NodeId], prepared: &Prepared, separate: bool) -> Self {
         let inputs = |id: NodeId| match prepared.contains_key(&id) {
             true => Vec::new(),
             false => graph.node(id).inputs,
@@ -82,8 +89,11 @@ impl Fusions {
             Finder { graph, roots, consumers: &consumers, groups: Vec::new(), group_of: HashMap::new() };
         for &id in live.iter().filter(|id| !prepared.contains_key(id)) {
             match graph.node(id).op {
+                Op::Conv2d(_) if separate => finder.conv_alone(id),
+                Op::Conv2dInputGradient(_) if separate => finder.input_gradient_alone(id),
                 Op::Conv2d(_) => finder.conv(id),
                 Op::Conv2dInputGradient(_) => finder.input_gradient(id),
+                Op::AveragePoolGradient { .. } if separate => {}
                 Op::AveragePoolGradient { .. } => finder.head(id),
                 _ => {}
             }
@@ -192,6 +202,17 @@ impl Finder<'_> {
         self.groups.push(group);
     }
 
+    fn conv_alone(&mut self, conv: NodeId) {
+        let group =
+            Group::Conv { conv, residual: None, value: conv, raw: true, activated: None, mask: false };
+        self.add(group, [conv]);
+    }
+
+    fn input_gradient_alone(&mut self, conv: NodeId) {
+        let (masked, residual, when) = (None, None, Residual::None);
+        self.add(Group::InputGradient { conv, masked, residual, when, value: conv }, [conv]);
+    }
+
     fn conv(&mut self, conv: NodeId) {
         let (value, residual) = self.residual(conv).map_or((conv, None), |(sum, other)| (sum, Some(other)));
         let op = |id: NodeId| self.graph.node(id).op;
@@ -214,16 +235,27 @@ impl Finder<'_> {
     }
 
     fn input_gradient(&mut self, conv: NodeId) {
-        let mut value = conv;
-        let mut masked = None;
-        if let Some((user, 0, node)) = self.only_use(conv)
-            && let Op::LeakyReluGradient { slope } = node.op
-            && !self.group_of.contains_key(&user)
-        {
-            (value, masked) = (user, Some((node.inputs[1], slope)));
+        let (mut value, mut residual, mut when) = (conv, None, Residual::None);
+        let mut masked = self.masked(conv);
+        if let Some((user, ..)) = masked {
+            value = user;
         }
-        let (value, residual) = self.residual(value).map_or((value, None), |(sum, other)| (sum, Some(other)));
-        self.add(Group::InputGradient { conv, masked, residual, value }, [value]);
+        if let Some((sum, other)) = self.residual(value) {
+            (value, residual, when) = (sum, Some(other), Residual::AfterMask);
+        }
+        if let (None, Residual::AfterMask, Some(found)) = (masked, when, self.masked(value)) {
+            (value, masked, when) = (found.0, Some(found), Residual::BeforeMask);
+        }
+        let masked = masked.map(|(_, x, slope)| (x, slope));
+        self.add(Group::InputGradient { conv, masked, residual, when, value }, [value]);
+    }
+
+    /// If the only use of gradient `id` is a leaky ReLU's gradient that no group has taken: that, the leaky
+    /// ReLU's input, and the slope.
+    fn masked(&self, id: NodeId) -> Option<(NodeId, NodeId, f32)> {
+        let (user, position, node) = self.only_use(id)?;
+        let Op::LeakyReluGradient { slope } = node.op else { return None };
+        (position == 0 && !self.group_of.contains_key(&user)).then(|| (user, node.inputs[1], slope))
     }
 
     fn head(&mut self, pool_gradient: NodeId) {

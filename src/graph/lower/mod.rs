@@ -10,6 +10,9 @@ mod emit;
 mod fuse;
 mod prepared;
 mod strides;
+mod update;
+
+pub use update::{Update, lower_with_update};
 
 use super::{Graph, Node, NodeId, Op, Tensor};
 use crate::device::{ProgramBuilder, View};
@@ -19,6 +22,7 @@ use convolution::Packing;
 use fuse::{Fusions, Group, GroupId};
 use prepared::Prepared;
 use std::collections::{HashMap, HashSet};
+use update::Fused;
 
 /// A tensor and the view that its value goes to.
 #[derive(Debug, Clone, Copy)]
@@ -42,14 +46,30 @@ pub fn lower(
     prepare: Option<&mut ProgramBuilder>,
     outputs: &[Output<'_>],
 ) -> Result<()> {
-    let Some(first) = outputs.first() else { return Ok(()) };
+    lower_checked(builder, prepare, outputs, None).map(|_| ())
+}
+
+/// [`lower`]; returns whether its dispatches do the update too, along the first output.
+fn lower_checked(
+    builder: &mut ProgramBuilder,
+    prepare: Option<&mut ProgramBuilder>,
+    outputs: &[Output<'_>],
+    update: Option<&Update>,
+) -> Result<bool> {
+    let Some(first) = outputs.first() else { return Ok(false) };
     let graph = first.tensor.graph();
     if let Some(other) = outputs.iter().find(|output| !graph.is_same(output.tensor.graph())) {
         let message = format!("output {:?} is of another graph than the first", other.tensor.shape());
         return Err(Error::Shape { operation: "lower", message });
     }
     graph.check()?;
-    Lowering::new(graph, builder, prepare, outputs)?.run(outputs)
+    let mut lowering = Lowering::new(graph, builder, prepare, outputs)?;
+    if let Some(update) = update {
+        lowering.fuse_update(outputs, update);
+    }
+    let fused = lowering.update.is_some();
+    lowering.run(outputs)?;
+    Ok(fused)
 }
 
 /// The state of one call of [`lower`].
@@ -70,6 +90,8 @@ struct Lowering<'a> {
     packed: HashMap<(NodeId, Packing), View>,
     /// The views that nodes write directly.
     targets: HashMap<NodeId, View>,
+    /// The update that is part of the last dispatch.
+    update: Option<Fused>,
 }
 
 impl<'a> Lowering<'a> {
@@ -84,7 +106,7 @@ impl<'a> Lowering<'a> {
             Some(prepare) => prepared::emit(graph, &roots, builder, prepare)?,
             None => Prepared::new(),
         };
-        let fusions = Fusions::find(graph, &roots, &prepared);
+        let fusions = Fusions::find(graph, &roots, &prepared, builder.choices().separate());
         let mut lowering = Self {
             graph,
             builder,
@@ -96,6 +118,7 @@ impl<'a> Lowering<'a> {
             masks: HashMap::new(),
             packed: HashMap::new(),
             targets: HashMap::new(),
+            update: None,
         };
         for (&id, slot) in &lowering.prepared {
             let words = graph.node(id).shape.iter().product();
@@ -106,15 +129,18 @@ impl<'a> Lowering<'a> {
     }
 
     fn run(mut self, outputs: &[Output<'_>]) -> Result<()> {
+        let last = self.update.as_ref().map(|update| update.gradient);
         for id in self.fusions.needed() {
             // Aliases, constants and broadcasts are made only when a kernel asks for them.
-            if !matches!(self.graph.node(id).op, Op::Reshape | Op::Constant(_) | Op::Broadcast | Op::Leaf(_))
-            {
+            let op = self.graph.node(id).op;
+            let lazy = matches!(op, Op::Reshape | Op::Constant(_) | Op::Broadcast | Op::Leaf(_));
+            if !lazy && last != Some(id) {
                 self.compute(id)?;
             }
         }
         let mut copies = Vec::new();
-        for output in outputs {
+        // The gradient of an update is the first output, and no copy of it is needed.
+        for output in &outputs[usize::from(last.is_some())..] {
             let view = self.view(output.tensor.id())?;
             let words = output.tensor.elements();
             if view != output.view.part(0, words) {
@@ -134,7 +160,8 @@ impl<'a> Lowering<'a> {
         for (from, to, words) in copies {
             self.builder.dispatch("output", copy(words), &[from, to]);
         }
-        Ok(())
+        // Behind all that reads what it moves.
+        last.map_or(Ok(()), |gradient| self.compute(gradient))
     }
 
     /// Lets nodes write the outputs' views themselves where nothing can read what is not there yet: the slot

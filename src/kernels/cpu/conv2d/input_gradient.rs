@@ -8,7 +8,7 @@ use super::panels::{Panel, Panels};
 use super::tile::{PIXELS, Run, Source, Sums, Window, load, span, store};
 use crate::kernels::Argument;
 use crate::kernels::conv2d::ConvGeometry;
-use crate::kernels::conv2d_input_gradient::Conv2dInputGradient;
+use crate::kernels::conv2d_input_gradient::{Conv2dInputGradient, Residual};
 use crate::kernels::cpu::lanes::{Isa, Job, Lanes};
 use rayon::prelude::*;
 
@@ -26,7 +26,8 @@ pub fn input_gradient_on(isa: Isa, kernel: &Conv2dInputGradient, arguments: &mut
     let mut arguments = arguments.iter_mut();
     let mut next = |bound: bool| bound.then(|| arguments.next().expect("an argument for every binding"));
     let (gradient, transposed) = (next(true), next(true));
-    let (mask, residual, gradient_in) = (next(kernel.mask.is_some()), next(kernel.residual), next(true));
+    let (mask, residual) = (next(kernel.mask.is_some()), next(kernel.residual != Residual::None));
+    let gradient_in = next(true);
     let (Some(gradient), Some(transposed), Some(gradient_in)) = (gradient, transposed, gradient_in) else {
         unreachable!("always bound")
     };
@@ -156,12 +157,17 @@ impl Task<'_> {
                 // SAFETY: the instruction set is there by the caller's contract; all ranges are checked.
                 unsafe {
                     let mut value = sums.get::<L>(p, v, panel.vectors);
+                    let residual =
+                        residual.map(|residual| load::<L>(residual, in_batch * g.c_in + channel, n));
+                    if let (Some(residual), Residual::BeforeMask) = (residual, kernel.residual) {
+                        value = value.add(residual);
+                    }
                     if let (Some(mask), Some(slope)) = (mask, kernel.mask) {
                         let bits = read_mask(mask, in_batch, channel, n, g.c_in);
                         value = L::select(bits, value, value.mul(L::splat(slope)));
                     }
-                    if let Some(residual) = residual {
-                        value = value.add(load(residual, in_batch * g.c_in + channel, n));
+                    if let (Some(residual), Residual::AfterMask) = (residual, kernel.residual) {
+                        value = value.add(residual);
                     }
                     store(value, self.gradient_in, pixel * g.c_in + channel, n);
                 }

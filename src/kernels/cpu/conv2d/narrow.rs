@@ -8,6 +8,7 @@
 use super::input_gradient::Common;
 use super::tile::{PIXELS, Sums, Window, load, store};
 use crate::kernels::conv2d::ConvGeometry;
+use crate::kernels::conv2d_input_gradient::Residual;
 use crate::kernels::cpu::lanes::{Job, LANES, Lanes};
 use crate::kernels::mask::mask_bit;
 
@@ -102,16 +103,20 @@ impl Common<'_> {
     fn finish_row(&self, row: usize, out: &mut [f32]) {
         let g = &self.kernel.geometry;
         let first = row * g.w;
+        let add_residual = |out: &mut [f32], when: Residual| {
+            if let (Some(residual), true) = (self.residual, self.kernel.residual == when) {
+                for (value, residual) in out.iter_mut().zip(&residual[first * g.c_in..]) {
+                    *value += residual;
+                }
+            }
+        };
+        add_residual(out, Residual::BeforeMask);
         if let (Some(mask), Some(slope)) = (self.mask, self.kernel.mask) {
             for (at, value) in out.iter_mut().enumerate() {
                 let (word, bit) = mask_bit(first + at / g.c_in, at % g.c_in, g.c_in);
                 *value *= if mask[word] >> bit & 1 == 1 { 1.0 } else { slope };
             }
         }
-        if let Some(residual) = self.residual {
-            for (value, residual) in out.iter_mut().zip(&residual[first * g.c_in..]) {
-                *value += residual;
-            }
-        }
+        add_residual(out, Residual::AfterMask);
     }
 }

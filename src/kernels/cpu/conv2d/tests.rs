@@ -6,7 +6,7 @@ use super::input_gradient::input_gradient_on;
 use super::weight_gradient::weight_gradient_on;
 use crate::kernels::Argument;
 use crate::kernels::conv2d::{Conv2d, ConvGeometry};
-use crate::kernels::conv2d_input_gradient::Conv2dInputGradient;
+use crate::kernels::conv2d_input_gradient::{Conv2dInputGradient, Residual};
 use crate::kernels::conv2d_weight_gradient::Conv2dWeightGradient;
 use crate::kernels::cooperative::Method;
 use crate::kernels::cpu::lanes::Isa;
@@ -65,7 +65,11 @@ fn kernels() -> Vec<(Box<dyn Kernel>, Run)> {
             method,
         };
         all.push((Box::new(forward), Box::new(move |isa, a| forward_on(isa, &forward, a))));
-        let input = Conv2dInputGradient { geometry, mask: Some(0.2), residual: true, method };
+        let input = Conv2dInputGradient {
+            mask: Some(0.2),
+            residual: Residual::AfterMask,
+            ..Conv2dInputGradient::new(geometry)
+        };
         all.push((Box::new(input), Box::new(move |isa, a| input_gradient_on(isa, &input, a))));
         let weight = Conv2dWeightGradient { geometry, splits: 2, method };
         all.push((Box::new(weight), Box::new(move |isa, a| weight_gradient_on(isa, &weight, a))));
