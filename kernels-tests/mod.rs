@@ -37,6 +37,7 @@ mod graph_mistakes;
 mod graph_network;
 mod graph_properties;
 mod graph_reference;
+mod graph_update;
 mod harness;
 mod head;
 mod leaky_relu_gradient;
@@ -88,6 +89,7 @@ pub const FILES: &[(&str, Tests)] = files![
     graph_function,
     graph_mistakes,
     graph_network,
+    graph_update,
     graph_properties,
     head,
     leaky_relu_gradient,

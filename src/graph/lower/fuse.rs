@@ -243,11 +243,14 @@ impl Finder<'_> {
         if let Some((sum, other)) = self.residual(value) {
             (value, residual, when) = (sum, Some(other), Residual::AfterMask);
         }
+        // The sum is the group's too: the other summand may be a convolution's, which must not take it.
+        let mut nodes = vec![value];
         if let (None, Residual::AfterMask, Some(found)) = (masked, when, self.masked(value)) {
             (value, masked, when) = (found.0, Some(found), Residual::BeforeMask);
+            nodes.push(value);
         }
         let masked = masked.map(|(_, x, slope)| (x, slope));
-        self.add(Group::InputGradient { conv, masked, residual, when, value }, [value]);
+        self.add(Group::InputGradient { conv, masked, residual, when, value }, nodes);
     }
 
     /// If the only use of gradient `id` is a leaky ReLU's gradient that no group has taken: that, the leaky
