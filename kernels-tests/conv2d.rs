@@ -1,11 +1,10 @@
 //! `conv2d` against float64.
 
 use super::cooperative::{self, operand};
-use super::harness::{Expect, Inputs, check, check_on, devices, words};
+use super::harness::{Expect, Inputs, check, check_on, close_to, devices, stored, words};
 use super::reference;
 use jem::device::Device;
 use jem::kernels::conv2d::{Conv2d, ConvGeometry};
-use jem::kernels::cooperative::Method;
 use proptest::prelude::*;
 
 tests![
@@ -32,28 +31,29 @@ fn check_kernel_on(
 ) -> f64 {
     let g = kernel.geometry;
     let mut inputs = Inputs::new(seed);
-    let input = inputs.floats(g.input_len());
-    let weights = inputs.floats(g.weights_len());
+    let storage = kernel.storage;
+    let (input_words, input) = stored(storage.a, inputs.floats(g.input_len()));
+    let (weights_words, weights) = stored(storage.b, inputs.floats(g.weights_len()));
     let bias = kernel.bias.then(|| inputs.floats(g.c_out));
-    let residual = kernel.residual.then(|| inputs.floats(g.output_len()));
+    let residual = kernel.residual.then(|| stored(storage.c, inputs.floats(g.output_len())));
 
     let [a, b] = [&input, &weights].map(|x| x.iter().map(|&x| operand(kernel.method, x)).collect::<Vec<_>>());
     let mut v = reference::conv2d(&g, &a, &b);
     for (at, v) in v.iter_mut().enumerate() {
         *v += bias.as_ref().map_or(0.0, |bias| f64::from(bias[at % g.c_out]));
-        *v += residual.as_ref().map_or(0.0, |residual| f64::from(residual[at]));
+        *v += residual.as_ref().map_or(0.0, |(_, residual)| f64::from(residual[at]));
     }
 
-    let mut initial = vec![Some(words(&input)), Some(words(&weights))];
+    let mut initial = vec![Some(input_words), Some(weights_words)];
     initial.extend(bias.map(|bias| Some(words(&bias))));
-    initial.extend(residual.map(|residual| Some(words(&residual))));
+    initial.extend(residual.map(|(words, _)| Some(words)));
     let mut expected = Vec::new();
     if kernel.raw {
-        expected.push(Expect::Close(v.clone(), bound));
+        expected.push(close_to(storage.c, v.clone(), bound));
     }
     if let Some(slope) = kernel.activated {
         let activated = v.iter().map(|&v| reference::leaky_relu(v, slope)).collect();
-        expected.push(Expect::Close(activated, bound));
+        expected.push(close_to(storage.c, activated, bound));
     }
     if kernel.mask {
         // Of a value within rounding of 0, either sign is right.
@@ -68,8 +68,7 @@ fn check_kernel_on(
 }
 
 fn plain(geometry: ConvGeometry) -> Conv2d {
-    let method = Method::Scalar;
-    Conv2d { geometry, bias: false, residual: false, raw: true, activated: None, mask: false, method }
+    Conv2d::new(geometry)
 }
 
 fn fused(geometry: ConvGeometry) -> Conv2d {

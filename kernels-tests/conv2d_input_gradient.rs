@@ -1,7 +1,7 @@
 //! `conv2d_input_gradient` against float64.
 
 use super::cooperative::{self, operand};
-use super::harness::{Expect, Inputs, check_on, devices, run_on, words};
+use super::harness::{Expect, Inputs, check_on, close_to, devices, run_on, stored, words};
 use super::{reference, sgld};
 use jem::device::Device;
 use jem::kernels::conv2d::ConvGeometry;
@@ -28,18 +28,23 @@ fn check_kernel_on(
 ) -> f64 {
     let g = kernel.geometry;
     let mut inputs = Inputs::new(seed);
-    let gradient = inputs.floats(g.output_len());
+    let storage = kernel.storage;
+    let (gradient_words, gradient) = stored(storage.a, inputs.floats(g.output_len()));
     let weights = inputs.floats(g.weights_len());
+    let (transposed_words, _) = stored(storage.b, reference::transposed(&g, &weights));
+    let (_, weights) = stored(storage.b, weights);
     // Bits past the last pixel or channel are never read: any words do.
     let mask = kernel.mask.map(|_| inputs.below(mask_words(g.in_pixels(), g.c_in), u32::MAX));
     // Never a comparison with zeros only: with stride 3 and one tap, most pixels get no gradient.
-    let residual = (kernel.residual != Residual::None).then(|| inputs.floats(g.input_len()));
+    let residual =
+        (kernel.residual != Residual::None).then(|| stored(storage.c, inputs.floats(g.input_len())));
 
     let [a, b] =
         [&gradient, &weights].map(|x| x.iter().map(|&x| operand(kernel.method, x)).collect::<Vec<_>>());
     let mut expected = reference::conv2d_input_gradient(&g, &a, &b);
     for (at, value) in expected.iter_mut().enumerate() {
-        let residual = residual.as_ref().map_or(0.0, |residual: &Vec<f32>| f64::from(residual[at]));
+        let residual = residual.as_ref().map_or(0.0, |(_, residual)| f64::from(residual[at]));
+        *value *= f64::from(kernel.factor);
         if kernel.residual == Residual::BeforeMask {
             *value += residual;
         }
@@ -52,9 +57,9 @@ fn check_kernel_on(
         }
     }
 
-    let mut initial = vec![Some(words(&gradient)), Some(words(&reference::transposed(&g, &weights)))];
+    let mut initial = vec![Some(gradient_words), Some(transposed_words)];
     initial.extend(mask.map(Some));
-    initial.extend(residual.map(|residual| Some(words(&residual))));
+    initial.extend(residual.map(|(words, _)| Some(words)));
     initial.push(None);
     let mut outputs = Vec::new();
     if let Some(update) = &kernel.update {
@@ -63,7 +68,7 @@ fn check_kernel_on(
         initial.extend([Some(words(&x)), Some(sgld::COUNTERS.to_vec())]);
         initial.extend(moving.map(|moving| Some(words(&moving))));
     }
-    outputs.insert(0, Expect::Close(expected, bound));
+    outputs.insert(0, close_to(storage.c, expected, bound));
     check_on(devices, kernel, &initial, &outputs)
 }
 

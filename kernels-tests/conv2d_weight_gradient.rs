@@ -1,12 +1,11 @@
 //! `conv2d_weight_gradient` against float64.
 
 use super::cooperative::{self, operand};
-use super::harness::{Expect, Inputs, check_on, devices, words};
+use super::harness::{Expect, Inputs, check_on, devices, stored};
 use super::reference;
 use jem::device::Device;
 use jem::kernels::conv2d::ConvGeometry;
 use jem::kernels::conv2d_weight_gradient::Conv2dWeightGradient;
-use jem::kernels::cooperative::Method;
 use proptest::prelude::*;
 
 tests![
@@ -33,21 +32,21 @@ fn check_kernel_on(
 ) -> f64 {
     let g = kernel.geometry;
     let mut inputs = Inputs::new(seed);
-    let input = inputs.floats(g.input_len());
-    let gradient = inputs.floats(g.output_len());
+    let (input_words, input) = stored(kernel.storage.a, inputs.floats(g.input_len()));
+    let (gradient_words, gradient) = stored(kernel.storage.b, inputs.floats(g.output_len()));
     let [a, b] =
         [&input, &gradient].map(|x| x.iter().map(|&x| operand(kernel.method, x)).collect::<Vec<_>>());
     let mut partials = vec![0.0; kernel.splits * g.weights_len()];
     reference::for_each_product(&g, |i, w, o| {
         let split = o / g.c_out / kernel.pixels_per_split();
-        partials[split * g.weights_len() + w] += f64::from(a[i]) * f64::from(b[o]);
+        partials[split * g.weights_len() + w] += f64::from(a[i]) * f64::from(b[o]) * f64::from(kernel.factor);
     });
-    let initial = [Some(words(&input)), Some(words(&gradient)), None];
+    let initial = [Some(input_words), Some(gradient_words), None];
     check_on(devices, kernel, &initial, &[Expect::Close(partials, bound)])
 }
 
 fn split(geometry: ConvGeometry, splits: usize) -> Conv2dWeightGradient {
-    Conv2dWeightGradient { geometry, splits, method: Method::Scalar }
+    Conv2dWeightGradient { splits, ..Conv2dWeightGradient::new(geometry) }
 }
 
 fn awkward_shapes() {

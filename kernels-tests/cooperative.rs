@@ -24,7 +24,7 @@ pub fn operand(method: Method, x: f32) -> f32 {
 }
 
 /// The f16 nearest to `x`, by its definition: 11 digits from the leading one on, but none under 2^-24.
-fn to_f16(x: f64) -> f64 {
+pub fn to_f16(x: f64) -> f64 {
     if x == 0.0 || !x.is_finite() {
         return x;
     }

@@ -1,14 +1,15 @@
 //! `head` against float64.
 
-use super::harness::{Inputs, assert_close, devices, run_on, words};
+use super::harness::{F16_BOUND, Inputs, assert_close, devices, run_on, stored, words};
 use super::logit_loss::{RowReference, assert_stats, part_of_rows, parts, row_reference};
 use jem::kernels::Kernel;
+use jem::kernels::half::{Storage, widen};
 use jem::kernels::head::Head;
 use jem::kernels::mask::{mask_bit, mask_words};
 use proptest::prelude::*;
 use std::sync::Arc;
 
-tests![every_output, awkward_shapes, large_logits, labels_that_are_no_class, any_shape];
+tests![every_output, tensors_in_f16, awkward_shapes, large_logits, labels_that_are_no_class, any_shape];
 
 const BOUND: f64 = 1e-11;
 
@@ -40,6 +41,8 @@ fn head(counts: &[usize], pixels: usize, features: usize, classes: usize) -> Hea
         logits: false,
         gradient: true,
         saved: true,
+        storage: Storage::F32,
+        factor: 1.0,
     }
 }
 
@@ -47,7 +50,7 @@ impl Case {
     fn new(head: &Head, seed: u64) -> Self {
         let mut inputs = Inputs::new(seed);
         let activated = (0..head.n * head.pixels * head.features).map(|_| inputs.uniform(-1.0, 2.0));
-        let activated: Vec<f32> = activated.collect();
+        let (_, activated) = stored(head.storage, activated.collect());
         let weights = inputs.floats(head.features * head.classes);
         let mut mask = vec![0; mask_words(head.n * head.pixels, head.features)];
         for (i, &v) in activated.iter().enumerate() {
@@ -82,7 +85,7 @@ impl Case {
                     let dot: f64 = (0..classes).map(|k| row.gradient[k] * weight(feature, k)).sum();
                     let positive = value(i, pixel, feature) > 0.0;
                     let slope = if positive { 1.0 } else { head.slope.map_or(1.0, f64::from) };
-                    reference.gradient.push(dot / pixels as f64 * slope);
+                    reference.gradient.push(dot / pixels as f64 * slope * f64::from(head.factor));
                 }
             }
             reference.pooled.extend(pooled);
@@ -103,7 +106,7 @@ fn compare(head: &Head, case: &Case) {
         .bindings()
         .iter()
         .map(|binding| match binding.name {
-            "activated" => Some(words(&case.activated)),
+            "activated" => Some(stored(head.storage, case.activated.clone()).0),
             "weights" => Some(words(&case.weights)),
             "bias" => Some(words(&case.bias)),
             "labels" => Some(case.labels.clone()),
@@ -119,6 +122,9 @@ fn compare(head: &Head, case: &Case) {
             match binding.name {
                 "logits" => assert_close(result, &reference.logits, BOUND, &context),
                 "stats" => assert_stats(result, &stats, &context),
+                "gradient" if head.storage == Storage::F16 => {
+                    assert_close(&words(&widen(result)), &reference.gradient, F16_BOUND, &context);
+                }
                 "gradient" => assert_close(result, &reference.gradient, BOUND, &context),
                 "saved" => {
                     let (pooled, gradient) = result.split_at(head.logit_gradient_offset());
@@ -148,6 +154,16 @@ fn every_output() {
         (None, false, false, false),
     ] {
         compare(&Head { slope, logits, gradient, saved, ..update.clone() }, &case);
+    }
+}
+
+fn tensors_in_f16() {
+    for (pixels, features) in [(16, 24), (1, 4), (64, 640), (9, 128)] {
+        let half = Head { storage: Storage::F16, factor: 1024.0, ..head(&[2, 1, 2], pixels, features, 10) };
+        let case = Case::new(&half, features as u64);
+        compare(&half, &case);
+        compare(&Head { saved: false, slope: None, factor: 1.0, ..half.clone() }, &case);
+        compare(&Head { gradient: false, logits: true, ..half }, &case);
     }
 }
 

@@ -46,6 +46,7 @@ mod logit_loss_gradient;
 mod logsumexp;
 mod matmul;
 mod momentum;
+mod narrow;
 mod portability;
 mod random_bits;
 mod reduce;
@@ -98,6 +99,7 @@ pub const FILES: &[(&str, Tests)] = files![
     logsumexp,
     matmul,
     momentum,
+    narrow,
     portability,
     random_bits,
     reduce,

@@ -1,7 +1,8 @@
 //! `reduce` against float64.
 
-use super::harness::{Expect, Inputs, cases, check, devices, run_on, words};
+use super::harness::{Expect, Inputs, cases, check, devices, run_on, stored};
 use jem::kernels::Kernel;
+use jem::kernels::half::Storage;
 use jem::kernels::reduce::{Reduce, ReduceOp};
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -22,7 +23,8 @@ fn reference(kernel: &Reduce, x: &[f32]) -> Vec<f64> {
             for i in 0..kernel.inner {
                 let x = f64::from(x[(outer * kernel.axis + a) * kernel.inner + i]);
                 let term = if kernel.op == ReduceOp::Sum { x } else { x * x };
-                y[(outer * kernel.parts() + a / kernel.part) * kernel.inner + i] += term;
+                y[(outer * kernel.parts() + a / kernel.part) * kernel.inner + i] +=
+                    f64::from(kernel.factor) * term;
             }
         }
     }
@@ -37,15 +39,16 @@ fn terms(n: usize, seed: u64) -> Vec<f32> {
 
 /// Checks one dispatch and returns the right sums.
 fn compare(kernel: Reduce, x: &[f32]) -> Vec<f32> {
-    let y = reference(&kernel, x);
+    let (words, x) = stored(kernel.storage, x.to_vec());
+    let y = reference(&kernel, &x);
     let sums = y.iter().map(|&y| y as f32).collect();
-    check(kernel, &[Some(words(x)), None], &[Expect::Close(y, 1e-12)]);
+    check(kernel, &[Some(words), None], &[Expect::Close(y, 1e-12)]);
     sums
 }
 
 fn compare_stages(outer: usize, axis: usize, inner: usize, op: ReduceOp) {
     let x = terms(outer * axis * inner, (axis + inner) as u64);
-    let whole = reference(&Reduce { outer, axis, inner, part: axis, op }, &x);
+    let whole = reference(&Reduce::new(outer, axis, inner, op), &x);
     let mut sums = x;
     for stage in Reduce::stages(outer, axis, inner, op) {
         assert_eq!(stage.input_len(), sums.len(), "{stage:?} does not follow the stage before it");
@@ -76,7 +79,7 @@ fn the_engines_shapes_in_stages() {
 }
 
 fn non_finite_terms_reach_their_own_sum_alone() {
-    let kernel = Reduce { outer: 2, axis: 100, inner: 3, part: 100, op: ReduceOp::Sum };
+    let kernel = Reduce::new(2, 100, 3, ReduceOp::Sum);
     let mut x = terms(kernel.input_len(), 5);
     x[3 * 70] = f32::NAN;
     x[3 * 99 + 2] = f32::INFINITY;
@@ -87,14 +90,14 @@ fn non_finite_terms_reach_their_own_sum_alone() {
 
 /// More workgroups than one dimension of a dispatch may have.
 fn seventy_thousand_parts() {
-    let kernel = Reduce { outer: 1, axis: 139_999, inner: 1, part: 2, op: ReduceOp::Sum };
+    let kernel = Reduce { part: 2, ..Reduce::new(1, 139_999, 1, ReduceOp::Sum) };
     compare(kernel, &terms(kernel.input_len(), 6));
 }
 
 /// The same bits in every run, and on the host with any number of threads.
 fn the_order_of_additions_is_fixed() {
     for kernel in Reduce::permutations() {
-        let initial = [Some(words(&Inputs::new(9).floats(kernel.input_len()))), None];
+        let initial = [Some(stored(kernel.storage, Inputs::new(9).floats(kernel.input_len())).0), None];
         let kernel: Arc<dyn Kernel> = Arc::new(kernel);
         for (name, device) in devices() {
             let run = |threads| {
@@ -117,7 +120,11 @@ proptest! {
         seed in any::<u64>(),
     ) {
         let op = if squares { ReduceOp::SumOfSquares } else { ReduceOp::Sum };
-        let kernel = Reduce { outer, axis, inner, part, op };
-        compare(kernel, &terms(kernel.input_len(), seed));
+        let kernel = Reduce { part, ..Reduce::new(outer, axis, inner, op) };
+        let x = terms(kernel.input_len(), seed);
+        compare(kernel, &x);
+        if x.len() % 2 == 0 {
+            compare(Reduce { storage: Storage::F16, factor: 4.0, ..kernel }, &x);
+        }
     }
 }

@@ -7,7 +7,6 @@ use super::reference::winograd::{Matrices, transform};
 use jem::device::ProgramBuilder;
 use jem::kernels::conv2d::{Conv2d, ConvGeometry};
 use jem::kernels::conv2d_input_gradient::{Conv2dInputGradient, Residual};
-use jem::kernels::cooperative::Method;
 use jem::kernels::winograd::{Tiling, Winograd};
 use jem::kernels::winograd_input::WinogradInput;
 use jem::kernels::winograd_output::{Convolution, WinogradOutput};
@@ -152,16 +151,7 @@ fn the_four_kernels_are_the_convolution() {
         let forward = reference::conv2d(&geometry, &input, &weights);
         let backward = reference::conv2d_input_gradient(&geometry, &gradient, &weights);
         let transposed = reference::transposed(&geometry, &weights);
-        let method = Method::Scalar;
-        let conv = Conv2d {
-            geometry,
-            bias: false,
-            residual: false,
-            raw: true,
-            activated: None,
-            mask: false,
-            method,
-        };
+        let conv = Conv2d::new(geometry);
         let conv_gradient = Conv2dInputGradient::new(geometry);
         for (name, device) in devices() {
             for size in Winograd::ALL {

@@ -5,7 +5,8 @@
 // (src/kernels/conv_tile.rs).
 // Dispatch: ceil(M / TILE_M) * ceil(N / TILE_N) workgroups of THREADS threads, over x and y;
 // channel tiles run fastest, so that neighbours gather the same pixels.
-// Fused: bias, residual, leaky ReLU and its sign mask, each behind a switch.
+// Fused: bias, residual, leaky ReLU and its sign mask, each behind a switch. In f16 with HALF_A the input, with
+// HALF_B the weights, with HALF_C residual and results.
 // Never written to memory: the im2col matrix, the sums before the epilogue and, without RAW, v itself.
 
 //#include conv_window
@@ -14,8 +15,8 @@
 //#else
 //#include conv_gather
 //#endif
-@group(0) @binding(1) var<storage, read> input: array<Source>;
-@group(0) @binding(2) var<storage, read> weights: array<Target>;
+@group(0) @binding(1) var<storage, read> input: array<StoredSource>;
+@group(0) @binding(2) var<storage, read> weights: array<StoredTarget>;
 //#if TARGET_VEC4
 //#include conv_epilogue
 //#else
@@ -27,11 +28,11 @@
 //#endif
 
 fn source_at(index: u32) -> Source {
-    return input[index];
+    return source_of(input[index]);
 }
 
 fn weights_at(index: u32) -> Target {
-    return weights[index];
+    return target_of(weights[index]);
 }
 
 //#if TARGET_VEC4

@@ -9,7 +9,8 @@
 // Dispatch: s * s * ceil(M of the largest class / TILE_M) * ceil(N / TILE_N) workgroups of
 // THREADS threads, over x and y.
 // Fused: the leaky ReLU's derivative (MASK), the residual gradient before or behind it (RESIDUAL_BEFORE,
-// RESIDUAL_AFTER), the SGLD update of the input along the gradient (UPDATE).
+// RESIDUAL_AFTER), the SGLD update of the input along the gradient (UPDATE). In f16 with HALF_A the gradient, with
+// HALF_B the weights, with HALF_C residual and result; SCALED multiplies the sums by a factor.
 // Never written to memory: the im2col matrix, a gradient widened with zeros, the gradient before the mask, the
 // noise.
 
@@ -19,8 +20,8 @@
 //#else
 //#include conv_gather
 //#endif
-@group(0) @binding(1) var<storage, read> gradient: array<Source>;
-@group(0) @binding(2) var<storage, read> transposed: array<Target>;
+@group(0) @binding(1) var<storage, read> gradient: array<StoredSource>;
+@group(0) @binding(2) var<storage, read> transposed: array<StoredTarget>;
 //#if UPDATE
 @group(0) @binding(6) var<storage, read_write> x: array<f32>;
 @group(0) @binding(7) var<storage, read> counters: array<u32>;
@@ -36,11 +37,11 @@
 //#endif
 
 fn source_at(index: u32) -> Source {
-    return gradient[index];
+    return source_of(gradient[index]);
 }
 
 fn weights_at(index: u32) -> Target {
-    return transposed[index];
+    return target_of(transposed[index]);
 }
 
 // The signs of a quad of channels of an input pixel, in the lowest four bits.
@@ -64,6 +65,9 @@ fn finish_one(pixel: u32, channel: u32, sign: u32, sum: f32) {
     if channel < parameters.c_in {
         let index = pixel * parameters.c_in + channel;
         var v = sum;
+//#if SCALED
+        v *= parameters.factor;
+//#endif
 //#if RESIDUAL_BEFORE
         v += residual[index];
 //#endif

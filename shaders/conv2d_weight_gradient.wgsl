@@ -10,17 +10,48 @@
 
 //#include conv_parameters
 //#include conv_sums
-// Loads run along c_in with SOURCE_VEC4 (c_in is a multiple of 4), along c_out with TARGET_VEC4 (c_out is).
+// Loads run along c_in with SOURCE_VEC4 (c_in is a multiple of 4), along c_out with TARGET_VEC4 (c_out is). In f16
+// with HALF_A the input, with HALF_B the gradient; SCALED multiplies the sums by a factor.
+//#if HALF
+//#include half
+//#endif
+//#if HALF_A
+@group(0) @binding(1) var<storage, read> input: array<vec2<u32>>;
+
+fn input_at(index: u32) -> vec4<f32> {
+    return widen(input[index]);
+}
+//#else
 //#if SOURCE_VEC4
 @group(0) @binding(1) var<storage, read> input: array<vec4<f32>>;
+
+fn input_at(index: u32) -> vec4<f32> {
+    return input[index];
+}
 //#else
 @group(0) @binding(1) var<storage, read> input: array<f32>;
 //#endif
+//#endif
+//#if HALF_B
+@group(0) @binding(2) var<storage, read> gradient: array<vec2<u32>>;
+
+fn gradient_at(index: u32) -> vec4<f32> {
+    return widen(gradient[index]);
+}
+//#else
 //#if TARGET_VEC4
 @group(0) @binding(2) var<storage, read> gradient: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> partials: array<vec4<f32>>;
+
+fn gradient_at(index: u32) -> vec4<f32> {
+    return gradient[index];
+}
 //#else
 @group(0) @binding(2) var<storage, read> gradient: array<f32>;
+//#endif
+//#endif
+//#if TARGET_VEC4
+@group(0) @binding(3) var<storage, read_write> partials: array<vec4<f32>>;
+//#else
 @group(0) @binding(3) var<storage, read_write> partials: array<f32>;
 //#endif
 
@@ -65,7 +96,7 @@ fn load_input(origin: vec3<u32>, m: u32) -> vec4<f32> {
     let x = origin.z + row.j;
     var v = vec4<f32>();
     if m < rows() && y < parameters.h && x < parameters.w {
-        v = input[(((origin.x + y) * parameters.w + x) * parameters.c_in + row.c) / 4u];
+        v = input_at((((origin.x + y) * parameters.w + x) * parameters.c_in + row.c) / 4u);
     }
     return v;
 }
@@ -94,7 +125,7 @@ fn load_gradient(pixel: u32, quad: u32) -> vec4<f32> {
 //#if TARGET_VEC4
     let quads = parameters.c_out / 4u;
     if quad < quads {
-        v = gradient[pixel * quads + quad];
+        v = gradient_at(pixel * quads + quad);
     }
 //#else
     let n = quad * 4u;
@@ -151,8 +182,12 @@ fn multiply(lane: Lane, sums: ptr<function, Sums>) {
 //#endif
 
 // Writes four channels of row m of a part's slice.
-fn finish(split: u32, m: u32, quad: u32, sum: vec4<f32>) {
+fn finish(split: u32, m: u32, quad: u32, unscaled: vec4<f32>) {
     if m < rows() {
+        var sum = unscaled;
+//#if SCALED
+        sum *= parameters.factor;
+//#endif
 //#if TARGET_VEC4
         partials[(split * rows() + m) * (parameters.c_out / 4u) + quad] = sum;
 //#else

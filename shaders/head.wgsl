@@ -4,7 +4,7 @@
 //
 // Dispatch: n workgroups of 256, over x and y; one an image.
 // Constants: PIXELS, FEATURES, CLASSES. Switches: MASK, LOGITS, GRADIENT, SAVED, BACKWARD (one of the
-// last two).
+// last two), HALF (activated and gradient are f16, two to a word).
 // Never in memory, but for what the switches ask for: pooled, logits, the gradients at both.
 
 struct Parameters {
@@ -12,7 +12,8 @@ struct Parameters {
     // The word of `saved` where the gradients at the logits begin.
     logit_gradient_offset: u32,
     slope: f32,
-    padding: u32,
+    // Of `gradient`.
+    factor: f32,
     // The image after each part's last, and each part's a, b, c, d.
     ends: vec4<u32>,
     weights: array<vec4<f32>, 4>,
@@ -24,7 +25,11 @@ const FEATURE_LANES: u32 = max(1u, THREADS / FEATURES);
 const CLASS_LANES: u32 = max(1u, THREADS / CLASSES);
 
 @group(0) @binding(0) var<uniform> parameters: Parameters;
+//#if HALF
+@group(0) @binding(1) var<storage, read> activated: array<u32>;
+//#else
 @group(0) @binding(1) var<storage, read> activated: array<f32>;
+//#endif
 @group(0) @binding(2) var<storage, read> weights: array<f32>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read> labels: array<u32>;
@@ -36,7 +41,11 @@ const CLASS_LANES: u32 = max(1u, THREADS / CLASSES);
 //#endif
 @group(0) @binding(7) var<storage, read_write> stats: array<f32>;
 //#if GRADIENT
+//#if HALF
+@group(0) @binding(8) var<storage, read_write> gradient: array<u32>;
+//#else
 @group(0) @binding(8) var<storage, read_write> gradient: array<f32>;
+//#endif
 //#endif
 //#if SAVED
 @group(0) @binding(9) var<storage, read_write> saved: array<f32>;
@@ -51,11 +60,20 @@ fn row_logit(k: u32) -> f32 {
 
 //#include logit_row
 
+fn activated_at(index: u32) -> f32 {
+//#if HALF
+    let pair = unpack2x16float(activated[index / 2u]);
+    return select(pair.x, pair.y, (index & 1u) == 1u);
+//#else
+    return activated[index];
+//#endif
+}
+
 // The sum of one feature over the pixels lane, lane + FEATURE_LANES, ...
 fn feature_sum(image: u32, feature: u32, lane: u32) -> f32 {
     var sum = 0.0;
     for (var pixel = lane; pixel < PIXELS; pixel += FEATURE_LANES) {
-        sum += activated[(image * PIXELS + pixel) * FEATURES + feature];
+        sum += activated_at((image * PIXELS + pixel) * FEATURES + feature);
     }
     return sum;
 }
@@ -171,14 +189,26 @@ fn main(
         for (var k = 0u; k < CLASSES; k++) {
             sum += row[k] * weights[feature * CLASSES + k];
         }
-        pooled[feature] = sum / f32(PIXELS);
+        pooled[feature] = parameters.factor * sum / f32(PIXELS);
     }
     workgroupBarrier();
+//#if HALF
+    for (var i = 2u * local; i < PIXELS * FEATURES; i += 2u * THREADS) {
+        let pixel = image * PIXELS + i / FEATURES;
+        let feature = i % FEATURES;
+        let pair = vec2<f32>(
+            pooled[feature] * slope_at(pixel, feature),
+            pooled[feature + 1u] * slope_at(pixel, feature + 1u),
+        );
+        gradient[(pixel * FEATURES + feature) / 2u] = pack2x16float(pair);
+    }
+//#else
     for (var i = local; i < PIXELS * FEATURES; i += THREADS) {
         let pixel = image * PIXELS + i / FEATURES;
         let feature = i % FEATURES;
         gradient[pixel * FEATURES + feature] = pooled[feature] * slope_at(pixel, feature);
     }
+//#endif
 //#endif
 //#endif
 }

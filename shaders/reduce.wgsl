@@ -1,10 +1,10 @@
-// reduce: y[o, p, i] = Σ x[o, a, i] over the a of part p, or Σ x².
+// reduce: y[o, p, i] = factor * Σ x[o, a, i] over the a of part p, or factor * Σ x².
 //
 // Dispatch: a workgroup for LANES neighbouring columns (o, i) of one part:
 // ceil(outer inner / LANES) parts workgroups of 256, over x and y.
 // Constant: LANES, a power of two up to 256; 256 / LANES threads share the terms of a column, each taking
 // every 256 / LANES-th, and add up in a tree. The order of the additions depends on the shape alone.
-// Switch: SQUARES.
+// Switches: SQUARES, HALF (x is f16, two to a word).
 
 struct Parameters {
     columns: u32,
@@ -12,17 +12,30 @@ struct Parameters {
     axis: u32,
     part: u32,
     parts: u32,
+    factor: f32,
     padding_0: u32,
     padding_1: u32,
-    padding_2: u32,
 }
 
 @group(0) @binding(0) var<uniform> parameters: Parameters;
+//#if HALF
+@group(0) @binding(1) var<storage, read> x: array<u32>;
+//#else
 @group(0) @binding(1) var<storage, read> x: array<f32>;
+//#endif
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
 
 const ROWS: u32 = 256u / LANES;
 var<workgroup> scratch: array<f32, 256>;
+
+fn term(index: u32) -> f32 {
+//#if HALF
+    let pair = unpack2x16float(x[index / 2u]);
+    return select(pair.x, pair.y, (index & 1u) == 1u);
+//#else
+    return x[index];
+//#endif
+}
 
 @compute @workgroup_size(256)
 fn main(
@@ -40,7 +53,7 @@ fn main(
     if column < parameters.columns {
         let end = min((part + 1u) * parameters.part, parameters.axis);
         for (var a = part * parameters.part + row; a < end; a += ROWS) {
-            let v = x[(outer * parameters.axis + a) * parameters.inner + i];
+            let v = term((outer * parameters.axis + a) * parameters.inner + i);
 //#if SQUARES
             sum += v * v;
 //#else
@@ -57,6 +70,6 @@ fn main(
     }
     // A column's thread of row 0 wrote its sum itself: no barrier before it reads it back.
     if row == 0u && column < parameters.columns {
-        y[(outer * parameters.parts + part) * parameters.inner + i] = scratch[local];
+        y[(outer * parameters.parts + part) * parameters.inner + i] = parameters.factor * scratch[local];
     }
 }

@@ -10,6 +10,7 @@ pub use cooperative::{CooperativeResult, cooperative, usable_cooperative};
 
 use crate::device::{Device, ProgramBuilder};
 use crate::error::Result;
+use crate::kernels::half::{self, Storage};
 use crate::kernels::{Access, Kernel, catalogue};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -111,8 +112,28 @@ fn compare(device: &Device, kernel: &Arc<dyn Kernel>) -> Result<f64> {
         pool.install(|| outputs(&Device::cpu(), kernel, input))
     };
     let expected = if device.is_cpu() { one_core()? } else { outputs(&Device::cpu(), kernel, input)? };
-    let worst = found.iter().zip(&expected).map(|(a, b)| difference(a, b)).fold(0.0, f64::max);
-    Ok(worst)
+    Ok(largest_difference(&found, &expected))
+}
+
+fn largest_difference(found: &[(Storage, Vec<u32>)], expected: &[(Storage, Vec<u32>)]) -> f64 {
+    let of = |((storage, a), (_, b)): (&(Storage, Vec<u32>), &(Storage, Vec<u32>))| match storage {
+        Storage::F32 => difference(a, b),
+        Storage::F16 => {
+            let (a, b): (Vec<_>, Vec<_>) =
+                a.iter().zip(b).flat_map(|(&a, &b)| neighbours_as_one(a, b)).unzip();
+            difference(&a, &b)
+        }
+    };
+    found.iter().zip(expected).map(of).fold(0.0, f64::max)
+}
+
+/// The f16 of two words as f32. Sums in another order may be rounded to the f16 on either side of them: neighbours
+/// count as one number.
+fn neighbours_as_one(found: u32, expected: u32) -> [(u32, u32); 2] {
+    [(found as u16, expected as u16), ((found >> 16) as u16, (expected >> 16) as u16)].map(|(a, b)| {
+        let a = if a.abs_diff(b) == 1 { b } else { a };
+        (half::from_bits(a).to_bits(), half::from_bits(b).to_bits())
+    })
 }
 
 /// Σ(a-b)²/Σb² of words as floats, or 0 where they agree as bits; infinite where only one is finite.
@@ -139,12 +160,20 @@ fn outputs(
     device: &Device,
     kernel: &Arc<dyn Kernel>,
     input: impl Fn(&str, usize) -> u32,
-) -> Result<Vec<Vec<u32>>> {
+) -> Result<Vec<(Storage, Vec<u32>)>> {
     let mut builder = ProgramBuilder::new("self-test");
     let mut buffers = Vec::new();
     let mut views = Vec::new();
     for binding in kernel.bindings() {
-        let contents: Vec<u32> = (0..binding.words).map(|i| input(binding.name, i)).collect();
+        let contents: Vec<u32> = (0..binding.words)
+            .map(|i| match binding.storage {
+                Storage::F32 => input(binding.name, i),
+                Storage::F16 => {
+                    let pair = [2 * i, 2 * i + 1].map(|i| f32::from_bits(input(binding.name, i)));
+                    half::narrow(&pair)[0]
+                }
+            })
+            .collect();
         buffers.push((binding, device.buffer_from(binding.name, &contents)?));
         views.push(builder.external(binding.name, binding.words));
     }
@@ -153,7 +182,7 @@ fn outputs(
     let executable = device.load(builder.finish(), &externals)?;
     device.run(&executable)?;
     let written = buffers.iter().filter(|(binding, _)| binding.access != Access::Read);
-    written.map(|(_, buffer)| device.read_as(buffer)).collect()
+    written.map(|(binding, buffer)| Ok((binding.storage, device.read_as(buffer)?))).collect()
 }
 
 /// Word `i` of what binding `name` holds before: indices and labels in range, floats elsewhere.
@@ -189,5 +218,12 @@ mod tests {
         assert!((difference(&words(&[1.0, -2.0, 2.003]), &b) - 1e-6).abs() < 1e-8);
         assert_eq!(difference(&words(&[1.0, f32::NAN, 2.0]), &b), f64::INFINITY);
         assert_eq!(difference(&[1], &[0]), f64::INFINITY);
+
+        let halves = |values: &[f32]| [(Storage::F16, half::narrow(values))];
+        let b = halves(&[1.0, -2.0, 0.5, 100.0]);
+        let neighbours = halves(&[1.0 + f32::powi(2.0, -10), -2.0, 0.5, 100.0]);
+        assert_eq!(largest_difference(&neighbours, &b), 0.0);
+        let apart = halves(&[1.0 + f32::powi(2.0, -9), -2.0, 0.5, 100.0]);
+        assert!(largest_difference(&apart, &b) > 1e-10);
     }
 }

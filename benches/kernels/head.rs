@@ -1,6 +1,7 @@
 //! `head` as the SGLD step uses it (gradient down to the last activation) and as an evaluation does.
 
 use super::timing::Bench;
+use jem::kernels::half::Storage;
 use jem::kernels::head::Head;
 use jem::kernels::logit_loss::Part;
 
@@ -18,6 +19,8 @@ pub fn run(bench: &mut Bench) {
             logits: false,
             gradient: true,
             saved: false,
+            storage: Storage::F32,
+            factor: 1.0,
         };
         bench.time(&format!("{features} features, gradient"), kernel.clone());
         bench.time(&format!("{features} features, logits"), Head { logits: true, gradient: false, ..kernel });

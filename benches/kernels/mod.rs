@@ -18,6 +18,7 @@ mod logit_loss_gradient;
 mod logsumexp;
 mod matmul;
 mod momentum;
+mod narrow;
 mod random_bits;
 mod reduce;
 mod replay_gather;
@@ -44,7 +45,7 @@ use timing::Bench;
 /// A kernel's benchmark.
 type Run = fn(&mut Bench);
 
-const KERNELS: [(&str, Run); 33] = [
+const KERNELS: [(&str, Run); 34] = [
     ("adam", adam::run),
     ("average_pool", average_pool::run),
     ("average_pool_gradient", average_pool_gradient::run),
@@ -63,6 +64,7 @@ const KERNELS: [(&str, Run); 33] = [
     ("logsumexp", logsumexp::run),
     ("matmul", matmul::run),
     ("momentum", momentum::run),
+    ("narrow", narrow::run),
     ("random_bits", random_bits::run),
     ("reduce", reduce::run),
     ("replay_gather", replay_gather::run),

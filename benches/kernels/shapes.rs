@@ -5,6 +5,7 @@ use crate::options::Network;
 use jem::kernels::Kernel;
 use jem::kernels::conv2d::ConvGeometry;
 use jem::kernels::cooperative::Method;
+use jem::kernels::half::Storages;
 
 /// A convolution of a network.
 pub struct Layer {
@@ -43,6 +44,14 @@ pub fn wide_resnet(network: Network, n: usize) -> Vec<Layer> {
     add("group 3 shortcut", 1, 16, (b, c), 1, 2);
     add("group 3 inner", 2 * (blocks - 1), 8, (c, c), 3, 1);
     layers
+}
+
+/// How a program that multiplies by `method` stores the tensors.
+pub fn of_products(method: Method) -> Storages {
+    match method {
+        Method::Scalar => Storages::default(),
+        Method::Cooperative(_) => Storages::F16,
+    }
 }
 
 /// Times the kernel that `make` builds for every layer of the networks, and sums up each network of which all

@@ -4,6 +4,7 @@ use crate::ceilings::Ceilings;
 use crate::options::Network;
 use crate::report::{Report, milliseconds};
 use jem::device::{Device, ProgramBuilder};
+use jem::kernels::half::{self, Storage};
 use jem::kernels::{Access, Kernel};
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -83,7 +84,15 @@ impl Bench<'_> {
         for binding in kernel.bindings() {
             let contents: Vec<u32> = match binding.access {
                 Access::Write => vec![0; binding.words],
-                Access::Read | Access::Update => (0..binding.words).map(|i| word(binding.name, i)).collect(),
+                Access::Read | Access::Update => (0..binding.words)
+                    .map(|i| match binding.storage {
+                        Storage::F32 => word(binding.name, i),
+                        Storage::F16 => {
+                            let pair = [2 * i, 2 * i + 1].map(|i| f32::from_bits(word(binding.name, i)));
+                            half::narrow(&pair)[0]
+                        }
+                    })
+                    .collect(),
             };
             bytes += 4 * binding.moved as u64;
             buffers.push((binding.name, self.device.buffer_from(binding.name, &contents)?));

@@ -18,7 +18,8 @@ struct Parameters {
     // conv2d_weight_gradient.
     splits: u32,
     pixels_per_split: u32,
-    unused: u32,
+    // conv2d_input_gradient, conv2d_weight_gradient: of the sums.
+    factor: f32,
 //#if UPDATE
     // conv2d_input_gradient: SGLD's.
     step: f32,

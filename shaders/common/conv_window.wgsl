@@ -5,8 +5,8 @@
 //   B[k, n]: weights[the tap's matrix, c, n]                                            k = (i, j, c)
 //
 // The includer declares `source_at(index) -> Source` and `weights_at(index) -> Target`, which read its
-// tensors. These are of vec4<f32> with SOURCE_VEC4 (the source's channels are a multiple of 4) and
-// TARGET_VEC4 (the target's are), else of f32.
+// tensors, arrays of StoredSource and StoredTarget. They read vec4<f32> with SOURCE_VEC4 (the source's channels are
+// a multiple of 4) and TARGET_VEC4 (the target's are), else f32.
 //
 // Functions that are called many times in a row return at their end only: SwiftShader inlines them, and its
 // compile time doubles or worse with every earlier return that follows another.
@@ -22,6 +22,37 @@ alias Source = f32;
 alias Target = vec4<f32>;
 //#else
 alias Target = f32;
+//#endif
+//#if HALF
+//#include half
+//#endif
+
+// What the tensors hold: fours of f16 with HALF_A and HALF_B.
+//#if HALF_A
+alias StoredSource = vec2<u32>;
+
+fn source_of(v: StoredSource) -> Source {
+    return widen(v);
+}
+//#else
+alias StoredSource = Source;
+
+fn source_of(v: StoredSource) -> Source {
+    return v;
+}
+//#endif
+//#if HALF_B
+alias StoredTarget = vec2<u32>;
+
+fn target_of(v: StoredTarget) -> Target {
+    return widen(v);
+}
+//#else
+alias StoredTarget = Target;
+
+fn target_of(v: StoredTarget) -> Target {
+    return v;
+}
 //#endif
 
 const OUTSIDE: u32 = 0xffffffffu;

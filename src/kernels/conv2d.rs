@@ -5,6 +5,7 @@
 
 use super::conv_tile::Tile;
 use super::cooperative::Method;
+use super::half::{Storage, Storages, in_f32};
 use super::mask::mask_words;
 use super::{Access, Binding, Kernel, binding, cpu, grid, shader::Shader};
 use crate::kernels::Argument;
@@ -131,9 +132,25 @@ pub struct Conv2d {
     pub mask: bool,
     /// How it multiplies.
     pub method: Method,
+    /// How input, weights, and residual and results lie in memory. [`Storages::fit`] says where f16 can.
+    pub storage: Storages,
 }
 
 impl Conv2d {
+    /// Writes the sums alone, all in f32.
+    pub fn new(geometry: ConvGeometry) -> Self {
+        Self {
+            geometry,
+            bias: false,
+            residual: false,
+            raw: true,
+            activated: None,
+            mask: false,
+            method: Method::Scalar,
+            storage: Storages::default(),
+        }
+    }
+
     /// Every permutation of the epilogue that the engine makes, on small shapes.
     pub fn permutations() -> Vec<Self> {
         let mut all = Vec::new();
@@ -150,11 +167,18 @@ impl Conv2d {
                     ] {
                         // Each costs a pipeline: the other shapes differ in their loops, not in this.
                         if i < 2 || (bias && residual && mask) {
-                            let method = Method::Scalar;
-                            all.push(Self { geometry, bias, residual, raw, activated, mask, method });
+                            let plain = Self::new(geometry);
+                            all.push(Self { bias, residual, raw, activated, mask, ..plain });
                         }
                     }
                 }
+            }
+            // The epilogue's texts in f16 differ in nothing else.
+            let kernel =
+                Self { bias: true, residual: true, activated: Some(0.2), mask: true, ..Self::new(geometry) };
+            for storage in Storages::examples() {
+                let fits = storage.fit(geometry.c_in, geometry.c_out);
+                all.extend(fits.then_some(Self { storage, ..kernel }));
             }
         }
         all
@@ -168,6 +192,7 @@ impl Conv2d {
             .with_switch("RAW", self.raw)
             .with_switch("ACTIVATED", self.activated.is_some())
             .with_switch("MASK", self.mask)
+            .with_switch("HALF_C", self.storage.c == Storage::F16)
     }
 
     fn tile(&self) -> Tile {
@@ -183,20 +208,22 @@ impl Kernel for Conv2d {
     fn bindings(&self) -> Vec<Binding> {
         let g = &self.geometry;
         let mut bindings = vec![
-            binding("input", 1, Access::Read, g.input_len()),
-            binding("weights", 2, Access::Read, g.weights_len()),
+            binding("input", 1, Access::Read, g.input_len()).stored(self.storage.a),
+            binding("weights", 2, Access::Read, g.weights_len()).stored(self.storage.b),
         ];
         let mut add = |on: bool, b: Binding| bindings.extend(on.then_some(b));
         add(self.bias, binding("bias", 3, Access::Read, g.c_out));
-        add(self.residual, binding("residual", 4, Access::Read, g.output_len()));
-        add(self.raw, binding("raw", 5, Access::Write, g.output_len()));
-        add(self.activated.is_some(), binding("activated", 6, Access::Write, g.output_len()));
+        let c = |binding: Binding| binding.stored(self.storage.c);
+        add(self.residual, c(binding("residual", 4, Access::Read, g.output_len())));
+        add(self.raw, c(binding("raw", 5, Access::Write, g.output_len())));
+        add(self.activated.is_some(), c(binding("activated", 6, Access::Write, g.output_len())));
         add(self.mask, binding("mask", 7, Access::Write, mask_words(g.out_pixels(), g.c_out)));
         bindings
     }
 
     fn shader(&self) -> Shader {
         let shader = self.switches(Shader::new("conv2d", include_str!("../../shaders/conv2d.wgsl")));
+        let shader = self.storage.specialize(shader);
         self.tile().specialize(shader, self.geometry.c_in, self.geometry.c_out)
     }
 
@@ -215,6 +242,8 @@ impl Kernel for Conv2d {
     }
 
     fn run(&self, arguments: &mut [Argument<'_>]) {
-        self.method.with_operands(arguments, |arguments| cpu::conv2d::forward(self, arguments));
+        in_f32(&self.bindings(), arguments, |arguments| {
+            self.method.with_operands(arguments, |arguments| cpu::conv2d::forward(self, arguments));
+        });
     }
 }

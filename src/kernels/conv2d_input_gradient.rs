@@ -8,6 +8,7 @@
 use super::conv_tile::Tile;
 use super::conv2d::ConvGeometry;
 use super::cooperative::Method;
+use super::half::{Storage, Storages, in_f32, scaled};
 use super::mask::mask_words;
 use super::sgld::Sgld;
 use super::tick::COUNTERS;
@@ -30,6 +31,10 @@ pub struct Conv2dInputGradient {
     pub update: Option<Sgld>,
     /// How it multiplies.
     pub method: Method,
+    /// How gradient, weights, and residual and result lie in memory. [`Storages::fit`] says where f16 can.
+    pub storage: Storages,
+    /// A power of two that multiplies the sums, before all else: 1 / that by which `gradient` was.
+    pub factor: f32,
 }
 
 /// Whether and where a residual gradient is added.
@@ -47,7 +52,15 @@ pub enum Residual {
 impl Conv2dInputGradient {
     /// The gradient alone, in f32.
     pub fn new(geometry: ConvGeometry) -> Self {
-        Self { geometry, mask: None, residual: Residual::None, update: None, method: Method::Scalar }
+        Self {
+            geometry,
+            mask: None,
+            residual: Residual::None,
+            update: None,
+            method: Method::Scalar,
+            storage: Storages::default(),
+            factor: 1.0,
+        }
     }
 
     /// Every permutation of mask and residual on small shapes, and every one of the update.
@@ -67,7 +80,17 @@ impl Conv2dInputGradient {
                 all.extend((i < 2).then_some(Self { update, ..plain }));
             }
             let update = Some(Sgld { n: geometry.input_len(), ..Sgld::everything() });
-            all.push(Self { mask: Some(0.2), residual: Residual::AfterMask, update, ..plain });
+            let masked = Self { mask: Some(0.2), residual: Residual::AfterMask, ..plain };
+            all.push(Self { update, ..masked });
+            // The update's shader is the same on both sides of f16.
+            for storage in Storages::examples() {
+                let fits = storage.fit(geometry.c_out, geometry.c_in);
+                all.extend(fits.then_some(Self { storage, ..masked }));
+            }
+            // The end of a backward pass in f16: images are f32.
+            let storage = Storages { a: Storage::F16, ..Storages::default() };
+            let fits = storage.fit(geometry.c_out, geometry.c_in);
+            all.extend(fits.then_some(Self { storage, factor: 0.125, update, ..plain }));
         }
         all
     }
@@ -78,7 +101,9 @@ impl Conv2dInputGradient {
             .with_switch("MASK", self.mask.is_some())
             .with_switch("RESIDUAL_BEFORE", self.residual == Residual::BeforeMask)
             .with_switch("RESIDUAL_AFTER", self.residual == Residual::AfterMask)
-            .with_switch("UPDATE", self.update.is_some());
+            .with_switch("UPDATE", self.update.is_some())
+            .with_switch("SCALED", self.factor != 1.0)
+            .with_switch("HALF_C", self.storage.c == Storage::F16);
         match &self.update {
             Some(update) => update.switches(shader),
             None => shader,
@@ -104,13 +129,14 @@ impl Kernel for Conv2dInputGradient {
     fn bindings(&self) -> Vec<Binding> {
         let g = &self.geometry;
         let mut bindings = vec![
-            binding("gradient", 1, Access::Read, g.output_len()),
-            binding("transposed", 2, Access::Read, g.weights_len()),
+            binding("gradient", 1, Access::Read, g.output_len()).stored(self.storage.a),
+            binding("transposed", 2, Access::Read, g.weights_len()).stored(self.storage.b),
         ];
         let mut add = |on: bool, b: Binding| bindings.extend(on.then_some(b));
         add(self.mask.is_some(), binding("mask", 3, Access::Read, mask_words(g.in_pixels(), g.c_in)));
-        add(self.residual != Residual::None, binding("residual", 4, Access::Read, g.input_len()));
-        add(true, binding("gradient_in", 5, Access::Write, g.input_len()));
+        let c = |binding: Binding| binding.stored(self.storage.c);
+        add(self.residual != Residual::None, c(binding("residual", 4, Access::Read, g.input_len())));
+        add(true, c(binding("gradient_in", 5, Access::Write, g.input_len())));
         add(self.update.is_some(), binding("x", 6, Access::Update, g.input_len()));
         add(self.update.is_some(), binding("counters", 7, Access::Read, COUNTERS));
         let moving = self.update.is_some_and(|update| update.masked);
@@ -120,13 +146,13 @@ impl Kernel for Conv2dInputGradient {
 
     fn shader(&self) -> Shader {
         let text = include_str!("../../shaders/conv2d_input_gradient.wgsl");
-        let shader = self.switches(Shader::new("conv2d_input_gradient", text));
+        let shader = self.storage.specialize(self.switches(Shader::new("conv2d_input_gradient", text)));
         self.tile().specialize(shader, self.geometry.c_out, self.geometry.c_in)
     }
 
     fn uniforms(&self) -> Vec<u32> {
         let mut words = self.geometry.words();
-        words.extend([self.mask.unwrap_or(1.0).to_bits(), 0, 0, 0]);
+        words.extend([self.mask.unwrap_or(1.0).to_bits(), 0, 0, self.factor.to_bits()]);
         words.extend(self.update.map_or([0; 5], |update| update.settings()));
         words.resize(words.len().next_multiple_of(4), 0);
         words
@@ -144,7 +170,11 @@ impl Kernel for Conv2dInputGradient {
     fn run(&self, arguments: &mut [Argument<'_>]) {
         let own = self.bindings().len() - self.update.map_or(0, |update| update.bindings().len() - 1);
         let (arguments, moved) = arguments.split_at_mut(own);
-        self.method.with_operands(arguments, |arguments| cpu::conv2d::input_gradient(self, arguments));
+        in_f32(&self.bindings()[..own], arguments, |arguments| {
+            self.method.with_operands(arguments, |arguments| {
+                scaled(self.factor, 0, arguments, |arguments| cpu::conv2d::input_gradient(self, arguments));
+            });
+        });
         if let (Some(update), [x, others @ ..]) = (&self.update, moved) {
             let gradient = arguments.last().expect("it writes its result").u32();
             let mut arguments = vec![Argument::Write(x.u32_mut()), Argument::Read(gradient)];

@@ -8,11 +8,12 @@
 use super::conv_tile::Tile;
 use super::conv2d::ConvGeometry;
 use super::cooperative::Method;
+use super::half::{Storage, Storages, in_f32, scaled};
 use super::{Access, Binding, Kernel, binding, cpu, grid, shader::Shader};
 use crate::kernels::Argument;
 
 /// The weight gradient of a convolution of `geometry`, in `splits` partial sums.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Conv2dWeightGradient {
     /// Shapes of the forward convolution.
     pub geometry: ConvGeometry,
@@ -20,6 +21,10 @@ pub struct Conv2dWeightGradient {
     pub splits: usize,
     /// How it multiplies.
     pub method: Method,
+    /// How input and gradient lie in memory; sums are f32. [`Storages::fit`] says where f16 can.
+    pub storage: Storages,
+    /// A power of two that multiplies the sums: 1 / that by which `gradient` was.
+    pub factor: f32,
 }
 
 impl Conv2dWeightGradient {
@@ -30,7 +35,7 @@ impl Conv2dWeightGradient {
         let wanted = 256usize.div_ceil(tiles);
         // At least 256 pixels a part, else the workspace costs more than the sum.
         let splits = wanted.min(geometry.out_pixels() / 256).clamp(1, 64);
-        Self { geometry, splits, method: Method::Scalar }
+        Self { geometry, splits, method: Method::Scalar, storage: Storages::default(), factor: 1.0 }
     }
 
     /// Small instances of every permutation.
@@ -38,7 +43,12 @@ impl Conv2dWeightGradient {
         let mut all = Vec::new();
         for geometry in ConvGeometry::examples() {
             for splits in [1, 3] {
-                all.push(Self { geometry, splits, method: Method::Scalar });
+                all.push(Self { splits, ..Self::new(geometry) });
+            }
+            for a in [Storage::F16, Storage::F32] {
+                let storage = Storages { a, b: Storage::F16, c: Storage::F32 };
+                let kernel = Self { splits: 2, storage, factor: 0.125, ..Self::new(geometry) };
+                all.extend(storage.fit(geometry.c_in, geometry.c_out).then_some(kernel));
             }
         }
         all
@@ -67,21 +77,24 @@ impl Kernel for Conv2dWeightGradient {
     fn bindings(&self) -> Vec<Binding> {
         let g = &self.geometry;
         vec![
-            binding("input", 1, Access::Read, g.input_len()),
-            binding("gradient", 2, Access::Read, g.output_len()),
+            binding("input", 1, Access::Read, g.input_len()).stored(self.storage.a),
+            binding("gradient", 2, Access::Read, g.output_len()).stored(self.storage.b),
             binding("partials", 3, Access::Write, self.splits * g.weights_len()),
         ]
     }
 
     fn shader(&self) -> Shader {
         let text = include_str!("../../shaders/conv2d_weight_gradient.wgsl");
-        let shader = Shader::new("conv2d_weight_gradient", text).with_switch("A_TRANSPOSED", true);
+        let shader = Shader::new("conv2d_weight_gradient", text)
+            .with_switch("A_TRANSPOSED", true)
+            .with_switch("SCALED", self.factor != 1.0);
+        let shader = self.storage.specialize(shader);
         self.tile().specialize(shader, self.geometry.c_in, self.geometry.c_out)
     }
 
     fn uniforms(&self) -> Vec<u32> {
         let mut words = self.geometry.words();
-        words.extend([0, self.splits as u32, self.pixels_per_split() as u32, 0]);
+        words.extend([0, self.splits as u32, self.pixels_per_split() as u32, self.factor.to_bits()]);
         words
     }
 
@@ -94,6 +107,10 @@ impl Kernel for Conv2dWeightGradient {
     }
 
     fn run(&self, arguments: &mut [Argument<'_>]) {
-        self.method.with_operands(arguments, |arguments| cpu::conv2d::weight_gradient(self, arguments));
+        in_f32(&self.bindings(), arguments, |arguments| {
+            self.method.with_operands(arguments, |arguments| {
+                scaled(self.factor, 1, arguments, |arguments| cpu::conv2d::weight_gradient(self, arguments));
+            });
+        });
     }
 }

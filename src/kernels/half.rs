@@ -1,4 +1,169 @@
-//! f16 on the host, where no kernel of this crate computes in it: how a cooperative matrix rounds its operands.
+//! f16 on the host: how tensors lie in memory at half the bytes, and how a cooperative matrix rounds its operands.
+//!
+//! Kernels read and write f16 by `unpack2x16float` and `pack2x16float`, two to a word, the first in the lower half:
+//! no device needs an extension for it. They compute in f32.
+
+use super::shader::Shader;
+use super::{Access, Argument, Binding};
+use rayon::prelude::*;
+
+/// How a tensor's elements lie in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Storage {
+    /// A word each.
+    #[default]
+    F32,
+    /// Two to a word, rounded to the nearest f16. Their number is even.
+    F16,
+}
+
+impl Storage {
+    /// The words of `elements`.
+    pub fn words(self, elements: usize) -> usize {
+        match self {
+            Self::F32 => elements,
+            Self::F16 => elements.div_ceil(2),
+        }
+    }
+}
+
+/// How the tensors of a convolution's kernel lie in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Storages {
+    /// The gathered tensor, of which the kernel reads windows.
+    pub a: Storage,
+    /// The other operand: weights, or the weight gradient's `gradient`.
+    pub b: Storage,
+    /// The results and the residual.
+    pub c: Storage,
+}
+
+impl Storages {
+    /// All three in f16.
+    pub const F16: Self = Self { a: Storage::F16, b: Storage::F16, c: Storage::F16 };
+
+    /// All in f16, as inside of a network; the results alone, as in its first layer; both operands, as at its end.
+    pub(super) fn examples() -> [Self; 3] {
+        let f32 = Storage::F32;
+        [Self::F16, Self { a: f32, b: f32, ..Self::F16 }, Self { c: f32, ..Self::F16 }]
+    }
+
+    /// Sets the switches for both operands.
+    pub(super) fn specialize(self, shader: Shader) -> Shader {
+        shader
+            .with_switch("HALF_A", self.a == Storage::F16)
+            .with_switch("HALF_B", self.b == Storage::F16)
+            .with_switch("HALF", self != Self::default())
+    }
+
+    /// Whether a kernel that gathers `source` channels and makes `target` ones can have its tensors so: f16 is read
+    /// and written by fours.
+    pub fn fit(self, source: usize, target: usize) -> bool {
+        let fits = |storage: Storage, channels: usize| storage == Storage::F32 || channels.is_multiple_of(4);
+        fits(self.a, source) && fits(self.b, target) && fits(self.c, target)
+    }
+}
+
+/// The bits of the f16 nearest to `x`.
+pub fn to_bits(x: f32) -> u16 {
+    let bits = round_to_f16(x).to_bits();
+    let (sign, magnitude) = ((bits >> 16 & 0x8000) as u16, bits & 0x7fff_ffff);
+    sign | match magnitude {
+        0x7f80_0001.. => 0x7e00,
+        0x7f80_0000 => 0x7c00,
+        // A normal f16: the exponents' biases differ by 112.
+        0x3880_0000.. => ((magnitude >> 13) - (112 << 10)) as u16,
+        // Whole multiples of 2^-24.
+        _ => (f32::from_bits(magnitude) * 16_777_216.0) as u16,
+    }
+}
+
+/// The value of an f16.
+pub fn from_bits(bits: u16) -> f32 {
+    let (exponent, fraction) = (u32::from(bits >> 10 & 31), u32::from(bits & 0x3ff));
+    let magnitude = match exponent {
+        0 => fraction as f32 / 16_777_216.0,
+        31 if fraction == 0 => f32::INFINITY,
+        31 => f32::NAN,
+        _ => f32::from_bits((exponent + 112) << 23 | fraction << 13),
+    };
+    if bits >> 15 == 1 { -magnitude } else { magnitude }
+}
+
+/// Elements as f16, two to a word.
+pub fn narrow(values: &[f32]) -> Vec<u32> {
+    values
+        .chunks(2)
+        .map(|pair| pair.iter().rev().fold(0, |word, &x| word << 16 | u32::from(to_bits(x))))
+        .collect()
+}
+
+/// The elements of words of two f16.
+pub fn widen(words: &[u32]) -> Vec<f32> {
+    words.iter().flat_map(|&word| [word as u16, (word >> 16) as u16].map(from_bits)).collect()
+}
+
+/// Runs a twin, which computes in f32, on arguments of which some lie in f16.
+pub(super) fn in_f32(
+    bindings: &[Binding],
+    arguments: &mut [Argument<'_>],
+    run: impl FnOnce(&mut [Argument<'_>]),
+) {
+    if bindings.iter().all(|binding| binding.storage == Storage::F32) {
+        return run(arguments);
+    }
+    let mut singles: Vec<Option<Vec<u32>>> = bindings
+        .iter()
+        .zip(arguments.iter())
+        .map(|(binding, argument)| match (binding.storage, binding.access) {
+            (Storage::F32, _) => None,
+            (Storage::F16, Access::Write) => Some(vec![0; 2 * argument.u32().len()]),
+            (Storage::F16, _) => Some(bytemuck::cast_vec(widen(argument.u32()))),
+        })
+        .collect();
+    let mut views: Vec<Argument<'_>> = arguments
+        .iter_mut()
+        .zip(&mut singles)
+        .map(|(argument, single)| match (argument, single) {
+            (Argument::Read(_), Some(single)) => Argument::Read(single),
+            (Argument::Write(_), Some(single)) => Argument::Write(single),
+            (Argument::Read(words), None) => Argument::Read(words),
+            (Argument::Write(words), None) => Argument::Write(words),
+        })
+        .collect();
+    run(&mut views);
+    for (argument, single) in arguments.iter_mut().zip(&singles) {
+        if let (Argument::Write(words), Some(single)) = (argument, single) {
+            let values: &[f32] = bytemuck::cast_slice(single);
+            words.par_iter_mut().zip(values.par_chunks(2)).with_min_len(4096).for_each(|(word, pair)| {
+                *word = u32::from(to_bits(pair[1])) << 16 | u32::from(to_bits(pair[0]));
+            });
+        }
+    }
+}
+
+/// Runs a twin with argument `index` multiplied by `factor`, a power of two.
+pub(super) fn scaled(
+    factor: f32,
+    index: usize,
+    arguments: &mut [Argument<'_>],
+    run: impl FnOnce(&mut [Argument<'_>]),
+) {
+    if factor == 1.0 {
+        return run(arguments);
+    }
+    let product: Vec<u32> = arguments[index].f32().iter().map(|x| (x * factor).to_bits()).collect();
+    let mut views: Vec<Argument<'_>> = arguments
+        .iter_mut()
+        .enumerate()
+        .map(|(i, argument)| match argument {
+            Argument::Read(_) if i == index => Argument::Read(&product),
+            Argument::Read(words) => Argument::Read(words),
+            Argument::Write(words) => Argument::Write(words),
+        })
+        .collect();
+    run(&mut views);
+}
 
 /// `x` rounded to the nearest f16, ties to even. Beyond the largest f16 (from 65,520 on) it is infinite; below the
 /// smallest normal one (6.1e-5) f16 has fewer digits, and nothing under 2.98e-8.
@@ -23,21 +188,11 @@ pub fn round_to_f16(x: f32) -> f32 {
 mod tests {
     use super::*;
 
-    /// The value of an f16.
-    fn value(bits: u16) -> f32 {
-        let (exponent, fraction) = (i32::from(bits >> 10 & 31), f32::from(bits & 0x3ff));
-        let magnitude = match exponent {
-            0 => fraction * 2f32.powi(-24),
-            31 => f32::INFINITY,
-            _ => (1024.0 + fraction) * 2f32.powi(exponent - 25),
-        };
-        if bits >> 15 == 1 { -magnitude } else { magnitude }
-    }
-
     #[test]
     fn every_f16_stays_and_what_lies_between_goes_to_the_nearer_or_even_one() {
         for bits in 0..0x7c00u16 {
-            let (low, high) = (value(bits), value(bits + 1));
+            let (low, high) = (from_bits(bits), from_bits(bits + 1));
+            assert_eq!((to_bits(low), to_bits(-low)), (bits, bits | 0x8000));
             assert_eq!(round_to_f16(low).to_bits(), low.to_bits());
             assert_eq!(round_to_f16(-low).to_bits(), (-low).to_bits());
             // From the largest one on, as if there were a next one.
@@ -49,6 +204,29 @@ mod tests {
             assert_eq!(round_to_f16(middle.next_down()), low, "under {middle:e}");
             assert_eq!(round_to_f16(middle.next_up()), beyond(high), "over {middle:e}");
         }
+    }
+
+    /// By the definition, not by bits.
+    #[test]
+    fn the_value_of_an_f16() {
+        for bits in 0..0x7c00u16 {
+            let (exponent, fraction) = (i32::from(bits >> 10), f32::from(bits & 0x3ff));
+            let value = match exponent {
+                0 => fraction * 2f32.powi(-24),
+                _ => (1024.0 + fraction) * 2f32.powi(exponent - 25),
+            };
+            assert_eq!(from_bits(bits), value);
+            assert_eq!(from_bits(bits | 0x8000).to_bits(), (-value).to_bits());
+        }
+        assert_eq!([0x7c00, 0xfc00].map(from_bits), [f32::INFINITY, f32::NEG_INFINITY]);
+        assert!(from_bits(0x7e00).is_nan() && from_bits(to_bits(f32::NAN)).is_nan());
+        assert_eq!([1e6, -1e6].map(to_bits), [0x7c00, 0xfc00]);
+    }
+
+    #[test]
+    fn pairs_lie_with_the_first_in_the_lower_half() {
+        assert_eq!(narrow(&[1.0, -2.0, 0.5]), [0xc000_3c00, 0x3800]);
+        assert_eq!(widen(&[0xc000_3c00, 0x3800]), [1.0, -2.0, 0.5, 0.0]);
     }
 
     #[test]

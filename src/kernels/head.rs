@@ -2,6 +2,7 @@
 //! pool, linear layer, [`super::logit_loss`], and the gradient back to the pool's input.
 
 use super::cpu::logits::LogitRow;
+use super::half::{Storage, in_f32};
 use super::logit_loss::{Part, STATS, example_parts, part_of_rows, part_words};
 use super::mask::{mask_bit, mask_words};
 use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
@@ -38,6 +39,10 @@ pub struct Head {
     /// pooled `[n, features]`, zeros up to word [`Head::logit_gradient_offset`], the loss's gradient at
     /// the logits `[n, classes]`.
     pub saved: bool,
+    /// How `activated` and `gradient` lie in memory; in f16 the features are a multiple of 4.
+    pub storage: Storage,
+    /// A power of two that multiplies `gradient` alone, to keep small ones within f16.
+    pub factor: f32,
 }
 
 impl Head {
@@ -68,11 +73,15 @@ impl Head {
             logits: true,
             gradient: false,
             saved: false,
+            storage: Storage::F32,
+            factor: 1.0,
         };
         let step = Self { logits: false, gradient: true, slope: Some(0.2), ..scores.clone() };
         let update = Self { saved: true, ..step.clone() };
         let unmasked = Self { slope: None, logits: true, ..update.clone() };
-        vec![scores, step, update, unmasked]
+        let half = |kernel: &Self| Self { storage: Storage::F16, factor: 8.0, ..kernel.clone() };
+        let halves = [half(&scores), half(&step), half(&update)];
+        [scores, step, update, unmasked].into_iter().chain(halves).collect()
     }
 
     /// Writes one image's outputs.
@@ -104,6 +113,7 @@ impl Head {
         let Some(gradient) = outputs.gradient else { return };
         for (pooled, weights) in pooled.iter_mut().zip(inputs.weights.chunks(classes)) {
             *pooled = logit_gradient.iter().zip(weights).map(|(g, w)| g * w).sum::<f32>() / pixels as f32;
+            *pooled *= self.factor;
         }
         for (pixel, gradient) in gradient.chunks_mut(features).enumerate() {
             for (feature, (gradient, &pooled)) in gradient.iter_mut().zip(&pooled).enumerate() {
@@ -146,7 +156,7 @@ impl Kernel for Head {
         );
         assert!(features <= Self::MAX_FEATURES && classes <= Self::MAX_CLASSES, "head: {self:?}");
         let mut bindings = vec![
-            binding("activated", 1, Access::Read, n * pixels * features),
+            binding("activated", 1, Access::Read, n * pixels * features).stored(self.storage),
             binding("weights", 2, Access::Read, features * classes),
             binding("bias", 3, Access::Read, classes),
             binding("labels", 4, Access::Read, n),
@@ -155,7 +165,8 @@ impl Kernel for Head {
         add(masked, binding("mask", 5, Access::Read, mask_words(n * pixels, features)));
         add(self.logits, binding("logits", 6, Access::Write, n * classes));
         add(true, binding("stats", 7, Access::Write, n * STATS));
-        add(self.gradient, binding("gradient", 8, Access::Write, n * pixels * features));
+        let gradient = binding("gradient", 8, Access::Write, n * pixels * features).stored(self.storage);
+        add(self.gradient, gradient);
         add(self.saved, binding("saved", 9, Access::Write, self.saved_words()));
         bindings
     }
@@ -168,13 +179,15 @@ impl Kernel for Head {
             .with_switch("MASK", self.slope.is_some())
             .with_switch("LOGITS", self.logits)
             .with_switch("GRADIENT", self.gradient)
+            .with_switch("HALF", self.storage == Storage::F16)
             .with_switch("SAVED", self.saved)
             .with_switch("BACKWARD", self.gradient || self.saved)
     }
 
     fn uniforms(&self) -> Vec<u32> {
         let mut words =
-            vec![self.n as u32, self.logit_gradient_offset() as u32, self.slope.unwrap_or(1.0).to_bits(), 0];
+            vec![self.n as u32, self.logit_gradient_offset() as u32, self.slope.unwrap_or(1.0).to_bits()];
+        words.push(self.factor.to_bits());
         words.extend(part_words(self.n, &self.parts));
         words
     }
@@ -191,6 +204,12 @@ impl Kernel for Head {
     }
 
     fn run(&self, arguments: &mut [Argument<'_>]) {
+        in_f32(&self.bindings(), arguments, |arguments| self.run_in_f32(arguments));
+    }
+}
+
+impl Head {
+    fn run_in_f32(&self, arguments: &mut [Argument<'_>]) {
         let mut arguments = arguments.iter_mut();
         let mut next = |on: bool| on.then(|| arguments.next().expect("head's bindings"));
         let [activated, weights, bias, labels] = [0; 4].map(|_| &*next(true).expect("bound"));

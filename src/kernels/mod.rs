@@ -3,7 +3,7 @@
 //!
 //! A kernel is a value: shapes and switches that are fixed when a program is built. It says which
 //! buffers it binds, which shader text it needs, how many workgroups it takes, and it can run itself
-//! on the host. All storage is 32-bit words (f32, u32, packed bytes or bits). Tensors are NHWC and
+//! on the host. All storage is 32-bit words (f32, u32, two f16, packed bytes or bits). Tensors are NHWC and
 //! contiguous; convolution weights are `[kh, kw, c_in, c_out]`.
 
 pub mod adam;
@@ -31,6 +31,7 @@ pub mod logsumexp;
 pub mod mask;
 pub mod matmul;
 pub mod momentum;
+pub mod narrow;
 pub mod random;
 pub mod random_bits;
 pub mod reduce;
@@ -52,6 +53,7 @@ pub mod winograd_product;
 pub mod winograd_weights;
 
 pub use argument::Argument;
+use half::Storage;
 use shader::Shader;
 
 /// WebGPU's default `min_storage_buffer_offset_alignment`, in bytes: views of buffers start at multiples of it.
@@ -81,6 +83,8 @@ pub struct Binding {
     pub words: usize,
     /// The words that one dispatch reads and those that it writes, together.
     pub moved: usize,
+    /// How its elements lie in those words.
+    pub storage: Storage,
 }
 
 impl Binding {
@@ -88,12 +92,18 @@ impl Binding {
     pub const fn moving(self, words: usize) -> Self {
         Self { moved: words, ..self }
     }
+
+    /// With the elements that it was made for stored so.
+    pub fn stored(self, storage: Storage) -> Self {
+        let of = |words| storage.words(words);
+        Self { words: of(self.words), moved: of(self.moved), storage, ..self }
+    }
 }
 
 /// A shorthand constructor for [`Binding`].
 pub const fn binding(name: &'static str, index: u32, access: Access, words: usize) -> Binding {
     let moved = if matches!(access, Access::Update) { 2 * words } else { words };
-    Binding { name, index, access, words, moved }
+    Binding { name, index, access, words, moved, storage: Storage::F32 }
 }
 
 /// A kernel with its parameters: what a [`crate::device::Program`] is a list of.
@@ -158,6 +168,7 @@ pub fn catalogue() -> Vec<Box<dyn Kernel>> {
     all.extend(logsumexp::LogSumExp::permutations().into_iter().map(boxed));
     all.extend(matmul::Matmul::permutations().into_iter().map(boxed));
     all.extend(momentum::Momentum::permutations().into_iter().map(boxed));
+    all.extend(narrow::Narrow::permutations().into_iter().map(boxed));
     all.extend(random_bits::RandomBits::permutations().into_iter().map(boxed));
     all.extend(reduce::Reduce::permutations().into_iter().map(boxed));
     all.extend(replay_gather::ReplayGather::permutations().into_iter().map(boxed));

@@ -1,6 +1,7 @@
 //! Sums along one axis, in an order that does not depend on the device's parallelism.
 
 use super::cpu::elementwise::items_per_task;
+use super::half::{Storage, in_f32};
 use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
 use crate::kernels::Argument;
 use rayon::prelude::*;
@@ -29,28 +30,40 @@ pub struct Reduce {
     pub part: usize,
     /// What is summed.
     pub op: ReduceOp,
+    /// How `x` lies in memory; in f16 it has an even number of elements.
+    pub storage: Storage,
+    /// A power of two that multiplies the sums: 1 / that by which `x` was.
+    pub factor: f32,
 }
 
 impl Reduce {
+    /// One dispatch that sums `x [outer, axis, inner]` in f32.
+    pub fn new(outer: usize, axis: usize, inner: usize, op: ReduceOp) -> Self {
+        Self { outer, axis, inner, part: axis, op, storage: Storage::F32, factor: 1.0 }
+    }
+
     /// Both sums, with a long and a short axis, ahead of many and of few inner elements.
     pub fn permutations() -> Vec<Self> {
         let ops = [ReduceOp::Sum, ReduceOp::SumOfSquares];
         let shapes =
             [(1, 3000, 16, 500), (1, 8, 300, 8), (40, 10, 1, 10), (1, 5000, 1, 700), (1, 600, 90, 100)];
-        let with = |op| shapes.map(|(outer, axis, inner, part)| Self { outer, axis, inner, part, op });
-        ops.map(with).concat()
+        let with =
+            |op| shapes.map(|(outer, axis, inner, part)| Self { part, ..Self::new(outer, axis, inner, op) });
+        let half = |kernel: Self| Self { storage: Storage::F16, factor: 0.125, ..kernel };
+        let halves = with(ReduceOp::Sum).map(half).into_iter();
+        ops.map(with).into_iter().flatten().chain(halves).collect()
     }
 
     /// The dispatches that reduce `x [outer, axis, inner]` to `y [outer, inner]`: one, or for a long axis
     /// two, the second of which sums the first's output (its `output_len` words are a transient slot).
     pub fn stages(outer: usize, axis: usize, inner: usize, op: ReduceOp) -> Vec<Self> {
-        let whole = Self { outer, axis, inner, part: axis, op };
+        let whole = Self::new(outer, axis, inner, op);
         if axis <= LONG || outer * inner >= WIDE {
             return vec![whole];
         }
         let part = axis.div_ceil(axis.div_ceil(PART).min(MOST_PARTS));
         let parts = axis.div_ceil(part);
-        vec![Self { part, ..whole }, Self { outer, axis: parts, inner, part: parts, op: ReduceOp::Sum }]
+        vec![Self { part, ..whole }, Self::new(outer, parts, inner, ReduceOp::Sum)]
     }
 
     /// Sums per axis: `ceil(axis / part)`.
@@ -129,7 +142,7 @@ impl Kernel for Reduce {
 
     fn bindings(&self) -> Vec<Binding> {
         vec![
-            binding("x", 1, Access::Read, self.input_len()),
+            binding("x", 1, Access::Read, self.input_len()).stored(self.storage),
             binding("y", 2, Access::Write, self.output_len()),
         ]
     }
@@ -138,11 +151,13 @@ impl Kernel for Reduce {
         Shader::new("reduce", include_str!("../../shaders/reduce.wgsl"))
             .with_u32("LANES", self.lanes() as u32)
             .with_switch("SQUARES", self.op == ReduceOp::SumOfSquares)
+            .with_switch("HALF", self.storage == Storage::F16)
     }
 
     fn uniforms(&self) -> Vec<u32> {
         let columns = self.outer * self.inner;
-        [columns, self.inner, self.axis, self.part, self.parts(), 0, 0, 0].map(|v| v as u32).to_vec()
+        let sizes = [columns, self.inner, self.axis, self.part, self.parts()].map(|v| v as u32);
+        sizes.into_iter().chain([self.factor.to_bits(), 0, 0]).collect()
     }
 
     fn workgroups(&self) -> [u32; 3] {
@@ -154,11 +169,13 @@ impl Kernel for Reduce {
     }
 
     fn run(&self, arguments: &mut [Argument<'_>]) {
-        let [x, y] = arguments else { unreachable!("reduce binds x and y") };
-        let (x, y) = (x.f32(), y.f32_mut());
-        match self.op {
-            ReduceOp::Sum => self.sum(x, y, |x| x),
-            ReduceOp::SumOfSquares => self.sum(x, y, |x| x * x),
-        }
+        in_f32(&self.bindings(), arguments, |arguments| {
+            let [x, y] = arguments else { unreachable!("reduce binds x and y") };
+            let (x, y, factor) = (x.f32(), y.f32_mut(), f64::from(self.factor));
+            match self.op {
+                ReduceOp::Sum => self.sum(x, y, |x| x * factor),
+                ReduceOp::SumOfSquares => self.sum(x, y, |x| x * x * factor),
+            }
+        });
     }
 }

@@ -118,6 +118,8 @@ fn common(name: &str) -> &'static str {
         "conv_window" => include_str!("../../shaders/common/conv_window.wgsl"),
         "exp_log" => include_str!("../../shaders/common/exp_log.wgsl"),
         "gradient_epilogue" => include_str!("../../shaders/common/gradient_epilogue.wgsl"),
+        "half" => include_str!("../../shaders/common/half.wgsl"),
+        "stored" => include_str!("../../shaders/common/stored.wgsl"),
         "sgld_update" => include_str!("../../shaders/common/sgld_update.wgsl"),
         "logit_row" => include_str!("../../shaders/common/logit_row.wgsl"),
         "normal" => include_str!("../../shaders/common/normal.wgsl"),

@@ -5,7 +5,7 @@
 //! driver that goes by the letter may let a subgroup read what another's write has not reached. Such a fault would
 //! show as sums that differ from run to run, or from those in f32. The conversion to f16 may round another way too.
 
-use super::{difference, input, outputs};
+use super::{input, largest_difference, outputs};
 use crate::device::Device;
 use crate::error::Result;
 use crate::kernels::Kernel;
@@ -111,13 +111,12 @@ fn convolutions(method: Method) -> Vec<Arc<dyn Kernel>> {
         let activated = Some(0.2);
         let mask = false;
         all.push(Arc::new(Conv2d {
-            geometry,
             bias: true,
             residual: true,
-            raw: true,
             activated,
             mask,
             method,
+            ..Conv2d::new(geometry)
         }));
         all.push(Arc::new(Conv2dInputGradient {
             mask: activated,
@@ -125,7 +124,7 @@ fn convolutions(method: Method) -> Vec<Arc<dyn Kernel>> {
             method,
             ..Conv2dInputGradient::new(geometry)
         }));
-        all.push(Arc::new(Conv2dWeightGradient { geometry, splits: 4, method }));
+        all.push(Arc::new(Conv2dWeightGradient { splits: 4, method, ..Conv2dWeightGradient::new(geometry) }));
     }
     all
 }
@@ -144,7 +143,7 @@ fn compare(device: &Device, kernel: &Arc<dyn Kernel>, scalar: &Arc<dyn Kernel>) 
         false => input(name, i),
     };
     let expected = outputs(device, scalar, rounded)?;
-    Ok(Some(found.iter().zip(&expected).map(|(a, b)| difference(a, b)).fold(0.0, f64::max)))
+    Ok(Some(largest_difference(&found, &expected)))
 }
 
 #[cfg(test)]

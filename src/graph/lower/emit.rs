@@ -12,10 +12,10 @@ use crate::kernels::binary::{Binary, BinaryOp};
 use crate::kernels::conv2d::{Conv2d, ConvGeometry};
 use crate::kernels::conv2d_input_gradient::Conv2dInputGradient;
 use crate::kernels::conv2d_weight_gradient::Conv2dWeightGradient;
-use crate::kernels::cooperative::Method;
 use crate::kernels::copy::StridedCopy;
 use crate::kernels::fill::Fill;
 use crate::kernels::gather_labels::GatherLabels;
+use crate::kernels::half::Storage;
 use crate::kernels::head::Head;
 use crate::kernels::leaky_relu_gradient::LeakyReluGradient;
 use crate::kernels::logit_loss::{LogitLoss, STATS};
@@ -152,13 +152,12 @@ impl Lowering<'_> {
                     views.push(view);
                 }
                 let kernel = Conv2d {
-                    geometry,
                     bias: node.inputs.len() == 3,
                     residual: residual.is_some(),
                     raw,
                     activated: activated.map(|(_, slope)| slope),
                     mask,
-                    method: Method::Scalar,
+                    ..Conv2d::new(geometry)
                 };
                 self.emit_convolution(name, Convolution::Forward(kernel), node.inputs[1], &views)?;
             }
@@ -204,6 +203,8 @@ impl Lowering<'_> {
             logits: head.writes_logits,
             gradient: true,
             saved: head.writes_saved,
+            storage: Storage::F32,
+            factor: 1.0,
         };
         let mut views = vec![self.view(head.activated)?];
         for id in [head.weights, head.bias, head.labels] {

@@ -8,7 +8,6 @@ use crate::kernels::Argument;
 use crate::kernels::conv2d::{Conv2d, ConvGeometry};
 use crate::kernels::conv2d_input_gradient::{Conv2dInputGradient, Residual};
 use crate::kernels::conv2d_weight_gradient::Conv2dWeightGradient;
-use crate::kernels::cooperative::Method;
 use crate::kernels::cpu::lanes::Isa;
 use crate::kernels::{Access, Kernel};
 
@@ -54,16 +53,8 @@ fn geometries() -> Vec<ConvGeometry> {
 fn kernels() -> Vec<(Box<dyn Kernel>, Run)> {
     let mut all: Vec<(Box<dyn Kernel>, Run)> = Vec::new();
     for geometry in geometries() {
-        let method = Method::Scalar;
-        let forward = Conv2d {
-            geometry,
-            bias: true,
-            residual: true,
-            raw: true,
-            activated: Some(0.2),
-            mask: true,
-            method,
-        };
+        let forward =
+            Conv2d { bias: true, residual: true, activated: Some(0.2), mask: true, ..Conv2d::new(geometry) };
         all.push((Box::new(forward), Box::new(move |isa, a| forward_on(isa, &forward, a))));
         let input = Conv2dInputGradient {
             mask: Some(0.2),
@@ -71,7 +62,7 @@ fn kernels() -> Vec<(Box<dyn Kernel>, Run)> {
             ..Conv2dInputGradient::new(geometry)
         };
         all.push((Box::new(input), Box::new(move |isa, a| input_gradient_on(isa, &input, a))));
-        let weight = Conv2dWeightGradient { geometry, splits: 2, method };
+        let weight = Conv2dWeightGradient { splits: 2, ..Conv2dWeightGradient::new(geometry) };
         all.push((Box::new(weight), Box::new(move |isa, a| weight_gradient_on(isa, &weight, a))));
     }
     all
