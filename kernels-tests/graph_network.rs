@@ -7,6 +7,7 @@ use super::harness::devices;
 use jem::device::{Buffer, Device, Program, ProgramBuilder, SlotId};
 use jem::graph::{Graph, Leaf, Output, Tensor, lower};
 use jem::kernels::Access;
+use jem::kernels::choice::Choices;
 use jem::kernels::logit_loss::Part;
 use std::collections::BTreeMap;
 
@@ -44,7 +45,7 @@ impl Parameters<'_> {
     }
 }
 
-struct Net {
+pub struct Net {
     x: Tensor,
     /// Each parameter with its place in the slot.
     parameters: Vec<(usize, Tensor)>,
@@ -55,7 +56,12 @@ struct Net {
 impl Net {
     /// The network; with `apart`, every value goes through a product with a leaf of ones, which no fused
     /// pattern knows.
-    fn new(graph: &Graph, apart: bool) -> Self {
+    pub fn new(graph: &Graph, apart: bool) -> Self {
+        Self::with_weight(graph, apart, 1.0)
+    }
+
+    /// [`Net::new`] with the losses times `weight`.
+    pub fn with_weight(graph: &Graph, apart: bool, weight: f32) -> Self {
         let ones = graph.input("ones", [1]);
         let through = |x: Tensor| if apart { x.mul(&ones) } else { x };
         let mut parameters = Parameters { graph, offset: 0, made: Vec::new() };
@@ -79,9 +85,9 @@ impl Net {
         let logits = through(pooled.linear(&w, &b));
         let labels = graph.input("labels", [IMAGES]);
         let parts = [
-            Part { count: 2, log_p_x: -1.0, l2: 0.01, ..Part::default() },
-            Part { count: 2, log_p_x: 1.0, l2: 0.01, ..Part::default() },
-            Part { count: 1, cross_entropy: 1.0, ..Part::default() },
+            Part { count: 2, log_p_x: -weight, l2: 0.01 * weight, ..Part::default() },
+            Part { count: 2, log_p_x: weight, l2: 0.01 * weight, ..Part::default() },
+            Part { count: 1, cross_entropy: weight, ..Part::default() },
         ];
         let loss = logits.logit_loss(&labels, &parts);
         let stats = logits.logit_stats(&labels, &parts);
@@ -89,13 +95,13 @@ impl Net {
     }
 
     /// SGLD's outputs: the images' gradient alone.
-    fn step(&self) -> Vec<(Tensor, usize, &'static str)> {
+    pub fn step(&self) -> Vec<(Tensor, usize, &'static str)> {
         let gradient = self.loss.graph().grad(&self.loss, &[&self.x]).remove(0);
         vec![(gradient, 0, "gradient")]
     }
 
     /// An update's outputs: the statistics and every parameter's gradient, which share a slot.
-    fn update(&self) -> Vec<(Tensor, usize, &'static str)> {
+    pub fn update(&self) -> Vec<(Tensor, usize, &'static str)> {
         let wrt: Vec<&Tensor> = self.parameters.iter().map(|(_, tensor)| tensor).collect();
         let gradients = self.loss.graph().grad(&self.loss, &wrt);
         let offsets = self.parameters.iter().map(|(offset, _)| *offset);
@@ -114,7 +120,7 @@ impl Net {
 }
 
 /// Inputs and parameters that keep activations around 1 and away from the kinks.
-fn slots(net: &Net) -> Slots {
+pub fn slots(net: &Net) -> Slots {
     let graph = net.loss.graph();
     let mut slots = smooth_slots(&[&net.loss], CLASSES as u32, 0.0);
     slots.insert("ones".into(), vec![1.0]);
@@ -127,7 +133,13 @@ fn slots(net: &Net) -> Slots {
 
 /// The program of some outputs and the one that prepares the parameters.
 fn programs(outputs: &[(Tensor, usize, &str)]) -> [Program; 2] {
-    let (mut main, mut prepare) = (ProgramBuilder::new("main"), ProgramBuilder::new("prepare"));
+    programs_by(Choices::default(), outputs)
+}
+
+/// [`programs`] with these kernels.
+pub fn programs_by(choices: Choices, outputs: &[(Tensor, usize, &str)]) -> [Program; 2] {
+    let (mut main, mut prepare) =
+        (ProgramBuilder::new("main").choosing(choices), ProgramBuilder::new("prepare"));
     let targets: Vec<Output<'_>> = outputs
         .iter()
         .map(|(tensor, offset, slot)| {
@@ -140,7 +152,7 @@ fn programs(outputs: &[(Tensor, usize, &str)]) -> [Program; 2] {
 }
 
 /// Runs both programs; the contents of all external buffers.
-fn run(device: &Device, programs: [Program; 2], slots: &Slots) -> BTreeMap<String, Vec<f32>> {
+pub fn run(device: &Device, programs: [Program; 2], slots: &Slots) -> BTreeMap<String, Vec<f32>> {
     let mut buffers: BTreeMap<String, Buffer> = BTreeMap::new();
     for slot in programs.iter().flat_map(Program::externals) {
         let buffer = || match slots.get(&slot.name) {
@@ -198,7 +210,7 @@ fn fused_and_unfused_agree() {
 }
 
 /// Dispatches of each kernel.
-fn count(program: &Program) -> BTreeMap<&'static str, usize> {
+pub fn count(program: &Program) -> BTreeMap<&'static str, usize> {
     let mut counts = BTreeMap::new();
     for dispatch in &program.dispatches {
         *counts.entry(dispatch.kernel.name()).or_default() += 1;

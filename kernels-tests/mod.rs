@@ -33,6 +33,7 @@ mod gather_labels;
 mod gradients;
 mod graph_cases;
 mod graph_function;
+mod graph_half;
 mod graph_mistakes;
 mod graph_network;
 mod graph_properties;
@@ -88,6 +89,7 @@ pub const FILES: &[(&str, Tests)] = files![
     gather_labels,
     gradients,
     graph_function,
+    graph_half,
     graph_mistakes,
     graph_network,
     graph_update,

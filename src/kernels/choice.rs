@@ -2,6 +2,8 @@
 
 use super::Kernel;
 use super::conv2d::ConvGeometry;
+use super::cooperative::Method;
+use super::half::Storage;
 use super::winograd::{Tiling, Winograd};
 use super::winograd_product::WinogradProduct;
 
@@ -25,6 +27,8 @@ pub struct Choices {
     /// Floating-point operations of the device in the time that it moves a byte.
     balance: u64,
     separate: bool,
+    storage: Storage,
+    method: Method,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -46,12 +50,29 @@ impl Choices {
     /// operations in the time that it moves a byte, both at the rates that kernels reach: Winograd's kernels
     /// where, by counted arithmetic and memory traffic, they take less than 0.8 of the implicit product's time.
     pub fn fastest(largest: u64, balance: u64) -> Self {
-        Self { rule: Rule::Fastest, largest, balance, separate: false }
+        Self { rule: Rule::Fastest, largest, balance, ..Self::default() }
     }
 
     /// Winograd's kernels of this size wherever they fit.
     pub fn always(size: Winograd) -> Self {
-        Self { rule: Rule::Always(size), largest: u64::MAX, balance: 0, separate: false }
+        Self { rule: Rule::Always(size), largest: u64::MAX, ..Self::default() }
+    }
+
+    /// These, but with the tensors between convolutions in f16, and the convolutions on them by `method`: mixed
+    /// precision (Micikevicius et al. 2018). Parameters, their gradients and images stay in f32, and all sums are
+    /// f32's.
+    pub fn in_f16(self, method: Method) -> Self {
+        Self { storage: Storage::F16, method, ..self }
+    }
+
+    /// How tensors between convolutions lie in memory.
+    pub fn storage(&self) -> Storage {
+        self.storage
+    }
+
+    /// How convolutions multiply that are no Winograd's.
+    pub fn method(&self) -> Method {
+        self.method
     }
 
     /// These, but a kernel for each operation of the graph, none fused: what fusion is measured against.

@@ -2,6 +2,7 @@
 
 use super::conv2d::{Conv2d, ConvGeometry};
 use super::conv2d_input_gradient::{Conv2dInputGradient, Residual};
+use super::half::Storages;
 use super::mask::mask_bit;
 use super::winograd::{Quad, Tiling, Winograd};
 use super::winograd_weights::THREADS;
@@ -34,6 +35,14 @@ impl Convolution {
         match self {
             Self::Forward(kernel) => &kernel.geometry,
             Self::InputGradient(kernel) => &kernel.geometry,
+        }
+    }
+
+    /// How its tensors lie in memory.
+    pub fn storage(&self) -> Storages {
+        match self {
+            Self::Forward(kernel) => kernel.storage,
+            Self::InputGradient(kernel) => kernel.storage,
         }
     }
 
@@ -75,13 +84,16 @@ impl WinogradOutput {
             (g.n, g.h, g.w, g.c_in, g.c_out, g.stride) = (2, 6, 8, 20, 20, 1);
         };
         let mut all: Vec<Convolution> = Vec::new();
-        for mut kernel in Conv2d::permutations() {
+        let in_f32 = |kernel: &Conv2d| kernel.storage == Storages::default();
+        for mut kernel in Conv2d::permutations().into_iter().filter(in_f32) {
             wide(&mut kernel.geometry);
             all.push(Convolution::Forward(kernel));
         }
         // The update is for images, which have too few channels for Winograd's kernels.
-        let no_update = |kernel: &Conv2dInputGradient| kernel.update.is_none();
-        for mut kernel in Conv2dInputGradient::permutations().into_iter().filter(no_update) {
+        let fits = |kernel: &Conv2dInputGradient| {
+            kernel.update.is_none() && kernel.storage == Storages::default() && kernel.factor == 1.0
+        };
+        for mut kernel in Conv2dInputGradient::permutations().into_iter().filter(fits) {
             wide(&mut kernel.geometry);
             all.push(Convolution::InputGradient(kernel));
         }

@@ -9,6 +9,8 @@ use crate::kernels::choice::Algorithm;
 use crate::kernels::conv2d::ConvGeometry;
 use crate::kernels::conv2d_input_gradient::Conv2dInputGradient;
 use crate::kernels::copy::StridedCopy;
+use crate::kernels::half::{Storage, Storages};
+use crate::kernels::narrow::Narrow;
 use crate::kernels::winograd::Winograd;
 use crate::kernels::winograd_input::WinogradInput;
 use crate::kernels::winograd_output::{Convolution, WinogradOutput};
@@ -20,6 +22,10 @@ use crate::kernels::winograd_weights::WinogradWeights;
 pub enum Packing {
     /// `[kh, kw, c_out, c_in]`, which input gradients read.
     Transposed,
+    /// In f16.
+    Half,
+    /// [`Packing::Transposed`] in f16.
+    HalfTransposed,
     /// Winograd's transform.
     Winograd(Winograd),
     /// Winograd's transform for the input gradient: of the transposed weights, turned by 180 degrees.
@@ -31,6 +37,8 @@ impl Packing {
     fn name(self) -> String {
         match self {
             Self::Transposed => "transposed".into(),
+            Self::Half => "half".into(),
+            Self::HalfTransposed => "half transposed".into(),
             Self::Winograd(size) => format!("winograd{}", size.outputs()),
             Self::TransposedWinograd(size) => format!("transposed winograd{}", size.outputs()),
         }
@@ -38,12 +46,13 @@ impl Packing {
 
     /// What it is made from, if not from the weights themselves.
     fn source(self) -> Option<Self> {
-        matches!(self, Self::TransposedWinograd(_)).then_some(Self::Transposed)
+        matches!(self, Self::TransposedWinograd(_) | Self::HalfTransposed).then_some(Self::Transposed)
     }
 
     fn words(self, g: &ConvGeometry) -> usize {
         match self {
             Self::Transposed => g.weights_len(),
+            Self::Half | Self::HalfTransposed => Storage::F16.words(g.weights_len()),
             Self::Winograd(size) | Self::TransposedWinograd(size) => size.points() * g.c_in * g.c_out,
         }
     }
@@ -57,6 +66,9 @@ impl Packing {
                 let copy =
                     StridedCopy { shape: [1, kh * kw, c_out, c_in], strides: [0, c_in * c_out, 1, c_out] };
                 builder.dispatch(label, copy, views);
+            }
+            Self::Half | Self::HalfTransposed => {
+                builder.dispatch(label, Narrow { n: g.weights_len() }, views);
             }
             Self::Winograd(size) => {
                 let kernel = WinogradWeights { rows: c_in, columns: c_out, size, flipped: false };
@@ -93,13 +105,22 @@ impl Lowering<'_> {
         let algorithm = match &convolution {
             // The update is the implicit product's: of images, whose channels are too few for Winograd's kernels.
             Convolution::InputGradient(Conv2dInputGradient { update: Some(_), .. }) => Algorithm::Implicit,
+            // Winograd's kernels read and write f32.
+            _ if convolution.storage() != Storages::default() => Algorithm::Implicit,
             _ => self.builder.choices().algorithm(&g),
         };
         match algorithm {
             Algorithm::Implicit => {
-                let weights = match convolution {
-                    Convolution::Forward(_) => self.view(weights)?,
-                    Convolution::InputGradient(_) => self.packed(weights, &g, Packing::Transposed)?,
+                let half = convolution.storage().b == Storage::F16;
+                let weights = match (&convolution, half) {
+                    (Convolution::Forward(_), false) => self.view(weights)?,
+                    (Convolution::Forward(_), true) => self.packed(weights, &g, Packing::Half)?,
+                    (Convolution::InputGradient(_), false) => {
+                        self.packed(weights, &g, Packing::Transposed)?
+                    }
+                    (Convolution::InputGradient(_), true) => {
+                        self.packed(weights, &g, Packing::HalfTransposed)?
+                    }
                 };
                 let views: Vec<View> = [*source, weights].iter().chain(epilogue).copied().collect();
                 match convolution {

@@ -12,10 +12,11 @@ use crate::kernels::binary::{Binary, BinaryOp};
 use crate::kernels::conv2d::{Conv2d, ConvGeometry};
 use crate::kernels::conv2d_input_gradient::Conv2dInputGradient;
 use crate::kernels::conv2d_weight_gradient::Conv2dWeightGradient;
+use crate::kernels::cooperative::Method;
 use crate::kernels::copy::StridedCopy;
 use crate::kernels::fill::Fill;
 use crate::kernels::gather_labels::GatherLabels;
-use crate::kernels::half::Storage;
+use crate::kernels::half::{Storage, Storages};
 use crate::kernels::head::Head;
 use crate::kernels::leaky_relu_gradient::LeakyReluGradient;
 use crate::kernels::logit_loss::{LogitLoss, STATS};
@@ -157,6 +158,12 @@ impl Lowering<'_> {
                     raw,
                     activated: activated.map(|(_, slope)| slope),
                     mask,
+                    storage: self.storages(
+                        node.inputs[0],
+                        activated.map_or(value, |(id, _)| id),
+                        geometry.c_out,
+                    ),
+                    method: self.method(&geometry),
                     ..Conv2d::new(geometry)
                 };
                 self.emit_convolution(name, Convolution::Forward(kernel), node.inputs[1], &views)?;
@@ -180,6 +187,9 @@ impl Lowering<'_> {
                     mask: masked.map(|(_, slope)| slope),
                     residual: when,
                     update: update.map(|update| update.kernel),
+                    storage: self.storages(node.inputs[0], value, geometry.c_in),
+                    factor: self.factor(node.inputs[0], Some(value)),
+                    method: self.method(&geometry),
                     ..Conv2dInputGradient::new(geometry)
                 };
                 let convolution = Convolution::InputGradient(kernel);
@@ -203,8 +213,8 @@ impl Lowering<'_> {
             logits: head.writes_logits,
             gradient: true,
             saved: head.writes_saved,
-            storage: Storage::F32,
-            factor: 1.0,
+            storage: self.storage(head.activated),
+            factor: self.halves.scale(head.gradient),
         };
         let mut views = vec![self.view(head.activated)?];
         for id in [head.weights, head.bias, head.labels] {
@@ -292,7 +302,7 @@ impl Lowering<'_> {
 
     fn emit_leaky_relu_gradient(&mut self, id: NodeId, node: &Node, slope: f32, name: String) -> Result<()> {
         let x = node.inputs[1];
-        let packed = self.writes_mask(x);
+        let packed = self.fusions.writes_mask(x);
         let gradient = self.view(node.inputs[0])?;
         let sign = if packed { self.mask(x)? } else { self.view(x)? };
         let (pixels, channels) = pixels_and_channels(node);
@@ -331,8 +341,25 @@ impl Lowering<'_> {
             end = start;
         }
         let x = self.view(node.inputs[0])?;
+        if let Some(first) = stages.first_mut() {
+            first.storage = self.storage(node.inputs[0]);
+            first.factor = self.factor(node.inputs[0], None);
+        }
         self.emit_stages(id, x, &stages, name);
         Ok(())
+    }
+
+    /// How the tensors of a convolution that gathers `source` and makes `target`, of `channels`, lie in memory.
+    fn storages(&self, source: NodeId, target: NodeId, channels: usize) -> Storages {
+        let (a, c) = (self.storage(source), self.storage(target));
+        // Weights are the copies that `emit_convolution` makes.
+        let b = if channels.is_multiple_of(4) { a } else { Storage::F32 };
+        Storages { a, b, c }
+    }
+
+    /// How a convolution multiplies.
+    fn method(&self, geometry: &ConvGeometry) -> Method {
+        self.builder.choices().method().suiting(geometry)
     }
 
     /// Reduces `x` stage by stage into the place of node `id`.
@@ -355,7 +382,13 @@ impl Lowering<'_> {
         name: &str,
     ) -> Result<()> {
         let [x, gradient] = [self.view(node.inputs[0])?, self.view(node.inputs[1])?];
-        let kernel = Conv2dWeightGradient::new(geometry);
+        let [a, b] = [node.inputs[0], node.inputs[1]].map(|id| self.storage(id));
+        let kernel = Conv2dWeightGradient {
+            storage: Storages { a, b, c: Storage::F32 },
+            factor: self.factor(node.inputs[1], None),
+            method: self.method(&geometry),
+            ..Conv2dWeightGradient::new(geometry)
+        };
         if kernel.splits == 1 {
             let y = self.place(id);
             self.builder.dispatch(name, kernel, &[x, gradient, y]);

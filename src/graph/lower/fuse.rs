@@ -126,6 +126,12 @@ impl Fusions {
         }
     }
 
+    /// Whether the convolution that makes node `id` writes its sign mask too.
+    pub fn writes_mask(&self, id: NodeId) -> bool {
+        let group = self.group_of(id).map(|group| self.group(group));
+        matches!(group, Some(&Group::Conv { value, mask: true, .. }) if value == id)
+    }
+
     /// The nodes whose values are computed, in the order in which they were written.
     pub fn needed(&self) -> Vec<NodeId> {
         self.needed.iter().copied().collect()

@@ -9,6 +9,7 @@ mod convolution;
 mod emit;
 mod fuse;
 mod prepared;
+mod storage;
 mod strides;
 mod update;
 
@@ -18,10 +19,12 @@ use super::{Graph, Node, NodeId, Op, Tensor};
 use crate::device::{ProgramBuilder, View};
 use crate::error::{Error, Result};
 use crate::kernels::copy::StridedCopy;
+use crate::kernels::half::Storage;
 use convolution::Packing;
-use fuse::{Fusions, Group, GroupId};
+use fuse::{Fusions, GroupId};
 use prepared::Prepared;
 use std::collections::{HashMap, HashSet};
+use storage::Halves;
 use update::Fused;
 
 /// A tensor and the view that its value goes to.
@@ -80,6 +83,7 @@ struct Lowering<'a> {
     /// What `prepare` computes.
     prepared: Prepared,
     fusions: Fusions,
+    halves: Halves,
     /// The groups whose dispatches are written.
     emitted: HashSet<GroupId>,
     /// Where each node's value is, once emitted.
@@ -107,12 +111,17 @@ impl<'a> Lowering<'a> {
             None => Prepared::new(),
         };
         let fusions = Fusions::find(graph, &roots, &prepared, builder.choices().separate());
+        let halves = match builder.choices().storage() {
+            Storage::F32 => Halves::default(),
+            Storage::F16 => Halves::find(graph, &fusions, &roots),
+        };
         let mut lowering = Self {
             graph,
             builder,
             prepare,
             prepared,
             fusions,
+            halves,
             emitted: HashSet::new(),
             views: HashMap::new(),
             masks: HashMap::new(),
@@ -216,7 +225,7 @@ impl<'a> Lowering<'a> {
             Some(&view) => view,
             None => {
                 let node = self.node(id);
-                let words: usize = node.shape.iter().product();
+                let words = self.storage(id).words(node.shape.iter().product());
                 self.builder.transient(label(&node, id), words)
             }
         };
@@ -226,18 +235,12 @@ impl<'a> Lowering<'a> {
 
     /// The sign mask of node `id`: written by the convolution that made it, else packed from its value.
     fn mask(&mut self, id: NodeId) -> Result<View> {
-        if self.writes_mask(id) {
+        if self.fusions.writes_mask(id) {
             self.compute(id)?;
         } else if !self.masks.contains_key(&id) {
             self.emit_mask(id)?;
         }
         Ok(self.masks[&id])
-    }
-
-    /// Whether the convolution that makes node `id` writes its sign mask too.
-    fn writes_mask(&self, id: NodeId) -> bool {
-        let group = self.fusions.group_of(id).map(|group| self.fusions.group(group));
-        matches!(group, Some(&Group::Conv { value, mask: true, .. }) if value == id)
     }
 }
 

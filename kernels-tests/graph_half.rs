@@ -1,0 +1,141 @@
+//! A network whose tensors lie in f16: its numbers, how far from float64, and which tensors those are.
+
+use super::graph_network::{Net, count, programs_by, run, slots};
+use super::graph_reference::Evaluator;
+use super::harness::devices;
+use jem::device::{Device, Program};
+use jem::graph::{Graph, Tensor};
+use jem::kernels::Access;
+use jem::kernels::choice::Choices;
+use jem::kernels::cooperative::{Cooperative, Method};
+use jem::kernels::half::Storage;
+use std::collections::BTreeMap;
+
+tests![
+    numbers_of_a_step_and_an_update,
+    a_step_has_no_tensor_in_f32_but_images,
+    gradients_are_scaled_into_the_range_of_f16,
+    matrices_multiply_the_same_numbers
+];
+
+fn in_f16() -> Choices {
+    Choices::default().in_f16(Method::Scalar)
+}
+
+/// Σ(a-b)²/Σb².
+fn error(found: &[f32], expected: &[f64]) -> f64 {
+    let error: f64 = found.iter().zip(expected).map(|(&a, b)| (f64::from(a) - b).powi(2)).sum();
+    error / expected.iter().map(|b| b * b).sum::<f64>()
+}
+
+/// Some outputs by `choices` on a device, one after the other.
+fn results(device: &Device, choices: Choices, net: &Net, outputs: &[(Tensor, usize, &str)]) -> Vec<Vec<f32>> {
+    let found = run(device, programs_by(choices, outputs), &slots(net));
+    outputs
+        .iter()
+        .map(|(tensor, offset, slot)| found[*slot][*offset..][..tensor.elements()].to_vec())
+        .collect()
+}
+
+/// Each tensor is rounded to 11 digits: 2e-4 of it in the mean, squared and added up over the twelve that follow each
+/// other here 5e-7. A sign that rounding turns adds to that. On devices that round alike only sums differ.
+fn numbers_of_a_step_and_an_update() {
+    let net = Net::new(&Graph::new(), false);
+    let slots = slots(&net);
+    for (what, outputs) in [("step", net.step()), ("update", net.update())] {
+        let tensors: Vec<&Tensor> = outputs.iter().map(|(tensor, ..)| tensor).collect();
+        let expected = Evaluator::new(&tensors).run(&slots);
+        let host = results(&Device::cpu(), in_f16(), &net, &outputs);
+        for (name, device) in devices() {
+            let found = results(device, in_f16(), &net, &outputs);
+            for (i, ((found, expected), host)) in found.iter().zip(&expected).zip(&host).enumerate() {
+                let context = format!("{what} on {name}, output {i} of {:?}", outputs[i].0.shape());
+                let e = error(found, expected);
+                assert!(e < 2e-6, "{context}: {e:.1e}");
+                let host: Vec<f64> = host.iter().map(|&v| f64::from(v)).collect();
+                let e = error(found, &host);
+                assert!(e < 1e-6, "{context}: {e:.1e} from the host");
+            }
+        }
+        let worst = host.iter().zip(&expected).map(|(a, b)| error(a, b)).fold(0.0, f64::max);
+        println!("{what} in f16: relative error {:.1e} of an output", worst.sqrt());
+        assert!(worst > 1e-9, "{what}: nothing was rounded");
+    }
+}
+
+/// How the tensors of a program's convolutions and heads lie, by kernel and binding.
+fn storages(program: &Program) -> BTreeMap<(&'static str, &'static str), Vec<Storage>> {
+    let mut all: BTreeMap<_, Vec<Storage>> = BTreeMap::new();
+    for dispatch in &program.dispatches {
+        for binding in dispatch.kernel.bindings() {
+            all.entry((dispatch.kernel.name(), binding.name)).or_default().push(binding.storage);
+        }
+    }
+    all
+}
+
+fn a_step_has_no_tensor_in_f32_but_images() {
+    let net = Net::new(&Graph::new(), false);
+    let [prepare, step] = programs_by(in_f16(), &net.step());
+    let [_, single] = programs_by(Choices::default(), &net.step());
+    assert_eq!(count(&step), count(&single), "{step}");
+    let singles = |of: (&'static str, &'static str)| {
+        storages(&step)[&of].iter().filter(|&&storage| storage == Storage::F32).count()
+    };
+    // The images, their gradient, and the first convolution's weights both ways.
+    for of in [("conv2d", "input"), ("conv2d", "weights"), ("conv2d_input_gradient", "transposed")] {
+        assert_eq!(singles(of), 1, "{of:?}");
+    }
+    assert_eq!(singles(("conv2d_input_gradient", "gradient_in")), 1);
+    for of in [
+        ("conv2d", "raw"),
+        ("conv2d", "activated"),
+        ("conv2d", "residual"),
+        ("conv2d_input_gradient", "gradient"),
+        ("conv2d_input_gradient", "residual"),
+        ("head", "activated"),
+        ("head", "gradient"),
+    ] {
+        assert_eq!(singles(of), 0, "{of:?}");
+    }
+    // Five convolutions' weights each way.
+    assert_eq!(count(&prepare)["narrow"], 10, "{prepare}");
+    // What is asked for is f32, and so is what an operation without f16 reads.
+    let graph = Graph::new();
+    let apart = Net::new(&graph, true);
+    let [_, apart] = programs_by(in_f16(), &apart.step());
+    assert!(storages(&apart).values().flatten().all(|&storage| storage == Storage::F32), "{apart}");
+}
+
+/// A loss of 2^-20 of the images: its gradients would be nothing in f16.
+fn gradients_are_scaled_into_the_range_of_f16() {
+    let net = Net::with_weight(&Graph::new(), false, 2f32.powi(-20));
+    for outputs in [net.step(), net.update()] {
+        let tensors: Vec<&Tensor> = outputs.iter().map(|(tensor, ..)| tensor).collect();
+        let expected = Evaluator::new(&tensors).run(&slots(&net));
+        for (name, device) in devices() {
+            for (found, expected) in results(device, in_f16(), &net, &outputs).iter().zip(&expected) {
+                let e = error(found, expected);
+                assert!(e < 1e-5, "{name}: {e:.1e}");
+            }
+        }
+    }
+    // The scale is in the head and nowhere twice: every gradient's kernel knows of it by its storage alone.
+    let [_, step] = programs_by(in_f16(), &net.step());
+    let written = step.dispatches.iter().flat_map(|dispatch| dispatch.kernel.bindings());
+    assert!(written.filter(|b| b.access != Access::Read).any(|b| b.storage == Storage::F16), "{step}");
+}
+
+/// Weights and tensors are f16 before they are multiplied: matrices round nothing more.
+fn matrices_multiply_the_same_numbers() {
+    let net = Net::new(&Graph::new(), false);
+    let host = Device::cpu();
+    let matrices = Method::Cooperative(Cooperative { size: 16, subgroup: 32, quads: true });
+    for outputs in [net.step(), net.update()] {
+        let [scalar, cooperative] = [in_f16(), Choices::default().in_f16(matrices)]
+            .map(|choices| results(&host, choices, &net, &outputs));
+        for (scalar, cooperative) in scalar.iter().zip(&cooperative) {
+            assert_eq!(scalar, cooperative);
+        }
+    }
+}
