@@ -64,7 +64,10 @@ fn check_kernel_on(
     let mut outputs = Vec::new();
     if let Some(update) = &kernel.update {
         let (x, moving) = (inputs.floats(g.input_len()), sgld::moving(update));
-        outputs.push(Expect::Close(sgld::reference(update, &x, &expected, moving.as_deref()), bound));
+        outputs.push(Expect::Close(
+            sgld::reference(update, sgld::COUNTERS, &x, &expected, moving.as_deref()),
+            bound,
+        ));
         initial.extend([Some(words(&x)), Some(sgld::COUNTERS.to_vec())]);
         initial.extend(moving.map(|moving| Some(words(&moving))));
     }

@@ -115,7 +115,7 @@ fn compare(choices: Choices, others: &[&str], fused: bool) {
     asked.extend(others.iter().map(|(_, tensor)| *tensor));
     let expected = Evaluator::new(&asked).run(&slots);
     let before: Vec<f32> = slots["x"].iter().map(|&v| v as f32).collect();
-    let after = reference(&update_of(&x), &before, &expected[0], Some(&moving));
+    let after = reference(&update_of(&x), COUNTERS, &before, &expected[0], Some(&moving));
     let held = after.iter().zip(&before).filter(|&(&a, &b)| a == f64::from(b)).count();
     let clamped = after.iter().filter(|v| v.abs() == f64::from(0.9f32)).count();
     assert!(held > 100 && clamped > 5 && clamped < 200, "{held} held, {clamped} clamped");

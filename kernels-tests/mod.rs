@@ -28,6 +28,7 @@ mod conv2d_weight_gradient;
 mod cooperative;
 mod copy;
 mod device;
+mod drift;
 mod fill;
 mod gather_labels;
 mod gradients;
@@ -85,6 +86,7 @@ pub const FILES: &[(&str, Tests)] = files![
     cooperative,
     copy,
     device,
+    drift,
     fill,
     gather_labels,
     gradients,

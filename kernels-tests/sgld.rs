@@ -13,7 +13,13 @@ tests![every_switch, non_finite_gradients, any_size, the_noise_is_normal_and_unc
 pub const COUNTERS: [u32; 4] = [11, 22, 33, 44];
 
 /// The float64 statement.
-pub fn reference(kernel: &Sgld, x: &[f32], gradient: &[f64], moving: Option<&[f32]>) -> Vec<f64> {
+pub fn reference(
+    kernel: &Sgld,
+    counters: [u32; 4],
+    x: &[f32],
+    gradient: &[f64],
+    moving: Option<&[f32]>,
+) -> Vec<f64> {
     let one = |(i, (&x, &(mut g))): (usize, (&f32, &f64))| {
         let x = f64::from(x);
         if let Some(limit) = kernel.clamp_gradient {
@@ -21,7 +27,7 @@ pub fn reference(kernel: &Sgld, x: &[f32], gradient: &[f64], moving: Option<&[f3
         }
         let mut moved = x + f64::from(kernel.step) * g;
         if kernel.noise != 0.0 {
-            moved += f64::from(kernel.noise) * normal([COUNTERS[0], SGLD_NOISE], COUNTERS[2], i);
+            moved += f64::from(kernel.noise) * normal([counters[0], SGLD_NOISE], counters[2], i);
         }
         let moved = kernel.clamp_x.map_or(moved, |(low, high)| moved.clamp(f64::from(low), f64::from(high)));
         if moving.is_some_and(|moving| moving[i] == 0.0) { x } else { moved }
@@ -38,7 +44,7 @@ pub fn moving(kernel: &Sgld) -> Option<Vec<f32>> {
 fn compare(kernel: Sgld, x: &[f32], gradient: &[f32]) {
     let moving = moving(&kernel);
     let exact: Vec<f64> = gradient.iter().map(|&g| f64::from(g)).collect();
-    let expected = reference(&kernel, x, &exact, moving.as_deref());
+    let expected = reference(&kernel, COUNTERS, x, &exact, moving.as_deref());
     let mut initial = vec![Some(words(x)), Some(words(gradient)), Some(COUNTERS.to_vec())];
     initial.extend(moving.map(|moving| Some(words(&moving))));
     check(kernel, &initial, &[Expect::Close(expected, 1e-12)]);

@@ -65,6 +65,9 @@ impl Drop for Allocation {
     }
 }
 
+/// The matrices that multiply right, once they were tried, or why none.
+pub type Gate = std::sync::OnceLock<std::result::Result<Cooperative, String>>;
+
 /// A GPU.
 #[derive(Debug)]
 pub struct GpuDevice {
@@ -76,6 +79,7 @@ pub struct GpuDevice {
     choices: Choices,
     checked: bool,
     cooperative: Vec<Cooperative>,
+    gate: Gate,
     health: Arc<Health>,
     allocated: Arc<AtomicU64>,
     pipelines: pipeline::Cache,
@@ -144,12 +148,18 @@ impl GpuDevice {
             choices,
             checked: options.checked,
             cooperative,
+            gate: Gate::new(),
             health,
             allocated: Arc::default(),
             pipelines: pipeline::Cache::default(),
             staging: readback::StagingPool::default(),
             stream: Mutex::default(),
         })
+    }
+
+    /// Where the answer of `self_test::usable_cooperative` is kept.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
     }
 
     /// [`super::Device::choices`].

@@ -149,6 +149,14 @@ impl Device {
         }
     }
 
+    /// Where a GPU keeps the answer of `self_test::usable_cooperative`.
+    pub(crate) fn gate(&self) -> Option<&gpu::Gate> {
+        match &self.0 {
+            Inner::Cpu(_) => None,
+            Inner::Gpu(gpu) => Some(gpu.gate()),
+        }
+    }
+
     /// The cooperative matrices (tensor cores) by which convolutions may multiply here, the largest first; none on
     /// the host. Whether they multiply right, [`crate::self_test::cooperative()`] finds out.
     pub fn cooperative(&self) -> &[Cooperative] {

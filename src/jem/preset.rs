@@ -1,6 +1,6 @@
 //! Named recipes: how much machine they want.
 
-use super::Recipe;
+use super::{Precision, Recipe};
 use crate::error::{Error, Result};
 use crate::nn::init::Init;
 
@@ -94,6 +94,7 @@ impl Preset {
             sample_every: 350,
             checkpoint_every: 700,
             keep: 3,
+            precision: Precision::F32,
             diverged_above: 1e6,
             seed: 1,
         };

@@ -1,5 +1,6 @@
 //! A recipe is a value: every setting of a training run, readable as TOML, stored in every checkpoint.
 
+use super::precision::Precision;
 use crate::error::{Error, Result};
 use crate::nn::init::Init;
 use crate::nn::optimizer::Optimizer;
@@ -9,12 +10,12 @@ use std::path::Path;
 
 /// Declares [`Recipe`] and [`Overrides`], the same settings as options: of a command line and of a file.
 macro_rules! settings {
-    ($($(#[doc = $doc:literal])* $name:ident: $type:ty,)*) => {
+    ($($(#[$attribute:meta])* $name:ident: $type:ty,)*) => {
         /// Every setting of a training run. A setting of 0 switches off what has a natural "off".
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
         #[serde(deny_unknown_fields)]
         pub struct Recipe {
-            $($(#[doc = $doc])* pub $name: $type,)*
+            $($(#[$attribute])* pub $name: $type,)*
         }
 
         /// Settings that replace a preset's: flags of a command line, or keys of a TOML file.
@@ -22,7 +23,7 @@ macro_rules! settings {
         #[serde(deny_unknown_fields, default)]
         pub struct Overrides {
             $(
-                $(#[doc = $doc])*
+                $(#[$attribute])*
                 #[arg(long, value_delimiter = ',', allow_negative_numbers = true, help_heading = "Recipe")]
                 pub $name: Option<$type>,
             )*
@@ -114,6 +115,10 @@ settings! {
     checkpoint_every: u64,
     /// Checkpoints kept
     keep: usize,
+    /// Numbers between convolutions: f32, f16 (matrices of a GPU's tensor cores where they can be trusted), or auto
+    /// (f16 where there are such matrices)
+    #[serde(default)]
+    precision: Precision,
     /// |energy| or loss at which training stops as diverged
     diverged_above: f64,
     /// Seed of all random numbers

@@ -1,7 +1,7 @@
 //! A training run from its first iteration to its last, with its record.
 
 use super::run_directory::{Clock, RunDirectory};
-use super::{Evaluation, Evaluator, Guard, Metrics, Recipe, Trainer};
+use super::{Evaluation, Evaluator, Guard, Metrics, Precision, Recipe, Trainer};
 use crate::data::Dataset;
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -103,8 +103,11 @@ pub fn run(
     let total = recipe.total_iterations(train_part.len());
     let config = format!("# data: {}\n# device: {}\n{}", train.name, device.name(), recipe.to_toml());
     let mut directory = RunDirectory::open(&options.out, &config, resumed)?;
-    let details = json!({"device": device.name(), "data": train.name, "synthetic": train.synthetic, "iterations": total});
+    let details = json!({"device": device.name(), "data": train.name, "synthetic": train.synthetic, "iterations": total, "precision": trainer.precision()});
     directory.event(if options.resume { "resume" } else { "start" }, trainer.iteration(), details)?;
+    if recipe.precision != Precision::F32 && !options.quiet {
+        println!("numbers {}", trainer.precision());
+    }
     let network = trainer.network();
     let title = format!("WRN-{}-{} on {}", network.depth, network.width, train.name);
     let run = Run {

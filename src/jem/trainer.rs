@@ -46,6 +46,8 @@ pub struct Trainer {
     train_labels: Vec<u32>,
     /// The data set's name, which says if it is synthetic.
     data: String,
+    /// What the recipe's precision came to on the device.
+    precision: String,
     iteration: u64,
     pending: VecDeque<(u64, f64, Pending)>,
 }
@@ -63,7 +65,8 @@ impl Trainer {
         let batch = BatchLayout::new(recipe, train.height, train.width, train.channels);
         batch.check(recipe.pad)?;
         let layout = network.layout();
-        let programs = Programs::build(recipe, &network, batch, train.len(), device.choices())?;
+        let (choices, precision) = recipe.precision.choices(device);
+        let programs = Programs::build(recipe, &network, batch, train.len(), choices)?;
         let mut loader = Loader::new(device);
         let mut bytes = train.images.clone();
         bytes.resize(bytes.len().next_multiple_of(4), 0);
@@ -82,6 +85,7 @@ impl Trainer {
             labelled_order: Shuffled::new(train.len(), recipe.seed, 1),
             train_labels: train.labels.clone(),
             data: train.name.clone(),
+            precision,
             recipe: recipe.clone(),
             network,
             layout,
@@ -234,6 +238,11 @@ impl Trainer {
     /// The next iteration, from 0 on: the number of those that were queued.
     pub fn iteration(&self) -> u64 {
         self.iteration
+    }
+
+    /// What the recipe's precision came to on this device, in words.
+    pub fn precision(&self) -> &str {
+        &self.precision
     }
 
     /// The recipe.

@@ -13,7 +13,7 @@ use crate::kernels::conv2d::{Conv2d, ConvGeometry};
 use crate::kernels::conv2d_input_gradient::{Conv2dInputGradient, Residual};
 use crate::kernels::conv2d_weight_gradient::Conv2dWeightGradient;
 use crate::kernels::cooperative::{Cooperative, Method};
-use crate::kernels::half::round_to_f16;
+use crate::kernels::half::{Storage, Storages, round_to_f16};
 use std::sync::Arc;
 
 /// Σ(a-b)²/Σb² beside f32: sums of some hundred products, exact in f32, in another order. Operands cut to f16
@@ -56,11 +56,19 @@ pub fn cooperative(device: &Device) -> Vec<CooperativeResult> {
     device.cooperative().iter().map(|&matrices| attempt(device, matrices)).collect()
 }
 
-/// The matrices by which programs may multiply on `device`, or why none.
+/// The matrices by which programs may multiply on `device`, or why none; they are tried once for each device that
+/// was opened.
 ///
 /// # Errors
 /// The reason, in words.
 pub fn usable_cooperative(device: &Device) -> std::result::Result<Cooperative, String> {
+    match device.gate() {
+        Some(gate) => gate.get_or_init(|| first_usable(device)).clone(),
+        None => first_usable(device),
+    }
+}
+
+fn first_usable(device: &Device) -> std::result::Result<Cooperative, String> {
     let mut reason = "the device offers no matrices of f16 with sums in f32".to_owned();
     for result in cooperative(device) {
         match result.refused {
@@ -92,8 +100,8 @@ fn attempt(device: &Device, matrices: Cooperative) -> CooperativeResult {
     result
 }
 
-/// Each direction on two shapes, of which the second has a stride and channels that fill no matrix; with many
-/// workgroups, as a fault of ordering wants company. (A sign mask may rightly differ where a sum is near 0.)
+/// Each direction on two shapes: in f16 as programs have it, and in f32 with a stride and channels that fill no matrix;
+/// with many workgroups, as a fault of ordering wants company. (A sign mask may rightly differ where a sum is near 0.)
 fn convolutions(method: Method) -> Vec<Arc<dyn Kernel>> {
     let shape = |c_in, c_out, stride| ConvGeometry {
         n: 4,
@@ -107,7 +115,7 @@ fn convolutions(method: Method) -> Vec<Arc<dyn Kernel>> {
         padding: 1,
     };
     let mut all: Vec<Arc<dyn Kernel>> = Vec::new();
-    for geometry in [shape(48, 80, 1), shape(36, 20, 2)] {
+    for (geometry, storage) in [(shape(48, 80, 1), Storages::F16), (shape(36, 20, 2), Storages::default())] {
         let activated = Some(0.2);
         let mask = false;
         all.push(Arc::new(Conv2d {
@@ -116,15 +124,22 @@ fn convolutions(method: Method) -> Vec<Arc<dyn Kernel>> {
             activated,
             mask,
             method,
+            storage,
             ..Conv2d::new(geometry)
         }));
         all.push(Arc::new(Conv2dInputGradient {
             mask: activated,
             residual: Residual::AfterMask,
             method,
+            storage,
             ..Conv2dInputGradient::new(geometry)
         }));
-        all.push(Arc::new(Conv2dWeightGradient { splits: 4, method, ..Conv2dWeightGradient::new(geometry) }));
+        all.push(Arc::new(Conv2dWeightGradient {
+            splits: 4,
+            method,
+            storage: Storages { c: Storage::F32, ..storage },
+            ..Conv2dWeightGradient::new(geometry)
+        }));
     }
     all
 }

@@ -1,0 +1,97 @@
+//! The precision that a run computes in.
+
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::kernels::choice::Choices;
+use crate::kernels::cooperative::Method;
+use crate::self_test::usable_cooperative;
+use serde::{Deserialize, Serialize};
+
+/// How tensors between convolutions lie in memory, and how convolutions multiply them. Parameters, their gradients,
+/// the optimizer's state, images and all sums are f32 in any case, and so are evaluation, scores and sampling from a
+/// finished model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// f32 everywhere.
+    #[default]
+    F32,
+    /// Tensors and copies of the weights in f16, gradients scaled by a power of two (Micikevicius et al. 2018,
+    /// "Mixed precision training"); multiplied by cooperative matrices where the device's multiply right
+    /// ([`crate::self_test::cooperative()`]), else in f32.
+    F16,
+    /// f16 where cooperative matrices multiply it, else f32.
+    Auto,
+}
+
+impl std::str::FromStr for Precision {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "f32" => Ok(Self::F32),
+            "f16" => Ok(Self::F16),
+            "auto" => Ok(Self::Auto),
+            _ => Err(Error::setting("precision", format!("expected f32, f16 or auto, got {text:?}"))),
+        }
+    }
+}
+
+impl std::fmt::Display for Precision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Auto => "auto",
+        })
+    }
+}
+
+impl Precision {
+    /// The choice of kernels on `device`, and what was chosen, in words.
+    pub fn choices(self, device: &Device) -> (Choices, String) {
+        let choices = device.choices();
+        if self == Self::F32 {
+            return (choices, "f32".into());
+        }
+        match (usable_cooperative(device), self) {
+            (Ok(matrices), _) => {
+                let method = Method::Cooperative(matrices);
+                (choices.in_f16(method), format!("f16, multiplied by matrices {matrices}"))
+            }
+            (Err(reason), Self::F16) => {
+                (choices.in_f16(Method::Scalar), format!("f16, multiplied in f32: {reason}"))
+            }
+            (Err(reason), _) => (choices, format!("f32, not f16: {reason}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::half::Storage;
+
+    #[test]
+    fn a_name_is_read_as_it_is_written() {
+        for precision in [Precision::F32, Precision::F16, Precision::Auto] {
+            assert_eq!(precision.to_string().parse::<Precision>().unwrap(), precision);
+            let json = serde_json::to_string(&precision).unwrap();
+            assert_eq!(json, format!("\"{precision}\""));
+        }
+        let error = "bf16".parse::<Precision>().unwrap_err().to_string();
+        assert!(error.contains("precision") && error.contains("f32, f16 or auto"), "{error}");
+    }
+
+    #[test]
+    fn a_device_without_matrices_says_why() {
+        let cpu = Device::cpu();
+        let (choices, words) = Precision::Auto.choices(&cpu);
+        assert_eq!((choices.storage(), choices.method()), (Storage::F32, Method::Scalar));
+        assert!(words.starts_with("f32, not f16: ") && words.contains("offers no matrices"), "{words}");
+        let (choices, words) = Precision::F16.choices(&cpu);
+        assert_eq!((choices.storage(), choices.method()), (Storage::F16, Method::Scalar));
+        assert!(words.starts_with("f16, multiplied in f32: "), "{words}");
+        assert_eq!(Precision::F32.choices(&cpu).1, "f32");
+    }
+}
