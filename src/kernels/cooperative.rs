@@ -3,6 +3,7 @@
 use super::conv2d::ConvGeometry;
 use super::half::round_to_f16;
 use super::{Argument, Kernel};
+use rayon::prelude::*;
 
 /// The matrices that a device's subgroups multiply: f16 operands, f32 sums.
 /// [`crate::device::Device::cooperative`] lists a device's.
@@ -57,7 +58,7 @@ impl Method {
         }
         let [a, b, rest @ ..] = arguments else { unreachable!("a convolution has two operands") };
         let rounded = |operand: &Argument<'_>| -> Vec<u32> {
-            operand.f32().iter().map(|&x| round_to_f16(x).to_bits()).collect()
+            operand.f32().par_iter().map(|&x| round_to_f16(x).to_bits()).collect()
         };
         let (a, b) = (rounded(a), rounded(b));
         let rest = rest.iter_mut().map(|argument| match argument {

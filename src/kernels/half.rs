@@ -3,6 +3,7 @@
 //! Kernels read and write f16 by `unpack2x16float` and `pack2x16float`, two to a word, the first in the lower half:
 //! no device needs an extension for it. They compute in f32.
 
+use super::cpu::elementwise::CHUNK;
 use super::shader::Shader;
 use super::{Access, Argument, Binding};
 use rayon::prelude::*;
@@ -64,43 +65,63 @@ impl Storages {
     }
 }
 
-/// The bits of the f16 nearest to `x`.
+/// The bits of the f16 nearest to `x`, ties to even. Beyond the largest f16 (from 65,520 on) it is infinite; below the
+/// smallest normal one (6.1e-5) f16 has fewer digits, and nothing under 2.98e-8.
 pub fn to_bits(x: f32) -> u16 {
-    let bits = round_to_f16(x).to_bits();
-    let (sign, magnitude) = ((bits >> 16 & 0x8000) as u16, bits & 0x7fff_ffff);
-    sign | match magnitude {
-        0x7f80_0001.. => 0x7e00,
-        0x7f80_0000 => 0x7c00,
-        // A normal f16: the exponents' biases differ by 112.
-        0x3880_0000.. => ((magnitude >> 13) - (112 << 10)) as u16,
-        // Whole multiples of 2^-24.
-        _ => (f32::from_bits(magnitude) * 16_777_216.0) as u16,
-    }
+    // Every case is computed and one taken: such loops become vector instructions.
+    let (sign, magnitude) = ((x.to_bits() >> 16 & 0x8000) as u16, x.to_bits() & 0x7fff_ffff);
+    // 13 of the 23 bits go; a carry runs into the exponent, as it should. The exponents' biases differ by 112.
+    let normal = (magnitude + 0xfff + (magnitude >> 13 & 1)) >> 13;
+    let normal = normal.wrapping_sub(112 << 10);
+    // Multiples of 2^-24: the unit in the last place of 0.5 is just that, so that the addition rounds.
+    let subnormal = (f32::from_bits(magnitude) + 0.5).to_bits().wrapping_sub(0x3f00_0000);
+    let finite = if magnitude < 0x3880_0000 { subnormal } else { normal };
+    let infinite = if magnitude > 0x7f80_0000 { 0x7e00 } else { 0x7c00 };
+    sign | if magnitude < 0x477f_f000 { finite } else { infinite } as u16
 }
 
 /// The value of an f16.
 pub fn from_bits(bits: u16) -> f32 {
-    let (exponent, fraction) = (u32::from(bits >> 10 & 31), u32::from(bits & 0x3ff));
-    let magnitude = match exponent {
-        0 => fraction as f32 / 16_777_216.0,
-        31 if fraction == 0 => f32::INFINITY,
-        31 => f32::NAN,
-        _ => f32::from_bits((exponent + 112) << 23 | fraction << 13),
-    };
-    if bits >> 15 == 1 { -magnitude } else { magnitude }
+    const TO_THE_112: f32 = f32::from_bits((127 + 112) << 23);
+    let magnitude = u32::from(bits & 0x7fff) << 13;
+    let finite = f32::from_bits(magnitude) * TO_THE_112;
+    let value = if bits & 0x7c00 == 0x7c00 { f32::from_bits(magnitude | 0x7f80_0000) } else { finite };
+    if bits >> 15 == 1 { -value } else { value }
+}
+
+/// `x` rounded to the nearest f16.
+pub fn round_to_f16(x: f32) -> f32 {
+    from_bits(to_bits(x))
 }
 
 /// Elements as f16, two to a word.
 pub fn narrow(values: &[f32]) -> Vec<u32> {
-    values
-        .chunks(2)
-        .map(|pair| pair.iter().rev().fold(0, |word, &x| word << 16 | u32::from(to_bits(x))))
-        .collect()
+    let mut words = vec![0; values.len().div_ceil(2)];
+    narrow_into(values, &mut words);
+    words
+}
+
+fn narrow_into(values: &[f32], words: &mut [u32]) {
+    words.par_chunks_mut(CHUNK).zip(values.par_chunks(2 * CHUNK)).for_each(|(words, values)| {
+        let (pairs, rest) = values.as_chunks::<2>();
+        for (word, pair) in words.iter_mut().zip(pairs) {
+            *word = u32::from(to_bits(pair[1])) << 16 | u32::from(to_bits(pair[0]));
+        }
+        if let ([last], Some(word)) = (rest, words.last_mut()) {
+            *word = u32::from(to_bits(*last));
+        }
+    });
 }
 
 /// The elements of words of two f16.
 pub fn widen(words: &[u32]) -> Vec<f32> {
-    words.iter().flat_map(|&word| [word as u16, (word >> 16) as u16].map(from_bits)).collect()
+    let mut values = vec![0.0; 2 * words.len()];
+    values.par_chunks_mut(2 * CHUNK).zip(words.par_chunks(CHUNK)).for_each(|(values, words)| {
+        for (pair, &word) in values.as_chunks_mut::<2>().0.iter_mut().zip(words) {
+            *pair = [from_bits(word as u16), from_bits((word >> 16) as u16)];
+        }
+    });
+    values
 }
 
 /// Runs a twin, which computes in f32, on arguments of which some lie in f16.
@@ -134,10 +155,7 @@ pub(super) fn in_f32(
     run(&mut views);
     for (argument, single) in arguments.iter_mut().zip(&singles) {
         if let (Argument::Write(words), Some(single)) = (argument, single) {
-            let values: &[f32] = bytemuck::cast_slice(single);
-            words.par_iter_mut().zip(values.par_chunks(2)).with_min_len(4096).for_each(|(word, pair)| {
-                *word = u32::from(to_bits(pair[1])) << 16 | u32::from(to_bits(pair[0]));
-            });
+            narrow_into(bytemuck::cast_slice(single), words);
         }
     }
 }
@@ -163,25 +181,6 @@ pub(super) fn scaled(
         })
         .collect();
     run(&mut views);
-}
-
-/// `x` rounded to the nearest f16, ties to even. Beyond the largest f16 (from 65,520 on) it is infinite; below the
-/// smallest normal one (6.1e-5) f16 has fewer digits, and nothing under 2.98e-8.
-pub fn round_to_f16(x: f32) -> f32 {
-    const LARGEST: f32 = 65_504.0;
-    const SMALLEST_NORMAL: f32 = 1.0 / 16_384.0;
-    if !x.is_finite() {
-        return x;
-    }
-    let rounded = if x.abs() < SMALLEST_NORMAL {
-        // Multiples of 2^-24: the unit in the last place of 0.5 is just that, so that the addition rounds.
-        ((x.abs() + 0.5) - 0.5).copysign(x)
-    } else {
-        // 13 of the 23 bits go; a carry runs into the exponent, as it should.
-        let bits = x.to_bits();
-        f32::from_bits((bits + 0xfff + (bits >> 13 & 1)) & !0x1fff)
-    };
-    if rounded.abs() > LARGEST { f32::INFINITY.copysign(x) } else { rounded }
 }
 
 #[cfg(test)]
