@@ -14,7 +14,8 @@ Examples:
   jem-bench --device gpu --out results
   jem-bench --device gpu:llvmpipe --quick
   jem-bench kernels conv2d --network 28-10
-  jem-bench steps --peer python3 --peer-device cuda --network 28-10";
+  jem-bench steps --peer python3 --peer-device cuda --network 28-10
+  jem-bench steps --burn benches/peers/burn/target/release/burn-peer --network 10-1 --batch 16";
 
 /// Measure a device: kernel tests, ceilings, kernels, whole steps, scaling
 #[derive(Debug, Parser)]
@@ -89,12 +90,25 @@ pub struct Arguments {
     /// A Python with torch, to time PyTorch in turns with `steps`
     #[arg(long, global = true, value_name = "PYTHON")]
     pub peer: Option<PathBuf>,
-    /// PyTorch's device
-    #[arg(long, global = true, default_value = "cpu")]
+    /// PyTorch's device: cpu, cuda, or auto, which is CUDA where there is any
+    #[arg(long, global = true, default_value = "auto")]
     pub peer_device: String,
+    /// PyTorch's modes, such as eager-float32,compile-bf16 [default: all that its device has]
+    #[arg(long = "peer-mode", global = true, value_delimiter = ',', value_name = "MODE")]
+    pub peer_modes: Vec<String>,
+    /// The executable that benches/peers/burn makes, to time burn's SGLD step in turns with `steps`
+    #[arg(long, global = true, value_name = "EXECUTABLE")]
+    pub burn: Option<PathBuf>,
     /// `cargo bench` passes it
     #[arg(long, global = true, hide = true)]
     bench: bool,
+}
+
+impl Arguments {
+    /// Whether `steps` has a peer.
+    fn has_peers(&self) -> bool {
+        self.peer.is_some() || self.burn.is_some()
+    }
 }
 
 /// A WideResNet by its depth and width.
@@ -174,7 +188,7 @@ impl Setting {
             if given.is_empty() { names.iter().map(parse).collect() } else { given.to_vec() }
         };
         let mut recipes: Vec<(String, Recipe)> = Vec::new();
-        if arguments.presets.is_empty() && (arguments.peer.is_some() || !arguments.networks.is_empty()) {
+        if arguments.presets.is_empty() && (arguments.has_peers() || !arguments.networks.is_empty()) {
             let networks = pick(&arguments.networks, &["10-1", "16-2"], &["10-1", "16-2"]);
             recipes.extend(networks.iter().map(|network| (network.to_string(), network.recipe())));
         } else {

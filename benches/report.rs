@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Characters of the first column, which says what was measured.
-const LABEL: usize = 50;
+const LABEL: usize = 58;
 
 /// Facts, tables, and what is missing from them.
 #[derive(Debug)]

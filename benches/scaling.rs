@@ -2,8 +2,8 @@
 
 use crate::options::{Network, Setting};
 use crate::report::{Report, mebibytes, milliseconds};
-use crate::steps::median;
 use crate::steps::ours::{Ours, Step};
+use crate::steps::turns::median;
 use jem::jem::Recipe;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};

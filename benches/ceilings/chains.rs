@@ -1,6 +1,6 @@
 //! The probe of arithmetic: chains of multiply-adds in registers, next to no memory.
 
-use super::chains_cpu;
+use super::{Probe, chains_cpu};
 use jem::kernels::shader::Shader;
 use jem::kernels::{Access, Argument, Binding, Kernel, binding, elementwise_grid};
 use rayon::prelude::*;
@@ -28,12 +28,21 @@ pub struct Chains {
 impl Chains {
     /// The numbers of vec4s that there are.
     pub const VECTORS: [usize; 4] = [2, 3, 4, 8];
+}
 
-    /// What `y` must hold.
-    pub fn expected(&self) -> impl Iterator<Item = f32> {
+impl Probe for Chains {
+    fn n(&self) -> usize {
+        self.n
+    }
+
+    fn with_n(self, n: usize) -> Self {
+        Self { n, ..self }
+    }
+
+    fn expected(&self) -> Vec<f32> {
         let chains = 4 * self.vectors;
-        let last = move |i: usize| chains * (i % 16 + STEPS) + chains * (chains - 1) / 2;
-        (0..self.n).map(move |i| last(i) as f32)
+        let last = |i: usize| chains * (i % 16 + STEPS) + chains * (chains - 1) / 2;
+        (0..self.n).map(|i| last(i) as f32).collect()
     }
 }
 

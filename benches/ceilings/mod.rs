@@ -1,8 +1,9 @@
-//! What a device reaches when nothing is in its way: multiply-adds in registers, and big tensors moved. Both
-//! probes are held to exact results, so that no compiler can have left their work out.
+//! What a device reaches when nothing is in its way: multiply-adds in registers, by threads and by cooperative
+//! matrices, and big tensors moved. All probes are held to exact results, so that no compiler can have left their work out.
 
 mod chains;
 mod chains_cpu;
+mod matrices;
 mod stream;
 
 use crate::kernels::timing::replay;
@@ -11,6 +12,8 @@ use crate::report::{Report, mebibytes, milliseconds};
 use chains::Chains;
 use jem::device::{Buffer, Device, ProgramBuilder};
 use jem::kernels::Kernel;
+use jem::kernels::cooperative::Cooperative;
+use matrices::Matrices;
 use serde_json::json;
 use std::time::Duration;
 use stream::{Stream, Traffic};
@@ -20,13 +23,25 @@ const SIZES: [usize; 8] = [64, 256, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 <<
 /// The largest with --quick.
 const QUICK_SIZE: usize = 64 << 10;
 
+/// A probe of arithmetic: a kernel whose results are known to the last bit, on as many threads as one likes.
+trait Probe: Kernel + Copy + std::fmt::Debug + 'static {
+    /// Threads, each of which writes a word of the one binding, `y`.
+    fn n(&self) -> usize;
+
+    /// The same for other threads.
+    fn with_n(self, n: usize) -> Self;
+
+    /// What `y` must hold.
+    fn expected(&self) -> Vec<f32>;
+}
+
 /// The rates that bound a kernel's time.
 #[derive(Debug)]
 pub struct Ceilings {
-    /// f32 operations a second.
-    flops: f64,
-    /// The probe that reached them.
-    fastest: Chains,
+    /// f32 operations a second, and the probe that reached them.
+    f32: (f64, Chains),
+    /// The same of each of the device's cooperative matrices that computed what they should.
+    matrices: Vec<(f64, Matrices)>,
     /// Bytes that a probe touches and the bytes a second at which it does, by ascending size.
     streams: Vec<(u64, f64)>,
 }
@@ -37,21 +52,29 @@ impl Ceilings {
     /// # Errors
     /// What the device refuses, and wrong results.
     pub fn measure(setting: &Setting, report: &mut Report) -> Result<Self, String> {
-        let (flops, fastest) = arithmetic(setting, report)?;
+        let f32 = arithmetic(setting, report)?;
+        let matrices = cooperative(setting, report);
         let streams = memory(setting, report)?;
-        Ok(Self { flops, fastest, streams })
+        Ok(Self { f32, matrices, streams })
     }
 
-    /// Measures the ceiling of arithmetic again and says what became of it, below what was held to it: clocks
+    /// Measures the ceilings of arithmetic again and says what became of them, below what was held to them: clocks
     /// change, and machines are shared.
     ///
     /// # Errors
     /// As [`Ceilings::measure`].
     pub fn again(&self, setting: &Setting, report: &mut Report) -> Result<(), String> {
-        let (kernel, time) = sized(setting, self.fastest)?;
-        let change = 100.0 * (kernel.flops() as f64 / time.as_secs_f64() / self.flops - 1.0);
+        let change = |(kernel, time): (u64, Duration), rate| {
+            format!("{:+.0}%", 100.0 * (kernel as f64 / time.as_secs_f64() / rate - 1.0))
+        };
+        let (rate, probe) = self.f32;
+        let mut changes = change(sized(setting, probe).map(|(probe, time)| (probe.flops(), time))?, rate);
+        for &(rate, probe) in &self.matrices {
+            let measured = sized(setting, probe).map(|(probe, time)| (probe.flops(), time))?;
+            changes += &format!(", of {} {}", probe.matrices, change(measured, rate));
+        }
         report.note(&format!(
-            "the ceiling of arithmetic afterwards: {change:+.0}%; far from 0, fractions mean little"
+            "the ceiling of arithmetic afterwards: {changes}; far from 0, fractions mean little"
         ));
         Ok(())
     }
@@ -65,21 +88,68 @@ impl Ceilings {
         above.map(|(_, rate)| *rate).fold(0.0, f64::max)
     }
 
-    fn times(&self, flops: u64, bytes: u64) -> [f64; 2] {
-        [flops as f64 / self.flops, bytes as f64 / self.bandwidth(bytes)]
+    /// The least time of `kernel`, the roofline of its own precision; `None` if it multiplies by matrices that have
+    /// no ceiling here.
+    pub fn floor(&self, kernel: &dyn Kernel) -> Option<Floor> {
+        let rate = match Precision::of(kernel) {
+            Precision::F32 => Some(self.f32.0),
+            Precision::Matrices(size) => {
+                self.matrices.iter().find(|(_, probe)| probe.matrices.size == size).map(|(rate, _)| *rate)
+            }
+        };
+        let bytes = bytes(kernel);
+        let arithmetic = Duration::from_secs_f64(kernel.flops() as f64 / rate?);
+        let memory = Duration::from_secs_f64(bytes as f64 / self.bandwidth(bytes));
+        Some(Floor { arithmetic, memory, least: arithmetic.max(memory) })
     }
+}
 
-    /// The least time of so many operations and bytes: the roofline.
-    pub fn least(&self, flops: u64, bytes: u64) -> Duration {
-        let [arithmetic, memory] = self.times(flops, bytes);
-        Duration::from_secs_f64(arithmetic.max(memory))
+/// The time below which the ceilings let no kernel come, or several, one after the other.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Floor {
+    arithmetic: Duration,
+    memory: Duration,
+    /// For each kernel the larger of the two.
+    pub least: Duration,
+}
+
+impl Floor {
+    /// This and `count` times `other`.
+    pub fn plus(self, count: u32, other: &Self) -> Self {
+        Self {
+            arithmetic: self.arithmetic + count * other.arithmetic,
+            memory: self.memory + count * other.memory,
+            least: self.least + count * other.least,
+        }
     }
 
     /// Which of the two bounds it.
-    pub fn bound(&self, flops: u64, bytes: u64) -> &'static str {
-        let [arithmetic, memory] = self.times(flops, bytes);
-        if arithmetic > memory { "arithmetic" } else { "memory" }
+    pub fn bound(&self) -> &'static str {
+        if self.arithmetic > self.memory { "arithmetic" } else { "memory" }
     }
+}
+
+/// What a kernel multiplies in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Precision {
+    /// f32, thread by thread.
+    F32,
+    /// Cooperative matrices of this size: f16 with sums in f32.
+    Matrices(usize),
+}
+
+impl Precision {
+    /// As its shader says: what WGSL calls the matrices of the first operand.
+    fn of(kernel: &dyn Kernel) -> Self {
+        let text = kernel.shader().wgsl();
+        let multiplies = |size: &usize| text.contains(&format!("coop_mat{size}x{size}<f16, A>"));
+        [8, 16].into_iter().find(multiplies).map_or(Self::F32, Self::Matrices)
+    }
+}
+
+/// Bytes that `kernel` reads and writes, by its own count.
+pub fn bytes(kernel: &dyn Kernel) -> u64 {
+    kernel.bindings().iter().map(|binding| 4 * binding.moved as u64).sum()
 }
 
 /// The best rate of f32, in operations a second, and its probe; reports those of f16 too.
@@ -111,25 +181,66 @@ fn arithmetic(setting: &Setting, report: &mut Report) -> Result<(f64, Chains), S
             None => report.left_out(&format!("arithmetic in {number}: the device has none")),
         }
     }
-    report.left_out("arithmetic of cooperative matrices (tensor cores): there is no probe yet");
     best[0].ok_or_else(|| "no f32 probe".into())
 }
 
-/// The chains on as many threads as take a while, and their best time.
-fn sized(setting: &Setting, mut kernel: Chains) -> Result<(Chains, Duration), String> {
+/// The best rate of each of the device's cooperative matrices that compute what they should, and its probe.
+fn cooperative(setting: &Setting, report: &mut Report) -> Vec<(f64, Matrices)> {
+    let title = "Ceiling of cooperative matrices (tensor cores): products in registers, f16 with sums in f32";
+    report.table(title, "", &["probe", "ms", "GFLOP/s"]);
+    if setting.device.cooperative().is_empty() {
+        report.left_out("arithmetic of cooperative matrices: none on this device");
+    }
+    let mut ceilings = Vec::new();
+    for &matrices in setting.device.cooperative() {
+        match by_matrices(setting, matrices, report) {
+            Ok(ceiling) => ceilings.push(ceiling),
+            Err(error) => report.error(&format!("the probe of matrices {matrices}: {error}")),
+        }
+    }
+    for result in jem::self_test::cooperative(&setting.device) {
+        report.note(&format!("convolutions by {}, beside f32: {}", result.matrices, result.outcome()));
+    }
+    ceilings
+}
+
+/// The best rate of `matrices`, and its probe.
+fn by_matrices(
+    setting: &Setting,
+    matrices: Cooperative,
+    report: &mut Report,
+) -> Result<(f64, Matrices), String> {
+    let mut best: Option<(f64, Matrices)> = None;
+    for block in Matrices::BLOCKS {
+        let (probe, time) = sized(setting, Matrices { n: Matrices::threads(matrices), matrices, block })?;
+        let rate = probe.flops() as f64 / time.as_secs_f64();
+        let label = format!("{matrices}, {} sums a subgroup", probe.sums());
+        report.row(vec![json!(label), json!(milliseconds(time)), json!(rate / 1e9)]);
+        if best.is_none_or(|(other, _)| rate > other) {
+            best = Some((rate, probe));
+        }
+    }
+    let best = best.ok_or("no probe")?;
+    report.row(vec![json!(format!("{matrices}, the best")), json!(null), json!(best.0 / 1e9)]);
+    Ok(best)
+}
+
+/// The probe on as many threads as take a while, and its best time.
+fn sized<P: Probe>(setting: &Setting, mut kernel: P) -> Result<(P, Duration), String> {
     /// Long enough for the clocks, and for what a dispatch costs.
     const ENOUGH: Duration = Duration::from_millis(5);
     const MOST_THREADS: usize = 1 << 23;
     loop {
-        let y = setting.device.buffer("y", 4 * kernel.n as u64).map_err(|error| error.to_string())?;
+        let y = setting.device.buffer("y", 4 * kernel.n() as u64).map_err(|error| error.to_string())?;
         let timed = |budget| timed(&setting.device, budget, kernel, &[("y", &y)]);
-        if timed(Duration::ZERO)?[0] < ENOUGH && kernel.n < MOST_THREADS {
-            kernel.n *= 4;
+        if timed(Duration::ZERO)?[0] < ENOUGH && kernel.n() < MOST_THREADS {
+            kernel = kernel.with_n(4 * kernel.n());
             continue;
         }
         let times = timed(probe_time(setting))?;
         let results: Vec<f32> = setting.device.read_as(&y).map_err(|error| error.to_string())?;
-        let wrong = kernel.expected().zip(&results).find(|(expected, result)| expected != *result);
+        let wrong =
+            kernel.expected().into_iter().zip(&results).find(|(expected, result)| *expected != **result);
         return match wrong {
             None => Ok((kernel, times[0])),
             Some((expected, result)) => Err(format!("{kernel:?} gives {result} instead of {expected}")),
@@ -165,7 +276,7 @@ fn memory(setting: &Setting, report: &mut Report) -> Result<Vec<(u64, f64)>, Str
             let kernel = Stream { traffic, words };
             let time = timed(&setting.device, probe_time(setting), kernel, &[("x", &x), ("y", &y)])?[0];
             check(&setting.device, &kernel, &y)?;
-            let bytes: u64 = kernel.bindings().iter().map(|binding| 4 * binding.moved as u64).sum();
+            let bytes = bytes(&kernel);
             let rate = bytes as f64 / time.as_secs_f64();
             row.push(json!(rate / 1e9));
             streams.push((bytes, rate));

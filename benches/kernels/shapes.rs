@@ -66,7 +66,7 @@ pub fn time_networks<K: Kernel + 'static>(bench: &mut Bench, make: impl Fn(ConvG
             Method::Cooperative(matrices) => format!(", {matrices}"),
         };
         for &network in bench.networks {
-            let mut total = Some(Times::default());
+            let mut total = Some(Times::none());
             for Layer { name, count, geometry } in wide_resnet(network, bench.batch) {
                 let method = method.suiting(&geometry);
                 let times = bench.time(&format!("{network} {name}{}", by(method)), make(geometry, method));

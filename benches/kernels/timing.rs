@@ -1,6 +1,6 @@
 //! The stopwatch: one kernel, replayed until its time is known.
 
-use crate::ceilings::Ceilings;
+use crate::ceilings::{Ceilings, Floor, bytes};
 use crate::options::Network;
 use crate::report::{Report, milliseconds};
 use jem::device::{Device, ProgramBuilder};
@@ -28,7 +28,6 @@ pub struct Bench<'a> {
 }
 
 /// Times of one dispatch, or of several together.
-#[derive(Default)]
 pub struct Times {
     best: Duration,
     median: Duration,
@@ -36,11 +35,17 @@ pub struct Times {
     flops: u64,
     /// Bytes read and written.
     bytes: u64,
-    /// The least time that the ceilings allow.
-    least: Duration,
+    /// The least time that the ceilings allow, if there are any for it.
+    floor: Option<Floor>,
 }
 
 impl Times {
+    /// Those of nothing at all.
+    pub fn none() -> Self {
+        let zero = Duration::ZERO;
+        Self { best: zero, median: zero, flops: 0, bytes: 0, floor: Some(Floor::default()) }
+    }
+
     /// These and `count` times `other`.
     pub fn plus(self, count: u32, other: &Self) -> Self {
         Self {
@@ -48,7 +53,7 @@ impl Times {
             median: self.median + count * other.median,
             flops: self.flops + u64::from(count) * other.flops,
             bytes: self.bytes + u64::from(count) * other.bytes,
-            least: self.least + count * other.least,
+            floor: self.floor.zip(other.floor).map(|(all, one)| all.plus(count, &one)),
         }
     }
 }
@@ -76,8 +81,7 @@ impl Bench<'_> {
     }
 
     fn measure<K: Kernel + 'static>(&self, label: &str, kernel: K) -> jem::Result<Times> {
-        let flops = kernel.flops();
-        let mut bytes = 0;
+        let (flops, bytes, floor) = (kernel.flops(), bytes(&kernel), self.ceilings.floor(&kernel));
         let mut builder = ProgramBuilder::new(label);
         let mut buffers = Vec::new();
         let mut views = Vec::new();
@@ -94,7 +98,6 @@ impl Bench<'_> {
                     })
                     .collect(),
             };
-            bytes += 4 * binding.moved as u64;
             buffers.push((binding.name, self.device.buffer_from(binding.name, &contents)?));
             views.push(builder.external(binding.name, binding.words));
         }
@@ -102,8 +105,7 @@ impl Bench<'_> {
         let externals: Vec<_> = buffers.iter().map(|(name, buffer)| (*name, buffer)).collect();
         let executable = self.device.load(builder.finish(), &externals)?;
         let times = replay(self.budget, || Ok(self.device.profile(&executable)?[0].time))?;
-        let least = self.ceilings.least(flops, bytes);
-        Ok(Times { best: times[0], median: times[times.len() / 2], flops, bytes, least })
+        Ok(Times { best: times[0], median: times[times.len() / 2], flops, bytes, floor })
     }
 
     /// Reports `times` under `label`, with the rates at the median.
@@ -116,8 +118,8 @@ impl Bench<'_> {
             json!(milliseconds(times.median)),
             json!(rate(times.flops)),
             json!(rate(times.bytes)),
-            json!(self.ceilings.bound(times.flops, times.bytes)),
-            json!(times.least.as_secs_f64() / times.median.as_secs_f64()),
+            json!(times.floor.map(|floor| floor.bound())),
+            json!(times.floor.map(|floor| floor.least.as_secs_f64() / times.median.as_secs_f64())),
         ];
         self.report.row(row);
     }

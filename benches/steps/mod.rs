@@ -1,32 +1,34 @@
-//! Times of the steps that a training iteration is made of, and of whole iterations; beside PyTorch's if there is
-//! one.
+//! Times of the steps that a training iteration is made of, and of whole iterations; beside its peers' if there are
+//! any.
 //!
 //! The SGLD step is forward, input gradient alone, and the noisy update of the chains. The update is the transposed
 //! weights, one pass over the concatenated batch [data | samples | labelled], every gradient, and Adam. The
-//! iteration is the trainer's own, with batches from a data set and the replay buffer. With `--peer` both sides are
-//! alive at once and take turns, step by step, so that whatever else the machine does meets both alike.
+//! iteration is the trainer's own, with batches from a data set and the replay buffer. With `--peer` and `--burn` all
+//! sides are alive at once and take turns, step by step.
 
 pub mod clock;
+mod comparison;
 pub mod ours;
 mod peer;
+pub mod turns;
 
-use crate::ceilings::Ceilings;
+use crate::ceilings::{Ceilings, Floor};
 use crate::options::{Arguments, Setting};
 use crate::report::{Report, mebibytes, milliseconds};
 use clock::StepTime;
+use comparison::Comparison;
 use jem::data::synthetic::synthetic;
 use jem::device::{Device, Program, Summary};
 use jem::jem::{Recipe, Trainer};
-use ours::{Ours, Step, total};
+use ours::{Ours, Step, convolution_flops, total};
 use peer::Peer;
 use serde_json::json;
-use std::time::{Duration, Instant};
+use std::error::Error;
+use std::time::Duration;
+use turns::{Rounds, median, take};
 
 /// Images of the data set that iterations draw from.
 const DATA: usize = 1000;
-
-/// Time for the runs of one step.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Times the steps of every recipe of `setting`.
 pub fn run(setting: &Setting, arguments: &Arguments, ceilings: &Ceilings, report: &mut Report) {
@@ -47,79 +49,107 @@ pub fn run(setting: &Setting, arguments: &Arguments, ceilings: &Ceilings, report
     let about = "rates at the median; fraction: the least time that the ceilings allow each dispatch, of the median; \
                  record: the host's time to record and submit, in the whole; peak: of the largest program";
     report.table("Steps", about, &columns);
+    let mut comparison = Comparison::default();
     for (name, recipe) in &setting.recipes {
         let name = format!("{name} x{}", recipe.batch);
-        let mut section = Section { setting, arguments, ceilings, recipe, name, report: &mut *report };
-        if let Err(error) = section.steps() {
-            let name = section.name;
-            match error.downcast_ref() {
-                Some(error) => report.failed(&name, error),
-                None => report.error(&format!("{name}: {error}")),
+        let (report, comparison) = (&mut *report, &mut comparison);
+        let mut section = Section { setting, ceilings, recipe, name, report, comparison };
+        let mut peers = match section.start(arguments) {
+            Ok(peers) => peers,
+            Err(error) => {
+                section.failed("its peers", error.as_ref());
+                Vec::new()
             }
-            continue;
-        }
-        if let Err(error) = section.iteration() {
-            let what = format!("{}: an iteration", section.name);
-            report.failed(&what, &error);
+        };
+        if let Err(error) = section.steps(&mut peers) {
+            section.failed("its steps", error.as_ref());
+        } else if let Err(error) = section.iteration(&mut peers) {
+            section.failed("an iteration", error.as_ref());
         }
     }
+    comparison.report(report);
 }
 
 /// The steps of one recipe.
 struct Section<'a> {
     setting: &'a Setting,
-    arguments: &'a Arguments,
     ceilings: &'a Ceilings,
     recipe: &'a Recipe,
     name: String,
     report: &'a mut Report,
+    comparison: &'a mut Comparison,
 }
 
 impl Section<'_> {
-    /// The SGLD step and the update, in turns with the peer if there is one.
-    fn steps(&mut self) -> Result<(), Box<dyn std::error::Error>> {
-        let ours = Ours::new(&self.setting.device, self.recipe)?;
-        let start = |python| Peer::start(python, &self.arguments.peer_device, self.recipe);
-        let mut peer = self.arguments.peer.as_deref().map(start).transpose()?;
-        if let Some(peer) = &peer {
-            self.report.note(&format!("in turns with {}", peer.title));
+    fn failed(&mut self, what: &str, error: &(dyn Error + 'static)) {
+        let what = format!("{}: {what}", self.name);
+        match error.downcast_ref() {
+            Some(error) => self.report.failed(&what, error),
+            None => self.report.error(&format!("{what}: {error}")),
         }
-        for (name, step) in [("sgld", Step::Sgld), ("update", Step::Update)] {
-            let times = repeated(2, self.setting.repeats, || -> Result<_, Box<dyn std::error::Error>> {
-                let time = ours.time(step)?;
-                Ok((time, peer.as_mut().map(|peer| peer.time(name)).transpose()?))
-            })?;
-            let peers: Vec<Duration> = times.iter().filter_map(|(_, peer)| *peer).collect();
-            let times: Vec<StepTime> = times.into_iter().map(|(time, _)| time).collect();
-            let least =
-                least(self.ceilings, ours.programs(step).into_iter().map(|program| program.program()));
-            self.row(name, &times, ours.summary(step), least);
-            if !peers.is_empty() {
-                self.compare(name, &times, &peers);
+    }
+
+    /// Starts the peers and makes sure that their network is the recipe's.
+    fn start(&mut self, arguments: &Arguments) -> Result<Vec<Peer>, Box<dyn Error>> {
+        let peers = Peer::start(arguments, &self.setting.device, self.recipe)?;
+        let parameters = self.recipe.network(ours::CLASSES, 3).layout().elements() as u64;
+        let flops = convolution_flops(self.recipe)?;
+        for Peer { name, about, .. } in &peers {
+            if (about.parameters, about.convolution_flops) != (parameters, flops) {
+                return Err(format!(
+                    "{name}'s network has {} parameters and an SGLD step of it {} operations in convolutions; here \
+                     they are {parameters} and {flops}",
+                    about.parameters, about.convolution_flops
+                )
+                .into());
             }
+            self.report.note(&format!(
+                "{}: in turns with {}; both have {parameters} parameters and {:.4} GFLOP in the convolutions of an SGLD step",
+                self.name,
+                about.title,
+                flops as f64 / 1e9
+            ));
+            for skipped in &about.skipped {
+                self.comparison.skip(format!("{name} {}: {}", skipped.mode, skipped.reason));
+            }
+        }
+        Ok(peers)
+    }
+
+    /// The SGLD step and the update.
+    fn steps(&mut self, peers: &mut [Peer]) -> Result<(), Box<dyn Error>> {
+        let ours = Ours::new(&self.setting.device, self.recipe)?;
+        for (name, step) in [("sgld", Step::Sgld), ("update", Step::Update)] {
+            let rounds = take(name, self.setting.repeats, peers, || ours.time(step))?;
+            let floor =
+                floor(self.ceilings, ours.programs(step).into_iter().map(|program| program.program()));
+            self.row(name, &rounds.ours, ours.summary(step), floor);
+            self.compare(name, peers, &rounds);
         }
         Ok(())
     }
 
     /// One iteration of the trainer.
-    fn iteration(&mut self) -> jem::Result<()> {
+    fn iteration(&mut self, peers: &mut [Peer]) -> Result<(), Box<dyn Error>> {
         let device: &Device = &self.setting.device;
         let (data, _) = synthetic(DATA, 0, 1);
         let mut trainer = Trainer::new(device, self.recipe, &data)?;
-        let times = repeated(1, self.setting.repeats, || {
+        let rounds = take("iteration", self.setting.repeats, peers, || {
             let time = StepTime::of(device, || trainer.step())?;
             trainer.finish_metrics()?;
-            jem::Result::Ok(time)
+            Ok(time)
         })?;
         let runs = |program: &&Program| if program.name == "sgld" { self.recipe.steps } else { 1 };
         let programs = trainer.programs();
         let all = || programs.iter().flat_map(|program| std::iter::repeat_n(*program, runs(program)));
-        let (summary, least) = (total(all()), least(self.ceilings, all()));
-        self.row(&format!("iteration, K = {}", self.recipe.steps), &times, summary, least);
+        let (summary, floor) = (total(all()), floor(self.ceilings, all()));
+        let name = format!("iteration, K = {}", self.recipe.steps);
+        self.row(&name, &rounds.ours, summary, floor);
+        self.compare(&name, peers, &rounds);
         Ok(())
     }
 
-    fn row(&mut self, step: &str, times: &[StepTime], summary: Summary, least: Duration) {
+    fn row(&mut self, step: &str, times: &[StepTime], summary: Summary, floor: Option<Floor>) {
         let whole: Vec<Duration> = times.iter().map(|time| time.whole).collect();
         let recording: Option<Vec<Duration>> = times.iter().map(|time| time.recording).collect();
         let recording = recording.map(|times| median(&times));
@@ -135,64 +165,35 @@ impl Section<'_> {
             json!(milliseconds(median)),
             json!(self.recipe.batch as f64 / seconds),
             json!(summary.flops as f64 / 1e9 / seconds),
-            json!(least.as_secs_f64() / seconds),
+            json!(floor.map(|floor| floor.least.as_secs_f64() / seconds)),
             json!(recording.map(milliseconds)),
             json!(recording.map(|recording| 100.0 * recording.as_secs_f64() / seconds)),
         ]);
     }
 
-    /// PyTorch's row, and how the pairs compare.
-    fn compare(&mut self, step: &str, times: &[StepTime], peers: &[Duration]) {
-        let (best, middle) = (peers.iter().min().expect("a run"), median(peers));
-        let mut row = vec![json!(null); 12];
-        row[0] = json!(format!("{} {step}, PyTorch", self.name));
-        row[5] = json!(milliseconds(*best));
-        row[6] = json!(milliseconds(middle));
-        row[7] = json!(self.recipe.batch as f64 / middle.as_secs_f64());
-        self.report.row(row);
-        let pairs = times.iter().zip(peers);
-        let mut ratios: Vec<f64> = pairs.map(|(a, b)| a.whole.as_secs_f64() / b.as_secs_f64()).collect();
-        let each: Vec<String> = ratios.iter().map(|ratio| format!("{ratio:.2}")).collect();
-        ratios.sort_by(f64::total_cmp);
-        let middle = ratios[ratios.len() / 2];
-        let name = &self.name;
-        self.report.note(&format!(
-            "{name} {step}: jem / PyTorch, pair by pair: {} (median {middle:.2})",
-            each.join(" ")
-        ));
+    /// The peers' rows. Their arithmetic is known of the SGLD step: its convolutions, which is nearly all.
+    fn compare(&mut self, step: &str, peers: &[Peer], rounds: &Rounds) {
+        for one in &rounds.peers {
+            let (Peer { name, about, .. }, Ok(times)) = (&peers[one.peer], &one.times) else { continue };
+            let (best, middle) = (times.iter().min().expect("a run"), median(times));
+            let gflop = (step == "sgld").then_some(about.convolution_flops as f64 / 1e9);
+            let mut row = vec![json!(null); 12];
+            row[0] = json!(format!("{} {step}, {name} {}", self.name, one.mode));
+            row[2] = json!(gflop);
+            row[5] = json!(milliseconds(*best));
+            row[6] = json!(milliseconds(middle));
+            row[7] = json!(self.recipe.batch as f64 / middle.as_secs_f64());
+            row[8] = json!(gflop.map(|gflop| gflop / middle.as_secs_f64()));
+            self.report.row(row);
+        }
+        self.comparison.add(&format!("{} {step}", self.name), peers, rounds);
     }
 }
 
 /// The least time that the ceilings allow the dispatches of `programs`, one after the other.
-fn least<'a>(ceilings: &Ceilings, programs: impl Iterator<Item = &'a Program>) -> Duration {
-    let dispatches = programs.flat_map(|program| &program.dispatches);
-    let bytes = |kernel: &dyn jem::kernels::Kernel| -> u64 {
-        kernel.bindings().iter().map(|binding| 4 * binding.moved as u64).sum()
-    };
-    dispatches.map(|d| ceilings.least(d.kernel.flops(), bytes(d.kernel.as_ref()))).sum()
-}
-
-/// What `once` gives `repeats` times, after `warm` more to warm up; less often if that takes longer than
-/// [`PATIENCE`].
-fn repeated<T, E>(warm: usize, repeats: usize, mut once: impl FnMut() -> Result<T, E>) -> Result<Vec<T>, E> {
-    let start = Instant::now();
-    let mut results = Vec::new();
-    for run in 0..warm + repeats {
-        let result = once()?;
-        let late = start.elapsed() > PATIENCE;
-        if run >= warm || late {
-            results.push(result);
-        }
-        if late {
-            break;
-        }
-    }
-    Ok(results)
-}
-
-/// The middle one.
-pub fn median(times: &[Duration]) -> Duration {
-    let mut times = times.to_vec();
-    times.sort();
-    times[times.len() / 2]
+fn floor<'a>(ceilings: &Ceilings, mut programs: impl Iterator<Item = &'a Program>) -> Option<Floor> {
+    programs.try_fold(Floor::default(), |all, program| {
+        let mut dispatches = program.dispatches.iter();
+        dispatches.try_fold(all, |all, one| Some(all.plus(1, &ceilings.floor(one.kernel.as_ref())?)))
+    })
 }

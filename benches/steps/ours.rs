@@ -4,13 +4,14 @@ use super::clock::StepTime;
 use jem::device::{Buffer, Device, Executable, Program, Summary};
 use jem::jem::Recipe;
 use jem::jem::programs::{BatchLayout, COUNTER_WORDS, IMAGES, LABELS, Programs};
+use jem::kernels::choice::Choices;
 use jem::nn::optimizer::CONTROL_WORDS;
 use jem::nn::parameters::PARAMETERS;
 use jem::nn::wide_resnet::SLOPE;
 use std::collections::BTreeMap;
 
 /// Classes of the network.
-const CLASSES: usize = 10;
+pub const CLASSES: usize = 10;
 
 /// What is timed.
 #[derive(Debug, Clone, Copy)]
@@ -90,6 +91,20 @@ impl Ours {
     pub fn summary(&self, step: Step) -> Summary {
         total(self.programs(step).into_iter().map(Executable::program))
     }
+}
+
+/// Operations of the convolutions of an SGLD step, counted directly: as one product of matrices each, whichever
+/// algorithm the device takes.
+///
+/// # Errors
+/// If there is no such network.
+pub fn convolution_flops(recipe: &Recipe) -> jem::Result<u64> {
+    let batch = BatchLayout::new(recipe, 32, 32, 3);
+    let network = recipe.network(CLASSES, 3);
+    let programs = Programs::build(recipe, &network, batch, recipe.batch, Choices::default())?;
+    let sgld = programs.sgld.expect("the recipe samples");
+    let convolutions = sgld.dispatches.iter().filter(|one| one.kernel.name().starts_with("conv2d"));
+    Ok(convolutions.map(|one| one.kernel.flops()).sum())
 }
 
 /// The sums over programs that run one after the other, and the highest peak.

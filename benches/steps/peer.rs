@@ -1,6 +1,14 @@
-//! PyTorch's side: a Python process that runs one step for each line it is sent.
+//! The other side: a process that runs one step of the same network for each line it is sent. PyTorch's is
+//! `benches/peers/time_pytorch.py`, burn's the executable of `benches/peers/burn`.
+//!
+//! It begins with a line of JSON that says what it is: `title`, `parameters`, `convolution_flops` of an SGLD step,
+//! `modes`, `steps`, and modes that were `skipped`, with a reason. It is then asked for `MODE STEP` and answers
+//! `{"milliseconds": 12.3}`, or `{"skipped": "the reason"}` if this mode turns out not to work.
 
+use crate::options::Arguments;
+use jem::device::{AdapterKind, Device};
 use jem::jem::Recipe;
+use serde::Deserialize;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -11,58 +19,138 @@ const PAUSE: Duration = Duration::from_millis(30);
 
 /// The process. It ends when its input does.
 pub struct Peer {
-    /// Version and device, as it says.
-    pub title: String,
+    /// What it is called in reports.
+    pub name: &'static str,
+    /// What it says of itself.
+    pub about: About,
     child: Child,
     requests: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
 }
 
+/// The line that it begins with.
+#[derive(Debug, Deserialize)]
+pub struct About {
+    /// Version and device.
+    pub title: String,
+    /// Elements of all parameters.
+    pub parameters: u64,
+    /// Operations of all convolutions of an SGLD step, forward and input gradient; a multiply-add counts 2.
+    pub convolution_flops: u64,
+    /// The ways in which it runs a step.
+    pub modes: Vec<String>,
+    /// The steps that it has: `sgld`, `update`, `iteration`.
+    pub steps: Vec<String>,
+    /// Modes that it has not, here.
+    pub skipped: Vec<Skipped>,
+}
+
+/// A mode that does not work, and why.
+#[derive(Debug, Deserialize)]
+pub struct Skipped {
+    /// The mode.
+    pub mode: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What it says of one step.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Answer {
+    Milliseconds(f64),
+    Skipped(String),
+}
+
 impl Peer {
-    /// Starts `benches/peers/time_pytorch.py` for the network and batch of `recipe`.
+    /// Starts those that `arguments` ask for, on the network and batch of `recipe`.
     ///
     /// # Errors
-    /// If Python does not start or ends at once, as it does without torch.
-    pub fn start(python: &Path, device: &str, recipe: &Recipe) -> io::Result<Self> {
-        let mut child = Command::new(python)
-            .args(["-c", include_str!("../peers/time_pytorch.py")])
-            .args(["--serve", "--device", device])
+    /// With the flag, if one does not start or ends at once.
+    pub fn start(arguments: &Arguments, device: &Device, recipe: &Recipe) -> io::Result<Vec<Self>> {
+        let mut peers = Vec::new();
+        if let Some(python) = &arguments.peer {
+            let mut command = Command::new(python);
+            command.args([
+                "-c",
+                include_str!("../peers/time_pytorch.py"),
+                "--device",
+                &arguments.peer_device,
+            ]);
+            command.args(["--k", &recipe.steps.to_string()]);
+            if !arguments.peer_modes.is_empty() {
+                command.args(["--modes", &arguments.peer_modes.join(",")]);
+            }
+            let hint = "--peer: does this Python have torch?";
+            peers.push(Self::spawn("PyTorch", python, command, recipe, hint)?);
+        }
+        if let Some(executable) = &arguments.burn {
+            let kind = match device.adapter().map(|adapter| adapter.kind) {
+                Some(AdapterKind::Discrete) => "discrete",
+                Some(AdapterKind::Integrated) => "integrated",
+                Some(AdapterKind::Virtual) => "virtual",
+                Some(AdapterKind::Software) => "cpu",
+                Some(AdapterKind::Other) | None => "best",
+            };
+            let mut command = Command::new(executable);
+            command.args(["--device", kind]);
+            let hint =
+                "--burn: is this the executable that `cargo build --release` makes in benches/peers/burn?";
+            peers.push(Self::spawn("burn", executable, command, recipe, hint)?);
+        }
+        Ok(peers)
+    }
+
+    fn spawn(
+        name: &'static str,
+        program: &Path,
+        mut command: Command,
+        recipe: &Recipe,
+        hint: &str,
+    ) -> io::Result<Self> {
+        let told = |error: io::Error| {
+            io::Error::new(error.kind(), format!("{}: {error} ({hint})", program.display()))
+        };
+        let mut child = command
+            .arg("--serve")
             .args(["--depth", &recipe.depth.to_string()])
             .args(["--width", &recipe.width.to_string()])
             .args(["--batch", &recipe.batch.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", python.display())))?;
+            .map_err(told)?;
         let requests = child.stdin.take();
-        let answers = BufReader::new(child.stdout.take().expect("a piped output"));
-        let mut peer = Self { title: String::new(), child, requests, answers };
-        peer.title = peer.answer()?;
-        Ok(peer)
+        let mut answers = BufReader::new(child.stdout.take().expect("a piped output"));
+        let about = answer(&mut answers).map_err(told)?;
+        Ok(Self { name, about, child, requests, answers })
     }
 
-    fn answer(&mut self) -> io::Result<String> {
-        let mut line = String::new();
-        match self.answers.read_line(&mut line)? {
-            0 => Err(io::Error::other("the peer ended; does its Python have torch?")),
-            _ => Ok(line.trim().to_owned()),
-        }
-    }
-
-    /// The time of the step that the peer calls `step`, as it measures it.
+    /// The time of a step in `mode`, as it measures it; if this mode does not work, why.
     ///
     /// # Errors
     /// If the process ended or answers something else.
-    pub fn time(&mut self, step: &str) -> io::Result<Duration> {
+    pub fn time(&mut self, mode: &str, step: &str) -> io::Result<Result<Duration, String>> {
         std::thread::sleep(PAUSE);
         let requests = self.requests.as_mut().expect("open until it is dropped");
-        writeln!(requests, "{step}")?;
-        requests.flush()?;
-        let answer = self.answer()?;
-        let milliseconds: f64 =
-            answer.parse().map_err(|_| io::Error::other(format!("the peer answered {answer:?}")))?;
+        let asked = writeln!(requests, "{mode} {step}").and_then(|()| requests.flush());
+        let answered = asked.and_then(|()| answer(&mut self.answers));
+        let result = match answered.map_err(|error| io::Error::other(format!("{}: {error}", self.name)))? {
+            Answer::Milliseconds(time) => Ok(Duration::from_secs_f64(time / 1e3)),
+            Answer::Skipped(reason) => Err(reason),
+        };
         std::thread::sleep(PAUSE);
-        Ok(Duration::from_secs_f64(milliseconds / 1e3))
+        Ok(result)
+    }
+}
+
+/// The next line of a peer.
+fn answer<T: for<'a> Deserialize<'a>>(answers: &mut impl BufRead) -> io::Result<T> {
+    let mut line = String::new();
+    match answers.read_line(&mut line)? {
+        0 => Err(io::Error::other("the process ended; what it says is above")),
+        _ => serde_json::from_str(&line)
+            .map_err(|error| io::Error::other(format!("it answered {:?}: {error}", line.trim()))),
     }
 }
 
