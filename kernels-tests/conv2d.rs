@@ -4,6 +4,7 @@ use super::cooperative::{self, operand};
 use super::harness::{Expect, Inputs, check, check_on, devices, words};
 use super::reference;
 use jem::device::Device;
+use jem::kernels::ScalarTile;
 use jem::kernels::conv2d::{Conv2d, ConvGeometry};
 use jem::kernels::cooperative::Method;
 use proptest::prelude::*;
@@ -11,6 +12,7 @@ use proptest::prelude::*;
 tests![
     awkward_shapes,
     every_epilogue,
+    every_tile,
     any_shape,
     non_finite_inputs_stay_visible,
     by_cooperative_matrices,
@@ -69,7 +71,16 @@ fn check_kernel_on(
 
 fn plain(geometry: ConvGeometry) -> Conv2d {
     let method = Method::Scalar;
-    Conv2d { geometry, bias: false, residual: false, raw: true, activated: None, mask: false, method }
+    Conv2d {
+        geometry,
+        bias: false,
+        residual: false,
+        raw: true,
+        activated: None,
+        mask: false,
+        method,
+        tile: None,
+    }
 }
 
 fn fused(geometry: ConvGeometry) -> Conv2d {
@@ -86,6 +97,14 @@ fn awkward_shapes() {
 fn every_epilogue() {
     for (seed, kernel) in Conv2d::permutations().into_iter().enumerate() {
         check_kernel(kernel, seed as u64);
+    }
+}
+
+fn every_tile() {
+    for (seed, tile) in ScalarTile::ALL.into_iter().enumerate() {
+        for geometry in reference::geometries_for(tile) {
+            check_kernel(Conv2d { tile: Some(tile), ..fused(geometry) }, seed as u64);
+        }
     }
 }
 

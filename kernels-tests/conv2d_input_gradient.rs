@@ -4,13 +4,14 @@ use super::cooperative::{self, operand};
 use super::harness::{Expect, Inputs, check_on, devices, words};
 use super::reference;
 use jem::device::Device;
+use jem::kernels::ScalarTile;
 use jem::kernels::conv2d::ConvGeometry;
 use jem::kernels::conv2d_input_gradient::Conv2dInputGradient;
 use jem::kernels::cooperative::Method;
 use jem::kernels::mask::{mask_bit, mask_words};
 use proptest::prelude::*;
 
-tests![awkward_shapes, every_epilogue, any_shape, by_cooperative_matrices];
+tests![awkward_shapes, every_epilogue, every_tile, any_shape, by_cooperative_matrices];
 
 /// Σ(a-b)²/Σb² for sums of up to 1440 products in f32.
 const BOUND: f64 = 1e-12;
@@ -53,7 +54,7 @@ fn check_kernel_on(
 }
 
 fn plain(geometry: ConvGeometry) -> Conv2dInputGradient {
-    Conv2dInputGradient { geometry, mask: None, residual: false, method: Method::Scalar }
+    Conv2dInputGradient { geometry, mask: None, residual: false, method: Method::Scalar, tile: None }
 }
 
 fn fused(geometry: ConvGeometry) -> Conv2dInputGradient {
@@ -79,6 +80,16 @@ fn by_cooperative_matrices() {
     cooperative::each("conv2d_input_gradient", &kernels, |devices, method, kernel, seed| {
         check_kernel_on(devices, cooperative::BOUND, Conv2dInputGradient { method, ..*kernel }, seed)
     });
+}
+
+fn every_tile() {
+    for (seed, tile) in ScalarTile::ALL.into_iter().enumerate() {
+        for g in reference::geometries_for(tile) {
+            // The columns are the input's channels here.
+            let geometry = ConvGeometry { c_in: g.c_out, c_out: g.c_in, ..g };
+            check_kernel(Conv2dInputGradient { tile: Some(tile), ..fused(geometry) }, seed as u64);
+        }
+    }
 }
 
 proptest! {

@@ -157,8 +157,9 @@ fn the_four_kernels_are_the_convolution() {
             activated: None,
             mask: false,
             method,
+            tile: None,
         };
-        let conv_gradient = Conv2dInputGradient { geometry, mask: None, residual: false, method };
+        let conv_gradient = Conv2dInputGradient { geometry, mask: None, residual: false, method, tile: None };
         for (name, device) in devices() {
             for size in Winograd::ALL {
                 let context = format!("{size:?}, {geometry:?} on {name}");

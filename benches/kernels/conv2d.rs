@@ -14,5 +14,6 @@ pub fn run(bench: &mut Bench) {
         activated: Some(0.2),
         mask: true,
         method,
+        tile: None,
     });
 }

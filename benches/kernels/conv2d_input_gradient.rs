@@ -11,5 +11,6 @@ pub fn run(bench: &mut Bench) {
         mask: (geometry.c_in != 3).then_some(0.2),
         residual: false,
         method,
+        tile: None,
     });
 }

@@ -18,6 +18,7 @@ pub fn run(bench: &mut Bench) {
             activated: Some(0.2),
             mask: true,
             method,
+            tile: None,
         };
         WinogradOutput { convolution: Convolution::Forward(conv), size }
     });

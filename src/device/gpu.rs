@@ -154,7 +154,7 @@ impl GpuDevice {
 
     /// [`super::Device::choices`].
     pub fn choices(&self) -> Choices {
-        self.choices
+        self.choices.clone()
     }
 
     /// The adapter, its backend and its driver.

@@ -5,7 +5,8 @@
 //! over all `(i, j, v, u, o)` with `v s + i - p = y` and `u s + j - p = x`, where `mask` is 1 where its bit is
 //! set and `slope` elsewhere.
 
-use super::conv_tile::Tile;
+use super::candidate::{Direction, Shape};
+use super::conv_tile::{ScalarTile, Tile};
 use super::conv2d::ConvGeometry;
 use super::cooperative::Method;
 use super::mask::mask_words;
@@ -26,6 +27,8 @@ pub struct Conv2dInputGradient {
     pub residual: bool,
     /// How it multiplies.
     pub method: Method,
+    /// The tile in f32; `None`: by rule.
+    pub tile: Option<ScalarTile>,
 }
 
 impl Conv2dInputGradient {
@@ -35,10 +38,15 @@ impl Conv2dInputGradient {
         for geometry in ConvGeometry::examples() {
             for mask in [None, Some(0.2)] {
                 for residual in [false, true] {
-                    all.push(Self { geometry, mask, residual, method: Method::Scalar });
+                    all.push(Self { geometry, mask, residual, method: Method::Scalar, tile: None });
                 }
             }
         }
+        let (geometry, mask, method) = (ConvGeometry::tiled(), Some(0.2), Method::Scalar);
+        all.extend(ScalarTile::ALL.map(|tile| {
+            let tile = Some(tile);
+            Self { geometry, mask, residual: true, method, tile }
+        }));
         all
     }
 
@@ -47,14 +55,8 @@ impl Conv2dInputGradient {
         shader.with_switch("MASK", self.mask.is_some()).with_switch("RESIDUAL", self.residual)
     }
 
-    /// The pixels of the largest class: those whose row and column are multiples of the stride.
-    fn class_pixels(&self) -> usize {
-        let g = &self.geometry;
-        g.n * g.h.div_ceil(g.stride) * g.w.div_ceil(g.stride)
-    }
-
     fn tile(&self) -> Tile {
-        Tile::gather(self.method, self.class_pixels(), self.geometry.c_in)
+        Tile::gather(self.method, self.geometry.class_pixels(), self.geometry.c_in, self.tile)
     }
 }
 
@@ -90,11 +92,15 @@ impl Kernel for Conv2dInputGradient {
 
     fn workgroups(&self) -> [u32; 3] {
         let classes = self.geometry.stride * self.geometry.stride;
-        grid(classes * self.tile().count(self.class_pixels(), self.geometry.c_in))
+        grid(classes * self.tile().count(self.geometry.class_pixels(), self.geometry.c_in))
     }
 
     fn flops(&self) -> u64 {
         self.geometry.flops()
+    }
+
+    fn convolution(&self) -> Option<Shape> {
+        Some(Shape { direction: Direction::InputGradient, geometry: self.geometry })
     }
 
     fn run(&self, arguments: &mut [Argument<'_>]) {

@@ -1,5 +1,6 @@
 //! Winograd's transform back, with the epilogue of the convolution that it stands for.
 
+use super::candidate::Direction;
 use super::conv2d::{Conv2d, ConvGeometry};
 use super::conv2d_input_gradient::Conv2dInputGradient;
 use super::mask::mask_bit;
@@ -34,6 +35,14 @@ impl Convolution {
         match self {
             Self::Forward(kernel) => &kernel.geometry,
             Self::InputGradient(kernel) => &kernel.geometry,
+        }
+    }
+
+    /// Which product of it.
+    pub fn direction(&self) -> Direction {
+        match self {
+            Self::Forward(_) => Direction::Forward,
+            Self::InputGradient(_) => Direction::InputGradient,
         }
     }
 
@@ -77,10 +86,12 @@ impl WinogradOutput {
         let mut all: Vec<Convolution> = Vec::new();
         for mut kernel in Conv2d::permutations() {
             wide(&mut kernel.geometry);
+            kernel.tile = None;
             all.push(Convolution::Forward(kernel));
         }
         for mut kernel in Conv2dInputGradient::permutations() {
             wide(&mut kernel.geometry);
+            kernel.tile = None;
             all.push(Convolution::InputGradient(kernel));
         }
         let mut distinct: Vec<Self> = Vec::new();

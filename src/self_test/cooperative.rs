@@ -118,9 +118,11 @@ fn convolutions(method: Method) -> Vec<Arc<dyn Kernel>> {
             activated,
             mask,
             method,
+            tile: None,
         }));
-        all.push(Arc::new(Conv2dInputGradient { geometry, mask: activated, residual: true, method }));
-        all.push(Arc::new(Conv2dWeightGradient { geometry, splits: 4, method }));
+        let residual = true;
+        all.push(Arc::new(Conv2dInputGradient { geometry, mask: activated, residual, method, tile: None }));
+        all.push(Arc::new(Conv2dWeightGradient { geometry, splits: 4, method, tile: None }));
     }
     all
 }

@@ -89,7 +89,7 @@ impl Lowering<'_> {
     ) -> Result<()> {
         let (source, epilogue) = views.split_first().expect("a convolution reads a tensor");
         let g = *convolution.geometry();
-        match self.builder.choices().algorithm(&g) {
+        match self.builder.choices().algorithm(convolution.direction(), &g) {
             Algorithm::Implicit => {
                 let weights = match convolution {
                     Convolution::Forward(_) => self.view(weights)?,

@@ -9,9 +9,9 @@ use crate::graph::{Node, NodeId, Op};
 use crate::kernels::average_pool::AveragePool;
 use crate::kernels::average_pool_gradient::AveragePoolGradient;
 use crate::kernels::binary::{Binary, BinaryOp};
+use crate::kernels::candidate::Direction;
 use crate::kernels::conv2d::{Conv2d, ConvGeometry};
 use crate::kernels::conv2d_input_gradient::Conv2dInputGradient;
-use crate::kernels::conv2d_weight_gradient::Conv2dWeightGradient;
 use crate::kernels::cooperative::Method;
 use crate::kernels::copy::StridedCopy;
 use crate::kernels::fill::Fill;
@@ -159,6 +159,7 @@ impl Lowering<'_> {
                     activated: activated.map(|(_, slope)| slope),
                     mask,
                     method: Method::Scalar,
+                    tile: self.builder.choices().tile(Direction::Forward, &geometry),
                 };
                 self.emit_convolution(name, Convolution::Forward(kernel), node.inputs[1], &views)?;
             }
@@ -177,7 +178,8 @@ impl Lowering<'_> {
                 views.push(self.place(value));
                 let mask = masked.map(|(_, slope)| slope);
                 let (residual, method) = (residual.is_some(), Method::Scalar);
-                let kernel = Conv2dInputGradient { geometry, mask, residual, method };
+                let tile = self.builder.choices().tile(Direction::InputGradient, &geometry);
+                let kernel = Conv2dInputGradient { geometry, mask, residual, method, tile };
                 let convolution = Convolution::InputGradient(kernel);
                 self.emit_convolution(label(&node, conv), convolution, node.inputs[1], &views)?;
             }
@@ -349,7 +351,7 @@ impl Lowering<'_> {
         name: &str,
     ) -> Result<()> {
         let [x, gradient] = [self.view(node.inputs[0])?, self.view(node.inputs[1])?];
-        let kernel = Conv2dWeightGradient::new(geometry);
+        let kernel = self.builder.choices().weight_gradient(&geometry);
         if kernel.splits == 1 {
             let y = self.place(id);
             self.builder.dispatch(name, kernel, &[x, gradient, y]);

@@ -63,11 +63,12 @@ fn kernels() -> Vec<(Box<dyn Kernel>, Run)> {
             activated: Some(0.2),
             mask: true,
             method,
+            tile: None,
         };
         all.push((Box::new(forward), Box::new(move |isa, a| forward_on(isa, &forward, a))));
-        let input = Conv2dInputGradient { geometry, mask: Some(0.2), residual: true, method };
+        let input = Conv2dInputGradient { geometry, mask: Some(0.2), residual: true, method, tile: None };
         all.push((Box::new(input), Box::new(move |isa, a| input_gradient_on(isa, &input, a))));
-        let weight = Conv2dWeightGradient { geometry, splits: 2, method };
+        let weight = Conv2dWeightGradient { geometry, splits: 2, method, tile: None };
         all.push((Box::new(weight), Box::new(move |isa, a| weight_gradient_on(isa, &weight, a))));
     }
     all
