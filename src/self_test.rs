@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Σ(a-b)²/Σb² that rounding may make: float32 sums in another order.
-const BOUND: f64 = 1e-9;
+pub(crate) const BOUND: f64 = 1e-9;
 
 /// What the test of one kernel came to.
 #[derive(Debug, Clone, PartialEq)]
@@ -116,7 +116,7 @@ fn compare(device: &Device, kernel: &Arc<dyn Kernel>) -> Result<f64> {
 }
 
 /// Σ(a-b)²/Σb² of words as floats, or 0 where they agree as bits; infinite where only one is finite.
-fn difference(found: &[u32], expected: &[u32]) -> f64 {
+pub(crate) fn difference(found: &[u32], expected: &[u32]) -> f64 {
     if found == expected {
         return 0.0;
     }

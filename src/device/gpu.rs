@@ -14,7 +14,7 @@ pub use adapter::{AdapterInfo, AdapterKind, CooperativeMatrix, adapters};
 pub use executable::GpuExecutable;
 pub use readback::GpuPending;
 
-use super::{DeviceOptions, DeviceSpec};
+use super::{DeviceOptions, DeviceSpec, tuned};
 use crate::error::{Error, Result};
 use crate::kernels::choice::Choices;
 use crate::kernels::cooperative::Cooperative;
@@ -95,7 +95,8 @@ impl GpuDevice {
     /// otherwise; with cooperative matrices and more workgroup memory for them where it has what they need.
     ///
     /// # Errors
-    /// [`Error::NoDevice`] with the adapters that exist and what to install.
+    /// [`Error::NoDevice`] with the adapters that exist and what to install; [`Error::File`] or [`Error::Io`] for
+    /// a file of [`tuned`] kernels that cannot be read.
     pub fn open(spec: &DeviceSpec, options: DeviceOptions) -> Result<Self> {
         let (adapter, info) = adapter::choose(spec)?;
         let offered = adapter.limits();
@@ -128,7 +129,8 @@ impl GpuDevice {
             AdapterKind::Software => Choices::SOFTWARE,
             _ => Choices::HARDWARE,
         };
-        let choices = Choices::fastest(info.max_storage_binding, balance);
+        let rule = Choices::fastest(info.max_storage_binding, balance);
+        let choices = if options.untuned { rule } else { rule.with_tuned(tuned::load(&info)?) };
         let refused = |error: wgpu::RequestDeviceError| Error::NoDevice {
             asked: spec.to_string(),
             message: format!("{name} could not be opened: {error}"),
