@@ -58,7 +58,7 @@ fn compare(shape: &Shape, candidate: Candidate, seed: u64) {
         Direction::WeightGradient => {
             let mut sums = vec![0.0; g.weights_len()];
             reference::for_each_product(&g, |i, w, o| {
-                sums[w] += f64::from(input[i]) * f64::from(gradient[o])
+                sums[w] += f64::from(input[i]) * f64::from(gradient[o]);
             });
             (x.conv2d_weight_gradient(&u, g), sums)
         }

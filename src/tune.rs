@@ -276,7 +276,7 @@ fn programs(shape: &Shape, choices: Choices) -> Result<[Program; 2]> {
     Ok([prepare.finish(), program.finish()])
 }
 
-/// Vigna's SplitMix64: the bits of a state.
+/// Vigna's `SplitMix64`: the bits of a state.
 fn splitmix(state: u64) -> u64 {
     let mut z = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
