@@ -149,7 +149,10 @@ impl File {
         let bytes = match std::fs::read(path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
-            Err(error) => return Err(Error::io(path)(error)),
+            Err(error) => {
+                let message = format!("{error}; set {VARIABLE}=none to do without tuned kernels");
+                return Err(Error::io(path)(std::io::Error::new(error.kind(), message)));
+            }
         };
         let text = String::from_utf8(bytes).map_err(|error| damaged(path, &error.to_string()))?;
         toml::from_str(&text).map_err(|error: toml::de::Error| {
@@ -348,6 +351,8 @@ mod tests {
             }
             assert_eq!(message.lines().count(), 1, "{message}");
         }
+        let message = read(directory.path(), &one).unwrap_err().to_string();
+        assert!(message.contains("JEM_TUNED=none"), "a directory is no file: {message}");
         fs::write(&path, [0xff, 0xfe, 0]).unwrap();
         assert!(read(&path, &one).unwrap_err().to_string().contains("tuned.toml: is no file"));
         assert_eq!(write(&path, &one, &tuned(32)).unwrap(), 3);
