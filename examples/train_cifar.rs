@@ -86,6 +86,9 @@ fn train(arguments: &Arguments) -> Result<()> {
     };
     let device = Device::open(&arguments.device, DeviceOptions::default())?;
     say(&format!("device  {}", device.name()));
+    if !device.choices().tuned().is_empty() {
+        say(&format!("kernels {}", device.choices().summary()));
+    }
     let (train, test) = data(arguments, &say)?;
     let (name, recipe) = match (&arguments.resume, asked) {
         (Some(directory), _) => {

@@ -4,12 +4,14 @@ use super::cooperative::{self, operand};
 use super::harness::{Expect, Inputs, check, check_on, close_to, devices, stored, words};
 use super::reference;
 use jem::device::Device;
+use jem::kernels::ScalarTile;
 use jem::kernels::conv2d::{Conv2d, ConvGeometry};
 use proptest::prelude::*;
 
 tests![
     awkward_shapes,
     every_epilogue,
+    every_tile,
     any_shape,
     non_finite_inputs_stay_visible,
     by_cooperative_matrices,
@@ -85,6 +87,14 @@ fn awkward_shapes() {
 fn every_epilogue() {
     for (seed, kernel) in Conv2d::permutations().into_iter().enumerate() {
         check_kernel(kernel, seed as u64);
+    }
+}
+
+fn every_tile() {
+    for (seed, tile) in ScalarTile::ALL.into_iter().enumerate() {
+        for geometry in reference::geometries_for(tile) {
+            check_kernel(Conv2d { tile: Some(tile), ..fused(geometry) }, seed as u64);
+        }
     }
 }
 

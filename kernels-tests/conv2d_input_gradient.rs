@@ -4,6 +4,7 @@ use super::cooperative::{self, operand};
 use super::harness::{Expect, Inputs, check_on, close_to, devices, run_on, stored, words};
 use super::{reference, sgld};
 use jem::device::Device;
+use jem::kernels::ScalarTile;
 use jem::kernels::conv2d::ConvGeometry;
 use jem::kernels::conv2d_input_gradient::{Conv2dInputGradient, Residual};
 use jem::kernels::mask::{mask_bit, mask_words};
@@ -11,7 +12,14 @@ use jem::kernels::sgld::Sgld;
 use proptest::prelude::*;
 use std::sync::Arc;
 
-tests![awkward_shapes, every_epilogue, the_update_is_the_sgld_kernels, any_shape, by_cooperative_matrices];
+tests![
+    awkward_shapes,
+    every_epilogue,
+    every_tile,
+    the_update_is_the_sgld_kernels,
+    any_shape,
+    by_cooperative_matrices
+];
 
 /// Σ(a-b)²/Σb² for sums of up to 1440 products in f32.
 const BOUND: f64 = 1e-12;
@@ -149,6 +157,16 @@ fn by_cooperative_matrices() {
     cooperative::each("conv2d_input_gradient", &kernels, |devices, method, kernel, seed| {
         check_kernel_on(devices, cooperative::BOUND, Conv2dInputGradient { method, ..*kernel }, seed)
     });
+}
+
+fn every_tile() {
+    for (seed, tile) in ScalarTile::ALL.into_iter().enumerate() {
+        for g in reference::geometries_for(tile) {
+            // The columns are the input's channels here.
+            let geometry = ConvGeometry { c_in: g.c_out, c_out: g.c_in, ..g };
+            check_kernel(Conv2dInputGradient { tile: Some(tile), ..fused(geometry) }, seed as u64);
+        }
+    }
 }
 
 proptest! {

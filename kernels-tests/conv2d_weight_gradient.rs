@@ -4,6 +4,7 @@ use super::cooperative::{self, operand};
 use super::harness::{Expect, Inputs, check_on, devices, stored};
 use super::reference;
 use jem::device::Device;
+use jem::kernels::ScalarTile;
 use jem::kernels::conv2d::ConvGeometry;
 use jem::kernels::conv2d_weight_gradient::Conv2dWeightGradient;
 use proptest::prelude::*;
@@ -11,6 +12,7 @@ use proptest::prelude::*;
 tests![
     awkward_shapes,
     every_permutation,
+    every_tile,
     as_many_splits_as_the_shape_wants,
     more_splits_than_pixels,
     any_shape,
@@ -60,6 +62,14 @@ fn awkward_shapes() {
 fn every_permutation() {
     for (seed, kernel) in Conv2dWeightGradient::permutations().into_iter().enumerate() {
         check_kernel(kernel, seed as u64);
+    }
+}
+
+fn every_tile() {
+    for (seed, tile) in ScalarTile::ALL.into_iter().filter(|tile| !tile.is_direct()).enumerate() {
+        for geometry in reference::geometries_for(tile) {
+            check_kernel(Conv2dWeightGradient { tile: Some(tile), ..split(geometry, 2) }, seed as u64);
+        }
     }
 }
 

@@ -128,8 +128,8 @@ fn twenty_steps() {
         ("f16", Choices::default().in_f16(Method::Scalar), 0.1),
     ];
     for (device_name, device) in devices() {
-        for (name, choices, bound) in choices {
-            let found = chain.on(device, choices);
+        for &(name, ref choices, bound) in &choices {
+            let found = chain.on(device, choices.clone());
             let drift = distance(found.into_iter().map(f64::from), last) / way;
             println!("  {name} on {device_name}: drift {drift:.1e}");
             assert!(drift < bound, "{name} on {device_name}: drift {drift:.1e} over {bound:.0e}");

@@ -106,7 +106,7 @@ fn compare(choices: Choices, others: &[&str], fused: bool) {
     let slots = smooth_slots(&[&log_density, &gradient], 5, 2e-6);
     let tensors = BTreeMap::from([("stats", &stats), ("as they were", &x), ("again", &gradient)]);
     let others: Vec<_> = others.iter().map(|&name| (name, tensors[name])).collect();
-    let programs = || programs(choices, &x, &gradient, &others);
+    let programs = || programs(choices.clone(), &x, &gradient, &others);
     let [_, step] = programs();
     assert_eq!(!kernels(&step).contains("sgld"), fused, "{step}");
 

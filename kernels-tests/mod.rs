@@ -22,6 +22,7 @@ mod average_pool;
 mod average_pool_gradient;
 mod batch_gather;
 mod binary;
+mod candidates;
 mod conv2d;
 mod conv2d_input_gradient;
 mod conv2d_weight_gradient;
@@ -80,6 +81,7 @@ pub const FILES: &[(&str, Tests)] = files![
     average_pool_gradient,
     batch_gather,
     binary,
+    candidates,
     conv2d,
     conv2d_input_gradient,
     conv2d_weight_gradient,

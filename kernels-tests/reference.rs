@@ -2,6 +2,7 @@
 
 pub mod winograd;
 
+use jem::kernels::ScalarTile;
 use jem::kernels::conv2d::ConvGeometry;
 use jem::kernels::mask::{mask_bit, mask_words};
 
@@ -108,6 +109,18 @@ pub fn awkward_geometries() -> Vec<ConvGeometry> {
     all.push(ConvGeometry { kh: 1, kw: 5, ..shape(2, (4, 12), (8, 24), 1, 1, 2) });
     all.push(ConvGeometry { kh: 4, kw: 2, ..shape(2, (9, 10), (4, 20), 1, 2, 3) });
     all
+}
+
+/// Shapes whose product a tile covers in several parts, the last of them not whole: channels in quads with whole
+/// steps of the sum, and channels of neither, with a stride.
+pub fn geometries_for(tile: ScalarTile) -> [ConvGeometry; 2] {
+    let [rows, columns] = tile.size();
+    // More rows than one tile of pixels, in either direction, or of weights: 9 taps of 16 or 17 channels.
+    let h = (rows + 20).div_ceil(24).max(3);
+    let quads =
+        ConvGeometry { n: 2, h, w: 12, c_in: 16, c_out: columns + 4, kh: 3, kw: 3, stride: 1, padding: 1 };
+    let odd = ConvGeometry { h: 2 * h, w: 23, c_in: 17, c_out: columns + 3, stride: 2, ..quads };
+    [quads, odd]
 }
 
 /// Any small geometry.

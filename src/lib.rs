@@ -14,6 +14,7 @@ pub mod kernels;
 pub mod nn;
 pub mod report;
 pub mod self_test;
+pub mod tune;
 
 pub use error::{Error, Result};
 

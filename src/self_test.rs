@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Σ(a-b)²/Σb² that rounding may make: float32 sums in another order.
-const BOUND: f64 = 1e-9;
+pub(crate) const BOUND: f64 = 1e-9;
 
 /// What the test of one kernel came to.
 #[derive(Debug, Clone, PartialEq)]
@@ -137,7 +137,7 @@ fn neighbours_as_one(found: u32, expected: u32) -> [(u32, u32); 2] {
 }
 
 /// Σ(a-b)²/Σb² of words as floats, or 0 where they agree as bits; infinite where only one is finite.
-fn difference(found: &[u32], expected: &[u32]) -> f64 {
+pub(crate) fn difference(found: &[u32], expected: &[u32]) -> f64 {
     if found == expected {
         return 0.0;
     }

@@ -13,7 +13,11 @@ fn train_cifar_on(device: &str) -> Command {
     path.push(format!("examples/train_cifar{}", std::env::consts::EXE_SUFFIX));
     assert!(path.exists(), "{} is not built: run cargo test without --test", path.display());
     let mut command = Command::new(path);
-    command.env_remove("JEM_DATA").env_remove("JEM_DEVICE").args(["--device", device]);
+    command
+        .env_remove("JEM_DATA")
+        .env_remove("JEM_DEVICE")
+        .env("JEM_TUNED", "none")
+        .args(["--device", device]);
     command
 }
 

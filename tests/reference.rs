@@ -145,7 +145,8 @@ impl Iteration {
     fn new(device: &Device, choices: Choices, recipe: &Recipe, reference: &Reference) -> Self {
         let network = &reference.network;
         let batch = BatchLayout::new(recipe, SIDE, SIDE, CHANNELS);
-        let programs = Programs::build(recipe, network, batch, IMAGES_EACH, choices).expect("programs");
+        let programs =
+            Programs::build(recipe, network, batch, IMAGES_EACH, choices.clone()).expect("programs");
         let winograd =
             |program: &Program| program.dispatches.iter().any(|d| d.kernel.name() == "winograd_product");
         let [sgld, update] = [programs.sgld.as_ref().expect("samples"), &programs.update].map(winograd);
@@ -322,7 +323,7 @@ fn input_gradients() {
         for (name, class_conditional) in [("dlogsumexp_dx", false), ("dlogit_y_dx", true)] {
             let buffer = IMAGES_EACH * reference.network.classes;
             let recipe = Recipe { class_conditional, buffer, ..recipe() };
-            let iteration = Iteration::new(device, choices, &recipe, reference);
+            let iteration = Iteration::new(device, choices.clone(), &recipe, reference);
             let gradient = iteration.input_gradient(&reference.images("x_p"), &reference.labels("y_cond"));
             report.compare(name, &gradient, &reference.case[name], GRADIENT);
         }
@@ -366,7 +367,7 @@ fn loss_gradients_and_five_adam_steps() {
     for_each(|device, choices, reference, report| {
         let recipe = recipe();
         let layout = reference.network.layout();
-        let iteration = Iteration::new(device, choices, &recipe, reference);
+        let iteration = Iteration::new(device, choices.clone(), &recipe, reference);
         let parts = loss_parts(&recipe, iteration.batch, reference.network.classes);
         let images = ["x_p", "x_q", "x_l"].map(|name| reference.images(name)).concat();
         // No term of data or samples has a label: a class that there is not would show up as NaN.

@@ -7,6 +7,7 @@ use super::archive::Archive;
 use super::cifar;
 use super::download::{self, Fetched};
 use crate::error::{Error, Result};
+use crate::io::user::{cache_directory, variable};
 
 /// The environment variable that names a directory of data sets.
 pub const VARIABLE: &str = "JEM_DATA";
@@ -105,31 +106,9 @@ fn cifar10_place() -> Place {
     Place { folder: cifar::FOLDER, files: files.map(|&file| file.into()).collect(), by_name: false }
 }
 
-/// An environment variable that is set to something.
-fn variable(name: &str) -> Option<OsString> {
-    std::env::var_os(name).filter(|value| !value.is_empty())
-}
-
 /// The paths for a message.
 pub(super) fn list(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
-}
-
-/// The user's directory for files that can be fetched again: `jem` in `$XDG_CACHE_HOME`,
-/// `~/.cache`, `~/Library/Caches` (macOS) or `%LOCALAPPDATA%` (Windows).
-fn cache_directory(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    let home = |child: &str| Some(PathBuf::from(variable("HOME")?).join(child));
-    let parent = if cfg!(windows) {
-        variable("LOCALAPPDATA").map(PathBuf::from)
-    } else if let Some(xdg) = variable("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute())
-    {
-        Some(xdg)
-    } else if cfg!(target_os = "macos") {
-        home("Library/Caches")
-    } else {
-        home(".cache")
-    };
-    Some(parent?.join("jem"))
 }
 
 #[cfg(test)]
@@ -189,17 +168,5 @@ mod tests {
             assert!(message.contains(part), "{part:?} is not in {message:?}");
         }
         assert_eq!(message.lines().count(), 1);
-    }
-
-    #[test]
-    #[cfg(all(unix, not(target_os = "macos")))]
-    fn the_cache_is_the_users() {
-        let with = |pairs: &'static [(&str, &str)]| {
-            cache_directory(|name| pairs.iter().find(|pair| pair.0 == name).map(|pair| pair.1.into()))
-        };
-        assert_eq!(with(&[("HOME", "/h"), ("XDG_CACHE_HOME", "/x")]), Some("/x/jem".into()));
-        // A relative path there is to be ignored, says the XDG specification.
-        assert_eq!(with(&[("HOME", "/h"), ("XDG_CACHE_HOME", "x")]), Some("/h/.cache/jem".into()));
-        assert_eq!(with(&[]), None);
     }
 }

@@ -14,7 +14,7 @@ pub use adapter::{AdapterInfo, AdapterKind, CooperativeMatrix, adapters};
 pub use executable::GpuExecutable;
 pub use readback::GpuPending;
 
-use super::{DeviceOptions, DeviceSpec};
+use super::{DeviceOptions, DeviceSpec, tuned};
 use crate::error::{Error, Result};
 use crate::kernels::choice::Choices;
 use crate::kernels::cooperative::Cooperative;
@@ -99,7 +99,8 @@ impl GpuDevice {
     /// otherwise; with cooperative matrices and more workgroup memory for them where it has what they need.
     ///
     /// # Errors
-    /// [`Error::NoDevice`] with the adapters that exist and what to install.
+    /// [`Error::NoDevice`] with the adapters that exist and what to install; [`Error::File`] or [`Error::Io`] for
+    /// a file of [`tuned`] kernels that cannot be read.
     pub fn open(spec: &DeviceSpec, options: DeviceOptions) -> Result<Self> {
         let (adapter, info) = adapter::choose(spec)?;
         let offered = adapter.limits();
@@ -132,7 +133,8 @@ impl GpuDevice {
             AdapterKind::Software => Choices::SOFTWARE,
             _ => Choices::HARDWARE,
         };
-        let choices = Choices::fastest(info.max_storage_binding, balance);
+        let rule = Choices::fastest(info.max_storage_binding, balance);
+        let choices = if options.untuned { rule } else { rule.with_tuned(tuned::load(&info)?) };
         let refused = |error: wgpu::RequestDeviceError| Error::NoDevice {
             asked: spec.to_string(),
             message: format!("{name} could not be opened: {error}"),
@@ -164,7 +166,7 @@ impl GpuDevice {
 
     /// [`super::Device::choices`].
     pub fn choices(&self) -> Choices {
-        self.choices
+        self.choices.clone()
     }
 
     /// The adapter, its backend and its driver.

@@ -5,6 +5,7 @@ mod gpu;
 mod plan;
 mod program;
 mod spec;
+pub mod tuned;
 
 pub use gpu::{AdapterInfo, AdapterKind, CooperativeMatrix};
 pub use plan::Plan;
@@ -94,7 +95,8 @@ impl Device {
     /// Opens the device that `spec` names.
     ///
     /// # Errors
-    /// [`Error::NoDevice`] with what there is and what to install.
+    /// [`Error::NoDevice`] with what there is and what to install; [`Error::File`] or [`Error::Io`] for a file of
+    /// [`tuned`] kernels that cannot be read.
     pub fn open(spec: &DeviceSpec, options: DeviceOptions) -> Result<Self> {
         let gpu = |spec| gpu::GpuDevice::open(spec, options).map(|gpu| Self(Inner::Gpu(Arc::new(gpu))));
         match spec {
@@ -141,7 +143,8 @@ impl Device {
         matches!(self.0, Inner::Cpu(_))
     }
 
-    /// Which kernels compute convolutions fastest here: Winograd's where a GPU gains by them.
+    /// Which kernels compute convolutions fastest here: on a GPU those that `jem tune` measured ([`tuned`]), else
+    /// Winograd's where it gains by them. The host has one way.
     pub fn choices(&self) -> Choices {
         match &self.0 {
             Inner::Cpu(_) => Choices::default(),

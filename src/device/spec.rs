@@ -48,6 +48,8 @@ impl std::fmt::Display for DeviceSpec {
 pub struct DeviceOptions {
     /// Let naga bound every index and loop: slower, for tests and for hunting a bad shader.
     pub checked: bool,
+    /// Choose kernels by rule, whatever `jem tune` measured on the device; [`super::tuned`] else.
+    pub untuned: bool,
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ pub mod png;
 pub mod safetensors;
 pub mod state_file;
 pub mod torch;
+pub(crate) mod user;
 
 /// A message as one printable line of at most 1000 characters, whatever it quotes of a file.
 fn one_line(message: String) -> String {

@@ -153,7 +153,7 @@ impl Programs {
         let mut prepare = ProgramBuilder::new("prepare");
         let sampling = batch.samples > 0;
         let sgld = sampling
-            .then(|| sgld_program(recipe, network, &layout, batch, choices, &mut prepare))
+            .then(|| sgld_program(recipe, network, &layout, batch, choices.clone(), &mut prepare))
             .transpose()?;
         let update = update_program(recipe, network, &layout, batch, choices, &mut prepare)?;
         Ok(Self {

@@ -101,9 +101,15 @@ pub fn run(
         best = best_so_far(&options.out);
     }
     let total = recipe.total_iterations(train_part.len());
-    let config = format!("# data: {}\n# device: {}\n{}", train.name, device.name(), recipe.to_toml());
+    let kernels = device.choices().summary();
+    let config = format!(
+        "# data: {}\n# device: {}\n# kernels of convolutions: {kernels}\n{}",
+        train.name,
+        device.name(),
+        recipe.to_toml()
+    );
     let mut directory = RunDirectory::open(&options.out, &config, resumed)?;
-    let details = json!({"device": device.name(), "data": train.name, "synthetic": train.synthetic, "iterations": total, "precision": trainer.precision()});
+    let details = json!({"device": device.name(), "kernels": kernels, "data": train.name, "synthetic": train.synthetic, "iterations": total, "precision": trainer.precision()});
     directory.event(if options.resume { "resume" } else { "start" }, trainer.iteration(), details)?;
     if recipe.precision != Precision::F32 && !options.quiet {
         println!("numbers {}", trainer.precision());

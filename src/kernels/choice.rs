@@ -1,11 +1,17 @@
-//! Which kernels compute a convolution: a rule of its shapes and the device.
+//! Which kernels compute a convolution: winners that `jem tune` measured, else a rule of the shapes and the device.
 
 use super::Kernel;
+use super::candidate::{Candidate, Direction, Shape};
+use super::conv_tile::ScalarTile;
 use super::conv2d::ConvGeometry;
+use super::conv2d_weight_gradient::Conv2dWeightGradient;
 use super::cooperative::Method;
 use super::half::Storage;
 use super::winograd::{Tiling, Winograd};
 use super::winograd_product::WinogradProduct;
+use md5::{Digest, Md5};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// How a convolution or an input gradient is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -16,10 +22,10 @@ pub enum Algorithm {
     Winograd(Winograd),
 }
 
-/// What decides the [`Algorithm`] of each convolution of a program.
+/// What decides which kernels compute each convolution of a program, and how.
 ///
 /// The default is [`Algorithm::Implicit`] everywhere: it needs no memory and runs on every device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choices {
     rule: Rule,
     /// The largest tensor that the device binds, in bytes.
@@ -29,14 +35,32 @@ pub struct Choices {
     separate: bool,
     storage: Storage,
     method: Method,
+    /// What goes before the rule.
+    tuned: Arc<Tuned>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// The fastest candidates of some shapes, as measured on a device in f32.
+pub type Tuned = BTreeMap<Shape, Candidate>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rule {
-    #[default]
     Implicit,
     Always(Winograd),
     Fastest,
+}
+
+impl Default for Choices {
+    fn default() -> Self {
+        Self {
+            rule: Rule::Implicit,
+            largest: u64::MAX,
+            balance: 0,
+            separate: false,
+            storage: Storage::default(),
+            method: Method::default(),
+            tuned: Arc::default(),
+        }
+    }
 }
 
 impl Choices {
@@ -85,12 +109,97 @@ impl Choices {
         self.separate
     }
 
-    /// The algorithm for the convolution of `g`, or its input gradient: the sizes of the two are alike.
-    pub fn algorithm(&self, g: &ConvGeometry) -> Algorithm {
-        let fits = |size| {
-            let elements = Tiling::new(g, size).transformed_len(g.c_in.max(g.c_out));
-            Winograd::takes(g) && 4 * elements as u64 <= self.largest
-        };
+    /// These choices with those of `tuned` before the rule's.
+    pub fn with_tuned(self, tuned: Tuned) -> Self {
+        Self { tuned: Arc::new(tuned), ..self }
+    }
+
+    /// The rule alone.
+    pub fn by_rule(&self) -> Self {
+        self.clone().with_tuned(Tuned::new())
+    }
+
+    /// What goes before the rule.
+    pub fn tuned(&self) -> &Tuned {
+        &self.tuned
+    }
+
+    /// The choices in words, for the record of a run: whether kernels were measured, how many shapes, and a digest
+    /// by which equal choices are known.
+    pub fn summary(&self) -> String {
+        if self.tuned.is_empty() {
+            return "by rule".into();
+        }
+        let mut digest = Md5::new();
+        for (shape, candidate) in self.tuned.iter() {
+            digest.update(format!("{shape:?} {candidate}\n"));
+        }
+        let digest: String = digest.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        format!("{} shapes as measured ({digest}), others by rule", self.tuned.len())
+    }
+
+    /// What computes the convolution of `shape`.
+    pub fn candidate(&self, shape: &Shape) -> Candidate {
+        if let Some(&candidate) = self.measured(shape) {
+            return candidate;
+        }
+        match (shape.direction, self.rule(&shape.geometry)) {
+            (Direction::Forward | Direction::InputGradient, Algorithm::Winograd(size)) => {
+                Candidate::Winograd(size)
+            }
+            _ => shape.implicit(),
+        }
+    }
+
+    /// The algorithm for the convolution of `g`, or its input gradient.
+    pub fn algorithm(&self, direction: Direction, g: &ConvGeometry) -> Algorithm {
+        match self.candidate(&Shape { direction, geometry: *g }) {
+            Candidate::Winograd(size) => Algorithm::Winograd(size),
+            Candidate::Implicit(_) | Candidate::Parts(..) => Algorithm::Implicit,
+        }
+    }
+
+    /// The tile that was measured to be the best of an [`Algorithm::Implicit`] in f32.
+    pub fn tile(&self, direction: Direction, g: &ConvGeometry) -> Option<ScalarTile> {
+        match self.measured(&Shape { direction, geometry: *g })? {
+            Candidate::Implicit(tile) | Candidate::Parts(tile, _) => Some(*tile),
+            Candidate::Winograd(_) => None,
+        }
+    }
+
+    /// The kernel for the weight gradient of the convolution of `g`, in f32.
+    pub fn weight_gradient(&self, g: &ConvGeometry) -> Conv2dWeightGradient {
+        let kernel = Conv2dWeightGradient::new(*g);
+        match self.measured(&Shape { direction: Direction::WeightGradient, geometry: *g }) {
+            Some(&Candidate::Parts(tile, splits)) => {
+                Conv2dWeightGradient { splits, tile: Some(tile), ..kernel }
+            }
+            _ => kernel,
+        }
+    }
+
+    fn measured(&self, shape: &Shape) -> Option<&Candidate> {
+        self.tuned.get(shape).filter(|candidate| self.takes(shape, candidate))
+    }
+
+    /// Whether the device can bind what `candidate` needs beside the tensors of `shape`.
+    pub fn takes(&self, shape: &Shape, candidate: &Candidate) -> bool {
+        let g = &shape.geometry;
+        match candidate {
+            Candidate::Implicit(_) => true,
+            &Candidate::Winograd(size) => self.fits(g, size),
+            Candidate::Parts(_, splits) => 4 * (splits * g.weights_len()) as u64 <= self.largest,
+        }
+    }
+
+    fn fits(&self, g: &ConvGeometry, size: Winograd) -> bool {
+        let elements = Tiling::new(g, size).transformed_len(g.c_in.max(g.c_out));
+        Winograd::takes(g) && 4 * elements as u64 <= self.largest
+    }
+
+    /// The rule for the convolution of `g` and its input gradient: the sizes of the two are alike.
+    fn rule(&self, g: &ConvGeometry) -> Algorithm {
+        let fits = |size| self.fits(g, size);
         let faster = |&size: &Winograd| 5 * self.winograd_cost(g, size) < 4 * g.flops();
         let size = match self.rule {
             Rule::Implicit => None,
@@ -117,6 +226,8 @@ impl Choices {
 mod tests {
     use super::*;
 
+    const FORWARD: Direction = Direction::Forward;
+
     fn geometry(size: usize, c_in: usize, c_out: usize) -> ConvGeometry {
         ConvGeometry { n: 64, h: size, w: size, c_in, c_out, kh: 3, kw: 3, stride: 1, padding: 1 }
     }
@@ -125,11 +236,15 @@ mod tests {
     fn wide_layers_take_large_tiles_and_narrow_ones_none() {
         let choices = Choices::fastest(u64::MAX, Choices::HARDWARE);
         for (size, channels) in [(32, 160), (16, 320), (8, 640), (32, 64)] {
-            let algorithm = choices.algorithm(&geometry(size, channels, channels));
+            let algorithm = choices.algorithm(FORWARD, &geometry(size, channels, channels));
             assert_eq!(algorithm, Algorithm::Winograd(Winograd::F4), "{channels}");
         }
         for (c_in, c_out) in [(3, 16), (16, 16), (16, 160)] {
-            assert_eq!(choices.algorithm(&geometry(32, c_in, c_out)), Algorithm::Implicit, "{c_in}, {c_out}");
+            assert_eq!(
+                choices.algorithm(FORWARD, &geometry(32, c_in, c_out)),
+                Algorithm::Implicit,
+                "{c_in}, {c_out}"
+            );
         }
     }
 
@@ -137,7 +252,7 @@ mod tests {
     fn strides_and_odd_rows_are_left_to_the_implicit_product() {
         let choices = Choices::always(Winograd::F2);
         let g = geometry(32, 64, 64);
-        assert_eq!(choices.algorithm(&g), Algorithm::Winograd(Winograd::F2));
+        assert_eq!(choices.algorithm(FORWARD, &g), Algorithm::Winograd(Winograd::F2));
         for other in [
             ConvGeometry { stride: 2, ..g },
             ConvGeometry { kh: 1, kw: 1, padding: 0, ..g },
@@ -145,7 +260,7 @@ mod tests {
             ConvGeometry { c_in: 18, ..g },
             ConvGeometry { c_out: 12, ..g },
         ] {
-            assert_eq!(choices.algorithm(&other), Algorithm::Implicit, "{other:?}");
+            assert_eq!(choices.algorithm(FORWARD, &other), Algorithm::Implicit, "{other:?}");
         }
     }
 
@@ -155,9 +270,57 @@ mod tests {
         let bytes = 64 * 64 * 36 * 160 * 4;
         let g = geometry(32, 160, 160);
         assert_eq!(
-            Choices::fastest(bytes, Choices::HARDWARE).algorithm(&g),
+            Choices::fastest(bytes, Choices::HARDWARE).algorithm(FORWARD, &g),
             Algorithm::Winograd(Winograd::F4)
         );
-        assert_eq!(Choices::fastest(bytes - 1, Choices::HARDWARE).algorithm(&g), Algorithm::Implicit);
+        assert_eq!(
+            Choices::fastest(bytes - 1, Choices::HARDWARE).algorithm(FORWARD, &g),
+            Algorithm::Implicit
+        );
+    }
+
+    #[test]
+    fn what_was_measured_goes_before_the_rule() {
+        let rule = Choices::fastest(u64::MAX, Choices::HARDWARE);
+        let g = geometry(32, 160, 160);
+        let shape = |direction| Shape { direction, geometry: g };
+        let last = |direction| *shape(direction).candidates().iter().rfind(|c| is_implicit(c)).unwrap();
+        let (forward, weights) = (last(Direction::Forward), last(Direction::WeightGradient));
+        let tuned = rule.clone().with_tuned(Tuned::from([
+            (shape(Direction::Forward), forward),
+            (shape(Direction::WeightGradient), weights),
+        ]));
+        assert_eq!(rule.algorithm(FORWARD, &g), Algorithm::Winograd(Winograd::F4));
+        assert_eq!(tuned.algorithm(FORWARD, &g), Algorithm::Implicit);
+        assert_eq!(tuned.tile(FORWARD, &g).map(Candidate::Implicit), Some(forward));
+        let kernel = tuned.weight_gradient(&g);
+        assert_eq!(kernel.tile.map(|tile| Candidate::Parts(tile, kernel.splits)), Some(weights));
+        assert_ne!(kernel, rule.weight_gradient(&g));
+        // The other direction and another batch are left to the rule.
+        assert_eq!(tuned.algorithm(Direction::InputGradient, &g), Algorithm::Winograd(Winograd::F4));
+        assert_eq!(tuned.tile(Direction::InputGradient, &g), None);
+        let other = ConvGeometry { n: 32, ..g };
+        assert_eq!(tuned.algorithm(FORWARD, &other), Algorithm::Winograd(Winograd::F4));
+        assert_eq!(tuned.weight_gradient(&other), rule.weight_gradient(&other));
+        assert_eq!(tuned.by_rule(), rule);
+        assert_eq!(rule.summary(), "by rule");
+        assert!(tuned.summary().starts_with("2 shapes as measured ("), "{}", tuned.summary());
+        let less = rule.clone().with_tuned(Tuned::from([(shape(FORWARD), forward)]));
+        assert_ne!(tuned.summary()[2..], less.summary()[2..], "other choices have another digest");
+    }
+
+    fn is_implicit(candidate: &Candidate) -> bool {
+        !matches!(candidate, Candidate::Winograd(_))
+    }
+
+    #[test]
+    fn what_was_measured_and_cannot_be_bound_is_left_to_the_rule() {
+        let g = geometry(32, 160, 160);
+        let shape = Shape { direction: FORWARD, geometry: g };
+        let tuned = Tuned::from([(shape, Candidate::Winograd(Winograd::F2))]);
+        let wide = Choices::fastest(u64::MAX, Choices::HARDWARE).with_tuned(tuned.clone());
+        assert_eq!(wide.algorithm(FORWARD, &g), Algorithm::Winograd(Winograd::F2));
+        let narrow = Choices::fastest(1 << 20, Choices::HARDWARE).with_tuned(tuned);
+        assert_eq!(narrow.algorithm(FORWARD, &g), Algorithm::Implicit);
     }
 }

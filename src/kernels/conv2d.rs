@@ -3,7 +3,8 @@
 //!
 //! `v[n, y, x, o] = Σ_{i, j, c} input[n, y s + i - p, x s + j - p, c] weights[i, j, c, o] + bias[o] + residual[n, y, x, o]`
 
-use super::conv_tile::Tile;
+use super::candidate::{Direction, Shape};
+use super::conv_tile::{ScalarTile, Tile};
 use super::cooperative::Method;
 use super::half::{Storage, Storages, in_f32};
 use super::mask::mask_words;
@@ -12,7 +13,7 @@ use crate::kernels::Argument;
 
 /// The shapes of a convolution: input `[n, h, w, c_in]`, weights `[kh, kw, c_in, c_out]`, output
 /// `[n, out_h, out_w, c_out]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConvGeometry {
     /// Images.
     pub n: usize,
@@ -93,6 +94,21 @@ impl ConvGeometry {
         })
     }
 
+    /// A small shape for the permutations of tiles: whole steps, and rows for more than one of the largest tiles.
+    pub(super) fn tiled() -> Self {
+        Self { n: 2, h: 17, w: 16, c_in: 16, c_out: 16, kh: 3, kw: 3, stride: 1, padding: 1 }
+    }
+
+    /// The pixels of an input gradient's largest class: those whose row and column are multiples of the stride.
+    pub(super) fn class_pixels(&self) -> usize {
+        self.n * self.h.div_ceil(self.stride) * self.w.div_ceil(self.stride)
+    }
+
+    /// Rows of the weights seen as a matrix of `c_out` columns.
+    pub(super) fn weight_rows(&self) -> usize {
+        self.kh * self.kw * self.c_in
+    }
+
     /// The geometry's twelve words for a uniform block: `n, h, w, c_in, c_out, kh, kw, stride, padding,
     /// out_h, out_w`, output pixels.
     pub fn words(&self) -> Vec<u32> {
@@ -134,6 +150,8 @@ pub struct Conv2d {
     pub method: Method,
     /// How input, weights, and residual and results lie in memory. [`Storages::fit`] says where f16 can.
     pub storage: Storages,
+    /// The tile in f32; `None`: by rule.
+    pub tile: Option<ScalarTile>,
 }
 
 impl Conv2d {
@@ -148,6 +166,7 @@ impl Conv2d {
             mask: false,
             method: Method::Scalar,
             storage: Storages::default(),
+            tile: None,
         }
     }
 
@@ -181,6 +200,10 @@ impl Conv2d {
                 all.extend(fits.then_some(Self { storage, ..kernel }));
             }
         }
+        let geometry = ConvGeometry::tiled();
+        let kernel = Self { raw: false, activated: Some(0.2), mask: true, ..Self::new(geometry) };
+        let kernel = Self { bias: true, residual: true, ..kernel };
+        all.extend(ScalarTile::ALL.map(|tile| Self { tile: Some(tile), ..kernel }));
         all
     }
 
@@ -196,7 +219,7 @@ impl Conv2d {
     }
 
     fn tile(&self) -> Tile {
-        Tile::gather(self.method, self.geometry.out_pixels(), self.geometry.c_out)
+        Tile::gather(self.method, self.geometry.out_pixels(), self.geometry.c_out, self.tile)
     }
 }
 
@@ -239,6 +262,10 @@ impl Kernel for Conv2d {
 
     fn flops(&self) -> u64 {
         self.geometry.flops()
+    }
+
+    fn convolution(&self) -> Option<Shape> {
+        Some(Shape { direction: Direction::Forward, geometry: self.geometry })
     }
 
     fn run(&self, arguments: &mut [Argument<'_>]) {

@@ -5,7 +5,8 @@
 //! over all `(i, j, v, u, o)` with `v s + i - p = y` and `u s + j - p = x`, where `mask` is 1 where its bit is
 //! set and `slope` elsewhere. With [`Residual::BeforeMask`] it multiplies the sum of both.
 
-use super::conv_tile::Tile;
+use super::candidate::{Direction, Shape};
+use super::conv_tile::{ScalarTile, Tile};
 use super::conv2d::ConvGeometry;
 use super::cooperative::Method;
 use super::half::{Storage, Storages, in_f32, scaled};
@@ -35,6 +36,8 @@ pub struct Conv2dInputGradient {
     pub storage: Storages,
     /// A power of two that multiplies the sums, before all else: 1 / that by which `gradient` was.
     pub factor: f32,
+    /// The tile in f32; `None`: by rule.
+    pub tile: Option<ScalarTile>,
 }
 
 /// Whether and where a residual gradient is added.
@@ -60,6 +63,7 @@ impl Conv2dInputGradient {
             method: Method::Scalar,
             storage: Storages::default(),
             factor: 1.0,
+            tile: None,
         }
     }
 
@@ -92,6 +96,9 @@ impl Conv2dInputGradient {
             let fits = storage.fit(geometry.c_out, geometry.c_in);
             all.extend(fits.then_some(Self { storage, factor: 0.125, update, ..plain }));
         }
+        let tiled = Self::new(ConvGeometry::tiled());
+        let kernel = Self { mask: Some(0.2), residual: Residual::AfterMask, ..tiled };
+        all.extend(ScalarTile::ALL.map(|tile| Self { tile: Some(tile), ..kernel }));
         all
     }
 
@@ -110,14 +117,8 @@ impl Conv2dInputGradient {
         }
     }
 
-    /// The pixels of the largest class: those whose row and column are multiples of the stride.
-    fn class_pixels(&self) -> usize {
-        let g = &self.geometry;
-        g.n * g.h.div_ceil(g.stride) * g.w.div_ceil(g.stride)
-    }
-
     fn tile(&self) -> Tile {
-        Tile::gather(self.method, self.class_pixels(), self.geometry.c_in)
+        Tile::gather(self.method, self.geometry.class_pixels(), self.geometry.c_in, self.tile)
     }
 }
 
@@ -160,11 +161,15 @@ impl Kernel for Conv2dInputGradient {
 
     fn workgroups(&self) -> [u32; 3] {
         let classes = self.geometry.stride * self.geometry.stride;
-        grid(classes * self.tile().count(self.class_pixels(), self.geometry.c_in))
+        grid(classes * self.tile().count(self.geometry.class_pixels(), self.geometry.c_in))
     }
 
     fn flops(&self) -> u64 {
         self.geometry.flops() + self.update.map_or(0, |update| update.flops())
+    }
+
+    fn convolution(&self) -> Option<Shape> {
+        Some(Shape { direction: Direction::InputGradient, geometry: self.geometry })
     }
 
     fn run(&self, arguments: &mut [Argument<'_>]) {

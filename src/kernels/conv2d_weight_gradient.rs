@@ -5,7 +5,8 @@
 //! The output pixels are cut into `splits` contiguous parts; [`super::reduce`] adds the parts in a fixed
 //! order, so that runs repeat bit for bit.
 
-use super::conv_tile::Tile;
+use super::candidate::{Direction, Shape};
+use super::conv_tile::{ScalarTile, Tile};
 use super::conv2d::ConvGeometry;
 use super::cooperative::Method;
 use super::half::{Storage, Storages, in_f32, scaled};
@@ -25,6 +26,8 @@ pub struct Conv2dWeightGradient {
     pub storage: Storages,
     /// A power of two that multiplies the sums: 1 / that by which `gradient` was.
     pub factor: f32,
+    /// The tile in f32, no direct one; `None`: by rule.
+    pub tile: Option<ScalarTile>,
 }
 
 impl Conv2dWeightGradient {
@@ -35,7 +38,14 @@ impl Conv2dWeightGradient {
         let wanted = 256usize.div_ceil(tiles);
         // At least 256 pixels a part, else the workspace costs more than the sum.
         let splits = wanted.min(geometry.out_pixels() / 256).clamp(1, 64);
-        Self { geometry, splits, method: Method::Scalar, storage: Storages::default(), factor: 1.0 }
+        Self {
+            geometry,
+            splits,
+            method: Method::Scalar,
+            storage: Storages::default(),
+            factor: 1.0,
+            tile: None,
+        }
     }
 
     /// Small instances of every permutation.
@@ -51,16 +61,14 @@ impl Conv2dWeightGradient {
                 all.extend(storage.fit(geometry.c_in, geometry.c_out).then_some(kernel));
             }
         }
+        let kernel = Self { splits: 2, ..Self::new(ConvGeometry::tiled()) };
+        let staged = ScalarTile::ALL.into_iter().filter(|tile| !tile.is_direct());
+        all.extend(staged.map(|tile| Self { tile: Some(tile), ..kernel }));
         all
     }
 
-    /// Rows of the weights seen as a matrix of `c_out` columns.
-    fn rows(&self) -> usize {
-        self.geometry.kh * self.geometry.kw * self.geometry.c_in
-    }
-
     fn tile(&self) -> Tile {
-        Tile::staged(self.method, self.rows(), self.geometry.c_out)
+        Tile::staged(self.method, self.geometry.weight_rows(), self.geometry.c_out, self.tile)
     }
 
     /// Output pixels of each part but the last.
@@ -99,11 +107,15 @@ impl Kernel for Conv2dWeightGradient {
     }
 
     fn workgroups(&self) -> [u32; 3] {
-        grid(self.splits * self.tile().count(self.rows(), self.geometry.c_out))
+        grid(self.splits * self.tile().count(self.geometry.weight_rows(), self.geometry.c_out))
     }
 
     fn flops(&self) -> u64 {
         self.geometry.flops()
+    }
+
+    fn convolution(&self) -> Option<Shape> {
+        Some(Shape { direction: Direction::WeightGradient, geometry: self.geometry })
     }
 
     fn run(&self, arguments: &mut [Argument<'_>]) {

@@ -2,6 +2,102 @@
 
 use super::cooperative::{Cooperative, Method};
 use super::shader::Shader;
+use std::fmt;
+
+/// A tile in f32, 8 rows by 8 columns a thread: what [`super::choice::Choices`] may choose. Tiles of cooperative
+/// matrices follow from the matrices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ScalarTile {
+    /// Rows.
+    m: usize,
+    /// Columns.
+    n: usize,
+    /// Threads gather straight from storage, without workgroup memory.
+    direct: bool,
+}
+
+impl ScalarTile {
+    /// All that there are: those that the rule takes, and wider ones, of which some channels of a WideResNet
+    /// (16, 32, 64, 160, 320, 640) fill each. None takes more than WebGPU's 256 threads or 16 KiB of workgroup
+    /// memory.
+    pub const ALL: [Self; 19] = [
+        Self::direct(512, 8),
+        Self::direct(256, 16),
+        Self::direct(128, 32),
+        Self::direct(64, 64),
+        Self::direct(64, 80),
+        Self::staged(128, 16),
+        Self::staged(64, 16),
+        Self::staged(32, 16),
+        Self::staged(128, 32),
+        Self::staged(64, 32),
+        Self::staged(32, 32),
+        Self::staged(128, 64),
+        Self::staged(64, 64),
+        Self::staged(32, 64),
+        Self::staged(128, 80),
+        Self::staged(64, 80),
+        Self::staged(32, 80),
+        Self::staged(64, 128),
+        Self::staged(64, 160),
+    ];
+
+    const fn direct(m: usize, n: usize) -> Self {
+        Self { m, n, direct: true }
+    }
+
+    const fn staged(m: usize, n: usize) -> Self {
+        Self { m, n, direct: false }
+    }
+
+    /// The rule for a gather of `pixels` x `channels`: straight from storage up to 32 channels, of which few
+    /// threads would share a gathered value, else as [`ScalarTile::through_memory`].
+    pub(super) fn gather(pixels: usize, channels: usize) -> Self {
+        match channels {
+            // 64 threads each.
+            0..=8 => Self::direct(512, 8),
+            9..=16 => Self::direct(256, 16),
+            17..=32 => Self::direct(128, 32),
+            _ => Self::through_memory(pixels, channels),
+        }
+    }
+
+    /// The rule through workgroup memory for `rows` x `columns`: the columns that pad least (80 for the
+    /// 160 channels of a WideResNet, of which a 64-wide tile would waste 17%), and 128 rows, which fill
+    /// WebGPU's 16 KiB of workgroup memory, or fewer where the problem is small.
+    pub(super) fn through_memory(rows: usize, columns: usize) -> Self {
+        let n = least_padded([64, 80, 32, 16], columns);
+        let m = [128, 64, 32].into_iter().find(|&m| rows >= 2 * m).unwrap_or(32);
+        Self::staged(m, n)
+    }
+
+    /// Whether threads gather straight from storage, which the weight gradient does not.
+    pub fn is_direct(self) -> bool {
+        self.direct
+    }
+
+    /// Threads of a workgroup.
+    pub fn threads(self) -> usize {
+        self.m / 8 * self.n / 8
+    }
+
+    /// `columns` with what fills the last tile.
+    pub fn padded(self, columns: usize) -> usize {
+        columns.next_multiple_of(self.n)
+    }
+
+    /// Rows and columns.
+    pub fn size(self) -> [usize; 2] {
+        [self.m, self.n]
+    }
+}
+
+impl fmt::Display for ScalarTile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { m, n, direct } = self;
+        write!(f, "{}{m}x{n}", if *direct { "direct " } else { "" })
+    }
+}
 
 /// The tile of one workgroup: `m` rows (pixels, or rows of the weight matrix) by `n` columns (channels).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,29 +127,20 @@ const STEP_K: usize = 16;
 const SUBGROUPS: usize = 4;
 
 impl Tile {
-    /// The tile for a gather of `pixels` x `channels`: straight from storage up to 32 channels, of which
-    /// few threads would share a gathered value, else as [`Tile::staged`].
-    pub fn gather(method: Method, pixels: usize, channels: usize) -> Self {
-        let direct = |m, n| Self { m, n, way: Way::Direct };
-        match (method, channels) {
-            // 64 threads each.
-            (Method::Scalar, 0..=8) => direct(512, 8),
-            (Method::Scalar, 9..=16) => direct(256, 16),
-            (Method::Scalar, 17..=32) => direct(128, 32),
-            _ => Self::staged(method, pixels, channels),
+    /// The tile for a gather of `pixels` x `channels`: in f32 `chosen`, or by rule.
+    pub fn gather(method: Method, pixels: usize, channels: usize, chosen: Option<ScalarTile>) -> Self {
+        match method {
+            Method::Scalar => chosen.unwrap_or_else(|| ScalarTile::gather(pixels, channels)).into(),
+            Method::Cooperative(matrices) => Self::cooperative(matrices, channels),
         }
     }
 
-    /// The tile through workgroup memory for `rows` x `columns`: the columns that pad least (80 for the
-    /// 160 channels of a WideResNet, of which a 64-wide tile would waste 17%), and 128 rows, which fill
-    /// WebGPU's 16 KiB of workgroup memory, or fewer where the problem is small.
-    pub fn staged(method: Method, rows: usize, columns: usize) -> Self {
-        if let Method::Cooperative(matrices) = method {
-            return Self::cooperative(matrices, columns);
+    /// The tile through workgroup memory for `rows` x `columns`: in f32 `chosen`, or by rule.
+    pub fn staged(method: Method, rows: usize, columns: usize, chosen: Option<ScalarTile>) -> Self {
+        match method {
+            Method::Scalar => chosen.unwrap_or_else(|| ScalarTile::through_memory(rows, columns)).into(),
+            Method::Cooperative(matrices) => Self::cooperative(matrices, columns),
         }
-        let n = least_padded([64, 80, 32, 16], columns);
-        let m = [128, 64, 32].into_iter().find(|&m| rows >= 2 * m).unwrap_or(32);
-        Self { m, n, way: Way::Staged }
     }
 
     /// Four subgroups two by two, or one above the other where that pads less: 128 x 64 or 256 x 32 of 16x16
@@ -95,6 +182,12 @@ impl Tile {
             .with_switch("COOPERATIVE", true)
             .with_switch("MATRIX_16", matrices.size == 16)
             .with_switch("HALF_QUADS", matrices.quads)
+    }
+}
+
+impl From<ScalarTile> for Tile {
+    fn from(ScalarTile { m, n, direct }: ScalarTile) -> Self {
+        Self { m, n, way: if direct { Way::Direct } else { Way::Staged } }
     }
 }
 

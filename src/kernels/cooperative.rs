@@ -71,7 +71,7 @@ impl Method {
     }
 }
 
-/// The convolution kernels' permutations by these matrices; [`super::catalogue`], whose kernels run on every
+/// The convolution kernels' permutations by these matrices, whose tiles follow from them; [`super::catalogue`], whose kernels run on every
 /// device, lacks them.
 pub fn catalogue(matrices: Cooperative) -> Vec<Box<dyn Kernel>> {
     use super::conv2d::Conv2d;
@@ -79,13 +79,13 @@ pub fn catalogue(matrices: Cooperative) -> Vec<Box<dyn Kernel>> {
     use super::conv2d_weight_gradient::Conv2dWeightGradient;
     let method = Method::Cooperative(matrices);
     let mut all: Vec<Box<dyn Kernel>> = Vec::new();
-    for kernel in Conv2d::permutations() {
+    for kernel in Conv2d::permutations().into_iter().filter(|kernel| kernel.tile.is_none()) {
         all.push(Box::new(Conv2d { method, ..kernel }));
     }
-    for kernel in Conv2dInputGradient::permutations() {
+    for kernel in Conv2dInputGradient::permutations().into_iter().filter(|kernel| kernel.tile.is_none()) {
         all.push(Box::new(Conv2dInputGradient { method, ..kernel }));
     }
-    for kernel in Conv2dWeightGradient::permutations() {
+    for kernel in Conv2dWeightGradient::permutations().into_iter().filter(|kernel| kernel.tile.is_none()) {
         all.push(Box::new(Conv2dWeightGradient { method, ..kernel }));
     }
     all

@@ -12,6 +12,7 @@ pub mod average_pool;
 pub mod average_pool_gradient;
 pub mod batch_gather;
 pub mod binary;
+pub mod candidate;
 pub mod choice;
 pub mod conv2d;
 pub mod conv2d_input_gradient;
@@ -53,6 +54,8 @@ pub mod winograd_product;
 pub mod winograd_weights;
 
 pub use argument::Argument;
+use candidate::Shape;
+pub use conv_tile::ScalarTile;
 use half::Storage;
 use shader::Shader;
 
@@ -126,6 +129,11 @@ pub trait Kernel: std::fmt::Debug + Send + Sync {
 
     /// Floating-point operations of one dispatch (a multiply-add counts 2).
     fn flops(&self) -> u64;
+
+    /// The convolution that it computes by itself, of which [`choice::Choices`] have a say.
+    fn convolution(&self) -> Option<Shape> {
+        None
+    }
 
     /// The CPU twin: the same result on host memory, in parallel over rayon's pool.
     /// `arguments` are in the order of [`Kernel::bindings`] and hold exactly the bound views.

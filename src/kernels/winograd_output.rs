@@ -1,5 +1,6 @@
 //! Winograd's transform back, with the epilogue of the convolution that it stands for.
 
+use super::candidate::Direction;
 use super::conv2d::{Conv2d, ConvGeometry};
 use super::conv2d_input_gradient::{Conv2dInputGradient, Residual};
 use super::half::Storages;
@@ -46,6 +47,14 @@ impl Convolution {
         }
     }
 
+    /// Which product of it.
+    pub fn direction(&self) -> Direction {
+        match self {
+            Self::Forward(_) => Direction::Forward,
+            Self::InputGradient(_) => Direction::InputGradient,
+        }
+    }
+
     /// Pixels and tiles.
     pub fn tiling(&self, size: Winograd) -> Tiling {
         Tiling::new(self.geometry(), size)
@@ -87,6 +96,7 @@ impl WinogradOutput {
         let in_f32 = |kernel: &Conv2d| kernel.storage == Storages::default();
         for mut kernel in Conv2d::permutations().into_iter().filter(in_f32) {
             wide(&mut kernel.geometry);
+            kernel.tile = None;
             all.push(Convolution::Forward(kernel));
         }
         // The update is for images, which have too few channels for Winograd's kernels.
@@ -95,6 +105,7 @@ impl WinogradOutput {
         };
         for mut kernel in Conv2dInputGradient::permutations().into_iter().filter(fits) {
             wide(&mut kernel.geometry);
+            kernel.tile = None;
             all.push(Convolution::InputGradient(kernel));
         }
         let mut distinct: Vec<Self> = Vec::new();

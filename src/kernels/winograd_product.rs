@@ -26,7 +26,7 @@ impl WinogradProduct {
     }
 
     fn tile(&self) -> Tile {
-        Tile::staged(Method::Scalar, self.m, self.n)
+        Tile::staged(Method::Scalar, self.m, self.n, None)
     }
 }
 

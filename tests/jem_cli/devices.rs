@@ -23,6 +23,7 @@ fn adapters_are_listed_with_what_matters() {
             "timestamps",
             "pipeline_cache",
             "cooperative_matrices",
+            "tuned_shapes",
         ] {
             assert!(adapter.get(key).is_some(), "no {key} in {adapter}");
         }

@@ -10,3 +10,4 @@ mod score;
 #[path = "../common/small.rs"]
 mod small;
 mod support;
+mod tune;

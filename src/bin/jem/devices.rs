@@ -2,7 +2,7 @@
 
 use crate::common::Output;
 use crate::facts::say;
-use jem::device::{AdapterInfo, CooperativeMatrix, Device, DeviceOptions, DeviceSpec};
+use jem::device::{AdapterInfo, CooperativeMatrix, Device, DeviceOptions, DeviceSpec, tuned};
 use jem::self_test::{CooperativeResult, KernelResult, Report, cooperative, self_test};
 use jem::{Error, Result};
 use serde_json::{Value, json};
@@ -33,8 +33,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let devices = arguments.test.iter().map(open).collect::<Result<Vec<_>>>()?;
     let adapters = Device::adapters();
     let auto = open(&DeviceSpec::Auto)?;
+    let shapes = adapters.iter().map(|info| Ok(tuned::load(info)?.len())).collect::<Result<Vec<usize>>>()?;
     if !arguments.output.json {
-        list(&adapters, &auto);
+        list(&adapters, &shapes, &auto);
     }
     let mut reports = Vec::new();
     for device in &devices {
@@ -47,7 +48,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     if arguments.output.json {
         let facts = json!({
-            "adapters": adapters.iter().map(adapter).collect::<Vec<_>>(),
+            "adapters": adapters.iter().zip(&shapes).map(|(info, &n)| adapter(info, n)).collect::<Vec<_>>(),
+            "tuned_file": tuned::path().map(|path| path.display().to_string()),
             "cpu": {"name": Device::cpu().name(), "threads": threads()},
             "auto": auto.name(),
             "tests": reports.iter().map(|(name, report, matrices)| test(name, report, matrices)).collect::<Vec<_>>(),
@@ -67,11 +69,11 @@ fn threads() -> usize {
     rayon::current_num_threads()
 }
 
-fn list(adapters: &[AdapterInfo], auto: &Device) {
-    for adapter in adapters {
+fn list(adapters: &[AdapterInfo], shapes: &[usize], auto: &Device) {
+    for (adapter, &shapes) in adapters.iter().zip(shapes) {
         let mark = if adapter.title() == auto.name() { "  <- auto" } else { "" };
         say(&format!("gpu:{}{mark}", adapter.name));
-        for (name, text) in details(adapter) {
+        for (name, text) in details(adapter, shapes) {
             say(&format!("    {name:<21}{text}"));
         }
     }
@@ -80,10 +82,13 @@ fn list(adapters: &[AdapterInfo], auto: &Device) {
     }
     let mark = if auto.is_cpu() { "  <- auto" } else { "" };
     say(&format!("cpu{mark}\n    {:<21}{}", "threads", threads()));
+    if let Some(path) = tuned::path() {
+        say(&format!("tuned kernels are kept in {}", path.display()));
+    }
 }
 
 /// What matters of an adapter, name by name.
-fn details(adapter: &AdapterInfo) -> Vec<(&'static str, String)> {
+fn details(adapter: &AdapterInfo, shapes: usize) -> Vec<(&'static str, String)> {
     let driver = format!("{} {}", adapter.driver, adapter.driver_info);
     let yes = |on: bool| if on { "yes" } else { "no" }.to_owned();
     let subgroups = match adapter.subgroups {
@@ -94,6 +99,12 @@ fn details(adapter: &AdapterInfo) -> Vec<(&'static str, String)> {
     let limits = [adapter.max_storage_binding, adapter.max_buffer].map(|bytes| bytes >> 20);
     let workgroup =
         format!("{} invocations, {} KiB", adapter.workgroup_invocations, adapter.workgroup_memory >> 10);
+    let tuned = match (shapes, tuned::path()) {
+        (0, None) => "not looked for (JEM_TUNED=none)".to_owned(),
+        (0, Some(_)) => "none: kernels are chosen by rule; jem tune measures them".to_owned(),
+        (1, _) => "in use for 1 shape of convolutions".to_owned(),
+        (shapes, _) => format!("in use for {shapes} shapes of convolutions"),
+    };
     let mut details = vec![
         ("type", format!("{}, {}", adapter.kind, adapter.backend)),
         ("driver", driver.trim().to_owned()),
@@ -103,6 +114,7 @@ fn details(adapter: &AdapterInfo) -> Vec<(&'static str, String)> {
         ("f16", yes(adapter.f16)),
         ("timestamps", yes(adapter.timestamps)),
         ("pipeline cache", yes(adapter.pipeline_cache)),
+        ("tuned kernels", tuned),
     ];
     if adapter.cooperative_matrices.is_empty() {
         details.push(("cooperative matrices", "none".into()));
@@ -145,7 +157,7 @@ fn test(name: &str, report: &Report, matrices: &[CooperativeResult]) -> Value {
     })
 }
 
-fn adapter(adapter: &AdapterInfo) -> Value {
+fn adapter(adapter: &AdapterInfo, tuned_shapes: usize) -> Value {
     let shape = |matrix: &CooperativeMatrix| {
         let CooperativeMatrix { m, n, k, operand, accumulator } = matrix;
         json!({"m": m, "n": n, "k": k, "operand": operand, "accumulator": accumulator})
@@ -153,6 +165,8 @@ fn adapter(adapter: &AdapterInfo) -> Value {
     json!({
         "name": adapter.name,
         "type": adapter.kind.to_string(),
+        "vendor": adapter.vendor,
+        "device": adapter.device,
         "backend": adapter.backend,
         "driver": adapter.driver,
         "driver_info": adapter.driver_info,
@@ -164,6 +178,7 @@ fn adapter(adapter: &AdapterInfo) -> Value {
         "subgroups": adapter.subgroups,
         "timestamps": adapter.timestamps,
         "pipeline_cache": adapter.pipeline_cache,
+        "tuned_shapes": tuned_shapes,
         "cooperative_matrices": adapter.cooperative_matrices.iter().map(shape).collect::<Vec<_>>(),
     })
 }

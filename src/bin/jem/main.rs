@@ -8,6 +8,7 @@ mod import;
 mod info;
 mod sample;
 mod score;
+mod tune;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
@@ -36,6 +37,7 @@ enum Command {
     Info(info::Arguments),
     Score(score::Arguments),
     Sample(sample::Arguments),
+    Tune(tune::Arguments),
     /// Print a script that completes commands and flags in a shell
     #[command(
         after_help = "Example:\n  jem completions bash > ~/.local/share/bash-completion/completions/jem"
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         Command::Info(arguments) => info::run(&arguments),
         Command::Score(arguments) => score::run(&arguments),
         Command::Sample(arguments) => sample::run(&arguments),
+        Command::Tune(arguments) => tune::run(&arguments),
         Command::Completions { shell } => {
             // Into memory first: it panics where it cannot write.
             let mut script = Vec::new();

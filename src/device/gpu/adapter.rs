@@ -42,6 +42,10 @@ pub struct AdapterInfo {
     pub name: String,
     /// What it is.
     pub kind: AdapterKind,
+    /// The maker's PCI number, or another of the backend.
+    pub vendor: u32,
+    /// The maker's number for the product.
+    pub device: u32,
     /// Vulkan, Metal or DX12.
     pub backend: String,
     /// The driver's name.
@@ -87,6 +91,8 @@ impl AdapterInfo {
                 wgpu::DeviceType::Other => AdapterKind::Other,
                 wgpu::DeviceType::Cpu => AdapterKind::Software,
             },
+            vendor: info.vendor,
+            device: info.device,
             backend: match info.backend {
                 wgpu::Backend::Vulkan => "Vulkan".into(),
                 wgpu::Backend::Metal => "Metal".into(),
@@ -258,6 +264,8 @@ mod tests {
         AdapterInfo {
             name: name.into(),
             kind,
+            vendor: 0,
+            device: 0,
             backend: "Vulkan".into(),
             driver: String::new(),
             driver_info: String::new(),

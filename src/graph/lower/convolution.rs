@@ -107,7 +107,7 @@ impl Lowering<'_> {
             Convolution::InputGradient(Conv2dInputGradient { update: Some(_), .. }) => Algorithm::Implicit,
             // Winograd's kernels read and write f32.
             _ if convolution.storage() != Storages::default() => Algorithm::Implicit,
-            _ => self.builder.choices().algorithm(&g),
+            _ => self.builder.choices().algorithm(convolution.direction(), &g),
         };
         match algorithm {
             Algorithm::Implicit => {

@@ -9,6 +9,7 @@ use crate::graph::{Node, NodeId, Op};
 use crate::kernels::average_pool::AveragePool;
 use crate::kernels::average_pool_gradient::AveragePoolGradient;
 use crate::kernels::binary::{Binary, BinaryOp};
+use crate::kernels::candidate::Direction;
 use crate::kernels::conv2d::{Conv2d, ConvGeometry};
 use crate::kernels::conv2d_input_gradient::Conv2dInputGradient;
 use crate::kernels::conv2d_weight_gradient::Conv2dWeightGradient;
@@ -164,6 +165,7 @@ impl Lowering<'_> {
                         geometry.c_out,
                     ),
                     method: self.method(&geometry),
+                    tile: self.builder.choices().tile(Direction::Forward, &geometry),
                     ..Conv2d::new(geometry)
                 };
                 self.emit_convolution(name, Convolution::Forward(kernel), node.inputs[1], &views)?;
@@ -190,6 +192,7 @@ impl Lowering<'_> {
                     storage: self.storages(node.inputs[0], value, geometry.c_in),
                     factor: self.factor(node.inputs[0], Some(value)),
                     method: self.method(&geometry),
+                    tile: self.builder.choices().tile(Direction::InputGradient, &geometry),
                     ..Conv2dInputGradient::new(geometry)
                 };
                 let convolution = Convolution::InputGradient(kernel);
@@ -383,11 +386,17 @@ impl Lowering<'_> {
     ) -> Result<()> {
         let [x, gradient] = [self.view(node.inputs[0])?, self.view(node.inputs[1])?];
         let [a, b] = [node.inputs[0], node.inputs[1]].map(|id| self.storage(id));
+        let method = self.method(&geometry);
+        let kernel = match method {
+            Method::Scalar => self.builder.choices().weight_gradient(&geometry),
+            // What was measured in f32 says nothing of matrices.
+            Method::Cooperative(_) => Conv2dWeightGradient::new(geometry),
+        };
         let kernel = Conv2dWeightGradient {
             storage: Storages { a, b, c: Storage::F32 },
             factor: self.factor(node.inputs[1], None),
-            method: self.method(&geometry),
-            ..Conv2dWeightGradient::new(geometry)
+            method,
+            ..kernel
         };
         if kernel.splits == 1 {
             let y = self.place(id);

@@ -1,0 +1,376 @@
+//! The file of kernels that `jem tune` found fastest: TOML, with a section for each adapter, driver and set of kernels.
+//!
+//! Sections of others are left alone and never read further, so that machines can share a file. In one's own
+//! section a choice that this version would not measure is damage.
+
+use super::AdapterInfo;
+use crate::error::{Error, Result};
+use crate::io::atomic;
+use crate::io::user::{cache_directory, variable};
+use crate::kernels::candidate::{Candidate, Direction, Shape, fingerprint};
+use crate::kernels::choice::Tuned;
+use crate::kernels::conv2d::ConvGeometry;
+use serde::{Deserialize, Serialize};
+use std::ffi::OsString;
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+
+/// The environment variable that names the file, or is `none`.
+pub const VARIABLE: &str = "JEM_TUNED";
+
+/// The first line of the file.
+const HEADER: &str = "# The kernels that `jem tune` measured to be the fastest. It can be deleted.\n\n";
+
+/// The largest product of the sizes of a shape in the file, and its largest padding: far beyond any device, and
+/// nothing overflows.
+const LARGEST: usize = 1 << 48;
+const LARGEST_PADDING: usize = 16;
+
+/// The whole file.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    adapter: Vec<Section>,
+}
+
+/// What was measured on an adapter.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Section {
+    name: String,
+    vendor: u32,
+    device: u32,
+    backend: String,
+    driver: String,
+    driver_info: String,
+    /// [`fingerprint`] of the kernels that were measured.
+    kernels: String,
+    #[serde(default)]
+    choice: Vec<Entry>,
+}
+
+/// The winner for a shape.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    direction: Direction,
+    n: usize,
+    h: usize,
+    w: usize,
+    c_in: usize,
+    c_out: usize,
+    kh: usize,
+    kw: usize,
+    stride: usize,
+    padding: usize,
+    /// A [`Candidate`] in words.
+    kernel: String,
+}
+
+/// The file that devices read when they are opened: `$JEM_TUNED`, else `tuned.toml` in the user's cache directory.
+/// `None` where `JEM_TUNED=none`, or where there is no such directory.
+pub fn path() -> Option<PathBuf> {
+    path_from(variable)
+}
+
+fn path_from(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    match variable(VARIABLE) {
+        Some(value) if value == "none" => None,
+        Some(value) => Some(value.into()),
+        None => Some(cache_directory(variable)?.join("tuned.toml")),
+    }
+}
+
+/// What [`path`]'s file holds for `adapter`; nothing where there is no file.
+///
+/// # Errors
+/// As [`read`].
+pub fn load(adapter: &AdapterInfo) -> Result<Tuned> {
+    path().map_or(Ok(Tuned::new()), |path| read(&path, adapter))
+}
+
+/// What the file at `path` holds for `adapter`, its driver and the kernels of this version; nothing where there is
+/// no file.
+///
+/// # Errors
+/// [`Error::File`] for a damaged file, [`Error::Io`] for one that cannot be read.
+pub fn read(path: &Path, adapter: &AdapterInfo) -> Result<Tuned> {
+    let file = File::read(path)?;
+    // Only where the adapter is known: it takes some milliseconds.
+    let known = file.adapter.iter().any(|section| section.is_of(adapter));
+    let kernels = if known { fingerprint() } else { String::new() };
+    let mut tuned = Tuned::new();
+    for section in file.adapter.iter().filter(|section| section.is_of(adapter) && section.kernels == kernels)
+    {
+        for entry in &section.choice {
+            let (shape, candidate) = entry.parse().map_err(|message| damaged(path, &message))?;
+            tuned.insert(shape, candidate);
+        }
+    }
+    Ok(tuned)
+}
+
+/// Puts `tuned` into the file at `path` as what was measured on `adapter`, beside what it holds for other adapters
+/// and other shapes; what it holds of this adapter with other drivers or kernels goes. A damaged file is replaced.
+/// Returns how many shapes the file has for the adapter now.
+///
+/// # Errors
+/// [`Error::Io`]: the old file is intact.
+pub fn write(path: &Path, adapter: &AdapterInfo, tuned: &Tuned) -> Result<usize> {
+    let (mut file, mut all) = match (File::read(path), read(path, adapter)) {
+        (Ok(file), Ok(all)) => (file, all),
+        (Err(Error::File { .. }), _) | (_, Err(Error::File { .. })) => (File::default(), Tuned::new()),
+        (Err(error), _) | (_, Err(error)) => return Err(error),
+    };
+    all.extend(tuned);
+    file.adapter.retain(|section| !section.is_of_hardware(adapter));
+    file.adapter.push(Section::new(adapter, &all));
+    let text = toml::to_string(&file).expect("a file of tuned kernels is plain data");
+    atomic::write(path, |file| {
+        file.write_all(HEADER.as_bytes()).and_then(|()| file.write_all(text.as_bytes()))
+    })?;
+    Ok(all.len())
+}
+
+fn damaged(path: &Path, message: &str) -> Error {
+    let message = message.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    Error::file(
+        path,
+        format!(
+            "is no file of tuned kernels ({message}); delete it, or run `jem tune`, which replaces it, or set \
+             {VARIABLE}=none to do without"
+        ),
+    )
+}
+
+impl File {
+    /// The file at `path`; empty where there is none.
+    fn read(path: &Path) -> Result<Self> {
+        let bytes = match std::fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => {
+                let message = format!("{error}; set {VARIABLE}=none to do without tuned kernels");
+                return Err(Error::io(path)(std::io::Error::new(error.kind(), message)));
+            }
+        };
+        let text = String::from_utf8(bytes).map_err(|error| damaged(path, &error.to_string()))?;
+        toml::from_str(&text).map_err(|error: toml::de::Error| {
+            let line = error.span().map(|span| 1 + text[..span.start.min(text.len())].matches('\n').count());
+            let place = line.map_or(String::new(), |line| format!("line {line}: "));
+            damaged(path, &format!("{place}{}", error.message()))
+        })
+    }
+}
+
+impl Section {
+    fn new(adapter: &AdapterInfo, tuned: &Tuned) -> Self {
+        Self {
+            name: adapter.name.clone(),
+            vendor: adapter.vendor,
+            device: adapter.device,
+            backend: adapter.backend.clone(),
+            driver: adapter.driver.clone(),
+            driver_info: adapter.driver_info.clone(),
+            kernels: fingerprint(),
+            choice: tuned.iter().map(|(shape, candidate)| Entry::new(shape, candidate)).collect(),
+        }
+    }
+
+    fn is_of_hardware(&self, adapter: &AdapterInfo) -> bool {
+        (&self.name, self.vendor, self.device, &self.backend)
+            == (&adapter.name, adapter.vendor, adapter.device, &adapter.backend)
+    }
+
+    fn is_of(&self, adapter: &AdapterInfo) -> bool {
+        self.is_of_hardware(adapter)
+            && (&self.driver, &self.driver_info) == (&adapter.driver, &adapter.driver_info)
+    }
+}
+
+impl Entry {
+    fn new(shape: &Shape, candidate: &Candidate) -> Self {
+        let ConvGeometry { n, h, w, c_in, c_out, kh, kw, stride, padding } = shape.geometry;
+        let (direction, kernel) = (shape.direction, candidate.to_string());
+        Self { direction, n, h, w, c_in, c_out, kh, kw, stride, padding, kernel }
+    }
+
+    fn parse(&self) -> Result<(Shape, Candidate), String> {
+        let &Self { direction, n, h, w, c_in, c_out, kh, kw, stride, padding, ref kernel } = self;
+        let product = [n, h, w, c_in, c_out, kh, kw].into_iter().try_fold(1usize, usize::checked_mul);
+        let sane = product.is_some_and(|product| (1..=LARGEST).contains(&product))
+            && padding <= LARGEST_PADDING
+            && stride >= 1
+            && kh <= h + 2 * padding
+            && kw <= w + 2 * padding;
+        if !sane {
+            return Err(format!("no convolution has these sizes: {self:?}"));
+        }
+        let geometry = ConvGeometry { n, h, w, c_in, c_out, kh, kw, stride, padding };
+        let shape = Shape { direction, geometry };
+        let found = shape.candidates().into_iter().find(|candidate| candidate.to_string() == *kernel);
+        let candidate = found.ok_or_else(|| format!("no kernel {kernel:?} for {shape}"))?;
+        Ok((shape, candidate))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::AdapterKind;
+    use std::fs;
+
+    fn adapter(name: &str) -> AdapterInfo {
+        AdapterInfo {
+            name: name.into(),
+            kind: AdapterKind::Discrete,
+            vendor: 0x10de,
+            device: 7,
+            backend: "Vulkan".into(),
+            driver: "driver".into(),
+            driver_info: "1.2.3".into(),
+            max_storage_binding: 1 << 30,
+            max_buffer: 1 << 30,
+            workgroup_memory: 16 << 10,
+            workgroup_invocations: 256,
+            f16: false,
+            subgroups: None,
+            timestamps: false,
+            pipeline_cache: false,
+            cooperative_matrices: Vec::new(),
+        }
+    }
+
+    fn shape(direction: Direction, channels: usize) -> Shape {
+        let geometry = ConvGeometry {
+            n: 4,
+            h: 16,
+            w: 16,
+            c_in: channels,
+            c_out: channels,
+            kh: 3,
+            kw: 3,
+            stride: 1,
+            padding: 1,
+        };
+        Shape { direction, geometry }
+    }
+
+    /// Another candidate than the rule's for one shape of each direction.
+    fn tuned(channels: usize) -> Tuned {
+        [Direction::Forward, Direction::InputGradient, Direction::WeightGradient]
+            .map(|direction| shape(direction, channels))
+            .map(|shape| (shape, *shape.candidates().last().expect("candidates")))
+            .into()
+    }
+
+    #[test]
+    fn what_was_written_is_read_by_the_same_adapter_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("tuned.toml");
+        let one = adapter("one");
+        assert_eq!(read(&path, &one).unwrap(), Tuned::new(), "there is no file");
+        assert_eq!(write(&path, &one, &tuned(64)).unwrap(), 3);
+        assert_eq!(read(&path, &one).unwrap(), tuned(64));
+        for other in [
+            adapter("two"),
+            AdapterInfo { vendor: 8, ..one.clone() },
+            AdapterInfo { device: 8, ..one.clone() },
+            AdapterInfo { backend: "DX12".into(), ..one.clone() },
+            AdapterInfo { driver: "other".into(), ..one.clone() },
+            AdapterInfo { driver_info: "1.2.4".into(), ..one.clone() },
+        ] {
+            assert_eq!(read(&path, &other).unwrap(), Tuned::new(), "{other}");
+        }
+        // Limits are no part of what it is.
+        assert_eq!(read(&path, &AdapterInfo { timestamps: true, ..one }).unwrap(), tuned(64));
+    }
+
+    #[test]
+    fn measurements_of_other_kernels_do_not_count() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("tuned.toml");
+        let one = adapter("one");
+        write(&path, &one, &tuned(64)).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replace(&fingerprint(), "0123456789abcdef0123456789abcdef")).unwrap();
+        assert_eq!(read(&path, &one).unwrap(), Tuned::new());
+        // Not even read: their kernels may have had other names.
+        let text = fs::read_to_string(&path).unwrap().replace("winograd F4", "winograd F6");
+        fs::write(&path, text).unwrap();
+        assert_eq!(read(&path, &one).unwrap(), Tuned::new());
+    }
+
+    #[test]
+    fn adapters_share_a_file_and_shapes_add_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("tuned.toml");
+        let [one, two] = ["one", "two"].map(adapter);
+        write(&path, &one, &tuned(64)).unwrap();
+        write(&path, &two, &tuned(32)).unwrap();
+        assert_eq!(write(&path, &one, &tuned(16)).unwrap(), 6);
+        let mut both = tuned(64);
+        both.extend(tuned(16));
+        assert_eq!(read(&path, &one).unwrap(), both);
+        assert_eq!(read(&path, &two).unwrap(), tuned(32));
+        // Measured again: the new winner counts.
+        let shape = shape(Direction::Forward, 64);
+        assert_eq!(write(&path, &one, &[(shape, shape.implicit())].into()).unwrap(), 6);
+        assert_eq!(read(&path, &one).unwrap()[&shape], shape.implicit());
+        // Another driver: the old one's measurements go.
+        let newer = AdapterInfo { driver_info: "2".into(), ..one.clone() };
+        assert_eq!(write(&path, &newer, &tuned(64)).unwrap(), 3);
+        assert_eq!(read(&path, &one).unwrap(), Tuned::new());
+        assert_eq!(read(&path, &two).unwrap(), tuned(32));
+    }
+
+    #[test]
+    fn damage_is_one_line_and_is_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("tuned.toml");
+        let one = adapter("one");
+        write(&path, &one, &tuned(64)).unwrap();
+        let whole = fs::read_to_string(&path).unwrap();
+        let stride = |value: &str| whole.replacen("stride = 1", &format!("stride = {value}"), 1);
+        for (text, part) in [
+            (whole.replacen("[[adapter]]", "[[adapter", 1), "line 3"),
+            (whole.replacen("vendor = ", "vendor = -", 1), "line 5: invalid value"),
+            (whole.replacen("kernels = ", "colonels = ", 1), "colonels"),
+            (stride("0"), "no convolution has these sizes"),
+            (stride("\"one\""), "invalid type: string"),
+            (whole.replacen("kh = 3", "kh = 30", 1), "no convolution has these sizes"),
+            (whole.replacen("n = 4", "n = 9223372036854775807", 1), "no convolution has these sizes"),
+            (whole.replacen("winograd F4", "winograd F6", 1), "winograd F6"),
+            (whole.replacen("winograd F4", "128x64, 7 parts", 1), "128x64, 7 parts"),
+        ] {
+            assert_ne!(text, whole, "{part}");
+            fs::write(&path, text).unwrap();
+            let message = read(&path, &one).unwrap_err().to_string();
+            for part in ["tuned.toml", "delete it", "jem tune", "JEM_TUNED=none", part] {
+                assert!(message.contains(part), "{part:?} is not in {message}");
+            }
+            assert_eq!(message.lines().count(), 1, "{message}");
+        }
+        let message = read(directory.path(), &one).unwrap_err().to_string();
+        assert!(message.contains("JEM_TUNED=none"), "a directory is no file: {message}");
+        fs::write(&path, [0xff, 0xfe, 0]).unwrap();
+        assert!(read(&path, &one).unwrap_err().to_string().contains("tuned.toml: is no file"));
+        assert_eq!(write(&path, &one, &tuned(32)).unwrap(), 3);
+        assert_eq!(read(&path, &one).unwrap(), tuned(32));
+    }
+
+    #[test]
+    fn the_variable_names_a_file_or_none() {
+        let with = |value: Option<&'static str>| {
+            path_from(|name| match name {
+                VARIABLE => value.map(Into::into),
+                "HOME" | "LOCALAPPDATA" => Some("/h".into()),
+                _ => None,
+            })
+        };
+        assert_eq!(with(Some("none")), None);
+        assert_eq!(with(Some("mine.toml")), Some("mine.toml".into()));
+        let default = with(None).expect("a cache directory");
+        assert!(default.starts_with("/h") && default.ends_with("jem/tuned.toml"), "{}", default.display());
+    }
+}

@@ -1,0 +1,263 @@
+//! The ways to compute a convolution that are worth measuring: what `jem tune` tries and [`super::choice`] takes.
+
+use super::Kernel;
+use super::conv_tile::ScalarTile;
+use super::conv2d::{Conv2d, ConvGeometry};
+use super::conv2d_input_gradient::{Conv2dInputGradient, Residual};
+use super::conv2d_weight_gradient::Conv2dWeightGradient;
+use super::winograd::Winograd;
+use md5::{Digest, Md5};
+use std::fmt;
+
+/// Which of the three products of a convolution is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Direction {
+    /// The convolution itself.
+    Forward,
+    /// Its gradient with respect to the input.
+    InputGradient,
+    /// Its gradient with respect to the weights.
+    WeightGradient,
+}
+
+/// What a choice of kernels depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Shape {
+    /// Which product.
+    pub direction: Direction,
+    /// The shapes of the forward convolution, the batch among them.
+    pub geometry: ConvGeometry,
+}
+
+/// A way to compute the convolution of a [`Shape`], in f32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Candidate {
+    /// `conv2d` or `conv2d_input_gradient`, by this tile.
+    Implicit(ScalarTile),
+    /// Winograd's four kernels: forward and input gradient.
+    Winograd(Winograd),
+    /// `conv2d_weight_gradient` by this tile in so many parts, and the sum of the parts.
+    Parts(ScalarTile, usize),
+}
+
+/// Threads below which a workgroup leaves most of a GPU's subgroup idle.
+const LEAST_THREADS: usize = 32;
+
+/// Tiles side by side of which each would gather the same again.
+const MOST_TILES: usize = 10;
+
+/// Pixels of a part of a weight gradient below which its workspace costs more than its sum.
+const LEAST_PIXELS: usize = 64;
+
+impl Shape {
+    /// What the rule of the shapes takes among implicit products.
+    pub fn implicit(&self) -> Candidate {
+        let g = &self.geometry;
+        let (rows, columns) = self.product();
+        match self.direction {
+            Direction::Forward | Direction::InputGradient => {
+                Candidate::Implicit(ScalarTile::gather(rows, columns))
+            }
+            Direction::WeightGradient => {
+                let splits = Conv2dWeightGradient::new(*g).splits;
+                Candidate::Parts(ScalarTile::through_memory(rows, columns), splits)
+            }
+        }
+    }
+
+    /// Every candidate, [`Shape::implicit`] first: the tiles that pad the channels by at most a tenth more than
+    /// the best does, fill a subgroup and are few side by side; Winograd's sizes where they fit; for weight
+    /// gradients each tile with the rule's parts, half and twice as many.
+    pub fn candidates(&self) -> Vec<Candidate> {
+        let first = self.implicit();
+        let (_, columns) = self.product();
+        let gathers = self.direction != Direction::WeightGradient;
+        let tiles = || ScalarTile::ALL.into_iter().filter(|tile| gathers || !tile.is_direct());
+        let least = tiles().map(|tile| tile.padded(columns)).min().unwrap_or(columns);
+        let fits = |tile: &ScalarTile| {
+            let padded = tile.padded(columns);
+            let [_, n] = tile.size();
+            10 * padded <= 11 * least && padded <= MOST_TILES * n && tile.threads() >= LEAST_THREADS
+        };
+        let fitting: Vec<ScalarTile> = tiles().filter(fits).collect();
+        let mut all = vec![first];
+        match first {
+            Candidate::Parts(tile, splits) => {
+                let most = (self.geometry.out_pixels() / LEAST_PIXELS).max(1);
+                for tile in [tile].into_iter().chain(fitting) {
+                    let counts = [splits, splits / 2, 2 * splits];
+                    let counts = counts.into_iter().filter(|&n| n == splits || (1..=most).contains(&n));
+                    all.extend(counts.map(|splits| Candidate::Parts(tile, splits)));
+                }
+            }
+            Candidate::Implicit(_) | Candidate::Winograd(_) => {
+                all.extend(fitting.into_iter().map(Candidate::Implicit));
+                let sizes = Winograd::ALL.into_iter().filter(|_| Winograd::takes(&self.geometry));
+                all.extend(sizes.map(Candidate::Winograd));
+            }
+        }
+        let mut distinct = Vec::with_capacity(all.len());
+        for candidate in all {
+            if !distinct.contains(&candidate) {
+                distinct.push(candidate);
+            }
+        }
+        distinct
+    }
+
+    /// Rows and columns of the matrix product.
+    fn product(&self) -> (usize, usize) {
+        let g = &self.geometry;
+        match self.direction {
+            Direction::Forward => (g.out_pixels(), g.c_out),
+            Direction::InputGradient => (g.class_pixels(), g.c_in),
+            Direction::WeightGradient => (g.weight_rows(), g.c_out),
+        }
+    }
+}
+
+/// A digest of all that candidates' kernels are made of: their texts with every tile and size, the words of their
+/// uniform blocks and their workgroups. Equal on every machine; another version's measurements do not count.
+pub fn fingerprint() -> String {
+    let mut digest = Md5::new();
+    let mut add = |kernel: &dyn Kernel| {
+        digest.update(kernel.shader().wgsl());
+        digest.update(format!("{:?}{:?}", kernel.uniforms(), kernel.workgroups()));
+    };
+    for geometry in ConvGeometry::examples() {
+        for tile in ScalarTile::ALL.map(Some) {
+            let activated = Some(0.2);
+            let plain = Conv2d::new(geometry);
+            add(&Conv2d { bias: true, residual: true, activated, mask: true, tile, ..plain });
+            let residual = Residual::AfterMask;
+            add(&Conv2dInputGradient {
+                mask: activated,
+                residual,
+                tile,
+                ..Conv2dInputGradient::new(geometry)
+            });
+            if tile.is_some_and(|tile| !tile.is_direct()) {
+                add(&Conv2dWeightGradient { tile, ..Conv2dWeightGradient::new(geometry) });
+            }
+        }
+    }
+    for kernel in super::catalogue() {
+        if kernel.name().starts_with("winograd_") || kernel.name() == "reduce" {
+            add(kernel.as_ref());
+        }
+    }
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl fmt::Display for Direction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Forward => "forward",
+            Self::InputGradient => "input gradient",
+            Self::WeightGradient => "weight gradient",
+        })
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ConvGeometry { n, h, w, c_in, c_out, kh, kw, stride, .. } = self.geometry;
+        write!(f, "{} {n}x{h}x{w}x{c_in} -> {c_out}, {kh}x{kw}", self.direction)?;
+        if stride > 1 { write!(f, "/{stride}") } else { Ok(()) }
+    }
+}
+
+impl fmt::Display for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Implicit(tile) => write!(f, "{tile}"),
+            Self::Winograd(size) => write!(f, "winograd {size:?}"),
+            Self::Parts(tile, 1) => write!(f, "{tile}, 1 part"),
+            Self::Parts(tile, splits) => write!(f, "{tile}, {splits} parts"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    const DIRECTIONS: [Direction; 3] =
+        [Direction::Forward, Direction::InputGradient, Direction::WeightGradient];
+
+    fn shape(direction: Direction, size: usize, c_in: usize, c_out: usize, stride: usize) -> Shape {
+        let geometry =
+            ConvGeometry { n: 64, h: size, w: size, c_in, c_out, kh: 3, kw: 3, stride, padding: 1 };
+        Shape { direction, geometry }
+    }
+
+    #[test]
+    fn candidates_are_distinct_and_begin_with_the_rules() {
+        for direction in DIRECTIONS {
+            for geometry in ConvGeometry::examples() {
+                let shape = Shape { direction, geometry };
+                let candidates = shape.candidates();
+                assert_eq!(candidates[0], shape.implicit(), "{shape}");
+                let names: HashSet<String> = candidates.iter().map(ToString::to_string).collect();
+                assert_eq!(names.len(), candidates.len(), "{shape}: {names:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn some_tile_wastes_nothing_of_the_channels_of_a_wide_resnet() {
+        for channels in [16, 32, 64, 160, 320, 640] {
+            for direction in DIRECTIONS {
+                let shape = shape(direction, 32, channels, channels, 1);
+                for candidate in shape.candidates() {
+                    let (Candidate::Implicit(tile) | Candidate::Parts(tile, _)) = candidate else { continue };
+                    assert_eq!(tile.padded(channels), channels, "{shape}: {candidate}");
+                }
+                assert!(shape.candidates().len() > 1, "{shape}");
+            }
+        }
+    }
+
+    #[test]
+    fn winograd_is_a_candidate_where_it_fits() {
+        let winograd = |shape: Shape| {
+            let of = |candidate: &Candidate| matches!(candidate, Candidate::Winograd(_));
+            shape.candidates().iter().filter(|candidate| of(candidate)).count()
+        };
+        assert_eq!(winograd(shape(Direction::Forward, 32, 160, 160, 1)), 2);
+        assert_eq!(winograd(shape(Direction::InputGradient, 32, 160, 160, 1)), 2);
+        assert_eq!(winograd(shape(Direction::InputGradient, 32, 160, 160, 2)), 0);
+        assert_eq!(winograd(shape(Direction::WeightGradient, 32, 160, 160, 1)), 0);
+    }
+
+    #[test]
+    fn parts_keep_enough_pixels() {
+        for (size, batch) in [(1, 1), (8, 1), (32, 64)] {
+            let mut shape = shape(Direction::WeightGradient, size, 16, 16, 1);
+            shape.geometry.n = batch;
+            for candidate in shape.candidates() {
+                let Candidate::Parts(tile, splits) = candidate else { panic!("{candidate}") };
+                assert!(!tile.is_direct(), "{candidate}");
+                assert!(splits == 1 || shape.geometry.out_pixels() / splits >= LEAST_PIXELS, "{candidate}");
+            }
+        }
+    }
+
+    #[test]
+    fn tiles_keep_within_webgpus_limits() {
+        let distinct: HashSet<_> = ScalarTile::ALL.into_iter().collect();
+        assert_eq!(distinct.len(), ScalarTile::ALL.len());
+        for tile in ScalarTile::ALL {
+            let [m, n] = tile.size();
+            assert!(m % 8 == 0 && n % 8 == 0 && (1..=256).contains(&tile.threads()), "{tile}");
+        }
+    }
+
+    #[test]
+    fn the_fingerprint_repeats() {
+        assert_eq!(fingerprint(), fingerprint());
+        assert_eq!(fingerprint().len(), 32);
+    }
+}

@@ -1,0 +1,213 @@
+//! `jem tune`: winners are right, are kept, and are what later programs run.
+
+use crate::support::*;
+use jem::device::{Device, DeviceOptions, Program, tuned};
+use jem::jem::{BatchLayout, Preset, Programs, Recipe};
+use jem::kernels::candidate::{Candidate, Shape};
+use jem::kernels::choice::{Choices, Tuned};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What `command` prints if it succeeds.
+fn run(mut command: Command) -> String {
+    let output = command.output().expect("it starts");
+    let [stdout, stderr] =
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).expect("UTF-8"));
+    assert!(output.status.success(), "{command:?}: {stdout}{stderr}");
+    stdout
+}
+
+/// `jem` with these words, `--json`, and the tuned kernels of `file`.
+fn facts_with(file: &str, words: &[&str]) -> Value {
+    let mut command = jem(&[words, &["--json"]].concat());
+    command.env("JEM_TUNED", file);
+    serde_json::from_str(&run(command)).expect("JSON")
+}
+
+/// The recipe of the training that is tuned for.
+fn recipe() -> Recipe {
+    Recipe { batch: 2, steps: 2, buffer: 20, ..Preset::Tiny.recipe() }
+}
+
+fn programs(choices: &Choices) -> Programs {
+    let recipe = recipe();
+    let batch = BatchLayout::new(&recipe, SIDE, SIDE, 3);
+    Programs::build(&recipe, &recipe.network(10, 3), batch, 1000, choices.clone()).expect("programs")
+}
+
+/// The losses of the first two iterations of `train_cifar`, which `cargo test` builds beside the tests, with the tuned
+/// kernels of `file`. It is interrupted then: to test the model would take a software driver minutes.
+#[cfg(unix)]
+fn train(device: &str, file: &str, out: &Path) -> Vec<f64> {
+    let mut path = std::env::current_exe().expect("the test has a path");
+    path.pop();
+    path.pop();
+    path.push("examples/train_cifar");
+    assert!(path.exists(), "{} is not built: run cargo test without --test", path.display());
+    let mut command = Command::new(path);
+    command.env("JEM_TUNED", file).env("XDG_RUNTIME_DIR", std::env::temp_dir());
+    command.args(["--synthetic", "--preset", "tiny", "--batch", "2", "--steps", "2", "--buffer", "20"]);
+    command.args(["--iterations", "1000000", "--evaluate-every", "1000000", "--device", device, "--out"]);
+    command.arg(out).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped());
+    let child = command.spawn().expect("the example starts");
+    let losses = || -> Vec<f64> {
+        let text = std::fs::read_to_string(out.join("metrics.csv")).unwrap_or_default();
+        let Some((header, rows)) = text.split_once('\n') else { return Vec::new() };
+        let column = header.split(',').position(|name| name == "loss").expect("a loss");
+        // The last line may be under way.
+        let whole = rows.split_inclusive('\n').filter(|row| row.ends_with('\n'));
+        whole.filter_map(|row| row.split(',').nth(column)?.parse().ok()).collect()
+    };
+    for _ in 0..1200 {
+        if losses().len() >= 2 {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
+    let output = child.wait_with_output().expect("the example ends");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(killed.success() && output.status.success(), "{stderr}");
+    losses()[..2].to_vec()
+}
+
+fn open(spec: &str) -> Device {
+    let options = DeviceOptions { untuned: true, ..DeviceOptions::default() };
+    Device::open(&spec.parse().expect("a device"), options).expect("a GPU")
+}
+
+/// The convolutions of an iteration.
+fn expected() -> BTreeSet<Shape> {
+    let programs = programs(&Choices::default());
+    let programs: [&Program; 2] = [programs.sgld.as_ref().expect("samples"), &programs.update];
+    let dispatches = programs.into_iter().flat_map(|program| &program.dispatches);
+    dispatches.filter_map(|dispatch| dispatch.kernel.convolution()).collect()
+}
+
+#[test]
+fn winners_are_right_and_kept() {
+    let place = Place::new();
+    let (file, [_, gpu]) = (place.at("tuned.toml"), devices());
+    let tune = ["tune", "--preset", "tiny", "--batch", "2", "--steps", "2", "--seconds", "0.001"];
+    let found = facts(&[&tune[..], &["--device", &gpu, "--out", &file]].concat());
+
+    let shapes = found["shapes"].as_array().expect("a list");
+    let directions: BTreeSet<&str> =
+        shapes.iter().map(|s| s["direction"].as_str().expect("a name")).collect();
+    assert_eq!(directions, BTreeSet::from(["forward", "input-gradient", "weight-gradient"]));
+    for shape in shapes {
+        assert!(shape["winner"].is_string(), "{shape}");
+        let candidates = shape["candidates"].as_array().expect("a list");
+        assert!(!candidates.is_empty() && candidates.iter().all(|c| c["refused"].is_null()), "{shape}");
+        assert!(candidates.iter().all(|c| c["milliseconds"].as_f64().is_some_and(|ms| ms > 0.0)), "{shape}");
+    }
+    let expected = expected();
+    assert_eq!(shapes.len(), expected.len());
+    let several = shapes.iter().filter(|s| s["candidates"].as_array().is_some_and(|all| all.len() > 2));
+    assert!(several.count() > shapes.len() / 2, "{found}");
+
+    let device = open(&gpu);
+    let adapter = device.adapter().expect("a GPU");
+    let winners = tuned::read(Path::new(&file), adapter).expect("the file");
+    assert_eq!(winners.keys().copied().collect::<BTreeSet<_>>(), expected);
+    for (with, count) in [(file.as_str(), shapes.len()), ("none", 0)] {
+        let devices = facts_with(with, &["devices"]);
+        let adapters = devices["adapters"].as_array().expect("a list");
+        let listed = adapters.iter().find(|a| a["name"] == adapter.name.as_str()).expect("the adapter");
+        assert_eq!(listed["tuned_shapes"], count, "{listed}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn training_runs_what_was_tuned() {
+    let place = Place::new();
+    let (file, [_, gpu]) = (place.at("tuned.toml"), devices());
+    let device = open(&gpu);
+    let adapter = device.adapter().expect("a GPU");
+    let expected = expected();
+    // The last candidate of every shape, which is seldom the rule's choice.
+    let last: Tuned = expected.iter().map(|s| (*s, *s.candidates().last().expect("candidates"))).collect();
+    assert!(last.values().any(|candidate| matches!(candidate, Candidate::Winograd(_))));
+    tuned::write(Path::new(&file), adapter, &last).expect("a file");
+    let choices = device.choices().with_tuned(last);
+    let programs = programs(&choices);
+    let programs = [programs.sgld.as_ref().expect("samples"), &programs.update];
+    let kernels: Vec<_> =
+        programs.iter().flat_map(|program| &program.dispatches).map(|d| &d.kernel).collect();
+    for kernel in &kernels {
+        let Some(shape) = kernel.convolution() else { continue };
+        let tile = match choices.candidate(&shape) {
+            Candidate::Implicit(tile) | Candidate::Parts(tile, _) => tile,
+            other => panic!("{shape} by {kernel:?}, not {other}"),
+        };
+        assert!(format!("{kernel:?}").contains(&format!("tile: Some({tile:?})")), "{kernel:?}");
+    }
+    assert!(kernels.iter().any(|kernel| kernel.name() == "winograd_product"));
+
+    let [tuned, by_rule] = [(file.as_str(), "tuned"), ("none", "rule")].map(|(file, name)| {
+        let out = PathBuf::from(place.at(name));
+        let losses = train(&gpu, file, &out);
+        let config = std::fs::read_to_string(out.join("config.toml")).expect("the settings");
+        let events = std::fs::read_to_string(out.join("events.jsonl")).expect("the events");
+        (losses, config, events)
+    });
+    assert_near("losses", &tuned.0, &by_rule.0, 1e-4);
+    let summary = choices.summary();
+    assert!(summary.starts_with(&format!("{} shapes as measured", expected.len())), "{summary}");
+    assert!(tuned.1.contains(&format!("# kernels of convolutions: {summary}\n")), "{}", tuned.1);
+    assert!(tuned.2.contains(&format!("\"kernels\":\"{summary}\"")), "{}", tuned.2);
+    assert!(by_rule.1.contains("# kernels of convolutions: by rule\n"), "{}", by_rule.1);
+}
+
+#[test]
+fn a_model_is_tuned_for_and_a_damaged_file_replaced() {
+    let place = Place::new();
+    let (file, [_, gpu]) = (place.at("tuned.toml"), devices());
+    std::fs::write(&file, "[[adapter]]\nname = 3\n").expect("a file");
+    let (model, x) = (weights(), place.x_p());
+    let score = ["score", "--model", &model, "--images", &x, "--device", &gpu];
+    let output = jem(&score).env("JEM_TUNED", &file).output().expect("it starts");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    for part in ["tuned.toml", "line 2", "delete it", "jem tune", "JEM_TUNED=none"] {
+        assert!(stderr.contains(part), "{part:?} is not in {stderr}");
+    }
+    // The host has nothing to choose and reads nothing.
+    let mut on_cpu = jem(&["score", "--model", &model, "--images", &x, "--device", "cpu"]);
+    on_cpu.env("JEM_TUNED", &file);
+    run(on_cpu);
+
+    let batch = N.to_string();
+    let words = ["tune", "--model", &model, "--batch", &batch, "--seconds", "0.001", "--device", &gpu];
+    let mut tune = jem(&words);
+    tune.env("JEM_TUNED", &file);
+    let printed = run(tune);
+    assert!(printed.contains(&format!("forward {N}x32x32x3 -> 16, 3x3")), "{printed}");
+    assert!(printed.contains("tuned.toml has ") && !printed.contains("take them with"), "{printed}");
+    assert!(printed.lines().all(|line| line.chars().count() <= 100), "{printed}");
+    let mut scored = jem(&score);
+    scored.env("JEM_TUNED", &file);
+    run(scored);
+}
+
+#[test]
+fn flags_that_cannot_be_are_refused() {
+    let place = Place::new();
+    let [_, gpu] = devices();
+    let out = place.at("tuned.toml");
+    let tune = |more: &[&'static str]| [&["tune", "--device", &gpu, "--out", &out], more].concat();
+    fail(&place, &["tune", "--device", "cpu", "--out", &out], &["--device", "cpu", "gpu:llvmpipe"]);
+    fail(&place, &["tune", "--device", &gpu], &["--out", "JEM_TUNED=none"]);
+    fail(&place, &tune(&["--seconds", "0"]), &["--seconds", "above 0"]);
+    fail(&place, &tune(&["--batch", "0"]), &["--batch", "from 1"]);
+    fail(&place, &tune(&["--depth", "11"]), &["depth", "11"]);
+    fail(&place, &tune(&["--model", "missing.safetensors"]), &["missing.safetensors"]);
+    let nowhere = place.at("nowhere/tuned.toml");
+    fail(&place, &["tune", "--device", &gpu, "--out", &nowhere], &["--out", "nowhere"]);
+    misuse(&tune(&["--image", "32x32"]), &["--image", "32x32x3"]);
+    misuse(&tune(&["--preset", "huge"]), &["--preset", "huge", "tiny"]);
+    misuse(&tune(&["--model", "m.safetensors", "--depth", "16"]), &["--model", "--depth"]);
+}
