@@ -115,8 +115,11 @@ fn compare(device: &Device, kernel: &Arc<dyn Kernel>) -> Result<f64> {
     Ok(largest_difference(&found, &expected))
 }
 
-fn largest_difference(found: &[(Storage, Vec<u32>)], expected: &[(Storage, Vec<u32>)]) -> f64 {
-    let of = |((storage, a), (_, b)): (&(Storage, Vec<u32>), &(Storage, Vec<u32>))| match storage {
+/// What a binding holds, and how it is stored.
+type Contents = (Storage, Vec<u32>);
+
+fn largest_difference(found: &[Contents], expected: &[Contents]) -> f64 {
+    let of = |((storage, a), (_, b)): (&Contents, &Contents)| match storage {
         Storage::F32 => difference(a, b),
         Storage::F16 => {
             let (a, b): (Vec<_>, Vec<_>) =
@@ -160,7 +163,7 @@ fn outputs(
     device: &Device,
     kernel: &Arc<dyn Kernel>,
     input: impl Fn(&str, usize) -> u32,
-) -> Result<Vec<(Storage, Vec<u32>)>> {
+) -> Result<Vec<Contents>> {
     let mut builder = ProgramBuilder::new("self-test");
     let mut buffers = Vec::new();
     let mut views = Vec::new();
