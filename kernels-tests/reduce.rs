@@ -123,7 +123,7 @@ proptest! {
         let kernel = Reduce { part, ..Reduce::new(outer, axis, inner, op) };
         let x = terms(kernel.input_len(), seed);
         compare(kernel, &x);
-        if x.len() % 2 == 0 {
+        if x.len().is_multiple_of(2) {
             compare(Reduce { storage: Storage::F16, factor: 4.0, ..kernel }, &x);
         }
     }
