@@ -78,10 +78,6 @@ fn finish_one(pixel: u32, channel: u32, sign: u32, sum: f32) {
         v += residual[index];
 //#endif
         gradient_in[index] = v;
-//#if UPDATE
-        let normals = noise_of(index / 2u);
-        update(index, v, select(normals.x, normals.y, (index & 1u) == 1u));
-//#endif
     }
 }
 
@@ -114,6 +110,32 @@ fn pixel_of(place: Place, m: u32) -> u32 {
     return select((row / place.rows * parameters.h + y) * parameters.w + x, OUTSIDE, m >= place.pixels);
 }
 
+//#if UPDATE
+fn gradient_at(index: u32) -> f32 {
+//#if TARGET_VEC4
+    return gradient_in[index / 4u][index % 4u];
+//#else
+    return gradient_in[index];
+//#endif
+}
+
+// Moves the elements whose gradient this thread has just written: in a loop, as 32 copies of the generator's rounds
+// take compilers minutes.
+fn update_rows(place: Place, m: u32, quad: u32) {
+    let end = min(4u * quad + 4u, parameters.c_in);
+    for (var row = 0u; row < 8u; row++) {
+        let pixel = pixel_of(place, m + row);
+        if pixel != OUTSIDE {
+            for (var channel = 4u * quad; channel < end; channel++) {
+                let index = pixel * parameters.c_in + channel;
+                let normals = noise_of(index / 2u);
+                update(index, gradient_at(index), select(normals.x, normals.y, (index & 1u) == 1u));
+            }
+        }
+    }
+}
+//#endif
+
 // Writes 8 pixels of one quad of channels.
 fn finish_rows(place: Place, m: u32, quad: u32, sums: Rows) {
     if quad < (parameters.c_in + 3u) / 4u {
@@ -125,6 +147,9 @@ fn finish_rows(place: Place, m: u32, quad: u32, sums: Rows) {
         finish(pixel_of(place, m + 5u), quad, sums.r5);
         finish(pixel_of(place, m + 6u), quad, sums.r6);
         finish(pixel_of(place, m + 7u), quad, sums.r7);
+//#if UPDATE
+        update_rows(place, m, quad);
+//#endif
     }
 }
 

@@ -1,6 +1,6 @@
 // What an input gradient does to four channels of its sums: the leaky ReLU's derivative (MASK), the residual
-// gradient before or behind it (RESIDUAL_BEFORE, RESIDUAL_AFTER), the SGLD update along what comes of it (UPDATE).
-// SCALED multiplies the sums first. The includer declares `parameters` with a `slope` and a `factor`, and for UPDATE what sgld_update needs.
+// gradient before or behind it (RESIDUAL_BEFORE, RESIDUAL_AFTER).
+// SCALED multiplies the sums first. The includer declares `parameters` with a `slope` and a `factor`.
 
 //#include stored
 @group(0) @binding(3) var<storage, read> mask: array<u32>;
@@ -24,12 +24,4 @@ fn finish_quad(index: u32, word: u32, sum: vec4<f32>) {
     v += loaded(residual[index]);
 //#endif
     gradient_in[index] = stored(v);
-//#if UPDATE
-    let low = noise_of(2u * index);
-    let high = noise_of(2u * index + 1u);
-    update(4u * index, v.x, low.x);
-    update(4u * index + 1u, v.y, low.y);
-    update(4u * index + 2u, v.z, high.x);
-    update(4u * index + 3u, v.w, high.y);
-//#endif
 }

@@ -28,7 +28,7 @@ pub struct Conv2dInputGradient {
     pub mask: Option<f32>,
     /// Adds `residual`, shaped like the input.
     pub residual: Residual,
-    /// Moves the input along the gradient, which is still written: what this does to `x`, whose gradient it is.
+    /// Moves the input along the gradient, which is still written, in f32: what this does to `x`, whose gradient it is.
     pub update: Option<Sgld>,
     /// How it multiplies.
     pub method: Method,
@@ -146,6 +146,7 @@ impl Kernel for Conv2dInputGradient {
     }
 
     fn shader(&self) -> Shader {
+        assert!(self.update.is_none() || self.storage.c == Storage::F32, "{self:?}: an update follows f32");
         let text = include_str!("../../shaders/conv2d_input_gradient.wgsl");
         let shader = self.storage.specialize(self.switches(Shader::new("conv2d_input_gradient", text)));
         self.tile().specialize(shader, self.geometry.c_out, self.geometry.c_in)
