@@ -2,7 +2,8 @@
 
 use clap::{Args, Parser, Subcommand};
 use jem::device::{AdapterKind, Device, DeviceOptions, DeviceSpec};
-use jem::jem::{Preset, Recipe};
+use jem::jem::{Precision, Preset, Recipe};
+use jem::self_test::usable_cooperative;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -87,6 +88,9 @@ pub struct Arguments {
     /// Time for `scaling`; rows that would not fit are left out [default: 300; quick: 20]
     #[arg(long, global = true)]
     seconds: Option<u64>,
+    /// Precisions of `steps`: f32, f16, auto [default: f32, and f16 where cooperative matrices multiply it]
+    #[arg(long = "precision", global = true, value_delimiter = ',', value_name = "PRECISION")]
+    pub precisions: Vec<Precision>,
     /// A Python with torch, to time PyTorch in turns with `steps`
     #[arg(long, global = true, value_name = "PYTHON")]
     pub peer: Option<PathBuf>,
@@ -201,6 +205,22 @@ impl Setting {
             };
             recipes.extend(presets.iter().map(named));
         }
+        let precisions = match &arguments.precisions[..] {
+            // Where f16 is no faster than f32, it is measured only if it was asked for.
+            [] if usable_cooperative(&device).is_err() => vec![Precision::F32],
+            [] => vec![Precision::F32, Precision::F16],
+            given => given.to_vec(),
+        };
+        let mut recipes: Vec<(String, Recipe)> = recipes
+            .into_iter()
+            .flat_map(|(name, recipe)| {
+                let at = |precision| match precision {
+                    Precision::F32 => (name.clone(), recipe.clone()),
+                    _ => (format!("{name} {precision}"), Recipe { precision, ..recipe.clone() }),
+                };
+                precisions.iter().map(|&precision| at(precision)).collect::<Vec<_>>()
+            })
+            .collect();
         for (_, recipe) in &mut recipes {
             recipe.batch = arguments.batch.unwrap_or(if quick { 8 } else { recipe.batch });
         }

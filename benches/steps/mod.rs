@@ -118,7 +118,8 @@ impl Section<'_> {
 
     /// The SGLD step and the update.
     fn steps(&mut self, peers: &mut [Peer]) -> Result<(), Box<dyn Error>> {
-        let ours = Ours::new(&self.setting.device, self.recipe)?;
+        let (choices, _) = self.recipe.precision.choices(&self.setting.device);
+        let ours = Ours::new(&self.setting.device, self.recipe, choices.clone())?;
         for (name, step) in [("sgld", Step::Sgld), ("update", Step::Update)] {
             let rounds = take(name, self.setting.repeats, peers, || ours.time(step))?;
             let floor =
@@ -126,6 +127,13 @@ impl Section<'_> {
             self.row(name, &rounds.ours, ours.summary(step), floor);
             self.compare(name, peers, &rounds);
         }
+        // What fusion spares: docs/performance.md predicts it.
+        let separate = Ours::new(&self.setting.device, self.recipe, choices.separately())?;
+        let rounds =
+            take("sgld, nothing fused", self.setting.repeats, &mut [], || separate.time(Step::Sgld))?;
+        let programs = separate.programs(Step::Sgld);
+        let floor = floor(self.ceilings, programs.into_iter().map(|program| program.program()));
+        self.row("sgld, nothing fused", &rounds.ours, separate.summary(Step::Sgld), floor);
         Ok(())
     }
 

@@ -33,16 +33,16 @@ pub struct Ours {
 }
 
 impl Ours {
-    /// Builds the programs of `recipe` for 32x32 images in three channels, with initial parameters and
-    /// uniform images.
+    /// Builds the programs of `recipe` by `choices` for 32x32 images in three channels, with initial parameters
+    /// and uniform images.
     ///
     /// # Errors
     /// What the device refuses.
-    pub fn new(device: &Device, recipe: &Recipe) -> jem::Result<Self> {
+    pub fn new(device: &Device, recipe: &Recipe, choices: Choices) -> jem::Result<Self> {
         let network = recipe.network(CLASSES, 3);
         network.check()?;
         let batch = BatchLayout::new(recipe, 32, 32, 3);
-        let programs = Programs::build(recipe, &network, batch, recipe.batch, device.choices())?;
+        let programs = Programs::build(recipe, &network, batch, recipe.batch, choices)?;
         let image_words = batch.images() * batch.image();
         // Weyl's sequence: uniform in [-1, 1), and the same in every run.
         let uniform = |i: usize| (i as f64 * 0.618_033_988_749_894_9).fract() as f32 * 2.0 - 1.0;
