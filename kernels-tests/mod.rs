@@ -30,6 +30,7 @@ mod cooperative;
 mod copy;
 mod device;
 mod drift;
+mod errors;
 mod fill;
 mod gather_labels;
 mod gradients;
@@ -89,6 +90,7 @@ pub const FILES: &[(&str, Tests)] = files![
     copy,
     device,
     drift,
+    errors,
     fill,
     gather_labels,
     gradients,

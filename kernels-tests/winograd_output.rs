@@ -97,7 +97,7 @@ fn every_permutation() {
 }
 
 /// The result of a convolution by the four kernels on a device.
-fn by_winograd(
+pub fn by_winograd(
     device: &jem::device::Device,
     convolution: Convolution,
     size: Winograd,

@@ -27,11 +27,6 @@ fn limited(v: f32, low: f32, high: f32) -> f32 {
 }
 
 fn update(i: u32, gradient: f32, normal: f32) {
-//#if MOVING
-    if moving[i] == 0.0 {
-        return;
-    }
-//#endif
     var drift = gradient;
 //#if CLAMP_GRADIENT
     drift = limited(drift, -parameters.limit, parameters.limit);
@@ -39,6 +34,9 @@ fn update(i: u32, gradient: f32, normal: f32) {
     var moved = x[i] + parameters.step * drift + parameters.noise * normal;
 //#if CLAMP_X
     moved = limited(moved, parameters.low, parameters.high);
+//#endif
+//#if MOVING
+    moved = select(moved, x[i], moving[i] == 0.0);
 //#endif
     x[i] = moved;
 }

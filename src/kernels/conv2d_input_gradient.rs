@@ -155,7 +155,7 @@ impl Kernel for Conv2dInputGradient {
     fn uniforms(&self) -> Vec<u32> {
         let mut words = self.geometry.words();
         words.extend([self.mask.unwrap_or(1.0).to_bits(), 0, 0, self.factor.to_bits()]);
-        words.extend(self.update.map_or([0; 5], |update| update.settings()));
+        words.extend(self.update.iter().flat_map(|update| update.settings()));
         words.resize(words.len().next_multiple_of(4), 0);
         words
     }
