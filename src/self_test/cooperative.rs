@@ -178,7 +178,10 @@ mod tests {
 
     #[test]
     fn sums_of_unrounded_operands_do_not_pass() {
-        let scalar = convolutions(Method::Scalar);
+        // Operands that lie in f16 are rounded already.
+        let in_f32 = |kernel: &Arc<dyn Kernel>| kernel.bindings()[0].storage == Storage::F32;
+        let scalar: Vec<_> = convolutions(Method::Scalar).into_iter().filter(in_f32).collect();
+        assert_eq!(scalar.len(), 3);
         for kernel in &scalar {
             let error = compare(&Device::cpu(), kernel, kernel).unwrap().unwrap();
             assert!(error > 100.0 * BOUND, "{}: {error:e}", kernel.name());
