@@ -111,12 +111,9 @@ pub fn run(
     let mut directory = RunDirectory::open(&options.out, &config, resumed)?;
     let details = json!({"device": device.name(), "kernels": kernels, "data": train.name, "synthetic": train.synthetic, "iterations": total, "precision": trainer.precision()});
     directory.event(if options.resume { "resume" } else { "start" }, trainer.iteration(), details)?;
-    if recipe.precision != Precision::F32 && !options.quiet {
-        println!("numbers {}", trainer.precision());
-    }
     let network = trainer.network();
     let title = format!("WRN-{}-{} on {}", network.depth, network.width, train.name);
-    let run = Run {
+    let mut run = Run {
         validation: trainer.evaluator(&held_out, EVALUATION_BATCH)?,
         progress: Progress::new(trainer.iteration(), total, options.quiet),
         guard: Guard::new(recipe),
@@ -132,6 +129,9 @@ pub fn run(
         directory,
         options,
     };
+    if recipe.precision != Precision::F32 {
+        run.progress.note(&format!("numbers: {}", run.trainer.precision()));
+    }
     run.train(total, test)
 }
 

@@ -10,6 +10,14 @@ pub enum Argument<'a> {
 }
 
 impl Argument<'_> {
+    /// The same binding, for as long as this one is borrowed.
+    pub fn reborrow(&mut self) -> Argument<'_> {
+        match self {
+            Argument::Read(words) => Argument::Read(words),
+            Argument::Write(words) => Argument::Write(words),
+        }
+    }
+
     /// The words of any binding.
     pub fn u32(&self) -> &[u32] {
         match self {

@@ -61,10 +61,7 @@ impl Method {
             operand.f32().par_iter().map(|&x| round_to_f16(x).to_bits()).collect()
         };
         let (a, b) = (rounded(a), rounded(b));
-        let rest = rest.iter_mut().map(|argument| match argument {
-            Argument::Read(words) => Argument::Read(words),
-            Argument::Write(words) => Argument::Write(words),
-        });
+        let rest = rest.iter_mut().map(Argument::reborrow);
         let mut arguments: Vec<_> =
             [Argument::Read(&a), Argument::Read(&b)].into_iter().chain(rest).collect();
         run(&mut arguments);

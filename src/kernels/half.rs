@@ -148,8 +148,7 @@ pub(super) fn in_f32(
         .map(|(argument, single)| match (argument, single) {
             (Argument::Read(_), Some(single)) => Argument::Read(single),
             (Argument::Write(_), Some(single)) => Argument::Write(single),
-            (Argument::Read(words), None) => Argument::Read(words),
-            (Argument::Write(words), None) => Argument::Write(words),
+            (argument, None) => argument.reborrow(),
         })
         .collect();
     run(&mut views);
@@ -171,15 +170,8 @@ pub(super) fn scaled(
         return run(arguments);
     }
     let product: Vec<u32> = arguments[index].f32().iter().map(|x| (x * factor).to_bits()).collect();
-    let mut views: Vec<Argument<'_>> = arguments
-        .iter_mut()
-        .enumerate()
-        .map(|(i, argument)| match argument {
-            Argument::Read(_) if i == index => Argument::Read(&product),
-            Argument::Read(words) => Argument::Read(words),
-            Argument::Write(words) => Argument::Write(words),
-        })
-        .collect();
+    let mut views: Vec<Argument<'_>> = arguments.iter_mut().map(Argument::reborrow).collect();
+    views[index] = Argument::Read(&product);
     run(&mut views);
 }
 

@@ -29,8 +29,14 @@ const LARGEST_LOGIT_GRADIENT: f32 = 128.0;
 impl Halves {
     /// The nodes that may lie in f16, given those that outputs ask for.
     pub fn find(graph: &Graph, fusions: &Fusions, roots: &[NodeId]) -> Self {
-        let mut finder = Finder { graph, fusions, halves: Self { scale: 1.0, ..Self::default() } };
         let needed = fusions.needed();
+        // One scale for the program, that of the largest losses: the gradients of several heads are added up.
+        let heads = needed.iter().filter_map(|&id| match fusions.group(fusions.group_of(id)?) {
+            Group::Head(head) => Some(scale(&head.parts)),
+            _ => None,
+        });
+        let scale = heads.reduce(f32::min).unwrap_or(1.0);
+        let mut finder = Finder { graph, fusions, halves: Self { scale, ..Self::default() } };
         for &id in &needed {
             finder.propose(id);
         }
@@ -56,7 +62,8 @@ impl Halves {
     }
 }
 
-/// A power of two that brings the gradient of these losses at the logits to [`LARGEST_LOGIT_GRADIENT`] or less.
+/// A power of two that brings the gradient of these losses at the logits to [`LARGEST_LOGIT_GRADIENT`] or less, the
+/// squares' left out, which has no bound.
 fn scale(parts: &[Part]) -> f32 {
     let largest = |part: &Part| {
         [part.log_p_x, part.cross_entropy, part.logit_y].iter().map(|weight| weight.abs()).sum::<f32>()
@@ -89,13 +96,7 @@ impl Finder<'_> {
         let (gradient, made) = match self.group(id) {
             Some(Group::Conv { .. }) => (false, true),
             Some(Group::InputGradient { value, .. }) => (true, *value == id),
-            Some(Group::Head(head)) => {
-                let (of_head, made) = (scale(&head.parts), head.gradient == id);
-                if made {
-                    self.halves.scale = of_head;
-                }
-                (true, made)
-            }
+            Some(Group::Head(head)) => (true, head.gradient == id),
             None => (false, false),
         };
         if made && self.channels(id).is_multiple_of(4) {
