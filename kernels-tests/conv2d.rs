@@ -1,17 +1,20 @@
 //! `conv2d` against float64.
 
 use super::cooperative::{self, operand};
-use super::harness::{Expect, Inputs, check, check_on, close_to, devices, stored, words};
+use super::harness::{Expect, Inputs, assert_same_words, check, check_on, close_to, devices, stored, words};
 use super::reference;
 use jem::device::Device;
 use jem::kernels::ScalarTile;
 use jem::kernels::conv2d::{Conv2d, ConvGeometry};
+use jem::kernels::half::Storages;
 use proptest::prelude::*;
+use std::sync::Arc;
 
 tests![
     awkward_shapes,
     every_epilogue,
     every_tile,
+    loading_ahead_changes_no_bit,
     any_shape,
     non_finite_inputs_stay_visible,
     by_cooperative_matrices,
@@ -93,7 +96,25 @@ fn every_epilogue() {
 fn every_tile() {
     for (seed, tile) in ScalarTile::ALL.into_iter().enumerate() {
         for geometry in reference::geometries_for(tile) {
-            check_kernel(Conv2d { tile: Some(tile), ..fused(geometry) }, seed as u64);
+            let kernel = Conv2d { tile: Some(tile), ..fused(geometry) };
+            check_kernel(kernel, seed as u64);
+            // Tiles that load ahead hold f16 as it lies in memory.
+            if tile.is_ahead() && Storages::F16.fit(geometry.c_in, geometry.c_out) {
+                check_kernel(Conv2d { storage: Storages::F16, ..kernel }, seed as u64);
+            }
+        }
+    }
+}
+
+fn loading_ahead_changes_no_bit() {
+    for (seed, tile) in ScalarTile::ALL.into_iter().filter(|tile| tile.is_ahead()).enumerate() {
+        let whole = |g: &ConvGeometry| g.c_in.is_multiple_of(16);
+        for geometry in reference::geometries_for(tile).into_iter().filter(whole) {
+            for storage in [Storages::default(), Storages::F16] {
+                let [ahead, plain] = [tile, tile.plain()]
+                    .map(|tile| Arc::new(Conv2d { tile: Some(tile), storage, ..fused(geometry) }) as _);
+                assert_same_words(&ahead, &plain, seed as u64);
+            }
         }
     }
 }

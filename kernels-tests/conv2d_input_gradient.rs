@@ -1,12 +1,13 @@
 //! `conv2d_input_gradient` against float64.
 
 use super::cooperative::{self, operand};
-use super::harness::{Expect, Inputs, check_on, close_to, devices, run_on, stored, words};
+use super::harness::{Expect, Inputs, assert_same_words, check_on, close_to, devices, run_on, stored, words};
 use super::{reference, sgld};
 use jem::device::Device;
 use jem::kernels::ScalarTile;
 use jem::kernels::conv2d::ConvGeometry;
 use jem::kernels::conv2d_input_gradient::{Conv2dInputGradient, Residual};
+use jem::kernels::half::Storages;
 use jem::kernels::mask::{mask_bit, mask_words};
 use jem::kernels::sgld::Sgld;
 use proptest::prelude::*;
@@ -16,6 +17,7 @@ tests![
     awkward_shapes,
     every_epilogue,
     every_tile,
+    loading_ahead_changes_no_bit,
     the_update_is_the_sgld_kernels,
     any_shape,
     by_cooperative_matrices
@@ -164,7 +166,27 @@ fn every_tile() {
         for g in reference::geometries_for(tile) {
             // The columns are the input's channels here.
             let geometry = ConvGeometry { c_in: g.c_out, c_out: g.c_in, ..g };
-            check_kernel(Conv2dInputGradient { tile: Some(tile), ..fused(geometry) }, seed as u64);
+            let kernel = Conv2dInputGradient { tile: Some(tile), ..fused(geometry) };
+            check_kernel(kernel, seed as u64);
+            // Tiles that load ahead hold f16 as it lies in memory.
+            if tile.is_ahead() && Storages::F16.fit(geometry.c_out, geometry.c_in) {
+                check_kernel(Conv2dInputGradient { storage: Storages::F16, ..kernel }, seed as u64);
+            }
+        }
+    }
+}
+
+fn loading_ahead_changes_no_bit() {
+    for (seed, tile) in ScalarTile::ALL.into_iter().filter(|tile| tile.is_ahead()).enumerate() {
+        let whole = |g: &ConvGeometry| g.c_in.is_multiple_of(16);
+        for g in reference::geometries_for(tile).into_iter().filter(whole) {
+            let geometry = ConvGeometry { c_in: g.c_out, c_out: g.c_in, ..g };
+            for storage in [Storages::default(), Storages::F16] {
+                let [ahead, plain] = [tile, tile.plain()].map(|tile| {
+                    Arc::new(Conv2dInputGradient { tile: Some(tile), storage, ..fused(geometry) }) as _
+                });
+                assert_same_words(&ahead, &plain, seed as u64);
+            }
         }
     }
 }

@@ -1,18 +1,21 @@
 //! `conv2d_weight_gradient` against float64.
 
 use super::cooperative::{self, operand};
-use super::harness::{Expect, Inputs, check_on, devices, stored};
+use super::harness::{Expect, Inputs, assert_same_words, check_on, devices, stored};
 use super::reference;
 use jem::device::Device;
 use jem::kernels::ScalarTile;
 use jem::kernels::conv2d::ConvGeometry;
 use jem::kernels::conv2d_weight_gradient::Conv2dWeightGradient;
+use jem::kernels::half::{Storage, Storages};
 use proptest::prelude::*;
+use std::sync::Arc;
 
 tests![
     awkward_shapes,
     every_permutation,
     every_tile,
+    loading_ahead_changes_no_bit,
     as_many_splits_as_the_shape_wants,
     more_splits_than_pixels,
     any_shape,
@@ -21,6 +24,9 @@ tests![
 
 /// Σ(a-b)²/Σb² for sums of up to 2048 products in f32.
 const BOUND: f64 = 1e-12;
+
+/// Both operands in f16.
+const HALF: Storages = Storages { c: Storage::F32, ..Storages::F16 };
 
 fn check_kernel(kernel: Conv2dWeightGradient, seed: u64) {
     check_kernel_on(&devices(), BOUND, kernel, seed);
@@ -68,7 +74,28 @@ fn every_permutation() {
 fn every_tile() {
     for (seed, tile) in ScalarTile::ALL.into_iter().filter(|tile| !tile.is_direct()).enumerate() {
         for geometry in reference::geometries_for(tile) {
-            check_kernel(Conv2dWeightGradient { tile: Some(tile), ..split(geometry, 2) }, seed as u64);
+            let kernel = Conv2dWeightGradient { tile: Some(tile), ..split(geometry, 2) };
+            check_kernel(kernel, seed as u64);
+            // Tiles that load ahead hold f16 as it lies in memory.
+            if tile.is_ahead() && HALF.fit(geometry.c_in, geometry.c_out) {
+                check_kernel(Conv2dWeightGradient { storage: HALF, ..kernel }, seed as u64);
+            }
+        }
+    }
+}
+
+fn loading_ahead_changes_no_bit() {
+    for (seed, tile) in ScalarTile::ALL.into_iter().filter(|tile| tile.is_ahead()).enumerate() {
+        for geometry in reference::geometries_for(tile) {
+            for storage in [Storages::default(), HALF] {
+                if !storage.fit(geometry.c_in, geometry.c_out) {
+                    continue;
+                }
+                let [ahead, plain] = [tile, tile.plain()].map(|tile| {
+                    Arc::new(Conv2dWeightGradient { tile: Some(tile), storage, ..split(geometry, 3) }) as _
+                });
+                assert_same_words(&ahead, &plain, seed as u64);
+            }
         }
     }
 }

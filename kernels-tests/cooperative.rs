@@ -4,13 +4,15 @@
 //! error. `$JEM_TEST_COOPERATIVE` lists the sizes of matrices that must run, such as `8,16`, even if the driver does
 //! not offer them: scripts/cooperative-matrices has such a driver.
 
-use super::harness::{devices, gpu};
+use super::harness::{assert_same_words, devices, gpu};
 use jem::device::Device;
-use jem::kernels::cooperative::{Cooperative, Method};
+use jem::kernels::Kernel;
+use jem::kernels::cooperative::{Cooperative, Method, catalogue};
 use jem::kernels::half::round_to_f16;
 use std::io::Write as _;
+use std::sync::Arc;
 
-tests![f16_is_rounded_as_it_is_defined, the_gate_answers];
+tests![f16_is_rounded_as_it_is_defined, loading_ahead_changes_no_bit, the_gate_answers];
 
 /// Σ(a-b)²/Σb² for sums of up to 2048 products of f16 in f32: exact products, sums in an order that is the driver's.
 pub const BOUND: f64 = 1e-11;
@@ -43,13 +45,15 @@ fn ways() -> Vec<(Cooperative, usize)> {
         assert!(asked.is_empty(), "{} has no cooperative matrices", gpu(false).name());
         return ways;
     };
-    // What Metal needs works on the others too, and so do subgroups smaller than the largest.
-    ways.extend(first.quads.then_some((Cooperative { quads: false, ..first }, 5)));
-    let subgroup = (2 * first.subgroup).min(Cooperative::LARGEST_SUBGROUP);
-    ways.extend((subgroup > first.subgroup).then_some((Cooperative { subgroup, ..first }, 5)));
+    // What Metal needs works on the others too, and so do subgroups smaller than the largest, whose more threads
+    // load ahead.
+    let subgroup = Cooperative::LARGEST_SUBGROUP;
+    ways.extend(first.quads.then_some((Cooperative { quads: false, subgroup, ..first }, 5)));
+    ways.extend((subgroup > first.subgroup).then_some((Cooperative { subgroup, ..first }, 3)));
     for size in asked {
         if ways.iter().all(|(matrices, _)| matrices.size != size) {
             ways.push((Cooperative { size, ..first }, 2));
+            ways.push((Cooperative { size, subgroup, ..first }, 3));
         }
     }
     ways
@@ -97,6 +101,32 @@ fn f16_is_rounded_as_it_is_defined() {
             let found = round_to_f16(x);
             assert!(found == expected || found.is_nan() && x.is_nan(), "{x:e}: {found:e}, not {expected:e}");
         }
+    }
+}
+
+/// The same tiles by more threads, of which each has few enough loads to hold a step of them.
+fn loading_ahead_changes_no_bit() {
+    let mut sizes: Vec<Cooperative> = Vec::new();
+    for (matrices, _) in ways() {
+        if sizes.iter().all(|other| other.size != matrices.size) {
+            sizes.push(matrices);
+        }
+    }
+    let asked = std::env::var("JEM_TEST_COOPERATIVE").is_ok_and(|sizes| !sizes.is_empty());
+    for matrices in sizes {
+        let wide = Cooperative { subgroup: Cooperative::LARGEST_SUBGROUP, ..matrices };
+        let is_ahead = |kernel: &Arc<dyn Kernel>| kernel.shader().wgsl().contains("struct Ahead");
+        let [plain, ahead] = [matrices, wide].map(|matrices| catalogue(matrices).into_iter().map(Arc::from));
+        let mut compared = 0;
+        for (seed, (plain, ahead)) in plain.zip(ahead).enumerate() {
+            if is_ahead(&ahead) && !is_ahead(&plain) {
+                assert_same_words(&ahead, &plain, seed as u64);
+                compared += 1;
+            }
+        }
+        writeln!(std::io::stderr(), "{compared} kernels loading ahead by {matrices}, and not")
+            .expect("standard error");
+        assert!(compared > 0 || !asked, "no kernel loads ahead by {wide:?} and not by {matrices:?}");
     }
 }
 

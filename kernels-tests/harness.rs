@@ -167,6 +167,31 @@ pub fn run_on(
     buffers.iter().map(read).collect()
 }
 
+/// Asserts that two kernels with the same bindings write the same words of the same random floats on the GPU, where
+/// their shaders differ.
+pub fn assert_same_words(a: &Arc<dyn Kernel>, b: &Arc<dyn Kernel>, seed: u64) {
+    assert_ne!(a.shader().wgsl(), b.shader().wgsl(), "{a:?} and {b:?} are one shader");
+    let mut inputs = Inputs::new(seed);
+    let initial: Vec<_> = a
+        .bindings()
+        .iter()
+        .map(|binding| match (binding.access, binding.storage) {
+            (Access::Write, _) => None,
+            (_, Storage::F32) => Some(words(&inputs.floats(binding.words))),
+            (_, Storage::F16) => Some(half::narrow(&inputs.floats(2 * binding.words))),
+        })
+        .collect();
+    let [a, b] = [a, b].map(|kernel| {
+        let context = format!("{kernel:?}");
+        (run_on(gpu(false), kernel, &initial, &context), context)
+    });
+    for ((i, a_words), b_words) in a.0.iter().enumerate().zip(&b.0) {
+        assert!(!a_words.contains(&SENTINEL), "{}: binding {i} is not written whole", a.1);
+        let differing = a_words.iter().zip(b_words).filter(|(a, b)| a != b).count();
+        assert_eq!(differing, 0, "words of binding {i} in which {} and {} differ", a.1, b.1);
+    }
+}
+
 /// Asserts Σ(a-b)²/Σb² <= bound over the finite values, and the same non-finite values elsewhere.
 pub fn assert_close(result: &[u32], reference: &[f64], bound: f64, context: &str) {
     close(result, reference, bound, context);

@@ -27,12 +27,12 @@
 @group(0) @binding(7) var<storage, read_write> mask: array<u32>;
 //#endif
 
-fn source_at(index: u32) -> Source {
-    return source_of(input[index]);
+fn source_at(index: u32) -> StoredSource {
+    return input[index];
 }
 
-fn weights_at(index: u32) -> Target {
-    return target_of(weights[index]);
+fn weights_at(index: u32) -> StoredTarget {
+    return weights[index];
 }
 
 //#if TARGET_VEC4

@@ -36,12 +36,12 @@
 @group(0) @binding(5) var<storage, read_write> gradient_in: array<f32>;
 //#endif
 
-fn source_at(index: u32) -> Source {
-    return source_of(gradient[index]);
+fn source_at(index: u32) -> StoredSource {
+    return gradient[index];
 }
 
-fn weights_at(index: u32) -> Target {
-    return target_of(transposed[index]);
+fn weights_at(index: u32) -> StoredTarget {
+    return transposed[index];
 }
 
 // The signs of a quad of channels of an input pixel, in the lowest four bits.

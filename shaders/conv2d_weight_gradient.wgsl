@@ -3,7 +3,7 @@
 // GEMM view: M = kh * kw * c_in, N = c_out, K = output pixels, cut into `splits` parts of
 // `pixels_per_split`; each part writes its own slice of partials, which `reduce` adds in a fixed order.
 // Tile: TILE_M x TILE_N a workgroup, 8 x 8 a thread, or matrices of a subgroup with COOPERATIVE; STEP_K pixels a
-// step (src/kernels/conv_tile.rs).
+// step (src/kernels/conv_tile.rs), with AHEAD fetched while the step before is multiplied.
 // Dispatch: splits * ceil(M / TILE_M) * ceil(N / TILE_N) workgroups of THREADS threads,
 // over x and y; channel tiles run fastest, parts slowest.
 // Fused: nothing. Never written to memory: the im2col matrix.
@@ -16,38 +16,40 @@
 //#include half
 //#endif
 //#if HALF_A
-@group(0) @binding(1) var<storage, read> input: array<vec2<u32>>;
+alias StoredA = vec2<u32>;
 
-fn input_at(index: u32) -> vec4<f32> {
-    return widen(input[index]);
+fn input_of(v: StoredA) -> vec4<f32> {
+    return widen(v);
 }
 //#else
-//#if SOURCE_VEC4
-@group(0) @binding(1) var<storage, read> input: array<vec4<f32>>;
+alias StoredA = vec4<f32>;
 
-fn input_at(index: u32) -> vec4<f32> {
-    return input[index];
+fn input_of(v: StoredA) -> vec4<f32> {
+    return v;
 }
+//#endif
+//#if HALF_B
+alias StoredB = vec2<u32>;
+
+fn gradient_of(v: StoredB) -> vec4<f32> {
+    return widen(v);
+}
+//#else
+alias StoredB = vec4<f32>;
+
+fn gradient_of(v: StoredB) -> vec4<f32> {
+    return v;
+}
+//#endif
+//#if SOURCE_VEC4
+@group(0) @binding(1) var<storage, read> input: array<StoredA>;
 //#else
 @group(0) @binding(1) var<storage, read> input: array<f32>;
 //#endif
-//#endif
-//#if HALF_B
-@group(0) @binding(2) var<storage, read> gradient: array<vec2<u32>>;
-
-fn gradient_at(index: u32) -> vec4<f32> {
-    return widen(gradient[index]);
-}
-//#else
 //#if TARGET_VEC4
-@group(0) @binding(2) var<storage, read> gradient: array<vec4<f32>>;
-
-fn gradient_at(index: u32) -> vec4<f32> {
-    return gradient[index];
-}
+@group(0) @binding(2) var<storage, read> gradient: array<StoredB>;
 //#else
 @group(0) @binding(2) var<storage, read> gradient: array<f32>;
-//#endif
 //#endif
 //#if TARGET_VEC4
 @group(0) @binding(3) var<storage, read_write> partials: array<vec4<f32>>;
@@ -59,9 +61,13 @@ const QUADS_M: u32 = TILE_M / 4u;
 const LOADS_A: u32 = STEP_K * QUADS_M;
 const LOADS_B: u32 = STEP_K * QUADS_N;
 
-// Of the output pixels of this step and of the next, in turns: the image's first input row, and the input
-// row and column under tap (0, 0) (modulo 2^32 where that is outside).
+// Of output pixels: the image's first input row, and the input row and column under tap (0, 0) (modulo 2^32 where
+// that is outside). With AHEAD those of the next step, else of this step and of the next, in turns.
+//#if AHEAD
+var<workgroup> origins: array<vec3<u32>, STEP_K>;
+//#else
 var<workgroup> origins: array<vec3<u32>, 2u * STEP_K>;
+//#endif
 
 // A row of the weights' matrix: tap (i, j), channel c.
 struct Row {
@@ -89,14 +95,14 @@ fn origin_of(pixel: u32, end: u32) -> vec3<u32> {
 }
 
 //#if SOURCE_VEC4
-// Rows m .. m + 4 of the pixel at `origin`: four channels under one tap.
-fn load_input(origin: vec3<u32>, m: u32) -> vec4<f32> {
+// Rows m .. m + 4 of the pixel at `origin`, as they lie in memory: four channels under one tap.
+fn stored_input(origin: vec3<u32>, m: u32) -> StoredA {
     let row = row_of(m);
     let y = origin.y + row.i;
     let x = origin.z + row.j;
-    var v = vec4<f32>();
+    var v = StoredA();
     if m < rows() && y < parameters.h && x < parameters.w {
-        v = input_at((((origin.x + y) * parameters.w + x) * parameters.c_in + row.c) / 4u);
+        v = input[(((origin.x + y) * parameters.w + x) * parameters.c_in + row.c) / 4u];
     }
     return v;
 }
@@ -112,20 +118,20 @@ fn load_one(origin: vec3<u32>, m: u32) -> f32 {
     return v;
 }
 
-fn load_input(origin: vec3<u32>, m: u32) -> vec4<f32> {
+fn stored_input(origin: vec3<u32>, m: u32) -> StoredA {
     return vec4<f32>(
         load_one(origin, m), load_one(origin, m + 1u), load_one(origin, m + 2u), load_one(origin, m + 3u),
     );
 }
 //#endif
 
-// Four channels of the gradient of `pixel`, zeros past the last channel.
-fn load_gradient(pixel: u32, quad: u32) -> vec4<f32> {
-    var v = vec4<f32>();
+// Four channels of the gradient of `pixel`, as they lie in memory, zeros past the last channel.
+fn stored_gradient(pixel: u32, quad: u32) -> StoredB {
+    var v = StoredB();
 //#if TARGET_VEC4
     let quads = parameters.c_out / 4u;
     if quad < quads {
-        v = gradient_at(pixel * quads + quad);
+        v = gradient[pixel * quads + quad];
     }
 //#else
     let n = quad * 4u;
@@ -179,6 +185,47 @@ fn multiply(lane: Lane, sums: ptr<function, Sums>) {
         (*sums).high.r7 = fma(b.wwww, high, (*sums).high.r7);
     }
 }
+//#endif
+
+//#if AHEAD
+// A step of the sum: STEP_K pixels from `first` on, before `end`, for the rows and the columns from these on.
+struct Step {
+    first: u32,
+    end: u32,
+    first_m: u32,
+    first_quad: u32,
+}
+
+fn fetch_a(step: Step, load: u32) -> StoredA {
+    var v = StoredA();
+    if LOADS_A % THREADS == 0u || load < LOADS_A {
+        v = stored_input(origins[load / QUADS_M], step.first_m + load % QUADS_M * 4u);
+    }
+    return v;
+}
+
+fn fetch_b(step: Step, load: u32) -> StoredB {
+    let pixel = step.first + load / QUADS_N;
+    var v = StoredB();
+    if pixel < step.end && (LOADS_B % THREADS == 0u || load < LOADS_B) {
+        v = stored_gradient(pixel, step.first_quad + load % QUADS_N);
+    }
+    return v;
+}
+
+fn put_a(load: u32, v: StoredA) {
+    if LOADS_A % THREADS == 0u || load < LOADS_A {
+        store_a(load / QUADS_M, load % QUADS_M, input_of(v));
+    }
+}
+
+fn put_b(load: u32, v: StoredB) {
+    if LOADS_B % THREADS == 0u || load < LOADS_B {
+        store_b(load / QUADS_N, load % QUADS_N, gradient_of(v));
+    }
+}
+
+//#include conv_ahead
 //#endif
 
 // Writes four channels of row m of a part's slice.
@@ -236,24 +283,42 @@ fn main(
     let begin = split * parameters.pixels_per_split;
     let end = min(begin + parameters.pixels_per_split, parameters.out_pixels);
     var sums = Sums();
-    // Which half of `origins` is this step's.
-    var half = 0u;
     for (var k = lane.index; k < STEP_K; k += THREADS) {
         origins[k] = origin_of(begin + k, end);
     }
+//#if AHEAD
+    workgroupBarrier();
+    var ahead = fetch(Step(begin, end, first_m, first_quad), lane.index);
+    for (var first = begin; first < end; first += STEP_K) {
+        let next = first + STEP_K;
+        workgroupBarrier();
+        put(ahead, lane.index);
+        for (var k = lane.index; k < STEP_K; k += THREADS) {
+            origins[k] = origin_of(next + k, end);
+        }
+        workgroupBarrier();
+        if next < end {
+            ahead = fetch(Step(next, end, first_m, first_quad), lane.index);
+        }
+        multiply(lane, &sums);
+    }
+//#else
+    // Which half of `origins` is this step's.
+    var half = 0u;
     for (var first = begin; first < end; first += STEP_K) {
         workgroupBarrier();
         for (var load = lane.index; load < LOADS_A; load += THREADS) {
             let m = first_m + load % QUADS_M * 4u;
-            store_a(load / QUADS_M, load % QUADS_M, load_input(origins[half + load / QUADS_M], m));
+            let v = stored_input(origins[half + load / QUADS_M], m);
+            store_a(load / QUADS_M, load % QUADS_M, input_of(v));
         }
         for (var load = lane.index; load < LOADS_B; load += THREADS) {
             let pixel = first + load / QUADS_N;
-            var v = vec4<f32>();
+            var v = StoredB();
             if pixel < end {
-                v = load_gradient(pixel, first_quad + load % QUADS_N);
+                v = stored_gradient(pixel, first_quad + load % QUADS_N);
             }
-            store_b(load / QUADS_N, load % QUADS_N, v);
+            store_b(load / QUADS_N, load % QUADS_N, gradient_of(v));
         }
         half = STEP_K - half;
         for (var k = lane.index; k < STEP_K; k += THREADS) {
@@ -262,5 +327,6 @@ fn main(
         workgroupBarrier();
         multiply(lane, &sums);
     }
+//#endif
     finish_tile(split, first_m, first_quad, lane, sums);
 }

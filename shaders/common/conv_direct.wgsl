@@ -12,7 +12,7 @@ const STEP_C: u32 = 1u;
 fn gather(index: u32, c: u32) -> Source {
     var v = Source();
     if index != OUTSIDE {
-        v = source_at((index + c) / STEP_C);
+        v = source_of(source_at((index + c) / STEP_C));
     }
     return v;
 }

@@ -4,9 +4,9 @@
 //   A[m, k]: channel c of the source pixel under tap (i, j) of target pixel m's window, 0 outside the image
 //   B[k, n]: weights[the tap's matrix, c, n]                                            k = (i, j, c)
 //
-// The includer declares `source_at(index) -> Source` and `weights_at(index) -> Target`, which read its
-// tensors, arrays of StoredSource and StoredTarget. They read vec4<f32> with SOURCE_VEC4 (the source's channels are
-// a multiple of 4) and TARGET_VEC4 (the target's are), else f32.
+// The includer declares `source_at(index) -> StoredSource` and `weights_at(index) -> StoredTarget`, which read its
+// tensors. They hold vec4s with SOURCE_VEC4 (the source's channels are a multiple of 4) and TARGET_VEC4 (the
+// target's are), else f32.
 //
 // Functions that are called many times in a row return at their end only: SwiftShader inlines them, and its
 // compile time doubles or worse with every earlier return that follows another.
@@ -110,9 +110,15 @@ fn weight_row(window: Window, i: u32, j: u32, c: u32) -> u32 {
     return (row * parameters.kw + column) * window.source_channels + c;
 }
 
-// Four channels of a row of `weights`, zeros past the last channel.
-fn load_weights(window: Window, row: u32, quad: u32) -> vec4<f32> {
-    var v = vec4<f32>();
+// Four channels of a row of `weights`, as they lie in memory, zeros past the last channel.
+//#if TARGET_VEC4
+alias StoredWeights = StoredTarget;
+//#else
+alias StoredWeights = vec4<f32>;
+//#endif
+
+fn stored_weights(window: Window, row: u32, quad: u32) -> StoredWeights {
+    var v = StoredWeights();
 //#if TARGET_VEC4
     let quads = window.target_channels / 4u;
     if quad < quads {
@@ -127,4 +133,16 @@ fn load_weights(window: Window, row: u32, quad: u32) -> vec4<f32> {
     if n + 3u < window.target_channels { v.w = weights_at(first + 3u); }
 //#endif
     return v;
+}
+
+fn weights_of(v: StoredWeights) -> vec4<f32> {
+//#if TARGET_VEC4
+    return target_of(v);
+//#else
+    return v;
+//#endif
+}
+
+fn load_weights(window: Window, row: u32, quad: u32) -> vec4<f32> {
+    return weights_of(stored_weights(window, row, quad));
 }

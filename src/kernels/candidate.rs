@@ -1,7 +1,7 @@
 //! The ways to compute a convolution that are worth measuring: what `jem tune` tries and [`super::choice`] takes.
 
 use super::Kernel;
-use super::conv_tile::ScalarTile;
+use super::conv_tile::{STEP_K, ScalarTile};
 use super::conv2d::{Conv2d, ConvGeometry};
 use super::conv2d_input_gradient::{Conv2dInputGradient, Residual};
 use super::conv2d_weight_gradient::Conv2dWeightGradient;
@@ -55,25 +55,28 @@ impl Shape {
     pub fn implicit(&self) -> Candidate {
         let g = &self.geometry;
         let (rows, columns) = self.product();
+        let form = |tile: ScalarTile| if self.can_load_ahead() { tile } else { tile.plain() };
         match self.direction {
             Direction::Forward | Direction::InputGradient => {
-                Candidate::Implicit(ScalarTile::gather(rows, columns))
+                Candidate::Implicit(form(ScalarTile::gather(rows, columns)))
             }
             Direction::WeightGradient => {
                 let splits = Conv2dWeightGradient::new(*g).splits;
-                Candidate::Parts(ScalarTile::through_memory(rows, columns), splits)
+                Candidate::Parts(form(ScalarTile::through_memory(rows, columns)), splits)
             }
         }
     }
 
     /// Every candidate, [`Shape::implicit`] first: the tiles that pad the channels by at most a tenth more than
-    /// the best does, fill a subgroup and are few side by side; Winograd's sizes where they fit; for weight
-    /// gradients each tile with the rule's parts, half and twice as many.
+    /// the best does, fill a subgroup and are few side by side, loading ahead and not; Winograd's sizes where they
+    /// fit; for weight gradients each tile with the rule's parts, half and twice as many.
     pub fn candidates(&self) -> Vec<Candidate> {
         let first = self.implicit();
         let (_, columns) = self.product();
         let gathers = self.direction != Direction::WeightGradient;
-        let tiles = || ScalarTile::ALL.into_iter().filter(|tile| gathers || !tile.is_direct());
+        let takes =
+            |tile: &ScalarTile| (gathers || !tile.is_direct()) && (self.can_load_ahead() || !tile.is_ahead());
+        let tiles = || ScalarTile::ALL.into_iter().filter(takes);
         let least = tiles().map(|tile| tile.padded(columns)).min().unwrap_or(columns);
         let fits = |tile: &ScalarTile| {
             let padded = tile.padded(columns);
@@ -104,6 +107,16 @@ impl Shape {
             }
         }
         distinct
+    }
+
+    /// Whether tiles may load ahead: a gather does where the channels that it gathers are whole steps.
+    fn can_load_ahead(&self) -> bool {
+        let g = &self.geometry;
+        match self.direction {
+            Direction::Forward => g.c_in.is_multiple_of(STEP_K),
+            Direction::InputGradient => g.c_out.is_multiple_of(STEP_K),
+            Direction::WeightGradient => true,
+        }
     }
 
     /// Rows and columns of the matrix product.
@@ -233,6 +246,24 @@ mod tests {
     }
 
     #[test]
+    fn both_forms_are_candidates_where_their_kernels_differ() {
+        let is_ahead = |candidate: &Candidate| match candidate {
+            Candidate::Implicit(tile) | Candidate::Parts(tile, _) => tile.is_ahead(),
+            Candidate::Winograd(_) => false,
+        };
+        let ahead = |shape: Shape| shape.candidates().iter().filter(|candidate| is_ahead(candidate)).count();
+        for direction in DIRECTIONS {
+            let shape = shape(direction, 32, 64, 64, 1);
+            assert!(ahead(shape) > 0 && is_ahead(&shape.implicit()), "{direction}");
+        }
+        for (direction, c_in, c_out) in [(Direction::Forward, 20, 64), (Direction::InputGradient, 64, 20)] {
+            let shape = shape(direction, 32, c_in, c_out, 1);
+            assert_eq!(ahead(shape), 0, "{direction}: no whole steps");
+        }
+        assert!(ahead(shape(Direction::WeightGradient, 32, 20, 64, 1)) > 0);
+    }
+
+    #[test]
     fn parts_keep_enough_pixels() {
         for (size, batch) in [(1, 1), (8, 1), (32, 64)] {
             let mut shape = shape(Direction::WeightGradient, size, 16, 16, 1);
@@ -252,6 +283,12 @@ mod tests {
         for tile in ScalarTile::ALL {
             let [m, n] = tile.size();
             assert!(m % 8 == 0 && n % 8 == 0 && (1..=256).contains(&tile.threads()), "{tile}");
+            assert!(
+                distinct.contains(&tile.ahead()) && distinct.contains(&tile.plain()),
+                "{tile}: both forms"
+            );
+            let loads = [m, n].map(|side| (side * STEP_K / 4).div_ceil(tile.threads()));
+            assert!(!tile.is_ahead() || loads.into_iter().all(|loads| loads <= 4), "{tile}: {loads:?}");
         }
     }
 

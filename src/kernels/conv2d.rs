@@ -204,6 +204,8 @@ impl Conv2d {
         let kernel = Self { raw: false, activated: Some(0.2), mask: true, ..Self::new(geometry) };
         let kernel = Self { bias: true, residual: true, ..kernel };
         all.extend(ScalarTile::ALL.map(|tile| Self { tile: Some(tile), ..kernel }));
+        let ahead = ScalarTile::ALL.into_iter().filter(|tile| tile.is_ahead());
+        all.extend(ahead.map(|tile| Self { tile: Some(tile), storage: Storages::F16, ..kernel }));
         all
     }
 

@@ -99,6 +99,8 @@ impl Conv2dInputGradient {
         let tiled = Self::new(ConvGeometry::tiled());
         let kernel = Self { mask: Some(0.2), residual: Residual::AfterMask, ..tiled };
         all.extend(ScalarTile::ALL.map(|tile| Self { tile: Some(tile), ..kernel }));
+        let ahead = ScalarTile::ALL.into_iter().filter(|tile| tile.is_ahead());
+        all.extend(ahead.map(|tile| Self { tile: Some(tile), storage: Storages::F16, ..kernel }));
         all
     }
 

@@ -64,6 +64,9 @@ impl Conv2dWeightGradient {
         let kernel = Self { splits: 2, ..Self::new(ConvGeometry::tiled()) };
         let staged = ScalarTile::ALL.into_iter().filter(|tile| !tile.is_direct());
         all.extend(staged.map(|tile| Self { tile: Some(tile), ..kernel }));
+        let storage = Storages { c: Storage::F32, ..Storages::F16 };
+        let ahead = ScalarTile::ALL.into_iter().filter(|tile| tile.is_ahead());
+        all.extend(ahead.map(|tile| Self { tile: Some(tile), storage, ..kernel }));
         all
     }
 

@@ -14,13 +14,15 @@ pub struct ScalarTile {
     n: usize,
     /// Threads gather straight from storage, without workgroup memory.
     direct: bool,
+    /// The next step's loads are under way while a step is multiplied (`shaders/common/conv_ahead.wgsl`).
+    ahead: bool,
 }
 
 impl ScalarTile {
     /// All that there are: those that the rule takes, and wider ones, of which some channels of a WideResNet
-    /// (16, 32, 64, 160, 320, 640) fill each. None takes more than WebGPU's 256 threads or 16 KiB of workgroup
-    /// memory.
-    pub const ALL: [Self; 19] = [
+    /// (16, 32, 64, 160, 320, 640) fill each; and each again that can load ahead. None takes more than WebGPU's 256
+    /// threads or 16 KiB of workgroup memory.
+    pub const ALL: [Self; 25] = [
         Self::direct(512, 8),
         Self::direct(256, 16),
         Self::direct(128, 32),
@@ -40,14 +42,36 @@ impl ScalarTile {
         Self::staged(32, 80),
         Self::staged(64, 128),
         Self::staged(64, 160),
+        Self::staged(128, 64).ahead(),
+        Self::staged(64, 64).ahead(),
+        Self::staged(128, 80).ahead(),
+        Self::staged(64, 80).ahead(),
+        Self::staged(64, 128).ahead(),
+        Self::staged(64, 160).ahead(),
     ];
 
     const fn direct(m: usize, n: usize) -> Self {
-        Self { m, n, direct: true }
+        Self { m, n, direct: true, ahead: false }
     }
 
     const fn staged(m: usize, n: usize) -> Self {
-        Self { m, n, direct: false }
+        Self { m, n, direct: false, ahead: false }
+    }
+
+    /// This tile loading ahead, if it goes through workgroup memory and few enough registers hold a step.
+    pub(super) const fn ahead(self) -> Self {
+        let ahead = !self.direct && few_loads(self.m, self.n, self.threads());
+        Self { ahead, ..self }
+    }
+
+    /// This tile not loading ahead.
+    pub const fn plain(self) -> Self {
+        Self { ahead: false, ..self }
+    }
+
+    /// Whether it loads ahead.
+    pub fn is_ahead(self) -> bool {
+        self.ahead
     }
 
     /// The rule for a gather of `pixels` x `channels`: straight from storage up to 32 channels, of which few
@@ -64,11 +88,11 @@ impl ScalarTile {
 
     /// The rule through workgroup memory for `rows` x `columns`: the columns that pad least (80 for the
     /// 160 channels of a WideResNet, of which a 64-wide tile would waste 17%), and 128 rows, which fill
-    /// WebGPU's 16 KiB of workgroup memory, or fewer where the problem is small.
+    /// WebGPU's 16 KiB of workgroup memory, or fewer where the problem is small; loading ahead.
     pub(super) fn through_memory(rows: usize, columns: usize) -> Self {
         let n = least_padded([64, 80, 32, 16], columns);
         let m = [128, 64, 32].into_iter().find(|&m| rows >= 2 * m).unwrap_or(32);
-        Self::staged(m, n)
+        Self::staged(m, n).ahead()
     }
 
     /// Whether threads gather straight from storage, which the weight gradient does not.
@@ -77,7 +101,7 @@ impl ScalarTile {
     }
 
     /// Threads of a workgroup.
-    pub fn threads(self) -> usize {
+    pub const fn threads(self) -> usize {
         self.m / 8 * self.n / 8
     }
 
@@ -94,8 +118,9 @@ impl ScalarTile {
 
 impl fmt::Display for ScalarTile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { m, n, direct } = self;
-        write!(f, "{}{m}x{n}", if *direct { "direct " } else { "" })
+        let Self { m, n, direct, ahead } = self;
+        write!(f, "{}{m}x{n}", if *direct { "direct " } else { "" })?;
+        if *ahead { f.write_str(" ahead") } else { Ok(()) }
     }
 }
 
@@ -107,6 +132,9 @@ pub struct Tile {
     /// Columns; a multiple of 8.
     n: usize,
     way: Way,
+    /// Whether the next step's loads are under way while a step is multiplied. Gathers do so where each step lies
+    /// within one tap.
+    ahead: bool,
 }
 
 /// How the tile is computed.
@@ -121,7 +149,7 @@ enum Way {
 }
 
 /// Terms of the sum between two barriers.
-const STEP_K: usize = 16;
+pub(super) const STEP_K: usize = 16;
 
 /// Subgroups that share a tile of cooperative matrices.
 const SUBGROUPS: usize = 4;
@@ -148,7 +176,9 @@ impl Tile {
     fn cooperative(matrices: Cooperative, columns: usize) -> Self {
         let (height, width) = (4 * matrices.size, 2 * matrices.size);
         let n = least_padded([2 * width, width], columns);
-        Self { m: height * SUBGROUPS * width / n, n, way: Way::Cooperative(matrices) }
+        let m = height * SUBGROUPS * width / n;
+        let ahead = few_loads(m, n, SUBGROUPS * matrices.subgroup);
+        Self { m, n, way: Way::Cooperative(matrices), ahead }
     }
 
     /// Workgroups that cover `rows` x `columns`.
@@ -171,7 +201,8 @@ impl Tile {
             .with_switch("SOURCE_VEC4", source.is_multiple_of(4))
             .with_switch("TARGET_VEC4", target.is_multiple_of(4))
             .with_switch("ALIGNED", source.is_multiple_of(STEP_K))
-            .with_switch("DIRECT", self.way == Way::Direct);
+            .with_switch("DIRECT", self.way == Way::Direct)
+            .with_switch("AHEAD", self.ahead);
         let Way::Cooperative(matrices) = self.way else { return shader };
         shader
             .with_extension("f16")
@@ -186,9 +217,16 @@ impl Tile {
 }
 
 impl From<ScalarTile> for Tile {
-    fn from(ScalarTile { m, n, direct }: ScalarTile) -> Self {
-        Self { m, n, way: if direct { Way::Direct } else { Way::Staged } }
+    fn from(ScalarTile { m, n, direct, ahead }: ScalarTile) -> Self {
+        Self { m, n, way: if direct { Way::Direct } else { Way::Staged }, ahead }
     }
+}
+
+/// Whether each of `threads` loads at most four quads of either operand in a step of an `m` x `n` tile: more would
+/// take the registers that hold its sums.
+const fn few_loads(m: usize, n: usize, threads: usize) -> bool {
+    let most = 4 * 4 * threads;
+    m * STEP_K <= most && n * STEP_K <= most
 }
 
 /// Of these widths the first that pads `columns` least.

@@ -108,6 +108,7 @@ impl Shader {
 fn common(name: &str) -> &'static str {
     match name {
         "clip" => include_str!("../../shaders/common/clip.wgsl"),
+        "conv_ahead" => include_str!("../../shaders/common/conv_ahead.wgsl"),
         "conv_direct" => include_str!("../../shaders/common/conv_direct.wgsl"),
         "conv_epilogue" => include_str!("../../shaders/common/conv_epilogue.wgsl"),
         "conv_gather" => include_str!("../../shaders/common/conv_gather.wgsl"),
