@@ -29,7 +29,7 @@ fn every_candidate_computes_its_shape() {
         [shape(9, (16, 20), 1), shape(10, (3, 16), 1), shape(8, (32, 64), 2)].into_iter().enumerate()
     {
         for direction in [Direction::Forward, Direction::InputGradient, Direction::WeightGradient] {
-            let shape = Shape { direction, geometry };
+            let shape = Shape::new(direction, geometry);
             for candidate in shape.candidates() {
                 winograd += usize::from(matches!(candidate, Candidate::Winograd(_)));
                 compare(&shape, candidate, seed as u64);

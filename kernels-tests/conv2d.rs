@@ -18,6 +18,7 @@ tests![
     any_shape,
     non_finite_inputs_stay_visible,
     by_cooperative_matrices,
+    every_tile_of_matrices,
     cooperative_matrices_overflow_where_f16_does
 ];
 
@@ -95,8 +96,8 @@ fn every_epilogue() {
 
 fn every_tile() {
     for (seed, tile) in ScalarTile::ALL.into_iter().enumerate() {
-        for geometry in reference::geometries_for(tile) {
-            let kernel = Conv2d { tile: Some(tile), ..fused(geometry) };
+        for geometry in reference::geometries_for(tile.size(), tile.is_ahead()) {
+            let kernel = Conv2d { tile: Some(tile.into()), ..fused(geometry) };
             check_kernel(kernel, seed as u64);
             // Tiles that load ahead hold f16 as it lies in memory.
             if tile.is_ahead() && Storages::F16.fit(geometry.c_in, geometry.c_out) {
@@ -109,10 +110,11 @@ fn every_tile() {
 fn loading_ahead_changes_no_bit() {
     for (seed, tile) in ScalarTile::ALL.into_iter().filter(|tile| tile.is_ahead()).enumerate() {
         let whole = |g: &ConvGeometry| g.c_in.is_multiple_of(16);
-        for geometry in reference::geometries_for(tile).into_iter().filter(whole) {
+        for geometry in reference::geometries_for(tile.size(), tile.is_ahead()).into_iter().filter(whole) {
             for storage in [Storages::default(), Storages::F16] {
-                let [ahead, plain] = [tile, tile.plain()]
-                    .map(|tile| Arc::new(Conv2d { tile: Some(tile), storage, ..fused(geometry) }) as _);
+                let [ahead, plain] = [tile, tile.plain()].map(|tile| {
+                    Arc::new(Conv2d { tile: Some(tile.into()), storage, ..fused(geometry) }) as _
+                });
                 assert_same_words(&ahead, &plain, seed as u64);
             }
         }
@@ -138,6 +140,16 @@ fn by_cooperative_matrices() {
     let kernels: Vec<_> = Conv2d::permutations().into_iter().step_by(7).chain(awkward).collect();
     cooperative::each("conv2d", &kernels, |devices, method, kernel, seed| {
         check_kernel_on(devices, cooperative::BOUND, Conv2d { method, ..*kernel }, seed)
+    });
+}
+
+fn every_tile_of_matrices() {
+    cooperative::each_tile("conv2d", |devices, method, tile, g| {
+        let geometry = *g;
+        let kernel = Conv2d { method, tile: Some(tile.into()), ..fused(geometry) };
+        let fits = Storages::F16.fit(geometry.c_in, geometry.c_out);
+        let storage = if fits { Storages::F16 } else { Storages::default() };
+        check_kernel_on(devices, cooperative::BOUND, Conv2d { storage, ..kernel }, 7)
     });
 }
 

@@ -20,7 +20,8 @@ tests![
     loading_ahead_changes_no_bit,
     the_update_is_the_sgld_kernels,
     any_shape,
-    by_cooperative_matrices
+    by_cooperative_matrices,
+    every_tile_of_matrices
 ];
 
 /// Σ(a-b)²/Σb² for sums of up to 1440 products in f32.
@@ -161,12 +162,23 @@ fn by_cooperative_matrices() {
     });
 }
 
+fn every_tile_of_matrices() {
+    cooperative::each_tile("conv2d_input_gradient", |devices, method, tile, g| {
+        // The columns are the input's channels here.
+        let geometry = ConvGeometry { c_in: g.c_out, c_out: g.c_in, ..*g };
+        let kernel = Conv2dInputGradient { method, tile: Some(tile.into()), ..fused(geometry) };
+        let fits = Storages::F16.fit(geometry.c_out, geometry.c_in);
+        let storage = if fits { Storages::F16 } else { Storages::default() };
+        check_kernel_on(devices, cooperative::BOUND, Conv2dInputGradient { storage, ..kernel }, 7)
+    });
+}
+
 fn every_tile() {
     for (seed, tile) in ScalarTile::ALL.into_iter().enumerate() {
-        for g in reference::geometries_for(tile) {
+        for g in reference::geometries_for(tile.size(), tile.is_ahead()) {
             // The columns are the input's channels here.
             let geometry = ConvGeometry { c_in: g.c_out, c_out: g.c_in, ..g };
-            let kernel = Conv2dInputGradient { tile: Some(tile), ..fused(geometry) };
+            let kernel = Conv2dInputGradient { tile: Some(tile.into()), ..fused(geometry) };
             check_kernel(kernel, seed as u64);
             // Tiles that load ahead hold f16 as it lies in memory.
             if tile.is_ahead() && Storages::F16.fit(geometry.c_out, geometry.c_in) {
@@ -179,11 +191,11 @@ fn every_tile() {
 fn loading_ahead_changes_no_bit() {
     for (seed, tile) in ScalarTile::ALL.into_iter().filter(|tile| tile.is_ahead()).enumerate() {
         let whole = |g: &ConvGeometry| g.c_in.is_multiple_of(16);
-        for g in reference::geometries_for(tile).into_iter().filter(whole) {
+        for g in reference::geometries_for(tile.size(), tile.is_ahead()).into_iter().filter(whole) {
             let geometry = ConvGeometry { c_in: g.c_out, c_out: g.c_in, ..g };
             for storage in [Storages::default(), Storages::F16] {
                 let [ahead, plain] = [tile, tile.plain()].map(|tile| {
-                    Arc::new(Conv2dInputGradient { tile: Some(tile), storage, ..fused(geometry) }) as _
+                    Arc::new(Conv2dInputGradient { tile: Some(tile.into()), storage, ..fused(geometry) }) as _
                 });
                 assert_same_words(&ahead, &plain, seed as u64);
             }

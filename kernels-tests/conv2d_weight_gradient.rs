@@ -19,7 +19,8 @@ tests![
     as_many_splits_as_the_shape_wants,
     more_splits_than_pixels,
     any_shape,
-    by_cooperative_matrices
+    by_cooperative_matrices,
+    every_tile_of_matrices
 ];
 
 /// Σ(a-b)²/Σb² for sums of up to 2048 products in f32.
@@ -73,8 +74,8 @@ fn every_permutation() {
 
 fn every_tile() {
     for (seed, tile) in ScalarTile::ALL.into_iter().filter(|tile| !tile.is_direct()).enumerate() {
-        for geometry in reference::geometries_for(tile) {
-            let kernel = Conv2dWeightGradient { tile: Some(tile), ..split(geometry, 2) };
+        for geometry in reference::geometries_for(tile.size(), tile.is_ahead()) {
+            let kernel = Conv2dWeightGradient { tile: Some(tile.into()), ..split(geometry, 2) };
             check_kernel(kernel, seed as u64);
             // Tiles that load ahead hold f16 as it lies in memory.
             if tile.is_ahead() && HALF.fit(geometry.c_in, geometry.c_out) {
@@ -86,13 +87,14 @@ fn every_tile() {
 
 fn loading_ahead_changes_no_bit() {
     for (seed, tile) in ScalarTile::ALL.into_iter().filter(|tile| tile.is_ahead()).enumerate() {
-        for geometry in reference::geometries_for(tile) {
+        for geometry in reference::geometries_for(tile.size(), tile.is_ahead()) {
             for storage in [Storages::default(), HALF] {
                 if !storage.fit(geometry.c_in, geometry.c_out) {
                     continue;
                 }
                 let [ahead, plain] = [tile, tile.plain()].map(|tile| {
-                    Arc::new(Conv2dWeightGradient { tile: Some(tile), storage, ..split(geometry, 3) }) as _
+                    Arc::new(Conv2dWeightGradient { tile: Some(tile.into()), storage, ..split(geometry, 3) })
+                        as _
                 });
                 assert_same_words(&ahead, &plain, seed as u64);
             }
@@ -117,6 +119,16 @@ fn by_cooperative_matrices() {
     let kernels: Vec<_> = Conv2dWeightGradient::permutations().into_iter().chain(awkward).collect();
     cooperative::each("conv2d_weight_gradient", &kernels, |devices, method, kernel, seed| {
         check_kernel_on(devices, cooperative::BOUND, Conv2dWeightGradient { method, ..*kernel }, seed)
+    });
+}
+
+fn every_tile_of_matrices() {
+    cooperative::each_tile("conv2d_weight_gradient", |devices, method, tile, g| {
+        let geometry = *g;
+        let kernel = Conv2dWeightGradient { method, tile: Some(tile.into()), ..split(geometry, 2) };
+        let fits = HALF.fit(geometry.c_in, geometry.c_out);
+        let storage = if fits { HALF } else { Storages::default() };
+        check_kernel_on(devices, cooperative::BOUND, Conv2dWeightGradient { storage, ..kernel }, 7)
     });
 }
 

@@ -5,10 +5,12 @@
 //! not offer them: scripts/cooperative-matrices has such a driver.
 
 use super::harness::{assert_same_words, devices, gpu};
+use super::reference;
 use jem::device::Device;
-use jem::kernels::Kernel;
+use jem::kernels::conv2d::ConvGeometry;
 use jem::kernels::cooperative::{Cooperative, Method, catalogue};
 use jem::kernels::half::round_to_f16;
+use jem::kernels::{Kernel, MatrixTile};
 use std::io::Write as _;
 use std::sync::Arc;
 
@@ -59,6 +61,28 @@ fn ways() -> Vec<(Cooperative, usize)> {
     ways
 }
 
+/// Where matrices multiply: devices, the matrices, one in how many kernels they are to run, and the place in words. On
+/// a GPU that has them on all devices, else on the host alone.
+fn places() -> Vec<(Vec<(&'static str, &'static Device)>, Cooperative, usize, String)> {
+    let all = devices();
+    let ways = ways();
+    if ways.is_empty() {
+        let host: Vec<_> = all.into_iter().filter(|(_, device)| device.is_cpu()).collect();
+        let place = format!(
+            "on the host, NOT on {}, which has no cooperative matrices (scripts/cooperative-matrices has)",
+            gpu(false).name()
+        );
+        return vec![(host, Cooperative { size: 16, subgroup: 32, quads: true }, 1, place)];
+    }
+    let by = |(matrices, every)| (all.to_vec(), matrices, every, format!("by {matrices:?}"));
+    ways.into_iter().map(by).collect()
+}
+
+/// Not by eprintln, which the harness keeps to itself when a test passes.
+fn say(line: &str) {
+    writeln!(std::io::stderr(), "{line}").expect("standard error");
+}
+
 /// Calls `check`, which returns the error that it found, for `kernels`, with a seed, in every way to multiply by
 /// matrices and on the devices that have it.
 pub fn each<K>(
@@ -66,28 +90,32 @@ pub fn each<K>(
     kernels: &[K],
     check: impl Fn(&[(&'static str, &'static Device)], Method, &K, u64) -> f64,
 ) {
-    let all = devices();
-    let run = |devices: &[_], matrices: Cooperative, every: usize, place: &str| {
+    for (devices, matrices, every, place) in places() {
         let (mut count, mut worst) = (0, 0.0f64);
         for (seed, kernel) in kernels.iter().enumerate().step_by(every) {
-            worst = worst.max(check(devices, Method::Cooperative(matrices), kernel, seed as u64));
+            worst = worst.max(check(&devices, Method::Cooperative(matrices), kernel, seed as u64));
             count += 1;
         }
-        // Not by eprintln, which the harness keeps to itself when a test passes.
-        writeln!(std::io::stderr(), "{test}: {count} kernels ran {place}, error at most {worst:.1e}")
-            .expect("standard error");
-    };
-    let ways = ways();
-    if ways.is_empty() {
-        let host = all.iter().position(|(_, device)| device.is_cpu()).expect("the host");
-        let place = format!(
-            "on the host, NOT on {}, which has no cooperative matrices (scripts/cooperative-matrices has)",
-            gpu(false).name()
-        );
-        run(&all[host..=host], Cooperative { size: 16, subgroup: 32, quads: true }, 1, &place);
+        say(&format!("{test}: {count} kernels ran {place}, error at most {worst:.1e}"));
     }
-    for (matrices, every) in ways {
-        run(&all, matrices, every, &format!("by {matrices:?}"));
+}
+
+/// Calls `check`, which returns the error that it found, for every tile of matrices on shapes that span several of it,
+/// as [`each`] does for kernels.
+pub fn each_tile(
+    test: &str,
+    check: impl Fn(&[(&'static str, &'static Device)], Method, MatrixTile, &ConvGeometry) -> f64,
+) {
+    for (devices, matrices, _, place) in places() {
+        let (mut count, mut worst) = (0, 0.0f64);
+        for tile in MatrixTile::ALL.into_iter().filter(|tile| tile.fits(matrices)) {
+            for geometry in reference::geometries_for(tile.size(matrices), true) {
+                worst = worst.max(check(&devices, Method::Cooperative(matrices), tile, &geometry));
+            }
+            count += 1;
+        }
+        assert!(count > 2, "{place}: tiles that fit");
+        say(&format!("{test}: {count} tiles ran {place}, error at most {worst:.1e}"));
     }
 }
 
@@ -124,8 +152,7 @@ fn loading_ahead_changes_no_bit() {
                 compared += 1;
             }
         }
-        writeln!(std::io::stderr(), "{compared} kernels loading ahead by {matrices}, and not")
-            .expect("standard error");
+        say(&format!("{compared} kernels loading ahead by {matrices}, and not"));
         assert!(compared > 0 || !asked, "no kernel loads ahead by {wide:?} and not by {matrices:?}");
     }
 }

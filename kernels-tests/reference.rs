@@ -2,7 +2,6 @@
 
 pub mod winograd;
 
-use jem::kernels::ScalarTile;
 use jem::kernels::conv2d::ConvGeometry;
 use jem::kernels::mask::{mask_bit, mask_words};
 
@@ -111,11 +110,10 @@ pub fn awkward_geometries() -> Vec<ConvGeometry> {
     all
 }
 
-/// Shapes whose product a tile covers in several parts, the last of them not whole: channels in quads with whole
+/// Shapes whose product a tile of so many rows and columns covers in several parts, the last of them not whole: channels in quads with whole
 /// steps of the sum, and channels of neither, with a stride. For a tile that loads ahead also those of which the
 /// sum's steps differ: several a tap, classes of an input gradient with fewer taps than others, and with none.
-pub fn geometries_for(tile: ScalarTile) -> Vec<ConvGeometry> {
-    let [rows, columns] = tile.size();
+pub fn geometries_for([rows, columns]: [usize; 2], ahead: bool) -> Vec<ConvGeometry> {
     // More rows than one tile of pixels, in either direction, or of weights: 9 taps of 16 or 17 channels.
     let h = (rows + 20).div_ceil(24).max(3);
     let quads =
@@ -123,7 +121,7 @@ pub fn geometries_for(tile: ScalarTile) -> Vec<ConvGeometry> {
     let odd = ConvGeometry { h: 2 * h, w: 23, c_in: 17, c_out: columns + 3, stride: 2, ..quads };
     let steps = ConvGeometry { c_in: 48, stride: 2, ..quads };
     let untouched = ConvGeometry { c_in: 32, kh: 1, kw: 1, stride: 3, padding: 0, ..quads };
-    let ahead = [steps, untouched].into_iter().filter(|_| tile.is_ahead());
+    let ahead = [steps, untouched].into_iter().filter(|_| ahead);
     [quads, odd].into_iter().chain(ahead).collect()
 }
 

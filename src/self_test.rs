@@ -119,15 +119,20 @@ fn compare(device: &Device, kernel: &Arc<dyn Kernel>) -> Result<f64> {
 type Contents = (Storage, Vec<u32>);
 
 fn largest_difference(found: &[Contents], expected: &[Contents]) -> f64 {
-    let of = |((storage, a), (_, b)): (&Contents, &Contents)| match storage {
-        Storage::F32 => difference(a, b),
+    let of = |((storage, a), (_, b)): (&Contents, &Contents)| stored_difference(*storage, a, b);
+    found.iter().zip(expected).map(of).fold(0.0, f64::max)
+}
+
+/// [`difference`] of tensors that lie so.
+pub(crate) fn stored_difference(storage: Storage, found: &[u32], expected: &[u32]) -> f64 {
+    match storage {
+        Storage::F32 => difference(found, expected),
         Storage::F16 => {
-            let (a, b): (Vec<_>, Vec<_>) =
-                a.iter().zip(b).flat_map(|(&a, &b)| neighbours_as_one(a, b)).unzip();
+            let pairs = found.iter().zip(expected).flat_map(|(&a, &b)| neighbours_as_one(a, b));
+            let (a, b): (Vec<_>, Vec<_>) = pairs.unzip();
             difference(&a, &b)
         }
-    };
-    found.iter().zip(expected).map(of).fold(0.0, f64::max)
+    }
 }
 
 /// The f16 of two words as f32. Sums in another order may be rounded to the f16 on either side of them: neighbours
@@ -140,7 +145,7 @@ fn neighbours_as_one(found: u32, expected: u32) -> [(u32, u32); 2] {
 }
 
 /// Σ(a-b)²/Σb² of words as floats, or 0 where they agree as bits; infinite where only one is finite.
-pub(crate) fn difference(found: &[u32], expected: &[u32]) -> f64 {
+fn difference(found: &[u32], expected: &[u32]) -> f64 {
     if found == expected {
         return 0.0;
     }

@@ -3,15 +3,22 @@
 //! This runs only when a user asks for it (`jem tune`); [`crate::device::tuned`] keeps the results. A candidate is
 //! the program that lowering makes of it, so that what is measured is what runs: of Winograd's kernels all but the
 //! transform of the weights, which `prepare` makes once for many steps; of a weight gradient its sum of parts too.
+//! In f16, which lowering gives to tensors inside of a network only, it is the same kernels between f16 buffers.
 
-use crate::device::{Buffer, Device, Executable, Program, ProgramBuilder};
+use crate::device::{Buffer, Device, Executable, Program, ProgramBuilder, View};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Leaf, Output, Tensor, lower};
+use crate::kernels::Kernel;
 use crate::kernels::candidate::{Candidate, Direction, Shape};
 use crate::kernels::choice::{Choices, Tuned};
-use crate::kernels::conv2d::ConvGeometry;
-use crate::self_test::{BOUND, difference};
+use crate::kernels::conv2d::{Conv2d, ConvGeometry};
+use crate::kernels::conv2d_input_gradient::Conv2dInputGradient;
+use crate::kernels::conv2d_weight_gradient::Conv2dWeightGradient;
+use crate::kernels::half::{Storage, Storages, narrow};
+use crate::kernels::reduce::{Reduce, ReduceOp};
+use crate::self_test::{BOUND, stored_difference};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The part of the rule's time that a winner must save: less is noise.
@@ -72,7 +79,7 @@ impl Tuning {
 }
 
 /// The distinct convolutions of `programs`, each of which runs so many times, with the runs of each convolution.
-/// Those of programs built with [`Choices::default`] are all seen; Winograd's kernels are not.
+/// Those of programs built with [`Choices::default`], in f16 or not, are all seen; Winograd's kernels are not.
 pub fn shapes<'a>(programs: impl IntoIterator<Item = (&'a Program, usize)>) -> Vec<(Shape, usize)> {
     let mut shapes: BTreeMap<Shape, usize> = BTreeMap::new();
     for (program, runs) in programs {
@@ -84,12 +91,13 @@ pub fn shapes<'a>(programs: impl IntoIterator<Item = (&'a Program, usize)>) -> V
 }
 
 /// Checks every candidate for `shape` against the host, then times those that are right in turns, for about
-/// `budget` in all but at least three rounds.
+/// `budget` in all but at least three rounds. `choices` are those of the device, for the precision of `shape`: what
+/// was measured before does not count.
 ///
 /// # Errors
 /// What the device refuses beside a candidate, such as memory for the tensors of `shape`; [`Error::DeviceLost`].
-pub fn tune(device: &Device, shape: &Shape, budget: Duration) -> Result<Tuning> {
-    let rule = device.choices().by_rule();
+pub fn tune(device: &Device, choices: &Choices, shape: &Shape, budget: Duration) -> Result<Tuning> {
+    let rule = choices.by_rule();
     let first = rule.candidate(shape);
     let others = shape.candidates().into_iter().filter(|other| *other != first && rule.takes(shape, other));
     let candidates: Vec<Candidate> = [first].into_iter().chain(others).collect();
@@ -204,9 +212,14 @@ impl Bed {
             if !self.buffers.contains_key(&slot.name) {
                 // What nothing computes is read: random numbers, the same on every device.
                 let seed = slot.name.bytes().fold(1, |hash, byte| splitmix(hash ^ u64::from(byte)));
+                let random =
+                    |words: u64| -> Vec<f32> { (0..words).map(|i| uniform(splitmix(seed ^ i))).collect() };
                 let words = slot.bytes / 4;
-                let random: Vec<f32> = (0..words).map(|i| uniform(splitmix(seed ^ i))).collect();
-                self.buffers.insert(slot.name.clone(), self.device.buffer_from(&slot.name, &random)?);
+                let buffer = match storage_of(&self.shape, &slot.name) {
+                    Storage::F32 => self.device.buffer_from(&slot.name, &random(words)),
+                    Storage::F16 => self.device.buffer_from(&slot.name, &narrow(&random(2 * words))),
+                };
+                self.buffers.insert(slot.name.clone(), buffer?);
             }
         }
         let externals: Vec<_> = self.buffers.iter().map(|(name, buffer)| (name.as_str(), buffer)).collect();
@@ -219,7 +232,8 @@ impl Bed {
     /// The result of a run, in which what was not written is NaN.
     fn result(&self, program: &Executable) -> Result<Vec<u32>> {
         let result = &self.buffers[RESULT];
-        let unwritten = vec![f32::NAN; result.bytes() as usize / 4];
+        // In f16 too.
+        let unwritten = vec![u32::MAX; result.bytes() as usize / 4];
         self.device.write(result, 0, bytemuck::cast_slice(&unwritten))?;
         self.device.run(program)?;
         self.device.read_as(result)
@@ -228,7 +242,7 @@ impl Bed {
     /// The program of `choices` if its result is `expected`, else what is wrong.
     fn right(&mut self, choices: Choices, expected: &[u32]) -> Result<Result<Executable, String>> {
         let program = self.load(choices)?;
-        let error = difference(&self.result(&program)?, expected);
+        let error = stored_difference(storage_of(&self.shape, RESULT), &self.result(&program)?, expected);
         Ok(match error <= BOUND {
             true => Ok(program),
             false => Err(format!("error {error:.1e} over {BOUND:.0e}")),
@@ -252,8 +266,13 @@ impl Bed {
     }
 }
 
-/// The convolution of `shape` as `choices` lower it, behind the program that prepares its weights.
+/// The convolution of `shape` as `choices` make it, behind the program that prepares its weights.
 fn programs(shape: &Shape, choices: Choices) -> Result<[Program; 2]> {
+    if shape.is_half() { Ok(half_programs(shape, &choices)) } else { lowered(shape, choices) }
+}
+
+/// In f32, by lowering.
+fn lowered(shape: &Shape, choices: Choices) -> Result<[Program; 2]> {
     let g = shape.geometry;
     let ConvGeometry { n, h, w, c_in, c_out, kh, kw, stride, padding } = g;
     let graph = Graph::new();
@@ -276,6 +295,59 @@ fn programs(shape: &Shape, choices: Choices) -> Result<[Program; 2]> {
     Ok([prepare.finish(), program.finish()])
 }
 
+/// In f16, kernel by kernel; the copies of the weights are as random as the weights.
+fn half_programs(shape: &Shape, choices: &Choices) -> [Program; 2] {
+    let &Shape { direction, geometry, storage } = shape;
+    let (kernel, sums): (Arc<dyn Kernel>, Vec<Reduce>) = match direction {
+        Direction::Forward => {
+            let kernel = Conv2d { raw: false, activated: Some(0.2), storage, ..Conv2d::new(geometry) };
+            (Arc::new(choices.forward(kernel)), Vec::new())
+        }
+        Direction::InputGradient => {
+            let kernel = Conv2dInputGradient { storage, ..Conv2dInputGradient::new(geometry) };
+            (Arc::new(choices.input_gradient(kernel)), Vec::new())
+        }
+        Direction::WeightGradient => {
+            let kernel = Conv2dWeightGradient { storage, ..Conv2dWeightGradient::new(geometry) };
+            let kernel = choices.weight_gradient(kernel);
+            let sums = match kernel.splits {
+                1 => Vec::new(),
+                splits => Reduce::stages(1, splits, geometry.weights_len(), ReduceOp::Sum),
+            };
+            (Arc::new(kernel), sums)
+        }
+    };
+    let mut program = ProgramBuilder::new(shape.to_string());
+    // What the convolution writes is its last binding, and what each sum reads.
+    let bindings = kernel.bindings();
+    let (written, read) = bindings.split_last().expect("a convolution writes");
+    let lens: Vec<usize> =
+        std::iter::once(written.words).chain(sums.iter().map(Reduce::output_len)).collect();
+    let mut views: Vec<View> =
+        read.iter().map(|binding| program.external(binding.name, binding.words)).collect();
+    let place = |(i, &len): (usize, &usize)| match i == sums.len() {
+        true => program.external(RESULT, len),
+        false => program.transient("partial sums", len),
+    };
+    let places: Vec<View> = lens.iter().enumerate().map(place).collect();
+    views.push(places[0]);
+    program.dispatch_shared("convolution", kernel, &views);
+    for (&stage, views) in sums.iter().zip(places.windows(2)) {
+        program.dispatch("sum of parts", stage, views);
+    }
+    [ProgramBuilder::new("prepare").finish(), program.finish()]
+}
+
+/// How slot `name` of [`programs`] lies in memory.
+fn storage_of(shape: &Shape, name: &str) -> Storage {
+    let Storages { a, b, c } = shape.storage;
+    match (name, shape.direction) {
+        (RESULT, _) => c,
+        ("weights" | "transposed", _) | ("gradient", Direction::WeightGradient) => b,
+        _ => a,
+    }
+}
+
 /// Vigna's `SplitMix64`: the bits of a state.
 fn splitmix(state: u64) -> u64 {
     let mut z = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -292,36 +364,101 @@ fn uniform(bits: u64) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::cooperative::{Cooperative, Method};
 
     fn shape(direction: Direction) -> Shape {
         let geometry =
             ConvGeometry { n: 2, h: 8, w: 8, c_in: 16, c_out: 20, kh: 3, kw: 3, stride: 1, padding: 1 };
-        Shape { direction, geometry }
+        Shape::new(direction, geometry)
     }
 
     const DIRECTIONS: [Direction; 3] =
         [Direction::Forward, Direction::InputGradient, Direction::WeightGradient];
 
-    /// The host's twins run all candidates too, though they differ in Winograd and parts only.
+    /// The host's twins run all candidates too, though they differ in Winograd, parts and what matrices round only.
     #[test]
     fn every_candidate_is_its_own_program_and_right() {
-        for direction in DIRECTIONS {
-            let shape = shape(direction);
-            let tuning = tune(&Device::cpu(), &shape, Duration::ZERO).unwrap();
+        let matrices = Cooperative { size: 16, subgroup: 32, quads: true };
+        let sums = Storages { c: Storage::F32, ..Storages::F16 };
+        let image = Storages { a: Storage::F32, b: Storage::F32, ..Storages::F16 };
+        let f32 = Choices::default();
+        let by_threads = Choices::default().in_f16(Method::Scalar);
+        let by_matrices = Choices::default().in_f16(Method::Cooperative(matrices));
+        let half = |direction, storage| Shape { storage, ..shape(direction) };
+        let mut cases = vec![
+            (&by_threads, half(Direction::Forward, image)),
+            (&by_threads, half(Direction::Forward, Storages::F16)),
+            (&by_threads, half(Direction::WeightGradient, sums)),
+            (&by_matrices, half(Direction::Forward, Storages::F16)),
+            (&by_matrices, half(Direction::InputGradient, Storages::F16)),
+            (&by_matrices, half(Direction::InputGradient, sums)),
+            (&by_matrices, half(Direction::WeightGradient, sums)),
+        ];
+        cases.extend(DIRECTIONS.map(|direction| (&f32, shape(direction))));
+        for (choices, shape) in cases {
+            let tuning = tune(&Device::cpu(), choices, &shape, Duration::ZERO).unwrap();
             let candidates: Vec<_> = tuning.trials.iter().map(|trial| trial.candidate).collect();
-            assert_eq!(candidates, shape.candidates());
+            assert_eq!(candidates[0], choices.candidate(&shape), "the rule's choice is first");
+            let taken = |candidate: &Candidate| choices.takes(&shape, candidate);
+            let possible = shape.candidates().into_iter().filter(taken);
+            assert_eq!(candidates.len(), possible.clone().count());
+            assert!(possible.clone().all(|candidate| candidates.contains(&candidate)));
             assert_eq!(tuning.refused().count(), 0, "{:?}", tuning.trials);
             assert!(tuning.trials.iter().all(|trial| trial.time.is_some() && trial.ratio.is_some()));
             assert!(tuning.winner().is_some());
             let texts: std::collections::BTreeSet<String> = candidates
                 .iter()
                 .map(|&candidate| {
-                    let choices = Choices::default().with_tuned(Tuned::from([(shape, candidate)]));
+                    let choices = choices.clone().with_tuned(Tuned::from([(shape, candidate)]));
                     let [_, program] = programs(&shape, choices).unwrap();
                     format!("{:?}", program.dispatches)
                 })
                 .collect();
-            assert_eq!(texts.len(), candidates.len(), "{direction}: a candidate that changes nothing");
+            assert_eq!(texts.len(), candidates.len(), "{shape}: a candidate that changes nothing");
+        }
+    }
+
+    /// What is measured in f16 is what a network runs: the same shapes, and kernels that differ in their epilogues.
+    #[test]
+    fn the_shapes_of_a_network_in_f16_are_found_and_chosen_for() {
+        use crate::jem::{BatchLayout, Preset, Programs, Recipe};
+        let matrices = Cooperative { size: 16, subgroup: 32, quads: true };
+        let choices = Choices::default().in_f16(Method::Cooperative(matrices));
+        let recipe = Recipe { batch: 4, steps: 2, buffer: 40, ..Preset::Tiny.recipe() };
+        let build = |choices: &Choices| {
+            let batch = BatchLayout::new(&recipe, 16, 16, 3);
+            Programs::build(&recipe, &recipe.network(10, 3), batch, 1000, choices.clone()).unwrap()
+        };
+        let found = |choices: &Choices| {
+            let programs = build(choices);
+            shapes(programs.sgld.iter().chain([&programs.update]).map(|program| (program, 1)))
+        };
+        let by_rule = found(&choices);
+        assert!(
+            by_rule.iter().filter(|(shape, _)| shape.is_half()).count() > by_rule.len() / 2,
+            "{by_rule:?}"
+        );
+        let last = |shape: &Shape| {
+            *shape.candidates().iter().rfind(|candidate| choices.takes(shape, candidate)).unwrap()
+        };
+        let tuned: Tuned = by_rule.iter().map(|(shape, _)| (*shape, last(shape))).collect();
+        let of_matrices = |candidate: &Candidate| candidate.to_string().starts_with("matrices");
+        assert!(tuned.values().any(of_matrices));
+        let tuned = choices.with_tuned(tuned);
+        assert_eq!(found(&tuned), by_rule, "the same shapes");
+        let programs = build(&tuned);
+        for dispatch in programs.sgld.iter().chain([&programs.update]).flat_map(|program| &program.dispatches)
+        {
+            let Some(shape) = dispatch.kernel.convolution() else { continue };
+            let kernel = format!("{:?}", dispatch.kernel);
+            match tuned.candidate(&shape) {
+                Candidate::Implicit(tile) => assert!(kernel.contains(&format!("Some({tile:?})")), "{kernel}"),
+                Candidate::Parts(tile, splits) => {
+                    assert!(kernel.contains(&format!("Some({tile:?})")), "{kernel}");
+                    assert!(kernel.contains(&format!("splits: {splits},")), "{kernel}");
+                }
+                Candidate::Winograd(_) => assert!(!shape.is_half()),
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use crate::io::user::{cache_directory, variable};
 use crate::kernels::candidate::{Candidate, Direction, Shape, fingerprint};
 use crate::kernels::choice::Tuned;
 use crate::kernels::conv2d::ConvGeometry;
+use crate::kernels::half::{Storage, Storages};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::io::{ErrorKind, Write as _};
@@ -63,6 +64,8 @@ struct Entry {
     kw: usize,
     stride: usize,
     padding: usize,
+    /// How the three tensors of [`Storages`] lie in memory.
+    storage: [Storage; 3],
     /// A [`Candidate`] in words.
     kernel: String,
 }
@@ -191,12 +194,13 @@ impl Section {
 impl Entry {
     fn new(shape: &Shape, candidate: &Candidate) -> Self {
         let ConvGeometry { n, h, w, c_in, c_out, kh, kw, stride, padding } = shape.geometry;
-        let (direction, kernel) = (shape.direction, candidate.to_string());
-        Self { direction, n, h, w, c_in, c_out, kh, kw, stride, padding, kernel }
+        let Storages { a, b, c } = shape.storage;
+        let (direction, storage, kernel) = (shape.direction, [a, b, c], candidate.to_string());
+        Self { direction, n, h, w, c_in, c_out, kh, kw, stride, padding, storage, kernel }
     }
 
     fn parse(&self) -> Result<(Shape, Candidate), String> {
-        let &Self { direction, n, h, w, c_in, c_out, kh, kw, stride, padding, ref kernel } = self;
+        let &Self { direction, n, h, w, c_in, c_out, kh, kw, stride, padding, storage, ref kernel } = self;
         let product = [n, h, w, c_in, c_out, kh, kw].into_iter().try_fold(1usize, usize::checked_mul);
         let sane = product.is_some_and(|product| (1..=LARGEST).contains(&product))
             && padding <= LARGEST_PADDING
@@ -207,7 +211,8 @@ impl Entry {
             return Err(format!("no convolution has these sizes: {self:?}"));
         }
         let geometry = ConvGeometry { n, h, w, c_in, c_out, kh, kw, stride, padding };
-        let shape = Shape { direction, geometry };
+        let [a, b, c] = storage;
+        let shape = Shape { direction, geometry, storage: Storages { a, b, c } };
         let found = shape.candidates().into_iter().find(|candidate| candidate.to_string() == *kernel);
         let candidate = found.ok_or_else(|| format!("no kernel {kernel:?} for {shape}"))?;
         Ok((shape, candidate))
@@ -253,7 +258,7 @@ mod tests {
             stride: 1,
             padding: 1,
         };
-        Shape { direction, geometry }
+        Shape::new(direction, geometry)
     }
 
     /// Another candidate than the rule's for one shape of each direction.
@@ -262,6 +267,31 @@ mod tests {
             .map(|direction| shape(direction, channels))
             .map(|shape| (shape, *shape.candidates().last().expect("candidates")))
             .into()
+    }
+
+    #[test]
+    fn precisions_are_kept_apart_and_every_candidate_has_a_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("tuned.toml");
+        let one = adapter("one");
+        let sums = Storages { c: Storage::F32, ..Storages::F16 };
+        for direction in [Direction::Forward, Direction::InputGradient, Direction::WeightGradient] {
+            let f32 = shape(direction, 64);
+            for f16 in [Shape { storage: Storages::F16, ..f32 }, Shape { storage: sums, ..f32 }] {
+                for candidate in f16.candidates() {
+                    let both: Tuned = [(f32, f32.implicit()), (f16, candidate)].into();
+                    write(&path, &one, &both).unwrap();
+                    let read = read(&path, &one).unwrap();
+                    assert_eq!((read[&f32], read[&f16]), (f32.implicit(), candidate));
+                }
+            }
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains("storage = [\"f16\", \"f16\", \"f32\"]"), "{text}");
+        // Matrices are for f16 alone.
+        fs::write(&path, text.replace("\"f16\"", "\"f32\"")).unwrap();
+        let message = read(&path, &one).unwrap_err().to_string();
+        assert!(message.contains("no kernel \"matrices"), "{message}");
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! The ways to compute a convolution that are worth measuring: what `jem tune` tries and [`super::choice`] takes.
 
 use super::Kernel;
-use super::conv_tile::{STEP_K, ScalarTile};
+use super::conv_tile::{ConvTile, MatrixTile, STEP_K, ScalarTile};
 use super::conv2d::{Conv2d, ConvGeometry};
 use super::conv2d_input_gradient::{Conv2dInputGradient, Residual};
 use super::conv2d_weight_gradient::Conv2dWeightGradient;
+use super::cooperative::{Cooperative, Method, suits_matrices};
+use super::half::{Storage, Storages};
 use super::winograd::Winograd;
 use md5::{Digest, Md5};
 use std::fmt;
@@ -28,17 +30,19 @@ pub struct Shape {
     pub direction: Direction,
     /// The shapes of the forward convolution, the batch among them.
     pub geometry: ConvGeometry,
+    /// How its tensors lie in memory.
+    pub storage: Storages,
 }
 
-/// A way to compute the convolution of a [`Shape`], in f32.
+/// A way to compute the convolution of a [`Shape`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Candidate {
     /// `conv2d` or `conv2d_input_gradient`, by this tile.
-    Implicit(ScalarTile),
-    /// Winograd's four kernels: forward and input gradient.
+    Implicit(ConvTile),
+    /// Winograd's four kernels, in f32: forward and input gradient.
     Winograd(Winograd),
     /// `conv2d_weight_gradient` by this tile in so many parts, and the sum of the parts.
-    Parts(ScalarTile, usize),
+    Parts(ConvTile, usize),
 }
 
 /// Threads below which a workgroup leaves most of a GPU's subgroup idle.
@@ -51,11 +55,19 @@ const MOST_TILES: usize = 10;
 const LEAST_PIXELS: usize = 64;
 
 impl Shape {
+    /// A convolution in f32.
+    pub fn new(direction: Direction, geometry: ConvGeometry) -> Self {
+        Self { direction, geometry, storage: Storages::default() }
+    }
+
     /// What the rule of the shapes takes among implicit products.
     pub fn implicit(&self) -> Candidate {
         let g = &self.geometry;
         let (rows, columns) = self.product();
-        let form = |tile: ScalarTile| if self.can_load_ahead() { tile } else { tile.plain() };
+        let form = |tile: ScalarTile| {
+            let tile = if self.can_load_ahead() { tile } else { tile.plain() };
+            ConvTile::from(tile)
+        };
         match self.direction {
             Direction::Forward | Direction::InputGradient => {
                 Candidate::Implicit(form(ScalarTile::gather(rows, columns)))
@@ -67,37 +79,49 @@ impl Shape {
         }
     }
 
+    /// What [`Shape::implicit`] is by these matrices.
+    pub fn by_matrices(&self, matrices: Cooperative) -> Candidate {
+        let (_, columns) = self.product();
+        let tile = MatrixTile::rule(matrices, columns).into();
+        match self.implicit() {
+            Candidate::Parts(_, splits) => Candidate::Parts(tile, splits),
+            _ => Candidate::Implicit(tile),
+        }
+    }
+
     /// Every candidate, [`Shape::implicit`] first: the tiles that pad the channels by at most a tenth more than
     /// the best does, fill a subgroup and are few side by side, loading ahead and not; Winograd's sizes where they
-    /// fit; for weight gradients each tile with the rule's parts, half and twice as many.
+    /// fit, if all tensors are f32; all tiles of matrices, if both operands are f16; for weight gradients each tile
+    /// with the rule's parts, half and twice as many.
     pub fn candidates(&self) -> Vec<Candidate> {
         let first = self.implicit();
         let (_, columns) = self.product();
         let gathers = self.direction != Direction::WeightGradient;
         let takes =
             |tile: &ScalarTile| (gathers || !tile.is_direct()) && (self.can_load_ahead() || !tile.is_ahead());
-        let tiles = || ScalarTile::ALL.into_iter().filter(takes);
-        let least = tiles().map(|tile| tile.padded(columns)).min().unwrap_or(columns);
+        let scalar = || ScalarTile::ALL.into_iter().filter(takes);
+        let least = scalar().map(|tile| tile.padded(columns)).min().unwrap_or(columns);
         let fits = |tile: &ScalarTile| {
             let padded = tile.padded(columns);
             let [_, n] = tile.size();
             10 * padded <= 11 * least && padded <= MOST_TILES * n && tile.threads() >= LEAST_THREADS
         };
-        let fitting: Vec<ScalarTile> = tiles().filter(fits).collect();
+        let matrices = MatrixTile::ALL.into_iter().filter(|_| self.can_take_matrices());
+        let tiles = scalar().filter(fits).map(ConvTile::from).chain(matrices.map(ConvTile::from));
         let mut all = vec![first];
         match first {
             Candidate::Parts(tile, splits) => {
                 let most = (self.geometry.out_pixels() / LEAST_PIXELS).max(1);
-                for tile in [tile].into_iter().chain(fitting) {
+                for tile in [tile].into_iter().chain(tiles) {
                     let counts = [splits, splits / 2, 2 * splits];
                     let counts = counts.into_iter().filter(|&n| n == splits || (1..=most).contains(&n));
                     all.extend(counts.map(|splits| Candidate::Parts(tile, splits)));
                 }
             }
             Candidate::Implicit(_) | Candidate::Winograd(_) => {
-                all.extend(fitting.into_iter().map(Candidate::Implicit));
-                let sizes = Winograd::ALL.into_iter().filter(|_| Winograd::takes(&self.geometry));
-                all.extend(sizes.map(Candidate::Winograd));
+                all.extend(tiles.map(Candidate::Implicit));
+                let fits = !self.is_half() && Winograd::takes(&self.geometry);
+                all.extend(Winograd::ALL.into_iter().filter(|_| fits).map(Candidate::Winograd));
             }
         }
         let mut distinct = Vec::with_capacity(all.len());
@@ -107,6 +131,17 @@ impl Shape {
             }
         }
         distinct
+    }
+
+    /// Whether any tensor lies in f16.
+    pub fn is_half(&self) -> bool {
+        self.storage != Storages::default()
+    }
+
+    /// Whether matrices may multiply it: f32 operands they would round.
+    fn can_take_matrices(&self) -> bool {
+        let Storages { a, b, .. } = self.storage;
+        [a, b] == [Storage::F16; 2] && suits_matrices(&self.geometry)
     }
 
     /// Whether tiles may load ahead: a gather does where the channels that it gathers are whole steps.
@@ -138,20 +173,26 @@ pub fn fingerprint() -> String {
         digest.update(kernel.shader().wgsl());
         digest.update(format!("{:?}{:?}", kernel.uniforms(), kernel.workgroups()));
     };
-    for geometry in ConvGeometry::examples() {
-        for tile in ScalarTile::ALL.map(Some) {
-            let activated = Some(0.2);
-            let plain = Conv2d::new(geometry);
-            add(&Conv2d { bias: true, residual: true, activated, mask: true, tile, ..plain });
-            let residual = Residual::AfterMask;
-            add(&Conv2dInputGradient {
-                mask: activated,
-                residual,
-                tile,
-                ..Conv2dInputGradient::new(geometry)
-            });
-            if tile.is_some_and(|tile| !tile.is_direct()) {
-                add(&Conv2dWeightGradient { tile, ..Conv2dWeightGradient::new(geometry) });
+    let scalar = ScalarTile::ALL.map(|tile| (Method::Scalar, ConvTile::from(tile)));
+    let matrices = [8, 16].map(|size| Cooperative { size, subgroup: 32, quads: true });
+    let by_matrices = matrices
+        .into_iter()
+        .flat_map(|m| MatrixTile::ALL.map(|tile| (Method::Cooperative(m), ConvTile::from(tile))));
+    for (method, tile) in scalar.into_iter().chain(by_matrices) {
+        for (geometry, storage) in ConvGeometry::examples()
+            .into_iter()
+            .flat_map(|geometry| [Storages::default(), Storages::F16].map(|storage| (geometry, storage)))
+            .filter(|(geometry, storage)| storage.fit(geometry.c_in, geometry.c_out))
+        {
+            let (activated, tile) = (Some(0.2), Some(tile));
+            let plain = Conv2d { method, tile, storage, ..Conv2d::new(geometry) };
+            add(&Conv2d { bias: true, residual: true, activated, mask: true, ..plain });
+            let plain = Conv2dInputGradient { method, tile, storage, ..Conv2dInputGradient::new(geometry) };
+            add(&Conv2dInputGradient { mask: activated, residual: Residual::AfterMask, ..plain });
+            if !matches!(tile, Some(ConvTile::Scalar(tile)) if tile.is_direct()) {
+                let storage = Storages { c: Storage::F32, ..storage };
+                let plain = Conv2dWeightGradient::new(geometry);
+                add(&Conv2dWeightGradient { method, tile, storage, ..plain });
             }
         }
     }
@@ -203,14 +244,14 @@ mod tests {
     fn shape(direction: Direction, size: usize, c_in: usize, c_out: usize, stride: usize) -> Shape {
         let geometry =
             ConvGeometry { n: 64, h: size, w: size, c_in, c_out, kh: 3, kw: 3, stride, padding: 1 };
-        Shape { direction, geometry }
+        Shape::new(direction, geometry)
     }
 
     #[test]
     fn candidates_are_distinct_and_begin_with_the_rules() {
         for direction in DIRECTIONS {
             for geometry in ConvGeometry::examples() {
-                let shape = Shape { direction, geometry };
+                let shape = Shape::new(direction, geometry);
                 let candidates = shape.candidates();
                 assert_eq!(candidates[0], shape.implicit(), "{shape}");
                 let names: HashSet<String> = candidates.iter().map(ToString::to_string).collect();
@@ -225,7 +266,7 @@ mod tests {
             for direction in DIRECTIONS {
                 let shape = shape(direction, 32, channels, channels, 1);
                 for candidate in shape.candidates() {
-                    let (Candidate::Implicit(tile) | Candidate::Parts(tile, _)) = candidate else { continue };
+                    let Some(ConvTile::Scalar(tile)) = tile_of(&candidate) else { continue };
                     assert_eq!(tile.padded(channels), channels, "{shape}: {candidate}");
                 }
                 assert!(shape.candidates().len() > 1, "{shape}");
@@ -247,9 +288,9 @@ mod tests {
 
     #[test]
     fn both_forms_are_candidates_where_their_kernels_differ() {
-        let is_ahead = |candidate: &Candidate| match candidate {
-            Candidate::Implicit(tile) | Candidate::Parts(tile, _) => tile.is_ahead(),
-            Candidate::Winograd(_) => false,
+        let is_ahead = |candidate: &Candidate| match tile_of(candidate) {
+            Some(ConvTile::Scalar(tile)) => tile.is_ahead(),
+            _ => false,
         };
         let ahead = |shape: Shape| shape.candidates().iter().filter(|candidate| is_ahead(candidate)).count();
         for direction in DIRECTIONS {
@@ -269,7 +310,9 @@ mod tests {
             let mut shape = shape(Direction::WeightGradient, size, 16, 16, 1);
             shape.geometry.n = batch;
             for candidate in shape.candidates() {
-                let Candidate::Parts(tile, splits) = candidate else { panic!("{candidate}") };
+                let Candidate::Parts(ConvTile::Scalar(tile), splits) = candidate else {
+                    panic!("{candidate}")
+                };
                 assert!(!tile.is_direct(), "{candidate}");
                 assert!(splits == 1 || shape.geometry.out_pixels() / splits >= LEAST_PIXELS, "{candidate}");
             }
@@ -290,6 +333,54 @@ mod tests {
             let loads = [m, n].map(|side| (side * STEP_K / 4).div_ceil(tile.threads()));
             assert!(!tile.is_ahead() || loads.into_iter().all(|loads| loads <= 4), "{tile}: {loads:?}");
         }
+    }
+
+    fn tile_of(candidate: &Candidate) -> Option<ConvTile> {
+        match candidate {
+            Candidate::Implicit(tile) | Candidate::Parts(tile, _) => Some(*tile),
+            Candidate::Winograd(_) => None,
+        }
+    }
+
+    #[test]
+    fn matrices_are_candidates_between_tensors_in_f16_alone() {
+        let matrices = |shape: Shape| {
+            let of = |candidate: &Candidate| matches!(tile_of(candidate), Some(ConvTile::Matrices(_)));
+            shape.candidates().iter().filter(|candidate| of(candidate)).count()
+        };
+        let sums = Storages { c: Storage::F32, ..Storages::F16 };
+        let image = Storages { a: Storage::F32, ..Storages::F16 };
+        for direction in [Direction::Forward, Direction::InputGradient] {
+            let f32 = shape(direction, 32, 160, 160, 1);
+            assert_eq!(matrices(f32), 0, "{direction}");
+            assert_eq!(matrices(Shape { storage: Storages::F16, ..f32 }), MatrixTile::ALL.len());
+            assert_eq!(matrices(Shape { storage: sums, ..f32 }), MatrixTile::ALL.len());
+            assert_eq!(matrices(Shape { storage: image, ..f32 }), 0);
+            let narrow = shape(direction, 32, 3, 16, 1);
+            assert_eq!(matrices(Shape { storage: Storages::F16, ..narrow }), 0);
+            let half = Shape { storage: Storages::F16, ..f32 };
+            assert!(half.candidates().iter().all(|candidate| tile_of(candidate).is_some()), "no Winograd");
+        }
+        let weights = Shape { storage: sums, ..shape(Direction::WeightGradient, 32, 160, 160, 1) };
+        assert!(matrices(weights) > MatrixTile::ALL.len(), "with several numbers of parts");
+    }
+
+    #[test]
+    fn tiles_of_matrices_keep_within_the_devices_limits() {
+        let distinct: HashSet<_> = MatrixTile::ALL.into_iter().collect();
+        assert_eq!(distinct.len(), MatrixTile::ALL.len());
+        for (size, subgroup) in [(8, 8), (8, 32), (8, 64), (16, 8), (16, 32), (16, 64)] {
+            let matrices = Cooperative { size, subgroup, quads: true };
+            let fitting = MatrixTile::ALL.into_iter().filter(|tile| tile.fits(matrices));
+            assert!(fitting.clone().all(|tile| tile.threads(matrices) <= 256));
+            for columns in [16, 32, 64, 160, 640] {
+                let rule = MatrixTile::rule(matrices, columns);
+                assert!(fitting.clone().any(|tile| tile == rule), "{matrices:?}: {columns}");
+            }
+        }
+        // 256 x 64 of 16x16 matrices takes 36 KiB.
+        let matrices = Cooperative { size: 16, subgroup: 32, quads: true };
+        assert_eq!(MatrixTile::ALL.into_iter().filter(|tile| !tile.fits(matrices)).count(), 1);
     }
 
     #[test]

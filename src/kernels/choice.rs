@@ -1,9 +1,10 @@
 //! Which kernels compute a convolution: winners that `jem tune` measured, else a rule of the shapes and the device.
 
-use super::Kernel;
+use super::Kernel as _;
 use super::candidate::{Candidate, Direction, Shape};
-use super::conv_tile::ScalarTile;
-use super::conv2d::ConvGeometry;
+use super::conv_tile::ConvTile;
+use super::conv2d::{Conv2d, ConvGeometry};
+use super::conv2d_input_gradient::Conv2dInputGradient;
 use super::conv2d_weight_gradient::Conv2dWeightGradient;
 use super::cooperative::Method;
 use super::half::Storage;
@@ -39,7 +40,7 @@ pub struct Choices {
     tuned: Arc<Tuned>,
 }
 
-/// The fastest candidates of some shapes, as measured on a device in f32.
+/// The fastest candidates of some shapes, as measured on a device.
 pub type Tuned = BTreeMap<Shape, Candidate>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,38 +144,61 @@ impl Choices {
         if let Some(&candidate) = self.measured(shape) {
             return candidate;
         }
-        match (shape.direction, self.rule(&shape.geometry)) {
-            (Direction::Forward | Direction::InputGradient, Algorithm::Winograd(size)) => {
-                Candidate::Winograd(size)
-            }
+        let gathers = shape.direction != Direction::WeightGradient;
+        match (self.method.suiting(&shape.geometry), self.rule(&shape.geometry)) {
+            (Method::Cooperative(matrices), _) if shape.is_half() => shape.by_matrices(matrices),
+            (_, Algorithm::Winograd(size)) if gathers && !shape.is_half() => Candidate::Winograd(size),
             _ => shape.implicit(),
         }
     }
 
-    /// The algorithm for the convolution of `g`, or its input gradient.
-    pub fn algorithm(&self, direction: Direction, g: &ConvGeometry) -> Algorithm {
-        match self.candidate(&Shape { direction, geometry: *g }) {
+    /// The algorithm for the convolution of `shape`, or its input gradient.
+    pub fn algorithm(&self, shape: &Shape) -> Algorithm {
+        match self.candidate(shape) {
             Candidate::Winograd(size) => Algorithm::Winograd(size),
             Candidate::Implicit(_) | Candidate::Parts(..) => Algorithm::Implicit,
         }
     }
 
-    /// The tile that was measured to be the best of an [`Algorithm::Implicit`] in f32.
-    pub fn tile(&self, direction: Direction, g: &ConvGeometry) -> Option<ScalarTile> {
-        match self.measured(&Shape { direction, geometry: *g })? {
-            Candidate::Implicit(tile) | Candidate::Parts(tile, _) => Some(*tile),
-            Candidate::Winograd(_) => None,
-        }
+    /// The kernel with the method and the tile that its shape is to have.
+    pub fn forward(&self, kernel: Conv2d) -> Conv2d {
+        let shape =
+            Shape { direction: Direction::Forward, geometry: kernel.geometry, storage: kernel.storage };
+        let (method, tile) = self.method_and_tile(&shape);
+        Conv2d { method, tile, ..kernel }
     }
 
-    /// The kernel for the weight gradient of the convolution of `g`, in f32.
-    pub fn weight_gradient(&self, g: &ConvGeometry) -> Conv2dWeightGradient {
-        let kernel = Conv2dWeightGradient::new(*g);
-        match self.measured(&Shape { direction: Direction::WeightGradient, geometry: *g }) {
-            Some(&Candidate::Parts(tile, splits)) => {
-                Conv2dWeightGradient { splits, tile: Some(tile), ..kernel }
-            }
-            _ => kernel,
+    /// As [`Choices::forward`].
+    pub fn input_gradient(&self, kernel: Conv2dInputGradient) -> Conv2dInputGradient {
+        let Conv2dInputGradient { geometry, storage, .. } = kernel;
+        let (method, tile) =
+            self.method_and_tile(&Shape { direction: Direction::InputGradient, geometry, storage });
+        Conv2dInputGradient { method, tile, ..kernel }
+    }
+
+    /// As [`Choices::forward`], and with the parts.
+    pub fn weight_gradient(&self, kernel: Conv2dWeightGradient) -> Conv2dWeightGradient {
+        let Conv2dWeightGradient { geometry, storage, .. } = kernel;
+        let shape = Shape { direction: Direction::WeightGradient, geometry, storage };
+        let (method, tile) = self.method_and_tile(&shape);
+        let splits = match self.measured(&shape) {
+            Some(&Candidate::Parts(_, splits)) => splits,
+            _ => kernel.splits,
+        };
+        Conv2dWeightGradient { splits, method, tile, ..kernel }
+    }
+
+    /// How a kernel other than Winograd's multiplies, and the tile if it was measured.
+    fn method_and_tile(&self, shape: &Shape) -> (Method, Option<ConvTile>) {
+        let by_rule = self.method.suiting(&shape.geometry);
+        match self.measured(shape) {
+            Some(&(Candidate::Implicit(tile) | Candidate::Parts(tile, _))) => match tile {
+                // What was measured in f32 says nothing of matrices.
+                ConvTile::Scalar(_) if !shape.is_half() => (by_rule, Some(tile)),
+                ConvTile::Scalar(_) => (Method::Scalar, Some(tile)),
+                ConvTile::Matrices(_) => (by_rule, Some(tile)),
+            },
+            Some(Candidate::Winograd(_)) | None => (by_rule, None),
         }
     }
 
@@ -182,13 +206,20 @@ impl Choices {
         self.tuned.get(shape).filter(|candidate| self.takes(shape, candidate))
     }
 
-    /// Whether the device can bind what `candidate` needs beside the tensors of `shape`.
+    /// Whether the device has what `candidate` needs beside the tensors of `shape`: room, and matrices.
     pub fn takes(&self, shape: &Shape, candidate: &Candidate) -> bool {
         let g = &shape.geometry;
+        let has = |tile: &ConvTile| match (tile, self.method.suiting(g)) {
+            (ConvTile::Scalar(_), _) => true,
+            (ConvTile::Matrices(tile), Method::Cooperative(matrices)) => tile.fits(matrices),
+            (ConvTile::Matrices(_), Method::Scalar) => false,
+        };
         match candidate {
-            Candidate::Implicit(_) => true,
+            Candidate::Implicit(tile) => has(tile),
             &Candidate::Winograd(size) => self.fits(g, size),
-            Candidate::Parts(_, splits) => 4 * (splits * g.weights_len()) as u64 <= self.largest,
+            Candidate::Parts(tile, splits) => {
+                has(tile) && 4 * (splits * g.weights_len()) as u64 <= self.largest
+            }
         }
     }
 
@@ -225,8 +256,12 @@ impl Choices {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::cooperative::Cooperative;
+    use crate::kernels::half::Storages;
 
-    const FORWARD: Direction = Direction::Forward;
+    fn forward(geometry: ConvGeometry) -> Shape {
+        Shape::new(Direction::Forward, geometry)
+    }
 
     fn geometry(size: usize, c_in: usize, c_out: usize) -> ConvGeometry {
         ConvGeometry { n: 64, h: size, w: size, c_in, c_out, kh: 3, kw: 3, stride: 1, padding: 1 }
@@ -236,12 +271,12 @@ mod tests {
     fn wide_layers_take_large_tiles_and_narrow_ones_none() {
         let choices = Choices::fastest(u64::MAX, Choices::HARDWARE);
         for (size, channels) in [(32, 160), (16, 320), (8, 640), (32, 64)] {
-            let algorithm = choices.algorithm(FORWARD, &geometry(size, channels, channels));
+            let algorithm = choices.algorithm(&forward(geometry(size, channels, channels)));
             assert_eq!(algorithm, Algorithm::Winograd(Winograd::F4), "{channels}");
         }
         for (c_in, c_out) in [(3, 16), (16, 16), (16, 160)] {
             assert_eq!(
-                choices.algorithm(FORWARD, &geometry(32, c_in, c_out)),
+                choices.algorithm(&forward(geometry(32, c_in, c_out))),
                 Algorithm::Implicit,
                 "{c_in}, {c_out}"
             );
@@ -252,7 +287,7 @@ mod tests {
     fn strides_and_odd_rows_are_left_to_the_implicit_product() {
         let choices = Choices::always(Winograd::F2);
         let g = geometry(32, 64, 64);
-        assert_eq!(choices.algorithm(FORWARD, &g), Algorithm::Winograd(Winograd::F2));
+        assert_eq!(choices.algorithm(&forward(g)), Algorithm::Winograd(Winograd::F2));
         for other in [
             ConvGeometry { stride: 2, ..g },
             ConvGeometry { kh: 1, kw: 1, padding: 0, ..g },
@@ -260,7 +295,7 @@ mod tests {
             ConvGeometry { c_in: 18, ..g },
             ConvGeometry { c_out: 12, ..g },
         ] {
-            assert_eq!(choices.algorithm(FORWARD, &other), Algorithm::Implicit, "{other:?}");
+            assert_eq!(choices.algorithm(&forward(other)), Algorithm::Implicit, "{other:?}");
         }
     }
 
@@ -270,11 +305,11 @@ mod tests {
         let bytes = 64 * 64 * 36 * 160 * 4;
         let g = geometry(32, 160, 160);
         assert_eq!(
-            Choices::fastest(bytes, Choices::HARDWARE).algorithm(FORWARD, &g),
+            Choices::fastest(bytes, Choices::HARDWARE).algorithm(&forward(g)),
             Algorithm::Winograd(Winograd::F4)
         );
         assert_eq!(
-            Choices::fastest(bytes - 1, Choices::HARDWARE).algorithm(FORWARD, &g),
+            Choices::fastest(bytes - 1, Choices::HARDWARE).algorithm(&forward(g)),
             Algorithm::Implicit
         );
     }
@@ -283,29 +318,31 @@ mod tests {
     fn what_was_measured_goes_before_the_rule() {
         let rule = Choices::fastest(u64::MAX, Choices::HARDWARE);
         let g = geometry(32, 160, 160);
-        let shape = |direction| Shape { direction, geometry: g };
+        let shape = |direction| Shape::new(direction, g);
         let last = |direction| *shape(direction).candidates().iter().rfind(|c| is_implicit(c)).unwrap();
-        let (forward, weights) = (last(Direction::Forward), last(Direction::WeightGradient));
+        let (forward_last, weights) = (last(Direction::Forward), last(Direction::WeightGradient));
         let tuned = rule.clone().with_tuned(Tuned::from([
-            (shape(Direction::Forward), forward),
+            (shape(Direction::Forward), forward_last),
             (shape(Direction::WeightGradient), weights),
         ]));
-        assert_eq!(rule.algorithm(FORWARD, &g), Algorithm::Winograd(Winograd::F4));
-        assert_eq!(tuned.algorithm(FORWARD, &g), Algorithm::Implicit);
-        assert_eq!(tuned.tile(FORWARD, &g).map(Candidate::Implicit), Some(forward));
-        let kernel = tuned.weight_gradient(&g);
+        assert_eq!(rule.algorithm(&forward(g)), Algorithm::Winograd(Winograd::F4));
+        assert_eq!(tuned.algorithm(&forward(g)), Algorithm::Implicit);
+        assert_eq!(tuned.forward(Conv2d::new(g)).tile.map(Candidate::Implicit), Some(forward_last));
+        let kernel = tuned.weight_gradient(Conv2dWeightGradient::new(g));
         assert_eq!(kernel.tile.map(|tile| Candidate::Parts(tile, kernel.splits)), Some(weights));
-        assert_ne!(kernel, rule.weight_gradient(&g));
+        assert_ne!(kernel, rule.weight_gradient(Conv2dWeightGradient::new(g)));
         // The other direction and another batch are left to the rule.
-        assert_eq!(tuned.algorithm(Direction::InputGradient, &g), Algorithm::Winograd(Winograd::F4));
-        assert_eq!(tuned.tile(Direction::InputGradient, &g), None);
+        let gradient = shape(Direction::InputGradient);
+        assert_eq!(tuned.algorithm(&gradient), Algorithm::Winograd(Winograd::F4));
+        assert_eq!(tuned.input_gradient(Conv2dInputGradient::new(g)).tile, None);
         let other = ConvGeometry { n: 32, ..g };
-        assert_eq!(tuned.algorithm(FORWARD, &other), Algorithm::Winograd(Winograd::F4));
-        assert_eq!(tuned.weight_gradient(&other), rule.weight_gradient(&other));
+        assert_eq!(tuned.algorithm(&forward(other)), Algorithm::Winograd(Winograd::F4));
+        let kernel = Conv2dWeightGradient::new(other);
+        assert_eq!(tuned.weight_gradient(kernel), rule.weight_gradient(kernel));
         assert_eq!(tuned.by_rule(), rule);
         assert_eq!(rule.summary(), "by rule");
         assert!(tuned.summary().starts_with("2 shapes as measured ("), "{}", tuned.summary());
-        let less = rule.clone().with_tuned(Tuned::from([(shape(FORWARD), forward)]));
+        let less = rule.clone().with_tuned(Tuned::from([(forward(g), forward_last)]));
         assert_ne!(tuned.summary()[2..], less.summary()[2..], "other choices have another digest");
     }
 
@@ -316,11 +353,39 @@ mod tests {
     #[test]
     fn what_was_measured_and_cannot_be_bound_is_left_to_the_rule() {
         let g = geometry(32, 160, 160);
-        let shape = Shape { direction: FORWARD, geometry: g };
-        let tuned = Tuned::from([(shape, Candidate::Winograd(Winograd::F2))]);
+        let tuned = Tuned::from([(forward(g), Candidate::Winograd(Winograd::F2))]);
         let wide = Choices::fastest(u64::MAX, Choices::HARDWARE).with_tuned(tuned.clone());
-        assert_eq!(wide.algorithm(FORWARD, &g), Algorithm::Winograd(Winograd::F2));
+        assert_eq!(wide.algorithm(&forward(g)), Algorithm::Winograd(Winograd::F2));
         let narrow = Choices::fastest(1 << 20, Choices::HARDWARE).with_tuned(tuned);
-        assert_eq!(narrow.algorithm(FORWARD, &g), Algorithm::Implicit);
+        assert_eq!(narrow.algorithm(&forward(g)), Algorithm::Implicit);
+    }
+
+    #[test]
+    fn in_f16_matrices_and_threads_are_chosen_between() {
+        let matrices = Cooperative { size: 16, subgroup: 32, quads: true };
+        let method = Method::Cooperative(matrices);
+        let rule = Choices::fastest(u64::MAX, Choices::HARDWARE).in_f16(method);
+        let g = geometry(32, 160, 160);
+        let half = Shape { storage: Storages::F16, ..forward(g) };
+        let kernel = Conv2d { storage: Storages::F16, ..Conv2d::new(g) };
+        assert_eq!(rule.candidate(&half), half.by_matrices(matrices));
+        assert_eq!((rule.forward(kernel).method, rule.forward(kernel).tile), (method, None));
+        for candidate in half.candidates() {
+            let tuned = rule.clone().with_tuned(Tuned::from([(half, candidate)]));
+            let Candidate::Implicit(tile) = candidate else { panic!("{candidate}") };
+            let chosen = tuned.forward(kernel);
+            match tile {
+                ConvTile::Scalar(_) => assert_eq!((chosen.method, chosen.tile), (Method::Scalar, Some(tile))),
+                ConvTile::Matrices(fits) if fits.fits(matrices) => {
+                    assert_eq!((chosen.method, chosen.tile), (method, Some(tile)));
+                }
+                ConvTile::Matrices(_) => assert_eq!((chosen.method, chosen.tile), (method, None)),
+            }
+            // What was measured in f16 is not for f32, and matrices are not for a device whose fail the gate.
+            assert_eq!(tuned.forward(Conv2d::new(g)).tile, None);
+            let without = tuned.in_f16(Method::Scalar).forward(kernel);
+            assert_eq!(without.method, Method::Scalar);
+            assert_eq!(without.tile.is_some(), matches!(tile, ConvTile::Scalar(_)));
+        }
     }
 }

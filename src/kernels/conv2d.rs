@@ -4,7 +4,7 @@
 //! `v[n, y, x, o] = Σ_{i, j, c} input[n, y s + i - p, x s + j - p, c] weights[i, j, c, o] + bias[o] + residual[n, y, x, o]`
 
 use super::candidate::{Direction, Shape};
-use super::conv_tile::{ScalarTile, Tile};
+use super::conv_tile::{ConvTile, ScalarTile, Tile};
 use super::cooperative::Method;
 use super::half::{Storage, Storages, in_f32};
 use super::mask::mask_words;
@@ -150,8 +150,8 @@ pub struct Conv2d {
     pub method: Method,
     /// How input, weights, and residual and results lie in memory. [`Storages::fit`] says where f16 can.
     pub storage: Storages,
-    /// The tile in f32; `None`: by rule.
-    pub tile: Option<ScalarTile>,
+    /// The tile, if the method has such; `None`: by rule.
+    pub tile: Option<ConvTile>,
 }
 
 impl Conv2d {
@@ -203,9 +203,9 @@ impl Conv2d {
         let geometry = ConvGeometry::tiled();
         let kernel = Self { raw: false, activated: Some(0.2), mask: true, ..Self::new(geometry) };
         let kernel = Self { bias: true, residual: true, ..kernel };
-        all.extend(ScalarTile::ALL.map(|tile| Self { tile: Some(tile), ..kernel }));
+        all.extend(ScalarTile::ALL.map(|tile| Self { tile: Some(tile.into()), ..kernel }));
         let ahead = ScalarTile::ALL.into_iter().filter(|tile| tile.is_ahead());
-        all.extend(ahead.map(|tile| Self { tile: Some(tile), storage: Storages::F16, ..kernel }));
+        all.extend(ahead.map(|tile| Self { tile: Some(tile.into()), storage: Storages::F16, ..kernel }));
         all
     }
 
@@ -267,7 +267,7 @@ impl Kernel for Conv2d {
     }
 
     fn convolution(&self) -> Option<Shape> {
-        Some(Shape { direction: Direction::Forward, geometry: self.geometry })
+        Some(Shape { direction: Direction::Forward, geometry: self.geometry, storage: self.storage })
     }
 
     fn run(&self, arguments: &mut [Argument<'_>]) {

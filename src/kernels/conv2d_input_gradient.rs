@@ -6,7 +6,7 @@
 //! set and `slope` elsewhere. With [`Residual::BeforeMask`] it multiplies the sum of both.
 
 use super::candidate::{Direction, Shape};
-use super::conv_tile::{ScalarTile, Tile};
+use super::conv_tile::{ConvTile, ScalarTile, Tile};
 use super::conv2d::ConvGeometry;
 use super::cooperative::Method;
 use super::half::{Storage, Storages, in_f32, scaled};
@@ -36,8 +36,8 @@ pub struct Conv2dInputGradient {
     pub storage: Storages,
     /// A power of two that multiplies the sums, before all else: 1 / that by which `gradient` was.
     pub factor: f32,
-    /// The tile in f32; `None`: by rule.
-    pub tile: Option<ScalarTile>,
+    /// The tile, if the method has such; `None`: by rule.
+    pub tile: Option<ConvTile>,
 }
 
 /// Whether and where a residual gradient is added.
@@ -98,9 +98,9 @@ impl Conv2dInputGradient {
         }
         let tiled = Self::new(ConvGeometry::tiled());
         let kernel = Self { mask: Some(0.2), residual: Residual::AfterMask, ..tiled };
-        all.extend(ScalarTile::ALL.map(|tile| Self { tile: Some(tile), ..kernel }));
+        all.extend(ScalarTile::ALL.map(|tile| Self { tile: Some(tile.into()), ..kernel }));
         let ahead = ScalarTile::ALL.into_iter().filter(|tile| tile.is_ahead());
-        all.extend(ahead.map(|tile| Self { tile: Some(tile), storage: Storages::F16, ..kernel }));
+        all.extend(ahead.map(|tile| Self { tile: Some(tile.into()), storage: Storages::F16, ..kernel }));
         all
     }
 
@@ -172,7 +172,7 @@ impl Kernel for Conv2dInputGradient {
     }
 
     fn convolution(&self) -> Option<Shape> {
-        Some(Shape { direction: Direction::InputGradient, geometry: self.geometry })
+        Some(Shape { direction: Direction::InputGradient, geometry: self.geometry, storage: self.storage })
     }
 
     fn run(&self, arguments: &mut [Argument<'_>]) {

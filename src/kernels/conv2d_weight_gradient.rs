@@ -6,7 +6,7 @@
 //! order, so that runs repeat bit for bit.
 
 use super::candidate::{Direction, Shape};
-use super::conv_tile::{ScalarTile, Tile};
+use super::conv_tile::{ConvTile, ScalarTile, Tile};
 use super::conv2d::ConvGeometry;
 use super::cooperative::Method;
 use super::half::{Storage, Storages, in_f32, scaled};
@@ -26,8 +26,8 @@ pub struct Conv2dWeightGradient {
     pub storage: Storages,
     /// A power of two that multiplies the sums: 1 / that by which `gradient` was.
     pub factor: f32,
-    /// The tile in f32, no direct one; `None`: by rule.
-    pub tile: Option<ScalarTile>,
+    /// The tile, no direct one, if the method has such; `None`: by rule.
+    pub tile: Option<ConvTile>,
 }
 
 impl Conv2dWeightGradient {
@@ -63,10 +63,10 @@ impl Conv2dWeightGradient {
         }
         let kernel = Self { splits: 2, ..Self::new(ConvGeometry::tiled()) };
         let staged = ScalarTile::ALL.into_iter().filter(|tile| !tile.is_direct());
-        all.extend(staged.map(|tile| Self { tile: Some(tile), ..kernel }));
+        all.extend(staged.map(|tile| Self { tile: Some(tile.into()), ..kernel }));
         let storage = Storages { c: Storage::F32, ..Storages::F16 };
         let ahead = ScalarTile::ALL.into_iter().filter(|tile| tile.is_ahead());
-        all.extend(ahead.map(|tile| Self { tile: Some(tile), storage, ..kernel }));
+        all.extend(ahead.map(|tile| Self { tile: Some(tile.into()), storage, ..kernel }));
         all
     }
 
@@ -118,7 +118,7 @@ impl Kernel for Conv2dWeightGradient {
     }
 
     fn convolution(&self) -> Option<Shape> {
-        Some(Shape { direction: Direction::WeightGradient, geometry: self.geometry })
+        Some(Shape { direction: Direction::WeightGradient, geometry: self.geometry, storage: self.storage })
     }
 
     fn run(&self, arguments: &mut [Argument<'_>]) {

@@ -4,8 +4,37 @@ use super::cooperative::{Cooperative, Method};
 use super::shader::Shader;
 use std::fmt;
 
-/// A tile in f32, 8 rows by 8 columns a thread: what [`super::choice::Choices`] may choose. Tiles of cooperative
-/// matrices follow from the matrices.
+/// What [`super::choice::Choices`] may choose for a convolution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ConvTile {
+    /// By threads, in f32.
+    Scalar(ScalarTile),
+    /// By cooperative matrices.
+    Matrices(MatrixTile),
+}
+
+impl From<ScalarTile> for ConvTile {
+    fn from(tile: ScalarTile) -> Self {
+        Self::Scalar(tile)
+    }
+}
+
+impl From<MatrixTile> for ConvTile {
+    fn from(tile: MatrixTile) -> Self {
+        Self::Matrices(tile)
+    }
+}
+
+impl fmt::Display for ConvTile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Scalar(tile) => tile.fmt(f),
+            Self::Matrices(tile) => tile.fmt(f),
+        }
+    }
+}
+
+/// A tile in f32, 8 rows by 8 columns a thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ScalarTile {
     /// Rows.
@@ -124,6 +153,67 @@ impl fmt::Display for ScalarTile {
     }
 }
 
+/// A tile of cooperative matrices: so many subgroups one above the other and side by side, each of which takes 4 by 2
+/// matrices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct MatrixTile {
+    down: usize,
+    across: usize,
+}
+
+impl MatrixTile {
+    /// All that there are: the two that the rule takes, those of half as many subgroups, which leave room for more
+    /// workgroups at a time, wider ones, and those of twice as many, which load each value less often.
+    pub const ALL: [Self; 7] = [
+        Self::of(2, 2),
+        Self::of(4, 1),
+        Self::of(2, 1),
+        Self::of(1, 2),
+        Self::of(1, 4),
+        Self::of(2, 4),
+        Self::of(4, 2),
+    ];
+
+    const fn of(down: usize, across: usize) -> Self {
+        Self { down, across }
+    }
+
+    /// The rule for so many columns: four subgroups two by two, or one above the other where that pads less:
+    /// 128 x 64 or 256 x 32 of 16x16 matrices, 64 x 32 or 128 x 16 of 8x8 ones.
+    pub(super) fn rule(matrices: Cooperative, columns: usize) -> Self {
+        let width = 2 * matrices.size;
+        if least_padded([2 * width, width], columns) == width { Self::of(4, 1) } else { Self::of(2, 2) }
+    }
+
+    /// Rows and columns.
+    pub fn size(self, matrices: Cooperative) -> [usize; 2] {
+        [4 * matrices.size * self.down, 2 * matrices.size * self.across]
+    }
+
+    /// Threads of a workgroup.
+    pub fn threads(self, matrices: Cooperative) -> usize {
+        self.down * self.across * matrices.subgroup
+    }
+
+    /// Whether a workgroup keeps within the limits of a device that has these matrices:
+    /// [`Cooperative::WORKGROUP_MEMORY`] and WebGPU's 256 threads.
+    pub fn fits(self, matrices: Cooperative) -> bool {
+        let [m, n] = self.size(matrices);
+        // As `shaders/common/conv_matrices.wgsl` and `conv_gather.wgsl` declare it: both operands in f16, a row of
+        // matrices of each subgroup in f32, and where the tile's pixels lie.
+        let operands = 2 * (m * (STEP_K + 8) + STEP_K * (n + 8));
+        let sums = 4 * self.down * self.across * matrices.size * (2 * matrices.size + 4);
+        let bytes = operands + sums + 16 * m;
+        bytes <= Cooperative::WORKGROUP_MEMORY as usize && self.threads(matrices) <= 256
+    }
+}
+
+impl fmt::Display for MatrixTile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "matrices {}x{}", self.down, self.across)
+    }
+}
+
 /// The tile of one workgroup: `m` rows (pixels, or rows of the weight matrix) by `n` columns (channels).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tile {
@@ -145,40 +235,45 @@ enum Way {
     /// Threads take 8 rows by 8 columns each out of workgroup memory.
     Staged,
     /// Subgroups take 4 by 2 matrices each out of workgroup memory (`shaders/common/conv_matrices.wgsl`).
-    Cooperative(Cooperative),
+    Cooperative(Cooperative, MatrixTile),
 }
 
 /// Terms of the sum between two barriers.
 pub(super) const STEP_K: usize = 16;
 
-/// Subgroups that share a tile of cooperative matrices.
-const SUBGROUPS: usize = 4;
-
 impl Tile {
-    /// The tile for a gather of `pixels` x `channels`: in f32 `chosen`, or by rule.
-    pub fn gather(method: Method, pixels: usize, channels: usize, chosen: Option<ScalarTile>) -> Self {
-        match method {
-            Method::Scalar => chosen.unwrap_or_else(|| ScalarTile::gather(pixels, channels)).into(),
-            Method::Cooperative(matrices) => Self::cooperative(matrices, channels),
+    /// The tile for a gather of `pixels` x `channels`: `chosen`, if the method has such, or by rule.
+    pub fn gather(method: Method, pixels: usize, channels: usize, chosen: Option<ConvTile>) -> Self {
+        Self::new(method, channels, chosen, || ScalarTile::gather(pixels, channels))
+    }
+
+    /// The tile through workgroup memory for `rows` x `columns`: `chosen`, if the method has such, or by rule.
+    pub fn staged(method: Method, rows: usize, columns: usize, chosen: Option<ConvTile>) -> Self {
+        Self::new(method, columns, chosen, || ScalarTile::through_memory(rows, columns))
+    }
+
+    fn new(
+        method: Method,
+        columns: usize,
+        chosen: Option<ConvTile>,
+        rule: impl FnOnce() -> ScalarTile,
+    ) -> Self {
+        match (method, chosen) {
+            (Method::Scalar, Some(ConvTile::Scalar(tile))) => tile.into(),
+            (Method::Scalar, _) => rule().into(),
+            (Method::Cooperative(matrices), Some(ConvTile::Matrices(tile))) => {
+                Self::cooperative(matrices, tile)
+            }
+            (Method::Cooperative(matrices), _) => {
+                Self::cooperative(matrices, MatrixTile::rule(matrices, columns))
+            }
         }
     }
 
-    /// The tile through workgroup memory for `rows` x `columns`: in f32 `chosen`, or by rule.
-    pub fn staged(method: Method, rows: usize, columns: usize, chosen: Option<ScalarTile>) -> Self {
-        match method {
-            Method::Scalar => chosen.unwrap_or_else(|| ScalarTile::through_memory(rows, columns)).into(),
-            Method::Cooperative(matrices) => Self::cooperative(matrices, columns),
-        }
-    }
-
-    /// Four subgroups two by two, or one above the other where that pads less: 128 x 64 or 256 x 32 of 16x16
-    /// matrices, 64 x 32 or 128 x 16 of 8x8 ones.
-    fn cooperative(matrices: Cooperative, columns: usize) -> Self {
-        let (height, width) = (4 * matrices.size, 2 * matrices.size);
-        let n = least_padded([2 * width, width], columns);
-        let m = height * SUBGROUPS * width / n;
-        let ahead = few_loads(m, n, SUBGROUPS * matrices.subgroup);
-        Self { m, n, way: Way::Cooperative(matrices), ahead }
+    fn cooperative(matrices: Cooperative, tile: MatrixTile) -> Self {
+        let [m, n] = tile.size(matrices);
+        let ahead = few_loads(m, n, tile.threads(matrices));
+        Self { m, n, way: Way::Cooperative(matrices, tile), ahead }
     }
 
     /// Workgroups that cover `rows` x `columns`.
@@ -191,7 +286,7 @@ impl Tile {
     pub fn specialize(self, shader: Shader, source: usize, target: usize) -> Shader {
         let threads = match self.way {
             Way::Direct | Way::Staged => self.m / 8 * self.n / 8,
-            Way::Cooperative(matrices) => SUBGROUPS * matrices.subgroup,
+            Way::Cooperative(matrices, tile) => tile.threads(matrices),
         };
         let shader = shader
             .with_u32("TILE_M", self.m as u32)
@@ -203,13 +298,13 @@ impl Tile {
             .with_switch("ALIGNED", source.is_multiple_of(STEP_K))
             .with_switch("DIRECT", self.way == Way::Direct)
             .with_switch("AHEAD", self.ahead);
-        let Way::Cooperative(matrices) = self.way else { return shader };
+        let Way::Cooperative(matrices, tile) = self.way else { return shader };
         shader
             .with_extension("f16")
             .with_extension("wgpu_cooperative_matrix")
             .with_u32("MATRIX", matrices.size as u32)
-            .with_u32("SUBGROUPS", SUBGROUPS as u32)
-            .with_u32("SUBGROUPS_N", (self.n / (2 * matrices.size)) as u32)
+            .with_u32("SUBGROUPS", (tile.down * tile.across) as u32)
+            .with_u32("SUBGROUPS_N", tile.across as u32)
             .with_switch("COOPERATIVE", true)
             .with_switch("MATRIX_16", matrices.size == 16)
             .with_switch("HALF_QUADS", matrices.quads)

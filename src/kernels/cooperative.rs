@@ -1,7 +1,8 @@
 //! How a convolution multiplies: in f32, or by cooperative matrices (tensor cores) of f16.
 
+use super::conv_tile::MatrixTile;
 use super::conv2d::ConvGeometry;
-use super::half::round_to_f16;
+use super::half::{Storage, Storages, round_to_f16};
 use super::{Argument, Kernel};
 use rayon::prelude::*;
 
@@ -42,13 +43,17 @@ pub enum Method {
     Cooperative(Cooperative),
 }
 
+/// Whether matrices suit a convolution of `geometry`: they compute any, but padding would waste most of them below 16
+/// channels, and other channels than multiples of 4 are read one by one.
+pub(super) fn suits_matrices(geometry: &ConvGeometry) -> bool {
+    let fits = |channels: usize| channels >= 16 && channels.is_multiple_of(4);
+    fits(geometry.c_in) && fits(geometry.c_out)
+}
+
 impl Method {
-    /// This method where it suits a convolution of `geometry`, else [`Method::Scalar`]: matrices compute any shape,
-    /// but padding would waste most of them below 16 channels, and other channels than multiples of 4 are read one
-    /// by one.
+    /// This method where it suits a convolution of `geometry`, else [`Method::Scalar`].
     pub fn suiting(self, geometry: &ConvGeometry) -> Self {
-        let fits = |channels: usize| channels >= 16 && channels.is_multiple_of(4);
-        if fits(geometry.c_in) && fits(geometry.c_out) { self } else { Self::Scalar }
+        if suits_matrices(geometry) { self } else { Self::Scalar }
     }
 
     /// Calls a twin with the two operands, the first two arguments, as this method sees them.
@@ -68,8 +73,8 @@ impl Method {
     }
 }
 
-/// The convolution kernels' permutations by these matrices, whose tiles follow from them; [`super::catalogue`], whose kernels run on every
-/// device, lacks them.
+/// The convolution kernels' permutations by these matrices, and by every tile that fits their device;
+/// [`super::catalogue`], whose kernels run on every device, lacks them.
 pub fn catalogue(matrices: Cooperative) -> Vec<Box<dyn Kernel>> {
     use super::conv2d::Conv2d;
     use super::conv2d_input_gradient::Conv2dInputGradient;
@@ -84,6 +89,20 @@ pub fn catalogue(matrices: Cooperative) -> Vec<Box<dyn Kernel>> {
     }
     for kernel in Conv2dWeightGradient::permutations().into_iter().filter(|kernel| kernel.tile.is_none()) {
         all.push(Box::new(Conv2dWeightGradient { method, ..kernel }));
+    }
+    let geometry = ConvGeometry::tiled();
+    for tile in MatrixTile::ALL.into_iter().filter(|tile| tile.fits(matrices)) {
+        let (storage, tile) = (Storages::F16, Some(tile.into()));
+        let sums = Storages { c: Storage::F32, ..storage };
+        all.push(Box::new(Conv2d { method, storage, tile, ..Conv2d::new(geometry) }));
+        all.push(Box::new(Conv2dInputGradient {
+            method,
+            storage,
+            tile,
+            ..Conv2dInputGradient::new(geometry)
+        }));
+        let parts = Conv2dWeightGradient { splits: 2, ..Conv2dWeightGradient::new(geometry) };
+        all.push(Box::new(Conv2dWeightGradient { method, storage: sums, tile, ..parts }));
     }
     all
 }

@@ -9,7 +9,10 @@ use super::{Access, Argument, Binding};
 use rayon::prelude::*;
 
 /// How a tensor's elements lie in memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
 pub enum Storage {
     /// A word each.
     #[default]
@@ -29,7 +32,7 @@ impl Storage {
 }
 
 /// How the tensors of a convolution's kernel lie in memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord)]
 pub struct Storages {
     /// The gathered tensor, of which the kernel reads windows.
     pub a: Storage,

@@ -55,7 +55,7 @@ pub mod winograd_weights;
 
 pub use argument::Argument;
 use candidate::Shape;
-pub use conv_tile::ScalarTile;
+pub use conv_tile::{ConvTile, MatrixTile, ScalarTile};
 use half::Storage;
 use shader::Shader;
 

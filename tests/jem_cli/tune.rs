@@ -162,6 +162,38 @@ fn training_runs_what_was_tuned() {
     assert!(by_rule.1.contains("# kernels of convolutions: by rule\n"), "{}", by_rule.1);
 }
 
+/// In f16, on a driver with matrices or without.
+#[test]
+fn a_precision_is_tuned_for_beside_another() {
+    let place = Place::new();
+    let (file, [_, gpu]) = (place.at("tuned.toml"), devices());
+    let tune = |precision: &'static str| {
+        let tune = ["tune", "--preset", "tiny", "--batch", "2", "--steps", "2", "--seconds", "0.001"];
+        let network = ["--image", "8x8x3", "--depth", "10", "--width", "1"];
+        facts(&[&tune[..], &network, &["--precision", precision, "--device", &gpu, "--out", &file]].concat())
+    };
+    let (f16, f32) = (tune("f16"), tune("f32"));
+    assert!(f16["precision"].as_str().is_some_and(|words| words.starts_with("f16, ")), "{f16}");
+    assert_eq!(f32["precision"], "f32");
+    let shapes = |facts: &Value| facts["shapes"].as_array().expect("a list").clone();
+    let half = |shape: &&Value| shape["storage"].as_array().is_some_and(|all| all.contains(&"f16".into()));
+    let of_f16 = shapes(&f16);
+    assert!(of_f16.iter().filter(half).count() > of_f16.len() / 2, "{f16}");
+    assert_eq!(shapes(&f32).iter().filter(half).count(), 0, "{f32}");
+    for shape in of_f16.iter().filter(half) {
+        assert!(shape["winner"].is_string(), "{shape}");
+        let candidates = shape["candidates"].as_array().expect("a list");
+        assert!(candidates.iter().all(|c| c["refused"].is_null()), "{shape}");
+    }
+    let several = of_f16.iter().filter(|s| s["candidates"].as_array().is_some_and(|all| all.len() > 2));
+    assert!(several.count() > of_f16.len() / 2, "{f16}");
+    let device = open(&gpu);
+    let winners = tuned::read(Path::new(&file), device.adapter().expect("a GPU")).expect("the file");
+    assert_eq!(f32["shapes_in_file"], winners.len());
+    let half = winners.keys().filter(|shape| shape.is_half()).count();
+    assert!(half > 0 && half < winners.len(), "both precisions are in the file");
+}
+
 #[test]
 fn a_model_is_tuned_for_and_a_damaged_file_replaced() {
     let place = Place::new();
@@ -208,6 +240,8 @@ fn flags_that_cannot_be_are_refused() {
     let nowhere = place.at("nowhere/tuned.toml");
     fail(&place, &["tune", "--device", &gpu, "--out", &nowhere], &["--out", "nowhere"]);
     misuse(&tune(&["--image", "32x32"]), &["--image", "32x32x3"]);
+    misuse(&tune(&["--precision", "f64"]), &["--precision", "f32, f16 or auto"]);
+    misuse(&tune(&["--model", "m.safetensors", "--precision", "f16"]), &["--model", "--precision"]);
     misuse(&tune(&["--preset", "huge"]), &["--preset", "huge", "tiny"]);
     misuse(&tune(&["--model", "m.safetensors", "--depth", "16"]), &["--model", "--depth"]);
 }

@@ -4,10 +4,12 @@ use crate::common::{Output, check_batch, check_writable, progress};
 use crate::facts::say;
 use jem::device::{Device, DeviceOptions, DeviceSpec, tuned};
 use jem::jem::{
-    BatchLayout, Langevin, Model, Overrides, Preset, Programs, Recipe, Sampler, ScoreSettings, Scorer,
+    BatchLayout, Langevin, Model, Overrides, Precision, Preset, Programs, Recipe, Sampler, ScoreSettings,
+    Scorer,
 };
 use jem::kernels::candidate::Shape;
 use jem::kernels::choice::{Choices, Tuned};
+use jem::kernels::half::Storage;
 use jem::nn::architecture::Mode;
 use jem::tune::{Trial, Tuning, shapes, tune};
 use jem::{Error, Result};
@@ -23,6 +25,7 @@ const BATCH: usize = 64;
 const EXAMPLES: &str = "Examples:
   jem tune --preset small
   jem tune --preset paper --batch 128 --device gpu --seconds 3
+  jem tune --preset paper --precision auto
   jem tune --config runs/mine/config.toml
   jem tune --model model.safetensors --batch 100
   jem tune --preset tiny --device gpu:llvmpipe --out tuned.toml
@@ -53,6 +56,9 @@ pub struct Arguments {
     /// SGLD steps per iteration, which weigh in the sums
     #[arg(long, value_name = "N", conflicts_with = "model")]
     steps: Option<usize>,
+    /// Tune for training in f32, f16 or auto [default: the preset's or the file's]
+    #[arg(long, value_name = "P", conflicts_with = "model")]
+    precision: Option<Precision>,
     /// Rows, columns and channels of the images
     #[arg(long, value_name = "HxWxC", default_value = "32x32x3", value_parser = image_shape, conflicts_with = "model")]
     image: [usize; 3],
@@ -89,9 +95,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         let message = format!("must be above 0 and at most 3600, got {}", arguments.seconds);
         return Err(Error::setting("--seconds", message));
     }
-    let shapes = match &arguments.model {
-        Some(path) => model_shapes(path, arguments.batch.unwrap_or(BATCH))?,
-        None => training_shapes(arguments)?,
+    let recipe = match arguments.model {
+        Some(_) => None,
+        None => Some(recipe(arguments)?),
     };
     // What was measured before, or a damaged file, must not meddle.
     let device =
@@ -100,20 +106,27 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         let message = format!("{} has no choice of kernels; name a GPU, such as gpu:llvmpipe", device.name());
         return Err(Error::setting("--device", message));
     };
+    let precision = recipe.as_ref().map_or(Precision::F32, |recipe| recipe.precision);
+    let (choices, precision) = precision.choices(&device);
+    let shapes = match (&recipe, &arguments.model) {
+        (Some(recipe), _) => training_shapes(recipe, arguments.image, &choices)?,
+        (None, Some(path)) => model_shapes(path, arguments.batch.unwrap_or(BATCH))?,
+        (None, None) => unreachable!("without a model there is a recipe"),
+    };
     if let Err(error @ Error::File { .. }) = tuned::read(&out, adapter) {
         eprintln!("replacing a damaged file: {error}");
     }
     let json = arguments.output.json;
     if !json {
         say(&device.name());
-        say(&format!("{} shapes of convolutions\n", shapes.len()));
-        say(&row(["shape", "run", "rule", "ms", "winner", "ms", "of"].map(str::to_owned)));
+        say(&format!("{} shapes of convolutions, in {precision}\n", shapes.len()));
+        say(&row(["shape", "run", "rule ms", "winner", "ms", "of"].map(str::to_owned)));
     }
     let bar = progress(shapes.len(), "tuning", &arguments.output);
     let mut tunings = Vec::new();
     let mut stored = 0;
     for (shape, runs) in &shapes {
-        let tuning = tune(&device, shape, Duration::from_secs_f64(arguments.seconds))?;
+        let tuning = tune(&device, &choices, shape, Duration::from_secs_f64(arguments.seconds))?;
         if let Some(winner) = tuning.winner() {
             // Shape by shape: an interruption loses none.
             stored = tuned::write(&out, adapter, &Tuned::from([(*shape, winner.candidate)]))?;
@@ -125,7 +138,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         bar.inc(1);
     }
     bar.finish_and_clear();
-    finish(arguments, &device, &out, &tunings, stored);
+    finish(arguments, (&device, &precision), &out, &tunings, stored);
     Ok(())
 }
 
@@ -149,8 +162,8 @@ fn out(arguments: &Arguments) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// The convolutions of a training iteration with how often each runs in it.
-fn training_shapes(arguments: &Arguments) -> Result<Vec<(Shape, usize)>> {
+/// The training to tune for.
+fn recipe(arguments: &Arguments) -> Result<Recipe> {
     let mut recipe = arguments.preset.recipe();
     if let Some(path) = &arguments.config {
         recipe.apply(&Overrides::from_file(path)?);
@@ -160,16 +173,26 @@ fn training_shapes(arguments: &Arguments) -> Result<Vec<(Shape, usize)>> {
     set(&mut recipe.width, arguments.width);
     set(&mut recipe.steps, arguments.steps);
     set(&mut recipe.batch, arguments.batch);
+    recipe.precision = arguments.precision.unwrap_or(recipe.precision);
     check_batch(recipe.batch)?;
     // A buffer too small for the batch is for training to refuse.
     let recipe = Recipe { buffer: recipe.buffer.max(recipe.batch * 10), ..recipe };
-    let [height, width, channels] = arguments.image;
-    let network = recipe.network(10, channels);
-    network.check()?;
+    recipe.network(10, arguments.image[2]).check()?;
     recipe.check(IMAGES, 10)?;
-    let batch = BatchLayout::new(&recipe, height, width, channels);
+    Ok(recipe)
+}
+
+/// The convolutions of a training iteration by `choices`, with how often each runs in it.
+fn training_shapes(recipe: &Recipe, image: [usize; 3], choices: &Choices) -> Result<Vec<(Shape, usize)>> {
+    let [height, width, channels] = image;
+    let batch = BatchLayout::new(recipe, height, width, channels);
     batch.check(recipe.pad)?;
-    let programs = Programs::build(&recipe, &network, batch, IMAGES, Choices::default())?;
+    // By no Winograd's kernels, which are several.
+    let implicit = match choices.storage() {
+        Storage::F32 => Choices::default(),
+        Storage::F16 => Choices::default().in_f16(choices.method()),
+    };
+    let programs = Programs::build(recipe, &recipe.network(10, channels), batch, IMAGES, implicit)?;
     let sgld = programs.sgld.iter().map(|program| (program, recipe.steps));
     Ok(shapes(sgld.chain([(&programs.update, 1)])))
 }
@@ -192,8 +215,8 @@ fn milliseconds(trial: &Trial) -> Option<f64> {
 }
 
 /// A row of the table.
-fn row([shape, runs, rule, rule_ms, winner, winner_ms, ratio]: [String; 7]) -> String {
-    format!("{shape:<43} {runs:>3} {rule:<15} {rule_ms:>7} {winner:<15} {winner_ms:>7} {ratio:>4}")
+fn row([shape, runs, rule, winner, milliseconds, ratio]: [String; 6]) -> String {
+    format!("{shape:<43} {runs:>3} {rule:>7}  {winner:<23} {milliseconds:>7} {ratio:>4}")
 }
 
 fn print(tuning: &Tuning, runs: usize) {
@@ -202,7 +225,6 @@ fn print(tuning: &Tuning, runs: usize) {
     say(&row([
         tuning.shape.to_string(),
         runs.to_string(),
-        rule.candidate.to_string(),
         ms(rule),
         winner.map_or("none".into(), |winner| winner.candidate.to_string()),
         winner.map_or("-".into(), ms),
@@ -227,11 +249,18 @@ fn sums(tunings: &[(Tuning, usize)]) -> [f64; 2] {
     sums
 }
 
-fn finish(arguments: &Arguments, device: &Device, out: &Path, tunings: &[(Tuning, usize)], stored: usize) {
+fn finish(
+    arguments: &Arguments,
+    (device, precision): (&Device, &str),
+    out: &Path,
+    tunings: &[(Tuning, usize)],
+    stored: usize,
+) {
     let [by_rule, as_tuned] = sums(tunings);
     if arguments.output.json {
         let facts = json!({
             "device": device.name(),
+            "precision": precision,
             "file": out.display().to_string(),
             "shapes_in_file": stored,
             "milliseconds_by_rule": by_rule,
@@ -249,7 +278,7 @@ fn finish(arguments: &Arguments, device: &Device, out: &Path, tunings: &[(Tuning
 }
 
 fn facts(tuning: &Tuning, runs: usize) -> Value {
-    let g = tuning.shape.geometry;
+    let (g, storage) = (tuning.shape.geometry, tuning.shape.storage);
     let trial = |trial: &Trial| {
         json!({
             "kernel": trial.candidate.to_string(),
@@ -264,6 +293,7 @@ fn facts(tuning: &Tuning, runs: usize) -> Value {
         "weights": [g.kh, g.kw, g.c_in, g.c_out],
         "stride": g.stride,
         "padding": g.padding,
+        "storage": [storage.a, storage.b, storage.c],
         "runs": runs,
         "rule": tuning.rule().candidate.to_string(),
         "winner": tuning.winner().map(|winner| winner.candidate.to_string()),

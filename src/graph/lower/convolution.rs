@@ -5,6 +5,7 @@ use super::{Lowering, label};
 use crate::device::{ProgramBuilder, View};
 use crate::error::Result;
 use crate::graph::{NodeId, Op};
+use crate::kernels::candidate::Shape;
 use crate::kernels::choice::Algorithm;
 use crate::kernels::conv2d::ConvGeometry;
 use crate::kernels::conv2d_input_gradient::Conv2dInputGradient;
@@ -107,7 +108,7 @@ impl Lowering<'_> {
             Convolution::InputGradient(Conv2dInputGradient { update: Some(_), .. }) => Algorithm::Implicit,
             // Winograd's kernels read and write f32.
             _ if convolution.storage() != Storages::default() => Algorithm::Implicit,
-            _ => self.builder.choices().algorithm(convolution.direction(), &g),
+            _ => self.builder.choices().algorithm(&Shape::new(convolution.direction(), g)),
         };
         match algorithm {
             Algorithm::Implicit => {

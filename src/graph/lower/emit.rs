@@ -9,11 +9,9 @@ use crate::graph::{Node, NodeId, Op};
 use crate::kernels::average_pool::AveragePool;
 use crate::kernels::average_pool_gradient::AveragePoolGradient;
 use crate::kernels::binary::{Binary, BinaryOp};
-use crate::kernels::candidate::Direction;
 use crate::kernels::conv2d::{Conv2d, ConvGeometry};
 use crate::kernels::conv2d_input_gradient::Conv2dInputGradient;
 use crate::kernels::conv2d_weight_gradient::Conv2dWeightGradient;
-use crate::kernels::cooperative::Method;
 use crate::kernels::copy::StridedCopy;
 use crate::kernels::fill::Fill;
 use crate::kernels::gather_labels::GatherLabels;
@@ -164,10 +162,9 @@ impl Lowering<'_> {
                         activated.map_or(value, |(id, _)| id),
                         geometry.c_out,
                     ),
-                    method: self.method(&geometry),
-                    tile: self.builder.choices().tile(Direction::Forward, &geometry),
                     ..Conv2d::new(geometry)
                 };
+                let kernel = self.builder.choices().forward(kernel);
                 self.emit_convolution(name, Convolution::Forward(kernel), node.inputs[1], &views)?;
             }
             Group::InputGradient { conv, masked, residual, when, value } => {
@@ -191,10 +188,9 @@ impl Lowering<'_> {
                     update: update.map(|update| update.kernel),
                     storage: self.storages(node.inputs[0], value, geometry.c_in),
                     factor: self.factor(node.inputs[0], Some(value)),
-                    method: self.method(&geometry),
-                    tile: self.builder.choices().tile(Direction::InputGradient, &geometry),
                     ..Conv2dInputGradient::new(geometry)
                 };
+                let kernel = self.builder.choices().input_gradient(kernel);
                 let convolution = Convolution::InputGradient(kernel);
                 self.emit_convolution(label(&node, conv), convolution, node.inputs[1], &views)?;
             }
@@ -360,11 +356,6 @@ impl Lowering<'_> {
         Storages { a, b, c }
     }
 
-    /// How a convolution multiplies.
-    fn method(&self, geometry: &ConvGeometry) -> Method {
-        self.builder.choices().method().suiting(geometry)
-    }
-
     /// Reduces `x` stage by stage into the place of node `id`.
     fn emit_stages(&mut self, id: NodeId, mut x: View, stages: &[Reduce], name: &str) {
         for (i, &stage) in stages.iter().enumerate() {
@@ -386,18 +377,11 @@ impl Lowering<'_> {
     ) -> Result<()> {
         let [x, gradient] = [self.view(node.inputs[0])?, self.view(node.inputs[1])?];
         let [a, b] = [node.inputs[0], node.inputs[1]].map(|id| self.storage(id));
-        let method = self.method(&geometry);
-        let kernel = match method {
-            Method::Scalar => self.builder.choices().weight_gradient(&geometry),
-            // What was measured in f32 says nothing of matrices.
-            Method::Cooperative(_) => Conv2dWeightGradient::new(geometry),
-        };
-        let kernel = Conv2dWeightGradient {
+        let kernel = self.builder.choices().weight_gradient(Conv2dWeightGradient {
             storage: Storages { a, b, c: Storage::F32 },
             factor: self.factor(node.inputs[1], None),
-            method,
-            ..kernel
-        };
+            ..Conv2dWeightGradient::new(geometry)
+        });
         if kernel.splits == 1 {
             let y = self.place(id);
             self.builder.dispatch(name, kernel, &[x, gradient, y]);
