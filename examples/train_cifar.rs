@@ -131,11 +131,14 @@ fn train(arguments: &Arguments) -> Result<()> {
         eprintln!("\nstopping after this iteration, with a checkpoint; Ctrl-C again stops at once");
     });
     handler.map_err(|error| Error::setting("Ctrl-C", error.to_string()))?;
+    let reopen = || Device::open(&arguments.device, DeviceOptions::default());
     let options = RunOptions {
         out: out.clone(),
         resume: arguments.resume.is_some(),
         quiet: arguments.quiet,
         stop: &STOP,
+        reopen: Some(&reopen),
+        visit: None,
     };
     let outcome = run(&device, &recipe, &train, &test, options)?;
     report(&outcome, &out, &test);
@@ -207,6 +210,9 @@ fn report(outcome: &Outcome, out: &Path, test_data: &Dataset) {
             "test accuracy{label}  {:.2}%  (the model that was best on held-out images)",
             100.0 * test.accuracy
         );
+    }
+    if outcome.trips > 0 {
+        println!("healed          {} faults; see {}", outcome.trips, out.join("events.jsonl").display());
     }
     if let Some(last) = &outcome.last {
         println!(

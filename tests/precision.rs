@@ -99,7 +99,7 @@ fn a_recipe_without_precision_is_f32() {
     let old: String =
         text.lines().filter(|line| !line.starts_with("precision")).map(|l| format!("{l}\n")).collect();
     assert_ne!(text, old);
-    let read: Recipe = toml::from_str(&old).expect("a recipe");
+    let read = Recipe::parse(&old).expect("a recipe");
     assert_eq!(read.precision, Precision::F32);
     let overrides = Overrides::parse("precision = \"f16\"").expect("a setting");
     assert_eq!(overrides.precision, Some(Precision::F16));

@@ -152,7 +152,7 @@ fn trains(recipe: Recipe, check: impl Fn(&Trainer, &[Metrics], &[f32], &str)) {
         assert_eq!(metrics.len(), 3, "{name}");
         for metrics in &metrics {
             assert_finite(metrics, recipe.samples(), name);
-            Guard::new(&recipe).check(metrics).unwrap_or_else(|e| panic!("{name}: {e}"));
+            Guard::new().check(&recipe, metrics).unwrap_or_else(|fault| panic!("{name}: {fault:?}"));
         }
         assert_ne!(trainer.parameters().expect("parameters"), before, "{name}: nothing was learnt");
         check(&trainer, &metrics, &before, name);

@@ -17,6 +17,11 @@ impl<'a> Loader<'a> {
         Self { device, buffers: BTreeMap::new() }
     }
 
+    /// With these buffers.
+    pub fn with(device: &'a Device, buffers: BTreeMap<String, Buffer>) -> Self {
+        Self { device, buffers }
+    }
+
     /// Gives the buffer `name` its contents.
     ///
     /// # Errors

@@ -1,8 +1,6 @@
 //! What an iteration shows: losses, energies, accuracy, gradient norms.
 
-use super::Recipe;
 use super::programs::BatchLayout;
-use crate::error::{Error, Result};
 use crate::kernels::logit_loss::{Part, STATS};
 
 /// The numbers of one iteration, from before its optimizer step.
@@ -26,6 +24,12 @@ pub struct Metrics {
     pub gradient_norm: f64,
     /// The root mean square over the chains of the norm of log p̃'s gradient at each, in the last SGLD step.
     pub input_gradient_norm: f64,
+    /// The root mean square way of a sample's element in the iteration's K steps, on the scale of images in [-1, 1].
+    pub displacement: f64,
+    /// The share of the samples' elements at or beyond the ends of [-1, 1].
+    pub saturated: f64,
+    /// The mean number of SGLD steps since the replay buffer's chains began; the trainer knows it.
+    pub chain_age: f64,
 }
 
 impl Metrics {
@@ -61,6 +65,7 @@ impl Metrics {
             }
         }
         let norm = |word: usize, per: usize| (f64::from(words[word]) / per as f64).sqrt();
+        let elements = batch.samples * batch.image();
         Self {
             iteration,
             learning_rate,
@@ -71,48 +76,14 @@ impl Metrics {
             accuracy: mean(labelled, 2),
             gradient_norm: norm(batch.gradient_norm_word(), 1),
             input_gradient_norm: norm(batch.input_norm_word(), batch.samples),
+            displacement: norm(batch.displacement_word(), elements),
+            saturated: 1.0 - f64::from(words[batch.inside_word()]) / elements as f64,
+            chain_age: f64::NAN,
         }
     }
 
     /// The energy of samples minus that of data: 0 when the model cannot tell them apart.
     pub fn energy_gap(&self) -> f64 {
         self.energy_samples - self.energy_data
-    }
-}
-
-/// Ends a run whose numbers cannot be trained on.
-#[derive(Debug, Clone, Copy)]
-pub struct Guard {
-    bound: f64,
-    samples: bool,
-}
-
-impl Guard {
-    /// With the bounds of `recipe`.
-    pub fn new(recipe: &Recipe) -> Self {
-        Self { bound: recipe.diverged_above, samples: recipe.samples() }
-    }
-
-    /// Checks that all is finite and within bounds.
-    ///
-    /// # Errors
-    /// [`Error::Diverged`] with the first number that is not.
-    pub fn check(&self, metrics: &Metrics) -> Result<()> {
-        let mut numbers = vec![
-            ("loss", metrics.loss),
-            ("energy of data", metrics.energy_data),
-            ("gradient norm", metrics.gradient_norm),
-        ];
-        if self.samples {
-            numbers.push(("energy of samples", metrics.energy_samples));
-            numbers.push(("input gradient norm", metrics.input_gradient_norm));
-        }
-        for (name, value) in numbers {
-            if value.is_nan() || value.abs() > self.bound {
-                let message = format!("{name} is {value:.3e} (bound {:.0e})", self.bound);
-                return Err(Error::Diverged { iteration: metrics.iteration, message });
-            }
-        }
-        Ok(())
     }
 }

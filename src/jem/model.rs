@@ -239,7 +239,7 @@ impl Model {
 
     /// The SGLD settings that the model was trained with, if it was trained with any.
     pub fn langevin(&self) -> Option<Langevin> {
-        let recipe: Recipe = toml::from_str(self.file.metadata.get("recipe")?).ok()?;
+        let recipe = Recipe::parse(self.file.metadata.get("recipe")?).ok()?;
         recipe.samples().then(|| Langevin::of(&recipe))
     }
 

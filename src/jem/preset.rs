@@ -95,7 +95,13 @@ impl Preset {
             checkpoint_every: 700,
             keep: 3,
             precision: Precision::F32,
+            guard: true,
+            max_trips: 20,
+            snapshot_every: 50,
             diverged_above: 1e6,
+            max_gap: 200.0,
+            max_displacement: 10.0,
+            max_saturated: 0.98,
             seed: 1,
         };
         match self {

@@ -2,10 +2,10 @@
 //!
 //! | program | what | when |
 //! |---|---|---|
-//! | `gather` | data and labelled images from the data set's bytes; chains from the replay buffer | once an iteration |
+//! | `gather` | data and labelled images from the data set's bytes; chains from the replay buffer, kept as they were | once an iteration |
 //! | `prepare` | the transposed weights that input gradients read | once an iteration |
 //! | `sgld` | forward, head, input gradient, SGLD update of the chains | K times |
-//! | `scatter` | the chains back into the replay buffer; the norm of the last input gradient | once |
+//! | `scatter` | the chains back into the replay buffer; the last input gradient's norm, how far they went, saturated pixels | once |
 //! | `update` | one pass over [data | samples | labelled], all gradients, their norm, the optimizer | once |
 
 use super::Recipe;
@@ -15,11 +15,14 @@ use crate::device::{Program, ProgramBuilder, View};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Leaf, Output, Tensor, lower};
 use crate::kernels::batch_gather::BatchGather;
+use crate::kernels::binary::{Binary, BinaryOp};
 use crate::kernels::choice::Choices;
+use crate::kernels::copy::StridedCopy;
 use crate::kernels::logit_loss::{Part, STATS};
 use crate::kernels::replay_gather::ReplayGather;
 use crate::kernels::replay_scatter::ReplayScatter;
 use crate::kernels::tick::COUNTERS;
+use crate::kernels::unary::{Unary, UnaryOp};
 use crate::nn::optimizer::{GRADIENTS, gradient_norm, squared_norm};
 use crate::nn::parameters::Layout;
 use crate::nn::wide_resnet::WideResNet;
@@ -34,6 +37,11 @@ pub const REPLAY: &str = "replay buffer";
 pub const DATA: &str = "data set";
 /// The external slot of what the host reads after each iteration.
 pub const METRICS: &str = "metrics";
+/// The external slot of the chains as the iteration found them.
+const STARTS: &str = "chain starts";
+
+/// A sample's element of this size or more is saturated: the clamp holds it, or images have no such value.
+pub const SATURATED: f32 = 1.0 - 1e-6;
 
 /// How the images of an iteration are laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,9 +112,19 @@ impl BatchLayout {
         self.gradient_norm_word() + 64
     }
 
+    /// The word of [`METRICS`] with the squared distance that the chains went in the iteration.
+    pub fn displacement_word(&self) -> usize {
+        self.input_norm_word() + 64
+    }
+
+    /// The word of [`METRICS`] with the number of the samples' elements inside of [`SATURATED`].
+    pub fn inside_word(&self) -> usize {
+        self.displacement_word() + 64
+    }
+
     /// The words of [`METRICS`].
     pub fn metrics_words(&self) -> usize {
-        self.input_norm_word() + 1
+        self.inside_word() + 1
     }
 
     /// `count` images from image `first` on as a leaf.
@@ -206,6 +224,10 @@ fn gather_program(recipe: &Recipe, batch: BatchLayout, data_images: usize) -> Pr
         let indices = builder.external("chain indices", batch.samples);
         let out = batch.view(&mut builder, batch.data, batch.samples);
         builder.dispatch("chains", kernel, &[replay, indices, counters, out]);
+        let n = batch.samples * image;
+        let starts = builder.external(STARTS, n);
+        let copy = StridedCopy { shape: [1, 1, 1, n], strides: [0, 0, 0, 1] };
+        builder.dispatch("chain starts", copy, &[out, starts]);
     }
     builder.finish()
 }
@@ -242,9 +264,21 @@ fn scatter_program(recipe: &Recipe, batch: BatchLayout) -> Program {
     let replay = builder.external(REPLAY, recipe.buffer * image);
     let kernel = ReplayScatter { batch: batch.samples, size: recipe.buffer, image };
     builder.dispatch("chains", kernel, &[x, indices, replay]);
-    let gradient = builder.external(INPUT_GRADIENT, batch.samples * image);
-    let norm = builder.external(METRICS, batch.metrics_words()).part(batch.input_norm_word(), 1);
-    squared_norm(&mut builder, "input gradient norm", gradient, batch.samples * image, norm);
+    let n = batch.samples * image;
+    let metrics = builder.external(METRICS, batch.metrics_words());
+    let gradient = builder.external(INPUT_GRADIENT, n);
+    squared_norm(&mut builder, "input gradient norm", gradient, n, metrics.part(batch.input_norm_word(), 1));
+    let starts = builder.external(STARTS, n);
+    let way = builder.transient("chain displacement", n);
+    let strides = [0, 0, 0, 1];
+    let difference =
+        Binary { op: BinaryOp::Sub, shape: [1, 1, 1, n], a_strides: strides, b_strides: strides };
+    builder.dispatch("chain displacement", difference, &[x, starts, way]);
+    squared_norm(&mut builder, "chain displacement", way, n, metrics.part(batch.displacement_word(), 1));
+    // Ones and zeros are their own squares.
+    let inside = builder.transient("pixels inside", n);
+    builder.dispatch("pixels inside", Unary { op: UnaryOp::Inside(-SATURATED, SATURATED), n }, &[x, inside]);
+    squared_norm(&mut builder, "pixels inside", inside, n, metrics.part(batch.inside_word(), 1));
     builder.finish()
 }
 

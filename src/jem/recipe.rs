@@ -1,6 +1,7 @@
 //! A recipe is a value: every setting of a training run, readable as TOML, stored in every checkpoint.
 
 use super::precision::Precision;
+use super::preset::Preset;
 use crate::error::{Error, Result};
 use crate::nn::init::Init;
 use crate::nn::optimizer::Optimizer;
@@ -12,8 +13,7 @@ use std::path::Path;
 macro_rules! settings {
     ($($(#[$attribute:meta])* $name:ident: $type:ty,)*) => {
         /// Every setting of a training run. A setting of 0 switches off what has a natural "off".
-        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-        #[serde(deny_unknown_fields)]
+        #[derive(Debug, Clone, PartialEq, Serialize)]
         pub struct Recipe {
             $($(#[$attribute])* pub $name: $type,)*
         }
@@ -117,10 +117,21 @@ settings! {
     keep: usize,
     /// Numbers between convolutions: f32, f16 (matrices of a GPU's tensor cores where they can be trusted), or auto
     /// (f16 where there are such matrices)
-    #[serde(default)]
     precision: Precision,
-    /// |energy| or loss at which training stops as diverged
+    /// Heal a run that goes wrong: go back, draw other random numbers, apply a remedy; else stop
+    guard: bool,
+    /// Faults after which a run is given up
+    max_trips: u32,
+    /// Iterations between the snapshots that a run goes back to
+    snapshot_every: u64,
+    /// |energy|, loss or gradient norm that is a fault
     diverged_above: f64,
+    /// |energy of samples - energy of data| that is a fault
+    max_gap: f64,
+    /// Root mean square way of a pixel in an iteration's SGLD, of images in [-1, 1], that is a fault
+    max_displacement: f64,
+    /// Share of the samples' pixels at the ends of [-1, 1] above which is a fault
+    max_saturated: f64,
     /// Seed of all random numbers
     seed: u32,
 }
@@ -151,6 +162,16 @@ fn one_line(message: &str) -> String {
 }
 
 impl Recipe {
+    /// Reads what [`Recipe::to_toml`] wrote; a setting that an earlier version had not is the published one.
+    ///
+    /// # Errors
+    /// The line and key that is wrong, in one line.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut recipe = Preset::Paper.recipe();
+        recipe.apply(&Overrides::parse(text)?);
+        Ok(recipe)
+    }
+
     /// The recipe as TOML.
     pub fn to_toml(&self) -> String {
         toml::to_string_pretty(self).expect("a recipe is plain data")
@@ -212,6 +233,7 @@ impl Recipe {
             ("evaluate_every", self.evaluate_every as usize),
             ("sample_every", self.sample_every as usize),
             ("checkpoint_every", self.checkpoint_every as usize),
+            ("snapshot_every", self.snapshot_every as usize),
         ];
         if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return fail(key, "must be at least 1, got 0".into());
@@ -247,8 +269,14 @@ impl Recipe {
         if let Some(at) = self.decay_at.iter().find(|at| !(at.is_finite() && **at >= 0.0)) {
             return fail("decay_at", format!("must be finite numbers of at least 0, got {at}"));
         }
-        if self.diverged_above.is_nan() || self.diverged_above <= 0.0 {
-            return fail("diverged_above", format!("must be above 0, got {}", self.diverged_above));
+        let bounds = [
+            ("diverged_above", self.diverged_above),
+            ("max_gap", self.max_gap),
+            ("max_displacement", self.max_displacement),
+            ("max_saturated", self.max_saturated),
+        ];
+        if let Some((key, value)) = bounds.iter().find(|(_, value)| value.is_nan() || *value <= 0.0) {
+            return fail(key, format!("must be above 0, got {value}"));
         }
         self.optimizer()?;
         if self.batch > images {

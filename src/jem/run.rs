@@ -1,24 +1,33 @@
 //! A training run from its first iteration to its last, with its record.
 
+use super::guard::WINDOW;
 use super::run_directory::{Clock, RunDirectory};
-use super::{Evaluation, Evaluator, Guard, Metrics, Precision, Recipe, Trainer};
+use super::{Evaluation, Evaluator, Fault, Guard, Healing, Metrics, Precision, Recipe, Trainer};
 use crate::data::Dataset;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::io::checkpoint::Checkpoint;
 use crate::report::progress::{Progress, Status};
 use serde_json::json;
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Images of one evaluation batch.
 const EVALUATION_BATCH: usize = 100;
+/// Snapshots that a run keeps beside its checkpoints.
+const SNAPSHOTS: usize = 3;
 /// The metadata of a best model: its figures on the held-out images.
 const VALIDATION: &str = "validation";
+/// The metadata of a checkpoint: what the guard remembers, and the treatment.
+const GUARD: &str = "guard";
+const HEALING: &str = "healing";
+
+/// Called with the trainer before each iteration.
+pub type Visit<'a> = &'a mut dyn FnMut(&mut Trainer) -> Result<()>;
 
 /// What a run needs besides its recipe and data.
-#[derive(Debug)]
 pub struct RunOptions<'a> {
     /// The run directory.
     pub out: PathBuf,
@@ -28,6 +37,10 @@ pub struct RunOptions<'a> {
     pub quiet: bool,
     /// Set (by Ctrl-C) to end the run after the current iteration, with a checkpoint.
     pub stop: &'a AtomicBool,
+    /// Opens the device again when it was lost, such as by a driver's reset; `None`: a loss ends the run.
+    pub reopen: Option<&'a dyn Fn() -> Result<Device>>,
+    /// Sees the trainer before each iteration, for a schedule of one's own or a look at the weights.
+    pub visit: Option<Visit<'a>>,
 }
 
 /// How a run ended, and what it left.
@@ -37,6 +50,8 @@ pub struct Outcome {
     pub iterations: u64,
     /// Whether it was stopped before its last iteration.
     pub interrupted: bool,
+    /// Faults that were healed.
+    pub trips: u32,
     /// The last row of metrics.
     pub last: Option<Metrics>,
     /// The best model's figures on the held-out images.
@@ -62,7 +77,14 @@ fn best_so_far(out: &Path) -> Option<Evaluation> {
 }
 
 struct Run<'a> {
+    /// As it was asked for; the trainer's has the remedies that are in force.
+    recipe: Recipe,
+    train: Dataset,
+    held_out: Dataset,
     trainer: Trainer,
+    healing: Healing,
+    /// The latest states that a fault can go back to, the newest last; older ones are checkpoints.
+    snapshots: VecDeque<(u64, Checkpoint)>,
     directory: RunDirectory,
     progress: Progress,
     validation: Evaluator,
@@ -92,14 +114,19 @@ pub fn run(
     options: RunOptions<'_>,
 ) -> Result<Outcome> {
     let (train_part, held_out) = train.split(recipe.validation, u64::from(recipe.seed))?;
-    let mut trainer = Trainer::new(device, recipe, &train_part)?;
-    let (mut resumed, mut best) = (None, None);
+    let (mut guard, mut healing, mut start, mut best) = (Guard::new(), Healing::default(), None, None);
     if options.resume {
         let path = RunDirectory::newest_checkpoint(&options.out)?;
-        trainer.restore(&Checkpoint::load(&path)?, &path)?;
-        resumed = Some(trainer.iteration().saturating_sub(1));
+        let checkpoint = Checkpoint::load(&path)?;
+        (guard, healing) = (memory(&checkpoint, GUARD), memory(&checkpoint, HEALING));
+        start = Some((path, checkpoint));
         best = best_so_far(&options.out);
     }
+    let mut trainer = Trainer::new(device, &healing.treat(recipe), &train_part)?;
+    if let Some((path, checkpoint)) = start {
+        trainer.restore(&checkpoint, &path)?;
+    }
+    let resumed = options.resume.then(|| trainer.iteration());
     let total = recipe.total_iterations(train_part.len());
     let kernels = device.choices().summary();
     let config = format!(
@@ -108,7 +135,8 @@ pub fn run(
         device.name(),
         recipe.to_toml()
     );
-    let mut directory = RunDirectory::open(&options.out, &config, resumed)?;
+    let mut directory =
+        RunDirectory::open(&options.out, &config, resumed.map(|done| done.saturating_sub(1)))?;
     let details = json!({"device": device.name(), "kernels": kernels, "data": train.name, "synthetic": train.synthetic, "iterations": total, "precision": trainer.precision()});
     directory.event(if options.resume { "resume" } else { "start" }, trainer.iteration(), details)?;
     let network = trainer.network();
@@ -116,7 +144,10 @@ pub fn run(
     let mut run = Run {
         validation: trainer.evaluator(&held_out, EVALUATION_BATCH)?,
         progress: Progress::new(trainer.iteration(), total, options.quiet),
-        guard: Guard::new(recipe),
+        guard,
+        healing,
+        snapshots: VecDeque::new(),
+        recipe: recipe.clone(),
         title,
         shape: [train.height, train.width, train.channels],
         images_per_iteration: recipe.batch,
@@ -128,6 +159,8 @@ pub fn run(
         trainer,
         directory,
         options,
+        train: train_part,
+        held_out,
     };
     if recipe.precision != Precision::F32 {
         run.progress.note(&format!("numbers: {}", run.trainer.precision()));
@@ -135,46 +168,38 @@ pub fn run(
     run.train(total, test)
 }
 
+/// What a checkpoint remembers under `key`; nothing, if it was written before there was such.
+fn memory<T: Default + serde::de::DeserializeOwned>(checkpoint: &Checkpoint, key: &str) -> T {
+    checkpoint.metadata.get(key).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+}
+
+/// What an iteration left behind.
+#[derive(Default)]
+struct Left {
+    samples: Option<PathBuf>,
+    checkpoint: Option<PathBuf>,
+}
+
 impl Run<'_> {
     fn train(mut self, total: u64, test: &Dataset) -> Result<Outcome> {
-        let (evaluate, sample, checkpoint) = {
-            let recipe = self.trainer.recipe();
-            (recipe.evaluate_every, recipe.sample_every, recipe.checkpoint_every)
-        };
-        let mut samples = None;
-        let mut last_checkpoint = None;
+        let mut left = Left::default();
         let mut interrupted = false;
+        let mut losses = 0;
         while self.trainer.iteration() < total && !interrupted {
-            self.trainer.step()?;
             interrupted = self.options.stop.load(Ordering::Relaxed);
-            let done = self.trainer.iteration();
-            let due = |every: u64| done.is_multiple_of(every) || done == total || interrupted;
-            if !(due(evaluate) || due(sample) || due(checkpoint)) {
-                let arrived = self.trainer.metrics()?;
-                self.record(&arrived, None)?;
-                continue;
+            match self.advance(total, interrupted, &mut left) {
+                Ok(None) => {}
+                Ok(Some(fault)) => self.heal(fault)?,
+                Err(Error::DeviceLost { device, message }) if losses < self.recipe.max_trips => {
+                    losses += 1;
+                    self.reopen(&device, message)?;
+                }
+                Err(error) => return Err(error),
             }
-            // What is written or scored here must come from a healthy state: all metrics first.
-            let arrived = self.trainer.finish_metrics()?;
-            let aside = Instant::now();
-            let evaluation = if due(evaluate) && !interrupted {
-                self.check(&arrived)?;
-                Some(self.evaluate()?)
-            } else {
-                None
-            };
-            self.record(&arrived, evaluation.as_ref())?;
-            if due(sample) {
-                samples = self.picture()?;
-            }
-            if due(checkpoint) {
-                last_checkpoint = Some(self.checkpoint()?);
-            }
-            self.aside += aside.elapsed();
         }
         self.progress.finish();
         // A resumed run that was already complete has made no checkpoint of its own.
-        let checkpoint = match last_checkpoint {
+        let checkpoint = match left.checkpoint {
             Some(path) => path,
             None => self.checkpoint()?,
         };
@@ -186,14 +211,66 @@ impl Run<'_> {
         Ok(Outcome {
             iterations: self.trainer.iteration(),
             interrupted,
+            trips: self.healing.trips,
             last: self.last,
             validation: self.best,
             test,
             checkpoint,
             best: self.best.map(|_| self.directory.best_path()),
-            samples,
+            samples: left.samples,
             curves,
         })
+    }
+
+    /// One iteration, and what is due after it; `last` if the run is to stop then.
+    fn advance(&mut self, total: u64, last: bool, left: &mut Left) -> Result<Option<Fault>> {
+        if let Some(visit) = &mut self.options.visit {
+            visit(&mut self.trainer)?;
+        }
+        self.trainer.step()?;
+        let done = self.trainer.iteration();
+        let due = |every: u64| done.is_multiple_of(every) || done == total || last;
+        let Recipe { evaluate_every, sample_every, checkpoint_every, snapshot_every, .. } = self.recipe;
+        if ![evaluate_every, sample_every, checkpoint_every, snapshot_every].into_iter().any(due) {
+            let arrived = self.trainer.metrics()?;
+            return self.record(&arrived, None);
+        }
+        // What is written or scored here must come from a healthy state: all metrics first.
+        let arrived = self.trainer.finish_metrics()?;
+        let aside = Instant::now();
+        let evaluation = if due(evaluate_every) && !last {
+            if let Some(fault) = self.check(&arrived) {
+                return Ok(Some(fault));
+            }
+            let evaluation = self.validation.evaluate(|_| ())?;
+            let classes = self.trainer.network().classes;
+            if let Err(fault) = self.guard.check_validation(classes, done, &evaluation) {
+                return Ok(Some(fault));
+            }
+            self.keep_best(evaluation)?;
+            Some(evaluation)
+        } else {
+            None
+        };
+        if let Some(fault) = self.record(&arrived, evaluation.as_ref())? {
+            return Ok(Some(fault));
+        }
+        if due(sample_every) {
+            left.samples = self.picture()?;
+        }
+        self.ease()?;
+        if due(checkpoint_every) {
+            left.checkpoint = Some(self.checkpoint()?);
+            // A resumed run has no snapshots from before its checkpoint: nor has this one.
+            self.snapshots.clear();
+        } else if due(snapshot_every) {
+            self.snapshots.push_back((done, self.trainer.checkpoint()?));
+            if self.snapshots.len() > SNAPSHOTS {
+                self.snapshots.pop_front();
+            }
+        }
+        self.aside += aside.elapsed();
+        Ok(None)
     }
 
     fn clock(&self) -> Clock {
@@ -204,32 +281,136 @@ impl Run<'_> {
         Clock { seconds: elapsed.as_secs_f64(), images_per_second: images / training.max(1e-9) }
     }
 
-    /// Ends a diverged run: the checkpoints that are there were written in a healthy state.
-    fn check(&mut self, arrived: &[Metrics]) -> Result<()> {
-        for metrics in arrived {
-            let Err(error) = self.guard.check(metrics) else { continue };
-            let good = RunDirectory::newest_checkpoint(self.directory.path());
-            let advice = "try more --steps, a smaller --lr, --clamp-gradient 1, --clamp-x true or a larger --energy-l2";
-            let good = good.map_or("there is no checkpoint yet".into(), |path| {
-                format!("the last good checkpoint is {}", path.display())
-            });
-            let Error::Diverged { iteration, message } = error else { return Err(error) };
-            self.directory.event("diverged", iteration, json!({"message": message}))?;
-            self.progress.finish();
-            return Err(Error::Diverged { iteration, message: format!("{message}; {good}; {advice}") });
+    /// The first fault that the metrics show.
+    fn check(&mut self, arrived: &[Metrics]) -> Option<Fault> {
+        arrived.iter().find_map(|metrics| self.guard.check(self.trainer.recipe(), metrics).err())
+    }
+
+    /// Goes back to before a fault and on with other random numbers and the next remedy, or gives up.
+    fn heal(&mut self, fault: Fault) -> Result<()> {
+        let Fault { iteration, onset, message } = fault;
+        if !self.recipe.guard || self.healing.trips >= self.recipe.max_trips {
+            return self.give_up(iteration, &message);
         }
+        let target = self.healing.target(onset, iteration, WINDOW as u64);
+        let remedy = self.healing.escalate(&self.recipe);
+        self.trainer.adopt(&self.healing.treat(&self.recipe))?;
+        let to = self.go_back(target)?;
+        self.trainer.set_random_stream(self.healing.trips);
+        self.healing.returned(to, iteration);
+        let trips = self.healing.trips;
+        let details = json!({"fault": message, "back_to": to, "remedy": remedy, "trips": trips,
+            "in_force": self.healing.names(&self.recipe)});
+        self.directory.event("healed", iteration, details)?;
+        self.progress.note(&format!(
+            "iteration {iteration}: {message}; back to {to} with {remedy} (fault {trips} of at most {})",
+            self.recipe.max_trips
+        ));
+        Ok(())
+    }
+
+    /// Restores the newest state of at most `target` iterations, which it returns the number of.
+    fn go_back(&mut self, target: u64) -> Result<u64> {
+        self.snapshots.retain(|(iteration, _)| *iteration <= target);
+        let to = match self.snapshots.back() {
+            Some((iteration, snapshot)) => {
+                self.trainer.restore(snapshot, Path::new("a snapshot"))?;
+                *iteration
+            }
+            None => self.restore_checkpoint(target)?,
+        };
+        self.directory.go_back(to)?;
+        self.guard.rolled_back();
+        Ok(to)
+    }
+
+    /// Restores the newest checkpoint of at most `target` iterations that can be read, or the beginning.
+    fn restore_checkpoint(&mut self, target: u64) -> Result<u64> {
+        for (iteration, path) in RunDirectory::checkpoints(self.directory.path())?.into_iter().rev() {
+            if iteration > target {
+                continue;
+            }
+            let restored =
+                Checkpoint::load(&path).and_then(|checkpoint| self.trainer.restore(&checkpoint, &path));
+            match restored {
+                Ok(()) => return Ok(iteration),
+                Err(error) => self.progress.note(&format!("passing over a checkpoint: {error}")),
+            }
+        }
+        let recipe = self.trainer.recipe().clone();
+        self.trainer = Trainer::new(self.trainer.device(), &recipe, &self.train)?;
+        self.validation = self.trainer.evaluator(&self.held_out, EVALUATION_BATCH)?;
+        Ok(0)
+    }
+
+    fn give_up(&mut self, iteration: u64, message: &str) -> Result<()> {
+        let (trips, most) = (self.healing.trips, self.recipe.max_trips);
+        let why = match self.recipe.guard {
+            true => format!("{message}, after {trips} faults that were healed (max_trips is {most})"),
+            false => format!("{message}, and guard is off"),
+        };
+        self.directory.event("diverged", iteration, json!({"message": why}))?;
+        self.progress.finish();
+        let good = RunDirectory::newest_checkpoint(self.directory.path());
+        let good = good.map_or("there is no checkpoint yet".into(), |path| {
+            format!("the last good checkpoint is {}", path.display())
+        });
+        let best = match self.best {
+            Some(best) => format!(
+                "the best model ({:.1}% on held-out images) is {}",
+                100.0 * best.accuracy,
+                self.directory.best_path().display()
+            ),
+            None => "no model was scored yet".into(),
+        };
+        let advice =
+            "try more --steps, a smaller --lr, --clamp-gradient 1, --clamp-x true or a larger --energy-l2";
+        Err(Error::Diverged { iteration, message: format!("{why}; {good}; {best}; {advice}") })
+    }
+
+    /// Takes a remedy back after a quiet while.
+    fn ease(&mut self) -> Result<()> {
+        let iteration = self.trainer.iteration();
+        let Some(remedy) = self.healing.ease(&self.recipe, iteration) else { return Ok(()) };
+        self.trainer.adopt(&self.healing.treat(&self.recipe))?;
+        let details = json!({"without": remedy, "in_force": self.healing.names(&self.recipe)});
+        self.directory.event("eased", iteration, details)?;
+        self.progress
+            .note(&format!("iteration {iteration}: quiet for long enough to go on without {remedy}"));
+        Ok(())
+    }
+
+    /// Goes on after the device was lost, from the last state that is not on it.
+    fn reopen(&mut self, device: &str, message: String) -> Result<()> {
+        let iteration = self.trainer.iteration();
+        self.directory.event("device lost", iteration, json!({"device": device, "message": message}))?;
+        let Some(reopen) = self.options.reopen else {
+            return Err(Error::DeviceLost { device: device.to_owned(), message });
+        };
+        self.trainer = Trainer::new(&reopen()?, &self.healing.treat(&self.recipe), &self.train)?;
+        self.validation = self.trainer.evaluator(&self.held_out, EVALUATION_BATCH)?;
+        let to = self.go_back(iteration)?;
+        self.trainer.set_random_stream(self.healing.trips);
+        let details = json!({"device": self.trainer.device().name(), "back_to": to});
+        self.directory.event("device reopened", iteration, details)?;
+        self.progress.note(&format!(
+            "iteration {iteration}: {device} was lost ({message}); opened again, back to {to}"
+        ));
         Ok(())
     }
 
     /// Appends rows; `evaluation` belongs to the last.
-    fn record(&mut self, arrived: &[Metrics], evaluation: Option<&Evaluation>) -> Result<()> {
+    fn record(&mut self, arrived: &[Metrics], evaluation: Option<&Evaluation>) -> Result<Option<Fault>> {
         let clock = self.clock();
         for (index, metrics) in arrived.iter().enumerate() {
             let evaluation = evaluation.filter(|_| index + 1 == arrived.len());
             self.directory.record(metrics, clock, evaluation)?;
             self.last = Some(*metrics);
         }
-        self.check(arrived)?;
+        // Rows that belong to an evaluation were looked at before it.
+        if let Some(fault) = if evaluation.is_none() { self.check(arrived) } else { None } {
+            return Ok(Some(fault));
+        }
         if let Some(metrics) = arrived.last() {
             let present = |value: f64| (!value.is_nan()).then_some(value);
             let status = Status {
@@ -240,12 +421,11 @@ impl Run<'_> {
             };
             self.progress.update(metrics.iteration + 1, &status);
         }
-        Ok(())
+        Ok(None)
     }
 
-    /// Scores the held-out images; keeps the model if it is the best so far.
-    fn evaluate(&mut self) -> Result<Evaluation> {
-        let evaluation = self.validation.evaluate(|_| ())?;
+    /// Notes the figures on the held-out images; keeps the model if it is the best so far.
+    fn keep_best(&mut self, evaluation: Evaluation) -> Result<()> {
         let iteration = self.trainer.iteration();
         let details = json!({"accuracy": evaluation.accuracy, "cross_entropy": evaluation.cross_entropy});
         self.directory.event("validation", iteration, details)?;
@@ -259,7 +439,7 @@ impl Run<'_> {
             self.directory.best(&model)?;
             self.best = Some(evaluation);
         }
-        Ok(evaluation)
+        Ok(())
     }
 
     fn picture(&mut self) -> Result<Option<PathBuf>> {
@@ -271,8 +451,13 @@ impl Run<'_> {
     }
 
     fn checkpoint(&mut self) -> Result<PathBuf> {
-        let checkpoint = self.trainer.checkpoint()?;
-        let keep = self.trainer.recipe().keep;
+        let mut checkpoint = self.trainer.checkpoint()?;
+        checkpoint.metadata.insert("recipe".into(), self.recipe.to_toml());
+        checkpoint.metadata.insert(GUARD.into(), serde_json::to_string(&self.guard).expect("plain numbers"));
+        checkpoint
+            .metadata
+            .insert(HEALING.into(), serde_json::to_string(&self.healing).expect("plain numbers"));
+        let keep = self.recipe.keep;
         self.directory.curves(&self.title)?;
         self.directory.checkpoint(self.trainer.iteration(), &checkpoint, keep)
     }

@@ -23,7 +23,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// The columns of `metrics.csv`.
-const COLUMNS: [&str; 14] = [
+const COLUMNS: [&str; 17] = [
     "iteration",
     "seconds",
     "images_per_second",
@@ -36,6 +36,9 @@ const COLUMNS: [&str; 14] = [
     "accuracy",
     "gradient_norm",
     "input_gradient_norm",
+    "displacement",
+    "saturated",
+    "chain_age",
     "validation_accuracy",
     "validation_cross_entropy",
 ];
@@ -101,6 +104,31 @@ impl RunDirectory {
         newest.map(|(_, path)| path).ok_or_else(|| Error::file(directory, "no checkpoint to resume from"))
     }
 
+    /// The checkpoints in run directory `path` with their iterations, oldest first.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn checkpoints(path: &Path) -> Result<Vec<(u64, PathBuf)>> {
+        checkpoint::list_numbered(&path.join("checkpoints"), CHECKPOINT)
+    }
+
+    /// Removes what was recorded of iterations from `iteration` on (from 0): rows of metrics, and checkpoints of more.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn go_back(&mut self, iteration: u64) -> Result<()> {
+        let path = self.path.join("metrics.csv");
+        self.metrics = match iteration.checked_sub(1) {
+            Some(last) => MetricsLog::resume(&path, &COLUMNS, last)?,
+            None => MetricsLog::create(&path, &COLUMNS)?,
+        };
+        for (_, path) in Self::checkpoints(&self.path)?.into_iter().filter(|(number, _)| *number > iteration)
+        {
+            std::fs::remove_file(&path).map_err(Error::io(path))?;
+        }
+        Ok(())
+    }
+
     /// A free directory `BASE/NAME-1`, `BASE/NAME-2`, …
     pub fn fresh(base: &Path, name: &str) -> PathBuf {
         let path = |number: u32| base.join(format!("{name}-{number}"));
@@ -130,6 +158,9 @@ impl RunDirectory {
             metrics.accuracy,
             metrics.gradient_norm,
             metrics.input_gradient_norm,
+            metrics.displacement,
+            metrics.saturated,
+            metrics.chain_age,
             evaluation.map_or(f64::NAN, |e| e.accuracy),
             evaluation.map_or(f64::NAN, |e| e.cross_entropy),
         ];

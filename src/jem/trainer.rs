@@ -14,6 +14,7 @@ use crate::io::checkpoint::Checkpoint;
 use crate::io::pack;
 use crate::kernels::logit_loss::Part;
 use crate::kernels::random::stream;
+use crate::kernels::replay_gather::ReplayGather;
 use crate::kernels::tick::COUNTERS;
 use crate::kernels::uniform_fill::UniformFill;
 use crate::nn::optimizer::{CONTROL_WORDS, Optimizer};
@@ -24,6 +25,11 @@ use std::path::Path;
 
 /// Iterations whose metrics may be under way before the host waits for the oldest.
 const METRICS_IN_FLIGHT: usize = 3;
+
+/// The tensor of a checkpoint with the age of each chain, in SGLD steps.
+const CHAIN_AGES: &str = "chain_ages";
+/// The metadata of a checkpoint with the number of its random stream.
+const RANDOM_STREAM: &str = "random_stream";
 
 /// A model in training on a device.
 #[derive(Debug)]
@@ -36,11 +42,7 @@ pub struct Trainer {
     parts: Vec<Part>,
     optimizer: Optimizer,
     buffers: BTreeMap<String, Buffer>,
-    gather: Executable,
-    prepare: Executable,
-    sgld: Option<Executable>,
-    scatter: Option<Executable>,
-    update: Executable,
+    programs: Loaded,
     data_order: Shuffled,
     labelled_order: Shuffled,
     train_labels: Vec<u32>,
@@ -49,7 +51,42 @@ pub struct Trainer {
     /// What the recipe's precision came to on the device.
     precision: String,
     iteration: u64,
-    pending: VecDeque<(u64, f64, Pending)>,
+    /// Which sequence of random numbers chains and augmentation take; the order of images does not change.
+    random_stream: u32,
+    /// SGLD steps since each chain of the replay buffer began.
+    ages: Vec<u32>,
+    pending: VecDeque<Awaited>,
+}
+
+/// The programs of an iteration, on the device.
+#[derive(Debug)]
+struct Loaded {
+    gather: Executable,
+    prepare: Executable,
+    sgld: Option<Executable>,
+    scatter: Option<Executable>,
+    update: Executable,
+}
+
+impl Loaded {
+    fn new(loader: &mut Loader<'_>, programs: Programs) -> Result<Self> {
+        Ok(Self {
+            gather: loader.load(programs.gather)?,
+            prepare: loader.load(programs.prepare)?,
+            sgld: programs.sgld.map(|program| loader.load(program)).transpose()?,
+            scatter: programs.scatter.map(|program| loader.load(program)).transpose()?,
+            update: loader.load(programs.update)?,
+        })
+    }
+}
+
+/// Metrics under way, with what the host knows of their iteration.
+#[derive(Debug)]
+struct Awaited {
+    iteration: u64,
+    learning_rate: f64,
+    chain_age: f64,
+    words: Pending,
 }
 
 impl Trainer {
@@ -72,11 +109,7 @@ impl Trainer {
         bytes.resize(bytes.len().next_multiple_of(4), 0);
         loader.add(DATA, &bytes)?;
         loader.add(PARAMETERS, &layout.initialise(recipe.init, SLOPE, recipe.seed))?;
-        let gather = loader.load(programs.gather)?;
-        let prepare = loader.load(programs.prepare)?;
-        let sgld = programs.sgld.map(|program| loader.load(program)).transpose()?;
-        let scatter = programs.scatter.map(|program| loader.load(program)).transpose()?;
-        let update = loader.load(programs.update)?;
+        let programs = Loaded::new(&mut loader, programs)?;
         let trainer = Self {
             device: device.clone(),
             optimizer: recipe.optimizer()?,
@@ -91,20 +124,52 @@ impl Trainer {
             layout,
             batch,
             buffers: loader.into_buffers(),
-            gather,
-            prepare,
-            sgld,
-            scatter,
-            update,
+            programs,
             iteration: 0,
+            random_stream: 0,
+            ages: vec![0; if batch.samples > 0 { recipe.buffer } else { 0 }],
             pending: VecDeque::new(),
         };
         trainer.fill_replay_buffer()?;
         Ok(trainer)
     }
 
+    /// Goes on by another recipe of the same network, optimizer, batch and replay buffer: other SGLD, weights of the
+    /// loss, rates and bounds. What is in training stays.
+    ///
+    /// # Errors
+    /// A setting out of range, or what the device refuses.
+    ///
+    /// # Panics
+    /// If the recipe is of another network, optimizer, batch or buffer.
+    pub fn adopt(&mut self, recipe: &Recipe) -> Result<()> {
+        let images = self.train_labels.len();
+        recipe.check(images, self.network.classes)?;
+        let BatchLayout { height, width, channels, .. } = self.batch;
+        let batch = BatchLayout::new(recipe, height, width, channels);
+        let optimizer = recipe.optimizer()?;
+        assert!(
+            batch == self.batch
+                && recipe.buffer == self.recipe.buffer
+                && recipe.network(self.network.classes, channels) == self.network
+                && optimizer.state() == self.optimizer.state(),
+            "a recipe of another network, optimizer, batch or buffer"
+        );
+        let (choices, precision) = recipe.precision.choices(&self.device);
+        let programs = Programs::build(recipe, &self.network, batch, images, choices)?;
+        let mut loader = Loader::with(&self.device, std::mem::take(&mut self.buffers));
+        let loaded = Loaded::new(&mut loader, programs);
+        self.buffers = loader.into_buffers();
+        self.programs = loaded?;
+        self.optimizer = optimizer;
+        self.parts = loss_parts(recipe, batch, self.network.classes);
+        self.precision = precision;
+        self.recipe = recipe.clone();
+        Ok(())
+    }
+
     fn fill_replay_buffer(&self) -> Result<()> {
-        if self.sgld.is_none() {
+        if self.programs.sgld.is_none() {
             return Ok(());
         }
         self.write_counters()?;
@@ -131,7 +196,12 @@ impl Trainer {
     /// The counters are a function of the iteration, so that a resumed run has the same.
     fn write_counters(&self) -> Result<()> {
         let sgld_step = self.iteration * self.recipe.steps as u64;
-        self.write(COUNTER_WORDS, &[self.recipe.seed, self.iteration as u32, sgld_step as u32, 0])
+        self.write(COUNTER_WORDS, &[self.seed(), self.iteration as u32, sgld_step as u32, 0])
+    }
+
+    /// The seed of chains and augmentation: another for each stream.
+    fn seed(&self) -> u32 {
+        self.recipe.seed.wrapping_add(self.random_stream.wrapping_mul(0x9e37_79b9))
     }
 
     /// Queues one iteration: batch, K SGLD steps, update. Nothing waits for the device.
@@ -140,18 +210,19 @@ impl Trainer {
     /// What the device refuses, now or in an earlier iteration.
     pub fn step(&mut self) -> Result<()> {
         let learning_rate = self.write_inputs()?;
-        self.device.run(&self.gather)?;
-        self.device.run(&self.prepare)?;
-        if let (Some(sgld), Some(scatter)) = (&self.sgld, &self.scatter) {
+        let chain_age = mean(&self.ages);
+        self.device.run(&self.programs.gather)?;
+        self.device.run(&self.programs.prepare)?;
+        if let (Some(sgld), Some(scatter)) = (&self.programs.sgld, &self.programs.scatter) {
             for _ in 0..self.recipe.steps {
                 self.device.run(sgld)?;
             }
             self.device.run(scatter)?;
         }
-        self.device.run(&self.update)?;
+        self.device.run(&self.programs.update)?;
         let metrics = self.buffer(METRICS);
-        let pending = self.device.read_later(metrics, 0, metrics.bytes())?;
-        self.pending.push_back((self.iteration, learning_rate, pending));
+        let words = self.device.read_later(metrics, 0, metrics.bytes())?;
+        self.pending.push_back(Awaited { iteration: self.iteration, learning_rate, chain_age, words });
         self.iteration += 1;
         Ok(())
     }
@@ -165,11 +236,11 @@ impl Trainer {
         self.write_inputs()?;
         let steps = self.recipe.steps;
         let all = [
-            (Some(&self.gather), 1),
-            (Some(&self.prepare), 1),
-            (self.sgld.as_ref(), steps),
-            (self.scatter.as_ref(), 1),
-            (Some(&self.update), 1),
+            (Some(&self.programs.gather), 1),
+            (Some(&self.programs.prepare), 1),
+            (self.programs.sgld.as_ref(), steps),
+            (self.programs.scatter.as_ref(), 1),
+            (Some(&self.programs.update), 1),
         ];
         let profile = |(program, runs): (&Executable, usize)| {
             Ok((program.program().name.clone(), runs, self.device.profile(program)?))
@@ -191,8 +262,18 @@ impl Trainer {
         }
         if self.batch.samples > 0 {
             let classes = self.recipe.class_conditional.then_some(self.network.classes);
-            let (seed, buffer) = (self.recipe.seed, self.recipe.buffer);
-            let chains = draw_chains(seed, iteration, self.batch.samples, buffer, classes);
+            let buffer = self.recipe.buffer;
+            let chains = draw_chains(self.seed(), iteration, self.batch.samples, buffer, classes);
+            for (slot, &entry) in chains.entries.iter().enumerate() {
+                let anew = ReplayGather::begins_anew(
+                    self.seed(),
+                    iteration as u32,
+                    slot as u32,
+                    self.recipe.reinitialise,
+                );
+                let age = &mut self.ages[entry as usize];
+                *age = if anew { 0 } else { *age } + self.recipe.steps as u32;
+            }
             self.write("chain indices", &chains.entries)?;
             self.write("chain labels", &chains.labels)?;
             labels.extend(chains.labels);
@@ -224,13 +305,15 @@ impl Trainer {
 
     fn take_metrics(&mut self, in_flight: usize) -> Result<Vec<Metrics>> {
         let mut arrived = Vec::new();
-        while let Some((_, _, pending)) = self.pending.front() {
-            if self.pending.len() <= in_flight && !pending.is_ready() {
+        while let Some(front) = self.pending.front() {
+            if self.pending.len() <= in_flight && !front.words.is_ready() {
                 break;
             }
-            let (iteration, learning_rate, pending) = self.pending.pop_front().expect("there is a front");
-            let words: Vec<f32> = bytemuck::pod_collect_to_vec(&pending.wait()?);
-            arrived.push(Metrics::new(iteration, learning_rate, &words, self.batch, &self.parts));
+            let Awaited { iteration, learning_rate, chain_age, words } =
+                self.pending.pop_front().expect("there is a front");
+            let words: Vec<f32> = bytemuck::pod_collect_to_vec(&words.wait()?);
+            let metrics = Metrics::new(iteration, learning_rate, &words, self.batch, &self.parts);
+            arrived.push(Metrics { chain_age, ..metrics });
         }
         Ok(arrived)
     }
@@ -238,6 +321,12 @@ impl Trainer {
     /// The next iteration, from 0 on: the number of those that were queued.
     pub fn iteration(&self) -> u64 {
         self.iteration
+    }
+
+    /// Takes another sequence of random numbers for chains and augmentation from the next iteration on; 0 is the
+    /// first. Images come in the same order.
+    pub fn set_random_stream(&mut self, stream: u32) {
+        self.random_stream = stream;
     }
 
     /// What the recipe's precision came to on this device, in words.
@@ -262,8 +351,13 @@ impl Trainer {
 
     /// The programs of an iteration, for their summaries: gather, prepare, SGLD step, scatter, update.
     pub fn programs(&self) -> Vec<&Program> {
-        let all = [Some(&self.gather), Some(&self.prepare), self.sgld.as_ref(), self.scatter.as_ref()];
-        all.into_iter().flatten().chain([&self.update]).map(Executable::program).collect()
+        let all = [
+            Some(&self.programs.gather),
+            Some(&self.programs.prepare),
+            self.programs.sgld.as_ref(),
+            self.programs.scatter.as_ref(),
+        ];
+        all.into_iter().flatten().chain([&self.programs.update]).map(Executable::program).collect()
     }
 
     /// Scores `data` with the parameters in training.
@@ -318,6 +412,9 @@ impl Trainer {
             let images: Vec<f32> = self.device.read_as(self.buffer(REPLAY))?;
             let images = pack::nhwc_to_nchw(&images, self.recipe.buffer, h, w, c);
             checkpoint.push_f32("replay_buffer", &[self.recipe.buffer, c, h, w], images);
+            // f32 holds whole numbers up to 2^24 exactly.
+            let ages = self.ages.iter().map(|&age| age as f32).collect();
+            checkpoint.push_f32(CHAIN_AGES, &[self.recipe.buffer], ages);
         }
         Ok(checkpoint)
     }
@@ -339,6 +436,7 @@ impl Trainer {
         let (height, width) = (self.batch.height, self.batch.width);
         checkpoint.metadata.insert("image_size".into(), format!("[{height},{width}]"));
         checkpoint.metadata.insert("iteration".into(), self.iteration.to_string());
+        checkpoint.metadata.insert(RANDOM_STREAM.into(), self.random_stream.to_string());
         checkpoint.metadata.insert("recipe".into(), self.recipe.to_toml());
         Ok(checkpoint)
     }
@@ -366,9 +464,29 @@ impl Trainer {
             let (h, w, c) = (self.batch.height, self.batch.width, self.batch.channels);
             let images = checkpoint.f32(path, "replay_buffer", &[self.recipe.buffer, c, h, w])?;
             self.write(REPLAY, &pack::nchw_to_nhwc(images, self.recipe.buffer, c, h, w))?;
+            // Checkpoints of earlier versions have none.
+            self.ages = match checkpoint.tensors.iter().any(|(name, ..)| name == CHAIN_AGES) {
+                true => checkpoint
+                    .f32(path, CHAIN_AGES, &[self.recipe.buffer])?
+                    .iter()
+                    .map(|&age| age as u32)
+                    .collect(),
+                false => vec![0; self.recipe.buffer],
+            };
         }
+        self.random_stream = match checkpoint.metadata.get(RANDOM_STREAM) {
+            Some(text) => text.parse().map_err(|_| {
+                Error::file(path, format!("{RANDOM_STREAM}: expected a number, got {text:?}"))
+            })?,
+            None => 0,
+        };
         self.pending.clear();
         self.iteration = iteration;
         Ok(())
     }
+}
+
+/// The mean; NaN of nothing.
+fn mean(ages: &[u32]) -> f64 {
+    ages.iter().map(|&age| f64::from(age)).sum::<f64>() / ages.len() as f64
 }

@@ -29,6 +29,11 @@ impl ReplayGather {
     pub fn permutations() -> Vec<Self> {
         vec![Self { batch: 8, size: 20, image: 75, reinitialise: 0.05 }]
     }
+
+    /// Whether slot `slot` of an iteration's batch begins anew: what the kernel decides, for a host that keeps count.
+    pub fn begins_anew(seed: u32, iteration: u32, slot: u32, reinitialise: f32) -> bool {
+        uniform(threefry2x32([seed, stream::REPLAY_CHOICE], [iteration, slot])[0]) < reinitialise
+    }
 }
 
 impl Kernel for ReplayGather {
@@ -70,8 +75,7 @@ impl Kernel for ReplayGather {
         let [seed, iteration] = [counters[SEED], counters[ITERATION]];
         let images = out.f32_mut().par_chunks_mut(self.image).zip(indices.u32()).enumerate();
         images.for_each(|(slot, (out, &index))| {
-            let choice = threefry2x32([seed, stream::REPLAY_CHOICE], [iteration, slot as u32])[0];
-            if uniform(choice) >= self.reinitialise {
+            if !Self::begins_anew(seed, iteration, slot as u32, self.reinitialise) {
                 out.copy_from_slice(&buffer[index as usize * self.image..][..self.image]);
                 return;
             }
