@@ -108,11 +108,6 @@ impl Guard {
         self.best = Some((best, iteration));
         Ok(())
     }
-
-    /// Forgets the gaps of iterations that are to be done over; what was learnt stays.
-    pub fn rolled_back(&mut self) {
-        self.gaps.clear();
-    }
 }
 
 impl Default for Guard {

@@ -123,8 +123,14 @@ pub fn run(
         best = best_so_far(&options.out);
     }
     let mut trainer = Trainer::new(device, &healing.treat(recipe), &train_part)?;
+    let mut snapshots = VecDeque::new();
     if let Some((path, checkpoint)) = start {
         trainer.restore(&checkpoint, &path)?;
+        for (iteration, path) in RunDirectory::snapshots(&options.out)? {
+            if iteration <= trainer.iteration() {
+                snapshots.push_back((iteration, Checkpoint::load(&path)?));
+            }
+        }
     }
     let resumed = options.resume.then(|| trainer.iteration());
     let total = recipe.total_iterations(train_part.len());
@@ -146,7 +152,7 @@ pub fn run(
         progress: Progress::new(trainer.iteration(), total, options.quiet),
         guard,
         healing,
-        snapshots: VecDeque::new(),
+        snapshots,
         recipe: recipe.clone(),
         title,
         shape: [train.height, train.width, train.channels],
@@ -260,11 +266,13 @@ impl Run<'_> {
         }
         self.ease()?;
         if due(checkpoint_every) {
+            if done.is_multiple_of(checkpoint_every) {
+                // A run that is resumed from here has none from before: nor has this one.
+                self.snapshots.clear();
+            }
             left.checkpoint = Some(self.checkpoint()?);
-            // A resumed run has no snapshots from before its checkpoint: nor has this one.
-            self.snapshots.clear();
         } else if due(snapshot_every) {
-            self.snapshots.push_back((done, self.trainer.checkpoint()?));
+            self.snapshots.push_back((done, self.state()?));
             if self.snapshots.len() > SNAPSHOTS {
                 self.snapshots.pop_front();
             }
@@ -284,6 +292,18 @@ impl Run<'_> {
     /// The first fault that the metrics show.
     fn check(&mut self, arrived: &[Metrics]) -> Option<Fault> {
         arrived.iter().find_map(|metrics| self.guard.check(self.trainer.recipe(), metrics).err())
+    }
+
+    /// All that this run needs to go on from here.
+    fn state(&self) -> Result<Checkpoint> {
+        let mut checkpoint = self.trainer.checkpoint()?;
+        checkpoint.metadata.insert("recipe".into(), self.recipe.to_toml());
+        for (key, memory) in
+            [(GUARD, serde_json::to_string(&self.guard)), (HEALING, serde_json::to_string(&self.healing))]
+        {
+            checkpoint.metadata.insert(key.into(), memory.expect("plain numbers"));
+        }
+        Ok(checkpoint)
     }
 
     /// Goes back to before a fault and on with other random numbers and the next remedy, or gives up.
@@ -315,31 +335,38 @@ impl Run<'_> {
         let to = match self.snapshots.back() {
             Some((iteration, snapshot)) => {
                 self.trainer.restore(snapshot, Path::new("a snapshot"))?;
+                self.guard = memory(snapshot, GUARD);
                 *iteration
             }
             None => self.restore_checkpoint(target)?,
         };
         self.directory.go_back(to)?;
-        self.guard.rolled_back();
         Ok(to)
     }
 
     /// Restores the newest checkpoint of at most `target` iterations that can be read, or the beginning.
     fn restore_checkpoint(&mut self, target: u64) -> Result<u64> {
         for (iteration, path) in RunDirectory::checkpoints(self.directory.path())?.into_iter().rev() {
-            if iteration > target {
+            // Those of an interruption the uninterrupted run would not have.
+            if iteration > target || !iteration.is_multiple_of(self.recipe.checkpoint_every) {
                 continue;
             }
-            let restored =
-                Checkpoint::load(&path).and_then(|checkpoint| self.trainer.restore(&checkpoint, &path));
-            match restored {
-                Ok(()) => return Ok(iteration),
+            let loaded = Checkpoint::load(&path);
+            match loaded.and_then(|checkpoint| {
+                self.trainer.restore(&checkpoint, &path)?;
+                Ok(memory(&checkpoint, GUARD))
+            }) {
+                Ok(guard) => {
+                    self.guard = guard;
+                    return Ok(iteration);
+                }
                 Err(error) => self.progress.note(&format!("passing over a checkpoint: {error}")),
             }
         }
         let recipe = self.trainer.recipe().clone();
         self.trainer = Trainer::new(self.trainer.device(), &recipe, &self.train)?;
         self.validation = self.trainer.evaluator(&self.held_out, EVALUATION_BATCH)?;
+        self.guard = Guard::new();
         Ok(0)
     }
 
@@ -451,13 +478,9 @@ impl Run<'_> {
     }
 
     fn checkpoint(&mut self) -> Result<PathBuf> {
-        let mut checkpoint = self.trainer.checkpoint()?;
-        checkpoint.metadata.insert("recipe".into(), self.recipe.to_toml());
-        checkpoint.metadata.insert(GUARD.into(), serde_json::to_string(&self.guard).expect("plain numbers"));
-        checkpoint
-            .metadata
-            .insert(HEALING.into(), serde_json::to_string(&self.healing).expect("plain numbers"));
+        let checkpoint = self.state()?;
         let keep = self.recipe.keep;
+        self.directory.keep_snapshots(&self.snapshots)?;
         self.directory.curves(&self.title)?;
         self.directory.checkpoint(self.trainer.iteration(), &checkpoint, keep)
     }

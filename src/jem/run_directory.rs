@@ -8,7 +8,7 @@
 //! | `tensorboard/` | the same numbers and the sample grids, for TensorBoard |
 //! | `samples/` | a PNG grid of the chains at intervals |
 //! | `curves.png` | losses, energies, accuracies |
-//! | `checkpoints/` | the last few, with all that a run needs to go on |
+//! | `checkpoints/` | the last few, with all that a run needs to go on; after an interruption also what a fault may go back to |
 //! | `best.safetensors` | the model that was best on the held-out images |
 
 use super::{Evaluation, Metrics};
@@ -45,6 +45,8 @@ const COLUMNS: [&str; 17] = [
 
 /// The prefix of checkpoint files.
 const CHECKPOINT: &str = "checkpoint";
+/// The prefix of the files of snapshots, which a run that is interrupted between two checkpoints leaves beside them.
+const SNAPSHOT: &str = "snapshot";
 
 /// The files of one run.
 #[derive(Debug)]
@@ -110,6 +112,28 @@ impl RunDirectory {
     /// [`Error::Io`].
     pub fn checkpoints(path: &Path) -> Result<Vec<(u64, PathBuf)>> {
         checkpoint::list_numbered(&path.join("checkpoints"), CHECKPOINT)
+    }
+
+    /// The snapshots that an interrupted run in `path` left, with their iterations, oldest first.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn snapshots(path: &Path) -> Result<Vec<(u64, PathBuf)>> {
+        checkpoint::list_numbered(&path.join("checkpoints"), SNAPSHOT)
+    }
+
+    /// Writes snapshots in place of those that there are.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn keep_snapshots<'a>(&self, all: impl IntoIterator<Item = &'a (u64, Checkpoint)>) -> Result<()> {
+        for (_, path) in Self::snapshots(&self.path)? {
+            std::fs::remove_file(&path).map_err(Error::io(path))?;
+        }
+        let directory = self.path.join("checkpoints");
+        all.into_iter().try_for_each(|(iteration, snapshot)| {
+            snapshot.save(&checkpoint::numbered(&directory, SNAPSHOT, *iteration))
+        })
     }
 
     /// Removes what was recorded of iterations from `iteration` on (from 0): rows of metrics, and checkpoints of more.

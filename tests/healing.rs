@@ -1,0 +1,269 @@
+//! Runs that something goes wrong in: each finishes by itself, about as good as without.
+
+#[path = "common/devices.rs"]
+mod devices;
+use devices::devices;
+use jem::data::Dataset;
+use jem::data::synthetic::synthetic;
+use jem::device::Device;
+use jem::io::checkpoint::Checkpoint;
+use jem::io::elements::Elements;
+use jem::jem::{Outcome, Preset, Recipe, RunOptions, Trainer, run};
+use jem::{Error, Result};
+use serde_json::Value;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Enough iterations to learn the drawings, and to be disturbed in the middle of it.
+fn recipe() -> Recipe {
+    Recipe {
+        depth: 10,
+        width: 1,
+        batch: 16,
+        steps: 2,
+        buffer: 64,
+        lr: 4e-3,
+        warmup: 10,
+        decay_at: Vec::new(),
+        iterations: 160,
+        pad: 0,
+        flip: false,
+        validation: 64,
+        evaluate_every: 40,
+        sample_every: 160,
+        checkpoint_every: 80,
+        snapshot_every: 20,
+        ..Preset::Tiny.recipe()
+    }
+}
+
+/// Drawings of 8x8 pixels in ten classes: training images, and test images.
+fn drawings() -> (Dataset, Dataset) {
+    let shrink = |mut data: Dataset| {
+        let (side, every) = (8, data.width / 8);
+        let mut small = Vec::new();
+        for image in 0..data.len() {
+            for (row, column) in (0..side).flat_map(|row| (0..side).map(move |column| (row, column))) {
+                let pixel = (row * every * data.width + column * every) * data.channels;
+                small.extend_from_slice(&data.image(image)[pixel..][..data.channels]);
+            }
+        }
+        (data.images, data.height, data.width) = (small, side, side);
+        data
+    };
+    let (train, test) = synthetic(640, 200, 3);
+    (shrink(train), shrink(test))
+}
+
+/// Trains in a folder of its own; `disturb` sees the trainer before each iteration.
+fn train(
+    device: &Device,
+    recipe: &Recipe,
+    out: &Path,
+    mut disturb: impl FnMut(&mut Trainer) -> Result<()>,
+) -> Result<Outcome> {
+    let (train, test) = drawings();
+    let stop = AtomicBool::new(false);
+    let reopen = || Ok(device.clone());
+    let options = RunOptions {
+        out: out.into(),
+        resume: false,
+        quiet: true,
+        stop: &stop,
+        reopen: Some(&reopen),
+        visit: Some(&mut disturb),
+    };
+    run(device, recipe, &train, &test, options)
+}
+
+fn events(out: &Path, kind: &str) -> Vec<Value> {
+    let text = std::fs::read_to_string(out.join("events.jsonl")).expect("events");
+    let all = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    all.filter(|event| event["event"] == kind).collect()
+}
+
+/// The iterations of `metrics.csv`.
+fn iterations(out: &Path) -> Vec<u64> {
+    let text = std::fs::read_to_string(out.join("metrics.csv")).expect("metrics");
+    text.lines()
+        .skip(1)
+        .map(|line| line.split(',').next().expect("a column").parse().expect("a number"))
+        .collect()
+}
+
+/// Replaces the elements of a tensor in training.
+fn alter(trainer: &mut Trainer, name: &str, change: impl Fn(&mut [f32])) -> Result<()> {
+    let mut checkpoint: Checkpoint = trainer.checkpoint()?;
+    let tensor = checkpoint.tensors.iter_mut().find(|tensor| tensor.0.contains(name)).expect("the tensor");
+    let Elements::F32(values) = &mut tensor.2 else { panic!("{name} is of floats") };
+    change(values);
+    trainer.restore(&checkpoint, Path::new("altered"))
+}
+
+type Disturbance = fn(&mut Trainer) -> Result<()>;
+
+const DISTURBANCES: [(&str, Disturbance); 5] = [
+    ("a weight is NaN", |trainer| alter(trainer, "conv1.weight", |values| values[3] = f32::NAN)),
+    ("samples are NaN", |trainer| alter(trainer, "replay_buffer", |values| values.fill(f32::NAN))),
+    ("samples are far out", |trainer| alter(trainer, "replay_buffer", |values| values.fill(1e6))),
+    ("step size x100", |trainer| {
+        let recipe = trainer.recipe().clone();
+        trainer.adopt(&Recipe {
+            step_size: 100.0 * recipe.step_size,
+            clamp_x: false,
+            clamp_gradient: 0.0,
+            ..recipe
+        })
+    }),
+    ("learning rate x100", |trainer| {
+        let recipe = trainer.recipe().clone();
+        trainer.adopt(&Recipe { lr: 100.0 * recipe.lr, clip_norm: 0.0, ..recipe })
+    }),
+];
+
+#[test]
+fn faults_are_healed_and_cost_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, device) in devices() {
+        // The host's time is for every fault, the software GPU's for two.
+        let disturbances = if device.is_cpu() { &DISTURBANCES[..] } else { &DISTURBANCES[..2] };
+        let calm = folder.path().join(format!("{name}-calm"));
+        let undisturbed = train(&device, &recipe(), &calm, |_| Ok(())).expect("a run");
+        assert_eq!((undisturbed.trips, events(&calm, "healed").len()), (0, 0), "{name}");
+        let expected = undisturbed.test.expect("test figures").accuracy;
+        assert!(expected > 0.3, "{name}: {expected}");
+        for (index, (what, disturb)) in disturbances.iter().enumerate() {
+            let out = folder.path().join(format!("{name}-{index}"));
+            let mut done = false;
+            let outcome = train(&device, &recipe(), &out, |trainer| {
+                if trainer.iteration() == 70 && !std::mem::replace(&mut done, true) {
+                    disturb(trainer)?;
+                }
+                Ok(())
+            });
+            let outcome = outcome.unwrap_or_else(|error| panic!("{name}, {what}: {error}"));
+            let healed = events(&out, "healed");
+            assert!(!healed.is_empty() && outcome.trips as usize == healed.len(), "{name}, {what}: not seen");
+            let first = &healed[0];
+            assert!(first["iteration"].as_u64() >= Some(70), "{what}: {first}");
+            assert!(first["details"]["back_to"].as_u64() <= Some(60), "{what}: {first}");
+            assert!(first["details"]["remedy"].is_string() && first["details"]["fault"].is_string());
+            assert_eq!(iterations(&out), (0..160).collect::<Vec<_>>(), "{what}: every iteration has one row");
+            let accuracy = outcome.test.expect("test figures").accuracy;
+            // Of 200 images and other random numbers.
+            assert!(
+                accuracy > expected - 0.15,
+                "{name}, {what}: {accuracy} after {healed:?}, not {expected}"
+            );
+        }
+    }
+}
+
+/// The trainer's own copy of a device that is gone answers with nothing but its loss.
+#[test]
+fn a_lost_device_is_opened_again_and_changes_no_number() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [(_, device), _] = devices();
+    let [calm, lost] = ["calm", "lost"].map(|name| folder.path().join(name));
+    train(&device, &recipe(), &calm, |_| Ok(())).expect("a run");
+    let mut losses = [30u64, 95].into_iter().peekable();
+    let outcome = train(&device, &recipe(), &lost, |trainer| {
+        if losses.next_if(|&at| at == trainer.iteration()).is_some() {
+            return Err(Error::DeviceLost {
+                device: "a device".into(),
+                message: "the driver was reset".into(),
+            });
+        }
+        Ok(())
+    });
+    assert_eq!(outcome.expect("a run").trips, 0);
+    let reopened = events(&lost, "device reopened");
+    assert_eq!(
+        reopened.iter().map(|e| e["details"]["back_to"].as_u64()).collect::<Vec<_>>(),
+        [Some(20), Some(80)]
+    );
+    let last = |out: &Path| {
+        let path = out.join("checkpoints/checkpoint-00000160.safetensors");
+        Checkpoint::load(&path).expect("a checkpoint").tensors
+    };
+    assert_eq!(last(&calm), last(&lost));
+    assert_eq!(iterations(&lost), iterations(&calm));
+}
+
+#[test]
+fn a_healed_run_that_is_interrupted_and_resumed_is_the_same_run() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [(_, device), _] = devices();
+    let out = |name: &str| folder.path().join(name);
+    // The fault comes from the recipe: both meet it.
+    let recipe = Recipe {
+        step_size: 30.0,
+        clamp_gradient: 0.0,
+        clamp_x: false,
+        energy_l2: 0.0,
+        p_x: 1.0,
+        checkpoint_every: 20,
+        snapshot_every: 10,
+        max_gap: 30.0,
+        ..recipe()
+    };
+    let (train_data, test) = drawings();
+    let session = |name: &str, resume: bool, stop_before: Option<u64>| {
+        let stop = AtomicBool::new(false);
+        let mut visit = |trainer: &mut Trainer| {
+            stop.store(stop_before.is_some_and(|at| trainer.iteration() + 1 >= at), Ordering::Relaxed);
+            Ok(())
+        };
+        let options = RunOptions {
+            out: out(name),
+            resume,
+            quiet: true,
+            stop: &stop,
+            reopen: None,
+            visit: Some(&mut visit),
+        };
+        run(&device, &recipe, &train_data, &test, options).expect("a run")
+    };
+    let whole = session("whole", false, None);
+    assert!(whole.trips > 1, "nothing went wrong");
+    let first = events(&out("whole"), "healed")[0]["iteration"].as_u64().expect("a number");
+    for (index, stop_before) in [37, first + 3, 133].into_iter().enumerate() {
+        let name = format!("parts-{index}");
+        assert!(session(&name, false, Some(stop_before)).interrupted);
+        let parts = session(&name, true, None);
+        assert_eq!((parts.trips, parts.test), (whole.trips, whole.test), "{name}");
+        let last = |outcome: &Outcome| Checkpoint::load(&outcome.checkpoint).expect("a checkpoint");
+        let (parts, whole) = (last(&parts), last(&whole));
+        assert_eq!(parts.metadata, whole.metadata, "{name}");
+        assert!(parts.tensors == whole.tensors, "{name}: another state");
+        assert_eq!(iterations(&out(&name)), iterations(&out("whole")));
+    }
+}
+
+#[test]
+fn a_run_that_cannot_be_healed_says_why_and_keeps_its_best_model() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [(_, device), _] = devices();
+    let out = folder.path().join("hopeless");
+    let recipe = Recipe { max_trips: 3, ..recipe() };
+    let error = train(&device, &recipe, &out, |trainer| match trainer.iteration() {
+        110 => alter(trainer, "conv1.weight", |values| values.fill(f32::NAN)),
+        _ => Ok(()),
+    });
+    let message = error.expect_err("it cannot").to_string();
+    for part in ["after 3 faults", "max_trips", "checkpoint-00000080", "best.safetensors", "--steps"] {
+        assert!(message.contains(part), "{part:?} is not in {message}");
+    }
+    assert_eq!(message.lines().count(), 1, "{message}");
+    assert_eq!((events(&out, "healed").len(), events(&out, "diverged").len()), (3, 1));
+    assert!(out.join("best.safetensors").exists());
+    // Without the guard, at once.
+    let out = folder.path().join("unguarded");
+    let recipe = Recipe { guard: false, ..recipe };
+    let error = train(&device, &recipe, &out, |trainer| match trainer.iteration() {
+        50 => alter(trainer, "conv1.weight", |values| values.fill(f32::NAN)),
+        _ => Ok(()),
+    });
+    let message = error.expect_err("it is not healed").to_string();
+    assert!(message.contains("guard is off") && message.contains("iteration 50"), "{message}");
+}
