@@ -1,7 +1,7 @@
 //! The ways to compute a convolution that are worth measuring: what `jem tune` tries and [`super::choice`] takes.
 
 use super::Kernel;
-use super::conv_tile::{ConvTile, MatrixTile, STEP_K, ScalarTile};
+use super::conv_tile::{ConvTile, MatrixTile, STEP_K, ScalarTile, can_load_ahead};
 use super::conv2d::{Conv2d, ConvGeometry};
 use super::conv2d_input_gradient::{Conv2dInputGradient, Residual};
 use super::conv2d_weight_gradient::Conv2dWeightGradient;
@@ -144,14 +144,16 @@ impl Shape {
         [a, b] == [Storage::F16; 2] && suits_matrices(&self.geometry)
     }
 
-    /// Whether tiles may load ahead: a gather does where the channels that it gathers are whole steps.
+    /// Whether tiles may load ahead: where both operands are read by fours, and a gather where the channels that it
+    /// gathers are whole steps.
     fn can_load_ahead(&self) -> bool {
         let g = &self.geometry;
-        match self.direction {
-            Direction::Forward => g.c_in.is_multiple_of(STEP_K),
-            Direction::InputGradient => g.c_out.is_multiple_of(STEP_K),
-            Direction::WeightGradient => true,
-        }
+        can_load_ahead(g.c_in, g.c_out)
+            && match self.direction {
+                Direction::Forward => g.c_in.is_multiple_of(STEP_K),
+                Direction::InputGradient => g.c_out.is_multiple_of(STEP_K),
+                Direction::WeightGradient => true,
+            }
     }
 
     /// Rows and columns of the matrix product.
@@ -297,9 +299,14 @@ mod tests {
             let shape = shape(direction, 32, 64, 64, 1);
             assert!(ahead(shape) > 0 && is_ahead(&shape.implicit()), "{direction}");
         }
-        for (direction, c_in, c_out) in [(Direction::Forward, 20, 64), (Direction::InputGradient, 64, 20)] {
+        for (direction, c_in, c_out) in [
+            (Direction::Forward, 20, 64),
+            (Direction::InputGradient, 64, 20),
+            (Direction::Forward, 64, 62),
+            (Direction::WeightGradient, 64, 62),
+        ] {
             let shape = shape(direction, 32, c_in, c_out, 1);
-            assert_eq!(ahead(shape), 0, "{direction}: no whole steps");
+            assert_eq!(ahead(shape), 0, "{direction}: no whole steps, or not by fours");
         }
         assert!(ahead(shape(Direction::WeightGradient, 32, 20, 64, 1)) > 0);
     }

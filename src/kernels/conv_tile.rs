@@ -297,7 +297,7 @@ impl Tile {
             .with_switch("TARGET_VEC4", target.is_multiple_of(4))
             .with_switch("ALIGNED", source.is_multiple_of(STEP_K))
             .with_switch("DIRECT", self.way == Way::Direct)
-            .with_switch("AHEAD", self.ahead);
+            .with_switch("AHEAD", self.ahead && can_load_ahead(source, target));
         let Way::Cooperative(matrices, tile) = self.way else { return shader };
         shader
             .with_extension("f16")
@@ -322,6 +322,12 @@ impl From<ScalarTile> for Tile {
 const fn few_loads(m: usize, n: usize, threads: usize) -> bool {
     let most = 4 * 4 * threads;
     m * STEP_K <= most && n * STEP_K <= most
+}
+
+/// Whether a kernel that reads `source` and `target` channels reads both by fours: fetching ahead is a thread's loads
+/// one by one in the text, twice, and of single elements that takes SwiftShader minutes and gigabytes to compile.
+pub(super) fn can_load_ahead(source: usize, target: usize) -> bool {
+    source.is_multiple_of(4) && target.is_multiple_of(4)
 }
 
 /// Of these widths the first that pads `columns` least.
