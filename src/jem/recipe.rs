@@ -2,20 +2,26 @@
 
 use super::precision::Precision;
 use crate::error::{Error, Result};
+use crate::kernels::functional::Functional;
 use crate::nn::init::Init;
 use crate::nn::optimizer::Optimizer;
 use crate::nn::wide_resnet::{Norm, WideResNet};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// Declares [`Recipe`] and [`Overrides`], the same settings as options: of a command line and of a file.
+/// Declares [`Recipe`] and [`Overrides`], the same settings as options: of a command line and of a file. After `=`
+/// stands the function that gives what a recipe has that was written before there was the setting.
 macro_rules! settings {
-    ($($(#[$attribute:meta])* $name:ident: $type:ty,)*) => {
+    ($($(#[$attribute:meta])* $name:ident: $type:ty $(= $older:literal)?,)*) => {
         /// Every setting of a training run. A setting of 0 switches off what has a natural "off".
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
         #[serde(deny_unknown_fields)]
         pub struct Recipe {
-            $($(#[$attribute])* pub $name: $type,)*
+            $(
+                $(#[$attribute])*
+                $(#[serde(default = $older)])?
+                pub $name: $type,
+            )*
         }
 
         /// Settings that replace a preset's: flags of a command line, or keys of a TOML file.
@@ -67,8 +73,15 @@ settings! {
     class_conditional: bool,
     /// Weight of log p(x)
     p_x: f32,
-    /// Weight of log p(y|x)
+    /// Weight of log p(y|x), or of the labelled loss that stands for it
     p_y_given_x: f32,
+    /// Loss of labelled images: cross-entropy, or one of LeCun et al. (2006): energy, perceptron, hinge, log, lvq2,
+    /// mce, square-square, square-exponential, nll, mee
+    labelled_loss: String = "cross_entropy",
+    /// Margin of hinge and square-square, largest loss of lvq2
+    margin: f32 = "one",
+    /// Inverse temperature of nll and mee, weight of the wrong answer in square-exponential
+    beta: f32 = "one",
     /// Weight of log p(x, y); needs class-conditional samples
     p_xy: f32,
     /// Weight of the mean squared logits of data and samples
@@ -125,6 +138,17 @@ settings! {
     seed: u32,
 }
 
+/// The labelled loss of JEM.
+const CROSS_ENTROPY: &str = "cross-entropy";
+
+fn cross_entropy() -> String {
+    CROSS_ENTROPY.into()
+}
+
+fn one() -> f32 {
+    1.0
+}
+
 impl Overrides {
     /// Reads a TOML file of settings.
     ///
@@ -174,6 +198,17 @@ impl Recipe {
             }
             "sgd" => Ok(Optimizer::Momentum { momentum: self.momentum, weight_decay }),
             other => Err(Error::setting("optimizer", format!("expected adam or sgd, got {other:?}"))),
+        }
+    }
+
+    /// The functional of the labelled images' energies; `None` for the cross-entropy.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for an unknown name.
+    pub fn functional(&self) -> Result<Option<Functional>> {
+        match self.labelled_loss.as_str() {
+            CROSS_ENTROPY => Ok(None),
+            name => Functional::named(name, self.margin, self.beta).map(Some),
         }
     }
 
@@ -250,6 +285,11 @@ impl Recipe {
         if self.diverged_above.is_nan() || self.diverged_above <= 0.0 {
             return fail("diverged_above", format!("must be above 0, got {}", self.diverged_above));
         }
+        let above_0 = [("margin", self.margin), ("beta", self.beta)];
+        if let Some((key, value)) = above_0.iter().find(|(_, value)| !(value.is_finite() && *value > 0.0)) {
+            return fail(key, format!("must be a finite number above 0, got {value}"));
+        }
+        self.functional()?;
         self.optimizer()?;
         if self.batch > images {
             return fail("batch", format!("{} is more than the {images} training images", self.batch));

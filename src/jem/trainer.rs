@@ -80,7 +80,7 @@ impl Trainer {
         let trainer = Self {
             device: device.clone(),
             optimizer: recipe.optimizer()?,
-            parts: loss_parts(recipe, batch, network.classes),
+            parts: loss_parts(recipe, batch, network.classes)?,
             data_order: Shuffled::new(train.len(), recipe.seed, 0),
             labelled_order: Shuffled::new(train.len(), recipe.seed, 1),
             train_labels: train.labels.clone(),

@@ -1,9 +1,7 @@
 //! The gradient of [`super::logit_loss`] with respect to the logits.
 
 use super::cpu::logits::LogitRow;
-use super::logit_loss::{
-    Part, any_functional, example_functionals, example_parts, part_of_rows, part_words,
-};
+use super::logit_loss::{Part, any_functional, example_functionals, example_parts, part_of_rows, part_words};
 use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
 use crate::kernels::Argument;
 use rayon::prelude::*;
