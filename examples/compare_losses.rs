@@ -137,7 +137,7 @@ fn protocol(overrides: &Overrides) -> Recipe {
         energy_l2: 0.0,
         lr: 1e-3,
         warmup: 50,
-        iterations: 400,
+        iterations: 300,
         decay_at: vec![],
         validation: 0,
         flip: false,
@@ -147,7 +147,8 @@ fn protocol(overrides: &Overrides) -> Recipe {
     recipe
 }
 
-const HEADER: &str = "loss                train loss   accuracy   E(right)   E(wrong)        gap   seconds";
+const HEADER: &str =
+    "loss                train loss   accuracy     E(right)     E(wrong)          gap   seconds";
 
 /// What a loss came to.
 struct Outcome {
@@ -164,7 +165,7 @@ impl Outcome {
     fn line(&self) -> String {
         let Scores { accuracy, right, wrong } = self.scores;
         let mut line = format!(
-            "{:<19} {:>10.4} {:>9.1}% {right:>10.2} {wrong:>10.2} {:>+10.2} {:>9.1}",
+            "{:<19} {:>10.4} {:>9.1}% {right:>12.2} {wrong:>12.2} {:>+12.2} {:>9.1}",
             self.name,
             self.train_loss,
             100.0 * accuracy,
@@ -179,7 +180,10 @@ impl Outcome {
 
     fn curve(&self) -> Curve {
         let Scores { accuracy, right, wrong } = self.scores;
-        let note = format!("{:.1}%   E right {right:.2}, wrong {wrong:.2}", 100.0 * accuracy);
+        let note = match self.diverged {
+            Some(_) => "diverged".into(),
+            None => format!("{:.1}%   E right {right:.2}, wrong {wrong:.2}", 100.0 * accuracy),
+        };
         Curve { name: self.name.clone(), note, points: self.accuracies.clone() }
     }
 }
@@ -214,7 +218,7 @@ fn train_one(
         let status =
             Status { loss: last.map(|m| m.loss), accuracy: last.map(|m| m.accuracy), ..Status::default() };
         progress.update(before + done, &status);
-        if scored {
+        if scored || diverged.is_some() {
             scores = scorer.score(&trainer.parameters()?)?;
             accuracies.push((done as f64, scores.accuracy));
         }

@@ -426,7 +426,8 @@ impl Tensor {
         fits.then_some(rows)
     }
 
-    /// Each image's JEM loss `[n]` of logits `[n, classes]`: see [`crate::kernels::logit_loss`].
+    /// Each image's JEM loss `[n]` of logits `[n, classes]`: see [`crate::kernels::logit_loss`]. With a functional of
+    /// the energies it can be differentiated once.
     pub fn logit_loss(&self, labels: &Tensor, parts: &[Part]) -> Tensor {
         let Some(rows) = self.parts("logit_loss", labels, parts) else { return self.zeros::<1>() };
         self.push(Op::LogitLoss(parts.to_vec()), &[labels], vec![rows])

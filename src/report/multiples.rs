@@ -10,7 +10,7 @@ use super::curves::{Axis, BLUE, short};
 use crate::error::Result;
 
 /// A panel's size in pixels.
-const PANEL: (u32, u32) = (310, 230);
+const PANEL: (u32, u32) = (310, 244);
 /// Panels beside each other.
 const COLUMNS: usize = 4;
 /// Pixels above all panels, for the title; and above each, for its name and note.
@@ -28,7 +28,7 @@ pub struct Curve {
     pub points: Vec<(f64, f64)>,
 }
 
-/// Writes a PNG of panels, four in a row, each 310x230 pixels: all have the same axes, from 0 to the last point and over
+/// Writes a PNG of panels, four in a row, each 310x244 pixels: all have the same axes, from 0 to the last point and over
 /// `range`; what is beyond ends at the edge. `x` names the horizontal axis.
 ///
 /// # Errors
@@ -66,7 +66,7 @@ fn draw_panel(
     let mut chart = ChartBuilder::on(area)
         .margin_top(HEADING)
         .margin_right(18)
-        .x_label_area_size(if x.is_empty() { 24 } else { 42 })
+        .x_label_area_size(42)
         .y_label_area_size(48)
         .build_cartesian_2d(0.0..last, Axis(range.clone()))?;
     chart
