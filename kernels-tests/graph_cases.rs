@@ -208,7 +208,8 @@ pub fn cases() -> Vec<Case> {
     case("logit_loss", logits, |graph, x| x[0].logit_loss(&labels(graph), &parts()));
     case("logit_stats", logits, |graph, x| {
         // Its gradient is zero by definition, so that it stands beside something that has one.
-        x[0].mul(&x[0].logit_stats(&labels(graph), &parts()).inside(-100.0, 100.0))
+        let stats = x[0].logit_stats(&labels(graph), &parts());
+        x[0].mul(&stats.inside(-100.0, 100.0).sum_keep(&[1]))
     });
     case("logit_loss_gradient", &[("x", &[ROWS, CLASSES]), ("u", &[ROWS])], |graph, x| {
         x[0].logit_loss_gradient(&labels(graph), &x[1], &parts())

@@ -5,7 +5,8 @@ use super::graph_cases::{ROWS, parts};
 use jem::device::Device;
 use jem::graph::{Function, Graph, Leaf, Tensor};
 use jem::kernels::conv2d::ConvGeometry;
-use jem::kernels::logit_loss::Part;
+use jem::kernels::functional::Functional;
+use jem::kernels::logit_loss::{LabelledLoss, Part};
 
 tests![
     element_by_element,
@@ -14,6 +15,7 @@ tests![
     convolutions,
     pools,
     logits_and_labels,
+    second_derivatives_of_functionals,
     leaves,
     two_graphs,
     five_axes_that_do_not_merge,
@@ -133,6 +135,19 @@ fn logits_and_labels() {
     says(
         |g| x(g, [5, 4]).logit_loss_gradient(&labels(g, 5), &w(g, [4]), &parts()),
         &["logit_loss_gradient:", "[4]", "5 rows"],
+    );
+}
+
+fn second_derivatives_of_functionals() {
+    let labelled = Some(LabelledLoss { weight: 1.0, functional: Functional::Log });
+    let part = [Part { count: 5, labelled, ..Part::default() }];
+    says(
+        |g| {
+            let x = x(g, [5, 4]);
+            let gradient = g.grad(&x.logit_loss(&g.input("labels", [5]), &part), &[&x]).remove(0);
+            g.grad(&gradient.mul(&gradient), &[&x]).remove(0)
+        },
+        &["grad:", "functionals of energies have no second derivative here"],
     );
 }
 

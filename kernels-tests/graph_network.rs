@@ -8,12 +8,14 @@ use jem::device::{Buffer, Device, Program, ProgramBuilder, SlotId};
 use jem::graph::{Graph, Leaf, Output, Tensor, lower};
 use jem::kernels::Access;
 use jem::kernels::choice::Choices;
-use jem::kernels::logit_loss::Part;
+use jem::kernels::functional::Functional;
+use jem::kernels::logit_loss::{LabelledLoss, Part};
 use std::collections::BTreeMap;
 
 tests![
     numbers_of_an_sgld_step_an_update_and_everything,
     fused_and_unfused_agree,
+    functionals_of_energies_fused_and_unfused,
     an_sgld_step_is_convolutions_and_one_head,
     no_float_activation_lives_into_the_backward_pass_of_a_step,
     an_update_computes_each_gradient_once
@@ -62,6 +64,16 @@ impl Net {
 
     /// [`Net::new`] with the losses times `weight`.
     pub fn with_weight(graph: &Graph, apart: bool, weight: f32) -> Self {
+        let parts = [
+            Part { count: 2, log_p_x: -weight, l2: 0.01 * weight, ..Part::default() },
+            Part { count: 2, log_p_x: weight, l2: 0.01 * weight, ..Part::default() },
+            Part { count: 1, cross_entropy: weight, ..Part::default() },
+        ];
+        Self::with_parts(graph, apart, &parts)
+    }
+
+    /// [`Net::new`] with other losses.
+    fn with_parts(graph: &Graph, apart: bool, parts: &[Part]) -> Self {
         let ones = graph.input("ones", [1]);
         let through = |x: Tensor| if apart { x.mul(&ones) } else { x };
         let mut parameters = Parameters { graph, offset: 0, made: Vec::new() };
@@ -84,13 +96,8 @@ impl Net {
         let [w, b] = [&[16, CLASSES][..], &[CLASSES]].map(|shape| parameters.next(shape));
         let logits = through(pooled.linear(&w, &b));
         let labels = graph.input("labels", [IMAGES]);
-        let parts = [
-            Part { count: 2, log_p_x: -weight, l2: 0.01 * weight, ..Part::default() },
-            Part { count: 2, log_p_x: weight, l2: 0.01 * weight, ..Part::default() },
-            Part { count: 1, cross_entropy: weight, ..Part::default() },
-        ];
-        let loss = logits.logit_loss(&labels, &parts);
-        let stats = logits.logit_stats(&labels, &parts);
+        let loss = logits.logit_loss(&labels, parts);
+        let stats = logits.logit_stats(&labels, parts);
         Self { x, parameters: parameters.made, stats, loss }
     }
 
@@ -206,6 +213,26 @@ fn fused_and_unfused_agree() {
     for slot in ["gradient", "gradients", "stats", "loss"] {
         let others: Vec<f64> = others[slot].iter().map(|&v| f64::from(v)).collect();
         assert!(assert_agree(&values[slot], &others, 1e-10, slot));
+    }
+}
+
+/// Every functional as the loss of the whole network, three at a time.
+fn functionals_of_energies_fused_and_unfused() {
+    for functionals in super::functional::functionals().chunks(3) {
+        let part = |(functional, count): (&Functional, usize)| {
+            let labelled = Some(LabelledLoss { weight: 0.8, functional: *functional });
+            Part { count, cross_entropy: 0.1, labelled, ..Part::default() }
+        };
+        let counts = [2, 2, 1];
+        let mut parts: Vec<Part> = functionals.iter().zip(counts).map(part).collect();
+        let rest = IMAGES - parts.iter().map(|part| part.count).sum::<usize>();
+        parts.push(Part { count: rest, log_p_x: 1.0, ..Part::default() });
+        let graph = Graph::new();
+        let [fused, apart] = [false, true].map(|apart| Net::with_parts(&graph, apart, &parts));
+        let slots = slots(&fused);
+        assert_eq!(count(&programs(&fused.update())[1])["head"], 1);
+        compare(&format!("{functionals:?}, update"), &fused.update(), &slots);
+        compare(&format!("{functionals:?}, apart"), &apart.all(), &slots);
     }
 }
 

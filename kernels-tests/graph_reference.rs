@@ -5,7 +5,7 @@ use super::reference::for_each_product;
 use jem::graph::{Graph, Node, NodeId, Op, Tensor};
 use jem::kernels::binary::BinaryOp;
 use jem::kernels::conv2d::ConvGeometry;
-use jem::kernels::logit_loss::Part;
+use jem::kernels::logit_loss::{Part, STATS};
 use jem::kernels::unary::UnaryOp;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -49,20 +49,25 @@ impl Evaluator {
     pub fn kink_distance(&self, slots: &Slots) -> f64 {
         let values = self.values(slots);
         let mut nearest = f64::INFINITY;
-        let mut near = |id: NodeId, kink: f32| {
-            for value in &values[&id] {
-                nearest = nearest.min((value - f64::from(kink)).abs());
-            }
-        };
+        let mut near = |distance: f64| nearest = nearest.min(distance);
         for node in self.nodes.values() {
-            match node.op {
-                Op::Unary(UnaryOp::LeakyRelu(_)) => near(node.inputs[0], 0.0),
-                Op::LeakyReluGradient { .. } => near(node.inputs[1], 0.0),
+            let inputs =
+                node.inputs.iter().map(|id| Input { shape: &self.nodes[id].shape, values: &values[id] });
+            let inputs: Vec<Input<'_>> = inputs.collect();
+            let kinks: Vec<(usize, f32)> = match node.op {
+                Op::Unary(UnaryOp::LeakyRelu(_)) => vec![(0, 0.0)],
+                Op::LeakyReluGradient { .. } => vec![(1, 0.0)],
                 Op::Unary(UnaryOp::Clamp(low, high) | UnaryOp::Inside(low, high)) => {
-                    near(node.inputs[0], low);
-                    near(node.inputs[0], high);
+                    vec![(0, low), (0, high)]
                 }
-                _ => {}
+                _ => Vec::new(),
+            };
+            for (position, kink) in kinks {
+                inputs[position].values.iter().for_each(|value| near((value - f64::from(kink)).abs()));
+            }
+            if let Op::LogitLoss(parts) | Op::LogitLossGradient(parts) = &node.op {
+                let functionals = logit_rows(&inputs, parts).filter_map(|row| row.functional());
+                functionals.for_each(|(_, row)| near(row.kink));
             }
         }
         nearest
@@ -276,7 +281,15 @@ impl LogitRow<'_> {
     fn loss(&self) -> f64 {
         let [a, b, c, d] = self.weights();
         let (lse, f_y) = (logsumexp(self.logits), self.logits[self.label]);
-        a * lse + b * (lse - f_y) + c * f_y + d * self.squares()
+        let functional = self.functional().map_or(0.0, |(weight, row)| weight * row.value);
+        a * lse + b * (lse - f_y) + c * f_y + d * self.squares() + functional
+    }
+
+    /// The weight of the functional and what it is.
+    fn functional(&self) -> Option<(f64, super::functional::Reference)> {
+        let labelled = self.part.labelled?;
+        let row = super::functional::reference(labelled.functional, self.logits, self.label);
+        Some((f64::from(labelled.weight), row))
     }
 
     fn weights(&self) -> [f64; 4] {
@@ -284,18 +297,21 @@ impl LogitRow<'_> {
         [log_p_x, cross_entropy, logit_y, l2].map(f64::from)
     }
 
-    fn stats(&self) -> [f64; 4] {
+    fn stats(&self) -> [f64; STATS] {
         let lse = logsumexp(self.logits);
+        let functional = self.functional().map_or(0.0, |(_, row)| row.value);
         let best = (0..self.logits.len()).rev().max_by(|&i, &j| self.logits[i].total_cmp(&self.logits[j]));
-        [lse, lse - self.logits[self.label], f64::from(best == Some(self.label)), self.squares()]
+        [lse, lse - self.logits[self.label], f64::from(best == Some(self.label)), self.squares(), functional]
     }
 
     fn gradient(&self, upstream: f64) -> Vec<f64> {
         let [a, b, c, d] = self.weights();
         let lse = logsumexp(self.logits);
+        let functional = self.functional();
         let at = |(k, f): (usize, &f64)| {
+            let functional = functional.as_ref().map_or(0.0, |(weight, row)| weight * row.gradient[k]);
             let label = if k == self.label { c - b } else { 0.0 };
-            upstream * ((a + b) * (f - lse).exp() + label + 2.0 * d * f)
+            upstream * ((a + b) * (f - lse).exp() + label + 2.0 * d * f + functional)
         };
         self.logits.iter().enumerate().map(at).collect()
     }

@@ -5,11 +5,20 @@ use super::logit_loss::{RowReference, assert_stats, part_of_rows, parts, row_ref
 use jem::kernels::Kernel;
 use jem::kernels::half::{Storage, widen};
 use jem::kernels::head::Head;
+use jem::kernels::logit_loss::{LabelledLoss, Part, STATS};
 use jem::kernels::mask::{mask_bit, mask_words};
 use proptest::prelude::*;
 use std::sync::Arc;
 
-tests![every_output, tensors_in_f16, awkward_shapes, large_logits, labels_that_are_no_class, any_shape];
+tests![
+    every_output,
+    tensors_in_f16,
+    awkward_shapes,
+    large_logits,
+    labels_that_are_no_class,
+    functionals,
+    any_shape
+];
 
 const BOUND: f64 = 1e-11;
 
@@ -99,7 +108,7 @@ impl Case {
 
 fn compare(head: &Head, case: &Case) {
     let reference = case.reference(head);
-    let stats: Vec<[f64; 4]> = reference.rows.iter().map(|row| row.stats).collect();
+    let stats: Vec<[f64; STATS]> = reference.rows.iter().map(|row| row.stats).collect();
     let logit_gradient: Vec<f64> = reference.rows.iter().flat_map(|row| row.gradient.clone()).collect();
     let kernel: Arc<dyn Kernel> = Arc::new(head.clone());
     let initial: Vec<Option<Vec<u32>>> = kernel
@@ -189,6 +198,30 @@ fn large_logits() {
     // Distinct enough that no softmax hangs on the last bits of a logit of 1e4.
     case.bias = (0..10).map(|k| if k % 2 == 0 { 1e4 - 1000.0 * k as f32 } else { -1e4 }).collect();
     compare(&kernel, &case);
+}
+
+fn functionals() {
+    for functional in super::functional::functionals() {
+        let labelled = |weight| Some(LabelledLoss { weight, functional });
+        let parts = vec![
+            Part { count: 4, labelled: labelled(1.3), ..Part::default() },
+            Part { count: 1, log_p_x: 1.0, l2: 0.05, ..Part::default() },
+            Part { count: 3, cross_entropy: 0.7, labelled: labelled(-0.6), ..Part::default() },
+        ];
+        let away = |kernel: &Head, case: &Case| {
+            let rows = case.reference(kernel).logits;
+            let mut rows = rows.chunks(kernel.classes).zip(&case.labels);
+            rows.all(|(row, &y)| super::functional::reference(functional, row, y as usize).kink > 1e-3)
+        };
+        for (pixels, features, classes) in [(16, 24, 10), (9, 129, 3)] {
+            let kernel = Head { parts: parts.clone(), ..head(&[4, 1, 3], pixels, features, classes) };
+            let mut cases = (0..50).map(|seed| Case::new(&kernel, seed));
+            let case = cases.find(|case| away(&kernel, case)).expect("rows away from the kinks");
+            compare(&kernel, &case);
+            compare(&Head { saved: false, logits: true, ..kernel.clone() }, &case);
+            compare(&Head { gradient: false, saved: false, ..kernel }, &case);
+        }
+    }
 }
 
 fn labels_that_are_no_class() {

@@ -2,7 +2,7 @@
 
 use super::harness::{Inputs, assert_close, devices, run_on, words};
 use jem::kernels::Kernel;
-use jem::kernels::logit_loss::{LogitLoss, Part};
+use jem::kernels::logit_loss::{LogitLoss, Part, STATS};
 use proptest::prelude::*;
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub const BOUND: f64 = 1e-11;
 /// One row's loss and statistics, and the loss's gradient.
 pub struct RowReference {
     pub loss: f64,
-    pub stats: [f64; 4],
+    pub stats: [f64; STATS],
     pub gradient: Vec<f64>,
 }
 
@@ -43,6 +43,21 @@ pub fn row_reference(logits: &[f64], label: u32, part: &Part) -> RowReference {
     if labelled {
         loss += b * cross_entropy + c * logit_y;
     }
+    let functional = part.labelled.map(|labelled| {
+        let row = match label < logits.len() {
+            true => super::functional::reference(labelled.functional, logits, label),
+            false => super::functional::Reference {
+                value: f64::NAN,
+                gradient: vec![f64::NAN; logits.len()],
+                kink: 0.0,
+            },
+        };
+        (f64::from(labelled.weight), row)
+    });
+    let weighted = functional.as_ref().filter(|(weight, _)| *weight != 0.0);
+    if let Some((weight, row)) = weighted {
+        loss += weight * row.value;
+    }
     let gradient = (0..logits.len()).map(|k| {
         let log_softmax = (logits[k] - maximum) - log_sum;
         let labels_part = match label {
@@ -50,11 +65,14 @@ pub fn row_reference(logits: &[f64], label: u32, part: &Part) -> RowReference {
             l if l == k => b * log_softmax.exp_m1() + c,
             _ => b * log_softmax.exp(),
         };
-        a * log_softmax.exp() + labels_part + 2.0 * d * logits[k]
+        let functional_part = weighted.map_or(0.0, |(weight, row)| weight * row.gradient[k]);
+        a * log_softmax.exp() + labels_part + 2.0 * d * logits[k] + functional_part
     });
     let correct = if argmax == Some(label) { 1.0 } else { 0.0 };
-    let stats = [maximum + log_sum, cross_entropy, correct, squares];
-    RowReference { loss, stats, gradient: gradient.collect() }
+    let gradient = gradient.collect();
+    let value = functional.as_ref().map_or(0.0, |(_, row)| row.value);
+    let stats = [maximum + log_sum, cross_entropy, correct, squares, value];
+    RowReference { loss, stats, gradient }
 }
 
 /// The part of each row.
@@ -74,12 +92,14 @@ pub fn parts(counts: &[usize]) -> Vec<Part> {
 }
 
 /// Compares the statistics column by column: the squares would hide the rest.
-pub fn assert_stats(result: &[u32], expected: &[[f64; 4]], context: &str) {
-    for (column, name) in ["logsumexp", "cross-entropy", "correct", "squares"].into_iter().enumerate() {
-        let result: Vec<u32> = result.iter().skip(column).step_by(4).copied().collect();
+pub fn assert_stats(result: &[u32], expected: &[[f64; STATS]], context: &str) {
+    for (column, name) in
+        ["logsumexp", "cross-entropy", "correct", "squares", "functional"].into_iter().enumerate()
+    {
+        let result: Vec<u32> = result.iter().skip(column).step_by(STATS).copied().collect();
         let expected: Vec<f64> = expected.iter().map(|stats| stats[column]).collect();
         let context = format!("{context}: {name}");
-        if name == "correct" {
+        if name == "correct" || expected.iter().all(|&v| v == 0.0) {
             let result: Vec<f64> = result.iter().map(|&w| f64::from(f32::from_bits(w))).collect();
             assert_eq!(result, expected, "{context}");
         } else {
@@ -88,7 +108,7 @@ pub fn assert_stats(result: &[u32], expected: &[[f64; 4]], context: &str) {
     }
 }
 
-fn compare(parts: Vec<Part>, classes: usize, logits: &[f32], labels: &[u32]) {
+pub fn compare(parts: Vec<Part>, classes: usize, logits: &[f32], labels: &[u32]) {
     let n = labels.len();
     let rows: Vec<RowReference> = logits
         .chunks(classes)

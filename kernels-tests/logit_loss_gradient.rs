@@ -17,7 +17,7 @@ tests![
 
 const BOUND: f64 = 1e-11;
 
-fn compare(parts: Vec<Part>, classes: usize, logits: &[f32], labels: &[u32], upstream: &[f32]) {
+pub fn compare(parts: Vec<Part>, classes: usize, logits: &[f32], labels: &[u32], upstream: &[f32]) {
     let n = labels.len();
     let mut expected = Vec::new();
     for (i, part) in part_of_rows(&parts).iter().enumerate() {

@@ -32,6 +32,7 @@ mod device;
 mod drift;
 mod errors;
 mod fill;
+mod functional;
 mod gather_labels;
 mod gradients;
 mod graph_cases;
@@ -92,6 +93,7 @@ pub const FILES: &[(&str, Tests)] = files![
     drift,
     errors,
     fill,
+    functional,
     gather_labels,
     gradients,
     graph_function,

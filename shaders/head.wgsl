@@ -4,7 +4,7 @@
 //
 // Dispatch: n workgroups of 256, over x and y; one an image.
 // Constants: PIXELS, FEATURES, CLASSES. Switches: MASK, LOGITS, GRADIENT, SAVED, BACKWARD (one of the
-// last two), HALF (activated and gradient are f16, two to a word).
+// last two), HALF (activated and gradient are f16, two to a word), FUNCTIONAL (as in logit_loss).
 // Never in memory, but for what the switches ask for: pooled, logits, the gradients at both.
 
 struct Parameters {
@@ -17,6 +17,10 @@ struct Parameters {
     // The image after each part's last, and each part's a, b, c, d.
     ends: vec4<u32>,
     weights: array<vec4<f32>, 4>,
+//#if FUNCTIONAL
+    // The number of each part's functional (0: none), the bits of its parameter, those of its weight.
+    functionals: array<vec4<u32>, 4>,
+//#endif
 }
 
 const THREADS: u32 = 256u;
@@ -151,12 +155,20 @@ fn main(
     linear(local);
     let label = labels[image];
     let reduced = logit_row(local, CLASSES);
+//#if FUNCTIONAL
+    let functional = functional_row(reduced, image, local, CLASSES, label);
+//#endif
     if local == 0u {
         let s = row_stats(reduced, CLASSES, label);
-        stats[4u * image] = s.x;
-        stats[4u * image + 1u] = s.y;
-        stats[4u * image + 2u] = s.z;
-        stats[4u * image + 3u] = s.w;
+        stats[5u * image] = s.x;
+        stats[5u * image + 1u] = s.y;
+        stats[5u * image + 2u] = s.z;
+        stats[5u * image + 3u] = s.w;
+//#if FUNCTIONAL
+        stats[5u * image + 4u] = functional.slopes.x;
+//#else
+        stats[5u * image + 4u] = 0.0;
+//#endif
     }
 //#if LOGITS
     for (var k = local; k < CLASSES; k += THREADS) {
@@ -168,7 +180,12 @@ fn main(
     workgroupBarrier();
     let part = weights_of(image);
     for (var k = local; k < CLASSES; k += THREADS) {
+//#if FUNCTIONAL
+        row[k] = logit_gradient_at(reduced, part, k, CLASSES, label)
+            + functional_gradient_at(reduced, functional, k, label);
+//#else
         row[k] = logit_gradient_at(reduced, part, k, CLASSES, label);
+//#endif
 //#if SAVED
         saved[parameters.logit_gradient_offset + image * CLASSES + k] = row[k];
 //#endif

@@ -1,5 +1,7 @@
-// logit_loss: loss[i] = a LSE(f_i) + b (LSE(f_i) - f_i[y_i]) + c f_i[y_i] + d Σ f_i², with the weights of
-// the part of the batch that row i belongs to; stats[i] = LSE, cross-entropy, correct, Σ f_i².
+// logit_loss: loss[i] = a LSE(f_i) + b (LSE(f_i) - f_i[y_i]) + c f_i[y_i] + d Σ f_i² + e φ(f_i, y_i), with
+// the weights of the part of the batch that row i belongs to; stats[i] = LSE, cross-entropy, correct, Σ f_i², φ.
+//
+// Switch: FUNCTIONAL (φ, else 0).
 //
 // Dispatch: n workgroups of 64, over x and y; one a row.
 
@@ -11,6 +13,10 @@ struct Parameters {
     // The row after each part's last, and each part's a, b, c, d.
     ends: vec4<u32>,
     weights: array<vec4<f32>, 4>,
+//#if FUNCTIONAL
+    // The number of each part's functional (0: none), the bits of its parameter, those of its weight.
+    functionals: array<vec4<u32>, 4>,
+//#endif
 }
 
 const THREADS: u32 = 64u;
@@ -49,8 +55,11 @@ fn main(
     }
     first_logit = i * parameters.classes;
     let row = logit_row(local, parameters.classes);
+    let label = labels[i];
+//#if FUNCTIONAL
+    let functional = functional_row(row, i, local, parameters.classes, label);
+//#endif
     if local == 0u {
-        let label = labels[i];
         let s = row_stats(row, parameters.classes, label);
         let weights = weights_of(i);
         var logit_y = nan();
@@ -58,9 +67,15 @@ fn main(
             logit_y = row_logit(label);
         }
         loss[i] = term(weights.x, s.x) + term(weights.y, s.y) + term(weights.z, logit_y) + term(weights.w, s.w);
-        stats[4u * i] = s.x;
-        stats[4u * i + 1u] = s.y;
-        stats[4u * i + 2u] = s.z;
-        stats[4u * i + 3u] = s.w;
+        stats[5u * i] = s.x;
+        stats[5u * i + 1u] = s.y;
+        stats[5u * i + 2u] = s.z;
+        stats[5u * i + 3u] = s.w;
+//#if FUNCTIONAL
+        loss[i] += term(functional.weight, functional.slopes.x);
+        stats[5u * i + 4u] = functional.slopes.x;
+//#else
+        stats[5u * i + 4u] = 0.0;
+//#endif
     }
 }

@@ -1,6 +1,7 @@
 // logit_loss_gradient: gradient[i, k] = upstream[i] ((a + b) softmax(f_i)[k] + (c - b) [k = y_i]
-// + 2 d f_i[k]), with the weights of the part of the batch that row i belongs to.
+// + 2 d f_i[k] + e ∂φ/∂f_i[k]), with the weights of the part of the batch that row i belongs to.
 //
+// Switch: FUNCTIONAL (φ).
 // Dispatch: n workgroups of 64, over x and y; one a row.
 
 struct Parameters {
@@ -11,6 +12,10 @@ struct Parameters {
     // The row after each part's last, and each part's a, b, c, d.
     ends: vec4<u32>,
     weights: array<vec4<f32>, 4>,
+//#if FUNCTIONAL
+    // The number of each part's functional (0: none), the bits of its parameter, those of its weight.
+    functionals: array<vec4<u32>, 4>,
+//#endif
 }
 
 const THREADS: u32 = 64u;
@@ -43,8 +48,17 @@ fn main(
     first_logit = i * classes;
     let row = logit_row(local, classes);
     let weights = weights_of(i);
+//#if FUNCTIONAL
+    let functional = functional_row(row, i, local, classes, labels[i]);
+//#endif
     for (var k = local; k < classes; k += THREADS) {
+//#if FUNCTIONAL
+        let sum = logit_gradient_at(row, weights, k, classes, labels[i])
+            + functional_gradient_at(row, functional, k, labels[i]);
+        gradient[first_logit + k] = upstream[i] * sum;
+//#else
         gradient[first_logit + k] =
             upstream[i] * logit_gradient_at(row, weights, k, classes, labels[i]);
+//#endif
     }
 }

@@ -368,7 +368,7 @@ fn loss_gradients_and_five_adam_steps() {
         let recipe = recipe();
         let layout = reference.network.layout();
         let iteration = Iteration::new(device, choices.clone(), &recipe, reference);
-        let parts = loss_parts(&recipe, iteration.batch, reference.network.classes);
+        let parts = loss_parts(&recipe, iteration.batch, reference.network.classes).expect("a recipe");
         let images = ["x_p", "x_q", "x_l"].map(|name| reference.images(name)).concat();
         // No term of data or samples has a label: a class that there is not would show up as NaN.
         let labels = [vec![u32::MAX; 2 * IMAGES_EACH], reference.labels("y_l")].concat();

@@ -12,6 +12,7 @@ use jem::jem::programs::BatchLayout;
 use jem::jem::{Guard, Metrics, Preset, Recipe, Trainer, sgld_program};
 use jem::kernels::Access;
 use jem::kernels::choice::Choices;
+use jem::kernels::functional::Functional;
 use small::{pictures, recipe};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -183,6 +184,62 @@ fn a_classifier_alone_trains_without_samples() {
 }
 
 #[test]
+fn every_functional_of_energies_trains() {
+    let data = pictures(32, 8);
+    for (name, device) in devices() {
+        for functional in Functional::all(1.0, 1.0) {
+            let labelled_loss = functional.name().to_owned();
+            let recipe = Recipe {
+                labelled_loss,
+                p_x: 0.0,
+                batch: 16,
+                lr: 1e-3,
+                warmup: 0,
+                decay_at: vec![],
+                pad: 0,
+                flip: false,
+                input_noise: 0.0,
+                ..recipe()
+            };
+            let mut trainer = Trainer::new(&device, &recipe, &data).expect("a trainer");
+            let metrics = train(&mut trainer, 24);
+            metrics.iter().for_each(|metrics| assert_finite(metrics, false, functional.name()));
+            let mean = |some: &[Metrics]| some.iter().map(|m| m.loss).sum::<f64>() / some.len() as f64;
+            let (first, last) = (mean(&metrics[..4]), mean(&metrics[20..]));
+            println!("{functional:?} on {name}: {first:.4} to {last:.4}");
+            assert!(last < first - 0.02 * first.abs(), "{functional:?} on {name}: {first} to {last}");
+        }
+    }
+}
+
+/// The reported loss has every term: with β = 1, NLL is the cross-entropy.
+#[test]
+fn the_loss_of_a_joint_model_holds_the_functional() {
+    let recipe =
+        Recipe { labelled_loss: "nll".into(), p_x: 0.5, p_y_given_x: 0.75, energy_l2: 0.0, ..recipe() };
+    trains(recipe, |_, metrics, _, name| {
+        for m in metrics {
+            let expected = 0.5 * (m.energy_data - m.energy_samples) + 0.75 * m.cross_entropy;
+            assert!((m.loss - expected).abs() <= 1e-5 * expected.abs().max(1.0), "{name}: {expected} {m:?}");
+        }
+    });
+}
+
+#[test]
+fn a_config_without_a_labelled_loss_has_the_cross_entropy() {
+    let text = recipe().to_toml();
+    let older: String = text
+        .lines()
+        .filter(|line| !["labelled_loss", "margin", "beta "].iter().any(|key| line.starts_with(key)))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    assert_eq!(text.lines().count(), older.lines().count() + 3);
+    assert_eq!(Recipe::parse(&older).expect("an older recipe"), recipe());
+    let overrides = jem::jem::Overrides::parse(&older).expect("an older config.toml");
+    assert_eq!((overrides.labelled_loss, overrides.margin, overrides.beta), (None, None, None));
+}
+
+#[test]
 fn sgd_keeps_a_velocity() {
     trains(Recipe { optimizer: "sgd".into(), lr: 0.01, ..recipe() }, |trainer, _, _, name| {
         let checkpoint = trainer.checkpoint().expect("a checkpoint");
@@ -257,6 +314,11 @@ fn bad_settings_are_refused_by_name() {
         ("p_xy", |r| r.p_xy = 1.0),
         ("p_xy", |r| r.p_xy = -1.0),
         ("energy_l2", |r| r.energy_l2 = -0.1),
+        ("labelled_loss", |r| r.labelled_loss = "Hinge".into()),
+        ("margin", |r| r.margin = 0.0),
+        ("margin", |r| r.margin = f32::NAN),
+        ("beta", |r| r.beta = -1.0),
+        ("beta", |r| r.beta = f32::INFINITY),
         ("optimizer", |r| r.optimizer = "lion".into()),
         ("lr", |r| r.lr = f64::NAN),
         ("beta1", |r| r.beta1 = 1.0),

@@ -120,7 +120,12 @@ impl Graph {
             Op::ScatterLabels if first => g.gather_labels(&x(1)),
             Op::LogitLoss(parts) if first => x(0).logit_loss_gradient(&x(1), g, parts),
             Op::LogitLossGradient(parts) => match position {
-                0 => logit_curvature(&x(0), &x(2), g, parts),
+                0 => {
+                    if parts.iter().any(|part| part.labelled.is_some()) {
+                        self.fail("grad", "functionals of energies have no second derivative here".into());
+                    }
+                    logit_curvature(&x(0), &x(2), g, parts)
+                }
                 2 => {
                     let ones = self.constant(1.0, x(2).shape());
                     x(0).logit_loss_gradient(&x(1), &ones, parts).mul(g).sum(&[1])

@@ -3,7 +3,7 @@
 use super::{Graph, NodeId, Op};
 use crate::kernels::binary::BinaryOp;
 use crate::kernels::conv2d::ConvGeometry;
-use crate::kernels::logit_loss::{MAX_PARTS, Part};
+use crate::kernels::logit_loss::{MAX_PARTS, Part, STATS};
 use crate::kernels::unary::UnaryOp;
 
 /// A node of a [`Graph`] with its shape. Images are NHWC, convolution weights `[kh, kw, c_in, c_out]`.
@@ -426,16 +426,17 @@ impl Tensor {
         fits.then_some(rows)
     }
 
-    /// Each image's JEM loss `[n]` of logits `[n, classes]`: see [`crate::kernels::logit_loss`].
+    /// Each image's JEM loss `[n]` of logits `[n, classes]`: see [`crate::kernels::logit_loss`]. With a functional of
+    /// the energies it can be differentiated once.
     pub fn logit_loss(&self, labels: &Tensor, parts: &[Part]) -> Tensor {
         let Some(rows) = self.parts("logit_loss", labels, parts) else { return self.zeros::<1>() };
         self.push(Op::LogitLoss(parts.to_vec()), &[labels], vec![rows])
     }
 
-    /// Each image's LogSumExp, cross-entropy, correctness (0 or 1) and sum of squared logits, `[n, 4]`.
+    /// Each image's LogSumExp, cross-entropy, correctness (0 or 1), sum of squared logits and functional, `[n, 5]`.
     pub fn logit_stats(&self, labels: &Tensor, parts: &[Part]) -> Tensor {
         let Some(rows) = self.parts("logit_stats", labels, parts) else { return self.zeros::<2>() };
-        self.push(Op::LogitStats(parts.to_vec()), &[labels], vec![rows, 4])
+        self.push(Op::LogitStats(parts.to_vec()), &[labels], vec![rows, STATS])
     }
 
     /// The gradient of [`Tensor::logit_loss`] at the logits `self`, for `upstream [n]` at each loss.

@@ -29,6 +29,12 @@ pub struct Fault {
     pub message: String,
 }
 
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "iteration {}: {}", self.iteration, self.message)
+    }
+}
+
 /// Watches the numbers of a run. Its memory is part of a checkpoint, so that a resumed run finds what an uninterrupted
 /// one does.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

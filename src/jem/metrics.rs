@@ -44,7 +44,7 @@ impl Metrics {
     ) -> Self {
         let rows: Vec<[f64; STATS]> = words[..batch.images() * STATS]
             .chunks(STATS)
-            .map(|row| [row[0], row[1], row[2], row[3]].map(f64::from))
+            .map(|row| std::array::from_fn(|stat| f64::from(row[stat])))
             .collect();
         let (data, rest) = rows.split_at(batch.data);
         let (samples, labelled) = rest.split_at(batch.samples);
@@ -54,14 +54,15 @@ impl Metrics {
         let mut loss = 0.0;
         let mut row = rows.iter();
         for part in parts {
-            for &[lse, cross_entropy, _, squares] in row.by_ref().take(part.count) {
+            for &[lse, cross_entropy, _, squares, functional] in row.by_ref().take(part.count) {
                 // A term of weight 0 is not there: its statistic may be of no meaning, or NaN.
                 let term =
                     |weight: f32, value: f64| if weight == 0.0 { 0.0 } else { f64::from(weight) * value };
                 loss += term(part.log_p_x, lse)
                     + term(part.cross_entropy, cross_entropy)
                     + term(part.logit_y, lse - cross_entropy)
-                    + term(part.l2, squares);
+                    + term(part.l2, squares)
+                    + part.labelled.map_or(0.0, |labelled| term(labelled.weight, functional));
             }
         }
         let norm = |word: usize, per: usize| (f64::from(words[word]) / per as f64).sqrt();

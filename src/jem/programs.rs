@@ -18,7 +18,7 @@ use crate::kernels::batch_gather::BatchGather;
 use crate::kernels::binary::{Binary, BinaryOp};
 use crate::kernels::choice::Choices;
 use crate::kernels::copy::StridedCopy;
-use crate::kernels::logit_loss::{Part, STATS};
+use crate::kernels::logit_loss::{LabelledLoss, Part, STATS};
 use crate::kernels::replay_gather::ReplayGather;
 use crate::kernels::replay_scatter::ReplayScatter;
 use crate::kernels::tick::COUNTERS;
@@ -284,11 +284,17 @@ fn scatter_program(recipe: &Recipe, batch: BatchLayout) -> Program {
 
 /// The parts of the loss: means over each part, so weights are divided by its images.
 ///
-/// `loss = p_x (mean f(samples) - mean f(data)) + p_y_given_x cross-entropy(labelled)
+/// `loss = p_x (mean f(samples) - mean f(data)) + p_y_given_x mean labelled_loss(labelled)
 ///       + p_xy (mean f(samples)[y] - mean f(labelled)[y]) + energy_l2 (mean f² over data, and over samples)`,
-/// with `f(x) = LogSumExp_y f(x)[y]`, and f² averaged over classes.
-pub fn loss_parts(recipe: &Recipe, batch: BatchLayout, classes: usize) -> Vec<Part> {
+/// with `f(x) = LogSumExp_y f(x)[y]`, and f² averaged over classes. The labelled loss is the cross-entropy or a
+/// [`crate::kernels::functional::Functional`].
+///
+/// # Errors
+/// [`Error::Setting`] for a labelled loss that there is not.
+pub fn loss_parts(recipe: &Recipe, batch: BatchLayout, classes: usize) -> Result<Vec<Part>> {
     let mean = |weight: f32, count: usize| weight / count as f32;
+    let weight = mean(recipe.p_y_given_x, batch.labelled);
+    let labelled = recipe.functional()?.map(|functional| LabelledLoss { weight, functional });
     let l2 = |count: usize| mean(recipe.energy_l2, count * classes);
     let data = Part {
         count: batch.data,
@@ -305,11 +311,12 @@ pub fn loss_parts(recipe: &Recipe, batch: BatchLayout, classes: usize) -> Vec<Pa
     };
     let labelled = Part {
         count: batch.labelled,
-        cross_entropy: mean(recipe.p_y_given_x, batch.labelled),
+        cross_entropy: if labelled.is_none() { weight } else { 0.0 },
         logit_y: mean(-recipe.p_xy, batch.labelled),
+        labelled,
         ..Part::default()
     };
-    [data, samples, labelled].into_iter().filter(|part| part.count > 0).collect()
+    Ok([data, samples, labelled].into_iter().filter(|part| part.count > 0).collect())
 }
 
 fn update_program(
@@ -323,7 +330,7 @@ fn update_program(
     let graph = Graph::new();
     let x = batch.leaf(&graph, 0, batch.images());
     let labels = graph.input(LABELS, [batch.images()]);
-    let parts = loss_parts(recipe, batch, network.classes);
+    let parts = loss_parts(recipe, batch, network.classes)?;
     let logits = network.logits(layout, &x);
     let loss = logits.logit_loss(&labels, &parts);
     let stats = logits.logit_stats(&labels, &parts);

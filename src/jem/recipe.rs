@@ -3,6 +3,7 @@
 use super::precision::Precision;
 use super::preset::Preset;
 use crate::error::{Error, Result};
+use crate::kernels::functional::Functional;
 use crate::nn::init::Init;
 use crate::nn::optimizer::Optimizer;
 use crate::nn::wide_resnet::{Norm, WideResNet};
@@ -67,8 +68,15 @@ settings! {
     class_conditional: bool,
     /// Weight of log p(x)
     p_x: f32,
-    /// Weight of log p(y|x)
+    /// Weight of log p(y|x), or of the labelled loss that stands for it
     p_y_given_x: f32,
+    /// Loss of labelled images: cross-entropy, or one of LeCun et al. (2006): energy, perceptron, hinge, log, lvq2,
+    /// mce, square-square, square-exponential, nll, mee
+    labelled_loss: String,
+    /// Margin of hinge and square-square, largest loss of lvq2
+    margin: f32,
+    /// Inverse temperature of nll and mee, weight of the wrong answer in square-exponential
+    beta: f32,
     /// Weight of log p(x, y); needs class-conditional samples
     p_xy: f32,
     /// Weight of the mean squared logits of data and samples
@@ -136,6 +144,9 @@ settings! {
     seed: u32,
 }
 
+/// The labelled loss of JEM.
+const CROSS_ENTROPY: &str = "cross-entropy";
+
 impl Overrides {
     /// Reads a TOML file of settings.
     ///
@@ -195,6 +206,17 @@ impl Recipe {
             }
             "sgd" => Ok(Optimizer::Momentum { momentum: self.momentum, weight_decay }),
             other => Err(Error::setting("optimizer", format!("expected adam or sgd, got {other:?}"))),
+        }
+    }
+
+    /// The functional of the labelled images' energies; `None` for the cross-entropy.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for an unknown name.
+    pub fn functional(&self) -> Result<Option<Functional>> {
+        match self.labelled_loss.as_str() {
+            CROSS_ENTROPY => Ok(None),
+            name => Functional::named(name, self.margin, self.beta).map(Some),
         }
     }
 
@@ -278,6 +300,11 @@ impl Recipe {
         if let Some((key, value)) = bounds.iter().find(|(_, value)| value.is_nan() || *value <= 0.0) {
             return fail(key, format!("must be above 0, got {value}"));
         }
+        let above_0 = [("margin", self.margin), ("beta", self.beta)];
+        if let Some((key, value)) = above_0.iter().find(|(_, value)| !(value.is_finite() && *value > 0.0)) {
+            return fail(key, format!("must be a finite number above 0, got {value}"));
+        }
+        self.functional()?;
         self.optimizer()?;
         if self.batch > images {
             return fail("batch", format!("{} is more than the {images} training images", self.batch));

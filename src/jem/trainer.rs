@@ -113,7 +113,7 @@ impl Trainer {
         let trainer = Self {
             device: device.clone(),
             optimizer: recipe.optimizer()?,
-            parts: loss_parts(recipe, batch, network.classes),
+            parts: loss_parts(recipe, batch, network.classes)?,
             data_order: Shuffled::new(train.len(), recipe.seed, 0),
             labelled_order: Shuffled::new(train.len(), recipe.seed, 1),
             train_labels: train.labels.clone(),
@@ -162,7 +162,7 @@ impl Trainer {
         self.buffers = loader.into_buffers();
         self.programs = loaded?;
         self.optimizer = optimizer;
-        self.parts = loss_parts(recipe, batch, self.network.classes);
+        self.parts = loss_parts(recipe, batch, self.network.classes)?;
         self.precision = precision;
         self.recipe = recipe.clone();
         Ok(())

@@ -3,14 +3,16 @@
 
 use super::cpu::logits::LogitRow;
 use super::half::{Storage, in_f32};
-use super::logit_loss::{Part, STATS, example_parts, part_of_rows, part_words};
+use super::logit_loss::{
+    Part, STATS, any_functional, example_functionals, example_parts, part_of_rows, part_words,
+};
 use super::mask::{mask_bit, mask_words};
 use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
 use crate::kernels::Argument;
 use rayon::prelude::*;
 
 /// pooled = mean of activated `[n, pixels, features]` over pixels; logits = pooled · weights
-/// `[features, classes]` + bias; stats `[n, 4]` and the loss's gradient as in [`super::logit_loss`], the
+/// `[features, classes]` + bias; stats `[n, 5]` and the loss's gradient as in [`super::logit_loss`], the
 /// upstream gradient of each image's loss being 1 (the loss is the sum over images).
 ///
 /// Bindings: activated 1, weights 2, bias 3, labels 4, mask 5 (with `slope`), logits 6 (with `logits`),
@@ -81,7 +83,8 @@ impl Head {
         let unmasked = Self { slope: None, logits: true, ..update.clone() };
         let half = |kernel: &Self| Self { storage: Storage::F16, factor: 8.0, ..kernel.clone() };
         let halves = [half(&scores), half(&step), half(&update)];
-        [scores, step, update, unmasked].into_iter().chain(halves).collect()
+        let functionals = [&scores, &update].map(|k| Self { parts: example_functionals(), ..k.clone() });
+        [scores, step, update, unmasked].into_iter().chain(halves).chain(functionals).collect()
     }
 
     /// Writes one image's outputs.
@@ -97,7 +100,7 @@ impl Head {
             logits.iter_mut().zip(weights).for_each(|(logit, weight)| *logit += value * weight);
         }
         let row = LogitRow::new(&logits, inputs.labels[image]);
-        outputs.stats.copy_from_slice(&row.stats());
+        outputs.stats.copy_from_slice(&row.stats(part));
         if let Some(out) = outputs.logits {
             out.copy_from_slice(&logits);
         }
@@ -181,6 +184,7 @@ impl Kernel for Head {
             .with_switch("GRADIENT", self.gradient)
             .with_switch("HALF", self.storage == Storage::F16)
             .with_switch("SAVED", self.saved)
+            .with_switch("FUNCTIONAL", any_functional(&self.parts))
             .with_switch("BACKWARD", self.gradient || self.saved)
     }
 

@@ -1,19 +1,21 @@
 //! The losses of logits that joint energy-based models are made of, row by row: LogSumExp (minus the
 //! energy, log p(x) up to a constant), cross-entropy (-log p(y|x)), the label's logit (log p(x, y) up to
-//! a constant) and the square of the logits (the energy's L2).
+//! a constant), the square of the logits (the energy's L2), and the other losses of labelled energies
+//! ([`Functional`]).
 
 use super::cpu::logits::LogitRow;
+use super::functional::Functional;
 use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
 use crate::kernels::Argument;
 use rayon::prelude::*;
 
 /// Parts that one batch may have.
 pub const MAX_PARTS: usize = 4;
-/// Statistics of a row: LogSumExp, cross-entropy, correct (1 or 0), Σ f².
-pub const STATS: usize = 4;
+/// Statistics of a row: LogSumExp, cross-entropy, correct (1 or 0), Σ f², the functional (0 without).
+pub const STATS: usize = 5;
 
-/// A run of rows of the batch with its own loss, `a LSE(f) + b (LSE(f) - f[y]) + c f[y] + d Σ f²`; terms
-/// of weight 0 are not evaluated.
+/// A run of rows of the batch with its own loss, `a LSE(f) + b (LSE(f) - f[y]) + c f[y] + d Σ f² + e φ(f, y)`;
+/// terms of weight 0 are not evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Part {
     /// Rows.
@@ -26,12 +28,23 @@ pub struct Part {
     pub logit_y: f32,
     /// d, the weight of the sum of squares.
     pub l2: f32,
+    /// e and φ.
+    pub labelled: Option<LabelledLoss>,
 }
 
-/// loss `[n]` and stats `[n, 4]` (LogSumExp, cross-entropy, correct, Σ f²) of logits `[n, classes]`.
+/// A functional of the energies -f with its weight.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LabelledLoss {
+    /// e.
+    pub weight: f32,
+    /// φ.
+    pub functional: Functional,
+}
+
+/// loss `[n]` and stats `[n, 5]` (LogSumExp, cross-entropy, correct, Σ f², functional) of logits `[n, classes]`.
 ///
 /// Correct is 1 where the largest logit, the first of equals, is the label's. With a label that is no
-/// class the terms that need one are NaN.
+/// class the terms that need one are NaN; a functional is NaN with a logit that is NaN or infinity, too.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogitLoss {
     /// Rows: the sum of the parts' counts.
@@ -45,8 +58,7 @@ pub struct LogitLoss {
 impl LogitLoss {
     /// A batch as JEM has it: data, samples, labelled.
     pub fn permutations() -> Vec<Self> {
-        let parts = example_parts();
-        vec![Self { n: 9, classes: 10, parts }]
+        [example_parts(), example_functionals()].map(|parts| Self { n: 9, classes: 10, parts }).into()
     }
 }
 
@@ -57,6 +69,18 @@ pub(super) fn example_parts() -> Vec<Part> {
         Part { count: 3, log_p_x: 1.0, logit_y: 0.5, ..Part::default() },
         Part { count: 2, cross_entropy: 1.0, ..Part::default() },
     ]
+}
+
+/// [`example_parts`] with functionals of all three statistics.
+pub(super) fn example_functionals() -> Vec<Part> {
+    let functionals = [
+        Functional::SquareSquare { margin: 1.0 },
+        Functional::Hinge { margin: 1.0 },
+        Functional::NegativeLogLikelihood { beta: 0.5 },
+    ];
+    let labelled = |functional| Some(LabelledLoss { weight: 0.5, functional });
+    let with = |(part, functional)| Part { labelled: labelled(functional), ..part };
+    example_parts().into_iter().zip(functionals).map(with).collect()
 }
 
 /// The part of each row.
@@ -70,20 +94,32 @@ pub(super) fn part_of_rows(n: usize, parts: &[Part]) -> Vec<&Part> {
     rows
 }
 
-/// The 20 words of the parts in a uniform block: the row after each part's last, then the weights.
+/// Whether any of the parts has a functional: the switch `FUNCTIONAL` of shaders.
+pub(super) fn any_functional(parts: &[Part]) -> bool {
+    parts.iter().any(|part| part.labelled.is_some())
+}
+
+/// The words of the parts in a uniform block: the row after each part's last, 4; the weights, 16; with
+/// [`any_functional`] 16 more, of each part the functional's number (0: none), its parameter, its weight, and 0.
 pub(super) fn part_words(n: usize, parts: &[Part]) -> Vec<u32> {
     assert_eq!(parts.iter().map(|part| part.count).sum::<usize>(), n, "the parts' rows");
     assert!(parts.len() <= MAX_PARTS, "{} parts of a batch", parts.len());
     let mut ends = [n as u32; MAX_PARTS];
     let mut weights = [0; 4 * MAX_PARTS];
+    let mut functionals = [0; 4 * MAX_PARTS];
     let mut end = 0;
     for (i, part) in parts.iter().enumerate() {
         end += part.count;
         ends[i] = end as u32;
         let four = [part.log_p_x, part.cross_entropy, part.logit_y, part.l2];
         weights[4 * i..][..4].copy_from_slice(&four.map(f32::to_bits));
+        if let Some(LabelledLoss { weight, functional }) = part.labelled {
+            let [number, parameter] = functional.words();
+            functionals[4 * i..][..4].copy_from_slice(&[number, parameter, weight.to_bits(), 0]);
+        }
     }
-    [ends.as_slice(), &weights].concat()
+    let functionals = if any_functional(parts) { &functionals[..] } else { &[] };
+    [&ends, &weights[..], functionals].concat()
 }
 
 impl Kernel for LogitLoss {
@@ -102,6 +138,7 @@ impl Kernel for LogitLoss {
 
     fn shader(&self) -> Shader {
         Shader::new("logit_loss", include_str!("../../shaders/logit_loss.wgsl"))
+            .with_switch("FUNCTIONAL", any_functional(&self.parts))
     }
 
     fn uniforms(&self) -> Vec<u32> {
@@ -131,7 +168,7 @@ impl Kernel for LogitLoss {
             .for_each(|((((loss, stats), logits), &label), part)| {
                 let row = LogitRow::new(logits, label);
                 *loss = row.loss(part);
-                stats.copy_from_slice(&row.stats());
+                stats.copy_from_slice(&row.stats(part));
             });
     }
 }

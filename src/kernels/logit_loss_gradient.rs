@@ -1,12 +1,13 @@
 //! The gradient of [`super::logit_loss`] with respect to the logits.
 
 use super::cpu::logits::LogitRow;
-use super::logit_loss::{Part, example_parts, part_of_rows, part_words};
+use super::logit_loss::{Part, any_functional, example_functionals, example_parts, part_of_rows, part_words};
 use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
 use crate::kernels::Argument;
 use rayon::prelude::*;
 
-/// `gradient[i, k] = upstream[i] ((a + b) softmax(f_i)[k] + (c - b) [k = y_i] + 2 d f_i[k])`, `[n, classes]`.
+/// `gradient[i, k] = upstream[i] ((a + b) softmax(f_i)[k] + (c - b) [k = y_i] + 2 d f_i[k] + e ∂φ/∂f_i[k])`,
+/// `[n, classes]`.
 ///
 /// A row whose label is no class is NaN if its part weighs a term that needs the label.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,7 +23,7 @@ pub struct LogitLossGradient {
 impl LogitLossGradient {
     /// A batch as JEM has it: data, samples, labelled.
     pub fn permutations() -> Vec<Self> {
-        vec![Self { n: 9, classes: 10, parts: example_parts() }]
+        [example_parts(), example_functionals()].map(|parts| Self { n: 9, classes: 10, parts }).into()
     }
 }
 
@@ -42,6 +43,7 @@ impl Kernel for LogitLossGradient {
 
     fn shader(&self) -> Shader {
         Shader::new("logit_loss_gradient", include_str!("../../shaders/logit_loss_gradient.wgsl"))
+            .with_switch("FUNCTIONAL", any_functional(&self.parts))
     }
 
     fn uniforms(&self) -> Vec<u32> {

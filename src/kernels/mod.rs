@@ -22,6 +22,7 @@ pub mod cooperative;
 pub mod copy;
 mod cpu;
 pub mod fill;
+pub mod functional;
 pub mod gather_labels;
 pub mod half;
 pub mod head;

@@ -118,6 +118,7 @@ fn common(name: &str) -> &'static str {
         "conv_tiles" => include_str!("../../shaders/common/conv_tiles.wgsl"),
         "conv_window" => include_str!("../../shaders/common/conv_window.wgsl"),
         "exp_log" => include_str!("../../shaders/common/exp_log.wgsl"),
+        "functional" => include_str!("../../shaders/common/functional.wgsl"),
         "gradient_epilogue" => include_str!("../../shaders/common/gradient_epilogue.wgsl"),
         "half" => include_str!("../../shaders/common/half.wgsl"),
         "stored" => include_str!("../../shaders/common/stored.wgsl"),

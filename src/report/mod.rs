@@ -4,6 +4,7 @@ mod canvas;
 pub mod curves;
 pub mod heatmap;
 pub mod metrics;
+pub mod multiples;
 pub mod profile;
 pub mod progress;
 pub mod steps;

@@ -63,10 +63,12 @@ impl Halves {
 }
 
 /// A power of two that brings the gradient of these losses at the logits to [`LARGEST_LOGIT_GRADIENT`] or less, the
-/// squares' left out, which has no bound.
+/// L2 left out, which has no bound.
 fn scale(parts: &[Part]) -> f32 {
     let largest = |part: &Part| {
-        [part.log_p_x, part.cross_entropy, part.logit_y].iter().map(|weight| weight.abs()).sum::<f32>()
+        let functional = part.labelled.map_or(0.0, |l| l.weight * l.functional.steepness());
+        let slopes = [part.log_p_x, part.cross_entropy, part.logit_y, functional];
+        slopes.iter().map(|slope| slope.abs()).sum::<f32>()
     };
     let largest = parts.iter().map(largest).fold(0.0, f32::max);
     if largest > 0.0 { (LARGEST_LOGIT_GRADIENT / largest).log2().floor().exp2() } else { 1.0 }

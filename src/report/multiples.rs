@@ -1,0 +1,125 @@
+//! Curves side by side: a panel for each, with all others faint behind it.
+
+use std::ops::Range;
+use std::path::Path;
+
+use plotters::prelude::*;
+
+use super::canvas::{self, FONT, PlotError, Root};
+use super::curves::{Axis, BLUE, short};
+use crate::error::Result;
+
+/// A panel's size in pixels.
+const PANEL: (u32, u32) = (310, 244);
+/// Panels beside each other.
+const COLUMNS: usize = 4;
+/// Pixels above all panels, for the title; and above each, for its name and note.
+const TITLE: u32 = 44;
+const HEADING: u32 = 44;
+
+/// A curve with its name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Curve {
+    /// The panel's title.
+    pub name: String,
+    /// A line under the title.
+    pub note: String,
+    /// Points in the order of the first coordinate.
+    pub points: Vec<(f64, f64)>,
+}
+
+/// Writes a PNG of panels, four in a row, each 310x244 pixels: all have the same axes, from 0 to the last point and over
+/// `range`; what is beyond ends at the edge. `x` names the horizontal axis.
+///
+/// # Errors
+/// [`crate::Error::Io`] when the file cannot be written.
+pub fn plot(path: &Path, curves: &[Curve], range: Range<f64>, title: &str, x: &str) -> Result<()> {
+    let columns = curves.len().clamp(1, COLUMNS);
+    let rows = curves.len().div_ceil(columns).max(1);
+    let size = (columns as u32 * PANEL.0, TITLE + rows as u32 * PANEL.1);
+    let xs = curves.iter().flat_map(|curve| &curve.points).map(|point| point.0);
+    let last = xs.filter(|x| x.is_finite()).fold(f64::MIN_POSITIVE, f64::max);
+    let clipped = |curve: &Curve| -> Vec<(f64, f64)> {
+        let points = curve.points.iter().filter(|(x, y)| x.is_finite() && y.is_finite());
+        points.map(|&(x, y)| (x, y.clamp(range.start, range.end))).collect()
+    };
+    let lines: Vec<_> = curves.iter().map(clipped).collect();
+    canvas::write_png(path, size, |root| {
+        root.draw(&Text::new(title, (16, 14), (FONT, 20).into_font()))?;
+        let (_, below) = root.split_vertically(TITLE);
+        for (index, area) in below.split_evenly((rows, columns)).iter().enumerate().take(curves.len()) {
+            let name = if index + columns >= curves.len() { x } else { "" };
+            draw_panel(area, (&curves[index], &lines[index]), &lines, (last, &range), name)?;
+        }
+        Ok(())
+    })
+}
+
+fn draw_panel(
+    area: &Root,
+    (curve, line): (&Curve, &[(f64, f64)]),
+    all: &[Vec<(f64, f64)>],
+    (last, range): (f64, &Range<f64>),
+    x: &str,
+) -> Result<(), PlotError> {
+    let extent = range.end - range.start;
+    let mut chart = ChartBuilder::on(area)
+        .margin_top(HEADING)
+        .margin_right(18)
+        .x_label_area_size(42)
+        .y_label_area_size(48)
+        .build_cartesian_2d(0.0..last, Axis(range.clone()))?;
+    chart
+        .configure_mesh()
+        .bold_line_style(BLACK.mix(0.13))
+        .light_line_style(TRANSPARENT)
+        .axis_style(BLACK.mix(0.5))
+        .x_labels(5)
+        .y_labels(5)
+        .x_label_formatter(&|&x| short(x, last))
+        .y_label_formatter(&|&y| short(y, extent))
+        .label_style((FONT, 13))
+        .x_desc(x)
+        .axis_desc_style((FONT, 14))
+        .draw()?;
+    for other in all {
+        chart.draw_series(LineSeries::new(other.iter().copied(), BLACK.mix(0.16)))?;
+    }
+    chart.draw_series(LineSeries::new(line.iter().copied(), BLUE.stroke_width(3)))?;
+    area.draw(&Text::new(curve.name.as_str(), (48, 6), (FONT, 16, FontStyle::Bold).into_font()))?;
+    area.draw(&Text::new(curve.note.as_str(), (48, 25), (FONT, 13).into_font().color(&BLACK.mix(0.75))))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_panel_has_its_curve() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("multiples.png");
+        for count in [0, 1, 3, 6] {
+            let curve = |i: usize| Curve {
+                name: format!("curve {i}"),
+                note: "a note".into(),
+                points: (0..=10).map(|x| (f64::from(x), 0.1 * f64::from(x) / (i + 1) as f64)).collect(),
+            };
+            let mut curves: Vec<Curve> = (0..count).map(curve).collect();
+            if count == 6 {
+                curves[5].points = vec![(0.0, f64::NAN), (1.0, 7.0), (2.0, 0.5)];
+            }
+            plot(&path, &curves, 0.0..1.0, "curves", "iteration").unwrap();
+            let picture = image::open(&path).unwrap().into_rgb8();
+            let columns = count.clamp(1, COLUMNS) as u32;
+            let rows = (count as u32).div_ceil(columns).max(1);
+            assert_eq!(picture.dimensions(), (columns * PANEL.0, TITLE + rows * PANEL.1));
+            for index in 0..count as u32 {
+                let (x, y) = (index % columns * PANEL.0, TITLE + index / columns * PANEL.1);
+                let panel = image::imageops::crop_imm(&picture, x, y, PANEL.0, PANEL.1).to_image();
+                let blue = panel.pixels().filter(|pixel| pixel.0 == [BLUE.0, BLUE.1, BLUE.2]).count();
+                assert!(blue > 30, "{index} of {count}: {blue}");
+            }
+        }
+    }
+}
