@@ -8,14 +8,12 @@ use crate::error::{Error, Result};
 use crate::io::checkpoint::Checkpoint;
 use crate::report::progress::{Progress, Status};
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Images of one evaluation batch.
 const EVALUATION_BATCH: usize = 100;
-/// The metadata of a best model: its figures on the held-out images.
-const VALIDATION: &str = "validation";
 
 /// What a run needs besides its recipe and data.
 #[derive(Debug)]
@@ -53,14 +51,6 @@ pub struct Outcome {
     pub curves: PathBuf,
 }
 
-/// The figures of the best model of the run that is resumed. Without a readable one, the next evaluation's
-/// model is the best.
-fn best_so_far(out: &Path) -> Option<Evaluation> {
-    let path = RunDirectory::best_in(out);
-    let model = Checkpoint::load(&path).ok()?;
-    serde_json::from_str(model.text(&path, VALIDATION).ok()?).ok()
-}
-
 struct Run<'a> {
     trainer: Trainer,
     directory: RunDirectory,
@@ -74,8 +64,9 @@ struct Run<'a> {
     first_iteration: u64,
     /// Time spent on evaluations, pictures and checkpoints.
     aside: Duration,
-    best: Option<Evaluation>,
     last: Option<Metrics>,
+    /// The checkpoint that the run goes on from.
+    resumed: Option<PathBuf>,
     options: RunOptions<'a>,
 }
 
@@ -93,13 +84,12 @@ pub fn run(
 ) -> Result<Outcome> {
     let (train_part, held_out) = train.split(recipe.validation, u64::from(recipe.seed))?;
     let mut trainer = Trainer::new(device, recipe, &train_part)?;
-    let (mut resumed, mut best) = (None, None);
-    if options.resume {
-        let path = RunDirectory::newest_checkpoint(&options.out)?;
-        trainer.restore(&Checkpoint::load(&path)?, &path)?;
-        resumed = Some(trainer.iteration().saturating_sub(1));
-        best = best_so_far(&options.out);
+    let recovered = options.resume.then(|| RunDirectory::recover(&options.out)).transpose()?;
+    let checkpoint = recovered.as_ref().and_then(|recovered| recovered.checkpoint.as_ref());
+    if let Some((path, checkpoint)) = checkpoint {
+        trainer.restore(checkpoint, path)?;
     }
+    let resumed = checkpoint.map(|(path, _)| path.clone());
     let total = recipe.total_iterations(train_part.len());
     let kernels = device.choices().summary();
     let config = format!(
@@ -108,9 +98,14 @@ pub fn run(
         device.name(),
         recipe.to_toml()
     );
-    let mut directory = RunDirectory::open(&options.out, &config, resumed)?;
-    let details = json!({"device": device.name(), "kernels": kernels, "data": train.name, "synthetic": train.synthetic, "iterations": total, "precision": trainer.precision()});
-    directory.event(if options.resume { "resume" } else { "start" }, trainer.iteration(), details)?;
+    let complete = trainer.iteration() >= total;
+    let config = (!complete).then_some(config.as_str());
+    let mut directory = RunDirectory::open(&options.out, config, recovered.as_ref())?;
+    drop(recovered);
+    if !complete {
+        let details = json!({"device": device.name(), "kernels": kernels, "data": train.name, "synthetic": train.synthetic, "iterations": total, "precision": trainer.precision(), "checkpoint": resumed});
+        directory.event(if options.resume { "resume" } else { "start" }, trainer.iteration(), details);
+    }
     let network = trainer.network();
     let title = format!("WRN-{}-{} on {}", network.depth, network.width, train.name);
     let mut run = Run {
@@ -123,8 +118,8 @@ pub fn run(
         started: Instant::now(),
         first_iteration: trainer.iteration(),
         aside: Duration::ZERO,
-        best,
         last: None,
+        resumed,
         trainer,
         directory,
         options,
@@ -132,6 +127,7 @@ pub fn run(
     if recipe.precision != Precision::F32 {
         run.progress.note(&format!("numbers: {}", run.trainer.precision()));
     }
+    run.warn();
     run.train(total, test)
 }
 
@@ -142,7 +138,12 @@ impl Run<'_> {
             (recipe.evaluate_every, recipe.sample_every, recipe.checkpoint_every)
         };
         let mut samples = None;
-        let mut last_checkpoint = None;
+        let complete = self.trainer.iteration() >= total;
+        if complete {
+            let (done, out) = (self.trainer.iteration(), self.options.out.display());
+            self.progress.note(&format!("{out} is complete: {done} of {total} iterations are done"));
+        }
+        let mut last_checkpoint = self.resumed.take().filter(|_| complete);
         let mut interrupted = false;
         while self.trainer.iteration() < total && !interrupted {
             self.trainer.step()?;
@@ -157,7 +158,8 @@ impl Run<'_> {
             // What is written or scored here must come from a healthy state: all metrics first.
             let arrived = self.trainer.finish_metrics()?;
             let aside = Instant::now();
-            let evaluation = if due(evaluate) && !interrupted {
+            // Also if interrupted: the resumed run goes on behind it.
+            let evaluation = if done.is_multiple_of(evaluate) || done == total {
                 self.check(&arrived)?;
                 Some(self.evaluate()?)
             } else {
@@ -168,31 +170,42 @@ impl Run<'_> {
                 samples = self.picture()?;
             }
             if due(checkpoint) {
-                last_checkpoint = Some(self.checkpoint()?);
+                last_checkpoint = self.checkpoint()?;
             }
             self.aside += aside.elapsed();
         }
+        self.warn();
         self.progress.finish();
-        // A resumed run that was already complete has made no checkpoint of its own.
+        let iteration = self.trainer.iteration();
         let checkpoint = match last_checkpoint {
             Some(path) => path,
-            None => self.checkpoint()?,
+            None => self.last_checkpoint()?,
         };
-        let curves = self.directory.curves(&self.title)?;
+        // Lost with the disk, or refused by it.
+        if self.directory.best().is_none() && !interrupted {
+            self.evaluate()?;
+        }
+        self.directory.last_best()?;
+        let ended = complete && self.directory.has_ended(iteration);
         let test = if interrupted { None } else { Some(self.score_best(test)?) };
-        let details =
-            json!({"interrupted": interrupted, "test_accuracy": test.as_ref().map(|test| test.accuracy)});
-        self.directory.event("end", self.trainer.iteration(), details)?;
+        if !ended {
+            self.directory.curves(iteration, &self.title);
+            let test_accuracy = test.as_ref().map(|test| test.accuracy);
+            let details = json!({"interrupted": interrupted, "test_accuracy": test_accuracy});
+            self.directory.event("end", iteration, details);
+        }
+        self.warn();
+        let best = self.directory.best();
         Ok(Outcome {
-            iterations: self.trainer.iteration(),
+            iterations: iteration,
             interrupted,
             last: self.last,
-            validation: self.best,
+            validation: best.map(|best| best.evaluation),
             test,
             checkpoint,
-            best: self.best.map(|_| self.directory.best_path()),
+            best: best.map(|_| self.directory.best_path()),
             samples,
-            curves,
+            curves: self.directory.curves_path(),
         })
     }
 
@@ -214,7 +227,7 @@ impl Run<'_> {
                 format!("the last good checkpoint is {}", path.display())
             });
             let Error::Diverged { iteration, message } = error else { return Err(error) };
-            self.directory.event("diverged", iteration, json!({"message": message}))?;
+            self.directory.event("diverged", iteration, json!({"message": message}));
             self.progress.finish();
             return Err(Error::Diverged { iteration, message: format!("{message}; {good}; {advice}") });
         }
@@ -226,9 +239,10 @@ impl Run<'_> {
         let clock = self.clock();
         for (index, metrics) in arrived.iter().enumerate() {
             let evaluation = evaluation.filter(|_| index + 1 == arrived.len());
-            self.directory.record(metrics, clock, evaluation)?;
+            self.directory.record(metrics, clock, evaluation);
             self.last = Some(*metrics);
         }
+        self.warn();
         self.check(arrived)?;
         if let Some(metrics) = arrived.last() {
             let present = |value: f64| (!value.is_nan()).then_some(value);
@@ -248,16 +262,11 @@ impl Run<'_> {
         let evaluation = self.validation.evaluate(|_| ())?;
         let iteration = self.trainer.iteration();
         let details = json!({"accuracy": evaluation.accuracy, "cross_entropy": evaluation.cross_entropy});
-        self.directory.event("validation", iteration, details)?;
+        self.directory.event("validation", iteration, details);
         let accuracy = 100.0 * evaluation.accuracy;
         self.progress.note(&format!("iteration {iteration}: validation accuracy {accuracy:.1}%"));
-        if self.best.is_none_or(|best| evaluation.accuracy > best.accuracy) {
-            let mut model = self.trainer.model()?;
-            model
-                .metadata
-                .insert(VALIDATION.into(), serde_json::to_string(&evaluation).expect("plain numbers"));
-            self.directory.best(&model)?;
-            self.best = Some(evaluation);
+        if self.directory.best().is_none_or(|best| evaluation.accuracy > best.evaluation.accuracy) {
+            self.directory.keep_best(iteration, evaluation, self.trainer.model()?);
         }
         Ok(evaluation)
     }
@@ -267,14 +276,26 @@ impl Run<'_> {
         if images.is_empty() {
             return Ok(None);
         }
-        self.directory.samples(self.trainer.iteration(), &images, self.shape).map(Some)
+        self.directory.samples(self.trainer.iteration(), &images, self.shape)
     }
 
-    fn checkpoint(&mut self) -> Result<PathBuf> {
-        let checkpoint = self.trainer.checkpoint()?;
-        let keep = self.trainer.recipe().keep;
-        self.directory.curves(&self.title)?;
-        self.directory.checkpoint(self.trainer.iteration(), &checkpoint, keep)
+    /// `None` if the disk refused it: training goes on.
+    fn checkpoint(&mut self) -> Result<Option<PathBuf>> {
+        let (iteration, keep) = (self.trainer.iteration(), self.trainer.recipe().keep);
+        let mut checkpoint = self.trainer.checkpoint()?;
+        self.directory.curves(iteration, &self.title);
+        Ok(self.directory.checkpoint(iteration, &mut checkpoint, keep))
+    }
+
+    /// The checkpoint of the end, which must be written.
+    fn last_checkpoint(&mut self) -> Result<PathBuf> {
+        let (iteration, keep) = (self.trainer.iteration(), self.trainer.recipe().keep);
+        self.directory.last_checkpoint(iteration, &mut self.trainer.checkpoint()?, keep)
+    }
+
+    /// Says what the disk has refused.
+    fn warn(&mut self) {
+        self.directory.warnings().iter().for_each(|warning| self.progress.warn(warning));
     }
 
     /// The figures of the best model on `test`.

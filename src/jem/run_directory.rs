@@ -8,17 +8,26 @@
 //! | `tensorboard/` | the same numbers and the sample grids, for TensorBoard |
 //! | `samples/` | a PNG grid of the chains at intervals |
 //! | `curves.png` | losses, energies, accuracies |
-//! | `checkpoints/` | the last few, with all that a run needs to go on |
+//! | `checkpoints/` | the last few, with all that a run needs to go on; and the models that were best when they were made |
 //! | `best.safetensors` | the model that was best on the held-out images |
+//!
+//! A process may be killed at any moment: files are whole or absent, or end with a whole record or with half of one,
+//! which a resumed run cuts off. Each checkpoint names the model that was best when it was made, so that a run that
+//! goes on from it chooses as the uninterrupted one would. A disk that is full does not end a run: what cannot be
+//! written is said once, and tried again.
 
 use super::{Evaluation, Metrics};
 use crate::error::{Error, Result};
+use crate::io::atomic;
 use crate::io::checkpoint::{self, Checkpoint};
 use crate::io::events::EventWriter;
+use crate::io::journal::Journal;
 use crate::io::png::{self, Picture};
 use crate::report::curves;
 use crate::report::metrics::{MetricsLog, Table};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -42,14 +51,49 @@ const COLUMNS: [&str; 14] = [
 
 /// The prefix of checkpoint files.
 const CHECKPOINT: &str = "checkpoint";
+/// The prefix of models that were best before, beside the checkpoints that name them.
+const BEST: &str = "best";
+/// The metadata of a checkpoint: the best model so far, empty before the first evaluation.
+const BEST_SO_FAR: &str = "best";
+/// The metadata of a best model: its figures on the held-out images.
+const VALIDATION: &str = "validation";
+/// The name of `best.safetensors` in messages.
+const BEST_MODEL: &str = "best model";
 
 /// The files of one run.
 #[derive(Debug)]
 pub struct RunDirectory {
     path: PathBuf,
     metrics: MetricsLog,
-    events: std::fs::File,
-    tensorboard: EventWriter,
+    events: Journal,
+    /// Made when there is something to write.
+    tensorboard: Option<EventWriter>,
+    best: Option<Best>,
+    /// The iteration of the model in `best.safetensors`.
+    best_on_disk: Option<u64>,
+    /// The best model, if the disk refused it.
+    unsaved: Option<Checkpoint>,
+    /// What the disk has refused since the last checkpoint, each said once.
+    failing: BTreeSet<&'static str>,
+    warnings: Vec<String>,
+}
+
+/// The model that is best on the held-out images.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// Iterations done when it was evaluated.
+    pub iteration: u64,
+    /// Its figures.
+    pub evaluation: Evaluation,
+}
+
+/// What a run directory has to go on from.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// The newest checkpoint that can be read; `None` if the run was ended before its first.
+    pub checkpoint: Option<(PathBuf, Checkpoint)>,
+    /// Newer ones that cannot be read, and why.
+    pub damaged: Vec<(PathBuf, Error)>,
 }
 
 /// The time of a row of metrics, and the speed so far.
@@ -62,33 +106,136 @@ pub struct Clock {
 }
 
 impl RunDirectory {
-    /// Makes the directory and its files; with `resume_after`, goes on behind that iteration.
+    /// Makes the directory and its files, or goes on behind what was `recovered`. Without `config` the settings
+    /// stay as they are.
     ///
     /// # Errors
     /// [`Error::File`] if it holds another run; [`Error::Io`] if it cannot be written.
-    pub fn open(path: &Path, config: &str, resume_after: Option<u64>) -> Result<Self> {
+    pub fn open(path: &Path, config: Option<&str>, recovered: Option<&Recovered>) -> Result<Self> {
         let config_path = path.join("config.toml");
-        if resume_after.is_none() && config_path.exists() {
+        if recovered.is_none() && config_path.exists() {
             let message = "holds another run; choose another --out, or go on with --resume";
             return Err(Error::file(path, message));
         }
         for directory in [path.to_owned(), path.join("samples"), path.join("checkpoints")] {
             std::fs::create_dir_all(&directory).map_err(Error::io(&directory))?;
+            let parent = atomic::directory_of(&directory);
+            atomic::sync_directory(parent).map_err(Error::io(parent))?;
+            atomic::remove_temporary(&directory)?;
         }
-        crate::io::atomic::write(&config_path, |file| file.write_all(config.as_bytes()))?;
+        if let Some(config) = config {
+            atomic::write(&config_path, |file| file.write_all(config.as_bytes()))?;
+        }
+        let done = recovered.map_or(0, Recovered::iteration);
         let metrics_path = path.join("metrics.csv");
-        let metrics = match resume_after {
+        let metrics = match done.checked_sub(1) {
             Some(last) => MetricsLog::resume(&metrics_path, &COLUMNS, last)?,
             None => MetricsLog::create(&metrics_path, &COLUMNS)?,
         };
-        let events_path = path.join("events.jsonl");
-        let events = std::fs::File::options().create(true).append(true).open(&events_path);
-        Ok(Self {
+        let mut directory = Self {
             metrics,
-            events: events.map_err(Error::io(&events_path))?,
-            tensorboard: EventWriter::create(&path.join("tensorboard"))?,
+            events: Journal::lines(&path.join("events.jsonl"))?,
+            tensorboard: None,
             path: path.to_owned(),
-        })
+            best: None,
+            best_on_disk: None,
+            unsaved: None,
+            failing: BTreeSet::new(),
+            warnings: Vec::new(),
+        };
+        if let Some(recovered) = recovered {
+            directory.go_on(recovered)?;
+        }
+        Ok(directory)
+    }
+
+    /// Takes damaged checkpoints out of the way and puts the best model back.
+    fn go_on(&mut self, recovered: &Recovered) -> Result<()> {
+        let done = recovered.iteration();
+        for (path, error) in &recovered.damaged {
+            // Under its number it would be kept in the place of a newer one.
+            let aside = path.with_extension("safetensors.damaged");
+            std::fs::rename(path, &aside).map_err(Error::io(path))?;
+            let used = recovered.checkpoint.as_ref().map(|(path, _)| path.display().to_string());
+            let used = used.unwrap_or_default();
+            self.warnings
+                .push(format!("{error}; it is now {}, and the run goes on from {used}", aside.display()));
+            let details =
+                json!({"path": path, "message": error.to_string(), "moved_to": aside, "used": used});
+            self.event("damaged_checkpoint", done, details);
+        }
+        let Some((path, checkpoint)) = &recovered.checkpoint else {
+            self.warnings.push(format!("{} has no checkpoint yet: from the beginning", self.path.display()));
+            return Ok(());
+        };
+        // Those of iterations that will be done again.
+        for (iteration, path) in checkpoint::list_numbered(&self.checkpoints(), BEST)? {
+            if iteration > done {
+                std::fs::remove_file(&path).map_err(Error::io(path))?;
+            }
+        }
+        let named = match checkpoint.metadata.get(BEST_SO_FAR).map(String::as_str) {
+            Some("") => return Ok(()),
+            Some(text) => {
+                let best = toml::from_str::<Best>(text);
+                Some(best.map_err(|error| Error::file(path, format!("metadata {BEST_SO_FAR}: {error}")))?)
+            }
+            // Checkpoints of older versions do not say.
+            None => None,
+        };
+        match self.restore_best(named) {
+            Ok(()) => self.best = named.or_else(|| read_best(&self.best_path()).ok()),
+            Err(error) => {
+                self.best = read_best(&self.best_path()).ok();
+                self.warnings.push(format!("{error}; the best model is chosen anew"));
+                self.event("best_model_lost", done, json!({"message": error.to_string()}));
+            }
+        }
+        self.best = self.best.filter(|best| best.iteration <= done);
+        self.best_on_disk = self.best.map(|best| best.iteration);
+        Ok(())
+    }
+
+    /// Makes `best.safetensors` the model that a checkpoint has `named`.
+    fn restore_best(&self, named: Option<Best>) -> Result<()> {
+        let Some(named) = named else { return Ok(()) };
+        let path = self.best_path();
+        let found = match read_best(&path) {
+            Ok(found) if found.iteration == named.iteration => return Ok(()),
+            found => found,
+        };
+        let aside = checkpoint::numbered(&self.checkpoints(), BEST, named.iteration);
+        if let Err(error) = read_best(&aside) {
+            return Err(found.err().unwrap_or(error));
+        }
+        std::fs::rename(&aside, &path).map_err(Error::io(&aside))?;
+        atomic::sync_directory(&self.path).map_err(Error::io(&self.path))
+    }
+
+    /// What run directory `path` has to go on from: the newest checkpoint that is whole. Nothing is changed.
+    ///
+    /// # Errors
+    /// [`Error::File`] if there is no run, or if none of its checkpoints can be read, with the reason for each.
+    pub fn recover(path: &Path) -> Result<Recovered> {
+        if !path.join("config.toml").exists() {
+            return Err(Error::file(path, "holds no run to go on with: there is no config.toml"));
+        }
+        let directory = path.join("checkpoints");
+        let mut recovered = Recovered::default();
+        for (_, path) in checkpoint::list_numbered(&directory, CHECKPOINT)?.into_iter().rev() {
+            match Checkpoint::load(&path) {
+                Ok(checkpoint) => {
+                    recovered.checkpoint = Some((path, checkpoint));
+                    return Ok(recovered);
+                }
+                Err(error) => recovered.damaged.push((path, error)),
+            }
+        }
+        if recovered.damaged.is_empty() {
+            return Ok(recovered);
+        }
+        let reasons: Vec<String> = recovered.damaged.iter().map(|(_, error)| error.to_string()).collect();
+        Err(Error::file(directory, format!("no checkpoint can be read: {}", reasons.join("; "))))
     }
 
     /// The newest checkpoint in run directory `path`.
@@ -112,11 +259,18 @@ impl RunDirectory {
         &self.path
     }
 
+    /// The best model so far, if there was an evaluation.
+    pub fn best(&self) -> Option<&Best> {
+        self.best.as_ref()
+    }
+
+    /// What is to be said on the terminal, since the last call.
+    pub fn warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
+    }
+
     /// Appends an iteration's row, with the evaluation made after it.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn record(&mut self, metrics: &Metrics, clock: Clock, evaluation: Option<&Evaluation>) -> Result<()> {
+    pub fn record(&mut self, metrics: &Metrics, clock: Clock, evaluation: Option<&Evaluation>) {
         let values = [
             metrics.iteration as f64,
             clock.seconds,
@@ -134,82 +288,227 @@ impl RunDirectory {
             evaluation.map_or(f64::NAN, |e| e.cross_entropy),
         ];
         let present: Vec<Option<f64>> = values.iter().map(|&v| (!v.is_nan()).then_some(v)).collect();
-        self.metrics.append(&present)?;
+        let result = self.metrics.append(&present);
+        self.attempt("metrics", metrics.iteration, result);
         let named = COLUMNS.iter().zip(&present).skip(1);
         let scalars: Vec<(&str, f32)> =
             named.filter_map(|(&name, v)| Some((name, v.as_ref().copied()? as f32))).collect();
-        self.tensorboard.scalars(metrics.iteration, &scalars)
+        let result = self.tensorboard().and_then(|file| file.scalars(metrics.iteration, &scalars));
+        self.attempt("TensorBoard", metrics.iteration, result);
     }
 
     /// Appends a line to `events.jsonl`.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn event(&mut self, kind: &str, iteration: u64, details: Value) -> Result<()> {
+    pub fn event(&mut self, kind: &str, iteration: u64, details: Value) {
         let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let line =
             json!({"time": time.as_secs_f64(), "event": kind, "iteration": iteration, "details": details});
-        writeln!(self.events, "{line}").map_err(Error::io(self.path.join("events.jsonl")))
+        self.events.append(format!("{line}\n").as_bytes());
+        let result = self.events.flush();
+        self.attempt("events", iteration, result);
     }
 
-    /// Writes the chains as a grid; returns the picture's path.
+    /// Whether the record ends with the end of a run of `iteration` iterations.
+    pub fn has_ended(&self, iteration: u64) -> bool {
+        let text = std::fs::read_to_string(self.events.path()).unwrap_or_default();
+        let last: Option<Value> = text.lines().last().and_then(|line| serde_json::from_str(line).ok());
+        last.is_some_and(|last| {
+            last["event"] == "end"
+                && last["iteration"] == iteration
+                && last["details"]["interrupted"] == false
+        })
+    }
+
+    /// Writes the chains as a grid; returns the picture's path, `None` if the disk refused it.
     ///
     /// # Errors
-    /// [`Error::Io`].
-    pub fn samples(&mut self, iteration: u64, images: &[f32], shape: [usize; 3]) -> Result<PathBuf> {
+    /// [`Error::Shape`] if the images are not of `shape`.
+    pub fn samples(&mut self, iteration: u64, images: &[f32], shape: [usize; 3]) -> Result<Option<PathBuf>> {
         let [h, w, c] = shape;
         let n = images.len() / (h * w * c);
         // The squarest grid without an empty cell.
         let columns = (1..=n).find(|c| c * c >= n && n.is_multiple_of(*c)).unwrap_or(1);
         let picture: Picture = png::grid(images, n, h, w, c, columns, 2)?;
         let path = self.path.join(format!("samples/samples-{iteration:08}.png"));
-        picture.write_png(&path)?;
-        self.tensorboard.image(iteration, "samples", &picture)?;
-        self.tensorboard.flush()?;
-        Ok(path)
+        let written = picture.write_png(&path);
+        let written = self.attempt("samples", iteration, written);
+        let result = self.tensorboard().and_then(|file| {
+            file.image(iteration, "samples", &picture)?;
+            file.flush()
+        });
+        self.attempt("TensorBoard", iteration, result);
+        Ok(written.map(|()| path))
     }
 
-    /// Writes a checkpoint and removes all but the last `keep`; returns its path.
+    /// Writes a checkpoint and removes all but the last `keep`; returns its path, `None` if the disk refused it.
+    /// What was written before stays.
+    pub fn checkpoint(
+        &mut self,
+        iteration: u64,
+        checkpoint: &mut Checkpoint,
+        keep: usize,
+    ) -> Option<PathBuf> {
+        let result = self.metrics.sync().and_then(|()| self.events.sync());
+        self.attempt("metrics", iteration, result);
+        let result = self.save_best();
+        self.attempt(BEST_MODEL, iteration, result);
+        let result = self.save_checkpoint(iteration, checkpoint, keep);
+        self.attempt("checkpoint", iteration, result)
+    }
+
+    /// The last checkpoint and the best model, which must be written.
     ///
     /// # Errors
-    /// [`Error::Io`], such as a full disk; what was written before stays.
-    pub fn checkpoint(&mut self, iteration: u64, checkpoint: &Checkpoint, keep: usize) -> Result<PathBuf> {
-        let directory = self.path.join("checkpoints");
+    /// [`Error::File`] with what cannot be written, and what to do.
+    pub fn last_checkpoint(
+        &mut self,
+        iteration: u64,
+        checkpoint: &mut Checkpoint,
+        keep: usize,
+    ) -> Result<PathBuf> {
+        let saved = self.save_checkpoint(iteration, checkpoint, keep);
+        saved.map_err(|error| self.unwritten("last checkpoint", error))
+    }
+
+    /// The best model, which must be written at the end.
+    ///
+    /// # Errors
+    /// [`Error::File`] if it cannot be, and what to do.
+    pub fn last_best(&mut self) -> Result<()> {
+        self.save_best().map_err(|error| self.unwritten(BEST_MODEL, error))
+    }
+
+    fn unwritten(&self, what: &str, error: Error) -> Error {
+        let Error::Io { path, source } = error else { return error };
+        let message = format!(
+            "{source}; the {what} could not be written: make room on the disk, then go on from the checkpoint before \
+             with --resume {}",
+            self.path.display()
+        );
+        Error::file(path, message)
+    }
+
+    fn save_checkpoint(
+        &mut self,
+        iteration: u64,
+        checkpoint: &mut Checkpoint,
+        keep: usize,
+    ) -> Result<PathBuf> {
+        let best = self.best.map(|best| toml::to_string(&best).expect("plain numbers")).unwrap_or_default();
+        checkpoint.metadata.insert(BEST_SO_FAR.into(), best);
+        let directory = self.checkpoints();
         let path = checkpoint::numbered(&directory, CHECKPOINT, iteration);
         checkpoint.save(&path)?;
-        checkpoint::rotate(&directory, CHECKPOINT, keep)?;
-        self.event("checkpoint", iteration, json!({"path": path}))?;
+        self.failing.retain(|what| *what == BEST_MODEL);
+        let result = self.rotate(keep);
+        self.attempt("rotation", iteration, result);
+        self.event("checkpoint", iteration, json!({"path": path}));
         Ok(path)
     }
 
-    /// Writes the best model so far; returns its path.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn best(&mut self, model: &Checkpoint) -> Result<PathBuf> {
+    /// Removes all but the last `keep` checkpoints, and the models that none of those names as the best.
+    fn rotate(&self, keep: usize) -> Result<()> {
+        let directory = self.checkpoints();
+        checkpoint::rotate(&directory, CHECKPOINT, keep)?;
+        let oldest =
+            checkpoint::list_numbered(&directory, CHECKPOINT)?.first().map_or(0, |(oldest, _)| *oldest);
+        let aside = checkpoint::list_numbered(&directory, BEST)?;
+        let numbers = aside.iter().map(|(iteration, _)| *iteration).skip(1).chain(self.best_on_disk);
+        for ((_, path), next) in aside.iter().zip(numbers) {
+            if next <= oldest {
+                std::fs::remove_file(path).map_err(Error::io(path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes `model` the best so far, and writes it.
+    pub fn keep_best(&mut self, iteration: u64, evaluation: Evaluation, mut model: Checkpoint) {
+        let figures = serde_json::to_string(&evaluation).expect("plain numbers");
+        model.metadata.insert(VALIDATION.into(), figures);
+        (self.best, self.unsaved) = (Some(Best { iteration, evaluation }), Some(model));
+        let result = self.save_best();
+        self.attempt(BEST_MODEL, iteration, result);
+    }
+
+    /// Writes the best model, if that is still to be done. The one before stays beside the checkpoints, some of which
+    /// name it.
+    fn save_best(&mut self) -> Result<()> {
+        let (Some(model), Some(best)) = (&self.unsaved, self.best) else { return Ok(()) };
         let path = self.best_path();
+        if let Some(before) = self.best_on_disk.filter(|before| *before != best.iteration) {
+            let aside = checkpoint::numbered(&self.checkpoints(), BEST, before);
+            // One of a run that went on from here with other settings.
+            let _ = std::fs::remove_file(&aside);
+            let linked = std::fs::hard_link(&path, &aside);
+            // Some file systems have no links.
+            linked.or_else(|_| std::fs::copy(&path, &aside).map(drop)).map_err(Error::io(&aside))?;
+            atomic::sync_directory(&self.checkpoints()).map_err(Error::io(&aside))?;
+        }
         model.save(&path)?;
-        Ok(path)
+        (self.best_on_disk, self.unsaved) = (Some(best.iteration), None);
+        self.failing.remove(BEST_MODEL);
+        Ok(())
     }
 
     /// Where the best model is.
     pub fn best_path(&self) -> PathBuf {
-        Self::best_in(&self.path)
+        self.path.join("best.safetensors")
     }
 
-    /// Where run directory `path` has its best model.
-    pub fn best_in(path: &Path) -> PathBuf {
-        path.join("best.safetensors")
+    fn checkpoints(&self) -> PathBuf {
+        self.path.join("checkpoints")
     }
 
-    /// Draws `curves.png` from `metrics.csv`; returns its path.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn curves(&mut self, title: &str) -> Result<PathBuf> {
-        self.tensorboard.flush()?;
-        let path = self.path.join("curves.png");
-        curves::plot(&path, &Table::read(&self.path.join("metrics.csv"))?, title)?;
-        Ok(path)
+    fn tensorboard(&mut self) -> Result<&mut EventWriter> {
+        if self.tensorboard.is_none() {
+            self.tensorboard = Some(EventWriter::create(&self.path.join("tensorboard"))?);
+        }
+        Ok(self.tensorboard.as_mut().expect("it was just made"))
     }
+
+    /// Where the curves are.
+    pub fn curves_path(&self) -> PathBuf {
+        self.path.join("curves.png")
+    }
+
+    /// Draws `curves.png` from `metrics.csv`.
+    pub fn curves(&mut self, iteration: u64, title: &str) {
+        let result = self.tensorboard.as_mut().map_or(Ok(()), EventWriter::flush);
+        self.attempt("TensorBoard", iteration, result);
+        let path = self.curves_path();
+        let table = Table::read(&self.path.join("metrics.csv"));
+        let result = table.and_then(|table| curves::plot(&path, &table, title));
+        self.attempt("curves", iteration, result);
+    }
+
+    /// The value of a `result`. A failure to write `what` does not end the run: it is said once, here and as an event.
+    fn attempt<T>(&mut self, what: &'static str, iteration: u64, result: Result<T>) -> Option<T> {
+        let error = match result {
+            Ok(value) => return Some(value),
+            Err(error) => error,
+        };
+        if self.failing.insert(what) {
+            self.warnings.push(format!("{error}; training goes on, and writes it again later"));
+            self.event("write_failed", iteration, json!({"what": what, "message": error.to_string()}));
+        }
+        None
+    }
+}
+
+impl Recovered {
+    /// The iterations that are done.
+    pub fn iteration(&self) -> u64 {
+        let iteration =
+            |(_, checkpoint): &(_, Checkpoint)| checkpoint.metadata.get("iteration")?.parse().ok();
+        self.checkpoint.as_ref().and_then(iteration).unwrap_or(0)
+    }
+}
+
+/// What a best model says of itself.
+fn read_best(path: &Path) -> Result<Best> {
+    let model = Checkpoint::load(path)?;
+    let number = model.text(path, "iteration")?.parse().ok();
+    let evaluation = serde_json::from_str(model.text(path, VALIDATION)?).ok();
+    let best = number.zip(evaluation).map(|(iteration, evaluation)| Best { iteration, evaluation });
+    best.ok_or_else(|| Error::file(path, "its metadata iteration and validation are not numbers"))
 }
