@@ -63,7 +63,7 @@ fn a_run_killed_at_random_moments_is_the_uninterrupted_one() {
     for kill in 0..KILLS {
         let before = rows(&out);
         let mut child = start(&out, &log);
-        if random(3) == 0 {
+        if random(2) == 0 {
             // While it starts.
             std::thread::sleep(Duration::from_millis(random(1200)));
         } else {

@@ -435,7 +435,7 @@ impl RunDirectory {
     fn save_best(&mut self) -> Result<()> {
         let (Some(model), Some(best)) = (&self.unsaved, self.best) else { return Ok(()) };
         let path = self.best_path();
-        if let Some(before) = self.best_on_disk.filter(|before| *before != best.iteration) {
+        if let Some(before) = self.best_on_disk.filter(|before| *before != best.iteration && path.exists()) {
             let aside = checkpoint::numbered(&self.checkpoints(), BEST, before);
             // One of a run that went on from here with other settings.
             let _ = std::fs::remove_file(&aside);
@@ -564,7 +564,7 @@ mod tests {
         // The checkpoint of iteration 5 is damaged, so that of 3 is used, then that of 1.
         fs::write(checkpoint::numbered(&path.join("checkpoints"), CHECKPOINT, 5), "").unwrap();
         let mut run = resume(path);
-        assert_eq!((run.best(), run.warnings().len()), (Some(&second), 1));
+        assert_eq!((run.best().copied(), run.warnings().len()), (Some(second), 1));
         fs::write(checkpoint::numbered(&path.join("checkpoints"), CHECKPOINT, 3), "").unwrap();
         let mut run = resume(path);
         assert_eq!(run.best(), None);
