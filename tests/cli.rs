@@ -98,13 +98,15 @@ fn a_run_leaves_its_record_and_goes_on() {
 /// Starts a run and waits until `ready`.
 #[cfg(unix)]
 fn start(mut command: Command, ready: impl Fn() -> bool) -> Child {
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the example starts");
+    let mut child =
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the example starts");
     for _ in 0..1200 {
         if ready() {
             return child;
         }
         std::thread::sleep(Duration::from_millis(100));
     }
+    child.kill().and_then(|()| child.wait()).expect("it can be ended");
     panic!("it does not begin to train");
 }
 
