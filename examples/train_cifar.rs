@@ -7,6 +7,7 @@ use jem::device::{Device, DeviceOptions, DeviceSpec};
 use jem::jem::{Choice, Outcome, Overrides, Preset, Recipe, RunDirectory, RunOptions, Trainer, choose, run};
 use jem::report::profile::table;
 use jem::{Error, Result};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -128,7 +129,9 @@ fn train(arguments: &Arguments) -> Result<()> {
         if STOP.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
-        eprintln!("\nstopping after this iteration, with a checkpoint; Ctrl-C again stops at once");
+        // The terminal may be gone, which must not keep the run from stopping.
+        let line = "\nstopping after this iteration, with a checkpoint; Ctrl-C again stops at once";
+        let _ = writeln!(std::io::stderr(), "{line}");
     });
     handler.map_err(|error| Error::setting("Ctrl-C", error.to_string()))?;
     let reopen = || Device::open(&arguments.device, DeviceOptions::default());

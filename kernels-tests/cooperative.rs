@@ -61,13 +61,16 @@ fn ways() -> Vec<(Cooperative, usize)> {
     ways
 }
 
+/// Named devices.
+type Devices = Vec<(&'static str, &'static Device)>;
+
 /// Where matrices multiply: devices, the matrices, one in how many kernels they are to run, and the place in words. On
 /// a GPU that has them on all devices, else on the host alone.
-fn places() -> Vec<(Vec<(&'static str, &'static Device)>, Cooperative, usize, String)> {
+fn places() -> Vec<(Devices, Cooperative, usize, String)> {
     let all = devices();
     let ways = ways();
     if ways.is_empty() {
-        let host: Vec<_> = all.into_iter().filter(|(_, device)| device.is_cpu()).collect();
+        let host: Devices = all.into_iter().filter(|(_, device)| device.is_cpu()).collect();
         let place = format!(
             "on the host, NOT on {}, which has no cooperative matrices (scripts/cooperative-matrices has)",
             gpu(false).name()

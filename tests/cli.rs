@@ -1,25 +1,16 @@
 //! `train_cifar` as a user runs it: what it writes, how it stops and goes on, and what it says to bad input.
 
+#[path = "common/run_files.rs"]
+mod run_files;
+#[path = "common/train_cifar.rs"]
+mod train_cifar;
+
 use jem::io::checkpoint::Checkpoint;
 use jem::io::elements::Elements;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-
-/// The example, which `cargo test` builds beside the tests, on `device`.
-fn train_cifar_on(device: &str) -> Command {
-    let mut path = std::env::current_exe().expect("the test has a path");
-    path.pop();
-    path.pop();
-    path.push(format!("examples/train_cifar{}", std::env::consts::EXE_SUFFIX));
-    assert!(path.exists(), "{} is not built: run cargo test without --test", path.display());
-    let mut command = Command::new(path);
-    command
-        .env_remove("JEM_DATA")
-        .env_remove("JEM_DEVICE")
-        .env("JEM_TUNED", "none")
-        .args(["--device", device]);
-    command
-}
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+use train_cifar::train_cifar_on;
 
 fn train_cifar() -> Command {
     train_cifar_on("cpu")
@@ -104,30 +95,107 @@ fn a_run_leaves_its_record_and_goes_on() {
     assert!(last(&out) == last(&whole), "the resumed run differs from the uninterrupted one");
 }
 
+/// Starts a run and waits until `ready`.
+#[cfg(unix)]
+fn start(mut command: Command, ready: impl Fn() -> bool) -> Child {
+    let mut child =
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the example starts");
+    for _ in 0..1200 {
+        if ready() {
+            return child;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    child.kill().and_then(|()| child.wait()).expect("it can be ended");
+    panic!("it does not begin to train");
+}
+
+#[cfg(unix)]
+fn signal(child: &Child, signal: &str) {
+    let status = Command::new("kill").args([signal, &child.id().to_string()]).status().expect("kill");
+    assert!(status.success(), "kill {signal}");
+}
+
 #[cfg(unix)]
 #[test]
-fn an_interrupt_ends_the_run_with_a_checkpoint() {
+fn a_signal_ends_the_run_within_an_iteration_with_a_checkpoint() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for name in ["-INT", "-TERM"] {
+        let out = directory.path().join(name);
+        let mut command = train_cifar();
+        command.args(["--synthetic", "--preset", "tiny", "--batch", "4", "--steps", "50", "--buffer", "40"]);
+        command.args(["--iterations", "1000000", "--checkpoint-every", "1000000", "--out"]).arg(&out);
+        let metrics = out.join("metrics.csv");
+        let rows =
+            || std::fs::read_to_string(&metrics).map_or(0, |text| text.lines().count().saturating_sub(1));
+        let child = start(command, || rows() > 0);
+        // Held still, so that no iteration ends between the count and the signal.
+        signal(&child, "-STOP");
+        let before = rows();
+        signal(&child, name);
+        signal(&child, "-CONT");
+        let output = child.wait_with_output().expect("the example ends");
+        assert!(output.status.success(), "{name}: {}", text(&output.stderr));
+        assert!(text(&output.stdout).contains("--resume"), "{name}: {}", text(&output.stdout));
+        let (done, path) = run_files::checkpoints(&out).pop().expect("a checkpoint");
+        Checkpoint::load(&path).expect("a whole checkpoint");
+        // One may have been done whose row was not written, and one was under way.
+        assert!(done <= before as u64 + 2, "{name}: {done} iterations, {before} when it was asked to stop");
+        assert_eq!(rows() as u64, done, "{name}");
+    }
+    a_second_interrupt_ends_it_at_once(&directory.path().join("-INT"));
+}
+
+#[cfg(unix)]
+fn a_second_interrupt_ends_it_at_once(out: &Path) {
+    use std::io::{BufRead as _, BufReader};
+    let before = run_files::files(&out.join("checkpoints"));
+    let mut command = train_cifar();
+    // An iteration that does not end.
+    command.args(["--synthetic", "--steps", "1000000000", "--resume"]).arg(out);
+    let resumed =
+        || std::fs::read_to_string(out.join("events.jsonl")).is_ok_and(|text| text.contains("\"resume\""));
+    let mut child = start(command, resumed);
+    signal(&child, "-INT");
+    let stderr = BufReader::new(child.stderr.take().expect("piped"));
+    let said = stderr.lines().map_while(Result::ok).find(|line| line.contains("Ctrl-C again stops at once"));
+    assert!(said.is_some(), "it says what a second one does");
+    assert!(child.try_wait().expect("its state").is_none(), "the first one waits for the iteration");
+    signal(&child, "-INT");
+    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+    assert!(run_files::files(&out.join("checkpoints")) == before, "the checkpoints are as they were");
+}
+
+/// Files of more than about a megabyte fail, as on a full disk: checkpoints, but not the rest.
+#[cfg(unix)]
+#[test]
+fn checkpoints_that_cannot_be_written_end_a_run_at_its_end_only() {
     let directory = tempfile::tempdir().expect("a directory");
     let out = directory.path().join("run");
-    let mut command = train_cifar();
-    command.args(["--synthetic", "--preset", "tiny", "--batch", "4", "--steps", "1", "--buffer", "40"]);
-    command.args(["--iterations", "1000000", "--checkpoint-every", "1000000", "--out"]).arg(&out);
-    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
-    let child = command.spawn().expect("the example starts");
-    let metrics = out.join("metrics.csv");
-    let rows = || std::fs::read_to_string(&metrics).map_or(0, |text| text.lines().count());
-    for _ in 0..1200 {
-        if rows() > 3 {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(100));
-    }
-    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
-    let output = child.wait_with_output().expect("the example ends");
-    assert!(killed.success() && output.status.success(), "{}", text(&output.stderr));
-    assert!(text(&output.stdout).contains("--resume"), "{}", text(&output.stdout));
-    let path = checkpoints(&out).pop().expect("a checkpoint");
-    Checkpoint::load(&path).expect("a whole checkpoint");
+    let run = small_run(&out);
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 1300; exec \"$@\"", "sh"]).arg(run.get_program());
+    limited.args(run.get_args()).env_remove("JEM_DATA").env_remove("JEM_DEVICE").env("JEM_TUNED", "none");
+    fail(limited, &["checkpoint-00000004.safetensors", "could not be written", "make room", "--resume"]);
+    let rows = std::fs::read_to_string(out.join("metrics.csv")).expect("metrics");
+    assert_eq!(rows.lines().count(), 5, "a header and four rows: {rows}");
+    assert!(checkpoints(&out).is_empty(), "nothing half: {:?}", checkpoints(&out));
+    let events = run_files::events(&out);
+    assert_eq!(events.iter().filter(|event| event["event"] == "write_failed").count(), 1, "{events:?}");
+
+    let mut resumed = train_cifar();
+    resumed.args(["--synthetic", "--resume"]).arg(&out);
+    succeed(resumed);
+    assert_eq!(run_files::checkpoints(&out).len(), 2, "at iterations 2 and 4");
+    // A complete run says so.
+    let mut again = train_cifar();
+    again.args(["--synthetic", "--resume"]).arg(&out);
+    let output = again.output().expect("the example starts");
+    assert!(
+        output.status.success() && text(&output.stderr).contains("is complete: 4 of 4"),
+        "{}",
+        text(&output.stderr)
+    );
 }
 
 #[test]

@@ -6,10 +6,11 @@ mod devices;
 mod small;
 
 use devices::devices;
+use jem::data::Dataset;
 use jem::device::{Device, Program, ProgramBuilder, SlotKind};
 use jem::io::checkpoint::Checkpoint;
 use jem::jem::programs::BatchLayout;
-use jem::jem::{Guard, Metrics, Preset, Recipe, Trainer, sgld_program};
+use jem::jem::{Guard, Metrics, Precision, Preset, Recipe, Trainer, sgld_program};
 use jem::kernels::Access;
 use jem::kernels::choice::Choices;
 use jem::kernels::functional::Functional;
@@ -106,28 +107,51 @@ fn devices_agree_on_the_first_iterations() {
     }
 }
 
-#[test]
-fn a_resumed_run_is_the_uninterrupted_one() {
-    let data = pictures(32, 16);
+/// Iterations before and after the interruption, in variants of the recipe on every device.
+fn resumes(data: &Dataset, [before, after]: [usize; 2], variants: &[(&str, Recipe)]) {
     let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("seventh.safetensors");
+    let path = folder.path().join("interrupted.safetensors");
     for (name, device) in devices() {
-        for optimizer in ["adam", "sgd"] {
-            let recipe = Recipe { optimizer: optimizer.into(), ..recipe() };
-            let context = format!("{name}, {optimizer}");
-            let trainer = || Trainer::new(&device, &recipe, &data).expect("a trainer");
+        for (variant, recipe) in variants {
+            let context = format!("{name}, {variant}");
+            let trainer = || Trainer::new(&device, recipe, data).expect("a trainer");
             let mut uninterrupted = trainer();
-            train(&mut uninterrupted, 7);
+            train(&mut uninterrupted, before);
             uninterrupted.checkpoint().expect("a checkpoint").save(&path).expect("a file");
-            let metrics = train(&mut uninterrupted, 5);
+            let metrics = train(&mut uninterrupted, after);
             let mut resumed = trainer();
             resumed.restore(&Checkpoint::load(&path).expect("the file"), &path).expect("the same network");
-            assert_eq!(resumed.iteration(), 7, "{context}");
-            assert_eq!(train(&mut resumed, 5), metrics, "{context}");
+            assert_eq!(resumed.iteration(), before as u64, "{context}");
+            // As text: what was not measured is NaN.
+            assert_eq!(format!("{:?}", train(&mut resumed, after)), format!("{metrics:?}"), "{context}");
             let [a, b] = [&uninterrupted, &resumed].map(|t| checkpoint_bytes(t, folder.path()));
             assert_same_bytes(&a, &b, &context);
         }
     }
+}
+
+#[test]
+fn a_resumed_run_is_the_uninterrupted_one() {
+    let adam = recipe();
+    let sgd = Recipe { optimizer: "sgd".into(), ..recipe() };
+    resumes(&pictures(32, 16), [7, 5], &[("adam", adam.clone()), ("sgd", sgd)]);
+    // Past the ends of warm-up and of several epochs.
+    resumes(&pictures(32, 8), [37, 3], &[("iteration 37", Recipe { iterations: 40, ..adam })]);
+}
+
+#[test]
+fn a_resumed_run_of_every_objective_and_precision_is_the_uninterrupted_one() {
+    let classifier = Recipe { p_x: 0.0, ..recipe() };
+    let class_conditional = Recipe { class_conditional: true, ..recipe() };
+    let joint = Recipe { p_x: 0.0, p_xy: 1.0, optimizer: "sgd".into(), ..class_conditional.clone() };
+    let half = Recipe { precision: Precision::F16, ..recipe() };
+    let variants = [
+        ("classifier", classifier),
+        ("class-conditional", class_conditional),
+        ("p(x, y)", joint),
+        ("f16", half),
+    ];
+    resumes(&pictures(32, 8), [3, 2], &variants);
 }
 
 #[test]

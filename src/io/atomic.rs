@@ -1,7 +1,7 @@
 //! Files that are whole or absent: written to a temporary name, synced, then renamed.
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -44,9 +44,40 @@ fn temporary_name(path: &Path) -> Result<PathBuf> {
     Ok(directory_of(path).join(name))
 }
 
-/// Makes a rename in `directory` survive a power cut, where the system can sync a directory.
+/// Makes a rename in `directory` survive a power cut, where the system can sync a directory: some network file
+/// systems cannot.
 pub(crate) fn sync_directory(directory: &Path) -> std::io::Result<()> {
-    if cfg!(unix) { File::open(directory)?.sync_all() } else { Ok(()) }
+    if !cfg!(unix) {
+        return Ok(());
+    }
+    match File::open(directory)?.sync_all() {
+        Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
+        result => result,
+    }
+}
+
+/// Removes the temporary files that killed processes left in `directory`; a missing directory has none.
+///
+/// # Errors
+/// [`Error::Io`] when the directory cannot be read or a file not be removed.
+pub(crate) fn remove_temporary(directory: &Path) -> Result<()> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        result => result.map_err(Error::io(directory))?,
+    };
+    for entry in entries.flatten() {
+        if is_temporary(&entry.file_name().to_string_lossy()) {
+            fs::remove_file(entry.path()).map_err(Error::io(entry.path()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether `name` is one of [`temporary_name`]'s.
+fn is_temporary(name: &str) -> bool {
+    let inner = name.strip_prefix('.').and_then(|name| name.strip_suffix(".tmp"));
+    let process = inner.and_then(|inner| inner.rsplit_once('.')).map(|(_, process)| process);
+    process.is_some_and(|process| !process.is_empty() && process.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 #[cfg(test)]
@@ -65,5 +96,22 @@ mod tests {
         assert!(failed.unwrap_err().to_string().contains("file.bin: disk full"));
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_removed_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let here = directory.path();
+        let path = here.join("file.bin");
+        let left = temporary_name(&path).unwrap();
+        let others = [".hidden", ".a.tmp", ".a.b.tmp", "a.1.tmp", "file.bin"];
+        for name in others {
+            fs::write(here.join(name), "").unwrap();
+        }
+        fs::write(&left, "half").unwrap();
+        remove_temporary(here).unwrap();
+        assert!(!left.exists());
+        assert!(others.iter().all(|name| here.join(name).exists()));
+        remove_temporary(&here.join("absent")).unwrap();
     }
 }

@@ -2,13 +2,15 @@
 //!
 //! The same contents always give the same bytes: names are sorted, which the safetensors crate's
 //! own writer does not do for metadata. Tensors of wider elements come first, so that all are
-//! aligned; the header is padded to 8 bytes.
+//! aligned; the header is padded to 8 bytes. A checksum of it all is one more string of the metadata: other
+//! programs open such a file, and damage is found when it is loaded.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
-use std::io::{BufReader, Write};
+use std::io::{self, BufReader, Write};
 use std::path::{Path, PathBuf};
 
+use flate2::CrcWriter;
 use serde_json::{Map, Value, json};
 
 use super::atomic;
@@ -21,7 +23,7 @@ use crate::error::{Error, Result};
 pub struct Checkpoint {
     /// Name, shape and elements of each tensor; names differ, and [`Checkpoint::load`] sorts them.
     pub tensors: Vec<(String, Vec<usize>, Elements)>,
-    /// Strings by name.
+    /// Strings by name, without the checksum.
     pub metadata: BTreeMap<String, String>,
 }
 
@@ -51,7 +53,8 @@ impl Checkpoint {
     ///
     /// # Errors
     /// [`Error::Io`] when it cannot be read; [`Error::File`] when it is not a whole safetensors
-    /// file, or a tensor has a type that [`ElementType`](super::elements::ElementType) has not.
+    /// file, its checksum (if it has one) is another, or a tensor has a type that
+    /// [`ElementType`](super::elements::ElementType) has not.
     pub fn load(path: &Path) -> Result<Self> {
         let file = fs::File::open(path).map_err(Error::io(path))?;
         let length = file.metadata().map_err(Error::io(path))?.len();
@@ -179,11 +182,16 @@ fn header(
             .insert(name, json!({"dtype": data.type_name(), "shape": shape, "data_offsets": [offset, end]}));
         offset = end;
     }
-    if !metadata.is_empty() {
-        let strings: Map<String, Value> =
-            metadata.iter().map(|(key, value)| (key.clone(), Value::from(value.as_str()))).collect();
-        entries.insert("__metadata__", Value::Object(strings));
-    }
+    let sums = sorted.iter().map(|(name, shape, data)| {
+        let mut sum = CrcWriter::new(io::sink());
+        data.write(&mut sum).expect("a sink takes everything");
+        (name.as_str(), data.type_name().to_owned(), shape.as_slice(), sum.crc().sum())
+    });
+    let checksum = safetensors::checksum(sums.collect(), metadata);
+    let mut strings: Map<String, Value> =
+        metadata.iter().map(|(key, value)| (key.clone(), Value::from(value.as_str()))).collect();
+    strings.insert(safetensors::CHECKSUM.into(), checksum.into());
+    entries.insert("__metadata__", Value::Object(strings));
     let mut text = serde_json::to_string(&entries).expect("strings and integers are valid JSON");
     text.extend(std::iter::repeat_n(' ', text.len().next_multiple_of(8) - text.len()));
     Ok(text)
@@ -220,12 +228,7 @@ pub fn list_numbered(directory: &Path, prefix: &str) -> Result<Vec<(u64, PathBuf
 /// # Errors
 /// [`Error::Io`] when a file cannot be removed.
 pub fn rotate(directory: &Path, prefix: &str, keep: usize) -> Result<Vec<PathBuf>> {
-    for name in file_names(directory)? {
-        if name.starts_with(&format!(".{prefix}-")) && name.ends_with(".tmp") {
-            let path = directory.join(name);
-            fs::remove_file(&path).map_err(Error::io(path))?;
-        }
-    }
+    atomic::remove_temporary(directory)?;
     let mut paths: Vec<_> = list_numbered(directory, prefix)?.into_iter().map(|(_, path)| path).collect();
     let kept = paths.split_off(paths.len().saturating_sub(keep.max(1)));
     for path in paths {
@@ -239,7 +242,7 @@ fn file_names(directory: &Path) -> Result<Vec<String>> {
         Ok(entries) => {
             Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(Error::io(directory)(error)),
     }
 }
@@ -321,6 +324,48 @@ mod tests {
         let mut short = example();
         short.push_f32("bias", &[3], vec![0.0]);
         assert!(short.save(&path).unwrap_err().to_string().contains("[3] has 3 elements, but 1"));
+    }
+
+    #[test]
+    fn any_flipped_bit_is_found() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("d.safetensors");
+        let mut checkpoint = example();
+        checkpoint.metadata.insert(safetensors::FORMAT.0.into(), safetensors::FORMAT.1.into());
+        checkpoint.save(&path).unwrap();
+        let mut bytes = fs::read(&path).unwrap();
+        for bit in 0..8 * bytes.len() {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let read = safetensors::read(&mut io::Cursor::new(&bytes), bytes.len() as u64);
+            assert!(read.is_err(), "bit {} of byte {}", bit % 8, bit / 8);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+        // The last float, little endian: the header still fits.
+        let last = bytes.len() - 4;
+        bytes[last] ^= 0x10;
+        fs::write(&path, &bytes).unwrap();
+        let message = Checkpoint::load(&path).unwrap_err().to_string();
+        assert!(
+            message.contains("d.safetensors") && message.contains("checksum is to be crc32"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn files_of_other_programs_have_no_checksum() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("e.safetensors");
+        let header = r#"{"__metadata__":{"format":"jem-checkpoint-1"},"x":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}}"#;
+        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(header.as_bytes());
+        bytes.extend([7, 8]);
+        fs::write(&path, &bytes).unwrap();
+        assert_eq!(Checkpoint::load(&path).unwrap().u8(&path, "x", &[2]).unwrap(), [7, 8]);
+        // Theirs opens ours.
+        example().save(&path).unwrap();
+        let bytes = fs::read(&path).unwrap();
+        let theirs = ::safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        assert_eq!(theirs.tensor("labels").unwrap().data(), [1, 255, 0]);
     }
 
     #[test]

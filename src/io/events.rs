@@ -5,18 +5,20 @@
 //! encoded by hand.
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::journal::Journal;
 use super::png::Picture;
 use crate::error::{Error, Result};
+
+/// Bytes that are gathered before they are written.
+const BLOCK: usize = 8 << 10;
 
 /// Writes events for TensorBoard; [`EventWriter::flush`] makes them visible.
 #[derive(Debug)]
 pub struct EventWriter {
-    path: PathBuf,
-    file: BufWriter<File>,
+    file: Journal,
 }
 
 impl EventWriter {
@@ -33,24 +35,27 @@ impl EventWriter {
             .find_map(|count: u32| {
                 let name = format!("events.out.tfevents.{:010}.jem.{process}.{count}", time as u64);
                 let path = directory.join(name);
-                match File::create_new(&path) {
+                match File::options().append(true).create_new(true).open(&path) {
                     Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => None,
                     result => Some(result.map_err(Error::io(&path)).map(|file| (path, file))),
                 }
             })
             .expect("the counter has no end")?;
-        let mut writer = Self { path, file: BufWriter::new(file) };
+        let mut writer = Self { file: Journal::new(&path, file, 0)? };
         let mut event = Message::default();
         event.double(1, time);
         event.bytes(3, b"brain.Event:2");
-        writer.record(&event)?;
-        writer.flush()?;
+        if let Err(error) = writer.record(&event).and_then(|()| writer.flush()) {
+            // A file without its first record is of no use, and the next try makes another.
+            let _ = fs::remove_file(path);
+            return Err(error);
+        }
         Ok(writer)
     }
 
     /// The file being written.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.file.path()
     }
 
     /// Writes the values of `scalars` (tag and value) at `step`.
@@ -91,7 +96,7 @@ impl EventWriter {
     /// # Errors
     /// [`Error::Io`] when writing fails.
     pub fn flush(&mut self) -> Result<()> {
-        self.file.flush().map_err(Error::io(&self.path))
+        self.file.flush()
     }
 
     fn event(&mut self, step: u64, summary: &Message) -> Result<()> {
@@ -109,7 +114,8 @@ impl EventWriter {
         record.extend(masked_crc32c(&length).to_le_bytes());
         record.extend(&event.0);
         record.extend(masked_crc32c(&event.0).to_le_bytes());
-        self.file.write_all(&record).map_err(Error::io(&self.path))
+        self.file.append(&record);
+        if self.file.pending() < BLOCK { Ok(()) } else { self.flush() }
     }
 }
 

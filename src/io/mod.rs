@@ -6,6 +6,7 @@ pub mod checkpoint;
 pub mod elements;
 pub mod events;
 pub mod gif;
+pub mod journal;
 pub mod npy;
 pub mod npz;
 pub mod pack;

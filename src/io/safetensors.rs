@@ -1,8 +1,12 @@
 //! Reading safetensors files, tensor by tensor: the header is small, the data go straight to their place.
+//!
+//! What [`Checkpoint::save`](super::checkpoint::Checkpoint::save) wrote has a checksum among its metadata, which is
+//! checked; other files have none.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Seek, SeekFrom};
 
+use flate2::{Crc, CrcReader};
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
@@ -12,7 +16,24 @@ use super::one_line;
 /// The longest header that the format allows.
 const MAX_HEADER: u64 = 100_000_000;
 
-/// Tensors by name, in the order of the file, and the file's strings.
+/// The metadata key of the checksum.
+pub(super) const CHECKSUM: &str = "checksum";
+/// The metadata key and value of files that must have a checksum: damage to the key alone would hide it.
+pub const FORMAT: (&str, &str) = ("format", "jem-checkpoint-2");
+
+/// Name, type and shape of a tensor, and the CRC-32 of its bytes.
+pub(super) type Summary<'a> = (&'a str, String, &'a [usize], u32);
+
+/// The checksum of a file's contents, whatever their order in it: the CRC-32 of all that `tensors` and `metadata` say.
+pub(super) fn checksum(mut tensors: Vec<Summary<'_>>, metadata: &BTreeMap<String, String>) -> String {
+    tensors.sort_unstable();
+    let rest: BTreeMap<_, _> = metadata.iter().filter(|(key, _)| *key != CHECKSUM).collect();
+    let mut crc = Crc::new();
+    crc.update(&serde_json::to_vec(&(tensors, rest)).expect("strings and integers are valid JSON"));
+    format!("crc32 {:08x}", crc.sum())
+}
+
+/// Tensors by name, in the order of the file, and the file's strings without their checksum.
 pub type Contents = (Vec<(String, Array)>, BTreeMap<String, String>);
 
 /// Whether a file of `length` bytes that begins with `start` looks like one: the header's length, then a brace.
@@ -44,6 +65,7 @@ fn contents(reader: &mut (impl Read + Seek), length: u64) -> Result<Contents, St
     let header: Metadata =
         serde_json::from_slice(&header).map_err(|error| format!("its header is damaged: {error}"))?;
     let mut tensors = Vec::new();
+    let mut sums = Vec::new();
     let mut end = begin;
     for name in header.offset_keys() {
         let info = header.info(&name).ok_or_else(|| format!("tensor {name} has no entry"))?;
@@ -62,8 +84,10 @@ fn contents(reader: &mut (impl Read + Seek), length: u64) -> Result<Contents, St
                 length - begin
             ));
         };
+        let mut summed = CrcReader::new(&mut *reader);
         let elements =
-            kind.read(reader, count).map_err(|error| format!("tensor {name} {}", unreadable(error)))?;
+            kind.read(&mut summed, count).map_err(|error| format!("tensor {name} {}", unreadable(error)))?;
+        sums.push((info.dtype.to_string(), summed.crc().sum()));
         end += to - from;
         tensors.push((name, Array { shape: info.shape.clone(), elements }));
     }
@@ -71,7 +95,26 @@ fn contents(reader: &mut (impl Read + Seek), length: u64) -> Result<Contents, St
         return Err(format!("its tensors end at byte {end}, the file at {length}; it is damaged"));
     }
     let strings = header.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone()));
-    Ok((tensors, strings.collect()))
+    let mut metadata: BTreeMap<String, String> = strings.collect();
+    let found = tensors.iter().zip(sums).map(|((name, array), (kind, crc))| {
+        let (name, array): (&String, &Array) = (name, array);
+        (name.as_str(), kind, array.shape.as_slice(), crc)
+    });
+    let found = checksum(found.collect(), &metadata);
+    match metadata.remove(CHECKSUM) {
+        Some(stated) if stated != found => {
+            return Err(format!(
+                "its checksum is to be {stated}, its contents have {found}: it is damaged, or was changed by a \
+                 program that kept the metadata {CHECKSUM} and {} of the old contents",
+                FORMAT.0
+            ));
+        }
+        None if metadata.get(FORMAT.0).is_some_and(|format| format == FORMAT.1) => {
+            return Err(format!("its checksum is missing, which {} has: it is damaged", FORMAT.1));
+        }
+        _ => {}
+    }
+    Ok((tensors, metadata))
 }
 
 fn element_type(dtype: Dtype) -> Option<ElementType> {

@@ -40,7 +40,7 @@ pub use preset::Preset;
 pub use programs::{BatchLayout, Programs, loss_parts, sgld_program};
 pub use recipe::{Overrides, Recipe};
 pub use run::{Outcome, RunOptions, run};
-pub use run_directory::RunDirectory;
+pub use run_directory::{Best, Recovered, RunDirectory};
 pub use sampler::Sampler;
 pub use scorer::{Posterior, ScoreSettings, Scorer, Scores, ranking};
 pub use trainer::Trainer;

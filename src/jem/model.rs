@@ -9,6 +9,7 @@ use crate::graph::Tensor;
 use crate::io::checkpoint::Checkpoint;
 use crate::io::elements::{Array, Elements};
 use crate::io::pack;
+use crate::io::safetensors::FORMAT;
 use crate::io::state_file::{self, StateFile};
 use crate::nn::architecture::{Architecture, Mode};
 use crate::nn::parameters::{Layout, PARAMETERS, Parameter};
@@ -16,8 +17,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// The metadata key that marks a file as one of ours, and its value.
-const FORMAT: (&str, &str) = ("format", "jem-checkpoint-1");
+/// What marks a file as one of ours begins so; the number is the version.
+const OURS: &str = "jem-checkpoint-";
 /// The tensor of chains that a JEM was trained with, [n, c, h, w].
 pub const REPLAY_BUFFER: &str = "replay_buffer";
 /// Rows and columns of the images of a model whose file does not say otherwise.
@@ -104,7 +105,7 @@ impl Model {
         let StateFile { tensors, replay_buffer, facts } = state_file::read(path)?;
         let named: Vec<(&str, &[usize])> =
             tensors.iter().map(|(name, array)| (name.as_str(), array.shape.as_slice())).collect();
-        let ours = facts.metadata.get(FORMAT.0).is_some_and(|format| format == FORMAT.1);
+        let ours = facts.metadata.get(FORMAT.0).is_some_and(|format| format.starts_with(OURS));
         let stated = match (&options.architecture, ours) {
             (Some(architecture), _) => Some(*architecture),
             (None, true) => {

@@ -18,8 +18,6 @@ use std::time::{Duration, Instant};
 const EVALUATION_BATCH: usize = 100;
 /// Snapshots that a run keeps beside its checkpoints.
 const SNAPSHOTS: usize = 3;
-/// The metadata of a best model: its figures on the held-out images.
-const VALIDATION: &str = "validation";
 /// The metadata of a checkpoint: what the guard remembers, and the treatment.
 const GUARD: &str = "guard";
 const HEALING: &str = "healing";
@@ -68,14 +66,6 @@ pub struct Outcome {
     pub curves: PathBuf,
 }
 
-/// The figures of the best model of the run that is resumed. Without a readable one, the next evaluation's
-/// model is the best.
-fn best_so_far(out: &Path) -> Option<Evaluation> {
-    let path = RunDirectory::best_in(out);
-    let model = Checkpoint::load(&path).ok()?;
-    serde_json::from_str(model.text(&path, VALIDATION).ok()?).ok()
-}
-
 struct Run<'a> {
     /// As it was asked for; the trainer's has the remedies that are in force.
     recipe: Recipe,
@@ -96,8 +86,9 @@ struct Run<'a> {
     first_iteration: u64,
     /// Time spent on evaluations, pictures and checkpoints.
     aside: Duration,
-    best: Option<Evaluation>,
     last: Option<Metrics>,
+    /// The checkpoint that the run goes on from.
+    resumed: Option<PathBuf>,
     options: RunOptions<'a>,
 }
 
@@ -114,25 +105,21 @@ pub fn run(
     options: RunOptions<'_>,
 ) -> Result<Outcome> {
     let (train_part, held_out) = train.split(recipe.validation, u64::from(recipe.seed))?;
-    let (mut guard, mut healing, mut start, mut best) = (Guard::new(), Healing::default(), None, None);
-    if options.resume {
-        let path = RunDirectory::newest_checkpoint(&options.out)?;
-        let checkpoint = Checkpoint::load(&path)?;
-        (guard, healing) = (memory(&checkpoint, GUARD), memory(&checkpoint, HEALING));
-        start = Some((path, checkpoint));
-        best = best_so_far(&options.out);
-    }
+    let recovered = options.resume.then(|| RunDirectory::recover(&options.out)).transpose()?;
+    let start = recovered.as_ref().and_then(|recovered| recovered.checkpoint.as_ref());
+    let healing: Healing = start.map(|(_, checkpoint)| memory(checkpoint, HEALING)).unwrap_or_default();
+    let guard = start.map(|(_, checkpoint)| memory(checkpoint, GUARD)).unwrap_or_default();
     let mut trainer = Trainer::new(device, &healing.treat(recipe), &train_part)?;
     let mut snapshots = VecDeque::new();
     if let Some((path, checkpoint)) = start {
-        trainer.restore(&checkpoint, &path)?;
+        trainer.restore(checkpoint, path)?;
         for (iteration, path) in RunDirectory::snapshots(&options.out)? {
             if iteration <= trainer.iteration() {
                 snapshots.push_back((iteration, Checkpoint::load(&path)?));
             }
         }
     }
-    let resumed = options.resume.then(|| trainer.iteration());
+    let resumed = start.map(|(path, _)| path.clone());
     let total = recipe.total_iterations(train_part.len());
     let kernels = device.choices().summary();
     let config = format!(
@@ -141,10 +128,14 @@ pub fn run(
         device.name(),
         recipe.to_toml()
     );
-    let mut directory =
-        RunDirectory::open(&options.out, &config, resumed.map(|done| done.saturating_sub(1)))?;
-    let details = json!({"device": device.name(), "kernels": kernels, "data": train.name, "synthetic": train.synthetic, "iterations": total, "precision": trainer.precision()});
-    directory.event(if options.resume { "resume" } else { "start" }, trainer.iteration(), details)?;
+    let complete = trainer.iteration() >= total;
+    let config = (!complete).then_some(config.as_str());
+    let mut directory = RunDirectory::open(&options.out, config, recovered.as_ref())?;
+    drop(recovered);
+    if !complete {
+        let details = json!({"device": device.name(), "kernels": kernels, "data": train.name, "synthetic": train.synthetic, "iterations": total, "precision": trainer.precision(), "checkpoint": resumed});
+        directory.event(if options.resume { "resume" } else { "start" }, trainer.iteration(), details);
+    }
     let network = trainer.network();
     let title = format!("WRN-{}-{} on {}", network.depth, network.width, train.name);
     let mut run = Run {
@@ -160,8 +151,8 @@ pub fn run(
         started: Instant::now(),
         first_iteration: trainer.iteration(),
         aside: Duration::ZERO,
-        best,
         last: None,
+        resumed,
         trainer,
         directory,
         options,
@@ -171,6 +162,7 @@ pub fn run(
     if recipe.precision != Precision::F32 {
         run.progress.note(&format!("numbers: {}", run.trainer.precision()));
     }
+    run.warn();
     run.train(total, test)
 }
 
@@ -182,6 +174,8 @@ fn memory<T: Default + serde::de::DeserializeOwned>(checkpoint: &Checkpoint, key
 /// What an iteration left behind.
 #[derive(Default)]
 struct Left {
+    /// Whether the run is to stop.
+    interrupted: bool,
     samples: Option<PathBuf>,
     checkpoint: Option<PathBuf>,
 }
@@ -189,12 +183,17 @@ struct Left {
 impl Run<'_> {
     fn train(mut self, total: u64, test: &Dataset) -> Result<Outcome> {
         let mut left = Left::default();
+        let complete = self.trainer.iteration() >= total;
+        if complete {
+            let (done, out) = (self.trainer.iteration(), self.options.out.display());
+            self.progress.note(&format!("{out} is complete: {done} of {total} iterations are done"));
+            left.checkpoint = self.resumed.take();
+        }
         let mut interrupted = false;
         let mut losses = 0;
         while self.trainer.iteration() < total && !interrupted {
-            interrupted = self.options.stop.load(Ordering::Relaxed);
-            match self.advance(total, interrupted, &mut left) {
-                Ok(None) => {}
+            match self.advance(total, &mut left) {
+                Ok(None) => interrupted = left.interrupted,
                 Ok(Some(fault)) => self.heal(fault)?,
                 Err(Error::DeviceLost { device, message }) if losses < self.recipe.max_trips => {
                     losses += 1;
@@ -203,39 +202,54 @@ impl Run<'_> {
                 Err(error) => return Err(error),
             }
         }
+        self.warn();
         self.progress.finish();
-        // A resumed run that was already complete has made no checkpoint of its own.
+        let iteration = self.trainer.iteration();
         let checkpoint = match left.checkpoint {
             Some(path) => path,
-            None => self.checkpoint()?,
+            None => self.last_checkpoint()?,
         };
-        let curves = self.directory.curves(&self.title)?;
+        // Lost with the disk, or refused by it.
+        if self.directory.best().is_none() && !interrupted {
+            let evaluation = self.validation.evaluate(|_| ())?;
+            self.keep_best(evaluation)?;
+        }
+        self.directory.last_best()?;
+        let ended = complete && self.directory.has_ended(iteration);
         let test = if interrupted { None } else { Some(self.score_best(test)?) };
-        let details =
-            json!({"interrupted": interrupted, "test_accuracy": test.as_ref().map(|test| test.accuracy)});
-        self.directory.event("end", self.trainer.iteration(), details)?;
+        if !ended {
+            self.directory.curves(iteration, &self.title);
+            let test_accuracy = test.as_ref().map(|test| test.accuracy);
+            let details = json!({"interrupted": interrupted, "test_accuracy": test_accuracy});
+            self.directory.event("end", iteration, details);
+        }
+        self.warn();
+        let best = self.directory.best();
         Ok(Outcome {
-            iterations: self.trainer.iteration(),
+            iterations: iteration,
             interrupted,
             trips: self.healing.trips,
             last: self.last,
-            validation: self.best,
+            validation: best.map(|best| best.evaluation),
             test,
             checkpoint,
-            best: self.best.map(|_| self.directory.best_path()),
+            best: best.map(|_| self.directory.best_path()),
             samples: left.samples,
-            curves,
+            curves: self.directory.curves_path(),
         })
     }
 
-    /// One iteration, and what is due after it; `last` if the run is to stop then.
-    fn advance(&mut self, total: u64, last: bool, left: &mut Left) -> Result<Option<Fault>> {
+    /// One iteration, and what is due after it.
+    fn advance(&mut self, total: u64, left: &mut Left) -> Result<Option<Fault>> {
         if let Some(visit) = &mut self.options.visit {
             visit(&mut self.trainer)?;
         }
         self.trainer.step()?;
+        left.checkpoint = None;
+        left.interrupted = self.options.stop.load(Ordering::Relaxed);
         let done = self.trainer.iteration();
-        let due = |every: u64| done.is_multiple_of(every) || done == total || last;
+        let scheduled = |every: u64| done.is_multiple_of(every) || done == total;
+        let due = |every: u64| scheduled(every) || left.interrupted;
         let Recipe { evaluate_every, sample_every, checkpoint_every, snapshot_every, .. } = self.recipe;
         if ![evaluate_every, sample_every, checkpoint_every, snapshot_every].into_iter().any(due) {
             let arrived = self.trainer.metrics()?;
@@ -244,7 +258,8 @@ impl Run<'_> {
         // What is written or scored here must come from a healthy state: all metrics first.
         let arrived = self.trainer.finish_metrics()?;
         let aside = Instant::now();
-        let evaluation = if due(evaluate_every) && !last {
+        // Also if interrupted: the resumed run goes on behind it.
+        let evaluation = if scheduled(evaluate_every) {
             if let Some(fault) = self.check(&arrived) {
                 return Ok(Some(fault));
             }
@@ -270,7 +285,7 @@ impl Run<'_> {
                 // A run that is resumed from here has none from before: nor has this one.
                 self.snapshots.clear();
             }
-            left.checkpoint = Some(self.checkpoint()?);
+            left.checkpoint = self.checkpoint()?;
         } else if due(snapshot_every) {
             self.snapshots.push_back((done, self.state()?));
             if self.snapshots.len() > SNAPSHOTS {
@@ -303,6 +318,7 @@ impl Run<'_> {
         {
             checkpoint.metadata.insert(key.into(), memory.expect("plain numbers"));
         }
+        self.directory.name_best(&mut checkpoint);
         Ok(checkpoint)
     }
 
@@ -321,7 +337,7 @@ impl Run<'_> {
         let trips = self.healing.trips;
         let details = json!({"fault": message, "back_to": to, "remedy": remedy, "trips": trips,
             "in_force": self.healing.names(&self.recipe)});
-        self.directory.event("healed", iteration, details)?;
+        self.directory.event("healed", iteration, details);
         self.progress.note(&format!(
             "iteration {iteration}: {message}; back to {to} with {remedy} (fault {trips} of at most {})",
             self.recipe.max_trips
@@ -336,37 +352,39 @@ impl Run<'_> {
             Some((iteration, snapshot)) => {
                 self.trainer.restore(snapshot, Path::new("a snapshot"))?;
                 self.guard = memory(snapshot, GUARD);
+                self.directory.go_back(*iteration, Some(snapshot))?;
                 *iteration
             }
             None => self.restore_checkpoint(target)?,
         };
-        self.directory.go_back(to)?;
         Ok(to)
     }
 
     /// Restores the newest checkpoint of at most `target` iterations that can be read, or the beginning.
     fn restore_checkpoint(&mut self, target: u64) -> Result<u64> {
-        for (iteration, path) in RunDirectory::checkpoints(self.directory.path())?.into_iter().rev() {
+        for (iteration, path) in RunDirectory::list_checkpoints(self.directory.path())?.into_iter().rev() {
             // Those of an interruption the uninterrupted run would not have.
             if iteration > target || !iteration.is_multiple_of(self.recipe.checkpoint_every) {
                 continue;
             }
-            let loaded = Checkpoint::load(&path);
-            match loaded.and_then(|checkpoint| {
+            let restored = Checkpoint::load(&path).and_then(|checkpoint| {
                 self.trainer.restore(&checkpoint, &path)?;
-                Ok(memory(&checkpoint, GUARD))
-            }) {
-                Ok(guard) => {
-                    self.guard = guard;
+                Ok(checkpoint)
+            });
+            match restored {
+                Ok(checkpoint) => {
+                    self.guard = memory(&checkpoint, GUARD);
+                    self.directory.go_back(iteration, Some(&checkpoint))?;
                     return Ok(iteration);
                 }
-                Err(error) => self.progress.note(&format!("passing over a checkpoint: {error}")),
+                Err(error) => self.progress.warn(&format!("passing over a checkpoint: {error}")),
             }
         }
         let recipe = self.trainer.recipe().clone();
         self.trainer = Trainer::new(self.trainer.device(), &recipe, &self.train)?;
         self.validation = self.trainer.evaluator(&self.held_out, EVALUATION_BATCH)?;
         self.guard = Guard::new();
+        self.directory.go_back(0, None)?;
         Ok(0)
     }
 
@@ -376,16 +394,16 @@ impl Run<'_> {
             true => format!("{message}, after {trips} faults that were healed (max_trips is {most})"),
             false => format!("{message}, and guard is off"),
         };
-        self.directory.event("diverged", iteration, json!({"message": why}))?;
+        self.directory.event("diverged", iteration, json!({"message": why}));
         self.progress.finish();
         let good = RunDirectory::newest_checkpoint(self.directory.path());
         let good = good.map_or("there is no checkpoint yet".into(), |path| {
             format!("the last good checkpoint is {}", path.display())
         });
-        let best = match self.best {
+        let best = match self.directory.best() {
             Some(best) => format!(
                 "the best model ({:.1}% on held-out images) is {}",
-                100.0 * best.accuracy,
+                100.0 * best.evaluation.accuracy,
                 self.directory.best_path().display()
             ),
             None => "no model was scored yet".into(),
@@ -401,7 +419,7 @@ impl Run<'_> {
         let Some(remedy) = self.healing.ease(&self.recipe, iteration) else { return Ok(()) };
         self.trainer.adopt(&self.healing.treat(&self.recipe))?;
         let details = json!({"without": remedy, "in_force": self.healing.names(&self.recipe)});
-        self.directory.event("eased", iteration, details)?;
+        self.directory.event("eased", iteration, details);
         self.progress
             .note(&format!("iteration {iteration}: quiet for long enough to go on without {remedy}"));
         Ok(())
@@ -410,7 +428,7 @@ impl Run<'_> {
     /// Goes on after the device was lost, from the last state that is not on it.
     fn reopen(&mut self, device: &str, message: String) -> Result<()> {
         let iteration = self.trainer.iteration();
-        self.directory.event("device lost", iteration, json!({"device": device, "message": message}))?;
+        self.directory.event("device lost", iteration, json!({"device": device, "message": message}));
         let Some(reopen) = self.options.reopen else {
             return Err(Error::DeviceLost { device: device.to_owned(), message });
         };
@@ -419,7 +437,7 @@ impl Run<'_> {
         let to = self.go_back(iteration)?;
         self.trainer.set_random_stream(self.healing.trips);
         let details = json!({"device": self.trainer.device().name(), "back_to": to});
-        self.directory.event("device reopened", iteration, details)?;
+        self.directory.event("device reopened", iteration, details);
         self.progress.note(&format!(
             "iteration {iteration}: {device} was lost ({message}); opened again, back to {to}"
         ));
@@ -431,9 +449,10 @@ impl Run<'_> {
         let clock = self.clock();
         for (index, metrics) in arrived.iter().enumerate() {
             let evaluation = evaluation.filter(|_| index + 1 == arrived.len());
-            self.directory.record(metrics, clock, evaluation)?;
+            self.directory.record(metrics, clock, evaluation);
             self.last = Some(*metrics);
         }
+        self.warn();
         // Rows that belong to an evaluation were looked at before it.
         if let Some(fault) = if evaluation.is_none() { self.check(arrived) } else { None } {
             return Ok(Some(fault));
@@ -455,16 +474,11 @@ impl Run<'_> {
     fn keep_best(&mut self, evaluation: Evaluation) -> Result<()> {
         let iteration = self.trainer.iteration();
         let details = json!({"accuracy": evaluation.accuracy, "cross_entropy": evaluation.cross_entropy});
-        self.directory.event("validation", iteration, details)?;
+        self.directory.event("validation", iteration, details);
         let accuracy = 100.0 * evaluation.accuracy;
         self.progress.note(&format!("iteration {iteration}: validation accuracy {accuracy:.1}%"));
-        if self.best.is_none_or(|best| evaluation.accuracy > best.accuracy) {
-            let mut model = self.trainer.model()?;
-            model
-                .metadata
-                .insert(VALIDATION.into(), serde_json::to_string(&evaluation).expect("plain numbers"));
-            self.directory.best(&model)?;
-            self.best = Some(evaluation);
+        if self.directory.best().is_none_or(|best| evaluation.accuracy > best.evaluation.accuracy) {
+            self.directory.keep_best(iteration, evaluation, self.trainer.model()?);
         }
         Ok(())
     }
@@ -474,15 +488,28 @@ impl Run<'_> {
         if images.is_empty() {
             return Ok(None);
         }
-        self.directory.samples(self.trainer.iteration(), &images, self.shape).map(Some)
+        self.directory.samples(self.trainer.iteration(), &images, self.shape)
     }
 
-    fn checkpoint(&mut self) -> Result<PathBuf> {
-        let checkpoint = self.state()?;
-        let keep = self.recipe.keep;
-        self.directory.keep_snapshots(&self.snapshots)?;
-        self.directory.curves(&self.title)?;
-        self.directory.checkpoint(self.trainer.iteration(), &checkpoint, keep)
+    /// `None` if the disk refused it: training goes on.
+    fn checkpoint(&mut self) -> Result<Option<PathBuf>> {
+        let (iteration, keep) = (self.trainer.iteration(), self.recipe.keep);
+        let mut checkpoint = self.state()?;
+        self.directory.curves(iteration, &self.title);
+        self.directory.keep_snapshots(iteration, &self.snapshots);
+        Ok(self.directory.checkpoint(iteration, &mut checkpoint, keep))
+    }
+
+    /// The checkpoint of the end, which must be written.
+    fn last_checkpoint(&mut self) -> Result<PathBuf> {
+        let (iteration, keep) = (self.trainer.iteration(), self.recipe.keep);
+        let mut checkpoint = self.state()?;
+        self.directory.last_checkpoint(iteration, &mut checkpoint, keep)
+    }
+
+    /// Says what the disk has refused.
+    fn warn(&mut self) {
+        self.directory.warnings().iter().for_each(|warning| self.progress.warn(warning));
     }
 
     /// The figures of the best model on `test`.

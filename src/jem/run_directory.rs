@@ -8,17 +8,26 @@
 //! | `tensorboard/` | the same numbers and the sample grids, for TensorBoard |
 //! | `samples/` | a PNG grid of the chains at intervals |
 //! | `curves.png` | losses, energies, accuracies |
-//! | `checkpoints/` | the last few, with all that a run needs to go on; after an interruption also what a fault may go back to |
+//! | `checkpoints/` | the last few, with all that a run needs to go on; models that were best when they were made; after an interruption what a fault may go back to |
 //! | `best.safetensors` | the model that was best on the held-out images |
+//!
+//! A process may be killed at any moment: files are whole or absent, or end with a whole record or with half of one,
+//! which a resumed run cuts off. Each checkpoint names the model that was best when it was made, so that a run that
+//! goes on from it chooses as the uninterrupted one would. A disk that is full does not end a run: what cannot be
+//! written is said once, and tried again.
 
 use super::{Evaluation, Metrics};
 use crate::error::{Error, Result};
+use crate::io::atomic;
 use crate::io::checkpoint::{self, Checkpoint};
 use crate::io::events::EventWriter;
+use crate::io::journal::Journal;
 use crate::io::png::{self, Picture};
 use crate::report::curves;
 use crate::report::metrics::{MetricsLog, Table};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::collections::{BTreeSet, VecDeque};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -47,14 +56,49 @@ const COLUMNS: [&str; 17] = [
 const CHECKPOINT: &str = "checkpoint";
 /// The prefix of the files of snapshots, which a run that is interrupted between two checkpoints leaves beside them.
 const SNAPSHOT: &str = "snapshot";
+/// The prefix of models that were best before, beside the checkpoints that name them.
+const BEST: &str = "best";
+/// The metadata of a checkpoint: the best model so far, empty before the first evaluation.
+const BEST_SO_FAR: &str = "best";
+/// The metadata of a best model: its figures on the held-out images.
+const VALIDATION: &str = "validation";
+/// The name of `best.safetensors` in messages.
+const BEST_MODEL: &str = "best model";
 
 /// The files of one run.
 #[derive(Debug)]
 pub struct RunDirectory {
     path: PathBuf,
     metrics: MetricsLog,
-    events: std::fs::File,
-    tensorboard: EventWriter,
+    events: Journal,
+    /// Made when there is something to write.
+    tensorboard: Option<EventWriter>,
+    best: Option<Best>,
+    /// The iteration of the model in `best.safetensors`.
+    best_on_disk: Option<u64>,
+    /// The best model, if the disk refused it.
+    unsaved: Option<Checkpoint>,
+    /// What the disk has refused since the last checkpoint, each said once.
+    failing: BTreeSet<&'static str>,
+    warnings: Vec<String>,
+}
+
+/// The model that is best on the held-out images.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// Iterations done when it was evaluated.
+    pub iteration: u64,
+    /// Its figures.
+    pub evaluation: Evaluation,
+}
+
+/// What a run directory has to go on from.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// The newest checkpoint that can be read; `None` if the run was ended before its first.
+    pub checkpoint: Option<(PathBuf, Checkpoint)>,
+    /// Newer ones that cannot be read, and why.
+    pub damaged: Vec<(PathBuf, Error)>,
 }
 
 /// The time of a row of metrics, and the speed so far.
@@ -67,33 +111,147 @@ pub struct Clock {
 }
 
 impl RunDirectory {
-    /// Makes the directory and its files; with `resume_after`, goes on behind that iteration.
+    /// Makes the directory and its files, or goes on behind what was `recovered`. Without `config` the settings
+    /// stay as they are.
     ///
     /// # Errors
     /// [`Error::File`] if it holds another run; [`Error::Io`] if it cannot be written.
-    pub fn open(path: &Path, config: &str, resume_after: Option<u64>) -> Result<Self> {
+    pub fn open(path: &Path, config: Option<&str>, recovered: Option<&Recovered>) -> Result<Self> {
         let config_path = path.join("config.toml");
-        if resume_after.is_none() && config_path.exists() {
+        if recovered.is_none() && config_path.exists() {
             let message = "holds another run; choose another --out, or go on with --resume";
             return Err(Error::file(path, message));
         }
         for directory in [path.to_owned(), path.join("samples"), path.join("checkpoints")] {
             std::fs::create_dir_all(&directory).map_err(Error::io(&directory))?;
+            let parent = atomic::directory_of(&directory);
+            atomic::sync_directory(parent).map_err(Error::io(parent))?;
+            atomic::remove_temporary(&directory)?;
         }
-        crate::io::atomic::write(&config_path, |file| file.write_all(config.as_bytes()))?;
+        if let Some(config) = config {
+            atomic::write(&config_path, |file| file.write_all(config.as_bytes()))?;
+        }
+        let done = recovered.map_or(0, Recovered::iteration);
         let metrics_path = path.join("metrics.csv");
-        let metrics = match resume_after {
+        let metrics = match done.checked_sub(1) {
             Some(last) => MetricsLog::resume(&metrics_path, &COLUMNS, last)?,
             None => MetricsLog::create(&metrics_path, &COLUMNS)?,
         };
-        let events_path = path.join("events.jsonl");
-        let events = std::fs::File::options().create(true).append(true).open(&events_path);
-        Ok(Self {
+        let mut directory = Self {
             metrics,
-            events: events.map_err(Error::io(&events_path))?,
-            tensorboard: EventWriter::create(&path.join("tensorboard"))?,
+            events: Journal::lines(&path.join("events.jsonl"))?,
+            tensorboard: None,
             path: path.to_owned(),
+            best: None,
+            best_on_disk: None,
+            unsaved: None,
+            failing: BTreeSet::new(),
+            warnings: Vec::new(),
+        };
+        if let Some(recovered) = recovered {
+            directory.go_on(recovered)?;
+        }
+        Ok(directory)
+    }
+
+    /// Takes damaged checkpoints out of the way and puts the best model back.
+    fn go_on(&mut self, recovered: &Recovered) -> Result<()> {
+        let done = recovered.iteration();
+        for (path, error) in &recovered.damaged {
+            // Under its number it would be kept in the place of a newer one.
+            let aside = path.with_extension("safetensors.damaged");
+            std::fs::rename(path, &aside).map_err(Error::io(path))?;
+            let used = recovered.checkpoint.as_ref().map(|(path, _)| path.display().to_string());
+            let used = used.unwrap_or_default();
+            self.warnings
+                .push(format!("{error}; it is now {}, and the run goes on from {used}", aside.display()));
+            let details =
+                json!({"path": path, "message": error.to_string(), "moved_to": aside, "used": used});
+            self.event("damaged_checkpoint", done, details);
+        }
+        let Some((path, checkpoint)) = &recovered.checkpoint else {
+            self.warnings.push(format!("{} has no checkpoint yet: from the beginning", self.path.display()));
+            return Ok(());
+        };
+        self.choose_best(done, Some(checkpoint)).map_err(|error| match error {
+            Error::File { message, .. } => Error::file(path, message),
+            other => other,
         })
+    }
+
+    /// Makes the best model that of `state` after `done` iterations, and removes later ones.
+    fn choose_best(&mut self, done: u64, state: Option<&Checkpoint>) -> Result<()> {
+        (self.best, self.best_on_disk) = (None, None);
+        // Those of iterations that will be done again.
+        for (iteration, path) in checkpoint::list_numbered(&self.checkpoints(), BEST)? {
+            if iteration > done {
+                std::fs::remove_file(&path).map_err(Error::io(path))?;
+            }
+        }
+        let Some(state) = state else { return Ok(()) };
+        let named = match state.metadata.get(BEST_SO_FAR).map(String::as_str) {
+            Some("") => return Ok(()),
+            Some(text) => {
+                let best = toml::from_str::<Best>(text);
+                let wrong = |error| Error::file(&self.path, format!("metadata {BEST_SO_FAR}: {error}"));
+                Some(best.map_err(wrong)?)
+            }
+            // Checkpoints of older versions do not say.
+            None => None,
+        };
+        match self.restore_best(named) {
+            Ok(()) => self.best = named.or_else(|| read_best(&self.best_path()).ok()),
+            Err(error) => {
+                self.best = read_best(&self.best_path()).ok();
+                self.warnings.push(format!("{error}; the best model is chosen anew"));
+                self.event("best_model_lost", done, json!({"message": error.to_string()}));
+            }
+        }
+        self.best = self.best.filter(|best| best.iteration <= done);
+        self.best_on_disk = self.best.map(|best| best.iteration);
+        Ok(())
+    }
+
+    /// Makes `best.safetensors` the model that a checkpoint has `named`.
+    fn restore_best(&self, named: Option<Best>) -> Result<()> {
+        let Some(named) = named else { return Ok(()) };
+        let path = self.best_path();
+        let found = match read_best(&path) {
+            Ok(found) if found.iteration == named.iteration => return Ok(()),
+            found => found,
+        };
+        let aside = checkpoint::numbered(&self.checkpoints(), BEST, named.iteration);
+        if let Err(error) = read_best(&aside) {
+            return Err(found.err().unwrap_or(error));
+        }
+        std::fs::rename(&aside, &path).map_err(Error::io(&aside))?;
+        atomic::sync_directory(&self.path).map_err(Error::io(&self.path))
+    }
+
+    /// What run directory `path` has to go on from: the newest checkpoint that is whole. Nothing is changed.
+    ///
+    /// # Errors
+    /// [`Error::File`] if there is no run, or if none of its checkpoints can be read, with the reason for each.
+    pub fn recover(path: &Path) -> Result<Recovered> {
+        if !path.join("config.toml").exists() {
+            return Err(Error::file(path, "holds no run to go on with: there is no config.toml"));
+        }
+        let directory = path.join("checkpoints");
+        let mut recovered = Recovered::default();
+        for (_, path) in checkpoint::list_numbered(&directory, CHECKPOINT)?.into_iter().rev() {
+            match Checkpoint::load(&path) {
+                Ok(checkpoint) => {
+                    recovered.checkpoint = Some((path, checkpoint));
+                    return Ok(recovered);
+                }
+                Err(error) => recovered.damaged.push((path, error)),
+            }
+        }
+        if recovered.damaged.is_empty() {
+            return Ok(recovered);
+        }
+        let reasons: Vec<String> = recovered.damaged.iter().map(|(_, error)| error.to_string()).collect();
+        Err(Error::file(directory, format!("no checkpoint can be read: {}", reasons.join("; "))))
     }
 
     /// The newest checkpoint in run directory `path`.
@@ -110,7 +268,7 @@ impl RunDirectory {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn checkpoints(path: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    pub fn list_checkpoints(path: &Path) -> Result<Vec<(u64, PathBuf)>> {
         checkpoint::list_numbered(&path.join("checkpoints"), CHECKPOINT)
     }
 
@@ -123,34 +281,47 @@ impl RunDirectory {
     }
 
     /// Writes snapshots in place of those that there are.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn keep_snapshots<'a>(&self, all: impl IntoIterator<Item = &'a (u64, Checkpoint)>) -> Result<()> {
-        for (_, path) in Self::snapshots(&self.path)? {
-            std::fs::remove_file(&path).map_err(Error::io(path))?;
-        }
-        let directory = self.path.join("checkpoints");
-        all.into_iter().try_for_each(|(iteration, snapshot)| {
-            snapshot.save(&checkpoint::numbered(&directory, SNAPSHOT, *iteration))
-        })
+    pub fn keep_snapshots(&mut self, iteration: u64, all: &VecDeque<(u64, Checkpoint)>) {
+        let directory = self.checkpoints();
+        let write = || {
+            for (_, path) in Self::snapshots(&self.path)? {
+                std::fs::remove_file(&path).map_err(Error::io(path))?;
+            }
+            all.iter().try_for_each(|(number, snapshot)| {
+                snapshot.save(&checkpoint::numbered(&directory, SNAPSHOT, *number))
+            })
+        };
+        let result = write();
+        self.attempt("snapshots", iteration, result);
     }
 
-    /// Removes what was recorded of iterations from `iteration` on (from 0): rows of metrics, and checkpoints of more.
+    /// Takes back what was recorded of iterations from `iteration` on (from 0): rows of metrics, checkpoints, and the
+    /// best model, which is again that of `state`, `None` for the beginning.
     ///
     /// # Errors
-    /// [`Error::Io`].
-    pub fn go_back(&mut self, iteration: u64) -> Result<()> {
+    /// [`Error::Io`], [`Error::File`].
+    pub fn go_back(&mut self, iteration: u64, state: Option<&Checkpoint>) -> Result<()> {
         let path = self.path.join("metrics.csv");
-        self.metrics = match iteration.checked_sub(1) {
-            Some(last) => MetricsLog::resume(&path, &COLUMNS, last)?,
-            None => MetricsLog::create(&path, &COLUMNS)?,
+        let metrics = match iteration.checked_sub(1) {
+            Some(last) => MetricsLog::resume(&path, &COLUMNS, last),
+            None => MetricsLog::create(&path, &COLUMNS),
         };
-        for (_, path) in Self::checkpoints(&self.path)?.into_iter().filter(|(number, _)| *number > iteration)
-        {
-            std::fs::remove_file(&path).map_err(Error::io(path))?;
+        if let Some(metrics) = self.attempt("metrics", iteration, metrics) {
+            self.metrics = metrics;
         }
-        Ok(())
+        for (number, path) in Self::list_checkpoints(&self.path)? {
+            if number > iteration {
+                std::fs::remove_file(&path).map_err(Error::io(path))?;
+            }
+        }
+        self.unsaved = None;
+        self.choose_best(iteration, state)
+    }
+
+    /// Notes in a checkpoint which model is the best so far.
+    pub fn name_best(&self, checkpoint: &mut Checkpoint) {
+        let best = self.best.map(|best| toml::to_string(&best).expect("plain numbers")).unwrap_or_default();
+        checkpoint.metadata.insert(BEST_SO_FAR.into(), best);
     }
 
     /// A free directory `BASE/NAME-1`, `BASE/NAME-2`, …
@@ -164,11 +335,18 @@ impl RunDirectory {
         &self.path
     }
 
+    /// The best model so far, if there was an evaluation.
+    pub fn best(&self) -> Option<&Best> {
+        self.best.as_ref()
+    }
+
+    /// What is to be said on the terminal, since the last call.
+    pub fn warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
+    }
+
     /// Appends an iteration's row, with the evaluation made after it.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn record(&mut self, metrics: &Metrics, clock: Clock, evaluation: Option<&Evaluation>) -> Result<()> {
+    pub fn record(&mut self, metrics: &Metrics, clock: Clock, evaluation: Option<&Evaluation>) {
         let values = [
             metrics.iteration as f64,
             clock.seconds,
@@ -189,82 +367,345 @@ impl RunDirectory {
             evaluation.map_or(f64::NAN, |e| e.cross_entropy),
         ];
         let present: Vec<Option<f64>> = values.iter().map(|&v| (!v.is_nan()).then_some(v)).collect();
-        self.metrics.append(&present)?;
+        let result = self.metrics.append(&present);
+        self.attempt("metrics", metrics.iteration, result);
         let named = COLUMNS.iter().zip(&present).skip(1);
         let scalars: Vec<(&str, f32)> =
             named.filter_map(|(&name, v)| Some((name, v.as_ref().copied()? as f32))).collect();
-        self.tensorboard.scalars(metrics.iteration, &scalars)
+        let result = self.tensorboard().and_then(|file| file.scalars(metrics.iteration, &scalars));
+        self.attempt("TensorBoard", metrics.iteration, result);
     }
 
     /// Appends a line to `events.jsonl`.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn event(&mut self, kind: &str, iteration: u64, details: Value) -> Result<()> {
+    pub fn event(&mut self, kind: &str, iteration: u64, details: Value) {
         let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let line =
             json!({"time": time.as_secs_f64(), "event": kind, "iteration": iteration, "details": details});
-        writeln!(self.events, "{line}").map_err(Error::io(self.path.join("events.jsonl")))
+        self.events.append(format!("{line}\n").as_bytes());
+        let result = self.events.flush();
+        self.attempt("events", iteration, result);
     }
 
-    /// Writes the chains as a grid; returns the picture's path.
+    /// Whether the record ends with the end of a run of `iteration` iterations.
+    pub fn has_ended(&self, iteration: u64) -> bool {
+        let text = std::fs::read_to_string(self.events.path()).unwrap_or_default();
+        let last: Option<Value> = text.lines().last().and_then(|line| serde_json::from_str(line).ok());
+        last.is_some_and(|last| {
+            last["event"] == "end"
+                && last["iteration"] == iteration
+                && last["details"]["interrupted"] == false
+        })
+    }
+
+    /// Writes the chains as a grid; returns the picture's path, `None` if the disk refused it.
     ///
     /// # Errors
-    /// [`Error::Io`].
-    pub fn samples(&mut self, iteration: u64, images: &[f32], shape: [usize; 3]) -> Result<PathBuf> {
+    /// [`Error::Shape`] if the images are not of `shape`.
+    pub fn samples(&mut self, iteration: u64, images: &[f32], shape: [usize; 3]) -> Result<Option<PathBuf>> {
         let [h, w, c] = shape;
         let n = images.len() / (h * w * c);
         // The squarest grid without an empty cell.
         let columns = (1..=n).find(|c| c * c >= n && n.is_multiple_of(*c)).unwrap_or(1);
         let picture: Picture = png::grid(images, n, h, w, c, columns, 2)?;
         let path = self.path.join(format!("samples/samples-{iteration:08}.png"));
-        picture.write_png(&path)?;
-        self.tensorboard.image(iteration, "samples", &picture)?;
-        self.tensorboard.flush()?;
-        Ok(path)
+        let written = picture.write_png(&path);
+        let written = self.attempt("samples", iteration, written);
+        let result = self.tensorboard().and_then(|file| {
+            file.image(iteration, "samples", &picture)?;
+            file.flush()
+        });
+        self.attempt("TensorBoard", iteration, result);
+        Ok(written.map(|()| path))
     }
 
-    /// Writes a checkpoint and removes all but the last `keep`; returns its path.
+    /// Writes a checkpoint and removes all but the last `keep`; returns its path, `None` if the disk refused it.
+    /// What was written before stays.
+    pub fn checkpoint(
+        &mut self,
+        iteration: u64,
+        checkpoint: &mut Checkpoint,
+        keep: usize,
+    ) -> Option<PathBuf> {
+        let result = self.metrics.sync().and_then(|()| self.events.sync());
+        self.attempt("metrics", iteration, result);
+        let result = self.save_best();
+        self.attempt(BEST_MODEL, iteration, result);
+        let result = self.save_checkpoint(iteration, checkpoint, keep);
+        self.attempt("checkpoint", iteration, result)
+    }
+
+    /// The last checkpoint and the best model, which must be written.
     ///
     /// # Errors
-    /// [`Error::Io`], such as a full disk; what was written before stays.
-    pub fn checkpoint(&mut self, iteration: u64, checkpoint: &Checkpoint, keep: usize) -> Result<PathBuf> {
-        let directory = self.path.join("checkpoints");
+    /// [`Error::File`] with what cannot be written, and what to do.
+    pub fn last_checkpoint(
+        &mut self,
+        iteration: u64,
+        checkpoint: &mut Checkpoint,
+        keep: usize,
+    ) -> Result<PathBuf> {
+        let saved = self.save_checkpoint(iteration, checkpoint, keep);
+        saved.map_err(|error| self.unwritten("last checkpoint", error))
+    }
+
+    /// The best model, which must be written at the end.
+    ///
+    /// # Errors
+    /// [`Error::File`] if it cannot be, and what to do.
+    pub fn last_best(&mut self) -> Result<()> {
+        self.save_best().map_err(|error| self.unwritten(BEST_MODEL, error))
+    }
+
+    fn unwritten(&self, what: &str, error: Error) -> Error {
+        let Error::Io { path, source } = error else { return error };
+        let message = format!(
+            "{source}; the {what} could not be written: make room on the disk, then go on from the checkpoint before \
+             with --resume {}",
+            self.path.display()
+        );
+        Error::file(path, message)
+    }
+
+    fn save_checkpoint(
+        &mut self,
+        iteration: u64,
+        checkpoint: &mut Checkpoint,
+        keep: usize,
+    ) -> Result<PathBuf> {
+        self.name_best(checkpoint);
+        let directory = self.checkpoints();
         let path = checkpoint::numbered(&directory, CHECKPOINT, iteration);
         checkpoint.save(&path)?;
-        checkpoint::rotate(&directory, CHECKPOINT, keep)?;
-        self.event("checkpoint", iteration, json!({"path": path}))?;
+        self.failing.retain(|what| *what == BEST_MODEL);
+        let result = self.rotate(keep);
+        self.attempt("rotation", iteration, result);
+        self.event("checkpoint", iteration, json!({"path": path}));
         Ok(path)
     }
 
-    /// Writes the best model so far; returns its path.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn best(&mut self, model: &Checkpoint) -> Result<PathBuf> {
+    /// Removes all but the last `keep` checkpoints, and the models that none of those names as the best.
+    fn rotate(&self, keep: usize) -> Result<()> {
+        let directory = self.checkpoints();
+        checkpoint::rotate(&directory, CHECKPOINT, keep)?;
+        let oldest =
+            checkpoint::list_numbered(&directory, CHECKPOINT)?.first().map_or(0, |(oldest, _)| *oldest);
+        let aside = checkpoint::list_numbered(&directory, BEST)?;
+        let numbers = aside.iter().map(|(iteration, _)| *iteration).skip(1).chain(self.best_on_disk);
+        for ((_, path), next) in aside.iter().zip(numbers) {
+            if next <= oldest {
+                std::fs::remove_file(path).map_err(Error::io(path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes `model` the best so far, and writes it.
+    pub fn keep_best(&mut self, iteration: u64, evaluation: Evaluation, mut model: Checkpoint) {
+        let figures = serde_json::to_string(&evaluation).expect("plain numbers");
+        model.metadata.insert(VALIDATION.into(), figures);
+        (self.best, self.unsaved) = (Some(Best { iteration, evaluation }), Some(model));
+        let result = self.save_best();
+        self.attempt(BEST_MODEL, iteration, result);
+    }
+
+    /// Writes the best model, if that is still to be done. The one before stays beside the checkpoints, some of which
+    /// name it.
+    fn save_best(&mut self) -> Result<()> {
+        let (Some(model), Some(best)) = (&self.unsaved, self.best) else { return Ok(()) };
         let path = self.best_path();
+        if let Some(before) = self.best_on_disk.filter(|before| *before != best.iteration && path.exists()) {
+            let aside = checkpoint::numbered(&self.checkpoints(), BEST, before);
+            // One of a run that went on from here with other settings.
+            let _ = std::fs::remove_file(&aside);
+            let linked = std::fs::hard_link(&path, &aside);
+            // Some file systems have no links.
+            linked.or_else(|_| std::fs::copy(&path, &aside).map(drop)).map_err(Error::io(&aside))?;
+            atomic::sync_directory(&self.checkpoints()).map_err(Error::io(&aside))?;
+        }
         model.save(&path)?;
-        Ok(path)
+        (self.best_on_disk, self.unsaved) = (Some(best.iteration), None);
+        self.failing.remove(BEST_MODEL);
+        Ok(())
     }
 
     /// Where the best model is.
     pub fn best_path(&self) -> PathBuf {
-        Self::best_in(&self.path)
+        self.path.join("best.safetensors")
     }
 
-    /// Where run directory `path` has its best model.
-    pub fn best_in(path: &Path) -> PathBuf {
-        path.join("best.safetensors")
+    fn checkpoints(&self) -> PathBuf {
+        self.path.join("checkpoints")
     }
 
-    /// Draws `curves.png` from `metrics.csv`; returns its path.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn curves(&mut self, title: &str) -> Result<PathBuf> {
-        self.tensorboard.flush()?;
-        let path = self.path.join("curves.png");
-        curves::plot(&path, &Table::read(&self.path.join("metrics.csv"))?, title)?;
-        Ok(path)
+    fn tensorboard(&mut self) -> Result<&mut EventWriter> {
+        if self.tensorboard.is_none() {
+            self.tensorboard = Some(EventWriter::create(&self.path.join("tensorboard"))?);
+        }
+        Ok(self.tensorboard.as_mut().expect("it was just made"))
+    }
+
+    /// Where the curves are.
+    pub fn curves_path(&self) -> PathBuf {
+        self.path.join("curves.png")
+    }
+
+    /// Draws `curves.png` from `metrics.csv`.
+    pub fn curves(&mut self, iteration: u64, title: &str) {
+        let result = self.tensorboard.as_mut().map_or(Ok(()), EventWriter::flush);
+        self.attempt("TensorBoard", iteration, result);
+        let path = self.curves_path();
+        let table = Table::read(&self.path.join("metrics.csv"));
+        let result = table.and_then(|table| curves::plot(&path, &table, title));
+        self.attempt("curves", iteration, result);
+    }
+
+    /// The value of a `result`. A failure to write `what` does not end the run: it is said once, here and as an event.
+    fn attempt<T>(&mut self, what: &'static str, iteration: u64, result: Result<T>) -> Option<T> {
+        let error = match result {
+            Ok(value) => return Some(value),
+            Err(error) => error,
+        };
+        if self.failing.insert(what) {
+            self.warnings.push(format!("{error}; training goes on, and writes it again later"));
+            self.event("write_failed", iteration, json!({"what": what, "message": error.to_string()}));
+        }
+        None
+    }
+}
+
+impl Recovered {
+    /// The iterations that are done.
+    pub fn iteration(&self) -> u64 {
+        let iteration =
+            |(_, checkpoint): &(_, Checkpoint)| checkpoint.metadata.get("iteration")?.parse().ok();
+        self.checkpoint.as_ref().and_then(iteration).unwrap_or(0)
+    }
+}
+
+/// What a best model says of itself.
+fn read_best(path: &Path) -> Result<Best> {
+    let model = Checkpoint::load(path)?;
+    let number = model.text(path, "iteration")?.parse().ok();
+    let evaluation = serde_json::from_str(model.text(path, VALIDATION)?).ok();
+    let best = number.zip(evaluation).map(|(iteration, evaluation)| Best { iteration, evaluation });
+    best.ok_or_else(|| Error::file(path, "its metadata iteration and validation are not numbers"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn model(iteration: u64) -> Checkpoint {
+        let mut model = Checkpoint::default();
+        model.push_f32("weight", &[2], vec![iteration as f32, 0.5]);
+        model.metadata.insert("iteration".into(), iteration.to_string());
+        model
+    }
+
+    fn evaluation(accuracy: f64) -> Evaluation {
+        Evaluation { accuracy, cross_entropy: 1.0 / 3.0, energy: -2.0 / 7.0 }
+    }
+
+    fn resume(path: &Path) -> RunDirectory {
+        let recovered = RunDirectory::recover(path).unwrap();
+        RunDirectory::open(path, None, Some(&recovered)).unwrap()
+    }
+
+    fn names(path: &Path, prefix: &str) -> Vec<u64> {
+        let found = checkpoint::list_numbered(&path.join("checkpoints"), prefix).unwrap();
+        found.into_iter().map(|(iteration, _)| iteration).collect()
+    }
+
+    #[test]
+    fn the_best_model_is_that_of_the_checkpoint() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let mut run = RunDirectory::open(path, Some("settings"), None).unwrap();
+        run.checkpoint(1, &mut model(1), 3).unwrap();
+        // Digits that a careless reader would lose.
+        let second = Best { iteration: 2, evaluation: evaluation(0.1 + 0.2) };
+        run.keep_best(2, second.evaluation, model(2));
+        run.checkpoint(3, &mut model(3), 3).unwrap();
+        run.keep_best(4, evaluation(0.5), model(4));
+        run.keep_best(6, evaluation(0.6), model(6));
+        assert_eq!(names(path, BEST), [2, 4]);
+        // Killed; what was best after iteration 3 is not yet known.
+        let mut run = resume(path);
+        assert_eq!(run.best(), Some(&second));
+        assert_eq!(read_best(&run.best_path()).unwrap(), second);
+        assert_eq!(names(path, BEST), [0; 0]);
+        // With other settings, another model is better than the second.
+        run.keep_best(4, evaluation(0.4), model(4));
+        assert_eq!(names(path, BEST), [2]);
+        run.checkpoint(5, &mut model(5), 3).unwrap();
+        // The checkpoint of iteration 5 is damaged, so that of 3 is used, then that of 1.
+        fs::write(checkpoint::numbered(&path.join("checkpoints"), CHECKPOINT, 5), "").unwrap();
+        let mut run = resume(path);
+        assert_eq!((run.best().copied(), run.warnings().len()), (Some(second), 1));
+        fs::write(checkpoint::numbered(&path.join("checkpoints"), CHECKPOINT, 3), "").unwrap();
+        let mut run = resume(path);
+        assert_eq!(run.best(), None);
+        // No checkpoint that is kept names those of before.
+        run.keep_best(2, second.evaluation, model(2));
+        run.keep_best(4, evaluation(0.5), model(4));
+        run.checkpoint(4, &mut model(4), 2).unwrap();
+        assert_eq!(names(path, BEST), [2]);
+        run.checkpoint(6, &mut model(6), 2).unwrap();
+        assert_eq!((names(path, BEST), names(path, CHECKPOINT)), (vec![], vec![4, 6]));
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_said_once_and_tried_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let mut run = RunDirectory::open(path, Some("settings"), None).unwrap();
+        run.checkpoint(1, &mut model(1), 1).unwrap();
+        // Directories in the way, each with a file so that nothing replaces it.
+        let blocked = [
+            "checkpoints/checkpoint-00000002.safetensors",
+            "best.safetensors",
+            "samples/samples-00000002.png",
+        ]
+        .map(|name| path.join(name));
+        for path in &blocked {
+            fs::create_dir(path).unwrap();
+            fs::write(path.join("file"), "").unwrap();
+        }
+        run.keep_best(2, evaluation(0.5), model(2));
+        assert_eq!(run.samples(2, &[0.0; 12], [2, 2, 3]).unwrap(), None);
+        for _ in 0..2 {
+            assert_eq!(run.checkpoint(2, &mut model(2), 1), None);
+        }
+        let warnings = run.warnings();
+        assert_eq!(warnings.len(), 3, "{warnings:?}");
+        assert!(
+            warnings.iter().all(|line| line.contains("goes on") && line.lines().count() == 1),
+            "{warnings:?}"
+        );
+        let events = fs::read_to_string(path.join("events.jsonl")).unwrap();
+        assert_eq!(events.matches("write_failed").count(), 3, "{events}");
+        for (result, name) in [
+            (run.last_checkpoint(2, &mut model(2), 1).map(drop), "checkpoint-00000002"),
+            (run.last_best(), "best.safetensors"),
+        ] {
+            let message = result.unwrap_err().to_string();
+            assert!(message.contains(name) && message.contains("--resume"), "{message}");
+        }
+        // The one before stays, and nothing half.
+        assert_eq!(
+            Checkpoint::load(&checkpoint::numbered(&path.join("checkpoints"), CHECKPOINT, 1))
+                .unwrap()
+                .tensors,
+            model(1).tensors
+        );
+        let left = |folder: &str| fs::read_dir(path.join(folder)).unwrap().count();
+        assert_eq!([left("checkpoints"), left("samples")], [2, 1]);
+
+        blocked.iter().for_each(|path| fs::remove_dir_all(path).unwrap());
+        run.checkpoint(2, &mut model(2), 1).unwrap();
+        assert_eq!(read_best(&run.best_path()).unwrap().iteration, 2);
+        assert_eq!(names(path, CHECKPOINT), [2]);
+        assert!(run.warnings().is_empty());
     }
 }

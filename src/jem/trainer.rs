@@ -12,6 +12,7 @@ use crate::device::{Buffer, Device, DispatchTime, Executable, Pending, Program, 
 use crate::error::{Error, Result};
 use crate::io::checkpoint::Checkpoint;
 use crate::io::pack;
+use crate::io::safetensors::FORMAT;
 use crate::kernels::logit_loss::Part;
 use crate::kernels::random::stream;
 use crate::kernels::replay_gather::ReplayGather;
@@ -429,7 +430,7 @@ impl Trainer {
             checkpoint.push_f32(&parameter.name, &parameter.file_shape(), values);
         }
         let network = toml::to_string(&self.network).expect("a network is plain data");
-        checkpoint.metadata.insert("format".into(), "jem-checkpoint-1".into());
+        checkpoint.metadata.insert(FORMAT.0.into(), FORMAT.1.into());
         checkpoint.metadata.insert("architecture".into(), "wide-resnet".into());
         checkpoint.metadata.insert("network".into(), network);
         checkpoint.metadata.insert("data".into(), self.data.clone());

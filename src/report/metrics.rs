@@ -1,11 +1,12 @@
 //! `metrics.csv`: one row a report, fixed columns, empty where a value was not measured.
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::io::atomic;
+use crate::io::journal::Journal;
 
 /// Metrics by column name, in the order of the file.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -22,7 +23,17 @@ impl Table {
     /// # Errors
     /// [`Error::Io`] when it cannot be read; [`Error::File`] for a line that does not fit the header.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = fs::read_to_string(path).map_err(Error::io(path))?;
+        let (table, damage) = Self::read_until_damage(path)?;
+        match damage {
+            Some(message) => Err(Error::file(path, message)),
+            None => Ok(table),
+        }
+    }
+
+    /// The rows before the first line that does not fit the header, and what is wrong with that.
+    fn read_until_damage(path: &Path) -> Result<(Self, Option<String>)> {
+        let bytes = fs::read(path).map_err(Error::io(path))?;
+        let text = String::from_utf8_lossy(&bytes);
         // What follows the last line break was being written.
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         let mut lines = whole.lines();
@@ -36,18 +47,16 @@ impl Table {
             match values {
                 Some(values) if values.len() == columns.len() => rows.push(values),
                 _ => {
-                    return Err(Error::file(
-                        path,
-                        format!(
-                            "line {}: expected {} numbers separated by commas, found {line:?}",
-                            number + 2,
-                            columns.len()
-                        ),
-                    ));
+                    let message = format!(
+                        "line {}: expected {} numbers separated by commas, found {line:?}",
+                        number + 2,
+                        columns.len()
+                    );
+                    return Ok((Self { columns, rows }, Some(message)));
                 }
             }
         }
-        Ok(Self { columns, rows })
+        Ok((Self { columns, rows }, None))
     }
 
     /// The index of column `name`.
@@ -66,8 +75,7 @@ impl Table {
 /// Appends rows to a metrics file.
 #[derive(Debug)]
 pub struct MetricsLog {
-    path: PathBuf,
-    file: BufWriter<File>,
+    file: Journal,
     columns: usize,
 }
 
@@ -85,13 +93,13 @@ impl MetricsLog {
     /// missing file is created.
     ///
     /// # Errors
-    /// [`Error::File`] when the file has other columns; [`Error::Io`] when it cannot be read or
-    /// written.
+    /// [`Error::File`] when the file has other columns, or a damaged line before row `last`;
+    /// [`Error::Io`] when it cannot be read or written.
     pub fn resume(path: &Path, columns: &[&str], last: u64) -> Result<Self> {
         if !path.exists() {
             return Self::create(path, columns);
         }
-        let mut table = Table::read(path)?;
+        let (mut table, damage) = Table::read_until_damage(path)?;
         if table.columns != columns {
             return Err(Error::file(
                 path,
@@ -103,11 +111,16 @@ impl MetricsLog {
                 ),
             ));
         }
+        let reached = table.rows.iter().any(|row| row[0].is_some_and(|iteration| iteration >= last as f64));
+        if let Some(message) = damage.filter(|_| !reached) {
+            return Err(Error::file(path, message));
+        }
         table.rows.retain(|row| row[0].is_some_and(|iteration| iteration <= last as f64));
         Self::start(path, columns, &table.rows)
     }
 
-    /// Appends a row, one value a column, and hands it to the system.
+    /// Appends a row, one value a column, and hands it to the system. A row that could not be written is tried
+    /// again with the next.
     ///
     /// # Errors
     /// [`Error::Io`] when writing fails.
@@ -116,21 +129,27 @@ impl MetricsLog {
     /// When the number of values is not the number of columns.
     pub fn append(&mut self, values: &[Option<f64>]) -> Result<()> {
         assert_eq!(values.len(), self.columns, "values of a metrics row");
-        let line = line(values);
-        let write = |file: &mut BufWriter<File>| {
-            file.write_all(line.as_bytes())?;
-            file.flush()
-        };
-        write(&mut self.file).map_err(Error::io(&self.path))
+        self.file.append(line(values).as_bytes());
+        self.file.flush()
+    }
+
+    /// Makes all rows survive a power cut.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when writing fails.
+    pub fn sync(&mut self) -> Result<()> {
+        self.file.sync()
     }
 
     fn start(path: &Path, columns: &[&str], rows: &[Vec<Option<f64>>]) -> Result<Self> {
-        atomic::write(path, |file| {
-            writeln!(file, "{}", columns.join(","))?;
-            rows.iter().try_for_each(|row| file.write_all(line(row).as_bytes()))
-        })?;
+        let mut text = columns.join(",") + "\n";
+        text.extend(rows.iter().map(|row| line(row)));
+        // A file that is as it should be is left alone.
+        if fs::read(path).ok().as_deref() != Some(text.as_bytes()) {
+            atomic::write(path, |file| file.write_all(text.as_bytes()))?;
+        }
         let file = File::options().append(true).open(path).map_err(Error::io(path))?;
-        Ok(Self { path: path.to_owned(), file: BufWriter::new(file), columns: columns.len() })
+        Ok(Self { file: Journal::new(path, file, text.len() as u64)?, columns: columns.len() })
     }
 }
 
@@ -184,6 +203,17 @@ mod tests {
         log.append(&[Some(4.0), Some(0.25), Some(1.0)]).unwrap();
         let expected = "iteration,loss,accuracy\n1,0.5,\n2,0.5,\n3,0.5,\n4,0.25,1\n";
         assert_eq!(fs::read_to_string(&path).unwrap(), expected);
+    }
+
+    #[test]
+    fn damage_behind_the_last_row_is_dropped_with_the_rows() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("metrics.csv");
+        let rows = b"iteration,loss,accuracy\n1,0.5,\n2,0.5,\n";
+        fs::write(&path, [rows, b"\0\0\xff\0\n4,1,\n".as_slice()].concat()).unwrap();
+        assert!(MetricsLog::resume(&path, &COLUMNS, 3).unwrap_err().to_string().contains("line 4"));
+        MetricsLog::resume(&path, &COLUMNS, 2).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), rows);
     }
 
     #[test]

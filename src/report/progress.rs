@@ -81,6 +81,15 @@ impl Progress {
         }
     }
 
+    /// Prints what went wrong and did not end the run, also when quiet.
+    pub fn warn(&mut self, line: &str) {
+        match &mut self.0 {
+            // As [`Plain::print`].
+            Mode::Quiet => drop(writeln!(std::io::stderr(), "{line}")),
+            _ => self.note(line),
+        }
+    }
+
     /// Ends the display; the bar stays as it was last.
     pub fn finish(&mut self) {
         if let Mode::Bar(bar) = &self.0 {
