@@ -275,7 +275,7 @@ fn an_unwritable_or_used_directory_is_refused() {
 }
 
 #[test]
-fn nan_images_end_the_run_and_keep_the_checkpoints() {
+fn nan_images_end_a_run_without_a_guard_and_are_healed_by_it() {
     let directory = tempfile::tempdir().expect("a directory");
     let out = directory.path().join("run");
     succeed(small_run(&out));
@@ -289,7 +289,11 @@ fn nan_images_end_the_run_and_keep_the_checkpoints() {
     checkpoint.save(&path).expect("it can be written");
     let before = checkpoints(&out);
     let mut command = train_cifar();
-    command.args(["--synthetic", "--iterations", "8", "--resume"]).arg(&out);
-    fail(command, &["diverged", "NaN", "checkpoint"]);
+    command.args(["--synthetic", "--iterations", "8", "--guard", "false", "--resume"]).arg(&out);
+    fail(command, &["diverged", "NaN", "checkpoint", "guard is off"]);
     assert_eq!(checkpoints(&out), before);
+    let mut command = train_cifar();
+    command.args(["--synthetic", "--iterations", "8", "--guard", "true", "--resume"]).arg(&out);
+    let printed = succeed(command);
+    assert!(printed.contains("healed          1 faults"), "{printed}");
 }

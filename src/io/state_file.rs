@@ -84,6 +84,15 @@ fn contents(reader: &mut (impl Read + Seek), length: u64) -> Result<StateFile, S
     let mut start = [0; 9];
     let short = || format!("expected a checkpoint of PyTorch or a safetensors file, found {length} bytes");
     reader.read_exact(&mut start).map_err(|_| short())?;
+    // Before pickles, which begin with a byte that may as well be the first of a header's length.
+    if safetensors::is_safetensors(&start, length) {
+        let (mut tensors, metadata) = safetensors::read(reader, length)?;
+        let at = tensors.iter().position(|(name, _)| name == REPLAY_BUFFER);
+        let replay_buffer = at.map(|at| tensors.remove(at).1);
+        strip_prefixes(&mut tensors);
+        let facts = Facts { format: "safetensors", metadata, ..Facts::default() };
+        return Ok(StateFile { tensors, replay_buffer, facts });
+    }
     if torch::is_torch(&start) {
         let mut file = torch::read(reader, length)?;
         strip_prefixes(&mut file.tensors);
@@ -95,14 +104,6 @@ fn contents(reader: &mut (impl Read + Seek), length: u64) -> Result<StateFile, S
             metadata: BTreeMap::new(),
         };
         return Ok(StateFile { tensors: file.tensors, replay_buffer: file.replay_buffer, facts });
-    }
-    if safetensors::is_safetensors(&start, length) {
-        let (mut tensors, metadata) = safetensors::read(reader, length)?;
-        let at = tensors.iter().position(|(name, _)| name == REPLAY_BUFFER);
-        let replay_buffer = at.map(|at| tensors.remove(at).1);
-        strip_prefixes(&mut tensors);
-        let facts = Facts { format: "safetensors", metadata, ..Facts::default() };
-        return Ok(StateFile { tensors, replay_buffer, facts });
     }
     if torch::is_tar(reader) {
         return Err(
@@ -123,5 +124,28 @@ fn strip_prefixes(tensors: &mut [(String, Array)]) {
     };
     while let Some(prefix) = PREFIXES.into_iter().find(|prefix| all_have(tensors, prefix)) {
         tensors.iter_mut().for_each(|(name, _)| drop(name.drain(..prefix.len())));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::checkpoint::Checkpoint;
+
+    #[test]
+    fn a_safetensors_file_is_one_whatever_its_headers_length() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("model.safetensors");
+        let mut firsts = std::collections::BTreeSet::new();
+        for padding in 0..256 {
+            let mut checkpoint = Checkpoint::default();
+            checkpoint.push_f32("weight", &[2], vec![1.0, 2.0]);
+            checkpoint.metadata.insert("padding".into(), "x".repeat(padding));
+            checkpoint.save(&path).unwrap();
+            firsts.insert(std::fs::read(&path).unwrap()[0]);
+            let file = read(&path).unwrap_or_else(|error| panic!("{padding}: {error}"));
+            assert_eq!(file.facts.format, "safetensors");
+        }
+        assert!(firsts.contains(&0x80) && firsts.contains(&b'P'), "{firsts:?}");
     }
 }
