@@ -191,6 +191,9 @@ fn fusion_spares_the_dispatches_and_bytes_that_it_should() {
     // 13 activations and their gradients, 6 sums and as many of gradients, the update, and 6 for 1 of the head.
     assert_eq!(b.dispatches, 33 + 2 * 13 + 2 * 6 + 1 + 5, "{separate}");
 
+    // What is fused to a convolution is no part of its product.
+    assert!(a.flops != b.flops && fused.convolution_flops() == separate.convolution_flops());
+
     // Tensors read or written, in units of 32 elements, of which a mask has one word.
     let images = |side: u64, channels: u64| 16 * side * side * channels / 32;
     // A tensor's words and its mask's: what `floats` tensors more and `masks` masks less move.

@@ -102,9 +102,7 @@ pub fn convolution_flops(recipe: &Recipe) -> jem::Result<u64> {
     let batch = BatchLayout::new(recipe, 32, 32, 3);
     let network = recipe.network(CLASSES, 3);
     let programs = Programs::build(recipe, &network, batch, recipe.batch, Choices::default())?;
-    let sgld = programs.sgld.expect("the recipe samples");
-    let convolutions = sgld.dispatches.iter().filter(|one| one.kernel.name().starts_with("conv2d"));
-    Ok(convolutions.map(|one| one.kernel.flops()).sum())
+    Ok(programs.sgld.expect("the recipe samples").convolution_flops())
 }
 
 /// The sums over programs that run one after the other, and the highest peak.

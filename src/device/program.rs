@@ -204,6 +204,13 @@ pub struct Summary {
 }
 
 impl Program {
+    /// Operations of the convolutions, counted directly: as one product of matrices each, whatever is fused to it. Those
+    /// by Winograd's kernels do not count.
+    pub fn convolution_flops(&self) -> u64 {
+        let convolutions = self.dispatches.iter().filter_map(|dispatch| dispatch.kernel.convolution());
+        convolutions.map(|shape| shape.geometry.flops()).sum()
+    }
+
     /// The slots that are given when the program is loaded.
     pub fn externals(&self) -> impl Iterator<Item = &Slot> {
         self.slots.iter().filter(|slot| slot.kind == SlotKind::External)
