@@ -7,9 +7,12 @@ use serde::{Deserialize, Serialize};
 /// Quiet iterations after which the first remedy is taken back; they double with each that had to come again.
 const QUIET: u64 = 500;
 
+/// A name, and what is done to a recipe.
+type Remedy = (&'static str, fn(&mut Recipe));
+
 /// Remedies that make a p(x) weight trainable, in the order of Grathwohl et al.'s advice (README of the released code:
 /// more steps, a smaller learning rate, L2 on the energy) and with JEM++'s clamp (Yang & Ji, ICCV 2021) behind them.
-const REMEDIES: [(&str, fn(&mut Recipe)); 6] = [
+const REMEDIES: [Remedy; 6] = [
     ("twice the SGLD steps", |recipe| recipe.steps *= 2),
     ("0.3 times the learning rate", |recipe| recipe.lr *= 0.3),
     ("L2 of 0.1 on the energy", |recipe| recipe.energy_l2 = recipe.energy_l2.max(0.1)),
@@ -25,7 +28,7 @@ const REMEDIES: [(&str, fn(&mut Recipe)); 6] = [
 ];
 
 /// The remedy that every level behind the list has.
-const LAST: (&str, fn(&mut Recipe)) = REMEDIES[1];
+const LAST: Remedy = REMEDIES[1];
 
 /// The treatment of a run; part of its checkpoints.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,7 +55,7 @@ impl Default for Healing {
 
 impl Healing {
     /// The remedy of `level`, from 1 on: its name and what it does to a recipe.
-    fn remedy(level: usize) -> (&'static str, fn(&mut Recipe)) {
+    fn remedy(level: usize) -> Remedy {
         REMEDIES.get(level - 1).copied().unwrap_or(LAST)
     }
 
