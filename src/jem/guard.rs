@@ -66,7 +66,7 @@ impl Guard {
         for (name, value, bound) in bounded(recipe, metrics) {
             // NaN is within no bound.
             if value.is_nan() || value.abs() > bound {
-                return fault(format!("{name} is {value:.3e} (bound {bound:.0e})"));
+                return fault(format!("{name} is {} (bound {})", number(value), number(bound)));
             }
         }
         if recipe.samples() {
@@ -122,6 +122,15 @@ impl Default for Guard {
     }
 }
 
+/// A number as people write it.
+fn number(value: f64) -> String {
+    match value.abs() {
+        size if size < 10.0 => format!("{}", (1e3 * value).round() / 1e3),
+        size if size < 1e5 => format!("{}", value.round()),
+        _ => format!("{value:.1e}"),
+    }
+}
+
 fn bounded(recipe: &Recipe, metrics: &Metrics) -> Vec<Bounded> {
     let bound = recipe.diverged_above;
     let mut all = vec![
@@ -165,6 +174,12 @@ mod tests {
             saturated: 0.1,
             chain_age: 100.0,
         }
+    }
+
+    #[test]
+    fn numbers_are_written_as_people_do() {
+        let all = [0.98, 1.0, -3.25049, 204.7, 1e6, f64::NAN, f64::INFINITY].map(number);
+        assert_eq!(all, ["0.98", "1", "-3.25", "205", "1.0e6", "NaN", "inf"]);
     }
 
     #[test]
