@@ -267,3 +267,33 @@ fn a_run_that_cannot_be_healed_says_why_and_keeps_its_best_model() {
     let message = error.expect_err("it is not healed").to_string();
     assert!(message.contains("guard is off") && message.contains("iteration 50"), "{message}");
 }
+
+#[test]
+fn a_damaged_snapshot_keeps_no_run_from_going_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [(_, device), _] = devices();
+    let out = folder.path().join("run");
+    let recipe = Recipe { iterations: 45, evaluate_every: 45, ..recipe() };
+    let (train_data, test) = drawings();
+    for (resume, stop) in [(false, AtomicBool::new(false)), (true, AtomicBool::new(false))] {
+        let mut visit = |trainer: &mut Trainer| {
+            stop.store(!resume && trainer.iteration() == 24, Ordering::Relaxed);
+            Ok(())
+        };
+        let options = RunOptions {
+            out: out.clone(),
+            resume,
+            quiet: true,
+            stop: &stop,
+            reopen: None,
+            visit: Some(&mut visit),
+        };
+        let outcome = run(&device, &recipe, &train_data, &test, options).expect("a run");
+        assert_eq!((outcome.iterations, outcome.interrupted), if resume { (45, false) } else { (25, true) });
+        let snapshot = out.join("checkpoints/snapshot-00000020.safetensors");
+        assert_eq!(snapshot.exists(), !resume);
+        if !resume {
+            std::fs::write(&snapshot, "damaged").expect("it can be written");
+        }
+    }
+}

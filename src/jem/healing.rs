@@ -85,7 +85,7 @@ impl Healing {
         in_force.map(|level| Self::remedy(level).0).collect()
     }
 
-    /// Takes the next remedy that is of use against a fault that `iteration` showed; returns its name.
+    /// Counts a fault and takes the next remedy that is of use; returns its name.
     pub fn escalate(&mut self, recipe: &Recipe) -> &'static str {
         self.trips += 1;
         let level = (self.level + 1..).find(|&level| Self::is_of_use(recipe, level));

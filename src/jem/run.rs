@@ -114,9 +114,9 @@ pub fn run(
     if let Some((path, checkpoint)) = start {
         trainer.restore(checkpoint, path)?;
         for (iteration, path) in RunDirectory::snapshots(&options.out)? {
-            if iteration <= trainer.iteration() {
-                snapshots.push_back((iteration, Checkpoint::load(&path)?));
-            }
+            // One that is damaged is one place less to go back to; the checkpoint is what the run needs.
+            let snapshot = Checkpoint::load(&path).ok().filter(|_| iteration <= trainer.iteration());
+            snapshots.extend(snapshot.map(|snapshot| (iteration, snapshot)));
         }
     }
     let resumed = start.map(|(path, _)| path.clone());
