@@ -81,7 +81,8 @@ fn main() -> Result<()> {
     let device = Device::open(&arguments.device, DeviceOptions::default())?;
     println!("two moons on {}", device.name());
     let layout = layout();
-    let optimizer = Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 };
+    let optimizer =
+        Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0, decoupled: false };
 
     // One Langevin step on the chains.
     let graph = Graph::new();

@@ -22,7 +22,11 @@ fn compare(kernel: Adam, norm: f32) {
     for i in 0..n {
         let [p, g, m, v] = [p[i], gradient[i], first[i], second[i]].map(f64::from);
         let clip = kernel.clip.map_or(1.0, |limit| (f64::from(limit) / (f64::from(norm) + 1e-6)).min(1.0));
-        let g = clip * g + f64::from(kernel.weight_decay) * p;
+        let decay = f64::from(kernel.weight_decay);
+        let (g, p) = match kernel.decoupled {
+            true => (clip * g, p - f64::from(CONTROL[0]) * decay * p),
+            false => (clip * g + decay * p, p),
+        };
         let m = kernel.beta1 * m + (1.0 - kernel.beta1) * g;
         let v = kernel.beta2 * v + (1.0 - kernel.beta2) * g * g;
         let [rate, c1, c2, _] = CONTROL.map(f64::from);
@@ -38,7 +42,7 @@ fn compare(kernel: Adam, norm: f32) {
 }
 
 fn adam(n: usize) -> Adam {
-    Adam { n, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0, clip: None }
+    Adam { n, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0, decoupled: false, clip: None }
 }
 
 fn one_step() {
@@ -46,18 +50,21 @@ fn one_step() {
         compare(adam(n), 0.0);
         compare(Adam { weight_decay: 0.1, epsilon: 1e-3, ..adam(n) }, 0.0);
         compare(Adam { clip: Some(0.5), weight_decay: 0.1, ..adam(n) }, 4.0);
+        compare(Adam { clip: Some(0.5), weight_decay: 0.1, decoupled: true, ..adam(n) }, 4.0);
         compare(Adam { clip: Some(0.5), ..adam(n) }, 0.25);
     }
 }
 
 /// Five steps of PyTorch 2.15 on `[0.5, -0.25, 1.5, -2]` with gradients
-/// `[0.1 (t + 1), -0.3, 0.02 t², 1 - 0.4 t]`, `lr` 0.1, and `clip_grad_norm_` where there is a clip.
+/// `[0.1 (t + 1), -0.3, 0.02 t², 1 - 0.4 t]`, `lr` 0.1, and `clip_grad_norm_` where there is a clip; the last of its
+/// `AdamW`.
 fn five_steps_are_pytorchs() {
     let decayed =
         Adam { beta1: 0.8, beta2: 0.99, epsilon: 1e-3, weight_decay: 0.1, clip: Some(0.5), ..adam(4) };
     for (kernel, expected) in [
         (adam(4), [0.014_916_949, 0.250_000_03, 1.189_546_1, -2.356_810_8]),
         (decayed, [0.004_686_474_8, 0.246_690_33, 0.994_931_2, -2.189_735_2]),
+        (Adam { decoupled: true, ..decayed }, [0.003_230_281_17, 0.249_834_731, 1.100_824_36, -2.236_114_98]),
     ] {
         for (name, device) in devices() {
             let mut state = [words(&[0.5, -0.25, 1.5, -2.0]), vec![0; 4], vec![0; 4]];

@@ -13,14 +13,14 @@ use jem::kernels::sgld::Sgld;
 use jem::kernels::winograd::Winograd;
 use jem::nn::init::Init;
 use jem::nn::parameters::PARAMETERS;
-use jem::nn::wide_resnet::{Norm, SLOPE, WideResNet};
+use jem::nn::wide_resnet::{SLOPE, WideResNet};
 use std::collections::BTreeMap;
 
 tests![twenty_steps];
 
 const STEPS: u32 = 20;
 const CHAINS: usize = 2;
-const NETWORK: WideResNet = WideResNet { depth: 10, width: 2, classes: 10, channels: 3, norm: Norm::None };
+const NETWORK: WideResNet = WideResNet::new(10, 2, 10, 3);
 /// The published settings.
 const LANGEVIN: Langevin = Langevin { step_size: 1.0, noise: 0.01, clamp_gradient: None, clamp_x: false };
 

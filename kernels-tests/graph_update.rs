@@ -12,7 +12,7 @@ use jem::kernels::sgld::Sgld;
 use jem::nn::batch_norm::Mode;
 use jem::nn::cifar_resnet::CifarResNet;
 use jem::nn::parameters::Layout;
-use jem::nn::wide_resnet::{Norm, WideResNet};
+use jem::nn::wide_resnet::WideResNet;
 use std::collections::{BTreeMap, BTreeSet};
 
 tests![
@@ -166,7 +166,7 @@ fn wide_resnet(choices: Choices, network: WideResNet) -> Program {
 fn a_step_of_every_network_is_convolutions_and_one_head() {
     let known = BTreeSet::from(["conv2d", "conv2d_input_gradient", "head"]);
     for channels in [1, 3, 4] {
-        let network = WideResNet { depth: 10, width: 2, classes: 10, channels, norm: Norm::None };
+        let network = WideResNet::new(10, 2, 10, channels);
         let step = wide_resnet(Choices::default(), network);
         assert_eq!(kernels(&step), known, "{channels} channels: {step}");
     }
@@ -181,7 +181,7 @@ fn a_step_of_every_network_is_convolutions_and_one_head() {
 
 /// A kernel for each operation against the fused program: docs/performance.md counts the same.
 fn fusion_spares_the_dispatches_and_bytes_that_it_should() {
-    let network = WideResNet { depth: 16, width: 4, classes: 10, channels: 3, norm: Norm::None };
+    let network = WideResNet::new(16, 4, 10, 3);
     let [fused, separate] =
         [Choices::default(), Choices::default().separately()].map(|choices| wide_resnet(choices, network));
     let [a, b] = [fused.summary(), separate.summary()];

@@ -1,7 +1,8 @@
 // adam: g = clip * gradient + weight_decay * p; m = β1 m + (1 - β1) g; v = β2 v + (1 - β2) g²;
-// p -= rate * m̂ / (sqrt(v̂) + ε), with the bias corrections of `control`.
+// p -= rate * m̂ / (sqrt(v̂) + ε), with the bias corrections of `control`; DECOUPLED: p -= rate * weight_decay * p in
+// front of it, and no decay in g.
 //
-// Dispatch: ceil(n / 256) workgroups of 256, over x and y. Switch: CLIP.
+// Dispatch: ceil(n / 256) workgroups of 256, over x and y. Switches: CLIP, DECOUPLED.
 
 struct Parameters {
     n: u32,
@@ -36,12 +37,16 @@ fn main(
     if i >= settings.n {
         return;
     }
-    let p = parameters[i];
+    var p = parameters[i];
     var g = gradient[i];
 //#if CLIP
     g *= clip_scale(settings.clip, norm[0]);
 //#endif
+//#if DECOUPLED
+    p -= control[0] * settings.weight_decay * p;
+//#else
     g += settings.weight_decay * p;
+//#endif
     let m = settings.beta1 * first[i] + settings.rest1 * g;
     let v = settings.beta2 * second[i] + settings.rest2 * g * g;
     first[i] = m;

@@ -65,7 +65,7 @@ fn file(architecture: Architecture, last: &str, directory: &Path) -> std::path::
 }
 
 fn wide(norm: Norm) -> Architecture {
-    Architecture::WideResNet(WideResNet { depth: 10, width: 1, classes: 10, channels: 3, norm })
+    Architecture::WideResNet(WideResNet { norm, ..WideResNet::new(10, 1, 10, 3) })
 }
 
 fn residual(depth: usize, classes: usize) -> Architecture {
@@ -211,7 +211,7 @@ fn noise_is_the_seeds() {
 /// Other depths, widths, classes and channels: the devices agree.
 #[test]
 fn networks_of_other_sizes() {
-    let other = WideResNet { depth: 16, width: 2, classes: 100, channels: 1, norm: Norm::Batch };
+    let other = WideResNet { norm: Norm::Batch, ..WideResNet::new(16, 2, 100, 1) };
     for architecture in [Architecture::WideResNet(other), residual(32, 5)] {
         let directory = tempfile::tempdir().expect("a directory");
         let model = Model::open(&file(architecture, "linear", directory.path())).expect("a model");

@@ -16,7 +16,7 @@ use jem::kernels::choice::Choices;
 use jem::kernels::winograd::Winograd;
 use jem::nn::optimizer::{CONTROL_WORDS, GRADIENTS};
 use jem::nn::parameters::{Layout, PARAMETERS};
-use jem::nn::wide_resnet::{Norm, WideResNet};
+use jem::nn::wide_resnet::WideResNet;
 use safetensors::{Dtype, SafeTensors};
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -33,12 +33,8 @@ const NEAR_ZERO: f64 = 1e-2;
 /// the mean is 7e-2: the rounding of float32 decides on its sign, and on 1.6e-4 of the gradient of this
 /// convolution's weights. A bias that is this much larger, while all other values of the channel are beyond
 /// 1.3e-5, takes the side of float64 again.
-const KINK: (WideResNet, &str, usize, f32) = (
-    WideResNet { depth: 16, width: 2, classes: 10, channels: CHANNELS, norm: Norm::None },
-    "f.layer2.1.conv1.bias",
-    8,
-    3e-7,
-);
+const KINK: (WideResNet, &str, usize, f32) =
+    (WideResNet::new(16, 2, 10, CHANNELS), "f.layer2.1.conv1.bias", 8, 3e-7);
 /// Images of each part of the batch.
 const IMAGES_EACH: usize = 6;
 /// Rows, columns and channels of an image.
@@ -59,13 +55,7 @@ impl Reference {
     fn load(folder: &Path) -> Self {
         let (case, metadata) = tensors(&folder.join("case.safetensors"));
         let number = |key: &str| metadata[key].parse::<usize>().expect("a number");
-        let network = WideResNet {
-            depth: number("depth"),
-            width: number("width"),
-            classes: number("classes"),
-            channels: CHANNELS,
-            norm: Norm::None,
-        };
+        let network = WideResNet::new(number("depth"), number("width"), number("classes"), CHANNELS);
         network.check().expect("a network");
         Self {
             case,

@@ -9,7 +9,9 @@
 
 mod auto;
 mod batches;
+mod chain_start;
 mod evaluator;
+mod family;
 mod gaussians;
 mod guard;
 mod healing;
@@ -28,7 +30,9 @@ mod scorer;
 mod trainer;
 
 pub use auto::{Choice, choose};
+pub use chain_start::Start;
 pub use evaluator::{Evaluation, Evaluator};
+pub use family::Family;
 pub use gaussians::ClassGaussians;
 pub use guard::{Fault, Guard};
 pub use healing::Healing;

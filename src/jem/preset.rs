@@ -1,8 +1,11 @@
-//! Named recipes: how much machine they want.
+//! Sizes of a recipe: how much machine it wants.
 
+use super::chain_start::Start;
+use super::family::Family;
 use super::{Precision, Recipe};
 use crate::error::{Error, Result};
 use crate::nn::init::Init;
+use crate::nn::wide_resnet::{Activation, Norm};
 
 /// A named recipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,17 +60,27 @@ impl Preset {
     pub fn recipe(self) -> Recipe {
         // Grathwohl et al. 2019, appendix and released code.
         let paper = Recipe {
+            recipe: Family::Jem,
             depth: 28,
             width: 10,
             init: Init::LecunUniform,
+            norm: Norm::None,
+            norm_momentum: 0.1,
+            activation: Activation::LeakyRelu,
+            spectral_norm: false,
             batch: 64,
+            labelled_batch: 0,
+            labels_per_class: 0,
             steps: 20,
+            inner_steps: 1,
             step_size: 1.0,
             noise: 0.01,
             clamp_gradient: 0.0,
             clamp_x: false,
             buffer: 10_000,
             reinitialise: 0.05,
+            start: Start::Uniform,
+            reservoir: false,
             class_conditional: false,
             p_x: 1.0,
             p_y_given_x: 1.0,
@@ -76,6 +89,7 @@ impl Preset {
             beta: 1.0,
             p_xy: 0.0,
             energy_l2: 0.0,
+            gradient_penalty: 0.0,
             optimizer: "adam".into(),
             lr: 1e-4,
             beta1: 0.9,
@@ -83,6 +97,9 @@ impl Preset {
             epsilon: 1e-8,
             momentum: 0.9,
             weight_decay: 0.0,
+            sam: 0.0,
+            sam_adaptive: false,
+            ema: 0.0,
             clip_norm: 0.0,
             warmup: 1000,
             decay_at: vec![160.0, 180.0],
@@ -92,6 +109,7 @@ impl Preset {
             pad: 4,
             flip: true,
             input_noise: 0.03,
+            augment_p_x: true,
             validation: 5000,
             evaluate_every: 700,
             sample_every: 350,

@@ -1,12 +1,14 @@
 //! A recipe is a value: every setting of a training run, readable as TOML, stored in every checkpoint.
 
+use super::chain_start::Start;
+use super::family::Family;
 use super::precision::Precision;
 use super::preset::Preset;
 use crate::error::{Error, Result};
 use crate::kernels::functional::Functional;
 use crate::nn::init::Init;
 use crate::nn::optimizer::Optimizer;
-use crate::nn::wide_resnet::{Norm, WideResNet};
+use crate::nn::wide_resnet::{Activation, Norm, WideResNet};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -42,16 +44,33 @@ macro_rules! settings {
 }
 
 settings! {
+    /// Recipe that the settings begin as: classifier, jem, jem-class-conditional, jem-joint, jem++, sada-jem or
+    /// semi-supervised
+    recipe: Family,
     /// Layers of the WideResNet: 6n + 4
     depth: usize,
     /// Widening factor of the WideResNet
     width: usize,
     /// Initial weights: lecun-uniform, he-normal or glorot-uniform
     init: Init,
-    /// Images per iteration for each of p(y|x), p(x) and the samples
+    /// Normalisation in front of activations: none, batch or group
+    norm: Norm,
+    /// Share of a batch in the running statistics of batch norm (PyTorch's momentum)
+    norm_momentum: f32,
+    /// leaky-relu, silu or softplus
+    activation: Activation,
+    /// Divide each layer's weights by their largest singular value
+    spectral_norm: bool,
+    /// Images per iteration for p(x), as many samples, and as many labelled images
     batch: usize,
+    /// Labelled images per iteration; 0: as many as batch
+    labelled_batch: usize,
+    /// Labelled images of each class that p(y|x) is trained on; 0: all
+    labels_per_class: usize,
     /// SGLD steps per iteration (K)
     steps: usize,
+    /// Updates of the samples in each step, along the gradient of its first (JEM++'s N)
+    inner_steps: usize,
     /// SGLD step size
     step_size: f32,
     /// Standard deviation of SGLD's noise
@@ -62,8 +81,12 @@ settings! {
     clamp_x: bool,
     /// Chains in the replay buffer
     buffer: usize,
-    /// Probability that a chain starts anew, from uniform noise
+    /// Probability that a chain starts anew
     reinitialise: f32,
+    /// Where chains start: uniform in [-1, 1], or gaussian with the mean and covariance of a class's images
+    start: Start,
+    /// Put samples into the replay buffer by reservoir sampling, instead of where their chains came from
+    reservoir: bool,
     /// Sample x from p(x|y) for y uniform, instead of from p(x)
     class_conditional: bool,
     /// Weight of log p(x)
@@ -81,7 +104,9 @@ settings! {
     p_xy: f32,
     /// Weight of the mean squared logits of data and samples
     energy_l2: f32,
-    /// Update rule: adam or sgd
+    /// Weight of the mean squared norm of log p(x)'s gradient at the data
+    gradient_penalty: f32,
+    /// Update rule: adam, adamw (decay apart from the gradient) or sgd
     optimizer: String,
     /// Learning rate
     lr: f64,
@@ -93,8 +118,14 @@ settings! {
     epsilon: f32,
     /// SGD's momentum
     momentum: f32,
-    /// L2 decay of the weights
+    /// Decay of the weights: added to the gradient, but by adamw
     weight_decay: f32,
+    /// Radius of sharpness-aware minimisation (SAM) around the update rule; 0: off
+    sam: f32,
+    /// Measure SAM's radius relative to the weights' size
+    sam_adaptive: bool,
+    /// Decay of the moving average of the weights, which is what is evaluated and kept; 0: the weights themselves
+    ema: f64,
     /// Bound on the global gradient norm; 0: none
     clip_norm: f32,
     /// Iterations of linear warm-up of the learning rate
@@ -113,6 +144,8 @@ settings! {
     flip: bool,
     /// Standard deviation of the noise on training images
     input_noise: f32,
+    /// Crop, flip and add noise to the images for p(x) as to the labelled ones
+    augment_p_x: bool,
     /// Training images held out to choose the best model
     validation: usize,
     /// Iterations between evaluations on the held-out images
@@ -178,9 +211,16 @@ impl Recipe {
     /// # Errors
     /// The line and key that is wrong, in one line.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let mut recipe = Preset::Paper.recipe();
-        recipe.apply(&Overrides::parse(text)?);
-        Ok(recipe)
+        Ok(Self::of(Preset::Paper, &[&Overrides::parse(text)?]))
+    }
+
+    /// The recipe of `preset`'s size that `overrides` ask for, of which later ones replace earlier ones; JEM unless
+    /// they name another.
+    pub fn of(preset: Preset, overrides: &[&Overrides]) -> Self {
+        let family = overrides.iter().rev().find_map(|overrides| overrides.recipe).unwrap_or_default();
+        let mut recipe = family.recipe(preset);
+        overrides.iter().for_each(|overrides| recipe.apply(overrides));
+        recipe
     }
 
     /// The recipe as TOML.
@@ -190,7 +230,15 @@ impl Recipe {
 
     /// The network for `classes` classes of images with `channels` channels.
     pub fn network(&self, classes: usize, channels: usize) -> WideResNet {
-        WideResNet { depth: self.depth, width: self.width, classes, channels, norm: Norm::None }
+        WideResNet {
+            depth: self.depth,
+            width: self.width,
+            classes,
+            channels,
+            norm: self.norm,
+            activation: self.activation,
+            spectral_norm: self.spectral_norm,
+        }
     }
 
     /// The update rule.
@@ -200,12 +248,13 @@ impl Recipe {
     pub fn optimizer(&self) -> Result<Optimizer> {
         let weight_decay = self.weight_decay;
         match self.optimizer.as_str() {
-            "adam" => {
+            "adam" | "adamw" => {
                 let (beta1, beta2, epsilon) = (self.beta1, self.beta2, self.epsilon);
-                Ok(Optimizer::Adam { beta1, beta2, epsilon, weight_decay })
+                let decoupled = self.optimizer == "adamw";
+                Ok(Optimizer::Adam { beta1, beta2, epsilon, weight_decay, decoupled })
             }
             "sgd" => Ok(Optimizer::Momentum { momentum: self.momentum, weight_decay }),
-            other => Err(Error::setting("optimizer", format!("expected adam or sgd, got {other:?}"))),
+            other => Err(Error::setting("optimizer", format!("expected adam, adamw or sgd, got {other:?}"))),
         }
     }
 
@@ -218,6 +267,11 @@ impl Recipe {
             CROSS_ENTROPY => Ok(None),
             name => Functional::named(name, self.margin, self.beta).map(Some),
         }
+    }
+
+    /// Labelled images per iteration, with the 0 of `labelled_batch` made explicit.
+    pub fn labelled(&self) -> usize {
+        if self.labelled_batch == 0 { self.batch } else { self.labelled_batch }
     }
 
     /// Whether the model is trained as a density, with samples.
@@ -251,6 +305,7 @@ impl Recipe {
         let positive = [
             ("batch", self.batch),
             ("buffer", self.buffer),
+            ("inner_steps", self.inner_steps),
             ("keep", self.keep),
             ("evaluate_every", self.evaluate_every as usize),
             ("sample_every", self.sample_every as usize),
@@ -268,6 +323,8 @@ impl Recipe {
             ("p_y_given_x", f64::from(self.p_y_given_x)),
             ("p_xy", f64::from(self.p_xy)),
             ("energy_l2", f64::from(self.energy_l2)),
+            ("gradient_penalty", f64::from(self.gradient_penalty)),
+            ("sam", f64::from(self.sam)),
             ("lr", self.lr),
             ("epsilon", f64::from(self.epsilon)),
             ("weight_decay", f64::from(self.weight_decay)),
@@ -281,12 +338,21 @@ impl Recipe {
         {
             return fail(key, format!("must be a finite number of at least 0, got {value}"));
         }
-        let unit = [("beta1", self.beta1), ("beta2", self.beta2), ("momentum", f64::from(self.momentum))];
+        let unit = [
+            ("beta1", self.beta1),
+            ("beta2", self.beta2),
+            ("momentum", f64::from(self.momentum)),
+            ("ema", self.ema),
+        ];
         if let Some((key, value)) = unit.iter().find(|(_, value)| !(0.0..1.0).contains(value)) {
             return fail(key, format!("must be at least 0 and below 1, got {value}"));
         }
         if !(0.0..=1.0).contains(&self.reinitialise) {
             return fail("reinitialise", format!("is a probability, got {}", self.reinitialise));
+        }
+        if !(self.norm_momentum > 0.0 && self.norm_momentum <= 1.0) {
+            let message = format!("must be above 0 and at most 1, got {}", self.norm_momentum);
+            return fail("norm_momentum", message);
         }
         if let Some(at) = self.decay_at.iter().find(|at| !(at.is_finite() && **at >= 0.0)) {
             return fail("decay_at", format!("must be finite numbers of at least 0, got {at}"));
@@ -311,6 +377,8 @@ impl Recipe {
         }
         if self.samples() {
             self.check_sampling(classes)?;
+        } else if self.gradient_penalty != 0.0 {
+            return fail("gradient_penalty", "must be 0 when p_x is 0: it is of the images for p(x)".into());
         } else if self.p_y_given_x == 0.0 {
             return fail("p_y_given_x", "p_x, p_y_given_x and p_xy are all 0: nothing to train".into());
         }
@@ -332,6 +400,15 @@ impl Recipe {
         }
         if self.p_xy != 0.0 && !self.class_conditional {
             return fail("p_xy", "log p(x, y) needs class_conditional = true".into());
+        }
+        if self.reservoir && self.class_conditional {
+            return fail(
+                "reservoir",
+                "must be false with class_conditional = true, whose buffer has a part for each class".into(),
+            );
+        }
+        if self.gradient_penalty != 0.0 && self.p_x == 0.0 {
+            return fail("gradient_penalty", "must be 0 when p_x is 0: it is of the images for p(x)".into());
         }
         Ok(())
     }

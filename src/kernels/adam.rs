@@ -9,6 +9,8 @@ pub const CONTROL: usize = 4;
 
 /// `g = clip · gradient + weight_decay · p; m = β1 m + (1 - β1) g; v = β2 v + (1 - β2) g²;`
 /// `p -= learning_rate · m̂ / (√v̂ + ε)`, with m̂ = m / (1 - β1^t) and v̂ = v / (1 - β2^t): PyTorch's `Adam`.
+/// With `decoupled` the decay is `p -= learning_rate · weight_decay · p` in front of it instead: `AdamW` (Loshchilov &
+/// Hutter, ICLR 2019).
 ///
 /// Bindings: parameters 1, gradient 2, first 3 (m), second 4 (v), control 5 ([`CONTROL`] words) and, with
 /// `clip`, norm 6: the square of the global gradient norm, one word.
@@ -22,18 +24,29 @@ pub struct Adam {
     pub beta2: f64,
     /// Added to √v̂.
     pub epsilon: f32,
-    /// L2: its product with the parameters is added to the gradient.
+    /// L2: its product with the parameters is added to the gradient, unless decoupled from it.
     pub weight_decay: f32,
+    /// Decays the parameters themselves.
+    pub decoupled: bool,
     /// The largest global gradient norm: a larger gradient is scaled down to it, as PyTorch's
     /// `clip_grad_norm_` does.
     pub clip: Option<f32>,
 }
 
 impl Adam {
-    /// With and without clipping.
+    /// With and without clipping; with both kinds of decay.
     pub fn permutations() -> Vec<Self> {
-        let plain = Self { n: 1000, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0, clip: None };
-        vec![plain, Self { weight_decay: 5e-4, clip: Some(1.0), ..plain }]
+        let plain = Self {
+            n: 1000,
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            weight_decay: 0.0,
+            decoupled: false,
+            clip: None,
+        };
+        let clipped = Self { weight_decay: 5e-4, clip: Some(1.0), ..plain };
+        vec![plain, clipped, Self { decoupled: true, ..clipped }]
     }
 }
 
@@ -61,7 +74,9 @@ impl Kernel for Adam {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("adam", include_str!("../../shaders/adam.wgsl")).with_switch("CLIP", self.clip.is_some())
+        Shader::new("adam", include_str!("../../shaders/adam.wgsl"))
+            .with_switch("CLIP", self.clip.is_some())
+            .with_switch("DECOUPLED", self.decoupled)
     }
 
     fn uniforms(&self) -> Vec<u32> {
@@ -97,7 +112,11 @@ impl Kernel for Adam {
             .zip(second.f32_mut())
             .with_min_len(16 * 1024)
             .for_each(|(((p, &gradient), m), v)| {
-                let g = clip * gradient + self.weight_decay * *p;
+                let mut g = clip * gradient;
+                match self.decoupled {
+                    true => *p -= rate * self.weight_decay * *p,
+                    false => g += self.weight_decay * *p,
+                }
                 *m = beta1 * *m + rest1 * g;
                 *v = beta2 * *v + rest2 * g * g;
                 *p -= rate * (first_correction * *m) / ((second_correction * *v).sqrt() + self.epsilon);

@@ -135,14 +135,16 @@ impl Architecture {
         let blocks = (0..).take_while(|i| shapes.has(&format!("{prefix}layer1.{i}.conv1.weight"))).count();
         let architecture = match wide {
             true => Self::WideResNet(WideResNet {
-                depth: 6 * blocks + 4,
-                width: shapes.size(&format!("{prefix}layer1.0.conv1.weight"), 0)? / 16,
-                classes: 0,
-                channels: 0,
                 norm: match shapes.has(&format!("{prefix}layer1.0.bn1.weight")) {
                     true => Norm::Batch,
                     false => Norm::None,
                 },
+                ..WideResNet::new(
+                    6 * blocks + 4,
+                    shapes.size(&format!("{prefix}layer1.0.conv1.weight"), 0)? / 16,
+                    0,
+                    0,
+                )
             }),
             false => Self::CifarResNet(CifarResNet { depth: 6 * blocks + 2, classes: 0, channels: 0 }),
         };
@@ -258,11 +260,14 @@ impl std::str::FromStr for Architecture {
         let architecture = match lower.split('-').collect::<Vec<_>>()[..] {
             ["wrn", depth, width] => {
                 let (depth, width) = (number(depth)?, number(width)?);
-                Self::WideResNet(WideResNet { depth, width, classes, channels, norm: Norm::None })
+                Self::WideResNet(WideResNet::new(depth, width, classes, channels))
             }
             ["wrn", depth, width, "bn"] => {
                 let (depth, width) = (number(depth)?, number(width)?);
-                Self::WideResNet(WideResNet { depth, width, classes, channels, norm: Norm::Batch })
+                Self::WideResNet(WideResNet {
+                    norm: Norm::Batch,
+                    ..WideResNet::new(depth, width, classes, channels)
+                })
             }
             ["resnet", depth] => Self::CifarResNet(CifarResNet { depth: number(depth)?, classes, channels }),
             [one] => {
@@ -297,7 +302,10 @@ mod tests {
             [(10, 1, 10, 3), (16, 2, 100, 3), (28, 10, 10, 3), (22, 3, 2, 1)]
         {
             for norm in [Norm::None, Norm::Batch] {
-                all.push(Architecture::WideResNet(WideResNet { depth, width, classes, channels, norm }));
+                all.push(Architecture::WideResNet(WideResNet {
+                    norm,
+                    ..WideResNet::new(depth, width, classes, channels)
+                }));
             }
         }
         for (depth, classes) in [(8, 7), (20, 10), (32, 10), (44, 10), (56, 100), (110, 10)] {

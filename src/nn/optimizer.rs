@@ -29,6 +29,9 @@ pub enum Optimizer {
         epsilon: f32,
         /// L2 decay, added to the gradient.
         weight_decay: f32,
+        /// Decays the weights themselves instead (AdamW).
+        #[serde(default)]
+        decoupled: bool,
     },
     /// Stochastic gradient descent with (heavy-ball) momentum, in PyTorch's form.
     Momentum {
@@ -70,8 +73,8 @@ impl Optimizer {
             views.push(control);
             views.extend(clip.map(|_| norm));
             match *self {
-                Self::Adam { beta1, beta2, epsilon, weight_decay } => {
-                    let kernel = Adam { n, beta1, beta2, epsilon, weight_decay, clip };
+                Self::Adam { beta1, beta2, epsilon, weight_decay, decoupled } => {
+                    let kernel = Adam { n, beta1, beta2, epsilon, weight_decay, decoupled, clip };
                     builder.dispatch("optimizer", kernel, &views);
                 }
                 Self::Momentum { momentum, weight_decay } => {

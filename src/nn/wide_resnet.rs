@@ -26,6 +26,50 @@ pub enum Norm {
     None,
     /// Batch normalisation.
     Batch,
+    /// Group normalisation.
+    Group,
+}
+
+impl std::str::FromStr for Norm {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "none" => Ok(Self::None),
+            "batch" => Ok(Self::Batch),
+            "group" => Ok(Self::Group),
+            _ => Err(Error::setting("norm", format!("expected none, batch or group, got {text:?}"))),
+        }
+    }
+}
+
+/// The nonlinearity of a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Activation {
+    /// `x` if `x > 0`, else [`SLOPE`]` x`.
+    #[default]
+    LeakyRelu,
+    /// `x σ(x)` (Hendrycks & Gimpel 2016), smooth.
+    Silu,
+    /// `ln(1 + e^x)` (Dugas et al. 2000), smooth.
+    Softplus,
+}
+
+impl std::str::FromStr for Activation {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "leaky-relu" => Ok(Self::LeakyRelu),
+            "silu" => Ok(Self::Silu),
+            "softplus" => Ok(Self::Softplus),
+            _ => {
+                let message = format!("expected leaky-relu, silu or softplus, got {text:?}");
+                Err(Error::setting("activation", message))
+            }
+        }
+    }
 }
 
 /// The shape of a WideResNet.
@@ -42,6 +86,12 @@ pub struct WideResNet {
     /// The normalisation; what does not say has none.
     #[serde(default)]
     pub norm: Norm,
+    /// The nonlinearity; what does not say has leaky ReLUs.
+    #[serde(default)]
+    pub activation: Activation,
+    /// Whether weights are divided by their largest singular value.
+    #[serde(default)]
+    pub spectral_norm: bool,
 }
 
 /// A block's place and channels.
@@ -59,6 +109,12 @@ impl Block {
 }
 
 impl WideResNet {
+    /// The network of JEM: no normalisation, leaky ReLUs.
+    pub const fn new(depth: usize, width: usize, classes: usize, channels: usize) -> Self {
+        let activation = Activation::LeakyRelu;
+        Self { depth, width, classes, channels, norm: Norm::None, activation, spectral_norm: false }
+    }
+
     /// Checks depth, width and classes.
     ///
     /// # Errors
@@ -141,14 +197,14 @@ impl WideResNet {
         // leaky_relu(norm(x)), and leaky_relu(norm(conv(x))).
         let activate = |x: &Tensor, name: &str| match self.norm {
             Norm::None => x.leaky_relu(SLOPE),
-            Norm::Batch => {
+            _ => {
                 let name = format!("f.{name}");
                 graph.scope(&name, || batch_norm::normalise(x, layout, &name, mode)).leaky_relu(SLOPE)
             }
         };
         let conv_activate = |x: &Tensor, name: &str, norm: &str| match self.norm {
             Norm::None => conv(x, name, 1, 1).leaky_relu(SLOPE),
-            Norm::Batch => graph.scope(name, || {
+            _ => graph.scope(name, || {
                 let (weights, bias, norm) = (weights(name), bias(name), format!("f.{norm}"));
                 batch_norm::convolve(x, &weights, Some(&bias), 1, 1, layout, &norm, mode).leaky_relu(SLOPE)
             }),
