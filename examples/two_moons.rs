@@ -133,7 +133,7 @@ fn main() -> Result<()> {
     lower(&mut builder, None, &outputs)?;
     let norm = builder.external("norm", 1);
     gradient_norm(&mut builder, layout.words(), norm);
-    optimizer.step(&mut builder, layout.words(), Some(10.0), norm);
+    optimizer.step(&mut builder, &layout, Some(10.0), norm);
     let update = builder.finish();
 
     let grid = (0..PIXELS * PIXELS).flat_map(|i| {
@@ -189,7 +189,7 @@ fn main() -> Result<()> {
         device.write(&batch, 0, bytemuck::cast_slice(&whole))?;
         device.write(&labels, 0, bytemuck::cast_slice(&all_labels))?;
         let rate = 1e-3 * (1.0 - iteration as f64 / arguments.iterations as f64);
-        device.write(&control, 0, bytemuck::cast_slice(&optimizer.control(iteration + 1, rate)))?;
+        device.write(&control, 0, bytemuck::cast_slice(&optimizer.control(iteration + 1, rate, 0.0)))?;
         device.run(&update)?;
         if (iteration + 1) % 250 == 0 {
             let stats: Vec<f32> = device.read_as(&stats)?;

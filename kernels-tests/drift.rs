@@ -22,7 +22,8 @@ const STEPS: u32 = 20;
 const CHAINS: usize = 2;
 const NETWORK: WideResNet = WideResNet::new(10, 2, 10, 3);
 /// The published settings.
-const LANGEVIN: Langevin = Langevin { step_size: 1.0, noise: 0.01, clamp_gradient: None, clamp_x: false };
+const LANGEVIN: Langevin =
+    Langevin { step_size: 1.0, noise: 0.01, clamp_gradient: None, clamp_x: false, inner_steps: 1 };
 
 struct Chain {
     x: Tensor,

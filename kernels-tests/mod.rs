@@ -18,6 +18,7 @@ macro_rules! files {
 
 mod adam;
 mod adapter;
+mod ascent;
 mod average_pool;
 mod average_pool_gradient;
 mod batch_gather;
@@ -51,6 +52,7 @@ mod logit_loss_gradient;
 mod logsumexp;
 mod matmul;
 mod momentum;
+mod moving_average;
 mod narrow;
 mod portability;
 mod random_bits;
@@ -79,6 +81,7 @@ pub type Tests = &'static [(&'static str, fn())];
 /// All files of tests that need nothing but a device.
 pub const FILES: &[(&str, Tests)] = files![
     adam,
+    ascent,
     average_pool,
     average_pool_gradient,
     batch_gather,
@@ -109,6 +112,7 @@ pub const FILES: &[(&str, Tests)] = files![
     logsumexp,
     matmul,
     momentum,
+    moving_average,
     narrow,
     portability,
     random_bits,

@@ -20,7 +20,7 @@ struct Parameters {
 @group(0) @binding(2) var<storage, read> gradient: array<f32>;
 @group(0) @binding(3) var<storage, read_write> first: array<f32>;
 @group(0) @binding(4) var<storage, read_write> second: array<f32>;
-// learning rate, 1 / (1 - β1^t), 1 / (1 - β2^t), 0
+// learning rate, 1 / (1 - β1^t), 1 / (1 - β2^t), the moving average's rate
 @group(0) @binding(5) var<storage, read> control: array<f32>;
 //#if CLIP
 @group(0) @binding(6) var<storage, read> norm: array<f32>;

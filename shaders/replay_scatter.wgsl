@@ -1,4 +1,4 @@
-// replay_scatter: buffer[indices[b]] = x[b], the indices being distinct.
+// replay_scatter: buffer[indices[b]] = x[b], the indices being distinct; nothing where the index is all ones.
 //
 // Dispatch: ceil(elements / 256) workgroups of 256, over x and y.
 
@@ -21,7 +21,11 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let i = (group.x + group.y * groups.x) * 256u + local;
-    if i < parameters.n {
-        buffer[indices[i / parameters.image] * parameters.image + i % parameters.image] = x[i];
+    if i >= parameters.n {
+        return;
+    }
+    let index = indices[i / parameters.image];
+    if index != 0xffffffffu {
+        buffer[index * parameters.image + i % parameters.image] = x[i];
     }
 }

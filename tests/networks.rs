@@ -133,7 +133,8 @@ fn batch_norm_with_the_statistics_of_training_and_of_the_batch() {
     compare(&model, &numbers, Mode::Training, TRAINING, ["training_logits", "training_dx"]);
 }
 
-const ASCENT: Langevin = Langevin { step_size: 1.0, noise: 0.0, clamp_gradient: None, clamp_x: false };
+const ASCENT: Langevin =
+    Langevin { step_size: 1.0, noise: 0.0, clamp_gradient: None, clamp_x: false, inner_steps: 1 };
 
 #[test]
 fn chains_without_noise_are_gradient_ascent() {

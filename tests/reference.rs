@@ -369,7 +369,7 @@ fn loss_gradients_and_five_adam_steps() {
         iteration.write(PARAMETERS, &before);
         let mut first_gradients = BTreeMap::new();
         for step in 1..=5 {
-            iteration.write(CONTROL_WORDS, &optimizer.control(step, 1e-4));
+            iteration.write(CONTROL_WORDS, &optimizer.control(step, 1e-4, 0.0));
             iteration.device.run(&iteration.prepare).expect("prepare");
             iteration.device.run(&iteration.update).expect("update");
             let metrics = Metrics::new(step, 1e-4, &iteration.read(METRICS), iteration.batch, &parts);

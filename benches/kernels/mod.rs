@@ -1,6 +1,7 @@
 //! Times of single kernels on the shapes of the networks that the engine trains.
 
 mod adam;
+mod ascent;
 mod average_pool;
 mod average_pool_gradient;
 mod batch_gather;
@@ -18,6 +19,7 @@ mod logit_loss_gradient;
 mod logsumexp;
 mod matmul;
 mod momentum;
+mod moving_average;
 mod narrow;
 mod random_bits;
 mod reduce;
@@ -45,8 +47,9 @@ use timing::Bench;
 /// A kernel's benchmark.
 type Run = fn(&mut Bench);
 
-const KERNELS: [(&str, Run); 34] = [
+const KERNELS: [(&str, Run); 36] = [
     ("adam", adam::run),
+    ("ascent", ascent::run),
     ("average_pool", average_pool::run),
     ("average_pool_gradient", average_pool_gradient::run),
     ("batch_gather", batch_gather::run),
@@ -64,6 +67,7 @@ const KERNELS: [(&str, Run); 34] = [
     ("logsumexp", logsumexp::run),
     ("matmul", matmul::run),
     ("momentum", momentum::run),
+    ("moving_average", moving_average::run),
     ("narrow", narrow::run),
     ("random_bits", random_bits::run),
     ("reduce", reduce::run),

@@ -47,9 +47,9 @@ impl Ours {
         // Weyl's sequence: uniform in [-1, 1), and the same in every run.
         let uniform = |i: usize| (i as f64 * 0.618_033_988_749_894_9).fract() as f32 * 2.0 - 1.0;
         let images: Vec<f32> = (0..image_words).map(uniform).collect();
-        let labels: Vec<u32> = (0..batch.images()).map(|i| (i % CLASSES) as u32).collect();
+        let labels: Vec<u32> = (0..batch.rows()).map(|i| (i % CLASSES) as u32).collect();
         let parameters = network.layout().initialise(recipe.init, SLOPE, recipe.seed);
-        let control = recipe.optimizer()?.control(1, recipe.lr);
+        let control = recipe.optimizer()?.control(1, recipe.lr, recipe.ema);
         let mut buffers = BTreeMap::from([
             (IMAGES.to_owned(), device.buffer_from(IMAGES, &images)?),
             (LABELS.to_owned(), device.buffer_from(LABELS, &labels)?),

@@ -320,7 +320,7 @@ mod tests {
         let counters = builder.external("counters", 4);
         let x = builder.transient("x", batch * image);
         let y = builder.transient("y", batch * image);
-        let gather = ReplayGather { batch, size, image, reinitialise: 0.0 };
+        let gather = ReplayGather { batch, size, image, reinitialise: 0.0, fresh: false };
         builder.dispatch("gather", gather, &[buffer, indices, counters, x]);
         let twice = Unary { op: UnaryOp::Affine(2.0, 0.0), n: batch * image };
         builder.dispatch("twice", twice, &[x, y]);

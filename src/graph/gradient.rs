@@ -14,19 +14,29 @@ use std::collections::HashSet;
 impl Graph {
     /// The gradients of the sum of all elements of `loss` with respect to each of `wrt`, in their shapes.
     pub fn grad(&self, loss: &Tensor, wrt: &[&Tensor]) -> Vec<Tensor> {
-        if std::iter::once(&loss).chain(wrt).any(|tensor| !self.is_same(tensor.graph())) {
+        self.grad_of_all(&[loss], wrt)
+    }
+
+    /// [`Graph::grad`] of the sum of several losses.
+    pub fn grad_of_all(&self, losses: &[&Tensor], wrt: &[&Tensor]) -> Vec<Tensor> {
+        if losses.iter().chain(wrt).any(|tensor| !self.is_same(tensor.graph())) {
             self.fail("grad", "tensors of two graphs".into());
             return wrt.iter().map(|tensor| self.constant(0.0, tensor.shape())).collect();
         }
         let mut varying: HashSet<NodeId> = wrt.iter().map(|tensor| tensor.id()).collect();
-        for id in 0..=loss.id() {
+        let last = losses.iter().map(|loss| loss.id() + 1).max().unwrap_or(0);
+        for id in 0..last {
             if self.node(id).inputs.iter().any(|input| varying.contains(input)) {
                 varying.insert(id);
             }
         }
-        let mut gradients: Vec<Option<Tensor>> = vec![None; loss.id() + 1];
-        gradients[loss.id()] = Some(self.constant(1.0, loss.shape()));
-        for id in (0..=loss.id()).rev().filter(|id| varying.contains(id)) {
+        let mut gradients: Vec<Option<Tensor>> = vec![None; last];
+        for loss in losses {
+            let ones = self.constant(1.0, loss.shape());
+            let sum = gradients[loss.id()].take();
+            gradients[loss.id()] = Some(sum.map_or(ones.clone(), |sum| sum.add(&ones)));
+        }
+        for id in (0..last).rev().filter(|id| varying.contains(id)) {
             let Some(upstream) = gradients[id].clone() else { continue };
             let node = self.node(id);
             for (position, &input) in node.inputs.iter().enumerate().filter(|(_, i)| varying.contains(i)) {

@@ -2,6 +2,7 @@
 //! so that a resumed run draws what the uninterrupted one would have.
 
 use crate::kernels::random::{Threefry, lane, stream};
+use crate::kernels::replay_scatter::DISCARDED;
 use rand::RngExt as _;
 use rand::seq::{SliceRandom as _, index};
 
@@ -74,6 +75,49 @@ pub fn draw_chains(seed: u32, iteration: u64, batch: usize, buffer: usize, class
     Chains { entries, labels }
 }
 
+/// Where each image of an iteration's chains goes in a buffer of `buffer` by reservoir sampling (Vitter 1985, algorithm
+/// R; Du et al. 2021, "Improved contrastive divergence"): the t-th image ever goes to a random entry with probability
+/// `buffer / t`, so that the buffer is a uniform choice of all; the others are [`DISCARDED`]. The first contents of the
+/// buffer are the first images. Of two for one entry the later goes there.
+pub fn reservoir(seed: u32, iteration: u64, batch: usize, buffer: usize) -> Vec<u32> {
+    let mut random = Threefry::new(seed, lane(stream::REPLAY_INDEX, 1), iteration as u32);
+    let first = buffer as u64 + iteration * batch as u64;
+    let mut targets: Vec<u32> = Vec::with_capacity(batch);
+    for image in first + 1..=first + batch as u64 {
+        let drawn = random.random_range(0..image);
+        let target = if drawn < buffer as u64 { drawn as u32 } else { DISCARDED };
+        if let Some(earlier) = targets.iter_mut().find(|earlier| **earlier == target) {
+            *earlier = DISCARDED;
+        }
+        targets.push(target);
+    }
+    targets
+}
+
+/// `count` images of each class, chosen by `seed` alone, in the order of the set.
+///
+/// # Errors
+/// A class that has fewer, and how many.
+pub fn labelled_images(
+    labels: &[u32],
+    classes: usize,
+    count: usize,
+    seed: u32,
+) -> Result<Vec<u32>, (usize, usize)> {
+    let mut members = vec![Vec::new(); classes];
+    (0u32..).zip(labels).for_each(|(image, &label)| members[label as usize].push(image));
+    let mut chosen = Vec::with_capacity(classes * count);
+    for (class, members) in members.iter_mut().enumerate() {
+        if members.len() < count {
+            return Err((class, members.len()));
+        }
+        members.shuffle(&mut Threefry::new(seed, lane(stream::SHUFFLE, 2), class as u32));
+        chosen.extend_from_slice(&members[..count]);
+    }
+    chosen.sort_unstable();
+    Ok(chosen)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,5 +151,41 @@ mod tests {
         }
         let chains = draw_chains(3, 5, 32, 32, None);
         assert_eq!(chains.entries.iter().collect::<HashSet<_>>().len(), 32);
+    }
+
+    #[test]
+    fn a_reservoir_is_a_uniform_choice_of_all_images() {
+        let (buffer, batch, iterations, seeds) = (20, 8, 50, 400);
+        // How often an image of each iteration is in the buffer at the end; the last is the first contents.
+        let mut kept = vec![0usize; iterations + 1];
+        for seed in 0..seeds {
+            let mut entries = vec![iterations; buffer];
+            for iteration in 0..iterations {
+                let targets = reservoir(seed, iteration as u64, batch, buffer);
+                let real: Vec<u32> = targets.into_iter().filter(|&target| target != DISCARDED).collect();
+                assert_eq!(real.iter().collect::<HashSet<_>>().len(), real.len());
+                real.iter().for_each(|&target| entries[target as usize] = iteration);
+            }
+            entries.into_iter().for_each(|iteration| kept[iteration] += 1);
+        }
+        // Each image of all is one of the buffer's with the same probability.
+        let all = (buffer + batch * iterations) as f64;
+        for (iteration, &kept) in kept.iter().enumerate() {
+            let images = if iteration == iterations { buffer } else { batch };
+            let mean = f64::from(seeds) * (images * buffer) as f64 / all;
+            assert!((kept as f64 - mean).abs() < 5.0 * mean.sqrt(), "{iteration}: {kept}, expected {mean}");
+        }
+    }
+
+    #[test]
+    fn labels_are_as_many_of_each_class_as_asked_for() {
+        let labels: Vec<u32> = (0..60).map(|i| i * i % 3).collect();
+        let chosen = labelled_images(&labels, 2, 7, 1).unwrap();
+        for class in 0..2 {
+            assert_eq!(chosen.iter().filter(|&&image| labels[image as usize] == class).count(), 7);
+        }
+        assert_eq!(chosen.iter().collect::<HashSet<_>>().len(), 14);
+        assert_ne!(labelled_images(&labels, 2, 7, 2).unwrap(), chosen);
+        assert_eq!(labelled_images(&labels, 3, 7, 1), Err((2, 0)));
     }
 }

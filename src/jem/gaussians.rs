@@ -16,6 +16,8 @@ pub struct ClassGaussians {
     images: Images,
     members: Vec<Vec<usize>>,
     means: Vec<Vec<f32>>,
+    /// What takes the deviation of each element from that of the members to that of the class.
+    scales: Option<Vec<Vec<f32>>>,
 }
 
 impl ClassGaussians {
@@ -44,7 +46,45 @@ impl ClassGaussians {
             sums.iter().map(|sum| (sum / members.len() as f64) as f32).collect()
         };
         let means = members.iter().map(mean).collect();
-        Ok(Self { images, members, means })
+        Ok(Self { images, members, means, scales: None })
+    }
+
+    /// [`ClassGaussians::fit`] with a covariance of low rank: X has at most `rank` images of each class, and its rows
+    /// are scaled so that each element keeps its class's variance. A sample costs `rank` images' worth of work.
+    ///
+    /// # Errors
+    /// As [`ClassGaussians::fit`].
+    pub fn fit_low_rank(images: Images, rank: usize) -> Result<Self> {
+        let mut fitted = Self::fit(images)?;
+        let all = fitted.members.clone();
+        for members in &mut fitted.members {
+            // Spread over the set, whatever its order.
+            let (count, kept) = (members.len(), rank.min(members.len()));
+            *members = (0..kept).map(|i| members[i * count / kept]).collect();
+        }
+        let scales = |class: usize| {
+            let [whole, part] = [&all[class], &fitted.members[class]].map(|of| fitted.deviations(class, of));
+            whole
+                .into_iter()
+                .zip(part)
+                .map(|(whole, part)| if part > 0.0 { whole / part } else { 1.0 })
+                .collect()
+        };
+        let scales = (0..all.len()).map(scales).collect();
+        Ok(Self { scales: Some(scales), ..fitted })
+    }
+
+    /// The deviation of each element of the images `members` about the mean of their class.
+    fn deviations(&self, class: usize, members: &[usize]) -> Vec<f32> {
+        let mut squares = vec![0.0f64; self.means[class].len()];
+        for &i in members {
+            let image = self.images.batch(i..i + 1);
+            for ((sum, value), mean) in squares.iter_mut().zip(image).zip(&self.means[class]) {
+                *sum += f64::from(value - mean).powi(2);
+            }
+        }
+        let count = members.len().max(2) as f64 - 1.0;
+        squares.into_iter().map(|sum| (sum / count).sqrt() as f32).collect()
     }
 
     /// The number of classes.
@@ -64,8 +104,9 @@ impl ClassGaussians {
             x.iter_mut().zip(self.images.batch(i..i + 1)).for_each(|(x, value)| *x += z * value);
         }
         let scale = 1.0 / (members.len().max(2) as f32 - 1.0).sqrt();
-        for (x, mean) in x.iter_mut().zip(mean) {
-            let from_images = scale * (*x - total * mean);
+        let scales = self.scales.as_ref().map(|scales| &scales[class]);
+        for (j, (x, mean)) in x.iter_mut().zip(mean).enumerate() {
+            let from_images = scale * scales.map_or(1.0, |scales| scales[j]) * (*x - total * mean);
             *x = (mean + from_images + RIDGE.sqrt() * normal.next()).clamp(-1.0, 1.0);
         }
         x

@@ -24,6 +24,17 @@ pub struct Langevin {
     pub clamp_gradient: Option<f32>,
     /// Keeps the images in [-1, 1].
     pub clamp_x: bool,
+    /// Updates along each gradient: the proximal inner steps of JEM++ (Yang & Ji, ICCV 2021; after YOPO, Zhang et al.,
+    /// NeurIPS 2019), which take the gradient p at the first convolution's output once and then ascend
+    /// `<conv1(x), p>`. conv1 is linear, so that inner gradient, conv1ᵀ p, is log p(x)'s own at the first x throughout.
+    pub inner_steps: usize,
+}
+
+impl Default for Langevin {
+    /// The published settings of JEM.
+    fn default() -> Self {
+        Self { step_size: 1.0, noise: 0.01, clamp_gradient: None, clamp_x: false, inner_steps: 1 }
+    }
 }
 
 impl Langevin {
@@ -34,6 +45,7 @@ impl Langevin {
             noise: recipe.noise,
             clamp_gradient: (recipe.clamp_gradient > 0.0).then_some(recipe.clamp_gradient),
             clamp_x: recipe.clamp_x,
+            inner_steps: recipe.inner_steps,
         }
     }
 
@@ -46,8 +58,8 @@ impl Langevin {
         }
     }
 
-    /// Appends `x += step * clamp(∂ log_density/∂x) + noise * N(0, 1)` for the images `x`, which lie in
-    /// `images`, and moves the counter of SGLD steps on. `others` are computed at the images as they were.
+    /// Appends `inner_steps` times `x += step * clamp(∂ log_density/∂x) + noise * N(0, 1)` for the images `x`, which lie
+    /// in `images`, and moves the counter of SGLD steps on; the gradient is that at the first. `others` are computed at the images as they were.
     /// Elements whose `moving` (one float each) is 0 stay.
     ///
     /// # Errors
@@ -66,9 +78,11 @@ impl Langevin {
         let gradient = x.graph().grad(log_density, &[x]).remove(0);
         let view = builder.external(INPUT_GRADIENT, n);
         let counters = builder.external(COUNTER_WORDS, COUNTERS);
+        // Without noise the inner steps go one way, also into the clamp, and are one of that length.
+        let updates = if self.noise == 0.0 { 1 } else { self.inner_steps };
         let kernel = Sgld {
             n,
-            step: self.step_size,
+            step: self.step_size * (self.inner_steps / updates) as f32,
             noise: self.noise,
             clamp_gradient: self.clamp_gradient,
             clamp_x: self.clamp_x.then_some((-1.0, 1.0)),
@@ -78,6 +92,11 @@ impl Langevin {
         let update = Update { kernel, x: images, counters, moving };
         lower_with_update(builder, prepare, output, others, &update)?;
         builder.dispatch("sgld step", Tick { word: SGLD_STEP }, &[counters]);
+        for _ in 1..updates {
+            let views: Vec<View> = [images, view, counters].into_iter().chain(moving).collect();
+            builder.dispatch("inner step", kernel, &views);
+            builder.dispatch("sgld step", Tick { word: SGLD_STEP }, &[counters]);
+        }
         Ok(())
     }
 }

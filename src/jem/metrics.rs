@@ -1,6 +1,6 @@
 //! What an iteration shows: losses, energies, accuracy, gradient norms.
 
-use super::programs::BatchLayout;
+use super::programs::{BatchLayout, Role};
 use crate::kernels::logit_loss::{Part, STATS};
 
 /// The numbers of one iteration, from before its optimizer step.
@@ -40,21 +40,21 @@ impl Metrics {
         learning_rate: f64,
         words: &[f32],
         batch: BatchLayout,
-        parts: &[Part],
+        parts: &[(Role, Part)],
     ) -> Self {
-        let rows: Vec<[f64; STATS]> = words[..batch.images() * STATS]
+        let rows: Vec<[f64; STATS]> = words[..batch.rows() * STATS]
             .chunks(STATS)
             .map(|row| std::array::from_fn(|stat| f64::from(row[stat])))
             .collect();
-        let (data, rest) = rows.split_at(batch.data);
-        let (samples, labelled) = rest.split_at(batch.samples);
+        let [data, samples, labelled] =
+            [Role::Data, Role::Samples, Role::Labelled].map(|role| &rows[batch.rows_of(role)]);
         let mean = |rows: &[[f64; STATS]], stat: usize| {
             rows.iter().map(|row| row[stat]).sum::<f64>() / rows.len() as f64
         };
-        let mut loss = 0.0;
-        let mut row = rows.iter();
-        for part in parts {
-            for &[lse, cross_entropy, _, squares, functional] in row.by_ref().take(part.count) {
+        // Never written, and 0, without a penalty.
+        let mut loss = f64::from(words[batch.penalty_word()]);
+        for (role, part) in parts {
+            for &[lse, cross_entropy, _, squares, functional] in &rows[batch.rows_of(*role)] {
                 // A term of weight 0 is not there: its statistic may be of no meaning, or NaN.
                 let term =
                     |weight: f32, value: f64| if weight == 0.0 { 0.0 } else { f64::from(weight) * value };

@@ -10,6 +10,7 @@
 mod auto;
 mod batches;
 mod chain_start;
+mod chains;
 mod evaluator;
 mod family;
 mod gaussians;
@@ -41,7 +42,7 @@ pub use metrics::Metrics;
 pub use model::{ImportOptions, Model, Normalisation, REPLAY_BUFFER};
 pub use precision::Precision;
 pub use preset::Preset;
-pub use programs::{BatchLayout, Programs, loss_parts, sgld_program};
+pub use programs::{BatchLayout, Programs, Role, loss_parts, sgld_program};
 pub use recipe::{Overrides, Recipe};
 pub use run::{Outcome, RunOptions, run};
 pub use run_directory::{Best, Recovered, RunDirectory};

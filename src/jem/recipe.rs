@@ -6,6 +6,7 @@ use super::precision::Precision;
 use super::preset::Preset;
 use crate::error::{Error, Result};
 use crate::kernels::functional::Functional;
+use crate::nn::batch_norm::Mode;
 use crate::nn::init::Init;
 use crate::nn::optimizer::Optimizer;
 use crate::nn::wide_resnet::{Activation, Norm, WideResNet};
@@ -239,6 +240,11 @@ impl Recipe {
             activation: self.activation,
             spectral_norm: self.spectral_norm,
         }
+    }
+
+    /// How the network is run in training: batch norm by each batch's own statistics, chains' too, as JEM++ does.
+    pub fn mode(&self) -> Mode {
+        if self.norm == Norm::Batch { Mode::Training } else { Mode::Inference }
     }
 
     /// The update rule.

@@ -4,7 +4,7 @@ use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
 use crate::kernels::Argument;
 use rayon::prelude::*;
 
-/// Words of an optimizer's control buffer: learning rate, 1/(1 - beta1^t), 1/(1 - beta2^t), 0.
+/// Words of an optimizer's control buffer: learning rate, 1/(1 - beta1^t), 1/(1 - beta2^t), the moving average's rate.
 pub const CONTROL: usize = 4;
 
 /// `g = clip · gradient + weight_decay · p; m = β1 m + (1 - β1) g; v = β2 v + (1 - β2) g²;`

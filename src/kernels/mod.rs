@@ -8,6 +8,7 @@
 
 pub mod adam;
 mod argument;
+pub mod ascent;
 pub mod average_pool;
 pub mod average_pool_gradient;
 pub mod batch_gather;
@@ -33,6 +34,7 @@ pub mod logsumexp;
 pub mod mask;
 pub mod matmul;
 pub mod momentum;
+pub mod moving_average;
 pub mod narrow;
 pub mod random;
 pub mod random_bits;
@@ -160,6 +162,7 @@ pub fn elementwise_grid(n: usize) -> [u32; 3] {
 pub fn catalogue() -> Vec<Box<dyn Kernel>> {
     let mut all: Vec<Box<dyn Kernel>> = Vec::new();
     all.extend(adam::Adam::permutations().into_iter().map(boxed));
+    all.extend(ascent::Ascent::permutations().into_iter().map(boxed));
     all.extend(average_pool::AveragePool::permutations().into_iter().map(boxed));
     all.extend(average_pool_gradient::AveragePoolGradient::permutations().into_iter().map(boxed));
     all.extend(batch_gather::BatchGather::permutations().into_iter().map(boxed));
@@ -177,6 +180,7 @@ pub fn catalogue() -> Vec<Box<dyn Kernel>> {
     all.extend(logsumexp::LogSumExp::permutations().into_iter().map(boxed));
     all.extend(matmul::Matmul::permutations().into_iter().map(boxed));
     all.extend(momentum::Momentum::permutations().into_iter().map(boxed));
+    all.extend(moving_average::MovingAverage::permutations().into_iter().map(boxed));
     all.extend(narrow::Narrow::permutations().into_iter().map(boxed));
     all.extend(random_bits::RandomBits::permutations().into_iter().map(boxed));
     all.extend(reduce::Reduce::permutations().into_iter().map(boxed));

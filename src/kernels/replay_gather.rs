@@ -7,11 +7,13 @@ use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
 use crate::kernels::Argument;
 use rayon::prelude::*;
 
-/// `out[b]` = `buffer[indices[b]]`, or, with probability `reinitialise`, an image uniform in [-1, 1).
+/// `out[b]` = `buffer[indices[b]]`, or, with probability `reinitialise`, a new image: uniform in [-1, 1), or `fresh[b]`.
 ///
 /// The choice for slot b comes from key (seed, [`stream::REPLAY_CHOICE`]), counter (iteration, b); a new
 /// image's elements 2i and 2i + 1 of the batch from key (seed, [`stream::REPLAY_INIT`]), counter
 /// (iteration, i). Every index must be below `size`.
+///
+/// Bindings: buffer 1, indices 2, counters 3, out 4 and, with `fresh`, fresh 5 (`[batch, image]`).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ReplayGather {
     /// Images to draw.
@@ -22,12 +24,14 @@ pub struct ReplayGather {
     pub image: usize,
     /// The probability of a new start, 0 to 1.
     pub reinitialise: f32,
+    /// New images are given, for those slots that begin anew.
+    pub fresh: bool,
 }
 
 impl ReplayGather {
-    /// One instance.
+    /// With new images drawn, and given.
     pub fn permutations() -> Vec<Self> {
-        vec![Self { batch: 8, size: 20, image: 75, reinitialise: 0.05 }]
+        [false, true].map(|fresh| Self { batch: 8, size: 20, image: 75, reinitialise: 0.05, fresh }).to_vec()
     }
 
     /// Whether slot `slot` of an iteration's batch begins anew: what the kernel decides, for a host that keeps count.
@@ -42,18 +46,25 @@ impl Kernel for ReplayGather {
     }
 
     fn bindings(&self) -> Vec<Binding> {
-        vec![
+        let mut bindings = vec![
             binding("buffer", 1, Access::Read, self.size * self.image).moving(self.batch * self.image),
             binding("indices", 2, Access::Read, self.batch),
             binding("counters", 3, Access::Read, COUNTERS),
             binding("out", 4, Access::Write, self.batch * self.image),
-        ]
+        ];
+        if self.fresh {
+            let n = self.batch * self.image;
+            let moved = (f64::from(self.reinitialise) * n as f64) as usize;
+            bindings.push(binding("fresh", 5, Access::Read, n).moving(moved));
+        }
+        bindings
     }
 
     fn shader(&self) -> Shader {
         Shader::new("replay_gather", include_str!("../../shaders/replay_gather.wgsl"))
             .with_u32("CHOICE", stream::REPLAY_CHOICE)
             .with_u32("INIT", stream::REPLAY_INIT)
+            .with_switch("FRESH", self.fresh)
     }
 
     fn uniforms(&self) -> Vec<u32> {
@@ -70,13 +81,20 @@ impl Kernel for ReplayGather {
     }
 
     fn run(&self, arguments: &mut [Argument<'_>]) {
-        let [buffer, indices, counters, out] = arguments else { unreachable!("replay_gather binds four") };
+        let [buffer, indices, counters, out, fresh @ ..] = arguments else {
+            unreachable!("replay_gather binds four or five")
+        };
+        let fresh = fresh.first().map(|fresh| fresh.f32());
         let (buffer, counters) = (buffer.f32(), counters.u32());
         let [seed, iteration] = [counters[SEED], counters[ITERATION]];
         let images = out.f32_mut().par_chunks_mut(self.image).zip(indices.u32()).enumerate();
         images.for_each(|(slot, (out, &index))| {
             if !Self::begins_anew(seed, iteration, slot as u32, self.reinitialise) {
                 out.copy_from_slice(&buffer[index as usize * self.image..][..self.image]);
+                return;
+            }
+            if let Some(fresh) = fresh {
+                out.copy_from_slice(&fresh[slot * self.image..][..self.image]);
                 return;
             }
             for (i, out) in out.iter_mut().enumerate() {

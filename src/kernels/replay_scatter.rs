@@ -3,7 +3,10 @@
 use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
 use crate::kernels::Argument;
 
-/// `buffer[indices[b]] = x[b]`. The indices are distinct and below `size`.
+/// The index of an image that goes nowhere.
+pub const DISCARDED: u32 = u32::MAX;
+
+/// `buffer[indices[b]] = x[b]`, or nothing where the index is [`DISCARDED`]. The others are distinct and below `size`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReplayScatter {
     /// Images to put back.
@@ -54,7 +57,8 @@ impl Kernel for ReplayScatter {
         let [x, indices, buffer] = arguments else { unreachable!("replay_scatter binds three") };
         let buffer = buffer.f32_mut();
         // A plain copy of a few MB: memory-bound on one core already.
-        for (x, &index) in x.f32().chunks(self.image).zip(indices.u32()) {
+        let images = x.f32().chunks(self.image).zip(indices.u32());
+        for (x, &index) in images.filter(|(_, index)| **index != DISCARDED) {
             buffer[index as usize * self.image..][..self.image].copy_from_slice(x);
         }
     }

@@ -210,11 +210,12 @@ impl Architecture {
 }
 
 /// Whether a tensor may lie beside a network's own: layers of the released JEM that its class-conditional model never
-/// uses, a counter of batch norm, the state of our optimizers, and the ages of our chains.
+/// uses, a counter of batch norm, the state of our optimizers, weights beside their moving
+/// averages, and the ages of our chains.
 fn is_known_beside(name: &str) -> bool {
     name.ends_with(".num_batches_tracked")
         || name == "chain_ages"
-        || ["f.linear.", "energy_output.", "adam.first.", "adam.second.", "momentum.velocity."]
+        || ["f.linear.", "energy_output.", "raw.", "adam.first.", "adam.second.", "momentum.velocity."]
             .iter()
             .any(|prefix| name.starts_with(prefix))
 }

@@ -1,9 +1,13 @@
 //! Optimizers over the flat parameter buffer, as dispatches of an update program.
 
-use super::parameters::PARAMETERS;
+use super::parameters::{Layout, PARAMETERS};
 use crate::device::{ProgramBuilder, View};
 use crate::kernels::adam::{Adam, CONTROL};
+use crate::kernels::ascent::Ascent;
+use crate::kernels::binary::{Binary, BinaryOp};
+use crate::kernels::copy::StridedCopy;
 use crate::kernels::momentum::Momentum;
+use crate::kernels::moving_average::MovingAverage;
 use crate::kernels::reduce::{Reduce, ReduceOp};
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +15,11 @@ use serde::{Deserialize, Serialize};
 pub const GRADIENTS: &str = "gradients";
 /// The external slot of the control words, which the host writes before each step.
 pub const CONTROL_WORDS: &str = "control";
+
+/// The external slot of the parameters' moving averages.
+pub const AVERAGES: &str = "averages";
+/// The external slot of the parameters from before a climb.
+const KEPT: &str = "weights before the climb";
 
 /// The largest part of the flat buffer that one dispatch binds: half of WebGPU's default of 128 MiB.
 const CHUNK: usize = 16 << 20;
@@ -51,24 +60,25 @@ impl Optimizer {
         }
     }
 
-    /// The control words of step `t` (from 1 on).
-    pub fn control(&self, t: u64, learning_rate: f64) -> [f32; CONTROL] {
+    /// The control words of step `t` (from 1 on); `ema` is the decay of the moving average.
+    pub fn control(&self, t: u64, learning_rate: f64, ema: f64) -> [f32; CONTROL] {
+        let rate = MovingAverage::rate(ema, t);
         match *self {
             Self::Adam { beta1, beta2, .. } => {
                 let correction = |beta: f64| 1.0 / (1.0 - beta.powi(t.min(i32::MAX as u64) as i32));
-                [learning_rate as f32, correction(beta1) as f32, correction(beta2) as f32, 0.0]
+                [learning_rate as f32, correction(beta1) as f32, correction(beta2) as f32, rate]
             }
-            Self::Momentum { .. } => [learning_rate as f32, 0.0, 0.0, 0.0],
+            Self::Momentum { .. } => [learning_rate as f32, 0.0, 0.0, rate],
         }
     }
 
-    /// Appends the step over `words` parameters; `norm` is the squared global norm of [`gradient_norm`].
-    pub fn step(&self, builder: &mut ProgramBuilder, words: usize, clip: Option<f32>, norm: View) {
-        let whole = |builder: &mut ProgramBuilder, slot: &str| builder.external(slot, words);
+    /// Appends the step over what is trained of `layout`; `norm` is the squared global norm of [`gradient_norm`].
+    pub fn step(&self, builder: &mut ProgramBuilder, layout: &Layout, clip: Option<f32>, norm: View) {
+        let whole = |builder: &mut ProgramBuilder, slot: &str| builder.external(slot, layout.words());
         let mut slots = vec![whole(builder, PARAMETERS), whole(builder, GRADIENTS)];
         slots.extend(self.state().iter().map(|slot| whole(builder, slot)));
         let control = builder.external(CONTROL_WORDS, CONTROL);
-        for (first, n) in chunks(words) {
+        for (first, n) in chunks(layout.trained_words()) {
             let mut views: Vec<View> = slots.iter().map(|slot| slot.part(first, n)).collect();
             views.push(control);
             views.extend(clip.map(|_| norm));
@@ -114,8 +124,7 @@ pub fn squared_norm(builder: &mut ProgramBuilder, label: &str, x: View, words: u
         for (row, &(first, n)) in chunks.iter().enumerate() {
             stages(builder, x.part(first, n), n, total.part(row * 64, 1));
         }
-        let sum =
-            crate::kernels::copy::StridedCopy { shape: [1, 1, 1, chunks.len()], strides: [0, 0, 0, 64] };
+        let sum = StridedCopy { shape: [1, 1, 1, chunks.len()], strides: [0, 0, 0, 64] };
         let firsts = builder.transient(format!("{label} sums"), chunks.len());
         builder.dispatch(label, sum, &[total, firsts]);
         for stage in Reduce::stages(1, chunks.len(), 1, ReduceOp::Sum) {
@@ -124,6 +133,65 @@ pub fn squared_norm(builder: &mut ProgramBuilder, label: &str, x: View, words: u
         return;
     };
     stages(builder, x, n, out);
+}
+
+/// Appends the climb of sharpness-aware minimisation from the first `trained` of `words` parameters, which it keeps
+/// for [`climb_down`]: see [`Ascent`].
+pub fn climb(builder: &mut ProgramBuilder, words: usize, trained: usize, radius: f32, adaptive: bool) {
+    let parameters = builder.external(PARAMETERS, words);
+    let gradients = builder.external(GRADIENTS, words);
+    let kept = builder.external(KEPT, trained);
+    let norm = builder.transient("climb norm", 1);
+    let measured = match adaptive {
+        true => builder.transient("relative gradients", trained),
+        false => gradients,
+    };
+    for (first, n) in chunks(trained) {
+        let [parameters, gradients] = [parameters, gradients].map(|view| view.part(first, n));
+        builder.dispatch("weights kept", plain_copy(n), &[parameters, kept.part(first, n)]);
+        if adaptive {
+            let strides = [0, 0, 0, 1];
+            let product =
+                Binary { op: BinaryOp::Mul, shape: [1, 1, 1, n], a_strides: strides, b_strides: strides };
+            let out = measured.part(first, n);
+            builder.dispatch("relative gradients", product, &[parameters, gradients, out]);
+        }
+    }
+    squared_norm(builder, "climb norm", measured, trained, norm);
+    for (first, n) in chunks(trained) {
+        let views = [parameters.part(first, n), gradients.part(first, n), norm];
+        builder.dispatch("climb", Ascent { n, radius, adaptive }, &views);
+    }
+}
+
+/// Appends the way back from where [`climb`] went.
+pub fn climb_down(builder: &mut ProgramBuilder, words: usize, trained: usize) {
+    let parameters = builder.external(PARAMETERS, words);
+    let kept = builder.external(KEPT, trained);
+    for (first, n) in chunks(trained) {
+        builder.dispatch("weights again", plain_copy(n), &[kept.part(first, n), parameters.part(first, n)]);
+    }
+}
+
+/// Appends a step of the moving average of what is trained of `layout`; the rest of it is as in [`PARAMETERS`].
+pub fn average(builder: &mut ProgramBuilder, layout: &Layout) {
+    let parameters = builder.external(PARAMETERS, layout.words());
+    let averages = builder.external(AVERAGES, layout.words());
+    let control = builder.external(CONTROL_WORDS, CONTROL);
+    let trained = layout.trained_words();
+    for (first, n) in chunks(trained) {
+        let views = [parameters.part(first, n), averages.part(first, n), control];
+        builder.dispatch("moving average", MovingAverage { n }, &views);
+    }
+    let rest = layout.words() - trained;
+    if rest > 0 {
+        let views = [parameters, averages].map(|view| view.part(trained, rest));
+        builder.dispatch("statistics", plain_copy(rest), &views);
+    }
+}
+
+fn plain_copy(n: usize) -> StridedCopy {
+    StridedCopy { shape: [1, 1, 1, n], strides: [0, 0, 0, 1] }
 }
 
 /// (first word, words) of the parts of a flat buffer that fit a binding.

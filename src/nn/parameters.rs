@@ -1,6 +1,7 @@
 //! The parameters of a network: named tensors in one flat buffer.
 
 use super::init::{Fans, Init};
+use crate::device::View;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Leaf, Tensor};
 use crate::io::pack;
@@ -122,6 +123,26 @@ impl Layout {
         self.words
     }
 
+    /// Words of the flat buffer's front with all that is trained.
+    ///
+    /// # Panics
+    /// In debug builds if something is trained behind something that is not: such a network is not for training.
+    pub fn trained_words(&self) -> usize {
+        let trained = self.parameters.iter().take_while(|parameter| parameter.is_trained()).count();
+        let rest = &self.parameters[trained..];
+        debug_assert!(!rest.iter().any(Parameter::is_trained), "what is trained comes first");
+        rest.first().map_or(self.words, |first| first.offset)
+    }
+
+    /// Where the parameter `name` lies in a view of the whole flat buffer.
+    ///
+    /// # Panics
+    /// If there is none: a bug in the network.
+    pub fn view(&self, flat: View, name: &str) -> View {
+        let parameter = self.named(name);
+        flat.part(parameter.offset, parameter.elements())
+    }
+
     /// Elements of all that is trained.
     pub fn elements(&self) -> usize {
         self.trained().map(Parameter::elements).sum()
@@ -132,9 +153,12 @@ impl Layout {
     /// # Panics
     /// If there is none: a bug in the network.
     pub fn leaf(&self, graph: &Graph, name: &str) -> Tensor {
+        self.leaf_of(graph, self.named(name))
+    }
+
+    fn named(&self, name: &str) -> &Parameter {
         let parameter = self.parameters.iter().find(|parameter| parameter.name == name);
-        let parameter = parameter.unwrap_or_else(|| panic!("no parameter {name}"));
-        self.leaf_of(graph, parameter)
+        parameter.unwrap_or_else(|| panic!("no parameter {name}"))
     }
 
     /// The leaves of all that is trained, in order.

@@ -225,6 +225,17 @@ impl WideResNet {
         graph.scope("class_output", || self.classify(graph, layout, &features))
     }
 
+    /// Placeholder.
+    pub fn training_logits(
+        &self,
+        layout: &Layout,
+        images: &Tensor,
+        _momentum: f32,
+    ) -> (Tensor, Vec<(String, Tensor)>) {
+        let mode = if self.norm == Norm::Batch { Mode::Training } else { Mode::Inference };
+        (self.logits_in(layout, images, mode), Vec::new())
+    }
+
     fn classify(&self, graph: &Graph, layout: &Layout, features: &Tensor) -> Tensor {
         let weights = layout.leaf(graph, "class_output.weight");
         let bias = layout.leaf(graph, "class_output.bias");

@@ -105,7 +105,7 @@ fn summaries(model: &Model, batch: usize) -> Result<[(&'static str, Summary); 2]
     let mode = Mode::Inference;
     let settings = ScoreSettings { mode, beta: 1.0, input_gradient: false };
     let score = Scorer::new(&device, model, settings, batch)?.program().summary();
-    let langevin = Langevin { step_size: 1.0, noise: 0.01, clamp_gradient: None, clamp_x: false };
+    let langevin = Langevin::default();
     let step = Sampler::new(&device, model, mode, langevin, batch, false, None)?;
     Ok([("scoring", score), ("SGLD step", step.program().summary())])
 }

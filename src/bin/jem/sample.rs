@@ -135,10 +135,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 }
 
 fn settings(langevin: Langevin, facts: &mut Facts) {
-    let Langevin { step_size, noise, clamp_gradient, clamp_x } = langevin;
+    let Langevin { step_size, noise, clamp_gradient, clamp_x, inner_steps } = langevin;
     let gradient = clamp_gradient.map_or("free".into(), |bound| format!("within ±{bound}"));
     let pixels = if clamp_x { "in [-1, 1]" } else { "free" };
-    let text = format!("step size {step_size}, noise {noise}, gradient {gradient}, pixels {pixels}");
+    let inner = if inner_steps > 1 { format!("{inner_steps} inner steps of ") } else { String::new() };
+    let text = format!("{inner}step size {step_size}, noise {noise}, gradient {gradient}, pixels {pixels}");
     facts.line("settings", text);
     // As people write it: 0.01, not the nearest float32 to it.
     let decimal = |value: f32| json!(value.to_string().parse::<f64>().unwrap_or(f64::from(value)));
@@ -146,16 +147,12 @@ fn settings(langevin: Langevin, facts: &mut Facts) {
     facts.value("noise", decimal(noise));
     facts.value("clamp_gradient", clamp_gradient.map_or(Value::Null, decimal));
     facts.value("clamp", clamp_x);
+    facts.value("inner_steps", inner_steps);
 }
 
 /// The flags, over what the model was trained with, over JEM's published settings.
 fn langevin(arguments: &Arguments, model: &Model) -> Result<Langevin> {
-    let mut langevin = model.langevin().unwrap_or(Langevin {
-        step_size: 1.0,
-        noise: 0.01,
-        clamp_gradient: None,
-        clamp_x: false,
-    });
+    let mut langevin = model.langevin().unwrap_or_default();
     let check = |flag: &str, value: f32| match value.is_finite() && value >= 0.0 {
         true => Ok(value),
         false => Err(Error::setting(flag, format!("must be a finite number of at least 0, got {value}"))),

@@ -205,7 +205,7 @@ fn model_shapes(path: &Path, batch: usize) -> Result<Vec<(Shape, usize)>> {
     let (host, mode) = (Device::cpu(), Mode::Inference);
     let settings = ScoreSettings { mode, beta: 1.0, input_gradient: true };
     let scorer = Scorer::new(&host, &model, settings, batch)?;
-    let langevin = Langevin { step_size: 1.0, noise: 0.01, clamp_gradient: None, clamp_x: false };
+    let langevin = Langevin::default();
     let sampler = Sampler::new(&host, &model, mode, langevin, batch, false, None)?;
     Ok(shapes([(scorer.program(), 1), (sampler.program(), 1)]))
 }

@@ -1,36 +1,30 @@
 //! The training iteration: programs, buffers, and what the host writes and reads.
 
-use super::batches::{Shuffled, draw_chains};
+mod state;
+
+use super::batches::{Shuffled, labelled_images};
+use super::chains::{Chains, Drawn};
 use super::loader::Loader;
 use super::metrics::Metrics;
 use super::programs::{
-    BatchLayout, COUNTER_WORDS, DATA, IMAGES, LABELS, METRICS, Programs, REPLAY, loss_parts,
+    BatchLayout, CHAIN_INDICES, CHAIN_LABELS, CHAIN_TARGETS, COUNTER_WORDS, DATA, FRESH_CHAINS, IMAGES,
+    LABELS, METRICS, Programs, REPLAY, Role, loss_parts,
 };
 use super::{Evaluator, Recipe};
 use crate::data::Dataset;
 use crate::device::{Buffer, Device, DispatchTime, Executable, Pending, Program, ProgramBuilder};
 use crate::error::{Error, Result};
-use crate::io::checkpoint::Checkpoint;
-use crate::io::pack;
-use crate::io::safetensors::FORMAT;
 use crate::kernels::logit_loss::Part;
 use crate::kernels::random::stream;
-use crate::kernels::replay_gather::ReplayGather;
 use crate::kernels::tick::COUNTERS;
 use crate::kernels::uniform_fill::UniformFill;
-use crate::nn::optimizer::{CONTROL_WORDS, Optimizer};
+use crate::nn::optimizer::{AVERAGES, CONTROL_WORDS, Optimizer};
 use crate::nn::parameters::{Layout, PARAMETERS};
 use crate::nn::wide_resnet::{SLOPE, WideResNet};
 use std::collections::{BTreeMap, VecDeque};
-use std::path::Path;
 
 /// Iterations whose metrics may be under way before the host waits for the oldest.
 const METRICS_IN_FLIGHT: usize = 3;
-
-/// The tensor of a checkpoint with the age of each chain, in SGLD steps.
-const CHAIN_AGES: &str = "chain_ages";
-/// The metadata of a checkpoint with the number of its random stream.
-const RANDOM_STREAM: &str = "random_stream";
 
 /// A model in training on a device.
 #[derive(Debug)]
@@ -40,12 +34,14 @@ pub struct Trainer {
     network: WideResNet,
     layout: Layout,
     batch: BatchLayout,
-    parts: Vec<Part>,
+    parts: Vec<(Role, Part)>,
     optimizer: Optimizer,
     buffers: BTreeMap<String, Buffer>,
     programs: Loaded,
     data_order: Shuffled,
     labelled_order: Shuffled,
+    /// The images that p(y|x) is trained on.
+    labelled_images: Vec<u32>,
     train_labels: Vec<u32>,
     /// The data set's name, which says if it is synthetic.
     data: String,
@@ -54,8 +50,7 @@ pub struct Trainer {
     iteration: u64,
     /// Which sequence of random numbers chains and augmentation take; the order of images does not change.
     random_stream: u32,
-    /// SGLD steps since each chain of the replay buffer began.
-    ages: Vec<u32>,
+    chains: Chains,
     pending: VecDeque<Awaited>,
 }
 
@@ -66,6 +61,7 @@ struct Loaded {
     prepare: Executable,
     sgld: Option<Executable>,
     scatter: Option<Executable>,
+    climb: Option<Executable>,
     update: Executable,
 }
 
@@ -76,6 +72,7 @@ impl Loaded {
             prepare: loader.load(programs.prepare)?,
             sgld: programs.sgld.map(|program| loader.load(program)).transpose()?,
             scatter: programs.scatter.map(|program| loader.load(program)).transpose()?,
+            climb: programs.climb.map(|program| loader.load(program)).transpose()?,
             update: loader.load(programs.update)?,
         })
     }
@@ -92,7 +89,7 @@ struct Awaited {
 
 impl Trainer {
     /// Builds and loads all programs for `recipe` on the images of `train`, with initial parameters and a
-    /// replay buffer of uniform noise.
+    /// replay buffer of new chains.
     ///
     /// # Errors
     /// A setting out of range, or what the device refuses.
@@ -100,6 +97,7 @@ impl Trainer {
         let network = recipe.network(train.classes(), train.channels);
         network.check()?;
         recipe.check(train.len(), train.classes())?;
+        let labelled_images = labelled(recipe, train)?;
         let batch = BatchLayout::new(recipe, train.height, train.width, train.channels);
         batch.check(recipe.pad)?;
         let layout = network.layout();
@@ -109,14 +107,19 @@ impl Trainer {
         let mut bytes = train.images.clone();
         bytes.resize(bytes.len().next_multiple_of(4), 0);
         loader.add(DATA, &bytes)?;
-        loader.add(PARAMETERS, &layout.initialise(recipe.init, SLOPE, recipe.seed))?;
+        let parameters = layout.initialise(recipe.init, SLOPE, recipe.seed);
+        loader.add(PARAMETERS, &parameters)?;
+        if recipe.ema > 0.0 {
+            loader.add(AVERAGES, &parameters)?;
+        }
         let programs = Loaded::new(&mut loader, programs)?;
         let trainer = Self {
             device: device.clone(),
             optimizer: recipe.optimizer()?,
             parts: loss_parts(recipe, batch, network.classes)?,
             data_order: Shuffled::new(train.len(), recipe.seed, 0),
-            labelled_order: Shuffled::new(train.len(), recipe.seed, 1),
+            labelled_order: Shuffled::new(labelled_images.len(), recipe.seed, 1),
+            labelled_images,
             train_labels: train.labels.clone(),
             data: train.name.clone(),
             precision,
@@ -128,7 +131,7 @@ impl Trainer {
             programs,
             iteration: 0,
             random_stream: 0,
-            ages: vec![0; if batch.samples > 0 { recipe.buffer } else { 0 }],
+            chains: Chains::new(recipe, train)?,
             pending: VecDeque::new(),
         };
         trainer.fill_replay_buffer()?;
@@ -173,6 +176,9 @@ impl Trainer {
         if self.programs.sgld.is_none() {
             return Ok(());
         }
+        if let Some(images) = self.chains.first_images(&self.recipe, self.seed()) {
+            return self.write(REPLAY, &images);
+        }
         self.write_counters()?;
         let n = self.recipe.buffer * self.batch.image();
         let mut builder = ProgramBuilder::new("replay buffer");
@@ -196,7 +202,7 @@ impl Trainer {
 
     /// The counters are a function of the iteration, so that a resumed run has the same.
     fn write_counters(&self) -> Result<()> {
-        let sgld_step = self.iteration * self.recipe.steps as u64;
+        let sgld_step = self.iteration * (self.recipe.steps * self.recipe.inner_steps) as u64;
         self.write(COUNTER_WORDS, &[self.seed(), self.iteration as u32, sgld_step as u32, 0])
     }
 
@@ -211,7 +217,7 @@ impl Trainer {
     /// What the device refuses, now or in an earlier iteration.
     pub fn step(&mut self) -> Result<()> {
         let learning_rate = self.write_inputs()?;
-        let chain_age = mean(&self.ages);
+        let chain_age = mean(&self.chains.ages);
         self.device.run(&self.programs.gather)?;
         self.device.run(&self.programs.prepare)?;
         if let (Some(sgld), Some(scatter)) = (&self.programs.sgld, &self.programs.scatter) {
@@ -219,6 +225,10 @@ impl Trainer {
                 self.device.run(sgld)?;
             }
             self.device.run(scatter)?;
+        }
+        if let Some(climb) = &self.programs.climb {
+            self.device.run(climb)?;
+            self.device.run(&self.programs.prepare)?;
         }
         self.device.run(&self.programs.update)?;
         let metrics = self.buffer(METRICS);
@@ -235,13 +245,14 @@ impl Trainer {
     /// What the device refuses, such as timestamps that it does not have.
     pub fn profile(&mut self) -> Result<Vec<(String, usize, Vec<DispatchTime>)>> {
         self.write_inputs()?;
-        let steps = self.recipe.steps;
+        let Loaded { gather, prepare, sgld, scatter, climb, update } = &self.programs;
         let all = [
-            (Some(&self.programs.gather), 1),
-            (Some(&self.programs.prepare), 1),
-            (self.programs.sgld.as_ref(), steps),
-            (self.programs.scatter.as_ref(), 1),
-            (Some(&self.programs.update), 1),
+            (Some(gather), 1),
+            (Some(prepare), if climb.is_some() { 2 } else { 1 }),
+            (sgld.as_ref(), self.recipe.steps),
+            (scatter.as_ref(), 1),
+            (climb.as_ref(), 1),
+            (Some(update), 1),
         ];
         let profile = |(program, runs): (&Executable, usize)| {
             Ok((program.program().name.clone(), runs, self.device.profile(program)?))
@@ -254,38 +265,42 @@ impl Trainer {
         let iteration = self.iteration;
         self.write_counters()?;
         let learning_rate = self.recipe.learning_rate(iteration, self.train_labels.len());
-        self.write(CONTROL_WORDS, &self.optimizer.control(iteration + 1, learning_rate))?;
-        let mut labels = Vec::with_capacity(self.batch.images());
+        self.write(CONTROL_WORDS, &self.optimizer.control(iteration + 1, learning_rate, self.recipe.ema))?;
+        let mut labels = vec![0; self.batch.rows()];
         if self.batch.data > 0 {
             let indices = self.data_order.draw(iteration, self.batch.data);
-            labels.extend(indices.iter().map(|&i| self.train_labels[i as usize]));
+            self.set_labels(&mut labels, Role::Data, &indices);
             self.write("data indices", &indices)?;
         }
         if self.batch.samples > 0 {
-            let classes = self.recipe.class_conditional.then_some(self.network.classes);
-            let buffer = self.recipe.buffer;
-            let chains = draw_chains(self.seed(), iteration, self.batch.samples, buffer, classes);
-            for (slot, &entry) in chains.entries.iter().enumerate() {
-                let anew = ReplayGather::begins_anew(
-                    self.seed(),
-                    iteration as u32,
-                    slot as u32,
-                    self.recipe.reinitialise,
-                );
-                let age = &mut self.ages[entry as usize];
-                *age = if anew { 0 } else { *age } + self.recipe.steps as u32;
+            let seed = self.seed();
+            let Drawn { entries, labels: classes, targets, fresh } =
+                self.chains.draw(&self.recipe, seed, iteration);
+            self.write(CHAIN_INDICES, &entries)?;
+            self.write(CHAIN_LABELS, &classes)?;
+            if self.recipe.reservoir {
+                self.write(CHAIN_TARGETS, &targets)?;
             }
-            self.write("chain indices", &chains.entries)?;
-            self.write("chain labels", &chains.labels)?;
-            labels.extend(chains.labels);
+            for (slot, image) in fresh {
+                let first = (slot * self.batch.image() * 4) as u64;
+                self.device.write(self.buffer(FRESH_CHAINS), first, bytemuck::cast_slice(&image))?;
+            }
+            labels[self.batch.rows_of(Role::Samples)].copy_from_slice(&classes);
         }
         if self.batch.labelled > 0 {
-            let indices = self.labelled_order.draw(iteration, self.batch.labelled);
-            labels.extend(indices.iter().map(|&i| self.train_labels[i as usize]));
+            let drawn = self.labelled_order.draw(iteration, self.batch.labelled);
+            let indices: Vec<u32> = drawn.iter().map(|&i| self.labelled_images[i as usize]).collect();
+            self.set_labels(&mut labels, Role::Labelled, &indices);
             self.write("labelled indices", &indices)?;
         }
         self.write(LABELS, &labels)?;
         Ok(learning_rate)
+    }
+
+    /// Sets the rows of a part of the batch to the labels of the images `indices`.
+    fn set_labels(&self, labels: &mut [u32], role: Role, indices: &[u32]) {
+        let rows = &mut labels[self.batch.rows_of(role)];
+        rows.iter_mut().zip(indices).for_each(|(label, &i)| *label = self.train_labels[i as usize]);
     }
 
     /// The metrics that have arrived; waits only if too many are under way.
@@ -350,23 +365,29 @@ impl Trainer {
         &self.device
     }
 
-    /// The programs of an iteration, for their summaries: gather, prepare, SGLD step, scatter, update.
+    /// The programs of an iteration, for their summaries: gather, prepare, SGLD step, scatter, climb, update.
     pub fn programs(&self) -> Vec<&Program> {
         let all = [
             Some(&self.programs.gather),
             Some(&self.programs.prepare),
             self.programs.sgld.as_ref(),
             self.programs.scatter.as_ref(),
+            self.programs.climb.as_ref(),
         ];
         all.into_iter().flatten().chain([&self.programs.update]).map(Executable::program).collect()
     }
 
-    /// Scores `data` with the parameters in training.
+    /// The slot of the parameters that the model is used with.
+    fn model_slot(&self) -> &'static str {
+        if self.recipe.ema > 0.0 { AVERAGES } else { PARAMETERS }
+    }
+
+    /// Scores `data` with the parameters in training, or with their moving averages if the recipe has such.
     ///
     /// # Errors
     /// What the device refuses.
     pub fn evaluator(&self, data: &Dataset, batch: usize) -> Result<Evaluator> {
-        Evaluator::new(&self.device, &self.network, self.buffer(PARAMETERS), data, batch)
+        Evaluator::new(&self.device, &self.network, self.buffer(self.model_slot()), data, batch)
     }
 
     /// The current values of all parameters, as the flat buffer.
@@ -377,11 +398,12 @@ impl Trainer {
         self.device.read_as(self.buffer(PARAMETERS))
     }
 
-    /// Replaces all parameters by those of a flat buffer.
+    /// Replaces all parameters, and their moving averages, by those of a flat buffer.
     ///
     /// # Errors
     /// What the device refuses.
     pub fn set_parameters(&self, flat: &[f32]) -> Result<()> {
+        self.write(self.model_slot(), flat)?;
         self.write(PARAMETERS, flat)
     }
 
@@ -395,96 +417,25 @@ impl Trainer {
         let pending = self.device.read_later(self.buffer(IMAGES), first, bytes)?;
         Ok(bytemuck::pod_collect_to_vec(&pending.wait()?))
     }
+}
 
-    /// All that the run needs to go on: parameters, optimizer state, replay buffer, iteration, recipe.
-    ///
-    /// # Errors
-    /// What failed on the device.
-    pub fn checkpoint(&self) -> Result<Checkpoint> {
-        let mut checkpoint = self.model()?;
-        for slot in self.optimizer.state() {
-            let flat: Vec<f32> = self.device.read_as(self.buffer(slot))?;
-            for (parameter, values) in self.layout.scatter(&flat) {
-                checkpoint.push_f32(format!("{slot}.{}", parameter.name), &parameter.file_shape(), values);
-            }
-        }
-        if self.batch.samples > 0 {
-            let (h, w, c) = (self.batch.height, self.batch.width, self.batch.channels);
-            let images: Vec<f32> = self.device.read_as(self.buffer(REPLAY))?;
-            let images = pack::nhwc_to_nchw(&images, self.recipe.buffer, h, w, c);
-            checkpoint.push_f32("replay_buffer", &[self.recipe.buffer, c, h, w], images);
-            // f32 holds whole numbers up to 2^24 exactly.
-            let ages = self.ages.iter().map(|&age| age as f32).collect();
-            checkpoint.push_f32(CHAIN_AGES, &[self.recipe.buffer], ages);
-        }
-        Ok(checkpoint)
+/// The images that p(y|x) is trained on.
+///
+/// # Errors
+/// [`Error::Setting`] if a class has not as many as the recipe asks for.
+fn labelled(recipe: &Recipe, train: &Dataset) -> Result<Vec<u32>> {
+    if recipe.labels_per_class == 0 {
+        return Ok((0..train.len() as u32).collect());
     }
-
-    /// Parameters, iteration and recipe: what is needed to use the model.
-    ///
-    /// # Errors
-    /// What failed on the device.
-    pub fn model(&self) -> Result<Checkpoint> {
-        let mut checkpoint = Checkpoint::default();
-        for (parameter, values) in self.layout.scatter(&self.parameters()?) {
-            checkpoint.push_f32(&parameter.name, &parameter.file_shape(), values);
-        }
-        let network = toml::to_string(&self.network).expect("a network is plain data");
-        checkpoint.metadata.insert(FORMAT.0.into(), FORMAT.1.into());
-        checkpoint.metadata.insert("architecture".into(), "wide-resnet".into());
-        checkpoint.metadata.insert("network".into(), network);
-        checkpoint.metadata.insert("data".into(), self.data.clone());
-        let (height, width) = (self.batch.height, self.batch.width);
-        checkpoint.metadata.insert("image_size".into(), format!("[{height},{width}]"));
-        checkpoint.metadata.insert("iteration".into(), self.iteration.to_string());
-        checkpoint.metadata.insert(RANDOM_STREAM.into(), self.random_stream.to_string());
-        checkpoint.metadata.insert("recipe".into(), self.recipe.to_toml());
-        Ok(checkpoint)
-    }
-
-    /// Goes on from a checkpoint of the same recipe; `path` is for messages.
-    ///
-    /// # Errors
-    /// [`Error::File`] if a tensor is missing or has another shape.
-    pub fn restore(&mut self, checkpoint: &Checkpoint, path: &Path) -> Result<()> {
-        let find = |prefix: &str| {
-            let prefix = prefix.to_owned();
-            self.layout.gather(move |parameter| {
-                checkpoint.f32(path, &format!("{prefix}{}", parameter.name), &parameter.file_shape())
-            })
-        };
-        let iteration = checkpoint.text(path, "iteration")?;
-        let iteration = iteration
-            .parse()
-            .map_err(|_| Error::file(path, format!("iteration: expected a number, got {iteration:?}")))?;
-        self.set_parameters(&find("")?)?;
-        for slot in self.optimizer.state() {
-            self.write(slot, &find(&format!("{slot}."))?)?;
-        }
-        if self.batch.samples > 0 {
-            let (h, w, c) = (self.batch.height, self.batch.width, self.batch.channels);
-            let images = checkpoint.f32(path, "replay_buffer", &[self.recipe.buffer, c, h, w])?;
-            self.write(REPLAY, &pack::nchw_to_nhwc(images, self.recipe.buffer, c, h, w))?;
-            // Checkpoints of earlier versions have none.
-            self.ages = match checkpoint.tensors.iter().any(|(name, ..)| name == CHAIN_AGES) {
-                true => checkpoint
-                    .f32(path, CHAIN_AGES, &[self.recipe.buffer])?
-                    .iter()
-                    .map(|&age| age as u32)
-                    .collect(),
-                false => vec![0; self.recipe.buffer],
-            };
-        }
-        self.random_stream = match checkpoint.metadata.get(RANDOM_STREAM) {
-            Some(text) => text.parse().map_err(|_| {
-                Error::file(path, format!("{RANDOM_STREAM}: expected a number, got {text:?}"))
-            })?,
-            None => 0,
-        };
-        self.pending.clear();
-        self.iteration = iteration;
-        Ok(())
-    }
+    labelled_images(&train.labels, train.classes(), recipe.labels_per_class, recipe.seed).map_err(
+        |(class, count)| {
+            let message = format!(
+                "must be at most {count}, the training images of class {}, got {}",
+                train.class_names[class], recipe.labels_per_class
+            );
+            Error::setting("labels_per_class", message)
+        },
+    )
 }
 
 /// The mean; NaN of nothing.

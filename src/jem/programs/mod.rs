@@ -1,0 +1,99 @@
+//! The programs of a training iteration, built once and replayed.
+//!
+//! | program | what | when |
+//! |---|---|---|
+//! | `gather` | data and labelled images from the data set's bytes; chains from the replay buffer, kept as they were | once an iteration |
+//! | `prepare` | what depends on parameters alone, such as the transposed weights that input gradients read | once an iteration, with SAM twice |
+//! | `sgld` | forward, head, input gradient, SGLD update of the chains | K times |
+//! | `scatter` | the chains back into the replay buffer; the last input gradient's norm, how far they went, saturated pixels | once |
+//! | `climb` | with SAM: all gradients, and the weights to where the loss is larger | once |
+//! | `update` | one pass over [data | samples | labelled], all gradients, their norm, the optimizer | once |
+
+mod gather;
+mod layout;
+mod sampling;
+mod update;
+
+use super::Recipe;
+pub use super::langevin::COUNTER_WORDS;
+use crate::device::{Program, ProgramBuilder};
+use crate::error::Result;
+use crate::kernels::choice::Choices;
+use crate::nn::wide_resnet::WideResNet;
+pub use layout::{BatchLayout, Role};
+pub use sampling::sgld_program;
+use update::Job;
+pub use update::loss_parts;
+
+/// The external slot of the concatenated batch `[data | samples | labelled]`.
+pub const IMAGES: &str = "images";
+/// The external slot of its labels.
+pub const LABELS: &str = "labels";
+/// The external slot of the replay buffer.
+pub const REPLAY: &str = "replay buffer";
+/// The external slot of the data set's bytes.
+pub const DATA: &str = "data set";
+/// The external slot of what the host reads after each iteration.
+pub const METRICS: &str = "metrics";
+/// The external slot of the chains' entries in the replay buffer.
+pub(super) const CHAIN_INDICES: &str = "chain indices";
+/// The external slot of the chains' classes.
+pub(super) const CHAIN_LABELS: &str = "chain labels";
+/// The external slot of where the chains go with reservoir sampling.
+pub(super) const CHAIN_TARGETS: &str = "chain targets";
+/// The external slot of the images of chains that begin anew.
+pub(super) const FRESH_CHAINS: &str = "fresh chains";
+/// The external slot of the chains as the iteration found them.
+const STARTS: &str = "chain starts";
+
+/// A sample's element of this size or more is saturated: the clamp holds it, or images have no such value.
+pub const SATURATED: f32 = 1.0 - 1e-6;
+
+/// All programs of an iteration.
+#[derive(Debug)]
+pub struct Programs {
+    /// Fills the batch.
+    pub gather: Program,
+    /// Transposes weights.
+    pub prepare: Program,
+    /// One SGLD step; `None` without samples.
+    pub sgld: Option<Program>,
+    /// Puts the chains back; `None` without samples.
+    pub scatter: Option<Program>,
+    /// The way up of sharpness-aware minimisation, after which `prepare` is due again; `None` without it.
+    pub climb: Option<Program>,
+    /// The optimizer step.
+    pub update: Program,
+}
+
+impl Programs {
+    /// Builds the programs for a data set of `data_images` training images and a device of these `choices`.
+    ///
+    /// # Errors
+    /// A mistake in shapes, or an unknown optimizer.
+    pub fn build(
+        recipe: &Recipe,
+        network: &WideResNet,
+        batch: BatchLayout,
+        data_images: usize,
+        choices: Choices,
+    ) -> Result<Self> {
+        let layout = network.layout();
+        let mut prepare = ProgramBuilder::new("prepare");
+        let sampling = batch.samples > 0;
+        let sgld = sampling
+            .then(|| sgld_program(recipe, network, &layout, batch, choices.clone(), &mut prepare))
+            .transpose()?;
+        let job = Job { recipe, network, layout: &layout, batch, choices };
+        let climb = (recipe.sam > 0.0).then(|| job.climb(&mut prepare)).transpose()?;
+        let update = job.update(&mut prepare)?;
+        Ok(Self {
+            gather: gather::program(recipe, batch, data_images),
+            prepare: prepare.finish(),
+            sgld,
+            scatter: sampling.then(|| sampling::scatter_program(recipe, batch)),
+            climb,
+            update,
+        })
+    }
+}

@@ -1,0 +1,161 @@
+//! The loss, its gradients and the optimizer.
+
+use super::METRICS;
+use super::layout::{BatchLayout, Role};
+use crate::device::{Program, ProgramBuilder, View};
+use crate::error::Result;
+use crate::graph::{Graph, Output, Tensor, lower};
+use crate::jem::Recipe;
+use crate::jem::langevin::Langevin;
+use crate::kernels::choice::Choices;
+use crate::kernels::logit_loss::{LabelledLoss, Part, STATS};
+use crate::nn::optimizer::{self, GRADIENTS, gradient_norm};
+use crate::nn::parameters::{Layout, PARAMETERS};
+use crate::nn::wide_resnet::WideResNet;
+
+/// The parts of the loss: means over each part, so weights are divided by its images.
+///
+/// `loss = p_x (mean f(samples) - mean f(data)) + p_y_given_x mean labelled_loss(labelled)
+///       + p_xy (mean f(samples)[y] - mean f(labelled)[y]) + energy_l2 (mean f² over data, and over samples)
+///       + gradient_penalty mean |∂f/∂x|²(data)`,
+/// with `f(x) = LogSumExp_y f(x)[y]`, and f² averaged over classes. The labelled loss is the cross-entropy or a
+/// [`crate::kernels::functional::Functional`]. The last term is none of the parts.
+///
+/// # Errors
+/// [`crate::Error::Setting`] for a labelled loss that there is not.
+pub fn loss_parts(recipe: &Recipe, batch: BatchLayout, classes: usize) -> Result<Vec<(Role, Part)>> {
+    let mean = |weight: f32, count: usize| weight / count as f32;
+    let weight = mean(recipe.p_y_given_x, batch.labelled);
+    let labelled = recipe.functional()?.map(|functional| LabelledLoss { weight, functional });
+    let l2 = |count: usize| mean(recipe.energy_l2, count * classes);
+    let data = Part {
+        count: batch.data,
+        log_p_x: mean(-recipe.p_x, batch.data),
+        l2: l2(batch.data),
+        ..Part::default()
+    };
+    let samples = Part {
+        count: batch.samples,
+        log_p_x: mean(recipe.p_x, batch.samples),
+        logit_y: mean(recipe.p_xy, batch.samples),
+        l2: l2(batch.samples),
+        ..Part::default()
+    };
+    let labelled = Part {
+        count: batch.labelled,
+        cross_entropy: if labelled.is_none() { weight } else { 0.0 },
+        logit_y: mean(-recipe.p_xy, batch.labelled),
+        labelled,
+        ..Part::default()
+    };
+    let all = [(Role::Data, data), (Role::Samples, samples), (Role::Labelled, labelled)];
+    Ok(all.into_iter().filter(|(_, part)| part.count > 0).collect())
+}
+
+/// What the loss is of.
+#[derive(Debug, Clone)]
+pub(super) struct Job<'a> {
+    pub recipe: &'a Recipe,
+    pub network: &'a WideResNet,
+    pub layout: &'a Layout,
+    pub batch: BatchLayout,
+    pub choices: Choices,
+}
+
+impl Job<'_> {
+    /// The optimizer's step, with the gradients it goes along: at the weights, or where [`Job::climb`] went.
+    pub fn update(&self, prepare: &mut ProgramBuilder) -> Result<Program> {
+        let (recipe, words) = (self.recipe, self.layout.trained_words());
+        let mut builder = ProgramBuilder::new("update").choosing(self.choices.clone());
+        let climbed = recipe.sam > 0.0;
+        self.gradients(&mut builder, prepare, !climbed)?;
+        if climbed {
+            optimizer::climb_down(&mut builder, self.layout.words(), words);
+        }
+        let metrics = builder.external(METRICS, self.batch.metrics_words());
+        let norm = metrics.part(self.batch.gradient_norm_word(), 1);
+        gradient_norm(&mut builder, self.layout.words(), norm);
+        let clip = (recipe.clip_norm > 0.0).then_some(recipe.clip_norm);
+        recipe.optimizer()?.step(&mut builder, self.layout, clip, norm);
+        if recipe.ema > 0.0 {
+            optimizer::average(&mut builder, self.layout);
+        }
+        Ok(builder.finish())
+    }
+
+    /// The way up of sharpness-aware minimisation.
+    pub fn climb(&self, prepare: &mut ProgramBuilder) -> Result<Program> {
+        let mut builder = ProgramBuilder::new("climb").choosing(self.choices.clone());
+        self.gradients(&mut builder, prepare, true)?;
+        let Recipe { sam, sam_adaptive, .. } = *self.recipe;
+        optimizer::climb(&mut builder, self.layout.words(), self.layout.trained_words(), sam, sam_adaptive);
+        Ok(builder.finish())
+    }
+
+    /// All gradients of the loss, and, if `figures`, what the host reads of it and batch norm's next statistics.
+    fn gradients(
+        &self,
+        builder: &mut ProgramBuilder,
+        prepare: &mut ProgramBuilder,
+        figures: bool,
+    ) -> Result<()> {
+        let &Self { recipe, network, layout, batch, .. } = self;
+        let graph = Graph::new();
+        let metrics = builder.external(METRICS, batch.metrics_words());
+        let parameters = builder.external(PARAMETERS, layout.words());
+        let flat = builder.external(GRADIENTS, layout.words());
+        let mut losses = Vec::new();
+        let mut outputs: Vec<(Tensor, View)> = Vec::new();
+        let parts = loss_parts(recipe, batch, network.classes)?;
+        let groups: Vec<&[(Role, Part)]> =
+            if batch.apart { parts.chunks(1).collect() } else { vec![&parts[..]] };
+        for (number, group) in groups.iter().enumerate() {
+            let (Some((first, _)), Some((last, _))) = (group.first(), group.last()) else { continue };
+            let x = batch.leaf(&graph, batch.images_of(*first).start..batch.images_of(*last).end);
+            let rows = batch.rows_of(*first).start..batch.rows_of(*last).end;
+            let labels = batch.labels(&graph, rows.clone());
+            let (logits, next) = network.training_logits(layout, &x, recipe.norm_momentum);
+            let parts: Vec<Part> = group.iter().map(|(_, part)| part.clone()).collect();
+            losses.push(logits.logit_loss(&labels, &parts));
+            if figures {
+                let view = metrics.part(rows.start * STATS, rows.len() * STATS);
+                outputs.push((logits.logit_stats(&labels, &parts), view));
+                // The last part's images are those that the model will be asked about.
+                if number + 1 == groups.len() {
+                    outputs.extend(next.into_iter().map(|(name, tensor)| {
+                        let view = layout.view(parameters, &name);
+                        (tensor, view)
+                    }));
+                }
+            }
+        }
+        if recipe.gradient_penalty > 0.0 {
+            let penalty = self.penalty(&graph);
+            if figures {
+                outputs.push((penalty.sum_all(), metrics.part(batch.penalty_word(), 1)));
+            }
+            losses.push(penalty);
+        }
+        let leaves = layout.leaves(&graph);
+        let gradients =
+            graph.grad_of_all(&losses.iter().collect::<Vec<_>>(), &leaves.iter().collect::<Vec<_>>());
+        for (parameter, tensor) in layout.trained().zip(gradients) {
+            outputs.push((tensor, flat.part(parameter.offset, parameter.elements())));
+        }
+        let outputs: Vec<Output<'_>> =
+            outputs.iter().map(|(tensor, view)| Output { tensor, view: *view }).collect();
+        lower(builder, Some(prepare), &outputs)
+    }
+
+    /// Each element's part of `gradient_penalty mean |∂ log p(x)/∂x|²` at the data: the penalty of Gulrajani et al.
+    /// (NeurIPS 2017) about a norm of 0, as Nijkamp et al. and Du & Mordatch keep energies smooth.
+    fn penalty(&self, graph: &Graph) -> Tensor {
+        let &Self { recipe, network, layout, batch, .. } = self;
+        let x = batch.leaf(graph, batch.images_of(Role::Data));
+        let labels = batch.labels(graph, batch.rows_of(Role::Data));
+        let (logits, _) = network.training_logits(layout, &x, recipe.norm_momentum);
+        let log_density = logits.logit_loss(&labels, &[Langevin::log_density(batch.data, false)]);
+        let gradient = graph.grad(&log_density, &[&x]).remove(0);
+        gradient.mul(&gradient).scale(recipe.gradient_penalty / batch.data as f32)
+    }
+}
