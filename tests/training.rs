@@ -10,10 +10,11 @@ use jem::data::Dataset;
 use jem::device::{Device, Program, ProgramBuilder, SlotKind};
 use jem::io::checkpoint::Checkpoint;
 use jem::jem::programs::BatchLayout;
-use jem::jem::{Guard, Metrics, Precision, Preset, Recipe, Trainer, sgld_program};
+use jem::jem::{Family, Guard, Metrics, Precision, Preset, Recipe, Trainer, sgld_program};
 use jem::kernels::Access;
 use jem::kernels::choice::Choices;
 use jem::kernels::functional::Functional;
+use jem::nn::wide_resnet::{Activation, Norm};
 use small::{pictures, recipe};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -152,6 +153,58 @@ fn a_resumed_run_of_every_objective_and_precision_is_the_uninterrupted_one() {
         ("f16", half),
     ];
     resumes(&pictures(32, 8), [3, 2], &variants);
+}
+
+/// Every recipe of the family, and one with the ingredients that none of them has.
+fn family() -> Vec<(&'static str, Recipe)> {
+    let small = |family: Family| {
+        let Recipe { batch, steps, buffer, reinitialise, warmup, decay_at, pad, input_noise, .. } = recipe();
+        let labels_per_class = if family == Family::SemiSupervised { 1 } else { 0 };
+        let recipe = family.recipe(Preset::Tiny);
+        let labelled_batch = if recipe.labelled_batch > 0 { 2 * batch } else { 0 };
+        Recipe {
+            batch,
+            labelled_batch,
+            labels_per_class,
+            steps,
+            buffer,
+            reinitialise,
+            warmup,
+            decay_at,
+            pad,
+            input_noise,
+            iterations: 40,
+            ..recipe
+        }
+    };
+    let mut all: Vec<_> = Family::ALL.map(|family| (family.name(), small(family))).to_vec();
+    let everything = Recipe {
+        norm: Norm::Group,
+        activation: Activation::Softplus,
+        spectral_norm: true,
+        reservoir: true,
+        inner_steps: 3,
+        gradient_penalty: 0.01,
+        optimizer: "adamw".into(),
+        weight_decay: 0.01,
+        sam: 0.05,
+        ema: 0.9,
+        ..small(Family::Jem)
+    };
+    all.push(("everything else", everything));
+    all
+}
+
+#[test]
+fn a_resumed_run_of_every_recipe_is_the_uninterrupted_one() {
+    resumes(&pictures(32, 8), [37, 3], &family());
+}
+
+#[test]
+fn every_recipe_trains() {
+    for (_, recipe) in family() {
+        trains(recipe, |_, _, _, _| {});
+    }
 }
 
 #[test]
@@ -338,6 +391,14 @@ fn bad_settings_are_refused_by_name() {
         ("p_xy", |r| r.p_xy = 1.0),
         ("p_xy", |r| r.p_xy = -1.0),
         ("energy_l2", |r| r.energy_l2 = -0.1),
+        ("inner_steps", |r| r.inner_steps = 0),
+        ("norm_momentum", |r| r.norm_momentum = 0.0),
+        ("norm_momentum", |r| r.norm_momentum = f32::NAN),
+        ("reservoir", |r| (r.class_conditional, r.reservoir) = (true, true)),
+        ("gradient_penalty", |r| r.gradient_penalty = -1.0),
+        ("gradient_penalty", |r| (r.p_x, r.gradient_penalty) = (0.0, 1.0)),
+        ("sam", |r| r.sam = f32::INFINITY),
+        ("ema", |r| r.ema = 1.0),
         ("labelled_loss", |r| r.labelled_loss = "Hinge".into()),
         ("margin", |r| r.margin = 0.0),
         ("margin", |r| r.margin = f32::NAN),
@@ -378,6 +439,7 @@ fn settings_that_do_not_fit_network_or_images_are_refused_by_name() {
         ("batch", |r| r.batch = 33),
         ("batch", |r| r.batch = 3),
         ("pad", |r| r.pad = 4),
+        ("labels_per_class", |r| r.labels_per_class = 9),
     ];
     // 4 x 4 pixels of 3 channels: 48 words, so that parts of 4 images, not 3, start at multiples of 64.
     let data = pictures(32, 4);
