@@ -64,6 +64,8 @@ pub struct Outcome {
     pub samples: Option<PathBuf>,
     /// The curves.
     pub curves: PathBuf,
+    /// The page with all there is to see.
+    pub report: PathBuf,
 }
 
 struct Run<'a> {
@@ -222,6 +224,7 @@ impl Run<'_> {
             let test_accuracy = test.as_ref().map(|test| test.accuracy);
             let details = json!({"interrupted": interrupted, "test_accuracy": test_accuracy});
             self.directory.event("end", iteration, details);
+            self.directory.write_report(iteration);
         }
         self.warn();
         let best = self.directory.best();
@@ -236,6 +239,7 @@ impl Run<'_> {
             best: best.map(|_| self.directory.best_path()),
             samples: left.samples,
             curves: self.directory.curves_path(),
+            report: self.directory.report_path(),
         })
     }
 
@@ -395,6 +399,7 @@ impl Run<'_> {
             false => format!("{message}, and guard is off"),
         };
         self.directory.event("diverged", iteration, json!({"message": why}));
+        self.directory.write_report(iteration);
         self.progress.finish();
         let good = RunDirectory::newest_checkpoint(self.directory.path());
         let good = good.map_or("there is no checkpoint yet".into(), |path| {

@@ -70,6 +70,31 @@ const PANELS: [Panel; 3] = [
     },
 ];
 
+/// What shows how chains and gradients are.
+const HEALTH: [Panel; 3] = [
+    Panel {
+        title: "gradient norms",
+        lines: &[
+            Line { column: "gradient_norm", legend: "loss, at the weights", color: BLUE },
+            Line { column: "input_gradient_norm", legend: "log p(x), at the samples", color: ORANGE },
+        ],
+        range: None,
+    },
+    Panel {
+        title: "chains",
+        lines: &[
+            Line { column: "displacement", legend: "way in an iteration", color: BLUE },
+            Line { column: "saturated", legend: "share of saturated pixels", color: ORANGE },
+        ],
+        range: None,
+    },
+    Panel {
+        title: "age of chains",
+        lines: &[Line { column: "chain_age", legend: "SGLD steps", color: BLUE }],
+        range: None,
+    },
+];
+
 /// Draws the curves of `table` to a PNG file of 1200x900 pixels, written atomically: panels of
 /// `loss` and `cross_entropy`; of `energy_data`, `energy_samples` and `energy_gap`; of `accuracy` and
 /// `validation_accuracy` (0 to 1). Columns that the table lacks are left out. Faint lines are the
@@ -78,12 +103,24 @@ const PANELS: [Panel; 3] = [
 /// # Errors
 /// [`crate::Error::Io`] when the file cannot be written.
 pub fn plot(path: &Path, table: &Table, title: &str) -> Result<()> {
+    plot_panels(path, table, title, &PANELS)
+}
+
+/// As [`plot`], panels of `gradient_norm` and `input_gradient_norm`; of `displacement` and `saturated`; of `chain_age`.
+///
+/// # Errors
+/// As [`plot`].
+pub fn plot_health(path: &Path, table: &Table, title: &str) -> Result<()> {
+    plot_panels(path, table, title, &HEALTH)
+}
+
+fn plot_panels(path: &Path, table: &Table, title: &str, panels: &[Panel]) -> Result<()> {
     canvas::write_png(path, SIZE, |root| {
         let root = root.margin(8, 0, 0, 0).titled(title, (FONT, 20).into_font().color(&BLACK))?;
         let last = table.rows.iter().filter_map(|row| row.first().copied().flatten()).fold(1.0, f64::max);
-        let panels = root.split_evenly((PANELS.len(), 1));
-        for (index, (panel, area)) in PANELS.iter().zip(&panels).enumerate() {
-            draw_panel(panel, area, table, last, index + 1 == PANELS.len())?;
+        let areas = root.split_evenly((panels.len(), 1));
+        for (index, (panel, area)) in panels.iter().zip(&areas).enumerate() {
+            draw_panel(panel, area, table, last, index + 1 == panels.len())?;
         }
         Ok(())
     })

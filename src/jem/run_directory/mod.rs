@@ -7,7 +7,8 @@
 //! | `events.jsonl` | starts, evaluations, checkpoints, the end: one JSON object a line |
 //! | `tensorboard/` | the same numbers and the sample grids, for TensorBoard |
 //! | `samples/` | a PNG grid of the chains at intervals |
-//! | `curves.png` | losses, energies, accuracies |
+//! | `curves.png`, `health.png` | losses, energies, accuracies; gradients and chains |
+//! | `report.html` | all of it to look at, in one file: written at the end, and by `jem report` |
 //! | `checkpoints/` | the last few, with all that a run needs to go on; models that were best when they were made; after an interruption what a fault may go back to |
 //! | `best.safetensors` | the model that was best on the held-out images |
 //!
@@ -15,6 +16,10 @@
 //! which a resumed run cuts off. Each checkpoint names the model that was best when it was made, so that a run that
 //! goes on from it chooses as the uninterrupted one would. A disk that is full does not end a run: what cannot be
 //! written is said once, and tried again.
+
+mod best;
+mod recovery;
+mod report;
 
 use super::{Evaluation, Metrics};
 use crate::error::{Error, Result};
@@ -25,7 +30,8 @@ use crate::io::journal::Journal;
 use crate::io::png::{self, Picture};
 use crate::report::curves;
 use crate::report::metrics::{MetricsLog, Table};
-use serde::{Deserialize, Serialize};
+pub use best::Best;
+pub use recovery::Recovered;
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, VecDeque};
 use std::io::Write as _;
@@ -83,24 +89,6 @@ pub struct RunDirectory {
     warnings: Vec<String>,
 }
 
-/// The model that is best on the held-out images.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Best {
-    /// Iterations done when it was evaluated.
-    pub iteration: u64,
-    /// Its figures.
-    pub evaluation: Evaluation,
-}
-
-/// What a run directory has to go on from.
-#[derive(Debug, Default)]
-pub struct Recovered {
-    /// The newest checkpoint that can be read; `None` if the run was ended before its first.
-    pub checkpoint: Option<(PathBuf, Checkpoint)>,
-    /// Newer ones that cannot be read, and why.
-    pub damaged: Vec<(PathBuf, Error)>,
-}
-
 /// The time of a row of metrics, and the speed so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Clock {
@@ -154,132 +142,6 @@ impl RunDirectory {
         Ok(directory)
     }
 
-    /// Takes damaged checkpoints out of the way and puts the best model back.
-    fn go_on(&mut self, recovered: &Recovered) -> Result<()> {
-        let done = recovered.iteration();
-        for (path, error) in &recovered.damaged {
-            // Under its number it would be kept in the place of a newer one.
-            let aside = path.with_extension("safetensors.damaged");
-            std::fs::rename(path, &aside).map_err(Error::io(path))?;
-            let used = recovered.checkpoint.as_ref().map(|(path, _)| path.display().to_string());
-            let used = used.unwrap_or_default();
-            self.warnings
-                .push(format!("{error}; it is now {}, and the run goes on from {used}", aside.display()));
-            let details =
-                json!({"path": path, "message": error.to_string(), "moved_to": aside, "used": used});
-            self.event("damaged_checkpoint", done, details);
-        }
-        let Some((path, checkpoint)) = &recovered.checkpoint else {
-            self.warnings.push(format!("{} has no checkpoint yet: from the beginning", self.path.display()));
-            return Ok(());
-        };
-        self.choose_best(done, Some(checkpoint)).map_err(|error| match error {
-            Error::File { message, .. } => Error::file(path, message),
-            other => other,
-        })
-    }
-
-    /// Makes the best model that of `state` after `done` iterations, and removes later ones.
-    fn choose_best(&mut self, done: u64, state: Option<&Checkpoint>) -> Result<()> {
-        (self.best, self.best_on_disk) = (None, None);
-        // Those of iterations that will be done again.
-        for (iteration, path) in checkpoint::list_numbered(&self.checkpoints(), BEST)? {
-            if iteration > done {
-                std::fs::remove_file(&path).map_err(Error::io(path))?;
-            }
-        }
-        let Some(state) = state else { return Ok(()) };
-        let named = match state.metadata.get(BEST_SO_FAR).map(String::as_str) {
-            Some("") => return Ok(()),
-            Some(text) => {
-                let best = toml::from_str::<Best>(text);
-                let wrong = |error| Error::file(&self.path, format!("metadata {BEST_SO_FAR}: {error}"));
-                Some(best.map_err(wrong)?)
-            }
-            // Checkpoints of older versions do not say.
-            None => None,
-        };
-        match self.restore_best(named) {
-            Ok(()) => self.best = named.or_else(|| read_best(&self.best_path()).ok()),
-            Err(error) => {
-                self.best = read_best(&self.best_path()).ok();
-                self.warnings.push(format!("{error}; the best model is chosen anew"));
-                self.event("best_model_lost", done, json!({"message": error.to_string()}));
-            }
-        }
-        self.best = self.best.filter(|best| best.iteration <= done);
-        self.best_on_disk = self.best.map(|best| best.iteration);
-        Ok(())
-    }
-
-    /// Makes `best.safetensors` the model that a checkpoint has `named`.
-    fn restore_best(&self, named: Option<Best>) -> Result<()> {
-        let Some(named) = named else { return Ok(()) };
-        let path = self.best_path();
-        let found = match read_best(&path) {
-            Ok(found) if found.iteration == named.iteration => return Ok(()),
-            found => found,
-        };
-        let aside = checkpoint::numbered(&self.checkpoints(), BEST, named.iteration);
-        if let Err(error) = read_best(&aside) {
-            return Err(found.err().unwrap_or(error));
-        }
-        std::fs::rename(&aside, &path).map_err(Error::io(&aside))?;
-        atomic::sync_directory(&self.path).map_err(Error::io(&self.path))
-    }
-
-    /// What run directory `path` has to go on from: the newest checkpoint that is whole. Nothing is changed.
-    ///
-    /// # Errors
-    /// [`Error::File`] if there is no run, or if none of its checkpoints can be read, with the reason for each.
-    pub fn recover(path: &Path) -> Result<Recovered> {
-        if !path.join("config.toml").exists() {
-            return Err(Error::file(path, "holds no run to go on with: there is no config.toml"));
-        }
-        let directory = path.join("checkpoints");
-        let mut recovered = Recovered::default();
-        for (_, path) in checkpoint::list_numbered(&directory, CHECKPOINT)?.into_iter().rev() {
-            match Checkpoint::load(&path) {
-                Ok(checkpoint) => {
-                    recovered.checkpoint = Some((path, checkpoint));
-                    return Ok(recovered);
-                }
-                Err(error) => recovered.damaged.push((path, error)),
-            }
-        }
-        if recovered.damaged.is_empty() {
-            return Ok(recovered);
-        }
-        let reasons: Vec<String> = recovered.damaged.iter().map(|(_, error)| error.to_string()).collect();
-        Err(Error::file(directory, format!("no checkpoint can be read: {}", reasons.join("; "))))
-    }
-
-    /// The newest checkpoint in run directory `path`.
-    ///
-    /// # Errors
-    /// [`Error::File`] if there is none.
-    pub fn newest_checkpoint(path: &Path) -> Result<PathBuf> {
-        let directory = path.join("checkpoints");
-        let newest = checkpoint::list_numbered(&directory, CHECKPOINT)?.pop();
-        newest.map(|(_, path)| path).ok_or_else(|| Error::file(directory, "no checkpoint to resume from"))
-    }
-
-    /// The checkpoints in run directory `path` with their iterations, oldest first.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn list_checkpoints(path: &Path) -> Result<Vec<(u64, PathBuf)>> {
-        checkpoint::list_numbered(&path.join("checkpoints"), CHECKPOINT)
-    }
-
-    /// The snapshots that an interrupted run in `path` left, with their iterations, oldest first.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn snapshots(path: &Path) -> Result<Vec<(u64, PathBuf)>> {
-        checkpoint::list_numbered(&path.join("checkpoints"), SNAPSHOT)
-    }
-
     /// Writes snapshots in place of those that there are.
     pub fn keep_snapshots(&mut self, iteration: u64, all: &VecDeque<(u64, Checkpoint)>) {
         let directory = self.checkpoints();
@@ -318,12 +180,6 @@ impl RunDirectory {
         self.choose_best(iteration, state)
     }
 
-    /// Notes in a checkpoint which model is the best so far.
-    pub fn name_best(&self, checkpoint: &mut Checkpoint) {
-        let best = self.best.map(|best| toml::to_string(&best).expect("plain numbers")).unwrap_or_default();
-        checkpoint.metadata.insert(BEST_SO_FAR.into(), best);
-    }
-
     /// A free directory `BASE/NAME-1`, `BASE/NAME-2`, …
     pub fn fresh(base: &Path, name: &str) -> PathBuf {
         let path = |number: u32| base.join(format!("{name}-{number}"));
@@ -333,11 +189,6 @@ impl RunDirectory {
     /// The directory.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// The best model so far, if there was an evaluation.
-    pub fn best(&self) -> Option<&Best> {
-        self.best.as_ref()
     }
 
     /// What is to be said on the terminal, since the last call.
@@ -448,14 +299,6 @@ impl RunDirectory {
         saved.map_err(|error| self.unwritten("last checkpoint", error))
     }
 
-    /// The best model, which must be written at the end.
-    ///
-    /// # Errors
-    /// [`Error::File`] if it cannot be, and what to do.
-    pub fn last_best(&mut self) -> Result<()> {
-        self.save_best().map_err(|error| self.unwritten(BEST_MODEL, error))
-    }
-
     fn unwritten(&self, what: &str, error: Error) -> Error {
         let Error::Io { path, source } = error else { return error };
         let message = format!(
@@ -499,40 +342,6 @@ impl RunDirectory {
         Ok(())
     }
 
-    /// Makes `model` the best so far, and writes it.
-    pub fn keep_best(&mut self, iteration: u64, evaluation: Evaluation, mut model: Checkpoint) {
-        let figures = serde_json::to_string(&evaluation).expect("plain numbers");
-        model.metadata.insert(VALIDATION.into(), figures);
-        (self.best, self.unsaved) = (Some(Best { iteration, evaluation }), Some(model));
-        let result = self.save_best();
-        self.attempt(BEST_MODEL, iteration, result);
-    }
-
-    /// Writes the best model, if that is still to be done. The one before stays beside the checkpoints, some of which
-    /// name it.
-    fn save_best(&mut self) -> Result<()> {
-        let (Some(model), Some(best)) = (&self.unsaved, self.best) else { return Ok(()) };
-        let path = self.best_path();
-        if let Some(before) = self.best_on_disk.filter(|before| *before != best.iteration && path.exists()) {
-            let aside = checkpoint::numbered(&self.checkpoints(), BEST, before);
-            // One of a run that went on from here with other settings.
-            let _ = std::fs::remove_file(&aside);
-            let linked = std::fs::hard_link(&path, &aside);
-            // Some file systems have no links.
-            linked.or_else(|_| std::fs::copy(&path, &aside).map(drop)).map_err(Error::io(&aside))?;
-            atomic::sync_directory(&self.checkpoints()).map_err(Error::io(&aside))?;
-        }
-        model.save(&path)?;
-        (self.best_on_disk, self.unsaved) = (Some(best.iteration), None);
-        self.failing.remove(BEST_MODEL);
-        Ok(())
-    }
-
-    /// Where the best model is.
-    pub fn best_path(&self) -> PathBuf {
-        self.path.join("best.safetensors")
-    }
-
     fn checkpoints(&self) -> PathBuf {
         self.path.join("checkpoints")
     }
@@ -559,6 +368,17 @@ impl RunDirectory {
         self.attempt("curves", iteration, result);
     }
 
+    /// Writes `report.html`.
+    pub fn write_report(&mut self, iteration: u64) {
+        let result = Self::report(&self.path);
+        self.attempt("report", iteration, result);
+    }
+
+    /// Where the report is.
+    pub fn report_path(&self) -> PathBuf {
+        self.path.join("report.html")
+    }
+
     /// The value of a `result`. A failure to write `what` does not end the run: it is said once, here and as an event.
     fn attempt<T>(&mut self, what: &'static str, iteration: u64, result: Result<T>) -> Option<T> {
         let error = match result {
@@ -573,26 +393,9 @@ impl RunDirectory {
     }
 }
 
-impl Recovered {
-    /// The iterations that are done.
-    pub fn iteration(&self) -> u64 {
-        let iteration =
-            |(_, checkpoint): &(_, Checkpoint)| checkpoint.metadata.get("iteration")?.parse().ok();
-        self.checkpoint.as_ref().and_then(iteration).unwrap_or(0)
-    }
-}
-
-/// What a best model says of itself.
-fn read_best(path: &Path) -> Result<Best> {
-    let model = Checkpoint::load(path)?;
-    let number = model.text(path, "iteration")?.parse().ok();
-    let evaluation = serde_json::from_str(model.text(path, VALIDATION)?).ok();
-    let best = number.zip(evaluation).map(|(iteration, evaluation)| Best { iteration, evaluation });
-    best.ok_or_else(|| Error::file(path, "its metadata iteration and validation are not numbers"))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::best::read_best;
     use super::*;
     use std::fs;
 
