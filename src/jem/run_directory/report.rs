@@ -244,7 +244,7 @@ mod tests {
         // The last line was being written.
         fs::write(path.join("events.jsonl"), format!("{healed}\n{end}\n{{\"event\":\"ch")).unwrap();
         for iteration in 0..20 {
-            let picture = png::grid(&[0.0; 12], 1, 2, 2, 3, 1, 0).unwrap();
+            let picture = png::grid(&[0.0; 12], 1, 2, 2, 3, 1, 1).unwrap();
             picture.write_png(&path.join(format!("samples/samples-{iteration:08}.png"))).unwrap();
         }
         let page = fs::read_to_string(RunDirectory::report(&path).unwrap()).unwrap();
