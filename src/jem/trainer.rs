@@ -20,7 +20,7 @@ use crate::kernels::tick::COUNTERS;
 use crate::kernels::uniform_fill::UniformFill;
 use crate::nn::optimizer::{CONTROL_WORDS, Optimizer};
 use crate::nn::parameters::{Layout, PARAMETERS};
-use crate::nn::wide_resnet::{SLOPE, WideResNet};
+use crate::nn::wide_resnet::WideResNet;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 
@@ -109,7 +109,7 @@ impl Trainer {
         let mut bytes = train.images.clone();
         bytes.resize(bytes.len().next_multiple_of(4), 0);
         loader.add(DATA, &bytes)?;
-        loader.add(PARAMETERS, &layout.initialise(recipe.init, SLOPE, recipe.seed))?;
+        loader.add(PARAMETERS, &layout.initialise(recipe.init, network.slope(), recipe.seed))?;
         let programs = Loaded::new(&mut loader, programs)?;
         let trainer = Self {
             device: device.clone(),
