@@ -45,6 +45,8 @@ operations! {
     leaky_relu: Op::Unary(UnaryOp::LeakyRelu(_)),
     clamp: Op::Unary(UnaryOp::Clamp(..)),
     inside: Op::Unary(UnaryOp::Inside(..)),
+    sigmoid: Op::Unary(UnaryOp::Sigmoid),
+    softplus: Op::Unary(UnaryOp::Softplus),
     add: Op::Binary(BinaryOp::Add),
     sub: Op::Binary(BinaryOp::Sub),
     mul: Op::Binary(BinaryOp::Mul),
@@ -117,6 +119,9 @@ pub fn cases() -> Vec<Case> {
     case("leaky_relu", one, |_, x| x[0].leaky_relu(0.2));
     case("clamp", one, |_, x| x[0].clamp(-0.5, 0.625));
     case("inside", one, |_, x| x[0].inside(-0.5, 0.625).mul(&x[0]));
+    case("sigmoid", one, |_, x| x[0].sigmoid());
+    case("softplus", one, |_, x| x[0].softplus());
+    case("silu", one, |_, x| x[0].silu());
 
     let two: Leaves = &[("a", &[3, 5]), ("b", &[3, 5])];
     case("add", two, |_, x| x[0].add(&x[1]));

@@ -235,6 +235,8 @@ fn unary(op: UnaryOp, x: f64) -> f64 {
         UnaryOp::LeakyRelu(slope) => super::reference::leaky_relu(x, slope),
         UnaryOp::Clamp(low, high) => x.clamp(f64::from(low), f64::from(high)),
         UnaryOp::Inside(low, high) => f64::from(x >= f64::from(low) && x <= f64::from(high)),
+        UnaryOp::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+        UnaryOp::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::harness::{Expect, Inputs, check, words};
 use jem::kernels::unary::{Unary, UnaryOp};
 
-tests![every_function, non_finite_values_stay_visible];
+tests![every_function, far_from_zero, non_finite_values_stay_visible];
 
 fn reference(op: UnaryOp, x: f32) -> f64 {
     let x = f64::from(x);
@@ -22,6 +22,8 @@ fn reference(op: UnaryOp, x: f32) -> f64 {
         }
         UnaryOp::Clamp(low, high) => x.clamp(f64::from(low), f64::from(high)),
         UnaryOp::Inside(low, high) => f64::from(x >= f64::from(low) && x <= f64::from(high)),
+        UnaryOp::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+        UnaryOp::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
     }
 }
 
@@ -39,10 +41,30 @@ fn every_function() {
     }
 }
 
+/// One element at a time, as each has an error of its own (at -80 both functions are 2e-35): that of WGSL's exp,
+/// 3 + 2|x| units in the last place.
+fn far_from_zero() {
+    for op in [UnaryOp::Sigmoid, UnaryOp::Softplus] {
+        for x in [-80.0, -40.0, -20.0, -10.0, -5.0, -1.0, -1e-3, 0.0, 1e-3, 1.0, 5.0, 20.0, 90.0, 1e30] {
+            let bound = (5.0 + 2.0 * f64::from(x.abs().min(80.0))) * 0.5f64.powi(23);
+            let expected = Expect::Close(vec![reference(op, x)], bound * bound);
+            check(Unary { op, n: 1 }, &[Some(words(&[x])), None], &[expected]);
+        }
+        check(Unary { op, n: 1 }, &[Some(words(&[-1e30])), None], &[Expect::Exactly(vec![0])]);
+    }
+}
+
 fn non_finite_values_stay_visible() {
     let x = [f32::NAN, 0.5, -0.5, 2.0];
     let n = x.len();
-    for op in [UnaryOp::Affine(2.0, 1.0), UnaryOp::LeakyRelu(0.2), UnaryOp::Clamp(-1.0, 1.0)] {
+    let ops = [
+        UnaryOp::Affine(2.0, 1.0),
+        UnaryOp::LeakyRelu(0.2),
+        UnaryOp::Clamp(-1.0, 1.0),
+        UnaryOp::Sigmoid,
+        UnaryOp::Softplus,
+    ];
+    for op in ops {
         let y = x.iter().map(|&x| reference(op, x)).collect();
         check(Unary { op, n }, &[Some(words(&x)), None], &[Expect::Close(y, 1e-12)]);
     }

@@ -24,8 +24,22 @@ fn apply(v: f32) -> f32 {
         case 5u: { return select(parameters.a * v, v, v > 0.0); }
         // Comparisons, not clamp(): a NaN must stay one, whatever the driver's min and max do.
         case 6u: { return select(select(v, parameters.b, v > parameters.b), parameters.a, v < parameters.a); }
-        default: { return select(0.0, 1.0, v >= parameters.a && v <= parameters.b); }
+        case 7u: { return select(0.0, 1.0, v >= parameters.a && v <= parameters.b); }
+        case 8u: { let e = exp(-abs(v)); return select(e, 1.0, v >= 0.0) / (1.0 + e); }
+        default: { return select(0.0, v, v > 0.0) + log1p(exp(-abs(v))); }
     }
+}
+
+// ln(1 + e) = 2 artanh(e / (2 + e)) for e in [0, 1], to f32's rounding: WGSL's log() may err by 2^-21 near 1, which
+// is all of a small e, and a compiler may simplify what makes up for it.
+fn log1p(e: f32) -> f32 {
+    let s = e / (2.0 + e);
+    let q = s * s;
+    var sum = 1.0 / 15.0;
+    for (var k = 13.0; k > 0.0; k -= 2.0) {
+        sum = sum * q + 1.0 / k;
+    }
+    return 2.0 * s * sum;
 }
 
 @compute @workgroup_size(256)

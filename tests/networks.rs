@@ -1,4 +1,5 @@
-//! Imported networks against PyTorch's numbers in float64: batch norm in both modes, CIFAR ResNets, chains.
+//! Imported networks against PyTorch's numbers in float64: normalisations in both modes, smooth activations, spectral
+//! norm, what a step of training leaves in buffers, CIFAR ResNets, chains.
 //!
 //! `fixtures/networks/make.py` made the numbers. Weights and images come from a formula that it shares with this file.
 
@@ -6,12 +7,18 @@
 mod devices;
 
 use devices::devices;
+use jem::device::{Buffer, Device, ProgramBuilder};
+use jem::graph::{Graph, Output, Tensor, lower};
 use jem::io::checkpoint::Checkpoint;
+use jem::io::elements::Elements;
 use jem::io::pack;
 use jem::jem::{ImportOptions, Langevin, Model, Normalisation, Sampler, ScoreSettings, Scorer};
 use jem::nn::architecture::{Architecture, Mode};
 use jem::nn::cifar_resnet::CifarResNet;
-use jem::nn::wide_resnet::{Norm, WideResNet};
+use jem::nn::parameters::{Layout, PARAMETERS};
+use jem::nn::spectral_norm;
+use jem::nn::wide_resnet::{Activation, Norm, WideResNet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Rounding of float32 on logits.
@@ -26,6 +33,9 @@ const RESNET_20: u32 = 1699;
 const RESNET_8: u32 = 4280;
 const WIDE: u32 = 3071;
 const TRAINING: u32 = 1781;
+const SMOOTH: u32 = 5;
+/// That of PyTorch's running statistics.
+const MOMENTUM: f32 = 0.1;
 
 /// `make.py`'s numbers of a tensor: in [-1, 1), each a multiple of 2^-23.
 fn values(tensor: u32, count: usize) -> Vec<f32> {
@@ -39,11 +49,17 @@ fn values(tensor: u32, count: usize) -> Vec<f32> {
     (0..count as u32).map(one).collect()
 }
 
-/// A file of `architecture` with `make.py`'s weights, its linear layer called `last`.
+/// A file of `architecture` with `make.py`'s weights, its linear layer called `last`; weights beside spectral norm have
+/// PyTorch's names.
 fn file(architecture: Architecture, last: &str, directory: &Path) -> std::path::PathBuf {
     let layout = architecture.layout();
+    let divided = matches!(architecture, Architecture::WideResNet(network) if network.spectral_norm);
+    let renamed = |name: &str, shape: &[usize]| {
+        let original = if divided && name.ends_with(".weight") && shape.len() > 1 { "_orig" } else { "" };
+        name.replace("linear", last) + original
+    };
     let mut parameters: Vec<(String, Vec<usize>)> =
-        layout.in_files().map(|p| (p.name.replace("linear", last), p.file_shape())).collect();
+        layout.in_files().map(|p| (renamed(&p.name, &p.shape), p.file_shape())).collect();
     parameters.sort();
     let mut checkpoint = Checkpoint::default();
     for (number, (name, shape)) in parameters.into_iter().enumerate() {
@@ -68,6 +84,17 @@ fn wide(norm: Norm) -> Architecture {
     Architecture::WideResNet(WideResNet { norm, ..WideResNet::new(10, 1, 10, 3) })
 }
 
+/// WRN-10-1 with group norm and SiLU, with softplus, and with batch norm, spectral norm and SiLU.
+fn smooth() -> [(&'static str, WideResNet); 3] {
+    let plain = WideResNet::new(10, 1, 10, 3);
+    let silu = WideResNet { activation: Activation::Silu, ..plain };
+    [
+        ("wrn10_1_gn_silu", WideResNet { norm: Norm::Group, ..silu }),
+        ("wrn10_1_softplus", WideResNet { activation: Activation::Softplus, ..plain }),
+        ("wrn10_1_bn_sn_silu", WideResNet { norm: Norm::Batch, spectral_norm: true, ..silu }),
+    ]
+}
+
 fn residual(depth: usize, classes: usize) -> Architecture {
     Architecture::CifarResNet(CifarResNet { depth, classes, channels: 3 })
 }
@@ -78,8 +105,19 @@ fn case(name: &str, architecture: Architecture, last: &str) -> (Model, Checkpoin
     let path = file(architecture, last, directory.path());
     let normalisation = matches!(architecture, Architecture::CifarResNet(_))
         .then(|| Normalisation { mean: vec![0.4914, 0.4822, 0.4465], std: vec![0.2470, 0.2435, 0.2616] });
-    let model = Model::import(&path, ImportOptions { architecture: None, normalisation }).expect("a model");
-    assert_eq!(*model.architecture(), architecture, "inferred from names and shapes");
+    let import = |stated| {
+        let options = ImportOptions { architecture: stated, normalisation: normalisation.clone() };
+        Model::import(&path, options).expect("a model")
+    };
+    let plain = match architecture {
+        Architecture::WideResNet(network) => {
+            Architecture::WideResNet(WideResNet { activation: Activation::LeakyRelu, ..network })
+        }
+        residual => residual,
+    };
+    let inferred = import(None);
+    assert_eq!(*inferred.architecture(), plain, "inferred from names and shapes: all but the activation");
+    let model = if architecture == plain { inferred } else { import(Some(architecture)) };
     let numbers = Path::new("tests/fixtures/networks").join(format!("{name}.safetensors"));
     (model, Checkpoint::load(&numbers).expect("make.py's numbers"))
 }
@@ -131,6 +169,163 @@ fn batch_norm_with_the_statistics_of_training_and_of_the_batch() {
     let (model, numbers) = case("wrn10_1_bn", wide(Norm::Batch), "linear");
     compare(&model, &numbers, Mode::Inference, WIDE, ["logits", "dx"]);
     compare(&model, &numbers, Mode::Training, TRAINING, ["training_logits", "training_dx"]);
+}
+
+#[test]
+fn group_norm_and_smooth_activations() {
+    for (name, network) in &smooth()[..2] {
+        let (model, numbers) = case(name, Architecture::WideResNet(*network), "linear");
+        compare(&model, &numbers, Mode::Inference, SMOOTH, ["logits", "dx"]);
+        compare(&model, &numbers, Mode::Training, SMOOTH, ["logits", "dx"]);
+    }
+}
+
+/// Runs one program on the flat buffer and the images, which computes `outputs` and puts `next` in its places;
+/// returns the outputs' values and the flat buffer.
+fn run(
+    device: &Device,
+    (layout, flat): (&Layout, &[f32]),
+    images: &[f32],
+    outputs: &[(&str, &Tensor)],
+    next: &[(String, Tensor)],
+) -> (Vec<Vec<f32>>, Vec<f32>) {
+    let mut builder = ProgramBuilder::new("step").choosing(device.choices());
+    let mut prepare = ProgramBuilder::new("prepare");
+    let to = |builder: &mut ProgramBuilder, name, tensor: &Tensor| builder.external(name, tensor.elements());
+    let mut all: Vec<Output<'_>> = outputs
+        .iter()
+        .map(|(name, tensor)| Output { tensor, view: to(&mut builder, name, tensor) })
+        .collect();
+    all.extend(layout.outputs(&mut builder, next));
+    // A step of power iteration comes before what is prepared.
+    let prepared = (!outputs.is_empty()).then_some(&mut prepare);
+    lower(&mut builder, prepared, &all).expect("a program");
+    let mut buffers: BTreeMap<String, Buffer> = BTreeMap::new();
+    for program in [prepare.finish(), builder.finish()] {
+        for slot in program.externals() {
+            let make = || match slot.name.as_str() {
+                PARAMETERS => device.buffer_from(PARAMETERS, flat),
+                "images" => device.buffer_from("images", images),
+                name => device.buffer(name, slot.bytes),
+            };
+            buffers.entry(slot.name.clone()).or_insert_with(|| make().expect("a buffer"));
+        }
+        let externals: Vec<(&str, &Buffer)> = buffers.iter().map(|(name, b)| (name.as_str(), b)).collect();
+        device.run(&device.load(program, &externals).expect("a program")).expect("a run");
+    }
+    let read = |name: &str| device.read_as(&buffers[name]).expect("values");
+    (outputs.iter().map(|(name, _)| read(name)).collect(), read(PARAMETERS))
+}
+
+/// The values of a tensor of `make.py`'s, in its order.
+fn floats<'a>(numbers: &'a Checkpoint, name: &str) -> &'a [f32] {
+    match numbers.tensors.iter().find(|tensor| tensor.0 == name) {
+        Some((_, _, Elements::F32(values))) => values,
+        _ => panic!("no floats {name}"),
+    }
+}
+
+/// Holds the parameters of these names to PyTorch's and all others to `before`, to the bit.
+fn assert_changed(layout: &Layout, [before, after]: [&[f32]; 2], suffixes: &[&str], numbers: &Checkpoint) {
+    let mut changed = 0;
+    for parameter in layout.parameters() {
+        let of = |flat: &[f32]| flat[parameter.offset..][..parameter.elements()].to_vec();
+        if suffixes.iter().any(|suffix| parameter.name.ends_with(suffix)) {
+            let expected = floats(numbers, &parameter.name);
+            assert_close(&parameter.to_file(&of(after)), expected, LOGITS, &parameter.name);
+            assert_close(&parameter.from_file(expected), &of(after), LOGITS, &parameter.name);
+            changed += 1;
+        } else {
+            assert_eq!(of(before), of(after), "{}", parameter.name);
+        }
+    }
+    assert!(changed > 0, "no parameter is called {suffixes:?}");
+}
+
+#[test]
+fn a_step_of_training_with_batch_norm() {
+    let network = WideResNet { norm: Norm::Batch, ..WideResNet::new(10, 1, 10, 3) };
+    let (model, numbers) = case("wrn10_1_bn", Architecture::WideResNet(network), "linear");
+    let layout = network.layout();
+    let flat = model.parameters(&layout).expect("parameters");
+    for (name, device) in devices() {
+        let graph = Graph::new();
+        let x = graph.input("images", [IMAGES, SIDE, SIDE, 3]);
+        let (logits, next) = network.training_logits(&layout, &x, MOMENTUM);
+        let dx = graph.grad(&logits.logsumexp(), &[&x]).remove(0);
+        let outputs = [("logits", &logits), ("dx", &dx)];
+        let (values, after) = run(&device, (&layout, &flat), &images(TRAINING), &outputs, &next);
+        for (key, found) in [("training_logits", values[0].clone()), ("training_dx", nchw(&values[1]))] {
+            assert_close(&found, floats(&numbers, key), GRADIENT, &format!("{name}: {key}"));
+        }
+        assert_changed(&layout, [&flat, &after], &["running_mean", "running_var"], &numbers);
+        let (alone, _) = run(&device, (&layout, &flat), &images(TRAINING), &outputs, &[]);
+        assert_eq!(alone, values, "{name}: the statistics change neither logits nor gradients");
+    }
+}
+
+#[test]
+fn a_step_of_training_with_spectral_norm_and_inference_behind_it() {
+    let (case_name, network) = smooth()[2];
+    let (model, numbers) = case(case_name, Architecture::WideResNet(network), "linear");
+    let layout = network.layout();
+    let flat = model.parameters(&layout).expect("parameters");
+    for (name, device) in devices() {
+        let iteration = spectral_norm::iterate(&layout, &Graph::new());
+        let (_, iterated) = run(&device, (&layout, &flat), &[], &[], &iteration);
+        assert_changed(&layout, [&flat, &iterated], &["weight_u", "weight_v"], &numbers);
+        let graph = Graph::new();
+        let x = graph.input("images", [IMAGES, SIDE, SIDE, 3]);
+        let (logits, next) = network.training_logits(&layout, &x, MOMENTUM);
+        let weights = ["f.conv1.weight", "f.layer2.0.shortcut.0.weight"];
+        let leaves = weights.map(|weights| layout.leaf(&graph, weights));
+        let gradients = graph.grad(&logits.logsumexp(), &leaves.each_ref());
+        let outputs = [("logits", &logits), (weights[0], &gradients[0]), (weights[1], &gradients[1])];
+        let (values, after) = run(&device, (&layout, &iterated), &images(SMOOTH), &outputs, &next);
+        assert_changed(&layout, [&iterated, &after], &["running_mean", "running_var"], &numbers);
+        let expected = floats(&numbers, "training_logits");
+        assert_close(&values[0], expected, LOGITS, &format!("{name}: training logits"));
+        for (weights, values) in weights.iter().zip(&values[1..]) {
+            let parameter = layout.parameters().iter().find(|p| p.name == *weights).expect("weights");
+            let key = format!("d.{weights}_orig");
+            let expected = floats(&numbers, &key);
+            assert_close(&parameter.to_file(values), expected, GRADIENT, &format!("{name}: {key}"));
+        }
+    }
+    // PyTorch's own vectors and statistics in a file, with its names.
+    let mut file = Checkpoint { tensors: model.file().tensors.clone(), metadata: BTreeMap::new() };
+    for (name, _, elements) in &mut file.tensors {
+        if let Some((_, _, left)) = numbers.tensors.iter().find(|(other, ..)| other == name) {
+            *elements = left.clone();
+        }
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("pytorch.safetensors");
+    file.save(&path).expect("a file");
+    let architecture = Some(Architecture::WideResNet(network));
+    let model = Model::import(&path, ImportOptions { architecture, normalisation: None }).expect("a model");
+    let settings = ScoreSettings { mode: Mode::Inference, beta: 1.0, input_gradient: false };
+    for (name, device) in devices() {
+        let scorer = Scorer::new(&device, &model, settings, IMAGES).expect("programs");
+        let logits = scorer.score(&images(SMOOTH)).expect("scores").logits;
+        assert_close(&logits, floats(&numbers, "logits"), LOGITS, &format!("{name}: logits"));
+    }
+}
+
+#[test]
+fn what_is_trained_comes_first() {
+    let plain = WideResNet::new(16, 2, 10, 3);
+    for norm in [Norm::None, Norm::Batch, Norm::Group] {
+        for spectral_norm in [false, true] {
+            let layout = WideResNet { norm, spectral_norm, ..plain }.layout();
+            let (words, trained) = (layout.trained_words(), layout.trained().count());
+            for (number, parameter) in layout.parameters().iter().enumerate() {
+                assert_eq!(parameter.is_trained(), number < trained, "{}", parameter.name);
+                assert_eq!(parameter.is_trained(), parameter.offset < words, "{}", parameter.name);
+            }
+            assert_eq!(words == layout.words(), norm != Norm::Batch && !spectral_norm);
+        }
+    }
 }
 
 const ASCENT: Langevin =

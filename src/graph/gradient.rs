@@ -68,6 +68,8 @@ impl Graph {
             Op::Unary(UnaryOp::LeakyRelu(slope)) => g.leaky_relu_gradient(&x(0), *slope),
             Op::Unary(UnaryOp::Clamp(low, high)) => g.mul(&x(0).inside(*low, *high)),
             Op::Unary(UnaryOp::Inside(..)) => return None,
+            Op::Unary(UnaryOp::Sigmoid) => g.mul(&y().mul(&y().affine(-1.0, 1.0))),
+            Op::Unary(UnaryOp::Softplus) => g.mul(&x(0).sigmoid()),
             Op::Binary(BinaryOp::Add) => g.clone(),
             Op::Binary(BinaryOp::Sub) => {
                 if first {

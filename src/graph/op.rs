@@ -99,6 +99,8 @@ impl Op {
             Op::Unary(UnaryOp::LeakyRelu(_)) => "leaky_relu",
             Op::Unary(UnaryOp::Clamp(..)) => "clamp",
             Op::Unary(UnaryOp::Inside(..)) => "inside",
+            Op::Unary(UnaryOp::Sigmoid) => "sigmoid",
+            Op::Unary(UnaryOp::Softplus) => "softplus",
             Op::Binary(BinaryOp::Add) => "add",
             Op::Binary(BinaryOp::Sub) => "sub",
             Op::Binary(BinaryOp::Mul) => "mul",

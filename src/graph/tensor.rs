@@ -110,6 +110,21 @@ impl Tensor {
         self.unary(UnaryOp::Inside(low, high))
     }
 
+    /// `σ(x) = 1 / (1 + e^-x)`.
+    pub fn sigmoid(&self) -> Tensor {
+        self.unary(UnaryOp::Sigmoid)
+    }
+
+    /// `ln(1 + e^x)`.
+    pub fn softplus(&self) -> Tensor {
+        self.unary(UnaryOp::Softplus)
+    }
+
+    /// `x σ(x)`.
+    pub fn silu(&self) -> Tensor {
+        self.mul(&self.sigmoid())
+    }
+
     /// `self` where `x > 0`, `slope * self` elsewhere: the gradient of [`Tensor::leaky_relu`] at `x`.
     pub fn leaky_relu_gradient(&self, x: &Tensor, slope: f32) -> Tensor {
         if self.shape != x.shape {

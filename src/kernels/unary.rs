@@ -23,6 +23,10 @@ pub enum UnaryOp {
     Clamp(f32, f32),
     /// 1 where `low <= x <= high`, else 0: the derivative of [`UnaryOp::Clamp`].
     Inside(f32, f32),
+    /// `σ(x) = 1 / (1 + e^-x)`.
+    Sigmoid,
+    /// `ln(1 + e^x)`.
+    Softplus,
 }
 
 /// [`UnaryOp`] over `n` contiguous elements.
@@ -47,6 +51,8 @@ impl Unary {
             LeakyRelu(0.2),
             Clamp(-1.0, 1.0),
             Inside(-1.0, 1.0),
+            Sigmoid,
+            Softplus,
         ];
         ops.map(|op| Self { op, n: 1000 }).to_vec()
     }
@@ -61,6 +67,8 @@ impl Unary {
             UnaryOp::LeakyRelu(slope) => (5, slope, 0.0),
             UnaryOp::Clamp(low, high) => (6, low, high),
             UnaryOp::Inside(low, high) => (7, low, high),
+            UnaryOp::Sigmoid => (8, 0.0, 0.0),
+            UnaryOp::Softplus => (9, 0.0, 0.0),
         }
     }
 }
@@ -103,6 +111,16 @@ impl Kernel for Unary {
             UnaryOp::LeakyRelu(slope) => map(x, y, |x| if x > 0.0 { x } else { slope * x }),
             UnaryOp::Clamp(low, high) => map(x, y, |x| x.clamp(low, high)),
             UnaryOp::Inside(low, high) => map(x, y, |x| if x >= low && x <= high { 1.0 } else { 0.0 }),
+            UnaryOp::Sigmoid => map(x, y, sigmoid),
+            UnaryOp::Softplus => {
+                map(x, y, |x| if x > 0.0 { x + (-x).exp().ln_1p() } else { x.exp().ln_1p() });
+            }
         }
     }
+}
+
+/// `σ(x)` by a power of e that does not overflow.
+fn sigmoid(x: f32) -> f32 {
+    let e = (-x.abs()).exp();
+    (if x >= 0.0 { 1.0 } else { e }) / (1.0 + e)
 }

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 /// A network that turns images into logits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Architecture {
-    /// The WideResNet of JEM, with or without batch norm.
+    /// The WideResNet of JEM, with or without batch, group and spectral norm.
     WideResNet(WideResNet),
     /// A ResNet for CIFAR.
     CifarResNet(CifarResNet),
@@ -38,7 +38,11 @@ impl Architecture {
     pub fn name(&self) -> String {
         match self {
             Self::WideResNet(network) => {
-                let norm = if network.norm == Norm::Batch { " with batch norm" } else { "" };
+                let norm = match network.norm {
+                    Norm::None => "",
+                    Norm::Batch => " with batch norm",
+                    Norm::Group => " with group norm",
+                };
                 format!("WRN-{}-{}{norm}", network.depth, network.width)
             }
             Self::CifarResNet(network) => format!("ResNet-{}", network.depth),
@@ -135,9 +139,12 @@ impl Architecture {
         let blocks = (0..).take_while(|i| shapes.has(&format!("{prefix}layer1.{i}.conv1.weight"))).count();
         let architecture = match wide {
             true => Self::WideResNet(WideResNet {
-                norm: match shapes.has(&format!("{prefix}layer1.0.bn1.weight")) {
-                    true => Norm::Batch,
-                    false => Norm::None,
+                norm: match ["weight", "running_mean"]
+                    .map(|part| shapes.has(&format!("{prefix}layer1.0.bn1.{part}")))
+                {
+                    [true, true] => Norm::Batch,
+                    [true, false] => Norm::Group,
+                    [false, _] => Norm::None,
                 },
                 ..WideResNet::new(
                     6 * blocks + 4,
@@ -151,7 +158,8 @@ impl Architecture {
         architecture.find_sized(&shapes, tensors)
     }
 
-    /// The file's names of this architecture's parameters, with the classes and channels that the file has.
+    /// The file's names of this architecture's parameters, with the classes and channels that the file has, and
+    /// spectral norm if the file has its vectors.
     ///
     /// # Errors
     /// As [`Architecture::infer`].
@@ -170,7 +178,10 @@ impl Architecture {
         let channels = shapes.size(&format!("{prefix}conv1.weight"), 1)?;
         let classes = shapes.size(&format!("{last}.weight"), 0)?;
         match &mut self {
-            Self::WideResNet(network) => (network.classes, network.channels) = (classes, channels),
+            Self::WideResNet(network) => {
+                (network.classes, network.channels) = (classes, channels);
+                network.spectral_norm |= shapes.has(&format!("{prefix}conv1.weight_u"));
+            }
             Self::CifarResNet(network) => (network.classes, network.channels) = (classes, channels),
         }
         if channels == 0 || channels > 64 {
@@ -186,16 +197,16 @@ impl Architecture {
         let mut names = BTreeMap::new();
         for parameter in self.layout().in_files() {
             let (name, expected) = (public(&parameter.name), parameter.file_shape());
-            let Some(found) = shapes.0.get(name.as_str()) else {
+            let Some(&(written, found)) = shapes.0.get(name.as_str()) else {
                 return Err(format!("{}: expected tensor {name} {expected:?}, found none", self.name()));
             };
-            if **found != expected {
+            if *found != expected {
                 return Err(format!(
-                    "{}: tensor {name}: expected {expected:?}, found {found:?}",
+                    "{}: tensor {written}: expected {expected:?}, found {found:?}",
                     self.name()
                 ));
             }
-            names.insert(parameter.name.clone(), name);
+            names.insert(parameter.name.clone(), written.to_owned());
         }
         let used: std::collections::HashSet<&str> = names.values().map(String::as_str).collect();
         let unknown = tensors.iter().find(|(name, _)| !used.contains(name) && !is_known_beside(name));
@@ -220,14 +231,15 @@ fn is_known_beside(name: &str) -> bool {
             .any(|prefix| name.starts_with(prefix))
 }
 
-/// The shapes of a file's tensors by name.
-struct Shapes<'a>(HashMap<&'a str, &'a [usize]>);
+/// The names and shapes of a file's tensors by name; `weight_orig`, PyTorch's beside spectral norm, is a `weight`.
+struct Shapes<'a>(HashMap<&'a str, (&'a str, &'a [usize])>);
 
 impl<'a> Shapes<'a> {
     fn of(tensors: &Named<'a>) -> Result<Self, String> {
         let mut shapes = HashMap::new();
         for &(name, shape) in tensors {
-            if shapes.insert(name, shape).is_some() {
+            let plain = name.strip_suffix("_orig").filter(|plain| plain.ends_with(".weight"));
+            if shapes.insert(plain.unwrap_or(name), (name, shape)).is_some() {
                 return Err(format!("two tensors are called {name}"));
             }
         }
@@ -240,7 +252,7 @@ impl<'a> Shapes<'a> {
 
     /// The length of one axis.
     fn size(&self, name: &str, axis: usize) -> Result<usize, String> {
-        let shape = self.0.get(name).ok_or_else(|| format!("expected tensor {name}, found none"))?;
+        let (_, shape) = self.0.get(name).ok_or_else(|| format!("expected tensor {name}, found none"))?;
         let size = shape.get(axis).copied();
         size.ok_or_else(|| format!("tensor {name}: expected at least {} axes, found {shape:?}", axis + 1))
     }
@@ -249,10 +261,11 @@ impl<'a> Shapes<'a> {
 impl std::str::FromStr for Architecture {
     type Err = Error;
 
-    /// `wrn-DEPTH-WIDTH`, `wrn-DEPTH-WIDTH-bn` or `resnet-DEPTH`, for 10 classes of RGB images.
+    /// `wrn-DEPTH-WIDTH`, the same with `-bn` or `-gn`, or `resnet-DEPTH`, for 10 classes of RGB images.
     fn from_str(text: &str) -> Result<Self> {
         let wrong = || {
-            let message = format!("expected such as wrn-28-10, wrn-28-10-bn or resnet-20, got {text:?}");
+            let message =
+                format!("expected such as wrn-28-10, wrn-28-10-bn, wrn-28-10-gn or resnet-20, got {text:?}");
             Error::setting("--arch", message)
         };
         let lower = text.to_lowercase();
@@ -263,10 +276,10 @@ impl std::str::FromStr for Architecture {
                 let (depth, width) = (number(depth)?, number(width)?);
                 Self::WideResNet(WideResNet::new(depth, width, classes, channels))
             }
-            ["wrn", depth, width, "bn"] => {
+            ["wrn", depth, width, norm @ ("bn" | "gn")] => {
                 let (depth, width) = (number(depth)?, number(width)?);
                 Self::WideResNet(WideResNet {
-                    norm: Norm::Batch,
+                    norm: if norm == "bn" { Norm::Batch } else { Norm::Group },
                     ..WideResNet::new(depth, width, classes, channels)
                 })
             }
@@ -302,9 +315,17 @@ mod tests {
         for (depth, width, classes, channels) in
             [(10, 1, 10, 3), (16, 2, 100, 3), (28, 10, 10, 3), (22, 3, 2, 1)]
         {
-            for norm in [Norm::None, Norm::Batch] {
+            for (norm, spectral_norm) in [
+                (Norm::None, false),
+                (Norm::Batch, false),
+                (Norm::Group, false),
+                (Norm::None, true),
+                (Norm::Batch, true),
+                (Norm::Group, true),
+            ] {
                 all.push(Architecture::WideResNet(WideResNet {
                     norm,
+                    spectral_norm,
                     ..WideResNet::new(depth, width, classes, channels)
                 }));
             }
@@ -313,6 +334,10 @@ mod tests {
             all.push(Architecture::CifarResNet(CifarResNet { depth, classes, channels: 3 }));
         }
         all
+    }
+
+    fn residual(depth: usize) -> Architecture {
+        Architecture::CifarResNet(CifarResNet { depth, classes: 10, channels: 3 })
     }
 
     #[test]
@@ -341,15 +366,31 @@ mod tests {
         assert_eq!(found.architecture, wide);
         assert_eq!(found.names["f.conv1.weight"], "conv1.weight");
         assert_eq!(found.names["class_output.bias"], "linear.bias");
-        let residual = architectures()[9];
+        let residual = residual(20);
         let found = infer(&tensors(&residual, |name| name.replace("linear", "fc"))).unwrap();
         assert_eq!(found.architecture, residual);
         assert_eq!(found.names["linear.weight"], "fc.weight");
     }
 
     #[test]
+    fn pytorchs_names_of_weights_beside_spectral_norm() {
+        let divided = WideResNet { spectral_norm: true, ..WideResNet::new(10, 1, 10, 3) };
+        let original = |name: &str| match name.ends_with("weight") {
+            true => format!("{name}_orig"),
+            false => name.to_owned(),
+        };
+        let mut file = tensors(&Architecture::WideResNet(divided), original);
+        let found = infer(&file).unwrap();
+        assert_eq!(found.architecture, Architecture::WideResNet(divided));
+        assert_eq!(found.names["f.conv1.weight"], "f.conv1.weight_orig");
+        assert_eq!(found.names["f.conv1.weight_v"], "f.conv1.weight_v");
+        file.push(("f.conv1.weight".into(), vec![16, 3, 3, 3]));
+        assert_eq!(infer(&file).unwrap_err(), "two tensors are called f.conv1.weight");
+    }
+
+    #[test]
     fn what_does_not_fit_is_named() {
-        let residual = architectures()[9];
+        let residual = residual(20);
         let file = || tensors(&residual, str::to_owned);
         let without = |name: &str| file().into_iter().filter(|tensor| tensor.0 != name).collect::<Vec<_>>();
         let error = infer(&without("layer2.1.bn2.running_var")).unwrap_err();
@@ -380,6 +421,7 @@ mod tests {
         for (text, name) in [
             ("wrn-28-10", "WRN-28-10"),
             ("WRN-16-2-bn", "WRN-16-2 with batch norm"),
+            ("wrn-16-2-gn", "WRN-16-2 with group norm"),
             ("resnet-20", "ResNet-20"),
             ("resnet110", "ResNet-110"),
         ] {

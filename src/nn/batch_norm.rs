@@ -35,17 +35,16 @@ impl std::str::FromStr for Mode {
     }
 }
 
-/// Declares the parameters `NAME.weight`, `NAME.bias`, `NAME.running_mean` and `NAME.running_var`.
-pub fn declare(layout: &mut Layout, name: &str, channels: usize) {
-    let parts = [
-        ("weight", Role::Constant(1.0)),
-        ("bias", Role::Constant(0.0)),
-        ("running_mean", Role::Statistic(0.0)),
-        ("running_var", Role::Statistic(1.0)),
-    ];
-    for (part, role) in parts {
-        layout.push(format!("{name}.{part}"), vec![channels], role);
-    }
+/// Declares `NAME.weight` and `NAME.bias`, which are trained.
+pub fn declare_affine(layout: &mut Layout, name: &str, channels: usize) {
+    layout.push(format!("{name}.weight"), vec![channels], Role::Constant(1.0));
+    layout.push(format!("{name}.bias"), vec![channels], Role::Constant(0.0));
+}
+
+/// Declares `NAME.running_mean` and `NAME.running_var`, which [`running_statistics`] changes.
+pub fn declare_statistics(layout: &mut Layout, name: &str, channels: usize) {
+    layout.push(format!("{name}.running_mean"), vec![channels], Role::Statistic(0.0));
+    layout.push(format!("{name}.running_var"), vec![channels], Role::Statistic(1.0));
 }
 
 /// The parameters of one normalisation as leaves of a graph.
@@ -78,13 +77,42 @@ pub fn normalise(x: &Tensor, layout: &Layout, name: &str, mode: Mode) -> Tensor 
         let (factor, shift) = leaves.affine();
         return x.mul(&factor).add(&shift);
     }
-    let shape = x.shape().to_vec();
-    let channels = shape.last().copied().unwrap_or(1);
-    let rows = x.reshape([x.elements() / channels, channels]);
-    let centred = rows.sub(&rows.mean(&[0]));
-    let variance = centred.mul(&centred).mean(&[0]);
+    let Batch { centred, variance, .. } = Batch::of(x);
     let factor = leaves.weight.div(&variance.affine(1.0, EPSILON).sqrt());
-    centred.mul(&factor).add(&leaves.bias).reshape(shape)
+    centred.mul(&factor).add(&leaves.bias).reshape(x.shape())
+}
+
+/// The statistics `[c]` of a batch, over images and pixels; the variance is the batch's own (divided by n).
+struct Batch {
+    /// `x - mean`, `[n h w, c]`.
+    centred: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+}
+
+impl Batch {
+    fn of(x: &Tensor) -> Self {
+        let channels = x.shape().last().copied().unwrap_or(1);
+        let rows = x.reshape([x.elements() / channels, channels]);
+        let mean = rows.mean(&[0]);
+        let centred = rows.sub(&mean);
+        let variance = centred.mul(&centred).mean(&[0]);
+        Self { centred, mean, variance }
+    }
+}
+
+/// The next `NAME.running_mean` and `NAME.running_var` behind a batch that the normalisation `name` took as `x`:
+/// `(1 - momentum) running + momentum batch`, with the batch's unbiased variance (divided by n - 1), as PyTorch
+/// has it. A channel needs two numbers or more: of one, that variance is NaN.
+pub fn running_statistics(x: &Tensor, layout: &Layout, name: &str, momentum: f32) -> [(String, Tensor); 2] {
+    let Batch { centred, mean, variance } = Batch::of(x);
+    let n = centred.shape()[0] as f32;
+    let next = |part: &str, batch: Tensor| {
+        let name = format!("{name}.{part}");
+        let running = layout.leaf(x.graph(), &name).scale(1.0 - momentum);
+        (name, running.add(&batch.scale(momentum)))
+    };
+    [next("running_mean", mean), next("running_var", variance.scale(n / (n - 1.0)))]
 }
 
 /// A convolution (`weights [kh, kw, c_in, c_out]`, bias or none) and the normalisation `name` behind it.

@@ -38,7 +38,7 @@ pub enum Optimizer {
         epsilon: f32,
         /// L2 decay, added to the gradient.
         weight_decay: f32,
-        /// Decays the weights themselves instead (AdamW).
+        /// Decays the weights themselves instead (`AdamW`).
         #[serde(default)]
         decoupled: bool,
     },

@@ -1,9 +1,9 @@
 //! The parameters of a network: named tensors in one flat buffer.
 
 use super::init::{Fans, Init};
-use crate::device::View;
+use crate::device::ProgramBuilder;
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Leaf, Tensor};
+use crate::graph::{Graph, Leaf, Output, Tensor};
 use crate::io::pack;
 use crate::kernels::random::{Threefry, stream::WEIGHTS};
 
@@ -22,6 +22,8 @@ pub enum Role {
     Constant(f32),
     /// In files and not trained, such as a running mean; it begins as this value.
     Statistic(f32),
+    /// In files and not trained; it begins as a random vector of norm 1.
+    Unit,
     /// Part of the network's definition: neither in files nor trained. The values, in the device's order.
     Fixed(Vec<f32>),
 }
@@ -37,7 +39,8 @@ impl From<Fans> for Role {
 pub struct Parameter {
     /// The name in checkpoints, as the released JEM has it: `f.layer1.0.conv1.weight`.
     pub name: String,
-    /// The shape on the device: `[kh, kw, c_in, c_out]`, `[in, out]` or `[out]`.
+    /// The shape on the device: `[kh, kw, c_in, c_out]`, `[in, out]`, `[out]`, or `[kh, kw, c_in]` of a vector over
+    /// what reaches one output of a convolution.
     pub shape: Vec<usize>,
     /// The first word in the flat buffer.
     pub offset: usize,
@@ -60,10 +63,11 @@ impl Parameter {
         !matches!(self.role, Role::Fixed(_))
     }
 
-    /// The shape in files, as PyTorch has it: `[c_out, c_in, kh, kw]`, `[out, in]` or `[out]`.
+    /// The shape in files, as PyTorch has it: `[c_out, c_in, kh, kw]`, `[out, in]`, `[out]`, `[c_in kh kw]`.
     pub fn file_shape(&self) -> Vec<usize> {
         match self.shape[..] {
             [kh, kw, i, o] => vec![o, i, kh, kw],
+            [kh, kw, i] => vec![i * kh * kw],
             [i, o] => vec![o, i],
             _ => self.shape.clone(),
         }
@@ -73,6 +77,7 @@ impl Parameter {
     pub fn from_file(&self, values: &[f32]) -> Vec<f32> {
         match self.shape[..] {
             [kh, kw, i, o] => pack::oihw_to_hwio(values, o, i, kh, kw),
+            [kh, kw, i] => pack::transpose(values, i, kh * kw),
             [i, o] => pack::transpose(values, o, i),
             _ => values.to_vec(),
         }
@@ -82,6 +87,7 @@ impl Parameter {
     pub fn to_file(&self, values: &[f32]) -> Vec<f32> {
         match self.shape[..] {
             [kh, kw, i, o] => pack::hwio_to_oihw(values, kh, kw, i, o),
+            [kh, kw, i] => pack::transpose(values, kh * kw, i),
             [i, o] => pack::transpose(values, i, o),
             _ => values.to_vec(),
         }
@@ -123,24 +129,13 @@ impl Layout {
         self.words
     }
 
-    /// Words of the flat buffer's front with all that is trained.
-    ///
-    /// # Panics
-    /// In debug builds if something is trained behind something that is not: such a network is not for training.
+    /// Words of the first part of the flat buffer, all that is trained and nothing else: for networks that declare
+    /// what is not trained last, as those do that are trained here.
     pub fn trained_words(&self) -> usize {
-        let trained = self.parameters.iter().take_while(|parameter| parameter.is_trained()).count();
-        let rest = &self.parameters[trained..];
-        debug_assert!(!rest.iter().any(Parameter::is_trained), "what is trained comes first");
-        rest.first().map_or(self.words, |first| first.offset)
-    }
-
-    /// Where the parameter `name` lies in a view of the whole flat buffer.
-    ///
-    /// # Panics
-    /// If there is none: a bug in the network.
-    pub fn view(&self, flat: View, name: &str) -> View {
-        let parameter = self.named(name);
-        flat.part(parameter.offset, parameter.elements())
+        let first = self.parameters.iter().position(|parameter| !parameter.is_trained());
+        let first = first.unwrap_or(self.parameters.len());
+        debug_assert!(self.parameters[first..].iter().all(|p| !p.is_trained()), "trained ones come first");
+        self.parameters.get(first).map_or(self.words, |parameter| parameter.offset)
     }
 
     /// Elements of all that is trained.
@@ -153,12 +148,26 @@ impl Layout {
     /// # Panics
     /// If there is none: a bug in the network.
     pub fn leaf(&self, graph: &Graph, name: &str) -> Tensor {
-        self.leaf_of(graph, self.named(name))
+        self.leaf_of(graph, self.parameter(name))
     }
 
-    fn named(&self, name: &str) -> &Parameter {
+    fn parameter(&self, name: &str) -> &Parameter {
         let parameter = self.parameters.iter().find(|parameter| parameter.name == name);
         parameter.unwrap_or_else(|| panic!("no parameter {name}"))
+    }
+
+    /// Each parameter's next value as an output to its place in the flat buffer of `builder`. Lowering writes them
+    /// behind all that reads the parameters.
+    ///
+    /// # Panics
+    /// If there is no parameter of a name: a bug in the network.
+    pub fn outputs<'a>(&self, builder: &mut ProgramBuilder, next: &'a [(String, Tensor)]) -> Vec<Output<'a>> {
+        let flat = builder.external(PARAMETERS, self.words);
+        let output = |(name, tensor): &'a (String, Tensor)| {
+            let parameter = self.parameter(name);
+            Output { tensor, view: flat.part(parameter.offset, parameter.elements()) }
+        };
+        next.iter().map(output).collect()
     }
 
     /// The leaves of all that is trained, in order.
@@ -181,6 +190,7 @@ impl Layout {
             match &parameter.role {
                 Role::Weights(fans) => init.fill(values, *fans, slope, &mut random),
                 Role::Constant(value) | Role::Statistic(value) => values.fill(*value),
+                Role::Unit => unit_vector(values, &mut random),
                 Role::Fixed(fixed) => values.copy_from_slice(fixed),
             }
         }
@@ -216,4 +226,13 @@ impl Layout {
             (parameter, parameter.to_file(values))
         })
     }
+}
+
+/// Fills `values` with a direction, uniform over the sphere: normal numbers, divided by their norm.
+fn unit_vector(values: &mut [f32], random: &mut Threefry) {
+    for pair in values.chunks_mut(2) {
+        pair.iter_mut().zip(random.normal_pair()).for_each(|(value, normal)| *value = normal);
+    }
+    let norm = values.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt();
+    values.iter_mut().for_each(|value| *value = (f64::from(*value) / norm) as f32);
 }

@@ -1,15 +1,17 @@
 //! The WideResNet of JEM: Zagoruyko & Komodakis 2016, without batch norm (Grathwohl et al. 2019) or with it (Yang &
-//! Ji 2021, "JEM++").
+//! Ji 2021, "JEM++"), or with group norm, another activation and spectral norm.
 //!
 //! `conv1` (3x3, 16 channels), three groups of `(depth - 4) / 6` pre-activation blocks with `16 w`, `32 w` and
 //! `64 w` channels, leaky ReLU (0.2), average pool, and the linear layer `class_output`. A block is
 //! `conv2(lrelu(conv1(lrelu(x)))) + shortcut(x)`; the stride (2 in the first block of groups 2 and 3) is on its
 //! second convolution, and the shortcut is a 1x1 convolution where shapes change. Convolutions have biases.
-//! With batch norm, one stands before every leaky ReLU. Parameters are named as in the released checkpoints.
+//! With batch norm or group norm, one stands before every activation. Parameters are named as in the released
+//! checkpoints.
 
 use super::batch_norm::{self, Mode};
 use super::init::Fans;
 use super::parameters::Layout;
+use super::{group_norm, spectral_norm};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Tensor};
 use serde::{Deserialize, Serialize};
@@ -147,12 +149,31 @@ impl WideResNet {
         blocks
     }
 
+    /// The normalisations and their channels.
+    fn norms(&self) -> Vec<(String, usize)> {
+        let of = |block: &Block| {
+            [("bn1", block.c_in), ("bn2", block.c_out)]
+                .map(|(norm, c)| (format!("f.{}.{norm}", block.name), c))
+        };
+        let mut norms: Vec<_> = self.blocks().iter().flat_map(of).collect();
+        norms.push(("f.bn1".into(), self.features()));
+        norms
+    }
+
     /// The features that the linear layer sees.
     pub fn features(&self) -> usize {
         64 * self.width
     }
 
-    /// The parameters.
+    /// The slope below 0 that initialisations reckon with: that of the leaky ReLUs; for the others that of a ReLU.
+    pub fn slope(&self) -> f32 {
+        match self.activation {
+            Activation::LeakyRelu => SLOPE,
+            Activation::Silu | Activation::Softplus => 0.0,
+        }
+    }
+
+    /// The parameters: all that are trained, then running statistics, then the vectors of spectral norm.
     pub fn layout(&self) -> Layout {
         let mut layout = Layout::default();
         let mut conv = |name: &str, k: usize, c_in: usize, c_out: usize| {
@@ -168,16 +189,22 @@ impl WideResNet {
                 conv(&format!("{}.shortcut.0", block.name), 1, block.c_in, block.c_out);
             }
         }
-        if self.norm == Norm::Batch {
-            for block in self.blocks() {
-                batch_norm::declare(&mut layout, &format!("f.{}.bn1", block.name), block.c_in);
-                batch_norm::declare(&mut layout, &format!("f.{}.bn2", block.name), block.c_out);
+        if self.norm != Norm::None {
+            for (name, channels) in self.norms() {
+                batch_norm::declare_affine(&mut layout, &name, channels);
             }
-            batch_norm::declare(&mut layout, "f.bn1", self.features());
         }
         let fans = Fans { fan_in: self.features(), fan_out: self.classes, bias: false };
         layout.push("class_output.weight".into(), vec![self.features(), self.classes], fans);
         layout.push("class_output.bias".into(), vec![self.classes], Fans { bias: true, ..fans });
+        if self.norm == Norm::Batch {
+            for (name, channels) in self.norms() {
+                batch_norm::declare_statistics(&mut layout, &name, channels);
+            }
+        }
+        if self.spectral_norm {
+            spectral_norm::declare(&mut layout);
+        }
         layout
     }
 
@@ -188,57 +215,108 @@ impl WideResNet {
 
     /// [`WideResNet::logits`] with the batch norm, if there is any, in `mode`.
     pub fn logits_in(&self, layout: &Layout, images: &Tensor, mode: Mode) -> Tensor {
-        let graph = images.graph();
-        let weights = |name: &str| layout.leaf(graph, &format!("f.{name}.weight"));
-        let bias = |name: &str| layout.leaf(graph, &format!("f.{name}.bias"));
-        let conv = |x: &Tensor, name: &str, stride: usize, padding: usize| {
-            graph.scope(name, || x.conv2d(&weights(name), Some(&bias(name)), stride, padding))
-        };
-        // leaky_relu(norm(x)), and leaky_relu(norm(conv(x))).
-        let activate = |x: &Tensor, name: &str| match self.norm {
-            Norm::None => x.leaky_relu(SLOPE),
-            _ => {
-                let name = format!("f.{name}");
-                graph.scope(&name, || batch_norm::normalise(x, layout, &name, mode)).leaky_relu(SLOPE)
-            }
-        };
-        let conv_activate = |x: &Tensor, name: &str, norm: &str| match self.norm {
-            Norm::None => conv(x, name, 1, 1).leaky_relu(SLOPE),
-            _ => graph.scope(name, || {
-                let (weights, bias, norm) = (weights(name), bias(name), format!("f.{norm}"));
-                batch_norm::convolve(x, &weights, Some(&bias), 1, 1, layout, &norm, mode).leaky_relu(SLOPE)
-            }),
-        };
-        let mut x = conv(images, "conv1", 1, 1);
-        for block in self.blocks() {
-            let name = &block.name;
-            let inner = activate(&x, &format!("{name}.bn1"));
-            let inner = conv_activate(&inner, &format!("{name}.conv1"), &format!("{name}.bn2"));
-            let inner = conv(&inner, &format!("{name}.conv2"), block.stride, 1);
-            let shortcut = match block.has_shortcut() {
-                true => conv(&x, &format!("{name}.shortcut.0"), block.stride, 0),
-                false => x,
-            };
-            x = inner.add(&shortcut);
-        }
-        let features = activate(&x, "bn1").global_average_pool();
-        graph.scope("class_output", || self.classify(graph, layout, &features))
+        Forward { network: self, layout, graph: images.graph(), mode, seen: Vec::new() }.logits(images)
     }
 
-    /// Placeholder.
+    /// The logits in [`Mode::Training`], and for each running statistic its parameter's name and next value behind
+    /// this batch (see [`batch_norm::running_statistics`]); none without batch norm. The statistics are more results
+    /// of the logits' own nodes: gradients are as without them.
     pub fn training_logits(
         &self,
         layout: &Layout,
         images: &Tensor,
-        _momentum: f32,
+        momentum: f32,
     ) -> (Tensor, Vec<(String, Tensor)>) {
-        let mode = if self.norm == Norm::Batch { Mode::Training } else { Mode::Inference };
-        (self.logits_in(layout, images, mode), Vec::new())
+        let mode = Mode::Training;
+        let mut forward = Forward { network: self, layout, graph: images.graph(), mode, seen: Vec::new() };
+        let logits = forward.logits(images);
+        let next = |(name, x): &(String, Tensor)| batch_norm::running_statistics(x, layout, name, momentum);
+        (logits, forward.seen.iter().flat_map(next).collect())
+    }
+}
+
+/// A network's layers on one batch.
+struct Forward<'a> {
+    network: &'a WideResNet,
+    layout: &'a Layout,
+    graph: &'a Graph,
+    mode: Mode,
+    /// What each batch norm took in [`Mode::Training`].
+    seen: Vec<(String, Tensor)>,
+}
+
+impl Forward<'_> {
+    fn logits(&mut self, images: &Tensor) -> Tensor {
+        let mut x = self.conv(images, "conv1", 1, 1);
+        for block in self.network.blocks() {
+            let name = &block.name;
+            let inner = self.normalise(&x, &format!("f.{name}.bn1"));
+            let inner = self.activate(&inner);
+            let inner = self.conv_normalise(&inner, &format!("{name}.conv1"), &format!("f.{name}.bn2"));
+            let inner = self.activate(&inner);
+            let inner = self.conv(&inner, &format!("{name}.conv2"), block.stride, 1);
+            let shortcut = match block.has_shortcut() {
+                true => self.conv(&x, &format!("{name}.shortcut.0"), block.stride, 0),
+                false => x,
+            };
+            x = inner.add(&shortcut);
+        }
+        let x = self.normalise(&x, "f.bn1");
+        let features = self.activate(&x).global_average_pool();
+        self.graph.scope("class_output", || {
+            let [weights, bias] = self.layer("class_output");
+            features.linear(&weights, &bias)
+        })
     }
 
-    fn classify(&self, graph: &Graph, layout: &Layout, features: &Tensor) -> Tensor {
-        let weights = layout.leaf(graph, "class_output.weight");
-        let bias = layout.leaf(graph, "class_output.bias");
-        features.linear(&weights, &bias)
+    /// The weights, divided by their norm if the network's are, and the bias of a layer.
+    fn layer(&self, name: &str) -> [Tensor; 2] {
+        let [weights, bias] = ["weight", "bias"].map(|part| format!("{name}.{part}"));
+        let leaf = self.layout.leaf(self.graph, &weights);
+        let divided = match self.network.spectral_norm {
+            true => spectral_norm::divide(&leaf, self.layout, &weights),
+            false => leaf,
+        };
+        [divided, self.layout.leaf(self.graph, &bias)]
+    }
+
+    fn conv(&self, x: &Tensor, name: &str, stride: usize, padding: usize) -> Tensor {
+        self.graph.scope(name, || {
+            let [weights, bias] = self.layer(&format!("f.{name}"));
+            x.conv2d(&weights, Some(&bias), stride, padding)
+        })
+    }
+
+    fn normalise(&mut self, x: &Tensor, name: &str) -> Tensor {
+        let normalised = || match self.network.norm {
+            Norm::None => x.clone(),
+            Norm::Batch => batch_norm::normalise(x, self.layout, name, self.mode),
+            Norm::Group => group_norm::normalise(x, self.layout, name),
+        };
+        let normalised = self.graph.scope(name, normalised);
+        if (self.network.norm, self.mode) == (Norm::Batch, Mode::Training) {
+            self.seen.push((name.to_owned(), x.clone()));
+        }
+        normalised
+    }
+
+    /// A 3x3 convolution of stride 1 and the normalisation behind it, in one where statistics are fixed.
+    fn conv_normalise(&mut self, x: &Tensor, name: &str, norm: &str) -> Tensor {
+        if (self.network.norm, self.mode) != (Norm::Batch, Mode::Inference) {
+            let x = self.conv(x, name, 1, 1);
+            return self.normalise(&x, norm);
+        }
+        self.graph.scope(name, || {
+            let [weights, bias] = self.layer(&format!("f.{name}"));
+            batch_norm::convolve(x, &weights, Some(&bias), 1, 1, self.layout, norm, self.mode)
+        })
+    }
+
+    fn activate(&self, x: &Tensor) -> Tensor {
+        match self.network.activation {
+            Activation::LeakyRelu => x.leaky_relu(SLOPE),
+            Activation::Silu => x.silu(),
+            Activation::Softplus => x.softplus(),
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! | program | what | when |
 //! |---|---|---|
 //! | `gather` | data and labelled images from the data set's bytes; chains from the replay buffer, kept as they were | once an iteration |
+//! | `iterate` | with spectral norm: a step of power iteration | once an iteration |
 //! | `prepare` | what depends on parameters alone, such as the transposed weights that input gradients read | once an iteration, with SAM twice |
 //! | `sgld` | forward, head, input gradient, SGLD update of the chains | K times |
 //! | `scatter` | the chains back into the replay buffer; the last input gradient's norm, how far they went, saturated pixels | once |
@@ -18,7 +19,10 @@ use super::Recipe;
 pub use super::langevin::COUNTER_WORDS;
 use crate::device::{Program, ProgramBuilder};
 use crate::error::Result;
+use crate::graph::{Graph, lower};
 use crate::kernels::choice::Choices;
+use crate::nn::parameters::Layout;
+use crate::nn::spectral_norm;
 use crate::nn::wide_resnet::WideResNet;
 pub use layout::{BatchLayout, Role};
 pub use sampling::sgld_program;
@@ -54,7 +58,9 @@ pub const SATURATED: f32 = 1.0 - 1e-6;
 pub struct Programs {
     /// Fills the batch.
     pub gather: Program,
-    /// Transposes weights.
+    /// A step of spectral norm's power iteration; `None` without it.
+    pub iterate: Option<Program>,
+    /// Computes what depends on parameters alone, such as transposed weights.
     pub prepare: Program,
     /// One SGLD step; `None` without samples.
     pub sgld: Option<Program>,
@@ -89,6 +95,7 @@ impl Programs {
         let update = job.update(&mut prepare)?;
         Ok(Self {
             gather: gather::program(recipe, batch, data_images),
+            iterate: network.spectral_norm.then(|| iterate_program(&layout)).transpose()?,
             prepare: prepare.finish(),
             sgld,
             scatter: sampling.then(|| sampling::scatter_program(recipe, batch)),
@@ -96,4 +103,12 @@ impl Programs {
             update,
         })
     }
+}
+
+fn iterate_program(layout: &Layout) -> Result<Program> {
+    let mut builder = ProgramBuilder::new("iterate");
+    let next = spectral_norm::iterate(layout, &Graph::new());
+    let outputs = layout.outputs(&mut builder, &next);
+    lower(&mut builder, None, &outputs)?;
+    Ok(builder.finish())
 }

@@ -10,7 +10,7 @@ use crate::jem::langevin::Langevin;
 use crate::kernels::choice::Choices;
 use crate::kernels::logit_loss::{LabelledLoss, Part, STATS};
 use crate::nn::optimizer::{self, GRADIENTS, gradient_norm};
-use crate::nn::parameters::{Layout, PARAMETERS};
+use crate::nn::parameters::Layout;
 use crate::nn::wide_resnet::WideResNet;
 
 /// The parts of the loss: means over each part, so weights are divided by its images.
@@ -102,14 +102,14 @@ impl Job<'_> {
         let &Self { recipe, network, layout, batch, .. } = self;
         let graph = Graph::new();
         let metrics = builder.external(METRICS, batch.metrics_words());
-        let parameters = builder.external(PARAMETERS, layout.words());
         let flat = builder.external(GRADIENTS, layout.words());
         let mut losses = Vec::new();
         let mut outputs: Vec<(Tensor, View)> = Vec::new();
         let parts = loss_parts(recipe, batch, network.classes)?;
         let groups: Vec<&[(Role, Part)]> =
             if batch.apart { parts.chunks(1).collect() } else { vec![&parts[..]] };
-        for (number, group) in groups.iter().enumerate() {
+        let mut statistics = Vec::new();
+        for group in groups {
             let (Some((first, _)), Some((last, _))) = (group.first(), group.last()) else { continue };
             let x = batch.leaf(&graph, batch.images_of(*first).start..batch.images_of(*last).end);
             let rows = batch.rows_of(*first).start..batch.rows_of(*last).end;
@@ -121,12 +121,7 @@ impl Job<'_> {
                 let view = metrics.part(rows.start * STATS, rows.len() * STATS);
                 outputs.push((logits.logit_stats(&labels, &parts), view));
                 // The last part's images are those that the model will be asked about.
-                if number + 1 == groups.len() {
-                    outputs.extend(next.into_iter().map(|(name, tensor)| {
-                        let view = layout.view(parameters, &name);
-                        (tensor, view)
-                    }));
-                }
+                statistics = next;
             }
         }
         if recipe.gradient_penalty > 0.0 {
@@ -142,8 +137,9 @@ impl Job<'_> {
         for (parameter, tensor) in layout.trained().zip(gradients) {
             outputs.push((tensor, flat.part(parameter.offset, parameter.elements())));
         }
-        let outputs: Vec<Output<'_>> =
+        let mut outputs: Vec<Output<'_>> =
             outputs.iter().map(|(tensor, view)| Output { tensor, view: *view }).collect();
+        outputs.extend(layout.outputs(builder, &statistics));
         lower(builder, Some(prepare), &outputs)
     }
 

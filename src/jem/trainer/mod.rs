@@ -20,7 +20,7 @@ use crate::kernels::tick::COUNTERS;
 use crate::kernels::uniform_fill::UniformFill;
 use crate::nn::optimizer::{AVERAGES, CONTROL_WORDS, Optimizer};
 use crate::nn::parameters::{Layout, PARAMETERS};
-use crate::nn::wide_resnet::{SLOPE, WideResNet};
+use crate::nn::wide_resnet::WideResNet;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Iterations whose metrics may be under way before the host waits for the oldest.
@@ -58,6 +58,7 @@ pub struct Trainer {
 #[derive(Debug)]
 struct Loaded {
     gather: Executable,
+    iterate: Option<Executable>,
     prepare: Executable,
     sgld: Option<Executable>,
     scatter: Option<Executable>,
@@ -69,6 +70,7 @@ impl Loaded {
     fn new(loader: &mut Loader<'_>, programs: Programs) -> Result<Self> {
         Ok(Self {
             gather: loader.load(programs.gather)?,
+            iterate: programs.iterate.map(|program| loader.load(program)).transpose()?,
             prepare: loader.load(programs.prepare)?,
             sgld: programs.sgld.map(|program| loader.load(program)).transpose()?,
             scatter: programs.scatter.map(|program| loader.load(program)).transpose()?,
@@ -107,7 +109,7 @@ impl Trainer {
         let mut bytes = train.images.clone();
         bytes.resize(bytes.len().next_multiple_of(4), 0);
         loader.add(DATA, &bytes)?;
-        let parameters = layout.initialise(recipe.init, SLOPE, recipe.seed);
+        let parameters = layout.initialise(recipe.init, network.slope(), recipe.seed);
         loader.add(PARAMETERS, &parameters)?;
         if recipe.ema > 0.0 {
             loader.add(AVERAGES, &parameters)?;
@@ -219,6 +221,9 @@ impl Trainer {
         let learning_rate = self.write_inputs()?;
         let chain_age = mean(&self.chains.ages);
         self.device.run(&self.programs.gather)?;
+        if let Some(iterate) = &self.programs.iterate {
+            self.device.run(iterate)?;
+        }
         self.device.run(&self.programs.prepare)?;
         if let (Some(sgld), Some(scatter)) = (&self.programs.sgld, &self.programs.scatter) {
             for _ in 0..self.recipe.steps {
@@ -245,9 +250,10 @@ impl Trainer {
     /// What the device refuses, such as timestamps that it does not have.
     pub fn profile(&mut self) -> Result<Vec<(String, usize, Vec<DispatchTime>)>> {
         self.write_inputs()?;
-        let Loaded { gather, prepare, sgld, scatter, climb, update } = &self.programs;
+        let Loaded { gather, iterate, prepare, sgld, scatter, climb, update } = &self.programs;
         let all = [
             (Some(gather), 1),
+            (iterate.as_ref(), 1),
             (Some(prepare), if climb.is_some() { 2 } else { 1 }),
             (sgld.as_ref(), self.recipe.steps),
             (scatter.as_ref(), 1),
@@ -365,10 +371,11 @@ impl Trainer {
         &self.device
     }
 
-    /// The programs of an iteration, for their summaries: gather, prepare, SGLD step, scatter, climb, update.
+    /// The programs of an iteration, for their summaries: gather, power iteration, prepare, SGLD step, scatter, climb, update.
     pub fn programs(&self) -> Vec<&Program> {
         let all = [
             Some(&self.programs.gather),
+            self.programs.iterate.as_ref(),
             Some(&self.programs.prepare),
             self.programs.sgld.as_ref(),
             self.programs.scatter.as_ref(),

@@ -1,0 +1,61 @@
+//! Spectral normalisation (Miyato et al., ICLR 2018), as PyTorch's `torch.nn.utils.spectral_norm` has it.
+//!
+//! Weights `W` are divided by `sigma = u^T W v`, with `W` as a matrix `[out, in kh kw]` and `u` and `v` its first singular
+//! vectors, which one step of power iteration improves before each training step: `sigma` then is near the largest
+//! singular value. The gradient takes `u` and `v` as constants and flows through `sigma`.
+
+use super::parameters::{Layout, Parameter, Role};
+use crate::graph::{Graph, Tensor};
+
+/// The least norm that a vector is divided by.
+pub const EPSILON: f32 = 1e-12;
+
+/// Declares `NAME_u [out]` and `NAME_v`, shaped as what reaches one output, of all weights `[.., out]` that are there:
+/// those of convolutions and linear layers.
+pub fn declare(layout: &mut Layout) {
+    for Parameter { name, shape, .. } in layout.parameters().to_vec() {
+        if let [inputs @ .., out] = &shape[..]
+            && !inputs.is_empty()
+        {
+            layout.push(format!("{name}_u"), vec![*out], Role::Unit);
+            layout.push(format!("{name}_v"), inputs.to_vec(), Role::Unit);
+        }
+    }
+}
+
+/// Weights as the matrix `[in, out]`, transposed beside the paper's, and their `u [out, 1]` and `v [1, in]`.
+fn matrices(weights: &Tensor, layout: &Layout, name: &str) -> [Tensor; 3] {
+    let leaf = |part: &str| layout.leaf(weights.graph(), &format!("{name}_{part}"));
+    let (u, v) = (leaf("u"), leaf("v"));
+    let (inputs, out) = (v.elements(), u.elements());
+    [weights.reshape([inputs, out]), u.reshape([out, 1]), v.reshape([1, inputs])]
+}
+
+/// `weights / sigma`, for the weights `name`.
+pub fn divide(weights: &Tensor, layout: &Layout, name: &str) -> Tensor {
+    let [matrix, u, v] = matrices(weights, layout, name);
+    let sigma = v.matmul(&matrix).matmul(&u);
+    weights.div(&sigma.reshape([]))
+}
+
+/// One step of power iteration: the next `NAME_u` and `NAME_v` of every weights of `layout` that have them,
+/// `v = W^T u / |W^T u|` and `u = W v / |W v|`. To be lowered on its own, without a `prepare` program, into
+/// [`Layout::outputs`], and run before what depends on parameters alone is prepared.
+pub fn iterate(layout: &Layout, graph: &Graph) -> Vec<(String, Tensor)> {
+    let names = layout.parameters().iter().filter_map(|parameter| parameter.name.strip_suffix("_u"));
+    names
+        .flat_map(|name| {
+            let weights = layout.leaf(graph, name);
+            let [matrix, u, old_v] = matrices(&weights, layout, name);
+            let v = normalise(&matrix.matmul(&u)).reshape(old_v.shape());
+            let u = normalise(&v.matmul(&matrix));
+            [(format!("{name}_v"), v), (format!("{name}_u"), u)]
+        })
+        .collect()
+}
+
+/// `x / max(|x|, 1e-12)`.
+fn normalise(x: &Tensor) -> Tensor {
+    let norm = x.mul(x).sum_all().sqrt();
+    x.div(&norm.clamp(EPSILON, f32::MAX))
+}
