@@ -9,6 +9,7 @@ use devices::devices;
 use jem::data::Dataset;
 use jem::device::{Device, Program, ProgramBuilder, SlotKind};
 use jem::io::checkpoint::Checkpoint;
+use jem::io::pack;
 use jem::jem::programs::BatchLayout;
 use jem::jem::{Family, Guard, Metrics, Precision, Preset, Recipe, Trainer, sgld_program};
 use jem::kernels::Access;
@@ -243,6 +244,16 @@ fn a_class_conditional_joint_density_trains() {
     trains(recipe.clone(), |trainer, _, _, name| {
         let names: Vec<&str> = trainer.programs().iter().map(|program| program.name.as_str()).collect();
         assert_eq!(names, ["gather", "prepare", "sgld", "scatter", "update"], "{name}");
+        // Four chains of each of ten classes, in the order of the buffer.
+        let (gallery, columns) = trainer.gallery().expect("pictures");
+        let checkpoint = trainer.checkpoint().expect("a checkpoint");
+        let shape = [40, 3, 8, 8];
+        let buffer = checkpoint.f32(Path::new("it"), "replay_buffer", &shape).expect("the buffer");
+        assert_eq!(
+            (columns, &gallery[..]),
+            (Some(4), &pack::nchw_to_nhwc(buffer, 40, 3, 8, 8)[..]),
+            "{name}"
+        );
     });
     trains(Recipe { p_x: 0.5, ..recipe }, |_, _, _, _| {});
 }

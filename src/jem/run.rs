@@ -489,11 +489,11 @@ impl Run<'_> {
     }
 
     fn picture(&mut self) -> Result<Option<PathBuf>> {
-        let images = self.trainer.samples()?;
+        let (images, columns) = self.trainer.gallery()?;
         if images.is_empty() {
             return Ok(None);
         }
-        self.directory.samples(self.trainer.iteration(), &images, self.shape)
+        self.directory.samples(self.trainer.iteration(), &images, self.shape, columns)
     }
 
     /// `None` if the disk refused it: training goes on.

@@ -248,15 +248,23 @@ impl RunDirectory {
         })
     }
 
-    /// Writes the chains as a grid; returns the picture's path, `None` if the disk refused it.
+    /// Writes the chains as a grid of `columns`, or of the squarest shape; returns the picture's path, `None` if the
+    /// disk refused it.
     ///
     /// # Errors
     /// [`Error::Shape`] if the images are not of `shape`.
-    pub fn samples(&mut self, iteration: u64, images: &[f32], shape: [usize; 3]) -> Result<Option<PathBuf>> {
+    pub fn samples(
+        &mut self,
+        iteration: u64,
+        images: &[f32],
+        shape: [usize; 3],
+        columns: Option<usize>,
+    ) -> Result<Option<PathBuf>> {
         let [h, w, c] = shape;
         let n = images.len() / (h * w * c);
-        // The squarest grid without an empty cell.
-        let columns = (1..=n).find(|c| c * c >= n && n.is_multiple_of(*c)).unwrap_or(1);
+        // Without an empty cell.
+        let squarest = || (1..=n).find(|c| c * c >= n && n.is_multiple_of(*c)).unwrap_or(1);
+        let columns = columns.unwrap_or_else(squarest);
         let picture: Picture = png::grid(images, n, h, w, c, columns, 2)?;
         let path = self.path.join(format!("samples/samples-{iteration:08}.png"));
         let written = picture.write_png(&path);
@@ -476,7 +484,7 @@ mod tests {
             fs::write(path.join("file"), "").unwrap();
         }
         run.keep_best(2, evaluation(0.5), model(2));
-        assert_eq!(run.samples(2, &[0.0; 12], [2, 2, 3]).unwrap(), None);
+        assert_eq!(run.samples(2, &[0.0; 12], [2, 2, 3], None).unwrap(), None);
         for _ in 0..2 {
             assert_eq!(run.checkpoint(2, &mut model(2), 1), None);
         }

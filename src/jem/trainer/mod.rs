@@ -26,6 +26,9 @@ use std::collections::{BTreeMap, VecDeque};
 /// Iterations whose metrics may be under way before the host waits for the oldest.
 const METRICS_IN_FLIGHT: usize = 3;
 
+/// The chains of each class that a picture shows.
+const GALLERY: usize = 10;
+
 /// A model in training on a device.
 #[derive(Debug)]
 pub struct Trainer {
@@ -419,9 +422,32 @@ impl Trainer {
     /// # Errors
     /// What failed on the device.
     pub fn samples(&self) -> Result<Vec<f32>> {
+        self.images(IMAGES, self.batch.data, self.batch.samples)
+    }
+
+    /// Samples to look at, NHWC, and how many make a row, if that matters: with class-conditional sampling a row of
+    /// chains of the replay buffer for each class, else those of [`Trainer::samples`].
+    ///
+    /// # Errors
+    /// What failed on the device.
+    pub fn gallery(&self) -> Result<(Vec<f32>, Option<usize>)> {
+        if !self.recipe.class_conditional || self.batch.samples == 0 {
+            return Ok((self.samples()?, None));
+        }
+        let part = self.recipe.buffer / self.network.classes;
+        let each = part.min(GALLERY);
+        let mut images = Vec::new();
+        for class in 0..self.network.classes {
+            images.extend(self.images(REPLAY, class * part, each)?);
+        }
+        Ok((images, Some(each)))
+    }
+
+    /// `count` images from number `first` on of a buffer of images.
+    fn images(&self, slot: &str, first: usize, count: usize) -> Result<Vec<f32>> {
         let image = self.batch.image() as u64 * 4;
-        let (first, bytes) = (self.batch.data as u64 * image, self.batch.samples as u64 * image);
-        let pending = self.device.read_later(self.buffer(IMAGES), first, bytes)?;
+        let pending =
+            self.device.read_later(self.buffer(slot), first as u64 * image, count as u64 * image)?;
         Ok(bytemuck::pod_collect_to_vec(&pending.wait()?))
     }
 }
