@@ -30,8 +30,8 @@ fn apply(v: f32) -> f32 {
     }
 }
 
-// ln(1 + e) = 2 artanh(e / (2 + e)) for e in [0, 1], to f32's rounding: WGSL's log() may err by 2^-21 near 1, which
-// is all of a small e, and a compiler may simplify what makes up for it.
+// ln(1 + e) = 2 artanh(e / (2 + e)) for e in [0, 1], to f32's rounding: WGSL's log() may err by 2^-21 near 1,
+// which is all of a small e, and a compiler may simplify what makes up for it.
 fn log1p(e: f32) -> f32 {
     let s = e / (2.0 + e);
     let q = s * s;

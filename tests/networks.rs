@@ -1,5 +1,5 @@
-//! Imported networks against PyTorch's numbers in float64: normalisations in both modes, smooth activations, spectral
-//! norm, what a step of training leaves in buffers, CIFAR ResNets, chains.
+//! Imported networks against PyTorch's numbers in float64: normalisations in both modes, smooth activations,
+//! spectral norm, what a step of training leaves in buffers, CIFAR ResNets, chains.
 //!
 //! `fixtures/networks/make.py` made the numbers. Weights and images come from a formula that it shares with this file.
 
@@ -49,8 +49,8 @@ fn values(tensor: u32, count: usize) -> Vec<f32> {
     (0..count as u32).map(one).collect()
 }
 
-/// A file of `architecture` with `make.py`'s weights, its linear layer called `last`; weights beside spectral norm have
-/// PyTorch's names.
+/// A file of `architecture` with `make.py`'s weights, its linear layer called `last`; weights beside spectral
+/// norm have PyTorch's names.
 fn file(architecture: Architecture, last: &str, directory: &Path) -> std::path::PathBuf {
     let layout = architecture.layout();
     let divided = matches!(architecture, Architecture::WideResNet(network) if network.spectral_norm);
@@ -84,7 +84,7 @@ fn wide(norm: Norm) -> Architecture {
     Architecture::WideResNet(WideResNet { norm, ..WideResNet::new(10, 1, 10, 3) })
 }
 
-/// WRN-10-1 with group norm and SiLU, with softplus, and with batch norm, spectral norm and SiLU.
+/// WRN-10-1 with group norm and `silu`, with softplus, and with batch norm, spectral norm and `silu`.
 fn smooth() -> [(&'static str, WideResNet); 3] {
     let plain = WideResNet::new(10, 1, 10, 3);
     let silu = WideResNet { activation: Activation::Silu, ..plain };
@@ -180,8 +180,8 @@ fn group_norm_and_smooth_activations() {
     }
 }
 
-/// Runs one program on the flat buffer and the images, which computes `outputs` and puts `next` in its places;
-/// returns the outputs' values and the flat buffer.
+/// Runs one program on the flat buffer and the images, which computes `outputs` and puts `next` in its
+/// places; returns the outputs' values and the flat buffer.
 fn run(
     device: &Device,
     (layout, flat): (&Layout, &[f32]),

@@ -158,8 +158,8 @@ impl Architecture {
         architecture.find_sized(&shapes, tensors)
     }
 
-    /// The file's names of this architecture's parameters, with the classes and channels that the file has, and
-    /// spectral norm if the file has its vectors.
+    /// The file's names of this architecture's parameters, with the classes and channels that the file has,
+    /// and spectral norm if the file has its vectors.
     ///
     /// # Errors
     /// As [`Architecture::infer`].
@@ -231,7 +231,8 @@ fn is_known_beside(name: &str) -> bool {
             .any(|prefix| name.starts_with(prefix))
 }
 
-/// The names and shapes of a file's tensors by name; `weight_orig`, PyTorch's beside spectral norm, is a `weight`.
+/// The names and shapes of a file's tensors by name; `weight_orig`, PyTorch's beside spectral norm, is a
+/// `weight`.
 struct Shapes<'a>(HashMap<&'a str, (&'a str, &'a [usize])>);
 
 impl<'a> Shapes<'a> {

@@ -93,18 +93,18 @@ impl CifarResNet {
             let fans = Fans { fan_in: 9 * c_in, fan_out: 9 * c_out, bias: false };
             layout.push(format!("{name}.weight"), vec![3, 3, c_in, c_out], fans);
         };
-        let batch_norm = |layout: &mut Layout, name: &str, channels: usize| {
+        let norm = |layout: &mut Layout, name: &str, channels: usize| {
             batch_norm::declare_affine(layout, name, channels);
             batch_norm::declare_statistics(layout, name, channels);
         };
         conv(&mut layout, "conv1", self.channels, CHANNELS);
-        batch_norm(&mut layout, "bn1", CHANNELS);
+        norm(&mut layout, "bn1", CHANNELS);
         for block in self.blocks() {
             let name = &block.name;
             conv(&mut layout, &format!("{name}.conv1"), block.c_in, block.c_out);
-            batch_norm(&mut layout, &format!("{name}.bn1"), block.c_out);
+            norm(&mut layout, &format!("{name}.bn1"), block.c_out);
             conv(&mut layout, &format!("{name}.conv2"), block.c_out, block.c_out);
-            batch_norm(&mut layout, &format!("{name}.bn2"), block.c_out);
+            norm(&mut layout, &format!("{name}.bn2"), block.c_out);
             if block.c_in != block.c_out {
                 let shape = vec![1, 1, block.c_in, block.c_out];
                 layout.push(format!("{name}.shortcut"), shape, Role::Fixed(block.option_a()));

@@ -39,8 +39,8 @@ impl From<Fans> for Role {
 pub struct Parameter {
     /// The name in checkpoints, as the released JEM has it: `f.layer1.0.conv1.weight`.
     pub name: String,
-    /// The shape on the device: `[kh, kw, c_in, c_out]`, `[in, out]`, `[out]`, or `[kh, kw, c_in]` of a vector over
-    /// what reaches one output of a convolution.
+    /// The shape on the device: `[kh, kw, c_in, c_out]`, `[in, out]`, `[out]`, or `[kh, kw, c_in]` of a
+    /// vector over what reaches one output of a convolution.
     pub shape: Vec<usize>,
     /// The first word in the flat buffer.
     pub offset: usize,
@@ -129,8 +129,8 @@ impl Layout {
         self.words
     }
 
-    /// Words of the first part of the flat buffer, all that is trained and nothing else: for networks that declare
-    /// what is not trained last, as those do that are trained here.
+    /// Words of the first part of the flat buffer, all that is trained and nothing else: for networks that
+    /// declare what is not trained last, as those do that are trained here.
     pub fn trained_words(&self) -> usize {
         let first = self.parameters.iter().position(|parameter| !parameter.is_trained());
         let first = first.unwrap_or(self.parameters.len());
@@ -156,8 +156,8 @@ impl Layout {
         parameter.unwrap_or_else(|| panic!("no parameter {name}"))
     }
 
-    /// Each parameter's next value as an output to its place in the flat buffer of `builder`. Lowering writes them
-    /// behind all that reads the parameters.
+    /// Each parameter's next value as an output to its place in the flat buffer of `builder`. Lowering writes
+    /// them behind all that reads the parameters.
     ///
     /// # Panics
     /// If there is no parameter of a name: a bug in the network.

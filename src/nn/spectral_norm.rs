@@ -1,8 +1,8 @@
 //! Spectral normalisation (Miyato et al., ICLR 2018), as PyTorch's `torch.nn.utils.spectral_norm` has it.
 //!
-//! Weights `W` are divided by `sigma = u^T W v`, with `W` as a matrix `[out, in kh kw]` and `u` and `v` its first singular
-//! vectors, which one step of power iteration improves before each training step: `sigma` then is near the largest
-//! singular value. The gradient takes `u` and `v` as constants and flows through `sigma`.
+//! Weights `W` are divided by `sigma = u^T W v`, with `W` as a matrix `[out, in kh kw]` and `u` and `v` its
+//! first singular vectors, which one step of power iteration improves before each training step: `sigma` then
+//! is near the largest singular value. The gradient takes `u` and `v` as constants and flows through `sigma`.
 
 use super::parameters::{Layout, Parameter, Role};
 use crate::graph::{Graph, Tensor};
@@ -10,8 +10,8 @@ use crate::graph::{Graph, Tensor};
 /// The least norm that a vector is divided by.
 pub const EPSILON: f32 = 1e-12;
 
-/// Declares `NAME_u [out]` and `NAME_v`, shaped as what reaches one output, of all weights `[.., out]` that are there:
-/// those of convolutions and linear layers.
+/// Declares `NAME_u [out]` and `NAME_v`, shaped as what reaches one output, of all weights `[.., out]` that
+/// are there: those of convolutions and linear layers.
 pub fn declare(layout: &mut Layout) {
     for Parameter { name, shape, .. } in layout.parameters().to_vec() {
         if let [inputs @ .., out] = &shape[..]

@@ -1,5 +1,5 @@
-//! The WideResNet of JEM: Zagoruyko & Komodakis 2016, without batch norm (Grathwohl et al. 2019) or with it (Yang &
-//! Ji 2021, "JEM++"), or with group norm, another activation and spectral norm.
+//! The WideResNet of JEM: Zagoruyko & Komodakis 2016, without batch norm (Grathwohl et al. 2019) or with it
+//! (Yang & Ji 2021, "JEM++"), or with group norm, another activation and spectral norm.
 //!
 //! `conv1` (3x3, 16 channels), three groups of `(depth - 4) / 6` pre-activation blocks with `16 w`, `32 w` and
 //! `64 w` channels, leaky ReLU (0.2), average pool, and the linear layer `class_output`. A block is
@@ -165,7 +165,8 @@ impl WideResNet {
         64 * self.width
     }
 
-    /// The slope below 0 that initialisations reckon with: that of the leaky ReLUs; for the others that of a ReLU.
+    /// The slope below 0 that initialisations reckon with: that of the leaky ReLUs; for the others that of a
+    /// ReLU.
     pub fn slope(&self) -> f32 {
         match self.activation {
             Activation::LeakyRelu => SLOPE,
@@ -218,9 +219,9 @@ impl WideResNet {
         Forward { network: self, layout, graph: images.graph(), mode, seen: Vec::new() }.logits(images)
     }
 
-    /// The logits in [`Mode::Training`], and for each running statistic its parameter's name and next value behind
-    /// this batch (see [`batch_norm::running_statistics`]); none without batch norm. The statistics are more results
-    /// of the logits' own nodes: gradients are as without them.
+    /// The logits in [`Mode::Training`], and for each running statistic its parameter's name and next value
+    /// behind this batch (see [`batch_norm::running_statistics`]); none without batch norm. The statistics
+    /// are more results of the logits' own nodes: gradients are as without them.
     pub fn training_logits(
         &self,
         layout: &Layout,
