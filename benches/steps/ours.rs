@@ -7,7 +7,6 @@ use jem::jem::programs::{BatchLayout, COUNTER_WORDS, IMAGES, LABELS, Programs};
 use jem::kernels::choice::Choices;
 use jem::nn::optimizer::CONTROL_WORDS;
 use jem::nn::parameters::PARAMETERS;
-use jem::nn::wide_resnet::SLOPE;
 use std::collections::BTreeMap;
 
 /// Classes of the network.
@@ -48,7 +47,7 @@ impl Ours {
         let uniform = |i: usize| (i as f64 * 0.618_033_988_749_894_9).fract() as f32 * 2.0 - 1.0;
         let images: Vec<f32> = (0..image_words).map(uniform).collect();
         let labels: Vec<u32> = (0..batch.rows()).map(|i| (i % CLASSES) as u32).collect();
-        let parameters = network.layout().initialise(recipe.init, SLOPE, recipe.seed);
+        let parameters = network.layout().initialise(recipe.init, network.slope(), recipe.seed);
         let control = recipe.optimizer()?.control(1, recipe.lr, recipe.ema);
         let mut buffers = BTreeMap::from([
             (IMAGES.to_owned(), device.buffer_from(IMAGES, &images)?),

@@ -24,7 +24,7 @@ pub struct Arguments {
     /// The model file to write (safetensors)
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// The architecture, such as wrn-28-10, wrn-28-10-bn or resnet-20 [default: inferred]
+    /// The architecture, such as wrn-28-10, wrn-28-10-bn, wrn-28-10-gn or resnet-20 [default: inferred]
     #[arg(long)]
     arch: Option<Architecture>,
     /// Mean of each channel, for pixels in [0, 1], that the classifier's images were normalised with
