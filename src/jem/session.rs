@@ -143,6 +143,17 @@ pub fn asked_preset(text: &str) -> Result<Option<Preset>> {
     if text == "auto" { Ok(None) } else { text.parse().map(Some) }
 }
 
+/// The recipe of `preset`'s size that `overrides` ask for, as [`Recipe::of`]. Where they do not say how many images
+/// are held out, these are a tenth of `train` if the preset's were more than a fifth.
+pub fn recipe(preset: Preset, overrides: &[&Overrides], train: &Dataset) -> Recipe {
+    let recipe = Recipe::of(preset, overrides);
+    let asked = overrides.iter().any(|overrides| overrides.validation.is_some());
+    if asked || recipe.validation <= train.len() / 5 {
+        return recipe;
+    }
+    Recipe { validation: (train.len() / 10).max(1), ..recipe }
+}
+
 /// The recipe of the run in `directory`, with `overrides` over its `config.toml`.
 ///
 /// # Errors
@@ -150,18 +161,14 @@ pub fn asked_preset(text: &str) -> Result<Option<Preset>> {
 /// recipe.
 pub fn resumed_recipe(directory: &Path, overrides: &Overrides) -> Result<Recipe> {
     let config = RunDirectory::config(directory)?;
-    let recipe = Recipe::of(Preset::Paper, &[&Overrides::from_file(&config)?]);
+    let mut recipe = Recipe::of(Preset::Paper, &[&Overrides::from_file(&config)?]);
     if let Some(asked) = overrides.recipe.filter(|asked| *asked != recipe.recipe) {
         let message =
             format!("{} is a run of {}, which cannot become {asked}", directory.display(), recipe.recipe);
         return Err(Error::setting("--recipe", message));
     }
-    Ok(with(recipe, overrides))
-}
-
-fn with(mut recipe: Recipe, overrides: &Overrides) -> Recipe {
     recipe.apply(overrides);
-    recipe
+    Ok(recipe)
 }
 
 /// Checks a recipe on the images of `train`, before anything is opened or made.
@@ -195,10 +202,11 @@ pub fn report(outcome: &Outcome, out: &Path, synthetic: bool) -> Vec<String> {
     }
     if let Some(last) = &outcome.last {
         let gap = last.energy_gap();
-        lines.push(format!(
-            "energies        data {:.2}, samples {:.2}, gap {gap:+.2}",
-            last.energy_data, last.energy_samples
-        ));
+        let samples = match gap.is_nan() {
+            true => String::new(),
+            false => format!(", samples {:.2}, gap {gap:+.2}", last.energy_samples),
+        };
+        lines.push(format!("energies        data {:.2}{samples}", last.energy_data));
     }
     let mut line = |name: &str, path: &Path| lines.push(format!("{name:<15} {}", path.display()));
     if let Some(samples) = &outcome.samples {
