@@ -199,7 +199,8 @@ fn shells_complete_and_every_help_has_an_example() {
         }
     }
     misuse(&["completions", "csh"], &["csh", "bash"]);
-    let commands = ["devices", "train", "ablate", "import", "export", "info", "score", "sample", "completions"];
+    let commands =
+        ["devices", "train", "ablate", "import", "export", "info", "score", "sample", "completions"];
     let all = succeed(&["--help"]);
     for command in commands {
         assert!(all.contains(command), "{all}");

@@ -63,7 +63,9 @@ fn a_folder_of_classes_becomes_a_model_that_goes_on_by_one_flag() {
         .expect("the command starts");
     assert!(resumed.status.success(), "{}", String::from_utf8_lossy(&resumed.stderr));
     assert!(resumed.stderr.is_empty() && !String::from_utf8_lossy(&resumed.stdout).contains("device"));
-    succeed(&[&train(&data, &whole, &["--recipe", "jem-class-conditional"])[..], &["--iterations", "5"]].concat());
+    succeed(
+        &[&train(&data, &whole, &["--recipe", "jem-class-conditional"])[..], &["--iterations", "5"]].concat(),
+    );
     let last = |run: &str| {
         let path = Path::new(run).join("checkpoints/checkpoint-00000005.safetensors");
         Checkpoint::load(&path).expect("a checkpoint").tensors
@@ -98,20 +100,29 @@ fn drawings_and_digits_by_name() {
     let place = Place::new();
     let digits = place.digits(60);
     let printed = succeed(&train("mnist", &place.at("digits"), &["--data-dir", &digits]));
-    for part in ["60 training and 60 test images of 32x32x1", "28x28 are centred on black of 32x32", "mnist:test"] {
+    for part in
+        ["60 training and 60 test images of 32x32x1", "28x28 are centred on black of 32x32", "mnist:test"]
+    {
         assert!(printed.contains(part), "{part:?} is not in {printed}");
     }
     succeed(&["train", "--resume", &place.at("digits"), "--iterations", "4"]);
 
     let printed = succeed(&train("synthetic", &place.at("synthetic"), &["--data-dir", &digits]));
-    assert!(printed.contains("SYNTHETIC, ") && printed.contains("test accuracy (SYNTHETIC data)"), "{printed}");
+    assert!(
+        printed.contains("SYNTHETIC, ") && printed.contains("test accuracy (SYNTHETIC data)"),
+        "{printed}"
+    );
 }
 
 #[test]
 fn official_sets() {
     let root = std::env::var_os("JEM_DATA").map(PathBuf::from);
     for (name, file, images) in [
-        ("cifar10", "cifar-10-batches-bin/data_batch_1.bin", "50000 training and 10000 test images of 32x32x3"),
+        (
+            "cifar10",
+            "cifar-10-batches-bin/data_batch_1.bin",
+            "50000 training and 10000 test images of 32x32x3",
+        ),
         ("mnist", "mnist/train-images-idx3-ubyte.gz", "60000 training and 10000 test images of 32x32x1"),
         ("fashion-mnist", "fashion-mnist/train-images-idx3-ubyte.gz", "60000 training and 10000 test images"),
     ] {

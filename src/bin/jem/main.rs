@@ -1,5 +1,6 @@
 //! The command-line tool: images in, trained models out; models in, energies, probabilities, gradients and samples out.
 
+mod ablate;
 mod common;
 mod devices;
 mod export;
@@ -35,6 +36,7 @@ struct Arguments {
 enum Command {
     Devices(devices::Arguments),
     Train(Box<train::Arguments>),
+    Ablate(Box<ablate::Arguments>),
     Import(import::Arguments),
     Export(export::Arguments),
     Info(info::Arguments),
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Devices(arguments) => devices::run(&arguments),
         Command::Train(arguments) => train::run(&arguments),
+        Command::Ablate(arguments) => ablate::run(&arguments),
         Command::Import(arguments) => import::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Info(arguments) => info::run(&arguments),
