@@ -66,6 +66,7 @@ fn train(
     let stop = AtomicBool::new(false);
     let reopen = || Ok(device.clone());
     let options = RunOptions {
+        source: None,
         out: out.into(),
         resume: false,
         quiet: true,
@@ -220,6 +221,7 @@ fn a_healed_run_that_is_interrupted_and_resumed_is_the_same_run() {
             Ok(())
         };
         let options = RunOptions {
+            source: None,
             out: out(name),
             resume,
             quiet: true,
@@ -286,6 +288,7 @@ fn a_damaged_snapshot_keeps_no_run_from_going_on() {
             Ok(())
         };
         let options = RunOptions {
+            source: None,
             out: out.clone(),
             resume,
             quiet: true,

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use super::Dataset;
+use super::training::training_side;
 use crate::error::{Error, Result};
 
 /// Values of images that were meant to be in [-1, 1] are within this: unclamped chains and noise leave it a little,
@@ -44,7 +45,8 @@ pub struct Images {
 
 impl Images {
     /// The images as a model takes them. Grey images are centred on black of a larger size (an odd row
-    /// or column goes below or right) and repeated over the channels.
+    /// or column goes below or right) and repeated over the channels; colour images are centred on the next size
+    /// that is trained on ([`training_side`](super::training::training_side)).
     ///
     /// # Errors
     /// [`Error::Setting`] with both sizes for any other difference.
@@ -52,7 +54,9 @@ impl Images {
         if [self.height, self.width, self.channels] == [height, width, channels] {
             return Ok(self);
         }
-        if self.channels != 1 || self.height > height || self.width > width {
+        let grey = self.channels == 1 && self.height <= height && self.width <= width;
+        let trained = [self.height, self.width].map(training_side) == [height, width];
+        if !grey && !(trained && self.channels == channels) {
             let found = [self.height, self.width, self.channels];
             let message = format!(
                 "expected images of {:?} (rows, columns, channels) for this model, found {found:?}",
@@ -60,7 +64,7 @@ impl Images {
             );
             return Err(Error::setting(self.name, message));
         }
-        let (from, to) = ([self.height, self.width], [height, width, channels]);
+        let (from, to) = ([self.height, self.width, self.channels], [height, width, channels]);
         let pixels = match &self.pixels {
             Pixels::Bytes(bytes) => Pixels::Bytes(pad(bytes, from, to, 0)),
             Pixels::Floats(values) => Pixels::Floats(pad(values, from, to, -1.0)),
@@ -121,17 +125,19 @@ pub fn from_byte(byte: u8) -> f32 {
     f32::from(byte) * (1.0 / 127.5) - 1.0
 }
 
-/// Grey images of `from` (rows, columns) in the middle of `black` ones of `to` (rows, columns, channels).
-fn pad<T: Copy>(pixels: &[T], from: [usize; 2], to: [usize; 3], black: T) -> Vec<T> {
-    let ([rows, columns], [height, width, channels]) = (from, to);
+/// Images of `from` (rows, columns, channels) in the middle of `black` ones of `to`, which have as many channels, or
+/// repeat a grey one's value over theirs.
+pub(super) fn pad<T: Copy>(pixels: &[T], from: [usize; 3], to: [usize; 3], black: T) -> Vec<T> {
+    let ([rows, columns, depth], [height, width, channels]) = (from, to);
     let (top, left) = ((height - rows) / 2, (width - columns) / 2);
-    let mut padded = vec![black; pixels.len() / (rows * columns) * height * width * channels];
-    let images = pixels.chunks_exact(rows * columns);
-    for (image, padded) in images.zip(padded.chunks_exact_mut(height * width * channels)) {
-        for (y, row) in image.chunks_exact(columns).enumerate() {
+    let (image, larger) = (rows * columns * depth, height * width * channels);
+    let mut padded = vec![black; pixels.len() / image * larger];
+    for (image, padded) in pixels.chunks_exact(image).zip(padded.chunks_exact_mut(larger)) {
+        for (y, row) in image.chunks_exact(columns * depth).enumerate() {
             let start = ((top + y) * width + left) * channels;
-            for (&value, pixel) in row.iter().zip(padded[start..].chunks_exact_mut(channels)) {
-                pixel.fill(value);
+            let pixels = padded[start..].chunks_exact_mut(channels);
+            for (value, pixel) in row.chunks_exact(depth).zip(pixels) {
+                if depth == channels { pixel.copy_from_slice(value) } else { pixel.fill(value[0]) }
             }
         }
     }
@@ -203,6 +209,15 @@ mod tests {
             }
             assert_eq!(message.lines().count(), 1);
         }
+    }
+
+    #[test]
+    fn colour_images_fit_the_size_that_they_are_trained_on() {
+        let color = Images { channels: 3, ..grey(Pixels::Bytes(vec![1, 2, 3]), 1, 1, 1) };
+        let Pixels::Bytes(bytes) = color.fit(8, 8, 3).unwrap().pixels else { panic!("bytes stay bytes") };
+        let middle = (3 * 8 + 3) * 3;
+        assert_eq!((bytes.len(), &bytes[middle..middle + 3]), (192, &[1, 2, 3][..]));
+        assert_eq!(bytes.iter().filter(|&&byte| byte != 0).count(), 3);
     }
 
     #[test]

@@ -66,23 +66,23 @@ impl Place {
     }
 }
 
-/// Finds the directory of CIFAR-10's binary files as [`Place::find`] does. Found nowhere, it is
-/// downloaded to the user's cache directory.
+/// Finds the directory of CIFAR-10's binary files as [`Place::find`] does, with what the flag `flag` `asked` for.
+/// Found nowhere, it is downloaded to the user's cache directory.
 ///
 /// # Errors
 /// [`Error::Setting`] when `asked` is given and does not hold the set: a directory named by hand is
 /// never replaced by another. Otherwise as [`download::fetch`].
-pub fn cifar10(asked: Option<&Path>, quiet: bool) -> Result<Fetched> {
+pub fn cifar10(flag: &str, asked: Option<&Path>, quiet: bool) -> Result<Fetched> {
     let looked = match cifar10_place().find(asked) {
         Ok(found) => return Ok(Fetched::Ready(found)),
         Err(candidates) => list(&candidates),
     };
     if asked.is_some() {
         return Err(Error::setting(
-            "--data",
+            flag,
             format!(
                 "expected {} to {} of CIFAR-10's binary version, looked in {looked}; unpack \
-                 cifar-10-binary.tar.gz there, or leave --data out to download it",
+                 cifar-10-binary.tar.gz there, or leave {flag} out to download it",
                 cifar::TRAIN_FILES[0],
                 cifar::TEST_FILE
             ),
@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn a_directory_asked_for_must_hold_the_set() {
         let root = tempfile::tempdir().unwrap();
-        let message = cifar10(Some(root.path()), true).unwrap_err().to_string();
+        let message = cifar10("--data", Some(root.path()), true).unwrap_err().to_string();
         let child = root.path().join(cifar::FOLDER);
         for part in ["--data", &child.display().to_string(), "data_batch_1.bin", "cifar-10-binary.tar.gz"] {
             assert!(message.contains(part), "{part:?} is not in {message:?}");

@@ -16,6 +16,7 @@ mod source;
 pub(crate) mod splitmix;
 pub mod svhn;
 pub mod synthetic;
+pub mod training;
 mod unpack;
 
 use std::ops::Range;
@@ -88,24 +89,31 @@ impl Dataset {
         }
     }
 
+    /// Checks that `validation` images can be held out.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when `validation` is not below the number of images.
+    pub fn check_split(&self, validation: usize) -> Result<()> {
+        if validation == 0 || validation < self.len() {
+            return Ok(());
+        }
+        let message = format!(
+            "{validation} images cannot be held out of {}, which has {}; give a smaller number",
+            self.name,
+            self.len()
+        );
+        Err(Error::setting("validation", message))
+    }
+
     /// Holds `validation` images out: returns (the rest, the validation set).
     ///
     /// The split is stratified: each class gives in proportion to its size (largest remainders, ties
     /// to the lower class), chosen by `seed` alone. Both parts keep the order of the images.
     ///
     /// # Errors
-    /// [`Error::Setting`] when `validation` is not below the number of images.
+    /// As [`Self::check_split`].
     pub fn split(&self, validation: usize, seed: u64) -> Result<(Self, Self)> {
-        if validation > 0 && validation >= self.len() {
-            return Err(Error::setting(
-                "validation",
-                format!(
-                    "{validation} images cannot be held out of {}, which has {}; give a smaller number",
-                    self.name,
-                    self.len()
-                ),
-            ));
-        }
+        self.check_split(validation)?;
         let classes = self.labels.iter().map(|&label| label as usize + 1).max().unwrap_or(0);
         let mut members = vec![Vec::new(); classes];
         for (index, &label) in self.labels.iter().enumerate() {

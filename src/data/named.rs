@@ -43,8 +43,21 @@ pub struct NamedSet {
 }
 
 impl Family {
+    /// Every family.
+    pub const ALL: [Self; 5] = [Self::Cifar10, Self::Cifar100, Self::Svhn, Self::Mnist, Self::FashionMnist];
+
+    /// The family of the name `text`.
+    pub fn named(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|family| family.key() == text)
+    }
+
+    /// Its part `split`; only SVHN has [`Split::Extra`].
+    pub fn part(self, split: Split) -> Option<NamedSet> {
+        NamedSet::ALL.into_iter().find(|set| *set == NamedSet { family: self, split })
+    }
+
     /// As names are written.
-    fn key(self) -> &'static str {
+    pub fn key(self) -> &'static str {
         match self {
             Self::Cifar10 => "cifar10",
             Self::Cifar100 => "cifar100",
@@ -146,7 +159,7 @@ impl NamedSet {
     }
 
     fn cifar10(self, asked: Option<&Path>) -> Result<Dataset> {
-        match locate::cifar10(asked, false)? {
+        match locate::cifar10("--data", asked, false)? {
             Fetched::Unavailable { reason } => Err(Error::setting(self.to_string(), reason)),
             Fetched::Ready(directory) if self.split == Split::Train => cifar::load_train(&directory),
             Fetched::Ready(directory) => cifar::load_test(&directory),

@@ -32,20 +32,38 @@ impl Choice {
             .find(|(preset, _)| *preset == self.preset)
             .map_or(f64::NAN, |(_, seconds)| *seconds)
     }
+
+    /// What was seen, taken, and can be asked for instead, a line each.
+    pub fn lines(&self) -> Vec<String> {
+        let line = |&(preset, seconds): &(Preset, f64)| {
+            let mark = if preset == self.preset { "<- taken" } else { "" };
+            format!("        {:<6} about {:<12} {mark}", preset.to_string(), duration(seconds))
+        };
+        let others = "        choose otherwise with --preset tiny, small or paper".to_owned();
+        self.estimates.iter().map(line).chain([others]).collect()
+    }
+}
+
+fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 90.0 => format!("{s:.0} seconds"),
+        s if s < 5400.0 => format!("{:.0} minutes", s / 60.0),
+        s if s < 48.0 * 3600.0 => format!("{:.1} hours", s / 3600.0),
+        s => format!("{:.0} days", s / 86400.0),
+    }
 }
 
 /// Times a few iterations of the presets, smallest first, and takes the largest whose run ends within its
-/// [`Preset::patience`]. `adjust` applies the user's own settings to each recipe.
+/// [`Preset::patience`]. `recipe` makes a preset's recipe, with the user's own settings.
 ///
 /// # Errors
 /// A bad setting, or what the device refuses for the smallest preset. A larger one that does not fit the
 /// device is passed over.
-pub fn choose(device: &Device, train: &Dataset, adjust: impl Fn(&mut Recipe)) -> Result<Choice> {
+pub fn choose(device: &Device, train: &Dataset, recipe: impl Fn(Preset) -> Recipe) -> Result<Choice> {
     let mut choice = Choice { preset: Preset::Tiny, estimates: Vec::new() };
     let mut rate = None;
     for preset in Preset::ALL {
-        let mut recipe = preset.recipe();
-        adjust(&mut recipe);
+        let recipe = recipe(preset);
         let images = train.len() - recipe.validation.min(train.len());
         let iterations = recipe.total_iterations(images) as f64;
         let flops = iteration_flops(device, &recipe, train)?;

@@ -28,6 +28,7 @@ mod run;
 mod run_directory;
 mod sampler;
 mod scorer;
+pub mod session;
 mod trainer;
 
 pub use auto::{Choice, choose};

@@ -4,6 +4,7 @@ use super::guard::WINDOW;
 use super::run_directory::{Clock, RunDirectory};
 use super::{Evaluation, Evaluator, Fault, Guard, Healing, Metrics, Precision, Recipe, Trainer};
 use crate::data::Dataset;
+use crate::data::training::Source;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::io::checkpoint::Checkpoint;
@@ -31,6 +32,8 @@ pub struct RunOptions<'a> {
     pub out: PathBuf,
     /// Go on from the newest checkpoint in it.
     pub resume: bool,
+    /// Where the data comes from, for the run directory to remember.
+    pub source: Option<&'a Source>,
     /// No progress on the terminal.
     pub quiet: bool,
     /// Set (by Ctrl-C) to end the run after the current iteration, with a checkpoint.
@@ -124,8 +127,9 @@ pub fn run(
     let resumed = start.map(|(path, _)| path.clone());
     let total = recipe.total_iterations(train_part.len());
     let kernels = device.choices().summary();
+    let source = options.source.map(RunDirectory::source_line).unwrap_or_default();
     let config = format!(
-        "# data: {}\n# device: {}\n# kernels of convolutions: {kernels}\n{}",
+        "# data: {}\n{source}# device: {}\n# kernels of convolutions: {kernels}\n{}",
         train.name,
         device.name(),
         recipe.to_toml()

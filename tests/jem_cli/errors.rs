@@ -236,7 +236,7 @@ fn words_that_are_not_understood_end_with_2() {
     misuse(&["import", "a.pt", "--mean", "1", "--out", "b"], &["--std"]);
     misuse(&["export", "--model", "a", "--to", "onnx", "--out", "b"], &["onnx", "npz"]);
     misuse(&["sample", "--model", "a"], &["--out"]);
-    misuse(&["train"], &["train"]);
+    misuse(&["trian"], &["trian", "train"]);
     misuse(&[], &["Usage"]);
 }
 

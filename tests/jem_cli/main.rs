@@ -10,4 +10,5 @@ mod score;
 #[path = "../common/small.rs"]
 mod small;
 mod support;
+mod train;
 mod tune;

@@ -194,16 +194,19 @@ fn a_checkpoint_of_training_serves_every_command() {
 fn shells_complete_and_every_help_has_an_example() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = succeed(&["completions", shell]);
-        assert!(script.contains("sample") && script.contains("threshold-quantile"), "{shell}");
+        for part in ["train", "ablate", "checkpoint-every", "sample", "threshold-quantile"] {
+            assert!(script.contains(part), "{shell} has no {part}");
+        }
     }
     misuse(&["completions", "csh"], &["csh", "bash"]);
-    let commands = ["devices", "import", "export", "info", "score", "sample", "completions"];
+    let commands =
+        ["devices", "train", "ablate", "import", "export", "info", "score", "sample", "completions"];
     let all = succeed(&["--help"]);
     for command in commands {
         assert!(all.contains(command), "{all}");
         let help = succeed(&[command, "--help"]);
         assert!(help.contains("Example") && help.contains(&format!("  jem {command}")), "{help}");
-        let reports = !matches!(command, "completions");
+        let reports = !matches!(command, "completions" | "train" | "ablate");
         assert_eq!(help.contains("--json"), reports, "{command}");
     }
 }

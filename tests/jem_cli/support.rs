@@ -108,6 +108,20 @@ impl Place {
         self.at("data")
     }
 
+    /// Writes a folder `name` of drawings of 8x8 pixels in a sub-folder for each of two classes.
+    pub fn drawings(&self, name: &str, images: usize) -> String {
+        let data = crate::small::pictures(5 * images, 8);
+        for index in 0..data.len() {
+            let Some(class) = ["disc", "square"].get(data.labels[index] as usize) else { continue };
+            let folder = Path::new(&self.at(name)).join(class);
+            std::fs::create_dir_all(&folder).expect("a directory");
+            let pixels = data.image(index).to_vec();
+            let picture = image::RgbImage::from_raw(8, 8, pixels).expect("8x8x3");
+            picture.save(folder.join(format!("{index}.png"))).expect("a file");
+        }
+        self.at(name)
+    }
+
     /// Trains on drawings for two iterations; returns the run's best model and its last checkpoint.
     pub fn trained(&self) -> [String; 2] {
         let data = crate::small::pictures(40, SIDE);
@@ -121,7 +135,15 @@ impl Place {
             ..crate::small::recipe()
         };
         let (out, stop) = (PathBuf::from(self.at("run")), AtomicBool::new(false));
-        let options = RunOptions { out, resume: false, quiet: true, stop: &stop, reopen: None, visit: None };
+        let options = RunOptions {
+            out,
+            resume: false,
+            quiet: true,
+            stop: &stop,
+            source: None,
+            reopen: None,
+            visit: None,
+        };
         let outcome = run(&Device::cpu(), &recipe, &data, &data, options).expect("a run");
         let text = |path: PathBuf| path.to_str().expect("UTF-8").to_owned();
         [text(outcome.best.expect("a best model")), text(outcome.checkpoint)]

@@ -1,5 +1,6 @@
-//! The command-line tool: trained classifiers in, energies, probabilities, gradients and samples out.
+//! The command-line tool: images in, trained models out; models in, energies, probabilities, gradients and samples out.
 
+mod ablate;
 mod common;
 mod devices;
 mod export;
@@ -8,6 +9,7 @@ mod import;
 mod info;
 mod sample;
 mod score;
+mod train;
 mod tune;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -15,11 +17,12 @@ use std::process::ExitCode;
 
 const EXAMPLES: &str = "Examples:
   jem devices --test
+  jem train --recipe jem --data cifar10 --out runs/mine
   jem import checkpoint.pt --out model.safetensors
   jem score --model model.safetensors --images cifar10:test --out scores.npz
   jem sample --model model.safetensors --steps 200 --film --out samples";
 
-/// Use trained classifiers as energy-based models.
+/// Train and use classifiers as energy-based models.
 ///
 /// Energies, probabilities, input gradients and samples of a classifier: one trained here, or anyone's.
 #[derive(Debug, Parser)]
@@ -32,6 +35,8 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Devices(devices::Arguments),
+    Train(Box<train::Arguments>),
+    Ablate(Box<ablate::Arguments>),
     Import(import::Arguments),
     Export(export::Arguments),
     Info(info::Arguments),
@@ -51,6 +56,8 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Devices(arguments) => devices::run(&arguments),
+        Command::Train(arguments) => train::run(&arguments),
+        Command::Ablate(arguments) => ablate::run(&arguments),
         Command::Import(arguments) => import::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Info(arguments) => info::run(&arguments),

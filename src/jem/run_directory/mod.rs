@@ -22,6 +22,7 @@ mod recovery;
 mod report;
 
 use super::{Evaluation, Metrics};
+use crate::data::training::Source;
 use crate::error::{Error, Result};
 use crate::io::atomic;
 use crate::io::checkpoint::{self, Checkpoint};
@@ -58,6 +59,10 @@ const COLUMNS: [&str; 17] = [
     "validation_cross_entropy",
 ];
 
+/// The file of settings.
+const CONFIG: &str = "config.toml";
+/// The comment in it that says where the data comes from, as JSON.
+const SOURCE: &str = "# data source: ";
 /// The prefix of checkpoint files.
 const CHECKPOINT: &str = "checkpoint";
 /// The prefix of the files of snapshots, which a run that is interrupted between two checkpoints leaves beside them.
@@ -105,10 +110,9 @@ impl RunDirectory {
     /// # Errors
     /// [`Error::File`] if it holds another run; [`Error::Io`] if it cannot be written.
     pub fn open(path: &Path, config: Option<&str>, recovered: Option<&Recovered>) -> Result<Self> {
-        let config_path = path.join("config.toml");
-        if recovered.is_none() && config_path.exists() {
-            let message = "holds another run; choose another --out, or go on with --resume";
-            return Err(Error::file(path, message));
+        let config_path = path.join(CONFIG);
+        if recovered.is_none() {
+            Self::check_free(path)?;
         }
         for directory in [path.to_owned(), path.join("samples"), path.join("checkpoints")] {
             std::fs::create_dir_all(&directory).map_err(Error::io(&directory))?;
@@ -140,6 +144,46 @@ impl RunDirectory {
             directory.go_on(recovered)?;
         }
         Ok(directory)
+    }
+
+    /// Checks that a new run may begin in `path`.
+    ///
+    /// # Errors
+    /// [`Error::File`] if it holds another one.
+    pub fn check_free(path: &Path) -> Result<()> {
+        if !path.join(CONFIG).exists() {
+            return Ok(());
+        }
+        Err(Error::file(path, "holds another run; choose another --out, or go on with --resume"))
+    }
+
+    /// The file of settings of the run in `path`.
+    ///
+    /// # Errors
+    /// [`Error::File`] if there is no run.
+    pub fn config(path: &Path) -> Result<PathBuf> {
+        let config = path.join(CONFIG);
+        if config.exists() {
+            return Ok(config);
+        }
+        Err(Error::file(path, "holds no run: there is no config.toml"))
+    }
+
+    /// The line of the file of settings that says where data comes from.
+    pub fn source_line(source: &Source) -> String {
+        format!("{SOURCE}{}\n", json!(source))
+    }
+
+    /// Where the data of the run in `path` comes from; `None` if it was not told.
+    ///
+    /// # Errors
+    /// [`Error::File`] if there is no run, or for a line that cannot be read; [`Error::Io`].
+    pub fn source(path: &Path) -> Result<Option<Source>> {
+        let config = Self::config(path)?;
+        let text = std::fs::read_to_string(&config).map_err(Error::io(&config))?;
+        let Some(line) = text.lines().find_map(|line| line.strip_prefix(SOURCE)) else { return Ok(None) };
+        let wrong = |error| Error::file(&config, format!("{SOURCE}{line}: {error}"));
+        serde_json::from_str(line).map(Some).map_err(wrong)
     }
 
     /// Writes snapshots in place of those that there are.

@@ -46,9 +46,7 @@ impl RunDirectory {
     /// # Errors
     /// [`Error::File`] if there is no run, or if none of its checkpoints can be read, with the reason for each.
     pub fn recover(path: &Path) -> Result<Recovered> {
-        if !path.join("config.toml").exists() {
-            return Err(Error::file(path, "holds no run to go on with: there is no config.toml"));
-        }
+        Self::config(path)?;
         let directory = path.join("checkpoints");
         let mut recovered = Recovered::default();
         for (_, path) in checkpoint::list_numbered(&directory, CHECKPOINT)?.into_iter().rev() {

@@ -52,10 +52,7 @@ impl RunDirectory {
     /// # Errors
     /// [`Error::File`] if there is no run; [`Error::Io`].
     pub fn report(path: &Path) -> Result<PathBuf> {
-        let config_path = path.join("config.toml");
-        if !config_path.exists() {
-            return Err(Error::file(path, "holds no run to report on: there is no config.toml"));
-        }
+        let config_path = Self::config(path)?;
         let config = std::fs::read_to_string(&config_path).map_err(Error::io(&config_path))?;
         let table = Table::read(&path.join("metrics.csv"))?;
         let events = events(&path.join("events.jsonl"));

@@ -1,0 +1,159 @@
+//! `jem ablate`: recipes, or values of a setting, compared under one protocol, each over several seeds.
+
+mod plan;
+mod result;
+mod table;
+
+use crate::common::Directory;
+use crate::train::{DataArguments, describe};
+use jem::data::training::{Source, TrainingData};
+use jem::device::DeviceSpec;
+use jem::jem::session::{self, Job, Session, say};
+use jem::jem::{Family, Overrides, Preset, RunDirectory};
+use jem::{Error, Result};
+use plan::{Run, Setup, Vary};
+use result::Figures;
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "Examples:
+  jem ablate --recipes classifier,jem,jem++ --seeds 1,2,3 --out ablations/recipes
+  jem ablate --vary steps=5,10,20 --data svhn --preset small --out ablations/steps
+  jem ablate --recipes jem,jem-joint --vary noise=0,0.01 --lr 1e-3 --out ablations/noise
+
+Written into --out:
+  NAME-seedN/    the run directory of each run, as `jem train` leaves it, and its result.json
+  table.md       a row a recipe and value: mean ± standard deviation over the seeds
+  table.json     the same for programs, with the figures of every run
+  accuracy.png   validation accuracy over iterations, a panel a row
+
+The same command goes on with what was interrupted and takes over what is complete; a run
+that diverged stays so until its directory is removed.";
+
+/// Compare recipes, or values of one setting: every run under one protocol, one table, one picture
+///
+/// Ctrl-C ends it after the current iteration, and the same command goes on from there; a second one at once.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES, args_override_self = true)]
+pub struct Arguments {
+    /// Recipes to compare, as --recipe of `jem train` [default: classifier,jem; with --vary jem]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    recipes: Vec<Family>,
+    /// Seeds that each is run with
+    #[arg(long, value_name = "SEEDS", value_delimiter = ',', default_value = "1,2,3")]
+    seeds: Vec<u32>,
+    /// A setting and the values to compare, such as steps=5,10,20
+    #[arg(long, value_name = "KEY=VALUES")]
+    vary: Option<String>,
+    #[command(flatten)]
+    data: DataArguments,
+    /// Size of the networks and the runs: tiny, small or paper
+    #[arg(long, value_name = "SIZE", default_value = "tiny")]
+    preset: Preset,
+    /// TOML file of settings for all runs, applied over each recipe and under the flags
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// auto, gpu, gpu:NAME or cpu
+    #[arg(long, env = "JEM_DEVICE", default_value = "auto")]
+    device: DeviceSpec,
+    /// Directory for the runs and the table
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Print nothing but errors and the table
+    #[arg(long)]
+    quiet: bool,
+    #[command(flatten)]
+    overrides: Overrides,
+}
+
+/// Runs it.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let vary = arguments.vary.as_deref().map(Vary::parse).transpose()?;
+    let file = arguments.config.as_deref().map(Overrides::from_file).transpose()?.unwrap_or_default();
+    let source = arguments.data.source(None)?;
+    let data = source.load(arguments.quiet)?;
+    let setups = plan::setups(arguments, vary.as_ref(), &file, &data.train)?;
+    // What is wrong with any run is said before the first minute is spent.
+    for run in setups.iter().flat_map(|setup| &setup.runs) {
+        session::check(&run.recipe, &data.train)?;
+        run.check_taken_over(&source)?;
+    }
+    let session = Session::open(&arguments.device, arguments.quiet)?;
+    describe(&session, &data);
+    let directory = Directory::make("--out", &arguments.out)?;
+    session::stop_on_interrupt()?;
+    let mut ablation = Ablation { arguments, vary, source, data, session, setups };
+    ablation.run_all()?;
+    directory.keep();
+    Ok(())
+}
+
+/// All that the runs share.
+struct Ablation<'a> {
+    arguments: &'a Arguments,
+    vary: Option<Vary>,
+    source: Source,
+    data: TrainingData,
+    session: Session,
+    setups: Vec<Setup>,
+}
+
+impl Ablation<'_> {
+    fn run_all(&mut self) -> Result<()> {
+        let total = self.setups.iter().map(|setup| setup.runs.len()).sum::<usize>();
+        let mut number = 0;
+        for (index, seed) in plan::order(&self.setups) {
+            number += 1;
+            let run = &self.setups[index].runs[seed];
+            let what = format!("[{number}/{total}] {}, seed {}", self.setups[index].label, run.recipe.seed);
+            if let Some(figures) = Figures::read(&run.directory)? {
+                self.session.say(&format!("{what}: {}, as run before", figures.summary()));
+                self.setups[index].runs[seed].figures = Some(figures);
+                continue;
+            }
+            self.session.say(&format!("{what}: {}", run.directory.display()));
+            let Some(figures) = self.train(run)? else { break };
+            self.session.say(&format!("{what}: {}", figures.summary()));
+            self.setups[index].runs[seed].figures = Some(figures);
+            self.write()?;
+        }
+        let table = self.write()?;
+        table.lines().for_each(say);
+        say(&format!("written into {}: table.md, table.json, accuracy.png", self.arguments.out.display()));
+        if session::stopped() {
+            say("stopped; the same command goes on");
+        }
+        Ok(())
+    }
+
+    /// Does what is left of a run; `None` if it was interrupted.
+    fn train(&self, run: &Run) -> Result<Option<Figures>> {
+        if session::stopped() {
+            return Ok(None);
+        }
+        let resume = RunDirectory::config(&run.directory).is_ok();
+        let job = Job { out: run.directory.clone(), resume, source: self.source.clone() };
+        let figures = match self.session.train(&run.recipe, &self.data.train, &self.data.test, &job) {
+            Ok(outcome) => match outcome.test {
+                Some(test) => Figures::of(&run.directory, Ok((test, outcome.trips)))?,
+                None => return Ok(None),
+            },
+            Err(error @ Error::Diverged { .. }) => Figures::of(&run.directory, Err(error))?,
+            Err(error) => return Err(error),
+        };
+        figures.write(&run.directory)?;
+        Ok(Some(figures))
+    }
+
+    /// Writes what there is so far; returns the table.
+    fn write(&self) -> Result<String> {
+        let key = self.vary.as_ref().map(|vary| vary.key.as_str());
+        let about = table::About {
+            data: self.data.test.name.trim_end_matches(" test"),
+            synthetic: self.data.test.synthetic,
+            preset: self.arguments.preset,
+            device: &self.session.device().name(),
+            key,
+        };
+        table::write(&self.arguments.out, &about, &self.setups)
+    }
+}

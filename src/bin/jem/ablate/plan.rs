@@ -1,0 +1,180 @@
+//! What is run: each recipe at each value with each seed.
+
+use super::Arguments;
+use super::result::Figures;
+use jem::data::Dataset;
+use jem::data::training::Source;
+use jem::jem::{Family, Overrides, Recipe, RunDirectory, session};
+use jem::{Error, Result};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+/// A setting and the values that it takes.
+pub struct Vary {
+    /// The key of the setting, as in a TOML file.
+    pub key: String,
+    values: Vec<(String, Overrides)>,
+}
+
+/// A row of the table: a recipe at a value of what varies.
+pub struct Setup {
+    /// The recipe and the value, for people.
+    pub label: String,
+    /// The recipe.
+    pub family: Family,
+    /// The value of what varies, as the user wrote it.
+    pub value: Option<String>,
+    /// One for each seed.
+    pub runs: Vec<Run>,
+}
+
+/// One training.
+pub struct Run {
+    /// All settings.
+    pub recipe: Recipe,
+    /// Where it goes.
+    pub directory: PathBuf,
+    /// What it came to, once it has ended.
+    pub figures: Option<Figures>,
+}
+
+impl Vary {
+    /// Reads `KEY=VALUE,VALUE`.
+    pub fn parse(text: &str) -> Result<Self> {
+        let wrong = |message: String| Error::setting("--vary", message);
+        let Some((key, values)) = text.split_once('=') else {
+            return Err(wrong(format!("expected KEY=VALUE,VALUE such as steps=5,10, got {text:?}")));
+        };
+        let key = key.trim().replace('-', "_");
+        if let Some(flag) = match key.as_str() {
+            "recipe" => Some("--recipes"),
+            "seed" => Some("--seeds"),
+            _ => None,
+        } {
+            return Err(wrong(format!("{key} is compared by {flag}")));
+        }
+        let values: Vec<String> = values.split(',').map(|value| value.trim().to_owned()).collect();
+        let overrides = |value: String| {
+            // A name is a string of TOML without its quotes.
+            let parsed = Overrides::parse(&format!("{key} = {value}"))
+                .or_else(|_| Overrides::parse(&format!("{key} = {value:?}")));
+            Ok((value, parsed.map_err(wrong)?))
+        };
+        let values = values.into_iter().map(overrides).collect::<Result<Vec<_>>>()?;
+        unique("--vary", values.iter().map(|(value, _)| value))?;
+        Ok(Self { key, values })
+    }
+}
+
+impl Run {
+    /// Refuses to take over a run with other settings or data.
+    pub fn check_taken_over(&self, source: &Source) -> Result<()> {
+        let Ok(config) = RunDirectory::config(&self.directory) else { return Ok(()) };
+        let text = std::fs::read_to_string(&config).map_err(Error::io(&config))?;
+        let found = Recipe::parse(&text).map_err(|message| Error::file(&config, message))?;
+        let lines =
+            |recipe: &Recipe| -> BTreeSet<String> { recipe.to_toml().lines().map(String::from).collect() };
+        let (here, asked) = (lines(&found), lines(&self.recipe));
+        let mut differ: Vec<&str> = here.difference(&asked).map(String::as_str).collect();
+        let data = RunDirectory::source(&self.directory)?.map(|source| source.data);
+        let on = data.filter(|data| *data != source.data).map(|data| format!("data = {data}"));
+        differ.extend(on.as_deref());
+        if differ.is_empty() {
+            return Ok(());
+        }
+        let message = format!(
+            "is a run with other settings ({}); choose another --out, or remove it",
+            differ.join(", ")
+        );
+        Err(Error::file(&self.directory, message))
+    }
+}
+
+/// What `arguments` ask for, with settings from `file` under the flags.
+pub fn setups(
+    arguments: &Arguments,
+    vary: Option<&Vary>,
+    file: &Overrides,
+    train: &Dataset,
+) -> Result<Vec<Setup>> {
+    let flags = &arguments.overrides;
+    for (set, flag, plural) in
+        [(flags.recipe.is_some(), "--recipe", "--recipes"), (flags.seed.is_some(), "--seed", "--seeds")]
+    {
+        if set {
+            return Err(Error::setting(flag, format!("is what is compared: choose with {plural}")));
+        }
+    }
+    let families = match arguments.recipes.as_slice() {
+        [] if vary.is_some() => vec![Family::Jem],
+        [] => vec![Family::Classifier, Family::Jem],
+        asked => asked.to_vec(),
+    };
+    unique("--recipes", families.iter())?;
+    unique("--seeds", arguments.seeds.iter())?;
+    let mut setups = Vec::new();
+    for family in families {
+        for value in vary.map_or(vec![None], |vary| vary.values.iter().map(Some).collect()) {
+            let text = value.map(|(text, _)| text.clone());
+            let (label, name) = match (vary, &text) {
+                (Some(Vary { key, .. }), Some(text)) => {
+                    (format!("{family}, {key} = {text}"), format!("{family}-{key}-{}", file_name(text)))
+                }
+                _ => (family.to_string(), family.to_string()),
+            };
+            let run = |&seed: &u32| {
+                let last = Overrides { recipe: Some(family), seed: Some(seed), ..Overrides::default() };
+                let varied = value.map(|(_, overrides)| overrides);
+                let all: Vec<_> = [file, flags].into_iter().chain(varied).chain([&last]).collect();
+                let recipe = session::recipe(arguments.preset, &all, train);
+                let directory = arguments.out.join(format!("{name}-seed{seed}"));
+                Run { recipe, directory, figures: None }
+            };
+            let runs = arguments.seeds.iter().map(run).collect();
+            setups.push(Setup { label, family, value: text, runs });
+        }
+    }
+    check_different(&setups)?;
+    Ok(setups)
+}
+
+/// Runs in the order in which they are done, as indices of setups and of their runs: all of the first seed first, so
+/// that there is something to compare early.
+pub fn order(setups: &[Setup]) -> Vec<(usize, usize)> {
+    let seeds = setups.first().map_or(0, |setup| setup.runs.len());
+    (0..seeds).flat_map(|seed| (0..setups.len()).map(move |setup| (setup, seed))).collect()
+}
+
+/// Refuses setups that come to the same, as where a whole file of settings is laid over them.
+fn check_different(setups: &[Setup]) -> Result<()> {
+    for (index, setup) in setups.iter().enumerate() {
+        let settings = |setup: &Setup| {
+            setup.runs.first().map(|run| Recipe { recipe: Family::default(), ..run.recipe.clone() })
+        };
+        if let Some(same) = setups[..index].iter().find(|other| settings(other) == settings(setup)) {
+            let message = format!(
+                "{} and {} come to the same settings; leave what makes them differ out of --config and the flags",
+                same.label, setup.label
+            );
+            return Err(Error::setting("--recipes", message));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses what is named twice.
+fn unique<T: std::fmt::Display>(flag: &str, all: impl Iterator<Item = T>) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    for text in all.map(|item| item.to_string()) {
+        if seen.contains(&text) {
+            return Err(Error::setting(flag, format!("{text} is named twice")));
+        }
+        seen.insert(text);
+    }
+    Ok(())
+}
+
+/// A value as a part of a file's name.
+fn file_name(value: &str) -> String {
+    value.replace(|c: char| !(c.is_ascii_alphanumeric() || "-+.".contains(c)), "_")
+}

@@ -1,0 +1,350 @@
+//! Data to train and test on, by what a user writes: the name of a set, or a folder of images.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::download::Fetched;
+use super::images::{Images, Pixels, pad};
+use super::named::{Family, Split};
+use super::{Dataset, cifar, folder, locate, synthetic};
+use crate::error::{Error, Result};
+
+/// The name of the embedded drawings.
+pub const SYNTHETIC: &str = "synthetic";
+/// Sizes of images that are trained on are multiples of this: what the network's strides and the kernels'
+/// vectors ask for.
+const SIDE: usize = 8;
+/// Of a folder without a part for testing, one image in so many is held out.
+const HELD_OUT: usize = 10;
+/// The seed by which it is.
+const SEED: u64 = 0;
+
+/// Where training data comes from. A run remembers it, to go on without being told again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// The name of a set, or the absolute path of a folder.
+    pub data: String,
+    /// The directory of data sets to look in, absolute; `None`: as [`locate::Place::find`] does without one.
+    pub directory: Option<PathBuf>,
+}
+
+/// Images to train on and to test on, of the same classes and size.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrainingData {
+    /// To train on and to hold images out of.
+    pub train: Dataset,
+    /// To test on once, at the end.
+    pub test: Dataset,
+    /// What was done with the images that the user may not expect, a line each.
+    pub notes: Vec<String>,
+}
+
+/// The least number of rows or columns of at least `side` that is trained on: the next multiple of 8.
+pub fn training_side(side: usize) -> usize {
+    side.next_multiple_of(SIDE)
+}
+
+impl Source {
+    /// What `--data` (a name, else a path) and `--data-dir` say. Nothing is read.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when `data` is neither.
+    pub fn new(data: &str, directory: Option<&Path>) -> Result<Self> {
+        let absolute = |path: &Path| std::path::absolute(path).map_err(Error::io(path));
+        let directory = directory.map(absolute).transpose()?;
+        if data == SYNTHETIC || Family::named(data).is_some() {
+            return Ok(Self { data: data.into(), directory });
+        }
+        if Path::new(data).is_dir() {
+            let data = absolute(Path::new(data))?.display().to_string();
+            return Ok(Self { data, directory: None });
+        }
+        let names = Family::ALL.map(Family::key).join(", ");
+        let message = format!(
+            "expected {names}, {SYNTHETIC}, or a folder with a sub-folder of images for each class, got {data:?}: no \
+             such set or folder"
+        );
+        Err(Error::setting("--data", message))
+    }
+
+    /// How `jem score --images` names what is tested on; `None` for drawings, which it does not know.
+    pub fn test_images(&self) -> Option<String> {
+        match Family::named(&self.data) {
+            Some(family) => family.part(Split::Test).map(|set| set.to_string()),
+            None if self.data == SYNTHETIC => None,
+            None => {
+                let test = Path::new(&self.data).join("test");
+                Some(if has_folders(&test) { test.display().to_string() } else { self.data.clone() })
+            }
+        }
+    }
+
+    /// Reads the images. Those whose sides are no multiples of 8 are centred on black ones that are. CIFAR-10 that
+    /// is nowhere is downloaded. A folder may have sub-folders `train` and `test` of classes; else its sub-folders
+    /// are the classes, of which one image in ten is held out for testing, the same ones each time.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a set that is not there; [`Error::File`] for a folder without classes, or with others
+    /// or images of another size for testing than for training; what the readers return.
+    pub fn load(&self, quiet: bool) -> Result<TrainingData> {
+        let mut notes = Vec::new();
+        let (train, test) = match Family::named(&self.data) {
+            Some(Family::Cifar10) => self.cifar10(quiet)?,
+            Some(family) => (self.named(family, Split::Train)?, self.named(family, Split::Test)?),
+            None if self.data == SYNTHETIC => synthetic::synthetic(50_000, 10_000, 0),
+            None => folders(Path::new(&self.data), &mut notes)?,
+        };
+        let [height, width] = [train.height, train.width].map(training_side);
+        if [height, width] != [train.height, train.width] {
+            notes.push(format!(
+                "images of {}x{} are centred on black of {height}x{width}: rows and columns must be multiples of {SIDE}",
+                train.height, train.width
+            ));
+        }
+        let size = [height, width, train.channels.max(test.channels)];
+        Ok(TrainingData { train: fit(train, size), test: fit(test, size), notes })
+    }
+
+    fn cifar10(&self, quiet: bool) -> Result<(Dataset, Dataset)> {
+        match locate::cifar10("--data-dir", self.directory.as_deref(), quiet)? {
+            Fetched::Ready(directory) => cifar::load(&directory),
+            Fetched::Unavailable { reason } => {
+                let message = format!(
+                    "{reason}; name the directory that has it with --data-dir, or train on drawings with --data {SYNTHETIC}"
+                );
+                Err(Error::setting("--data cifar10", message))
+            }
+        }
+    }
+
+    fn named(&self, family: Family, split: Split) -> Result<Dataset> {
+        let set = family.part(split).expect("every family has a part for training and one for testing");
+        set.load(self.directory.as_deref()).map_err(|error| match error {
+            Error::Setting { key, message } => {
+                Error::Setting { key, message: format!("{message}; name its directory with --data-dir") }
+            }
+            other => other,
+        })
+    }
+}
+
+/// The images of `path` to train on and to test on.
+fn folders(path: &Path, notes: &mut Vec<String>) -> Result<(Dataset, Dataset)> {
+    let parts = ["train", "test"].map(|part| path.join(part));
+    match parts.each_ref().map(|part| has_folders(part)) {
+        [true, true] => {
+            let train = classes(&parts[0], title(path, "train"))?;
+            let test = classes(&parts[1], title(path, "test"))?;
+            agree(&parts, &train, &test)?;
+            check_classes(path, &train)?;
+            Ok((train, test))
+        }
+        [false, false] => {
+            let all = classes(path, title(path, "train"))?;
+            check_classes(path, &all)?;
+            let held_out = all.len().div_ceil(HELD_OUT);
+            notes.push(format!(
+                "{} has no parts train and test: {held_out} of its {} images, one in {HELD_OUT} of each class, are \
+                 held out for testing",
+                path.display(),
+                all.len()
+            ));
+            let (train, test) = all.split(held_out, SEED)?;
+            Ok((train, Dataset { name: title(path, "test"), ..test }))
+        }
+        [has_train, _] => {
+            let missing = if has_train { "test" } else { "train" };
+            let there = parts[usize::from(!has_train)].display();
+            let message = format!(
+                "has classes in {there}, but there is no {missing} beside it; add one, or give {there} itself, of \
+                 which one image in {HELD_OUT} is held out for testing"
+            );
+            Err(Error::file(path, message))
+        }
+    }
+}
+
+/// Whether `path` is a folder of folders, as a part with classes is; a class called `train` has images.
+fn has_folders(path: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(path) else { return false };
+    let hidden = |entry: &fs::DirEntry| entry.file_name().as_encoded_bytes().starts_with(b".");
+    entries.flatten().any(|entry| !hidden(&entry) && entry.path().is_dir())
+}
+
+/// What reports call the part `part` of the folder `path`.
+fn title(path: &Path, part: &str) -> String {
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    // The name stands in comments, which a line break would end.
+    format!("{} {part}", name.replace(char::is_control, "?"))
+}
+
+/// The images of `folder`, whose sub-folders are classes.
+fn classes(folder: &Path, name: String) -> Result<Dataset> {
+    let Images { pixels, height, width, channels, labels, class_names, .. } = folder::load(folder)?;
+    let (Some(labels), Pixels::Bytes(images)) = (labels, pixels) else {
+        let message = "expected every image in a sub-folder that names its class, found images beside them";
+        return Err(Error::file(folder, message));
+    };
+    Ok(Dataset { name, synthetic: false, images, labels, height, width, channels, class_names })
+}
+
+/// Refuses a folder of one class.
+fn check_classes(path: &Path, set: &Dataset) -> Result<()> {
+    let [class] = set.class_names.as_slice() else { return Ok(()) };
+    let message = format!("expected a sub-folder for each of at least two classes, found {class} alone");
+    Err(Error::file(path, message))
+}
+
+/// Refuses parts whose classes or sizes differ.
+fn agree([train_part, test_part]: &[PathBuf; 2], train: &Dataset, test: &Dataset) -> Result<()> {
+    for (has, lacks, names, others) in [
+        (test_part, train_part, &test.class_names, &train.class_names),
+        (train_part, test_part, &train.class_names, &test.class_names),
+    ] {
+        if let Some(class) = names.iter().find(|name| !others.contains(name)) {
+            let has = has.display();
+            let message =
+                format!("has no class {class}, which {has} has; both must have the same sub-folders");
+            return Err(Error::file(lacks, message));
+        }
+    }
+    if (train.height, train.width) != (test.height, test.width) {
+        let message = format!(
+            "expected images of {}x{} as in {}, found {}x{}",
+            train.height,
+            train.width,
+            train_part.display(),
+            test.height,
+            test.width
+        );
+        return Err(Error::file(test_part, message));
+    }
+    Ok(())
+}
+
+/// The images of `set` in the middle of black ones of `size` (rows, columns, channels).
+fn fit(set: Dataset, size: [usize; 3]) -> Dataset {
+    let from = [set.height, set.width, set.channels];
+    if from == size {
+        return set;
+    }
+    let [height, width, channels] = size;
+    Dataset { images: pad(&set.images, from, size, 0), height, width, channels, ..set }
+}
+
+#[cfg(test)]
+mod tests {
+    use image::{GrayImage, Luma, Rgb, RgbImage};
+
+    use super::*;
+
+    /// `count` grey images of `side` in each of `classes`.
+    fn fill(folder: &Path, classes: &[&str], count: u8, side: u32) {
+        for (index, class) in classes.iter().enumerate() {
+            let class = folder.join(class);
+            fs::create_dir_all(&class).unwrap();
+            for i in 0..count {
+                let value = Luma([100 * index as u8 + i + 1]);
+                GrayImage::from_pixel(side, side, value).save(class.join(format!("{i}.png"))).unwrap();
+            }
+        }
+    }
+
+    fn load(path: &Path) -> Result<TrainingData> {
+        Source::new(path.to_str().unwrap(), None)?.load(true)
+    }
+
+    fn error(path: &Path, parts: &[&str]) {
+        let message = load(path).unwrap_err().to_string();
+        for part in parts {
+            assert!(message.contains(part), "{part:?} is not in {message:?}");
+        }
+        assert_eq!(message.lines().count(), 1, "{message}");
+    }
+
+    #[test]
+    fn parts_of_a_folder_are_taken_as_they_are() {
+        let root = tempfile::tempdir().unwrap();
+        fill(&root.path().join("train"), &["cat", "dog"], 3, 8);
+        fill(&root.path().join("test"), &["cat", "dog"], 2, 8);
+        let data = load(root.path()).unwrap();
+        assert_eq!((data.train.len(), data.test.len(), data.notes.len()), (6, 4, 0));
+        assert_eq!(
+            (data.test.labels, data.test.class_names),
+            (vec![0, 0, 1, 1], vec!["cat".into(), "dog".into()])
+        );
+
+        // One image in colour makes all of them so.
+        RgbImage::from_pixel(8, 8, Rgb([1, 2, 3])).save(root.path().join("test/dog/0.png")).unwrap();
+        let data = load(root.path()).unwrap();
+        assert_eq!(
+            (data.train.channels, data.test.channels, data.train.image(0)[..3] == [1; 3]),
+            (3, 3, true)
+        );
+    }
+
+    #[test]
+    fn one_image_in_ten_of_each_class_is_held_out_always_the_same() {
+        let root = tempfile::tempdir().unwrap();
+        fill(root.path(), &["cat", "train"], 20, 6);
+        let data = load(root.path()).unwrap();
+        assert_eq!((data.train.len(), data.test.len()), (36, 4));
+        assert_eq!(data.test.labels, [0, 0, 1, 1]);
+        assert_eq!(data, load(root.path()).unwrap());
+        assert_eq!([data.train.height, data.test.width], [8, 8]);
+        assert_eq!((data.train.image(0)[0], data.train.image(0)[9] > 0), (0, true), "centred on black");
+        assert!(data.notes[0].contains("4 of its 40 images"), "{:?}", data.notes);
+        assert!(data.notes[1].contains("6x6") && data.notes[1].contains("8x8"), "{:?}", data.notes);
+    }
+
+    #[test]
+    fn wrong_folders_name_what_is_missing() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        fill(&at("a/train"), &["cat", "dog"], 1, 8);
+        error(&at("a"), &["train", "no test beside it", "held out"]);
+        fill(&at("a/test"), &["cat"], 1, 8);
+        error(&at("a"), &["test", "no class dog"]);
+        fill(&at("a/test"), &["cat", "dog", "mouse"], 1, 8);
+        error(&at("a"), &["train", "no class mouse"]);
+        fs::remove_dir_all(at("a/test")).unwrap();
+        fill(&at("a/test"), &["cat", "dog"], 1, 16);
+        error(&at("a"), &["test", "8x8", "16x16"]);
+        fill(&at("b"), &["cat"], 3, 8);
+        error(&at("b"), &["at least two classes", "cat"]);
+        fs::write(at("b/cat/0.png"), "").unwrap();
+        error(&at("b"), &["0.png"]);
+        fs::create_dir(at("c")).unwrap();
+        fill(&at("c"), &["."], 3, 8);
+        error(&at("c"), &["sub-folder that names its class"]);
+        fs::create_dir(at("d")).unwrap();
+        error(&at("d"), &["found none"]);
+        error(
+            &at("e"),
+            &["--data", "cifar10, cifar100, svhn, mnist, fashion-mnist, synthetic", "no such set"],
+        );
+    }
+
+    #[test]
+    fn a_set_that_is_not_there_says_how_to_name_its_place() {
+        let root = tempfile::tempdir().unwrap();
+        for (name, part) in [("mnist", "train-images-idx3-ubyte"), ("cifar10", "data_batch_1.bin")] {
+            let message = Source::new(name, Some(root.path())).unwrap().load(true).unwrap_err().to_string();
+            assert!(message.contains("--data-dir") && message.contains(part), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_is_tested_on_has_a_name_for_scoring() {
+        let root = tempfile::tempdir().unwrap();
+        fill(root.path(), &["cat", "dog"], 1, 8);
+        let images = |data: &str| Source::new(data, None).unwrap().test_images();
+        assert_eq!(images("svhn").as_deref(), Some("svhn:test"));
+        assert_eq!(images(SYNTHETIC), None);
+        assert_eq!(images(root.path().to_str().unwrap()).as_deref(), root.path().to_str());
+        fill(&root.path().join("test"), &["cat", "dog"], 1, 8);
+        assert_eq!(images(root.path().to_str().unwrap()).as_deref(), root.path().join("test").to_str());
+    }
+}

@@ -1,0 +1,236 @@
+//! What programs that train share: what they print, how they stop, how they choose a preset.
+
+use super::run::RunOptions;
+use super::{BatchLayout, Outcome, Overrides, Preset, Recipe, RunDirectory, choose, run};
+use crate::data::Dataset;
+use crate::data::training::Source;
+use crate::device::{Device, DeviceOptions, DeviceSpec};
+use crate::error::{Error, Result};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Set by Ctrl-C and SIGTERM.
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// A device to train on, and a terminal.
+#[derive(Debug)]
+pub struct Session {
+    spec: DeviceSpec,
+    device: Device,
+    quiet: bool,
+}
+
+/// Where a run goes, and what it goes on from.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// The run directory.
+    pub out: PathBuf,
+    /// Go on from its newest checkpoint.
+    pub resume: bool,
+    /// Where its data comes from, for the run directory to remember.
+    pub source: Source,
+}
+
+impl Session {
+    /// Opens a device and says which; nothing is said if `quiet`.
+    ///
+    /// # Errors
+    /// What [`Device::open`] returns.
+    pub fn open(spec: &DeviceSpec, quiet: bool) -> Result<Self> {
+        let device = Device::open(spec, DeviceOptions::default())?;
+        let session = Self { spec: spec.clone(), device, quiet };
+        session.say(&format!("device  {}", session.device.name()));
+        if !session.device.choices().tuned().is_empty() {
+            session.say(&format!("kernels {}", session.device.choices().summary()));
+        }
+        Ok(session)
+    }
+
+    /// The device.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Prints a line, unless quiet.
+    pub fn say(&self, line: &str) {
+        if !self.quiet {
+            say(line);
+        }
+    }
+
+    /// The preset that was `asked` for, else by [`choose`]; `recipe` makes a preset's recipe.
+    ///
+    /// # Errors
+    /// As [`choose`].
+    pub fn preset(
+        &self,
+        asked: Option<Preset>,
+        train: &Dataset,
+        recipe: impl Fn(Preset) -> Recipe,
+    ) -> Result<Preset> {
+        if let Some(preset) = asked {
+            return Ok(preset);
+        }
+        self.say("preset  auto: timing a few iterations …");
+        let choice = choose(&self.device, train, recipe)?;
+        choice.lines().iter().for_each(|line| self.say(line));
+        Ok(choice.preset)
+    }
+
+    /// Says what is trained on `train`.
+    pub fn describe(&self, recipe: &Recipe, train: &Dataset) {
+        self.say(&format!(
+            "model   WRN-{}-{}, batch {}, K = {}, {} iterations, p(x) weight {}",
+            recipe.depth,
+            recipe.width,
+            recipe.batch,
+            if recipe.samples() { recipe.steps } else { 0 },
+            recipe.total_iterations(train.len().saturating_sub(recipe.validation)),
+            recipe.p_x
+        ));
+    }
+
+    /// [`run`]s `recipe` until its end or until Ctrl-C; a device that is lost is opened again.
+    ///
+    /// # Errors
+    /// As [`run`].
+    pub fn train(&self, recipe: &Recipe, train: &Dataset, test: &Dataset, job: &Job) -> Result<Outcome> {
+        let reopen = || Device::open(&self.spec, DeviceOptions::default());
+        let options = RunOptions {
+            out: job.out.clone(),
+            resume: job.resume,
+            source: Some(&job.source),
+            quiet: self.quiet,
+            stop: &STOP,
+            reopen: Some(&reopen),
+            visit: None,
+        };
+        run(&self.device, recipe, train, test, options)
+    }
+}
+
+/// Prints a line. The terminal may be gone, which must not keep a run from going on.
+pub fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// Lets Ctrl-C and SIGTERM end a run after its current iteration; a second one ends the process at once.
+///
+/// # Errors
+/// [`Error::Setting`] when there is another handler.
+pub fn stop_on_interrupt() -> Result<()> {
+    let handler = ctrlc::set_handler(|| {
+        if STOP.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        let line = "\nstopping after this iteration, with a checkpoint; Ctrl-C again stops at once";
+        let _ = writeln!(std::io::stderr(), "{line}");
+    });
+    handler.map_err(|error| Error::setting("Ctrl-C", error.to_string()))
+}
+
+/// Whether Ctrl-C has come.
+pub fn stopped() -> bool {
+    STOP.load(Ordering::Relaxed)
+}
+
+/// What `--preset` asks for; `None`: auto.
+///
+/// # Errors
+/// [`Error::Setting`] with what there is.
+pub fn asked_preset(text: &str) -> Result<Option<Preset>> {
+    if text == "auto" { Ok(None) } else { text.parse().map(Some) }
+}
+
+/// The recipe of `preset`'s size that `overrides` ask for, as [`Recipe::of`]. Where they do not say how many images
+/// are held out, these are a tenth of `train` if the preset's were more than a fifth.
+pub fn recipe(preset: Preset, overrides: &[&Overrides], train: &Dataset) -> Recipe {
+    let recipe = Recipe::of(preset, overrides);
+    let asked = overrides.iter().any(|overrides| overrides.validation.is_some());
+    if asked || recipe.validation <= train.len() / 5 {
+        return recipe;
+    }
+    Recipe { validation: (train.len() / 10).max(1), ..recipe }
+}
+
+/// The recipe of the run in `directory`, with `overrides` over its `config.toml`.
+///
+/// # Errors
+/// [`Error::File`] if there is no run or its settings are damaged; [`Error::Setting`] if it is to become another
+/// recipe.
+pub fn resumed_recipe(directory: &Path, overrides: &Overrides) -> Result<Recipe> {
+    let config = RunDirectory::config(directory)?;
+    let mut recipe = Recipe::of(Preset::Paper, &[&Overrides::from_file(&config)?]);
+    if let Some(asked) = overrides.recipe.filter(|asked| *asked != recipe.recipe) {
+        let message =
+            format!("{} is a run of {}, which cannot become {asked}", directory.display(), recipe.recipe);
+        return Err(Error::setting("--recipe", message));
+    }
+    recipe.apply(overrides);
+    Ok(recipe)
+}
+
+/// Checks a recipe on the images of `train`, before anything is opened or made.
+///
+/// # Errors
+/// [`Error::Setting`] with the key, the allowed range and what was found.
+pub fn check(recipe: &Recipe, train: &Dataset) -> Result<()> {
+    recipe.network(train.classes(), train.channels).check()?;
+    if recipe.validation == 0 {
+        let message = "must be at least 1, got 0: the best model is chosen on the held-out images";
+        return Err(Error::setting("validation", message));
+    }
+    train.check_split(recipe.validation)?;
+    recipe.check(train.len() - recipe.validation, train.classes())?;
+    BatchLayout::new(recipe, train.height, train.width, train.channels).check(recipe.pad)
+}
+
+/// What a run came to and where it is, a line each.
+pub fn report(outcome: &Outcome, out: &Path, synthetic: bool) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(test) = &outcome.test {
+        let label = if synthetic { " (SYNTHETIC data)" } else { "" };
+        let accuracy = 100.0 * test.accuracy;
+        lines.push(format!(
+            "test accuracy{label}  {accuracy:.2}%  (the model that was best on held-out images)"
+        ));
+    }
+    if outcome.trips > 0 {
+        let events = out.join("events.jsonl");
+        lines.push(format!("healed          {} faults; see {}", outcome.trips, events.display()));
+    }
+    if let Some(last) = &outcome.last {
+        let gap = last.energy_gap();
+        let samples = match gap.is_nan() {
+            true => String::new(),
+            false => format!(", samples {:.2}, gap {gap:+.2}", last.energy_samples),
+        };
+        lines.push(format!("energies        data {:.2}{samples}", last.energy_data));
+    }
+    let mut line = |name: &str, path: &Path| lines.push(format!("{name:<15} {}", path.display()));
+    if let Some(samples) = &outcome.samples {
+        line("samples", samples);
+    }
+    line("curves", &outcome.curves);
+    if let Some(best) = &outcome.best {
+        line("best model", best);
+    }
+    line("checkpoint", &outcome.checkpoint);
+    line("TensorBoard", &out.join("tensorboard"));
+    lines
+}
+
+/// How to go on with a run in `out` by `command`.
+pub fn next(outcome: &Outcome, out: &Path, command: &str) -> Vec<String> {
+    let out = out.display();
+    let done = outcome.iterations;
+    if outcome.interrupted {
+        return vec![
+            format!("stopped at iteration {done}; go on with"),
+            format!("  {command} --resume {out}"),
+        ];
+    }
+    let more = format!("  {command} --resume {out} --iterations {}", 2 * done);
+    vec!["next: train longer".into(), more]
+}

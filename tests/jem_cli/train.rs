@@ -1,0 +1,191 @@
+//! `jem train`: what it trains on, what it leaves and says, how it goes on, and what it refuses.
+
+use crate::support::*;
+use jem::io::checkpoint::Checkpoint;
+use std::path::{Path, PathBuf};
+
+/// A run of a second.
+pub const SMALL: [&str; 14] = [
+    "--preset",
+    "tiny",
+    "--batch",
+    "4",
+    "--steps",
+    "1",
+    "--buffer",
+    "40",
+    "--iterations",
+    "3",
+    "--checkpoint-every",
+    "2",
+    "--evaluate-every",
+    "2",
+];
+
+/// The words of a small run on `data` into `out`.
+fn train<'a>(data: &'a str, out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&["train", "--data", data, "--out", out], &SMALL[..], more].concat()
+}
+
+fn read(path: &str, name: &str) -> String {
+    std::fs::read_to_string(Path::new(path).join(name)).expect("a file")
+}
+
+#[test]
+fn a_folder_of_classes_becomes_a_model_that_goes_on_by_one_flag() {
+    let place = Place::new();
+    let (data, out, whole) = (place.drawings("my photos", 40), place.at("run"), place.at("whole"));
+    let printed = succeed(&train(&data, &out, &["--recipe", "jem-class-conditional"]));
+    for part in [
+        "my photos train: 36 training and 4 test images of 8x8x3, 2 classes",
+        "4 of its 40 images",
+        "recipe  jem-class-conditional",
+        "is chosen on 3 training images that are held out",
+        "test accuracy ",
+        "energies ",
+        "best.safetensors",
+        "curves.png",
+        "jem sample --model ",
+        "--iterations 6",
+        &format!("--images '{data}'"),
+    ] {
+        assert!(printed.contains(part), "{part:?} is not in {printed}");
+    }
+    assert!(read(&out, "config.toml").starts_with("# data: my photos train\n# data source: {"));
+    let model = format!("{out}/best.safetensors");
+    let scored = facts(&["score", "--model", &model, "--images", &data]);
+    assert_eq!(scored["images"], 40);
+
+    // From another directory, with no other flag.
+    let resumed = jem(&["train", "--quiet", "--iterations", "5", "--resume", &out])
+        .current_dir(place.at("."))
+        .output()
+        .expect("the command starts");
+    assert!(resumed.status.success(), "{}", String::from_utf8_lossy(&resumed.stderr));
+    assert!(resumed.stderr.is_empty() && !String::from_utf8_lossy(&resumed.stdout).contains("device"));
+    succeed(
+        &[&train(&data, &whole, &["--recipe", "jem-class-conditional"])[..], &["--iterations", "5"]].concat(),
+    );
+    let last = |run: &str| {
+        let path = Path::new(run).join("checkpoints/checkpoint-00000005.safetensors");
+        Checkpoint::load(&path).expect("a checkpoint").tensors
+    };
+    assert!(last(&out) == last(&whole), "the resumed run differs from the uninterrupted one");
+
+    // Data that has moved.
+    std::fs::rename(&data, place.at("moved")).expect("a directory");
+    fail(&place, &["train", "--resume", &out], &["--data", "my photos", "no such set or folder"]);
+    succeed(&["train", "--resume", &out, "--data", &place.at("moved")]);
+}
+
+#[test]
+fn parts_of_a_folder_are_trained_and_tested_on() {
+    let place = Place::new();
+    let (data, out) = (place.at("data"), place.at("run"));
+    place.drawings("data/train", 20);
+    place.drawings("data/test", 6);
+    let printed = succeed(&train(&data, &out, &["--recipe", "classifier"]));
+    assert!(printed.contains("20 training and 6 test images of 8x8x3"), "{printed}");
+    assert!(printed.contains(&format!("--images {data}/test")), "{printed}");
+    assert!(!printed.contains("NaN") && !printed.contains("jem sample"), "{printed}");
+
+    place.drawings("data/train/triangle", 2);
+    std::fs::rename(place.at("data/train/triangle/disc"), place.at("data/train/cat")).expect("a folder");
+    std::fs::remove_dir_all(place.at("data/train/triangle")).expect("a folder");
+    fail(&place, &train(&data, &place.at("other"), &[]), &["data/test", "no class cat"]);
+}
+
+#[test]
+fn drawings_and_digits_by_name() {
+    let place = Place::new();
+    let digits = place.digits(60);
+    let printed = succeed(&train("mnist", &place.at("digits"), &["--data-dir", &digits]));
+    for part in
+        ["60 training and 60 test images of 32x32x1", "28x28 are centred on black of 32x32", "mnist:test"]
+    {
+        assert!(printed.contains(part), "{part:?} is not in {printed}");
+    }
+    succeed(&["train", "--resume", &place.at("digits"), "--iterations", "4"]);
+
+    let printed = succeed(&train("synthetic", &place.at("synthetic"), &["--data-dir", &digits]));
+    assert!(
+        printed.contains("SYNTHETIC, ") && printed.contains("test accuracy (SYNTHETIC data)"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn official_sets() {
+    let root = std::env::var_os("JEM_DATA").map(PathBuf::from);
+    for (name, file, images) in [
+        (
+            "cifar10",
+            "cifar-10-batches-bin/data_batch_1.bin",
+            "50000 training and 10000 test images of 32x32x3",
+        ),
+        ("mnist", "mnist/train-images-idx3-ubyte.gz", "60000 training and 10000 test images of 32x32x1"),
+        ("fashion-mnist", "fashion-mnist/train-images-idx3-ubyte.gz", "60000 training and 10000 test images"),
+    ] {
+        let Some(root) = root.as_ref().filter(|root| root.join(file).is_file()) else {
+            // Past libtest's capture, so that it is seen when the test passes.
+            use std::io::Write as _;
+            let line = format!("jem_cli::train: $JEM_DATA has no {file}: ran without {name}");
+            writeln!(std::io::stderr(), "{line}").expect("standard error");
+            continue;
+        };
+        let place = Place::new();
+        let root = root.to_str().expect("UTF-8");
+        let printed = succeed(&train(name, &place.at("run"), &["--data-dir", root]));
+        assert!(printed.contains(images), "{printed}");
+    }
+}
+
+#[test]
+fn bad_settings_are_one_line_and_leave_nothing() {
+    let place = Place::new();
+    let (data, out) = (place.drawings("data", 40), place.at("run"));
+    let at = |words: &[&str], parts: &[&str]| fail(&place, &train(&data, &out, words), parts);
+    at(&["--step-size", "-1"], &["step_size", "at least 0", "-1"]);
+    at(&["--steps", "0"], &["steps", "at least 1", "p_x", "got 0"]);
+    at(&["--buffer", "3"], &["buffer", "at least 4", "got 3"]);
+    at(&["--depth", "12"], &["depth", "6n + 4", "12"]);
+    at(&["--batch", "100"], &["batch", "100", "33 training images"]);
+    at(&["--validation", "36"], &["validation", "36", "smaller"]);
+    at(&["--validation", "0"], &["validation", "at least 1", "got 0"]);
+    at(&["--pad", "8"], &["pad", "8x8", "got 8"]);
+    at(&["--optimizer", "adagrad"], &["optimizer", "adam, adamw or sgd", "adagrad"]);
+    at(&["--preset", "huge"], &["--preset", "auto, tiny, small or paper", "huge"]);
+    at(&["--device", "gpu:no such adapter"], &["no such adapter"]);
+    // The size that is chosen by itself has the same settings.
+    fail(&place, &["train", "--data", &data, "--lr", "-1"], &["lr", "at least 0", "-1"]);
+
+    let config = place.at("mine.toml");
+    for (text, parts) in [
+        ("depth = 10\nwidht = 2\n", ["mine.toml", "widht"]),
+        ("recipe = \"jem+\"\n", ["jem+", "jem++"]),
+        ("lr = \"fast\"\n", ["mine.toml", "lr"]),
+        ("lr = -0.5\n", ["lr", "-0.5"]),
+    ] {
+        std::fs::write(&config, text).expect("a file");
+        at(&["--config", &config], &parts);
+    }
+    at(&["--config", &place.at("missing.toml")], &["missing.toml"]);
+    fail(&place, &train("imagenet", &out, &[]), &["--data", "cifar10, cifar100", "synthetic", "imagenet"]);
+    fail(&place, &train("mnist", &out, &["--data-dir", &data]), &["mnist:train", "--data-dir", &data]);
+    fail(&place, &train("cifar10", &out, &["--data-dir", &data]), &["--data-dir", "data_batch_1.bin"]);
+    fail(&place, &["train", "--resume", &data], &["holds no run", "config.toml"]);
+    std::fs::write(place.at("config.toml"), "depth = 10\n").expect("a file");
+    fail(&place, &["train", "--resume", &place.at("")], &["--data", "does not say"]);
+    fail(&place, &train(&data, &place.at(""), &[]), &["holds another run", "--resume"]);
+    misuse(&train(&data, &out, &["--recipe", "jem+"]), &["--recipe", "classifier, jem,", "jem+"]);
+    misuse(&["train", "--resume", &out, "--preset", "tiny"], &["--preset"]);
+}
+
+#[test]
+fn a_run_stays_the_recipe_that_it_is() {
+    let place = Place::new();
+    let (data, out) = (place.drawings("data", 40), place.at("run"));
+    succeed(&train(&data, &out, &["--quiet"]));
+    fail(&place, &["train", "--resume", &out, "--recipe", "jem++"], &["--recipe", "run of jem", "jem++"]);
+    fail(&place, &train(&data, &out, &[]), &["holds another run", "--resume"]);
+}
