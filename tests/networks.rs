@@ -404,6 +404,37 @@ fn noise_is_the_seeds() {
     }
 }
 
+/// Inner steps go along the gradient at the first of them, each with noise of its own.
+#[test]
+fn inner_steps_take_one_gradient() {
+    let (model, _) = case("wrn10_1_bn", wide(Norm::None), "linear");
+    let inner = |langevin: Langevin| Langevin { inner_steps: 3, ..langevin };
+    let noisy = Langevin { noise: 0.02, ..ASCENT };
+    for (name, device) in devices() {
+        let moved = |langevin: Langevin| {
+            let sampler = Sampler::new(&device, &model, Mode::Inference, langevin, IMAGES, false, None);
+            let sampler = sampler.expect("programs");
+            sampler.start(&images(WIDE), &[0; IMAGES], 7, 0).expect("a start");
+            sampler.step().expect("a step");
+            let after = sampler.images().expect("images");
+            after.iter().zip(images(WIDE)).map(|(after, before)| after - before).collect::<Vec<f32>>()
+        };
+        let (one, three) = (moved(ASCENT), moved(inner(ASCENT)));
+        let tripled: Vec<f32> = one.iter().map(|way| 3.0 * way).collect();
+        assert_close(&three, &tripled, GRADIENT, &format!("{name}: without noise"));
+        let noise = moved(inner(Langevin { step_size: 0.0, ..noisy }));
+        let sum: Vec<f32> = three.iter().zip(&noise).map(|(way, noise)| way + noise).collect();
+        assert_close(&moved(inner(noisy)), &sum, GRADIENT, &format!("{name}: with noise"));
+        let square: f64 = noise.iter().map(|&v| f64::from(v).powi(2)).sum();
+        let expected = 3.0 * 0.02f64.powi(2) * noise.len() as f64;
+        // Five standard errors of a sum of squares of normal numbers.
+        assert!(
+            (square / expected - 1.0).abs() < 5.0 * (2.0 / noise.len() as f64).sqrt(),
+            "{name}: {square}"
+        );
+    }
+}
+
 /// Other depths, widths, classes and channels: the devices agree.
 #[test]
 fn networks_of_other_sizes() {

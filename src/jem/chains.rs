@@ -3,7 +3,7 @@
 use super::batches::{draw_chains, reservoir};
 use super::{ClassGaussians, Recipe, Start};
 use crate::data::Dataset;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernels::random::{Threefry, lane, stream};
 use crate::kernels::replay_gather::ReplayGather;
 use crate::kernels::replay_scatter::DISCARDED;
@@ -40,11 +40,15 @@ impl Chains {
     /// Those of a new run, aged 0; none without sampling.
     ///
     /// # Errors
-    /// [`crate::Error::Setting`] for Gaussians of a class without images.
+    /// [`Error::Setting`] for Gaussians of a class without images.
     pub fn new(recipe: &Recipe, train: &Dataset) -> Result<Self> {
         let gaussians = match recipe.start {
             Start::Gaussian if recipe.samples() => {
-                Some(ClassGaussians::fit_low_rank(train.clone().into(), RANK)?)
+                let fitted = ClassGaussians::fit_low_rank(train.clone().into(), RANK);
+                Some(fitted.map_err(|error| match error {
+                    Error::Setting { message, .. } => Error::setting("start", message),
+                    other => other,
+                })?)
             }
             _ => None,
         };

@@ -188,6 +188,38 @@ mod tests {
     }
 
     #[test]
+    fn at_a_low_rank_means_and_variances_are_still_those_of_the_class() {
+        let gaussians = ClassGaussians::fit_low_rank(images(), 3).unwrap();
+        assert_eq!(gaussians.members[1], [4, 5, 6]);
+        let n = 40_000;
+        let variance = 0.08 / 3.0 + 1e-4;
+        for (class, mean) in [(0, [0.1, 0.0]), (1, [-0.3, 0.1])] {
+            let samples: Vec<Vec<f32>> =
+                (0..n).map(|i| gaussians.sample(class, &mut Threefry::new(1, 10, i))).collect();
+            for k in 0..2 {
+                let average = |f: &dyn Fn(f64) -> f64| {
+                    samples.iter().map(|x| f(f64::from(x[k]))).sum::<f64>() / f64::from(n)
+                };
+                let (found, spread) = (average(&|x| x), average(&|x| (x - mean[k]).powi(2)));
+                assert!(
+                    (found - mean[k]).abs() < 5.0 * f64::sqrt(variance / f64::from(n)),
+                    "{class} {k}: {found}"
+                );
+                assert!(
+                    (spread / variance - 1.0).abs() < 5.0 * f64::sqrt(2.0 / f64::from(n)),
+                    "{class} {k}: {spread}"
+                );
+            }
+        }
+        let all = ClassGaussians::fit_low_rank(images(), 100).unwrap();
+        let exact = ClassGaussians::fit(images()).unwrap();
+        let sample = |gaussians: &ClassGaussians| gaussians.sample(1, &mut Threefry::new(1, 10, 3));
+        for (a, b) in sample(&all).iter().zip(sample(&exact)) {
+            approx::assert_abs_diff_eq!(*a, b, epsilon = 1e-6);
+        }
+    }
+
+    #[test]
     fn labels_of_every_class_are_needed() {
         let message = |images: Images| ClassGaussians::fit(images).unwrap_err().to_string();
         assert!(message(Images { labels: None, ..images() }).contains("points has no labels"));

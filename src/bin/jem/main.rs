@@ -7,6 +7,7 @@ mod export;
 mod facts;
 mod import;
 mod info;
+mod report;
 mod sample;
 mod score;
 mod train;
@@ -37,6 +38,7 @@ enum Command {
     Devices(devices::Arguments),
     Train(Box<train::Arguments>),
     Ablate(Box<ablate::Arguments>),
+    Report(report::Arguments),
     Import(import::Arguments),
     Export(export::Arguments),
     Info(info::Arguments),
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         Command::Devices(arguments) => devices::run(&arguments),
         Command::Train(arguments) => train::run(&arguments),
         Command::Ablate(arguments) => ablate::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
         Command::Import(arguments) => import::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Info(arguments) => info::run(&arguments),

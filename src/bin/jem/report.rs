@@ -1,0 +1,32 @@
+//! `jem report`: a run to look at, in one page.
+
+use crate::common::Output;
+use crate::facts::Facts;
+use jem::Result;
+use jem::jem::RunDirectory;
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "Examples:
+  jem report runs/mine
+  jem report runs/mine --json
+
+The run may be going on. What good, diverging and collapsed runs look like is in docs/healthy-runs.md.";
+
+/// Write report.html into a run directory: figures, curves, samples, faults that were healed, settings
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// The run directory
+    run: PathBuf,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Runs it.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let report = RunDirectory::report(&arguments.run)?;
+    let mut facts = Facts::default();
+    facts.text("report", report.display().to_string());
+    facts.print(arguments.output.json);
+    Ok(())
+}
