@@ -35,6 +35,7 @@ pub use best::Best;
 pub use recovery::Recovered;
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, VecDeque};
+use std::fs::{File, TryLockError};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -61,6 +62,8 @@ const COLUMNS: [&str; 17] = [
 
 /// The file of settings.
 const CONFIG: &str = "config.toml";
+/// The file that a process which writes into the directory holds locked.
+const LOCK: &str = ".lock";
 /// The comment in it that says where the data comes from, as JSON.
 const SOURCE: &str = "# data source: ";
 /// The prefix of checkpoint files.
@@ -80,6 +83,8 @@ const BEST_MODEL: &str = "best model";
 #[derive(Debug)]
 pub struct RunDirectory {
     path: PathBuf,
+    /// Held as long as this process writes here.
+    _lock: File,
     metrics: MetricsLog,
     events: Journal,
     /// Made when there is something to write.
@@ -114,6 +119,8 @@ impl RunDirectory {
         if recovered.is_none() {
             Self::check_free(path)?;
         }
+        std::fs::create_dir_all(path).map_err(Error::io(path))?;
+        let lock = lock(path)?;
         for directory in [path.to_owned(), path.join("samples"), path.join("checkpoints")] {
             std::fs::create_dir_all(&directory).map_err(Error::io(&directory))?;
             let parent = atomic::directory_of(&directory);
@@ -134,6 +141,7 @@ impl RunDirectory {
             events: Journal::lines(&path.join("events.jsonl"))?,
             tensorboard: None,
             path: path.to_owned(),
+            _lock: lock,
             best: None,
             best_on_disk: None,
             unsaved: None,
@@ -445,6 +453,20 @@ impl RunDirectory {
     }
 }
 
+/// Keeps other processes from writing into run directory `path`.
+fn lock(path: &Path) -> Result<File> {
+    let name = path.join(LOCK);
+    let file = File::create(&name).map_err(Error::io(&name))?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            let message = "another process is training in it; wait for its end, or choose another --out";
+            Err(Error::file(path, message))
+        }
+        // Some file systems have no locks: then there is none.
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::best::read_best;
@@ -486,6 +508,7 @@ mod tests {
         run.keep_best(6, evaluation(0.6), model(6));
         assert_eq!(names(path, BEST), [2, 4]);
         // Killed; what was best after iteration 3 is not yet known.
+        drop(run);
         let mut run = resume(path);
         assert_eq!(run.best(), Some(&second));
         assert_eq!(read_best(&run.best_path()).unwrap(), second);
@@ -496,9 +519,11 @@ mod tests {
         run.checkpoint(5, &mut model(5), 3).unwrap();
         // The checkpoint of iteration 5 is damaged, so that of 3 is used, then that of 1.
         fs::write(checkpoint::numbered(&path.join("checkpoints"), CHECKPOINT, 5), "").unwrap();
+        drop(run);
         let mut run = resume(path);
         assert_eq!((run.best().copied(), run.warnings().len()), (Some(second), 1));
         fs::write(checkpoint::numbered(&path.join("checkpoints"), CHECKPOINT, 3), "").unwrap();
+        drop(run);
         let mut run = resume(path);
         assert_eq!(run.best(), None);
         // No checkpoint that is kept names those of before.
@@ -508,6 +533,19 @@ mod tests {
         assert_eq!(names(path, BEST), [2]);
         run.checkpoint(6, &mut model(6), 2).unwrap();
         assert_eq!((names(path, BEST), names(path, CHECKPOINT)), (vec![], vec![4, 6]));
+    }
+
+    #[test]
+    fn a_run_is_one_processs() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut run = RunDirectory::open(folder.path(), Some("settings"), None).unwrap();
+        run.checkpoint(1, &mut model(1), 3).unwrap();
+        let recovered = RunDirectory::recover(folder.path()).unwrap();
+        let second = || RunDirectory::open(folder.path(), None, Some(&recovered));
+        let message = second().unwrap_err().to_string();
+        assert!(message.contains("another process") && message.lines().count() == 1, "{message}");
+        drop(run);
+        second().unwrap();
     }
 
     #[test]
