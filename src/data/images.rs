@@ -56,7 +56,8 @@ impl Images {
         }
         let grey = self.channels == 1 && self.height <= height && self.width <= width;
         let trained = [self.height, self.width].map(training_side) == [height, width];
-        if !grey && !(trained && self.channels == channels) {
+        let color = self.channels == channels && trained;
+        if !grey && !color {
             let found = [self.height, self.width, self.channels];
             let message = format!(
                 "expected images of {:?} (rows, columns, channels) for this model, found {found:?}",

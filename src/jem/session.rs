@@ -52,6 +52,15 @@ impl Session {
         &self.device
     }
 
+    /// Opens the device again, for a run that must not mind what became of it in the one before.
+    ///
+    /// # Errors
+    /// What [`Device::open`] returns.
+    pub fn reopen(&mut self) -> Result<()> {
+        self.device = Device::open(&self.spec, DeviceOptions::default())?;
+        Ok(())
+    }
+
     /// Prints a line, unless quiet.
     pub fn say(&self, line: &str) {
         if !self.quiet {

@@ -86,6 +86,10 @@ fn draw_panel(
         chart.draw_series(LineSeries::new(other.iter().copied(), BLACK.mix(0.16)))?;
     }
     chart.draw_series(LineSeries::new(line.iter().copied(), BLUE.stroke_width(3)))?;
+    if let [point] = line {
+        // A line of one point cannot be seen.
+        chart.draw_series([Circle::new(*point, 4, BLUE.filled())])?;
+    }
     area.draw(&Text::new(curve.name.as_str(), (48, 6), (FONT, 16, FontStyle::Bold).into_font()))?;
     area.draw(&Text::new(curve.note.as_str(), (48, 25), (FONT, 13).into_font().color(&BLACK.mix(0.75))))?;
     Ok(())
@@ -107,6 +111,7 @@ mod tests {
             };
             let mut curves: Vec<Curve> = (0..count).map(curve).collect();
             if count == 6 {
+                curves[4].points = vec![(4.0, 0.5)];
                 curves[5].points = vec![(0.0, f64::NAN), (1.0, 7.0), (2.0, 0.5)];
             }
             plot(&path, &curves, 0.0..1.0, "curves", "iteration").unwrap();

@@ -1,5 +1,6 @@
 //! `jem` as a user runs it: what each command writes and prints, and what it says to bad input.
 
+mod ablate;
 #[path = "../../kernels-tests/adapter.rs"]
 mod adapter;
 mod devices;

@@ -163,7 +163,7 @@ fn bad_settings_are_one_line_and_leave_nothing() {
     for (text, parts) in [
         ("depth = 10\nwidht = 2\n", ["mine.toml", "widht"]),
         ("recipe = \"jem+\"\n", ["jem+", "jem++"]),
-        ("lr = \"fast\"\n", ["mine.toml", "lr"]),
+        ("lr = \"fast\"\n", ["mine.toml", "line 1"]),
         ("lr = -0.5\n", ["lr", "-0.5"]),
     ] {
         std::fs::write(&config, text).expect("a file");

@@ -112,6 +112,7 @@ impl Ablation<'_> {
             }
             self.session.say(&format!("{what}: {}", run.directory.display()));
             let Some(figures) = self.train(run)? else { break };
+            self.session.reopen()?;
             self.session.say(&format!("{what}: {}", figures.summary()));
             self.setups[index].runs[seed].figures = Some(figures);
             self.write()?;

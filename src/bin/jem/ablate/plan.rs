@@ -58,7 +58,13 @@ impl Vary {
             // A name is a string of TOML without its quotes.
             let parsed = Overrides::parse(&format!("{key} = {value}"))
                 .or_else(|_| Overrides::parse(&format!("{key} = {value:?}")));
-            Ok((value, parsed.map_err(wrong)?))
+            let reason = |message: String| {
+                // Behind where it is in a text that the user has not written.
+                let reason = message.split_once(": ").map_or(message.as_str(), |(_, reason)| reason);
+                wrong(format!("{key} = {value}: {reason}"))
+            };
+            let overrides = parsed.map_err(reason)?;
+            Ok((value, overrides))
         };
         let values = values.into_iter().map(overrides).collect::<Result<Vec<_>>>()?;
         unique("--vary", values.iter().map(|(value, _)| value))?;

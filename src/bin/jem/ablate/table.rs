@@ -123,22 +123,25 @@ impl<'a> Row<'a> {
         })
     }
 
-    /// Its runs' mean validation accuracy over the iterations.
+    /// The mean validation accuracy over the iterations, of the runs that did not fail if there are any.
     fn curve(&self) -> Result<Curve> {
+        let seeds = self.accuracy().count;
         let mut sums: BTreeMap<u64, (f64, f64)> = BTreeMap::new();
-        for (run, _) in &self.ended {
-            for (iteration, accuracy) in
-                Table::read(&run.directory.join("metrics.csv"))?.points("validation_accuracy")
-            {
+        for (run, _) in self.ended.iter().filter(|(_, figures)| seeds == 0 || figures.test.is_some()) {
+            let metrics = Table::read(&run.directory.join("metrics.csv"))?;
+            for (iteration, accuracy) in metrics.points("validation_accuracy") {
                 let (sum, count) = sums.entry(iteration as u64 + 1).or_default();
                 (*sum, *count) = (*sum + accuracy, *count + 1.0);
             }
         }
-        let points =
-            sums.into_iter().map(|(iteration, (sum, count))| (iteration as f64, sum / count)).collect();
-        let seeds = self.accuracy().count;
-        let plural = if seeds == 1 { "" } else { "s" };
-        let note = format!("test {}, {seeds} seed{plural}", self.accuracy().text(100.0, 1, "%"));
+        let point = |(iteration, (sum, count))| (iteration as f64, sum / count);
+        let points = sums.into_iter().map(point).collect();
+        let note = match (self.ended.len(), seeds) {
+            (0, _) => "not run yet".into(),
+            (_, 0) => "failed".into(),
+            (_, 1) => format!("test {}, 1 seed", self.accuracy().text(100.0, 1, "%")),
+            _ => format!("test {}, {seeds} seeds", self.accuracy().text(100.0, 1, "%")),
+        };
         Ok(Curve { name: self.setup.label.clone(), note, points })
     }
 }
@@ -220,8 +223,10 @@ fn picture(path: &Path, about: &About<'_>, rows: &[Row<'_>]) -> Result<()> {
     let most = curves.iter().flat_map(|curve| &curve.points).map(|point| point.1).fold(0.1, f64::max);
     // Whole tenths, so that the axis ends at a mark.
     let range = 0.0..(10.0 * most).ceil() / 10.0;
-    let title = format!("Validation accuracy on {}, mean of the seeds", about.data());
-    plot(path, &curves, range, &title, "iteration")
+    let whole = format!("Validation accuracy on {}, mean of the seeds", about.data());
+    // One panel has no room for more.
+    let title = if rows.len() == 1 { "Validation accuracy" } else { &whole };
+    plot(path, &curves, range, title, "iteration")
 }
 
 #[cfg(test)]
