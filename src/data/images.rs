@@ -46,7 +46,7 @@ pub struct Images {
 impl Images {
     /// The images as a model takes them. Grey images are centred on black of a larger size (an odd row
     /// or column goes below or right) and repeated over the channels; colour images are centred on the next size
-    /// that is trained on ([`training_side`](super::training::training_side)).
+    /// that is trained on ([`training_side`]).
     ///
     /// # Errors
     /// [`Error::Setting`] with both sizes for any other difference.

@@ -117,9 +117,13 @@ impl Ablation<'_> {
             self.setups[index].runs[seed].figures = Some(figures);
             self.write()?;
         }
-        let table = self.write()?;
-        table.lines().for_each(say);
-        say(&format!("written into {}: table.md, table.json, accuracy.png", self.arguments.out.display()));
+        if self.setups.iter().flat_map(|setup| &setup.runs).any(|run| run.figures.is_some()) {
+            let table = self.write()?;
+            self.session.say("");
+            table.lines().for_each(say);
+            let out = self.arguments.out.display();
+            say(&format!("written into {out}: table.md, table.json, accuracy.png"));
+        }
         if session::stopped() {
             say("stopped; the same command goes on");
         }

@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `config.toml` | every setting |
+//! | `config.toml` | every setting, and where the data comes from |
 //! | `metrics.csv` | a row an iteration |
 //! | `events.jsonl` | starts, evaluations, checkpoints, the end: one JSON object a line |
 //! | `tensorboard/` | the same numbers and the sample grids, for TensorBoard |

@@ -78,19 +78,23 @@ impl Run {
         let Ok(config) = RunDirectory::config(&self.directory) else { return Ok(()) };
         let text = std::fs::read_to_string(&config).map_err(Error::io(&config))?;
         let found = Recipe::parse(&text).map_err(|message| Error::file(&config, message))?;
-        let lines =
-            |recipe: &Recipe| -> BTreeSet<String> { recipe.to_toml().lines().map(String::from).collect() };
-        let (here, asked) = (lines(&found), lines(&self.recipe));
-        let mut differ: Vec<&str> = here.difference(&asked).map(String::as_str).collect();
+        let settings =
+            |recipe: &Recipe| recipe.to_toml().parse::<toml::Table>().expect("what was written can be read");
+        let asked = settings(&self.recipe);
+        let different = |(key, value): (String, toml::Value)| {
+            let wanted = asked.get(&key).filter(|wanted| **wanted != value)?;
+            Some(format!("{key} = {value}, not {wanted}"))
+        };
+        let mut differ: Vec<String> = settings(&found).into_iter().filter_map(different).collect();
         let data = RunDirectory::source(&self.directory)?.map(|source| source.data);
-        let on = data.filter(|data| *data != source.data).map(|data| format!("data = {data}"));
-        differ.extend(on.as_deref());
+        let other = data.filter(|data| *data != source.data);
+        differ.extend(other.map(|data| format!("data = {data}, not {}", source.data)));
         if differ.is_empty() {
             return Ok(());
         }
         let message = format!(
             "is a run with other settings ({}); choose another --out, or remove it",
-            differ.join(", ")
+            differ.join("; ")
         );
         Err(Error::file(&self.directory, message))
     }

@@ -217,9 +217,12 @@ fn markdown(about: &About<'_>, rows: &[Row<'_>]) -> String {
     text
 }
 
-/// Validation accuracies over iterations, a panel a row of the table.
+/// Validation accuracies over iterations, a panel a row of the table; nothing if none was measured.
 fn picture(path: &Path, about: &About<'_>, rows: &[Row<'_>]) -> Result<()> {
     let curves = rows.iter().map(Row::curve).collect::<Result<Vec<_>>>()?;
+    if curves.iter().all(|curve| curve.points.is_empty()) {
+        return Ok(());
+    }
     let most = curves.iter().flat_map(|curve| &curve.points).map(|point| point.1).fold(0.1, f64::max);
     // Whole tenths, so that the axis ends at a mark.
     let range = 0.0..(10.0 * most).ceil() / 10.0;
