@@ -1,5 +1,7 @@
 //! A recipe is a value: every setting of a training run, readable as TOML, stored in every checkpoint.
 
+mod check;
+
 use super::chain_start::Start;
 use super::family::Family;
 use super::precision::Precision;
@@ -200,10 +202,16 @@ impl Overrides {
     }
 }
 
-/// A TOML error without its drawing of the line.
+/// A TOML error in one line: of its drawing of the line that is wrong only the key.
 fn one_line(message: &str) -> String {
-    let lines = message.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('|'));
-    lines.filter(|line| !line.contains(" | ")).collect::<Vec<_>>().join(": ")
+    let lines = || message.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('|'));
+    let drawn = lines().find_map(|line| line.split_once(" | "));
+    let key = drawn.and_then(|(_, line)| line.split_once('=')).map(|(key, _)| key.trim());
+    let mut parts: Vec<&str> = lines().filter(|line| !line.contains(" | ")).collect();
+    if let Some(key) = key.filter(|key| !parts.iter().any(|part| part.contains(&format!("`{key}`")))) {
+        parts.insert(1.min(parts.len()), key);
+    }
+    parts.join(": ")
 }
 
 impl Recipe {
@@ -301,121 +309,25 @@ impl Recipe {
         let warm = ((iteration + 1) as f64 / self.warmup.max(1) as f64).min(1.0);
         self.lr * warm * self.decay_factor.powi(decays as i32)
     }
+}
 
-    /// Checks every setting against its range, and against `images` training images (after the held-out ones).
-    ///
-    /// # Errors
-    /// [`Error::Setting`] with the key, the allowed range and what was found.
-    pub fn check(&self, images: usize, classes: usize) -> Result<()> {
-        let fail = |key: &str, message: String| Err(Error::setting(key, message));
-        let positive = [
-            ("batch", self.batch),
-            ("buffer", self.buffer),
-            ("inner_steps", self.inner_steps),
-            ("keep", self.keep),
-            ("evaluate_every", self.evaluate_every as usize),
-            ("sample_every", self.sample_every as usize),
-            ("checkpoint_every", self.checkpoint_every as usize),
-            ("snapshot_every", self.snapshot_every as usize),
-        ];
-        if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
-            return fail(key, "must be at least 1, got 0".into());
-        }
-        let finite_from_0 = [
-            ("step_size", f64::from(self.step_size)),
-            ("noise", f64::from(self.noise)),
-            ("clamp_gradient", f64::from(self.clamp_gradient)),
-            ("p_x", f64::from(self.p_x)),
-            ("p_y_given_x", f64::from(self.p_y_given_x)),
-            ("p_xy", f64::from(self.p_xy)),
-            ("energy_l2", f64::from(self.energy_l2)),
-            ("gradient_penalty", f64::from(self.gradient_penalty)),
-            ("sam", f64::from(self.sam)),
-            ("lr", self.lr),
-            ("epsilon", f64::from(self.epsilon)),
-            ("weight_decay", f64::from(self.weight_decay)),
-            ("clip_norm", f64::from(self.clip_norm)),
-            ("decay_factor", self.decay_factor),
-            ("epochs", self.epochs),
-            ("input_noise", f64::from(self.input_noise)),
-        ];
-        if let Some((key, value)) =
-            finite_from_0.iter().find(|(_, value)| !(value.is_finite() && *value >= 0.0))
-        {
-            return fail(key, format!("must be a finite number of at least 0, got {value}"));
-        }
-        let unit = [
-            ("beta1", self.beta1),
-            ("beta2", self.beta2),
-            ("momentum", f64::from(self.momentum)),
-            ("ema", self.ema),
-        ];
-        if let Some((key, value)) = unit.iter().find(|(_, value)| !(0.0..1.0).contains(value)) {
-            return fail(key, format!("must be at least 0 and below 1, got {value}"));
-        }
-        if !(0.0..=1.0).contains(&self.reinitialise) {
-            return fail("reinitialise", format!("is a probability, got {}", self.reinitialise));
-        }
-        if !(self.norm_momentum > 0.0 && self.norm_momentum <= 1.0) {
-            let message = format!("must be above 0 and at most 1, got {}", self.norm_momentum);
-            return fail("norm_momentum", message);
-        }
-        if let Some(at) = self.decay_at.iter().find(|at| !(at.is_finite() && **at >= 0.0)) {
-            return fail("decay_at", format!("must be finite numbers of at least 0, got {at}"));
-        }
-        let bounds = [
-            ("diverged_above", self.diverged_above),
-            ("max_gap", self.max_gap),
-            ("max_displacement", self.max_displacement),
-            ("max_saturated", self.max_saturated),
-        ];
-        if let Some((key, value)) = bounds.iter().find(|(_, value)| value.is_nan() || *value <= 0.0) {
-            return fail(key, format!("must be above 0, got {value}"));
-        }
-        let above_0 = [("margin", self.margin), ("beta", self.beta)];
-        if let Some((key, value)) = above_0.iter().find(|(_, value)| !(value.is_finite() && *value > 0.0)) {
-            return fail(key, format!("must be a finite number above 0, got {value}"));
-        }
-        self.functional()?;
-        self.optimizer()?;
-        if self.batch > images {
-            return fail("batch", format!("{} is more than the {images} training images", self.batch));
-        }
-        if self.samples() {
-            self.check_sampling(classes)?;
-        } else if self.gradient_penalty != 0.0 {
-            return fail("gradient_penalty", "must be 0 when p_x is 0: it is of the images for p(x)".into());
-        } else if self.p_y_given_x == 0.0 {
-            return fail("p_y_given_x", "p_x, p_y_given_x and p_xy are all 0: nothing to train".into());
-        }
-        if self.total_iterations(images) == 0 {
-            return fail("epochs", "epochs and iterations are both 0: nothing to do".into());
-        }
-        Ok(())
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    fn check_sampling(&self, classes: usize) -> Result<()> {
-        let fail = |key: &str, message: String| Err(Error::setting(key, message));
-        if self.steps == 0 {
-            return fail("steps", "must be at least 1 when p_x or p_xy is not 0, got 0".into());
+    #[test]
+    fn what_is_wrong_in_a_file_is_one_line_with_the_key() {
+        for (text, key) in [
+            ("steps = 3\nlr = \"fast\"\n", "lr"),
+            ("steps = -1\n", "steps"),
+            ("step_sise = 1.0\n", "step_sise"),
+            ("recipe = \"jem+++\"\n", "recipe"),
+            ("norm = \"layer\"\n", "norm"),
+            ("clamp_x = 1\n", "clamp_x"),
+        ] {
+            let message = Overrides::parse(text).unwrap_err();
+            assert!(message.contains(key) && message.contains("line "), "{key}: {message}");
+            assert_eq!(message.lines().count(), 1, "{message}");
         }
-        let chains = if self.class_conditional { self.batch * classes } else { self.batch };
-        if self.buffer < chains {
-            let why = if self.class_conditional { "the batch times the classes" } else { "the batch" };
-            return fail("buffer", format!("must be at least {chains} ({why}), got {}", self.buffer));
-        }
-        if self.p_xy != 0.0 && !self.class_conditional {
-            return fail("p_xy", "log p(x, y) needs class_conditional = true".into());
-        }
-        if self.reservoir && self.class_conditional {
-            return fail(
-                "reservoir",
-                "must be false with class_conditional = true, whose buffer has a part for each class".into(),
-            );
-        }
-        if self.gradient_penalty != 0.0 && self.p_x == 0.0 {
-            return fail("gradient_penalty", "must be 0 when p_x is 0: it is of the images for p(x)".into());
-        }
-        Ok(())
     }
 }
