@@ -206,7 +206,8 @@ impl Overrides {
 fn one_line(message: &str) -> String {
     let lines = || message.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('|'));
     let drawn = lines().find_map(|line| line.split_once(" | "));
-    let key = drawn.and_then(|(_, line)| line.split_once('=')).map(|(key, _)| key.trim());
+    let is_key = |key: &&str| !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let key = drawn.and_then(|(_, line)| line.split_once('=')).map(|(key, _)| key.trim()).filter(is_key);
     let mut parts: Vec<&str> = lines().filter(|line| !line.contains(" | ")).collect();
     if let Some(key) = key.filter(|key| !parts.iter().any(|part| part.contains(&format!("`{key}`")))) {
         parts.insert(1.min(parts.len()), key);
