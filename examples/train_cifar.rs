@@ -6,8 +6,8 @@ use jem::data::{Dataset, cifar, locate, synthetic};
 use jem::device::{Device, DeviceOptions, DeviceSpec};
 use jem::jem::{Choice, Outcome, Overrides, Preset, Recipe, RunDirectory, RunOptions, Trainer, choose, run};
 use jem::report::profile::table;
+use jem::report::progress::announce;
 use jem::{Error, Result};
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,6 +53,9 @@ struct Arguments {
     /// Print nothing but errors and the final figures
     #[arg(long)]
     quiet: bool,
+    /// Watch curves and samples in the terminal while it trains
+    #[arg(long, conflicts_with_all = ["quiet", "profile"])]
+    live: bool,
     #[command(flatten)]
     overrides: Overrides,
 }
@@ -129,9 +132,7 @@ fn train(arguments: &Arguments) -> Result<()> {
         if STOP.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
-        // The terminal may be gone, which must not keep the run from stopping.
-        let line = "\nstopping after this iteration, with a checkpoint; Ctrl-C again stops at once";
-        let _ = writeln!(std::io::stderr(), "{line}");
+        announce("stopping after this iteration, with a checkpoint; Ctrl-C again stops at once");
     });
     handler.map_err(|error| Error::setting("Ctrl-C", error.to_string()))?;
     let reopen = || Device::open(&arguments.device, DeviceOptions::default());
@@ -139,6 +140,7 @@ fn train(arguments: &Arguments) -> Result<()> {
         out: out.clone(),
         resume: arguments.resume.is_some(),
         quiet: arguments.quiet,
+        live: arguments.live,
         stop: &STOP,
         reopen: Some(&reopen),
         visit: None,

@@ -35,8 +35,15 @@ fn data() -> (Dataset, Dataset) {
 
 fn run(out: &Path, resume: bool, stop: bool) -> jem::Result<Outcome> {
     let stop = AtomicBool::new(stop);
-    let options =
-        RunOptions { out: out.to_owned(), resume, quiet: true, stop: &stop, reopen: None, visit: None };
+    let options = RunOptions {
+        out: out.to_owned(),
+        resume,
+        quiet: true,
+        live: false,
+        stop: &stop,
+        reopen: None,
+        visit: None,
+    };
     let (train, test) = data();
     jem::jem::run(&Device::cpu(), &recipe(), &train, &test, options)
 }

@@ -121,7 +121,15 @@ impl Place {
             ..crate::small::recipe()
         };
         let (out, stop) = (PathBuf::from(self.at("run")), AtomicBool::new(false));
-        let options = RunOptions { out, resume: false, quiet: true, stop: &stop, reopen: None, visit: None };
+        let options = RunOptions {
+            out,
+            resume: false,
+            quiet: true,
+            live: false,
+            stop: &stop,
+            reopen: None,
+            visit: None,
+        };
         let outcome = run(&Device::cpu(), &recipe, &data, &data, options).expect("a run");
         let text = |path: PathBuf| path.to_str().expect("UTF-8").to_owned();
         [text(outcome.best.expect("a best model")), text(outcome.checkpoint)]
