@@ -20,6 +20,9 @@ use ratatui::{Frame, Terminal, TerminalOptions, Viewport};
 
 /// The rows that a picture takes at most: a larger one shows no more.
 const ROWS: u16 = 46;
+/// The rows that are left to what was printed before, in a terminal of more rows than [`FULL`].
+const ABOVE: u16 = 6;
+const FULL: u16 = 24;
 
 /// A picture that is redrawn in place. Its last line stays empty: the cursor, which is never hidden, rests there
 /// between two drawings, so that whatever ends the program leaves a terminal to type on.
@@ -76,7 +79,8 @@ impl<W: Write> Inline<W> {
 
     /// Makes room for a picture in a terminal of `size`.
     fn reserve(&mut self, size: Size) -> io::Result<()> {
-        let rows = size.height.saturating_sub(1).clamp(1, ROWS);
+        let rows =
+            size.height.saturating_sub(ABOVE).max(size.height.min(FULL).saturating_sub(1)).clamp(1, ROWS);
         let below = self.terminal.backend_mut();
         for _ in 1..rows {
             below.out.queue(Print("\r\n"))?;
@@ -200,5 +204,190 @@ impl<W: Write> Backend for Below<W> {
     /// Nothing: a picture is flushed when it is whole.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As much of a terminal as the picture needs: text, the cursor, moves, erasure, scrolling.
+    #[derive(Default)]
+    struct Screen {
+        size: (usize, usize),
+        /// All lines, those that were scrolled away included.
+        lines: Vec<Vec<char>>,
+        cursor: (usize, usize),
+        text: Vec<u8>,
+    }
+
+    impl Screen {
+        fn new(width: usize, height: usize) -> Self {
+            Self { size: (width, height), lines: vec![vec![]], ..Self::default() }
+        }
+
+        fn text(&self) -> Vec<String> {
+            let line = |line: &Vec<char>| line.iter().collect::<String>().trim_end().to_owned();
+            self.lines.iter().map(line).collect()
+        }
+
+        /// Breaks lines that are longer than a row, as most terminals do when they get narrower.
+        fn reflow(&mut self, width: usize, height: usize) {
+            let before = std::mem::take(&mut self.lines);
+            for (row, line) in before.iter().enumerate() {
+                if row == self.cursor.1 {
+                    self.cursor.1 = self.lines.len();
+                    self.lines.extend(before[row..].iter().cloned());
+                    break;
+                }
+                let end = line.iter().rposition(|c| *c != ' ').map_or(0, |last| last + 1);
+                match end {
+                    0 => self.lines.push(vec![]),
+                    _ => self.lines.extend(line[..end].chunks(width).map(<[char]>::to_vec)),
+                }
+            }
+            self.size = (width, height);
+        }
+
+        fn sequence(&mut self, parameters: &str, end: char) {
+            let count = || parameters.parse::<usize>().unwrap_or(1).max(1);
+            let top = self.lines.len().saturating_sub(self.size.1);
+            match end {
+                'A' => self.cursor.1 = self.cursor.1.saturating_sub(count()).max(top),
+                'B' => self.cursor.1 = (self.cursor.1 + count()).min(self.lines.len() - 1),
+                'G' => self.cursor.0 = count() - 1,
+                'J' => {
+                    let (column, row) = self.cursor;
+                    self.lines[row].truncate(column);
+                    self.lines[row + 1..].iter_mut().for_each(Vec::clear);
+                }
+                'm' | 'h' | 'l' => {}
+                other => panic!("{parameters}{other}"),
+            }
+        }
+    }
+
+    impl Write for Screen {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.text.extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            let text = String::from_utf8(std::mem::take(&mut self.text)).unwrap();
+            let mut characters = text.chars();
+            while let Some(character) = characters.next() {
+                match character {
+                    '\x1b' => {
+                        assert_eq!(characters.next(), Some('['));
+                        let parameters: Vec<char> =
+                            characters.by_ref().take_while_inclusive(|c| !c.is_ascii_alphabetic());
+                        let (end, parameters) = parameters.split_last().unwrap();
+                        self.sequence(&parameters.iter().collect::<String>(), *end);
+                    }
+                    '\r' => self.cursor.0 = 0,
+                    '\n' => {
+                        self.cursor.1 += 1;
+                        if self.cursor.1 == self.lines.len() {
+                            self.lines.push(vec![]);
+                        }
+                    }
+                    character => {
+                        let (column, row) = self.cursor;
+                        let line = &mut self.lines[row];
+                        line.resize(line.len().max(column + 1), ' ');
+                        line[column] = character;
+                        self.cursor.0 += 1;
+                    }
+                }
+            }
+            Ok(())
+        }
+    }
+
+    trait TakeInclusive: Iterator<Item = char> {
+        fn take_while_inclusive(self, keep: impl Fn(&char) -> bool) -> Vec<char>;
+    }
+
+    impl<I: Iterator<Item = char>> TakeInclusive for I {
+        fn take_while_inclusive(self, keep: impl Fn(&char) -> bool) -> Vec<char> {
+            let mut taken = vec![];
+            for character in self {
+                taken.push(character);
+                if !keep(&character) {
+                    break;
+                }
+            }
+            taken
+        }
+    }
+
+    fn screen(inline: &mut Inline<Screen>) -> &mut Screen {
+        &mut inline.terminal.backend_mut().out
+    }
+
+    /// Fills all lines but the last with `character`.
+    fn fill(character: &'static str) -> impl Fn(&mut Frame) {
+        move |frame| {
+            let area = frame.area();
+            for row in 0..area.height - 1 {
+                frame.buffer_mut().set_string(0, row, character.repeat(area.width.into()), Style::new());
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_printed_before_stays_above() {
+        let mut out = Screen::new(8, 5);
+        write!(out, "before\r\n").unwrap();
+        out.flush().unwrap();
+        let mut inline = Inline::new(out, true).unwrap();
+        let size = Size::new(8, 5);
+        inline.draw(size, fill("a")).unwrap();
+        inline.draw(size, fill("b")).unwrap();
+        let row = "b".repeat(8);
+        assert_eq!(screen(&mut inline).text(), ["before", &row, &row, &row, ""]);
+        inline.print("a warning", size).unwrap();
+        inline.draw(size, fill("c")).unwrap();
+        inline.finish().unwrap();
+        write!(screen(&mut inline), "after").unwrap();
+        screen(&mut inline).flush().unwrap();
+        let row = "c".repeat(8);
+        assert_eq!(screen(&mut inline).text(), ["before", "a warning", &row, &row, &row, "after"]);
+    }
+
+    #[test]
+    fn a_window_of_another_size_gets_another_picture() {
+        for reflows in [true, false] {
+            let mut out = Screen::new(10, 5);
+            write!(out, "before\r\n").unwrap();
+            out.flush().unwrap();
+            let mut inline = Inline::new(out, reflows).unwrap();
+            inline.draw(Size::new(10, 5), fill("a")).unwrap();
+            for (width, height) in [(6, 7), (20, 4), (3, 9), (3, 3)] {
+                match reflows {
+                    true => screen(&mut inline).reflow(width, height),
+                    false => screen(&mut inline).size = (width, height),
+                }
+                inline.draw(Size::new(width as u16, height as u16), fill("b")).unwrap();
+                let text = screen(&mut inline).text();
+                let shown: Vec<_> = text.iter().filter(|line| line.starts_with('b')).collect();
+                assert_eq!(text.last().unwrap(), "");
+                assert!(shown.iter().rev().take(height - 2).all(|line| line.len() == width), "{text:?}");
+                if height > 4 {
+                    assert!(!text.iter().any(|line| line.starts_with('a')), "{text:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_cursor_is_never_hidden_and_nothing_is_asked() {
+        let mut inline = Inline::new(Vec::new(), true).unwrap();
+        for size in [Size::new(80, 24), Size::new(1, 1), Size::new(0, 0)] {
+            inline.draw(size, fill("a")).unwrap();
+        }
+        let text = String::from_utf8_lossy(&inline.terminal.backend().out).into_owned();
+        assert!(!text.contains("\x1b[?25l") && !text.contains("\x1b[6n"));
     }
 }

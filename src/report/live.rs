@@ -17,11 +17,12 @@ use crate::io::png::to_byte;
 /// Columns of the labels of vertical axes: panels stand under one another.
 const LABELS: usize = 7;
 /// Rows of a panel below which there are fewer panels.
-const PANEL: u16 = 4;
-/// Samples are shown smaller, unless so many fit.
-const ENOUGH: usize = 6;
-/// Of the width, what curves keep beside samples.
-const CURVES: u16 = 44;
+const PANEL: u16 = 3;
+/// Samples are shown smaller, unless so many fit, but not with fewer pixels a side than can be made out.
+const ENOUGH: usize = 4;
+const SIDE: usize = 10;
+/// The columns that curves keep beside samples: those of the longest heading.
+const CURVES: u16 = 47;
 
 type Points = Vec<(f64, f64)>;
 
@@ -242,7 +243,7 @@ fn curves(frame: &mut Frame, area: Rect, model: &Model) {
         Panel {
             title: "accuracy",
             curves: vec![
-                line(&model.accuracy, "training batch", BLUE),
+                line(&model.accuracy, "training", BLUE),
                 Curve { points: &model.validation, name: "validation", color: ORANGE, marker: Marker::Dot },
             ],
             write: percent,
@@ -278,19 +279,22 @@ fn draw_panel(frame: &mut Frame, area: Rect, panel: &Panel, model: &Model, lowes
     let shown = || lines.iter().filter(|points| !points.is_empty());
     let range = curves::range_of(shown().map(|points| &points[..]));
     let (low, high) = nice(range.start, range.end);
-    let all = || shown().flatten().map(|point| point.0);
-    let (first, last) = (all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max));
+    let ends = |curve: &Curve| Some((curve.points.first()?.0, curve.points.last()?.0));
+    let (first, last) = panel
+        .curves
+        .iter()
+        .filter_map(ends)
+        .fold((f64::INFINITY, 0.0), |(first, last), ends| (ends.0.min(first), ends.1.max(last)));
     let (first, last) = if first < last { (first, last) } else { (0.0, model.iteration.max(1) as f64) };
 
     let mut heading = vec![Span::styled(panel.title, Modifier::BOLD)];
     for curve in &panel.curves {
         let Some(&(_, value)) = curve.points.last() else { continue };
-        let text = match (curve.name, curve.marker) {
-            ("", _) => format!("  {}", (panel.write)(value)),
-            (name, Marker::Dot) => format!("  • {name} {}", (panel.write)(value)),
-            (name, _) => format!("  ─ {name} {}", (panel.write)(value)),
-        };
-        heading.push(Span::styled(text, model.colors.style(curve.color)));
+        let key = if curve.marker == Marker::Dot { " • " } else { " ─ " };
+        if !curve.name.is_empty() {
+            heading.extend([Span::styled(key, model.colors.style(curve.color)), curve.name.into()]);
+        }
+        heading.push(format!(" {}", (panel.write)(value)).into());
     }
     let datasets = panel.curves.iter().zip(&lines).map(|(curve, points)| {
         let kind = if curve.marker == Marker::Dot { GraphType::Scatter } else { GraphType::Line };
@@ -343,16 +347,20 @@ impl<'a> Mosaic<'a> {
     fn fit(samples: &'a Samples, area: Rect) -> Option<Self> {
         let [height, width, channels] = samples.shape;
         let count = samples.images.len() / (height * width * channels);
-        let room = usize::from(area.width.saturating_sub(CURVES).max(area.width / 2));
+        let room = usize::from(area.width.saturating_sub(CURVES));
         // A line is the heading.
         let lines = usize::from(area.height.saturating_sub(1));
-        (1..=height.max(width).div_ceil(4)).find_map(|factor| {
+        let at = |factor| {
             let mosaic = Self { samples, columns: 0, rows: 0, factor };
             let (columns, rows) = mosaic.cell();
             let columns = ((room + 1) / columns).min(count);
             let rows = ((lines + 1) / rows).min(count.div_ceil(columns.max(1)));
-            (columns * rows >= ENOUGH.min(count)).then_some(Self { columns, rows, ..mosaic })
-        })
+            Self { columns, rows, ..mosaic }
+        };
+        let smallest = (height.min(width) / SIDE).max(1);
+        let enough = |mosaic: &Self| mosaic.columns * mosaic.rows >= ENOUGH.min(count);
+        let mosaic = (1..smallest).map(at).find(enough).unwrap_or_else(|| at(smallest));
+        (mosaic.columns * mosaic.rows > 0).then_some(mosaic)
     }
 
     /// The columns and lines from an image to the next.
@@ -400,5 +408,146 @@ impl<'a> Mosaic<'a> {
             let [red, green, blue] = [0, 1, 2].map(|channel| to_byte(mean(channel.min(channels - 1))));
             Color::Rgb(red, green, blue)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+
+    use super::*;
+
+    /// The view of `model` as `width` x `height` characters.
+    fn view(model: &Model, width: u16, height: u16) -> Buffer {
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+        terminal.draw(|frame| draw(frame, model)).unwrap();
+        terminal.backend().buffer().clone()
+    }
+
+    fn lines(buffer: &Buffer) -> Vec<String> {
+        let row = |cells: &[ratatui::buffer::Cell]| cells.iter().map(|cell| cell.symbol()).collect();
+        buffer.content.chunks(buffer.area.width.into()).map(row).collect()
+    }
+
+    fn status(value: f64) -> Status {
+        Status {
+            loss: Some(value),
+            energy_gap: Some(-value),
+            accuracy: Some(value),
+            images_per_second: Some(310.4),
+        }
+    }
+
+    fn run(iterations: u64, colors: Colors) -> Model {
+        let mut model = Model::new(0, 2 * iterations, colors);
+        for iteration in 1..=iterations {
+            model.update(iteration, &status((iteration as f64 / 50.0).sin()));
+        }
+        model.validation(iterations / 2, 0.432);
+        model.time("3m20s left".into());
+        model.note("iteration 50: validation accuracy 43.2%");
+        model.samples(iterations, &[0.5; 20 * 32 * 32 * 3], [32, 32, 3], None);
+        model
+    }
+
+    #[test]
+    fn all_is_there_in_80x24_and_larger() {
+        for colors in [Colors::True, Colors::Indexed, Colors::None] {
+            for (width, height) in [(80, 23), (80, 14), (120, 39), (250, 46)] {
+                let lines = lines(&view(&run(100, colors), width, height));
+                let text = lines.join("\n");
+                for part in ["energy gap -0.909", "─ training 90.9%", "• validation 43.2%", "loss 0.909"]
+                {
+                    assert!(text.contains(part), "{part} in\n{text}");
+                }
+                let [.., progress, note, rest] = &lines[..] else { panic!("{text}") };
+                assert!(progress.starts_with("100/200 ━") && progress.contains("─  "), "{text}");
+                assert!(progress.contains(" 50%  3m20s left  310 images/s"), "{text}");
+                assert!(note.starts_with("iteration 50: validation accuracy 43.2%"), "{text}");
+                assert_eq!(rest.trim(), "");
+                assert!(text.chars().filter(|c| ('\u{2801}'..='\u{28ff}').contains(c)).count() > 40);
+                assert_eq!(text.contains("samples, iteration 100"), colors == Colors::True, "{text}");
+                assert_eq!(text.contains('▀'), colors == Colors::True);
+            }
+        }
+    }
+
+    #[test]
+    fn no_size_and_no_value_makes_it_panic() {
+        let mut odd = Model::new(5, 0, Colors::True);
+        for (iteration, value) in
+            [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MAX, -3e38, 3e38, 1e-300, 0.0]
+                .iter()
+                .enumerate()
+        {
+            odd.update(iteration as u64, &status(*value));
+            odd.validation(iteration as u64, *value);
+        }
+        odd.samples(1, &[f32::NAN; 3 * 5 * 7], [5, 7, 1], Some(2));
+        let mut one = Model::new(0, 1, Colors::Indexed);
+        one.update(1, &status(0.25));
+        let models = [Model::new(0, 10, Colors::None), odd, one, run(100, Colors::True)];
+        for model in &models {
+            for (width, height) in
+                (1..100).step_by(3).flat_map(|width| [1, 2, 3, 4, 7, 12, 40].map(|height| (width, height)))
+            {
+                view(model, width, height);
+            }
+        }
+        assert!(lines(&view(&models[2], 60, 14)).join("\n").contains("training 25.0%"));
+    }
+
+    #[test]
+    fn a_long_run_is_drawn_at_once() {
+        let model = run(100_000, Colors::True);
+        let began = Instant::now();
+        assert!(lines(&view(&model, 120, 40)).join("\n").contains("100000/200000"));
+        // Milliseconds; also unoptimised and on a busy machine not long.
+        assert!(began.elapsed().as_secs_f64() < 1.0, "{:?}", began.elapsed());
+    }
+
+    #[test]
+    fn curves_go_back_with_the_run() {
+        let mut model = run(100, Colors::None);
+        model.update(41, &status(0.5));
+        assert_eq!([model.loss.len(), model.gap.len(), model.accuracy.len()], [41; 3]);
+        assert_eq!((model.validation.len(), model.loss[40]), (0, (41.0, 0.5)));
+        let table = Table {
+            columns: ["iteration", "loss", "validation_accuracy"].map(String::from).to_vec(),
+            rows: vec![vec![Some(0.0), Some(2.0), None], vec![Some(1.0), Some(f64::NAN), Some(0.1)]],
+        };
+        model.history(&table);
+        assert_eq!((&model.loss[..], &model.validation[..]), (&[(1.0, 2.0)][..], &[(2.0, 0.1)][..]));
+    }
+
+    #[test]
+    fn a_half_block_shows_two_pixels() {
+        // Two grey images of 2x2 pixels in a row, then two more: those of a column come first.
+        let mut model = Model::new(0, 1, Colors::True);
+        let images: Vec<f32> = [-1.0f32, 1.0, 0.0, 0.5].iter().flat_map(|&v| [v, v, -v, -v]).collect();
+        model.samples(1, &images, [2, 2, 1], Some(2));
+        let buffer = view(&model, 60, 14);
+        let grey = |value: u8| Color::Rgb(value, value, value);
+        let blocks: Vec<_> = buffer.content.iter().filter(|cell| cell.symbol() == "▀").collect();
+        assert_eq!(blocks.len(), 8);
+        let pairs: Vec<_> = blocks.iter().step_by(2).map(|cell| (cell.fg, cell.bg)).collect();
+        let expected = [(0, 255), (128, 128), (255, 0), (191, 64)].map(|(a, b)| (grey(a), grey(b)));
+        assert_eq!(pairs, expected);
+    }
+
+    #[test]
+    fn terminals_say_what_they_show() {
+        let of = |pairs: &[(&str, &str)]| {
+            Colors::of(|name| pairs.iter().find(|pair| pair.0 == name).map(|pair| pair.1.to_owned()))
+        };
+        assert_eq!(of(&[("TERM", "xterm"), ("COLORTERM", "truecolor")]), Colors::True);
+        assert_eq!(of(&[("TERM", "xterm"), ("COLORTERM", "24bit")]), Colors::True);
+        assert_eq!(of(&[("TERM", "xterm-direct")]), Colors::True);
+        assert_eq!(of(&[("TERM", "xterm-256color")]), Colors::Indexed);
+        assert_eq!(of(&[("TERM", "xterm")]), Colors::None);
+        assert_eq!(of(&[("COLORTERM", "truecolor"), ("NO_COLOR", "1")]), Colors::None);
     }
 }
