@@ -229,6 +229,8 @@ struct Panel<'a> {
     curves: Vec<Curve<'a>>,
     /// How a value is written in the heading.
     write: fn(f64) -> String,
+    /// Whether values are shares, 0 to 1.
+    shares: bool,
 }
 
 fn curves(frame: &mut Frame, area: Rect, model: &Model) {
@@ -238,7 +240,8 @@ fn curves(frame: &mut Frame, area: Rect, model: &Model) {
         Panel {
             title: "energy gap",
             curves: vec![line(&model.gap, "", BLUE)],
-            write: |value| format!("{value:+.3}"),
+            write: |value| if value.abs() < 1e5 { format!("{value:+.3}") } else { format!("{value:+.2e}") },
+            shares: false,
         },
         Panel {
             title: "accuracy",
@@ -247,11 +250,13 @@ fn curves(frame: &mut Frame, area: Rect, model: &Model) {
                 Curve { points: &model.validation, name: "validation", color: ORANGE, marker: Marker::Dot },
             ],
             write: percent,
+            shares: true,
         },
         Panel {
             title: "loss",
             curves: vec![line(&model.loss, "", BLUE)],
-            write: |value| format!("{value:.3}"),
+            write: |value| if value.abs() < 1e5 { format!("{value:.3}") } else { format!("{value:.2e}") },
+            shares: false,
         },
     ];
     // The lowest has two rows more, for the horizontal axis.
@@ -279,6 +284,7 @@ fn draw_panel(frame: &mut Frame, area: Rect, panel: &Panel, model: &Model, lowes
     let shown = || lines.iter().filter(|points| !points.is_empty());
     let range = curves::range_of(shown().map(|points| &points[..]));
     let (low, high) = nice(range.start, range.end);
+    let (low, high) = if panel.shares { (low.clamp(0.0, 0.9), high.clamp(0.1, 1.0)) } else { (low, high) };
     let ends = |curve: &Curve| Some((curve.points.first()?.0, curve.points.last()?.0));
     let (first, last) = panel
         .curves
