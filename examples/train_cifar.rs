@@ -53,6 +53,9 @@ struct Arguments {
     /// Print nothing but errors and the final figures
     #[arg(long)]
     quiet: bool,
+    /// Watch curves and samples in the terminal while it trains
+    #[arg(long, conflicts_with_all = ["quiet", "profile"])]
+    live: bool,
     #[command(flatten)]
     overrides: Overrides,
 }
@@ -90,7 +93,7 @@ fn train(arguments: &Arguments) -> Result<()> {
     }
     session.say(&format!("run     {}", out.display()));
     session::stop_on_interrupt()?;
-    let job = Job { out, resume: arguments.resume.is_some(), source };
+    let job = Job { out, resume: arguments.resume.is_some(), live: arguments.live, source };
     let outcome = session.train(&recipe, &train, &test, &job)?;
     session::report(&outcome, &job.out, test.synthetic).iter().for_each(|line| session::say(line));
     let next = session::next(&outcome, &job.out, "cargo run --release --example train_cifar --");

@@ -39,6 +39,7 @@ fn run(out: &Path, resume: bool, stop: bool) -> jem::Result<Outcome> {
         out: out.to_owned(),
         resume,
         quiet: true,
+        live: false,
         stop: &stop,
         source: None,
         reopen: None,

@@ -36,6 +36,8 @@ pub struct RunOptions<'a> {
     pub source: Option<&'a Source>,
     /// No progress on the terminal.
     pub quiet: bool,
+    /// Progress as a live view of curves and samples, on a terminal that is large enough; unless `quiet`.
+    pub live: bool,
     /// Set (by Ctrl-C) to end the run after the current iteration, with a checkpoint.
     pub stop: &'a AtomicBool,
     /// Opens the device again when it was lost, such as by a driver's reset; `None`: a loss ends the run.
@@ -142,11 +144,18 @@ pub fn run(
         let details = json!({"device": device.name(), "kernels": kernels, "data": train.name, "synthetic": train.synthetic, "iterations": total, "precision": trainer.precision(), "checkpoint": resumed});
         directory.event(if options.resume { "resume" } else { "start" }, trainer.iteration(), details);
     }
+    let mut progress = match options.live && !options.quiet {
+        true => Progress::live(trainer.iteration(), total),
+        false => Progress::new(trainer.iteration(), total, options.quiet),
+    };
+    if let (true, Ok(table)) = (options.live, directory.metrics()) {
+        progress.history(&table);
+    }
     let network = trainer.network();
     let title = format!("WRN-{}-{} on {}", network.depth, network.width, train.name);
     let mut run = Run {
         validation: trainer.evaluator(&held_out, EVALUATION_BATCH)?,
-        progress: Progress::new(trainer.iteration(), total, options.quiet),
+        progress,
         guard,
         healing,
         snapshots,
@@ -260,6 +269,11 @@ impl Run<'_> {
         let due = |every: u64| scheduled(every) || left.interrupted;
         let Recipe { evaluate_every, sample_every, checkpoint_every, snapshot_every, .. } = self.recipe;
         if ![evaluate_every, sample_every, checkpoint_every, snapshot_every].into_iter().any(due) {
+            if self.progress.wants_samples() {
+                let aside = Instant::now();
+                self.look()?;
+                self.aside += aside.elapsed();
+            }
             let arrived = self.trainer.metrics()?;
             return self.record(&arrived, None);
         }
@@ -460,13 +474,6 @@ impl Run<'_> {
             let evaluation = evaluation.filter(|_| index + 1 == arrived.len());
             self.directory.record(metrics, clock, evaluation);
             self.last = Some(*metrics);
-        }
-        self.warn();
-        // Rows that belong to an evaluation were looked at before it.
-        if let Some(fault) = if evaluation.is_none() { self.check(arrived) } else { None } {
-            return Ok(Some(fault));
-        }
-        if let Some(metrics) = arrived.last() {
             let present = |value: f64| (!value.is_nan()).then_some(value);
             let status = Status {
                 loss: present(metrics.loss),
@@ -476,7 +483,9 @@ impl Run<'_> {
             };
             self.progress.update(metrics.iteration + 1, &status);
         }
-        Ok(None)
+        self.warn();
+        // Rows that belong to an evaluation were looked at before it.
+        Ok(if evaluation.is_none() { self.check(arrived) } else { None })
     }
 
     /// Notes the figures on the held-out images; keeps the model if it is the best so far.
@@ -484,6 +493,7 @@ impl Run<'_> {
         let iteration = self.trainer.iteration();
         let details = json!({"accuracy": evaluation.accuracy, "cross_entropy": evaluation.cross_entropy});
         self.directory.event("validation", iteration, details);
+        self.progress.validation(iteration, evaluation.accuracy);
         let accuracy = 100.0 * evaluation.accuracy;
         self.progress.note(&format!("iteration {iteration}: validation accuracy {accuracy:.1}%"));
         if self.directory.best().is_none_or(|best| evaluation.accuracy > best.evaluation.accuracy) {
@@ -492,8 +502,17 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn picture(&mut self) -> Result<Option<PathBuf>> {
+    /// The gallery, also for the progress.
+    fn look(&mut self) -> Result<(Vec<f32>, Option<usize>)> {
+        let began = Instant::now();
         let (images, columns) = self.trainer.gallery()?;
+        let iteration = self.trainer.iteration();
+        self.progress.samples(iteration, &images, self.shape, columns, began.elapsed());
+        Ok((images, columns))
+    }
+
+    fn picture(&mut self) -> Result<Option<PathBuf>> {
+        let (images, columns) = self.look()?;
         if images.is_empty() {
             return Ok(None);
         }

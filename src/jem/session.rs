@@ -6,6 +6,7 @@ use crate::data::Dataset;
 use crate::data::training::Source;
 use crate::device::{Device, DeviceOptions, DeviceSpec};
 use crate::error::{Error, Result};
+use crate::report::progress::announce;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,6 +29,8 @@ pub struct Job {
     pub out: PathBuf,
     /// Go on from its newest checkpoint.
     pub resume: bool,
+    /// Show it as a live view.
+    pub live: bool,
     /// Where its data comes from, for the run directory to remember.
     pub source: Source,
 }
@@ -111,6 +114,7 @@ impl Session {
             resume: job.resume,
             source: Some(&job.source),
             quiet: self.quiet,
+            live: job.live,
             stop: &STOP,
             reopen: Some(&reopen),
             visit: None,
@@ -133,8 +137,7 @@ pub fn stop_on_interrupt() -> Result<()> {
         if STOP.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
-        let line = "\nstopping after this iteration, with a checkpoint; Ctrl-C again stops at once";
-        let _ = writeln!(std::io::stderr(), "{line}");
+        announce("stopping after this iteration, with a checkpoint; Ctrl-C again stops at once");
     });
     handler.map_err(|error| Error::setting("Ctrl-C", error.to_string()))
 }

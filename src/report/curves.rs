@@ -21,7 +21,7 @@ const COLUMNS: usize = 1100;
 /// A smoothed line averages over about this share of the run.
 const SMOOTHING: f64 = 0.03;
 /// Fewer points than this are drawn as they are, with markers.
-const SPARSE: usize = 40;
+pub(super) const SPARSE: usize = 40;
 
 /// One panel: its title, its lines (column and legend) and the fixed range of its axis, if any.
 struct Panel {
@@ -39,7 +39,7 @@ struct Line {
 
 // The colours of Okabe and Ito (2008), told apart by all eyes.
 pub(super) const BLUE: RGBColor = RGBColor(0, 114, 178);
-const ORANGE: RGBColor = RGBColor(213, 94, 0);
+pub(super) const ORANGE: RGBColor = RGBColor(213, 94, 0);
 const GREY: RGBColor = RGBColor(90, 90, 90);
 
 const PANELS: [Panel; 3] = [
@@ -176,7 +176,7 @@ fn draw_panel(panel: &Panel, area: &Root, table: &Table, last: f64, lowest: bool
     x += title.box_size(panel.title)?.0 as i32 + 28;
     for (line, points) in &lines {
         let color = line.color;
-        let strong = if points.len() < SPARSE { points.clone() } else { smooth(&means(points)) };
+        let strong = if points.len() < SPARSE { points.clone() } else { smooth(&means(points, COLUMNS)) };
         if points.len() < SPARSE {
             chart.draw_series(strong.iter().map(|&point| Circle::new(point, 3, color.filled())))?;
         }
@@ -236,33 +236,33 @@ pub(super) fn range_of<'a>(lines: impl Iterator<Item = &'a [(f64, f64)]>) -> Ran
     low - margin..high + margin
 }
 
-/// Groups of neighbours, at most [`COLUMNS`] of them: more cannot be seen apart.
-fn groups(points: &[(f64, f64)]) -> impl Iterator<Item = &[(f64, f64)]> {
-    points.chunks(points.len().div_ceil(COLUMNS).max(1))
+/// Groups of neighbours, at most `count` of them.
+fn groups(points: &[(f64, f64)], count: usize) -> impl Iterator<Item = &[(f64, f64)]> {
+    points.chunks(points.len().div_ceil(count.max(1)).max(1))
 }
 
-/// The lowest and the highest point of each group, in the order of the first coordinate.
+/// The lowest and the highest point of each of [`COLUMNS`] groups, more than can be seen apart, in the order of the first coordinate.
 fn extremes(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let by_value = |a: &&(f64, f64), b: &&(f64, f64)| a.1.total_cmp(&b.1);
     let pair = |group: &[(f64, f64)]| {
         let (low, high) = (*group.iter().min_by(by_value)?, *group.iter().max_by(by_value)?);
         Some(if low.0 <= high.0 { [low, high] } else { [high, low] })
     };
-    groups(points).filter_map(pair).flatten().collect()
+    groups(points, COLUMNS).filter_map(pair).flatten().collect()
 }
 
-/// The mean of each group.
-fn means(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+/// The mean of each of at most `count` groups of neighbours.
+pub(super) fn means(points: &[(f64, f64)], count: usize) -> Vec<(f64, f64)> {
     let mean = |group: &[(f64, f64)]| {
         let (x, y) = group.iter().fold((0.0, 0.0), |sum, point| (sum.0 + point.0, sum.1 + point.1));
         (x / group.len() as f64, y / group.len() as f64)
     };
-    groups(points).map(mean).collect()
+    groups(points, count).map(mean).collect()
 }
 
 /// At each point the value of a line fitted to its neighbours, with triangular weights over
 /// [`SMOOTHING`] of the points to either side: unlike a mean it does not lag at the ends.
-fn smooth(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+pub(super) fn smooth(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let reach = ((points.len() as f64 * SMOOTHING) as usize).max(2);
     (0..points.len())
         .map(|at| {
@@ -287,7 +287,7 @@ fn smooth(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
 }
 
 /// An iteration, in thousands where the run has more than ten thousand.
-fn iterations(value: f64, last: f64) -> String {
+pub(super) fn iterations(value: f64, last: f64) -> String {
     if last > 10_000.0 && value > 0.0 { format!("{}k", value / 1000.0) } else { value.to_string() }
 }
 
@@ -406,7 +406,7 @@ mod tests {
         let shown = extremes(&points);
         assert!(shown.len() <= 2 * COLUMNS && shown.contains(&(54_321.0, 7.0)));
         assert!(shown.windows(2).all(|pair| pair[0].0 <= pair[1].0));
-        let means = means(&points);
+        let means = means(&points, COLUMNS);
         assert!(means.len() <= COLUMNS);
         assert_eq!(means[0], (45.0, 1.0));
     }

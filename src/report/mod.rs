@@ -3,6 +3,8 @@
 mod canvas;
 pub mod curves;
 pub mod heatmap;
+mod inline;
+mod live;
 pub mod metrics;
 pub mod multiples;
 pub mod profile;

@@ -1,13 +1,30 @@
-//! How far training is, on standard error: a bar on a terminal, a plain line every few seconds
-//! elsewhere, nothing when quiet.
+//! How far training is, on standard error: a bar on a terminal, or a live view of curves and samples; a plain line
+//! every few seconds elsewhere; nothing when quiet.
 
-use std::io::{IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal, Stderr, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use ratatui::crossterm::terminal;
+use ratatui::layout::Size;
+
+use super::inline::Inline;
+use super::live::{self, Colors, Model};
+use super::metrics::Table;
 
 /// Seconds between plain lines.
 const PERIOD: Duration = Duration::from_secs(10);
+/// From one drawing of the live view to the next, at least.
+const REDRAW: Duration = Duration::from_millis(200);
+/// From a look at the samples to the next, at least; and the time that it takes is at most this part of all.
+const LOOK: Duration = Duration::from_secs(3);
+const LOOK_SHARE: u32 = 100;
+/// Columns and rows below which a bar says more than a live view.
+const SMALLEST: Size = Size::new(60, 15);
+
+/// Whether a live view is on the terminal.
+static LIVE: AtomicBool = AtomicBool::new(false);
 
 /// The figures beside the iteration; what was not measured is `None`.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -42,6 +59,7 @@ enum Mode {
     Quiet,
     Bar(ProgressBar),
     Plain(Plain),
+    Live(Box<Live>),
 }
 
 impl Progress {
@@ -49,15 +67,68 @@ impl Progress {
     pub fn new(start: u64, total: u64, quiet: bool) -> Self {
         Self(if quiet {
             Mode::Quiet
-        } else if std::io::stderr().is_terminal() {
+        } else if io::stderr().is_terminal() {
             let style = ProgressStyle::with_template("{pos}/{len} [{bar:24}] {msg}  {eta} left")
                 .expect("the template is valid")
                 .progress_chars("=> ");
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
             Mode::Bar(begin_at(bar.with_style(style), start))
         } else {
-            Mode::Plain(Plain::new(start, total, Instant::now(), Box::new(std::io::stderr())))
+            Mode::Plain(Plain::new(start, total, Instant::now(), Box::new(io::stderr())))
         })
+    }
+
+    /// As [`Progress::new`], as a live view of curves and samples on a terminal that is large enough.
+    pub fn live(start: u64, total: u64) -> Self {
+        let why = if !io::stdout().is_terminal() || !io::stderr().is_terminal() {
+            "standard output and error must be a terminal"
+        } else if !size().is_ok_and(|size| size.width >= SMALLEST.width && size.height >= SMALLEST.height) {
+            "the terminal has less than 60 columns or 15 rows"
+        } else if std::env::var("TERM").is_ok_and(|term| term == "dumb") {
+            "the terminal is a dumb one"
+        } else if let Ok(live) = Live::new(start, total) {
+            return Self(Mode::Live(Box::new(live)));
+        } else {
+            "the terminal cannot be written to"
+        };
+        let mut progress = Self::new(start, total, false);
+        progress.note(&format!("no live view: {why}"));
+        progress
+    }
+
+    /// The metrics so far, of a run that goes on.
+    pub fn history(&mut self, table: &Table) {
+        if let Mode::Live(live) = &mut self.0 {
+            live.model.history(table);
+        }
+    }
+
+    /// The accuracy on held-out images, 0 to 1, after `iteration` iterations.
+    pub fn validation(&mut self, iteration: u64, accuracy: f64) {
+        if let Mode::Live(live) = &mut self.0 {
+            live.model.validation(iteration, accuracy);
+        }
+    }
+
+    /// Whether samples are shown, and it is time for new ones.
+    pub fn wants_samples(&self) -> bool {
+        matches!(&self.0, Mode::Live(live) if live.look <= Instant::now())
+    }
+
+    /// Shows the samples after `iteration` iterations, which took `cost` to get: images of `shape` (height, width,
+    /// channels) in [-1, 1], of which `columns` make a row, if that matters.
+    pub fn samples(
+        &mut self,
+        iteration: u64,
+        images: &[f32],
+        shape: [usize; 3],
+        columns: Option<usize>,
+        cost: Duration,
+    ) {
+        if let Mode::Live(live) = &mut self.0 {
+            live.model.samples(iteration, images, shape, columns);
+            live.look = Instant::now() + LOOK.max(cost * LOOK_SHARE);
+        }
     }
 
     /// Shows that `iteration` iterations are done.
@@ -69,6 +140,7 @@ impl Progress {
                 bar.set_message(status.line());
             }
             Mode::Plain(plain) => plain.update(iteration, status, Instant::now()),
+            Mode::Live(live) => live.update(iteration, status),
         }
     }
 
@@ -78,6 +150,7 @@ impl Progress {
             Mode::Quiet => {}
             Mode::Bar(bar) => bar.println(line),
             Mode::Plain(plain) => plain.print(line),
+            Mode::Live(live) => live.note(line),
         }
     }
 
@@ -85,16 +158,149 @@ impl Progress {
     pub fn warn(&mut self, line: &str) {
         match &mut self.0 {
             // As [`Plain::print`].
-            Mode::Quiet => drop(writeln!(std::io::stderr(), "{line}")),
+            Mode::Quiet => drop(writeln!(io::stderr(), "{line}")),
+            // Must be there to read when the run has ended.
+            Mode::Live(live) => live.print(line),
             _ => self.note(line),
         }
     }
 
-    /// Ends the display; the bar stays as it was last.
+    /// Ends the display; the bar or the view stays as it was last.
     pub fn finish(&mut self) {
-        if let Mode::Bar(bar) = &self.0 {
-            bar.abandon();
+        match &mut self.0 {
+            Mode::Bar(bar) => bar.abandon(),
+            Mode::Live(live) => {
+                let Clock { start, total, began } = live.clock;
+                // Ends the view. What is said from now on stands under it.
+                self.0 = Mode::Plain(Plain::new(start, total, began, Box::new(io::stderr())));
+            }
+            Mode::Quiet | Mode::Plain(_) => {}
         }
+    }
+}
+
+/// Prints `line` from any thread, such as a signal's, and leaves a live view whole.
+pub fn announce(line: &str) {
+    // The terminal may be gone, which must not keep a signal from being obeyed.
+    let _ = match (LIVE.load(Ordering::Relaxed), size()) {
+        // On the empty line under the view, which must not move.
+        (true, Ok(size)) => {
+            let line: String = line.chars().take(usize::from(size.width.saturating_sub(1))).collect();
+            write!(io::stderr(), "\r{line}")
+        }
+        // The bar's line has no end.
+        _ => write!(io::stderr(), "\n{line}\n"),
+    };
+}
+
+/// The columns and rows of the terminal.
+fn size() -> io::Result<Size> {
+    terminal::size().map(|(width, height)| Size::new(width, height))
+}
+
+/// The live view on the terminal, until it is dropped.
+struct Live {
+    model: Model,
+    /// `None` once it cannot be written to: training must not end because nobody looks any more.
+    terminal: Option<Inline<BufWriter<Stderr>>>,
+    clock: Clock,
+    /// When to draw next.
+    due: Instant,
+    /// When to look at the samples next.
+    look: Instant,
+}
+
+impl Live {
+    fn new(start: u64, total: u64) -> io::Result<Self> {
+        let variable = |name: &str| std::env::var(name).ok();
+        let now = Instant::now();
+        // A picture is written in one piece.
+        let out = BufWriter::with_capacity(1 << 18, io::stderr());
+        let mut live = Self {
+            model: Model::new(start, total, Colors::of(variable)),
+            terminal: Some(Inline::new(out, reflows(variable))?),
+            clock: Clock { start, total, began: now },
+            due: now,
+            look: now,
+        };
+        live.draw();
+        LIVE.store(true, Ordering::Relaxed);
+        Ok(live)
+    }
+
+    fn update(&mut self, iteration: u64, status: &Status) {
+        self.model.update(iteration, status);
+        let now = Instant::now();
+        if now >= self.due {
+            let left = self.clock.left(iteration, now);
+            self.model.time(left.map_or(String::new(), |seconds| format!("{} left", duration(seconds))));
+            self.draw();
+        }
+    }
+
+    fn note(&mut self, line: &str) {
+        self.model.note(line);
+        if Instant::now() >= self.due {
+            self.draw();
+        }
+    }
+
+    /// Prints `line` above the view, where it stays.
+    fn print(&mut self, line: &str) {
+        if let (Some(terminal), Ok(size)) = (&mut self.terminal, size()) {
+            let _ = terminal.print(line, size);
+        }
+        self.draw();
+    }
+
+    fn draw(&mut self) {
+        let began = Instant::now();
+        let Some(terminal) = &mut self.terminal else { return };
+        let drawn = size().and_then(|size| terminal.draw(size, |frame| live::draw(frame, &self.model)));
+        if drawn.is_err() {
+            self.terminal = None;
+        }
+        // A slow terminal gets fewer pictures.
+        self.due = began + REDRAW.max(20 * began.elapsed());
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        // The message of a panic stands where the picture would be drawn.
+        if !std::thread::panicking() {
+            self.model.time(format!("took {}", duration(self.clock.began.elapsed().as_secs_f64())));
+            self.draw();
+            if let Some(terminal) = &mut self.terminal {
+                let _ = terminal.finish();
+            }
+        }
+        LIVE.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Whether the terminal breaks long lines anew when it gets narrower: most do.
+fn reflows(variable: impl Fn(&str) -> Option<String>) -> bool {
+    let term = variable("TERM").unwrap_or_default();
+    let cuts = variable("XTERM_VERSION").is_some() || term.starts_with("linux");
+    let screen = term.starts_with("screen");
+    variable("TMUX").is_some() || !(cuts || screen)
+}
+
+/// How long iterations take that are made now: not those before a resume.
+#[derive(Clone, Copy)]
+struct Clock {
+    start: u64,
+    total: u64,
+    began: Instant,
+}
+
+impl Clock {
+    /// Seconds from `now`, after `iteration` iterations, to the last; `None` before the first and after the last.
+    fn left(&self, iteration: u64, now: Instant) -> Option<f64> {
+        let done = iteration.saturating_sub(self.start);
+        let each = now.duration_since(self.began).as_secs_f64() / done as f64;
+        (done > 0 && iteration < self.total).then(|| each * (self.total - iteration) as f64)
     }
 }
 
@@ -109,29 +315,26 @@ fn begin_at(bar: ProgressBar, start: u64) -> ProgressBar {
 
 /// Lines without control characters, for files and logs.
 struct Plain {
-    start: u64,
-    total: u64,
-    began: Instant,
+    clock: Clock,
     printed: Option<Instant>,
     out: Box<dyn Write + Send>,
 }
 
 impl Plain {
     fn new(start: u64, total: u64, began: Instant, out: Box<dyn Write + Send>) -> Self {
-        Self { start, total, began, printed: None, out }
+        Self { clock: Clock { start, total, began }, printed: None, out }
     }
 
     fn update(&mut self, iteration: u64, status: &Status, now: Instant) {
         let due = self.printed.is_none_or(|printed| now.duration_since(printed) >= PERIOD);
-        if !due && iteration < self.total {
+        let total = self.clock.total;
+        if !due && iteration < total {
             return;
         }
         self.printed = Some(now);
-        let mut line = format!("{iteration}/{}  {}", self.total, status.line());
-        let done = iteration.saturating_sub(self.start);
-        if done > 0 && iteration < self.total {
-            let each = now.duration_since(self.began).as_secs_f64() / done as f64;
-            line += &format!("  {} left", duration(each * (self.total - iteration) as f64));
+        let mut line = format!("{iteration}/{total}  {}", status.line());
+        if let Some(seconds) = self.clock.left(iteration, now) {
+            line += &format!("  {} left", duration(seconds));
         }
         self.print(&line);
     }
@@ -162,11 +365,11 @@ mod tests {
     struct Shared(Arc<Mutex<Vec<u8>>>);
 
     impl Write for Shared {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().write(bytes)
         }
 
-        fn flush(&mut self) -> std::io::Result<()> {
+        fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
     }

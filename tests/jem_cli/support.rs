@@ -139,6 +139,7 @@ impl Place {
             out,
             resume: false,
             quiet: true,
+            live: false,
             stop: &stop,
             source: None,
             reopen: None,

@@ -136,7 +136,7 @@ impl Ablation<'_> {
             return Ok(None);
         }
         let resume = RunDirectory::config(&run.directory).is_ok();
-        let job = Job { out: run.directory.clone(), resume, source: self.source.clone() };
+        let job = Job { out: run.directory.clone(), resume, live: false, source: self.source.clone() };
         let figures = match self.session.train(&run.recipe, &self.data.train, &self.data.test, &job) {
             Ok(outcome) => match outcome.test {
                 Some(test) => Figures::of(&run.directory, Ok((test, outcome.trips)))?,

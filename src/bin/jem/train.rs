@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const EXAMPLES: &str = "Examples:
   jem train                    # CIFAR-10, at the largest size that this machine can finish
   jem train --recipe classifier --data mnist --preset tiny --out runs/digits
-  jem train --data photos/ --preset small --device gpu --steps 20 --lr 1e-4
+  jem train --data photos/ --preset small --device gpu --steps 20 --lr 1e-4 --live
   jem train --config runs/digits/config.toml --seed 2
   jem train --resume runs/digits --iterations 2000
 
@@ -42,6 +42,9 @@ pub struct Arguments {
     /// Go on with the run in this directory, by its settings and on its data where flags do not say otherwise
     #[arg(long, value_name = "DIR", conflicts_with_all = ["preset", "config"])]
     resume: Option<PathBuf>,
+    /// Show curves and the newest samples in the terminal
+    #[arg(long, conflicts_with = "quiet")]
+    live: bool,
     /// Print nothing but errors and the final figures
     #[arg(long)]
     quiet: bool,
@@ -111,7 +114,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     session.say(&format!("best    is chosen on {} training images that are held out", recipe.validation));
     session.say(&format!("run     {}", out.display()));
     session::stop_on_interrupt()?;
-    let job = Job { out, resume: resume.is_some(), source };
+    let job = Job { out, resume: resume.is_some(), live: arguments.live, source };
     let outcome = session.train(&recipe, &data.train, &data.test, &job)?;
     session::report(&outcome, &job.out, data.test.synthetic).iter().for_each(|line| say(line));
     next(&outcome, &job, &recipe).iter().for_each(|line| say(line));

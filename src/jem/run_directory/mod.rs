@@ -423,9 +423,13 @@ impl RunDirectory {
         let result = self.tensorboard.as_mut().map_or(Ok(()), EventWriter::flush);
         self.attempt("TensorBoard", iteration, result);
         let path = self.curves_path();
-        let table = Table::read(&self.path.join("metrics.csv"));
-        let result = table.and_then(|table| curves::plot(&path, &table, title));
+        let result = self.metrics().and_then(|table| curves::plot(&path, &table, title));
         self.attempt("curves", iteration, result);
+    }
+
+    /// The metrics so far.
+    pub fn metrics(&self) -> Result<Table> {
+        Table::read(&self.path.join("metrics.csv"))
     }
 
     /// Writes `report.html`.

@@ -1,0 +1,559 @@
+//! The live view of a run: curves beside the newest samples, and how far it is.
+
+use plotters::style::RGBColor;
+use ratatui::Frame;
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Alignment, Constraint, Layout, Rect};
+use ratatui::style::{Color, Modifier, Style};
+use ratatui::symbols::Marker;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Axis, Block, Chart, Dataset, GraphType, LineGauge, Padding, Paragraph};
+
+use super::curves::{self, BLUE, ORANGE, SPARSE};
+use super::metrics::Table;
+use super::progress::Status;
+use crate::io::png::to_byte;
+
+/// Columns of the labels of vertical axes: panels stand under one another.
+const LABELS: usize = 7;
+/// Rows of a panel below which there are fewer panels.
+const PANEL: u16 = 3;
+/// Samples are shown smaller, unless so many fit, but not with fewer pixels a side than can be made out.
+const ENOUGH: usize = 4;
+const SIDE: usize = 10;
+/// The columns that curves keep beside samples: those of the longest heading.
+const CURVES: u16 = 47;
+
+type Points = Vec<(f64, f64)>;
+
+/// The colours that a terminal shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Colors {
+    /// 24 bits.
+    True,
+    /// A palette of 256.
+    Indexed,
+    /// None, or none that can be relied on.
+    None,
+}
+
+impl Colors {
+    /// What the environment says of the terminal.
+    pub fn of(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let term = variable("TERM").unwrap_or_default();
+        let depth = variable("COLORTERM").unwrap_or_default();
+        if variable("NO_COLOR").is_some_and(|value| !value.is_empty()) {
+            Self::None
+        } else if depth == "truecolor" || depth == "24bit" || term.ends_with("-direct") {
+            Self::True
+        } else if term.contains("256color") {
+            Self::Indexed
+        } else {
+            Self::None
+        }
+    }
+
+    /// `color`, or the one of the palette that is nearest to it.
+    fn style(self, color: RGBColor) -> Style {
+        match self {
+            Self::True => Style::new().fg(Color::Rgb(color.0, color.1, color.2)),
+            Self::Indexed if color == BLUE => Style::new().fg(Color::Indexed(32)),
+            Self::Indexed => Style::new().fg(Color::Indexed(166)),
+            Self::None => Style::new(),
+        }
+    }
+}
+
+/// Images in [-1, 1], NHWC.
+struct Samples {
+    iteration: u64,
+    images: Vec<f32>,
+    shape: [usize; 3],
+}
+
+/// What the view shows.
+pub struct Model {
+    colors: Colors,
+    total: u64,
+    iteration: u64,
+    time: String,
+    status: Status,
+    gap: Points,
+    loss: Points,
+    accuracy: Points,
+    validation: Points,
+    note: String,
+    samples: Option<Samples>,
+}
+
+impl Model {
+    /// A run that has made `start` of `total` iterations.
+    pub fn new(start: u64, total: u64, colors: Colors) -> Self {
+        Self {
+            colors,
+            total,
+            iteration: start,
+            time: String::new(),
+            status: Status::default(),
+            gap: Points::new(),
+            loss: Points::new(),
+            accuracy: Points::new(),
+            validation: Points::new(),
+            note: String::new(),
+            samples: None,
+        }
+    }
+
+    /// The curves so far, of a run that goes on.
+    pub fn history(&mut self, table: &Table) {
+        let columns = [
+            ("energy_gap", &mut self.gap),
+            ("loss", &mut self.loss),
+            ("accuracy", &mut self.accuracy),
+            ("validation_accuracy", &mut self.validation),
+        ];
+        for (column, points) in columns {
+            let after = |(iteration, value): &(f64, f64)| (iteration + 1.0, *value);
+            *points = table.points(column).iter().map(after).filter(drawable).collect();
+        }
+    }
+
+    /// The figures after `iteration` iterations.
+    pub fn update(&mut self, iteration: u64, status: &Status) {
+        // A fault made the run go back: so do the curves.
+        if iteration <= self.iteration {
+            for points in [&mut self.gap, &mut self.loss, &mut self.accuracy, &mut self.validation] {
+                points.retain(|point| point.0 < iteration as f64);
+            }
+        }
+        (self.iteration, self.status) = (iteration, *status);
+        let Status { loss, energy_gap, accuracy, .. } = *status;
+        for (points, value) in
+            [(&mut self.gap, energy_gap), (&mut self.loss, loss), (&mut self.accuracy, accuracy)]
+        {
+            points.extend(value.map(|value| (iteration as f64, value)).filter(drawable));
+        }
+    }
+
+    /// The accuracy on held-out images after `iteration` iterations.
+    pub fn validation(&mut self, iteration: u64, accuracy: f64) {
+        self.validation.extend(Some((iteration as f64, accuracy)).filter(drawable));
+    }
+
+    /// How long it takes, in words.
+    pub fn time(&mut self, words: String) {
+        self.time = words;
+    }
+
+    /// The last thing worth saying.
+    pub fn note(&mut self, line: &str) {
+        line.clone_into(&mut self.note);
+    }
+
+    /// The images of `shape` (height, width, channels) that `iteration` iterations led to; those of a row of
+    /// `columns` belong together.
+    pub fn samples(&mut self, iteration: u64, images: &[f32], shape: [usize; 3], columns: Option<usize>) {
+        let size = shape.iter().product::<usize>();
+        if self.colors != Colors::True || size == 0 || images.len() < size || ![1, 3].contains(&shape[2]) {
+            return;
+        }
+        let count = images.len() / size;
+        // One of each class comes first, where not all fit.
+        let columns = columns.unwrap_or(count).max(1);
+        let order = (0..columns).flat_map(|column| (column..count).step_by(columns));
+        let images = order.flat_map(|image| &images[image * size..][..size]).copied().collect();
+        self.samples = Some(Samples { iteration, images, shape });
+    }
+}
+
+/// Whether a value can be a point of a curve.
+fn drawable(point: &(f64, f64)) -> bool {
+    point.1.abs() <= f64::from(f32::MAX)
+}
+
+/// Draws `model` on the whole of `frame`, but for its last line.
+pub fn draw(frame: &mut Frame, model: &Model) {
+    let area = frame.area();
+    let area = Rect { height: area.height.saturating_sub(1), ..area };
+    let [main, progress, note] =
+        Layout::vertical([Constraint::Fill(1), Constraint::Length(1), Constraint::Length(1)]).areas(area);
+    let pictures = model.samples.as_ref().and_then(|samples| Mosaic::fit(samples, main));
+    let width = pictures.as_ref().map_or(0, |pictures| pictures.width());
+    let [left, _, right] = Layout::horizontal([
+        Constraint::Fill(1),
+        Constraint::Length(2.min(width)),
+        Constraint::Length(width),
+    ])
+    .areas(main);
+    curves(frame, left, model);
+    if let Some(pictures) = pictures {
+        pictures.draw(frame.buffer_mut(), right);
+    }
+    draw_progress(frame, progress, model);
+    let dim = Style::new().add_modifier(Modifier::DIM);
+    frame.render_widget(Paragraph::new(model.note.as_str()).style(dim), note);
+}
+
+fn draw_progress(frame: &mut Frame, area: Rect, model: &Model) {
+    let share = model.iteration as f64 / model.total.max(1) as f64;
+    let mut figures = format!("{:>3.0}%", 100.0 * share);
+    if !model.time.is_empty() {
+        figures += &format!("  {}", model.time);
+    }
+    if let Some(rate) = model.status.images_per_second {
+        figures += &format!("  {rate:.*} images/s", usize::from(rate < 100.0));
+    }
+    let [bar, text] =
+        Layout::horizontal([Constraint::Fill(1), Constraint::Length(figures.len() as u16 + 1)]).areas(area);
+    let gauge = LineGauge::default()
+        .ratio(share.clamp(0.0, 1.0))
+        .label(format!("{}/{}", model.iteration, model.total))
+        .filled_symbol("━")
+        .unfilled_symbol("─")
+        .filled_style(model.colors.style(BLUE))
+        .unfilled_style(Style::new().add_modifier(Modifier::DIM));
+    frame.render_widget(gauge, bar);
+    frame.render_widget(Paragraph::new(figures).alignment(Alignment::Right), text);
+}
+
+/// A curve: its values, what it is called in the heading, its colour and what it is drawn with.
+struct Curve<'a> {
+    points: &'a Points,
+    name: &'static str,
+    color: RGBColor,
+    marker: Marker,
+}
+
+struct Panel<'a> {
+    title: &'static str,
+    curves: Vec<Curve<'a>>,
+    /// How a value is written in the heading.
+    write: fn(f64) -> String,
+    /// Whether values are shares, 0 to 1.
+    shares: bool,
+}
+
+fn curves(frame: &mut Frame, area: Rect, model: &Model) {
+    let line = |points, name, color| Curve { points, name, color, marker: Marker::Braille };
+    let percent = |value: f64| format!("{:.1}%", 100.0 * value);
+    let panels = [
+        Panel {
+            title: "energy gap",
+            curves: vec![line(&model.gap, "", BLUE)],
+            write: |value| if value.abs() < 1e5 { format!("{value:+.3}") } else { format!("{value:+.2e}") },
+            shares: false,
+        },
+        Panel {
+            title: "accuracy",
+            curves: vec![
+                line(&model.accuracy, "training", BLUE),
+                Curve { points: &model.validation, name: "validation", color: ORANGE, marker: Marker::Dot },
+            ],
+            write: percent,
+            shares: true,
+        },
+        Panel {
+            title: "loss",
+            curves: vec![line(&model.loss, "", BLUE)],
+            write: |value| if value.abs() < 1e5 { format!("{value:.3}") } else { format!("{value:.2e}") },
+            shares: false,
+        },
+    ];
+    // The lowest has two rows more, for the horizontal axis.
+    let count = (area.height.saturating_sub(2) / PANEL).clamp(1, 3);
+    let rows = area.height.saturating_sub(2) / count;
+    let height = |panel| if panel == count { Constraint::Fill(1) } else { Constraint::Length(rows) };
+    let areas = Layout::vertical((1..=count).map(height)).split(area);
+    for (index, (panel, area)) in panels.iter().zip(areas.iter()).enumerate() {
+        draw_panel(frame, *area, panel, model, index + 1 == usize::from(count));
+    }
+}
+
+fn draw_panel(frame: &mut Frame, area: Rect, panel: &Panel, model: &Model, lowest: bool) {
+    // Braille has two dots a column: more points cannot be seen apart.
+    let columns = 2 * usize::from(area.width);
+    let lines: Vec<Points> = panel
+        .curves
+        .iter()
+        .map(|curve| match curve.points.len() {
+            0..SPARSE => curve.points.clone(),
+            _ if curve.marker == Marker::Dot => curves::means(curve.points, columns / 4),
+            _ => curves::smooth(&curves::means(curve.points, columns)),
+        })
+        .collect();
+    let shown = || lines.iter().filter(|points| !points.is_empty());
+    let range = curves::range_of(shown().map(|points| &points[..]));
+    let (low, high) = nice(range.start, range.end);
+    let (low, high) = if panel.shares { (low.clamp(0.0, 0.9), high.clamp(0.1, 1.0)) } else { (low, high) };
+    let ends = |curve: &Curve| Some((curve.points.first()?.0, curve.points.last()?.0));
+    let (first, last) = panel
+        .curves
+        .iter()
+        .filter_map(ends)
+        .fold((f64::INFINITY, 0.0), |(first, last), ends| (ends.0.min(first), ends.1.max(last)));
+    let (first, last) = if first < last { (first, last) } else { (0.0, model.iteration.max(1) as f64) };
+
+    let mut heading = vec![Span::styled(panel.title, Modifier::BOLD)];
+    for curve in &panel.curves {
+        let Some(&(_, value)) = curve.points.last() else { continue };
+        let key = if curve.marker == Marker::Dot { " • " } else { " ─ " };
+        if !curve.name.is_empty() {
+            heading.extend([Span::styled(key, model.colors.style(curve.color)), curve.name.into()]);
+        }
+        heading.push(format!(" {}", (panel.write)(value)).into());
+    }
+    let datasets = panel.curves.iter().zip(&lines).map(|(curve, points)| {
+        let kind = if curve.marker == Marker::Dot { GraphType::Scatter } else { GraphType::Line };
+        Dataset::default()
+            .data(points)
+            .marker(curve.marker)
+            .graph_type(kind)
+            .style(model.colors.style(curve.color))
+    });
+    let dim = Style::new().add_modifier(Modifier::DIM);
+    let label = |value: f64| format!("{:>LABELS$}", curves::short(value, high - low));
+    let mut vertical = Axis::default().bounds([low, high]).style(dim);
+    vertical = match area.height {
+        0..=5 => vertical.labels([label(low), label(high)]),
+        _ => vertical.labels([label(low), label((low + high) / 2.0), label(high)]),
+    };
+    let mut horizontal = Axis::default().bounds([first, last]).style(dim);
+    if lowest {
+        let label = |value: f64| curves::iterations(value.round(), last);
+        horizontal = horizontal.labels([label(first), label((first + last) / 2.0), label(last)]);
+    }
+    let chart = Chart::new(datasets.collect())
+        .block(Block::new().title(Line::from(heading)).padding(Padding::ZERO))
+        .legend_position(None)
+        .x_axis(horizontal)
+        .y_axis(vertical);
+    frame.render_widget(chart, area);
+}
+
+/// The range from `low` to `high`, extended to round numbers.
+fn nice(low: f64, high: f64) -> (f64, f64) {
+    let rough = (high - low) / 10.0;
+    let power = 10f64.powf(rough.log10().floor());
+    let step = [1.0, 2.0, 5.0].map(|factor| factor * power).into_iter().find(|&step| step >= rough);
+    let step = step.unwrap_or(10.0 * power);
+    ((low / step).floor() * step, (high / step).ceil() * step)
+}
+
+/// As many samples as fit, in rows.
+struct Mosaic<'a> {
+    samples: &'a Samples,
+    columns: usize,
+    rows: usize,
+    /// A pixel is the mean of so many rows and columns of an image.
+    factor: usize,
+}
+
+impl<'a> Mosaic<'a> {
+    /// The largest images of which enough fit beside curves; `None` if not one does.
+    fn fit(samples: &'a Samples, area: Rect) -> Option<Self> {
+        let [height, width, channels] = samples.shape;
+        let count = samples.images.len() / (height * width * channels);
+        let room = usize::from(area.width.saturating_sub(CURVES));
+        // A line is the heading.
+        let lines = usize::from(area.height.saturating_sub(1));
+        let at = |factor| {
+            let mosaic = Self { samples, columns: 0, rows: 0, factor };
+            let (columns, rows) = mosaic.cell();
+            let columns = ((room + 1) / columns).min(count);
+            let rows = ((lines + 1) / rows).min(count.div_ceil(columns.max(1)));
+            Self { columns, rows, ..mosaic }
+        };
+        let smallest = (height.min(width) / SIDE).max(1);
+        let enough = |mosaic: &Self| mosaic.columns * mosaic.rows >= ENOUGH.min(count);
+        let mosaic = (1..smallest).map(at).find(enough).unwrap_or_else(|| at(smallest));
+        (mosaic.columns * mosaic.rows > 0).then_some(mosaic)
+    }
+
+    /// The columns and lines from an image to the next.
+    fn cell(&self) -> (usize, usize) {
+        let [height, width, _] = self.samples.shape;
+        (width.div_ceil(self.factor) + 1, height.div_ceil(self.factor).div_ceil(2) + 1)
+    }
+
+    fn width(&self) -> u16 {
+        (self.columns * self.cell().0 - 1) as u16
+    }
+
+    fn draw(&self, buffer: &mut Buffer, area: Rect) {
+        let heading = format!("samples, iteration {}", self.samples.iteration);
+        buffer.set_stringn(area.x, area.y, heading, usize::from(area.width), Modifier::BOLD);
+        let [height, width, channels] = self.samples.shape;
+        let (across, down) = self.cell();
+        let images = self.samples.images.chunks_exact(height * width * channels);
+        for (index, image) in images.take(self.columns * self.rows).enumerate() {
+            let (left, top) = (index % self.columns * across, 1 + index / self.columns * down);
+            for line in 0..down - 1 {
+                for column in 0..across - 1 {
+                    let (x, y) = (area.x + (left + column) as u16, area.y + (top + line) as u16);
+                    let Some(cell) = buffer.cell_mut((x, y)) else { continue };
+                    let upper = self.pixel(image, 2 * line, column).unwrap_or_default();
+                    let lower = self.pixel(image, 2 * line + 1, column).unwrap_or_default();
+                    cell.set_char('▀').set_fg(upper).set_bg(lower);
+                }
+            }
+        }
+    }
+
+    /// The mean of the square that a pixel stands for; `None` below the image.
+    fn pixel(&self, image: &[f32], y: usize, x: usize) -> Option<Color> {
+        let [height, width, channels] = self.samples.shape;
+        let of = |at: usize, end: usize| at * self.factor..((at + 1) * self.factor).min(end);
+        let (ys, xs) = (of(y, height), of(x, width));
+        let count = (ys.len() * xs.len()) as f32;
+        let mean = |channel: usize| {
+            let at = |y: usize, x: usize| image[(y * width + x) * channels + channel].clamp(-1.0, 1.0);
+            ys.clone().flat_map(|y| xs.clone().map(move |x| (y, x))).map(|(y, x)| at(y, x)).sum::<f32>()
+                / count
+        };
+        (count > 0.0).then(|| {
+            let [red, green, blue] = [0, 1, 2].map(|channel| to_byte(mean(channel.min(channels - 1))));
+            Color::Rgb(red, green, blue)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+
+    use super::*;
+
+    /// The view of `model` as `width` x `height` characters.
+    fn view(model: &Model, width: u16, height: u16) -> Buffer {
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+        terminal.draw(|frame| draw(frame, model)).unwrap();
+        terminal.backend().buffer().clone()
+    }
+
+    fn lines(buffer: &Buffer) -> Vec<String> {
+        let row = |cells: &[ratatui::buffer::Cell]| cells.iter().map(|cell| cell.symbol()).collect();
+        buffer.content.chunks(buffer.area.width.into()).map(row).collect()
+    }
+
+    fn status(value: f64) -> Status {
+        Status {
+            loss: Some(value),
+            energy_gap: Some(-value),
+            accuracy: Some(value),
+            images_per_second: Some(310.4),
+        }
+    }
+
+    fn run(iterations: u64, colors: Colors) -> Model {
+        let mut model = Model::new(0, 2 * iterations, colors);
+        for iteration in 1..=iterations {
+            model.update(iteration, &status((iteration as f64 / 50.0).sin()));
+        }
+        model.validation(iterations / 2, 0.432);
+        model.time("3m20s left".into());
+        model.note("iteration 50: validation accuracy 43.2%");
+        model.samples(iterations, &[0.5; 20 * 32 * 32 * 3], [32, 32, 3], None);
+        model
+    }
+
+    #[test]
+    fn all_is_there_in_80x24_and_larger() {
+        for colors in [Colors::True, Colors::Indexed, Colors::None] {
+            for (width, height) in [(80, 23), (80, 14), (120, 39), (250, 46)] {
+                let lines = lines(&view(&run(100, colors), width, height));
+                let text = lines.join("\n");
+                for part in ["energy gap -0.909", "─ training 90.9%", "• validation 43.2%", "loss 0.909"]
+                {
+                    assert!(text.contains(part), "{part} in\n{text}");
+                }
+                let [.., progress, note, rest] = &lines[..] else { panic!("{text}") };
+                assert!(progress.starts_with("100/200 ━") && progress.contains("─  "), "{text}");
+                assert!(progress.contains(" 50%  3m20s left  310 images/s"), "{text}");
+                assert!(note.starts_with("iteration 50: validation accuracy 43.2%"), "{text}");
+                assert_eq!(rest.trim(), "");
+                assert!(text.chars().filter(|c| ('\u{2801}'..='\u{28ff}').contains(c)).count() > 40);
+                assert_eq!(text.contains("samples, iteration 100"), colors == Colors::True, "{text}");
+                assert_eq!(text.contains('▀'), colors == Colors::True);
+            }
+        }
+    }
+
+    #[test]
+    fn no_size_and_no_value_makes_it_panic() {
+        let mut odd = Model::new(5, 0, Colors::True);
+        for (iteration, value) in
+            [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MAX, -3e38, 3e38, 1e-300, 0.0]
+                .iter()
+                .enumerate()
+        {
+            odd.update(iteration as u64, &status(*value));
+            odd.validation(iteration as u64, *value);
+        }
+        odd.samples(1, &[f32::NAN; 3 * 5 * 7], [5, 7, 1], Some(2));
+        let mut one = Model::new(0, 1, Colors::Indexed);
+        one.update(1, &status(0.25));
+        let models = [Model::new(0, 10, Colors::None), odd, one, run(100, Colors::True)];
+        for model in &models {
+            for (width, height) in
+                (1..100).step_by(3).flat_map(|width| [1, 2, 3, 4, 7, 12, 40].map(|height| (width, height)))
+            {
+                view(model, width, height);
+            }
+        }
+        assert!(lines(&view(&models[2], 60, 14)).join("\n").contains("training 25.0%"));
+    }
+
+    #[test]
+    fn a_long_run_is_drawn_at_once() {
+        let model = run(100_000, Colors::True);
+        let began = Instant::now();
+        assert!(lines(&view(&model, 120, 40)).join("\n").contains("100000/200000"));
+        // Milliseconds; also unoptimised and on a busy machine not long.
+        assert!(began.elapsed().as_secs_f64() < 1.0, "{:?}", began.elapsed());
+    }
+
+    #[test]
+    fn curves_go_back_with_the_run() {
+        let mut model = run(100, Colors::None);
+        model.update(41, &status(0.5));
+        assert_eq!([model.loss.len(), model.gap.len(), model.accuracy.len()], [41; 3]);
+        assert_eq!((model.validation.len(), model.loss[40]), (0, (41.0, 0.5)));
+        let table = Table {
+            columns: ["iteration", "loss", "validation_accuracy"].map(String::from).to_vec(),
+            rows: vec![vec![Some(0.0), Some(2.0), None], vec![Some(1.0), Some(f64::NAN), Some(0.1)]],
+        };
+        model.history(&table);
+        assert_eq!((&model.loss[..], &model.validation[..]), (&[(1.0, 2.0)][..], &[(2.0, 0.1)][..]));
+    }
+
+    #[test]
+    fn a_half_block_shows_two_pixels() {
+        // Two grey images of 2x2 pixels in a row, then two more: those of a column come first.
+        let mut model = Model::new(0, 1, Colors::True);
+        let images: Vec<f32> = [-1.0f32, 1.0, 0.0, 0.5].iter().flat_map(|&v| [v, v, -v, -v]).collect();
+        model.samples(1, &images, [2, 2, 1], Some(2));
+        let buffer = view(&model, 60, 14);
+        let grey = |value: u8| Color::Rgb(value, value, value);
+        let blocks: Vec<_> = buffer.content.iter().filter(|cell| cell.symbol() == "▀").collect();
+        assert_eq!(blocks.len(), 8);
+        let pairs: Vec<_> = blocks.iter().step_by(2).map(|cell| (cell.fg, cell.bg)).collect();
+        let expected = [(0, 255), (128, 128), (255, 0), (191, 64)].map(|(a, b)| (grey(a), grey(b)));
+        assert_eq!(pairs, expected);
+    }
+
+    #[test]
+    fn terminals_say_what_they_show() {
+        let of = |pairs: &[(&str, &str)]| {
+            Colors::of(|name| pairs.iter().find(|pair| pair.0 == name).map(|pair| pair.1.to_owned()))
+        };
+        assert_eq!(of(&[("TERM", "xterm"), ("COLORTERM", "truecolor")]), Colors::True);
+        assert_eq!(of(&[("TERM", "xterm"), ("COLORTERM", "24bit")]), Colors::True);
+        assert_eq!(of(&[("TERM", "xterm-direct")]), Colors::True);
+        assert_eq!(of(&[("TERM", "xterm-256color")]), Colors::Indexed);
+        assert_eq!(of(&[("TERM", "xterm")]), Colors::None);
+        assert_eq!(of(&[("COLORTERM", "truecolor"), ("NO_COLOR", "1")]), Colors::None);
+    }
+}
