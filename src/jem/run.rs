@@ -494,8 +494,6 @@ impl Run<'_> {
         let details = json!({"accuracy": evaluation.accuracy, "cross_entropy": evaluation.cross_entropy});
         self.directory.event("validation", iteration, details);
         self.progress.validation(iteration, evaluation.accuracy);
-        let accuracy = 100.0 * evaluation.accuracy;
-        self.progress.note(&format!("iteration {iteration}: validation accuracy {accuracy:.1}%"));
         if self.directory.best().is_none_or(|best| evaluation.accuracy > best.evaluation.accuracy) {
             self.directory.keep_best(iteration, evaluation, self.trainer.model()?);
         }

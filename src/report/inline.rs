@@ -1,8 +1,8 @@
 //! A part of the terminal below what was printed before, for ratatui to draw on.
 //!
-//! ratatui's own inline viewport asks the terminal where the cursor is: reading the answer takes raw mode, swallows
-//! what is typed, and stops a job in the background; and it clears the whole screen when the window gets narrower.
-//! This one only ever moves relative to the line that it leaves the cursor on, and asks nothing.
+//! ratatui's own inline viewport asks the terminal where the cursor is: reading the answer takes raw mode,
+//! swallows what is typed, and stops a job in the background; and it clears the whole screen when the window
+//! gets narrower. This one only ever moves relative to the line that it leaves the cursor on, and asks nothing.
 
 use std::io::{self, Write};
 
@@ -24,8 +24,8 @@ const ROWS: u16 = 46;
 const ABOVE: u16 = 6;
 const FULL: u16 = 24;
 
-/// A picture that is redrawn in place. Its last line stays empty: the cursor, which is never hidden, rests there
-/// between two drawings, so that whatever ends the program leaves a terminal to type on.
+/// A picture that is redrawn in place. Its last line stays empty: the cursor, which is never hidden, rests
+/// there between two drawings, so that whatever ends the program leaves a terminal to type on.
 pub(super) struct Inline<W: Write> {
     terminal: Terminal<Below<W>>,
     /// The terminal's columns and rows when the picture was drawn; `None` when there is none.

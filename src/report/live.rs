@@ -82,7 +82,8 @@ pub struct Model {
     loss: Points,
     accuracy: Points,
     validation: Points,
-    note: String,
+    /// The last validation and the last other event, in words.
+    notes: [String; 2],
     samples: Option<Samples>,
 }
 
@@ -99,7 +100,7 @@ impl Model {
             loss: Points::new(),
             accuracy: Points::new(),
             validation: Points::new(),
-            note: String::new(),
+            notes: Default::default(),
             samples: None,
         }
     }
@@ -136,7 +137,8 @@ impl Model {
     }
 
     /// The accuracy on held-out images after `iteration` iterations.
-    pub fn validation(&mut self, iteration: u64, accuracy: f64) {
+    pub fn validation(&mut self, iteration: u64, accuracy: f64, line: &str) {
+        line.clone_into(&mut self.notes[0]);
         self.validation.extend(Some((iteration as f64, accuracy)).filter(drawable));
     }
 
@@ -145,9 +147,9 @@ impl Model {
         self.time = words;
     }
 
-    /// The last thing worth saying.
+    /// An event, which no validation hides.
     pub fn note(&mut self, line: &str) {
-        line.clone_into(&mut self.note);
+        line.clone_into(&mut self.notes[1]);
     }
 
     /// The images of `shape` (height, width, channels) that `iteration` iterations led to; those of a row of
@@ -191,7 +193,8 @@ pub fn draw(frame: &mut Frame, model: &Model) {
     }
     draw_progress(frame, progress, model);
     let dim = Style::new().add_modifier(Modifier::DIM);
-    frame.render_widget(Paragraph::new(model.note.as_str()).style(dim), note);
+    let notes: Vec<_> = model.notes.iter().filter(|note| !note.is_empty()).map(String::as_str).collect();
+    frame.render_widget(Paragraph::new(notes.join(" · ")).style(dim), note);
 }
 
 fn draw_progress(frame: &mut Frame, area: Rect, model: &Model) {
@@ -452,9 +455,9 @@ mod tests {
         for iteration in 1..=iterations {
             model.update(iteration, &status((iteration as f64 / 50.0).sin()));
         }
-        model.validation(iterations / 2, 0.432);
+        model.validation(iterations / 2, 0.432, "iteration 50: validation accuracy 43.2%");
         model.time("3m20s left".into());
-        model.note("iteration 50: validation accuracy 43.2%");
+        model.note("back to 30");
         model.samples(iterations, &[0.5; 20 * 32 * 32 * 3], [32, 32, 3], None);
         model
     }
@@ -472,7 +475,7 @@ mod tests {
                 let [.., progress, note, rest] = &lines[..] else { panic!("{text}") };
                 assert!(progress.starts_with("100/200 ━") && progress.contains("─  "), "{text}");
                 assert!(progress.contains(" 50%  3m20s left  310 images/s"), "{text}");
-                assert!(note.starts_with("iteration 50: validation accuracy 43.2%"), "{text}");
+                assert!(note.starts_with("iteration 50: validation accuracy 43.2% · back to 30"), "{text}");
                 assert_eq!(rest.trim(), "");
                 assert!(text.chars().filter(|c| ('\u{2801}'..='\u{28ff}').contains(c)).count() > 40);
                 assert_eq!(text.contains("samples, iteration 100"), colors == Colors::True, "{text}");
@@ -490,7 +493,7 @@ mod tests {
                 .enumerate()
         {
             odd.update(iteration as u64, &status(*value));
-            odd.validation(iteration as u64, *value);
+            odd.validation(iteration as u64, *value, "");
         }
         odd.samples(1, &[f32::NAN; 3 * 5 * 7], [5, 7, 1], Some(2));
         let mut one = Model::new(0, 1, Colors::Indexed);

@@ -1,5 +1,5 @@
-//! How far training is, on standard error: a bar on a terminal, or a live view of curves and samples; a plain line
-//! every few seconds elsewhere; nothing when quiet.
+//! How far training is, on standard error: a bar on a terminal, or a live view of curves and samples; a plain
+//! line every few seconds elsewhere; nothing when quiet.
 
 use std::io::{self, BufWriter, IsTerminal, Stderr, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -103,10 +103,15 @@ impl Progress {
         }
     }
 
-    /// The accuracy on held-out images, 0 to 1, after `iteration` iterations.
+    /// Shows the accuracy on held-out images, 0 to 1, after `iteration` iterations.
     pub fn validation(&mut self, iteration: u64, accuracy: f64) {
-        if let Mode::Live(live) = &mut self.0 {
-            live.model.validation(iteration, accuracy);
+        let line = format!("iteration {iteration}: validation accuracy {:.1}%", 100.0 * accuracy);
+        match &mut self.0 {
+            Mode::Live(live) => {
+                live.model.validation(iteration, accuracy, &line);
+                live.refresh();
+            }
+            _ => self.note(&line),
         }
     }
 
@@ -115,8 +120,8 @@ impl Progress {
         matches!(&self.0, Mode::Live(live) if live.look <= Instant::now())
     }
 
-    /// Shows the samples after `iteration` iterations, which took `cost` to get: images of `shape` (height, width,
-    /// channels) in [-1, 1], of which `columns` make a row, if that matters.
+    /// Shows the samples after `iteration` iterations, which took `cost` to get: images of `shape` (height,
+    /// width, channels) in [-1, 1], of which `columns` make a row, if that matters.
     pub fn samples(
         &mut self,
         iteration: u64,
@@ -240,6 +245,11 @@ impl Live {
 
     fn note(&mut self, line: &str) {
         self.model.note(line);
+        self.refresh();
+    }
+
+    /// Draws, if it is time to.
+    fn refresh(&mut self) {
         if Instant::now() >= self.due {
             self.draw();
         }
