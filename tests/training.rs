@@ -192,7 +192,10 @@ fn family() -> Vec<(&'static str, Recipe)> {
         ema: 0.9,
         ..small(Family::Jem)
     };
+    let halves = |recipe: &Recipe| Recipe { precision: Precision::F16, ..recipe.clone() };
+    all.push(("everything else in f16", halves(&everything)));
     all.push(("everything else", everything));
+    all.push(("jem++ in f16", halves(&small(Family::JemPlusPlus))));
     all
 }
 

@@ -115,7 +115,7 @@ impl Job<'_> {
             let rows = batch.rows_of(*first).start..batch.rows_of(*last).end;
             let labels = batch.labels(&graph, rows.clone());
             let (logits, next) = network.training_logits(layout, &x, recipe.norm_momentum);
-            let parts: Vec<Part> = group.iter().map(|(_, part)| part.clone()).collect();
+            let parts: Vec<Part> = group.iter().map(|(_, part)| *part).collect();
             losses.push(logits.logit_loss(&labels, &parts));
             if figures {
                 let view = metrics.part(rows.start * STATS, rows.len() * STATS);

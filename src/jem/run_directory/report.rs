@@ -146,7 +146,7 @@ fn figures(table: &Table, events: &[Value]) -> String {
     let named = |kind: &'static str| events.iter().filter(move |event| event["event"] == kind);
     let percent = |value: f64| format!("{:.2}%", 100.0 * value);
     let mut all = Vec::new();
-    let test = named("end").last().and_then(|end| end["details"]["test_accuracy"].as_f64());
+    let test = named("end").next_back().and_then(|end| end["details"]["test_accuracy"].as_f64());
     all.extend(test.map(|accuracy| ("test accuracy of the best model".to_owned(), percent(accuracy))));
     let validations = named("validation").filter_map(|event| event["details"]["accuracy"].as_f64());
     let best = validations.fold(None, |best: Option<f64>, a| Some(best.map_or(a, |best| best.max(a))));
