@@ -145,6 +145,7 @@ fn bounded(recipe: &Recipe, metrics: &Metrics) -> Vec<Bounded> {
             ("energy gap", metrics.energy_gap(), recipe.max_gap),
             ("way of the chains", metrics.displacement, recipe.max_displacement),
             ("share of saturated pixels", metrics.saturated, recipe.max_saturated),
+            ("age of the chains", metrics.chain_age, recipe.max_chain_age),
         ]);
     }
     all
@@ -156,7 +157,7 @@ mod tests {
     use crate::jem::Preset;
 
     fn recipe() -> Recipe {
-        Recipe { max_gap: 40.0, ..Preset::Tiny.recipe() }
+        Recipe { max_gap: 40.0, max_chain_age: 1000.0, ..Preset::Tiny.recipe() }
     }
 
     fn metrics(iteration: u64, gap: f64) -> Metrics {
@@ -194,7 +195,7 @@ mod tests {
     #[test]
     fn every_number_beyond_its_bound_is_a_fault_and_so_is_nan() {
         type Set = fn(&mut Metrics, f64);
-        let numbers: [(&str, Set, f64); 8] = [
+        let numbers: [(&str, Set, f64); 9] = [
             ("loss", |m, v| m.loss = v, 2e6),
             ("energy of data", |m, v| m.energy_data = v, -2e6),
             ("gradient norm", |m, v| m.gradient_norm = v, 2e6),
@@ -203,6 +204,7 @@ mod tests {
             ("energy gap", |m, v| m.energy_samples = v, 50.0),
             ("way of the chains", |m, v| m.displacement = v, 1e3),
             ("saturated", |m, v| m.saturated = v, 1.0),
+            ("age of the chains", |m, v| m.chain_age = v, 1001.0),
         ];
         for (name, set, beyond) in numbers {
             for value in [beyond, f64::NAN] {

@@ -123,6 +123,7 @@ impl Preset {
             max_gap: 200.0,
             max_displacement: 10.0,
             max_saturated: 0.98,
+            max_chain_age: f64::INFINITY,
             seed: 1,
         };
         match self {

@@ -70,6 +70,7 @@ impl Recipe {
             ("max_gap", self.max_gap),
             ("max_displacement", self.max_displacement),
             ("max_saturated", self.max_saturated),
+            ("max_chain_age", self.max_chain_age),
         ];
         if let Some((key, value)) = bounds.iter().find(|(_, value)| value.is_nan() || *value <= 0.0) {
             return fail(key, format!("must be above 0, got {value}"));

@@ -176,6 +176,8 @@ settings! {
     max_displacement: f64,
     /// Share of the samples' pixels at the ends of [-1, 1] above which is a fault
     max_saturated: f64,
+    /// Mean number of SGLD steps since chains began above which is a fault: chains that were never begun anew; inf: none
+    max_chain_age: f64,
     /// Seed of all random numbers
     seed: u32,
 }
