@@ -162,7 +162,12 @@ fn family() -> Vec<(&'static str, Recipe)> {
         let Recipe { batch, steps, buffer, reinitialise, warmup, decay_at, pad, input_noise, .. } = recipe();
         let labels_per_class = if family == Family::SemiSupervised { 1 } else { 0 };
         let recipe = family.recipe(Preset::Tiny);
-        let labelled_batch = if recipe.labelled_batch > 0 { 2 * batch } else { 0 };
+        // Of the semi-supervised one more than there are labels.
+        let labelled_batch = match family {
+            Family::SemiSupervised => 12,
+            _ if recipe.labelled_batch > 0 => 2 * batch,
+            _ => 0,
+        };
         Recipe {
             batch,
             labelled_batch,
