@@ -241,7 +241,8 @@ fn groups(points: &[(f64, f64)], count: usize) -> impl Iterator<Item = &[(f64, f
     points.chunks(points.len().div_ceil(count.max(1)).max(1))
 }
 
-/// The lowest and the highest point of each of [`COLUMNS`] groups, more than can be seen apart, in the order of the first coordinate.
+/// The lowest and the highest point of each of [`COLUMNS`] groups, more than can be seen apart, in the order of
+/// the first coordinate.
 fn extremes(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let by_value = |a: &&(f64, f64), b: &&(f64, f64)| a.1.total_cmp(&b.1);
     let pair = |group: &[(f64, f64)]| {

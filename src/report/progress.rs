@@ -306,7 +306,8 @@ struct Clock {
 }
 
 impl Clock {
-    /// Seconds from `now`, after `iteration` iterations, to the last; `None` before the first and after the last.
+    /// Seconds from `now`, after `iteration` iterations, to the last; `None` before the first and after the
+    /// last.
     fn left(&self, iteration: u64, now: Instant) -> Option<f64> {
         let done = iteration.saturating_sub(self.start);
         let each = now.duration_since(self.began).as_secs_f64() / done as f64;
