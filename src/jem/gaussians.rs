@@ -1,6 +1,6 @@
 //! A Gaussian for each class, to start chains from (Yang & Ji 2021, "JEM++").
 
-use crate::data::images::Images;
+use crate::data::images::{Images, Pixels};
 use crate::error::{Error, Result};
 use crate::kernels::random::Threefry;
 
@@ -71,7 +71,23 @@ impl ClassGaussians {
                 .collect()
         };
         let scales = (0..all.len()).map(scales).collect();
+        fitted.keep_members();
         Ok(Self { scales: Some(scales), ..fitted })
+    }
+
+    /// Lets go of all images that are no members.
+    fn keep_members(&mut self) {
+        fn of<T: Copy>(pixels: &[T], image: usize, kept: &[usize]) -> Vec<T> {
+            kept.iter().flat_map(|&i| &pixels[i * image..][..image]).copied().collect()
+        }
+        let kept = self.members.concat();
+        let image = self.images.height * self.images.width * self.images.channels;
+        self.images.pixels = match &self.images.pixels {
+            Pixels::Bytes(bytes) => Pixels::Bytes(of(bytes, image, &kept)),
+            Pixels::Floats(values) => Pixels::Floats(of(values, image, &kept)),
+        };
+        (self.images.count, self.images.labels, self.images.files) = (kept.len(), None, None);
+        self.members.iter_mut().flatten().zip(0..).for_each(|(member, place)| *member = place);
     }
 
     /// The deviation of each element of the images `members` about the mean of their class.
@@ -133,7 +149,6 @@ impl Normals<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::images::Pixels;
 
     /// Two classes of four images of three elements, well inside [-1, 1].
     fn images() -> Images {
@@ -190,7 +205,7 @@ mod tests {
     #[test]
     fn at_a_low_rank_means_and_variances_are_still_those_of_the_class() {
         let gaussians = ClassGaussians::fit_low_rank(images(), 3).unwrap();
-        assert_eq!(gaussians.members[1], [4, 5, 6]);
+        assert_eq!((gaussians.members[1].clone(), gaussians.images.count), (vec![3, 4, 5], 6));
         let n = 40_000;
         let variance = 0.08 / 3.0 + 1e-4;
         for (class, mean) in [(0, [0.1, 0.0]), (1, [-0.3, 0.1])] {
