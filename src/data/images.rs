@@ -4,7 +4,6 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use super::Dataset;
-use super::training::training_side;
 use crate::error::{Error, Result};
 
 /// Values of images that were meant to be in [-1, 1] are within this: unclamped chains and noise leave it a little,
@@ -19,6 +18,10 @@ pub enum Pixels {
     /// Values, in [-1, 1] for a model's images, beyond for some samples.
     Floats(Vec<f32>),
 }
+
+/// Sizes of images that are trained on are multiples of this: what the network's strides and the kernels'
+/// vectors ask for.
+pub(super) const SIDE: usize = 8;
 
 /// Images of one size.
 #[derive(Debug, Clone, PartialEq)]
@@ -119,6 +122,11 @@ impl From<Dataset> for Images {
             files: None,
         }
     }
+}
+
+/// The least number of rows or columns of at least `side` that is trained on: the next multiple of 8.
+pub fn training_side(side: usize) -> usize {
+    side.next_multiple_of(SIDE)
 }
 
 /// The value in [-1, 1] of a byte, to the bit that of the kernel `batch_gather`.

@@ -6,16 +6,13 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::download::Fetched;
-use super::images::{Images, Pixels, pad};
+use super::images::{Images, Pixels, SIDE, pad, training_side};
 use super::named::{Family, Split};
 use super::{Dataset, cifar, folder, locate, synthetic};
 use crate::error::{Error, Result};
 
 /// The name of the embedded drawings.
 pub const SYNTHETIC: &str = "synthetic";
-/// Sizes of images that are trained on are multiples of this: what the network's strides and the kernels'
-/// vectors ask for.
-const SIDE: usize = 8;
 /// Of a folder without a part for testing, one image in so many is held out.
 const HELD_OUT: usize = 10;
 /// The seed by which it is.
@@ -39,11 +36,6 @@ pub struct TrainingData {
     pub test: Dataset,
     /// What was done with the images that the user may not expect, a line each.
     pub notes: Vec<String>,
-}
-
-/// The least number of rows or columns of at least `side` that is trained on: the next multiple of 8.
-pub fn training_side(side: usize) -> usize {
-    side.next_multiple_of(SIDE)
 }
 
 impl Source {
