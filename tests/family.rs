@@ -5,8 +5,11 @@
 
 #[path = "common/devices.rs"]
 mod devices;
+#[path = "common/formula.rs"]
+mod formula;
 
 use devices::devices;
+use formula::{parameter, values};
 use jem::data::Dataset;
 use jem::io::checkpoint::Checkpoint;
 use jem::jem::{Family, Metrics, Preset, Recipe, Start, Trainer};
@@ -20,33 +23,6 @@ const CHANGE: f64 = 1e-3;
 const SIZE: f64 = 1e-5;
 const IMAGES: usize = 4;
 const SIDE: usize = 8;
-
-/// `make.py`'s numbers of a tensor: in [-1, 1), each a multiple of 2^-23.
-fn values(tensor: u32, count: usize) -> Vec<f32> {
-    let one = |i: u32| {
-        let mut x = i.wrapping_mul(2_654_435_761).wrapping_add(tensor * 40_503 + 12_345);
-        x ^= x >> 16;
-        x = x.wrapping_mul(0x045d_9f3b);
-        x ^= x >> 16;
-        (x >> 8) as f32 / 8_388_608.0 - 1.0
-    };
-    (0..count as u32).map(one).collect()
-}
-
-/// `make.py`'s `filling`.
-fn filling(name: &str, shape: &[usize], number: u32) -> Vec<f32> {
-    let u = values(number, shape.iter().product());
-    let fan_in: usize = shape[1..].iter().product();
-    let scale = (0..).map(|k| 0.5f32.powi(k)).find(|s| s * s * fan_in as f32 <= 6.0).expect("a scale");
-    let value = |u: f32| match name {
-        name if name.ends_with("running_var") => 1.25 + 0.75 * u,
-        name if name.ends_with("running_mean") => 0.25 * u,
-        name if name.ends_with("bias") => 0.125 * u,
-        _ if shape.len() == 1 => 1.0 + 0.5 * u,
-        _ => scale * u,
-    };
-    u.into_iter().map(value).collect()
-}
 
 /// A vector of spectral norm: of length 1.
 fn unit(name: &str, count: usize) -> Vec<f32> {
@@ -70,7 +46,7 @@ fn beginning(network: &WideResNet, optimizer: &Optimizer, ema: bool, case: u32) 
             unit(name, shape.iter().product())
         } else {
             number += 1;
-            filling(name, shape, number - 1)
+            parameter(name, shape, number - 1)
         };
         let zeros = vec![0.0; values.len()];
         for state in optimizer.state() {

@@ -5,8 +5,11 @@
 
 #[path = "common/devices.rs"]
 mod devices;
+#[path = "common/formula.rs"]
+mod formula;
 
 use devices::devices;
+use formula::{parameter, values};
 use jem::device::{Buffer, Device, ProgramBuilder};
 use jem::graph::{Graph, Output, Tensor, lower};
 use jem::io::checkpoint::Checkpoint;
@@ -37,18 +40,6 @@ const SMOOTH: u32 = 5;
 /// That of PyTorch's running statistics.
 const MOMENTUM: f32 = 0.1;
 
-/// `make.py`'s numbers of a tensor: in [-1, 1), each a multiple of 2^-23.
-fn values(tensor: u32, count: usize) -> Vec<f32> {
-    let one = |i: u32| {
-        let mut x = i.wrapping_mul(2_654_435_761).wrapping_add(tensor * 40_503 + 12_345);
-        x ^= x >> 16;
-        x = x.wrapping_mul(0x045d_9f3b);
-        x ^= x >> 16;
-        (x >> 8) as f32 / 8_388_608.0 - 1.0
-    };
-    (0..count as u32).map(one).collect()
-}
-
 /// A file of `architecture` with `make.py`'s weights, its linear layer called `last`; weights beside spectral
 /// norm have PyTorch's names.
 fn file(architecture: Architecture, last: &str, directory: &Path) -> std::path::PathBuf {
@@ -63,17 +54,7 @@ fn file(architecture: Architecture, last: &str, directory: &Path) -> std::path::
     parameters.sort();
     let mut checkpoint = Checkpoint::default();
     for (number, (name, shape)) in parameters.into_iter().enumerate() {
-        let u = values(number as u32, shape.iter().product());
-        let fan_in: usize = shape[1..].iter().product();
-        let scale = (0..).map(|k| 0.5f32.powi(k)).find(|s| s * s * fan_in as f32 <= 6.0).expect("a scale");
-        let value = |u: f32| match name.as_str() {
-            name if name.ends_with("running_var") => 1.25 + 0.75 * u,
-            name if name.ends_with("running_mean") => 0.25 * u,
-            name if name.ends_with("bias") => 0.125 * u,
-            _ if shape.len() == 1 => 1.0 + 0.5 * u,
-            _ => scale * u,
-        };
-        checkpoint.push_f32(&name, &shape, u.iter().map(|&u| value(u)).collect());
+        checkpoint.push_f32(&name, &shape, parameter(&name, &shape, number as u32));
     }
     let path = directory.join("network.safetensors");
     checkpoint.save(&path).expect("a file");
