@@ -52,6 +52,11 @@ fn a_folder_of_classes_becomes_a_model_that_goes_on_by_one_flag() {
         assert!(printed.contains(part), "{part:?} is not in {printed}");
     }
     assert!(read(&out, "config.toml").starts_with("# data: my photos train\n# data source: {"));
+    let written = read(&out, "report.html");
+    std::fs::remove_file(format!("{out}/report.html")).expect("the report of the end");
+    let report = facts(&["report", &out])["report"].as_str().expect("a path").to_owned();
+    assert_eq!((report, read(&out, "report.html")), (format!("{out}/report.html"), written));
+    fail(&place, &["report", &data], &["holds no run", "config.toml"]);
     let model = format!("{out}/best.safetensors");
     let scored = facts(&["score", "--model", &model, "--images", &data]);
     assert_eq!(scored["images"], 40);
