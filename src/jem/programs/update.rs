@@ -143,8 +143,8 @@ impl Job<'_> {
         lower(builder, Some(prepare), &outputs)
     }
 
-    /// Each element's part of `gradient_penalty mean |∂ log p(x)/∂x|²` at the data: R1 of Mescheder et al. (ICML 2018), without
-    /// its half.
+    /// Each element's part of `gradient_penalty mean |∂ log p(x)/∂x|²` at the data: R1 of Mescheder et al. (ICML 2018),
+    /// without its half.
     fn penalty(&self, graph: &Graph) -> Tensor {
         let &Self { recipe, network, layout, batch, .. } = self;
         let x = batch.leaf(graph, batch.images_of(Role::Data));
