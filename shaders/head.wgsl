@@ -64,6 +64,10 @@ fn row_logit(k: u32) -> f32 {
 
 //#include logit_row
 
+//#if HALF
+//#include pack_half
+
+//#endif
 fn activated_at(index: u32) -> f32 {
 //#if HALF
     let pair = unpack2x16float(activated[index / 2u]);
@@ -217,7 +221,7 @@ fn main(
             pooled[feature] * slope_at(pixel, feature),
             pooled[feature + 1u] * slope_at(pixel, feature + 1u),
         );
-        gradient[(pixel * FEATURES + feature) / 2u] = pack2x16float(pair);
+        gradient[(pixel * FEATURES + feature) / 2u] = pack_half(pair);
     }
 //#else
     for (var i = local; i < PIXELS * FEATURES; i += THREADS) {

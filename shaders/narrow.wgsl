@@ -13,6 +13,8 @@ struct Parameters {
 @group(0) @binding(1) var<storage, read> x: array<vec2<f32>>;
 @group(0) @binding(2) var<storage, read_write> y: array<u32>;
 
+//#include pack_half
+
 @compute @workgroup_size(256)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -21,6 +23,6 @@ fn main(
 ) {
     let i = (group.x + group.y * groups.x) * 256u + local;
     if i < parameters.pairs {
-        y[i] = pack2x16float(x[i]);
+        y[i] = pack_half(x[i]);
     }
 }

@@ -121,6 +121,7 @@ fn common(name: &str) -> &'static str {
         "functional" => include_str!("../../shaders/common/functional.wgsl"),
         "gradient_epilogue" => include_str!("../../shaders/common/gradient_epilogue.wgsl"),
         "half" => include_str!("../../shaders/common/half.wgsl"),
+        "pack_half" => include_str!("../../shaders/common/pack_half.wgsl"),
         "stored" => include_str!("../../shaders/common/stored.wgsl"),
         "sgld_update" => include_str!("../../shaders/common/sgld_update.wgsl"),
         "logit_row" => include_str!("../../shaders/common/logit_row.wgsl"),
