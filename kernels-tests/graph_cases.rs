@@ -1,9 +1,10 @@
 //! Small expressions, one or more for each operation, that gradients and lowering are held to.
 
-use jem::graph::{Graph, Op, Tensor};
+use jem::graph::{Graph, Norm, Op, Tensor};
 use jem::kernels::binary::BinaryOp;
 use jem::kernels::conv2d::ConvGeometry;
 use jem::kernels::logit_loss::Part;
+use jem::kernels::norm_geometry::NormGeometry;
 use jem::kernels::unary::UnaryOp;
 
 /// Classes of the cases with labels. A power of two: the gradient table divides weights by it in f32.
@@ -65,6 +66,12 @@ operations! {
     conv2d_weight_gradient: Op::Conv2dWeightGradient(_),
     average_pool: Op::AveragePool { .. },
     average_pool_gradient: Op::AveragePoolGradient { .. },
+    norm_mean: Op::NormMean(_),
+    norm_variance: Op::NormVariance(_),
+    normalise: Op::Normalise(_),
+    normalise_gradient: Op::NormaliseGradient(_),
+    norm_sums: Op::NormSums(_),
+    norm_products: Op::NormProducts(_),
     logsumexp: Op::LogSumExp,
     softmax: Op::Softmax { log: false },
     log_softmax: Op::Softmax { log: true },
@@ -100,6 +107,19 @@ fn geometry(
 ) -> ConvGeometry {
     let (((h, w), (c_in, c_out)), (kh, kw)) = ((size, channels), kernel);
     ConvGeometry { n: 2, h, w, c_in, c_out, kh, kw, stride, padding }
+}
+
+/// Batch norm's, or group norm's with some groups.
+fn norm(x: &Tensor, groups: usize) -> Norm {
+    let geometry = if groups == 0 { NormGeometry::of_batch(x) } else { NormGeometry::of_groups(x, groups) };
+    Norm { geometry, epsilon: 0.125 }
+}
+
+/// The gradients at tensor, weight and bias, in one.
+fn gradient_of_norm(graph: &Graph, x: &[Tensor], groups: usize) -> Tensor {
+    let y = x[0].normalise(norm(&x[0], groups), &x[1], &x[2]);
+    let gradients = graph.grad(&y.mul(&y).scale(0.5), &[&x[0], &x[1], &x[2]]);
+    gradients[0].mul(&gradients[1]).add(&gradients[2])
 }
 
 type Leaves = &'static [(&'static str, &'static [usize])];
@@ -203,6 +223,32 @@ pub fn cases() -> Vec<Case> {
     case("average_pool_gradient", &[("x", &[2, 2, 3, 3])], |_, x| x[0].average_pool_gradient(2));
     case("global_average_pool", &[("x", &[2, 3, 3, 4])], |_, x| x[0].global_average_pool());
     case("global_average_pool, not square", &[("x", &[2, 3, 4, 2])], |_, x| x[0].global_average_pool());
+
+    // Populations are powers of two, by which the table divides in f32.
+    let batch: Leaves = &[("x", &[2, 4, 4]), ("weight", &[4]), ("bias", &[4])];
+    case("batch norm", batch, |_, x| x[0].normalise(norm(&x[0], 0), &x[1], &x[2]));
+    case("group norm", &[("x", &[2, 2, 8]), ("weight", &[8]), ("bias", &[8])], |_, x| {
+        x[0].normalise(norm(&x[0], 4), &x[1], &x[2])
+    });
+    case("batch norm of three channels", &[("x", &[4, 3]), ("weight", &[3]), ("bias", &[3])], |_, x| {
+        x[0].normalise(norm(&x[0], 0), &x[1], &x[2])
+    });
+    case("batch norm and a leaky ReLU", batch, |_, x| {
+        x[0].normalise(norm(&x[0], 0), &x[1], &x[2]).leaky_relu(0.2)
+    });
+    case("batch norm with itself as weight", &[("x", &[1, 4])], |_, x| {
+        let rows = x[0].mul(&x[0]).add(&x[0].permute(&[1, 0]));
+        let weight = x[0].reshape([4]);
+        rows.normalise(norm(&rows, 0), &weight, &weight)
+    });
+    case("gradient of batch norm", batch, |graph, x| gradient_of_norm(graph, x, 0));
+    case("gradient of group norm", &[("x", &[2, 2, 4]), ("weight", &[4]), ("bias", &[4])], |graph, x| {
+        gradient_of_norm(graph, x, 2)
+    });
+    case("moments of a batch", &[("x", &[4, 4])], |_, x| {
+        let [mean, variance] = x[0].moments(NormGeometry::of_batch(&x[0]));
+        mean.mul(&mean).add(&variance)
+    });
 
     let logits: Leaves = &[("x", &[ROWS, CLASSES])];
     case("logsumexp", logits, |_, x| x[0].logsumexp());

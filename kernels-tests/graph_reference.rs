@@ -1,8 +1,8 @@
 //! A naive float64 evaluator of graphs: the judge of gradients and of lowered programs.
 
 use super::harness::Inputs;
-use super::reference::for_each_product;
-use jem::graph::{Graph, Node, NodeId, Op, Tensor};
+use super::reference::{for_each_product, normalise as norm};
+use jem::graph::{Graph, Node, NodeId, Norm, Op, Tensor};
 use jem::kernels::binary::BinaryOp;
 use jem::kernels::conv2d::ConvGeometry;
 use jem::kernels::logit_loss::{Part, STATS};
@@ -202,6 +202,21 @@ fn evaluate(node: &Node, inputs: &[Input<'_>], slots: &Slots) -> Vec<f64> {
         &Op::AveragePoolGradient { size } => indices(&node.shape)
             .map(|index| x(0)[flat(inputs[0].shape, square(&index, size))] / (size * size) as f64)
             .collect(),
+        Op::NormMean(g) => norm::means(g, x(0)),
+        Op::NormVariance(g) => norm::moments(g, x(0))[1].clone(),
+        Op::Normalise(Norm { geometry, epsilon }) => {
+            let standard = norm::standardised(geometry, x(0), [x(1), x(2)], *epsilon);
+            let weighted = norm::weighted(geometry, &standard, x(3));
+            weighted.iter().enumerate().map(|(i, v)| v + x(4)[i % geometry.channels]).collect()
+        }
+        Op::NormaliseGradient(Norm { geometry, epsilon }) => {
+            norm::gradient(geometry, x(0), x(1), [x(2), x(3)], x(4), *epsilon)
+        }
+        Op::NormSums(Norm { geometry, .. }) => norm::channel_sums(geometry, x(0)),
+        Op::NormProducts(Norm { geometry, epsilon }) => {
+            let standard = norm::standardised(geometry, x(1), [x(2), x(3)], *epsilon);
+            norm::channel_sums(geometry, &norm::product(x(0), &standard))
+        }
         Op::LogSumExp => x(0).chunks(cols(0)).map(logsumexp).collect(),
         &Op::Softmax { log } => {
             let row = |row: &[f64]| -> Vec<f64> {

@@ -51,9 +51,15 @@ mod logit_loss;
 mod logit_loss_gradient;
 mod logsumexp;
 mod matmul;
+mod moments;
+mod moments_combine;
 mod momentum;
 mod moving_average;
 mod narrow;
+mod normalise;
+mod normalise_gradient;
+mod normalise_sums;
+mod normalise_sums_combine;
 mod portability;
 mod random_bits;
 mod reduce;
@@ -111,9 +117,15 @@ pub const FILES: &[(&str, Tests)] = files![
     logit_loss_gradient,
     logsumexp,
     matmul,
+    moments,
+    moments_combine,
     momentum,
     moving_average,
     narrow,
+    normalise,
+    normalise_gradient,
+    normalise_sums,
+    normalise_sums_combine,
     portability,
     random_bits,
     reduce,

@@ -1,5 +1,6 @@
 //! Naive float64 statements of the kernels that several tests need.
 
+pub mod normalise;
 pub mod winograd;
 
 use jem::kernels::conv2d::ConvGeometry;

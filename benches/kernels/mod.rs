@@ -18,9 +18,15 @@ mod logit_loss;
 mod logit_loss_gradient;
 mod logsumexp;
 mod matmul;
+mod moments;
+mod moments_combine;
 mod momentum;
 mod moving_average;
 mod narrow;
+mod normalise;
+mod normalise_gradient;
+mod normalise_sums;
+mod normalise_sums_combine;
 mod random_bits;
 mod reduce;
 mod replay_gather;
@@ -47,7 +53,7 @@ use timing::Bench;
 /// A kernel's benchmark.
 type Run = fn(&mut Bench);
 
-const KERNELS: [(&str, Run); 36] = [
+const KERNELS: [(&str, Run); 42] = [
     ("adam", adam::run),
     ("ascent", ascent::run),
     ("average_pool", average_pool::run),
@@ -66,9 +72,15 @@ const KERNELS: [(&str, Run); 36] = [
     ("logit_loss_gradient", logit_loss_gradient::run),
     ("logsumexp", logsumexp::run),
     ("matmul", matmul::run),
+    ("moments", moments::run),
+    ("moments_combine", moments_combine::run),
     ("momentum", momentum::run),
     ("moving_average", moving_average::run),
     ("narrow", narrow::run),
+    ("normalise", normalise::run),
+    ("normalise_gradient", normalise_gradient::run),
+    ("normalise_sums", normalise_sums::run),
+    ("normalise_sums_combine", normalise_sums_combine::run),
     ("random_bits", random_bits::run),
     ("reduce", reduce::run),
     ("replay_gather", replay_gather::run),

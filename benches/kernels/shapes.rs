@@ -6,6 +6,7 @@ use jem::kernels::Kernel;
 use jem::kernels::conv2d::ConvGeometry;
 use jem::kernels::cooperative::Method;
 use jem::kernels::half::Storages;
+use jem::kernels::norm_geometry::NormGeometry;
 
 /// A convolution of a network.
 pub struct Layer {
@@ -77,4 +78,20 @@ pub fn time_networks<K: Kernel + 'static>(bench: &mut Bench, make: impl Fn(ConvG
             }
         }
     }
+}
+
+/// What batch norm takes in the inner layers of the networks, and group norm in the first ones.
+pub fn norms(bench: &Bench) -> Vec<(String, NormGeometry)> {
+    let mut all = Vec::new();
+    for &network in bench.networks {
+        for (group, side) in [32, 16, 8].into_iter().enumerate() {
+            let channels = (16 << group) * network.width;
+            let geometry = NormGeometry { outer: 1, rows: bench.batch * side * side, channels, size: 1 };
+            all.push((format!("{network} group {}", group + 1), geometry));
+        }
+        let channels = 16 * network.width;
+        let geometry = NormGeometry { outer: bench.batch, rows: 32 * 32, channels, size: channels / 8 };
+        all.push((format!("{network} group 1, 8 groups"), geometry));
+    }
+    all
 }

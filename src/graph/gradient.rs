@@ -23,29 +23,40 @@ impl Graph {
             self.fail("grad", "tensors of two graphs".into());
             return wrt.iter().map(|tensor| self.constant(0.0, tensor.shape())).collect();
         }
+        let ones = |loss: &&Tensor| self.constant(1.0, loss.shape());
+        let seeds: Vec<_> = losses.iter().map(|loss| (*loss, ones(loss))).collect();
+        self.grad_from(&seeds, wrt)
+    }
+
+    /// The gradients with respect to each of `wrt` for those given at some tensors.
+    pub(super) fn grad_from(&self, seeds: &[(&Tensor, Tensor)], wrt: &[&Tensor]) -> Vec<Tensor> {
         let mut varying: HashSet<NodeId> = wrt.iter().map(|tensor| tensor.id()).collect();
-        let last = losses.iter().map(|loss| loss.id() + 1).max().unwrap_or(0);
+        let last = seeds.iter().map(|(tensor, _)| tensor.id() + 1).max().unwrap_or(0);
         for id in 0..last {
             if self.node(id).inputs.iter().any(|input| varying.contains(input)) {
                 varying.insert(id);
             }
         }
         let mut gradients: Vec<Option<Tensor>> = vec![None; last];
-        for loss in losses {
-            let ones = self.constant(1.0, loss.shape());
-            let sum = gradients[loss.id()].take();
-            gradients[loss.id()] = Some(sum.map_or(ones.clone(), |sum| sum.add(&ones)));
+        let add = |gradients: &mut Vec<Option<Tensor>>, id: NodeId, part: &Tensor| {
+            let sum = gradients[id].take();
+            gradients[id] = Some(sum.map_or(part.clone(), |sum| sum.add(part)));
+        };
+        for (tensor, gradient) in seeds {
+            add(&mut gradients, tensor.id(), gradient);
         }
         for id in (0..last).rev().filter(|id| varying.contains(id)) {
             let Some(upstream) = gradients[id].clone() else { continue };
             let node = self.node(id);
-            for (position, &input) in node.inputs.iter().enumerate().filter(|(_, i)| varying.contains(i)) {
-                let Some(part) = self.scope(&node.scope, || self.local(id, &node, position, &upstream))
-                else {
-                    continue;
-                };
-                let sum = gradients[input].take();
-                gradients[input] = Some(sum.map_or(part.clone(), |sum| sum.add(&part)));
+            let inputs = node.inputs.iter().enumerate().filter(|(_, input)| varying.contains(input));
+            let positions: Vec<usize> = inputs.map(|(position, _)| position).collect();
+            let parts = self.scope(&node.scope, || {
+                let one = |&position: &usize| self.local(id, &node, position, &upstream);
+                let all = self.norm_gradients(&node, &positions, &upstream);
+                all.unwrap_or_else(|| positions.iter().map(one).collect())
+            });
+            for (position, part) in positions.into_iter().zip(parts) {
+                part.iter().for_each(|part| add(&mut gradients, node.inputs[position], part));
             }
         }
         let of = |tensor: &&Tensor| gradients.get(tensor.id()).cloned().flatten();
@@ -145,6 +156,12 @@ impl Graph {
                 _ => return None,
             },
             Op::GatherLabels | Op::ScatterLabels | Op::LogitLoss(_) => return None,
+            Op::NormMean(_)
+            | Op::NormVariance(_)
+            | Op::Normalise(_)
+            | Op::NormaliseGradient(_)
+            | Op::NormSums(_)
+            | Op::NormProducts(_) => unreachable!("norm_gradients has them"),
         })
     }
 }

@@ -7,11 +7,13 @@
 mod function;
 mod gradient;
 mod lower;
+mod normalise;
 mod op;
 mod tensor;
 
 pub use function::Function;
 pub use lower::{Output, Update, lower, lower_with_update};
+pub use normalise::Norm;
 pub use op::{Leaf, Op};
 pub use tensor::Tensor;
 
@@ -129,10 +131,15 @@ impl Graph {
         let key = format!("{op:?}{inputs:?}{shape:?}");
         let next = nodes.nodes.len();
         let id = *nodes.known.entry(key).or_insert(next);
-        if id == next {
-            let scope = nodes.scope.clone();
-            nodes.nodes.push(Node { op, inputs: inputs.to_vec(), shape: shape.clone(), scope });
-        }
+        drop(nodes);
+        if id == next { self.push_anew(op, inputs, shape) } else { Tensor::new(self.clone(), id, shape) }
+    }
+
+    /// Appends a node, whether or not there is an equal one.
+    fn push_anew(&self, op: Op, inputs: &[NodeId], shape: Vec<usize>) -> Tensor {
+        let mut nodes = self.0.borrow_mut();
+        let (id, scope) = (nodes.nodes.len(), nodes.scope.clone());
+        nodes.nodes.push(Node { op, inputs: inputs.to_vec(), shape: shape.clone(), scope });
         Tensor::new(self.clone(), id, shape)
     }
 

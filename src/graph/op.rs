@@ -1,8 +1,10 @@
 //! The operations of a tensor expression.
 
+use super::Norm;
 use crate::kernels::binary::BinaryOp;
 use crate::kernels::conv2d::ConvGeometry;
 use crate::kernels::logit_loss::Part;
+use crate::kernels::norm_geometry::NormGeometry;
 use crate::kernels::unary::UnaryOp;
 
 /// Where the contents of a leaf are: a range of an external buffer.
@@ -66,6 +68,19 @@ pub enum Op {
         /// The side of a square, and the stride.
         size: usize,
     },
+    /// `(x)` to each group's mean, `[outer, groups]`.
+    NormMean(NormGeometry),
+    /// `(x)` to each group's variance, `[outer, groups]`.
+    NormVariance(NormGeometry),
+    /// `(x, mean, variance, weight, bias)`: `(x - mean) / sqrt(variance + epsilon) * weight + bias`.
+    Normalise(Norm),
+    /// `(gradient, x, mean, variance, weight)`: the gradient at `x`, through mean and variance too.
+    NormaliseGradient(Norm),
+    /// `(gradient, x, mean, variance, weight)` to the sums over the rows of `gradient`, `[outer, channels]`.
+    NormSums(Norm),
+    /// `(gradient, x, mean, variance, weight)` to the sums over the rows of `gradient` times normalised `x`,
+    /// `[outer, channels]`.
+    NormProducts(Norm),
     /// `(x [rows, cols])` to `[rows]`.
     LogSumExp,
     /// `(x [rows, cols])`, along the columns.
@@ -116,6 +131,12 @@ impl Op {
             Op::Conv2dWeightGradient(_) => "conv2d_weight_gradient",
             Op::AveragePool { .. } => "average_pool",
             Op::AveragePoolGradient { .. } => "average_pool_gradient",
+            Op::NormMean(_) => "norm_mean",
+            Op::NormVariance(_) => "norm_variance",
+            Op::Normalise(_) => "normalise",
+            Op::NormaliseGradient(_) => "normalise_gradient",
+            Op::NormSums(_) => "norm_sums",
+            Op::NormProducts(_) => "norm_products",
             Op::LogSumExp => "logsumexp",
             Op::Softmax { log: false } => "softmax",
             Op::Softmax { log: true } => "log_softmax",

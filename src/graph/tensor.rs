@@ -43,7 +43,7 @@ impl Tensor {
         self.graph.node(self.id).op
     }
 
-    fn push(&self, op: Op, others: &[&Tensor], shape: Vec<usize>) -> Tensor {
+    pub(super) fn push(&self, op: Op, others: &[&Tensor], shape: Vec<usize>) -> Tensor {
         if others.iter().any(|other| !self.graph.is_same(&other.graph)) {
             return self.fail(op.name(), "tensors of two graphs".into(), shape);
         }
@@ -52,7 +52,7 @@ impl Tensor {
     }
 
     /// Keeps the mistake and stands in for the result with zeros of `shape`.
-    fn fail(&self, operation: &'static str, message: String, shape: Vec<usize>) -> Tensor {
+    pub(super) fn fail(&self, operation: &'static str, message: String, shape: Vec<usize>) -> Tensor {
         self.graph.fail(operation, message);
         self.graph.constant(0.0, shape)
     }

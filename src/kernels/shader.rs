@@ -125,6 +125,8 @@ fn common(name: &str) -> &'static str {
         "stored" => include_str!("../../shaders/common/stored.wgsl"),
         "sgld_update" => include_str!("../../shaders/common/sgld_update.wgsl"),
         "logit_row" => include_str!("../../shaders/common/logit_row.wgsl"),
+        "group_sum" => include_str!("../../shaders/common/group_sum.wgsl"),
+        "norm_statistics" => include_str!("../../shaders/common/norm_statistics.wgsl"),
         "normal" => include_str!("../../shaders/common/normal.wgsl"),
         "row_softmax" => include_str!("../../shaders/common/row_softmax.wgsl"),
         "strided" => include_str!("../../shaders/common/strided.wgsl"),

@@ -6,7 +6,8 @@
 
 use super::parameters::{Layout, Role};
 use crate::error::{Error, Result};
-use crate::graph::Tensor;
+use crate::graph::{Norm, Tensor};
+use crate::kernels::norm_geometry::NormGeometry;
 use serde::{Deserialize, Serialize};
 
 /// Added to the variance.
@@ -77,36 +78,17 @@ pub fn normalise(x: &Tensor, layout: &Layout, name: &str, mode: Mode) -> Tensor 
         let (factor, shift) = leaves.affine();
         return x.mul(&factor).add(&shift);
     }
-    let Batch { centred, variance, .. } = Batch::of(x);
-    let factor = leaves.weight.div(&variance.affine(1.0, EPSILON).sqrt());
-    centred.mul(&factor).add(&leaves.bias).reshape(x.shape())
-}
-
-/// The statistics `[c]` of a batch, over images and pixels; the variance is the batch's own (divided by n).
-struct Batch {
-    /// `x - mean`, `[n h w, c]`.
-    centred: Tensor,
-    mean: Tensor,
-    variance: Tensor,
-}
-
-impl Batch {
-    fn of(x: &Tensor) -> Self {
-        let channels = x.shape().last().copied().unwrap_or(1);
-        let rows = x.reshape([x.elements() / channels, channels]);
-        let mean = rows.mean(&[0]);
-        let centred = rows.sub(&mean);
-        let variance = centred.mul(&centred).mean(&[0]);
-        Self { centred, mean, variance }
-    }
+    let norm = Norm { geometry: NormGeometry::of_batch(x), epsilon: EPSILON };
+    x.normalise(norm, &leaves.weight, &leaves.bias)
 }
 
 /// The next `NAME.running_mean` and `NAME.running_var` behind a batch that the normalisation `name` took as `x`:
 /// `(1 - momentum) running + momentum batch`, with the batch's unbiased variance (divided by n - 1), as PyTorch
 /// has it. A channel needs two numbers or more: of one, that variance is NaN.
 pub fn running_statistics(x: &Tensor, layout: &Layout, name: &str, momentum: f32) -> [(String, Tensor); 2] {
-    let Batch { centred, mean, variance } = Batch::of(x);
-    let n = centred.shape()[0] as f32;
+    let geometry = NormGeometry::of_batch(x);
+    let [mean, variance] = x.moments(geometry).map(|of| of.reshape([geometry.channels]));
+    let n = geometry.population() as f32;
     let next = |part: &str, batch: Tensor| {
         let name = format!("{name}.{part}");
         let running = layout.leaf(x.graph(), &name).scale(1.0 - momentum);

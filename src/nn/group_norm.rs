@@ -5,7 +5,8 @@
 //! that training and inference are the same. The parameters are named as batch norm's.
 
 use super::parameters::Layout;
-use crate::graph::Tensor;
+use crate::graph::{Norm, Tensor};
+use crate::kernels::norm_geometry::NormGeometry;
 
 /// Groups of channels, of every layer: a WideResNet's channels are multiples of 16.
 pub const GROUPS: usize = 8;
@@ -17,12 +18,6 @@ pub const EPSILON: f32 = 1e-5;
 pub fn normalise(x: &Tensor, layout: &Layout, name: &str) -> Tensor {
     let leaf = |part: &str| layout.leaf(x.graph(), &format!("{name}.{part}"));
     let (weight, bias) = (leaf("weight"), leaf("bias"));
-    let (n, channels) = (x.shape()[0], weight.elements());
-    let size = channels / GROUPS;
-    let grouped = x.reshape([n, x.elements() / (n * channels), GROUPS, size]);
-    let mean = |x: &Tensor| x.mean(&[1, 3]).reshape([n, 1, GROUPS, 1]);
-    let centred = grouped.sub(&mean(&grouped));
-    let deviation = mean(&centred.mul(&centred)).affine(1.0, EPSILON).sqrt();
-    let factor = weight.reshape([GROUPS, size]).div(&deviation);
-    centred.mul(&factor).add(&bias.reshape([GROUPS, size])).reshape(x.shape())
+    let norm = Norm { geometry: NormGeometry::of_groups(x, GROUPS), epsilon: EPSILON };
+    x.normalise(norm, &weight, &bias)
 }

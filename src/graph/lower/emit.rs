@@ -120,7 +120,12 @@ impl Lowering<'_> {
                 let [n, classes] = self.matrix(id);
                 self.builder.dispatch(name, LogitLossGradient { n, classes, parts: parts.clone() }, &views);
             }
-            Op::Conv2d(_) | Op::Conv2dInputGradient(_) => unreachable!("convolutions are always in a group"),
+            Op::NormMean(_) | Op::NormVariance(_) | Op::NormSums(_) | Op::NormProducts(_) => {
+                self.emit_statistic(id, &node)?;
+            }
+            Op::Conv2d(_) | Op::Conv2dInputGradient(_) | Op::Normalise(_) | Op::NormaliseGradient(_) => {
+                unreachable!("{} is always in a group", node.op.name())
+            }
         }
         Ok(())
     }
@@ -194,6 +199,10 @@ impl Lowering<'_> {
                 let convolution = Convolution::InputGradient(kernel);
                 self.emit_convolution(label(&node, conv), convolution, node.inputs[1], &views)?;
             }
+            Group::Norm { norm, raw, activated, mask } => self.emit_norm(norm, raw, activated, mask)?,
+            Group::NormGradient { norm, residual, value } => {
+                self.emit_norm_gradient(norm, residual, value)?
+            }
             Group::Head(ref head) => self.emit_head(head)?,
         }
         Ok(())
@@ -241,7 +250,7 @@ impl Lowering<'_> {
     }
 
     /// The views of all inputs of `node`.
-    fn inputs(&mut self, node: &Node) -> Result<Vec<View>> {
+    pub(super) fn inputs(&mut self, node: &Node) -> Result<Vec<View>> {
         node.inputs.iter().map(|&input| self.view(input)).collect()
     }
 

@@ -2,6 +2,7 @@
 //!
 //! - convolution (+ residual) (+ leaky ReLU and its sign mask);
 //! - a convolution's input gradient (* leaky ReLU's mask) (+ residual gradient), in either order;
+//! - a normalisation (+ leaky ReLU and its sign mask), and its gradient (+ residual gradient);
 //! - the head: global average pool, linear layer, logit loss, and their gradient down to the pool's input.
 
 use super::super::{Graph, Node, NodeId, Op};
@@ -33,6 +34,16 @@ pub enum Group {
         when: Residual,
         value: NodeId,
     },
+    /// `norm = normalise` and `activated = leaky_relu(norm)`.
+    Norm {
+        norm: NodeId,
+        /// Whether `norm` itself is written.
+        raw: bool,
+        activated: Option<(NodeId, f32)>,
+        mask: bool,
+    },
+    /// `value = normalise gradient (+ residual)`.
+    NormGradient { norm: NodeId, residual: Option<NodeId>, value: NodeId },
     /// The head.
     Head(HeadGroup),
 }
@@ -91,6 +102,10 @@ impl Fusions {
             match graph.node(id).op {
                 Op::Conv2d(_) if separate => finder.conv_alone(id),
                 Op::Conv2dInputGradient(_) if separate => finder.input_gradient_alone(id),
+                Op::Normalise(_) if separate => finder.norm_alone(id),
+                Op::NormaliseGradient(_) if separate => finder.norm_gradient_alone(id),
+                Op::Normalise(_) => finder.norm(id),
+                Op::NormaliseGradient(_) => finder.norm_gradient(id),
                 Op::Conv2d(_) => finder.conv(id),
                 Op::Conv2dInputGradient(_) => finder.input_gradient(id),
                 Op::AveragePoolGradient { .. } if separate => {}
@@ -120,16 +135,22 @@ impl Fusions {
     /// Whether the dispatch of a group may write more than one node's value.
     pub fn writes_several(&self, group: GroupId) -> bool {
         match &self.groups[group] {
-            Group::Conv { raw, activated, .. } => *raw && activated.is_some(),
-            Group::InputGradient { .. } => false,
+            Group::Conv { raw, activated, .. } | Group::Norm { raw, activated, .. } => {
+                *raw && activated.is_some()
+            }
+            Group::InputGradient { .. } | Group::NormGradient { .. } => false,
             Group::Head(_) => true,
         }
     }
 
-    /// Whether the convolution that makes node `id` writes its sign mask too.
+    /// Whether the convolution or normalisation that makes node `id` writes its sign mask too.
     pub fn writes_mask(&self, id: NodeId) -> bool {
         let group = self.group_of(id).map(|group| self.group(group));
-        matches!(group, Some(&Group::Conv { value, mask: true, .. }) if value == id)
+        match group {
+            Some(&Group::Conv { value, mask, .. }) => mask && value == id,
+            Some(&Group::Norm { norm, mask, .. }) => mask && norm == id,
+            _ => false,
+        }
     }
 
     /// The nodes whose values are computed, in the order in which they were written.
@@ -153,6 +174,10 @@ impl Fusions {
                 let masked = masked.map(|(id, _)| id);
                 graph.node(*conv).inputs.into_iter().chain(masked).chain(*residual).collect()
             }
+            Group::Norm { norm, .. } => graph.node(*norm).inputs,
+            Group::NormGradient { norm, residual, .. } => {
+                graph.node(*norm).inputs.into_iter().chain(*residual).collect()
+            }
             Group::Head(head) => {
                 let masked = head.masked.map(|(id, _)| id);
                 [head.activated, head.weights, head.bias, head.labels].into_iter().chain(masked).collect()
@@ -171,6 +196,14 @@ fn reachable(roots: &[NodeId], inputs: impl Fn(NodeId) -> Vec<NodeId>) -> BTreeS
         }
     }
     found
+}
+
+/// What a kernel makes of its value.
+struct Behind {
+    /// The value itself is used by others.
+    raw: bool,
+    activated: Option<(NodeId, f32)>,
+    mask: bool,
 }
 
 struct Finder<'a> {
@@ -221,6 +254,13 @@ impl Finder<'_> {
 
     fn conv(&mut self, conv: NodeId) {
         let (value, residual) = self.residual(conv).map_or((conv, None), |(sum, other)| (sum, Some(other)));
+        let Behind { raw, activated, mask } = self.behind(value);
+        let nodes = [Some(value), activated.map(|(id, _)| id)];
+        self.add(Group::Conv { conv, residual, value, raw, activated, mask }, nodes.into_iter().flatten());
+    }
+
+    /// What can be made with `value`, by the kernel that makes it.
+    fn behind(&self, value: NodeId) -> Behind {
         let op = |id: NodeId| self.graph.node(id).op;
         let activation = |&(user, _): &(NodeId, usize)| match op(user) {
             Op::Unary(UnaryOp::LeakyRelu(slope)) => Some((user, slope)),
@@ -236,8 +276,26 @@ impl Finder<'_> {
             .iter()
             .any(|user| !is_mask(user) && activated.is_none_or(|(activated, _)| activated != user.0));
         let raw = others || activated.is_none() || self.roots.contains(&value);
-        let nodes = [Some(value), activated.map(|(id, _)| id)];
-        self.add(Group::Conv { conv, residual, value, raw, activated, mask }, nodes.into_iter().flatten());
+        Behind { raw, activated, mask }
+    }
+
+    fn norm_alone(&mut self, norm: NodeId) {
+        self.add(Group::Norm { norm, raw: true, activated: None, mask: false }, [norm]);
+    }
+
+    fn norm(&mut self, norm: NodeId) {
+        let Behind { raw, activated, mask } = self.behind(norm);
+        let nodes = [Some(norm), activated.map(|(id, _)| id)];
+        self.add(Group::Norm { norm, raw, activated, mask }, nodes.into_iter().flatten());
+    }
+
+    fn norm_gradient_alone(&mut self, norm: NodeId) {
+        self.add(Group::NormGradient { norm, residual: None, value: norm }, [norm]);
+    }
+
+    fn norm_gradient(&mut self, norm: NodeId) {
+        let (value, residual) = self.residual(norm).map_or((norm, None), |(sum, other)| (sum, Some(other)));
+        self.add(Group::NormGradient { norm, residual, value }, [value]);
     }
 
     fn input_gradient(&mut self, conv: NodeId) {

@@ -8,6 +8,7 @@
 mod convolution;
 mod emit;
 mod fuse;
+mod normalisation;
 mod prepared;
 mod storage;
 mod strides;
@@ -22,6 +23,7 @@ use crate::kernels::copy::StridedCopy;
 use crate::kernels::half::Storage;
 use convolution::Packing;
 use fuse::{Fusions, GroupId};
+use normalisation::Statistics;
 use prepared::Prepared;
 use std::collections::{HashMap, HashSet};
 use storage::Halves;
@@ -92,6 +94,8 @@ struct Lowering<'a> {
     masks: HashMap<NodeId, View>,
     /// The repacked copies of weight nodes, once emitted.
     packed: HashMap<(NodeId, Packing), View>,
+    /// What normalisations share, once emitted.
+    statistics: Statistics,
     /// The views that nodes write directly.
     targets: HashMap<NodeId, View>,
     /// The update that is part of the last dispatch.
@@ -126,6 +130,7 @@ impl<'a> Lowering<'a> {
             views: HashMap::new(),
             masks: HashMap::new(),
             packed: HashMap::new(),
+            statistics: Statistics::default(),
             targets: HashMap::new(),
             update: None,
         };

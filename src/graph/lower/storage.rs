@@ -96,7 +96,8 @@ impl Finder<'_> {
     /// Enters node `id` if its kernel can write f16.
     fn propose(&mut self, id: NodeId) {
         let (gradient, made) = match self.group(id) {
-            Some(Group::Conv { .. }) => (false, true),
+            Some(Group::Conv { .. } | Group::Norm { .. }) => (false, true),
+            Some(Group::NormGradient { value, .. }) => (true, *value == id),
             Some(Group::InputGradient { value, .. }) => (true, *value == id),
             Some(Group::Head(head)) => (true, head.gradient == id),
             None => (false, false),
@@ -136,6 +137,15 @@ impl Finder<'_> {
                 residual.into_iter().for_each(|residual| self.keep_if(residual, true));
                 masked.into_iter().for_each(|(x, _)| self.check_mask(x));
             }
+            Some(Group::Norm { norm, .. }) => {
+                let inputs = self.graph.node(norm).inputs;
+                self.keep_if(inputs[0], false);
+                inputs[1..].iter().for_each(|&input| self.drop(input));
+            }
+            Some(Group::NormGradient { norm, residual, .. }) => {
+                self.check_norm_sums(&self.graph.node(norm));
+                residual.into_iter().for_each(|residual| self.keep_if(residual, true));
+            }
             Some(Group::Head(head)) => {
                 self.keep_if(head.activated, false);
                 [head.weights, head.bias, head.labels].into_iter().for_each(|id| self.drop(id));
@@ -152,8 +162,17 @@ impl Finder<'_> {
         }
     }
 
+    /// A gradient and what was normalised are read in either storage.
+    fn check_norm_sums(&mut self, node: &Node) {
+        self.keep_if(node.inputs[0], true);
+        self.keep_if(node.inputs[1], false);
+        node.inputs[2..].iter().for_each(|&input| self.drop(input));
+    }
+
     fn check_operation(&mut self, node: &Node) {
         match node.op {
+            Op::NormMean(_) | Op::NormVariance(_) => self.keep_if(node.inputs[0], false),
+            Op::NormSums(_) | Op::NormProducts(_) => self.check_norm_sums(node),
             Op::Conv2dWeightGradient(_) => {
                 self.keep_if(node.inputs[0], false);
                 self.keep_if(node.inputs[1], true);
@@ -168,7 +187,7 @@ impl Finder<'_> {
         }
     }
 
-    /// If some of what the kernel of node `id` stores alike lies in f16 and some not: takes all of it out.
+    /// If some of what the kernel of node `id` takes to be stored alike lies in f16 and some not: takes all of it out.
     fn drop_unlike(&mut self, id: NodeId) -> bool {
         let alike: Vec<NodeId> = match self.group(id) {
             Some(&Group::Conv { residual, value, raw, activated, .. }) => {
@@ -178,8 +197,19 @@ impl Finder<'_> {
             Some(&Group::InputGradient { residual, value, .. }) => {
                 residual.into_iter().chain([value]).collect()
             }
+            Some(&Group::Norm { norm, raw, activated, .. }) => {
+                let results = [raw.then_some(norm), activated.map(|(id, _)| id)];
+                results.into_iter().flatten().chain([self.graph.node(norm).inputs[0]]).collect()
+            }
+            Some(&Group::NormGradient { norm, residual, value }) => {
+                let inputs = self.graph.node(norm).inputs;
+                [inputs[0], inputs[1], value].into_iter().chain(residual).collect()
+            }
             Some(Group::Head(head)) => vec![head.activated, head.gradient],
-            None => return false,
+            None => match self.graph.node(id) {
+                Node { op: Op::NormSums(_) | Op::NormProducts(_), inputs, .. } => inputs[..2].to_vec(),
+                _ => return false,
+            },
         };
         let halves = alike.iter().filter(|id| self.halves.nodes.contains(id)).count();
         let unlike = halves > 0 && halves < alike.len();

@@ -1,0 +1,12 @@
+//! `normalise_sums_combine`: the parts of those sums put together.
+
+use super::shapes::norms;
+use super::timing::Bench;
+use jem::kernels::normalise_sums_combine::NormaliseSumsCombine;
+
+/// Times it.
+pub fn run(bench: &mut Bench) {
+    for (label, geometry) in norms(bench) {
+        bench.time(&label, NormaliseSumsCombine { geometry, factor: 1.0 });
+    }
+}

@@ -1,0 +1,94 @@
+//! The first stage of means and variances: those of parts of the rows.
+
+use super::half::{Storage, in_f32};
+use super::norm_geometry::{NormGeometry, RowParts};
+use super::{Access, Binding, Kernel, binding, shader::Shader};
+use crate::kernels::Argument;
+
+/// Of each channel of `x [outer, rows, channels]`, over the rows of each part: the mean, and the sum of the squared
+/// deviations from it, `y [outer, parts, 2, channels]`. [`super::moments_combine`] puts the parts together.
+///
+/// A thread takes deviations from the first of its values, which are no larger than the spread, whatever the mean;
+/// threads are put together as Chan, Golub & LeVeque 1979 have it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Moments {
+    /// The tensor.
+    pub geometry: NormGeometry,
+    /// How `x` lies in memory.
+    pub storage: Storage,
+}
+
+impl Moments {
+    /// One and several parts and outer, quads that fill lanes and such that do not, in either storage.
+    pub fn permutations() -> Vec<Self> {
+        let of = |outer, rows, channels| NormGeometry { outer, rows, channels, size: 1 };
+        let with = |storage| {
+            [of(1, 5000, 16), of(3, 37, 20), of(1, 300, 128)].map(|geometry| Self { geometry, storage })
+        };
+        [Storage::F32, Storage::F16].map(with).into_iter().flatten().collect()
+    }
+
+    /// How the rows are divided.
+    pub fn parts(&self) -> RowParts {
+        RowParts::new(&self.geometry)
+    }
+}
+
+impl Kernel for Moments {
+    fn name(&self) -> &'static str {
+        "moments"
+    }
+
+    fn bindings(&self) -> Vec<Binding> {
+        vec![
+            binding("x", 1, Access::Read, self.geometry.len()).stored(self.storage),
+            binding("y", 2, Access::Write, self.parts().partial_len(&self.geometry)),
+        ]
+    }
+
+    fn shader(&self) -> Shader {
+        Shader::new("moments", include_str!("../../shaders/moments.wgsl"))
+            .with_u32("LANES", RowParts::lanes(&self.geometry) as u32)
+            .with_switch("HALF", self.storage == Storage::F16)
+            .with_switch("HALF_C", self.storage == Storage::F16)
+    }
+
+    fn uniforms(&self) -> Vec<u32> {
+        self.parts().words(&self.geometry)
+    }
+
+    fn workgroups(&self) -> [u32; 3] {
+        self.parts().workgroups(&self.geometry)
+    }
+
+    fn flops(&self) -> u64 {
+        4 * self.geometry.len() as u64
+    }
+
+    fn run(&self, arguments: &mut [Argument<'_>]) {
+        in_f32(&self.bindings(), arguments, |arguments| {
+            let [x, y] = arguments else { unreachable!("moments binds x and y") };
+            let (x, g) = (x.f32(), &self.geometry);
+            self.parts().for_each(g, y.f32_mut(), |outer, rows, results| {
+                let n = rows.len() as f64;
+                let at = |row: usize| (outer * g.rows + row) * g.channels;
+                let x = &x[at(rows.start)..at(rows.end)];
+                let mut sums = vec![0.0f64; g.channels];
+                for x in x.chunks_exact(g.channels) {
+                    sums.iter_mut().zip(x).for_each(|(sum, &x)| *sum += f64::from(x));
+                }
+                let (means, squares) = results.split_at_mut(g.channels);
+                means.iter_mut().zip(&sums).for_each(|(mean, sum)| *mean = (sum / n) as f32);
+                sums.fill(0.0);
+                for x in x.chunks_exact(g.channels) {
+                    let terms = x.iter().zip(&*means);
+                    sums.iter_mut().zip(terms).for_each(|(sum, (&x, &mean))| {
+                        let deviation = f64::from(x) - f64::from(mean);
+                        *sum += deviation * deviation;
+                    });
+                }
+                squares.iter_mut().zip(&sums).for_each(|(square, &sum)| *square = sum as f32);
+            });
+        });
+    }
+}

@@ -1,0 +1,111 @@
+//! The gradient of a normalisation at its input, through the statistics too.
+
+use super::cpu::elementwise::items_per_task;
+use super::half::{Storage, in_f32};
+use super::norm_geometry::NormGeometry;
+use super::{Access, Binding, Kernel, binding, elementwise_grid, shader::Shader};
+use crate::kernels::Argument;
+use rayon::prelude::*;
+
+/// `y = (weight gradient - m₀ - m₁ x̂) / sqrt(variance + epsilon) + residual` with
+/// `x̂ = (x - mean) / sqrt(variance + epsilon)` and, for each group, `m₀` the mean of `weight gradient` and `m₁` that of
+/// `weight gradient x̂` (`means [outer, groups, 2]`, of [`super::normalise_sums_combine`]): Ioffe & Szegedy 2015,
+/// section 3.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NormaliseGradient {
+    /// What shares statistics.
+    pub geometry: NormGeometry,
+    /// Added to the variance.
+    pub epsilon: f32,
+    /// Whether another gradient is added.
+    pub residual: bool,
+    /// How `gradient`, `x`, `residual` and `y` lie in memory.
+    pub storage: Storage,
+}
+
+impl NormaliseGradient {
+    /// With a residual and without, for batch and group norm, in either storage.
+    pub fn permutations() -> Vec<Self> {
+        let of = |outer, rows, channels, size| NormGeometry { outer, rows, channels, size };
+        let all = [(of(1, 43, 16, 1), false), (of(1, 100, 20, 1), true), (of(3, 15, 24, 3), true)];
+        let with =
+            |storage| all.map(|(geometry, residual)| Self { geometry, epsilon: 1e-5, residual, storage });
+        [Storage::F32, Storage::F16].map(with).into_iter().flatten().collect()
+    }
+}
+
+impl Kernel for NormaliseGradient {
+    fn name(&self) -> &'static str {
+        "normalise_gradient"
+    }
+
+    fn bindings(&self) -> Vec<Binding> {
+        let g = &self.geometry;
+        let tensor = |name, index, access| binding(name, index, access, g.len()).stored(self.storage);
+        let mut all = vec![
+            tensor("gradient", 1, Access::Read),
+            tensor("x", 2, Access::Read),
+            binding("mean", 3, Access::Read, g.statistics_len()),
+            binding("variance", 4, Access::Read, g.statistics_len()),
+            binding("weight", 5, Access::Read, g.channels),
+            binding("means", 6, Access::Read, 2 * g.statistics_len()),
+        ];
+        all.extend(self.residual.then(|| tensor("residual", 7, Access::Read)));
+        all.push(tensor("y", 8, Access::Write));
+        all
+    }
+
+    fn shader(&self) -> Shader {
+        Shader::new("normalise_gradient", include_str!("../../shaders/normalise_gradient.wgsl"))
+            .with_switch("RESIDUAL", self.residual)
+            .with_switch("HALF", self.storage == Storage::F16)
+            .with_switch("HALF_C", self.storage == Storage::F16)
+    }
+
+    fn uniforms(&self) -> Vec<u32> {
+        self.geometry.words().into_iter().chain([self.epsilon.to_bits(), 0, 0, 0]).collect()
+    }
+
+    fn workgroups(&self) -> [u32; 3] {
+        elementwise_grid(self.geometry.bands() * self.geometry.quads())
+    }
+
+    fn flops(&self) -> u64 {
+        5 * self.geometry.len() as u64
+    }
+
+    fn run(&self, arguments: &mut [Argument<'_>]) {
+        in_f32(&self.bindings(), arguments, |arguments| {
+            let [gradient, x, mean, variance, weight, means, residual @ .., y] = arguments else {
+                unreachable!("normalise_gradient binds tensors, statistics and parameters")
+            };
+            let (gradient, x, y) = (gradient.f32(), x.f32(), y.f32_mut());
+            let (mean, variance, weight, means) = (mean.f32(), variance.f32(), weight.f32(), means.f32());
+            let residual = residual.first().map(|residual| residual.f32());
+            let g = self.geometry;
+            // y = a gradient + b (x - mean) + c
+            let places = (0..g.outer).flat_map(|outer| (0..g.channels).map(move |channel| (outer, channel)));
+            let coefficients: Vec<[f32; 4]> = places
+                .map(|(outer, channel)| {
+                    let at = g.statistic(outer, channel);
+                    let reciprocal = 1.0 / (variance[at] + self.epsilon).sqrt();
+                    let [m0, m1] = [means[2 * at], means[2 * at + 1]];
+                    let b = -m1 * reciprocal * reciprocal;
+                    [weight[channel] * reciprocal, b, -m0 * reciprocal, mean[at]]
+                })
+                .collect();
+            let rows = y.par_chunks_exact_mut(g.channels).enumerate();
+            rows.with_min_len(items_per_task(g.channels)).for_each(|(row, y)| {
+                let at = row * g.channels..(row + 1) * g.channels;
+                let coefficients = &coefficients[row / g.rows * g.channels..][..g.channels];
+                let terms = gradient[at.clone()].iter().zip(&x[at.clone()]).zip(coefficients);
+                y.iter_mut().zip(terms).for_each(|(y, ((&gradient, &x), &[a, b, c, mean]))| {
+                    *y = a * gradient + b * (x - mean) + c;
+                });
+                if let Some(residual) = residual {
+                    y.iter_mut().zip(&residual[at]).for_each(|(y, residual)| *y += residual);
+                }
+            });
+        });
+    }
+}

@@ -1,0 +1,101 @@
+//! The first stage of what the gradient of a normalisation needs of all rows.
+
+use super::half::{Storage, in_f32};
+use super::norm_geometry::{NormGeometry, RowParts};
+use super::{Access, Binding, Kernel, binding, shader::Shader};
+use crate::kernels::Argument;
+
+/// Of each channel, over the rows of each part, with `x̂ = (x - mean) / sqrt(variance + epsilon)`: `Σ gradient` and
+/// `Σ gradient x̂`, `y [outer, parts, 2, channels]`. [`super::normalise_sums_combine`] puts the parts together.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NormaliseSums {
+    /// What shares statistics.
+    pub geometry: NormGeometry,
+    /// Added to the variance.
+    pub epsilon: f32,
+    /// How `gradient` and `x` lie in memory.
+    pub storage: Storage,
+}
+
+impl NormaliseSums {
+    /// One and several parts and outer, quads that fill lanes and such that do not, in either storage.
+    pub fn permutations() -> Vec<Self> {
+        let of = |outer, rows, channels, size| NormGeometry { outer, rows, channels, size };
+        let all = [of(1, 5000, 16, 1), of(3, 37, 20, 5), of(2, 300, 128, 16)];
+        let with = |storage| all.map(|geometry| Self { geometry, epsilon: 1e-5, storage });
+        [Storage::F32, Storage::F16].map(with).into_iter().flatten().collect()
+    }
+
+    /// How the rows are divided.
+    pub fn parts(&self) -> RowParts {
+        RowParts::new(&self.geometry)
+    }
+}
+
+impl Kernel for NormaliseSums {
+    fn name(&self) -> &'static str {
+        "normalise_sums"
+    }
+
+    fn bindings(&self) -> Vec<Binding> {
+        let g = &self.geometry;
+        vec![
+            binding("gradient", 1, Access::Read, g.len()).stored(self.storage),
+            binding("x", 2, Access::Read, g.len()).stored(self.storage),
+            binding("mean", 3, Access::Read, g.statistics_len()),
+            binding("variance", 4, Access::Read, g.statistics_len()),
+            binding("y", 5, Access::Write, self.parts().partial_len(g)),
+        ]
+    }
+
+    fn shader(&self) -> Shader {
+        Shader::new("normalise_sums", include_str!("../../shaders/normalise_sums.wgsl"))
+            .with_u32("LANES", RowParts::lanes(&self.geometry) as u32)
+            .with_switch("HALF", self.storage == Storage::F16)
+            .with_switch("HALF_C", self.storage == Storage::F16)
+    }
+
+    fn uniforms(&self) -> Vec<u32> {
+        let RowParts { part, parts } = self.parts();
+        let more = [part as u32, parts as u32, self.epsilon.to_bits(), 0];
+        self.geometry.words().into_iter().chain(more).collect()
+    }
+
+    fn workgroups(&self) -> [u32; 3] {
+        self.parts().workgroups(&self.geometry)
+    }
+
+    fn flops(&self) -> u64 {
+        4 * self.geometry.len() as u64
+    }
+
+    fn run(&self, arguments: &mut [Argument<'_>]) {
+        in_f32(&self.bindings(), arguments, |arguments| {
+            let [gradient, x, mean, variance, y] = arguments else {
+                unreachable!("normalise_sums binds two tensors, statistics and sums")
+            };
+            let (gradient, x, g) = (gradient.f32(), x.f32(), &self.geometry);
+            let (mean, variance) = (mean.f32(), variance.f32());
+            self.parts().for_each(g, y.f32_mut(), |outer, rows, results| {
+                let at = |row: usize| (outer * g.rows + row) * g.channels;
+                let range = at(rows.start)..at(rows.end);
+                let means: Vec<f32> = (0..g.channels).map(|c| mean[g.statistic(outer, c)]).collect();
+                let mut sums = vec![[0.0f64; 2]; g.channels];
+                let rows = gradient[range.clone()].chunks_exact(g.channels);
+                for (gradient, x) in rows.zip(x[range].chunks_exact(g.channels)) {
+                    let terms = gradient.iter().zip(x).zip(&means);
+                    for ([sum, product], ((&gradient, &x), &mean)) in sums.iter_mut().zip(terms) {
+                        *sum += f64::from(gradient);
+                        *product += f64::from(gradient * (x - mean));
+                    }
+                }
+                let (plain, products) = results.split_at_mut(g.channels);
+                for (channel, [sum, product]) in sums.into_iter().enumerate() {
+                    let deviation = f64::from(variance[g.statistic(outer, channel)] + self.epsilon).sqrt();
+                    plain[channel] = sum as f32;
+                    products[channel] = (product / deviation) as f32;
+                }
+            });
+        });
+    }
+}
