@@ -7,18 +7,20 @@ use super::sgld::{COUNTERS, reference};
 use jem::device::{Buffer, Device, Program, ProgramBuilder};
 use jem::graph::{Graph, Output, Tensor, Update, lower_with_update};
 use jem::kernels::choice::Choices;
+use jem::kernels::cooperative::Method;
 use jem::kernels::logit_loss::Part;
 use jem::kernels::sgld::Sgld;
 use jem::nn::batch_norm::Mode;
 use jem::nn::cifar_resnet::CifarResNet;
 use jem::nn::parameters::Layout;
-use jem::nn::wide_resnet::WideResNet;
+use jem::nn::wide_resnet::{Norm, WideResNet};
 use std::collections::{BTreeMap, BTreeSet};
 
 tests![
     the_update_follows_all_that_reads_the_images,
     a_gradient_that_others_read_is_followed_by_a_kernel_of_its_own,
     a_step_of_every_network_is_convolutions_and_one_head,
+    a_step_of_a_normalised_network_has_six_kernels_a_norm,
     fusion_spares_the_dispatches_and_bytes_that_it_should
 ];
 
@@ -177,6 +179,29 @@ fn a_step_of_every_network_is_convolutions_and_one_head() {
     assert_eq!(kernels(&step), known, "{step}");
     // The stem, two convolutions in each of nine blocks and two shortcuts, there and back.
     assert_eq!(step.dispatches.len(), 2 * (1 + 18 + 2) + 1, "{step}");
+}
+
+/// Batch norm takes the batch's own statistics while it samples, and group norm always does: two stages of sums and one
+/// pass over the tensor each way, with the leaky ReLU and the shortcut's gradient in it.
+fn a_step_of_a_normalised_network_has_six_kernels_a_norm() {
+    let norms = ["moments", "moments_combine", "normalise"];
+    let gradients = ["normalise_sums", "normalise_sums_combine", "normalise_gradient"];
+    let known: BTreeSet<_> =
+        ["conv2d", "conv2d_input_gradient", "head"].into_iter().chain(norms).chain(gradients).collect();
+    for norm in [Norm::Batch, Norm::Group] {
+        let network = WideResNet { norm, ..WideResNet::new(16, 4, 10, 3) };
+        let layout = network.layout();
+        let logits = |layout: &Layout, x: &Tensor| network.logits_in(layout, x, Mode::Training);
+        let step_by = |choices| step_of(choices, &layout, 3, logits);
+        let [step, half] = [Choices::default(), Choices::default().in_f16(Method::Scalar)].map(step_by);
+        // 13 convolutions and 3 shortcuts there and back, and the head; two norms in each of six blocks and the last.
+        assert_eq!((kernels(&step), step.dispatches.len()), (known.clone(), 33 + 6 * 13), "{step}");
+        // In f16 nothing else, and half the bytes.
+        assert_eq!((kernels(&half), half.dispatches.len()), (known.clone(), 33 + 6 * 13), "{half}");
+        let [whole, half] = [step, half].map(|step| step.summary());
+        println!("WRN-16-4 with {norm:?}, batch 16, one SGLD step\n  {whole}\n  in f16: {half}");
+        assert!((half.bytes_moved as f64) < 0.55 * whole.bytes_moved as f64, "{half}, not half of {whole}");
+    }
 }
 
 /// A kernel for each operation against the fused program: docs/performance.md counts the same.
