@@ -1,6 +1,6 @@
 //! Small expressions, one or more for each operation, that gradients and lowering are held to.
 
-use jem::graph::{Graph, Norm, Op, Tensor};
+use jem::graph::{Graph, Normalisation, Op, Tensor};
 use jem::kernels::binary::BinaryOp;
 use jem::kernels::conv2d::ConvGeometry;
 use jem::kernels::logit_loss::Part;
@@ -110,9 +110,9 @@ fn geometry(
 }
 
 /// Batch norm's, or group norm's with some groups.
-fn norm(x: &Tensor, groups: usize) -> Norm {
+fn norm(x: &Tensor, groups: usize) -> Normalisation {
     let geometry = if groups == 0 { NormGeometry::of_batch(x) } else { NormGeometry::of_groups(x, groups) };
-    Norm { geometry, epsilon: 0.125 }
+    Normalisation { geometry, epsilon: 0.125 }
 }
 
 /// The gradients at tensor, weight and bias, in one.

@@ -2,7 +2,7 @@
 
 use super::harness::Inputs;
 use super::reference::{for_each_product, normalise as norm};
-use jem::graph::{Graph, Node, NodeId, Norm, Op, Tensor};
+use jem::graph::{Graph, Node, NodeId, Normalisation, Op, Tensor};
 use jem::kernels::binary::BinaryOp;
 use jem::kernels::conv2d::ConvGeometry;
 use jem::kernels::logit_loss::{Part, STATS};
@@ -204,16 +204,16 @@ fn evaluate(node: &Node, inputs: &[Input<'_>], slots: &Slots) -> Vec<f64> {
             .collect(),
         Op::NormMean(g) => norm::means(g, x(0)),
         Op::NormVariance(g) => norm::moments(g, x(0))[1].clone(),
-        Op::Normalise(Norm { geometry, epsilon }) => {
+        Op::Normalise(Normalisation { geometry, epsilon }) => {
             let standard = norm::standardised(geometry, x(0), [x(1), x(2)], *epsilon);
             let weighted = norm::weighted(geometry, &standard, x(3));
             weighted.iter().enumerate().map(|(i, v)| v + x(4)[i % geometry.channels]).collect()
         }
-        Op::NormaliseGradient(Norm { geometry, epsilon }) => {
+        Op::NormaliseGradient(Normalisation { geometry, epsilon }) => {
             norm::gradient(geometry, x(0), x(1), [x(2), x(3)], x(4), *epsilon)
         }
-        Op::NormSums(Norm { geometry, .. }) => norm::channel_sums(geometry, x(0)),
-        Op::NormProducts(Norm { geometry, epsilon }) => {
+        Op::NormSums(Normalisation { geometry, .. }) => norm::channel_sums(geometry, x(0)),
+        Op::NormProducts(Normalisation { geometry, epsilon }) => {
             let standard = norm::standardised(geometry, x(1), [x(2), x(3)], *epsilon);
             norm::channel_sums(geometry, &norm::product(x(0), &standard))
         }

@@ -13,7 +13,7 @@ mod tensor;
 
 pub use function::Function;
 pub use lower::{Output, Update, lower, lower_with_update};
-pub use normalise::Norm;
+pub use normalise::Normalisation;
 pub use op::{Leaf, Op};
 pub use tensor::Tensor;
 

@@ -10,7 +10,7 @@ use crate::kernels::norm_geometry::NormGeometry;
 
 /// What is normalised, and what is added to variances.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Norm {
+pub struct Normalisation {
     /// Which elements share statistics.
     pub geometry: NormGeometry,
     /// Added to the variance.
@@ -47,7 +47,7 @@ impl NormGeometry {
     }
 }
 
-impl Norm {
+impl Normalisation {
     /// `(x - mean) / sqrt(variance + epsilon)` in the shape of [`NormGeometry::split`].
     fn standardised(&self, x: &Tensor) -> Tensor {
         let x = self.geometry.split(x);
@@ -79,7 +79,7 @@ impl Tensor {
 
     /// `(x - mean) / sqrt(variance + epsilon) * weight + bias` with the groups' own mean and variance; `weight` and
     /// `bias` are each channel's, `[channels]`.
-    pub fn normalise(&self, norm: Norm, weight: &Tensor, bias: &Tensor) -> Tensor {
+    pub fn normalise(&self, norm: Normalisation, weight: &Tensor, bias: &Tensor) -> Tensor {
         let NormGeometry { channels, size, .. } = norm.geometry;
         let fits = norm.geometry.len() == self.elements() && size > 0 && channels.is_multiple_of(size);
         if !fits || weight.shape() != [channels] || bias.shape() != [channels] {

@@ -1,6 +1,6 @@
 //! The operations of a tensor expression.
 
-use super::Norm;
+use super::Normalisation;
 use crate::kernels::binary::BinaryOp;
 use crate::kernels::conv2d::ConvGeometry;
 use crate::kernels::logit_loss::Part;
@@ -73,14 +73,14 @@ pub enum Op {
     /// `(x)` to each group's variance, `[outer, groups]`.
     NormVariance(NormGeometry),
     /// `(x, mean, variance, weight, bias)`: `(x - mean) / sqrt(variance + epsilon) * weight + bias`.
-    Normalise(Norm),
+    Normalise(Normalisation),
     /// `(gradient, x, mean, variance, weight)`: the gradient at `x`, through mean and variance too.
-    NormaliseGradient(Norm),
+    NormaliseGradient(Normalisation),
     /// `(gradient, x, mean, variance, weight)` to the sums over the rows of `gradient`, `[outer, channels]`.
-    NormSums(Norm),
+    NormSums(Normalisation),
     /// `(gradient, x, mean, variance, weight)` to the sums over the rows of `gradient` times normalised `x`,
     /// `[outer, channels]`.
-    NormProducts(Norm),
+    NormProducts(Normalisation),
     /// `(x [rows, cols])` to `[rows]`.
     LogSumExp,
     /// `(x [rows, cols])`, along the columns.

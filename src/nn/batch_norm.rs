@@ -6,7 +6,7 @@
 
 use super::parameters::{Layout, Role};
 use crate::error::{Error, Result};
-use crate::graph::{Norm, Tensor};
+use crate::graph::{Normalisation, Tensor};
 use crate::kernels::norm_geometry::NormGeometry;
 use serde::{Deserialize, Serialize};
 
@@ -78,7 +78,7 @@ pub fn normalise(x: &Tensor, layout: &Layout, name: &str, mode: Mode) -> Tensor 
         let (factor, shift) = leaves.affine();
         return x.mul(&factor).add(&shift);
     }
-    let norm = Norm { geometry: NormGeometry::of_batch(x), epsilon: EPSILON };
+    let norm = Normalisation { geometry: NormGeometry::of_batch(x), epsilon: EPSILON };
     x.normalise(norm, &leaves.weight, &leaves.bias)
 }
 

@@ -5,7 +5,7 @@
 //! that training and inference are the same. The parameters are named as batch norm's.
 
 use super::parameters::Layout;
-use crate::graph::{Norm, Tensor};
+use crate::graph::{Normalisation, Tensor};
 use crate::kernels::norm_geometry::NormGeometry;
 
 /// Groups of channels, of every layer: a WideResNet's channels are multiples of 16.
@@ -18,6 +18,6 @@ pub const EPSILON: f32 = 1e-5;
 pub fn normalise(x: &Tensor, layout: &Layout, name: &str) -> Tensor {
     let leaf = |part: &str| layout.leaf(x.graph(), &format!("{name}.{part}"));
     let (weight, bias) = (leaf("weight"), leaf("bias"));
-    let norm = Norm { geometry: NormGeometry::of_groups(x, GROUPS), epsilon: EPSILON };
+    let norm = Normalisation { geometry: NormGeometry::of_groups(x, GROUPS), epsilon: EPSILON };
     x.normalise(norm, &weight, &bias)
 }

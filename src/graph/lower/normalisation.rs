@@ -3,7 +3,7 @@
 use super::{Lowering, label};
 use crate::device::View;
 use crate::error::Result;
-use crate::graph::{Node, NodeId, Norm, Op};
+use crate::graph::{Node, NodeId, Normalisation, Op};
 use crate::kernels::mask::mask_words;
 use crate::kernels::moments::Moments;
 use crate::kernels::moments_combine::MomentsCombine;
@@ -56,8 +56,8 @@ impl Lowering<'_> {
     }
 
     /// What the inputs of `node`, gradient, `x`, mean, variance and weight, come to over all rows.
-    fn norm_sums(&mut self, node: &Node, norm: Norm) -> Result<[View; 3]> {
-        let Norm { geometry, epsilon } = norm;
+    fn norm_sums(&mut self, node: &Node, norm: Normalisation) -> Result<[View; 3]> {
+        let Normalisation { geometry, epsilon } = norm;
         let [gradient, x, _, _, weight] = node.inputs[..] else { unreachable!("five inputs") };
         let key = [gradient, x, weight];
         if let Some(&views) = self.statistics.sums.get(&key) {
@@ -90,7 +90,9 @@ impl Lowering<'_> {
         mask: bool,
     ) -> Result<()> {
         let node = self.node(id);
-        let Op::Normalise(Norm { geometry, epsilon }) = node.op else { unreachable!("a normalisation") };
+        let Op::Normalise(Normalisation { geometry, epsilon }) = node.op else {
+            unreachable!("a normalisation")
+        };
         let name = label(&node, id);
         let mut views = self.inputs(&node)?;
         if raw {
@@ -120,7 +122,7 @@ impl Lowering<'_> {
     ) -> Result<()> {
         let node = self.node(id);
         let Op::NormaliseGradient(norm) = node.op else { unreachable!("a normalisation's gradient") };
-        let Norm { geometry, epsilon } = norm;
+        let Normalisation { geometry, epsilon } = norm;
         let [_, _, means] = self.norm_sums(&node, norm)?;
         let mut views = self.inputs(&node)?;
         views.push(means);
