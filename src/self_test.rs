@@ -199,8 +199,8 @@ fn input(name: &str, i: usize) -> u32 {
     match name {
         "labels" => (i % 2) as u32,
         "indices" | "counters" => i as u32,
-        // Adam's second moment and a squared norm.
-        "second" | "norm" => uniform.abs().to_bits(),
+        // Adam's second moment, a squared norm and what a square root is taken of.
+        "second" | "norm" | "variance" => uniform.abs().to_bits(),
         _ => uniform.to_bits(),
     }
 }

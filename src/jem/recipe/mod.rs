@@ -1,11 +1,11 @@
 //! A recipe is a value: every setting of a training run, readable as TOML, stored in every checkpoint.
 
 mod check;
+mod published;
 
 use super::chain_start::Start;
 use super::family::Family;
 use super::precision::Precision;
-use super::preset::Preset;
 use crate::error::{Error, Result};
 use crate::kernels::functional::Functional;
 use crate::nn::batch_norm::Mode;
@@ -218,23 +218,6 @@ fn one_line(message: &str) -> String {
 }
 
 impl Recipe {
-    /// Reads what [`Recipe::to_toml`] wrote; a setting that an earlier version had not is the published one.
-    ///
-    /// # Errors
-    /// The line and key that is wrong, in one line.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        Ok(Self::of(Preset::Paper, &[&Overrides::parse(text)?]))
-    }
-
-    /// The recipe of `preset`'s size that `overrides` ask for, of which later ones replace earlier ones; JEM unless
-    /// they name another.
-    pub fn of(preset: Preset, overrides: &[&Overrides]) -> Self {
-        let family = overrides.iter().rev().find_map(|overrides| overrides.recipe).unwrap_or_default();
-        let mut recipe = family.recipe(preset);
-        overrides.iter().for_each(|overrides| recipe.apply(overrides));
-        recipe
-    }
-
     /// The recipe as TOML.
     pub fn to_toml(&self) -> String {
         toml::to_string_pretty(self).expect("a recipe is plain data")
