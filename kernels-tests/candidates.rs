@@ -3,9 +3,10 @@
 use super::harness::{Inputs, devices};
 use super::reference;
 use jem::graph::{Function, Graph};
-use jem::kernels::candidate::{Candidate, Direction, Shape};
+use jem::kernels::candidate::Candidate;
 use jem::kernels::choice::{Choices, Tuned};
-use jem::kernels::conv2d::ConvGeometry;
+use jem::kernels::conv_geometry::ConvGeometry;
+use jem::kernels::conv_geometry::{Direction, Shape};
 
 tests![every_candidate_computes_its_shape];
 

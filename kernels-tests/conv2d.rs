@@ -5,7 +5,8 @@ use super::harness::{Expect, Inputs, assert_same_words, check, check_on, close_t
 use super::reference;
 use jem::device::Device;
 use jem::kernels::ScalarTile;
-use jem::kernels::conv2d::{Conv2d, ConvGeometry};
+use jem::kernels::conv_geometry::ConvGeometry;
+use jem::kernels::conv2d::Conv2d;
 use jem::kernels::half::Storages;
 use proptest::prelude::*;
 use std::sync::Arc;

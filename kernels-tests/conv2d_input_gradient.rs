@@ -5,7 +5,7 @@ use super::harness::{Expect, Inputs, assert_same_words, check_on, close_to, devi
 use super::{reference, sgld};
 use jem::device::Device;
 use jem::kernels::ScalarTile;
-use jem::kernels::conv2d::ConvGeometry;
+use jem::kernels::conv_geometry::ConvGeometry;
 use jem::kernels::conv2d_input_gradient::{Conv2dInputGradient, Residual};
 use jem::kernels::half::Storages;
 use jem::kernels::mask::{mask_bit, mask_words};

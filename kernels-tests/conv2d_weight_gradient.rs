@@ -5,7 +5,7 @@ use super::harness::{Expect, Inputs, assert_same_words, check_on, devices, store
 use super::reference;
 use jem::device::Device;
 use jem::kernels::ScalarTile;
-use jem::kernels::conv2d::ConvGeometry;
+use jem::kernels::conv_geometry::ConvGeometry;
 use jem::kernels::conv2d_weight_gradient::Conv2dWeightGradient;
 use jem::kernels::half::{Storage, Storages};
 use proptest::prelude::*;

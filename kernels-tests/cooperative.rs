@@ -7,7 +7,7 @@
 use super::harness::{assert_same_words, devices, gpu};
 use super::reference;
 use jem::device::Device;
-use jem::kernels::conv2d::ConvGeometry;
+use jem::kernels::conv_geometry::ConvGeometry;
 use jem::kernels::cooperative::{Cooperative, Method, catalogue};
 use jem::kernels::half::round_to_f16;
 use jem::kernels::{Kernel, MatrixTile};

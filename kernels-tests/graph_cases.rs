@@ -2,7 +2,7 @@
 
 use jem::graph::{Graph, Normalisation, Op, Tensor};
 use jem::kernels::binary::BinaryOp;
-use jem::kernels::conv2d::ConvGeometry;
+use jem::kernels::conv_geometry::ConvGeometry;
 use jem::kernels::logit_loss::Part;
 use jem::kernels::norm_geometry::NormGeometry;
 use jem::kernels::unary::UnaryOp;

@@ -4,7 +4,7 @@
 use super::graph_cases::{ROWS, parts};
 use jem::device::Device;
 use jem::graph::{Function, Graph, Leaf, Tensor};
-use jem::kernels::conv2d::ConvGeometry;
+use jem::kernels::conv_geometry::ConvGeometry;
 use jem::kernels::functional::Functional;
 use jem::kernels::logit_loss::{LabelledLoss, Part};
 

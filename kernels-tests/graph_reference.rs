@@ -4,7 +4,7 @@ use super::harness::Inputs;
 use super::reference::{for_each_product, normalise as norm};
 use jem::graph::{Graph, Node, NodeId, Normalisation, Op, Tensor};
 use jem::kernels::binary::BinaryOp;
-use jem::kernels::conv2d::ConvGeometry;
+use jem::kernels::conv_geometry::ConvGeometry;
 use jem::kernels::logit_loss::{Part, STATS};
 use jem::kernels::unary::UnaryOp;
 use std::collections::{BTreeMap, BTreeSet};

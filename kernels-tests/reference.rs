@@ -3,7 +3,7 @@
 pub mod normalise;
 pub mod winograd;
 
-use jem::kernels::conv2d::ConvGeometry;
+use jem::kernels::conv_geometry::ConvGeometry;
 use jem::kernels::mask::{mask_bit, mask_words};
 
 /// Calls `visit(input, weight, output)` with the element indices of every product of a convolution.

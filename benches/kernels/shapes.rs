@@ -3,7 +3,7 @@
 use super::timing::{Bench, Times};
 use crate::options::Network;
 use jem::kernels::Kernel;
-use jem::kernels::conv2d::ConvGeometry;
+use jem::kernels::conv_geometry::ConvGeometry;
 use jem::kernels::cooperative::Method;
 use jem::kernels::half::Storages;
 use jem::kernels::norm_geometry::NormGeometry;

@@ -3,7 +3,7 @@
 use super::shapes::{Layer, wide_resnet};
 use super::timing::Bench;
 use jem::kernels::Kernel;
-use jem::kernels::conv2d::ConvGeometry;
+use jem::kernels::conv_geometry::ConvGeometry;
 use jem::kernels::winograd::{Tiling, Winograd};
 use jem::kernels::winograd_input::WinogradInput;
 

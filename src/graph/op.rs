@@ -2,7 +2,7 @@
 
 use super::Normalisation;
 use crate::kernels::binary::BinaryOp;
-use crate::kernels::conv2d::ConvGeometry;
+use crate::kernels::conv_geometry::ConvGeometry;
 use crate::kernels::logit_loss::Part;
 use crate::kernels::norm_geometry::NormGeometry;
 use crate::kernels::unary::UnaryOp;

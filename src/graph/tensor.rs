@@ -2,7 +2,7 @@
 
 use super::{Graph, NodeId, Op};
 use crate::kernels::binary::BinaryOp;
-use crate::kernels::conv2d::ConvGeometry;
+use crate::kernels::conv_geometry::ConvGeometry;
 use crate::kernels::logit_loss::{MAX_PARTS, Part, STATS};
 use crate::kernels::unary::UnaryOp;
 

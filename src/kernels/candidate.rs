@@ -1,8 +1,9 @@
 //! The ways to compute a convolution that are worth measuring: what `jem tune` tries and [`super::choice`] takes.
 
 use super::Kernel;
+use super::conv_geometry::{ConvGeometry, Direction, Shape};
 use super::conv_tile::{ConvTile, MatrixTile, STEP_K, ScalarTile, can_load_ahead};
-use super::conv2d::{Conv2d, ConvGeometry};
+use super::conv2d::Conv2d;
 use super::conv2d_input_gradient::{Conv2dInputGradient, Residual};
 use super::conv2d_weight_gradient::Conv2dWeightGradient;
 use super::cooperative::{Cooperative, Method, suits_matrices};
@@ -10,29 +11,6 @@ use super::half::{Storage, Storages};
 use super::winograd::Winograd;
 use md5::{Digest, Md5};
 use std::fmt;
-
-/// Which of the three products of a convolution is computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Direction {
-    /// The convolution itself.
-    Forward,
-    /// Its gradient with respect to the input.
-    InputGradient,
-    /// Its gradient with respect to the weights.
-    WeightGradient,
-}
-
-/// What a choice of kernels depends on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Shape {
-    /// Which product.
-    pub direction: Direction,
-    /// The shapes of the forward convolution, the batch among them.
-    pub geometry: ConvGeometry,
-    /// How its tensors lie in memory.
-    pub storage: Storages,
-}
 
 /// A way to compute the convolution of a [`Shape`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -55,11 +33,6 @@ const MOST_TILES: usize = 10;
 const LEAST_PIXELS: usize = 64;
 
 impl Shape {
-    /// A convolution in f32.
-    pub fn new(direction: Direction, geometry: ConvGeometry) -> Self {
-        Self { direction, geometry, storage: Storages::default() }
-    }
-
     /// What the rule of the shapes takes among implicit products.
     pub fn implicit(&self) -> Candidate {
         let g = &self.geometry;
@@ -133,11 +106,6 @@ impl Shape {
         distinct
     }
 
-    /// Whether any tensor lies in f16.
-    pub fn is_half(&self) -> bool {
-        self.storage != Storages::default()
-    }
-
     /// Whether matrices may multiply it: f32 operands they would round.
     fn can_take_matrices(&self) -> bool {
         let Storages { a, b, .. } = self.storage;
@@ -204,24 +172,6 @@ pub fn fingerprint() -> String {
         }
     }
     digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-impl fmt::Display for Direction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Forward => "forward",
-            Self::InputGradient => "input gradient",
-            Self::WeightGradient => "weight gradient",
-        })
-    }
-}
-
-impl fmt::Display for Shape {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ConvGeometry { n, h, w, c_in, c_out, kh, kw, stride, .. } = self.geometry;
-        write!(f, "{} {n}x{h}x{w}x{c_in} -> {c_out}, {kh}x{kw}", self.direction)?;
-        if stride > 1 { write!(f, "/{stride}") } else { Ok(()) }
-    }
 }
 
 impl fmt::Display for Candidate {

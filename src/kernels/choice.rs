@@ -1,9 +1,11 @@
 //! Which kernels compute a convolution: winners that `jem tune` measured, else a rule of the shapes and the device.
 
 use super::Kernel as _;
-use super::candidate::{Candidate, Direction, Shape};
+use super::candidate::Candidate;
+use super::conv_geometry::ConvGeometry;
+use super::conv_geometry::{Direction, Shape};
 use super::conv_tile::ConvTile;
-use super::conv2d::{Conv2d, ConvGeometry};
+use super::conv2d::Conv2d;
 use super::conv2d_input_gradient::Conv2dInputGradient;
 use super::conv2d_weight_gradient::Conv2dWeightGradient;
 use super::cooperative::Method;

@@ -5,9 +5,9 @@
 //! The output pixels are cut into `splits` contiguous parts; [`super::reduce`] adds the parts in a fixed
 //! order, so that runs repeat bit for bit.
 
-use super::candidate::{Direction, Shape};
+use super::conv_geometry::ConvGeometry;
+use super::conv_geometry::{Direction, Shape};
 use super::conv_tile::{ConvTile, ScalarTile, Tile};
-use super::conv2d::ConvGeometry;
 use super::cooperative::Method;
 use super::half::{Storage, Storages, in_f32, scaled};
 use super::{Access, Binding, Kernel, binding, cpu, grid, shader::Shader};

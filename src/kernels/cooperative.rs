@@ -1,7 +1,7 @@
 //! How a convolution multiplies: in f32, or by cooperative matrices (tensor cores) of f16.
 
+use super::conv_geometry::ConvGeometry;
 use super::conv_tile::MatrixTile;
-use super::conv2d::ConvGeometry;
 use super::half::{Storage, Storages, round_to_f16};
 use super::{Argument, Kernel};
 use rayon::prelude::*;

@@ -18,6 +18,7 @@ pub mod choice;
 pub mod conv2d;
 pub mod conv2d_input_gradient;
 pub mod conv2d_weight_gradient;
+pub mod conv_geometry;
 mod conv_tile;
 pub mod cooperative;
 pub mod copy;
@@ -64,7 +65,7 @@ pub mod winograd_product;
 pub mod winograd_weights;
 
 pub use argument::Argument;
-use candidate::Shape;
+use conv_geometry::Shape;
 pub use conv_tile::{ConvTile, MatrixTile, ScalarTile};
 use half::Storage;
 use shader::Shader;

@@ -10,7 +10,7 @@
 //! powers `a_j^i`. F(4x4) takes 0, ±√2/2, ±√2: they keep the matrices' entries near 1 in size, and so the
 //! error below that of 0, ±1, ±2.
 
-use super::conv2d::ConvGeometry;
+use super::conv_geometry::ConvGeometry;
 
 /// The size of a tile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,7 +1,8 @@
 //! Winograd's transform back, with the epilogue of the convolution that it stands for.
 
-use super::candidate::Direction;
-use super::conv2d::{Conv2d, ConvGeometry};
+use super::conv_geometry::ConvGeometry;
+use super::conv_geometry::Direction;
+use super::conv2d::Conv2d;
 use super::conv2d_input_gradient::{Conv2dInputGradient, Residual};
 use super::half::Storages;
 use super::mask::mask_bit;

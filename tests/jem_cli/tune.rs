@@ -3,8 +3,9 @@
 use crate::support::*;
 use jem::device::{Device, DeviceOptions, Program, tuned};
 use jem::jem::{BatchLayout, Preset, Programs, Recipe};
-use jem::kernels::candidate::{Candidate, Shape};
+use jem::kernels::candidate::Candidate;
 use jem::kernels::choice::{Choices, Tuned};
+use jem::kernels::conv_geometry::Shape;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

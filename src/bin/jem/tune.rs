@@ -7,8 +7,8 @@ use jem::jem::{
     BatchLayout, Langevin, Model, Overrides, Precision, Preset, Programs, Recipe, Sampler, ScoreSettings,
     Scorer,
 };
-use jem::kernels::candidate::Shape;
 use jem::kernels::choice::{Choices, Tuned};
+use jem::kernels::conv_geometry::Shape;
 use jem::kernels::half::Storage;
 use jem::nn::architecture::Mode;
 use jem::tune::{Trial, Tuning, shapes, tune};

@@ -7,7 +7,7 @@ use super::narrow;
 use super::panels::{Panel, Panels};
 use super::tile::{PIXELS, Run, Source, Sums, Window, load, span, store};
 use crate::kernels::Argument;
-use crate::kernels::conv2d::ConvGeometry;
+use crate::kernels::conv_geometry::ConvGeometry;
 use crate::kernels::conv2d_input_gradient::{Conv2dInputGradient, Residual};
 use crate::kernels::cpu::lanes::{Isa, Job, Lanes};
 use rayon::prelude::*;

@@ -7,7 +7,7 @@
 
 use super::input_gradient::Common;
 use super::tile::{PIXELS, Sums, Window, load, store};
-use crate::kernels::conv2d::ConvGeometry;
+use crate::kernels::conv_geometry::ConvGeometry;
 use crate::kernels::conv2d_input_gradient::Residual;
 use crate::kernels::cpu::lanes::{Job, LANES, Lanes};
 use crate::kernels::mask::mask_bit;
