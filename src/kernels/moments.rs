@@ -1,7 +1,7 @@
 //! The first stage of means and variances: those of parts of the rows.
 
 use super::half::{Storage, in_f32};
-use super::norm_geometry::{NormGeometry, RowParts};
+use super::norm_geometry::{NormGeometry, RowParts, channel_sums};
 use super::{Access, Binding, Kernel, binding, shader::Shader};
 use crate::kernels::Argument;
 
@@ -73,21 +73,20 @@ impl Kernel for Moments {
                 let n = rows.len() as f64;
                 let at = |row: usize| (outer * g.rows + row) * g.channels;
                 let x = &x[at(rows.start)..at(rows.end)];
-                let mut sums = vec![0.0f64; g.channels];
-                for x in x.chunks_exact(g.channels) {
-                    sums.iter_mut().zip(x).for_each(|(sum, &x)| *sum += f64::from(x));
-                }
+                // Deviations from the first row, as in the shader: their sums are exact enough where the mean is large.
+                let origin = &x[..g.channels];
+                let [sum, square] = channel_sums(g.channels, x.chunks_exact(g.channels), |x, sum, square| {
+                    for (((sum, square), x), origin) in sum.iter_mut().zip(square).zip(x).zip(origin) {
+                        let deviation = x - origin;
+                        *sum += deviation;
+                        *square += deviation * deviation;
+                    }
+                });
                 let (means, squares) = results.split_at_mut(g.channels);
-                means.iter_mut().zip(&sums).for_each(|(mean, sum)| *mean = (sum / n) as f32);
-                sums.fill(0.0);
-                for x in x.chunks_exact(g.channels) {
-                    let terms = x.iter().zip(&*means);
-                    sums.iter_mut().zip(terms).for_each(|(sum, (&x, &mean))| {
-                        let deviation = f64::from(x) - f64::from(mean);
-                        *sum += deviation * deviation;
-                    });
+                for (channel, (sum, square)) in sum.into_iter().zip(square).enumerate() {
+                    means[channel] = (f64::from(origin[channel]) + sum / n) as f32;
+                    squares[channel] = (square - sum * sum / n) as f32;
                 }
-                squares.iter_mut().zip(&sums).for_each(|(square, &sum)| *square = sum as f32);
             });
         });
     }

@@ -125,6 +125,35 @@ impl RowParts {
     }
 }
 
+/// Rows that the twins sum in f32 before they go on in f64.
+const SHORT: usize = 16;
+
+/// For each channel the sums over `rows` of the two terms that `add` adds to those at hand. Few terms at a time are
+/// summed in f32, in vectors, and what they come to in f64.
+pub(super) fn channel_sums<R>(
+    channels: usize,
+    mut rows: impl Iterator<Item = R>,
+    add: impl Fn(R, &mut [f32], &mut [f32]),
+) -> [Vec<f64>; 2] {
+    let mut sums = [(); 2].map(|()| vec![0.0f64; channels]);
+    let mut short = [(); 2].map(|()| vec![0.0f32; channels]);
+    loop {
+        short.iter_mut().for_each(|short| short.fill(0.0));
+        let [first, second] = &mut short;
+        let mut any = false;
+        for row in rows.by_ref().take(SHORT) {
+            add(row, first, second);
+            any = true;
+        }
+        if !any {
+            return sums;
+        }
+        for (sums, short) in sums.iter_mut().zip(&short) {
+            sums.iter_mut().zip(short).for_each(|(sum, &short)| *sum += f64::from(short));
+        }
+    }
+}
+
 /// The threads of a workgroup that adds parts up: one a channel, and whole groups of channels.
 pub(super) const COMBINE_THREADS: usize = 64;
 

@@ -101,32 +101,34 @@ impl Kernel for Normalise {
             };
             let mut results = results.iter_mut();
             let g = self.geometry;
-            let band = 8 * g.channels;
+            // A task takes whole bands of 8 rows: no two write one word of the mask.
+            let bands = items_per_task(8 * g.channels);
+            let len = 8 * bands * g.channels;
+            let tasks = (g.outer * g.rows).div_ceil(8 * bands);
             let raw = self.raw.then(|| results.next().expect("raw is bound").f32_mut());
             let activated = self.activated.map(|_| results.next().expect("activated is bound").f32_mut());
             let mask = self.mask.then(|| results.next().expect("mask is bound").u32_mut());
             let affine = Affine::new(&g, mean.f32(), variance.f32(), weight.f32(), bias.f32(), self.epsilon);
-            let bands = x.f32().par_chunks(band).zip(chunks(raw, band, g.bands()));
-            let bands = bands.zip(chunks(activated, band, g.bands())).zip(chunks(mask, g.quads(), g.bands()));
-            let slope = self.activated.unwrap_or(1.0);
-            let bands = bands.enumerate().with_min_len(items_per_task(band));
-            bands.for_each(|(index, (((x, mut raw), mut activated), mut mask))| {
+            let all = x.f32().par_chunks(len).zip(chunks(raw, len, tasks));
+            let all = all.zip(chunks(activated, len, tasks)).zip(chunks(mask, bands * g.quads(), tasks));
+            all.enumerate().for_each(|(task, (((x, mut raw), mut activated), mut mask))| {
                 mask.iter_mut().for_each(|words| words.fill(0));
                 let mut line = vec![0.0; g.channels];
-                for (pixel, x) in x.chunks_exact(g.channels).enumerate() {
-                    affine.apply((8 * index + pixel) / g.rows, x, &mut line);
-                    let at = pixel * g.channels..(pixel + 1) * g.channels;
+                for (row, x) in x.chunks_exact(g.channels).enumerate() {
+                    affine.apply((8 * task * bands + row) / g.rows, x, &mut line);
+                    let at = row * g.channels..(row + 1) * g.channels;
                     if let Some(raw) = &mut raw {
                         raw[at.clone()].copy_from_slice(&line);
                     }
-                    if let Some(activated) = &mut activated {
+                    if let (Some(activated), Some(slope)) = (&mut activated, self.activated) {
                         let leaky = |&v: &f32| if v > 0.0 { v } else { slope * v };
                         activated[at].iter_mut().zip(&line).for_each(|(y, v)| *y = leaky(v));
                     }
-                    if let Some(words) = &mut mask {
+                    if let Some(mask) = &mut mask {
+                        let words = &mut mask[row / 8 * g.quads()..][..g.quads()];
                         for (word, v) in words.iter_mut().zip(line.as_chunks::<4>().0) {
                             let bit = |channel: usize| u32::from(v[channel] > 0.0) << channel;
-                            *word |= (bit(0) | bit(1) | bit(2) | bit(3)) << (4 * pixel);
+                            *word |= (bit(0) | bit(1) | bit(2) | bit(3)) << (4 * (row % 8));
                         }
                     }
                 }

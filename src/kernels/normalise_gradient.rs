@@ -83,23 +83,26 @@ impl Kernel for NormaliseGradient {
             let (mean, variance, weight, means) = (mean.f32(), variance.f32(), weight.f32(), means.f32());
             let residual = residual.first().map(|residual| residual.f32());
             let g = self.geometry;
-            // y = a gradient + b (x - mean) + c
-            let places = (0..g.outer).flat_map(|outer| (0..g.channels).map(move |channel| (outer, channel)));
-            let coefficients: Vec<[f32; 4]> = places
-                .map(|(outer, channel)| {
-                    let at = g.statistic(outer, channel);
-                    let reciprocal = 1.0 / (variance[at] + self.epsilon).sqrt();
-                    let [m0, m1] = [means[2 * at], means[2 * at + 1]];
-                    let b = -m1 * reciprocal * reciprocal;
-                    [weight[channel] * reciprocal, b, -m0 * reciprocal, mean[at]]
-                })
-                .collect();
+            // y = a gradient + b (x - mean) + c, each a row of channels for each of `outer`.
+            let of = |f: &dyn Fn(usize, usize) -> f32| -> Vec<f32> {
+                let places =
+                    (0..g.outer).flat_map(|outer| (0..g.channels).map(move |channel| (outer, channel)));
+                places.map(|(outer, channel)| f(g.statistic(outer, channel), channel)).collect()
+            };
+            let reciprocal = |at: usize| 1.0 / (variance[at] + self.epsilon).sqrt();
+            let a = of(&|at, channel| weight[channel] * reciprocal(at));
+            let b = of(&|at, _| -means[2 * at + 1] * reciprocal(at) * reciprocal(at));
+            let c = of(&|at, _| -means[2 * at] * reciprocal(at));
+            let mean = of(&|at, _| mean[at]);
             let rows = y.par_chunks_exact_mut(g.channels).enumerate();
             rows.with_min_len(items_per_task(g.channels)).for_each(|(row, y)| {
                 let at = row * g.channels..(row + 1) * g.channels;
-                let coefficients = &coefficients[row / g.rows * g.channels..][..g.channels];
-                let terms = gradient[at.clone()].iter().zip(&x[at.clone()]).zip(coefficients);
-                y.iter_mut().zip(terms).for_each(|(y, ((&gradient, &x), &[a, b, c, mean]))| {
+                let outer = row / g.rows * g.channels..(row / g.rows + 1) * g.channels;
+                let [a, b, c, mean] = [&a, &b, &c, &mean].map(|values| &values[outer.clone()]);
+                let (gradient, x) = (&gradient[at.clone()], &x[at.clone()]);
+                let coefficients = a.iter().zip(b).zip(c).zip(mean);
+                let terms = gradient.iter().zip(x).zip(coefficients);
+                y.iter_mut().zip(terms).for_each(|(y, ((gradient, x), (((a, b), c), mean)))| {
                     *y = a * gradient + b * (x - mean) + c;
                 });
                 if let Some(residual) = residual {

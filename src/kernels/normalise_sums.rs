@@ -1,7 +1,7 @@
 //! The first stage of what the gradient of a normalisation needs of all rows.
 
 use super::half::{Storage, in_f32};
-use super::norm_geometry::{NormGeometry, RowParts};
+use super::norm_geometry::{NormGeometry, RowParts, channel_sums};
 use super::{Access, Binding, Kernel, binding, shader::Shader};
 use crate::kernels::Argument;
 
@@ -80,17 +80,17 @@ impl Kernel for NormaliseSums {
                 let at = |row: usize| (outer * g.rows + row) * g.channels;
                 let range = at(rows.start)..at(rows.end);
                 let means: Vec<f32> = (0..g.channels).map(|c| mean[g.statistic(outer, c)]).collect();
-                let mut sums = vec![[0.0f64; 2]; g.channels];
                 let rows = gradient[range.clone()].chunks_exact(g.channels);
-                for (gradient, x) in rows.zip(x[range].chunks_exact(g.channels)) {
+                let rows = rows.zip(x[range].chunks_exact(g.channels));
+                let [sum, product] = channel_sums(g.channels, rows, |(gradient, x), sum, product| {
                     let terms = gradient.iter().zip(x).zip(&means);
-                    for ([sum, product], ((&gradient, &x), &mean)) in sums.iter_mut().zip(terms) {
-                        *sum += f64::from(gradient);
-                        *product += f64::from(gradient * (x - mean));
+                    for ((sum, product), ((gradient, x), mean)) in sum.iter_mut().zip(product).zip(terms) {
+                        *sum += gradient;
+                        *product += gradient * (x - mean);
                     }
-                }
+                });
                 let (plain, products) = results.split_at_mut(g.channels);
-                for (channel, [sum, product]) in sums.into_iter().enumerate() {
+                for (channel, (sum, product)) in sum.into_iter().zip(product).enumerate() {
                     let deviation = f64::from(variance[g.statistic(outer, channel)] + self.epsilon).sqrt();
                     plain[channel] = sum as f32;
                     products[channel] = (product / deviation) as f32;
