@@ -1,20 +1,26 @@
 //! Runs that were ended in any way and go on: by Ctrl-C, a kill, a damaged file, a full disk. What counts is that in the
 //! end they are the uninterrupted run, bit for bit.
 
+#[path = "common/devices.rs"]
+mod devices;
+#[path = "common/every_recipe.rs"]
+mod every_recipe;
 #[path = "common/run_files.rs"]
 mod run_files;
 #[path = "common/small.rs"]
 mod small;
 
+use devices::devices;
+use every_recipe::family;
 use jem::data::Dataset;
 use jem::device::Device;
 use jem::io::checkpoint::Checkpoint;
-use jem::jem::{Outcome, Recipe, RunOptions};
+use jem::jem::{Outcome, Precision, Recipe, RunOptions, Trainer};
 use run_files::{assert_same_run, checkpoints, copy, events, files, truncate};
 use small::pictures;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::TempDir;
 
 /// Evaluations, pictures and checkpoints fall together and apart.
@@ -33,8 +39,20 @@ fn data() -> (Dataset, Dataset) {
     (pictures(48, 8), pictures(16, 8))
 }
 
-fn run(out: &Path, resume: bool, stop: bool) -> jem::Result<Outcome> {
-    let stop = AtomicBool::new(stop);
+/// A run of `recipe`, stopped as by Ctrl-C in the iteration after which `stop_at` are done, or in its first if that
+/// is past.
+fn session(
+    device: &Device,
+    recipe: &Recipe,
+    out: &Path,
+    resume: bool,
+    stop_at: Option<u64>,
+) -> jem::Result<Outcome> {
+    let stop = AtomicBool::new(false);
+    let mut visit = |trainer: &mut Trainer| {
+        stop.store(stop_at.is_some_and(|at| trainer.iteration() + 1 >= at), Ordering::Relaxed);
+        Ok(())
+    };
     let options = RunOptions {
         out: out.to_owned(),
         resume,
@@ -43,10 +61,14 @@ fn run(out: &Path, resume: bool, stop: bool) -> jem::Result<Outcome> {
         stop: &stop,
         source: None,
         reopen: None,
-        visit: None,
+        visit: Some(&mut visit),
     };
     let (train, test) = data();
-    jem::jem::run(&Device::cpu(), &recipe(), &train, &test, options)
+    jem::jem::run(device, recipe, &train, &test, options)
+}
+
+fn run(out: &Path, resume: bool, stop: bool) -> jem::Result<Outcome> {
+    session(&Device::cpu(), &recipe(), out, resume, stop.then_some(0))
 }
 
 /// A whole run, with checkpoints at iterations 6, 9 and 12.
@@ -84,6 +106,64 @@ fn a_run_that_is_interrupted_after_every_iteration_is_the_uninterrupted_one() {
     assert!(!outcome.interrupted && outcome.test.is_some(), "{outcome:?}");
     assert_same_run(&out, &whole);
     assert_eq!(checkpoints(&out).len(), 3);
+}
+
+/// Not the trainer alone, as in `training.rs`: what a run has around it takes part, on both sides of the interruption.
+#[test]
+fn a_run_of_every_recipe_that_is_interrupted_at_iteration_37_is_the_uninterrupted_one() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let session = |device: &Device, recipe: &Recipe, out: &Path, resume: bool, stop_at: Option<u64>| {
+        session(device, recipe, out, resume, stop_at)
+            .unwrap_or_else(|error| panic!("{}: {error}", out.display()))
+    };
+    // A device each, for the two runs to go on side by side.
+    for ((name, device), (_, other)) in devices().into_iter().zip(devices()) {
+        for (variant, recipe) in family() {
+            // What takes a software GPU the longest; `training.rs` has its halves.
+            if recipe.precision == Precision::F16 && !device.is_cpu() {
+                continue;
+            }
+            let recipe = Recipe {
+                // Two SGLD steps are compared in `training.rs`.
+                steps: 1,
+                iterations: 40,
+                validation: 16,
+                // 27, 30, 33, 36 | 39, 40
+                evaluate_every: 3,
+                // 28, 32, 36 | 40
+                sample_every: 4,
+                // 13, 26 | 39, 40
+                checkpoint_every: 13,
+                // 32, 34, 36 | 38
+                snapshot_every: 2,
+                ..recipe
+            };
+            let context = format!("{name}, {variant}");
+            let [whole, parts] =
+                ["whole", "in parts"].map(|part| folder.path().join(format!("{context}, {part}")));
+            let (expected, outcome) = std::thread::scope(|scope| {
+                let expected = scope.spawn(|| session(&device, &recipe, &whole, false, None));
+                let stopped = session(&other, &recipe, &parts, false, Some(37));
+                assert_eq!((stopped.iterations, stopped.interrupted), (37, true), "{context}");
+                let outcome = session(&other, &recipe, &parts, true, None);
+                (expected.join().expect("the uninterrupted run"), outcome)
+            });
+            assert_eq!((outcome.iterations, outcome.interrupted), (40, false), "{context}");
+            assert_same_run(&parts, &whole);
+            assert_eq!(
+                (outcome.trips, outcome.validation),
+                (expected.trips, expected.validation),
+                "{context}"
+            );
+            assert!(outcome.test.is_some() && outcome.test == expected.test, "{context}: {outcome:?}");
+            for iteration in [28, 32, 36, 40] {
+                let picture =
+                    |out: &Path| fs::read(out.join(format!("samples/samples-{iteration:08}.png"))).ok();
+                assert_eq!(picture(&whole).is_some(), recipe.samples(), "{context}: iteration {iteration}");
+                assert!(picture(&parts) == picture(&whole), "{context}: samples of iteration {iteration}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -1,23 +1,21 @@
-//! Training as a whole: reproducible, resumable, the same on every device, and its settings checked.
+//! Training as a whole: reproducible, resumable, the same on every device, whatever the objective.
 
 #[path = "common/devices.rs"]
 mod devices;
+#[path = "common/every_recipe.rs"]
+mod every_recipe;
 #[path = "common/small.rs"]
 mod small;
 
 use devices::devices;
+use every_recipe::family;
 use jem::data::Dataset;
-use jem::device::{Device, Program, ProgramBuilder, SlotKind};
+use jem::device::Device;
 use jem::io::checkpoint::Checkpoint;
 use jem::io::pack;
-use jem::jem::programs::BatchLayout;
-use jem::jem::{Family, Guard, Metrics, Precision, Preset, Recipe, Trainer, sgld_program};
-use jem::kernels::Access;
-use jem::kernels::choice::Choices;
+use jem::jem::{Guard, Metrics, Precision, Recipe, Trainer};
 use jem::kernels::functional::Functional;
-use jem::nn::wide_resnet::{Activation, Norm};
 use small::{pictures, recipe};
-use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Queues `iterations` iterations and waits for their metrics.
@@ -156,54 +154,6 @@ fn a_resumed_run_of_every_objective_and_precision_is_the_uninterrupted_one() {
     resumes(&pictures(32, 8), [3, 2], &variants);
 }
 
-/// Every recipe of the family, and one with the ingredients that none of them has.
-fn family() -> Vec<(&'static str, Recipe)> {
-    let small = |family: Family| {
-        let Recipe { batch, steps, buffer, reinitialise, warmup, decay_at, pad, input_noise, .. } = recipe();
-        let labels_per_class = if family == Family::SemiSupervised { 1 } else { 0 };
-        let recipe = family.recipe(Preset::Tiny);
-        // Of the semi-supervised one more than there are labels.
-        let labelled_batch = match family {
-            Family::SemiSupervised => 12,
-            _ if recipe.labelled_batch > 0 => 2 * batch,
-            _ => 0,
-        };
-        Recipe {
-            batch,
-            labelled_batch,
-            labels_per_class,
-            steps,
-            buffer,
-            reinitialise,
-            warmup,
-            decay_at,
-            pad,
-            input_noise,
-            iterations: 40,
-            ..recipe
-        }
-    };
-    let mut all: Vec<_> = Family::ALL.map(|family| (family.name(), small(family))).to_vec();
-    let everything = Recipe {
-        norm: Norm::Group,
-        activation: Activation::Softplus,
-        spectral_norm: true,
-        reservoir: true,
-        inner_steps: 3,
-        gradient_penalty: 0.01,
-        optimizer: "adamw".into(),
-        weight_decay: 0.01,
-        sam: 0.05,
-        ema: 0.9,
-        ..small(Family::Jem)
-    };
-    let halves = |recipe: &Recipe| Recipe { precision: Precision::F16, ..recipe.clone() };
-    all.push(("everything else in f16", halves(&everything)));
-    all.push(("everything else", everything));
-    all.push(("jem++ in f16", halves(&small(Family::JemPlusPlus))));
-    all
-}
-
 #[test]
 fn a_resumed_run_of_every_recipe_is_the_uninterrupted_one() {
     resumes(&pictures(32, 8), [37, 3], &family());
@@ -322,20 +272,6 @@ fn the_loss_of_a_joint_model_holds_the_functional() {
 }
 
 #[test]
-fn a_config_without_a_labelled_loss_has_the_cross_entropy() {
-    let text = recipe().to_toml();
-    let older: String = text
-        .lines()
-        .filter(|line| !["labelled_loss", "margin", "beta "].iter().any(|key| line.starts_with(key)))
-        .map(|line| format!("{line}\n"))
-        .collect();
-    assert_eq!(text.lines().count(), older.lines().count() + 3);
-    assert_eq!(Recipe::parse(&older).expect("an older recipe"), recipe());
-    let overrides = jem::jem::Overrides::parse(&older).expect("an older config.toml");
-    assert_eq!((overrides.labelled_loss, overrides.margin, overrides.beta), (None, None, None));
-}
-
-#[test]
 fn sgd_keeps_a_velocity() {
     trains(Recipe { optimizer: "sgd".into(), lr: 0.01, ..recipe() }, |trainer, _, _, name| {
         let checkpoint = trainer.checkpoint().expect("a checkpoint");
@@ -380,168 +316,4 @@ fn clamps_keep_samples_in_range() {
     trains(free.clone(), |trainer, _, _, name| assert!(largest(trainer) > 1.0, "{name}"));
     let clamped = Recipe { clamp_gradient: 0.01, clamp_x: true, ..free };
     trains(clamped, |trainer, _, _, name| assert!(largest(trainer) <= 1.0, "{name}"));
-}
-
-/// A setting that is wrong, and the key that the message must name.
-type BadSetting = (&'static str, fn(&mut Recipe));
-
-#[test]
-fn bad_settings_are_refused_by_name() {
-    let cases: &[BadSetting] = &[
-        ("batch", |r| r.batch = 0),
-        ("batch", |r| r.batch = 101),
-        ("buffer", |r| r.buffer = 0),
-        ("buffer", |r| r.buffer = r.batch - 1),
-        ("buffer", |r| (r.class_conditional, r.buffer) = (true, r.batch * 10 - 1)),
-        ("keep", |r| r.keep = 0),
-        ("evaluate_every", |r| r.evaluate_every = 0),
-        ("sample_every", |r| r.sample_every = 0),
-        ("checkpoint_every", |r| r.checkpoint_every = 0),
-        ("steps", |r| r.steps = 0),
-        ("step_size", |r| r.step_size = f32::NAN),
-        ("step_size", |r| r.step_size = -1.0),
-        ("noise", |r| r.noise = f32::INFINITY),
-        ("clamp_gradient", |r| r.clamp_gradient = -1.0),
-        ("reinitialise", |r| r.reinitialise = 1.5),
-        ("reinitialise", |r| r.reinitialise = f32::NAN),
-        ("p_x", |r| r.p_x = -1.0),
-        ("p_y_given_x", |r| r.p_y_given_x = f32::NAN),
-        ("p_y_given_x", |r| (r.p_x, r.p_y_given_x, r.p_xy) = (0.0, 0.0, 0.0)),
-        ("p_xy", |r| r.p_xy = 1.0),
-        ("p_xy", |r| r.p_xy = -1.0),
-        ("energy_l2", |r| r.energy_l2 = -0.1),
-        ("inner_steps", |r| r.inner_steps = 0),
-        ("norm_momentum", |r| r.norm_momentum = 0.0),
-        ("norm_momentum", |r| r.norm_momentum = f32::NAN),
-        ("reservoir", |r| (r.class_conditional, r.reservoir) = (true, true)),
-        ("gradient_penalty", |r| r.gradient_penalty = -1.0),
-        ("gradient_penalty", |r| (r.p_x, r.gradient_penalty) = (0.0, 1.0)),
-        ("sam", |r| r.sam = f32::INFINITY),
-        ("ema", |r| r.ema = 1.0),
-        ("labelled_loss", |r| r.labelled_loss = "Hinge".into()),
-        ("margin", |r| r.margin = 0.0),
-        ("margin", |r| r.margin = f32::NAN),
-        ("beta", |r| r.beta = -1.0),
-        ("beta", |r| r.beta = f32::INFINITY),
-        ("optimizer", |r| r.optimizer = "lion".into()),
-        ("lr", |r| r.lr = f64::NAN),
-        ("beta1", |r| r.beta1 = 1.0),
-        ("beta2", |r| r.beta2 = -0.1),
-        ("epsilon", |r| r.epsilon = -1e-8),
-        ("momentum", |r| r.momentum = 1.0),
-        ("weight_decay", |r| r.weight_decay = f32::NAN),
-        ("clip_norm", |r| r.clip_norm = -1.0),
-        ("decay_at", |r| r.decay_at = vec![1.0, f64::NAN]),
-        ("decay_at", |r| r.decay_at = vec![-1.0]),
-        ("decay_factor", |r| r.decay_factor = f64::INFINITY),
-        ("epochs", |r| r.epochs = -1.0),
-        ("epochs", |r| (r.epochs, r.iterations) = (0.0, 0)),
-        ("input_noise", |r| r.input_noise = -0.03),
-        ("diverged_above", |r| r.diverged_above = 0.0),
-        ("diverged_above", |r| r.diverged_above = f64::NAN),
-    ];
-    let good = recipe();
-    good.check(100, 10).expect("the recipe that the cases spoil");
-    for (key, spoil) in cases {
-        let mut bad = good.clone();
-        spoil(&mut bad);
-        one_line_for(key, bad.check(100, 10).expect_err(key));
-    }
-}
-
-#[test]
-fn settings_that_do_not_fit_network_or_images_are_refused_by_name() {
-    let cases: &[BadSetting] = &[
-        ("depth", |r| r.depth = 12),
-        ("depth", |r| r.depth = 4),
-        ("width", |r| r.width = 0),
-        ("batch", |r| r.batch = 33),
-        ("batch", |r| r.batch = 3),
-        ("pad", |r| r.pad = 4),
-        ("labels_per_class", |r| r.labels_per_class = 9),
-    ];
-    // 4 x 4 pixels of 3 channels: 48 words, so that parts of 4 images, not 3, start at multiples of 64.
-    let data = pictures(32, 4);
-    Trainer::new(&Device::cpu(), &recipe(), &data).expect("the recipe that the cases spoil");
-    for (key, spoil) in cases {
-        let mut bad = recipe();
-        spoil(&mut bad);
-        one_line_for(key, Trainer::new(&Device::cpu(), &bad, &data).expect_err(key));
-    }
-}
-
-fn one_line_for(key: &str, error: jem::Error) {
-    let message = error.to_string();
-    assert!(message.starts_with(&format!("{key}: ")), "{key}: {message}");
-    assert_eq!(message.lines().count(), 1, "{message}");
-}
-
-/// One SGLD step of WRN-28-10 at batch 64, as published: built, not run.
-fn published_step(choices: Choices) -> Program {
-    let recipe = Preset::Paper.recipe();
-    let network = recipe.network(10, 3);
-    let batch = BatchLayout::new(&recipe, 32, 32, 3);
-    assert_eq!(recipe.batch, 64);
-    let mut prepare = ProgramBuilder::new("prepare");
-    let program = sgld_program(&recipe, &network, &network.layout(), batch, choices, &mut prepare);
-    let program = program.expect("a program");
-    println!("WRN-28-10, batch {}, one SGLD step: {}", recipe.batch, program.summary());
-    program
-}
-
-#[test]
-fn an_sgld_step_of_the_published_network_fits() {
-    let program = published_step(Choices::default());
-    let summary = program.summary();
-    assert!(summary.dispatches <= 70, "{program}");
-    assert!(summary.peak_bytes <= 1 << 30, "{program}");
-    keeps_masks_alone(&program);
-}
-
-#[test]
-fn an_sgld_step_of_the_published_network_by_winograd_fits() {
-    let [implicit, winograd] =
-        [Choices::default(), Choices::fastest(2 << 30, Choices::HARDWARE)].map(published_step);
-    let ratio = winograd.summary().flops as f64 / implicit.summary().flops as f64;
-    println!("{ratio:.3} of the implicit product's arithmetic");
-    // A quarter for all but the first convolutions, the strides and the shortcuts.
-    assert!(ratio < 0.45, "{winograd}");
-    // Half of it are the transformed weights of both directions, four times the weights each.
-    assert!(winograd.summary().peak_bytes <= 9 << 28, "{winograd}");
-    keeps_masks_alone(&winograd);
-}
-
-/// Asserts that of the forward pass, the backward pass of a step reads the sign masks and nothing else.
-fn keeps_masks_alone(program: &Program) {
-    let heads: Vec<usize> = (0..program.dispatches.len())
-        .filter(|&step| program.dispatches[step].kernel.name() == "head")
-        .collect();
-    let [head] = heads[..] else { panic!("not one head: {program}") };
-    let (mut written_before, mut read_after) = (BTreeSet::new(), BTreeSet::new());
-    // The slots that any dispatch binds as something else than a sign mask.
-    let mut not_masks = BTreeSet::new();
-    for (step, dispatch) in program.dispatches.iter().enumerate() {
-        for (binding, view) in dispatch.kernel.bindings().iter().zip(&dispatch.views) {
-            let slot = view.slot.0;
-            if step < head && binding.access != Access::Read {
-                written_before.insert(slot);
-            }
-            if step > head && binding.access != Access::Write {
-                read_after.insert(slot);
-            }
-            if binding.name != "mask" {
-                not_masks.insert(slot);
-            }
-        }
-    }
-    let kept: BTreeSet<usize> = written_before.intersection(&read_after).copied().collect();
-    let floats: Vec<&str> =
-        kept.intersection(&not_masks).map(|&slot| program.slots[slot].name.as_str()).collect();
-    assert!(floats.is_empty(), "kept for the backward pass: {floats:?}\n{program}");
-    assert!(kept.iter().all(|&slot| program.slots[slot].kind == SlotKind::Transient));
-    let bytes: u64 = kept.iter().map(|&slot| program.slots[slot].bytes).sum();
-    // Two leaky ReLUs a block; the last one's mask ends in the head.
-    assert_eq!(kept.len(), 24, "{program}");
-    let mib = bytes as f64 / f64::from(1 << 20);
-    println!("kept for the backward pass: {} masks, {mib:.1} MiB", kept.len());
 }

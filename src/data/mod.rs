@@ -61,6 +61,11 @@ impl Dataset {
         self.class_names.len()
     }
 
+    /// Whether the classes are the ten digits: most of their mirror images are no digits, or others.
+    pub fn is_of_digits(&self) -> bool {
+        self.class_names == mnist::DIGITS
+    }
+
     /// The bytes of one image: `height * width * channels`.
     pub fn image_bytes(&self) -> usize {
         self.height * self.width * self.channels

@@ -155,15 +155,19 @@ pub fn asked_preset(text: &str) -> Result<Option<Preset>> {
     if text == "auto" { Ok(None) } else { text.parse().map(Some) }
 }
 
-/// The recipe of `preset`'s size that `overrides` ask for, as [`Recipe::of`]. Where they do not say how many images
-/// are held out, these are a tenth of `train` if the preset's were more than a fifth.
+/// The recipe of `preset`'s size that `overrides` ask for, as [`Recipe::of`], with what suits `train` where they do not
+/// say: a tenth of it is held out if the preset's images were more than a fifth, and digits are not flipped (Grathwohl
+/// et al.'s code flips CIFAR, not SVHN).
 pub fn recipe(preset: Preset, overrides: &[&Overrides], train: &Dataset) -> Recipe {
-    let recipe = Recipe::of(preset, overrides);
-    let asked = overrides.iter().any(|overrides| overrides.validation.is_some());
-    if asked || recipe.validation <= train.len() / 5 {
-        return recipe;
+    let mut recipe = Recipe::of(preset, overrides);
+    let asked = |set: fn(&Overrides) -> bool| overrides.iter().any(|overrides| set(overrides));
+    if !asked(|overrides| overrides.validation.is_some()) && recipe.validation > train.len() / 5 {
+        recipe.validation = (train.len() / 10).max(1);
     }
-    Recipe { validation: (train.len() / 10).max(1), ..recipe }
+    if !asked(|overrides| overrides.flip.is_some()) && train.is_of_digits() {
+        recipe.flip = false;
+    }
+    recipe
 }
 
 /// The recipe of the run in `directory`, with `overrides` over its `config.toml`.

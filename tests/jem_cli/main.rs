@@ -8,6 +8,7 @@ mod errors;
 mod models;
 mod sample;
 mod score;
+mod sets;
 #[path = "../common/small.rs"]
 mod small;
 mod support;

@@ -88,26 +88,6 @@ impl Place {
         })
     }
 
-    /// A directory of data sets with `n` digits of MNIST's layout, for testing and for training.
-    pub fn digits(&self, n: usize) -> String {
-        let folder = Path::new(&self.at("data")).join("mnist");
-        std::fs::create_dir_all(&folder).expect("a directory");
-        let idx = |shape: &[usize], bytes: Vec<u8>| {
-            let sizes = shape.iter().flat_map(|&size| (size as u32).to_be_bytes());
-            [vec![0, 0, 8, shape.len() as u8], sizes.collect(), bytes].concat()
-        };
-        for part in ["t10k", "train"] {
-            let pixels = (0..n * 28 * 28).map(|i| (i * 7 / (1 + i % 3) % 256) as u8).collect();
-            let labels = (0..n).map(|i| (i % 10) as u8).collect();
-            for (kind, bytes) in
-                [("images-idx3", idx(&[n, 28, 28], pixels)), ("labels-idx1", idx(&[n], labels))]
-            {
-                std::fs::write(folder.join(format!("{part}-{kind}-ubyte")), bytes).expect("a file");
-            }
-        }
-        self.at("data")
-    }
-
     /// Writes a folder `name` of drawings of 8x8 pixels in a sub-folder for each of two classes.
     pub fn drawings(&self, name: &str, images: usize) -> String {
         let data = crate::small::pictures(5 * images, 8);

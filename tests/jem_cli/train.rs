@@ -2,6 +2,7 @@
 
 use crate::support::*;
 use jem::io::checkpoint::Checkpoint;
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// A run of a second.
@@ -119,6 +120,58 @@ fn drawings_and_digits_by_name() {
     );
 }
 
+/// Every name that `--data` takes for files, in the layout of the set's authors.
+#[test]
+fn every_set_is_trained_on_by_its_name() {
+    let place = Place::new();
+    let of_grey = [32, 32, 1];
+    let of_colour = [32, 32, 3];
+    for (name, data, title, classes, [height, width, channels], flip) in [
+        ("cifar10", place.cifar10(20), "CIFAR-10", 10, of_colour, true),
+        ("cifar100", place.cifar100(200), "CIFAR-100", 100, of_colour, true),
+        ("svhn", place.house_numbers(60), "SVHN", 10, of_colour, false),
+        // From 28x28.
+        ("mnist", place.digits(60), "MNIST", 10, of_grey, false),
+        ("fashion-mnist", place.clothes(60), "Fashion-MNIST", 10, of_grey, true),
+    ] {
+        let out = place.at(name);
+        let printed = succeed(&train(name, &out, &["--data-dir", &data, "--validation", "20"]));
+        let images = format!("images of {height}x{width}x{channels}, {classes} classes");
+        assert!(printed.contains(&format!("{title} train: ")) && printed.contains(&images), "{printed}");
+
+        let config = read(&out, "config.toml");
+        let source = serde_json::json!({ "data": name, "directory": data });
+        assert!(config.starts_with(&format!("# data: {title} train\n# data source: {source}\n")), "{config}");
+        assert!(config.contains(&format!("flip = {flip}\n")), "{name}: {config}");
+        let start = read(&out, "events.jsonl").lines().next().expect("an event").to_owned();
+        let start: Value = serde_json::from_str(&start).expect("JSON");
+        assert_eq!(
+            (start["event"].as_str(), start["details"]["synthetic"].as_bool()),
+            (Some("start"), Some(false))
+        );
+        assert_eq!(start["details"]["data"], format!("{title} train"));
+
+        let metrics = read(&out, "metrics.csv");
+        let rows: Vec<Vec<&str>> = metrics.lines().map(|row| row.split(',').collect()).collect();
+        assert_eq!(rows.len(), 1 + 3, "{name}: {metrics}");
+        for column in ["loss", "energy_data", "energy_samples", "cross_entropy"] {
+            let at = rows[0].iter().position(|title| *title == column).expect("the column");
+            let finite = |row: &Vec<&str>| row[at].parse::<f64>().is_ok_and(f64::is_finite);
+            assert!(rows[1..].iter().all(finite), "{name}, {column}: {metrics}");
+        }
+        let path = Path::new(&out).join("checkpoints/checkpoint-00000003.safetensors");
+        let checkpoint = Checkpoint::load(&path).expect("a checkpoint");
+        let shape = |tensor: &str| {
+            let found = checkpoint.tensors.iter().find(|(name, ..)| name == tensor);
+            found.map(|(_, shape, _)| shape.clone()).unwrap_or_else(|| panic!("{name}: no {tensor}"))
+        };
+        assert_eq!(shape("replay_buffer"), [40, channels, height, width], "{name}");
+        assert_eq!(shape("f.conv1.weight")[1], channels, "{name}");
+        assert_eq!(shape("class_output.weight")[0], classes, "{name}");
+    }
+}
+
+/// The real ones, where they are.
 #[test]
 fn official_sets() {
     let root = std::env::var_os("JEM_DATA").map(PathBuf::from);

@@ -93,7 +93,7 @@ impl Preset {
             snapshot_every: 50,
             diverged_above: 1e6,
             max_gap: 200.0,
-            max_displacement: 10.0,
+            max_displacement: 2.0,
             max_saturated: 0.98,
             max_chain_age: f64::INFINITY,
             seed: 1,

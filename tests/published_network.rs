@@ -1,0 +1,79 @@
+//! One SGLD step of the published network, as a program that is built but not run: how much it computes, and how
+//! little of the forward pass it keeps.
+
+use jem::device::{Program, ProgramBuilder, SlotKind};
+use jem::jem::programs::BatchLayout;
+use jem::jem::{Preset, sgld_program};
+use jem::kernels::Access;
+use jem::kernels::choice::Choices;
+use std::collections::BTreeSet;
+
+/// One SGLD step of WRN-28-10 at batch 64, as published: built, not run.
+fn published_step(choices: Choices) -> Program {
+    let recipe = Preset::Paper.recipe();
+    let network = recipe.network(10, 3);
+    let batch = BatchLayout::new(&recipe, 32, 32, 3);
+    assert_eq!(recipe.batch, 64);
+    let mut prepare = ProgramBuilder::new("prepare");
+    let program = sgld_program(&recipe, &network, &network.layout(), batch, choices, &mut prepare);
+    let program = program.expect("a program");
+    println!("WRN-28-10, batch {}, one SGLD step: {}", recipe.batch, program.summary());
+    program
+}
+
+#[test]
+fn an_sgld_step_of_the_published_network_fits() {
+    let program = published_step(Choices::default());
+    let summary = program.summary();
+    assert!(summary.dispatches <= 70, "{program}");
+    assert!(summary.peak_bytes <= 1 << 30, "{program}");
+    keeps_masks_alone(&program);
+}
+
+#[test]
+fn an_sgld_step_of_the_published_network_by_winograd_fits() {
+    let [implicit, winograd] =
+        [Choices::default(), Choices::fastest(2 << 30, Choices::HARDWARE)].map(published_step);
+    let ratio = winograd.summary().flops as f64 / implicit.summary().flops as f64;
+    println!("{ratio:.3} of the implicit product's arithmetic");
+    // A quarter for all but the first convolutions, the strides and the shortcuts.
+    assert!(ratio < 0.45, "{winograd}");
+    // Half of it are the transformed weights of both directions, four times the weights each.
+    assert!(winograd.summary().peak_bytes <= 9 << 28, "{winograd}");
+    keeps_masks_alone(&winograd);
+}
+
+/// Asserts that of the forward pass, the backward pass of a step reads the sign masks and nothing else.
+fn keeps_masks_alone(program: &Program) {
+    let heads: Vec<usize> = (0..program.dispatches.len())
+        .filter(|&step| program.dispatches[step].kernel.name() == "head")
+        .collect();
+    let [head] = heads[..] else { panic!("not one head: {program}") };
+    let (mut written_before, mut read_after) = (BTreeSet::new(), BTreeSet::new());
+    // The slots that any dispatch binds as something else than a sign mask.
+    let mut not_masks = BTreeSet::new();
+    for (step, dispatch) in program.dispatches.iter().enumerate() {
+        for (binding, view) in dispatch.kernel.bindings().iter().zip(&dispatch.views) {
+            let slot = view.slot.0;
+            if step < head && binding.access != Access::Read {
+                written_before.insert(slot);
+            }
+            if step > head && binding.access != Access::Write {
+                read_after.insert(slot);
+            }
+            if binding.name != "mask" {
+                not_masks.insert(slot);
+            }
+        }
+    }
+    let kept: BTreeSet<usize> = written_before.intersection(&read_after).copied().collect();
+    let floats: Vec<&str> =
+        kept.intersection(&not_masks).map(|&slot| program.slots[slot].name.as_str()).collect();
+    assert!(floats.is_empty(), "kept for the backward pass: {floats:?}\n{program}");
+    assert!(kept.iter().all(|&slot| program.slots[slot].kind == SlotKind::Transient));
+    let bytes: u64 = kept.iter().map(|&slot| program.slots[slot].bytes).sum();
+    // Two leaky ReLUs a block; the last one's mask ends in the head.
+    assert_eq!(kept.len(), 24, "{program}");
+    let mib = bytes as f64 / f64::from(1 << 20);
+    println!("kept for the backward pass: {} masks, {mib:.1} MiB", kept.len());
+}
