@@ -78,7 +78,7 @@ fn train(arguments: &Arguments) -> Result<()> {
     let (name, recipe) = match &arguments.resume {
         Some(directory) => ("resumed".to_owned(), session::resumed_recipe(directory, &arguments.overrides)?),
         None => {
-            let of = |preset| Recipe::of(preset, &[&file, &arguments.overrides]);
+            let of = |preset| session::recipe(preset, &[&file, &arguments.overrides], &train);
             let preset = session.preset(asked, &train, of)?;
             (preset.to_string(), of(preset))
         }

@@ -27,6 +27,26 @@ impl Recipe {
     }
 }
 
+/// The images of CIFAR-10, which the presets are for.
+const CIFAR_10: usize = 50_000;
+
+impl Recipe {
+    /// Moves the decays of the learning rate, which are those of a preset, to where a run of `iterations` on `images`
+    /// training images has come as far as the preset's own run has at its decays.
+    pub fn decay_in_proportion(&mut self, preset: Preset, images: usize) {
+        let own = self.recipe.recipe(preset);
+        let trained_on = CIFAR_10 - own.validation;
+        let own_run = own.total_iterations(trained_on) as f64;
+        let epoch = |iteration: f64, batch: usize, images: usize| iteration * batch as f64 / images as f64;
+        let moved = own.decay_at.iter().map(|at| {
+            let share = at * trained_on as f64 / own.batch as f64 / own_run;
+            // In whole iterations, as the schedule is asked: another rounding would be another iteration.
+            epoch((share * self.iterations as f64).round(), self.batch, images.max(1))
+        });
+        self.decay_at = moved.collect();
+    }
+}
+
 impl Preset {
     /// JEM at this size.
     pub fn recipe(self) -> Recipe {
@@ -93,6 +113,8 @@ impl Preset {
             snapshot_every: 50,
             diverged_above: 1e6,
             max_gap: 200.0,
+            // From one end of [-1, 1] to the other, root mean square: no image goes further. Healthy runs that were
+            // watched stay below 0.7.
             max_displacement: 2.0,
             max_saturated: 0.98,
             max_chain_age: f64::INFINITY,
