@@ -37,7 +37,7 @@ fn compare(kernel: Moments, x: Vec<f32>) {
 
 fn random(kernel: &Moments, seed: u64) -> Vec<f32> {
     let mut inputs = Inputs::new(seed);
-    (0..kernel.geometry.len()).map(|_| inputs.uniform(-0.5, 1.5)).collect()
+    (0..kernel.geometry.elements()).map(|_| inputs.uniform(-0.5, 1.5)).collect()
 }
 
 fn every_permutation() {
@@ -65,7 +65,7 @@ fn far_from_zero() {
 fn equal_values() {
     let geometry = NormGeometry { outer: 2, rows: 500, channels: 4, size: 1 };
     let kernel = Moments { geometry, storage: Storage::F32 };
-    compare(kernel, vec![0.1; geometry.len()]);
+    compare(kernel, vec![0.1; geometry.elements()]);
 }
 
 fn a_nan_stays_visible() {

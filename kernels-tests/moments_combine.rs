@@ -25,7 +25,7 @@ fn random(kernel: &MomentsCombine, seed: u64) -> Vec<f64> {
     let mut inputs = Inputs::new(seed);
     let (shift, scale) = (inputs.floats(channels), inputs.floats(channels));
     let value = |i: usize| f64::from(inputs.uniform(-0.5, 1.5) * scale[i % channels] + shift[i % channels]);
-    (0..kernel.geometry.len()).map(value).collect()
+    (0..kernel.geometry.elements()).map(value).collect()
 }
 
 fn every_permutation() {

@@ -51,7 +51,7 @@ fn compare(kernel: Normalise, x: Vec<f32>, seed: u64) {
 
 fn random(kernel: &Normalise, seed: u64) -> Vec<f32> {
     let mut inputs = Inputs::new(seed);
-    (0..kernel.geometry.len()).map(|_| inputs.uniform(-0.5, 1.5)).collect()
+    (0..kernel.geometry.elements()).map(|_| inputs.uniform(-0.5, 1.5)).collect()
 }
 
 fn every_permutation() {

@@ -17,11 +17,11 @@ fn wide(values: &[f32]) -> Vec<f64> {
 fn compare(kernel: NormaliseGradient, seed: u64) {
     let NormaliseGradient { geometry: g, epsilon, storage, residual } = kernel;
     let mut inputs = Inputs::new(seed);
-    let x: Vec<f32> = (0..g.len()).map(|_| inputs.uniform(-0.5, 1.5)).collect();
+    let x: Vec<f32> = (0..g.elements()).map(|_| inputs.uniform(-0.5, 1.5)).collect();
     let weight = inputs.floats(g.channels);
     let (x_words, x) = stored(storage, x);
-    let (upstream_words, upstream) = stored(storage, inputs.floats(g.len()));
-    let (other_words, other) = stored(storage, inputs.floats(g.len()));
+    let (upstream_words, upstream) = stored(storage, inputs.floats(g.elements()));
+    let (other_words, other) = stored(storage, inputs.floats(g.elements()));
     // What the kernel is given, in f32.
     let narrow = |values: Vec<f64>| -> Vec<f32> { values.into_iter().map(|v| v as f32).collect() };
     let statistics = moments(&g, &wide(&x)).map(narrow);
@@ -60,10 +60,10 @@ fn the_statement_is_blind_to_means_and_spreads() {
     for kernel in NormaliseGradient::permutations() {
         let g = kernel.geometry;
         let mut inputs = Inputs::new(11);
-        let x: Vec<f64> = (0..g.len()).map(|_| f64::from(inputs.uniform(-0.5, 1.5))).collect();
+        let x: Vec<f64> = (0..g.elements()).map(|_| f64::from(inputs.uniform(-0.5, 1.5))).collect();
         let [mean, variance] = moments(&g, &x);
         let statistics = [&mean[..], &variance[..]];
-        let upstream: Vec<f64> = (0..g.len()).map(|_| f64::from(inputs.uniform(-1.0, 1.0))).collect();
+        let upstream: Vec<f64> = (0..g.elements()).map(|_| f64::from(inputs.uniform(-1.0, 1.0))).collect();
         let weight = vec![0.7; g.channels];
         let y = gradient(&g, &upstream, &x, statistics, &weight, 0.0);
         let along = means(&g, &product(&y, &x));

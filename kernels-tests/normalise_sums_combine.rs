@@ -12,7 +12,7 @@ fn compare(kernel: NormaliseSumsCombine, seed: u64) {
     let g = kernel.geometry;
     let mut inputs = Inputs::new(seed);
     let [a, b] = [(); 2]
-        .map(|()| -> Vec<f64> { (0..g.len()).map(|_| f64::from(inputs.uniform(-0.5, 1.5))).collect() });
+        .map(|()| -> Vec<f64> { (0..g.elements()).map(|_| f64::from(inputs.uniform(-0.5, 1.5))).collect() });
     let weight: Vec<f32> = (0..g.channels).map(|_| inputs.uniform(0.5, 1.5)).collect();
     let partial: Vec<f32> = sums_in_parts(&g, &a, &b).into_iter().map(|v| v as f32).collect();
     let wide: Vec<f64> = weight.iter().map(|&w| f64::from(w)).collect();

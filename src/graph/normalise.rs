@@ -81,7 +81,7 @@ impl Tensor {
     /// `bias` are each channel's, `[channels]`.
     pub fn normalise(&self, norm: Normalisation, weight: &Tensor, bias: &Tensor) -> Tensor {
         let NormGeometry { channels, size, .. } = norm.geometry;
-        let fits = norm.geometry.len() == self.elements() && size > 0 && channels.is_multiple_of(size);
+        let fits = norm.geometry.elements() == self.elements() && size > 0 && channels.is_multiple_of(size);
         if !fits || weight.shape() != [channels] || bias.shape() != [channels] {
             let (w, b) = (weight.shape(), bias.shape());
             let message = format!("{:?}, weight {w:?} and bias {b:?} for {:?}", self.shape(), norm.geometry);

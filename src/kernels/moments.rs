@@ -9,7 +9,7 @@ use crate::kernels::Argument;
 /// deviations from it, `y [outer, parts, 2, channels]`. [`super::moments_combine`] puts the parts together.
 ///
 /// A thread takes deviations from the first of its values, which are no larger than the spread, whatever the mean;
-/// threads are put together as Chan, Golub & LeVeque 1979 have it.
+/// threads are put together as Chan, Golub and `LeVeque` 1979 have it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Moments {
     /// The tensor.
@@ -41,7 +41,7 @@ impl Kernel for Moments {
 
     fn bindings(&self) -> Vec<Binding> {
         vec![
-            binding("x", 1, Access::Read, self.geometry.len()).stored(self.storage),
+            binding("x", 1, Access::Read, self.geometry.elements()).stored(self.storage),
             binding("y", 2, Access::Write, self.parts().partial_len(&self.geometry)),
         ]
     }
@@ -62,7 +62,7 @@ impl Kernel for Moments {
     }
 
     fn flops(&self) -> u64 {
-        4 * self.geometry.len() as u64
+        4 * self.geometry.elements() as u64
     }
 
     fn run(&self, arguments: &mut [Argument<'_>]) {

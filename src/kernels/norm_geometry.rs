@@ -20,7 +20,7 @@ pub struct NormGeometry {
 
 impl NormGeometry {
     /// Elements of the tensor.
-    pub fn len(&self) -> usize {
+    pub fn elements(&self) -> usize {
         self.outer * self.rows * self.channels
     }
 
@@ -46,7 +46,7 @@ impl NormGeometry {
 
     /// Whether the kernels take it.
     pub fn is_supported(&self) -> bool {
-        self.channels.is_multiple_of(4) && self.len() > 0
+        self.channels.is_multiple_of(4) && self.elements() > 0
     }
 
     /// Bands of 8 rows, as a thread takes them of each quad: those of the sign mask.
@@ -65,7 +65,7 @@ impl NormGeometry {
     }
 }
 
-/// How sums over the rows of a tensor are divided: a workgroup sums a part of the rows of [`RowParts::lanes`] quads.
+/// How sums over the rows of a tensor are divided: a workgroup sums a part of the rows, of some neighbouring quads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RowParts {
     /// Rows of a part; the last one of each of `outer` may have fewer.

@@ -57,9 +57,9 @@ impl Kernel for Normalise {
     fn bindings(&self) -> Vec<Binding> {
         let g = &self.geometry;
         let read = |name, index, words| binding(name, index, Access::Read, words);
-        let write = |name, index| binding(name, index, Access::Write, g.len()).stored(self.storage);
+        let write = |name, index| binding(name, index, Access::Write, g.elements()).stored(self.storage);
         let mut all = vec![
-            read("x", 1, g.len()).stored(self.storage),
+            read("x", 1, g.elements()).stored(self.storage),
             read("mean", 2, g.statistics_len()),
             read("variance", 3, g.statistics_len()),
             read("weight", 4, g.channels),
@@ -91,7 +91,7 @@ impl Kernel for Normalise {
     }
 
     fn flops(&self) -> u64 {
-        3 * self.geometry.len() as u64
+        3 * self.geometry.elements() as u64
     }
 
     fn run(&self, arguments: &mut [Argument<'_>]) {

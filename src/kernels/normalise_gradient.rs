@@ -41,7 +41,7 @@ impl Kernel for NormaliseGradient {
 
     fn bindings(&self) -> Vec<Binding> {
         let g = &self.geometry;
-        let tensor = |name, index, access| binding(name, index, access, g.len()).stored(self.storage);
+        let tensor = |name, index, access| binding(name, index, access, g.elements()).stored(self.storage);
         let mut all = vec![
             tensor("gradient", 1, Access::Read),
             tensor("x", 2, Access::Read),
@@ -71,7 +71,7 @@ impl Kernel for NormaliseGradient {
     }
 
     fn flops(&self) -> u64 {
-        5 * self.geometry.len() as u64
+        5 * self.geometry.elements() as u64
     }
 
     fn run(&self, arguments: &mut [Argument<'_>]) {

@@ -40,8 +40,8 @@ impl Kernel for NormaliseSums {
     fn bindings(&self) -> Vec<Binding> {
         let g = &self.geometry;
         vec![
-            binding("gradient", 1, Access::Read, g.len()).stored(self.storage),
-            binding("x", 2, Access::Read, g.len()).stored(self.storage),
+            binding("gradient", 1, Access::Read, g.elements()).stored(self.storage),
+            binding("x", 2, Access::Read, g.elements()).stored(self.storage),
             binding("mean", 3, Access::Read, g.statistics_len()),
             binding("variance", 4, Access::Read, g.statistics_len()),
             binding("y", 5, Access::Write, self.parts().partial_len(g)),
@@ -66,7 +66,7 @@ impl Kernel for NormaliseSums {
     }
 
     fn flops(&self) -> u64 {
-        4 * self.geometry.len() as u64
+        4 * self.geometry.elements() as u64
     }
 
     fn run(&self, arguments: &mut [Argument<'_>]) {

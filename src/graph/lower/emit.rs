@@ -202,7 +202,7 @@ impl Lowering<'_> {
             }
             Group::Norm { norm, raw, activated, mask } => self.emit_norm(norm, raw, activated, mask)?,
             Group::NormGradient { norm, residual, value } => {
-                self.emit_norm_gradient(norm, residual, value)?
+                self.emit_norm_gradient(norm, residual, value)?;
             }
             Group::Head(ref head) => self.emit_head(head)?,
         }
