@@ -5,8 +5,7 @@ use super::reference;
 use jem::graph::{Function, Graph};
 use jem::kernels::candidate::Candidate;
 use jem::kernels::choice::{Choices, Tuned};
-use jem::kernels::conv_geometry::ConvGeometry;
-use jem::kernels::conv_geometry::{Direction, Shape};
+use jem::kernels::conv_geometry::{ConvGeometry, Direction, Shape};
 
 tests![every_candidate_computes_its_shape];
 

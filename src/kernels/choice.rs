@@ -2,8 +2,7 @@
 
 use super::Kernel as _;
 use super::candidate::Candidate;
-use super::conv_geometry::ConvGeometry;
-use super::conv_geometry::{Direction, Shape};
+use super::conv_geometry::{ConvGeometry, Direction, Shape};
 use super::conv_tile::ConvTile;
 use super::conv2d::Conv2d;
 use super::conv2d_input_gradient::Conv2dInputGradient;

@@ -5,8 +5,7 @@
 //! over all `(i, j, v, u, o)` with `v s + i - p = y` and `u s + j - p = x`, where `mask` is 1 where its bit is
 //! set and `slope` elsewhere. With [`Residual::BeforeMask`] it multiplies the sum of both.
 
-use super::conv_geometry::ConvGeometry;
-use super::conv_geometry::{Direction, Shape};
+use super::conv_geometry::{ConvGeometry, Direction, Shape};
 use super::conv_tile::{ConvTile, ScalarTile, Tile};
 use super::cooperative::Method;
 use super::half::{Storage, Storages, in_f32, scaled};

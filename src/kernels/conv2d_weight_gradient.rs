@@ -5,8 +5,7 @@
 //! The output pixels are cut into `splits` contiguous parts; [`super::reduce`] adds the parts in a fixed
 //! order, so that runs repeat bit for bit.
 
-use super::conv_geometry::ConvGeometry;
-use super::conv_geometry::{Direction, Shape};
+use super::conv_geometry::{ConvGeometry, Direction, Shape};
 use super::conv_tile::{ConvTile, ScalarTile, Tile};
 use super::cooperative::Method;
 use super::half::{Storage, Storages, in_f32, scaled};

@@ -1,7 +1,6 @@
 //! Winograd's transform back, with the epilogue of the convolution that it stands for.
 
-use super::conv_geometry::ConvGeometry;
-use super::conv_geometry::Direction;
+use super::conv_geometry::{ConvGeometry, Direction};
 use super::conv2d::Conv2d;
 use super::conv2d_input_gradient::{Conv2dInputGradient, Residual};
 use super::half::Storages;
