@@ -18,6 +18,7 @@
 //! written is said once, and tried again.
 
 mod best;
+mod checkpoints;
 mod recovery;
 mod report;
 
@@ -25,7 +26,7 @@ use super::{Evaluation, Metrics};
 use crate::data::training::Source;
 use crate::error::{Error, Result};
 use crate::io::atomic;
-use crate::io::checkpoint::{self, Checkpoint};
+use crate::io::checkpoint::Checkpoint;
 use crate::io::events::EventWriter;
 use crate::io::journal::Journal;
 use crate::io::png::{self, Picture};
@@ -34,7 +35,7 @@ use crate::report::metrics::{MetricsLog, Table};
 pub use best::Best;
 pub use recovery::Recovered;
 use serde_json::{Value, json};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -194,21 +195,6 @@ impl RunDirectory {
         serde_json::from_str(line).map(Some).map_err(wrong)
     }
 
-    /// Writes snapshots in place of those that there are.
-    pub fn keep_snapshots(&mut self, iteration: u64, all: &VecDeque<(u64, Checkpoint)>) {
-        let directory = self.checkpoints();
-        let write = || {
-            for (_, path) in Self::snapshots(&self.path)? {
-                std::fs::remove_file(&path).map_err(Error::io(path))?;
-            }
-            all.iter().try_for_each(|(number, snapshot)| {
-                snapshot.save(&checkpoint::numbered(&directory, SNAPSHOT, *number))
-            })
-        };
-        let result = write();
-        self.attempt("snapshots", iteration, result);
-    }
-
     /// Takes back what was recorded of iterations from `iteration` on (from 0): rows of metrics, checkpoints, and the
     /// best model, which is again that of `state`, `None` for the beginning.
     ///
@@ -327,83 +313,6 @@ impl RunDirectory {
         });
         self.attempt("TensorBoard", iteration, result);
         Ok(written.map(|()| path))
-    }
-
-    /// Writes a checkpoint and removes all but the last `keep`; returns its path, `None` if the disk refused it.
-    /// What was written before stays.
-    pub fn checkpoint(
-        &mut self,
-        iteration: u64,
-        checkpoint: &mut Checkpoint,
-        keep: usize,
-    ) -> Option<PathBuf> {
-        let result = self.metrics.sync().and_then(|()| self.events.sync());
-        self.attempt("metrics", iteration, result);
-        let result = self.save_best();
-        self.attempt(BEST_MODEL, iteration, result);
-        let result = self.save_checkpoint(iteration, checkpoint, keep);
-        self.attempt("checkpoint", iteration, result)
-    }
-
-    /// The last checkpoint and the best model, which must be written.
-    ///
-    /// # Errors
-    /// [`Error::File`] with what cannot be written, and what to do.
-    pub fn last_checkpoint(
-        &mut self,
-        iteration: u64,
-        checkpoint: &mut Checkpoint,
-        keep: usize,
-    ) -> Result<PathBuf> {
-        let saved = self.save_checkpoint(iteration, checkpoint, keep);
-        saved.map_err(|error| self.unwritten("last checkpoint", error))
-    }
-
-    fn unwritten(&self, what: &str, error: Error) -> Error {
-        let Error::Io { path, source } = error else { return error };
-        let message = format!(
-            "{source}; the {what} could not be written: make room on the disk, then go on from the checkpoint before \
-             with --resume {}",
-            self.path.display()
-        );
-        Error::file(path, message)
-    }
-
-    fn save_checkpoint(
-        &mut self,
-        iteration: u64,
-        checkpoint: &mut Checkpoint,
-        keep: usize,
-    ) -> Result<PathBuf> {
-        self.name_best(checkpoint);
-        let directory = self.checkpoints();
-        let path = checkpoint::numbered(&directory, CHECKPOINT, iteration);
-        checkpoint.save(&path)?;
-        self.failing.retain(|what| *what == BEST_MODEL);
-        let result = self.rotate(keep);
-        self.attempt("rotation", iteration, result);
-        self.event("checkpoint", iteration, json!({"path": path}));
-        Ok(path)
-    }
-
-    /// Removes all but the last `keep` checkpoints, and the models that none of those names as the best.
-    fn rotate(&self, keep: usize) -> Result<()> {
-        let directory = self.checkpoints();
-        checkpoint::rotate(&directory, CHECKPOINT, keep)?;
-        let oldest =
-            checkpoint::list_numbered(&directory, CHECKPOINT)?.first().map_or(0, |(oldest, _)| *oldest);
-        let aside = checkpoint::list_numbered(&directory, BEST)?;
-        let numbers = aside.iter().map(|(iteration, _)| *iteration).skip(1).chain(self.best_on_disk);
-        for ((_, path), next) in aside.iter().zip(numbers) {
-            if next <= oldest {
-                std::fs::remove_file(path).map_err(Error::io(path))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn checkpoints(&self) -> PathBuf {
-        self.path.join("checkpoints")
     }
 
     fn tensorboard(&mut self) -> Result<&mut EventWriter> {
