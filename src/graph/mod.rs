@@ -6,6 +6,7 @@
 
 mod function;
 mod gradient;
+mod layers;
 mod lower;
 mod normalise;
 mod op;

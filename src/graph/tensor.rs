@@ -1,17 +1,16 @@
-//! The operations that users write, with shape inference and a few peephole simplifications.
+//! The operations that users write, with shape inference and a few peephole simplifications: arithmetic, shapes, sums and
+//! products. Those of networks are in `layers.rs` and `normalise.rs`.
 
 use super::{Graph, NodeId, Op};
 use crate::kernels::binary::BinaryOp;
-use crate::kernels::conv_geometry::ConvGeometry;
-use crate::kernels::logit_loss::{MAX_PARTS, Part, STATS};
 use crate::kernels::unary::UnaryOp;
 
 /// A node of a [`Graph`] with its shape. Images are NHWC, convolution weights `[kh, kw, c_in, c_out]`.
 #[derive(Debug, Clone)]
 pub struct Tensor {
-    graph: Graph,
+    pub(super) graph: Graph,
     id: NodeId,
-    shape: Vec<usize>,
+    pub(super) shape: Vec<usize>,
 }
 
 impl Tensor {
@@ -291,178 +290,6 @@ impl Tensor {
         }
         let others: Vec<&Tensor> = std::iter::once(other).chain(bias).collect();
         self.push(Op::MatMul { transpose_a, transpose_b }, &others, vec![m, n])
-    }
-
-    /// Cross-correlates images `[n, h, w, c_in]` with `weights [kh, kw, c_in, c_out]`, plus `bias [c_out]`.
-    pub fn conv2d(&self, weights: &Tensor, bias: Option<&Tensor>, stride: usize, padding: usize) -> Tensor {
-        let (Ok([n, h, w, c_in]), Ok([kh, kw, w_in, c_out])) =
-            (<[usize; 4]>::try_from(&self.shape[..]), <[usize; 4]>::try_from(&weights.shape[..]))
-        else {
-            let message = format!(
-                "expected [N, H, W, C] and [KH, KW, C, O], got {:?} and {:?}",
-                self.shape, weights.shape
-            );
-            return self.fail("conv2d", message, vec![1, 1, 1, 1]);
-        };
-        let fits = h + 2 * padding >= kh && w + 2 * padding >= kw && stride > 0;
-        if c_in != w_in || !fits || bias.is_some_and(|bias| bias.shape != [c_out]) {
-            let message = format!(
-                "images [N, H, W, C] {:?} with weights [KH, KW, C, O] {:?}, bias {:?}, stride {stride}, padding {padding}",
-                self.shape,
-                weights.shape,
-                bias.map(|bias| &bias.shape)
-            );
-            return self.fail("conv2d", message, vec![n, h, w, c_out]);
-        }
-        let geometry = ConvGeometry { n, h, w, c_in, c_out, kh, kw, stride, padding };
-        let others: Vec<&Tensor> = std::iter::once(weights).chain(bias).collect();
-        self.push(Op::Conv2d(geometry), &others, vec![n, geometry.out_h(), geometry.out_w(), c_out])
-    }
-
-    /// The gradient of a convolution at its images, for `self` the gradient at its result.
-    pub fn conv2d_input_gradient(&self, weights: &Tensor, geometry: ConvGeometry) -> Tensor {
-        let ConvGeometry { n, h, w, c_in, c_out, kh, kw, .. } = geometry;
-        let fits = self.shape == [n, geometry.out_h(), geometry.out_w(), c_out];
-        if !fits || weights.shape != [kh, kw, c_in, c_out] {
-            let message = format!("gradient {:?}, weights {:?} for {geometry:?}", self.shape, weights.shape);
-            return self.fail("conv2d_input_gradient", message, vec![n, h, w, c_in]);
-        }
-        self.push(Op::Conv2dInputGradient(geometry), &[weights], vec![n, h, w, c_in])
-    }
-
-    /// The gradient of a convolution at its weights, for `self` its images.
-    pub fn conv2d_weight_gradient(&self, gradient: &Tensor, geometry: ConvGeometry) -> Tensor {
-        let ConvGeometry { n, h, w, c_in, c_out, kh, kw, .. } = geometry;
-        let fits = gradient.shape == [n, geometry.out_h(), geometry.out_w(), c_out];
-        if !fits || self.shape != [n, h, w, c_in] {
-            let message = format!("images {:?}, gradient {:?} for {geometry:?}", self.shape, gradient.shape);
-            return self.fail("conv2d_weight_gradient", message, vec![kh, kw, c_in, c_out]);
-        }
-        self.push(Op::Conv2dWeightGradient(geometry), &[gradient], vec![kh, kw, c_in, c_out])
-    }
-
-    /// The lengths of exactly `N` axes, named in the mistake that is kept if there are others. An operation
-    /// that gets `None` stands zeros in for its result.
-    fn axes<const N: usize>(&self, operation: &'static str, names: &str) -> Option<[usize; N]> {
-        let axes = self.shape[..].try_into().ok();
-        if axes.is_none() {
-            self.graph.fail(operation, format!("expected {names}, got {:?}", self.shape));
-        }
-        axes
-    }
-
-    fn zeros<const N: usize>(&self) -> Tensor {
-        self.graph.constant(0.0, [1; N])
-    }
-
-    fn images(&self, operation: &'static str) -> Option<[usize; 4]> {
-        self.axes(operation, "images [N, H, W, C]")
-    }
-
-    /// Means over `size` x `size` squares of images `[n, h, w, c]`; `size` divides `h` and `w`.
-    pub fn average_pool(&self, size: usize) -> Tensor {
-        let Some([n, h, w, c]) = self.images("average_pool") else { return self.zeros::<4>() };
-        if size == 0 || h % size != 0 || w % size != 0 {
-            let message = format!("size {size} does not divide images {:?}", self.shape);
-            return self.fail("average_pool", message, vec![n, 1, 1, c]);
-        }
-        self.push(Op::AveragePool { size }, &[], vec![n, h / size, w / size, c])
-    }
-
-    /// Each element of `self` spread evenly over its square: the gradient of [`Tensor::average_pool`].
-    pub fn average_pool_gradient(&self, size: usize) -> Tensor {
-        let Some([n, h, w, c]) = self.images("average_pool_gradient") else { return self.zeros::<4>() };
-        self.push(Op::AveragePoolGradient { size }, &[], vec![n, h * size, w * size, c])
-    }
-
-    /// The mean over all pixels of images `[n, h, w, c]`, as `[n, c]`.
-    pub fn global_average_pool(&self) -> Tensor {
-        let Some([n, h, w, c]) = self.images("global_average_pool") else { return self.zeros::<2>() };
-        let pooled = if h == w { self.average_pool(h) } else { self.mean(&[1, 2]) };
-        pooled.reshape([n, c])
-    }
-
-    /// Rows and columns of a matrix.
-    fn matrix(&self, operation: &'static str) -> Option<[usize; 2]> {
-        self.axes(operation, "[rows, cols]")
-    }
-
-    /// `ln Σ e^x` along each row of `[rows, cols]`, as `[rows]`.
-    pub fn logsumexp(&self) -> Tensor {
-        let Some([rows, _]) = self.matrix("logsumexp") else { return self.zeros::<1>() };
-        self.push(Op::LogSumExp, &[], vec![rows])
-    }
-
-    /// Softmax along each row of `[rows, cols]`.
-    pub fn softmax(&self) -> Tensor {
-        let Some([rows, cols]) = self.matrix("softmax") else { return self.zeros::<2>() };
-        self.push(Op::Softmax { log: false }, &[], vec![rows, cols])
-    }
-
-    /// The logarithm of the softmax along each row of `[rows, cols]`.
-    pub fn log_softmax(&self) -> Tensor {
-        let Some([rows, cols]) = self.matrix("log_softmax") else { return self.zeros::<2>() };
-        self.push(Op::Softmax { log: true }, &[], vec![rows, cols])
-    }
-
-    /// `x[r, labels[r]]` for `[rows, cols]`, as `[rows]`; `labels` is a leaf of u32.
-    pub fn gather_labels(&self, labels: &Tensor) -> Tensor {
-        let Some([rows, _]) = self.matrix("gather_labels") else { return self.zeros::<1>() };
-        if labels.shape != [rows] {
-            let message = format!("labels {:?} for {rows} rows", labels.shape);
-            return self.fail("gather_labels", message, vec![rows]);
-        }
-        self.push(Op::GatherLabels, &[labels], vec![rows])
-    }
-
-    /// `[rows]` as `[rows, cols]` with `x[r]` at column `labels[r]` and 0 elsewhere.
-    pub fn scatter_labels(&self, labels: &Tensor, cols: usize) -> Tensor {
-        if self.shape.len() != 1 || labels.shape != self.shape {
-            let message = format!("labels {:?} for {:?}", labels.shape, self.shape);
-            return self.fail("scatter_labels", message, vec![1, cols]);
-        }
-        self.push(Op::ScatterLabels, &[labels], vec![self.shape[0], cols])
-    }
-
-    /// Checks logits, labels and parts; returns the rows, or `None` for a mistake.
-    fn parts(&self, operation: &'static str, labels: &Tensor, parts: &[Part]) -> Option<usize> {
-        let [rows, _] = self.matrix(operation)?;
-        let counted: usize = parts.iter().map(|part| part.count).sum();
-        let fits = labels.shape == [rows] && counted == rows && parts.len() <= MAX_PARTS;
-        if !fits {
-            let message = format!(
-                "logits {:?}, labels {:?}, {counted} images in {} parts (at most {MAX_PARTS})",
-                self.shape,
-                labels.shape,
-                parts.len()
-            );
-            self.graph.fail(operation, message);
-        }
-        fits.then_some(rows)
-    }
-
-    /// Each image's JEM loss `[n]` of logits `[n, classes]`: see [`crate::kernels::logit_loss`]. With a functional of
-    /// the energies it can be differentiated once.
-    pub fn logit_loss(&self, labels: &Tensor, parts: &[Part]) -> Tensor {
-        let Some(rows) = self.parts("logit_loss", labels, parts) else { return self.zeros::<1>() };
-        self.push(Op::LogitLoss(parts.to_vec()), &[labels], vec![rows])
-    }
-
-    /// Each image's LogSumExp, cross-entropy, correctness (0 or 1), sum of squared logits and functional, `[n, 5]`.
-    pub fn logit_stats(&self, labels: &Tensor, parts: &[Part]) -> Tensor {
-        let Some(rows) = self.parts("logit_stats", labels, parts) else { return self.zeros::<2>() };
-        self.push(Op::LogitStats(parts.to_vec()), &[labels], vec![rows, STATS])
-    }
-
-    /// The gradient of [`Tensor::logit_loss`] at the logits `self`, for `upstream [n]` at each loss.
-    pub fn logit_loss_gradient(&self, labels: &Tensor, upstream: &Tensor, parts: &[Part]) -> Tensor {
-        let name = "logit_loss_gradient";
-        let Some(rows) = self.parts(name, labels, parts) else { return self.zeros::<2>() };
-        if upstream.shape != [rows] {
-            let message = format!("upstream {:?} for {rows} rows", upstream.shape);
-            return self.fail(name, message, self.shape.clone());
-        }
-        self.push(Op::LogitLossGradient(parts.to_vec()), &[labels, upstream], self.shape.clone())
     }
 }
 

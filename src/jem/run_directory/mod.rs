@@ -384,6 +384,7 @@ fn lock(path: &Path) -> Result<File> {
 mod tests {
     use super::best::read_best;
     use super::*;
+    use crate::io::checkpoint;
     use std::fs;
 
     fn model(iteration: u64) -> Checkpoint {
