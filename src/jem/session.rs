@@ -157,8 +157,8 @@ pub fn asked_preset(text: &str) -> Result<Option<Preset>> {
 
 /// The recipe of `preset`'s size that `overrides` ask for, as [`Recipe::of`], with what suits `train` where they do not
 /// say: a tenth of it is held out if the preset's images were more than a fifth, digits are not flipped (Grathwohl
-/// et al.'s code flips CIFAR, not SVHN), and the learning rate of a run of so many iterations decays after the same
-/// share of it whatever the size of the set.
+/// et al.'s code flips CIFAR, not SVHN), and the learning rate of a preset of so many iterations decays after the same
+/// number of images whatever the size of the set.
 pub fn recipe(preset: Preset, overrides: &[&Overrides], train: &Dataset) -> Recipe {
     let mut recipe = Recipe::of(preset, overrides);
     let asked = |set: fn(&Overrides) -> bool| overrides.iter().any(|overrides| set(overrides));
@@ -168,8 +168,8 @@ pub fn recipe(preset: Preset, overrides: &[&Overrides], train: &Dataset) -> Reci
     if !asked(|overrides| overrides.flip.is_some()) && train.is_of_digits() {
         recipe.flip = false;
     }
-    if !asked(|overrides| overrides.decay_at.is_some()) && recipe.iterations > 0 {
-        recipe.decay_in_proportion(preset, train.len().saturating_sub(recipe.validation));
+    if !asked(|overrides| overrides.decay_at.is_some()) {
+        recipe.decay_as_on_cifar_10(preset, train.len().saturating_sub(recipe.validation));
     }
     recipe
 }
@@ -268,26 +268,24 @@ mod tests {
     }
 
     #[test]
-    fn the_learning_rate_decays_after_a_share_of_the_run() {
+    fn the_learning_rate_of_a_short_run_decays_as_on_cifar_10() {
         let train = synthetic(2000, 0, 1).0;
         let of = |preset, overrides: Overrides| {
             let recipe = recipe(preset, &[&overrides], &train);
             let decays = decays(&recipe, train.len() - recipe.validation);
             (recipe, decays)
         };
-        // As on CIFAR-10, where the preset says 0.45 epochs.
+        // There the preset says 0.45 epochs, which here would be after 25 iterations.
         let (tiny, found) = of(Preset::Tiny, Overrides::default());
         assert_eq!((tiny.validation, found), (200, vec![675]));
         let mut cifar = Preset::Tiny.recipe();
-        cifar.decay_in_proportion(Preset::Tiny, 48_000);
+        cifar.decay_as_on_cifar_10(Preset::Tiny, 48_000);
         assert_eq!(cifar, Preset::Tiny.recipe(), "the preset on its own set is the preset");
-        // A shorter run, with other batches.
-        let short = Overrides { iterations: Some(400), batch: Some(16), ..Overrides::default() };
-        assert_eq!(of(Preset::Tiny, short.clone()).1, [338]);
-        let (small, found) = of(Preset::Small, Overrides { iterations: Some(1000), ..Overrides::default() });
-        assert_eq!(found, [700, 900], "{:?}", small.decay_at);
+        // A longer run is the same up to where a shorter one ends.
+        let long = Overrides { iterations: Some(1600), ..Overrides::default() };
+        assert_eq!(of(Preset::Tiny, long.clone()).1, [675]);
         // What is said stays, and so does a run of epochs.
-        let said = Overrides { decay_at: Some(vec![1.0]), ..short };
+        let said = Overrides { decay_at: Some(vec![1.0]), ..long };
         assert_eq!(of(Preset::Tiny, said).0.decay_at, [1.0]);
         assert_eq!(of(Preset::Small, Overrides::default()).0.decay_at, [14.0, 18.0]);
     }

@@ -133,8 +133,7 @@ settings! {
     clip_norm: f32,
     /// Iterations of linear warm-up of the learning rate
     warmup: u64,
-    /// Epochs after which the learning rate decays; if not given, with --iterations, after the share of the run that
-    /// the preset has
+    /// Epochs after which the learning rate decays
     decay_at: Vec<f64>,
     /// Factor of each decay
     decay_factor: f64,

@@ -31,19 +31,14 @@ impl Recipe {
 const CIFAR_10: usize = 50_000;
 
 impl Recipe {
-    /// Moves the decays of the learning rate, which are those of a preset, to where a run of `iterations` on `images`
-    /// training images has come as far as the preset's own run has at its decays.
-    pub fn decay_in_proportion(&mut self, preset: Preset, images: usize) {
+    /// Has the learning rate decay after as many images as `preset` has it on CIFAR-10, if that says how many iterations
+    /// a run takes, not how many epochs, whatever the number `images` of training images.
+    pub fn decay_as_on_cifar_10(&mut self, preset: Preset, images: usize) {
         let own = self.recipe.recipe(preset);
-        let trained_on = CIFAR_10 - own.validation;
-        let own_run = own.total_iterations(trained_on) as f64;
-        let epoch = |iteration: f64, batch: usize, images: usize| iteration * batch as f64 / images as f64;
-        let moved = own.decay_at.iter().map(|at| {
-            let share = at * trained_on as f64 / own.batch as f64 / own_run;
-            // In whole iterations, as the schedule is asked: another rounding would be another iteration.
-            epoch((share * self.iterations as f64).round(), self.batch, images.max(1))
-        });
-        self.decay_at = moved.collect();
+        if own.iterations > 0 {
+            let ratio = (CIFAR_10 - own.validation) as f64 / images.max(1) as f64;
+            self.decay_at = own.decay_at.iter().map(|at| at * ratio).collect();
+        }
     }
 }
 
