@@ -3,14 +3,16 @@
 
 use super::graph_cases::{ROWS, parts};
 use jem::device::Device;
-use jem::graph::{Function, Graph, Leaf, Tensor};
+use jem::graph::{Function, Graph, Leaf, Normalisation, Tensor};
 use jem::kernels::conv_geometry::ConvGeometry;
 use jem::kernels::functional::Functional;
 use jem::kernels::logit_loss::{LabelledLoss, Part};
+use jem::kernels::norm_geometry::NormGeometry;
 
 tests![
     element_by_element,
     shapes_alone,
+    normalisations,
     matrices,
     convolutions,
     pools,
@@ -72,6 +74,24 @@ fn shapes_alone() {
     says(|g| x(g, [2, 3]).permute(&[0]), &["permute:", "[0]", "[2, 3]"]);
     says(|g| x(g, [2, 3]).sum(&[2]), &["sum:", "[2]", "[2, 3]"]);
     says(|g| x(g, [2, 3]).mean(&[5]), &["sum:", "[5]", "[2, 3]"]);
+}
+
+fn normalisations() {
+    let normalised = |g: &Graph, groups: usize, weights: usize| {
+        let x = x(g, [2, 3, 12]);
+        let geometry =
+            if groups > 0 { NormGeometry::of_groups(&x, groups) } else { NormGeometry::of_batch(&x) };
+        x.normalise(Normalisation { geometry, epsilon: 1e-5 }, &w(g, [weights]), &g.input("b", [12]))
+    };
+    says(|g| normalised(g, 0, 4), &["normalise:", "[2, 3, 12]", "weight [4]", "bias [12]"]);
+    says(|g| normalised(g, 5, 12), &["normalise:", "[2, 3, 12]", "size: 0"]);
+    says(
+        |g| {
+            let other = NormGeometry::of_batch(&x(g, [2, 3, 16]));
+            w(g, [2, 3, 12]).moments(other)[0].clone()
+        },
+        &["moments:", "[2, 3, 12]", "channels: 16"],
+    );
 }
 
 fn matrices() {

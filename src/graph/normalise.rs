@@ -24,11 +24,18 @@ impl NormGeometry {
         Self { outer: 1, rows: x.elements() / channels.max(1), channels, size: 1 }
     }
 
-    /// Group norm's: `groups` runs of neighbouring channels of each image (the first axis), over its pixels; divides
-    /// the channels.
+    /// Group norm's: `groups` runs of neighbouring channels of each image (the first axis), over its pixels. Groups
+    /// that do not divide the channels are a mistake that what takes the geometry keeps: they have no size.
     pub fn of_groups(x: &Tensor, groups: usize) -> Self {
-        let (outer, channels) = (x.shape()[0], x.shape().last().copied().unwrap_or(1));
-        Self { outer, rows: x.elements() / (outer * channels).max(1), channels, size: channels / groups }
+        let axis = |length: Option<&usize>| length.copied().unwrap_or(1);
+        let (outer, channels) = (axis(x.shape().first()), axis(x.shape().last()));
+        let size = if groups > 0 && channels.is_multiple_of(groups) { channels / groups } else { 0 };
+        Self { outer, rows: x.elements() / (outer * channels).max(1), channels, size }
+    }
+
+    /// Whether it can be of `x`.
+    fn fits(&self, x: &Tensor) -> bool {
+        self.elements() == x.elements() && self.size > 0 && self.channels.is_multiple_of(self.size)
     }
 
     /// `x` with an axis each for images, rows, groups and a group's channels.
@@ -66,6 +73,10 @@ impl Normalisation {
 impl Tensor {
     /// The mean and the variance (divided by the population) of each group, `[outer, groups]` each.
     pub fn moments(&self, geometry: NormGeometry) -> [Tensor; 2] {
+        if !geometry.fits(self) {
+            let zeros = || self.fail("moments", format!("{:?} for {geometry:?}", self.shape()), vec![1, 1]);
+            return [zeros(), zeros()];
+        }
         let shape = [geometry.outer, geometry.groups()];
         if geometry.is_supported() {
             let mean = self.push(Op::NormMean(geometry), &[], shape.to_vec());
@@ -80,9 +91,8 @@ impl Tensor {
     /// `(x - mean) / sqrt(variance + epsilon) * weight + bias` with the groups' own mean and variance; `weight` and
     /// `bias` are each channel's, `[channels]`.
     pub fn normalise(&self, norm: Normalisation, weight: &Tensor, bias: &Tensor) -> Tensor {
-        let NormGeometry { channels, size, .. } = norm.geometry;
-        let fits = norm.geometry.elements() == self.elements() && size > 0 && channels.is_multiple_of(size);
-        if !fits || weight.shape() != [channels] || bias.shape() != [channels] {
+        let channels = norm.geometry.channels;
+        if !norm.geometry.fits(self) || weight.shape() != [channels] || bias.shape() != [channels] {
             let (w, b) = (weight.shape(), bias.shape());
             let message = format!("{:?}, weight {w:?} and bias {b:?} for {:?}", self.shape(), norm.geometry);
             return self.fail("normalise", message, self.shape().to_vec());
