@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 use jem::device::{AdapterKind, Device, DeviceOptions, DeviceSpec};
-use jem::jem::{Precision, Preset, Recipe};
+use jem::jem::{Family, Precision, Preset, Recipe};
 use jem::self_test::usable_cooperative;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -76,6 +76,9 @@ pub struct Arguments {
     /// Presets of `steps` [default: small,paper; small: tiny]
     #[arg(long = "preset", global = true, value_delimiter = ',')]
     presets: Vec<Preset>,
+    /// Recipe of `steps`, one that samples: jem, jem++, sada-jem …
+    #[arg(long, global = true, default_value_t = Family::Jem)]
+    recipe: Family,
     /// Images of a batch [default: 64, and the preset's; quick: 8]
     #[arg(long, global = true)]
     batch: Option<usize>,
@@ -133,7 +136,7 @@ impl std::str::FromStr for Network {
             Some(Self { depth: depth.parse().ok()?, width: width.parse().ok()? })
         };
         let network = read().ok_or("expected DEPTH-WIDTH, such as 10-1")?;
-        network.recipe().network(10, 3).check().map_err(|error| error.to_string())?;
+        network.recipe(Family::Jem).network(10, 3).check().map_err(|error| error.to_string())?;
         Ok(network)
     }
 }
@@ -145,14 +148,14 @@ impl std::fmt::Display for Network {
 }
 
 impl Network {
-    /// The published settings for this network.
-    pub fn recipe(self) -> Recipe {
-        Recipe { depth: self.depth, width: self.width, ..Preset::Paper.recipe() }
+    /// The published settings of a recipe for this network.
+    pub fn recipe(self, family: Family) -> Recipe {
+        Recipe { depth: self.depth, width: self.width, ..family.recipe(Preset::Paper) }
     }
 
     /// Words of its flat parameter buffer, for ten classes.
     pub fn parameters(self) -> usize {
-        self.recipe().network(10, 3).layout().words()
+        self.recipe(Family::Jem).network(10, 3).layout().words()
     }
 }
 
@@ -194,12 +197,13 @@ impl Setting {
         let mut recipes: Vec<(String, Recipe)> = Vec::new();
         if arguments.presets.is_empty() && (arguments.has_peers() || !arguments.networks.is_empty()) {
             let networks = pick(&arguments.networks, &["10-1", "16-2"], &["10-1", "16-2"]);
-            recipes.extend(networks.iter().map(|network| (network.to_string(), network.recipe())));
+            let named = |network: &Network| (network.to_string(), network.recipe(arguments.recipe));
+            recipes.extend(networks.iter().map(named));
         } else {
             let default = if small { vec![Preset::Tiny] } else { vec![Preset::Small, Preset::Paper] };
             let presets = if arguments.presets.is_empty() { &default } else { &arguments.presets };
             let named = |preset: &Preset| {
-                let recipe = preset.recipe();
+                let recipe = arguments.recipe.recipe(*preset);
                 let network = Network { depth: recipe.depth, width: recipe.width };
                 (format!("{preset} {network}"), recipe)
             };
@@ -221,8 +225,17 @@ impl Setting {
                 precisions.iter().map(|&precision| at(precision)).collect::<Vec<_>>()
             })
             .collect();
-        for (_, recipe) in &mut recipes {
+        for (name, recipe) in &mut recipes {
+            if !recipe.samples() {
+                let message = format!("expected a recipe that samples, got {}", recipe.recipe);
+                return Err(jem::Error::setting("--recipe", message));
+            }
+            if recipe.recipe != Family::Jem {
+                *name = format!("{name} {}", recipe.recipe);
+            }
+            let labelled = recipe.labelled_batch / recipe.batch;
             recipe.batch = arguments.batch.unwrap_or(if quick { 8 } else { recipe.batch });
+            recipe.labelled_batch = labelled * recipe.batch;
         }
         let or =
             |given: Option<u64>, quick_one, usual| given.unwrap_or(if quick { quick_one } else { usual });

@@ -4,7 +4,7 @@ use crate::options::{Network, Setting};
 use crate::report::{Report, mebibytes, milliseconds};
 use crate::steps::ours::{Ours, Step};
 use crate::steps::turns::median;
-use jem::jem::Recipe;
+use jem::jem::{Family, Recipe};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -40,7 +40,7 @@ const QUICK: Ranges = Ranges {
 pub fn run(setting: &Setting, report: &mut Report) {
     let ranges = if setting.quick { &QUICK } else { &USUAL };
     let network = |width| Network { depth: ranges.depth, width };
-    let recipe = |batch, width| Recipe { batch, ..network(width).recipe() };
+    let recipe = |batch, width| Recipe { batch, ..network(width).recipe(Family::Jem) };
     let mut batches =
         Table::begin(setting, report, &format!("Scaling with the batch, {}", network(ranges.width)));
     for &batch in ranges.batches {

@@ -28,6 +28,7 @@ pub struct Ours {
     device: Device,
     prepare: Executable,
     sgld: Executable,
+    climb: Option<Executable>,
     update: Executable,
 }
 
@@ -58,22 +59,29 @@ impl Ours {
         ]);
         let prepare = load(device, programs.prepare, &mut buffers)?;
         let sgld = load(device, programs.sgld.expect("the recipe samples"), &mut buffers)?;
+        let climb = programs.climb.map(|program| load(device, program, &mut buffers)).transpose()?;
         let update = load(device, programs.update, &mut buffers)?;
         device.run(&prepare)?;
         device.wait()?;
-        Ok(Self { device: device.clone(), prepare, sgld, update })
+        Ok(Self { device: device.clone(), prepare, sgld, climb, update })
     }
 
     /// The programs of a step, in order.
     pub fn programs(&self, step: Step) -> Vec<&Executable> {
         match step {
             Step::Sgld => vec![&self.sgld],
-            Step::Update => vec![&self.prepare, &self.update],
+            Step::Update => [&self.prepare].into_iter().chain(self.descent()).collect(),
             Step::Iteration(k) => {
                 let sgld = std::iter::repeat_n(&self.sgld, k);
-                std::iter::once(&self.prepare).chain(sgld).chain([&self.update]).collect()
+                std::iter::once(&self.prepare).chain(sgld).chain(self.descent()).collect()
             }
         }
+    }
+
+    /// The optimizer's step; with SAM behind the way up and what depends on the weights that are there.
+    fn descent(&self) -> impl Iterator<Item = &Executable> {
+        let up = self.climb.iter().flat_map(|climb| [climb, &self.prepare]);
+        up.chain([&self.update])
     }
 
     /// The time of one step, from its first dispatch until the device is done.

@@ -59,6 +59,13 @@ impl NormGeometry {
         [self.outer, self.rows, self.channels, self.size].map(|v| v as u32)
     }
 
+    /// `[outer, channels]` of what `value` makes of the number of a channel's mean, and of the channel.
+    pub(super) fn per_channel(&self, value: impl Fn(usize, usize) -> f32) -> Vec<f32> {
+        let places =
+            (0..self.outer).flat_map(|outer| (0..self.channels).map(move |channel| (outer, channel)));
+        places.map(|(outer, channel)| value(self.statistic(outer, channel), channel)).collect()
+    }
+
     /// The number of the mean of a channel.
     pub(super) fn statistic(&self, outer: usize, channel: usize) -> usize {
         outer * self.groups() + channel / self.size

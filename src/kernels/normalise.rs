@@ -167,13 +167,11 @@ impl<'a> Affine<'a> {
         bias: &'a [f32],
         epsilon: f32,
     ) -> Self {
-        let places = || (0..g.outer).flat_map(|outer| (0..g.channels).map(move |channel| (outer, channel)));
-        let factor =
-            |(outer, channel)| weight[channel] / (variance[g.statistic(outer, channel)] + epsilon).sqrt();
+        let factor = |at: usize, channel: usize| weight[channel] / (variance[at] + epsilon).sqrt();
         Self {
             channels: g.channels,
-            mean: places().map(|(outer, channel)| mean[g.statistic(outer, channel)]).collect(),
-            factor: places().map(factor).collect(),
+            mean: g.per_channel(|at, _| mean[at]),
+            factor: g.per_channel(factor),
             bias,
         }
     }

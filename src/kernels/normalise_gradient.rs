@@ -84,16 +84,11 @@ impl Kernel for NormaliseGradient {
             let residual = residual.first().map(|residual| residual.f32());
             let g = self.geometry;
             // y = a gradient + b (x - mean) + c, each a row of channels for each of `outer`.
-            let of = |f: &dyn Fn(usize, usize) -> f32| -> Vec<f32> {
-                let places =
-                    (0..g.outer).flat_map(|outer| (0..g.channels).map(move |channel| (outer, channel)));
-                places.map(|(outer, channel)| f(g.statistic(outer, channel), channel)).collect()
-            };
             let reciprocal = |at: usize| 1.0 / (variance[at] + self.epsilon).sqrt();
-            let a = of(&|at, channel| weight[channel] * reciprocal(at));
-            let b = of(&|at, _| -means[2 * at + 1] * reciprocal(at) * reciprocal(at));
-            let c = of(&|at, _| -means[2 * at] * reciprocal(at));
-            let mean = of(&|at, _| mean[at]);
+            let a = g.per_channel(|at, channel| weight[channel] * reciprocal(at));
+            let b = g.per_channel(|at, _| -means[2 * at + 1] * reciprocal(at) * reciprocal(at));
+            let c = g.per_channel(|at, _| -means[2 * at] * reciprocal(at));
+            let mean = g.per_channel(|at, _| mean[at]);
             let rows = y.par_chunks_exact_mut(g.channels).enumerate();
             rows.with_min_len(items_per_task(g.channels)).for_each(|(row, y)| {
                 let at = row * g.channels..(row + 1) * g.channels;
