@@ -27,7 +27,7 @@ pub struct Normalise {
 }
 
 impl Normalise {
-    /// Every choice of results, for batch and group norm, in either storage.
+    /// Every choice of results, with images that end in the middle of a band, in either storage.
     pub fn permutations() -> Vec<Self> {
         let results = [
             (true, None, false),
