@@ -241,6 +241,12 @@ pub fn cases() -> Vec<Case> {
         let weight = x[0].reshape([4]);
         rows.normalise(norm(&rows, 0), &weight, &weight)
     });
+    // One gradient, one tensor and one weight, but other deviations.
+    case("two norms of one tensor", batch, |_, x| {
+        let [one, other] = [0.125, 2.0]
+            .map(|epsilon| x[0].normalise(Normalisation { epsilon, ..norm(&x[0], 0) }, &x[1], &x[2]));
+        one.add(&other)
+    });
     case("gradient of batch norm", batch, |graph, x| gradient_of_norm(graph, x, 0));
     case("gradient of group norm", &[("x", &[2, 2, 4]), ("weight", &[4]), ("bias", &[4])], |graph, x| {
         gradient_of_norm(graph, x, 2)

@@ -1,7 +1,7 @@
 //! f16 on the host: how tensors lie in memory at half the bytes, and how a cooperative matrix rounds its operands.
 //!
-//! Kernels read and write f16 by `unpack2x16float` and `pack2x16float`, two to a word, the first in the lower half:
-//! no device needs an extension for it. They compute in f32.
+//! Kernels read f16 by `unpack2x16float` and write it by `shaders/common/pack_half.wgsl`, two to a word, the first in the
+//! lower half: no device needs an extension for it. They compute in f32.
 
 use super::cpu::elementwise::CHUNK;
 use super::shader::Shader;

@@ -19,8 +19,9 @@ use std::collections::HashMap;
 pub struct Statistics {
     /// The means and variances of a tensor.
     moments: HashMap<(NodeId, NormGeometry), [View; 2]>,
-    /// Of a gradient, a tensor and a weight: sums, products and each group's means.
-    sums: HashMap<[NodeId; 3], [View; 3]>,
+    /// Of gradient, tensor, statistics (which are those of one geometry) and weight, and of the bits of what is added
+    /// to the variance: sums, products and each group's means.
+    sums: HashMap<(Vec<NodeId>, u32), [View; 3]>,
 }
 
 impl Lowering<'_> {
@@ -58,8 +59,8 @@ impl Lowering<'_> {
     /// What the inputs of `node`, gradient, `x`, mean, variance and weight, come to over all rows.
     fn norm_sums(&mut self, node: &Node, norm: Normalisation) -> Result<[View; 3]> {
         let Normalisation { geometry, epsilon } = norm;
-        let [gradient, x, _, _, weight] = node.inputs[..] else { unreachable!("five inputs") };
-        let key = [gradient, x, weight];
+        let [gradient, x, ..] = node.inputs[..] else { unreachable!("five inputs") };
+        let key = (node.inputs.clone(), epsilon.to_bits());
         if let Some(&views) = self.statistics.sums.get(&key) {
             return Ok(views);
         }
