@@ -24,6 +24,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    jem::self_test::serve();
     let options = Options::parse();
     if let Some(Section::TestHere { filter }) = options.section {
         tests::run_here(filter);

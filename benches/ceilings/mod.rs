@@ -13,6 +13,7 @@ use chains::Chains;
 use jem::device::{Buffer, Device, ProgramBuilder};
 use jem::kernels::Kernel;
 use jem::kernels::cooperative::Cooperative;
+use jem::self_test::usable_cooperative;
 use matrices::Matrices;
 use serde_json::json;
 use std::time::Duration;
@@ -188,20 +189,14 @@ fn arithmetic(setting: &Setting, report: &mut Report) -> Result<(f64, Chains), S
 fn cooperative(setting: &Setting, report: &mut Report) -> Vec<(f64, Matrices)> {
     let title = "Ceiling of cooperative matrices (tensor cores): products in registers, f16 with sums in f32";
     report.table(title, "", &["probe", "ms", "GFLOP/s"]);
-    if setting.device.cooperative().is_empty() {
-        report.left_out("arithmetic of cooperative matrices: none on this device");
-    }
-    let mut ceilings = Vec::new();
-    for &matrices in setting.device.cooperative() {
-        match by_matrices(setting, matrices, report) {
-            Ok(ceiling) => ceilings.push(ceiling),
+    match usable_cooperative(&setting.device) {
+        Ok(matrices) => match by_matrices(setting, matrices, report) {
+            Ok(ceiling) => return vec![ceiling],
             Err(error) => report.error(&format!("the probe of matrices {matrices}: {error}")),
-        }
+        },
+        Err(reason) => report.left_out(&format!("arithmetic of cooperative matrices: {reason}")),
     }
-    for result in jem::self_test::cooperative(&setting.device) {
-        report.note(&format!("convolutions by {}, beside f32: {}", result.matrices, result.outcome()));
-    }
-    ceilings
+    Vec::new()
 }
 
 /// The best rate of `matrices`, and its probe.

@@ -40,7 +40,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let mut reports = Vec::new();
     for device in &devices {
         let report = self_test(device, BUDGET)?;
-        let matrices = cooperative(device);
+        let matrices = cooperative(device, false);
         if !arguments.output.json {
             print(&device.name(), &report, &matrices);
         }
@@ -136,9 +136,10 @@ fn print(name: &str, report: &Report, matrices: &[CooperativeResult]) {
         say(&format!("    {kernel:<24} {variants:>3} {word:<9} {}", result.outcome()));
     }
     for result in matrices {
-        let CooperativeResult { matrices, variants, .. } = result;
-        let name = format!("matrices {}x{0}", matrices.size);
-        say(&format!("    {name:<24} {variants:>3} {:<9} {}", "variants", result.outcome()));
+        let CooperativeResult { matrices, answer } = result;
+        let name = format!("matrices {}x{0} {}", matrices.size, matrices.variant);
+        let word = if answer.kernels == 1 { "kernel" } else { "kernels" };
+        say(&format!("    {name:<24} {:>3} {word:<9} {}", answer.kernels, result.outcome()));
     }
     let failures = report.failures().count();
     let verdict = if failures == 0 { "all passed".to_owned() } else { format!("{failures} FAILED") };
@@ -147,7 +148,18 @@ fn print(name: &str, report: &Report, matrices: &[CooperativeResult]) {
 
 fn test(name: &str, report: &Report, matrices: &[CooperativeResult]) -> Value {
     let kernel = |r: &KernelResult| json!({"kernel": r.kernel, "variants": r.variants, "relative_error": r.error, "passed": r.passed()});
-    let shape = |r: &CooperativeResult| json!({"matrices": r.matrices.to_string(), "relative_error": r.error, "usable": r.passed(), "reason": r.refused});
+    let shape = |r: &CooperativeResult| {
+        json!({
+            "matrices": r.matrices.size,
+            "variant": r.matrices.variant,
+            "usable": r.passed(),
+            "reason": r.answer.refused,
+            "kernels": r.answer.kernels,
+            "repeats": r.answer.repeats,
+            "relative_error": r.answer.error,
+            "seconds": r.answer.seconds,
+        })
+    };
     json!({
         "device": name,
         "passed": report.failures().next().is_none(),
