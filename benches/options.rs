@@ -1,7 +1,7 @@
 //! The command line, and what follows from it and the device.
 
 use clap::{Args, Parser, Subcommand};
-use jem::device::{AdapterKind, Device, DeviceOptions, DeviceSpec};
+use jem::device::{AdapterKind, CooperativeChoice, Device, DeviceOptions, DeviceSpec};
 use jem::jem::{Family, Precision, Preset, Recipe};
 use jem::self_test::usable_cooperative;
 use std::path::PathBuf;
@@ -38,6 +38,8 @@ pub enum Section {
         /// Only tests whose name contains this
         filter: Option<String>,
     },
+    /// The test that cooperative matrices (tensor cores) must pass, in every form of the shaders
+    Gate,
     /// The device's rates of arithmetic and memory, by probes
     Ceilings,
     /// Single kernels on the shapes of networks, beside the ceilings
@@ -50,6 +52,12 @@ pub enum Section {
     Steps,
     /// Time and memory over batch, width and SGLD steps
     Scaling,
+    /// The probes of the cooperative matrices in this process, a line of JSON each
+    #[command(hide = true)]
+    ProbeHere {
+        /// Rows of the matrices
+        size: usize,
+    },
     /// The kernel tests in this process, on the test device of the environment
     #[command(hide = true)]
     TestHere {
@@ -64,6 +72,10 @@ pub struct Arguments {
     /// Device: auto, gpu, gpu:NAME or cpu
     #[arg(long, global = true, env = "JEM_DEVICE", default_value = "auto")]
     pub device: DeviceSpec,
+    /// Form of the shaders that use tensor cores: any, none, naga, patched, flat or flat-patched [default:
+    /// $JEM_COOPERATIVE, else any]
+    #[arg(long, global = true, value_name = "FORM")]
+    pub cooperative: Option<CooperativeChoice>,
     /// Small shapes and little time
     #[arg(long, global = true)]
     pub quick: bool,
@@ -112,6 +124,17 @@ pub struct Arguments {
 }
 
 impl Arguments {
+    /// Opens the device.
+    ///
+    /// # Errors
+    /// Without such a device.
+    pub fn open(&self) -> jem::Result<Device> {
+        Device::open(
+            &self.device,
+            DeviceOptions { cooperative: self.cooperative, ..DeviceOptions::default() },
+        )
+    }
+
     /// Whether `steps` has a peer.
     fn has_peers(&self) -> bool {
         self.peer.is_some() || self.burn.is_some()
@@ -185,7 +208,7 @@ impl Setting {
     /// # Errors
     /// Without such a device.
     pub fn new(arguments: &Arguments) -> jem::Result<Self> {
-        let device = Device::open(&arguments.device, DeviceOptions::default())?;
+        let device = arguments.open()?;
         let quick = arguments.quick;
         let software = device.adapter().is_none_or(|adapter| adapter.kind == AdapterKind::Software);
         let small = software || quick;

@@ -10,7 +10,7 @@ pub mod cooperative;
 pub mod gate;
 mod service;
 
-pub use cooperative::{CooperativeResult, cooperative, usable_cooperative};
+pub use cooperative::{CooperativeResult, cooperative, is_gate_pending, usable_cooperative};
 pub use service::serve;
 
 use crate::data::splitmix::SplitMix;

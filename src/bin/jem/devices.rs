@@ -2,7 +2,9 @@
 
 use crate::common::Output;
 use crate::facts::say;
-use jem::device::{AdapterInfo, CooperativeMatrix, Device, DeviceOptions, DeviceSpec, tuned};
+use jem::device::{
+    AdapterInfo, CooperativeChoice, CooperativeMatrix, Device, DeviceOptions, DeviceSpec, tuned,
+};
 use jem::self_test::{CooperativeResult, KernelResult, Report, cooperative, self_test};
 use jem::{Error, Result};
 use serde_json::{Value, json};
@@ -14,7 +16,8 @@ const BUDGET: Duration = Duration::from_secs(5);
 const EXAMPLES: &str = "Examples:
   jem devices
   jem devices --test
-  jem devices --test gpu:llvmpipe --test cpu";
+  jem devices --test gpu:llvmpipe --test cpu
+  jem devices --test gpu --cooperative flat";
 
 /// List the adapters and the CPU, say which one `auto` takes, and test their kernels
 #[derive(Debug, clap::Args)]
@@ -23,13 +26,18 @@ pub struct Arguments {
     /// Test the kernels of a device for 5 seconds: auto, gpu, gpu:NAME or cpu; alone: auto
     #[arg(long, value_name = "DEVICE", num_args = 0..=1, default_missing_value = "auto")]
     test: Vec<DeviceSpec>,
+    /// Form of the shaders that use tensor cores to test: any (the forms in turn until one passes), none, naga, patched,
+    /// flat or flat-patched [default: $JEM_COOPERATIVE, else any]
+    #[arg(long, value_name = "FORM")]
+    cooperative: Option<CooperativeChoice>,
     #[command(flatten)]
     output: Output,
 }
 
 /// Runs it.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let open = |spec: &DeviceSpec| Device::open(spec, DeviceOptions::default());
+    let options = DeviceOptions { cooperative: arguments.cooperative, ..DeviceOptions::default() };
+    let open = |spec: &DeviceSpec| Device::open(spec, options);
     let devices = arguments.test.iter().map(open).collect::<Result<Vec<_>>>()?;
     let adapters = Device::adapters();
     let auto = open(&DeviceSpec::Auto)?;
