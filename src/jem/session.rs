@@ -44,8 +44,8 @@ impl Session {
         let device = Device::open(spec, DeviceOptions::default())?;
         let session = Self { spec: spec.clone(), device, quiet };
         session.say(&format!("device  {}", session.device.name()));
-        if !session.device.choices().tuned().is_empty() {
-            session.say(&format!("kernels {}", session.device.choices().summary()));
+        if !session.device.choices().tuned().is_empty() || session.device.shaders().is_some() {
+            session.say(&format!("kernels {}", session.device.kernels()));
         }
         Ok(session)
     }
