@@ -161,7 +161,9 @@ impl Folder {
             let wrong = |message: String| Err(Mistake::new(&file.path, message));
             for (line, included) in &all[name.as_str()] {
                 let Some(_) = all.get(included.as_str()) else {
-                    return wrong(format!("line {line}: there is no {included}.wgsl, here or in the executable"));
+                    return wrong(format!(
+                        "line {line}: there is no {included}.wgsl, here or in the executable"
+                    ));
                 };
                 if reached(included, &all).contains(name.as_str()) {
                     return wrong(format!("line {line}: {included}.wgsl includes this file again"));

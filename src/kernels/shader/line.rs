@@ -70,7 +70,8 @@ mod tests {
 
     #[test]
     fn directives_are_read_and_their_balance_is_checked() {
-        let good = "a\n//#if X\n//#include half\n  //#if Y\n//#else\n//#endif\n//#else\n//#include clip\n//#endif\n";
+        let good =
+            "a\n//#if X\n//#include half\n  //#if Y\n//#else\n//#endif\n//#else\n//#include clip\n//#endif\n";
         assert_eq!(includes(good), Ok(vec![(3, "half"), (8, "clip")]));
         for (text, message) in [
             ("//#else", "line 1: //#else without //#if"),
