@@ -67,7 +67,8 @@ fn gpu() -> String {
 
 #[test]
 fn a_crash_is_a_line_of_the_test_of_a_device() {
-    for (mode, end) in [("crash", "died of SIGSEGV"), ("abort", "died of SIGABRT"), ("exit", "exit status 3")] {
+    for (mode, end) in [("crash", "died of SIGSEGV"), ("abort", "died of SIGABRT"), ("exit", "exit status 3")]
+    {
         let jem = Jem::new(mode);
         let tested = jem.tested();
         let variants: Vec<&str> = tested.iter().map(|one| one["variant"].as_str().expect("a name")).collect();
@@ -98,7 +99,10 @@ fn a_hang_is_stopped() {
     let mut command = jem.command(&["devices", "--test", &gpu(), "--cooperative", "flat"]);
     let printed = succeeded(&command.env("JEM_GATE_PATIENCE", "10").output().expect("jem starts"));
     let line = printed.lines().find(|line| line.contains("matrices 16x16 flat")).expect("a line");
-    assert!(line.contains("not to be used: the driver's test said nothing for 10 s and was stopped"), "{line}");
+    assert!(
+        line.contains("not to be used: the driver's test said nothing for 10 s and was stopped"),
+        "{line}"
+    );
     assert!(printed.contains("all passed"), "{printed}");
 }
 

@@ -291,6 +291,18 @@ impl Device {
         Ok(Executable { program, inner })
     }
 
+    /// Compiles what a program needs, on all cores, without memory for it: a later [`Device::load`] of the same kernels
+    /// finds them compiled.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if the driver refuses a kernel; [`Error::DeviceLost`].
+    pub fn compile(&self, program: &Program) -> Result<()> {
+        match &self.0 {
+            Inner::Cpu(_) => Ok(()),
+            Inner::Gpu(gpu) => gpu.compile(program),
+        }
+    }
+
     /// Queues all dispatches of a loaded program.
     ///
     /// # Errors
