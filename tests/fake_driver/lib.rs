@@ -13,9 +13,12 @@
 //! All else goes to the driver unchanged. The layer takes the extension and its feature out of `vkCreateDevice`, because
 //! the driver knows neither.
 
+mod loader;
+
 use ash::vk::{self, Handle};
+use loader::{DeviceLink, InstanceLink, NegotiateLayerInterface, answer, find, key, take_link};
 use std::collections::BTreeMap;
-use std::ffi::{CStr, c_char, c_void};
+use std::ffi::{CStr, c_char};
 use std::hint::black_box;
 use std::mem::transmute;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -30,46 +33,9 @@ const OP_CAPABILITY: u32 = 17;
 const GROUP_NON_UNIFORM: u32 = 61;
 const COOPERATIVE_MATRIX: u32 = 6022;
 
-/// `VkNegotiateLayerInterface`. This and the structures below are those of vk_layer.h, which ash does not have.
-#[repr(C)]
-pub struct NegotiateLayerInterface {
-    ty: i32,
-    next: *mut c_void,
-    version: u32,
-    get_instance_proc_addr: vk::PFN_vkGetInstanceProcAddr,
-    get_device_proc_addr: vk::PFN_vkGetDeviceProcAddr,
-    get_physical_device_proc_addr: vk::PFN_vkGetInstanceProcAddr,
-}
-
-/// `VkLayerInstanceCreateInfo` and `VkLayerDeviceCreateInfo`; the link is one where `function` is 0.
-#[repr(C)]
-struct LayerCreateInfo<Link> {
-    ty: vk::StructureType,
-    next: *const c_void,
-    function: i32,
-    link: *mut Link,
-}
-
-/// `VkLayerInstanceLink`: the way down.
-#[repr(C)]
-struct InstanceLink {
-    next: *mut Self,
-    get_instance_proc_addr: vk::PFN_vkGetInstanceProcAddr,
-    get_physical_device_proc_addr: vk::PFN_vkGetInstanceProcAddr,
-}
-
-/// `VkLayerDeviceLink`: the way down.
-#[repr(C)]
-struct DeviceLink {
-    next: *mut Self,
-    get_instance_proc_addr: vk::PFN_vkGetInstanceProcAddr,
-    get_device_proc_addr: vk::PFN_vkGetDeviceProcAddr,
-}
-
 /// The functions below an instance.
 #[derive(Clone)]
 struct Instance {
-    handle: vk::Instance,
     get_instance_proc_addr: vk::PFN_vkGetInstanceProcAddr,
     get_physical_device_proc_addr: vk::PFN_vkGetInstanceProcAddr,
     v1_0: ash::InstanceFnV1_0,
@@ -98,15 +64,6 @@ fn state() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The loader's table of a dispatchable handle. A physical device has its instance's.
-///
-/// # Safety
-/// The handle is alive.
-unsafe fn key(handle: impl Handle) -> usize {
-    // SAFETY: a dispatchable handle points at an object that begins with the pointer to the loader's table.
-    unsafe { *(handle.as_raw() as *const usize) }
-}
-
 unsafe fn instance_of(handle: impl Handle) -> Instance {
     // SAFETY: the caller's handle is alive, for Vulkan asks that of it.
     let key = unsafe { key(handle) };
@@ -117,69 +74,6 @@ unsafe fn device_of(handle: vk::Device) -> Device {
     // SAFETY: as above.
     let key = unsafe { key(handle) };
     state().devices.get(&key).expect("a device made through this layer").clone()
-}
-
-/// The structure of type `ty` in a chain, as the place that points at it.
-///
-/// # Safety
-/// `chain` is the `pNext` of a Vulkan structure.
-unsafe fn find(
-    chain: *mut *const c_void,
-    ty: vk::StructureType,
-) -> Option<*mut *mut vk::BaseOutStructure<'static>> {
-    let mut at = chain.cast::<*mut vk::BaseOutStructure>();
-    // SAFETY: each structure of a chain begins with its type and the pointer to the next; the last pointer is null.
-    unsafe {
-        while !(*at).is_null() {
-            if (**at).s_type == ty {
-                return Some(at);
-            }
-            at = &raw mut (**at).p_next;
-        }
-    }
-    None
-}
-
-/// The way down in the `pNext` chain of a create info; the chain then holds that of the layer below.
-///
-/// # Safety
-/// `chain` is the `pNext` of a create info that the loader handed on, and `ty` its structure with a `Link`.
-unsafe fn take_link<Link>(
-    mut chain: *const c_void,
-    ty: vk::StructureType,
-    next: impl Fn(&Link) -> *mut Link,
-) -> Option<*mut Link> {
-    // SAFETY: the loader's structures are laid out as vk_layer.h says and writable: layers are meant to advance them.
-    unsafe {
-        while let Some(at) = find(&raw mut chain, ty) {
-            let info = (*at).cast::<LayerCreateInfo<Link>>();
-            if (*info).function == 0 {
-                let link = (*info).link;
-                (*info).link = next(&*link);
-                return Some(link);
-            }
-            chain = (*info).next;
-        }
-    }
-    None
-}
-
-/// Answers a query of Vulkan's kind: the number of `items` if there is no place for them, else as many as fit.
-///
-/// # Safety
-/// `count` is valid, and `place` null or valid for `count` items.
-unsafe fn answer<T: Copy>(items: &[T], count: *mut u32, place: *mut T) -> vk::Result {
-    // SAFETY: the caller's promise.
-    unsafe {
-        if place.is_null() {
-            *count = items.len() as u32;
-            return vk::Result::SUCCESS;
-        }
-        let fit = items.len().min(*count as usize);
-        place.copy_from_nonoverlapping(items.as_ptr(), fit);
-        *count = fit as u32;
-        if fit < items.len() { vk::Result::INCOMPLETE } else { vk::Result::SUCCESS }
-    }
 }
 
 /// The loader's first question: where this layer's functions are.
@@ -205,17 +99,8 @@ fn own(name: &CStr) -> vk::PFN_vkVoidFunction {
     unsafe {
         match name.to_str().ok()? {
             "vkGetInstanceProcAddr" => transmute(get_instance_proc_addr as vk::PFN_vkGetInstanceProcAddr),
+            "vkGetDeviceProcAddr" => transmute(get_device_proc_addr as vk::PFN_vkGetDeviceProcAddr),
             "vkCreateInstance" => transmute(create_instance as vk::PFN_vkCreateInstance),
-            "vkCreateDevice" => transmute(create_device as vk::PFN_vkCreateDevice),
-            _ => own_of_physical_device(name).or_else(|| own_of_device(name)),
-        }
-    }
-}
-
-fn own_of_physical_device(name: &CStr) -> vk::PFN_vkVoidFunction {
-    // SAFETY: as in `own`.
-    unsafe {
-        match name.to_str().ok()? {
             "vkEnumerateDeviceExtensionProperties" => {
                 transmute(enumerate_extensions as vk::PFN_vkEnumerateDeviceExtensionProperties)
             }
@@ -225,16 +110,7 @@ fn own_of_physical_device(name: &CStr) -> vk::PFN_vkVoidFunction {
             "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR" => {
                 transmute(get_matrices as vk::PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR)
             }
-            _ => None,
-        }
-    }
-}
-
-fn own_of_device(name: &CStr) -> vk::PFN_vkVoidFunction {
-    // SAFETY: as in `own`.
-    unsafe {
-        match name.to_str().ok()? {
-            "vkGetDeviceProcAddr" => transmute(get_device_proc_addr as vk::PFN_vkGetDeviceProcAddr),
+            "vkCreateDevice" => transmute(create_device as vk::PFN_vkCreateDevice),
             "vkCreateShaderModule" => transmute(create_shader_module as vk::PFN_vkCreateShaderModule),
             "vkCreateComputePipelines" => {
                 transmute(create_compute_pipelines as vk::PFN_vkCreateComputePipelines)
@@ -248,23 +124,28 @@ unsafe extern "system" fn get_instance_proc_addr(
     instance: vk::Instance,
     name: *const c_char,
 ) -> vk::PFN_vkVoidFunction {
-    // SAFETY: the name is a C string, and the instance alive where there is one.
+    // SAFETY: the name is a C string, and the instance null or alive.
     unsafe {
-        own(CStr::from_ptr(name))
-            .or_else(|| (!instance.is_null()).then(|| instance_of(instance))?.get_instance_proc_addr_of(name))
+        let own = own(CStr::from_ptr(name));
+        if own.is_some() || instance.is_null() {
+            return own;
+        }
+        (instance_of(instance).get_instance_proc_addr)(instance, name)
     }
 }
 
+/// The loader asks this for functions of physical devices that it does not know.
 unsafe extern "system" fn get_physical_device_proc_addr(
     instance: vk::Instance,
     name: *const c_char,
 ) -> vk::PFN_vkVoidFunction {
     // SAFETY: as above.
     unsafe {
-        own_of_physical_device(CStr::from_ptr(name)).or_else(|| {
-            let below = instance_of(instance);
-            (below.get_physical_device_proc_addr)(below.handle, name)
-        })
+        let text = CStr::from_ptr(name);
+        if text.to_bytes().starts_with(b"vkGetPhysicalDevice") && own(text).is_some() {
+            return own(text);
+        }
+        (instance_of(instance).get_physical_device_proc_addr)(instance, name)
     }
 }
 
@@ -273,16 +154,7 @@ unsafe extern "system" fn get_device_proc_addr(
     name: *const c_char,
 ) -> vk::PFN_vkVoidFunction {
     // SAFETY: as above.
-    unsafe {
-        own_of_device(CStr::from_ptr(name)).or_else(|| (device_of(device).get_device_proc_addr)(device, name))
-    }
-}
-
-impl Instance {
-    unsafe fn get_instance_proc_addr_of(&self, name: *const c_char) -> vk::PFN_vkVoidFunction {
-        // SAFETY: the name is a C string, and the instance alive.
-        unsafe { (self.get_instance_proc_addr)(self.handle, name) }
-    }
+    unsafe { own(CStr::from_ptr(name)).or_else(|| (device_of(device).get_device_proc_addr)(device, name)) }
 }
 
 unsafe extern "system" fn create_instance(
@@ -310,7 +182,6 @@ unsafe extern "system" fn create_instance(
             let handle = *instance;
             let load = |name: &CStr| transmute(get_instance_proc_addr(handle, name.as_ptr()));
             let below = Instance {
-                handle,
                 get_instance_proc_addr,
                 get_physical_device_proc_addr: (*link).get_physical_device_proc_addr,
                 v1_0: ash::InstanceFnV1_0::load(load),
