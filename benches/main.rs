@@ -11,6 +11,7 @@ mod ceilings;
 mod facts;
 mod kernels;
 mod options;
+mod registers;
 mod report;
 mod scaling;
 mod steps;
@@ -83,6 +84,7 @@ fn measure(
             ceilings.again(setting, report)?;
         }
         (Section::Scaling, _) => scaling::run(setting, report),
+        (Section::Registers, _) => registers::run(setting, report)?,
         _ => {}
     }
     Ok(())

@@ -50,6 +50,8 @@ pub enum Section {
     Steps,
     /// Time and memory over batch, width and SGLD steps
     Scaling,
+    /// Registers and spills of the pipelines of `steps`, as the Vulkan driver reports them; only by name
+    Registers,
     /// The kernel tests in this process, on the test device of the environment
     #[command(hide = true)]
     TestHere {

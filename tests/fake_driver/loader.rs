@@ -1,4 +1,4 @@
-//! The loader's side of a Vulkan layer: the structures of vk_layer.h, which ash does not have, and chains of structures.
+//! The loader's side of a Vulkan layer: the structures of `vk_layer.h`, which ash does not have, and chains of structures.
 
 use ash::vk::{self, Handle};
 use std::ffi::c_void;
