@@ -14,6 +14,7 @@ mod kernels;
 mod launch;
 mod options;
 mod profile;
+mod registers;
 mod report;
 mod scaling;
 mod steps;
@@ -110,6 +111,7 @@ fn measure(
         }
         (Section::Launch, _) => launch::run(setting, report)?,
         (Section::Scaling, _) => scaling::run(setting, report),
+        (Section::Registers, _) => registers::run(setting, report)?,
         _ => {}
     }
     Ok(())

@@ -57,6 +57,8 @@ pub enum Section {
     Launch,
     /// Time and memory over batch, width and SGLD steps
     Scaling,
+    /// Registers and spills of the pipelines of `steps`, as the Vulkan driver reports them; only by name
+    Registers,
     /// The probes of the cooperative matrices in this process, a line of JSON each
     #[command(hide = true)]
     ProbeHere {

@@ -96,6 +96,16 @@ impl Shader {
         self.patched_memory
     }
 
+    /// The constants and switches of this permutation in words, such as `TILE_M=128 TILE_N=64 BIAS MASK`.
+    pub fn variant(&self) -> String {
+        let constant = |&(name, value): &(&str, Constant)| match value {
+            Constant::U32(value) => format!("{name}={value}"),
+            Constant::F32(value) => format!("{name}={value}"),
+        };
+        let switches = self.switches.iter().map(|&name| name.to_owned());
+        self.constants.iter().map(constant).chain(switches).collect::<Vec<_>>().join(" ")
+    }
+
     /// The WGSL text, ready for naga. Equal texts are one pipeline.
     ///
     /// While [`folder`] is an error, which keeps every GPU from opening, it is the executable's.
