@@ -93,7 +93,7 @@ impl GpuDevice {
     ///
     /// # Errors
     /// [`Error::Device`] if the driver refuses a kernel, [`Error::DeviceLost`].
-    pub fn compile(&self, program: &Program) -> Result<()> {
+    pub fn compile_all(&self, program: &Program) -> Result<()> {
         self.check()?;
         self.pipelines(&program.dispatches).map(drop)
     }
