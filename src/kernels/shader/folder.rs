@@ -49,7 +49,7 @@ pub fn folder() -> Result<Option<&'static Folder>> {
     }
 }
 
-/// What is wrong with which file.
+/// A file or folder and the message about it.
 #[derive(Debug, PartialEq)]
 struct Mistake {
     path: PathBuf,
@@ -298,7 +298,7 @@ mod tests {
         assert!(named(Some("/no/such/folder".into())).is_err());
     }
 
-    /// Every file of the executable by itself: what [`Shader::wgsl`](super::super::Shader::wgsl) would panic on.
+    /// [`Shader::wgsl`](super::super::Shader::wgsl) would panic on the mistakes that these checks find.
     #[test]
     fn the_shaders_of_the_executable_pass_the_same_checks() {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
