@@ -53,7 +53,7 @@ pub enum Section {
     Steps,
     /// The time of every dispatch of one iteration, by kernel
     Profile,
-    /// What a dispatch, a barrier and a submission cost
+    /// The cost of a dispatch, a barrier and a submission
     Launch,
     /// Time and memory over batch, width and SGLD steps
     Scaling,

@@ -34,7 +34,7 @@ struct File<'a> {
     /// `NAME`, or `common/NAME` of a shared piece.
     name: &'a str,
     text: &'a str,
-    /// Where it was read, if it is not the executable's.
+    /// The path that it was read from; `None` of the executable's.
     path: Option<&'a Path>,
 }
 
