@@ -22,6 +22,8 @@ tests![
     threads_share_a_device,
     memory_is_counted_and_given_back,
     many_runs_queue_without_growing,
+    a_workgroup_may_be_as_large_as_the_adapter_allows,
+    a_workgroup_beyond_the_adapters_limits_is_named,
     a_profile_has_one_time_for_each_dispatch,
     a_profile_may_be_longer_than_a_query_set,
     a_tensor_beyond_the_binding_limit_is_named,
@@ -253,6 +255,63 @@ fn many_runs_queue_without_growing() {
     device.wait().unwrap();
     assert_eq!(device.allocated_bytes(), bytes);
     assert_eq!(device.read_as::<f32>(&x).unwrap(), [1.0; 64]);
+}
+
+/// The adapter of `device`.
+fn adapter_of(device: &Device) -> &jem::device::AdapterInfo {
+    device.adapter().expect("a GPU has an adapter")
+}
+
+/// A probe whose workgroup has so many invocations in x and so many bytes of memory.
+fn large_probe(invocations: u32, bytes: u32) -> Probe {
+    let text = format!(
+        "@group(0) @binding(1) var<storage, read_write> y: array<u32>;
+        var<workgroup> w: array<u32, {}>;
+        @compute @workgroup_size({invocations}) fn main(@builtin(local_invocation_index) i: u32) {{
+            w[arrayLength(&y) - 1u + {}u - i] = i;
+            workgroupBarrier();
+            y[0] = w[{}] + 7u;
+        }}",
+        bytes / 4,
+        bytes / 4 - 1,
+        bytes / 4 - 1,
+    );
+    Probe { text: text.leak(), workgroups: [1; 3], words: 1 }
+}
+
+fn a_workgroup_may_be_as_large_as_the_adapter_allows() {
+    for checked in [true, false] {
+        let device = gpu(checked);
+        let adapter = adapter_of(device);
+        // All of the memory, and all of the invocations.
+        let (memory, most) = (adapter.workgroup_memory, adapter.workgroup_invocations);
+        for (invocations, bytes) in [(64, memory), (most, 4 * most)] {
+            let (y, executable) = load_probe(device, large_probe(invocations, bytes)).unwrap();
+            device.run(&executable).unwrap();
+            assert_eq!(device.read_as::<u32>(&y).unwrap(), [7], "{invocations} and {bytes} bytes");
+        }
+    }
+}
+
+fn a_workgroup_beyond_the_adapters_limits_is_named() {
+    let device = gpu(false);
+    let adapter = adapter_of(device);
+    let (memory, invocations) = (adapter.workgroup_memory, adapter.workgroup_invocations);
+    let text = |size: &str| {
+        let text = format!("@compute @workgroup_size({size}) fn main() {{}}");
+        Probe { text: text.leak(), workgroups: [1; 3], words: 1 }
+    };
+    let cases = [
+        (large_probe(64, memory + 16), memory + 16, "max_compute_workgroup_storage_size"),
+        (text("1, 1, 1048576"), 1 << 20, "max_compute_workgroup_size_z"),
+        (text(&format!("{invocations}, 2")), 2 * invocations, "max_compute_invocations_per_workgroup"),
+    ];
+    for (probe, takes, limit) in cases {
+        let error = load_probe(device, probe).expect_err(limit).to_string();
+        for part in ["probe", "probed", limit, &takes.to_string()] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+    }
 }
 
 fn a_profile_has_one_time_for_each_dispatch() {

@@ -95,28 +95,22 @@ struct Stream {
 }
 
 impl GpuDevice {
-    /// Opens the adapter that `spec` names, with that adapter's buffer limits and WebGPU's default limits
-    /// otherwise; with cooperative matrices and more workgroup memory for them where it has what they need.
+    /// Opens the adapter that `spec` names, with the adapter's own limits of buffers and workgroups
+    /// ([`adapter::limits`]), and with cooperative matrices where it has what they need.
     ///
     /// # Errors
     /// [`Error::NoDevice`] with the adapters that exist and what to install; [`Error::File`] or [`Error::Io`] for
     /// a file of [`tuned`] kernels that cannot be read.
     pub fn open(spec: &DeviceSpec, options: DeviceOptions) -> Result<Self> {
         let (adapter, info) = adapter::choose(spec)?;
-        let offered = adapter.limits();
         let cooperative = info.cooperative();
-        let mut limits = wgpu::Limits {
-            max_storage_buffer_binding_size: offered.max_storage_buffer_binding_size,
-            max_buffer_size: offered.max_buffer_size,
-            ..wgpu::Limits::defaults()
-        };
+        let limits = adapter::limits(&adapter.limits());
         let mut features =
             adapter.features() & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_F16);
         let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
         if !cooperative.is_empty() {
             // SUBGROUP is for @builtin(subgroup_id). wgpu adds Vulkan's memory model by itself.
             features |= wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX | wgpu::Features::SUBGROUP;
-            limits.max_compute_workgroup_storage_size = Cooperative::WORKGROUP_MEMORY;
             // SAFETY: cooperative matrices are the only experimental feature in use. What may be wrong with them
             // is in the shaders that name them, which self_test::cooperative tries on the very device.
             experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
@@ -324,7 +318,6 @@ impl GpuDevice {
     fn error(&self, what: String, message: String) -> Error {
         Error::Device { device: self.name.clone(), what, message }
     }
-
     fn stream(&self) -> MutexGuard<'_, Stream> {
         self.stream.lock().unwrap_or_else(PoisonError::into_inner)
     }

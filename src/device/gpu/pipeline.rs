@@ -10,6 +10,9 @@ use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use wgpu::naga;
 
+/// The entry point of every shader.
+const MAIN: &str = "main";
+
 /// A pipeline with the layout of its one bind group.
 #[derive(Debug)]
 pub struct Pipeline {
@@ -36,6 +39,8 @@ struct Key {
 struct Reflection {
     /// Bytes of workgroup memory, each variable rounded up to 16 as WebGPU counts them.
     workgroup_bytes: u64,
+    /// Invocations of a workgroup, in each dimension.
+    workgroup_size: [u32; 3],
     /// The smallest binding that the declared type of each binding number allows.
     min_binding_size: HashMap<u32, NonZeroU64>,
 }
@@ -69,15 +74,7 @@ impl GpuDevice {
         let name = dispatch.kernel.name();
         let what = || described(dispatch);
         let reflection = Reflection::of(&key.wgsl);
-        let allowed = u64::from(self.limits.max_compute_workgroup_storage_size);
-        if reflection.workgroup_bytes > allowed {
-            let message = format!(
-                "takes {} bytes of workgroup memory, the device allows {allowed} \
-                 (max_compute_workgroup_storage_size)",
-                reflection.workgroup_bytes
-            );
-            return Err(self.error(what(), message));
-        }
+        reflection.check(&self.limits).map_err(|message| self.error(what(), message))?;
         self.scoped(what, || {
             let runtime_checks = if self.checked {
                 wgpu::ShaderRuntimeChecks::checked()
@@ -105,7 +102,7 @@ impl GpuDevice {
                 label: Some(name),
                 layout: Some(&pipeline_layout),
                 module: &module,
-                entry_point: Some("main"),
+                entry_point: Some(MAIN),
                 compilation_options: wgpu::PipelineCompilationOptions {
                     constants: &[],
                     zero_initialize_workgroup_memory: self.checked,
@@ -154,6 +151,9 @@ impl Reflection {
     fn of(wgsl: &str) -> Self {
         let mut reflection = Self::default();
         let Ok(module) = naga::front::wgsl::parse_str(wgsl) else { return reflection };
+        if let Some(main) = module.entry_points.iter().find(|entry| entry.name == MAIN) {
+            reflection.workgroup_size = main.workgroup_size;
+        }
         for (_, variable) in module.global_variables.iter() {
             let bytes = u64::from(module.types[variable.ty].inner.size(module.to_ctx()));
             if variable.space == naga::AddressSpace::WorkGroup {
@@ -163,5 +163,29 @@ impl Reflection {
             }
         }
         reflection
+    }
+
+    /// Holds what a workgroup takes to what the device allows.
+    fn check(&self, limits: &wgpu::Limits) -> Result<(), String> {
+        let [x, y, z] = self.workgroup_size.map(u64::from);
+        let (memory, size) = (limits.max_compute_workgroup_storage_size, self.workgroup_size);
+        let checks = [
+            (self.workgroup_bytes, memory, "bytes of workgroup memory", "max_compute_workgroup_storage_size"),
+            (x, limits.max_compute_workgroup_size_x, "invocations in x", "max_compute_workgroup_size_x"),
+            (y, limits.max_compute_workgroup_size_y, "invocations in y", "max_compute_workgroup_size_y"),
+            (z, limits.max_compute_workgroup_size_z, "invocations in z", "max_compute_workgroup_size_z"),
+            (
+                x.saturating_mul(y).saturating_mul(z),
+                limits.max_compute_invocations_per_workgroup,
+                "invocations",
+                "max_compute_invocations_per_workgroup",
+            ),
+        ];
+        match checks.into_iter().find(|&(takes, allowed, ..)| takes > u64::from(allowed)) {
+            None => Ok(()),
+            Some((takes, allowed, of, limit)) => Err(format!(
+                "has workgroups of {size:?} that take {takes} {of}, the device allows {allowed} ({limit})"
+            )),
+        }
     }
 }
