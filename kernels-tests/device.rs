@@ -9,6 +9,7 @@ use jem::kernels::shader::Shader;
 use jem::kernels::unary::{Unary, UnaryOp};
 use jem::kernels::{Access, Binding, Kernel, binding};
 use jem::{Error, Result};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 tests![
@@ -22,6 +23,7 @@ tests![
     threads_share_a_device,
     memory_is_counted_and_given_back,
     many_runs_queue_without_growing,
+    pipelines_compile_on_threads_of_their_own,
     a_workgroup_may_be_as_large_as_the_adapter_allows,
     a_workgroup_beyond_the_adapters_limits_is_named,
     a_profile_has_one_time_for_each_dispatch,
@@ -255,6 +257,48 @@ fn many_runs_queue_without_growing() {
     device.wait().unwrap();
     assert_eq!(device.allocated_bytes(), bytes);
     assert_eq!(device.read_as::<f32>(&x).unwrap(), [1.0; 64]);
+}
+
+/// A kernel that notes the threads which ask for its name.
+#[derive(Debug, Clone)]
+struct Watched(Arc<Mutex<Vec<Option<String>>>>);
+
+impl Kernel for Watched {
+    fn name(&self) -> &'static str {
+        self.0.lock().unwrap().push(std::thread::current().name().map(str::to_owned));
+        "watched"
+    }
+    fn bindings(&self) -> Vec<Binding> {
+        vec![binding("y", 1, Access::Write, 1)]
+    }
+    fn shader(&self) -> Shader {
+        Shader::new("watched", ONE_WORD)
+    }
+    fn uniforms(&self) -> Vec<u32> {
+        Vec::new()
+    }
+    fn workgroups(&self) -> [u32; 3] {
+        [1; 3]
+    }
+    fn flops(&self) -> u64 {
+        0
+    }
+    fn run(&self, arguments: &mut [Argument<'_>]) {
+        arguments[0].u32_mut()[0] = 7;
+    }
+}
+
+fn pipelines_compile_on_threads_of_their_own() {
+    let device = open(false);
+    let mut builder = ProgramBuilder::new("watching");
+    let y = builder.external("y", 1);
+    let kernel = Watched(Arc::default());
+    builder.dispatch("watched", kernel.clone(), &[y]);
+    let y = device.buffer("y", 4).unwrap();
+    device.load(builder.finish(), &[("y", &y)]).unwrap();
+    let threads = kernel.0.lock().unwrap();
+    let compiler = |name: &Option<String>| name.as_deref().is_some_and(|name| name.starts_with("pipelines-"));
+    assert!(threads.iter().any(compiler), "{threads:?}");
 }
 
 /// The adapter of `device`.

@@ -4,6 +4,7 @@
 //! [`health::Health`], and every public method returns what it finds there.
 
 mod adapter;
+mod compilers;
 mod executable;
 mod health;
 mod pipeline;

@@ -1,6 +1,6 @@
 //! Compute pipelines: one for each shader text, made in parallel, kept as long as the device.
 
-use super::GpuDevice;
+use super::{GpuDevice, compilers};
 use crate::device::Dispatch;
 use crate::error::Result;
 use crate::kernels::Access;
@@ -61,13 +61,18 @@ impl GpuDevice {
                 }
             }
         }
-        let new: Vec<Result<Pipeline>> =
-            missing.par_iter().map(|(key, dispatch)| self.compile(key, dispatch)).collect();
+        let new = if missing.is_empty() { Vec::new() } else { self.compile_all(&missing) };
         let mut made = self.pipelines.0.lock().unwrap_or_else(PoisonError::into_inner);
         for ((key, _), pipeline) in missing.into_iter().zip(new) {
             made.insert(key.clone(), Arc::new(pipeline?));
         }
         Ok(keys.iter().map(|key| Arc::clone(&made[key])).collect())
+    }
+
+    /// The pipelines of `missing`, in order.
+    fn compile_all(&self, missing: &[(&Key, &Dispatch)]) -> Vec<Result<Pipeline>> {
+        let compile = |(key, dispatch): &(&Key, &Dispatch)| self.compile(key, dispatch);
+        compilers::run(|| missing.par_iter().map(compile).collect())
     }
 
     fn compile(&self, key: &Key, dispatch: &Dispatch) -> Result<Pipeline> {
