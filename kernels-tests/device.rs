@@ -23,6 +23,7 @@ tests![
     threads_share_a_device,
     memory_is_counted_and_given_back,
     many_runs_queue_without_growing,
+    a_long_program_is_cut_without_a_trace,
     pipelines_compile_on_threads_of_their_own,
     a_workgroup_may_be_as_large_as_the_adapter_allows,
     a_workgroup_beyond_the_adapters_limits_is_named,
@@ -257,6 +258,27 @@ fn many_runs_queue_without_growing() {
     device.wait().unwrap();
     assert_eq!(device.allocated_bytes(), bytes);
     assert_eq!(device.read_as::<f32>(&x).unwrap(), [1.0; 64]);
+}
+
+fn a_long_program_is_cut_without_a_trace() {
+    // More dispatches than a submission has; each reads what the one before it wrote.
+    const N: usize = 64;
+    let mut builder = ProgramBuilder::new("long");
+    let x = builder.external("x", N);
+    let t = builder.transient("t", N);
+    for _ in 0..1250 {
+        builder.dispatch("there", Unary { op: UnaryOp::Affine(2.0, 1.0), n: N }, &[x, t]);
+        builder.dispatch("back", Unary { op: UnaryOp::Affine(0.5, 0.5), n: N }, &[t, x]);
+    }
+    let program = builder.finish();
+    for (name, device) in devices() {
+        let x = device.buffer_from("x", &[0.0f32; N]).unwrap();
+        let executable = device.load(program.clone(), &[("x", &x)]).unwrap();
+        for runs in 1..4 {
+            device.run(&executable).unwrap();
+            assert_eq!(device.read_as::<f32>(&x).unwrap(), [1250.0 * runs as f32; N], "{name}");
+        }
+    }
 }
 
 /// A kernel that notes the threads which ask for its name.

@@ -7,9 +7,11 @@ mod adapter;
 mod compilers;
 mod executable;
 mod health;
+mod pace;
 mod pipeline;
 mod profile;
 mod readback;
+mod stream;
 
 pub use adapter::{AdapterInfo, AdapterKind, CooperativeMatrix, adapters};
 pub use executable::GpuExecutable;
@@ -20,15 +22,10 @@ use crate::error::{Error, Result};
 use crate::kernels::choice::Choices;
 use crate::kernels::cooperative::Cooperative;
 use health::Health;
-use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// Submissions that may be queued before the host waits for the oldest. Two keep the GPU busy while the
-/// host encodes the next; the third covers a late host. More would only hold memory for longer and make
-/// Ctrl-C wait for more work.
-const MAX_IN_FLIGHT: usize = 3;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Instant;
+use stream::Stream;
 
 /// Bytes written since the last submission after which the writes are submitted on their own: wgpu keeps
 /// a staging copy of every write until then, and a data set would be held twice.
@@ -67,7 +64,7 @@ impl Drop for Allocation {
 }
 
 /// The matrices that multiply right, once they were tried, or why none.
-pub type Gate = std::sync::OnceLock<std::result::Result<Cooperative, String>>;
+pub type Gate = OnceLock<std::result::Result<Cooperative, String>>;
 
 /// A GPU.
 #[derive(Debug)]
@@ -78,6 +75,8 @@ pub struct GpuDevice {
     queue: wgpu::Queue,
     limits: wgpu::Limits,
     choices: Choices,
+    /// Floating-point operations in the time of a byte, as [`Choices::fastest`] counts them.
+    balance: u64,
     checked: bool,
     cooperative: Vec<Cooperative>,
     gate: Gate,
@@ -85,14 +84,8 @@ pub struct GpuDevice {
     allocated: Arc<AtomicU64>,
     pipelines: pipeline::Cache,
     staging: readback::StagingPool,
+    opened: Instant,
     stream: Mutex<Stream>,
-}
-
-/// What was handed to the queue and not yet waited for.
-#[derive(Debug, Default)]
-struct Stream {
-    in_flight: VecDeque<wgpu::SubmissionIndex>,
-    unsubmitted_writes: u64,
 }
 
 impl GpuDevice {
@@ -143,6 +136,7 @@ impl GpuDevice {
             queue,
             limits,
             choices,
+            balance,
             checked: options.checked,
             cooperative,
             gate: Gate::new(),
@@ -150,6 +144,7 @@ impl GpuDevice {
             allocated: Arc::default(),
             pipelines: pipeline::Cache::default(),
             staging: readback::StagingPool::default(),
+            opened: Instant::now(),
             stream: Mutex::default(),
         })
     }
@@ -225,7 +220,7 @@ impl GpuDevice {
                 stream.unsubmitted_writes >= WRITE_FLUSH
             };
             if flush {
-                self.submit(what, None)?;
+                self.submit(what, None, Some(0))?;
             }
         }
         if !rest.is_empty() {
@@ -243,10 +238,8 @@ impl GpuDevice {
     pub fn wait(&self) -> Result<()> {
         self.check()?;
         // Writes alone are queued only with the next submission.
-        self.submit(|| "the queued writes".into(), None)?;
-        self.poll(wgpu::PollType::wait_indefinitely())?;
-        self.stream().in_flight.clear();
-        Ok(())
+        let last = self.submit(|| "the queued writes".into(), None, Some(0))?;
+        self.wait_for(&last)
     }
 
     /// Bytes of all live buffers: the caller's, transient blocks, uniform blocks and read-back staging.
@@ -259,40 +252,6 @@ impl GpuDevice {
         self.device.destroy();
         // The loss is reported by the poll that finds the queue empty.
         drop(self.poll_only(wgpu::PollType::wait_indefinitely()));
-    }
-
-    /// Hands `commands` to the queue, then waits for the oldest submission if too many are in flight.
-    fn submit(
-        &self,
-        what: impl FnOnce() -> String,
-        commands: Option<wgpu::CommandBuffer>,
-    ) -> Result<wgpu::SubmissionIndex> {
-        let index = self.scoped(what, || self.queue.submit(commands))?;
-        let oldest = {
-            let mut stream = self.stream();
-            stream.unsubmitted_writes = 0;
-            stream.in_flight.push_back(index.clone());
-            if stream.in_flight.len() > MAX_IN_FLIGHT { stream.in_flight.pop_front() } else { None }
-        };
-        if oldest.is_some() {
-            self.poll(wgpu::PollType::Wait { submission_index: oldest, timeout: None })?;
-        }
-        Ok(index)
-    }
-
-    /// [`GpuDevice::poll_only`], then the device's health.
-    fn poll(&self, poll: wgpu::PollType) -> Result<()> {
-        let polled = self.poll_only(poll);
-        self.check()?;
-        polled.map_err(|error| self.error("waiting for the queue".into(), error.to_string()))
-    }
-
-    /// wgpu's poll, whose only answer to a device that is lost while it waits is a panic.
-    fn poll_only(&self, poll: wgpu::PollType) -> Result<(), wgpu::PollError> {
-        catch_unwind(AssertUnwindSafe(|| self.device.poll(poll).map(|_| ()))).unwrap_or_else(|panic| {
-            self.health.lose(panic.downcast_ref::<String>().map_or("lost while waiting", String::as_str));
-            Ok(())
-        })
     }
 
     /// Runs `create` and returns the error that it raised, as an error of `what`.
@@ -318,8 +277,5 @@ impl GpuDevice {
 
     fn error(&self, what: String, message: String) -> Error {
         Error::Device { device: self.name.clone(), what, message }
-    }
-    fn stream(&self) -> MutexGuard<'_, Stream> {
-        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
