@@ -9,6 +9,8 @@ mod executable;
 mod health;
 mod pace;
 mod pipeline;
+mod pipeline_cache;
+mod pipeline_file;
 mod profile;
 mod readback;
 mod stream;
@@ -22,6 +24,8 @@ use crate::error::{Error, Result};
 use crate::kernels::choice::Choices;
 use crate::kernels::cooperative::Cooperative;
 use health::Health;
+use pipeline_cache::PipelineCache;
+use pipeline_file::PipelineFile;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
@@ -83,6 +87,8 @@ pub struct GpuDevice {
     health: Arc<Health>,
     allocated: Arc<AtomicU64>,
     pipelines: pipeline::Cache,
+    pipeline_file: Option<PipelineFile>,
+    pipeline_cache: OnceLock<Option<PipelineCache>>,
     staging: readback::StagingPool,
     opened: Instant,
     stream: Mutex<Stream>,
@@ -90,7 +96,8 @@ pub struct GpuDevice {
 
 impl GpuDevice {
     /// Opens the adapter that `spec` names, with the adapter's own limits of buffers and workgroups
-    /// ([`adapter::limits`]), and with cooperative matrices where it has what they need.
+    /// ([`adapter::limits`]), and with cooperative matrices where it has what they need. Files of compiled pipelines are
+    /// not read before something is compiled.
     ///
     /// # Errors
     /// [`Error::NoDevice`] with the adapters that exist and what to install; [`Error::File`] or [`Error::Io`] for
@@ -99,8 +106,9 @@ impl GpuDevice {
         let (adapter, info) = adapter::choose(spec)?;
         let cooperative = info.cooperative();
         let limits = adapter::limits(&adapter.limits());
-        let mut features =
-            adapter.features() & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_F16);
+        let wanted =
+            wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_F16 | wgpu::Features::PIPELINE_CACHE;
+        let mut features = adapter.features() & wanted;
         let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
         if !cooperative.is_empty() {
             // SUBGROUP is for @builtin(subgroup_id). wgpu adds Vulkan's memory model by itself.
@@ -123,6 +131,9 @@ impl GpuDevice {
         };
         let rule = Choices::fastest(info.max_storage_binding, balance);
         let choices = if options.untuned { rule } else { rule.with_tuned(tuned::load(&info)?) };
+        let keeps = features.contains(wgpu::Features::PIPELINE_CACHE) && !options.uncached;
+        let key = keeps.then(|| wgpu::util::pipeline_cache_key(&adapter.get_info())).flatten();
+        let pipeline_file = key.and_then(|key| PipelineFile::of(&key, &info));
         let refused = |error: wgpu::RequestDeviceError| Error::NoDevice {
             asked: spec.to_string(),
             message: format!("{name} could not be opened: {error}"),
@@ -143,6 +154,8 @@ impl GpuDevice {
             health,
             allocated: Arc::default(),
             pipelines: pipeline::Cache::default(),
+            pipeline_file,
+            pipeline_cache: OnceLock::new(),
             staging: readback::StagingPool::default(),
             opened: Instant::now(),
             stream: Mutex::default(),

@@ -50,6 +50,9 @@ pub struct DeviceOptions {
     pub checked: bool,
     /// Choose kernels by rule, whatever `jem tune` measured on the device; [`super::tuned`] else.
     pub untuned: bool,
+    /// Compile every kernel, whatever earlier runs left in the directory of `JEM_PIPELINE_CACHE`, and leave nothing
+    /// there.
+    pub uncached: bool,
 }
 
 #[cfg(test)]

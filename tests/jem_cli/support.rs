@@ -160,7 +160,7 @@ pub fn jem(words: &[&str]) -> Command {
     // A driver of Mesa's complains where there is no such directory.
     command.env("XDG_RUNTIME_DIR", std::env::temp_dir()).env_remove("JEM_DATA").env("JEM_DEVICE", "cpu");
     // What a user measured is not for tests.
-    command.env("JEM_TUNED", "none");
+    command.env("JEM_TUNED", "none").env("JEM_PIPELINE_CACHE", "none");
     command.args(words);
     command
 }

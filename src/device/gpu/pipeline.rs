@@ -1,5 +1,6 @@
 //! Compute pipelines: one for each shader text, made in parallel, kept as long as the device.
 
+use super::pipeline_cache::PipelineCache;
 use super::{GpuDevice, compilers};
 use crate::device::Dispatch;
 use crate::error::Result;
@@ -8,6 +9,7 @@ use rayon::prelude::*;
 use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 use wgpu::naga;
 
 /// The entry point of every shader.
@@ -46,7 +48,8 @@ struct Reflection {
 }
 
 impl GpuDevice {
-    /// The pipeline of each dispatch, in order; those that are missing are compiled on all cores.
+    /// The pipeline of each dispatch, in order; those that are missing are compiled on all cores, or taken from what
+    /// an earlier run left.
     ///
     /// # Errors
     /// [`Error::Device`] naming the first kernel and label that the driver refuses.
@@ -71,11 +74,17 @@ impl GpuDevice {
 
     /// The pipelines of `missing`, in order.
     fn compile_all(&self, missing: &[(&Key, &Dispatch)]) -> Vec<Result<Pipeline>> {
-        let compile = |(key, dispatch): &(&Key, &Dispatch)| self.compile(key, dispatch);
-        compilers::run(|| missing.par_iter().map(compile).collect())
+        let cache = self.pipeline_cache();
+        let start = Instant::now();
+        let compile = |(key, dispatch): &(&Key, &Dispatch)| self.compile(key, dispatch, cache);
+        let new = compilers::run(|| missing.par_iter().map(compile).collect());
+        if let Some(cache) = cache {
+            cache.compiled(start.elapsed());
+        }
+        new
     }
 
-    fn compile(&self, key: &Key, dispatch: &Dispatch) -> Result<Pipeline> {
+    fn compile(&self, key: &Key, dispatch: &Dispatch, cache: Option<&PipelineCache>) -> Result<Pipeline> {
         let name = dispatch.kernel.name();
         let what = || described(dispatch);
         let reflection = Reflection::of(&key.wgsl);
@@ -112,7 +121,7 @@ impl GpuDevice {
                     constants: &[],
                     zero_initialize_workgroup_memory: self.checked,
                 },
-                cache: None,
+                cache: cache.map(PipelineCache::raw),
             });
             Pipeline { pipeline, layout }
         })
