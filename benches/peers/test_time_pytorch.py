@@ -184,6 +184,10 @@ class Checks(unittest.TestCase):
 
         self.assertIn("gradient", self.skipped("sgld", log_density=wrong))
 
+    def test_chains_that_do_not_follow_the_gradient(self):
+        wrong = lambda advance: lambda x, gradient: x.add_(torch.randn_like(x), alpha=0.01)
+        self.assertIn("displacement", self.skipped("sgld", advance=wrong))
+
     def test_noise_of_another_variance(self):
         def wrong(advance):
             return lambda x, gradient: x.add_(gradient).add_(torch.randn_like(x), alpha=0.0105)
@@ -317,5 +321,7 @@ class Capture(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 2)))
+    # Several threads wait for each other busily, which takes long where others want the processor.
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
     unittest.main()

@@ -26,7 +26,7 @@ A mode is WAY-PRECISION-LAYOUT, such as graph-compile-bf16-nhwc. --modes takes n
 Every mode has frozen weights in the SGLD step, casts them to bf16 once an iteration, updates the chains in place,
 lets cuDNN pick its algorithms by trying them, and uses the fused Adam. The first time that a mode runs a step it is
 held to eager float32: the logits and the input gradient of the SGLD step, as the compiled function or the graph
-computes them, its noise, and the loss of the update. After every run the chains must be finite and have moved, and so
+computes them, how it moves the chains, and the loss of the update. After every run the chains must be finite and have moved, and so
 must the parameters. A mode that this machine lacks, or that does not pass, is skipped with a reason.
 
 The SGLD step is forward, input gradient alone, and x + gradient + 0.01 * N(0, 1). The update is one pass over the
@@ -62,8 +62,8 @@ import os
 import signal
 import statistics
 import sys
-import types
 import traceback
+import types
 import warnings
 
 import torch
@@ -106,8 +106,9 @@ OPTIONAL = ("graph-autotune-bf16-nhwc", "graph-autotune-tf32-nhwc", "graph-autot
 STEPS = ("sgld", "update", "iteration")
 LAYOUTS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
 # Of the largest logit, and of the norm of the input gradient. Digits of the operands: 24, 11, 8; compilers add in
-# another order. A gradient jumps where an activation changes its sign.
-TOLERANCE = {"float32": (1e-4, 1e-2), "tf32": (1e-2, 1e-1), "bf16": (5e-2, 3e-1)}
+# another order. A gradient jumps where an activation changes its sign: of WRN-28-10, by 5.5e-2 in bf16 and 1.8e-2 in
+# float16, which has the digits of TF32 (on a CPU).
+TOLERANCE = {"float32": (1e-4, 1e-2), "tf32": (1e-2, 1e-1), "bf16": (5e-2, 2e-1)}
 # Threads that --warm compiles with.
 WARM_THREADS = 4
 NO_TIME = "no time was left"
@@ -352,8 +353,8 @@ class Mode:
         self.parts, self.checked = {}, set()
         layout = LAYOUTS[layout]
         self.parameters = shared.network.parameters(options.device, layout)
-        cuda = self.kind == "cuda"
-        self.optimizer = torch.optim.Adam(self.parameters, lr=RATE, fused=True, capturable=cuda)
+        capturable = self.kind == "cuda" and capture is not None
+        self.optimizer = torch.optim.Adam(self.parameters, lr=RATE, fused=True, capturable=capturable)
         # The frozen weights of SGLD; of float32 they are the parameters themselves.
         self.frozen = [parameter.detach().to(functions.dtype) for parameter in self.parameters]
         rows = torch.arange(3 * self.batch) % DATA
@@ -453,6 +454,12 @@ class Mode:
             self.hold("the variance of its noise is", noise.square().mean() - 1, bound * 2**0.5)
             self.hold("the mean of its noise is", noise.mean(), bound)
         self.hold("the correlation of its noises is", (noises[0] * noises[1]).mean(), bound)
+        # The input gradient is small beside the noise: the chains go by another, which is not.
+        moved = self.chains.clone()
+        with torch.no_grad():
+            self.functions.advance(moved, torch.ones_like(self.gradient))
+        error = (moved - self.chains - 1).mean()
+        self.hold("the displacement by a gradient of 1 is", error, NOISE * bound)
 
     def check_update(self):
         logits, _ = self.reference(self.images, False)
@@ -607,8 +614,13 @@ def report(modes, hello, options):
 
     if not options.json:
         print(f"{hello['title']}, {network}, batch {options.batch}, {hello['parameters']} parameters")
-    for skipped in hello["skipped"]:
-        show({"mode": skipped["mode"], "skipped": skipped["reason"]}, "{mode:<26} skipped: {reason}".format(**skipped))
+    if options.json:
+        for skipped in hello["skipped"]:
+            show({"mode": skipped["mode"], "skipped": skipped["reason"]}, "")
+    else:
+        for reason in dict.fromkeys(skipped["reason"] for skipped in hello["skipped"]):
+            modes_of = [skipped["mode"] for skipped in hello["skipped"] if skipped["reason"] == reason]
+            show({}, f"skipped, {reason}: {', '.join(modes_of)}")
     best = {}
     for name in hello["modes"]:
         for step in STEPS:
@@ -635,6 +647,8 @@ def main():
     deadline = Deadline(options.seconds)
     out, sys.stdout = sys.stdout, sys.stderr if options.serve else sys.stdout
     warnings.filterwarnings("ignore", message=".*TF32.*")
+    # Of Adam's steps before a graph is captured.
+    warnings.filterwarnings("ignore", message=".*capturable.*")
     torch.backends.cudnn.benchmark = not options.warm
     if options.warm:
         options.k = 1
