@@ -99,13 +99,10 @@ pub fn shapes<'a>(programs: impl IntoIterator<Item = (&'a Program, usize)>) -> V
 /// What the device refuses beside a candidate, such as memory for the tensors of `shape`; [`Error::DeviceLost`].
 pub fn tune(device: &Device, choices: &Choices, shape: &Shape, budget: Duration) -> Result<Tuning> {
     let rule = choices.by_rule();
-    let first = rule.candidate(shape);
-    let others = shape.candidates().into_iter().filter(|other| *other != first && rule.takes(shape, other));
-    let candidates: Vec<Candidate> = [first].into_iter().chain(others).collect();
     tune_candidates(
         device,
         shape,
-        candidates,
+        rule.candidates(shape),
         |candidate| rule.clone().with_tuned(Tuned::from([(*shape, candidate)])),
         budget,
     )
@@ -400,10 +397,7 @@ mod tests {
             let tuning = tune(&Device::cpu(), choices, &shape, Duration::ZERO).unwrap();
             let candidates: Vec<_> = tuning.trials.iter().map(|trial| trial.candidate).collect();
             assert_eq!(candidates[0], choices.candidate(&shape), "the rule's choice is first");
-            let taken = |candidate: &Candidate| choices.takes(&shape, candidate);
-            let possible = shape.candidates().into_iter().filter(taken);
-            assert_eq!(candidates.len(), possible.clone().count());
-            assert!(possible.clone().all(|candidate| candidates.contains(&candidate)));
+            assert_eq!(candidates, choices.candidates(&shape));
             assert_eq!(tuning.refused().count(), 0, "{:?}", tuning.trials);
             assert!(tuning.trials.iter().all(|trial| trial.time.is_some() && trial.ratio.is_some()));
             assert!(tuning.winner().is_some());
@@ -439,11 +433,12 @@ mod tests {
             by_rule.iter().filter(|(shape, _)| shape.is_half()).count() > by_rule.len() / 2,
             "{by_rule:?}"
         );
+        let of_matrices = |candidate: &Candidate| candidate.to_string().starts_with("matrices");
         let last = |shape: &Shape| {
-            *shape.candidates().iter().rfind(|candidate| choices.takes(shape, candidate)).unwrap()
+            let all = choices.candidates(shape);
+            *all.iter().rfind(|candidate| of_matrices(candidate)).or(all.last()).unwrap()
         };
         let tuned: Tuned = by_rule.iter().map(|(shape, _)| (*shape, last(shape))).collect();
-        let of_matrices = |candidate: &Candidate| candidate.to_string().starts_with("matrices");
         assert!(tuned.values().any(of_matrices));
         let tuned = choices.with_tuned(tuned);
         assert_eq!(found(&tuned), by_rule, "the same shapes");
@@ -486,7 +481,7 @@ mod tests {
     #[test]
     fn the_fastest_wins_by_more_than_noise_or_not_at_all() {
         let shape = shape(Direction::Forward);
-        let [rule, a, b] = shape.candidates()[..3] else { panic!("candidates") };
+        let [rule, a, b] = Choices::default().candidates(&shape)[..3] else { panic!("candidates") };
         let winner = |runs: Vec<Run>| judge(shape, runs).winner().map(|trial| trial.candidate);
         let of = |times: [&[f64]; 3]| {
             vec![run(rule, times[0], false), run(a, times[1], false), run(b, times[2], false)]
