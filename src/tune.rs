@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::kernels::candidate::Candidate;
 use crate::kernels::choice::{Choices, Tuned};
 use crate::kernels::conv_geometry::Shape;
-use bed::Bed;
+use bed::{Bed, programs};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -117,13 +117,17 @@ pub fn tune(device: &Device, choices: &Choices, shape: &Shape, limits: Limits) -
     // core. A kernel of the device would be faster, but a driver that is wrong cannot vouch for itself.
     let mut host = Bed::new(&Device::cpu(), shape);
     let expected = host.load(Choices::default()).and_then(|program| host.result(&program))?;
+    let choosing = |candidate| rule.clone().with_tuned(Tuned::from([(*shape, candidate)]));
+    // On all cores at once. What the driver refuses it refuses again below, by name.
+    let all = rule.candidates(shape).into_iter().map(|candidate| programs(shape, choosing(candidate)));
+    let all: Vec<Program> = all.filter_map(Result::ok).flatten().collect();
+    drop(device.compile(&all));
     let mut bed = Bed::new(device, shape);
     let mut runs: Vec<Run> = Vec::new();
     let mut candidates = rule.candidates(shape).into_iter();
     while runs.is_empty() || !limits.is_over() {
         let Some(candidate) = candidates.next() else { break };
-        let choices = rule.clone().with_tuned(Tuned::from([(*shape, candidate)]));
-        let program = match bed.right(choices, &candidate, &expected) {
+        let program = match bed.right(choosing(candidate), &candidate, &expected) {
             Err(error @ Error::DeviceLost { .. }) => return Err(error),
             Err(error) => Err(error.to_string()),
             Ok(right) => right,

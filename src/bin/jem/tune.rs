@@ -4,7 +4,8 @@ mod report;
 
 use crate::common::{Output, check_batch, check_writable, progress};
 use crate::facts::say;
-use jem::device::{Device, DeviceOptions, DeviceSpec, tuned};
+use jem::device::{Device, DeviceOptions, tuned};
+use jem::jem::session::DeviceArguments;
 use jem::jem::{
     BatchLayout, Langevin, Model, Overrides, Precision, Preset, Programs, Recipe, Sampler, ScoreSettings,
     Scorer,
@@ -74,9 +75,8 @@ pub struct Arguments {
     /// Images of a batch [default: the preset's; with --model 64]
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
-    /// auto, gpu or gpu:NAME
-    #[arg(long, env = "JEM_DEVICE", default_value = "auto")]
-    device: DeviceSpec,
+    #[command(flatten)]
+    device: DeviceArguments,
     /// Time to measure each shape for, in seconds, checks not counted
     #[arg(long, value_name = "S", default_value_t = 1.0)]
     seconds: f64,
@@ -125,8 +125,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         None => Some(recipe(arguments)?),
     };
     // What was measured before, or a damaged file, must not meddle.
-    let device =
-        Device::open(&arguments.device, DeviceOptions { untuned: true, ..DeviceOptions::default() })?;
+    let device = Device::open(
+        &arguments.device.device,
+        DeviceOptions { untuned: true, ..arguments.device.options() },
+    )?;
     let Some(adapter) = device.adapter() else {
         let message = format!("{} has no choice of kernels; name a GPU, such as gpu:llvmpipe", device.name());
         return Err(Error::setting("--device", message));
