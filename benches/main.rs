@@ -10,6 +10,7 @@ mod kernels_tests;
 mod ceilings;
 mod facts;
 mod kernels;
+mod measure;
 mod options;
 mod report;
 mod scaling;
@@ -25,8 +26,12 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    if let Some(Section::TestHere { filter }) = options.section {
-        tests::run_here(filter);
+    match options.section {
+        Some(Section::TestHere { filter, skip }) => tests::run_here(filter, skip),
+        Some(Section::Measure(arguments)) => {
+            return measure::main(&arguments, &options.arguments.measure());
+        }
+        _ => {}
     }
     match run(&options) {
         Ok(0) => ExitCode::SUCCESS,

@@ -1,5 +1,7 @@
 //! The command line, and what follows from it and the device.
 
+use crate::facts::{commit, date};
+use crate::measure;
 use clap::{Args, Parser, Subcommand};
 use jem::device::{AdapterKind, Device, DeviceOptions, DeviceSpec};
 use jem::jem::{Family, Precision, Preset, Recipe};
@@ -50,11 +52,16 @@ pub enum Section {
     Steps,
     /// Time and memory over batch, width and SGLD steps
     Scaling,
+    /// All that a GPU can tell in the time that there is, each step a process of its own
+    Measure(Box<measure::Arguments>),
     /// The kernel tests in this process, on the test device of the environment
     #[command(hide = true)]
     TestHere {
         /// Only tests whose name contains this
         filter: Option<String>,
+        /// Not those whose name contains this
+        #[arg(long)]
+        skip: Vec<String>,
     },
 }
 
@@ -67,7 +74,7 @@ pub struct Arguments {
     /// Small shapes and little time
     #[arg(long, global = true)]
     pub quick: bool,
-    /// Write bench.json and bench.md into this folder
+    /// Write bench.json and bench.md into this folder; of `measure`, its results
     #[arg(long, global = true, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Networks of `kernels`, and of `steps` instead of presets, as DEPTH-WIDTH [default: 16-4,28-10; small: 10-1]
@@ -88,7 +95,8 @@ pub struct Arguments {
     /// Timed runs of each step, after two to warm up; fewer if they take a minute [default: 9; quick: 3]
     #[arg(long, global = true, value_parser = clap::value_parser!(u64).range(1..))]
     repeats: Option<u64>,
-    /// Time for `scaling`; rows that would not fit are left out [default: 300; quick: 20]
+    /// Time for `scaling`; rows that would not fit are left out [default: 300; quick: 20]. Time for all of
+    /// `measure` [default: 540; quick: 60]
     #[arg(long, global = true)]
     seconds: Option<u64>,
     /// Precisions of `steps`: f32, f16, auto [default: f32, and f16 where cooperative matrices multiply it]
@@ -112,6 +120,19 @@ pub struct Arguments {
 }
 
 impl Arguments {
+    /// What `measure` takes of them.
+    pub fn measure(&self) -> measure::Common {
+        let usual = if self.quick { 60 } else { 540 };
+        measure::Common {
+            out: self.out.clone(),
+            seconds: self.seconds.unwrap_or(usual) as f64,
+            quick: self.quick,
+            device: self.device.clone(),
+            commit: commit(),
+            date: date(),
+        }
+    }
+
     /// Whether `steps` has a peer.
     fn has_peers(&self) -> bool {
         self.peer.is_some() || self.burn.is_some()

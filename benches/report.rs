@@ -112,7 +112,7 @@ impl Report {
         };
         let table = |table: &Table| {
             let rows: Vec<_> = table.rows.iter().map(|row| object(table, row)).collect();
-            json!({"title": table.title, "notes": table.notes, "rows": rows})
+            json!({"title": table.title, "notes": table.notes, "columns": table.columns, "rows": rows})
         };
         let tables: Vec<_> = self.tables.iter().map(table).collect();
         json!({"facts": facts, "tables": tables, "not_measured": self.not_measured, "errors": self.errors})
