@@ -92,6 +92,9 @@ pub struct Arguments {
     /// Time for each shape of a kernel [default: 300; quick: 20]
     #[arg(long, global = true)]
     milliseconds: Option<u64>,
+    /// Time for each probe of the ceilings [default: 200; quick: 40]
+    #[arg(long, global = true, value_name = "MILLISECONDS")]
+    probe: Option<u64>,
     /// Timed runs of each step, after two to warm up; fewer if they take a minute [default: 9; quick: 3]
     #[arg(long, global = true, value_parser = clap::value_parser!(u64).range(1..))]
     repeats: Option<u64>,
@@ -194,6 +197,8 @@ pub struct Setting {
     pub batch: usize,
     /// Time for one shape.
     pub budget: Duration,
+    /// Time for one probe of the ceilings: enough to meet the device undisturbed once.
+    pub probe: Duration,
     /// Timed runs of a step.
     pub repeats: usize,
     /// Time for the tables of scaling.
@@ -267,6 +272,7 @@ impl Setting {
             recipes,
             batch: arguments.batch.unwrap_or(if quick { 8 } else { 64 }),
             budget: Duration::from_millis(or(arguments.milliseconds, 20, 300)),
+            probe: Duration::from_millis(or(arguments.probe, 40, 200)),
             repeats: or(arguments.repeats, 3, 9) as usize,
             scaling: Duration::from_secs(or(arguments.seconds, 20, 300)),
         })

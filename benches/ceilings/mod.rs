@@ -237,7 +237,7 @@ fn sized<P: Probe>(setting: &Setting, mut kernel: P) -> Result<(P, Duration), St
             kernel = kernel.with_n(4 * kernel.n());
             continue;
         }
-        let times = timed(probe_time(setting))?;
+        let times = timed(setting.probe)?;
         let results: Vec<f32> = setting.device.read_as(&y).map_err(|error| error.to_string())?;
         let wrong =
             kernel.expected().into_iter().zip(&results).find(|(expected, result)| *expected != **result);
@@ -274,7 +274,7 @@ fn memory(setting: &Setting, report: &mut Report) -> Result<Vec<(u64, f64)>, Str
         let mut row = vec![json!(format!("{size} KiB"))];
         for traffic in [Traffic::Copy, Traffic::Fill, Traffic::Sums] {
             let kernel = Stream { traffic, words };
-            let time = timed(&setting.device, probe_time(setting), kernel, &[("x", &x), ("y", &y)])?[0];
+            let time = timed(&setting.device, setting.probe, kernel, &[("x", &x), ("y", &y)])?[0];
             check(&setting.device, &kernel, &y)?;
             let bytes = bytes(&kernel);
             let rate = bytes as f64 / time.as_secs_f64();
@@ -299,11 +299,6 @@ fn check(device: &Device, kernel: &Stream, y: &Buffer) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// Enough to meet the device undisturbed once.
-fn probe_time(setting: &Setting) -> Duration {
-    Duration::from_millis(if setting.quick { 40 } else { 200 })
 }
 
 /// The times of `kernel` alone, sorted.

@@ -66,6 +66,11 @@ pub fn step_row<'a>(lines: Lines<'a>, name: &str, step: &str) -> Option<&'a Row>
     lines.rows(name, "Steps").into_iter().find(|row| is_step(text(row, "step"), step))
 }
 
+/// Whether one of the words of PyTorch's `mode`, such as `graph-bf16-nhwc`, is `precision`.
+pub fn is_in(mode: &str, precision: &str) -> bool {
+    mode.split('-').any(|word| word == precision)
+}
+
 /// A comparison with PyTorch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Beside {
@@ -82,11 +87,10 @@ pub struct Beside {
 /// How `step` in `precision` compares with PyTorch's fastest mode in `theirs`: in turns, else with PyTorch alone.
 pub fn beside(lines: Lines<'_>, precision: &str, step: &str, theirs: &str) -> Option<Beside> {
     let name = format!("steps-{precision}");
-    let suffix = format!("-{theirs}");
     let mut found: Vec<Beside> = Vec::new();
     for row in lines.rows(&name, "Peers") {
         let Some((label, mode)) = text(row, "step, peer").split_once(", PyTorch ") else { continue };
-        if is_step(label, step) && mode.ends_with(&suffix) {
+        if is_step(label, step) && is_in(mode, theirs) {
             let (peer, ratio) = (cell(row, "peer ms"), cell(row, "peer / jem"));
             if let Some((peer, ratio)) = peer.zip(ratio) {
                 found.push(Beside { mode: mode.into(), peer, ratio, turns: true });

@@ -35,6 +35,7 @@ impl Journal {
     /// Writes what is not written yet; whether all is.
     pub fn flush(&mut self) -> bool {
         if self.file.is_none() {
+            // It failed before: perhaps there is room again, or the folder.
             self.file = OpenOptions::new().create(true).append(true).open(&self.path).ok();
         }
         let Some(file) = &mut self.file else { return self.written == self.lines.len() };
@@ -43,6 +44,7 @@ impl Journal {
             if file.write_all(format!("{line}\n").as_bytes()).and_then(|()| file.sync_data()).is_err() {
                 // Half a line would spoil the next one.
                 let _ = length.and_then(|length| file.set_len(length));
+                self.file = None;
                 return false;
             }
             self.written += 1;

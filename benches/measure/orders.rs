@@ -132,7 +132,8 @@ pub fn order(task: Task, name: &str, limit: f64, roomy: bool, state: &State) -> 
         Task::Ceilings => bench("ceilings"),
         Task::Warm => unreachable!("it runs in the background"),
         Task::Peer(precision) => {
-            let modes = ["graph", "compile", "eager"].map(|way| format!("{way}-{precision}")).join(",");
+            let ways = ["graph-compile", "graph", "compile", "eager"];
+            let modes = ways.map(|way| format!("{way}-{precision}")).join(",");
             let order = peer(state).with(["--modes", &modes, "--json"]);
             order.with(["--seconds", &format!("{:.0}", (0.8 * limit).floor().max(1.0))])
         }
@@ -189,18 +190,14 @@ pub fn order(task: Task, name: &str, limit: f64, roomy: bool, state: &State) -> 
     }
 }
 
-/// The command that compiles PyTorch's modes while other steps run.
+/// The command that compiles PyTorch's modes while other steps run, the most worthy first.
 pub fn warm(state: &State) -> Command {
-    let modes = ["bf16", "tf32", "float32"]
-        .into_iter()
-        .filter(|precision| state.cuda || *precision != "tf32")
-        .flat_map(|precision| ["graph", "compile"].map(|way| format!("{way}-{precision}")));
+    let precisions = ["bf16", "tf32", "float32"].into_iter().filter(|one| state.cuda || *one != "tf32");
+    let precisions: Vec<&str> = precisions.collect();
+    let ways = ["graph-compile", "compile"].into_iter();
+    let modes = ways.flat_map(|way| precisions.iter().map(move |precision| format!("{way}-{precision}")));
     let modes = modes.collect::<Vec<_>>().join(",");
-    let peer = peer(state).with(["--modes", &modes, "--warm"]).command;
-    let Some(nice) = on_path("nice") else { return peer };
-    let mut command = Command::new(nice);
-    command.args(["-n", "10"]).arg(peer.get_program()).args(peer.get_args());
-    command
+    peer(state).with(["--modes", &modes, "--warm"]).command
 }
 
 /// Where the shell would find `program`.
@@ -209,10 +206,13 @@ pub fn on_path(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|folder| folder.join(program)).find(|path| path.is_file())
 }
 
-/// A section of the bench that leaves `bench.json` in the step's folder.
+/// A section of the bench that leaves `bench.json` in the step's folder. Only `ceilings` itself probes them at
+/// length.
 fn bench(state: &State, name: &str, section: &str) -> Order {
     let order = Order::new(&state.bench, Reader::Bench).with([section, "--out"]);
     let order = order.with([state.scratch.join(name)]);
+    let probe = if state.quick { "5" } else { "40" };
+    let order = if section == "ceilings" { order } else { order.with(["--probe", probe]) };
     if state.quick { order.with(["--quick"]) } else { order }
 }
 

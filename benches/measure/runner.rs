@@ -8,7 +8,6 @@ use super::pretend::Sabotage;
 use super::state::State;
 use super::{Arguments, Common, environment, jem_beside, orders, pack, results, summary};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -94,23 +93,13 @@ fn state(arguments: &Arguments, common: &Common, out: &Path) -> Result<State, St
     let here = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let data = Path::new(&arguments.data);
     Ok(State {
-        out,
-        scratch,
         bench,
         jem: here(&jem),
         data: if data.is_dir() { here(data).display().to_string() } else { arguments.data.clone() },
         quick: common.quick,
         device: common.device.clone(),
-        no_device: None,
         python: arguments.python.clone(),
-        user_base: None,
-        no_torch: None,
-        torch_known: false,
-        cuda: false,
-        gate: BTreeMap::new(),
-        torch: BTreeMap::new(),
-        tuned: false,
-        tuning_over: false,
+        ..State::new(&out, &scratch)
     })
 }
 
@@ -166,8 +155,9 @@ impl Run {
             let Some(running) = self.background.take() else {
                 return self.journal.add(skip("it was not begun"));
             };
-            let kill = Duration::from_secs_f64(limit);
-            (running.wait(Limit { kill, interrupt: None }), Value::Null)
+            let ended = running.wait(Limit { kill: Duration::from_secs_f64(limit), interrupt: None });
+            let result = results::read(orders::Reader::Lines, &ended, &self.state.scratch);
+            (ended, result)
         } else {
             self.quietly(step.task, true);
             let ended = self.process(&step, index, limit);

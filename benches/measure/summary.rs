@@ -42,7 +42,12 @@ pub fn page(lines: &[Value]) -> String {
 
 /// The device that was measured, or what was asked for.
 pub fn device(lines: Lines<'_>) -> String {
-    fact(lines, "device").unwrap_or_else(|| match lines.result(START)["device"].as_str() {
+    let name = fact(lines, "device").map(|name| {
+        // Behind the adapter's name are backend and driver.
+        let backend = fact(lines, "backend").map_or(" (".into(), |backend| format!(" ({backend}"));
+        name.rsplit_once(&backend).map_or(name.clone(), |(name, _)| name.to_owned())
+    });
+    name.unwrap_or_else(|| match lines.result(START)["device"].as_str() {
         Some(asked) if asked != "auto" => asked.to_owned(),
         _ => "an unknown device".into(),
     })
@@ -96,6 +101,7 @@ fn verdict(lines: Lines<'_>) -> String {
     add(selftest(lines));
     add(matrices(lines));
     add(tests(lines));
+    let mut compared = Vec::new();
     for (precision, theirs, word) in PRECISIONS {
         let name = format!("steps-{precision}");
         let one = |step| {
@@ -104,9 +110,23 @@ fn verdict(lines: Lines<'_>) -> String {
             let turns = if turns { "" } else { ", measured apart" };
             Some(format!("{}, {} ({mode}{turns})", milliseconds(ours), faster(ratio)))
         };
-        if let Some(line) = one("iteration").or_else(|| one("sgld")) {
+        if let Some(line) = one("iteration") {
+            compared.push(precision);
             add(format!("An iteration in {precision} takes {line}; beside PyTorch in {word}."));
         }
+    }
+    for precision in ["f16", "f32"].into_iter().filter(|one| !compared.contains(one)) {
+        let name = format!("steps-{precision}");
+        let time = step_row(lines, &name, "iteration").and_then(|row| cell(row, "median ms"));
+        add(match time {
+            Some(time) => {
+                format!(
+                    "An iteration in {precision} takes {}; PyTorch's was not measured.",
+                    milliseconds(time)
+                )
+            }
+            None => format!("An iteration in {precision}: {NONE}; {}.", ending(lines, &name)),
+        });
     }
     for (precision, _, _) in [PRECISIONS[0], PRECISIONS[1]] {
         let row = step_row(lines, &format!("steps-{precision}"), "iteration");
@@ -134,7 +154,7 @@ fn faster(ratio: f64) -> String {
 fn selftest(lines: Lines<'_>) -> String {
     let tests = lines.result("selftest-f32")["tests"].as_array().and_then(|tests| tests.first());
     let Some(kernels) = tests.and_then(|test| test["kernels"].as_array()) else {
-        return format!("f32: the self-test has no result ({}).", ending(lines, "selftest-f32"));
+        return format!("f32: the self-test has no result; {}.", ending(lines, "selftest-f32"));
     };
     let failed: Vec<&str> = kernels
         .iter()
@@ -161,7 +181,7 @@ fn matrices(lines: Lines<'_>) -> String {
             .map(|row| format!("{} {}", text(row, "matrices"), text(row, "outcome")).trim().to_owned())
             .collect();
         match outcomes[..] {
-            [] => format!("`{variant}` {}", ending(lines, &step)),
+            [] => format!("`{variant}` {}", end(lines, &step)),
             _ => format!("`{variant}` {}", outcomes.join(", ")),
         }
     };
@@ -213,7 +233,7 @@ fn times(lines: Lines<'_>) -> String {
         }
     }
     if table.is_empty() {
-        return format!("{NONE}: {}.\n", ending(lines, "steps-f32"));
+        return nothing(lines, "steps-f32");
     }
     let mut text = table.text();
     text += "\nMedians. PyTorch / jem: above 1 jem is the faster.";
@@ -244,7 +264,7 @@ fn ceilings(lines: Lines<'_>) -> String {
     let row = |precision: &str| step_row(lines, &format!("steps-{precision}"), "sgld").map(reached);
     let (f32, f16) = (row("f32"), row("f16"));
     if rates == Rates::default() && f32.is_none() {
-        return format!("{NONE}: {}.\n", ending(lines, "ceilings"));
+        return nothing(lines, "ceilings");
     }
     let of = |rate: Option<f64>, ceiling: Option<f64>, show: fn(f64) -> String| {
         or_none(rate.map(|rate| match ceiling {
@@ -285,16 +305,24 @@ fn kernels(lines: Lines<'_>) -> String {
     let mut page = String::new();
     for precision in ["f32", "f16"] {
         let name = format!("profile-{precision}");
-        let mut rows = lines.rows(&name, "Profile of an iteration");
+        let (of_all, mut rows): (Vec<&Row>, Vec<&Row>) = lines
+            .rows(&name, "Profile of an iteration")
+            .into_iter()
+            .partition(|row| text(row, "kernel").starts_with('('));
         if rows.is_empty() {
-            writeln!(page, "In {precision}: {NONE} ({}).\n", ending(lines, &name)).expect("a string");
+            writeln!(page, "In {precision}: {NONE}; {}.\n", ending(lines, &name)).expect("a string");
             continue;
         }
         rows.sort_by(|a, b| cell(b, "ms").unwrap_or(0.0).total_cmp(&cell(a, "ms").unwrap_or(0.0)));
         let time = |row: &&Row| cell(row, "ms").unwrap_or(0.0);
         let whole: f64 = rows.iter().map(time).sum();
         let shown: f64 = rows.iter().take(KERNELS).map(time).sum();
-        writeln!(page, "In {precision}, of {} on the device:\n", milliseconds(whole)).expect("a string");
+        let go = of_all.iter().find(|row| text(row, "kernel").starts_with("(the whole"));
+        let go = go
+            .and_then(|row| cell(row, "ms"))
+            .map_or(String::new(), |time| format!(" (the iteration in one go takes {})", milliseconds(time)));
+        writeln!(page, "In {precision}, of {} in all dispatches{go}:\n", milliseconds(whole))
+            .expect("a string");
         let mut table = Table::new(&["kernel", "dispatches", "time", "share", "rate", "of its ceiling"]);
         for row in rows.iter().take(KERNELS) {
             table.row(vec![
@@ -321,7 +349,7 @@ fn kernels(lines: Lines<'_>) -> String {
 fn launch(lines: Lines<'_>) -> String {
     let rows = lines.rows("launch", "Cost of");
     if rows.is_empty() {
-        return format!("{NONE}: {}.\n", ending(lines, "launch"));
+        return nothing(lines, "launch");
     }
     let mut table = Table::new(&["what", "time"]);
     for row in rows {
@@ -334,7 +362,7 @@ fn launch(lines: Lines<'_>) -> String {
 fn registers(lines: Lines<'_>) -> String {
     let rows = lines.rows("registers", "Registers and spills");
     if rows.is_empty() {
-        return format!("{NONE}: {}.\n", ending(lines, "registers"));
+        return nothing(lines, "registers");
     }
     // Drivers name their statistics as they like.
     let of = |row: &Row, word: &str| {
@@ -381,7 +409,7 @@ fn training(lines: Lines<'_>) -> String {
     let mut text = String::new();
     let n = f32.len().max(f16.len());
     if n == 0 {
-        writeln!(text, "{NONE}: {}.", ending(lines, "train-f32")).expect("a string");
+        text += &nothing(lines, "train-f32");
     } else {
         let mut table = Table::new(&["iteration", "loss in f32", "loss in f16", "apart"]);
         let mut at: Vec<usize> = [1, 2, 5, 10, 20, 30].into_iter().filter(|&i| i < n).collect();
@@ -415,17 +443,15 @@ fn wrong(lines: Lines<'_>) -> String {
     let mut text = String::new();
     for line in lines.0 {
         let name = words(&line["step"]);
-        let bad = matches!(line["status"].as_str(), Some("failed" | "died" | "timed out" | "stopped"));
-        // The remaining tests go on until the time is up.
-        if !bad || name == "test-rest" && line["status"] == "timed out" {
+        let status = line["status"].as_str().unwrap_or_default();
+        if !matches!(status, "failed" | "died" | "timed out" | "stopped") || is_open(line) {
             continue;
         }
-        writeln!(text, "- **{name}** {} after {} s.", ending(lines, name), line["seconds"])
-            .expect("a string");
-        let said: Vec<&str> =
-            line["last_words"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        for word in said.iter().rev().take(3).rev() {
-            writeln!(text, "  > {}", word.replace('|', "\\|")).expect("a string");
+        let time = number(line, "seconds").filter(|_| status != "timed out");
+        let time = time.map_or(String::new(), |time| format!(" after {time:.1} s"));
+        writeln!(text, "- **{name}** {}{time}.", end(lines, name)).expect("a string");
+        for word in last_words(line) {
+            writeln!(text, "  > {word}").expect("a string");
         }
     }
     for line in lines.0 {
@@ -437,6 +463,22 @@ fn wrong(lines: Lines<'_>) -> String {
     if text.is_empty() { "Nothing.\n".into() } else { text }
 }
 
+/// Whether a line is of a step that goes on until its time is up.
+fn is_open(line: &Value) -> bool {
+    matches!(line["step"].as_str(), Some("test-rest" | "torch-warm")) && line["status"] == "timed out"
+}
+
+/// The last words that matter: from an error on, else the last three lines. A line that repeats is there once.
+fn last_words(line: &Value) -> Vec<String> {
+    let said = line["last_words"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let mut said: Vec<&str> = said.map(str::trim).collect();
+    said.dedup();
+    let error = said.iter().position(|word| word.starts_with("error") || word.contains("panicked at"));
+    let from = error.unwrap_or(said.len().saturating_sub(3));
+    let most = if error.is_some() { 2 } else { 3 };
+    said.into_iter().skip(from).take(most).map(|word| word.replace('|', "\\|")).collect()
+}
+
 fn missing(lines: Lines<'_>) -> String {
     let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
     let mut add = |reason, step| match reasons.iter_mut().find(|(other, _)| *other == reason) {
@@ -445,6 +487,9 @@ fn missing(lines: Lines<'_>) -> String {
     };
     for line in lines.0.iter().filter(|line| line["status"] == "skipped") {
         add(words(&line["reason"]), words(&line["step"]));
+    }
+    for line in lines.0.iter().filter(|line| is_open(line)) {
+        add("not all of it, because the time was up", words(&line["step"]));
     }
     let planned = lines.result(START)["steps"].as_array().into_iter().flatten().filter_map(Value::as_str);
     for step in planned.filter(|step| lines.line(step).is_none()) {
@@ -457,11 +502,21 @@ fn missing(lines: Lines<'_>) -> String {
     if text.is_empty() { "Nothing: every step ran.\n".into() } else { text }
 }
 
-/// How a step ended, in words.
+/// The words of a section of which there is nothing, because of `step`.
+fn nothing(lines: Lines<'_>, step: &str) -> String {
+    format!("Not measured; {}.\n", ending(lines, step))
+}
+
+/// How a step ended, in words, with its name.
 fn ending(lines: Lines<'_>, step: &str) -> String {
-    let Some(line) = lines.line(step) else { return "it has not run".into() };
+    format!("`{step}` {}", end(lines, step))
+}
+
+/// How a step ended, in words behind its name.
+fn end(lines: Lines<'_>, step: &str) -> String {
+    let Some(line) = lines.line(step) else { return "has not run".into() };
     match line["status"].as_str() {
-        Some("skipped") => format!("skipped: {}", words(&line["reason"])),
+        Some("skipped") => format!("was skipped: {}", words(&line["reason"])),
         Some("died") => match line["signal"].as_i64() {
             Some(signal) => format!("died of signal {signal}{}", signal_name(signal)),
             None => "died".into(),
@@ -470,7 +525,9 @@ fn ending(lines: Lines<'_>, step: &str) -> String {
             Some(exit) => format!("failed with exit status {exit}"),
             None => "could not be started".into(),
         },
-        Some("timed out") => format!("was killed at its limit of {} s", line["limit"]),
+        Some("timed out") => {
+            format!("was killed at its limit of {:.0} s", number(line, "limit").unwrap_or(0.0))
+        }
         Some("stopped") => "was ended with the run".into(),
         Some("ok") => "ended well, without such a result".into(),
         _ => "has no status".into(),
