@@ -9,6 +9,7 @@ mod kernels_tests;
 
 mod ceilings;
 mod facts;
+mod gate;
 mod kernels;
 mod measure;
 mod options;
@@ -25,15 +26,22 @@ use std::error::Error;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    jem::self_test::serve();
     let options = Options::parse();
-    match options.section {
+    match options.section.clone() {
         Some(Section::TestHere { filter, skip }) => tests::run_here(filter, skip),
-        Some(Section::Measure(arguments)) => {
-            return measure::main(&arguments, &options.arguments.measure());
-        }
+        Some(Section::Measure(asked)) => return measure::main(&asked, &options.arguments.measure()),
         _ => {}
     }
-    match run(&options) {
+    if let Some(Section::ProbeHere { size }) = options.section {
+        return end(ceilings::probe_here(&options.arguments, size).map(|()| 0).map_err(Into::into));
+    }
+    end(run(&options))
+}
+
+/// The exit status of a run with so many errors; what kept it from running is printed.
+fn end(result: Result<usize, Box<dyn Error>>) -> ExitCode {
+    match result {
         Ok(0) => ExitCode::SUCCESS,
         Ok(errors) => {
             eprintln!("error: {errors} of the measurements failed");
@@ -87,6 +95,7 @@ fn measure(
             steps::run(setting, arguments, ceilings, report);
             ceilings.again(setting, report)?;
         }
+        (Section::Gate, _) => gate::run(setting, arguments, report)?,
         (Section::Scaling, _) => scaling::run(setting, report),
         _ => {}
     }

@@ -3,7 +3,7 @@
 use crate::facts::{commit, date};
 use crate::measure;
 use clap::{Args, Parser, Subcommand};
-use jem::device::{AdapterKind, Device, DeviceOptions, DeviceSpec};
+use jem::device::{AdapterKind, CooperativeChoice, Device, DeviceOptions, DeviceSpec};
 use jem::jem::{Family, Precision, Preset, Recipe};
 use jem::self_test::usable_cooperative;
 use std::path::PathBuf;
@@ -40,6 +40,8 @@ pub enum Section {
         /// Only tests whose name contains this
         filter: Option<String>,
     },
+    /// The test that cooperative matrices (tensor cores) must pass, in every form of the shaders
+    Gate,
     /// The device's rates of arithmetic and memory, by probes
     Ceilings,
     /// Single kernels on the shapes of networks, beside the ceilings
@@ -54,6 +56,12 @@ pub enum Section {
     Scaling,
     /// All that a GPU can tell in the time that there is, each step a process of its own
     Measure(Box<measure::Arguments>),
+    /// The probes of the cooperative matrices in this process, a line of JSON each
+    #[command(hide = true)]
+    ProbeHere {
+        /// Rows of the matrices
+        size: usize,
+    },
     /// The kernel tests in this process, on the test device of the environment
     #[command(hide = true)]
     TestHere {
@@ -71,6 +79,10 @@ pub struct Arguments {
     /// Device: auto, gpu, gpu:NAME or cpu
     #[arg(long, global = true, env = "JEM_DEVICE", default_value = "auto")]
     pub device: DeviceSpec,
+    /// Form of the shaders that use tensor cores: any, none, naga, patched, flat or flat-patched [default:
+    /// $JEM_COOPERATIVE, else any]
+    #[arg(long, global = true, value_name = "FORM")]
+    pub cooperative: Option<CooperativeChoice>,
     /// Small shapes and little time
     #[arg(long, global = true)]
     pub quick: bool,
@@ -136,6 +148,22 @@ impl Arguments {
         }
     }
 
+    /// Time for one probe of the ceilings: enough to meet the device undisturbed once.
+    pub fn probe_time(&self) -> Duration {
+        Duration::from_millis(self.probe.unwrap_or(if self.quick { 40 } else { 200 }))
+    }
+
+    /// Opens the device.
+    ///
+    /// # Errors
+    /// Without such a device.
+    pub fn open(&self) -> jem::Result<Device> {
+        Device::open(
+            &self.device,
+            DeviceOptions { cooperative: self.cooperative, ..DeviceOptions::default() },
+        )
+    }
+
     /// Whether `steps` has a peer.
     fn has_peers(&self) -> bool {
         self.peer.is_some() || self.burn.is_some()
@@ -197,7 +225,7 @@ pub struct Setting {
     pub batch: usize,
     /// Time for one shape.
     pub budget: Duration,
-    /// Time for one probe of the ceilings: enough to meet the device undisturbed once.
+    /// Time for one probe of the ceilings.
     pub probe: Duration,
     /// Timed runs of a step.
     pub repeats: usize,
@@ -211,7 +239,7 @@ impl Setting {
     /// # Errors
     /// Without such a device.
     pub fn new(arguments: &Arguments) -> jem::Result<Self> {
-        let device = Device::open(&arguments.device, DeviceOptions::default())?;
+        let device = arguments.open()?;
         let quick = arguments.quick;
         let software = device.adapter().is_none_or(|adapter| adapter.kind == AdapterKind::Software);
         let small = software || quick;
@@ -272,7 +300,7 @@ impl Setting {
             recipes,
             batch: arguments.batch.unwrap_or(if quick { 8 } else { 64 }),
             budget: Duration::from_millis(or(arguments.milliseconds, 20, 300)),
-            probe: Duration::from_millis(or(arguments.probe, 40, 200)),
+            probe: arguments.probe_time(),
             repeats: or(arguments.repeats, 3, 9) as usize,
             scaling: Duration::from_secs(or(arguments.seconds, 20, 300)),
         })

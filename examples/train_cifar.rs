@@ -5,8 +5,8 @@ use jem::Result;
 use jem::data::download::Fetched;
 use jem::data::training::{SYNTHETIC, Source};
 use jem::data::{Dataset, cifar, locate, synthetic};
-use jem::device::{Device, DeviceSpec};
-use jem::jem::session::{self, Job, Session};
+use jem::device::Device;
+use jem::jem::session::{self, DeviceArguments, Job, Session};
 use jem::jem::{Overrides, Recipe, RunDirectory, Trainer};
 use jem::report::profile::table;
 use std::path::{Path, PathBuf};
@@ -32,9 +32,8 @@ struct Arguments {
     /// auto, tiny (minutes on a CPU), small (WRN-16-4, hours on a GPU) or paper (WRN-28-10, days)
     #[arg(long, default_value = "auto")]
     preset: String,
-    /// auto, gpu, gpu:NAME or cpu
-    #[arg(long, env = "JEM_DEVICE", default_value = "auto")]
-    device: DeviceSpec,
+    #[command(flatten)]
+    device: DeviceArguments,
     /// TOML file of settings, applied over the preset and under the flags
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -61,6 +60,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    jem::self_test::serve();
     match train(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -140,7 +140,7 @@ fn by_cooperative_matrices() {
     // A part of the epilogues will do: their text is the scalar kernels'.
     let kernels: Vec<_> = Conv2d::permutations().into_iter().step_by(7).chain(awkward).collect();
     cooperative::each("conv2d", &kernels, |devices, method, kernel, seed| {
-        check_kernel_on(devices, cooperative::BOUND, Conv2d { method, ..*kernel }, seed)
+        check_kernel_on(devices, cooperative::bound(), Conv2d { method, ..*kernel }, seed)
     });
 }
 
@@ -150,7 +150,7 @@ fn every_tile_of_matrices() {
         let kernel = Conv2d { method, tile: Some(tile.into()), ..fused(geometry) };
         let fits = Storages::F16.fit(geometry.c_in, geometry.c_out);
         let storage = if fits { Storages::F16 } else { Storages::default() };
-        check_kernel_on(devices, cooperative::BOUND, Conv2d { storage, ..kernel }, 7)
+        check_kernel_on(devices, cooperative::bound(), Conv2d { storage, ..kernel }, 7)
     });
 }
 
@@ -171,7 +171,7 @@ fn cooperative_matrices_overflow_where_f16_does() {
         assert_eq!(v.iter().filter(|v| v.is_infinite()).count(), 4 * 16);
         let kernel = Conv2d { method, ..*kernel };
         let initial = [Some(words(&input)), Some(words(&weights)), None];
-        check_on(devices, kernel, &initial, &[Expect::Close(v, cooperative::BOUND)])
+        check_on(devices, kernel, &initial, &[Expect::Close(v, cooperative::bound())])
     });
 }
 

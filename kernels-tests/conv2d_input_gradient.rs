@@ -158,7 +158,7 @@ fn by_cooperative_matrices() {
     let awkward = reference::awkward_geometries().into_iter().map(fused);
     let kernels: Vec<_> = Conv2dInputGradient::permutations().into_iter().chain(awkward).collect();
     cooperative::each("conv2d_input_gradient", &kernels, |devices, method, kernel, seed| {
-        check_kernel_on(devices, cooperative::BOUND, Conv2dInputGradient { method, ..*kernel }, seed)
+        check_kernel_on(devices, cooperative::bound(), Conv2dInputGradient { method, ..*kernel }, seed)
     });
 }
 
@@ -169,7 +169,7 @@ fn every_tile_of_matrices() {
         let kernel = Conv2dInputGradient { method, tile: Some(tile.into()), ..fused(geometry) };
         let fits = Storages::F16.fit(geometry.c_out, geometry.c_in);
         let storage = if fits { Storages::F16 } else { Storages::default() };
-        check_kernel_on(devices, cooperative::BOUND, Conv2dInputGradient { storage, ..kernel }, 7)
+        check_kernel_on(devices, cooperative::bound(), Conv2dInputGradient { storage, ..kernel }, 7)
     });
 }
 

@@ -116,7 +116,7 @@ fn by_cooperative_matrices() {
     let awkward = reference::awkward_geometries().into_iter().map(|geometry| split(geometry, 3));
     let kernels: Vec<_> = Conv2dWeightGradient::permutations().into_iter().chain(awkward).collect();
     cooperative::each("conv2d_weight_gradient", &kernels, |devices, method, kernel, seed| {
-        check_kernel_on(devices, cooperative::BOUND, Conv2dWeightGradient { method, ..*kernel }, seed)
+        check_kernel_on(devices, cooperative::bound(), Conv2dWeightGradient { method, ..*kernel }, seed)
     });
 }
 
@@ -126,7 +126,7 @@ fn every_tile_of_matrices() {
         let kernel = Conv2dWeightGradient { method, tile: Some(tile.into()), ..split(geometry, 2) };
         let fits = HALF.fit(geometry.c_in, geometry.c_out);
         let storage = if fits { HALF } else { Storages::default() };
-        check_kernel_on(devices, cooperative::BOUND, Conv2dWeightGradient { storage, ..kernel }, 7)
+        check_kernel_on(devices, cooperative::bound(), Conv2dWeightGradient { storage, ..kernel }, 7)
     });
 }
 

@@ -34,7 +34,7 @@ tests![
 
 /// A device of this test's own, for what is counted or broken.
 fn open(checked: bool) -> Device {
-    Device::open(&gpu_spec(), DeviceOptions { checked, untuned: true })
+    Device::open(&gpu_spec(), DeviceOptions { checked, untuned: true, ..DeviceOptions::default() })
         .expect("the device that other tests open")
 }
 

@@ -140,7 +140,7 @@ fn gradients_are_scaled_into_the_range_of_f16() {
 fn matrices_multiply_the_same_numbers() {
     let net = Net::new(&Graph::new(), false);
     let host = Device::cpu();
-    let matrices = Method::Cooperative(Cooperative { size: 16, subgroup: 32, quads: true });
+    let matrices = Method::Cooperative(Cooperative::new(16, 32));
     for outputs in [net.step(), net.update()] {
         let [scalar, cooperative] = [in_f16(), Choices::default().in_f16(matrices)]
             .map(|choices| results(&host, choices, &net, &outputs));

@@ -20,6 +20,7 @@ struct Options {
 }
 
 fn main() {
+    jem::self_test::serve();
     let Options { mut arguments, more: mut filters } = Options::parse();
     filters.extend(arguments.filter.take());
     let files = [FILES, files![completeness]].concat();

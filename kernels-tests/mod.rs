@@ -51,6 +51,7 @@ mod logit_loss;
 mod logit_loss_gradient;
 mod logsumexp;
 mod matmul;
+mod mismatches;
 mod moments;
 mod moments_combine;
 mod momentum;
@@ -117,6 +118,7 @@ pub const FILES: &[(&str, Tests)] = files![
     logit_loss_gradient,
     logsumexp,
     matmul,
+    mismatches,
     moments,
     moments_combine,
     momentum,

@@ -41,10 +41,10 @@ fn is_cooperative(text: &str) -> bool {
 
 /// The matrices of NVIDIA and AMD, of llvmpipe and of Apple.
 const MATRICES: [Cooperative; 4] = [
-    Cooperative { size: 16, subgroup: 32, quads: true },
-    Cooperative { size: 16, subgroup: 64, quads: true },
-    Cooperative { size: 8, subgroup: 8, quads: true },
-    Cooperative { size: 8, subgroup: 32, quads: false },
+    Cooperative::new(16, 32),
+    Cooperative::new(16, 64),
+    Cooperative::new(8, 8),
+    Cooperative { quads: false, ..Cooperative::new(8, 32) },
 ];
 
 /// The catalogues' kernels, one for each shader text.

@@ -4,14 +4,21 @@
 //! trusted. A GPU runs every kernel beside its twin. The host runs every twin on all cores beside one core, where
 //! all bits must agree.
 
-mod cooperative;
+mod answers;
+pub mod child;
+pub mod cooperative;
+pub mod gate;
+mod service;
 
-pub use cooperative::{CooperativeResult, cooperative, usable_cooperative};
+pub use cooperative::{CooperativeResult, cooperative, is_gate_pending, usable_cooperative};
+pub use service::serve;
 
+use crate::data::splitmix::SplitMix;
 use crate::device::{Device, ProgramBuilder};
 use crate::error::Result;
 use crate::kernels::half::{self, Storage};
-use crate::kernels::{Access, Kernel, catalogue};
+use crate::kernels::{Access, Binding, Kernel, catalogue};
+use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -167,21 +174,13 @@ fn difference(found: &[u32], expected: &[u32]) -> f64 {
 fn outputs(
     device: &Device,
     kernel: &Arc<dyn Kernel>,
-    input: impl Fn(&str, usize) -> u32,
+    input: impl Fn(&str, usize) -> u32 + Sync,
 ) -> Result<Vec<Contents>> {
     let mut builder = ProgramBuilder::new("self-test");
     let mut buffers = Vec::new();
     let mut views = Vec::new();
     for binding in kernel.bindings() {
-        let contents: Vec<u32> = (0..binding.words)
-            .map(|i| match binding.storage {
-                Storage::F32 => input(binding.name, i),
-                Storage::F16 => {
-                    let pair = [2 * i, 2 * i + 1].map(|i| f32::from_bits(input(binding.name, i)));
-                    half::narrow(&pair)[0]
-                }
-            })
-            .collect();
+        let contents = contents(&binding, |i| input(binding.name, i));
         buffers.push((binding, device.buffer_from(binding.name, &contents)?));
         views.push(builder.external(binding.name, binding.words));
     }
@@ -191,6 +190,38 @@ fn outputs(
     device.run(&executable)?;
     let written = buffers.iter().filter(|(binding, _)| binding.access != Access::Read);
     written.map(|(binding, buffer)| Ok((binding.storage, device.read_as(buffer)?))).collect()
+}
+
+/// The words of a binding whose elements are `element(i)`, as bits of f32.
+fn contents(binding: &Binding, element: impl Fn(usize) -> u32 + Sync) -> Vec<u32> {
+    (0..binding.words)
+        .into_par_iter()
+        .map(|i| match binding.storage {
+            Storage::F32 => element(i),
+            Storage::F16 => {
+                let bits = |i| u32::from(half::to_bits(f32::from_bits(element(i))));
+                bits(2 * i) | bits(2 * i + 1) << 16
+            }
+        })
+        .collect()
+}
+
+/// Element `i` of the random tensor `name`, uniform in [-1, 1): the same in every process.
+fn random(name: &str, i: usize) -> f32 {
+    let stream = name.bytes().fold(0u64, |hash, byte| hash.wrapping_mul(257) ^ u64::from(byte));
+    SplitMix::new(i as u64, stream).uniform(-1.0, 1.0)
+}
+
+/// The largest Σ(a-b)²/Σb² that sums of `terms` products of f16 in f32 may have beside f32 in another order.
+///
+/// Rounded to the nearest, the errors of such sums are some 1e-13. Tensor cores are reported to cut towards zero
+/// instead, when they add four products or more to a sum (Fasi, Higham, Mikaitis and Pranesh, 2021, "Numerical behavior
+/// of NVIDIA tensor cores"). Each cut loses half a unit in the last place of the sum in the mean, 2^-24 of it, and all
+/// point the same way: after `terms` / 4 of them a sum is short by that many at most. Operands cut to f16 instead of
+/// rounded make 5e-7, sums in f16 no less.
+pub(crate) fn sum_bound(terms: usize) -> f64 {
+    let cut = terms as f64 / 4.0 * 2f64.powi(-24);
+    (cut * cut).max(1e-10)
 }
 
 /// Word `i` of what binding `name` holds before: indices and labels in range, floats elsewhere.

@@ -379,7 +379,7 @@ mod tests {
     /// The host's twins run all candidates too, though they differ in Winograd, parts and what matrices round only.
     #[test]
     fn every_candidate_is_its_own_program_and_right() {
-        let matrices = Cooperative { size: 16, subgroup: 32, quads: true };
+        let matrices = Cooperative::new(16, 32);
         let sums = Storages { c: Storage::F32, ..Storages::F16 };
         let image = Storages { a: Storage::F32, b: Storage::F32, ..Storages::F16 };
         let f32 = Choices::default();
@@ -423,7 +423,7 @@ mod tests {
     #[test]
     fn the_shapes_of_a_network_in_f16_are_found_and_chosen_for() {
         use crate::jem::{BatchLayout, Preset, Programs, Recipe};
-        let matrices = Cooperative { size: 16, subgroup: 32, quads: true };
+        let matrices = Cooperative::new(16, 32);
         let choices = Choices::default().in_f16(Method::Cooperative(matrices));
         let recipe = Recipe { batch: 4, steps: 2, buffer: 40, ..Preset::Tiny.recipe() };
         let build = |choices: &Choices| {

@@ -79,13 +79,11 @@ impl Kernel for Matrices {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("matrices", include_str!("matrices.wgsl"))
-            .with_extension("f16")
-            .with_extension("wgpu_cooperative_matrix")
-            .with_u32("MATRIX", self.matrices.size as u32)
+        let shader = Shader::new("matrices", include_str!("matrices.wgsl"));
+        self.matrices
+            .specialize(shader)
             .with_u32("THREADS", Self::threads(self.matrices) as u32)
             .with_u32("SUBGROUPS", SUBGROUPS as u32)
-            .with_switch("MATRIX_16", self.matrices.size == 16)
             .with_switch("A4", self.block.0 == 4)
             .with_switch("B4", self.block.1 == 4)
     }

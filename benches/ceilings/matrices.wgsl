@@ -28,10 +28,7 @@ struct Parameters {
     unused: u32,
 }
 
-struct Lane {
-    @builtin(local_invocation_index) index: u32,
-    @builtin(subgroup_id) subgroup: u32,
-}
+//#include matrix_lane
 
 @group(0) @binding(0) var<uniform> parameters: Parameters;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
@@ -107,8 +104,8 @@ fn multiply(sums: ptr<function, Sums>) {
 fn add_up(lane: Lane, sum: MatrixC, total: f32) -> f32 {
     // What was there before has been read.
     workgroupBarrier();
-    if lane.subgroup < SUBGROUPS {
-        coopStoreT(sum, &tile_c[lane.subgroup * ELEMENTS], MATRIX);
+    if subgroup_of(lane) < SUBGROUPS {
+        coopStoreT(sum, &tile_c[subgroup_of(lane) * ELEMENTS], MATRIX);
     }
     workgroupBarrier();
     var result = total;
@@ -127,7 +124,7 @@ fn main(
     stage(lane.index);
     workgroupBarrier();
     var sums: Sums;
-    if lane.subgroup < SUBGROUPS {
+    if subgroup_of(lane) < SUBGROUPS {
         multiply(&sums);
     }
     var total = add_up(lane, sums[0], 0.0);

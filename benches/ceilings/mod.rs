@@ -7,14 +7,17 @@ mod matrices;
 mod stream;
 
 use crate::kernels::timing::replay;
-use crate::options::Setting;
+use crate::options::{Arguments, Setting};
 use crate::report::{Report, mebibytes, milliseconds};
 use chains::Chains;
 use jem::device::{Buffer, Device, ProgramBuilder};
 use jem::kernels::Kernel;
 use jem::kernels::cooperative::Cooperative;
+use jem::self_test::{child, usable_cooperative};
 use matrices::Matrices;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::process::Command;
 use std::time::Duration;
 use stream::{Stream, Traffic};
 
@@ -22,6 +25,9 @@ use stream::{Stream, Traffic};
 const SIZES: [usize; 8] = [64, 256, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 512 << 10];
 /// The largest with --quick.
 const QUICK_SIZE: usize = 64 << 10;
+
+/// Silence after which a child with a probe is taken to hang.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A probe of arithmetic: a kernel whose results are known to the last bit, on as many threads as one likes.
 trait Probe: Kernel + Copy + std::fmt::Debug + 'static {
@@ -68,9 +74,13 @@ impl Ceilings {
             format!("{:+.0}%", 100.0 * (kernel as f64 / time.as_secs_f64() / rate - 1.0))
         };
         let (rate, probe) = self.f32;
-        let mut changes = change(sized(setting, probe).map(|(probe, time)| (probe.flops(), time))?, rate);
+        let mut changes = change(
+            sized(&setting.device, setting.probe, probe).map(|(probe, time)| (probe.flops(), time))?,
+            rate,
+        );
         for &(rate, probe) in &self.matrices {
-            let measured = sized(setting, probe).map(|(probe, time)| (probe.flops(), time))?;
+            let measured =
+                sized(&setting.device, setting.probe, probe).map(|(probe, time)| (probe.flops(), time))?;
             changes += &format!(", of {} {}", probe.matrices, change(measured, rate));
         }
         report.note(&format!(
@@ -162,7 +172,8 @@ fn arithmetic(setting: &Setting, report: &mut Report) -> Result<(f64, Chains), S
     let ways: &[bool] = if setting.device.is_cpu() { &[true] } else { &[true, false] };
     for half in [false, true].into_iter().filter(|half| !half || f16) {
         for (vectors, &fused) in Chains::VECTORS.iter().flat_map(|v| ways.iter().map(move |way| (*v, way))) {
-            let (kernel, time) = sized(setting, Chains { n: 4096, vectors, fused, f16: half })?;
+            let (kernel, time) =
+                sized(&setting.device, setting.probe, Chains { n: 4096, vectors, fused, f16: half })?;
             let rate = kernel.flops() as f64 / time.as_secs_f64();
             let (number, way) = (if half { "f16" } else { "f32" }, if fused { "fma" } else { "x * a + b" });
             let label = format!("{number}, {way}, {} chains a thread", 4 * vectors);
@@ -188,57 +199,93 @@ fn arithmetic(setting: &Setting, report: &mut Report) -> Result<(f64, Chains), S
 fn cooperative(setting: &Setting, report: &mut Report) -> Vec<(f64, Matrices)> {
     let title = "Ceiling of cooperative matrices (tensor cores): products in registers, f16 with sums in f32";
     report.table(title, "", &["probe", "ms", "GFLOP/s"]);
-    if setting.device.cooperative().is_empty() {
-        report.left_out("arithmetic of cooperative matrices: none on this device");
-    }
-    let mut ceilings = Vec::new();
-    for &matrices in setting.device.cooperative() {
-        match by_matrices(setting, matrices, report) {
-            Ok(ceiling) => ceilings.push(ceiling),
+    match usable_cooperative(&setting.device) {
+        Ok(matrices) => match by_matrices(setting, matrices, report) {
+            Ok(ceiling) => return vec![ceiling],
             Err(error) => report.error(&format!("the probe of matrices {matrices}: {error}")),
-        }
+        },
+        Err(reason) => report.left_out(&format!("arithmetic of cooperative matrices: {reason}")),
     }
-    for result in jem::self_test::cooperative(&setting.device) {
-        report.note(&format!("convolutions by {}, beside f32: {}", result.matrices, result.outcome()));
-    }
-    ceilings
+    Vec::new()
 }
 
-/// The best rate of `matrices`, and its probe.
+/// The best rate of `matrices`, and its probe. The probes run in a child first, as a driver may crash on them.
 fn by_matrices(
     setting: &Setting,
     matrices: Cooperative,
     report: &mut Report,
 ) -> Result<(f64, Matrices), String> {
+    let own = std::env::current_exe().map_err(|error| format!("the path of this executable: {error}"))?;
+    let adapter = setting.device.adapter().ok_or("no adapter")?;
+    let mut command = Command::new(own);
+    command.args(["probe-here", &matrices.size.to_string()]);
+    command.args(["--device", &format!("gpu:{}", adapter.name)]);
+    command.args(["--cooperative", &matrices.variant.to_string()]);
+    command.args(["--probe", &setting.probe.as_millis().to_string()]);
+    let mut probes: Vec<Probed> = Vec::new();
+    let ended =
+        child::run(command, PATIENCE, |line| probes.extend(serde_json::from_str::<Probed>(line).ok()));
+    let ended = ended.map_err(|error| error.to_string())?;
     let mut best: Option<(f64, Matrices)> = None;
-    for block in Matrices::BLOCKS {
-        let (probe, time) = sized(setting, Matrices { n: Matrices::threads(matrices), matrices, block })?;
-        let rate = probe.flops() as f64 / time.as_secs_f64();
+    for &Probed { n, block, rate, milliseconds } in &probes {
+        let probe = Matrices { n, matrices, block };
         let label = format!("{matrices}, {} sums a subgroup", probe.sums());
-        report.row(vec![json!(label), json!(milliseconds(time)), json!(rate / 1e9)]);
+        report.row(vec![json!(label), json!(milliseconds), json!(rate / 1e9)]);
         if best.is_none_or(|(other, _)| rate > other) {
             best = Some((rate, probe));
         }
     }
-    let best = best.ok_or("no probe")?;
-    report.row(vec![json!(format!("{matrices}, the best")), json!(null), json!(best.0 / 1e9)]);
-    Ok(best)
+    match best.filter(|_| probes.len() == Matrices::BLOCKS.len()) {
+        None => Err(ended.to_string()),
+        Some(best) => {
+            report.row(vec![json!(format!("{matrices}, the best")), json!(null), json!(best.0 / 1e9)]);
+            Ok(best)
+        }
+    }
+}
+
+/// What a child says of a probe of cooperative matrices.
+#[derive(Debug, Serialize, Deserialize)]
+struct Probed {
+    n: usize,
+    block: (usize, usize),
+    /// Operations a second.
+    rate: f64,
+    milliseconds: f64,
+}
+
+/// Measures the probes of matrices of `size` in this process, and prints a line of JSON for each.
+///
+/// # Errors
+/// What the device refuses, and wrong results.
+pub fn probe_here(arguments: &Arguments, size: usize) -> Result<(), String> {
+    let device = arguments.open().map_err(|error| error.to_string())?;
+    let matrices = device.cooperative().iter().find(|matrices| matrices.size == size);
+    let &matrices = matrices.ok_or_else(|| format!("{} offers no such matrices", device.name()))?;
+    for block in Matrices::BLOCKS {
+        let probe = Matrices { n: Matrices::threads(matrices), matrices, block };
+        let (probe, time) = sized(&device, arguments.probe_time(), probe)?;
+        let rate = probe.flops() as f64 / time.as_secs_f64();
+        let probed = Probed { n: probe.n(), block, rate, milliseconds: milliseconds(time) };
+        println!("{}", serde_json::to_string(&probed).expect("plain data"));
+    }
+    Ok(())
 }
 
 /// The probe on as many threads as take a while, and its best time.
-fn sized<P: Probe>(setting: &Setting, mut kernel: P) -> Result<(P, Duration), String> {
+fn sized<P: Probe>(device: &Device, budget: Duration, mut kernel: P) -> Result<(P, Duration), String> {
     /// Long enough for the clocks, and for what a dispatch costs.
     const ENOUGH: Duration = Duration::from_millis(5);
     const MOST_THREADS: usize = 1 << 23;
     loop {
-        let y = setting.device.buffer("y", 4 * kernel.n() as u64).map_err(|error| error.to_string())?;
-        let timed = |budget| timed(&setting.device, budget, kernel, &[("y", &y)]);
+        let y = device.buffer("y", 4 * kernel.n() as u64).map_err(|error| error.to_string())?;
+        let timed = |time| timed(device, time, kernel, &[("y", &y)]);
         if timed(Duration::ZERO)?[0] < ENOUGH && kernel.n() < MOST_THREADS {
             kernel = kernel.with_n(4 * kernel.n());
             continue;
         }
-        let times = timed(setting.probe)?;
-        let results: Vec<f32> = setting.device.read_as(&y).map_err(|error| error.to_string())?;
+        let times = timed(budget)?;
+        let results: Vec<f32> = device.read_as(&y).map_err(|error| error.to_string())?;
         let wrong =
             kernel.expected().into_iter().zip(&results).find(|(expected, result)| *expected != **result);
         return match wrong {

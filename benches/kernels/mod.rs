@@ -18,6 +18,7 @@ mod logit_loss;
 mod logit_loss_gradient;
 mod logsumexp;
 mod matmul;
+mod mismatches;
 mod moments;
 mod moments_combine;
 mod momentum;
@@ -53,7 +54,7 @@ use timing::Bench;
 /// A kernel's benchmark.
 type Run = fn(&mut Bench);
 
-const KERNELS: [(&str, Run); 42] = [
+const KERNELS: [(&str, Run); 43] = [
     ("adam", adam::run),
     ("ascent", ascent::run),
     ("average_pool", average_pool::run),
@@ -72,6 +73,7 @@ const KERNELS: [(&str, Run); 42] = [
     ("logit_loss_gradient", logit_loss_gradient::run),
     ("logsumexp", logsumexp::run),
     ("matmul", matmul::run),
+    ("mismatches", mismatches::run),
     ("moments", moments::run),
     ("moments_combine", moments_combine::run),
     ("momentum", momentum::run),

@@ -7,6 +7,7 @@ use jem::kernels::conv_geometry::ConvGeometry;
 use jem::kernels::cooperative::Method;
 use jem::kernels::half::Storages;
 use jem::kernels::norm_geometry::NormGeometry;
+use jem::self_test::usable_cooperative;
 
 /// A convolution of a network.
 pub struct Layer {
@@ -56,11 +57,10 @@ pub fn of_products(method: Method) -> Storages {
 }
 
 /// Times the kernel that `make` builds for every layer of the networks, and sums up each network of which all
-/// layers could be measured; then again by each of the device's cooperative matrices, in f32 where those do not
+/// layers could be measured; then again by the cooperative matrices that the device may use, in f32 where those do not
 /// suit a layer.
 pub fn time_networks<K: Kernel + 'static>(bench: &mut Bench, make: impl Fn(ConvGeometry, Method) -> K) {
-    let cooperative: Vec<Method> =
-        bench.device.cooperative().iter().copied().map(Method::Cooperative).collect();
+    let cooperative = usable_cooperative(bench.device).ok().map(Method::Cooperative);
     for method in [Method::Scalar].into_iter().chain(cooperative) {
         let by = |method| match method {
             Method::Scalar => String::new(),

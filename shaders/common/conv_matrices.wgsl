@@ -8,7 +8,8 @@
 // With HALF_QUADS memory holds vec4s, which one instruction stores; for Metal naga writes loads of scalars only.
 //
 // naga 30.0.1 marks no access as NonPrivate, so Vulkan's memory model does not promise what the barriers here are
-// for. Mesa keeps it all the same; src/self_test/cooperative.rs finds out whether a driver does.
+// for. Mesa keeps it all the same; src/self_test/gate.rs finds out whether a driver does.
+// With FLAT no builtin tells the subgroup: it follows from the invocation's index, if every subgroup is full.
 
 //#if MATRIX_16
 alias MatrixA = coop_mat16x16<f16, A>;
@@ -51,10 +52,7 @@ var<workgroup> tile_a: array<Half, SIZE_A / UNIT>;
 var<workgroup> tile_b: array<Half, SIZE_B / UNIT>;
 var<workgroup> tile_c: array<Single, SUBGROUPS * SIZE_C / UNIT>;
 
-struct Lane {
-    @builtin(local_invocation_index) index: u32,
-    @builtin(subgroup_id) subgroup: u32,
-}
+//#include matrix_lane
 
 // A subgroup's sums, row by row; every index is a constant. (An array, as in everybody's GLSL: a struct of 16x16
 // matrices crashes llvmpipe's compiler.)
@@ -118,8 +116,8 @@ fn multiply_part(m: u32, n: u32, sums: ptr<function, Sums>) {
 }
 
 fn multiply(lane: Lane, sums: ptr<function, Sums>) {
-    if lane.subgroup < SUBGROUPS {
-        multiply_part(lane.subgroup / SUBGROUPS_N * ROWS, lane.subgroup % SUBGROUPS_N * COLUMNS, sums);
+    if subgroup_of(lane) < SUBGROUPS {
+        multiply_part(subgroup_of(lane) / SUBGROUPS_N * ROWS, subgroup_of(lane) % SUBGROUPS_N * COLUMNS, sums);
     }
 }
 
@@ -140,8 +138,8 @@ fn finish_matrices(
 ) {
     // What was there before has been read.
     workgroupBarrier();
-    if lane.subgroup < SUBGROUPS {
-        let at = lane.subgroup * SIZE_C;
+    if subgroup_of(lane) < SUBGROUPS {
+        let at = subgroup_of(lane) * SIZE_C;
         coopStoreT(left, &tile_c[at / UNIT], PITCH_C / UNIT);
         coopStoreT(right, &tile_c[(at + MATRIX) / UNIT], PITCH_C / UNIT);
     }

@@ -6,15 +6,18 @@
 mod adapter;
 mod executable;
 mod health;
+mod memory_model;
 mod pipeline;
 mod profile;
 mod readback;
+mod spirv;
 
 pub use adapter::{AdapterInfo, AdapterKind, CooperativeMatrix, adapters};
 pub use executable::GpuExecutable;
 pub use readback::GpuPending;
+pub use spirv::spirv;
 
-use super::{DeviceOptions, DeviceSpec, tuned};
+use super::{CooperativeChoice, DeviceOptions, DeviceSpec, tuned};
 use crate::error::{Error, Result};
 use crate::kernels::choice::Choices;
 use crate::kernels::cooperative::Cooperative;
@@ -66,7 +69,7 @@ impl Drop for Allocation {
 }
 
 /// The matrices that multiply right, once they were tried, or why none.
-pub type Gate = std::sync::OnceLock<std::result::Result<Cooperative, String>>;
+pub type Usable = std::sync::OnceLock<std::result::Result<Cooperative, String>>;
 
 /// A GPU.
 #[derive(Debug)]
@@ -79,7 +82,7 @@ pub struct GpuDevice {
     choices: Choices,
     checked: bool,
     cooperative: Vec<Cooperative>,
-    gate: Gate,
+    usable: Usable,
     health: Arc<Health>,
     allocated: Arc<AtomicU64>,
     pipelines: pipeline::Cache,
@@ -104,7 +107,8 @@ impl GpuDevice {
     pub fn open(spec: &DeviceSpec, options: DeviceOptions) -> Result<Self> {
         let (adapter, info) = adapter::choose(spec)?;
         let offered = adapter.limits();
-        let cooperative = info.cooperative();
+        let choice = options.cooperative.map_or_else(CooperativeChoice::from_environment, Ok)?;
+        let cooperative = info.cooperative(&choice.variants());
         let mut limits = wgpu::Limits {
             max_storage_buffer_binding_size: offered.max_storage_buffer_binding_size,
             max_buffer_size: offered.max_buffer_size,
@@ -116,9 +120,13 @@ impl GpuDevice {
         if !cooperative.is_empty() {
             // SUBGROUP is for @builtin(subgroup_id). wgpu adds Vulkan's memory model by itself.
             features |= wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX | wgpu::Features::SUBGROUP;
-            limits.max_compute_workgroup_storage_size = Cooperative::WORKGROUP_MEMORY;
+            if cooperative.iter().any(|matrices| matrices.variant.is_patched()) {
+                features |= wgpu::Features::PASSTHROUGH_SHADERS;
+            }
+            limits.max_compute_workgroup_storage_size = info.workgroup_memory;
+            limits.max_compute_invocations_per_workgroup = info.workgroup_invocations;
             // SAFETY: cooperative matrices are the only experimental feature in use. What may be wrong with them
-            // is in the shaders that name them, which self_test::cooperative tries on the very device.
+            // is in the shaders that name them, which self_test::gate tries on the very device.
             experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
         }
         let descriptor = wgpu::DeviceDescriptor {
@@ -150,7 +158,7 @@ impl GpuDevice {
             choices,
             checked: options.checked,
             cooperative,
-            gate: Gate::new(),
+            usable: Usable::new(),
             health,
             allocated: Arc::default(),
             pipelines: pipeline::Cache::default(),
@@ -160,8 +168,8 @@ impl GpuDevice {
     }
 
     /// Where the answer of `self_test::usable_cooperative` is kept.
-    pub fn gate(&self) -> &Gate {
-        &self.gate
+    pub fn usable(&self) -> &Usable {
+        &self.usable
     }
 
     /// [`super::Device::choices`].

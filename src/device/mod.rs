@@ -7,10 +7,10 @@ mod program;
 mod spec;
 pub mod tuned;
 
-pub use gpu::{AdapterInfo, AdapterKind, CooperativeMatrix};
+pub use gpu::{AdapterInfo, AdapterKind, CooperativeMatrix, spirv};
 pub use plan::Plan;
 pub use program::{Dispatch, Program, ProgramBuilder, Slot, SlotId, SlotKind, Summary, View};
-pub use spec::{DeviceOptions, DeviceSpec};
+pub use spec::{CooperativeChoice, DeviceOptions, DeviceSpec};
 
 use crate::error::{Error, Result};
 use crate::kernels::Access;
@@ -153,15 +153,16 @@ impl Device {
     }
 
     /// Where a GPU keeps the answer of `self_test::usable_cooperative`.
-    pub(crate) fn gate(&self) -> Option<&gpu::Gate> {
+    pub(crate) fn usable_cooperative(&self) -> Option<&gpu::Usable> {
         match &self.0 {
             Inner::Cpu(_) => None,
-            Inner::Gpu(gpu) => Some(gpu.gate()),
+            Inner::Gpu(gpu) => Some(gpu.usable()),
         }
     }
 
-    /// The cooperative matrices (tensor cores) by which convolutions may multiply here, the largest first; none on
-    /// the host. Whether they multiply right, [`crate::self_test::cooperative()`] finds out.
+    /// The cooperative matrices (tensor cores) by which convolutions may multiply here, the largest first, each in
+    /// every variant that the driver can take; none on the host. Whether they multiply right,
+    /// [`crate::self_test::gate`] finds out.
     pub fn cooperative(&self) -> &[Cooperative] {
         match &self.0 {
             Inner::Cpu(_) => &[],

@@ -1,6 +1,8 @@
 //! What the user asks for: `--device auto|gpu|gpu:NAME|cpu`.
 
 use crate::error::{Error, Result};
+use crate::io::user::variable;
+use crate::kernels::cooperative::Variant;
 
 /// Which device to open: `auto`, `gpu`, `gpu:NAME` or `cpu`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -50,6 +52,72 @@ pub struct DeviceOptions {
     pub checked: bool,
     /// Choose kernels by rule, whatever `jem tune` measured on the device; [`super::tuned`] else.
     pub untuned: bool,
+    /// The variants of cooperative matrices that may be used; `None`: as [`CooperativeChoice::VARIABLE`] says.
+    pub cooperative: Option<CooperativeChoice>,
+}
+
+/// Which forms of cooperative matrices (tensor cores) a device may use: `--cooperative any|none|VARIANT`. Whatever may
+/// be used must pass [`crate::self_test::gate`] too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CooperativeChoice {
+    /// The first variant that passes.
+    #[default]
+    Any,
+    /// None: the device is opened without them.
+    None,
+    /// This variant alone.
+    Only(Variant),
+}
+
+impl CooperativeChoice {
+    /// The environment variable that says which, where no flag does.
+    pub const VARIABLE: &str = "JEM_COOPERATIVE";
+
+    /// The choice of the environment; [`CooperativeChoice::Any`] where it says nothing.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a value that is none.
+    pub fn from_environment() -> Result<Self> {
+        let Some(value) = variable(Self::VARIABLE) else { return Ok(Self::Any) };
+        let value = value.to_string_lossy();
+        value.parse().map_err(|message| Error::setting(Self::VARIABLE, message))
+    }
+
+    /// The variants that it allows, in the order in which the gate tries them.
+    pub fn variants(self) -> Vec<Variant> {
+        match self {
+            Self::Any => Variant::ALL.to_vec(),
+            Self::None => Vec::new(),
+            Self::Only(variant) => vec![variant],
+        }
+    }
+}
+
+impl std::str::FromStr for CooperativeChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let variant = Variant::ALL.into_iter().find(|variant| variant.to_string() == text);
+        match (text, variant) {
+            (_, Some(variant)) => Ok(Self::Only(variant)),
+            ("any", _) => Ok(Self::Any),
+            ("none", _) => Ok(Self::None),
+            _ => {
+                let variants = Variant::ALL.map(|variant| variant.to_string()).join(", ");
+                Err(format!("expected any, none, {variants}; got {text:?}"))
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for CooperativeChoice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Any => f.write_str("any"),
+            Self::None => f.write_str("none"),
+            Self::Only(variant) => variant.fmt(f),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -61,6 +129,18 @@ mod tests {
         for text in ["auto", "gpu", "cpu", "gpu:GeForce RTX 4090", "gpu:a:b"] {
             assert_eq!(text.parse::<DeviceSpec>().unwrap().to_string(), text);
         }
+    }
+
+    #[test]
+    fn choices_of_matrices_are_read_and_written_alike() {
+        for text in ["any", "none", "naga", "patched", "flat", "flat-patched"] {
+            assert_eq!(text.parse::<CooperativeChoice>().unwrap().to_string(), text);
+        }
+        let error = "Flat".parse::<CooperativeChoice>().unwrap_err();
+        assert_eq!(error, "expected any, none, naga, patched, flat, flat-patched; got \"Flat\"");
+        assert_eq!(CooperativeChoice::Any.variants(), Variant::ALL);
+        assert!(CooperativeChoice::None.variants().is_empty());
+        assert_eq!(CooperativeChoice::Only(Variant::Flat).variants(), [Variant::Flat]);
     }
 
     #[test]

@@ -243,6 +243,7 @@ mod tests {
             timestamps: false,
             pipeline_cache: false,
             cooperative_matrices: Vec::new(),
+            spirv: None,
         }
     }
 

@@ -18,7 +18,7 @@ pub enum Precision {
     F32,
     /// Tensors and copies of the weights in f16, gradients scaled by a power of two (Micikevicius et al. 2018,
     /// "Mixed precision training"); multiplied by cooperative matrices where the device's multiply right
-    /// ([`crate::self_test::cooperative()`]), else in f32.
+    /// ([`crate::self_test::gate`]), else in f32.
     F16,
     /// f16 where cooperative matrices multiply it, else f32.
     Auto,

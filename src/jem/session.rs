@@ -1,12 +1,13 @@
 //! What programs that train share: what they print, how they stop, how they choose a preset.
 
 use super::run::RunOptions;
-use super::{BatchLayout, Outcome, Overrides, Preset, Recipe, RunDirectory, choose, run};
+use super::{BatchLayout, Outcome, Overrides, Precision, Preset, Recipe, RunDirectory, choose, run};
 use crate::data::Dataset;
 use crate::data::training::Source;
-use crate::device::{Device, DeviceOptions, DeviceSpec};
+use crate::device::{CooperativeChoice, Device, DeviceOptions, DeviceSpec};
 use crate::error::{Error, Result};
 use crate::report::progress::announce;
+use crate::self_test::is_gate_pending;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,10 +15,37 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Set by Ctrl-C and SIGTERM.
 static STOP: AtomicBool = AtomicBool::new(false);
 
+/// The device of a command that may compute in f16.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct DeviceArguments {
+    /// auto, gpu, gpu:NAME or cpu
+    #[arg(long, env = "JEM_DEVICE", default_value = "auto")]
+    pub device: DeviceSpec,
+    /// Form of the shaders that use tensor cores: any (the first that passes a test on this GPU), none, naga, patched,
+    /// flat or flat-patched [default: $JEM_COOPERATIVE, else any]
+    #[arg(long, value_name = "FORM")]
+    pub cooperative: Option<CooperativeChoice>,
+}
+
+impl DeviceArguments {
+    /// The options that they ask for.
+    pub fn options(&self) -> DeviceOptions {
+        DeviceOptions { cooperative: self.cooperative, ..DeviceOptions::default() }
+    }
+
+    /// Opens the device.
+    ///
+    /// # Errors
+    /// What [`Device::open`] returns.
+    pub fn open(&self) -> Result<Device> {
+        Device::open(&self.device, self.options())
+    }
+}
+
 /// A device to train on, and a terminal.
 #[derive(Debug)]
 pub struct Session {
-    spec: DeviceSpec,
+    arguments: DeviceArguments,
     device: Device,
     quiet: bool,
 }
@@ -40,9 +68,8 @@ impl Session {
     ///
     /// # Errors
     /// What [`Device::open`] returns.
-    pub fn open(spec: &DeviceSpec, quiet: bool) -> Result<Self> {
-        let device = Device::open(spec, DeviceOptions::default())?;
-        let session = Self { spec: spec.clone(), device, quiet };
+    pub fn open(arguments: &DeviceArguments, quiet: bool) -> Result<Self> {
+        let session = Self { arguments: arguments.clone(), device: arguments.open()?, quiet };
         session.say(&format!("device  {}", session.device.name()));
         if !session.device.choices().tuned().is_empty() {
             session.say(&format!("kernels {}", session.device.choices().summary()));
@@ -60,7 +87,7 @@ impl Session {
     /// # Errors
     /// What [`Device::open`] returns.
     pub fn reopen(&mut self) -> Result<()> {
-        self.device = Device::open(&self.spec, DeviceOptions::default())?;
+        self.device = self.arguments.open()?;
         Ok(())
     }
 
@@ -81,6 +108,7 @@ impl Session {
         train: &Dataset,
         recipe: impl Fn(Preset) -> Recipe,
     ) -> Result<Preset> {
+        self.announce_gate(&recipe(asked.unwrap_or(Preset::Tiny)));
         if let Some(preset) = asked {
             return Ok(preset);
         }
@@ -88,6 +116,13 @@ impl Session {
         let choice = choose(&self.device, train, recipe)?;
         choice.lines().iter().for_each(|line| self.say(line));
         Ok(choice.preset)
+    }
+
+    /// Says why the next step may take a minute, where the device's tensor cores were not tested before.
+    fn announce_gate(&self, recipe: &Recipe) {
+        if recipe.precision != Precision::F32 && is_gate_pending(&self.device) {
+            self.say("f16     testing this GPU's tensor cores, once for this driver …");
+        }
     }
 
     /// Says what is trained on `train`.
@@ -108,7 +143,8 @@ impl Session {
     /// # Errors
     /// As [`run`].
     pub fn train(&self, recipe: &Recipe, train: &Dataset, test: &Dataset, job: &Job) -> Result<Outcome> {
-        let reopen = || Device::open(&self.spec, DeviceOptions::default());
+        self.announce_gate(recipe);
+        let reopen = || self.arguments.open();
         let options = RunOptions {
             out: job.out.clone(),
             resume: job.resume,

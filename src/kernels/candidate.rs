@@ -144,7 +144,7 @@ pub fn fingerprint() -> String {
         digest.update(format!("{:?}{:?}", kernel.uniforms(), kernel.workgroups()));
     };
     let scalar = ScalarTile::ALL.map(|tile| (Method::Scalar, ConvTile::from(tile)));
-    let matrices = [8, 16].map(|size| Cooperative { size, subgroup: 32, quads: true });
+    let matrices = [8, 16].map(|size| Cooperative::new(size, 32));
     let by_matrices = matrices
         .into_iter()
         .flat_map(|m| MatrixTile::ALL.map(|tile| (Method::Cooperative(m), ConvTile::from(tile))));
@@ -327,7 +327,7 @@ mod tests {
         let distinct: HashSet<_> = MatrixTile::ALL.into_iter().collect();
         assert_eq!(distinct.len(), MatrixTile::ALL.len());
         for (size, subgroup) in [(8, 8), (8, 32), (8, 64), (16, 8), (16, 32), (16, 64)] {
-            let matrices = Cooperative { size, subgroup, quads: true };
+            let matrices = Cooperative::new(size, subgroup);
             let fitting = MatrixTile::ALL.into_iter().filter(|tile| tile.fits(matrices));
             assert!(fitting.clone().all(|tile| tile.threads(matrices) <= 256));
             for columns in [16, 32, 64, 160, 640] {
@@ -336,7 +336,7 @@ mod tests {
             }
         }
         // 256 x 64 of 16x16 matrices takes 36 KiB.
-        let matrices = Cooperative { size: 16, subgroup: 32, quads: true };
+        let matrices = Cooperative::new(16, 32);
         assert_eq!(MatrixTile::ALL.into_iter().filter(|tile| !tile.fits(matrices)).count(), 1);
     }
 

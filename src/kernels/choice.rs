@@ -363,7 +363,7 @@ mod tests {
 
     #[test]
     fn in_f16_matrices_and_threads_are_chosen_between() {
-        let matrices = Cooperative { size: 16, subgroup: 32, quads: true };
+        let matrices = Cooperative::new(16, 32);
         let method = Method::Cooperative(matrices);
         let rule = Choices::fastest(u64::MAX, Choices::HARDWARE).in_f16(method);
         let g = geometry(32, 160, 160);

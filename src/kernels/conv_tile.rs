@@ -180,7 +180,7 @@ impl MatrixTile {
 
     /// The rule for so many columns: four subgroups two by two, or one above the other where that pads less:
     /// 128 x 64 or 256 x 32 of 16x16 matrices, 64 x 32 or 128 x 16 of 8x8 ones.
-    pub(super) fn rule(matrices: Cooperative, columns: usize) -> Self {
+    pub fn rule(matrices: Cooperative, columns: usize) -> Self {
         let width = 2 * matrices.size;
         if least_padded([2 * width, width], columns) == width { Self::of(4, 1) } else { Self::of(2, 2) }
     }
@@ -195,8 +195,7 @@ impl MatrixTile {
         self.down * self.across * matrices.subgroup
     }
 
-    /// Whether a workgroup keeps within the limits of a device that has these matrices:
-    /// [`Cooperative::WORKGROUP_MEMORY`] and WebGPU's 256 threads.
+    /// Whether a workgroup keeps within the limits of the device that has these matrices.
     pub fn fits(self, matrices: Cooperative) -> bool {
         let [m, n] = self.size(matrices);
         // As `shaders/common/conv_matrices.wgsl` and `conv_gather.wgsl` declare it: both operands in f16, a row of
@@ -204,7 +203,7 @@ impl MatrixTile {
         let operands = 2 * (m * (STEP_K + 8) + STEP_K * (n + 8));
         let sums = 4 * self.down * self.across * matrices.size * (2 * matrices.size + 4);
         let bytes = operands + sums + 16 * m;
-        bytes <= Cooperative::WORKGROUP_MEMORY as usize && self.threads(matrices) <= 256
+        bytes <= matrices.memory as usize && self.threads(matrices) <= matrices.invocations as usize
     }
 }
 
@@ -299,14 +298,11 @@ impl Tile {
             .with_switch("DIRECT", self.way == Way::Direct)
             .with_switch("AHEAD", self.ahead && can_load_ahead(source, target));
         let Way::Cooperative(matrices, tile) = self.way else { return shader };
-        shader
-            .with_extension("f16")
-            .with_extension("wgpu_cooperative_matrix")
-            .with_u32("MATRIX", matrices.size as u32)
+        matrices
+            .specialize(shader)
             .with_u32("SUBGROUPS", (tile.down * tile.across) as u32)
             .with_u32("SUBGROUPS_N", tile.across as u32)
             .with_switch("COOPERATIVE", true)
-            .with_switch("MATRIX_16", matrices.size == 16)
             .with_switch("HALF_QUADS", matrices.quads)
     }
 }

@@ -3,12 +3,14 @@
 use super::conv_geometry::ConvGeometry;
 use super::conv_tile::MatrixTile;
 use super::half::{Storage, Storages, round_to_f16};
+use super::shader::Shader;
 use super::{Argument, Kernel};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 /// The matrices that a device's subgroups multiply: f16 operands, f32 sums.
 /// [`crate::device::Device::cooperative`] lists a device's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cooperative {
     /// Rows, columns and summed terms of one matrix: 8 or 16.
     pub size: usize,
@@ -16,19 +18,94 @@ pub struct Cooperative {
     pub subgroup: usize,
     /// Keeps f16 in workgroup memory by fours, where the device loads matrices from such an array; Metal does not.
     pub quads: bool,
+    /// The form in which the driver gets the shaders.
+    pub variant: Variant,
+    /// Bytes of workgroup memory that the device allows a workgroup.
+    pub memory: u32,
+    /// Invocations that the device allows a workgroup.
+    pub invocations: u32,
 }
 
 impl Cooperative {
     /// Invocations of a subgroup of which four are a workgroup within WebGPU's limits.
     pub const LARGEST_SUBGROUP: usize = 64;
-    /// Bytes of workgroup memory that the kernels may take, twice WebGPU's default.
+    /// Bytes of workgroup memory that the rule's tiles take, twice WebGPU's default.
     pub const WORKGROUP_MEMORY: u32 = 32 << 10;
+
+    /// Matrices of `size` on subgroups of `subgroup`, as naga writes them, with [`Cooperative::WORKGROUP_MEMORY`] and
+    /// WebGPU's default of 256 invocations.
+    pub const fn new(size: usize, subgroup: usize) -> Self {
+        Self {
+            size,
+            subgroup,
+            quads: true,
+            variant: Variant::Naga,
+            memory: Self::WORKGROUP_MEMORY,
+            invocations: 256,
+        }
+    }
+
+    /// Sets the constants and switches that every shader with these matrices shares.
+    pub fn specialize(self, shader: Shader) -> Shader {
+        shader
+            .with_extension("f16")
+            .with_extension("wgpu_cooperative_matrix")
+            .with_u32("MATRIX", self.size as u32)
+            .with_switch("MATRIX_16", self.size == 16)
+            .with_switch("FLAT", self.variant.is_flat())
+            .with_patched_memory(self.variant.is_patched())
+    }
+}
+
+/// The form in which a driver gets shaders with cooperative matrices. Drivers differ in what they compile, and in what
+/// they compile right; [`crate::self_test::gate`] finds the first form that a device can be trusted with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Variant {
+    /// The SPIR-V (or MSL, HLSL) that naga writes.
+    #[default]
+    Naga,
+    /// naga's SPIR-V with `NonPrivatePointer` on every access to workgroup memory, and barriers that make writes
+    /// available and visible, as Vulkan's memory model asks. Vulkan only.
+    Patched,
+    /// Without `subgroup_id`: an invocation's subgroup is its index divided by the size of the device's subgroups, so
+    /// that the module does not declare `GroupNonUniform`.
+    Flat,
+    /// [`Variant::Flat`] and [`Variant::Patched`] at once. Vulkan only.
+    FlatPatched,
+}
+
+impl Variant {
+    /// Every variant, in the order in which the gate tries them.
+    pub const ALL: [Self; 4] = [Self::Naga, Self::Patched, Self::Flat, Self::FlatPatched];
+
+    /// Whether the shader does without `subgroup_id`.
+    pub fn is_flat(self) -> bool {
+        matches!(self, Self::Flat | Self::FlatPatched)
+    }
+
+    /// Whether the SPIR-V is patched, which takes a Vulkan device that accepts SPIR-V.
+    pub fn is_patched(self) -> bool {
+        matches!(self, Self::Patched | Self::FlatPatched)
+    }
+}
+
+impl std::fmt::Display for Variant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Naga => "naga",
+            Self::Patched => "patched",
+            Self::Flat => "flat",
+            Self::FlatPatched => "flat-patched",
+        })
+    }
 }
 
 impl std::fmt::Display for Cooperative {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { size, .. } = self;
-        write!(f, "{size}x{size}x{size} f16 -> f32")
+        let Self { size, variant, .. } = self;
+        write!(f, "{size}x{size}x{size} f16 -> f32")?;
+        if *variant == Variant::Naga { Ok(()) } else { write!(f, " ({variant})") }
     }
 }
 
@@ -113,7 +190,7 @@ mod tests {
 
     #[test]
     fn few_channels_and_odd_ones_stay_scalar() {
-        let method = Method::Cooperative(Cooperative { size: 16, subgroup: 32, quads: true });
+        let method = Method::Cooperative(Cooperative::new(16, 32));
         let of =
             |c_in, c_out| ConvGeometry { n: 1, h: 8, w: 8, c_in, c_out, kh: 3, kw: 3, stride: 1, padding: 1 };
         for (c_in, c_out) in [(16, 16), (16, 160), (640, 640), (20, 36)] {

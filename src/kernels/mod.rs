@@ -34,6 +34,7 @@ pub mod logit_loss_gradient;
 pub mod logsumexp;
 pub mod mask;
 pub mod matmul;
+pub mod mismatches;
 pub mod moments;
 pub mod moments_combine;
 pub mod momentum;
@@ -187,6 +188,7 @@ pub fn catalogue() -> Vec<Box<dyn Kernel>> {
     all.extend(logit_loss_gradient::LogitLossGradient::permutations().into_iter().map(boxed));
     all.extend(logsumexp::LogSumExp::permutations().into_iter().map(boxed));
     all.extend(matmul::Matmul::permutations().into_iter().map(boxed));
+    all.extend(mismatches::Mismatches::permutations().into_iter().map(boxed));
     all.extend(moments::Moments::permutations().into_iter().map(boxed));
     all.extend(moments_combine::MomentsCombine::permutations().into_iter().map(boxed));
     all.extend(momentum::Momentum::permutations().into_iter().map(boxed));

@@ -16,6 +16,7 @@ pub struct Shader {
     extensions: Vec<&'static str>,
     constants: Vec<(&'static str, Constant)>,
     switches: Vec<&'static str>,
+    patched_memory: bool,
 }
 
 /// The value of a shader constant.
@@ -28,7 +29,14 @@ enum Constant {
 impl Shader {
     /// The shader `shaders/{name}.wgsl` whose text is `template` (from `include_str!`).
     pub fn new(name: &'static str, template: &'static str) -> Self {
-        Self { name, template, extensions: Vec::new(), constants: Vec::new(), switches: Vec::new() }
+        Self {
+            name,
+            template,
+            extensions: Vec::new(),
+            constants: Vec::new(),
+            switches: Vec::new(),
+            patched_memory: false,
+        }
     }
 
     /// Enables a WGSL extension.
@@ -55,6 +63,18 @@ impl Shader {
             self.switches.push(name);
         }
         self
+    }
+
+    /// Asks for SPIR-V whose accesses to workgroup memory follow Vulkan's memory model to the letter, if `on`:
+    /// `cooperative::Variant::Patched`.
+    pub fn with_patched_memory(mut self, on: bool) -> Self {
+        self.patched_memory = on;
+        self
+    }
+
+    /// Whether [`Shader::with_patched_memory`] was asked for.
+    pub fn has_patched_memory(&self) -> bool {
+        self.patched_memory
     }
 
     /// The WGSL text, ready for naga. Equal texts are one pipeline.
@@ -120,6 +140,7 @@ fn common(name: &str) -> &'static str {
         "exp_log" => include_str!("../../shaders/common/exp_log.wgsl"),
         "functional" => include_str!("../../shaders/common/functional.wgsl"),
         "gradient_epilogue" => include_str!("../../shaders/common/gradient_epilogue.wgsl"),
+        "matrix_lane" => include_str!("../../shaders/common/matrix_lane.wgsl"),
         "half" => include_str!("../../shaders/common/half.wgsl"),
         "pack_half" => include_str!("../../shaders/common/pack_half.wgsl"),
         "stored" => include_str!("../../shaders/common/stored.wgsl"),

@@ -7,8 +7,7 @@ mod table;
 use crate::common::Directory;
 use crate::train::{DataArguments, describe};
 use jem::data::training::{Source, TrainingData};
-use jem::device::DeviceSpec;
-use jem::jem::session::{self, Job, Session, say};
+use jem::jem::session::{self, DeviceArguments, Job, Session, say};
 use jem::jem::{Family, Overrides, Preset, RunDirectory};
 use jem::{Error, Result};
 use plan::{Run, Setup, Vary};
@@ -52,9 +51,8 @@ pub struct Arguments {
     /// TOML file of settings for all runs, applied over each recipe and under the flags
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// auto, gpu, gpu:NAME or cpu
-    #[arg(long, env = "JEM_DEVICE", default_value = "auto")]
-    device: DeviceSpec,
+    #[command(flatten)]
+    device: DeviceArguments,
     /// Directory for the runs and the table
     #[arg(long, value_name = "DIR")]
     out: PathBuf,

@@ -2,7 +2,9 @@
 
 use crate::common::Output;
 use crate::facts::say;
-use jem::device::{AdapterInfo, CooperativeMatrix, Device, DeviceOptions, DeviceSpec, tuned};
+use jem::device::{
+    AdapterInfo, CooperativeChoice, CooperativeMatrix, Device, DeviceOptions, DeviceSpec, tuned,
+};
 use jem::self_test::{CooperativeResult, KernelResult, Report, cooperative, self_test};
 use jem::{Error, Result};
 use serde_json::{Value, json};
@@ -14,7 +16,8 @@ const BUDGET: Duration = Duration::from_secs(5);
 const EXAMPLES: &str = "Examples:
   jem devices
   jem devices --test
-  jem devices --test gpu:llvmpipe --test cpu";
+  jem devices --test gpu:llvmpipe --test cpu
+  jem devices --test gpu --cooperative flat";
 
 /// List the adapters and the CPU, say which one `auto` takes, and test their kernels
 #[derive(Debug, clap::Args)]
@@ -23,13 +26,18 @@ pub struct Arguments {
     /// Test the kernels of a device for 5 seconds: auto, gpu, gpu:NAME or cpu; alone: auto
     #[arg(long, value_name = "DEVICE", num_args = 0..=1, default_missing_value = "auto")]
     test: Vec<DeviceSpec>,
+    /// Form of the shaders that use tensor cores to test: any (the forms in turn until one passes), none, naga, patched,
+    /// flat or flat-patched [default: $JEM_COOPERATIVE, else any]
+    #[arg(long, value_name = "FORM")]
+    cooperative: Option<CooperativeChoice>,
     #[command(flatten)]
     output: Output,
 }
 
 /// Runs it.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let open = |spec: &DeviceSpec| Device::open(spec, DeviceOptions::default());
+    let options = DeviceOptions { cooperative: arguments.cooperative, ..DeviceOptions::default() };
+    let open = |spec: &DeviceSpec| Device::open(spec, options);
     let devices = arguments.test.iter().map(open).collect::<Result<Vec<_>>>()?;
     let adapters = Device::adapters();
     let auto = open(&DeviceSpec::Auto)?;
@@ -40,7 +48,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let mut reports = Vec::new();
     for device in &devices {
         let report = self_test(device, BUDGET)?;
-        let matrices = cooperative(device);
+        let matrices = cooperative(device, false);
         if !arguments.output.json {
             print(&device.name(), &report, &matrices);
         }
@@ -136,9 +144,10 @@ fn print(name: &str, report: &Report, matrices: &[CooperativeResult]) {
         say(&format!("    {kernel:<24} {variants:>3} {word:<9} {}", result.outcome()));
     }
     for result in matrices {
-        let CooperativeResult { matrices, variants, .. } = result;
-        let name = format!("matrices {}x{0}", matrices.size);
-        say(&format!("    {name:<24} {variants:>3} {:<9} {}", "variants", result.outcome()));
+        let CooperativeResult { matrices, answer } = result;
+        let name = format!("matrices {}x{0} {}", matrices.size, matrices.variant);
+        let word = if answer.kernels == 1 { "kernel" } else { "kernels" };
+        say(&format!("    {name:<24} {:>3} {word:<9} {}", answer.kernels, result.outcome()));
     }
     let failures = report.failures().count();
     let verdict = if failures == 0 { "all passed".to_owned() } else { format!("{failures} FAILED") };
@@ -147,7 +156,18 @@ fn print(name: &str, report: &Report, matrices: &[CooperativeResult]) {
 
 fn test(name: &str, report: &Report, matrices: &[CooperativeResult]) -> Value {
     let kernel = |r: &KernelResult| json!({"kernel": r.kernel, "variants": r.variants, "relative_error": r.error, "passed": r.passed()});
-    let shape = |r: &CooperativeResult| json!({"matrices": r.matrices.to_string(), "relative_error": r.error, "usable": r.passed(), "reason": r.refused});
+    let shape = |r: &CooperativeResult| {
+        json!({
+            "matrices": r.matrices.size,
+            "variant": r.matrices.variant,
+            "usable": r.passed(),
+            "reason": r.answer.refused,
+            "kernels": r.answer.kernels,
+            "repeats": r.answer.repeats,
+            "relative_error": r.answer.error,
+            "seconds": r.answer.seconds,
+        })
+    };
     json!({
         "device": name,
         "passed": report.failures().next().is_none(),

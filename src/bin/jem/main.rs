@@ -56,6 +56,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    jem::self_test::serve();
     let result = match Arguments::parse().command {
         Command::Devices(arguments) => devices::run(&arguments),
         Command::Train(arguments) => train::run(&arguments),

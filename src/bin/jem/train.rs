@@ -1,8 +1,7 @@
 //! `jem train`: a recipe trained on a set or a folder of images.
 
 use jem::data::training::{Source, TrainingData};
-use jem::device::DeviceSpec;
-use jem::jem::session::{self, Job, Session, say};
+use jem::jem::session::{self, DeviceArguments, Job, Session, say};
 use jem::jem::{Outcome, Overrides, Preset, Recipe, RunDirectory};
 use jem::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -33,9 +32,8 @@ pub struct Arguments {
     /// TOML file of settings, applied over the preset and under the flags
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// auto, gpu, gpu:NAME or cpu
-    #[arg(long, env = "JEM_DEVICE", default_value = "auto")]
-    device: DeviceSpec,
+    #[command(flatten)]
+    device: DeviceArguments,
     /// Run directory [default: a new one under runs/]
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     out: Option<PathBuf>,

@@ -2,7 +2,7 @@
 
 use crate::device::DeviceSpec;
 use crate::error::{Error, Result};
-use crate::kernels::cooperative::Cooperative;
+use crate::kernels::cooperative::{Cooperative, Variant};
 use std::fmt;
 
 /// What hardware an adapter is; in the order of preference.
@@ -70,6 +70,8 @@ pub struct AdapterInfo {
     pub pipeline_cache: bool,
     /// The shapes that tensor cores offer; empty where there are none.
     pub cooperative_matrices: Vec<CooperativeMatrix>,
+    /// The SPIR-V version of a Vulkan adapter to which shaders can be passed as SPIR-V.
+    pub spirv: Option<(u8, u8)>,
 }
 
 impl AdapterInfo {
@@ -116,11 +118,16 @@ impl AdapterInfo {
                 .into_iter()
                 .map(cooperative)
                 .collect(),
+            spirv: features
+                .contains(wgpu::Features::PASSTHROUGH_SHADERS)
+                .then(|| spirv_version(adapter))
+                .flatten(),
         }
     }
 
-    /// The matrices by which convolutions may multiply here, the largest first. (WGSL has square ones only.)
-    pub fn cooperative(&self) -> Vec<Cooperative> {
+    /// The matrices by which convolutions may multiply here in one of `variants`: the largest first, each in every
+    /// variant that the adapter can take, in order. (WGSL has square ones only.)
+    pub fn cooperative(&self, variants: &[Variant]) -> Vec<Cooperative> {
         let Some((_, subgroup)) = self.subgroups else { return Vec::new() };
         let subgroup = subgroup as usize;
         if !self.f16
@@ -136,8 +143,12 @@ impl AdapterInfo {
             })
         };
         let quads = self.backend == "Vulkan";
-        let sizes = [16, 8].into_iter().filter(offered);
-        sizes.map(|size| Cooperative { size, subgroup, quads }).collect()
+        let (memory, invocations) = (self.workgroup_memory, self.workgroup_invocations);
+        let matrices = |size| {
+            let variants = variants.iter().filter(|variant| self.spirv.is_some() || !variant.is_patched());
+            variants.map(move |&variant| Cooperative { size, subgroup, quads, variant, memory, invocations })
+        };
+        [16, 8].into_iter().filter(offered).flat_map(matrices).collect()
     }
 
     /// The adapter with its backend and driver, for messages.
@@ -193,6 +204,20 @@ impl fmt::Display for AdapterInfo {
     }
 }
 
+/// The SPIR-V version in which wgpu-hal 30 writes shaders for this adapter, if it is one of Vulkan's.
+fn spirv_version(adapter: &wgpu::Adapter) -> Option<(u8, u8)> {
+    // SAFETY: the raw adapter is only asked for its properties.
+    let raw = unsafe { adapter.as_hal::<wgpu::hal::api::Vulkan>() }?;
+    let version = raw.physical_device_capabilities().properties().api_version;
+    // VK_API_VERSION_MAJOR and VK_API_VERSION_MINOR.
+    Some(match (version >> 22 & 0x7f, version >> 12 & 0x3ff) {
+        (1, 0) => (1, 0),
+        (1, 1) => (1, 3),
+        (1, 2) => (1, 5),
+        _ => (1, 6),
+    })
+}
+
 /// Every adapter, the preferred first.
 pub fn adapters() -> Vec<AdapterInfo> {
     enumerate().into_iter().map(|(_, info)| info).collect()
@@ -231,7 +256,10 @@ fn pick(spec: &DeviceSpec, all: &[AdapterInfo]) -> Result<usize, String> {
     let found = match spec {
         DeviceSpec::GpuNamed(text) => {
             let text = text.to_lowercase();
-            all.iter().position(|info| info.name.to_lowercase().contains(&text))
+            // A whole name before a part of one: of "Arc" and "Arc Pro", the second alone is named by both.
+            let position =
+                |found: &dyn Fn(&str) -> bool| all.iter().position(|info| found(&info.name.to_lowercase()));
+            position(&|name| name == text).or_else(|| position(&|name| name.contains(&text)))
         }
         _ => all.iter().position(|info| info.kind != AdapterKind::Software),
     };
@@ -278,6 +306,7 @@ mod tests {
             timestamps: false,
             pipeline_cache: false,
             cooperative_matrices: Vec::new(),
+            spirv: None,
         }
     }
 
@@ -287,6 +316,9 @@ mod tests {
         assert_eq!(pick(&DeviceSpec::Gpu, &all), Ok(0));
         assert_eq!(pick(&DeviceSpec::Auto, &all), Ok(0));
         assert_eq!(pick(&DeviceSpec::GpuNamed("LLVMpipe".into()), &all), Ok(1));
+        let alike = [info("Arc Pro", AdapterKind::Discrete), info("Arc", AdapterKind::Integrated)];
+        assert_eq!(pick(&DeviceSpec::GpuNamed("arc".into()), &alike), Ok(1));
+        assert_eq!(pick(&DeviceSpec::GpuNamed("pro".into()), &alike), Ok(0));
         let error = pick(&DeviceSpec::Gpu, &all[1..]).unwrap_err();
         assert!(error.contains("llvmpipe (LLVM) (software)") && error.contains("--device cpu"), "{error}");
         let error = pick(&DeviceSpec::GpuNamed("radeon".into()), &all).unwrap_err();
@@ -311,13 +343,24 @@ mod tests {
             shape(8, 16, 16, "F16", "F32"),
             shape(16, 16, 16, "F16", "F32"),
         ];
-        assert!(adapter.cooperative().is_empty(), "no f16, no subgroups and too little memory");
+        assert!(adapter.cooperative(&Variant::ALL).is_empty(), "no f16, no subgroups, too little memory");
         let enough =
             AdapterInfo { f16: true, subgroups: Some((16, 32)), workgroup_memory: 32 << 10, ..adapter };
-        let of = |size| Cooperative { size, subgroup: 32, quads: true };
-        assert_eq!(enough.cooperative(), [of(16), of(8)]);
+        let of = |size, variant| Cooperative { variant, ..Cooperative::new(size, 32) };
+        assert_eq!(enough.cooperative(&[Variant::Naga]), [of(16, Variant::Naga), of(8, Variant::Naga)]);
+        let of_size_16: Vec<_> = Variant::ALL.map(|variant| of(16, variant)).into();
+        let spirv = AdapterInfo { spirv: Some((1, 6)), ..enough.clone() };
+        assert_eq!(spirv.cooperative(&Variant::ALL)[..4], of_size_16);
+        // Without SPIR-V nothing can be patched.
+        let others = [Variant::Naga, Variant::Flat].map(|variant| of(16, variant));
+        assert_eq!(enough.cooperative(&Variant::ALL)[..2], others);
+        assert!(enough.cooperative(&[]).is_empty());
+        let larger =
+            AdapterInfo { workgroup_memory: 48 << 10, workgroup_invocations: 1024, ..enough.clone() };
+        let matrices = larger.cooperative(&[Variant::Naga])[0];
+        assert_eq!((matrices.memory, matrices.invocations), (48 << 10, 1024));
         let wide = AdapterInfo { subgroups: Some((64, 128)), ..enough };
-        assert!(wide.cooperative().is_empty(), "four subgroups of 128 are no workgroup");
+        assert!(wide.cooperative(&Variant::ALL).is_empty(), "four subgroups of 128 are no workgroup");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Compute pipelines: one for each shader text, made in parallel, kept as long as the device.
 
-use super::GpuDevice;
+use super::{GpuDevice, memory_model, spirv};
 use crate::device::Dispatch;
 use crate::error::Result;
 use crate::kernels::Access;
@@ -8,7 +8,6 @@ use rayon::prelude::*;
 use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, PoisonError};
-use wgpu::naga;
 
 /// A pipeline with the layout of its one bind group.
 #[derive(Debug)]
@@ -26,6 +25,8 @@ pub struct Cache(Mutex<HashMap<Key, Arc<Pipeline>>>);
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     wgsl: String,
+    /// Whether the driver gets SPIR-V that follows the memory model.
+    patched: bool,
     uniform: bool,
     /// Binding number and whether it is only read.
     storage: Vec<(u32, bool)>,
@@ -78,20 +79,38 @@ impl GpuDevice {
             );
             return Err(self.error(what(), message));
         }
+        let spirv = key.patched.then(|| self.patched(key)).transpose().map_err(|m| self.error(what(), m))?;
+        let entry_point =
+            wgpu::PassthroughShaderEntryPoint { name: "main".into(), workgroup_size: (0, 0, 0) };
         self.scoped(what, || {
             let runtime_checks = if self.checked {
                 wgpu::ShaderRuntimeChecks::checked()
             } else {
                 wgpu::ShaderRuntimeChecks::unchecked()
             };
-            let descriptor = wgpu::ShaderModuleDescriptor {
-                label: Some(name),
-                source: wgpu::ShaderSource::Wgsl(key.wgsl.as_str().into()),
+            let module = match &spirv {
+                None => {
+                    let descriptor = wgpu::ShaderModuleDescriptor {
+                        label: Some(name),
+                        source: wgpu::ShaderSource::Wgsl(key.wgsl.as_str().into()),
+                    };
+                    // SAFETY: the shaders are this crate's own. Their loops end, and their indices are bounded by
+                    // the sizes that the same kernel gives the bindings, which the kernel tests hold them to in
+                    // checked mode and with sentinels around every buffer.
+                    unsafe { self.device.create_shader_module_trusted(descriptor, runtime_checks) }
+                }
+                Some(words) => {
+                    let descriptor = wgpu::ShaderModuleDescriptorPassthrough {
+                        label: Some(name),
+                        entry_points: vec![entry_point.clone()].into(),
+                        spirv: Some(words.as_slice().into()),
+                        ..Default::default()
+                    };
+                    // SAFETY: as above, of the same shaders: naga wrote these words, with the numbers that wgpu-hal
+                    // gives the bindings of this layout, and the patch only makes accesses stricter.
+                    unsafe { self.device.create_shader_module_passthrough(descriptor) }
+                }
             };
-            // SAFETY: the shaders are this crate's own. Their loops end, and their indices are bounded by
-            // the sizes that the same kernel gives the bindings, which the kernel tests hold them to in
-            // checked mode and with sentinels around every buffer.
-            let module = unsafe { self.device.create_shader_module_trusted(descriptor, runtime_checks) };
             let layout = self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
                 label: Some(name),
                 entries: &key.entries(&reflection),
@@ -115,6 +134,12 @@ impl GpuDevice {
             Pipeline { pipeline, layout }
         })
     }
+
+    /// The SPIR-V of a shader whose accesses to workgroup memory are to follow the memory model.
+    fn patched(&self, key: &Key) -> Result<Vec<u32>, String> {
+        let version = self.info.spirv.ok_or("the device takes no SPIR-V")?;
+        memory_model::patch(&spirv::translate(&key.wgsl, &key.bindings(), version)?)
+    }
 }
 
 /// A dispatch in error messages.
@@ -125,11 +150,19 @@ pub fn described(dispatch: &Dispatch) -> String {
 impl Key {
     fn of(dispatch: &Dispatch) -> Self {
         let kernel = &dispatch.kernel;
+        let shader = kernel.shader();
         Self {
-            wgsl: kernel.shader().wgsl(),
+            wgsl: shader.wgsl(),
+            patched: shader.has_patched_memory(),
             uniform: !kernel.uniforms().is_empty(),
             storage: kernel.bindings().iter().map(|b| (b.index, b.access == Access::Read)).collect(),
         }
+    }
+
+    /// The numbers of all bindings, ascending.
+    fn bindings(&self) -> Vec<u32> {
+        let uniform = self.uniform.then_some(0);
+        uniform.into_iter().chain(self.storage.iter().map(|(index, _)| *index)).collect()
     }
 
     fn entries(&self, reflection: &Reflection) -> Vec<wgpu::BindGroupLayoutEntry> {

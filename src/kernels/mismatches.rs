@@ -1,0 +1,63 @@
+//! Counts words that differ: whether two runs of a kernel gave the same bits, without reading them back.
+
+use super::{Access, Binding, Kernel, binding, elementwise_grid, shader::Shader};
+use crate::kernels::Argument;
+
+/// `counts[t] += #{i ≡ t (mod counters) : a[i] ≠ b[i]}`, wrapping, over the words of two tensors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mismatches {
+    /// Words of each tensor.
+    pub n: usize,
+    /// Counters, each with an invocation of its own.
+    pub counters: usize,
+}
+
+impl Mismatches {
+    /// Counts over `n` words by at most 65,536 counters.
+    pub fn new(n: usize) -> Self {
+        Self { n, counters: n.clamp(1, 1 << 16) }
+    }
+
+    /// One instance with several words a counter, one with a word each.
+    pub fn permutations() -> Vec<Self> {
+        vec![Self { n: 1000, counters: 300 }, Self::new(700)]
+    }
+}
+
+impl Kernel for Mismatches {
+    fn name(&self) -> &'static str {
+        "mismatches"
+    }
+
+    fn bindings(&self) -> Vec<Binding> {
+        vec![
+            binding("a", 1, Access::Read, self.n),
+            binding("b", 2, Access::Read, self.n),
+            binding("counts", 3, Access::Update, self.counters),
+        ]
+    }
+
+    fn shader(&self) -> Shader {
+        Shader::new("mismatches", include_str!("../../shaders/mismatches.wgsl"))
+    }
+
+    fn uniforms(&self) -> Vec<u32> {
+        vec![self.n as u32, self.counters as u32, 0, 0]
+    }
+
+    fn workgroups(&self) -> [u32; 3] {
+        elementwise_grid(self.counters)
+    }
+
+    fn flops(&self) -> u64 {
+        0
+    }
+
+    fn run(&self, arguments: &mut [Argument<'_>]) {
+        let [a, b, counts] = arguments else { unreachable!("mismatches binds a, b and counts") };
+        for (i, (a, b)) in a.u32().iter().zip(b.u32()).enumerate() {
+            let count = &mut counts.u32_mut()[i % self.counters];
+            *count = count.wrapping_add(u32::from(a != b));
+        }
+    }
+}

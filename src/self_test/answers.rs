@@ -1,0 +1,203 @@
+//! The file of what the gate found out: TOML, an entry for each adapter, driver, set of shaders and matrices.
+//!
+//! It lies beside the file of tuned kernels. It is a memory, no setting: a file that cannot be read or written is done
+//! without, and the gate asks again.
+
+use super::gate;
+use super::gate::Answer;
+use crate::device::{AdapterInfo, tuned};
+use crate::io::atomic;
+use crate::kernels::cooperative::{Cooperative, Variant};
+use serde::{Deserialize, Serialize};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+const HEADER: &str = "# What the test of cooperative matrices found out. It can be deleted; `jem devices --test` renews it.\n\n";
+
+/// The whole file.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct File {
+    #[serde(default)]
+    answer: Vec<Entry>,
+}
+
+/// The answer for some matrices on an adapter.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Entry {
+    name: String,
+    vendor: u32,
+    device: u32,
+    backend: String,
+    driver: String,
+    driver_info: String,
+    /// [`gate::digest`] of the shaders that were tried.
+    shaders: String,
+    size: usize,
+    variant: Variant,
+    #[serde(flatten)]
+    answer: Answer,
+}
+
+impl Entry {
+    fn new(adapter: &AdapterInfo, matrices: Cooperative, shaders: &str, answer: &Answer) -> Self {
+        Self {
+            name: adapter.name.clone(),
+            vendor: adapter.vendor,
+            device: adapter.device,
+            backend: adapter.backend.clone(),
+            driver: adapter.driver.clone(),
+            driver_info: adapter.driver_info.clone(),
+            shaders: shaders.to_owned(),
+            size: matrices.size,
+            variant: matrices.variant,
+            answer: answer.clone(),
+        }
+    }
+
+    /// Whether it is of the same hardware.
+    fn is_of_hardware(&self, other: &Self) -> bool {
+        (&self.name, self.vendor, self.device, &self.backend)
+            == (&other.name, other.vendor, other.device, &other.backend)
+    }
+
+    /// Whether the same driver was asked about the same shaders.
+    fn is_of_question(&self, other: &Self) -> bool {
+        self.is_of_hardware(other)
+            && (&self.driver, &self.driver_info, &self.shaders)
+                == (&other.driver, &other.driver_info, &other.shaders)
+    }
+
+    fn is_of_matrices(&self, other: &Self) -> bool {
+        self.is_of_question(other) && (self.size, self.variant) == (other.size, other.variant)
+    }
+}
+
+/// The file: `gate.toml` beside the file of tuned kernels (`NAME.gate.toml` for one of another name); `None` where
+/// there is none.
+pub(super) fn path() -> Option<PathBuf> {
+    Some(beside(&tuned::path()?))
+}
+
+fn beside(tuned: &Path) -> PathBuf {
+    match tuned.file_name().is_some_and(|name| name == "tuned.toml") {
+        true => tuned.with_file_name("gate.toml"),
+        false => tuned.with_extension("gate.toml"),
+    }
+}
+
+/// What is known of `matrices` on `adapter`.
+pub(super) fn load(path: &Path, adapter: &AdapterInfo, matrices: Cooperative) -> Option<Answer> {
+    let nothing = Answer::default();
+    let wanted = Entry::new(adapter, matrices, &gate::digest(matrices, adapter.spirv), &nothing);
+    read(path).answer.into_iter().find(|entry| entry.is_of_matrices(&wanted)).map(|entry| entry.answer)
+}
+
+/// Remembers what was found out. What there was of the same hardware with another driver or other shaders goes.
+pub(super) fn store(path: &Path, adapter: &AdapterInfo, matrices: Cooperative, answer: &Answer) {
+    let entry = Entry::new(adapter, matrices, &gate::digest(matrices, adapter.spirv), answer);
+    let mut file = read(path);
+    file.answer.retain(|other| {
+        let same_driver = (&other.driver, &other.driver_info) == (&entry.driver, &entry.driver_info);
+        let same_matrices = (other.size, other.variant) == (entry.size, entry.variant);
+        !other.is_of_hardware(&entry) || same_driver && !same_matrices
+    });
+    file.answer.push(entry);
+    let text = toml::to_string(&file).expect("answers are plain data");
+    let written =
+        path.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(crate::Error::io(path)).and_then(
+            |()| {
+                atomic::write(path, |file| {
+                    file.write_all(HEADER.as_bytes()).and_then(|()| file.write_all(text.as_bytes()))
+                })
+            },
+        );
+    if let Err(error) = written {
+        tracing::info!("the test of cooperative matrices will be repeated: {error}");
+    }
+}
+
+fn read(path: &Path) -> File {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    toml::from_str(&text).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::AdapterKind;
+
+    fn adapter(driver_info: &str) -> AdapterInfo {
+        AdapterInfo {
+            name: "one".into(),
+            kind: AdapterKind::Discrete,
+            vendor: 0x10de,
+            device: 7,
+            backend: "Vulkan".into(),
+            driver: "driver".into(),
+            driver_info: driver_info.into(),
+            max_storage_binding: 1 << 30,
+            max_buffer: 1 << 30,
+            workgroup_memory: 32 << 10,
+            workgroup_invocations: 256,
+            f16: true,
+            subgroups: Some((32, 32)),
+            timestamps: false,
+            pipeline_cache: false,
+            cooperative_matrices: Vec::new(),
+            spirv: Some((1, 6)),
+        }
+    }
+
+    fn passed(kernels: usize) -> Answer {
+        Answer { kernels, repeats: 200, error: 1e-12, refused: None, seconds: 2.5 }
+    }
+
+    #[test]
+    fn an_answer_is_of_one_driver_one_size_and_one_variant() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("new/gate.toml");
+        let (one, naga) = (adapter("1"), Cooperative::new(16, 32));
+        let flat = Cooperative { variant: Variant::Flat, ..naga };
+        assert_eq!(load(&path, &one, naga), None, "there is no file");
+        store(&path, &one, naga, &Answer::refusal("died of SIGSEGV".into()));
+        store(&path, &one, flat, &passed(9));
+        assert_eq!(load(&path, &one, naga).unwrap().refused.as_deref(), Some("died of SIGSEGV"));
+        assert_eq!(load(&path, &one, flat), Some(passed(9)));
+        assert_eq!(load(&path, &one, Cooperative { size: 8, ..flat }), None);
+        // What a tile may take is part of the question.
+        assert_eq!(load(&path, &one, Cooperative { memory: 48 << 10, ..flat }), None);
+        store(&path, &one, flat, &passed(10));
+        assert_eq!(load(&path, &one, flat), Some(passed(10)));
+        assert_eq!(read(&path).answer.len(), 2);
+        // Another driver asks anew, and the old one's answers go.
+        let newer = adapter("2");
+        assert_eq!(load(&path, &newer, flat), None);
+        store(&path, &newer, flat, &passed(11));
+        assert_eq!((load(&path, &one, flat), read(&path).answer.len()), (None, 1));
+        // Another card keeps its own.
+        let other = AdapterInfo { device: 8, ..adapter("1") };
+        store(&path, &other, flat, &passed(12));
+        assert_eq!(load(&path, &newer, flat), Some(passed(11)));
+    }
+
+    #[test]
+    fn a_damaged_file_is_no_answer_and_is_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("gate.toml");
+        let (one, naga) = (adapter("1"), Cooperative::new(16, 32));
+        for text in ["[[answer", "answer = 3", "[[answer]]\nname = 1\n"] {
+            std::fs::write(&path, text).unwrap();
+            assert_eq!(load(&path, &one, naga), None);
+            store(&path, &one, naga, &passed(1));
+            assert_eq!(load(&path, &one, naga), Some(passed(1)));
+        }
+        // A place that cannot be written is done without.
+        store(&path.join("below/gate.toml"), &one, naga, &passed(1));
+    }
+
+    #[test]
+    fn the_file_lies_beside_that_of_tuned_kernels() {
+        assert_eq!(beside(Path::new("/cache/jem/tuned.toml")), Path::new("/cache/jem/gate.toml"));
+        assert_eq!(beside(Path::new("here/mine.toml")), Path::new("here/mine.gate.toml"));
+    }
+}

@@ -1,0 +1,212 @@
+//! Work in a child process, which a driver may end or hang without ending this one.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Lines of a child's standard error that are kept: the driver's last words.
+const LAST_WORDS: usize = 5;
+
+/// Bytes of a line that are kept.
+const LINE: usize = 400;
+
+/// Time for a child to end after it closed its output.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// How a child ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its exit status; `None` if it was stopped for its silence.
+    pub status: Option<ExitStatus>,
+    /// The last lines of its standard error.
+    pub last_words: Vec<String>,
+    /// The silence after which it was stopped.
+    pub patience: Duration,
+}
+
+impl Ended {
+    /// Whether a person or the system stopped it (Ctrl-C, `kill`, no memory), which says nothing of a driver.
+    pub fn was_stopped(&self) -> bool {
+        const SIGHUP: i32 = 1;
+        const SIGINT: i32 = 2;
+        const SIGKILL: i32 = 9;
+        const SIGTERM: i32 = 15;
+        let signal = self.status.and_then(signal);
+        signal.is_some_and(|signal| [SIGHUP, SIGINT, SIGKILL, SIGTERM].contains(&signal))
+    }
+}
+
+impl fmt::Display for Ended {
+    /// The end in words, such as `died of SIGSEGV`, with the last words.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.status.map(|status| (status, signal(status))) {
+            None => write!(f, "said nothing for {} s and was stopped", self.patience.as_secs())?,
+            Some((_, Some(number))) => match signal_name(number) {
+                Some(name) => write!(f, "died of {name}")?,
+                None => write!(f, "died of signal {number}")?,
+            },
+            Some((status, None)) => match status.code() {
+                Some(code) => write!(f, "ended with exit status {code}")?,
+                None => write!(f, "ended with {status}")?,
+            },
+        }
+        match &self.last_words[..] {
+            [] => Ok(()),
+            words => write!(f, " ({})", words.join(" / ")),
+        }
+    }
+}
+
+/// The signal that ended a process.
+fn signal(status: ExitStatus) -> Option<i32> {
+    #[cfg(unix)]
+    return std::os::unix::process::ExitStatusExt::signal(&status);
+    #[cfg(not(unix))]
+    {
+        let _ = status;
+        None
+    }
+}
+
+/// The names of the signals that a fault in native code raises, where they have the same number everywhere.
+fn signal_name(number: i32) -> Option<&'static str> {
+    match number {
+        4 => Some("SIGILL"),
+        6 => Some("SIGABRT"),
+        8 => Some("SIGFPE"),
+        9 => Some("SIGKILL"),
+        11 => Some("SIGSEGV"),
+        15 => Some("SIGTERM"),
+        _ => None,
+    }
+}
+
+/// Runs `command`, hands every line of its standard output to `line`, and returns how it ended. It is stopped after
+/// `patience` without a line.
+///
+/// Its standard input is a pipe that stays open as long as this process lives: a child that waits for its end notices
+/// when its parent has died.
+///
+/// # Errors
+/// If it cannot be started.
+pub fn run(mut command: Command, patience: Duration, mut line: impl FnMut(&str)) -> std::io::Result<Ended> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn()?;
+    let input = child.stdin.take();
+    let (output, errors) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
+    let last_words = thread::spawn(move || tail(errors));
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    let silent = loop {
+        match receiver.recv_timeout(patience) {
+            Ok(text) => line(&text),
+            Err(RecvTimeoutError::Disconnected) => break false,
+            Err(RecvTimeoutError::Timeout) => break true,
+        }
+    };
+    let status = if silent { None } else { wait(&mut child, FAREWELL) };
+    if status.is_none() {
+        // It may have ended by itself in the meantime.
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    drop(input);
+    let last_words = last_words.join().unwrap_or_default();
+    Ok(Ended { status, last_words, patience })
+}
+
+/// The status of a child that ends within `time`.
+fn wait(child: &mut Child, time: Duration) -> Option<ExitStatus> {
+    let started = Instant::now();
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Some(status),
+            Ok(None) if started.elapsed() < time => thread::sleep(Duration::from_millis(5)),
+            _ => return None,
+        }
+    }
+}
+
+/// The last lines of `source`, read to its end.
+fn tail(source: impl Read) -> Vec<String> {
+    let mut last = VecDeque::new();
+    let mut source = BufReader::new(source);
+    let mut bytes = Vec::new();
+    while source.by_ref().take(1 << 16).read_until(b'\n', &mut bytes).is_ok_and(|read| read > 0) {
+        let text = String::from_utf8_lossy(&bytes);
+        let text: String = text.trim().chars().take(LINE).collect();
+        bytes.clear();
+        if text.is_empty() {
+            continue;
+        }
+        if last.len() == LAST_WORDS {
+            last.pop_front();
+        }
+        last.push_back(text);
+    }
+    last.into()
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str, patience: Duration) -> (Ended, Vec<String>) {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        let mut lines = Vec::new();
+        let ended = run(command, patience, |line| lines.push(line.to_owned())).unwrap();
+        (ended, lines)
+    }
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn lines_and_last_words_arrive() {
+        let (ended, lines) =
+            sh("echo one; echo two; for i in 1 2 3 4 5 6 7; do echo $i >&2; done; exit 3", LONG);
+        assert_eq!(lines, ["one", "two"]);
+        assert_eq!(ended.to_string(), "ended with exit status 3 (3 / 4 / 5 / 6 / 7)");
+        assert!(!ended.was_stopped());
+    }
+
+    #[test]
+    fn a_crash_and_a_stop_are_told_apart() {
+        let (crashed, _) = sh("kill -SEGV $$", LONG);
+        assert_eq!(crashed.to_string(), "died of SIGSEGV");
+        assert!(!crashed.was_stopped());
+        let (stopped, _) = sh("kill -INT $$", LONG);
+        assert!(stopped.was_stopped(), "{stopped}");
+    }
+
+    #[test]
+    fn silence_ends_it_and_talk_does_not() {
+        let started = Instant::now();
+        let (ended, lines) = sh("echo one; exec sleep 100", Duration::from_secs(1));
+        assert_eq!((ended.to_string().as_str(), lines.len()), ("said nothing for 1 s and was stopped", 1));
+        assert!(started.elapsed() < LONG);
+        let (ended, lines) = sh("for i in 1 2 3 4; do echo $i; sleep 0.4; done", Duration::from_secs(1));
+        assert_eq!((ended.to_string().as_str(), lines.len()), ("ended with exit status 0", 4));
+    }
+
+    #[test]
+    fn a_flood_of_errors_is_no_deadlock() {
+        let (ended, _) = sh("yes fault | head -c 3000000 >&2; echo done", LONG);
+        assert_eq!(ended.last_words, ["fault"; LAST_WORDS]);
+    }
+
+    #[test]
+    fn what_cannot_be_started_is_an_error() {
+        assert!(run(Command::new("/no/such/program"), LONG, |_| {}).is_err());
+    }
+}

@@ -1,0 +1,127 @@
+//! The gate in a child process: a copy of this program that [`serve`] turns into the test of one variant.
+
+use super::child;
+use super::gate::{self, Answer};
+use crate::device::{AdapterInfo, AdapterKind, CooperativeChoice, Device, DeviceOptions, DeviceSpec};
+use crate::kernels::cooperative::Cooperative;
+use serde::{Deserialize, Serialize};
+use std::io::{Read, Write};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// The environment variable that makes [`serve`] run the gate.
+const REQUEST: &str = "JEM_GATE_REQUEST";
+
+/// What the line with the answer begins with; every other line says what is tried.
+const ANSWER: &str = "answer ";
+
+/// Silence after which a child is taken to hang. One kernel's repeats take a GPU far less, and compiling it too;
+/// software adapters do both on a busy processor.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE_OF_SOFTWARE: Duration = Duration::from_secs(300);
+
+/// Whether this program calls [`serve`].
+static SERVES: AtomicBool = AtomicBool::new(false);
+
+/// What is asked of a child.
+#[derive(Debug, Serialize, Deserialize)]
+struct Request {
+    /// [`AdapterInfo::name`] and [`AdapterInfo::title`].
+    name: String,
+    title: String,
+    matrices: Cooperative,
+}
+
+/// Lets this program test a driver in a child process. Call it first in `main`.
+///
+/// Cooperative matrices are tried in a copy of the running program, because drivers have crashed on them. In such a
+/// copy this function runs the test, prints its result and ends the process; otherwise it returns at once. A program
+/// that does not call it computes without cooperative matrices.
+pub fn serve() {
+    SERVES.store(true, Ordering::Relaxed);
+    let Some(request) = std::env::var_os(REQUEST) else { return };
+    end_with_parent();
+    let answer = match serde_json::from_str(&request.to_string_lossy()) {
+        Ok(request) => answer(&request),
+        Err(error) => Answer::refusal(format!("{REQUEST}: {error}")),
+    };
+    let json = serde_json::to_string(&answer).expect("an answer is plain data");
+    say(&format!("{ANSWER}{json}"));
+    std::process::exit(0);
+}
+
+/// Ends this process when its parent is gone, whatever the driver is doing.
+fn end_with_parent() {
+    std::thread::spawn(|| {
+        let mut byte = [0];
+        while std::io::stdin().read(&mut byte).is_ok_and(|read| read > 0) {}
+        std::process::abort();
+    });
+}
+
+/// A line for the parent. One that is gone does not listen.
+fn say(line: &str) {
+    let mut output = std::io::stdout().lock();
+    let _ = writeln!(output, "{line}").and_then(|()| output.flush());
+}
+
+fn answer(request: &Request) -> Answer {
+    let choice = CooperativeChoice::Only(request.matrices.variant);
+    let options = DeviceOptions { untuned: true, cooperative: Some(choice), ..DeviceOptions::default() };
+    let device = match Device::open(&DeviceSpec::GpuNamed(request.name.clone()), options) {
+        Ok(device) => device,
+        Err(error) => return Answer::refusal(error.to_string()),
+    };
+    if device.name() != request.title {
+        return Answer::refusal(format!("the test opened {} instead of {}", device.name(), request.title));
+    }
+    if !device.cooperative().contains(&request.matrices) {
+        return Answer::refusal(format!("{} offers no {}", request.title, request.matrices));
+    }
+    gate::attempt(&device, request.matrices, |what| say(what))
+}
+
+/// Tries `matrices` on `adapter` in a child process.
+pub(super) fn ask(adapter: &AdapterInfo, matrices: Cooperative) -> Asked {
+    if !SERVES.load(Ordering::Relaxed) {
+        let why = "not tried, because this program does not call jem::self_test::serve first in main";
+        return Asked { answer: Answer::refusal(why.into()), lasting: false };
+    }
+    let request = Request { name: adapter.name.clone(), title: adapter.title(), matrices };
+    let request = serde_json::to_string(&request).expect("a request is plain data");
+    let program = match std::env::current_exe() {
+        Ok(program) => program,
+        Err(error) => return Asked::unknown(format!("the path of this program is unknown: {error}")),
+    };
+    let mut command = Command::new(&program);
+    command.env(REQUEST, request);
+    let patience = if adapter.kind == AdapterKind::Software { PATIENCE_OF_SOFTWARE } else { PATIENCE };
+    let (mut answer, mut trying) = (None, None);
+    let ended = child::run(command, patience, |line| match line.strip_prefix(ANSWER) {
+        Some(json) => answer = Some(serde_json::from_str::<Answer>(json)),
+        None => trying = Some(line.to_owned()),
+    });
+    match (ended, answer) {
+        (Ok(_), Some(Ok(answer))) => Asked { answer, lasting: true },
+        (Ok(_), Some(Err(error))) => Asked::unknown(format!("the test's answer makes no sense: {error}")),
+        (Ok(ended), None) => {
+            let place = trying.map_or(String::new(), |what| format!(" at {what}"));
+            let lasting = !ended.was_stopped();
+            Asked { answer: Answer::refusal(format!("the driver's test {ended}{place}")), lasting }
+        }
+        (Err(error), _) => Asked::unknown(format!("{}: {error}", program.display())),
+    }
+}
+
+/// An answer, and whether it will be the same the next time.
+pub(super) struct Asked {
+    pub answer: Answer,
+    pub lasting: bool,
+}
+
+impl Asked {
+    fn unknown(why: String) -> Self {
+        Self { answer: Answer::refusal(why), lasting: false }
+    }
+}

@@ -1,0 +1,63 @@
+//! The fake driver for a child process: builds the layer of lib.rs and says how the Vulkan loader finds it.
+
+use serde_json::json;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+use tempfile::TempDir;
+
+const LAYER: &str = "VK_LAYER_JEM_fake_driver";
+
+/// The environment variables under which a process has cooperative matrices, of a driver that fails as `mode` says
+/// (a `$JEM_FAKE_DRIVER` of lib.rs); and the folder with the layer's manifest, which must outlive the process.
+///
+/// # Panics
+/// If the layer cannot be built.
+pub fn environment(mode: &str) -> (Vec<(String, String)>, TempDir) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let manifest = json!({
+        "file_format_version": "1.1.2",
+        "layer": {
+            "name": LAYER,
+            "type": "GLOBAL",
+            "library_path": library(),
+            "api_version": "1.3.0",
+            "implementation_version": "1",
+            "description": "Pretends that there are cooperative matrices, and fails on them",
+            "device_extensions": [{"name": "VK_KHR_cooperative_matrix", "spec_version": "2"}],
+        },
+    });
+    std::fs::write(folder.path().join("fake_driver.json"), manifest.to_string()).expect("a manifest");
+    let path = folder.path().to_str().expect("UTF-8").to_owned();
+    let variables =
+        [("VK_LAYER_PATH", path.as_str()), ("VK_INSTANCE_LAYERS", LAYER), ("JEM_FAKE_DRIVER", mode)];
+    (variables.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(), folder)
+}
+
+/// The layer's library, beside the examples of the profile that this test was built in. `cargo test` makes it by
+/// itself, but `cargo test --test NAME` does not.
+fn library() -> &'static PathBuf {
+    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
+    LIBRARY.get_or_init(|| {
+        let own = std::env::current_exe().expect("the path of this test");
+        let folder = own.ancestors().nth(2).expect("target/PROFILE/deps/TEST");
+        let profile = folder.file_name().and_then(|name| name.to_str()).expect("UTF-8");
+        let profile = if profile == "debug" { "dev" } else { profile };
+        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+        let mut build = Command::new(cargo);
+        build.args(["build", "--quiet", "--example", "fake_driver", "--profile", profile]);
+        // cargo tells a test of its package. ring's build script would take that for its own package's, and all that
+        // depends on it would be built again, here and in the build after this one.
+        for (name, _) in std::env::vars_os() {
+            let told = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"];
+            if name.to_str().is_some_and(|name| told.iter().any(|start| name.starts_with(start))) {
+                build.env_remove(name);
+            }
+        }
+        let status = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo starts");
+        assert!(status.success(), "cargo build --example fake_driver: {status}");
+        let library = folder.join("examples/libfake_driver.so");
+        assert!(library.is_file(), "cargo did not build {}", library.display());
+        library
+    })
+}
