@@ -135,6 +135,11 @@ impl Running {
         Ended { status, exit, signal, time, text: self.log.text(), last_words }
     }
 
+    /// What it has said so far.
+    pub fn text(&self) -> String {
+        self.log.text()
+    }
+
     /// Halts the whole group, or lets it go on.
     pub fn pause(&self, pause: bool) {
         group::pause(&self.child, pause);

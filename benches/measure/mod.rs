@@ -5,6 +5,7 @@
 //! is appended to `results.jsonl` and synced, and the summary written anew.
 
 pub mod child;
+pub mod clocks;
 pub mod environment;
 pub mod figures;
 pub mod host;

@@ -6,7 +6,7 @@ use super::journal::{self, Journal};
 use super::plan::{self, Step, Task};
 use super::pretend::Sabotage;
 use super::state::State;
-use super::{Arguments, Common, environment, jem_beside, orders, pack, results, summary};
+use super::{Arguments, Common, clocks, environment, jem_beside, orders, pack, results, summary};
 use serde_json::{Value, json};
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -36,6 +36,8 @@ struct Run {
     until: f64,
     /// PyTorch's warm-up.
     background: Option<Running>,
+    /// The card's clocks.
+    clocks: Option<Running>,
 }
 
 /// Runs all steps into the folder `out`.
@@ -57,7 +59,7 @@ pub fn run(arguments: &Arguments, common: &Common, out: &Path) -> ExitCode {
     say!("{} steps in {:.0} s; logs in {}", steps.len(), common.seconds, state.scratch.display());
     let until = common.seconds - plan::ending(common.quick);
     let sabotage = arguments.sabotage.clone();
-    let mut run = Run { state, journal, steps, sabotage, began, until, background: None };
+    let mut run = Run { state, journal, steps, sabotage, began, until, background: None, clocks: None };
     for index in 0..run.steps.len() {
         let step = run.steps[index];
         let lines = run.journal.lines().len();
@@ -151,6 +153,7 @@ impl Run {
             self.state.learn(step.task, false, &Value::Null);
             return self.journal.add(skip(&format!("{:.0} s were left, which is too little", left.max(0.0))));
         };
+        let told = self.clocks.as_ref().map_or(0, |clocks| clocks.text().lines().count());
         let (ended, result) = if step.task == Task::Warm {
             let Some(running) = self.background.take() else {
                 return self.journal.add(skip("it was not begun"));
@@ -164,8 +167,16 @@ impl Run {
             self.quietly(step.task, false);
             ended
         };
-        self.journal.add(journal::line(step.name, step.about, at, limit, &ended, result.clone()));
-        self.state.learn(step.task, ended.status == child::Status::Ok, &result);
+        let mut line = journal::line(step.name, step.about, at, limit, &ended, result.clone());
+        if let Some(clocks) = &self.clocks {
+            line["clocks"] = clocks::largest(&clocks.text(), told);
+        }
+        self.journal.add(line);
+        let ok = ended.status == child::Status::Ok;
+        self.state.learn(step.task, ok, &result);
+        if let (Task::Card, true, Some(tool)) = (step.task, ok, orders::on_path("nvidia-smi")) {
+            self.clocks = Running::start(clocks::command(&tool), &self.log("sampled-clocks", index)).ok();
+        }
         if step.task == Task::Torch && self.state.no_torch.is_none() {
             let mut command = orders::warm(&self.state);
             environment::apply(&mut command, &self.state);
@@ -234,8 +245,8 @@ impl Run {
 
     /// Ends what still runs, and writes what comes last.
     fn end(mut self) -> ExitCode {
-        if let Some(background) = self.background.take() {
-            background.wait(Limit { kill: Duration::ZERO, interrupt: None });
+        for running in [self.background.take(), self.clocks.take()].into_iter().flatten() {
+            running.wait(Limit { kill: Duration::ZERO, interrupt: None });
         }
         let State { out, scratch, .. } = &self.state;
         let lines = Lines(self.journal.lines());

@@ -298,7 +298,22 @@ fn ceilings(lines: Lines<'_>) -> String {
         of(memory(f16), rates.memory, bytes),
     ]);
     table.row(vec!["least time that they allow, of the time".into(), dash(), least(f32), least(f16)]);
-    table.text()
+    table.text() + &clocks(lines)
+}
+
+/// The card's clocks during the steps that the ceilings are about.
+fn clocks(lines: Lines<'_>) -> String {
+    let mut text = String::new();
+    for step in ["ceilings", "steps-f32", "steps-f16"] {
+        let clocks = lines.line(step).map_or(&Value::Null, |line| &line["clocks"]);
+        if let Some(sm) = number(clocks, "sm_mhz") {
+            let rest = [("memory_mhz", "MHz memory"), ("watts", "W"), ("celsius", "°C")];
+            let rest = rest.map(|(name, unit)| number(clocks, name).map(|n| format!("{n:.0} {unit}")));
+            let rest: Vec<String> = rest.into_iter().flatten().collect();
+            writeln!(text, "- at most, during `{step}`: {sm:.0} MHz, {}", rest.join(", ")).expect("a string");
+        }
+    }
+    if text.is_empty() { text } else { format!("\n{text}") }
 }
 
 fn kernels(lines: Lines<'_>) -> String {

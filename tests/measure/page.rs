@@ -5,7 +5,7 @@ use crate::measure::child::{Ended, Status};
 use crate::measure::orders::Reader;
 use crate::measure::plan::Task;
 use crate::measure::report::slug;
-use crate::measure::{journal, results, runner, state, summary};
+use crate::measure::{clocks, journal, results, runner, state, summary};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
@@ -166,6 +166,23 @@ fn results_decide_about_later_steps() {
     ]});
     state.learn(Task::Peer("bf16"), true, &times);
     assert_eq!((state.best_mode("bf16"), state.best_mode("tf32")), (Some("graph-bf16-nhwc"), None));
+}
+
+#[test]
+fn clocks_are_those_of_the_step() {
+    let text = "1980, 2619, 700.10, 60\n345, 2619, 90.00, 41\n1755, 2619, [N/A], 45\n";
+    let expected = json!({"sm_mhz": 1755.0, "memory_mhz": 2619.0, "watts": 90.0, "celsius": 45.0});
+    assert_eq!(clocks::largest(text, 1), expected);
+    assert_eq!(clocks::largest(text, 3), Value::Null);
+    assert_eq!(clocks::largest("No devices were found\n", 0), Value::Null);
+    let mut ceilings = line("ceilings", Value::Null);
+    ceilings["clocks"] = expected;
+    let rates = line(
+        "steps-f32",
+        json!({"tables": [table("Steps", &[
+        json!({"step": "paper x64 sgld", "median ms": 9.0, "GFLOP/s": 5.0})])]}),
+    );
+    has(&summary::page(&[ceilings, rates]), &["during `ceilings`: 1755 MHz, 2619 MHz memory, 90 W, 45 °C"]);
 }
 
 #[test]
