@@ -123,8 +123,11 @@ impl Running {
         group::end(&mut self.child);
         self.log.wait(CLOSED);
         let (exit, signal) = ended.map_or((None, None), |ended| (ended.code(), group::signal(ended)));
+        let asked = limit.interrupt.is_some() && interrupt.is_none();
         let status = status.unwrap_or(match (exit, signal) {
             (Some(0), _) => Status::Ok,
+            // It was asked to end before it could listen.
+            (_, Some(group::SIGINT)) if asked => Status::TimedOut,
             (_, Some(_)) => Status::Died,
             _ => Status::Failed,
         });
@@ -181,7 +184,7 @@ mod group {
     use std::os::unix::process::{CommandExt, ExitStatusExt};
     use std::process::{Child, Command, ExitStatus};
 
-    const SIGINT: i32 = 2;
+    pub const SIGINT: i32 = 2;
     const SIGKILL: i32 = 9;
     const SIGCONT: i32 = if cfg!(target_os = "linux") { 18 } else { 19 };
     const SIGSTOP: i32 = if cfg!(target_os = "linux") { 19 } else { 17 };
@@ -222,6 +225,8 @@ mod group {
 #[cfg(not(unix))]
 mod group {
     use std::process::{Child, Command, ExitStatus};
+
+    pub const SIGINT: i32 = 2;
 
     pub fn lead(_: &mut Command) {}
 

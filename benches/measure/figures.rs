@@ -88,7 +88,8 @@ pub struct Beside {
 pub fn beside(lines: Lines<'_>, precision: &str, step: &str, theirs: &str) -> Option<Beside> {
     let name = format!("steps-{precision}");
     let mut found: Vec<Beside> = Vec::new();
-    for row in lines.rows(&name, "Peers") {
+    let peers = lines.rows(&name, "Peers");
+    for row in &peers {
         let Some((label, mode)) = text(row, "step, peer").split_once(", PyTorch ") else { continue };
         if is_step(label, step) && is_in(mode, theirs) {
             let (peer, ratio) = (cell(row, "peer ms"), cell(row, "peer / jem"));
@@ -98,6 +99,15 @@ pub fn beside(lines: Lines<'_>, precision: &str, step: &str, theirs: &str) -> Op
         }
     }
     let ours = step_row(lines, &name, step).and_then(|row| cell(row, "median ms"));
+    // Without that table, which comes last, their rows in the table of steps.
+    for row in lines.rows(&name, "Steps").into_iter().filter(|_| peers.is_empty()) {
+        let Some((label, mode)) = text(row, "step").split_once(", PyTorch ") else { continue };
+        if let (true, Some(ours), Some(peer)) =
+            (is_step(label, step) && is_in(mode, theirs), ours, cell(row, "median ms"))
+        {
+            found.push(Beside { mode: mode.into(), peer, ratio: peer / ours, turns: true });
+        }
+    }
     let alone = lines.result(&format!("torch-{theirs}"))["rows"].as_array();
     for row in alone.filter(|_| found.is_empty()).into_iter().flatten() {
         let (mode, time) = (row["mode"].as_str(), number(row, "median_ms"));

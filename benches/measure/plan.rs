@@ -72,7 +72,7 @@ const USUAL: (f64, f64) = (540.0, 60.0);
 
 /// Seconds at the end for the summary and the logs' archive.
 pub fn ending(quick: bool) -> f64 {
-    if quick { 2.0 } else { 8.0 }
+    if quick { 3.0 } else { 8.0 }
 }
 
 /// The steps of a run of `seconds`.
@@ -92,7 +92,7 @@ pub fn steps(quick: bool, seconds: f64) -> Vec<Step> {
         step("host", "the machine", Task::Host, (2.0, 15.0), (0.5, 10.0)),
         step("card", "nvidia-smi -q", Task::Card, (2.0, 20.0), (0.5, 5.0)),
         step("devices", "adapters and what they offer", Task::Devices, (4.0, 30.0), (1.0, 10.0)),
-        step("torch", "version of PyTorch", Task::Torch, (8.0, 60.0), (1.0, 10.0)),
+        step("torch", "version of PyTorch", Task::Torch, (8.0, 60.0), (1.0, 20.0)),
         step("selftest-f32", "every kernel in f32", Task::SelfTest, (10.0, 60.0), (6.0, 20.0)),
         step("gate-naga", "matrices, SPIR-V as naga writes it", Task::Gate("naga"), (8.0, 60.0), (1.0, 10.0)),
         step("gate-patched", "matrices, patched SPIR-V", Task::Gate("patched"), (8.0, 60.0), (1.0, 10.0)),

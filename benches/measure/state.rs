@@ -3,6 +3,7 @@
 use super::figures::{is_in, rows, text};
 use super::plan::Task;
 use jem::device::DeviceSpec;
+use jem::jem::Precision;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -45,7 +46,7 @@ pub struct State {
     pub torch: BTreeMap<(String, String), f64>,
     /// Shapes that are tuned.
     pub tuned: bool,
-    /// Whether there is no more to tune.
+    /// Whether there is no more to tune: f32 comes last.
     pub tuning_over: bool,
 }
 
@@ -107,8 +108,10 @@ impl State {
                     }
                 }
             }
-            Task::Tune(_) => self.tuned |= self.out.join("tuned.toml").exists(),
-            Task::Tuned(_) => self.tuning_over = true,
+            Task::Tune(precision) => {
+                self.tuned |= self.out.join("tuned.toml").exists();
+                self.tuning_over |= precision == Precision::F32;
+            }
             _ => {}
         }
     }

@@ -9,6 +9,8 @@ use std::fmt::Write as _;
 /// The file.
 pub const FILE: &str = "summary.md";
 
+/// Characters of a line of last words.
+const WIDTH: usize = 160;
 /// Rows of the tables of kernels.
 const KERNELS: usize = 8;
 /// Steps of an iteration, with words for them.
@@ -173,20 +175,29 @@ fn selftest(lines: Lines<'_>) -> String {
 }
 
 fn matrices(lines: Lines<'_>) -> String {
-    let one = |variant: &&str| {
+    // Variants of one outcome stand together.
+    let mut outcomes: Vec<(String, Vec<String>)> = Vec::new();
+    for variant in VARIANTS {
         let step = format!("gate-{variant}");
         let rows = lines.rows(&step, "Gate");
-        let outcomes: Vec<String> = rows
-            .iter()
-            .map(|row| format!("{} {}", text(row, "matrices"), text(row, "outcome")).trim().to_owned())
-            .collect();
-        match outcomes[..] {
-            [] => format!("`{variant}` {}", end(lines, &step)),
-            _ => format!("`{variant}` {}", outcomes.join(", ")),
+        let row =
+            |row: &&Row| format!("{} {}", text(row, "matrices"), text(row, "outcome")).trim().to_owned();
+        let none = lines.result(&step)["not_measured"][0].as_str();
+        let outcome = match (rows.iter().map(row).collect::<Vec<_>>(), none) {
+            (rows, _) if !rows.is_empty() => rows.join(", "),
+            (_, Some(reason)) => {
+                format!("not measured: {}", reason.trim_start_matches("cooperative matrices: "))
+            }
+            _ => end(lines, &step),
+        };
+        let variant = format!("`{variant}`");
+        match outcomes.iter_mut().find(|(other, _)| *other == outcome) {
+            Some((_, variants)) => variants.push(variant),
+            None => outcomes.push((outcome, vec![variant])),
         }
-    };
-    let all: Vec<String> = VARIANTS.iter().map(one).collect();
-    format!("Cooperative matrices by variant: {}.", all.join("; "))
+    }
+    let all = outcomes.iter().map(|(outcome, variants)| format!("{}: {outcome}", variants.join(", ")));
+    format!("Cooperative matrices. {}.", all.collect::<Vec<_>>().join("; "))
 }
 
 fn tests(lines: Lines<'_>) -> String {
@@ -491,7 +502,8 @@ fn last_words(line: &Value) -> Vec<String> {
     let error = said.iter().position(|word| word.starts_with("error") || word.contains("panicked at"));
     let from = error.unwrap_or(said.len().saturating_sub(3));
     let most = if error.is_some() { 2 } else { 3 };
-    said.into_iter().skip(from).take(most).map(|word| word.replace('|', "\\|")).collect()
+    let plain = |word: &str| word.chars().take(WIDTH).collect::<String>().replace('|', "\\|");
+    said.into_iter().skip(from).take(most).map(plain).collect()
 }
 
 fn missing(lines: Lines<'_>) -> String {

@@ -102,6 +102,13 @@ fn a_process_is_asked_to_end_before_it_is_killed() {
 }
 
 #[test]
+fn one_that_does_not_listen_yet_has_run_out_of_time() {
+    let limit = Limit { kill: Duration::from_secs(60), interrupt: Some(Duration::from_millis(100)) };
+    let (ended, _) = end_of("exec sleep 1000", limit);
+    assert_eq!((ended.status, ended.signal), (Status::TimedOut, Some(2)));
+}
+
+#[test]
 fn the_background_halts_and_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let (log, ticks) = (folder.path().join("log"), folder.path().join("ticks"));

@@ -68,6 +68,11 @@ fn ratios_are_those_of_turns_where_there_are_any() {
     let apart = Beside { mode: "graph-bf16-nhwc".into(), peer: 20.0, ratio: 0.5, turns: false };
     assert_eq!(of("update"), Some(apart), "no turns of it, but PyTorch alone");
     assert_eq!(beside(Lines(&lines), "f32", "sgld", "float32"), None);
+    // A run that was killed before its last table.
+    let mut cut = steps();
+    cut["tables"].as_array_mut().unwrap().pop();
+    let lines = [line("steps-f16", cut)];
+    assert_eq!(beside(Lines(&lines), "f16", "sgld", "bf16"), turns("graph-bf16-nhwc", 5.0, 0.5));
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod measure;
 mod children;
 mod figures;
 mod journal;
+mod orders;
 mod page;
 mod share;
 mod whole;

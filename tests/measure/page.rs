@@ -4,7 +4,7 @@ use crate::figures::{line, steps, table};
 use crate::measure::child::{Ended, Status};
 use crate::measure::orders::Reader;
 use crate::measure::plan::Task;
-use crate::measure::report::slug;
+use crate::measure::report::{self, slug};
 use crate::measure::{clocks, journal, results, runner, state, summary};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -88,7 +88,8 @@ fn the_page_has_ratios_fractions_failures_and_what_is_missing() {
     let page = summary::page(&lines);
     has(&page, &["# jem on A card", "2026-11-27, abc", "driver: 1.2", "s of 540 s"]);
     has(&page, &["**f32 is WRONG** in 1 of 2 kernels: head."]);
-    has(&page, &["`naga` died of signal 11 (SIGSEGV)", "`patched` 16x16 passed", "`flat` has not run"]);
+    has(&page, &["`naga`: died of signal 11 (SIGSEGV); `patched`: 16x16 passed"]);
+    has(&page, &["`flat`, `flat-patched`: has not run."]);
     has(&page, &["20 passed, **1 FAILED**: conv2d::odd", "not all were reached of test-winograd"]);
     has(
         &page,
@@ -166,6 +167,28 @@ fn results_decide_about_later_steps() {
     ]});
     state.learn(Task::Peer("bf16"), true, &times);
     assert_eq!((state.best_mode("bf16"), state.best_mode("tf32")), (Some("graph-bf16-nhwc"), None));
+}
+
+#[test]
+fn a_report_has_the_page_and_the_tables_under_a_name_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, to) = (folder.path().join("out"), folder.path().join("to"));
+    std::fs::create_dir(&out).unwrap();
+    let mut journal = journal::Journal::new(&out);
+    journal.add(start(&["steps-f16", "ceilings"]));
+    let mut steps = steps();
+    steps["tables"][0]["columns"] = json!(["step", "median ms", "GFLOP/s"]);
+    steps["tables"][0]["notes"] = json!(["medians of few"]);
+    journal.add(line("steps-f16", steps));
+    let path = report::write(&out, &to).unwrap();
+    assert_eq!(path, to.join("2026-11-27-a-card.md"));
+    assert_eq!(report::write(&out, &to).unwrap(), to.join("2026-11-27-a-card-2.md"), "none is replaced");
+    let page = std::fs::read_to_string(path).unwrap();
+    has(&page, &["# jem on A card", "| steps-f16 | ok | 1.50 | 9.00 |"]);
+    has(&page, &["## steps-f16: Steps\n\n| step | median ms | GFLOP/s |", "medians of few"]);
+    has(&page, &["| paper WRN-28-10 f16 x64 update | 40.0 | 250 |"]);
+    let message = report::write(folder.path(), &to).unwrap_err();
+    assert!(message.contains("results.jsonl"), "{message}");
 }
 
 #[test]
