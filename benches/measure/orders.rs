@@ -252,7 +252,7 @@ fn in_turns(precision: Precision, state: &State) -> Vec<&str> {
 /// Training on the images of the kit, with nothing beside it.
 fn train(state: &State, name: &str, precision: Precision) -> Order {
     let order = Order::new(&state.jem, Reader::Metrics).with(["train", "--recipe", "jem", "--seed", "1"]);
-    let order = order.with(["--data", &state.data, "--quiet", "--validation", "100"]);
+    let order = order.with(["--data", &state.data, "--validation", "100"]);
     let order = order.with(["--precision", &precision.to_string()]);
     let rare = ["--evaluate-every", "--sample-every", "--checkpoint-every"];
     let order = order.with(rare.into_iter().flat_map(|flag| [flag, "1000000"]));
