@@ -20,6 +20,9 @@ pub fn facts(setting: &Setting) -> Vec<(&'static str, String)> {
     let (system, instructions) = (std::env::consts::OS, std::env::consts::ARCH);
     let processor = processor().map_or_else(String::new, |name| format!(", {name}"));
     facts.push(("host", format!("{system} {instructions}{processor}, {threads} threads")));
+    if let Ok(Some(folder)) = jem::kernels::shader::folder() {
+        facts.push(("shaders", folder.summary()));
+    }
     facts.push(("date", date()));
     facts.push(("commit", commit()));
     if setting.quick {

@@ -11,8 +11,10 @@ mod ceilings;
 mod facts;
 mod gate;
 mod kernels;
+mod launch;
 mod measure;
 mod options;
+mod profile;
 mod report;
 mod scaling;
 mod steps;
@@ -61,7 +63,8 @@ fn run(options: &Options) -> Result<usize, Box<dyn Error>> {
     let mut report = Report::new(arguments.out.as_deref(), facts::facts(&setting))?;
     let everything = || {
         let kernels = Section::Kernels { filter: String::new() };
-        vec![Section::Test { filter: None }, Section::Ceilings, kernels, Section::Steps, Section::Scaling]
+        let first = [Section::Test { filter: None }, Section::Ceilings, Section::Launch, kernels];
+        first.into_iter().chain([Section::Steps, Section::Profile, Section::Scaling]).collect()
     };
     let mut ceilings = None;
     for section in options.section.clone().map_or_else(everything, |section| vec![section]) {
@@ -82,7 +85,13 @@ fn measure(
     ceilings: &mut Option<Ceilings>,
     report: &mut Report,
 ) -> Result<(), String> {
-    if ceilings.is_none() && matches!(section, Section::Ceilings | Section::Kernels { .. } | Section::Steps) {
+    let needs_ceilings = match section {
+        Section::Ceilings | Section::Kernels { .. } | Section::Steps => true,
+        // Without timestamps it has only the time of the whole, and the ceilings would be an error.
+        Section::Profile => setting.has_timestamps(),
+        _ => false,
+    };
+    if ceilings.is_none() && needs_ceilings {
         *ceilings = Some(Ceilings::measure(setting, report).map_err(|error| format!("ceilings: {error}"))?);
     }
     match (section, ceilings) {
@@ -96,6 +105,13 @@ fn measure(
             ceilings.again(setting, report)?;
         }
         (Section::Gate, _) => gate::run(setting, arguments, report)?,
+        (Section::Profile, ceilings) => {
+            profile::run(setting, ceilings.as_ref(), report);
+            if let Some(ceilings) = ceilings {
+                ceilings.again(setting, report)?;
+            }
+        }
+        (Section::Launch, _) => launch::run(setting, report)?,
         (Section::Scaling, _) => scaling::run(setting, report),
         _ => {}
     }

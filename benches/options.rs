@@ -17,10 +17,11 @@ Examples:
   jem-bench --device gpu --out results
   jem-bench --device gpu:llvmpipe --quick
   jem-bench kernels conv2d --network 28-10
+  jem-bench profile --preset paper --precision f32,f16
   jem-bench steps --peer python3 --peer-device cuda --network 28-10
   jem-bench steps --burn benches/peers/burn/target/release/burn-peer --network 10-1 --batch 16";
 
-/// Measure a device: kernel tests, ceilings, kernels, whole steps, scaling
+/// Measure a device: kernel tests, ceilings, launches, kernels, whole steps, a profile, scaling
 #[derive(Debug, Parser)]
 #[command(name = "jem-bench", after_help = HELP, version = crate::facts::COMMIT.unwrap_or(env!("CARGO_PKG_VERSION")))]
 pub struct Options {
@@ -52,6 +53,10 @@ pub enum Section {
     },
     /// One SGLD step, one update, one whole iteration
     Steps,
+    /// The time of every dispatch of one iteration, by kernel
+    Profile,
+    /// What a dispatch, a barrier and a submission cost
+    Launch,
     /// Time and memory over batch, width and SGLD steps
     Scaling,
     /// All that a GPU can tell in the time that there is, each step a process of its own
@@ -89,13 +94,13 @@ pub struct Arguments {
     /// Write bench.json and bench.md into this folder; of `measure`, its results
     #[arg(long, global = true, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Networks of `kernels`, and of `steps` instead of presets, as DEPTH-WIDTH [default: 16-4,28-10; small: 10-1]
+    /// Networks of `kernels`, and of `steps` and `profile` instead of presets, as DEPTH-WIDTH [default: 16-4,28-10; small: 10-1]
     #[arg(long = "network", global = true, value_delimiter = ',')]
     networks: Vec<Network>,
-    /// Presets of `steps` [default: small,paper; small: tiny]
+    /// Presets of `steps` and `profile` [default: small,paper; small: tiny]
     #[arg(long = "preset", global = true, value_delimiter = ',')]
     presets: Vec<Preset>,
-    /// Recipe of `steps`, one that samples: jem, jem++, sada-jem …
+    /// Recipe of `steps` and `profile`, one that samples: jem, jem++, sada-jem …
     #[arg(long, global = true, default_value_t = Family::Jem)]
     recipe: Family,
     /// Images of a batch [default: 64, and the preset's; quick: 8]
@@ -107,14 +112,14 @@ pub struct Arguments {
     /// Time for each probe of the ceilings [default: 200; quick: 40]
     #[arg(long, global = true, value_name = "MILLISECONDS")]
     probe: Option<u64>,
-    /// Timed runs of each step, after two to warm up; fewer if they take a minute [default: 9; quick: 3]
+    /// Timed runs of each step, and profiles; after two to warm up; fewer if they take a minute [default: 9; quick: 3]
     #[arg(long, global = true, value_parser = clap::value_parser!(u64).range(1..))]
     repeats: Option<u64>,
     /// Time for `scaling`; rows that would not fit are left out [default: 300; quick: 20]. Time for all of
     /// `measure` [default: 540; quick: 60]
     #[arg(long, global = true)]
     seconds: Option<u64>,
-    /// Precisions of `steps`: f32, f16, auto [default: f32, and f16 where cooperative matrices multiply it]
+    /// Precisions of `steps` and `profile`: f32, f16, auto [default: f32, and f16 where cooperative matrices multiply it]
     #[arg(long = "precision", global = true, value_delimiter = ',', value_name = "PRECISION")]
     pub precisions: Vec<Precision>,
     /// A Python with torch, to time PyTorch in turns with `steps`
@@ -234,6 +239,11 @@ pub struct Setting {
 }
 
 impl Setting {
+    /// Whether the device times single dispatches.
+    pub fn has_timestamps(&self) -> bool {
+        self.device.adapter().is_none_or(|adapter| adapter.timestamps)
+    }
+
     /// Opens the device and settles what was not given.
     ///
     /// # Errors

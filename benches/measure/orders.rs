@@ -127,7 +127,12 @@ pub fn order(task: Task, name: &str, limit: f64, roomy: bool, state: &State) -> 
         }
         Task::Test(kind) => tests(state).with([kind]),
         Task::Rest => tests(state).with(HEAVY.into_iter().flat_map(|kind| ["--skip", kind])),
-        Task::Registers => bench("registers"),
+        Task::Registers => {
+            let half = !state.no_matrices();
+            bench("registers")
+                .with(["--preset", if state.quick { "tiny" } else { "paper" }, "--precision"])
+                .with([if half { "f16,f32" } else { "f32" }])
+        }
         Task::Launch => bench("launch"),
         Task::Ceilings => bench("ceilings"),
         Task::Warm => unreachable!("it runs in the background"),

@@ -78,7 +78,8 @@ pub fn ending(quick: bool) -> f64 {
 /// The steps of a run of `seconds`.
 pub fn steps(quick: bool, seconds: f64) -> Vec<Step> {
     use Precision::{F16, F32};
-    let scale = (seconds / if quick { USUAL.1 } else { USUAL.0 }).min(1.0);
+    let (usual, ending) = (if quick { USUAL.1 } else { USUAL.0 }, ending(quick));
+    let scale = ((seconds - ending) / (usual - ending)).clamp(0.0, 1.0);
     // Seconds that are kept for it, and its limit: in full; then quick, on a driver that computes on the CPU.
     let step = |name, about, task, full: (f64, f64), small: (f64, f64)| {
         let (kept, limit) = if quick { small } else { full };
@@ -93,7 +94,7 @@ pub fn steps(quick: bool, seconds: f64) -> Vec<Step> {
         step("card", "nvidia-smi -q", Task::Card, (2.0, 20.0), (0.5, 5.0)),
         step("devices", "adapters and what they offer", Task::Devices, (4.0, 30.0), (1.0, 10.0)),
         step("torch", "version of PyTorch", Task::Torch, (8.0, 60.0), (1.0, 20.0)),
-        step("selftest-f32", "every kernel in f32", Task::SelfTest, (10.0, 60.0), (6.0, 20.0)),
+        step("selftest-f32", "every kernel in f32", Task::SelfTest, (10.0, 60.0), (5.0, 20.0)),
         step("gate-naga", "matrices, SPIR-V as naga writes it", Task::Gate("naga"), (8.0, 60.0), (1.0, 10.0)),
         step("gate-patched", "matrices, patched SPIR-V", Task::Gate("patched"), (8.0, 60.0), (1.0, 10.0)),
         step("gate-flat", "matrices, without subgroup_id", Task::Gate("flat"), (8.0, 60.0), (1.0, 10.0)),
@@ -110,23 +111,23 @@ pub fn steps(quick: bool, seconds: f64) -> Vec<Step> {
         step("test-cooperative", matrices, Task::Test("cooperative"), (6.0, 30.0), (1.0, 6.0)),
         step("registers", "registers and spills of pipelines", Task::Registers, (12.0, 60.0), (1.0, 4.0)),
         step("launch", "cost of dispatches and submissions", Task::Launch, (4.0, 20.0), (1.0, 4.0)),
-        step("ceilings", "rates of arithmetic and memory", Task::Ceilings, (14.0, 45.0), (6.0, 20.0)),
+        step("ceilings", "rates of arithmetic and memory", Task::Ceilings, (14.0, 45.0), (5.0, 20.0)),
         step("torch-warm", "compilation by PyTorch, meanwhile", Task::Warm, (20.0, 75.0), (1.0, 10.0)),
         step("torch-bf16", "PyTorch alone in bf16", Task::Peer("bf16"), (16.0, 60.0), (1.0, 15.0)),
         step("torch-tf32", "PyTorch alone in TF32", Task::Peer("tf32"), (12.0, 45.0), (1.0, 15.0)),
         step("torch-float32", "PyTorch alone in float32", Task::Peer("float32"), (10.0, 45.0), (1.0, 15.0)),
-        step("profile-f32", "an iteration in f32, by kernel", Task::Profile(F32), (12.0, 45.0), (3.0, 15.0)),
-        step("profile-f16", "an iteration in f16, by kernel", Task::Profile(F16), (12.0, 45.0), (2.0, 15.0)),
-        step("steps-f32", "whole steps in f32", Task::Steps(F32), (25.0, 75.0), (6.0, 25.0)),
-        step("steps-f16", "whole steps in f16", Task::Steps(F16), (22.0, 75.0), (3.0, 25.0)),
-        step("tune-f16", "best kernels in f16", Task::Tune(F16), (40.0, 80.0), (3.0, 12.0)),
-        step("tune-f32", "best kernels in f32", Task::Tune(F32), (35.0, 80.0), (3.0, 12.0)),
-        step("tuned-f16", "whole steps in f16, tuned", Task::Tuned(F16), (14.0, 40.0), (3.0, 20.0)),
-        step("tuned-f32", "whole steps in f32, tuned", Task::Tuned(F32), (14.0, 40.0), (5.0, 20.0)),
-        step("train-f32", "training in f32", Task::Train(F32), (18.0, 60.0), (3.0, 12.0)),
-        step("train-f16", "training in f16 from the same seed", Task::Train(F16), (14.0, 60.0), (2.0, 12.0)),
-        step("train-small", "training of a WRN-16-4", Task::TrainSmall, (16.0, 30.0), (3.0, 8.0)),
-        step("test-rest", "the remaining kernel tests", Task::Rest, (15.0, 600.0), (2.0, 600.0)),
+        step("profile-f32", "an iteration in f32, by kernel", Task::Profile(F32), (12.0, 45.0), (2.0, 15.0)),
+        step("profile-f16", "an iteration in f16, by kernel", Task::Profile(F16), (12.0, 45.0), (1.5, 15.0)),
+        step("steps-f32", "whole steps in f32", Task::Steps(F32), (25.0, 75.0), (5.0, 25.0)),
+        step("steps-f16", "whole steps in f16", Task::Steps(F16), (22.0, 75.0), (2.0, 25.0)),
+        step("tune-f16", "best kernels in f16", Task::Tune(F16), (40.0, 80.0), (2.0, 12.0)),
+        step("tune-f32", "best kernels in f32", Task::Tune(F32), (35.0, 80.0), (2.0, 12.0)),
+        step("tuned-f16", "whole steps in f16, tuned", Task::Tuned(F16), (14.0, 40.0), (2.0, 20.0)),
+        step("tuned-f32", "whole steps in f32, tuned", Task::Tuned(F32), (14.0, 40.0), (3.0, 20.0)),
+        step("train-f32", "training in f32", Task::Train(F32), (18.0, 60.0), (2.0, 12.0)),
+        step("train-f16", "training in f16 from the same seed", Task::Train(F16), (14.0, 60.0), (1.5, 12.0)),
+        step("train-small", "training of a WRN-16-4", Task::TrainSmall, (16.0, 30.0), (2.0, 8.0)),
+        step("test-rest", "the remaining kernel tests", Task::Rest, (15.0, 600.0), (1.5, 600.0)),
         step("clocks", "clocks, temperature, throttling", Task::Clocks, (1.0, 10.0), (0.5, 5.0)),
     ]
 }

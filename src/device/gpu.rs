@@ -21,6 +21,7 @@ use super::{CooperativeChoice, DeviceOptions, DeviceSpec, tuned};
 use crate::error::{Error, Result};
 use crate::kernels::choice::Choices;
 use crate::kernels::cooperative::Cooperative;
+use crate::kernels::shader;
 use health::Health;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -103,8 +104,9 @@ impl GpuDevice {
     ///
     /// # Errors
     /// [`Error::NoDevice`] with the adapters that exist and what to install; [`Error::File`] or [`Error::Io`] for
-    /// a file of [`tuned`] kernels that cannot be read.
+    /// a file of [`tuned`] kernels that cannot be read, and for shaders of a [`shader::folder`] that are wrong.
     pub fn open(spec: &DeviceSpec, options: DeviceOptions) -> Result<Self> {
+        shader::folder()?;
         let (adapter, info) = adapter::choose(spec)?;
         let offered = adapter.limits();
         let choice = options.cooperative.map_or_else(CooperativeChoice::from_environment, Ok)?;

@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::kernels::Access;
 use crate::kernels::choice::Choices;
 use crate::kernels::cooperative::Cooperative;
+use crate::kernels::shader;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -96,7 +97,8 @@ impl Device {
     ///
     /// # Errors
     /// [`Error::NoDevice`] with what there is and what to install; [`Error::File`] or [`Error::Io`] for a file of
-    /// [`tuned`] kernels that cannot be read.
+    /// [`tuned`] kernels that cannot be read; unless the host is asked for by name, [`Error::File`] for shaders of a
+    /// [`shader::folder`] that are wrong.
     pub fn open(spec: &DeviceSpec, options: DeviceOptions) -> Result<Self> {
         let gpu = |spec| gpu::GpuDevice::open(spec, options).map(|gpu| Self(Inner::Gpu(Arc::new(gpu))));
         match spec {
@@ -149,6 +151,24 @@ impl Device {
         match &self.0 {
             Inner::Cpu(_) => Choices::default(),
             Inner::Gpu(gpu) => gpu.choices(),
+        }
+    }
+
+    /// The kernels in words, for the record of a run: how those of convolutions are chosen, and on a GPU whether
+    /// shaders come from a [`shader::folder`].
+    pub fn kernels(&self) -> String {
+        let choices = self.choices().summary();
+        match self.shaders() {
+            Some(folder) => format!("{choices}; shaders from {}", folder.summary()),
+            None => choices,
+        }
+    }
+
+    /// The folder that replaces shaders of the executable; `None` on the host, which runs none.
+    pub fn shaders(&self) -> Option<&'static shader::Folder> {
+        match &self.0 {
+            Inner::Cpu(_) => None,
+            Inner::Gpu(_) => shader::folder().ok().flatten(),
         }
     }
 
@@ -269,6 +289,18 @@ impl Device {
             }
         };
         Ok(Executable { program, inner })
+    }
+
+    /// Compiles what a program needs, on all cores, without memory for it: a later [`Device::load`] of the same kernels
+    /// finds them compiled.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if the driver refuses a kernel; [`Error::DeviceLost`].
+    pub fn compile(&self, program: &Program) -> Result<()> {
+        match &self.0 {
+            Inner::Cpu(_) => Ok(()),
+            Inner::Gpu(gpu) => gpu.compile(program),
+        }
     }
 
     /// Queues all dispatches of a loaded program.

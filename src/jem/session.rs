@@ -71,8 +71,8 @@ impl Session {
     pub fn open(arguments: &DeviceArguments, quiet: bool) -> Result<Self> {
         let session = Self { arguments: arguments.clone(), device: arguments.open()?, quiet };
         session.say(&format!("device  {}", session.device.name()));
-        if !session.device.choices().tuned().is_empty() {
-            session.say(&format!("kernels {}", session.device.choices().summary()));
+        if !session.device.choices().tuned().is_empty() || session.device.shaders().is_some() {
+            session.say(&format!("kernels {}", session.device.kernels()));
         }
         Ok(session)
     }

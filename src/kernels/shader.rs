@@ -4,8 +4,17 @@
 //! `//#include NAME` (a file of `shaders/common/`), `//#if SWITCH` … `//#else` … `//#endif`.
 //! Constants are set in front of the text as `const NAME: TYPE = VALUE;`, so that they may size
 //! function-local arrays, which `override` may not.
+//!
+//! The files are parts of the executable; `JEM_SHADERS` names a [`Folder`] that replaces some of them.
 
+mod folder;
+mod line;
+
+pub use folder::{Folder, VARIABLE, folder};
+
+use line::Line;
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 
 /// A shader permutation: the text of one file with its constants and switches.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +26,16 @@ pub struct Shader {
     constants: Vec<(&'static str, Constant)>,
     switches: Vec<&'static str>,
     patched_memory: bool,
+}
+
+/// A file of WGSL: a kernel's, or a piece that kernels share.
+#[derive(Debug, Clone, Copy)]
+struct File<'a> {
+    /// `NAME`, or `common/NAME` of a shared piece.
+    name: &'a str,
+    text: &'a str,
+    /// Where it was read, if it is not the executable's.
+    path: Option<&'a Path>,
 }
 
 /// The value of a shader constant.
@@ -79,9 +98,41 @@ impl Shader {
 
     /// The WGSL text, ready for naga. Equal texts are one pipeline.
     ///
+    /// While [`folder`] is an error, which keeps every GPU from opening, it is the executable's.
+    ///
     /// # Panics
-    /// On an unknown include or an unbalanced directive: a bug in the shader file.
+    /// On an unknown include or an unbalanced directive: a bug in a shader file of the executable. Those of a
+    /// [`Folder`] are checked when it is read.
     pub fn wgsl(&self) -> String {
+        self.text(in_use())
+    }
+
+    /// The files of the [`Folder`] that [`Shader::wgsl`] took lines of.
+    pub fn replaced(&self) -> Vec<PathBuf> {
+        let mut paths: Vec<&Path> = Vec::new();
+        self.lines(in_use(), &mut |file, _, _| {
+            paths.extend(file.path.filter(|path| !paths.contains(path)));
+        });
+        paths.into_iter().map(Path::to_owned).collect()
+    }
+
+    /// The file that line `number` of [`Shader::wgsl`], counted from 1, comes from, and its line there.
+    pub fn place(&self, number: usize) -> Option<String> {
+        let set = self.extensions.len() + self.constants.len();
+        let (mut count, mut place) = (set, None);
+        self.lines(in_use(), &mut |file, line, _| {
+            count += 1;
+            if count == number {
+                place = Some(match file.path {
+                    Some(path) => format!("{} line {line}", path.display()),
+                    None => format!("line {line} of {}.wgsl, which is the executable's", file.name),
+                });
+            }
+        });
+        place
+    }
+
+    fn text(&self, folder: Option<&Folder>) -> String {
         let mut text = String::with_capacity(self.template.len() + 1024);
         for name in &self.extensions {
             writeln!(text, "enable {name};").expect("writing to a string");
@@ -93,67 +144,95 @@ impl Shader {
             }
             .expect("writing to a string");
         }
-        self.expand(self.template, &mut text);
+        self.lines(folder, &mut |_, _, line| {
+            text.push_str(line);
+            text.push('\n');
+        });
         text
     }
 
-    fn expand(&self, template: &str, text: &mut String) {
+    /// Shows `visit` each line behind the constants: its file, its number there, and its text.
+    fn lines<'a>(&'a self, folder: Option<&'a Folder>, visit: &mut dyn FnMut(File<'a>, usize, &'a str)) {
+        let own = File { name: self.name, text: self.template, path: None };
+        self.expand(folder.and_then(|folder| folder.file(self.name)).unwrap_or(own), folder, visit);
+    }
+
+    fn expand<'a>(
+        &self,
+        file: File<'a>,
+        folder: Option<&'a Folder>,
+        visit: &mut dyn FnMut(File<'a>, usize, &'a str),
+    ) {
         let mut kept = vec![true];
-        for line in template.lines() {
+        for (number, line) in (1..).zip(file.text.lines()) {
             let keep = kept.iter().all(|&level| level);
-            let Some(directive) = line.trim_start().strip_prefix("//#") else {
-                if keep {
-                    text.push_str(line);
-                    text.push('\n');
-                }
-                continue;
-            };
-            match directive.split_once(' ').map_or((directive, ""), |(word, rest)| (word, rest.trim())) {
-                ("include", name) if keep => self.expand(common(name), text),
-                ("include", _) => {}
-                ("if", switch) => kept.push(self.switches.contains(&switch)),
-                ("else", _) => {
+            match Line::of(line) {
+                Line::Text if keep => visit(file, number, line),
+                Line::Include(name) if keep => self.expand(shared(name, folder), folder, visit),
+                Line::Text | Line::Include(_) => {}
+                Line::If(switch) => kept.push(self.switches.contains(&switch)),
+                Line::Else => {
                     let level = kept.last_mut().expect("#else follows #if");
                     *level = !*level;
                 }
-                ("endif", _) => drop(kept.pop()),
-                (other, _) => panic!("{}.wgsl: unknown directive //#{other}", self.name),
+                Line::EndIf => drop(kept.pop()),
+                Line::Unknown(other) => panic!("{}.wgsl: unknown directive //#{other}", file.name),
             }
         }
-        assert_eq!(kept.len(), 1, "{}.wgsl: //#if without //#endif", self.name);
+        assert_eq!(kept.len(), 1, "{}.wgsl: //#if without //#endif", file.name);
     }
 }
 
-/// The shared pieces of WGSL.
-fn common(name: &str) -> &'static str {
-    match name {
-        "clip" => include_str!("../../shaders/common/clip.wgsl"),
-        "conv_ahead" => include_str!("../../shaders/common/conv_ahead.wgsl"),
-        "conv_direct" => include_str!("../../shaders/common/conv_direct.wgsl"),
-        "conv_epilogue" => include_str!("../../shaders/common/conv_epilogue.wgsl"),
-        "conv_gather" => include_str!("../../shaders/common/conv_gather.wgsl"),
-        "conv_matrices" => include_str!("../../shaders/common/conv_matrices.wgsl"),
-        "conv_parameters" => include_str!("../../shaders/common/conv_parameters.wgsl"),
-        "conv_sums" => include_str!("../../shaders/common/conv_sums.wgsl"),
-        "conv_tiles" => include_str!("../../shaders/common/conv_tiles.wgsl"),
-        "conv_window" => include_str!("../../shaders/common/conv_window.wgsl"),
-        "exp_log" => include_str!("../../shaders/common/exp_log.wgsl"),
-        "functional" => include_str!("../../shaders/common/functional.wgsl"),
-        "gradient_epilogue" => include_str!("../../shaders/common/gradient_epilogue.wgsl"),
-        "matrix_lane" => include_str!("../../shaders/common/matrix_lane.wgsl"),
-        "half" => include_str!("../../shaders/common/half.wgsl"),
-        "pack_half" => include_str!("../../shaders/common/pack_half.wgsl"),
-        "stored" => include_str!("../../shaders/common/stored.wgsl"),
-        "sgld_update" => include_str!("../../shaders/common/sgld_update.wgsl"),
-        "logit_row" => include_str!("../../shaders/common/logit_row.wgsl"),
-        "group_sum" => include_str!("../../shaders/common/group_sum.wgsl"),
-        "norm_statistics" => include_str!("../../shaders/common/norm_statistics.wgsl"),
-        "normal" => include_str!("../../shaders/common/normal.wgsl"),
-        "row_softmax" => include_str!("../../shaders/common/row_softmax.wgsl"),
-        "strided" => include_str!("../../shaders/common/strided.wgsl"),
-        "threefry" => include_str!("../../shaders/common/threefry.wgsl"),
-        "winograd_2" => include_str!("../../shaders/common/winograd_2.wgsl"),
-        "winograd_4" => include_str!("../../shaders/common/winograd_4.wgsl"),
-        _ => panic!("no shaders/common/{name}.wgsl"),
-    }
+/// The folder that texts are taken from.
+fn in_use() -> Option<&'static Folder> {
+    folder().ok().flatten()
 }
+
+/// The file `common/NAME` of `folder`, else the executable's.
+fn shared<'a>(name: &str, folder: Option<&'a Folder>) -> File<'a> {
+    let own = || COMMON.into_iter().find(|(own, _)| own.strip_prefix("common/") == Some(name));
+    let own = || own().map(|(name, text)| File { name, text, path: None });
+    let replaced = folder.and_then(|folder| folder.file(&format!("common/{name}")));
+    replaced.or_else(own).unwrap_or_else(|| panic!("no shaders/common/{name}.wgsl"))
+}
+
+/// The names and texts of the shared pieces.
+macro_rules! common {
+    ($($name:literal)*) => {
+        [$((
+            concat!("common/", $name),
+            include_str!(concat!("../../shaders/common/", $name, ".wgsl")),
+        )),*]
+    };
+}
+
+/// The executable's shared pieces of WGSL, by name.
+const COMMON: [(&str, &str); 27] = common![
+    "clip"
+    "conv_ahead"
+    "conv_direct"
+    "conv_epilogue"
+    "conv_gather"
+    "conv_matrices"
+    "conv_parameters"
+    "conv_sums"
+    "conv_tiles"
+    "conv_window"
+    "exp_log"
+    "functional"
+    "gradient_epilogue"
+    "group_sum"
+    "half"
+    "logit_row"
+    "matrix_lane"
+    "norm_statistics"
+    "normal"
+    "pack_half"
+    "row_softmax"
+    "sgld_update"
+    "stored"
+    "strided"
+    "threefry"
+    "winograd_2"
+    "winograd_4"
+];

@@ -63,7 +63,8 @@ impl Answer {
     }
 }
 
-/// Runs every kernel of `matrices` on `device`, in this process; `trying` is told each kernel before it is compiled.
+/// Runs every kernel of `matrices` on `device`, in this process; `trying` is told what is about to
+/// be compiled or run.
 pub fn attempt(device: &Device, matrices: Cooperative, mut trying: impl FnMut(&str)) -> Answer {
     let started = Instant::now();
     let hardware = device.adapter().is_some_and(|adapter| adapter.kind != AdapterKind::Software);
@@ -78,6 +79,11 @@ pub fn attempt(device: &Device, matrices: Cooperative, mut trying: impl FnMut(&s
                 break;
             }
         };
+        trying(&case.name("compiling every tile"));
+        if let Err(error) = case.compile(device, matrices) {
+            answer.refused = Some(format!("{}: {error}", case.name("compiling every tile")));
+            break;
+        }
         for tile in case.tiles(matrices) {
             let name = case.name(&tile.to_string());
             trying(&name);
@@ -219,6 +225,17 @@ impl Case {
                 Arc::new(Conv2dWeightGradient { splits: self.splits(), method, tile, storage, ..plain })
             }
         }
+    }
+
+    /// Compiles the kernels of all tiles, on all cores.
+    fn compile(&self, device: &Device, matrices: Cooperative) -> Result<()> {
+        let mut builder = ProgramBuilder::new("gate");
+        for tile in self.tiles(matrices) {
+            let kernel = self.kernel(Method::Cooperative(matrices), Some(tile.into()));
+            let views: Vec<_> = kernel.bindings().iter().map(|b| builder.external(b.name, b.words)).collect();
+            builder.dispatch_shared(kernel.name(), kernel, &views);
+        }
+        device.compile(&builder.finish())
     }
 
     /// The results of the scalar kernel on operands rounded to f16.
@@ -396,8 +413,12 @@ mod tests {
         let tiles = MatrixTile::ALL.into_iter().filter(|tile| tile.fits(MATRICES)).count();
         assert_eq!((answer.kernels, answer.repeats), (3 * tiles + 3, REPEATS_OF_SOFTWARE));
         assert_eq!(answer.error, 0.0);
-        assert_eq!(tried.len(), answer.kernels);
-        assert_eq!(tried[0], "forward 4x16x16x48 -> 80, matrices 2x2");
+        assert_eq!(tried.len(), answer.kernels + small_cases().len());
+        assert_eq!(
+            tried[..2],
+            ["compiling every tile", "matrices 2x2"].map(|what| small_cases()[0].name(what))
+        );
+        assert_eq!(tried[1], "forward 4x16x16x48 -> 80, matrices 2x2");
     }
 
     #[test]

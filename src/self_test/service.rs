@@ -3,6 +3,7 @@
 use super::child;
 use super::gate::{self, Answer};
 use crate::device::{AdapterInfo, AdapterKind, CooperativeChoice, Device, DeviceOptions, DeviceSpec};
+use crate::io::user::variable;
 use crate::kernels::cooperative::Cooperative;
 use serde::{Deserialize, Serialize};
 use std::io::{Read, Write};
@@ -20,6 +21,9 @@ const ANSWER: &str = "answer ";
 /// software adapters do both on a busy processor.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PATIENCE_OF_SOFTWARE: Duration = Duration::from_secs(300);
+
+/// The environment variable that sets another silence, in seconds.
+const PATIENCE_VARIABLE: &str = "JEM_GATE_PATIENCE";
 
 /// Whether this program calls [`serve`].
 static SERVES: AtomicBool = AtomicBool::new(false);
@@ -96,7 +100,8 @@ pub(super) fn ask(adapter: &AdapterInfo, matrices: Cooperative) -> Asked {
     };
     let mut command = Command::new(&program);
     command.env(REQUEST, request);
-    let patience = if adapter.kind == AdapterKind::Software { PATIENCE_OF_SOFTWARE } else { PATIENCE };
+    let patience = variable(PATIENCE_VARIABLE).and_then(|seconds| seconds.to_str()?.parse().ok());
+    let patience = patience.map_or_else(|| patience_with(adapter), Duration::from_secs);
     let (mut answer, mut trying) = (None, None);
     let ended = child::run(command, patience, |line| match line.strip_prefix(ANSWER) {
         Some(json) => answer = Some(serde_json::from_str::<Answer>(json)),
@@ -112,6 +117,10 @@ pub(super) fn ask(adapter: &AdapterInfo, matrices: Cooperative) -> Asked {
         }
         (Err(error), _) => Asked::unknown(format!("{}: {error}", program.display())),
     }
+}
+
+fn patience_with(adapter: &AdapterInfo) -> Duration {
+    if adapter.kind == AdapterKind::Software { PATIENCE_OF_SOFTWARE } else { PATIENCE }
 }
 
 /// An answer, and whether it will be the same the next time.

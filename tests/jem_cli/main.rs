@@ -9,6 +9,7 @@ mod models;
 mod sample;
 mod score;
 mod sets;
+mod shaders;
 #[path = "../common/small.rs"]
 mod small;
 mod support;

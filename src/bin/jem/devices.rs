@@ -5,6 +5,7 @@ use crate::facts::say;
 use jem::device::{
     AdapterInfo, CooperativeChoice, CooperativeMatrix, Device, DeviceOptions, DeviceSpec, tuned,
 };
+use jem::kernels::shader;
 use jem::self_test::{CooperativeResult, KernelResult, Report, cooperative, self_test};
 use jem::{Error, Result};
 use serde_json::{Value, json};
@@ -41,9 +42,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let devices = arguments.test.iter().map(open).collect::<Result<Vec<_>>>()?;
     let adapters = Device::adapters();
     let auto = open(&DeviceSpec::Auto)?;
+    let shaders = shader::folder()?;
     let shapes = adapters.iter().map(|info| Ok(tuned::load(info)?.len())).collect::<Result<Vec<usize>>>()?;
     if !arguments.output.json {
-        list(&adapters, &shapes, &auto);
+        list(&adapters, &shapes, &auto, shaders);
     }
     let mut reports = Vec::new();
     for device in &devices {
@@ -57,6 +59,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if arguments.output.json {
         let facts = json!({
             "adapters": adapters.iter().zip(&shapes).map(|(info, &n)| adapter(info, n)).collect::<Vec<_>>(),
+            "shaders": shaders.map(|folder| json!({
+                "folder": folder.path().display().to_string(),
+                "files": folder.files(),
+                "differing": folder.differing().collect::<Vec<_>>(),
+            })),
             "tuned_file": tuned::path().map(|path| path.display().to_string()),
             "cpu": {"name": Device::cpu().name(), "threads": threads()},
             "auto": auto.name(),
@@ -77,7 +84,7 @@ fn threads() -> usize {
     rayon::current_num_threads()
 }
 
-fn list(adapters: &[AdapterInfo], shapes: &[usize], auto: &Device) {
+fn list(adapters: &[AdapterInfo], shapes: &[usize], auto: &Device, shaders: Option<&shader::Folder>) {
     for (adapter, &shapes) in adapters.iter().zip(shapes) {
         let mark = if adapter.title() == auto.name() { "  <- auto" } else { "" };
         say(&format!("gpu:{}{mark}", adapter.name));
@@ -92,6 +99,9 @@ fn list(adapters: &[AdapterInfo], shapes: &[usize], auto: &Device) {
     say(&format!("cpu{mark}\n    {:<21}{}", "threads", threads()));
     if let Some(path) = tuned::path() {
         say(&format!("tuned kernels are kept in {}", path.display()));
+    }
+    if let Some(folder) = shaders {
+        say(&format!("shaders come from {} ({})", folder.summary(), shader::VARIABLE));
     }
 }
 

@@ -89,6 +89,15 @@ impl GpuDevice {
         Ok(GpuExecutable { program, steps, submissions, _memory: memory })
     }
 
+    /// Compiles the pipelines of `program`.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if the driver refuses a kernel, [`Error::DeviceLost`].
+    pub fn compile(&self, program: &Program) -> Result<()> {
+        self.check()?;
+        self.pipelines(&program.dispatches).map(drop)
+    }
+
     /// Queues all dispatches.
     ///
     /// # Errors

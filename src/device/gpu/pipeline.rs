@@ -68,7 +68,7 @@ impl GpuDevice {
 
     fn compile(&self, key: &Key, dispatch: &Dispatch) -> Result<Pipeline> {
         let name = dispatch.kernel.name();
-        let what = || described(dispatch);
+        let what = || described(dispatch) + &origin(dispatch, &key.wgsl);
         let reflection = Reflection::of(&key.wgsl);
         let allowed = u64::from(self.limits.max_compute_workgroup_storage_size);
         if reflection.workgroup_bytes > allowed {
@@ -96,7 +96,9 @@ impl GpuDevice {
                     };
                     // SAFETY: the shaders are this crate's own. Their loops end, and their indices are bounded by
                     // the sizes that the same kernel gives the bindings, which the kernel tests hold them to in
-                    // checked mode and with sentinels around every buffer.
+                    // checked mode and with sentinels around every buffer. For files of `JEM_SHADERS` whoever
+                    // sets it vouches, as for any code that an environment makes a process load:
+                    // `shader::Folder` says so.
                     unsafe { self.device.create_shader_module_trusted(descriptor, runtime_checks) }
                 }
                 Some(words) => {
@@ -145,6 +147,36 @@ impl GpuDevice {
 /// A dispatch in error messages.
 pub fn described(dispatch: &Dispatch) -> String {
     format!("kernel {} ({})", dispatch.kernel.name(), dispatch.label)
+}
+
+/// The files of a [`shader::Folder`] that a shader has lines of, and the line that naga refuses; empty where all lines
+/// are the executable's.
+///
+/// [`shader::Folder`]: crate::kernels::shader::Folder
+fn origin(dispatch: &Dispatch, wgsl: &str) -> String {
+    let shader = dispatch.kernel.shader();
+    let files = shader.replaced();
+    if files.is_empty() {
+        return String::new();
+    }
+    let files: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
+    let place = refused_line(wgsl).and_then(|line| shader.place(line));
+    let place = place.map_or(String::new(), |place| format!(", wrong at {place}"));
+    format!(" with {}{place}", files.join(", "))
+}
+
+/// The line of `wgsl` that naga cannot parse or finds invalid.
+fn refused_line(wgsl: &str) -> Option<usize> {
+    use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
+    let location = match naga::front::wgsl::parse_str(wgsl) {
+        Err(error) => error.location(wgsl),
+        Ok(module) => {
+            let mut validator = Validator::new(ValidationFlags::all(), Capabilities::all());
+            validator.subgroup_stages(ShaderStages::all()).subgroup_operations(SubgroupOperationSet::all());
+            validator.validate(&module).err().and_then(|error| error.location(wgsl))
+        }
+    };
+    location.map(|location| location.line_number as usize)
 }
 
 impl Key {

@@ -129,7 +129,7 @@ pub fn run(
     }
     let resumed = start.map(|(path, _)| path.clone());
     let total = recipe.total_iterations(train_part.len());
-    let kernels = device.choices().summary();
+    let kernels = device.kernels();
     let source = options.source.map(RunDirectory::source_line).unwrap_or_default();
     let config = format!(
         "# data: {}\n{source}# device: {}\n# kernels of convolutions: {kernels}\n{}",

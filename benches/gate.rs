@@ -1,0 +1,39 @@
+//! The gate of cooperative matrices: whether this device's multiply right, form by form, each in a process of its own.
+
+use crate::options::{Arguments, Setting};
+use crate::report::Report;
+use jem::self_test::cooperative;
+use serde_json::json;
+
+/// Tries the form that was asked for, else every one.
+///
+/// # Errors
+/// If none passes on a device that offers cooperative matrices.
+pub fn run(setting: &Setting, arguments: &Arguments, report: &mut Report) -> Result<(), String> {
+    let title = "Gate of cooperative matrices (tensor cores)";
+    let about =
+        "error: the largest Σ(a-b)²/Σb² beside the kernel in f32; every run of a kernel gives the same bits";
+    report.table(title, about, &["variant", "matrices", "outcome", "error", "kernels", "seconds"]);
+    if setting.device.cooperative().is_empty() {
+        report.left_out(
+            "cooperative matrices: the device offers none of f16 with sums in f32, or was told to use none",
+        );
+        return Ok(());
+    }
+    let results = cooperative(&setting.device, arguments.cooperative.is_none());
+    for result in &results {
+        let answer = &result.answer;
+        report.row(vec![
+            json!(result.matrices.variant),
+            json!(format!("{0}x{0}x{0}", result.matrices.size)),
+            json!(answer.refused.as_deref().unwrap_or("passed")),
+            json!(answer.refused.is_none().then_some(answer.error)),
+            json!(answer.kernels),
+            json!(answer.seconds),
+        ]);
+    }
+    match results.iter().any(|result| result.passed()) {
+        true => Ok(()),
+        false => Err("cooperative matrices: none passed".into()),
+    }
+}

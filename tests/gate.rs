@@ -1,0 +1,151 @@
+//! Drivers that crash, hang or refuse when they compile cooperative matrices: every command survives them, says what
+//! happened, and computes without.
+//!
+//! Only on Linux, whose loader takes the fake driver of tests/fake_driver from the environment.
+#![cfg(target_os = "linux")]
+
+#[path = "../kernels-tests/adapter.rs"]
+mod adapter;
+#[path = "fake_driver/mod.rs"]
+mod fake_driver;
+
+use serde_json::Value;
+use std::path::Path;
+use std::process::{Command, Output};
+use tempfile::TempDir;
+
+const VARIANTS: [&str; 4] = ["naga", "patched", "flat", "flat-patched"];
+
+/// `jem` under the fake driver, with a cache of its own in which the gate's answers are kept.
+struct Jem {
+    variables: Vec<(String, String)>,
+    _layer: TempDir,
+    cache: TempDir,
+}
+
+impl Jem {
+    fn new(mode: &str) -> Self {
+        let (variables, layer) = fake_driver::environment(mode);
+        Self { variables, _layer: layer, cache: tempfile::tempdir().expect("a folder") }
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_jem"));
+        command.args(words).envs(self.variables.iter().cloned());
+        command.env("XDG_CACHE_HOME", self.cache.path()).env("XDG_RUNTIME_DIR", self.cache.path());
+        command.env_remove("JEM_TUNED").env_remove("JEM_COOPERATIVE").env_remove("JEM_GATE_PATIENCE");
+        command
+    }
+
+    fn run(&self, words: &[&str]) -> String {
+        succeeded(&self.command(words).output().expect("jem starts"))
+    }
+
+    /// The file of the gate's answers.
+    fn answers(&self) -> String {
+        std::fs::read_to_string(self.cache.path().join("jem/gate.toml")).unwrap_or_default()
+    }
+
+    /// What `devices --test` says of each variant.
+    fn tested(&self) -> Vec<Value> {
+        let facts: Value =
+            serde_json::from_str(&self.run(&["devices", "--test", &gpu(), "--json"])).expect("JSON");
+        let test = &facts["tests"][0];
+        assert_eq!(test["passed"], true, "the kernels without matrices: {test}");
+        test["cooperative_matrices"].as_array().expect("a list").clone()
+    }
+}
+
+fn succeeded(output: &Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout.clone()).expect("UTF-8")
+}
+
+fn gpu() -> String {
+    adapter::gpu_spec().to_string()
+}
+
+#[test]
+fn a_crash_is_a_line_of_the_test_of_a_device() {
+    for (mode, end) in [("crash", "died of SIGSEGV"), ("abort", "died of SIGABRT"), ("exit", "exit status 3")]
+    {
+        let jem = Jem::new(mode);
+        let tested = jem.tested();
+        let variants: Vec<&str> = tested.iter().map(|one| one["variant"].as_str().expect("a name")).collect();
+        assert_eq!(variants, VARIANTS);
+        for one in &tested {
+            let reason = one["reason"].as_str().expect("a reason");
+            assert!(reason.contains(end) && reason.contains("forward 4x16x16x48 -> 80"), "{mode}: {reason}");
+            assert_eq!(one["usable"], false);
+        }
+        assert_eq!(jem.answers().matches(end).count(), VARIANTS.len(), "{}", jem.answers());
+    }
+}
+
+#[test]
+fn a_driver_that_crashes_on_subgroups_and_matrices_together_gets_shaders_without_subgroups() {
+    let jem = Jem::new("crash-group-non-uniform");
+    for one in jem.tested() {
+        let reason = one["reason"].as_str().expect("a reason");
+        let flat = one["variant"].as_str().expect("a name").starts_with("flat");
+        // This driver compiles no matrices at all; but it does not die of these.
+        assert_eq!(reason.contains("died of SIGSEGV"), !flat, "{one}");
+    }
+}
+
+#[test]
+fn a_hang_is_stopped() {
+    let jem = Jem::new("hang");
+    let mut command = jem.command(&["devices", "--test", &gpu(), "--cooperative", "flat"]);
+    let printed = succeeded(&command.env("JEM_GATE_PATIENCE", "10").output().expect("jem starts"));
+    let line = printed.lines().find(|line| line.contains("matrices 16x16 flat")).expect("a line");
+    assert!(
+        line.contains("not to be used: the driver's test said nothing for 10 s and was stopped"),
+        "{line}"
+    );
+    assert!(printed.contains("all passed"), "{printed}");
+}
+
+/// `--precision auto` says why it is f32, trains, and does not ask a driver again that died.
+#[test]
+fn training_goes_on_in_f32() {
+    let jem = Jem::new("crash");
+    let train = |out: &Path| {
+        let out = out.to_str().expect("UTF-8");
+        let mut words = vec!["train", "--data", "synthetic", "--preset", "tiny", "--precision", "auto"];
+        let device = gpu();
+        words.extend(["--device", &device, "--batch", "4", "--steps", "2", "--iterations", "2"]);
+        words.extend(["--buffer", "40", "--validation", "8", "--out", out]);
+        let output = jem.command(&words).output().expect("jem starts");
+        succeeded(&output) + &String::from_utf8_lossy(&output.stderr)
+    };
+    let first = train(&jem.cache.path().join("first"));
+    assert!(first.contains("testing this GPU's tensor cores"), "{first}");
+    let numbers = |text: &str| {
+        let line = text.lines().find(|line| line.contains("numbers: f32, not f16")).map(str::to_owned);
+        line.unwrap_or_else(|| panic!("{text}"))
+    };
+    let line = numbers(&first);
+    for variant in ["16x16x16 f16 -> f32: ", "(patched): ", "(flat): ", "(flat-patched): "] {
+        assert!(line.contains(&format!("{variant}the driver's test died of SIGSEGV")), "{variant}: {line}");
+    }
+    let known = jem.answers();
+    let second = train(&jem.cache.path().join("second"));
+    assert!(!second.contains("testing this GPU's"), "{second}");
+    assert!(numbers(&second).contains("`jem devices --test` tries again"), "{second}");
+    assert_eq!(jem.answers(), known, "nothing was asked again");
+}
+
+#[test]
+fn no_matrices_are_tried_where_none_are_wanted() {
+    let jem = Jem::new("crash");
+    let printed = jem.run(&["devices", "--test", &gpu(), "--cooperative", "none"]);
+    assert!(printed.contains("all passed") && !printed.contains("not to be used"), "{printed}");
+    let mut command = jem.command(&["devices", "--test", &gpu()]);
+    let printed = succeeded(&command.env("JEM_COOPERATIVE", "none").output().expect("jem starts"));
+    assert!(!printed.contains("not to be used"), "{printed}");
+    let wrong = jem.command(&["devices", "--test", &gpu()]).env("JEM_COOPERATIVE", "all").output();
+    let message = String::from_utf8_lossy(&wrong.expect("jem starts").stderr).into_owned();
+    assert!(message.contains("JEM_COOPERATIVE: expected any, none, naga"), "{message}");
+    assert_eq!(jem.answers(), "");
+}
