@@ -15,6 +15,7 @@ mod launch;
 mod measure;
 mod options;
 mod profile;
+mod registers;
 mod report;
 mod scaling;
 mod steps;
@@ -113,6 +114,7 @@ fn measure(
         }
         (Section::Launch, _) => launch::run(setting, report)?,
         (Section::Scaling, _) => scaling::run(setting, report),
+        (Section::Registers, _) => registers::run(setting, report)?,
         _ => {}
     }
     Ok(())

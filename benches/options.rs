@@ -55,10 +55,12 @@ pub enum Section {
     Steps,
     /// The time of every dispatch of one iteration, by kernel
     Profile,
-    /// What a dispatch, a barrier and a submission cost
+    /// The cost of a dispatch, a barrier and a submission
     Launch,
     /// Time and memory over batch, width and SGLD steps
     Scaling,
+    /// Registers and spills of the pipelines of `steps`, as the Vulkan driver reports them; only by name
+    Registers,
     /// All that a GPU can tell in the time that there is, each step a process of its own
     Measure(Box<measure::Arguments>),
     /// The probes of the cooperative matrices in this process, a line of JSON each

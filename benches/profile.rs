@@ -1,5 +1,5 @@
-//! Where the time of an iteration goes: every dispatch of its programs by itself, beside the time of the same
-//! programs as they run.
+//! The profile of an iteration: every dispatch of its programs by itself, beside the time of the same programs as they
+//! run.
 
 use crate::ceilings::{Ceilings, Floor, bytes};
 use crate::options::Setting;
@@ -47,9 +47,9 @@ fn iteration(
     let (choices, chosen) = recipe.precision.choices(device);
     let ours = Ours::new(device, recipe, choices)?;
     let step = Step::Iteration(recipe.steps);
-    let rounds = take("iteration", setting.repeats, &mut [], || ours.time(step))?;
-    let whole = median(&rounds.ours.iter().map(|time| time.whole).collect::<Vec<_>>());
     if !setting.has_timestamps() {
+        let rounds = take("iteration", setting.repeats, &mut [], || ours.time(step))?;
+        let whole = median(&rounds.ours.iter().map(|time| time.whole).collect::<Vec<_>>());
         report.left_out(&format!(
             "profile of {name}: the adapter has no timestamps (TIMESTAMP_QUERY); the whole iteration takes {:.3} ms",
             milliseconds(whole)
@@ -63,14 +63,17 @@ fn iteration(
             None => programs.push((program, 1)),
         }
     }
-    let profiles = Profiles::take(setting, &programs)?;
+    let profiles = Profiles::take(setting, &programs, || Ok(ours.time(step)?.whole))?;
     let dispatches = profiles.dispatches(&programs, ceilings);
     let all = dispatches.iter().fold(Sum::default(), |sum, dispatch| sum.plus(&dispatch.sum));
-    let (batch, k) = (recipe.batch, recipe.steps);
+    let (batch, k, turns) = (recipe.batch, recipe.steps, profiles.turns);
+    let clock = match device.is_cpu() {
+        true => "the host's clock around each dispatch",
+        false => "a pass between timestamps for each dispatch",
+    };
     let about = format!(
-        "batch {batch}, {chosen}; prepare + {k} sgld + update; a pass with timestamps for each dispatch, median of {} \
-         profiles; share: of the sum of all dispatches; fraction: the least time that the ceilings allow, of the time",
-        profiles.taken
+        "batch {batch}, {chosen}; prepare + {k} sgld + update; {clock}, median of {turns} profiles; share: of the sum \
+         of all dispatches; fraction: the least time that the ceilings allow, of the time"
     );
     let columns = ["kernel", "dispatches", "ms", "share %", "GFLOP/s", "fraction"];
     report.table(&format!("Profile of an iteration, {name}"), &about, &columns);
@@ -78,16 +81,17 @@ fn iteration(
         report.row(sum.by_kernel(&kernel, &all));
     }
     report.row(all.by_kernel("(all dispatches)", &all));
-    let [whole_ms, rest_ms] = [milliseconds(whole), milliseconds(whole) - milliseconds(all.time)];
-    for (what, ms) in [("(the whole, not split)", whole_ms), ("(launches and barriers)", rest_ms)] {
+    let whole = milliseconds(profiles.whole);
+    for (what, ms) in
+        [("(the whole, not split)", whole), ("(launches and barriers)", whole - milliseconds(all.time))]
+    {
         let share = 100.0 * ms / milliseconds(all.time);
         report.row(vec![json!(what), json!(null), json!(ms), json!(share), json!(null), json!(null)]);
     }
-    report.note(&format!(
-        "the whole: the same programs in one go, median of {} runs on the host's clock; launches and barriers: the \
-         whole less the sum of all dispatches. Below 0, passes with timestamps cost more than dispatches in one pass",
-        rounds.ours.len()
-    ));
+    report.note(
+        "the whole: the same programs as they run, in turns with the profiles, median on the host's clock; launches and \
+         barriers: the whole less the sum of all dispatches. Below 0, dispatches cost more one by one than together",
+    );
     by_dispatch(name, &dispatches, &all, report);
     Ok(())
 }
@@ -118,22 +122,29 @@ fn by_dispatch(name: &str, dispatches: &[Dispatched], all: &Sum, report: &mut Re
     }
 }
 
-/// The median time of every dispatch of every program.
+/// The median time of every dispatch of every program, and of the whole.
 struct Profiles {
     times: Vec<Vec<(DispatchTime, Duration)>>,
-    /// How many of each program.
-    taken: usize,
+    whole: Duration,
+    /// How often each was taken.
+    turns: usize,
 }
 
 impl Profiles {
-    /// Profiles `programs` in turns, after one turn to warm up.
-    fn take(setting: &Setting, programs: &[(&Executable, u32)]) -> jem::Result<Self> {
+    /// Profiles `programs` in turns with `whole`, which times all their runs, after one turn to warm up.
+    fn take(
+        setting: &Setting,
+        programs: &[(&Executable, u32)],
+        whole: impl Fn() -> jem::Result<Duration>,
+    ) -> jem::Result<Self> {
         let turn = || -> jem::Result<Vec<Vec<DispatchTime>>> {
             programs.iter().map(|(program, _)| setting.device.profile(program)).collect()
         };
+        whole()?;
         let warm = turn()?;
-        let (start, mut turns) = (Instant::now(), Vec::new());
+        let (start, mut turns, mut wholes) = (Instant::now(), Vec::new(), Vec::new());
         while turns.len() < PROFILES || turns.len() < setting.repeats && start.elapsed() < PATIENCE {
+            wholes.push(whole()?);
             turns.push(turn()?);
         }
         let middle = |program: usize, dispatch: usize| {
@@ -143,7 +154,7 @@ impl Profiles {
             let times = times.into_iter().enumerate();
             times.map(|(i, dispatch)| (dispatch, middle(program, i))).collect()
         });
-        Ok(Self { times: times.collect(), taken: turns.len() })
+        Ok(Self { times: times.collect(), whole: median(&wholes), turns: turns.len() })
     }
 
     /// The dispatches of an iteration, in which each of `programs` runs so often.

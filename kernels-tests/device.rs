@@ -9,6 +9,7 @@ use jem::kernels::shader::Shader;
 use jem::kernels::unary::{Unary, UnaryOp};
 use jem::kernels::{Access, Binding, Kernel, binding};
 use jem::{Error, Result};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 tests![
@@ -22,6 +23,10 @@ tests![
     threads_share_a_device,
     memory_is_counted_and_given_back,
     many_runs_queue_without_growing,
+    a_long_program_is_cut_without_a_trace,
+    pipelines_compile_on_threads_of_their_own,
+    a_workgroup_may_be_as_large_as_the_adapter_allows,
+    a_workgroup_beyond_the_adapters_limits_is_named,
     a_profile_has_one_time_for_each_dispatch,
     a_profile_may_be_longer_than_a_query_set,
     a_tensor_beyond_the_binding_limit_is_named,
@@ -34,8 +39,11 @@ tests![
 
 /// A device of this test's own, for what is counted or broken.
 fn open(checked: bool) -> Device {
-    Device::open(&gpu_spec(), DeviceOptions { checked, untuned: true, ..DeviceOptions::default() })
-        .expect("the device that other tests open")
+    Device::open(
+        &gpu_spec(),
+        DeviceOptions { checked, untuned: true, uncached: true, ..DeviceOptions::default() },
+    )
+    .expect("the device that other tests open")
 }
 
 /// `x = 2 x + 1` over `n` elements of the external `x`, through a transient.
@@ -253,6 +261,126 @@ fn many_runs_queue_without_growing() {
     device.wait().unwrap();
     assert_eq!(device.allocated_bytes(), bytes);
     assert_eq!(device.read_as::<f32>(&x).unwrap(), [1.0; 64]);
+}
+
+fn a_long_program_is_cut_without_a_trace() {
+    // More dispatches than a submission has; each reads what the one before it wrote.
+    const N: usize = 64;
+    let mut builder = ProgramBuilder::new("long");
+    let x = builder.external("x", N);
+    let t = builder.transient("t", N);
+    for _ in 0..1250 {
+        builder.dispatch("there", Unary { op: UnaryOp::Affine(2.0, 1.0), n: N }, &[x, t]);
+        builder.dispatch("back", Unary { op: UnaryOp::Affine(0.5, 0.5), n: N }, &[t, x]);
+    }
+    let program = builder.finish();
+    for (name, device) in devices() {
+        let x = device.buffer_from("x", &[0.0f32; N]).unwrap();
+        let executable = device.load(program.clone(), &[("x", &x)]).unwrap();
+        for runs in 1..4 {
+            device.run(&executable).unwrap();
+            assert_eq!(device.read_as::<f32>(&x).unwrap(), [1250.0 * runs as f32; N], "{name}");
+        }
+    }
+}
+
+/// A kernel that notes the threads which ask for its name.
+#[derive(Debug, Clone)]
+struct Watched(Arc<Mutex<Vec<Option<String>>>>);
+
+impl Kernel for Watched {
+    fn name(&self) -> &'static str {
+        self.0.lock().unwrap().push(std::thread::current().name().map(str::to_owned));
+        "watched"
+    }
+    fn bindings(&self) -> Vec<Binding> {
+        vec![binding("y", 1, Access::Write, 1)]
+    }
+    fn shader(&self) -> Shader {
+        Shader::new("watched", ONE_WORD)
+    }
+    fn uniforms(&self) -> Vec<u32> {
+        Vec::new()
+    }
+    fn workgroups(&self) -> [u32; 3] {
+        [1; 3]
+    }
+    fn flops(&self) -> u64 {
+        0
+    }
+    fn run(&self, arguments: &mut [Argument<'_>]) {
+        arguments[0].u32_mut()[0] = 7;
+    }
+}
+
+fn pipelines_compile_on_threads_of_their_own() {
+    let device = open(false);
+    let mut builder = ProgramBuilder::new("watching");
+    let y = builder.external("y", 1);
+    let kernel = Watched(Arc::default());
+    builder.dispatch("watched", kernel.clone(), &[y]);
+    let y = device.buffer("y", 4).unwrap();
+    device.load(builder.finish(), &[("y", &y)]).unwrap();
+    let threads = kernel.0.lock().unwrap();
+    let compiler = |name: &Option<String>| name.as_deref().is_some_and(|name| name.starts_with("pipelines-"));
+    assert!(threads.iter().any(compiler), "{threads:?}");
+}
+
+/// The adapter of `device`.
+fn adapter_of(device: &Device) -> &jem::device::AdapterInfo {
+    device.adapter().expect("a GPU has an adapter")
+}
+
+/// A probe whose workgroup has so many invocations in x and so many bytes of memory.
+fn large_probe(invocations: u32, bytes: u32) -> Probe {
+    let text = format!(
+        "@group(0) @binding(1) var<storage, read_write> y: array<u32>;
+        var<workgroup> w: array<u32, {}>;
+        @compute @workgroup_size({invocations}) fn main(@builtin(local_invocation_index) i: u32) {{
+            w[arrayLength(&y) - 1u + {}u - i] = i;
+            workgroupBarrier();
+            y[0] = w[{}] + 7u;
+        }}",
+        bytes / 4,
+        bytes / 4 - 1,
+        bytes / 4 - 1,
+    );
+    Probe { text: text.leak(), workgroups: [1; 3], words: 1 }
+}
+
+fn a_workgroup_may_be_as_large_as_the_adapter_allows() {
+    for checked in [true, false] {
+        let device = gpu(checked);
+        let adapter = adapter_of(device);
+        // All of the memory, and all of the invocations.
+        let (memory, most) = (adapter.workgroup_memory, adapter.workgroup_invocations);
+        for (invocations, bytes) in [(64, memory), (most, 4 * most)] {
+            let (y, executable) = load_probe(device, large_probe(invocations, bytes)).unwrap();
+            device.run(&executable).unwrap();
+            assert_eq!(device.read_as::<u32>(&y).unwrap(), [7], "{invocations} and {bytes} bytes");
+        }
+    }
+}
+
+fn a_workgroup_beyond_the_adapters_limits_is_named() {
+    let device = gpu(false);
+    let adapter = adapter_of(device);
+    let (memory, invocations) = (adapter.workgroup_memory, adapter.workgroup_invocations);
+    let text = |size: &str| {
+        let text = format!("@compute @workgroup_size({size}) fn main() {{}}");
+        Probe { text: text.leak(), workgroups: [1; 3], words: 1 }
+    };
+    let cases = [
+        (large_probe(64, memory + 16), memory + 16, "max_compute_workgroup_storage_size"),
+        (text("1, 1, 1048576"), 1 << 20, "max_compute_workgroup_size_z"),
+        (text(&format!("{invocations}, 2")), 2 * invocations, "max_compute_invocations_per_workgroup"),
+    ];
+    for (probe, takes, limit) in cases {
+        let error = load_probe(device, probe).expect_err(limit).to_string();
+        for part in ["probe", "probed", limit, &takes.to_string()] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+    }
 }
 
 fn a_profile_has_one_time_for_each_dispatch() {

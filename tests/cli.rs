@@ -175,7 +175,12 @@ fn checkpoints_that_cannot_be_written_end_a_run_at_its_end_only() {
     let run = small_run(&out);
     let mut limited = Command::new("sh");
     limited.args(["-c", "trap '' XFSZ; ulimit -f 1300; exec \"$@\"", "sh"]).arg(run.get_program());
-    limited.args(run.get_args()).env_remove("JEM_DATA").env_remove("JEM_DEVICE").env("JEM_TUNED", "none");
+    limited
+        .args(run.get_args())
+        .env_remove("JEM_DATA")
+        .env_remove("JEM_DEVICE")
+        .env("JEM_TUNED", "none")
+        .env("JEM_PIPELINE_CACHE", "none");
     fail(limited, &["checkpoint-00000004.safetensors", "could not be written", "make room", "--resume"]);
     let rows = std::fs::read_to_string(out.join("metrics.csv")).expect("metrics");
     assert_eq!(rows.lines().count(), 5, "a header and four rows: {rows}");

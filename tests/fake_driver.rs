@@ -1,4 +1,4 @@
-//! The fake driver of tests/fake_driver: what it pretends, and that it fails as it is told.
+//! The fake driver of `tests/fake_driver`: adapters have cooperative matrices under it, and only under it.
 //!
 //! Only on Linux, whose loader takes layers from the environment.
 #![cfg(target_os = "linux")]

@@ -1,4 +1,4 @@
-//! What a dispatch, a barrier and a submission cost, by dispatches with next to no work.
+//! The cost of a dispatch, a barrier and a submission, by dispatches with next to no work.
 //!
 //! A series is dispatches that all update one buffer, so that wgpu puts a barrier in front of each but the first, or
 //! that each update a buffer of their own, so that it puts none. In every round each series runs from an idle device
@@ -64,7 +64,7 @@ pub fn run(setting: &Setting, report: &mut Report) -> Result<(), String> {
     }
     let about = format!(
         "medians of {} rounds; {LONG} dispatches: from an idle device to an idle device, recording included; the \
-         figures below them: from the differences of series, on the device alone where nothing else is said",
+         figures below them: from the differences of series; a dispatch and a barrier: of the device's time alone",
         rounds.len()
     );
     report.table(title, &about, &columns);
@@ -90,10 +90,14 @@ pub fn run(setting: &Setting, report: &mut Report) -> Result<(), String> {
         let b = |round: &Round| round.series[i].independent.dispatch(device);
         row(format!("a dispatch of {of}, after the one before"), &a);
         row(format!("a dispatch of {of}, independent"), &b);
-        row(format!("a barrier between dispatches of {of}"), &|round| a(round) - b(round));
+        if !device.is_cpu() {
+            row(format!("a barrier between dispatches of {of}"), &|round| a(round) - b(round));
+        }
     }
     if device.is_cpu() {
-        report.note("the CPU device runs what it is given at once: nothing is recorded or submitted");
+        report.note(
+            "the CPU device runs what it is given at once: there are no barriers, records or submissions",
+        );
         return Ok(());
     }
     row("recording a dispatch, on the host".into(), &|round| round.series[0].dependent.recording());
@@ -143,7 +147,7 @@ impl Series {
         Ok(Self { dependent, independent, part, single, shared, own })
     }
 
-    /// What is wrong with the counts after so many rounds: every dispatch must have run, one after the other.
+    /// Says which count is wrong after so many rounds: every dispatch must have run, one after the other.
     fn wrong(&self, device: &Device, rounds: usize) -> jem::Result<Option<String>> {
         let of_shared = if self.groups() == 1 { LONG + SHORT + 2 * LONG + 1 } else { LONG + SHORT };
         let shared = [(&self.shared, of_shared)];
@@ -165,7 +169,7 @@ impl Series {
     }
 }
 
-/// When the host had handed a series over, and when the device was done.
+/// The times until the host had handed a series over, and until the device was done.
 #[derive(Debug, Clone, Copy)]
 struct Times {
     recorded: Duration,

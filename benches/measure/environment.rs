@@ -7,7 +7,8 @@ use std::path::Path;
 use std::process::Command;
 
 /// Folders of `scratch` that variables name.
-pub const FOLDERS: [&str; 8] = ["logs", "home", "cache", "tmp", "inductor", "triton", "cuda", "shaders"];
+pub const FOLDERS: [&str; 9] =
+    ["logs", "home", "cache", "pipelines", "tmp", "inductor", "triton", "cuda", "shaders"];
 
 /// Sets the variables that `command` does not set itself. Nothing in the user's folders is read or changed.
 pub fn apply(command: &mut Command, state: &State) {
@@ -25,6 +26,7 @@ pub fn apply(command: &mut Command, state: &State) {
         ("CUDA_CACHE_PATH", folder("cuda")),
         ("__GL_SHADER_DISK_CACHE_PATH", folder("shaders")),
         ("JEM_TUNED", "none".into()),
+        ("JEM_PIPELINE_CACHE", folder("pipelines")),
         ("JEM_DEVICE", state.device.to_string().into()),
     ];
     if std::env::var_os("XDG_RUNTIME_DIR").is_none() {

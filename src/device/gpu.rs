@@ -4,13 +4,18 @@
 //! [`health::Health`], and every public method returns what it finds there.
 
 mod adapter;
+mod compilers;
 mod executable;
 mod health;
 mod memory_model;
+mod pace;
 mod pipeline;
+mod pipeline_cache;
+mod pipeline_file;
 mod profile;
 mod readback;
 mod spirv;
+mod stream;
 
 pub use adapter::{AdapterInfo, AdapterKind, CooperativeMatrix, adapters};
 pub use executable::GpuExecutable;
@@ -23,15 +28,12 @@ use crate::kernels::choice::Choices;
 use crate::kernels::cooperative::Cooperative;
 use crate::kernels::shader;
 use health::Health;
-use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use pipeline_cache::PipelineCache;
+use pipeline_file::PipelineFile;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// Submissions that may be queued before the host waits for the oldest. Two keep the GPU busy while the
-/// host encodes the next; the third covers a late host. More would only hold memory for longer and make
-/// Ctrl-C wait for more work.
-const MAX_IN_FLIGHT: usize = 3;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Instant;
+use stream::Stream;
 
 /// Bytes written since the last submission after which the writes are submitted on their own: wgpu keeps
 /// a staging copy of every write until then, and a data set would be held twice.
@@ -70,7 +72,7 @@ impl Drop for Allocation {
 }
 
 /// The matrices that multiply right, once they were tried, or why none.
-pub type Usable = std::sync::OnceLock<std::result::Result<Cooperative, String>>;
+pub type Usable = OnceLock<std::result::Result<Cooperative, String>>;
 
 /// A GPU.
 #[derive(Debug)]
@@ -81,26 +83,25 @@ pub struct GpuDevice {
     queue: wgpu::Queue,
     limits: wgpu::Limits,
     choices: Choices,
+    /// Floating-point operations in the time of a byte, as [`Choices::fastest`] counts them.
+    balance: u64,
     checked: bool,
     cooperative: Vec<Cooperative>,
     usable: Usable,
     health: Arc<Health>,
     allocated: Arc<AtomicU64>,
     pipelines: pipeline::Cache,
+    pipeline_file: Option<PipelineFile>,
+    pipeline_cache: OnceLock<Option<PipelineCache>>,
     staging: readback::StagingPool,
+    opened: Instant,
     stream: Mutex<Stream>,
 }
 
-/// What was handed to the queue and not yet waited for.
-#[derive(Debug, Default)]
-struct Stream {
-    in_flight: VecDeque<wgpu::SubmissionIndex>,
-    unsubmitted_writes: u64,
-}
-
 impl GpuDevice {
-    /// Opens the adapter that `spec` names, with that adapter's buffer limits and WebGPU's default limits
-    /// otherwise; with cooperative matrices and more workgroup memory for them where it has what they need.
+    /// Opens the adapter that `spec` names, with the adapter's own limits of buffers and workgroups
+    /// ([`adapter::limits`]), and with cooperative matrices where it has what they need. Files of compiled pipelines are
+    /// not read before something is compiled.
     ///
     /// # Errors
     /// [`Error::NoDevice`] with the adapters that exist and what to install; [`Error::File`] or [`Error::Io`] for
@@ -108,16 +109,12 @@ impl GpuDevice {
     pub fn open(spec: &DeviceSpec, options: DeviceOptions) -> Result<Self> {
         shader::folder()?;
         let (adapter, info) = adapter::choose(spec)?;
-        let offered = adapter.limits();
         let choice = options.cooperative.map_or_else(CooperativeChoice::from_environment, Ok)?;
         let cooperative = info.cooperative(&choice.variants());
-        let mut limits = wgpu::Limits {
-            max_storage_buffer_binding_size: offered.max_storage_buffer_binding_size,
-            max_buffer_size: offered.max_buffer_size,
-            ..wgpu::Limits::defaults()
-        };
-        let mut features =
-            adapter.features() & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_F16);
+        let limits = adapter::limits(&adapter.limits());
+        let wanted =
+            wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_F16 | wgpu::Features::PIPELINE_CACHE;
+        let mut features = adapter.features() & wanted;
         let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
         if !cooperative.is_empty() {
             // SUBGROUP is for @builtin(subgroup_id). wgpu adds Vulkan's memory model by itself.
@@ -125,8 +122,6 @@ impl GpuDevice {
             if cooperative.iter().any(|matrices| matrices.variant.is_patched()) {
                 features |= wgpu::Features::PASSTHROUGH_SHADERS;
             }
-            limits.max_compute_workgroup_storage_size = info.workgroup_memory;
-            limits.max_compute_invocations_per_workgroup = info.workgroup_invocations;
             // SAFETY: cooperative matrices are the only experimental feature in use. What may be wrong with them
             // is in the shaders that name them, which self_test::gate tries on the very device.
             experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
@@ -145,6 +140,9 @@ impl GpuDevice {
         };
         let rule = Choices::fastest(info.max_storage_binding, balance);
         let choices = if options.untuned { rule } else { rule.with_tuned(tuned::load(&info)?) };
+        let keeps = features.contains(wgpu::Features::PIPELINE_CACHE) && !options.uncached;
+        let key = keeps.then(|| wgpu::util::pipeline_cache_key(&adapter.get_info())).flatten();
+        let pipeline_file = key.and_then(|key| PipelineFile::of(&key, &info));
         let refused = |error: wgpu::RequestDeviceError| Error::NoDevice {
             asked: spec.to_string(),
             message: format!("{name} could not be opened: {error}"),
@@ -158,13 +156,17 @@ impl GpuDevice {
             queue,
             limits,
             choices,
+            balance,
             checked: options.checked,
             cooperative,
             usable: Usable::new(),
             health,
             allocated: Arc::default(),
             pipelines: pipeline::Cache::default(),
+            pipeline_file,
+            pipeline_cache: OnceLock::new(),
             staging: readback::StagingPool::default(),
+            opened: Instant::now(),
             stream: Mutex::default(),
         })
     }
@@ -240,7 +242,7 @@ impl GpuDevice {
                 stream.unsubmitted_writes >= WRITE_FLUSH
             };
             if flush {
-                self.submit(what, None)?;
+                self.submit(what, None, Some(0))?;
             }
         }
         if !rest.is_empty() {
@@ -258,10 +260,8 @@ impl GpuDevice {
     pub fn wait(&self) -> Result<()> {
         self.check()?;
         // Writes alone are queued only with the next submission.
-        self.submit(|| "the queued writes".into(), None)?;
-        self.poll(wgpu::PollType::wait_indefinitely())?;
-        self.stream().in_flight.clear();
-        Ok(())
+        let last = self.submit(|| "the queued writes".into(), None, Some(0))?;
+        self.wait_for(&last)
     }
 
     /// Bytes of all live buffers: the caller's, transient blocks, uniform blocks and read-back staging.
@@ -274,40 +274,6 @@ impl GpuDevice {
         self.device.destroy();
         // The loss is reported by the poll that finds the queue empty.
         drop(self.poll_only(wgpu::PollType::wait_indefinitely()));
-    }
-
-    /// Hands `commands` to the queue, then waits for the oldest submission if too many are in flight.
-    fn submit(
-        &self,
-        what: impl FnOnce() -> String,
-        commands: Option<wgpu::CommandBuffer>,
-    ) -> Result<wgpu::SubmissionIndex> {
-        let index = self.scoped(what, || self.queue.submit(commands))?;
-        let oldest = {
-            let mut stream = self.stream();
-            stream.unsubmitted_writes = 0;
-            stream.in_flight.push_back(index.clone());
-            if stream.in_flight.len() > MAX_IN_FLIGHT { stream.in_flight.pop_front() } else { None }
-        };
-        if oldest.is_some() {
-            self.poll(wgpu::PollType::Wait { submission_index: oldest, timeout: None })?;
-        }
-        Ok(index)
-    }
-
-    /// [`GpuDevice::poll_only`], then the device's health.
-    fn poll(&self, poll: wgpu::PollType) -> Result<()> {
-        let polled = self.poll_only(poll);
-        self.check()?;
-        polled.map_err(|error| self.error("waiting for the queue".into(), error.to_string()))
-    }
-
-    /// wgpu's poll, whose only answer to a device that is lost while it waits is a panic.
-    fn poll_only(&self, poll: wgpu::PollType) -> Result<(), wgpu::PollError> {
-        catch_unwind(AssertUnwindSafe(|| self.device.poll(poll).map(|_| ()))).unwrap_or_else(|panic| {
-            self.health.lose(panic.downcast_ref::<String>().map_or("lost while waiting", String::as_str));
-            Ok(())
-        })
     }
 
     /// Runs `create` and returns the error that it raised, as an error of `what`.
@@ -333,9 +299,5 @@ impl GpuDevice {
 
     fn error(&self, what: String, message: String) -> Error {
         Error::Device { device: self.name.clone(), what, message }
-    }
-
-    fn stream(&self) -> MutexGuard<'_, Stream> {
-        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

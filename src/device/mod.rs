@@ -299,7 +299,7 @@ impl Device {
     pub fn compile(&self, program: &Program) -> Result<()> {
         match &self.0 {
             Inner::Cpu(_) => Ok(()),
-            Inner::Gpu(gpu) => gpu.compile(program),
+            Inner::Gpu(gpu) => gpu.compile_program(program),
         }
     }
 

@@ -52,6 +52,9 @@ pub struct DeviceOptions {
     pub checked: bool,
     /// Choose kernels by rule, whatever `jem tune` measured on the device; [`super::tuned`] else.
     pub untuned: bool,
+    /// Compile every kernel, whatever earlier runs left in the directory of `JEM_PIPELINE_CACHE`, and leave nothing
+    /// there.
+    pub uncached: bool,
     /// The variants of cooperative matrices that may be used; `None`: as [`CooperativeChoice::VARIABLE`] says.
     pub cooperative: Option<CooperativeChoice>,
 }

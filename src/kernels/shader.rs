@@ -34,7 +34,7 @@ struct File<'a> {
     /// `NAME`, or `common/NAME` of a shared piece.
     name: &'a str,
     text: &'a str,
-    /// Where it was read, if it is not the executable's.
+    /// The path that it was read from; `None` of the executable's.
     path: Option<&'a Path>,
 }
 
@@ -94,6 +94,16 @@ impl Shader {
     /// Whether [`Shader::with_patched_memory`] was asked for.
     pub fn has_patched_memory(&self) -> bool {
         self.patched_memory
+    }
+
+    /// The constants and switches of this permutation in words, such as `TILE_M=128 TILE_N=64 BIAS MASK`.
+    pub fn variant(&self) -> String {
+        let constant = |&(name, value): &(&str, Constant)| match value {
+            Constant::U32(value) => format!("{name}={value}"),
+            Constant::F32(value) => format!("{name}={value}"),
+        };
+        let switches = self.switches.iter().map(|&name| name.to_owned());
+        self.constants.iter().map(constant).chain(switches).collect::<Vec<_>>().join(" ")
     }
 
     /// The WGSL text, ready for naga. Equal texts are one pipeline.

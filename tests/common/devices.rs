@@ -8,8 +8,8 @@ use jem::device::{Device, DeviceOptions, DeviceSpec};
 /// Opens the host and a GPU anew, each with a name for messages.
 pub fn devices() -> [(&'static str, Device); 2] {
     [("cpu", DeviceSpec::Cpu), ("gpu", adapter::gpu_spec())].map(|(name, spec)| {
-        let device = Device::open(&spec, DeviceOptions { untuned: true, ..DeviceOptions::default() })
-            .unwrap_or_else(|e| panic!("{e}"));
+        let options = DeviceOptions { untuned: true, uncached: true, ..DeviceOptions::default() };
+        let device = Device::open(&spec, options).unwrap_or_else(|e| panic!("{e}"));
         (name, device)
     })
 }

@@ -14,6 +14,7 @@ pub fn train_cifar_on(device: &str) -> Command {
         .env_remove("JEM_DATA")
         .env_remove("JEM_DEVICE")
         .env("JEM_TUNED", "none")
+        .env("JEM_PIPELINE_CACHE", "none")
         .args(["--device", device]);
     command
 }

@@ -24,7 +24,6 @@ pub fn environment(mode: &str) -> (Vec<(String, String)>, TempDir) {
             "api_version": "1.3.0",
             "implementation_version": "1",
             "description": "Pretends that there are cooperative matrices, and fails on them",
-            "device_extensions": [{"name": "VK_KHR_cooperative_matrix", "spec_version": "2"}],
         },
     });
     std::fs::write(folder.path().join("fake_driver.json"), manifest.to_string()).expect("a manifest");

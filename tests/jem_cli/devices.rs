@@ -1,6 +1,8 @@
 //! `jem devices`.
 
 use crate::support::*;
+use md5::{Digest, Md5};
+use std::path::{Path, PathBuf};
 
 #[test]
 fn adapters_are_listed_with_what_matters() {
@@ -55,4 +57,65 @@ fn kernels_are_tested_where_asked() {
     let printed = succeed(&["devices", "--test"]);
     assert!(printed.contains("conv2d") && printed.contains("all passed"), "{printed}");
     misuse(&["devices", "--test", "cuda"], &["cuda", "gpu:NAME"]);
+}
+
+/// The files in `place`'s `directory` of compiled pipelines, each whole by its own checksum.
+fn whole_files(place: &Place, directory: &str) -> Vec<PathBuf> {
+    let files: Vec<PathBuf> = std::fs::read_dir(place.at(directory))
+        .expect("a directory")
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    for path in &files {
+        let bytes = std::fs::read(path).expect("a file");
+        assert_eq!(&bytes[..8], b"jempipe1");
+        assert_eq!(bytes[24..40], *Md5::digest(&bytes[40..]), "{path:?} is damaged");
+    }
+    files
+}
+
+#[test]
+fn compiled_pipelines_are_kept_and_damage_does_no_harm() {
+    let [_, gpu] = devices();
+    let adapters = jem::device::Device::adapters();
+    let adapter = adapters.iter().find(|adapter| gpu.ends_with(&adapter.name)).expect("the adapter");
+    if !adapter.pipeline_cache {
+        eprintln!("{} has no pipeline cache: ran without", adapter.name);
+        return;
+    }
+    let place = Place::new();
+    let test = || {
+        let mut command = jem(&["devices", "--test", &gpu]);
+        command.env("JEM_PIPELINE_CACHE", place.at("pipelines"));
+        command
+    };
+    // Several processes write one file at once.
+    let running: Vec<_> = (0..3)
+        .map(|_| test().stdout(std::process::Stdio::piped()).spawn().expect("the command starts"))
+        .collect();
+    for child in running {
+        let output = child.wait_with_output().expect("it ends");
+        assert!(output.status.success(), "{output:?}");
+    }
+    let files = whole_files(&place, "pipelines");
+    assert_eq!(files.len(), 1, "{files:?}");
+    let whole = std::fs::read(&files[0]).expect("a file");
+    assert!(whole.len() > 40, "the driver's data");
+    let mut changed = whole.clone();
+    *changed.last_mut().unwrap() ^= 255;
+    let half = whole[..whole.len() / 2].to_vec();
+    for damaged in [changed, half, vec![7; 3 << 20], Vec::new()] {
+        std::fs::write(&files[0], damaged).unwrap();
+        assert!(test().output().expect("the command starts").status.success());
+        assert_eq!(whole_files(&place, "pipelines"), files, "it is replaced");
+    }
+    // A directory that cannot be made.
+    let mut taken = test();
+    taken.env("JEM_PIPELINE_CACHE", files[0].join("below"));
+    assert!(taken.output().expect("the command starts").status.success());
+    // None.
+    let mut none = test();
+    none.env("JEM_PIPELINE_CACHE", "none").env("XDG_CACHE_HOME", place.at("cache"));
+    assert!(none.output().expect("the command starts").status.success());
+    // (Mesa keeps its own there.)
+    assert!(!Path::new(&place.at("cache/jem")).exists());
 }

@@ -75,7 +75,7 @@ fn train(device: &str, file: &str, out: &Path) -> Vec<f64> {
 }
 
 fn open(spec: &str) -> Device {
-    let options = DeviceOptions { untuned: true, ..DeviceOptions::default() };
+    let options = DeviceOptions { untuned: true, uncached: true, ..DeviceOptions::default() };
     Device::open(&spec.parse().expect("a device"), options).expect("a GPU")
 }
 

@@ -218,6 +218,25 @@ fn spirv_version(adapter: &wgpu::Adapter) -> Option<(u8, u8)> {
     })
 }
 
+/// The limits to open an adapter with: its own of whatever a kernel may want more of than WebGPU's defaults, which the
+/// others are. (Alignments are such: programs lay out their views before there is a device.)
+pub fn limits(offered: &wgpu::Limits) -> wgpu::Limits {
+    wgpu::Limits {
+        max_buffer_size: offered.max_buffer_size,
+        max_storage_buffer_binding_size: offered.max_storage_buffer_binding_size,
+        max_storage_buffers_per_shader_stage: offered.max_storage_buffers_per_shader_stage,
+        max_buffers_and_acceleration_structures_per_shader_stage: offered
+            .max_buffers_and_acceleration_structures_per_shader_stage,
+        max_compute_workgroup_storage_size: offered.max_compute_workgroup_storage_size,
+        max_compute_invocations_per_workgroup: offered.max_compute_invocations_per_workgroup,
+        max_compute_workgroup_size_x: offered.max_compute_workgroup_size_x,
+        max_compute_workgroup_size_y: offered.max_compute_workgroup_size_y,
+        max_compute_workgroup_size_z: offered.max_compute_workgroup_size_z,
+        max_compute_workgroups_per_dimension: offered.max_compute_workgroups_per_dimension,
+        ..wgpu::Limits::defaults()
+    }
+}
+
 /// Every adapter, the preferred first.
 pub fn adapters() -> Vec<AdapterInfo> {
     enumerate().into_iter().map(|(_, info)| info).collect()
@@ -361,6 +380,29 @@ mod tests {
         assert_eq!((matrices.memory, matrices.invocations), (48 << 10, 1024));
         let wide = AdapterInfo { subgroups: Some((64, 128)), ..enough };
         assert!(wide.cooperative(&Variant::ALL).is_empty(), "four subgroups of 128 are no workgroup");
+    }
+
+    #[test]
+    fn workgroups_have_the_adapters_limits_and_views_have_webgpus() {
+        let offered = wgpu::Limits {
+            max_buffer_size: 1 << 40,
+            max_storage_buffer_binding_size: 1 << 39,
+            max_storage_buffers_per_shader_stage: 1 << 20,
+            max_compute_workgroup_storage_size: 48 << 10,
+            max_compute_invocations_per_workgroup: 1024,
+            max_compute_workgroup_size_x: 1024,
+            max_compute_workgroup_size_y: 1000,
+            max_compute_workgroup_size_z: 70,
+            max_compute_workgroups_per_dimension: 1 << 20,
+            ..wgpu::Limits::defaults()
+        };
+        assert_eq!(limits(&offered), offered);
+        let finer = wgpu::Limits {
+            min_storage_buffer_offset_alignment: 16,
+            max_texture_dimension_2d: 1 << 15,
+            ..offered.clone()
+        };
+        assert_eq!(limits(&finer), offered);
     }
 
     #[test]

@@ -5,21 +5,15 @@ use super::{GpuBuffer, GpuDevice};
 use crate::device::{Dispatch, Program};
 use crate::error::{Error, Result};
 use std::num::NonZeroU64;
-use std::ops::Range;
 use std::sync::Arc;
-
-/// Floating-point operations of one submission. A program of more is handed over in parts, so that a slow
-/// GPU still draws its desktop, answers Ctrl-C, and is not reset by the system for hanging (Windows
-/// allows 2 seconds). A GPU takes 0.02 to 0.5 seconds for this many; a submission costs some 50 µs.
-const FLOPS_PER_SUBMISSION: u64 = 200_000_000_000;
 
 /// A program bound to its buffers.
 #[derive(Debug)]
 pub struct GpuExecutable {
     pub(super) program: Arc<Program>,
     pub(super) steps: Vec<Step>,
-    /// The steps of each submission.
-    submissions: Vec<Range<usize>>,
+    /// The work of the steps before each, and of all: see [`work_before`].
+    work: Vec<u64>,
     /// Bind groups keep wgpu's buffers alive; this keeps them counted.
     _memory: Vec<GpuBuffer>,
 }
@@ -85,27 +79,31 @@ impl GpuDevice {
         }
         let memory = bound.iter().flatten().map(|&b| b.clone()).chain(blocks.iter().cloned());
         let memory = memory.chain([uniforms.clone()]).collect();
-        let submissions = submissions(&program.dispatches);
-        Ok(GpuExecutable { program, steps, submissions, _memory: memory })
+        let work = work_before(&program.dispatches, self.balance);
+        Ok(GpuExecutable { program, steps, work, _memory: memory })
     }
 
     /// Compiles the pipelines of `program`.
     ///
     /// # Errors
     /// [`Error::Device`] if the driver refuses a kernel, [`Error::DeviceLost`].
-    pub fn compile(&self, program: &Program) -> Result<()> {
+    pub fn compile_program(&self, program: &Program) -> Result<()> {
         self.check()?;
         self.pipelines(&program.dispatches).map(drop)
     }
 
-    /// Queues all dispatches.
+    /// Queues all dispatches, in submissions of some 20 ms ([`super::pace`]): a GPU still draws its desktop, answers
+    /// Ctrl-C, and is not reset by the system for hanging (Windows allows 2 seconds).
     ///
     /// # Errors
     /// [`Error::DeviceLost`], or [`Error::Device`] for an error that an earlier call raised.
     pub fn run(&self, executable: &GpuExecutable) -> Result<()> {
         self.check()?;
         let name = &executable.program.name;
-        for steps in &executable.submissions {
+        let (steps, work) = (&executable.steps, &executable.work);
+        let mut first = 0;
+        while first < steps.len() {
+            let end = self.stream().pace.end(work, first);
             let what = || format!("program {name}");
             let commands = self.scoped(what, || {
                 let descriptor = wgpu::CommandEncoderDescriptor { label: Some(name) };
@@ -114,13 +112,18 @@ impl GpuDevice {
                     label: Some(name),
                     timestamp_writes: None,
                 });
-                for step in &executable.steps[steps.clone()] {
+                for step in &steps[first..end] {
                     step.encode(&mut pass);
                 }
                 drop(pass);
                 encoder.finish()
             })?;
-            self.submit(what, Some(commands))?;
+            let submission = self.submit(what, Some(commands), Some(work[end] - work[first]))?;
+            first = end;
+            // A device that was just opened gets more at a time as soon as it has shown its pace.
+            if first < steps.len() && self.stream().pace.grows() {
+                self.wait_for(&submission)?;
+            }
         }
         Ok(())
     }
@@ -187,16 +190,17 @@ fn range(buffer: &GpuBuffer, offset: u64, words: usize) -> Option<wgpu::BindingR
     }))
 }
 
-/// Cuts the dispatches after every [`FLOPS_PER_SUBMISSION`].
-fn submissions(dispatches: &[Dispatch]) -> Vec<Range<usize>> {
-    let mut parts = Vec::new();
-    let (mut first, mut flops) = (0, 0);
-    for (step, dispatch) in dispatches.iter().enumerate() {
-        flops += dispatch.kernel.flops();
-        if flops >= FLOPS_PER_SUBMISSION || step + 1 == dispatches.len() {
-            parts.push(first..step + 1);
-            (first, flops) = (step + 1, 0);
-        }
-    }
-    parts
+/// The work of the dispatches before each, and last of all: their floating-point operations, and `balance` for every
+/// byte that they move.
+pub fn work_before(dispatches: &[Dispatch], balance: u64) -> Vec<u64> {
+    let work = |dispatch: &Dispatch| {
+        let moved: u64 = dispatch.kernel.bindings().iter().map(|binding| 4 * binding.moved as u64).sum();
+        dispatch.kernel.flops() + balance * moved
+    };
+    let mut sum = 0;
+    let sums = dispatches.iter().map(|dispatch| {
+        sum += work(dispatch);
+        sum
+    });
+    [0].into_iter().chain(sums).collect()
 }

@@ -1,6 +1,7 @@
 //! Compute pipelines: one for each shader text, made in parallel, kept as long as the device.
 
-use super::{GpuDevice, memory_model, spirv};
+use super::pipeline_cache::PipelineCache;
+use super::{GpuDevice, compilers, memory_model, spirv};
 use crate::device::Dispatch;
 use crate::error::Result;
 use crate::kernels::Access;
@@ -8,6 +9,10 @@ use rayon::prelude::*;
 use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+/// The entry point of every shader.
+const MAIN: &str = "main";
 
 /// A pipeline with the layout of its one bind group.
 #[derive(Debug)]
@@ -37,12 +42,15 @@ struct Key {
 struct Reflection {
     /// Bytes of workgroup memory, each variable rounded up to 16 as WebGPU counts them.
     workgroup_bytes: u64,
+    /// Invocations of a workgroup, in each dimension.
+    workgroup_size: [u32; 3],
     /// The smallest binding that the declared type of each binding number allows.
     min_binding_size: HashMap<u32, NonZeroU64>,
 }
 
 impl GpuDevice {
-    /// The pipeline of each dispatch, in order; those that are missing are compiled on all cores.
+    /// The pipeline of each dispatch, in order; those that are missing are compiled on all cores, or taken from what
+    /// an earlier run left.
     ///
     /// # Errors
     /// [`Error::Device`] naming the first kernel and label that the driver refuses.
@@ -57,8 +65,7 @@ impl GpuDevice {
                 }
             }
         }
-        let new: Vec<Result<Pipeline>> =
-            missing.par_iter().map(|(key, dispatch)| self.compile(key, dispatch)).collect();
+        let new = if missing.is_empty() { Vec::new() } else { self.compile_all(&missing) };
         let mut made = self.pipelines.0.lock().unwrap_or_else(PoisonError::into_inner);
         for ((key, _), pipeline) in missing.into_iter().zip(new) {
             made.insert(key.clone(), Arc::new(pipeline?));
@@ -66,19 +73,23 @@ impl GpuDevice {
         Ok(keys.iter().map(|key| Arc::clone(&made[key])).collect())
     }
 
-    fn compile(&self, key: &Key, dispatch: &Dispatch) -> Result<Pipeline> {
+    /// The pipelines of `missing`, in order.
+    fn compile_all(&self, missing: &[(&Key, &Dispatch)]) -> Vec<Result<Pipeline>> {
+        let cache = self.pipeline_cache();
+        let start = Instant::now();
+        let compile = |(key, dispatch): &(&Key, &Dispatch)| self.compile(key, dispatch, cache);
+        let new = compilers::run(|| missing.par_iter().map(compile).collect());
+        if let Some(cache) = cache {
+            cache.compiled(start.elapsed());
+        }
+        new
+    }
+
+    fn compile(&self, key: &Key, dispatch: &Dispatch, cache: Option<&PipelineCache>) -> Result<Pipeline> {
         let name = dispatch.kernel.name();
         let what = || described(dispatch) + &origin(dispatch, &key.wgsl);
         let reflection = Reflection::of(&key.wgsl);
-        let allowed = u64::from(self.limits.max_compute_workgroup_storage_size);
-        if reflection.workgroup_bytes > allowed {
-            let message = format!(
-                "takes {} bytes of workgroup memory, the device allows {allowed} \
-                 (max_compute_workgroup_storage_size)",
-                reflection.workgroup_bytes
-            );
-            return Err(self.error(what(), message));
-        }
+        reflection.check(&self.limits).map_err(|message| self.error(what(), message))?;
         let spirv = key.patched.then(|| self.patched(key)).transpose().map_err(|m| self.error(what(), m))?;
         let entry_point =
             wgpu::PassthroughShaderEntryPoint { name: "main".into(), workgroup_size: (0, 0, 0) };
@@ -126,12 +137,12 @@ impl GpuDevice {
                 label: Some(name),
                 layout: Some(&pipeline_layout),
                 module: &module,
-                entry_point: Some("main"),
+                entry_point: Some(MAIN),
                 compilation_options: wgpu::PipelineCompilationOptions {
                     constants: &[],
                     zero_initialize_workgroup_memory: self.checked,
                 },
-                cache: None,
+                cache: cache.map(PipelineCache::raw),
             });
             Pipeline { pipeline, layout }
         })
@@ -219,6 +230,9 @@ impl Reflection {
     fn of(wgsl: &str) -> Self {
         let mut reflection = Self::default();
         let Ok(module) = naga::front::wgsl::parse_str(wgsl) else { return reflection };
+        if let Some(main) = module.entry_points.iter().find(|entry| entry.name == MAIN) {
+            reflection.workgroup_size = main.workgroup_size;
+        }
         for (_, variable) in module.global_variables.iter() {
             let bytes = u64::from(module.types[variable.ty].inner.size(module.to_ctx()));
             if variable.space == naga::AddressSpace::WorkGroup {
@@ -228,5 +242,29 @@ impl Reflection {
             }
         }
         reflection
+    }
+
+    /// Holds what a workgroup takes to what the device allows.
+    fn check(&self, limits: &wgpu::Limits) -> Result<(), String> {
+        let [x, y, z] = self.workgroup_size.map(u64::from);
+        let (memory, size) = (limits.max_compute_workgroup_storage_size, self.workgroup_size);
+        let checks = [
+            (self.workgroup_bytes, memory, "bytes of workgroup memory", "max_compute_workgroup_storage_size"),
+            (x, limits.max_compute_workgroup_size_x, "invocations in x", "max_compute_workgroup_size_x"),
+            (y, limits.max_compute_workgroup_size_y, "invocations in y", "max_compute_workgroup_size_y"),
+            (z, limits.max_compute_workgroup_size_z, "invocations in z", "max_compute_workgroup_size_z"),
+            (
+                x.saturating_mul(y).saturating_mul(z),
+                limits.max_compute_invocations_per_workgroup,
+                "invocations",
+                "max_compute_invocations_per_workgroup",
+            ),
+        ];
+        match checks.into_iter().find(|&(takes, allowed, ..)| takes > u64::from(allowed)) {
+            None => Ok(()),
+            Some((takes, allowed, of, limit)) => Err(format!(
+                "has workgroups of {size:?} that take {takes} {of}, the device allows {allowed} ({limit})"
+            )),
+        }
     }
 }

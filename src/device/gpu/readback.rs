@@ -1,5 +1,6 @@
 //! Copies from the device to the host that nobody has to wait for.
 
+use super::stream::{Submission, copying};
 use super::{GpuBuffer, GpuDevice};
 use crate::error::Result;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -22,7 +23,7 @@ pub struct GpuPending {
     /// Taken when the bytes are.
     staging: Option<GpuBuffer>,
     arrival: Arc<Arrival>,
-    submission: wgpu::SubmissionIndex,
+    submission: Submission,
     /// Bytes that were copied: whole words.
     length: u64,
     /// Bytes of the staging buffer before the first that was asked for.
@@ -90,7 +91,7 @@ impl GpuDevice {
             encoder.copy_buffer_to_buffer(buffer.raw(), first, staging.raw(), 0, length);
             encoder.finish()
         })?;
-        let submission = self.submit(what, Some(commands))?;
+        let submission = self.submit(what, Some(commands), copying(length))?;
         let arrival = Arc::new(Arrival::default());
         let signal = Arc::clone(&arrival);
         self.scoped(what, || {
@@ -124,8 +125,7 @@ impl GpuPending {
     /// # Errors
     /// [`crate::Error::Device`] or [`crate::Error::DeviceLost`] if the copy or anything before it failed.
     pub fn wait(mut self) -> Result<Vec<u8>> {
-        let submission_index = Some(self.submission.clone());
-        self.device.poll(wgpu::PollType::Wait { submission_index, timeout: None })?;
+        self.device.wait_for(&self.submission)?;
         self.arrived()?;
         let staging = self.staging.take().expect("a pending copy has its staging buffer");
         let result = match staging.raw().get_mapped_range(..self.length) {

@@ -49,7 +49,7 @@ pub fn folder() -> Result<Option<&'static Folder>> {
     }
 }
 
-/// What is wrong with which file.
+/// A file or folder and the message about it.
 #[derive(Debug, PartialEq)]
 struct Mistake {
     path: PathBuf,
@@ -83,7 +83,7 @@ impl Folder {
         self.files.iter().filter(|(_, file)| file.differs).map(|(name, _)| name.as_str())
     }
 
-    /// Folder, number of files, those that differ, and a digest by which equal ones are known.
+    /// Folder, number of files, those that differ, and a digest by which equal ones are known; one line.
     pub fn summary(&self) -> String {
         let mut digest = Md5::new();
         for (name, file) in self.files.iter().filter(|(_, file)| file.differs) {
@@ -96,7 +96,8 @@ impl Folder {
             n => format!("{n} unlike the executable's ({digest}): {}", names.join(", ")),
         };
         let files = if self.files() == 1 { "file" } else { "files" };
-        format!("{}: {} {files}, {differ}", self.path.display(), self.files())
+        let summary = format!("{}: {} {files}, {differ}", self.path.display(), self.files());
+        summary.replace(char::is_control, "?")
     }
 
     /// The file `name`, which is `NAME` or `common/NAME`.
@@ -239,6 +240,17 @@ mod tests {
         }
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn a_summary_is_one_line_for_the_comments_of_files() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("two\nlines");
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("tick.wgsl"), TICK).unwrap();
+        let summary = Folder::read(&path).unwrap().summary();
+        assert!(summary.contains("two?lines: 1 file") && summary.lines().count() == 1, "{summary}");
+    }
+
     #[test]
     fn the_digest_is_of_what_differs() {
         let changed = TICK.replace("1u", "2u");
@@ -298,7 +310,7 @@ mod tests {
         assert!(named(Some("/no/such/folder".into())).is_err());
     }
 
-    /// Every file of the executable by itself: what [`Shader::wgsl`](super::super::Shader::wgsl) would panic on.
+    /// [`Shader::wgsl`](super::super::Shader::wgsl) would panic on the mistakes that these checks find.
     #[test]
     fn the_shaders_of_the_executable_pass_the_same_checks() {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");

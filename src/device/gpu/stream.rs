@@ -1,0 +1,105 @@
+//! What was handed to the queue: how far the host may be ahead, and what it learns by waiting.
+
+use super::GpuDevice;
+use super::pace::Pace;
+use crate::error::Result;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Submissions that may be queued before the host waits for the oldest. Two keep the GPU busy while the
+/// host encodes the next; the third covers a late host. More would only hold memory for longer and make
+/// Ctrl-C wait for more work.
+const MAX_IN_FLIGHT: usize = 3;
+
+/// Bytes that are copied in no time beside a submission's work: 0.1 ms at 10 GB/s.
+const LIGHT: u64 = 1 << 20;
+
+/// What was handed to the queue and not yet waited for.
+#[derive(Debug, Default)]
+pub struct Stream {
+    in_flight: VecDeque<Submission>,
+    /// Bytes written since the last submission.
+    pub unsubmitted_writes: u64,
+    pub pace: Pace,
+}
+
+/// Commands that were handed to the queue.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    /// Its number in [`Pace`].
+    number: u64,
+    index: wgpu::SubmissionIndex,
+}
+
+/// The work of a copy of `bytes` between host and device: none, or `None` if it takes a time that says nothing of
+/// the device's pace.
+pub fn copying(bytes: u64) -> Option<u64> {
+    (bytes <= LIGHT).then_some(0)
+}
+
+impl GpuDevice {
+    /// Hands `commands` to the queue, then waits for the oldest submission if too many are in flight. `work` is what
+    /// [`Pace::sent`] takes.
+    pub(super) fn submit(
+        &self,
+        what: impl FnOnce() -> String,
+        commands: Option<wgpu::CommandBuffer>,
+        work: Option<u64>,
+    ) -> Result<Submission> {
+        let (submission, oldest) = {
+            // Held while it is handed over, so that the numbers have the queue's order.
+            let mut stream = self.stream();
+            let at = self.opened.elapsed();
+            let index = self.scoped(what, || self.queue.submit(commands))?;
+            let copies = copying(std::mem::take(&mut stream.unsubmitted_writes));
+            let number = stream.pace.sent(work.and_then(|work| Some(work + copies?)), at);
+            let submission = Submission { number, index };
+            stream.in_flight.push_back(submission.clone());
+            let full = stream.in_flight.len() > MAX_IN_FLIGHT;
+            (submission, full.then(|| stream.in_flight[0].clone()))
+        };
+        if let Some(oldest) = oldest {
+            self.wait_for(&oldest)?;
+        }
+        Ok(submission)
+    }
+
+    /// Waits until `submission` and all before it are done.
+    pub(super) fn wait_for(&self, submission: &Submission) -> Result<()> {
+        let poll =
+            |timeout| wgpu::PollType::Wait { submission_index: Some(submission.index.clone()), timeout };
+        // A submission that is done already was done at some time before.
+        let watched = self.poll_only(poll(Some(Duration::ZERO))).is_err();
+        if watched {
+            self.poll(poll(None))?;
+        } else {
+            self.check()?;
+        }
+        let mut stream = self.stream();
+        let at = self.opened.elapsed();
+        stream.pace.ended(submission.number, at, watched);
+        stream.in_flight.retain(|other| other.number > submission.number);
+        Ok(())
+    }
+
+    /// [`GpuDevice::poll_only`], then the device's health.
+    pub(super) fn poll(&self, poll: wgpu::PollType) -> Result<()> {
+        let polled = self.poll_only(poll);
+        self.check()?;
+        polled.map_err(|error| self.error("waiting for the queue".into(), error.to_string()))
+    }
+
+    /// wgpu's poll, whose only answer to a device that is lost while it waits is a panic.
+    pub(super) fn poll_only(&self, poll: wgpu::PollType) -> Result<(), wgpu::PollError> {
+        catch_unwind(AssertUnwindSafe(|| self.device.poll(poll).map(|_| ()))).unwrap_or_else(|panic| {
+            self.health.lose(panic.downcast_ref::<String>().map_or("lost while waiting", String::as_str));
+            Ok(())
+        })
+    }
+
+    pub(super) fn stream(&self) -> MutexGuard<'_, Stream> {
+        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
