@@ -19,9 +19,11 @@ pub mod pretend;
 pub mod report;
 pub mod results;
 pub mod runner;
+pub mod sections;
 pub mod share;
 pub mod state;
 pub mod summary;
+pub mod words;
 
 use jem::device::DeviceSpec;
 use pretend::{Pretence, Sabotage};

@@ -2,8 +2,8 @@
 
 use super::figures::Lines;
 use super::runner::START;
-use super::summary::{self, Table, digits};
-use super::{journal, log};
+use super::words::{Table, digits};
+use super::{journal, log, summary};
 use serde_json::{Map, Value};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
