@@ -42,7 +42,7 @@ fn processor() -> Option<String> {
 }
 
 /// Under cargo the source tree is that of the executable; anywhere else git would speak of another.
-fn commit() -> String {
+pub fn commit() -> String {
     let from_git = || {
         let tree = std::env::var_os("CARGO_MANIFEST_DIR")?;
         let output = Command::new("git").arg("-C").arg(tree).args(["rev-parse", "HEAD"]).output().ok()?;
@@ -52,7 +52,7 @@ fn commit() -> String {
 }
 
 /// Today's date in UTC, YYYY-MM-DD.
-fn date() -> String {
+pub fn date() -> String {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     // Days to civil date, with years that begin in March (Hinnant, "chrono-compatible low-level date algorithms").
     let days = seconds / 86_400 + 719_468;

@@ -12,6 +12,7 @@ mod facts;
 mod gate;
 mod kernels;
 mod launch;
+mod measure;
 mod options;
 mod profile;
 mod registers;
@@ -30,8 +31,10 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     jem::self_test::serve();
     let options = Options::parse();
-    if let Some(Section::TestHere { filter }) = options.section.clone() {
-        tests::run_here(filter);
+    match options.section.clone() {
+        Some(Section::TestHere { filter, skip }) => tests::run_here(filter, skip),
+        Some(Section::Measure(asked)) => return measure::main(&asked, &options.arguments.measure()),
+        _ => {}
     }
     if let Some(Section::ProbeHere { size }) = options.section {
         return end(ceilings::probe_here(&options.arguments, size).map(|()| 0).map_err(Into::into));

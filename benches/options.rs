@@ -1,5 +1,7 @@
 //! The command line, and what follows from it and the device.
 
+use crate::facts::{commit, date};
+use crate::measure;
 use clap::{Args, Parser, Subcommand};
 use jem::device::{AdapterKind, CooperativeChoice, Device, DeviceOptions, DeviceSpec};
 use jem::jem::{Family, Precision, Preset, Recipe};
@@ -59,6 +61,8 @@ pub enum Section {
     Scaling,
     /// Registers and spills of the pipelines of `steps`, as the Vulkan driver reports them; only by name
     Registers,
+    /// All that a GPU can tell in the time that there is, each step a process of its own
+    Measure(Box<measure::Arguments>),
     /// The probes of the cooperative matrices in this process, a line of JSON each
     #[command(hide = true)]
     ProbeHere {
@@ -70,6 +74,9 @@ pub enum Section {
     TestHere {
         /// Only tests whose name contains this
         filter: Option<String>,
+        /// Not those whose name contains this
+        #[arg(long)]
+        skip: Vec<String>,
     },
 }
 
@@ -86,7 +93,7 @@ pub struct Arguments {
     /// Small shapes and little time
     #[arg(long, global = true)]
     pub quick: bool,
-    /// Write bench.json and bench.md into this folder
+    /// Write bench.json and bench.md into this folder; of `measure`, its results
     #[arg(long, global = true, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Networks of `kernels`, and of `steps` and `profile` instead of presets, as DEPTH-WIDTH [default: 16-4,28-10; small: 10-1]
@@ -104,10 +111,14 @@ pub struct Arguments {
     /// Time for each shape of a kernel [default: 300; quick: 20]
     #[arg(long, global = true)]
     milliseconds: Option<u64>,
+    /// Time for each probe of the ceilings [default: 200; quick: 40]
+    #[arg(long, global = true, value_name = "MILLISECONDS")]
+    probe: Option<u64>,
     /// Timed runs of each step, and profiles; after two to warm up; fewer if they take a minute [default: 9; quick: 3]
     #[arg(long, global = true, value_parser = clap::value_parser!(u64).range(1..))]
     repeats: Option<u64>,
-    /// Time for `scaling`; rows that would not fit are left out [default: 300; quick: 20]
+    /// Time for `scaling`; rows that would not fit are left out [default: 300; quick: 20]. Time for all of
+    /// `measure` [default: 540; quick: 60]
     #[arg(long, global = true)]
     seconds: Option<u64>,
     /// Precisions of `steps` and `profile`: f32, f16, auto [default: f32, and f16 where cooperative matrices multiply it]
@@ -132,6 +143,24 @@ pub struct Arguments {
 }
 
 impl Arguments {
+    /// What `measure` takes of them.
+    pub fn measure(&self) -> measure::Common {
+        let usual = if self.quick { 60 } else { 540 };
+        measure::Common {
+            out: self.out.clone(),
+            seconds: self.seconds.unwrap_or(usual) as f64,
+            quick: self.quick,
+            device: self.device.clone(),
+            commit: commit(),
+            date: date(),
+        }
+    }
+
+    /// Time for one probe of the ceilings: enough to meet the device undisturbed once.
+    pub fn probe_time(&self) -> Duration {
+        Duration::from_millis(self.probe.unwrap_or(if self.quick { 40 } else { 200 }))
+    }
+
     /// Opens the device.
     ///
     /// # Errors
@@ -204,6 +233,8 @@ pub struct Setting {
     pub batch: usize,
     /// Time for one shape.
     pub budget: Duration,
+    /// Time for one probe of the ceilings.
+    pub probe: Duration,
     /// Timed runs of a step.
     pub repeats: usize,
     /// Time for the tables of scaling.
@@ -282,6 +313,7 @@ impl Setting {
             recipes,
             batch: arguments.batch.unwrap_or(if quick { 8 } else { 64 }),
             budget: Duration::from_millis(or(arguments.milliseconds, 20, 300)),
+            probe: arguments.probe_time(),
             repeats: or(arguments.repeats, 3, 9) as usize,
             scaling: Duration::from_secs(or(arguments.seconds, 20, 300)),
         })

@@ -56,6 +56,7 @@ impl Report {
     pub fn row(&mut self, values: Vec<Value>) {
         println!("{}", line(values.iter().map(cell)));
         self.last_table().rows.push(values);
+        self.keep();
     }
 
     /// Words that belong to the table that was begun last.
@@ -72,6 +73,7 @@ impl Report {
     pub fn left_out(&mut self, what: &str) {
         println!("  not measured: {what}");
         self.not_measured.push(what.to_owned());
+        self.keep();
     }
 
     /// Says that `what` could not be measured. What is too large for the device is no failure.
@@ -86,11 +88,17 @@ impl Report {
     pub fn error(&mut self, message: &str) {
         println!("  ERROR: {message}");
         self.errors.push(message.to_owned());
+        self.keep();
     }
 
     /// How many errors there were.
     pub fn errors(&self) -> usize {
         self.errors.len()
+    }
+
+    /// Writes what there is, so that what ends the process leaves it. What cannot be written is an error at the end.
+    fn keep(&self) {
+        let _ = self.write();
     }
 
     /// Writes `bench.json` and `bench.md`, if a folder was asked for.
@@ -100,8 +108,13 @@ impl Report {
     pub fn write(&self) -> std::io::Result<()> {
         let Some(folder) = &self.folder else { return Ok(()) };
         let json = serde_json::to_string_pretty(&self.json()).expect("plain data");
-        std::fs::write(folder.join("bench.json"), json + "\n")?;
-        std::fs::write(folder.join("bench.md"), self.markdown())
+        for (name, text) in [("bench.json", json + "\n"), ("bench.md", self.markdown())] {
+            // Whole or not at all, whenever the process ends.
+            let part = folder.join(format!("{name}.part"));
+            std::fs::write(&part, text)?;
+            std::fs::rename(&part, folder.join(name))?;
+        }
+        Ok(())
     }
 
     /// Every table with an object for each row.
@@ -112,7 +125,7 @@ impl Report {
         };
         let table = |table: &Table| {
             let rows: Vec<_> = table.rows.iter().map(|row| object(table, row)).collect();
-            json!({"title": table.title, "notes": table.notes, "rows": rows})
+            json!({"title": table.title, "notes": table.notes, "columns": table.columns, "rows": rows})
         };
         let tables: Vec<_> = self.tables.iter().map(table).collect();
         json!({"facts": facts, "tables": tables, "not_measured": self.not_measured, "errors": self.errors})

@@ -67,8 +67,9 @@ fn count(result: &str, what: &str) -> Option<u64> {
     parts.filter_map(|part| part.strip_suffix(what)).find_map(|number| number.trim().parse().ok())
 }
 
-/// Runs the tests in this process and ends it.
-pub fn run_here(filter: Option<String>) -> ! {
+/// Runs the tests in this process, but those whose name contains one of `skip`, and ends it.
+pub fn run_here(filter: Option<String>, skip: Vec<String>) -> ! {
     let filters: Vec<String> = filter.into_iter().collect();
-    kernels_tests::run(kernels_tests::FILES, &Arguments::default(), &filters).exit()
+    let arguments = Arguments { skip, ..Arguments::default() };
+    kernels_tests::run(kernels_tests::FILES, &arguments, &filters).exit()
 }

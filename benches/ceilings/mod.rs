@@ -75,13 +75,12 @@ impl Ceilings {
         };
         let (rate, probe) = self.f32;
         let mut changes = change(
-            sized(&setting.device, probe_time(setting.quick), probe)
-                .map(|(probe, time)| (probe.flops(), time))?,
+            sized(&setting.device, setting.probe, probe).map(|(probe, time)| (probe.flops(), time))?,
             rate,
         );
         for &(rate, probe) in &self.matrices {
-            let measured = sized(&setting.device, probe_time(setting.quick), probe)
-                .map(|(probe, time)| (probe.flops(), time))?;
+            let measured =
+                sized(&setting.device, setting.probe, probe).map(|(probe, time)| (probe.flops(), time))?;
             changes += &format!(", of {} {}", probe.matrices, change(measured, rate));
         }
         report.note(&format!(
@@ -173,11 +172,8 @@ fn arithmetic(setting: &Setting, report: &mut Report) -> Result<(f64, Chains), S
     let ways: &[bool] = if setting.device.is_cpu() { &[true] } else { &[true, false] };
     for half in [false, true].into_iter().filter(|half| !half || f16) {
         for (vectors, &fused) in Chains::VECTORS.iter().flat_map(|v| ways.iter().map(move |way| (*v, way))) {
-            let (kernel, time) = sized(
-                &setting.device,
-                probe_time(setting.quick),
-                Chains { n: 4096, vectors, fused, f16: half },
-            )?;
+            let (kernel, time) =
+                sized(&setting.device, setting.probe, Chains { n: 4096, vectors, fused, f16: half })?;
             let rate = kernel.flops() as f64 / time.as_secs_f64();
             let (number, way) = (if half { "f16" } else { "f32" }, if fused { "fma" } else { "x * a + b" });
             let label = format!("{number}, {way}, {} chains a thread", 4 * vectors);
@@ -225,7 +221,7 @@ fn by_matrices(
     command.args(["probe-here", &matrices.size.to_string()]);
     command.args(["--device", &format!("gpu:{}", adapter.name)]);
     command.args(["--cooperative", &matrices.variant.to_string()]);
-    command.args(setting.quick.then_some("--quick"));
+    command.args(["--probe", &setting.probe.as_millis().to_string()]);
     let mut probes: Vec<Probed> = Vec::new();
     let ended =
         child::run(command, PATIENCE, |line| probes.extend(serde_json::from_str::<Probed>(line).ok()));
@@ -268,7 +264,7 @@ pub fn probe_here(arguments: &Arguments, size: usize) -> Result<(), String> {
     let &matrices = matrices.ok_or_else(|| format!("{} offers no such matrices", device.name()))?;
     for block in Matrices::BLOCKS {
         let probe = Matrices { n: Matrices::threads(matrices), matrices, block };
-        let (probe, time) = sized(&device, probe_time(arguments.quick), probe)?;
+        let (probe, time) = sized(&device, arguments.probe_time(), probe)?;
         let rate = probe.flops() as f64 / time.as_secs_f64();
         let probed = Probed { n: probe.n(), block, rate, milliseconds: milliseconds(time) };
         println!("{}", serde_json::to_string(&probed).expect("plain data"));
@@ -325,7 +321,7 @@ fn memory(setting: &Setting, report: &mut Report) -> Result<Vec<(u64, f64)>, Str
         let mut row = vec![json!(format!("{size} KiB"))];
         for traffic in [Traffic::Copy, Traffic::Fill, Traffic::Sums] {
             let kernel = Stream { traffic, words };
-            let time = timed(&setting.device, probe_time(setting.quick), kernel, &[("x", &x), ("y", &y)])?[0];
+            let time = timed(&setting.device, setting.probe, kernel, &[("x", &x), ("y", &y)])?[0];
             check(&setting.device, &kernel, &y)?;
             let bytes = bytes(&kernel);
             let rate = bytes as f64 / time.as_secs_f64();
@@ -350,11 +346,6 @@ fn check(device: &Device, kernel: &Stream, y: &Buffer) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// Enough to meet the device undisturbed once.
-fn probe_time(quick: bool) -> Duration {
-    Duration::from_millis(if quick { 40 } else { 200 })
 }
 
 /// The times of `kernel` alone, sorted.

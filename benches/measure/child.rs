@@ -1,0 +1,245 @@
+//! A process with a limit of its own: it leads a group of processes, and the whole group ends with it.
+
+use super::log::Log;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long a killed process may take to be gone: longer only if it hangs inside of the kernel.
+const GONE: Duration = Duration::from_secs(5);
+/// How long its output may stay open behind it.
+const CLOSED: Duration = Duration::from_secs(1);
+/// Between two looks at a process.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Set when the run is to end: by Ctrl-C, or a signal that asks for it.
+pub static STOP: AtomicBool = AtomicBool::new(false);
+
+/// How a step ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// With exit status 0.
+    Ok,
+    /// With another exit status, or it did not begin.
+    Failed,
+    /// By a signal.
+    Died,
+    /// It was killed at its limit.
+    TimedOut,
+    /// It was killed because the run was to end.
+    Stopped,
+    /// It was not run.
+    Skipped,
+}
+
+impl Status {
+    /// As `results.jsonl` has it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Failed => "failed",
+            Self::Died => "died",
+            Self::TimedOut => "timed out",
+            Self::Stopped => "stopped",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+/// The end of a process.
+#[derive(Debug, Clone)]
+pub struct Ended {
+    /// How.
+    pub status: Status,
+    /// Its exit status.
+    pub exit: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// How long it ran.
+    pub time: Duration,
+    /// All that it said, without its middle if that is long.
+    pub text: String,
+    /// The last lines of that.
+    pub last_words: Vec<String>,
+}
+
+/// When a process is ended that does not end by itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Limit {
+    /// After this it is killed.
+    pub kill: Duration,
+    /// After this it is asked to end, as by Ctrl-C.
+    pub interrupt: Option<Duration>,
+}
+
+/// A process that runs.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    log: Log,
+    began: Instant,
+}
+
+impl Running {
+    /// Starts `command`, whose output goes to the file `log`.
+    ///
+    /// # Errors
+    /// What the system says if there is no such program or no further process.
+    pub fn start(mut command: Command, log: &Path) -> std::io::Result<Self> {
+        let (output, write) = std::io::pipe()?;
+        command.stdin(Stdio::null()).stdout(write.try_clone()?).stderr(write);
+        group::lead(&mut command);
+        let (child, began) = (command.spawn()?, Instant::now());
+        // The command holds the pipe's other end, which would never close.
+        drop(command);
+        Ok(Self { child, log: Log::read(output, log), began })
+    }
+
+    /// Waits for its end, and brings it about at `limit` or when the run is to end.
+    pub fn wait(mut self, limit: Limit) -> Ended {
+        let mut interrupt = limit.interrupt;
+        let begin = Instant::now();
+        let (status, ended) = loop {
+            match self.child.try_wait() {
+                Ok(Some(ended)) => break (None, Some(ended)),
+                Ok(None) => {}
+                Err(_) => break (Some(Status::Failed), None),
+            }
+            if STOP.load(Ordering::Relaxed) {
+                break (Some(Status::Stopped), self.kill());
+            }
+            if begin.elapsed() >= limit.kill {
+                break (Some(Status::TimedOut), self.kill());
+            }
+            if interrupt.is_some_and(|after| begin.elapsed() >= after) {
+                interrupt = None;
+                group::interrupt(&self.child);
+            }
+            std::thread::sleep(LOOK);
+        };
+        let time = self.began.elapsed();
+        // What it left behind would share the device with the next step.
+        group::end(&mut self.child);
+        self.log.wait(CLOSED);
+        let (exit, signal) = ended.map_or((None, None), |ended| (ended.code(), group::signal(ended)));
+        let asked = limit.interrupt.is_some() && interrupt.is_none();
+        let status = status.unwrap_or(match (exit, signal) {
+            (Some(0), _) => Status::Ok,
+            // It was asked to end before it could listen.
+            (_, Some(group::SIGINT)) if asked => Status::TimedOut,
+            (_, Some(_)) => Status::Died,
+            _ => Status::Failed,
+        });
+        let mut last_words = self.log.last_words();
+        if ended.is_none() && matches!(status, Status::Stopped | Status::TimedOut) {
+            last_words.push("(it could not be killed: it hangs inside of the kernel)".into());
+        }
+        Ended { status, exit, signal, time, text: self.log.text(), last_words }
+    }
+
+    /// What it has said so far.
+    pub fn text(&self) -> String {
+        self.log.text()
+    }
+
+    /// Halts the whole group, or lets it go on.
+    pub fn pause(&self, pause: bool) {
+        group::pause(&self.child, pause);
+    }
+
+    /// Kills the whole group; its end, if it comes.
+    fn kill(&mut self) -> Option<ExitStatus> {
+        group::end(&mut self.child);
+        let begin = Instant::now();
+        while begin.elapsed() < GONE {
+            if let Ok(Some(ended)) = self.child.try_wait() {
+                return Some(ended);
+            }
+            std::thread::sleep(LOOK);
+        }
+        None
+    }
+}
+
+/// Runs `command` to its end.
+pub fn run(command: Command, limit: Limit, log: &Path) -> Ended {
+    let program = command.get_program().display().to_string();
+    match Running::start(command, log) {
+        Ok(running) => running.wait(limit),
+        Err(error) => Ended {
+            status: Status::Failed,
+            exit: None,
+            signal: None,
+            time: Duration::ZERO,
+            text: String::new(),
+            last_words: vec![format!("{program}: {error}")],
+        },
+    }
+}
+
+/// Groups of processes, as Unix has them.
+#[cfg(unix)]
+mod group {
+    use std::os::unix::process::{CommandExt, ExitStatusExt};
+    use std::process::{Child, Command, ExitStatus};
+
+    pub const SIGINT: i32 = 2;
+    const SIGKILL: i32 = 9;
+    const SIGCONT: i32 = if cfg!(target_os = "linux") { 18 } else { 19 };
+    const SIGSTOP: i32 = if cfg!(target_os = "linux") { 19 } else { 17 };
+
+    unsafe extern "C" {
+        fn kill(pid: i32, signal: i32) -> i32;
+    }
+
+    fn send(child: &Child, signal: i32) {
+        let Ok(group @ 2..) = i32::try_from(child.id()) else { return };
+        // SAFETY: kill(2) takes numbers and touches no memory of this process. The group is the child's own, which
+        // `lead` made. One that is gone already is an error without consequence.
+        unsafe { kill(-group, signal) };
+    }
+
+    pub fn lead(command: &mut Command) {
+        command.process_group(0);
+    }
+
+    pub fn end(child: &mut Child) {
+        send(child, SIGKILL);
+    }
+
+    pub fn interrupt(child: &Child) {
+        send(child, SIGINT);
+    }
+
+    pub fn pause(child: &Child, pause: bool) {
+        send(child, if pause { SIGSTOP } else { SIGCONT });
+    }
+
+    pub fn signal(ended: ExitStatus) -> Option<i32> {
+        ended.signal()
+    }
+}
+
+/// Where there are no groups, the process alone.
+#[cfg(not(unix))]
+mod group {
+    use std::process::{Child, Command, ExitStatus};
+
+    pub const SIGINT: i32 = 2;
+
+    pub fn lead(_: &mut Command) {}
+
+    pub fn end(child: &mut Child) {
+        // It may have ended meanwhile.
+        let _ = child.kill();
+    }
+
+    pub fn interrupt(_: &Child) {}
+
+    pub fn pause(_: &Child, _: bool) {}
+
+    pub fn signal(_: ExitStatus) -> Option<i32> {
+        None
+    }
+}

@@ -1,0 +1,58 @@
+//! The variables that every step is given.
+
+use super::plan::VARIANTS;
+use super::state::State;
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::Command;
+
+/// Folders of `scratch` that variables name.
+pub const FOLDERS: [&str; 9] =
+    ["logs", "home", "cache", "pipelines", "tmp", "inductor", "triton", "cuda", "shaders"];
+
+/// Sets the variables that `command` does not set itself. Nothing in the user's folders is read or changed.
+pub fn apply(command: &mut Command, state: &State) {
+    let scratch = &state.scratch;
+    let folder = |name: &str| scratch.join(name).into_os_string();
+    let mut variables: Vec<(&str, OsString)> = vec![
+        // Drivers compile on the caller's stack, and these kernels unroll to thousands of instructions.
+        ("RUST_MIN_STACK", "33554432".into()),
+        ("RUST_BACKTRACE", "0".into()),
+        ("HOME", folder("home")),
+        ("XDG_CACHE_HOME", folder("cache")),
+        ("TMPDIR", folder("tmp")),
+        ("TORCHINDUCTOR_CACHE_DIR", folder("inductor")),
+        ("TRITON_CACHE_DIR", folder("triton")),
+        ("CUDA_CACHE_PATH", folder("cuda")),
+        ("__GL_SHADER_DISK_CACHE_PATH", folder("shaders")),
+        ("JEM_TUNED", "none".into()),
+        ("JEM_PIPELINE_CACHE", folder("pipelines")),
+        ("JEM_DEVICE", state.device.to_string().into()),
+    ];
+    if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        variables.push(("XDG_RUNTIME_DIR", folder("tmp")));
+    }
+    if let Some(base) = &state.user_base {
+        variables.push(("PYTHONUSERBASE", base.into()));
+    }
+    let set: Vec<OsString> = command.get_envs().map(|(name, _)| name.to_owned()).collect();
+    let free = |name: &str| !set.iter().any(|set| set == name);
+    // A variant that did not pass is not used any more.
+    if free("JEM_COOPERATIVE") {
+        if state.gate.len() == VARIANTS.len() {
+            command.env("JEM_COOPERATIVE", state.variant().unwrap_or("none"));
+        } else {
+            command.env_remove("JEM_COOPERATIVE");
+        }
+    }
+    command.envs(variables.into_iter().filter(|(name, _)| free(name)));
+    command.current_dir(scratch);
+}
+
+/// Makes the folders that the variables name.
+///
+/// # Errors
+/// What the file system says.
+pub fn make(scratch: &Path) -> std::io::Result<()> {
+    FOLDERS.iter().try_for_each(|name| std::fs::create_dir_all(scratch.join(name)))
+}

@@ -1,0 +1,116 @@
+//! `results.jsonl`: a line for each step, on the disk before the next one begins.
+
+use super::child::{Ended, Status};
+use serde_json::{Value, json};
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// The file.
+pub const FILE: &str = "results.jsonl";
+
+/// The lines of a run. A line that the disk does not take is kept and tried again with the next one.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    file: Option<File>,
+    lines: Vec<Value>,
+    written: usize,
+}
+
+impl Journal {
+    /// An empty one in the folder `out`; what a former run left there is replaced.
+    pub fn new(out: &Path) -> Self {
+        let path = out.join(FILE);
+        let file = File::create(&path).ok();
+        Self { path, file, lines: Vec::new(), written: 0 }
+    }
+
+    /// Appends `line` and syncs it.
+    pub fn add(&mut self, line: Value) {
+        self.lines.push(line);
+        self.flush();
+    }
+
+    /// Writes what is not written yet; whether all is.
+    pub fn flush(&mut self) -> bool {
+        if self.file.is_none() {
+            // It failed before: perhaps there is room again, or the folder.
+            self.file = OpenOptions::new().create(true).append(true).open(&self.path).ok();
+        }
+        let Some(file) = &mut self.file else { return self.written == self.lines.len() };
+        while let Some(line) = self.lines.get(self.written) {
+            let length = file.metadata().map(|metadata| metadata.len());
+            if file.write_all(format!("{line}\n").as_bytes()).and_then(|()| file.sync_data()).is_err() {
+                // Half a line would spoil the next one.
+                let _ = length.and_then(|length| file.set_len(length));
+                self.file = None;
+                return false;
+            }
+            self.written += 1;
+        }
+        true
+    }
+
+    /// All lines.
+    pub fn lines(&self) -> &[Value] {
+        &self.lines
+    }
+}
+
+/// The lines of the file in `out`. A last line that is cut, as by the machine's end, is left out.
+///
+/// # Errors
+/// If there is no such file or one of its other lines is no JSON.
+pub fn read(out: &Path) -> Result<Vec<Value>, String> {
+    let path = out.join(FILE);
+    let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let lines: Vec<&str> = text.lines().collect();
+    let mut values = Vec::new();
+    for (number, line) in lines.iter().enumerate() {
+        match serde_json::from_str(line) {
+            Ok(value) => values.push(value),
+            Err(_) if number + 1 == lines.len() && !text.ends_with('\n') => {}
+            Err(error) => return Err(format!("{} line {}: {error}", path.display(), number + 1)),
+        }
+    }
+    Ok(values)
+}
+
+/// The line of a step that ran. `at` and `limit` are in seconds.
+pub fn line(step: &str, about: &str, at: f64, limit: f64, ended: &Ended, result: Value) -> Value {
+    json!({
+        "step": step,
+        "about": about,
+        "status": ended.status.word(),
+        "exit": ended.exit,
+        "signal": ended.signal,
+        "seconds": round(ended.time.as_secs_f64()),
+        "limit": round(limit),
+        "at": round(at),
+        "last_words": ended.last_words,
+        "result": result,
+    })
+}
+
+/// The line of a step that did not run.
+pub fn skipped(step: &str, about: &str, at: f64, reason: &str) -> Value {
+    json!({
+        "step": step,
+        "about": about,
+        "status": Status::Skipped.word(),
+        "exit": null,
+        "signal": null,
+        "seconds": 0.0,
+        "limit": null,
+        "at": round(at),
+        "last_words": [],
+        "reason": reason,
+        "result": null,
+    })
+}
+
+/// Seconds with two decimals.
+fn round(seconds: f64) -> f64 {
+    (100.0 * seconds).round() / 100.0
+}

@@ -1,0 +1,120 @@
+//! One run that learns all that a device can tell in the time that there is: a plan of steps in the order of their
+//! worth, each a process of its own with a limit of its own.
+//!
+//! Nothing here touches a device: a driver that crashes or hangs costs the step that met it. After each step a line
+//! is appended to `results.jsonl` and synced, and the summary written anew.
+
+pub mod child;
+pub mod clocks;
+pub mod environment;
+pub mod figures;
+pub mod host;
+pub mod images;
+pub mod journal;
+pub mod log;
+pub mod orders;
+pub mod pack;
+pub mod plan;
+pub mod pretend;
+pub mod report;
+pub mod results;
+pub mod runner;
+pub mod sections;
+pub mod share;
+pub mod state;
+pub mod summary;
+pub mod words;
+
+use jem::device::DeviceSpec;
+use pretend::{Pretence, Sabotage};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// The flags of `measure` alone.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Arguments {
+    /// The executable of jem [default: the one beside this]
+    #[arg(long, value_name = "EXECUTABLE")]
+    pub jem: Option<PathBuf>,
+    /// A Python, to time PyTorch if it has that
+    #[arg(long, value_name = "PYTHON", default_value = "python3")]
+    pub python: PathBuf,
+    /// Images to train on: a folder, or the name of a set
+    #[arg(long, value_name = "DATA", default_value = "synthetic")]
+    pub data: String,
+    /// Folder of logs and caches, which is removed [default: a new one for temporary files]
+    #[arg(long, value_name = "DIR")]
+    pub scratch: Option<PathBuf>,
+    /// Make a page for bench-results of the results in this folder, instead of measuring
+    #[arg(long, value_name = "DIR")]
+    pub report: Option<PathBuf>,
+    /// Folder of that page
+    #[arg(long, value_name = "DIR", default_value = "bench-results", requires = "report")]
+    pub to: PathBuf,
+    /// Write this many of CIFAR-10's images for training, and a fifth of that for testing, as a folder of PNG files
+    #[arg(long, hide = true, value_name = "N", requires = "cifar")]
+    pub images: Option<usize>,
+    /// Directory of CIFAR-10's official files, for --images
+    #[arg(long, hide = true, value_name = "DIR")]
+    pub cifar: Option<PathBuf>,
+    /// Print facts of the machine
+    #[arg(long, hide = true)]
+    pub host: bool,
+    /// Steps that crash, hang or print without end instead: STEP=crash|hang|flood
+    #[arg(long, hide = true, value_delimiter = ',')]
+    pub sabotage: Vec<Sabotage>,
+    /// Crash, hang or print without end
+    #[arg(long, hide = true)]
+    pub pretend: Option<Pretence>,
+}
+
+/// What the bench's other flags and its build say.
+#[derive(Debug, Clone)]
+pub struct Common {
+    /// The folder of results.
+    pub out: Option<PathBuf>,
+    /// Seconds that everything may take, the summary included.
+    pub seconds: f64,
+    /// Small shapes, little time.
+    pub quick: bool,
+    /// The device.
+    pub device: DeviceSpec,
+    /// The commit of the executable.
+    pub commit: String,
+    /// Today, in UTC.
+    pub date: String,
+}
+
+/// Does what the arguments ask for.
+pub fn main(arguments: &Arguments, common: &Common) -> ExitCode {
+    if let Some(pretence) = arguments.pretend {
+        pretence.begin();
+    }
+    let done = if arguments.host {
+        println!("{}", host::facts(&common.commit, &common.date));
+        Ok(())
+    } else if let Some(out) = &arguments.report {
+        report::write(out, &arguments.to).map(|path| println!("{}", path.display()))
+    } else {
+        match (&common.out, arguments.images, &arguments.cifar) {
+            (None, ..) => Err("--out: name a folder for the results".to_owned()),
+            (Some(out), Some(n), Some(cifar)) => images::write(cifar, out, n),
+            (Some(out), ..) => return runner::run(arguments, common, out),
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The executable of jem beside that of the bench, or where cargo puts it.
+fn jem_beside(bench: &Path) -> PathBuf {
+    let name = format!("jem{}", std::env::consts::EXE_SUFFIX);
+    let beside = bench.with_file_name(&name);
+    let above = bench.parent().and_then(Path::parent).map(|folder| folder.join(&name));
+    above.filter(|above| !beside.is_file() && above.is_file()).unwrap_or(beside)
+}

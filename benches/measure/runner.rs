@@ -1,0 +1,270 @@
+//! The run: step by step, whatever happens.
+
+use super::child::{self, Limit, Running, STOP};
+use super::figures::Lines;
+use super::journal::{self, Journal};
+use super::plan::{self, Step, Task};
+use super::pretend::Sabotage;
+use super::state::State;
+use super::{Arguments, Common, clocks, environment, jem_beside, orders, pack, results, summary};
+use serde_json::{Value, json};
+use std::io::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// Prints a line. A terminal that is gone ends nothing.
+macro_rules! say {
+    ($($words:tt)*) => {
+        // As above.
+        let _ = writeln!(std::io::stdout(), $($words)*);
+    };
+}
+
+/// The name of the first line, which is of the run itself.
+pub const START: &str = "start";
+
+struct Run {
+    state: State,
+    journal: Journal,
+    steps: Vec<Step>,
+    sabotage: Vec<Sabotage>,
+    began: Instant,
+    /// Seconds after which no step runs.
+    until: f64,
+    /// PyTorch's warm-up.
+    background: Option<Running>,
+    /// The card's clocks.
+    clocks: Option<Running>,
+}
+
+/// Runs all steps into the folder `out`.
+pub fn run(arguments: &Arguments, common: &Common, out: &Path) -> ExitCode {
+    let began = Instant::now();
+    let state = match state(arguments, common, out) {
+        Ok(state) => state,
+        Err(message) => {
+            eprintln!("error: {message}");
+            return ExitCode::FAILURE;
+        }
+    };
+    if ctrlc::set_handler(|| STOP.store(true, Ordering::Relaxed)).is_err() {
+        say!("signals cannot be caught here: Ctrl-C ends the run without an archive of logs");
+    }
+    let steps = plan::steps(common.quick, common.seconds);
+    let mut journal = Journal::new(&state.out);
+    journal.add(start(arguments, common, &steps));
+    say!("{} steps in {:.0} s; logs in {}", steps.len(), common.seconds, state.scratch.display());
+    let until = common.seconds - plan::ending(common.quick);
+    let sabotage = arguments.sabotage.clone();
+    let mut run = Run { state, journal, steps, sabotage, began, until, background: None, clocks: None };
+    for index in 0..run.steps.len() {
+        let step = run.steps[index];
+        let lines = run.journal.lines().len();
+        let guarded = catch_unwind(AssertUnwindSafe(|| run.step(index)));
+        if guarded.is_err() && run.journal.lines().len() == lines {
+            let reason = "measure itself failed in this step: the message is above";
+            run.journal.add(journal::skipped(step.name, step.about, run.at(), reason));
+        }
+        run.tell(step.name);
+        run.summarise(false);
+    }
+    run.end()
+}
+
+/// What is known before the first step; makes the folders.
+fn state(arguments: &Arguments, common: &Common, out: &Path) -> Result<State, String> {
+    let told = |path: &Path| {
+        let path = path.display().to_string();
+        move |error| format!("{path}: {error}")
+    };
+    std::fs::create_dir_all(out).map_err(told(out))?;
+    let out = std::path::absolute(out).map_err(told(out))?;
+    let temporary = || std::env::temp_dir().join(format!("jem-measure-{}", std::process::id()));
+    let mut scratch = arguments.scratch.clone().unwrap_or_else(temporary);
+    if environment::make(&scratch).is_err() {
+        scratch = out.join("scratch");
+        environment::make(&scratch).map_err(told(&scratch))?;
+    }
+    let scratch = std::path::absolute(&scratch).map_err(told(&scratch))?;
+    std::fs::write(scratch.join("time_pytorch.py"), orders::PEER).map_err(told(&scratch))?;
+    let bench = std::env::current_exe().map_err(|error| format!("the path of this executable: {error}"))?;
+    let jem = arguments.jem.clone().unwrap_or_else(|| jem_beside(&bench));
+    let here = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let data = Path::new(&arguments.data);
+    Ok(State {
+        bench,
+        jem: here(&jem),
+        data: if data.is_dir() { here(data).display().to_string() } else { arguments.data.clone() },
+        quick: common.quick,
+        device: common.device.clone(),
+        python: arguments.python.clone(),
+        ..State::new(&out, &scratch)
+    })
+}
+
+/// The line of the run itself.
+fn start(arguments: &Arguments, common: &Common, steps: &[Step]) -> Value {
+    let names: Vec<&str> = steps.iter().map(|step| step.name).collect();
+    json!({
+        "step": START,
+        "about": "the run",
+        "status": "ok",
+        "exit": null,
+        "signal": null,
+        "seconds": 0.0,
+        "limit": common.seconds,
+        "at": 0.0,
+        "last_words": [],
+        "result": {
+            "commit": common.commit,
+            "date": common.date,
+            "quick": common.quick,
+            "seconds": common.seconds,
+            "device": common.device.to_string(),
+            "data": arguments.data,
+            "steps": names,
+        },
+    })
+}
+
+impl Run {
+    /// Seconds since the beginning.
+    fn at(&self) -> f64 {
+        self.began.elapsed().as_secs_f64()
+    }
+
+    /// Runs a step, or finds that it is not to be run, and adds its line.
+    fn step(&mut self, index: usize) {
+        let step = self.steps[index];
+        let at = self.at();
+        let skip = |reason: &str| journal::skipped(step.name, step.about, at, reason);
+        if STOP.load(Ordering::Relaxed) {
+            return self.journal.add(skip("the run was stopped"));
+        }
+        if let Some(reason) = orders::blocked(step.task, &self.state) {
+            self.state.learn(step.task, false, &Value::Null);
+            return self.journal.add(skip(&reason));
+        }
+        let (left, later) = (self.until - at, self.later(index));
+        let Some(limit) = step.share.limit(left, later) else {
+            self.state.learn(step.task, false, &Value::Null);
+            return self.journal.add(skip(&format!("{:.0} s were left, which is too little", left.max(0.0))));
+        };
+        let told = self.clocks.as_ref().map_or(0, |clocks| clocks.text().lines().count());
+        let (ended, result) = if step.task == Task::Warm {
+            let Some(running) = self.background.take() else {
+                return self.journal.add(skip("it was not begun"));
+            };
+            let ended = running.wait(Limit { kill: Duration::from_secs_f64(limit), interrupt: None });
+            let result = results::read(orders::Reader::Lines, &ended, &self.state.scratch);
+            (ended, result)
+        } else {
+            self.quietly(step.task, true);
+            let ended = self.process(&step, index, limit);
+            self.quietly(step.task, false);
+            ended
+        };
+        let mut line = journal::line(step.name, step.about, at, limit, &ended, result.clone());
+        if let Some(clocks) = &self.clocks {
+            line["clocks"] = clocks::largest(&clocks.text(), told);
+        }
+        self.journal.add(line);
+        let ok = ended.status == child::Status::Ok;
+        self.state.learn(step.task, ok, &result);
+        if let (Task::Card, true, Some(tool)) = (step.task, ok, orders::on_path("nvidia-smi")) {
+            self.clocks = Running::start(clocks::command(&tool), &self.log("sampled-clocks", index)).ok();
+        }
+        if step.task == Task::Torch && self.state.no_torch.is_none() {
+            let mut command = orders::warm(&self.state);
+            environment::apply(&mut command, &self.state);
+            self.background = Running::start(command, &self.log("torch-warm", index + 1)).ok();
+        }
+    }
+
+    /// Runs the process of a step; its end, and what it reported.
+    fn process(&self, step: &Step, index: usize, limit: f64) -> (child::Ended, Value) {
+        let roomy = limit > 1.5 * step.share.kept;
+        let mut order = orders::order(step.task, step.name, limit, roomy, &self.state);
+        if let Some(sabotage) = self.sabotage.iter().find(|one| one.step == step.name) {
+            order.command = Command::new(&self.state.bench);
+            order.command.args(["measure", "--pretend", sabotage.pretence.name()]);
+        }
+        environment::apply(&mut order.command, &self.state);
+        let (limits, reader) = (orders::limit(&order, limit), order.reader);
+        let ended = child::run(order.command, limits, &self.log(step.name, index));
+        let folder = self.state.scratch.join(step.name);
+        let result = results::read(reader, &ended, &folder);
+        (ended, result)
+    }
+
+    /// The file of a step's output.
+    fn log(&self, name: &str, index: usize) -> PathBuf {
+        self.state.scratch.join("logs").join(format!("{:02}-{name}.log", index + 1))
+    }
+
+    /// Seconds kept for the steps behind `index` that may run.
+    fn later(&self, index: usize) -> f64 {
+        let steps = self.steps[index + 1..].iter();
+        let may = steps.filter(|step| orders::blocked(step.task, &self.state).is_none());
+        may.map(|step| step.share.kept).sum()
+    }
+
+    /// Halts the background during steps whose times it would spoil.
+    fn quietly(&self, task: Task, pause: bool) {
+        if let (Task::Launch | Task::Ceilings, Some(background)) = (task, &self.background) {
+            background.pause(pause);
+        }
+    }
+
+    /// Says how the step `name` ended.
+    fn tell(&self, name: &str) {
+        let Some(line) = Lines(self.journal.lines()).line(name) else { return };
+        let (status, seconds) = (line["status"].as_str().unwrap_or_default(), &line["seconds"]);
+        let more = match status {
+            "skipped" => format!(": {}", line["reason"].as_str().unwrap_or_default()),
+            _ => format!(", {seconds} s"),
+        };
+        say!("[{:5.1} s] {name:<18} {status}{more}", self.at());
+    }
+
+    /// Writes the summary. A panic in it is one line of a shorter one.
+    fn summarise(&self, print: bool) {
+        let page = catch_unwind(AssertUnwindSafe(|| summary::page(self.journal.lines())));
+        let page = page.unwrap_or_else(|_| "# The summary failed; results.jsonl has everything\n".into());
+        let written = std::fs::write(self.state.out.join(summary::FILE), &page);
+        if print {
+            say!("\n{page}");
+        }
+        if let (true, Err(error)) = (print, written) {
+            say!("{}: {error}; the summary above is all there is", summary::FILE);
+        }
+    }
+
+    /// Ends what still runs, and writes what comes last.
+    fn end(mut self) -> ExitCode {
+        for running in [self.background.take(), self.clocks.take()].into_iter().flatten() {
+            running.wait(Limit { kill: Duration::ZERO, interrupt: None });
+        }
+        let State { out, scratch, .. } = &self.state;
+        let lines = Lines(self.journal.lines());
+        if let Err(error) = pack::results(out, lines).and_then(|()| pack::logs(out, &scratch.join("logs"))) {
+            say!("{}: {error}", out.display());
+        }
+        // Full disks have room again when the caches are gone.
+        if let Err(error) = std::fs::remove_dir_all(scratch) {
+            say!("{} is left behind: {error}", scratch.display());
+        }
+        if !self.journal.flush() {
+            say!("{} could not be written; its lines:", journal::FILE);
+            self.journal.lines().iter().for_each(|line| {
+                say!("{line}");
+            });
+        }
+        self.summarise(true);
+        say!("results in {}, after {:.0} s", self.state.out.display(), self.at());
+        if STOP.load(Ordering::Relaxed) { ExitCode::from(130) } else { ExitCode::SUCCESS }
+    }
+}

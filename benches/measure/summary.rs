@@ -1,0 +1,273 @@
+//! `summary.md`: one page for a person, out of the lines.
+
+use super::figures::{Beside, Lines, Row, Tests, beside, cell, number, step_row, text};
+use super::plan::{HEAVY, VARIANTS};
+use super::runner::START;
+use super::sections::{self, PRECISIONS};
+use super::words::{NONE, digits, end, ending, milliseconds, percent, words};
+use serde_json::Value;
+use std::fmt::Write as _;
+
+/// The file.
+pub const FILE: &str = "summary.md";
+
+/// Characters of a line of last words.
+const WIDTH: usize = 160;
+/// A section of the page, in Markdown.
+type Section = fn(Lines<'_>) -> String;
+
+/// The page.
+pub fn page(lines: &[Value]) -> String {
+    let lines = Lines(lines);
+    let mut page = head(lines);
+    let all: [(&str, Section); 9] = [
+        ("Verdict", verdict),
+        ("Time beside PyTorch", sections::times),
+        ("How near to the ceilings", sections::ceilings),
+        ("Where the time of an iteration goes", sections::kernels),
+        ("Cost of a dispatch, a barrier, a submission", sections::launch),
+        ("Registers and spills", sections::registers),
+        ("Training", sections::training),
+        ("What went wrong", wrong),
+        ("What was not measured", missing),
+    ];
+    for (title, section) in all {
+        write!(page, "\n## {title}\n\n{}", section(lines)).expect("a string");
+    }
+    page
+}
+
+/// The device that was measured, or what was asked for.
+pub fn device(lines: Lines<'_>) -> String {
+    let name = fact(lines, "device").map(|name| {
+        // Behind the adapter's name are backend and driver.
+        let backend = fact(lines, "backend").map_or(" (".into(), |backend| format!(" ({backend}"));
+        name.rsplit_once(&backend).map_or(name.clone(), |(name, _)| name.to_owned())
+    });
+    name.unwrap_or_else(|| match lines.result(START)["device"].as_str() {
+        Some(asked) if asked != "auto" => asked.to_owned(),
+        _ => "an unknown device".into(),
+    })
+}
+
+/// A fact of the first bench that reports it.
+fn fact(lines: Lines<'_>, name: &str) -> Option<String> {
+    let facts = lines.0.iter().filter_map(|line| line["result"]["facts"][name].as_str());
+    facts.into_iter().next().map(str::to_owned)
+}
+
+fn head(lines: Lines<'_>) -> String {
+    let (run, host) = (lines.result(START), lines.result("host"));
+    let mut text = format!("# jem on {}\n\n", device(lines));
+    let mut add = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            writeln!(text, "- {name}: {value}").expect("a string");
+        }
+    };
+    let string = |value: &Value| value.as_str().map(str::to_owned);
+    let ran = lines.0.iter().filter_map(|line| Some(number(line, "at")? + number(line, "seconds")?));
+    let ended = ran.fold(0.0, f64::max);
+    add("date and commit", Some(format!("{}, {}", words(&run["date"]), words(&run["commit"]))));
+    add("driver", fact(lines, "driver"));
+    let machine = [&host["system"], &host["processor"]].into_iter().filter_map(string);
+    let machine: Vec<String> =
+        machine.chain(host["threads"].as_u64().map(|n| format!("{n} threads"))).collect();
+    add("machine", (!machine.is_empty()).then(|| machine.join(", ")));
+    add(
+        "PyTorch",
+        lines.result("torch")["torch"].as_str().map(|version| {
+            let cuda = lines.result("torch")["cuda"].as_str();
+            format!("{version}, {}", cuda.map_or("on the CPU".into(), |cuda| format!("CUDA {cuda}")))
+        }),
+    );
+    add("run", Some(format!("{ended:.0} s of {:.0} s", number(run, "seconds").unwrap_or(0.0))));
+    if run["quick"] == true {
+        text += "\n**A quick run: small networks and little time. It shows that everything works; its times say nothing.**\n";
+    }
+    text
+}
+
+fn verdict(lines: Lines<'_>) -> String {
+    let mut text = String::new();
+    let mut add = |line: String| writeln!(text, "- {line}").expect("a string");
+    add(selftest(lines));
+    add(matrices(lines));
+    add(tests(lines));
+    let mut compared = Vec::new();
+    for (precision, theirs, word) in PRECISIONS {
+        let name = format!("steps-{precision}");
+        let one = |step| {
+            let ours = cell(step_row(lines, &name, step)?, "median ms")?;
+            let Beside { mode, ratio, turns, .. } = beside(lines, precision, step, theirs)?;
+            let turns = if turns { "" } else { ", measured apart" };
+            Some(format!("{}, {} ({mode}{turns})", milliseconds(ours), faster(ratio)))
+        };
+        if let Some(line) = one("iteration") {
+            compared.push(precision);
+            add(format!("An iteration in {precision} takes {line}; beside PyTorch in {word}."));
+        }
+    }
+    for precision in ["f16", "f32"].into_iter().filter(|one| !compared.contains(one)) {
+        let name = format!("steps-{precision}");
+        let time = step_row(lines, &name, "iteration").and_then(|row| cell(row, "median ms"));
+        add(match time {
+            Some(time) => {
+                format!(
+                    "An iteration in {precision} takes {}; PyTorch's was not measured.",
+                    milliseconds(time)
+                )
+            }
+            None => format!("An iteration in {precision}: {NONE}; {}.", ending(lines, &name)),
+        });
+    }
+    for (precision, _, _) in [PRECISIONS[0], PRECISIONS[1]] {
+        let row = step_row(lines, &format!("steps-{precision}"), "iteration");
+        if let (Some(time), None) =
+            (row.and_then(|row| cell(row, "median ms")), lines.result("torch")["torch"].as_str())
+        {
+            add(format!(
+                "An iteration in {precision} takes {}; PyTorch was not measured.",
+                milliseconds(time)
+            ));
+        }
+    }
+    text
+}
+
+/// How much faster this engine is.
+fn faster(ratio: f64) -> String {
+    if ratio >= 1.0 {
+        format!("{} times as fast as PyTorch", digits(ratio))
+    } else {
+        format!("{} of PyTorch's speed", percent(ratio))
+    }
+}
+
+fn selftest(lines: Lines<'_>) -> String {
+    let tests = lines.result("selftest-f32")["tests"].as_array().and_then(|tests| tests.first());
+    let Some(kernels) = tests.and_then(|test| test["kernels"].as_array()) else {
+        return format!("f32: the self-test has no result; {}.", ending(lines, "selftest-f32"));
+    };
+    let failed: Vec<&str> = kernels
+        .iter()
+        .filter(|kernel| kernel["passed"] != true)
+        .filter_map(|k| k["kernel"].as_str())
+        .collect();
+    match failed[..] {
+        [] => format!("f32 is right: all {} kernels agree with the CPU.", kernels.len()),
+        _ => format!(
+            "**f32 is WRONG** in {} of {} kernels: {}.",
+            failed.len(),
+            kernels.len(),
+            failed.join(", ")
+        ),
+    }
+}
+
+fn matrices(lines: Lines<'_>) -> String {
+    // Variants of one outcome stand together.
+    let mut outcomes: Vec<(String, Vec<String>)> = Vec::new();
+    for variant in VARIANTS {
+        let step = format!("gate-{variant}");
+        let rows = lines.rows(&step, "Gate");
+        let row =
+            |row: &&Row| format!("{} {}", text(row, "matrices"), text(row, "outcome")).trim().to_owned();
+        let none = lines.result(&step)["not_measured"][0].as_str();
+        let outcome = match (rows.iter().map(row).collect::<Vec<_>>(), none) {
+            (rows, _) if !rows.is_empty() => rows.join(", "),
+            (_, Some(reason)) => {
+                format!("not measured: {}", reason.trim_start_matches("cooperative matrices: "))
+            }
+            _ => end(lines, &step),
+        };
+        let variant = format!("`{variant}`");
+        match outcomes.iter_mut().find(|(other, _)| *other == outcome) {
+            Some((_, variants)) => variants.push(variant),
+            None => outcomes.push((outcome, vec![variant])),
+        }
+    }
+    let all = outcomes.iter().map(|(outcome, variants)| format!("{}: {outcome}", variants.join(", ")));
+    format!("Cooperative matrices. {}.", all.collect::<Vec<_>>().join("; "))
+}
+
+fn tests(lines: Lines<'_>) -> String {
+    let steps: Vec<String> =
+        HEAVY.iter().map(|kind| format!("test-{kind}")).chain(["test-rest".into()]).collect();
+    let done: Vec<Tests> = steps.iter().filter_map(|step| Tests::of(lines.result(step))).collect();
+    let passed: u64 = done.iter().map(|tests| tests.passed).sum();
+    let failed: Vec<&str> = done.iter().flat_map(|tests| &tests.failed).map(String::as_str).collect();
+    let cut = steps.iter().filter(|step| Tests::of(lines.result(step)).is_none_or(|tests| !tests.finished));
+    let cut: Vec<&str> = cut.map(String::as_str).collect();
+    let mut line = match failed[..] {
+        [] => format!("Kernel tests: {passed} passed, none failed"),
+        _ => format!("Kernel tests: {passed} passed, **{} FAILED**: {}", failed.len(), failed.join(", ")),
+    };
+    if !cut.is_empty() {
+        write!(line, "; not all were reached of {}", cut.join(", ")).expect("a string");
+    }
+    line + "."
+}
+
+fn wrong(lines: Lines<'_>) -> String {
+    let mut text = String::new();
+    for line in lines.0 {
+        let name = words(&line["step"]);
+        let status = line["status"].as_str().unwrap_or_default();
+        if !matches!(status, "failed" | "died" | "timed out" | "stopped") || is_open(line) {
+            continue;
+        }
+        let time = number(line, "seconds").filter(|_| status != "timed out");
+        let time = time.map_or(String::new(), |time| format!(" after {time:.1} s"));
+        writeln!(text, "- **{name}** {}{time}.", end(lines, name)).expect("a string");
+        for word in last_words(line) {
+            writeln!(text, "  > {word}").expect("a string");
+        }
+    }
+    for line in lines.0 {
+        let errors = line["result"]["errors"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        for error in errors {
+            writeln!(text, "- {}: {error}", words(&line["step"])).expect("a string");
+        }
+    }
+    if text.is_empty() { "Nothing.\n".into() } else { text }
+}
+
+/// Whether a line is of a step that goes on until its time is up.
+fn is_open(line: &Value) -> bool {
+    matches!(line["step"].as_str(), Some("test-rest" | "torch-warm")) && line["status"] == "timed out"
+}
+
+/// The last words that matter: from an error on, else the last three lines. A line that repeats is there once.
+fn last_words(line: &Value) -> Vec<String> {
+    let said = line["last_words"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let mut said: Vec<&str> = said.map(str::trim).collect();
+    said.dedup();
+    let error = said.iter().position(|word| word.starts_with("error") || word.contains("panicked at"));
+    let from = error.unwrap_or(said.len().saturating_sub(3));
+    let most = if error.is_some() { 2 } else { 3 };
+    let plain = |word: &str| word.chars().take(WIDTH).collect::<String>().replace('|', "\\|");
+    said.into_iter().skip(from).take(most).map(plain).collect()
+}
+
+fn missing(lines: Lines<'_>) -> String {
+    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+    let mut add = |reason, step| match reasons.iter_mut().find(|(other, _)| *other == reason) {
+        Some((_, steps)) => steps.push(step),
+        None => reasons.push((reason, vec![step])),
+    };
+    for line in lines.0.iter().filter(|line| line["status"] == "skipped") {
+        add(words(&line["reason"]), words(&line["step"]));
+    }
+    for line in lines.0.iter().filter(|line| is_open(line)) {
+        add("not all of it, because the time was up", words(&line["step"]));
+    }
+    let planned = lines.result(START)["steps"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    for step in planned.filter(|step| lines.line(step).is_none()) {
+        add("the run has not come to it", step);
+    }
+    let mut text = String::new();
+    for (reason, steps) in reasons {
+        writeln!(text, "- {}: {reason}.", steps.join(", ")).expect("a string");
+    }
+    if text.is_empty() { "Nothing: every step ran.\n".into() } else { text }
+}

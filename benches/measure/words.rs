@@ -1,0 +1,124 @@
+//! Numbers, ends of steps and tables in words.
+
+use super::figures::{Lines, number};
+use serde_json::Value;
+use std::fmt::Write as _;
+
+/// What stands where there is no number.
+pub const NONE: &str = "not measured";
+
+/// A string, or that there is none.
+pub fn words(value: &Value) -> &str {
+    value.as_str().unwrap_or("unknown")
+}
+
+/// The words of a section of which there is nothing, because of `step`.
+pub fn nothing(lines: Lines<'_>, step: &str) -> String {
+    format!("Not measured; {}.\n", ending(lines, step))
+}
+
+/// How a step ended, in words, with its name.
+pub fn ending(lines: Lines<'_>, step: &str) -> String {
+    format!("`{step}` {}", end(lines, step))
+}
+
+/// How a step ended, in words behind its name.
+pub fn end(lines: Lines<'_>, step: &str) -> String {
+    let Some(line) = lines.line(step) else { return "has not run".into() };
+    match line["status"].as_str() {
+        Some("skipped") => format!("was skipped: {}", words(&line["reason"])),
+        Some("died") => match line["signal"].as_i64() {
+            Some(signal) => format!("died of signal {signal}{}", signal_name(signal)),
+            None => "died".into(),
+        },
+        Some("failed") => match line["exit"].as_i64() {
+            Some(exit) => format!("failed with exit status {exit}"),
+            None => "could not be started".into(),
+        },
+        Some("timed out") => {
+            format!("was killed at its limit of {:.0} s", number(line, "limit").unwrap_or(0.0))
+        }
+        Some("stopped") => "was ended with the run".into(),
+        Some("ok") => "ended well, without such a result".into(),
+        _ => "has no status".into(),
+    }
+}
+
+fn signal_name(signal: i64) -> &'static str {
+    match signal {
+        4 => " (SIGILL)",
+        6 => " (SIGABRT)",
+        7 => " (SIGBUS)",
+        8 => " (SIGFPE)",
+        9 => " (SIGKILL)",
+        11 => " (SIGSEGV)",
+        _ => "",
+    }
+}
+
+/// `text`, or that there is none.
+pub fn or_none(text: Option<String>) -> String {
+    text.unwrap_or_else(|| NONE.into())
+}
+
+/// Three significant digits.
+pub fn digits(number: f64) -> String {
+    let power = number.abs().log10().floor();
+    let decimals = if number == 0.0 || !number.is_finite() { 0.0 } else { (2.0 - power).clamp(0.0, 6.0) };
+    format!("{number:.*}", decimals as usize)
+}
+
+/// A fraction in percent.
+pub fn percent(fraction: f64) -> String {
+    let percent = 100.0 * fraction;
+    if percent < 10.0 { format!("{percent:.1}%") } else { format!("{percent:.0}%") }
+}
+
+/// A time in milliseconds.
+pub fn milliseconds(milliseconds: f64) -> String {
+    format!("{} ms", digits(milliseconds))
+}
+
+/// A rate in GFLOP/s.
+pub fn flops(rate: f64) -> String {
+    if rate >= 1000.0 {
+        format!("{} TFLOP/s", digits(rate / 1000.0))
+    } else {
+        format!("{} GFLOP/s", digits(rate))
+    }
+}
+
+/// A rate in GB/s.
+pub fn bytes(rate: f64) -> String {
+    if rate >= 1000.0 { format!("{} TB/s", digits(rate / 1000.0)) } else { format!("{} GB/s", digits(rate)) }
+}
+
+/// A table in Markdown.
+pub struct Table {
+    text: String,
+    rows: usize,
+}
+
+impl Table {
+    /// An empty one.
+    pub fn new(columns: &[&str]) -> Self {
+        let rule = format!("|---|{}\n", "---:|".repeat(columns.len() - 1));
+        Self { text: format!("| {} |\n{rule}", columns.join(" | ")), rows: 0 }
+    }
+
+    /// Adds a row.
+    pub fn row(&mut self, cells: Vec<String>) {
+        writeln!(self.text, "| {} |", cells.join(" | ")).expect("a string");
+        self.rows += 1;
+    }
+
+    /// Whether it has no row.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// The table.
+    pub fn text(self) -> String {
+        self.text
+    }
+}

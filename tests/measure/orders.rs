@@ -1,0 +1,143 @@
+//! The commands of steps, by what earlier ones found out.
+
+use crate::figures::table;
+use crate::measure::orders::{blocked, order};
+use crate::measure::plan::{Task, VARIANTS};
+use crate::measure::state::State;
+use crate::measure::{environment, orders};
+use jem::jem::Precision::{F16, F32};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::Command;
+
+fn state() -> State {
+    let mut state = State::new(Path::new("/out"), Path::new("/scratch"));
+    let adapters = json!({"adapters": [{"name": "A card", "type": "discrete GPU"}]});
+    state.learn(Task::Devices, true, &adapters);
+    state
+}
+
+fn gates(state: &mut State, passes: &str) {
+    for variant in VARIANTS {
+        let outcome = if variant == passes { "passed" } else { "differs" };
+        let result = json!({"tables": [table("Gate of matrices", &[json!({"outcome": outcome})])]});
+        state.learn(Task::Gate(variant), true, &result);
+    }
+}
+
+fn words(command: &Command) -> String {
+    let words = command.get_args().map(|word| word.to_string_lossy().into_owned());
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// The variable `name` as the process of `task` has it; `None` if it is not set or removed.
+fn variable(task: Task, state: &State, name: &str) -> Option<String> {
+    let mut order = order(task, "step", 10.0, false, state);
+    environment::apply(&mut order.command, state);
+    let found = order.command.get_envs().find(|(other, _)| *other == name);
+    found.and_then(|(_, value)| Some(value?.to_string_lossy().into_owned()))
+}
+
+#[test]
+fn the_first_variant_that_passes_is_used() {
+    let mut state = state();
+    let cooperative = |task, state: &State| variable(task, state, "JEM_COOPERATIVE");
+    assert_eq!(cooperative(Task::SelfTest, &state).as_deref(), Some("none"));
+    assert_eq!(cooperative(Task::Gate("naga"), &state), None, "the flag says it");
+    assert!(
+        words(&order(Task::Gate("flat"), "gate-flat", 9.0, false, &state).command)
+            .contains("--cooperative flat")
+    );
+    assert_eq!(blocked(Task::Steps(F16), &state), None, "not known yet");
+    gates(&mut state, "flat");
+    assert_eq!(cooperative(Task::Ceilings, &state).as_deref(), Some("flat"));
+    assert_eq!(cooperative(Task::SelfTest, &state).as_deref(), Some("none"));
+    assert_eq!(blocked(Task::Steps(F16), &state), None);
+}
+
+#[test]
+fn without_matrices_there_is_no_step_in_f16() {
+    let mut state = state();
+    gates(&mut state, "");
+    assert_eq!(variable(Task::Ceilings, &state, "JEM_COOPERATIVE").as_deref(), Some("none"));
+    for task in [Task::Profile(F16), Task::Steps(F16), Task::Tune(F16), Task::Tuned(F16), Task::Train(F16)] {
+        assert!(blocked(task, &state).is_some_and(|why| why.contains("gate")), "{task:?}");
+    }
+    for task in [Task::Profile(F32), Task::Steps(F32), Task::TrainSmall] {
+        assert_eq!(blocked(task, &state), None, "{task:?}");
+    }
+    let small = order(Task::TrainSmall, "train-small", 9.0, false, &state);
+    assert!(words(&small.command).contains("--precision f32"));
+    assert!(small.interrupt.is_some_and(|after| after < 9.0));
+}
+
+#[test]
+fn without_a_device_only_the_host_is_asked() {
+    let mut state = State::new(Path::new("/out"), Path::new("/scratch"));
+    state.learn(Task::Devices, true, &json!({"adapters": []}));
+    for task in [Task::SelfTest, Task::Gate("naga"), Task::Ceilings, Task::Train(F32), Task::Rest] {
+        assert_eq!(blocked(task, &state).as_deref(), Some("no Vulkan driver offers an adapter"), "{task:?}");
+    }
+    assert_eq!(blocked(Task::Host, &state), None);
+    // If the list of adapters itself failed, everything is tried.
+    let mut state = State::new(Path::new("/out"), Path::new("/scratch"));
+    state.learn(Task::Devices, false, &Value::Null);
+    assert_eq!(blocked(Task::SelfTest, &state), None);
+}
+
+#[test]
+fn steps_take_turns_with_the_best_modes() {
+    let mut state = state();
+    assert!(!words(&order(Task::Steps(F16), "steps-f16", 9.0, false, &state).command).contains("--peer"));
+    let torch = json!({"torch": "2.9", "cuda": "12.8", "executable": "/usr/bin/python3"});
+    state.learn(Task::Torch, true, &torch);
+    for (precision, mode, time) in
+        [("bf16", "eager-bf16-nhwc", 5.0), ("bf16", "graph-bf16-nhwc", 4.0), ("tf32", "graph-tf32-nhwc", 6.0)]
+    {
+        let rows = json!({"rows": [{"mode": mode, "step": "iteration", "median_ms": time}]});
+        state.learn(Task::Peer(precision), true, &rows);
+    }
+    let steps = |precision| words(&order(Task::Steps(precision), "steps", 9.0, false, &state).command);
+    let turns = "--peer /usr/bin/python3 --peer-device cuda --peer-mode";
+    assert!(steps(F16).ends_with(&format!("{turns} graph-bf16-nhwc")), "{}", steps(F16));
+    assert!(steps(F32).ends_with(&format!("{turns} graph-tf32-nhwc")), "{}", steps(F32));
+    let alone = words(&order(Task::Peer("bf16"), "torch-bf16", 50.0, false, &state).command);
+    assert!(alone.contains("--depth 28 --width 10 --batch 64") && alone.ends_with("--seconds 40"), "{alone}");
+    assert!(words(&orders::warm(&state)).ends_with("--warm"));
+}
+
+#[test]
+fn pytorch_without_cuda_is_no_peer_of_a_gpu() {
+    let mut state = state();
+    state.learn(Task::Torch, true, &json!({"torch": "2.9+cpu", "cuda": null}));
+    let why = Some("PyTorch 2.9+cpu finds no CUDA device".to_owned());
+    assert_eq!(blocked(Task::Peer("bf16"), &state), why);
+    state.learn(Task::Torch, true, &json!({"torch": null}));
+    assert_eq!(blocked(Task::Warm, &state).as_deref(), Some("PyTorch is not installed"));
+}
+
+#[test]
+fn nothing_of_the_user_is_read_or_changed() {
+    let state = state();
+    for (name, value) in [
+        ("HOME", "/scratch/home"),
+        ("XDG_CACHE_HOME", "/scratch/cache"),
+        ("TMPDIR", "/scratch/tmp"),
+        ("TORCHINDUCTOR_CACHE_DIR", "/scratch/inductor"),
+        ("JEM_TUNED", "none"),
+        ("JEM_DEVICE", "gpu:A card"),
+        ("RUST_MIN_STACK", "33554432"),
+    ] {
+        assert_eq!(variable(Task::Ceilings, &state, name).as_deref(), Some(value), "{name}");
+    }
+    assert_eq!(variable(Task::Tuned(F32), &state, "JEM_TUNED").as_deref(), Some("/out/tuned.toml"));
+    assert_eq!(variable(Task::Test("head"), &state, "JEM_TEST_DEVICE").as_deref(), Some("gpu:A card"));
+}
+
+#[test]
+fn nothing_tuned_is_not_measured_again() {
+    let mut state = state();
+    assert_eq!(blocked(Task::Tuned(F32), &state), None, "it is kept time for, until it is known");
+    state.learn(Task::Tune(F32), false, &Value::Null);
+    assert_eq!(blocked(Task::Tuned(F32), &state).as_deref(), Some("nothing was tuned"));
+}

@@ -1,0 +1,174 @@
+//! Whole runs: steps crash, hang and flood, and the run itself is ended.
+
+use crate::measure::plan::steps;
+use crate::measure::{journal, summary};
+use jem::device::Device;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Seconds of a whole run.
+const SECONDS: u64 = 45;
+
+/// Two runs at once would take each other's time.
+static ONE: Mutex<()> = Mutex::new(());
+
+/// The bench, which `cargo test` does not build: `$JEM_BENCH`, else built now.
+fn bench() -> &'static Path {
+    static BENCH: OnceLock<PathBuf> = OnceLock::new();
+    BENCH.get_or_init(|| {
+        if let Some(path) = std::env::var_os("JEM_BENCH") {
+            return path.into();
+        }
+        let arguments = ["bench", "--offline", "--bench", "gpu", "--no-run", "--message-format=json"];
+        let output =
+            Command::new(env!("CARGO")).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output();
+        let output = output.expect("cargo runs");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let messages = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let paths = messages.filter(|message| message["target"]["name"] == "gpu");
+        let path = paths.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).next();
+        path.unwrap_or_else(|| panic!("no bench: {}", String::from_utf8_lossy(&output.stderr)))
+    })
+}
+
+/// A quick run into `out`, on the first adapter there is.
+fn start(out: &Path, more: &[&str]) -> Child {
+    let adapters = Device::adapters();
+    let adapter = adapters.first().expect("an adapter: ./test installs one");
+    let mut command = Command::new(bench());
+    command.args([
+        "measure",
+        "--quick",
+        "--seconds",
+        &SECONDS.to_string(),
+        "--jem",
+        env!("CARGO_BIN_EXE_jem"),
+    ]);
+    command.args(["--device", &format!("gpu:{}", adapter.name), "--out"]).arg(out).args(more);
+    command.stdout(Stdio::null()).spawn().expect("the bench starts")
+}
+
+/// The end of `child`, which has `seconds`.
+fn end(mut child: Child, seconds: u64) -> Option<i32> {
+    let began = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().expect("its state") {
+            return status.code();
+        }
+        if began.elapsed() > Duration::from_secs(seconds) {
+            child.kill().expect("it can be killed");
+            panic!("it has not ended after {seconds} s");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The lines in `out`, every step once and in order.
+fn lines(out: &Path) -> Vec<Value> {
+    let lines = journal::read(out).expect("lines of JSON");
+    let names: Vec<&str> = lines.iter().skip(1).map(|line| line["step"].as_str().expect("a name")).collect();
+    let planned: Vec<&str> = steps(true, SECONDS as f64).iter().map(|step| step.name).collect();
+    assert_eq!(names, planned);
+    lines
+}
+
+fn of<'a>(lines: &'a [Value], step: &str) -> &'a Value {
+    lines.iter().find(|line| line["step"] == step).expect("a line of it")
+}
+
+/// Asserts that `out` has at most eight files, all small, and nothing else.
+fn small(out: &Path) {
+    let entries: Vec<_> = out.read_dir().unwrap().map(Result::unwrap).collect();
+    let names: BTreeSet<String> =
+        entries.iter().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+    assert!(names.len() <= 8, "{names:?}");
+    for entry in &entries {
+        let metadata = entry.metadata().unwrap();
+        assert!(
+            metadata.is_file() && metadata.len() < 4 << 20,
+            "{:?}: {} bytes",
+            entry.path(),
+            metadata.len()
+        );
+    }
+    for file in ["results.jsonl", "summary.md", "logs.tar.gz"] {
+        assert!(names.contains(file), "{file} is not among {names:?}");
+    }
+}
+
+#[test]
+fn a_run_survives_steps_that_crash_hang_and_flood() {
+    bench();
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = tempfile::tempdir().unwrap();
+    let (out, scratch) = (folder.path().join("out"), folder.path().join("scratch"));
+    let began = Instant::now();
+    let sabotage = "gate-patched=crash,launch=hang,registers=flood";
+    let child = start(&out, &["--sabotage", sabotage, "--scratch", scratch.to_str().unwrap()]);
+    assert_eq!(end(child, SECONDS + 20), Some(0));
+    let time = began.elapsed().as_secs_f64();
+    assert!(time < SECONDS as f64 + 8.0, "{time} s");
+
+    let lines = lines(&out);
+    let gate = of(&lines, "gate-patched");
+    assert_eq!((&gate["status"], &gate["signal"]), (&"died".into(), &11.into()), "{gate}");
+    assert_eq!(gate["last_words"][0], "this process was told to crash");
+    for step in ["launch", "registers"] {
+        let line = of(&lines, step);
+        assert_eq!((&line["status"], &line["signal"]), (&"timed out".into(), &9.into()), "{line}");
+        assert!(line["seconds"].as_f64() >= line["limit"].as_f64(), "{line}");
+    }
+    // Nothing else went wrong. On a busy machine a step may not have come to its end.
+    for step in ["host", "devices"] {
+        assert_eq!(of(&lines, step)["status"], "ok", "{}", of(&lines, step));
+    }
+    for line in lines.iter().filter(|line| !sabotage.contains(line["step"].as_str().unwrap())) {
+        let status = line["status"].as_str().unwrap();
+        // (A part of the plan that this bench does not have.)
+        let unknown = line["exit"] == 2;
+        assert!(unknown || ["ok", "timed out", "skipped"].contains(&status), "{line}");
+    }
+
+    let page = std::fs::read_to_string(out.join(summary::FILE)).unwrap();
+    let parts = [
+        "**gate-patched** died of signal 11 (SIGSEGV)",
+        "**launch** was killed at its limit",
+        "**registers** was",
+    ];
+    for part in parts {
+        assert!(page.contains(part), "{part:?} is not in:\n{page}");
+    }
+    assert_eq!(page, summary::page(&lines), "the page is of the lines alone");
+    small(&out);
+    assert!(!scratch.exists(), "{scratch:?} is left behind");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_that_is_ended_leaves_a_summary() {
+    bench();
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let child = start(&out, &["--sabotage", "selftest-f32=hang"]);
+    let began = Instant::now();
+    while journal::read(&out).map_or(0, |lines| lines.len()) < 5 {
+        assert!(began.elapsed() < Duration::from_secs(30), "it does not come to its fifth line");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+    assert!(killed.expect("kill runs").success());
+    assert_eq!(end(child, 20), Some(130));
+    let lines = lines(&out);
+    let stopped: Vec<&Value> = lines.iter().filter(|line| line["status"] == "stopped").collect();
+    assert_eq!((stopped.len(), stopped[0]["step"].as_str()), (1, Some("selftest-f32")));
+    assert_eq!(of(&lines, "clocks")["reason"], "the run was stopped");
+    let page = std::fs::read_to_string(out.join(summary::FILE)).unwrap();
+    assert!(page.contains("**selftest-f32** was ended with the run"), "{page}");
+    assert!(page.contains(": the run was stopped."), "{page}");
+    small(&out);
+}
