@@ -1,8 +1,11 @@
 //! The fake driver for a child process: builds the layer of lib.rs and says how the Vulkan loader finds it.
 
+#[path = "../common/cargo.rs"]
+mod cargo;
+
+use cargo::cargo;
 use serde_json::json;
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::OnceLock;
 use tempfile::TempDir;
 
@@ -42,18 +45,8 @@ fn library() -> &'static PathBuf {
         let folder = own.ancestors().nth(2).expect("target/PROFILE/deps/TEST");
         let profile = folder.file_name().and_then(|name| name.to_str()).expect("UTF-8");
         let profile = if profile == "debug" { "dev" } else { profile };
-        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-        let mut build = Command::new(cargo);
-        build.args(["build", "--quiet", "--example", "fake_driver", "--profile", profile]);
-        // cargo tells a test of its package. ring's build script would take that for its own package's, and all that
-        // depends on it would be built again, here and in the build after this one.
-        for (name, _) in std::env::vars_os() {
-            let told = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"];
-            if name.to_str().is_some_and(|name| told.iter().any(|start| name.starts_with(start))) {
-                build.env_remove(name);
-            }
-        }
-        let status = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo starts");
+        let build = ["build", "--quiet", "--example", "fake_driver", "--profile", profile];
+        let status = cargo().args(build).status().expect("cargo starts");
         assert!(status.success(), "cargo build --example fake_driver: {status}");
         let library = folder.join("examples/libfake_driver.so");
         assert!(library.is_file(), "cargo did not build {}", library.display());

@@ -4,6 +4,9 @@
 #[allow(dead_code, reason = "the bench uses what the tests do not")]
 mod measure;
 
+#[path = "../common/cargo.rs"]
+mod cargo;
+
 mod children;
 mod figures;
 mod journal;

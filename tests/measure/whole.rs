@@ -1,5 +1,6 @@
 //! Whole runs: steps crash, hang and flood, and the run itself is ended.
 
+use crate::cargo::cargo;
 use crate::measure::plan::steps;
 use crate::measure::{journal, summary};
 use jem::device::Device;
@@ -24,9 +25,7 @@ fn bench() -> &'static Path {
             return path.into();
         }
         let arguments = ["bench", "--offline", "--bench", "gpu", "--no-run", "--message-format=json"];
-        let output =
-            Command::new(env!("CARGO")).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output();
-        let output = output.expect("cargo runs");
+        let output = cargo().args(arguments).output().expect("cargo runs");
         let text = String::from_utf8_lossy(&output.stdout);
         let messages = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let paths = messages.filter(|message| message["target"]["name"] == "gpu");

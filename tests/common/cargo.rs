@@ -1,0 +1,19 @@
+//! cargo, for what `cargo test` does not build by itself.
+
+use std::process::Command;
+
+/// `cargo` in the source tree, as a shell would run it.
+///
+/// cargo tells a test of its package. ring's build script would take that for its own package's, and all that depends on
+/// it would be built again, here and in the build after this one.
+pub fn cargo() -> Command {
+    let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        let told = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"];
+        if name.to_str().is_some_and(|name| told.iter().any(|start| name.starts_with(start))) {
+            command.env_remove(name);
+        }
+    }
+    command.current_dir(env!("CARGO_MANIFEST_DIR"));
+    command
+}
