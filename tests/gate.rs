@@ -8,6 +8,9 @@
 mod adapter;
 #[path = "fake_driver/mod.rs"]
 mod fake_driver;
+#[path = "common/small.rs"]
+#[allow(dead_code, reason = "only the pictures are wanted here")]
+mod small;
 
 use serde_json::Value;
 use std::path::Path;
@@ -106,16 +109,30 @@ fn a_hang_is_stopped() {
     assert!(printed.contains("all passed"), "{printed}");
 }
 
+/// A folder of small images in two classes.
+fn drawings(folder: &Path) -> String {
+    let data = small::pictures(100, 8);
+    for index in 0..data.len() {
+        let Some(class) = ["disc", "square"].get(data.labels[index] as usize) else { continue };
+        let class = folder.join("drawings").join(class);
+        std::fs::create_dir_all(&class).expect("a folder");
+        let picture = image::RgbImage::from_raw(8, 8, data.image(index).to_vec()).expect("8x8x3");
+        picture.save(class.join(format!("{index}.png"))).expect("a file");
+    }
+    folder.join("drawings").to_str().expect("UTF-8").to_owned()
+}
+
 /// `--precision auto` says why it is f32, trains, and does not ask a driver again that died.
 #[test]
 fn training_goes_on_in_f32() {
     let jem = Jem::new("crash");
+    let data = drawings(jem.cache.path());
     let train = |out: &Path| {
         let out = out.to_str().expect("UTF-8");
-        let mut words = vec!["train", "--data", "synthetic", "--preset", "tiny", "--precision", "auto"];
+        let mut words = vec!["train", "--data", &data, "--preset", "tiny", "--precision", "auto"];
         let device = gpu();
         words.extend(["--device", &device, "--batch", "4", "--steps", "2", "--iterations", "2"]);
-        words.extend(["--buffer", "40", "--validation", "8", "--out", out]);
+        words.extend(["--buffer", "40", "--out", out]);
         let output = jem.command(&words).output().expect("jem starts");
         succeeded(&output) + &String::from_utf8_lossy(&output.stderr)
     };

@@ -232,7 +232,7 @@ mod tests {
         let [accesses, barriers, strides] = count(&before);
         assert!(accesses.0 >= 8 && accesses.1 == 0, "{accesses:?}");
         assert!(barriers.0 >= 3 && barriers.1 == 0, "{barriers:?}");
-        assert_eq!(strides.0, 3, "two operands and the sums");
+        assert_eq!(strides.0, 4, "two operands, the sums, and where the pixels lie");
         let after = patch(&before).unwrap();
         assert_eq!(count(&after), [(accesses.0, accesses.0), (barriers.0, barriers.0), (0, 0)]);
         assert_eq!(
