@@ -180,7 +180,8 @@ pub fn launch(lines: Lines<'_>) -> String {
         return nothing(lines, "launch");
     }
     let mut table = Table::new(&["what", "time"]);
-    for row in rows {
+    // The times of whole series are in the lines; here is what follows from them.
+    for row in rows.into_iter().filter(|row| !text(row, "what").starts_with(|c: char| c.is_ascii_digit())) {
         let time = cell(row, "us").map(|us| format!("{} µs", digits(us)));
         table.row(vec![text(row, "what").to_owned(), or_none(time)]);
     }
@@ -251,12 +252,11 @@ pub fn training(lines: Lines<'_>) -> String {
             table.row(vec![i.to_string(), show(a), show(b), or_none(apart)]);
         }
         text += &table.text();
-        writeln!(
-            text,
-            "\nThe same seed, batches and noise; images: {}.",
-            words(&lines.result(START)["data"])
-        )
-        .expect("a string");
+        let data = match words(&lines.result(START)["data"]) {
+            "synthetic" => "drawings",
+            path => path.rsplit('/').next().unwrap_or_default(),
+        };
+        writeln!(text, "\nThe same seed, batches and noise; trained on: {data}.").expect("a string");
     }
     let (loss, rate) = (column("train-small", "loss"), column("train-small", "images_per_second"));
     if let (Some(Some(first)), Some(Some(last))) = (loss.first(), loss.last()) {
