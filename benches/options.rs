@@ -130,7 +130,8 @@ pub struct Arguments {
     /// PyTorch's device: cpu, cuda, or auto, which is CUDA where there is any
     #[arg(long, global = true, default_value = "auto")]
     pub peer_device: String,
-    /// PyTorch's modes, such as eager-float32,compile-bf16 [default: all that its device has]
+    /// PyTorch's modes or the beginnings of their names, such as graph-compile-bf16-nhwc,eager [default: all that its
+    /// device has]
     #[arg(long = "peer-mode", global = true, value_delimiter = ',', value_name = "MODE")]
     pub peer_modes: Vec<String>,
     /// The executable that benches/peers/burn makes, to time burn's SGLD step in turns with `steps`

@@ -30,7 +30,7 @@ fn every_candidate_computes_its_shape() {
     {
         for direction in [Direction::Forward, Direction::InputGradient, Direction::WeightGradient] {
             let shape = Shape::new(direction, geometry);
-            for candidate in shape.candidates() {
+            for candidate in Choices::default().candidates(&shape) {
                 winograd += usize::from(matches!(candidate, Candidate::Winograd(_)));
                 compare(&shape, candidate, seed as u64);
             }

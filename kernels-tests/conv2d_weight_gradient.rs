@@ -5,6 +5,7 @@ use super::harness::{Expect, Inputs, assert_same_words, check_on, devices, store
 use super::reference;
 use jem::device::Device;
 use jem::kernels::ScalarTile;
+use jem::kernels::choice::Choices;
 use jem::kernels::conv_geometry::ConvGeometry;
 use jem::kernels::conv2d_weight_gradient::Conv2dWeightGradient;
 use jem::kernels::half::{Storage, Storages};
@@ -18,6 +19,8 @@ tests![
     loading_ahead_changes_no_bit,
     as_many_splits_as_the_shape_wants,
     more_splits_than_pixels,
+    hundreds_of_parts_and_empty_ones,
+    as_many_parts_as_a_gpu_has,
     any_shape,
     by_cooperative_matrices,
     every_tile_of_matrices
@@ -112,9 +115,49 @@ fn more_splits_than_pixels() {
     check_kernel(split(shape, 7), 6);
 }
 
+/// Of 512 pixels in parts of 2 the last 44 of 300 have none, in parts of 6 the last 14 of 100; in parts of 2 the last of
+/// 256 is full.
+const MANY: [usize; 3] = [300, 100, 256];
+
+fn many_parts(splits: usize) -> Conv2dWeightGradient {
+    let shape = ConvGeometry { n: 2, h: 16, w: 16, c_in: 16, c_out: 20, kh: 3, kw: 3, stride: 1, padding: 1 };
+    split(shape, splits)
+}
+
+fn hundreds_of_parts_and_empty_ones() {
+    let ahead = ScalarTile::ALL.into_iter().find(|tile| tile.is_ahead()).expect("such a tile");
+    for (seed, splits) in MANY.into_iter().enumerate() {
+        let kernel = many_parts(splits);
+        let empty =
+            splits * kernel.pixels_per_split() > kernel.geometry.out_pixels() + kernel.pixels_per_split();
+        assert_eq!(empty, splits != 256, "{kernel:?}");
+        for tile in [ahead, ahead.plain()] {
+            for storage in [Storages::default(), HALF] {
+                check_kernel(
+                    Conv2dWeightGradient { tile: Some(tile.into()), storage, ..kernel },
+                    seed as u64,
+                );
+            }
+        }
+    }
+}
+
+/// The parts of the first layer and of an inner one of the preset `tiny`, by the tiles of a GPU's rule.
+fn as_many_parts_as_a_gpu_has() {
+    let choices = Choices::fastest(u64::MAX, Choices::HARDWARE);
+    for (seed, (c_in, c_out)) in [(3, 16), (16, 16)].into_iter().enumerate() {
+        let shape = ConvGeometry { n: 32, h: 32, w: 32, c_in, c_out, kh: 3, kw: 3, stride: 1, padding: 1 };
+        let kernel = choices.weight_gradient(Conv2dWeightGradient::new(shape));
+        assert!(kernel.splits > 64, "{kernel:?}");
+        check_kernel(kernel, seed as u64);
+    }
+}
+
 fn by_cooperative_matrices() {
     let awkward = reference::awkward_geometries().into_iter().map(|geometry| split(geometry, 3));
-    let kernels: Vec<_> = Conv2dWeightGradient::permutations().into_iter().chain(awkward).collect();
+    let many = MANY.into_iter().map(|splits| Conv2dWeightGradient { storage: HALF, ..many_parts(splits) });
+    let kernels: Vec<_> =
+        Conv2dWeightGradient::permutations().into_iter().chain(awkward).chain(many).collect();
     cooperative::each("conv2d_weight_gradient", &kernels, |devices, method, kernel, seed| {
         check_kernel_on(devices, cooperative::bound(), Conv2dWeightGradient { method, ..*kernel }, seed)
     });

@@ -71,6 +71,8 @@ fn the_engines_shapes_in_stages() {
         compare_stages(1, 16_384, 16, op); // the bias gradient of an early layer
         compare_stages(1, 4096, 160, op);
         compare_stages(1, 16, 9 * 33 * 64, op); // split-K partial sums
+        compare_stages(1, 768, 9 * 3 * 16, op); // those of the first layer on a GPU
+        compare_stages(1, 43, 9 * 16 * 160, op);
         compare_stages(64, 10, 1, op); // along the rows of logits
         compare_stages(3, 3072, 1, op);
         compare_stages(1, 1_000_003, 1, op); // everything

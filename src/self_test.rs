@@ -130,44 +130,62 @@ fn largest_difference(found: &[Contents], expected: &[Contents]) -> f64 {
     found.iter().zip(expected).map(of).fold(0.0, f64::max)
 }
 
-/// [`difference`] of tensors that lie so.
+/// Words that one core compares at a time: sums in chunks, added in order, are the same on every machine.
+const COMPARED: usize = 1 << 16;
+
+/// Σ(a-b)²/Σb² of tensors that lie so, or 0 where they agree as bits; infinite where only one is finite.
 pub(crate) fn stored_difference(storage: Storage, found: &[u32], expected: &[u32]) -> f64 {
-    match storage {
-        Storage::F32 => difference(found, expected),
-        Storage::F16 => {
-            let pairs = found.iter().zip(expected).flat_map(|(&a, &b)| neighbours_as_one(a, b));
-            let (a, b): (Vec<_>, Vec<_>) = pairs.unzip();
-            difference(&a, &b)
-        }
-    }
-}
-
-/// The f16 of two words as f32. Sums in another order may be rounded to the f16 on either side of them: neighbours
-/// count as one number.
-fn neighbours_as_one(found: u32, expected: u32) -> [(u32, u32); 2] {
-    [(found as u16, expected as u16), ((found >> 16) as u16, (expected >> 16) as u16)].map(|(a, b)| {
-        let a = if a.abs_diff(b) == 1 { b } else { a };
-        (half::from_bits(a).to_bits(), half::from_bits(b).to_bits())
-    })
-}
-
-/// Σ(a-b)²/Σb² of words as floats, or 0 where they agree as bits; infinite where only one is finite.
-fn difference(found: &[u32], expected: &[u32]) -> f64 {
     if found == expected {
         return 0.0;
     }
-    let (mut error, mut norm) = (0.0, 0.0);
-    for (&a, &b) in found.iter().zip(expected) {
-        let [a, b] = [a, b].map(|word| f64::from(f32::from_bits(word)));
-        if a.is_finite() != b.is_finite() {
-            return f64::INFINITY;
-        }
-        if a.is_finite() {
-            error += (a - b) * (a - b);
-            norm += b * b;
+    let chunks = found.par_chunks(COMPARED).zip(expected.par_chunks(COMPARED));
+    let sums: Vec<Sums> = chunks
+        .map(|(found, expected)| {
+            let mut sums = Sums::default();
+            for (&a, &b) in found.iter().zip(expected) {
+                match storage {
+                    Storage::F32 => sums.add(f32::from_bits(a), f32::from_bits(b)),
+                    Storage::F16 => neighbours_as_one(a, b).into_iter().for_each(|(a, b)| sums.add(a, b)),
+                }
+            }
+            sums
+        })
+        .collect();
+    if sums.iter().any(|sums| sums.unlike) {
+        return f64::INFINITY;
+    }
+    let [error, norm] =
+        [|sums: &Sums| sums.error, |sums: &Sums| sums.norm].map(|of| sums.iter().map(of).sum::<f64>());
+    if norm > 0.0 { error / norm } else { f64::INFINITY }
+}
+
+/// The sums of a comparison.
+#[derive(Default)]
+struct Sums {
+    error: f64,
+    norm: f64,
+    /// Somewhere only one of two numbers is finite.
+    unlike: bool,
+}
+
+impl Sums {
+    fn add(&mut self, a: f32, b: f32) {
+        self.unlike |= a.is_finite() != b.is_finite();
+        if a.is_finite() && b.is_finite() {
+            let [a, b] = [a, b].map(f64::from);
+            self.error += (a - b) * (a - b);
+            self.norm += b * b;
         }
     }
-    if norm > 0.0 { error / norm } else { f64::INFINITY }
+}
+
+/// The f16 of two words. Sums in another order may be rounded to the f16 on either side of them: neighbours count as
+/// one number.
+fn neighbours_as_one(found: u32, expected: u32) -> [(f32, f32); 2] {
+    [(found as u16, expected as u16), ((found >> 16) as u16, (expected >> 16) as u16)].map(|(a, b)| {
+        let a = if a.abs_diff(b) == 1 { b } else { a };
+        (half::from_bits(a), half::from_bits(b))
+    })
 }
 
 /// What each binding that `kernel` writes holds after one dispatch; before, word `i` of each was `input(name, i)`.
@@ -253,6 +271,7 @@ mod tests {
     fn differences_are_seen() {
         let words = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
         let b = words(&[1.0, -2.0, 2.0]);
+        let difference = |a: &[u32], b: &[u32]| stored_difference(Storage::F32, a, b);
         assert_eq!(difference(&b, &b), 0.0);
         assert!((difference(&words(&[1.0, -2.0, 2.003]), &b) - 1e-6).abs() < 1e-8);
         assert_eq!(difference(&words(&[1.0, f32::NAN, 2.0]), &b), f64::INFINITY);

@@ -1,4 +1,4 @@
-//! `conv2d_weight_gradient` with as many partial sums as the shape wants.
+//! `conv2d_weight_gradient` with as many partial sums as the rule of the device gives the shape.
 
 use super::shapes::{of_products, time_networks};
 use super::timing::Bench;
@@ -7,9 +7,10 @@ use jem::kernels::half::{Storage, Storages};
 
 /// Times every layer.
 pub fn run(bench: &mut Bench) {
-    time_networks(bench, |geometry, method| Conv2dWeightGradient {
-        method,
-        storage: Storages { c: Storage::F32, ..of_products(method) },
-        ..Conv2dWeightGradient::new(geometry)
+    let choices = bench.device.choices().by_rule();
+    time_networks(bench, |geometry, method| {
+        let storage = Storages { c: Storage::F32, ..of_products(method) };
+        let kernel = Conv2dWeightGradient { storage, ..Conv2dWeightGradient::new(geometry) };
+        choices.clone().in_f16(method).weight_gradient(kernel)
     });
 }

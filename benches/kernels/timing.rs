@@ -5,7 +5,8 @@ use crate::options::Network;
 use crate::report::{Report, milliseconds};
 use jem::device::{Device, ProgramBuilder};
 use jem::kernels::half::{self, Storage};
-use jem::kernels::{Access, Kernel};
+use jem::kernels::{Access, Binding, Kernel};
+use rayon::prelude::*;
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -86,19 +87,7 @@ impl Bench<'_> {
         let mut buffers = Vec::new();
         let mut views = Vec::new();
         for binding in kernel.bindings() {
-            let contents: Vec<u32> = match binding.access {
-                Access::Write => vec![0; binding.words],
-                Access::Read | Access::Update => (0..binding.words)
-                    .map(|i| match binding.storage {
-                        Storage::F32 => word(binding.name, i),
-                        Storage::F16 => {
-                            let pair = [2 * i, 2 * i + 1].map(|i| f32::from_bits(word(binding.name, i)));
-                            half::narrow(&pair)[0]
-                        }
-                    })
-                    .collect(),
-            };
-            buffers.push((binding.name, self.device.buffer_from(binding.name, &contents)?));
+            buffers.push((binding.name, self.device.buffer_from(binding.name, &contents(&binding))?));
             views.push(builder.external(binding.name, binding.words));
         }
         builder.dispatch(label, kernel, &views);
@@ -147,14 +136,20 @@ pub fn replay(
     }
 }
 
-/// Word `i` of the binding `name`.
-fn word(name: &str, i: usize) -> u32 {
-    let uniform = (i.wrapping_mul(2_654_435_761) % 2001) as f32 / 1000.0 - 1.0;
-    match name {
-        "labels" => (i % 10) as u32,
-        "indices" | "counters" => i as u32,
+/// The words that `binding` holds before a run, made on all cores: a GPU that is rented by the minute waits for them.
+fn contents(binding: &Binding) -> Vec<u32> {
+    let uniform = |i: usize| (i.wrapping_mul(2_654_435_761) % 2001) as f32 / 1000.0 - 1.0;
+    let indices = || (0..binding.words).into_par_iter();
+    match (binding.access, binding.storage, binding.name) {
+        (Access::Write, ..) => vec![0; binding.words],
+        (_, _, "labels") => indices().map(|i| (i % 10) as u32).collect(),
+        (_, _, "indices" | "counters") => indices().map(|i| i as u32).collect(),
         // Adam's second moment and a squared norm.
-        "second" | "norm" => uniform.abs().to_bits(),
-        _ => uniform.to_bits(),
+        (_, Storage::F32, "second" | "norm") => indices().map(|i| uniform(i).abs().to_bits()).collect(),
+        (_, Storage::F32, _) => indices().map(|i| uniform(i).to_bits()).collect(),
+        (_, Storage::F16, _) => {
+            let values: Vec<f32> = (0..2 * binding.words).into_par_iter().map(uniform).collect();
+            half::narrow(&values)
+        }
     }
 }

@@ -4,11 +4,13 @@
     JEM_DATA=DIR python3 benches/peers/score_pytorch.py target/release/jem [--turns 5] [--threads 2]
 
 PyTorch runs in evaluation and inference mode, in the faster of its two memory layouts, at the batch that suits it best
-of 100, 250 and 1000. The network is that of He et al. 2015, section 4.2, with random weights; jem imports it from the
+of 100, 250 and 1000, and by torch.compile with frozen weights (batch norm folded into convolutions) at that batch, if
+that is faster and there is a compiler: its time to compile does not count. The network is that of He et al. 2015, section 4.2, with random weights; jem imports it from the
 file that PyTorch saves. The time of `jem` is what it prints: scoring alone, without reading files.
 """
 
 import argparse
+import copy
 import json
 import os
 import pathlib
@@ -21,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+LAYOUTS = (torch.contiguous_format, torch.channels_last)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -76,9 +79,13 @@ def main():
     images = torch.from_numpy(pixels.astype(np.float32) / 255)
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
 
-    def pytorch(batch, layout):
-        with torch.inference_mode():
-            model = network.to(memory_format=layout)
+    models = {("eager", layout): copy.deepcopy(network).to(memory_format=layout) for layout in LAYOUTS}
+    for layout in LAYOUTS:
+        models["compiled", layout] = torch.compile(models["eager", layout], dynamic=False, options={"freezing": True})
+
+    def pytorch(way, batch, layout):
+        with torch.no_grad() if way == "compiled" else torch.inference_mode():
+            model = models[way, layout]
             start = time.perf_counter()
             parts = [((part - mean) / std).contiguous(memory_format=layout) for part in images.split(batch)]
             logits = torch.cat([model(part) for part in parts])
@@ -97,10 +104,19 @@ def main():
             done = subprocess.run(command + ["--out", scores, "--json"], check=True, capture_output=True, env=environment)
             return json.loads(done.stdout)["seconds"]
 
-        layouts = (torch.contiguous_format, torch.channels_last)
-        tried = {(batch, layout): pytorch(batch, layout)[0] for batch in (100, 250, 1000) for layout in layouts}
+        ways = [("eager", batch, layout) for batch in (100, 250, 1000) for layout in LAYOUTS]
+        tried = {way: pytorch(*way)[0] for way in ways}
+        _, batch, _ = min(tried, key=tried.get)
+        for way in [("compiled", batch, layout) for layout in LAYOUTS]:
+            try:
+                pytorch(*way)
+                tried[way] = pytorch(*way)[0]
+            except Exception as error:  # dozens of kinds, where a compiler is missing
+                print(f"  not compiled, {way[2]}: {type(error).__name__}: {str(error).strip().splitlines()[0]}")
         best = min(tried, key=tried.get)
-        print(f"PyTorch {torch.__version__}, {arguments.threads} threads: batch {best[0]}, {best[1]}")
+        for (way, batch, layout), seconds in tried.items():
+            print(f"  {way}, batch {batch}, {layout}: {seconds:.2f} s")
+        print(f"PyTorch {torch.__version__}, {arguments.threads} threads: {best[0]}, batch {best[1]}, {best[2]}")
         times = [(jem(), pytorch(*best)[0]) for _ in range(arguments.turns)]
         ratios = sorted(ours / theirs for ours, theirs in times)
         for ours, theirs in times:

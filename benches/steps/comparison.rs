@@ -22,26 +22,27 @@ impl Comparison {
         }
     }
 
-    /// Adds what `rounds` of the step `label` say.
-    pub fn add(&mut self, label: &str, peers: &[Peer], rounds: &Rounds) {
+    /// Adds what `rounds` of the step `label` say: each mode, the best of those in `class`, the precision that is
+    /// nearest to this engine's, and the best of all.
+    pub fn add(&mut self, label: &str, class: &str, peers: &[Peer], rounds: &Rounds) {
         let ours: Vec<Duration> = rounds.ours.iter().map(|time| time.whole).collect();
         for (index, Peer { name, .. }) in peers.iter().enumerate() {
-            let mut best: Option<(&str, &[Duration])> = None;
-            let mut modes = 0;
+            let mut timed: Vec<(&str, &[Duration])> = Vec::new();
             for Contestant { mode, times, .. } in rounds.peers.iter().filter(|one| one.peer == index) {
                 match times {
                     Ok(times) => {
-                        modes += 1;
                         self.rows.push(row(&format!("{label}, {name} {mode}"), &ours, times));
-                        if best.is_none_or(|(_, other)| median(times) < median(other)) {
-                            best = Some((mode, times));
-                        }
+                        timed.push((mode, times));
                     }
                     Err(reason) => self.skip(format!("{name} {mode}: {reason}")),
                 }
             }
-            if let Some((mode, times)) = best.filter(|_| modes > 1) {
-                self.rows.push(row(&format!("{label}, {name}'s best ({mode})"), &ours, times));
+            let in_class = |mode: &str| mode.split('-').any(|word| word == class);
+            for (best, only) in [(format!("best {class}"), true), ("best".to_owned(), false)] {
+                let modes = timed.iter().filter(|(mode, _)| !only || in_class(mode));
+                if let Some((mode, times)) = modes.min_by_key(|(_, times)| median(times)) {
+                    self.rows.push(row(&format!("{label}, {name}'s {best} ({mode})"), &ours, times));
+                }
             }
         }
     }

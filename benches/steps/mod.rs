@@ -4,7 +4,8 @@
 //! The SGLD step is forward, input gradient alone, and the noisy update of the chains. The update is the transposed
 //! weights, one pass over the concatenated batch [data | samples | labelled], every gradient, and Adam. The
 //! iteration is the trainer's own, with batches from a data set and the replay buffer. With `--peer` and `--burn` all
-//! sides are alive at once and take turns, step by step.
+//! sides are alive at once and take turns, step by step. A peer is started once for a network, batch and K, and stays
+//! for every precision of ours: what it compiles, it compiles once.
 
 pub mod clock;
 mod comparison;
@@ -20,9 +21,12 @@ use comparison::Comparison;
 use jem::data::synthetic::synthetic;
 use jem::device::{Device, Program, Summary};
 use jem::jem::{Recipe, Trainer};
+use jem::kernels::choice::Choices;
+use jem::kernels::half::Storage;
 use ours::{Ours, Step, convolution_flops, total};
-use peer::Peer;
+use peer::{Peer, Task};
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::Duration;
 use turns::{Rounds, median, take};
@@ -50,21 +54,42 @@ pub fn run(setting: &Setting, arguments: &Arguments, ceilings: &Ceilings, report
                  record: the host's time to record and submit, in the whole; peak: of the largest program";
     report.table("Steps", about, &columns);
     let mut comparison = Comparison::default();
+    let mut alive: Option<(Task, Vec<Peer>)> = None;
     for (name, recipe) in &setting.recipes {
         let name = format!("{name} x{}", recipe.batch);
         let (report, comparison) = (&mut *report, &mut comparison);
-        let mut section = Section { setting, ceilings, recipe, name, report, comparison };
-        let mut peers = match section.start(arguments) {
-            Ok(peers) => peers,
-            Err(error) => {
-                section.failed("its peers", error.as_ref());
-                Vec::new()
-            }
-        };
-        if let Err(error) = section.steps(&mut peers) {
+        let (choices, _) = recipe.precision.choices(&setting.device);
+        let mut section = Section { setting, ceilings, recipe, choices, name, report, comparison };
+        let task = Task::of(recipe);
+        if alive.as_ref().is_none_or(|(others, _)| *others != task) {
+            // Those of another task end before these begin, so that they have the device's memory.
+            drop(alive.take());
+            let peers = Peer::start(arguments, &setting.device, task);
+            alive = Some((
+                task,
+                peers.unwrap_or_else(|error| {
+                    section.failed("its peers", &error);
+                    Vec::new()
+                }),
+            ));
+        }
+        let (_, peers) = alive.as_mut().expect("started above");
+        if let Err(error) = section.meet(peers) {
+            section.failed("its peers", error.as_ref());
+            peers.clear();
+        }
+        if let Err(error) = section.steps(peers) {
             section.failed("its steps", error.as_ref());
-        } else if let Err(error) = section.iteration(&mut peers) {
+        } else if let Err(error) = section.iteration(peers) {
             section.failed("an iteration", error.as_ref());
+        }
+        // The next recipe gets others.
+        let failures: Vec<String> = peers.iter().filter_map(Peer::failed).collect();
+        if !failures.is_empty() {
+            alive = None;
+        }
+        for failure in failures {
+            section.report.error(&format!("{}: {failure}", section.name));
         }
     }
     comparison.report(report);
@@ -75,6 +100,7 @@ struct Section<'a> {
     setting: &'a Setting,
     ceilings: &'a Ceilings,
     recipe: &'a Recipe,
+    choices: Choices,
     name: String,
     report: &'a mut Report,
     comparison: &'a mut Comparison,
@@ -89,12 +115,11 @@ impl Section<'_> {
         }
     }
 
-    /// Starts the peers and makes sure that their network is the recipe's.
-    fn start(&mut self, arguments: &Arguments) -> Result<Vec<Peer>, Box<dyn Error>> {
-        let peers = Peer::start(arguments, &self.setting.device, self.recipe)?;
+    /// Makes sure that the peers' network is the recipe's, and says who they are.
+    fn meet(&mut self, peers: &[Peer]) -> Result<(), Box<dyn Error>> {
         let parameters = self.recipe.network(ours::CLASSES, 3).layout().elements() as u64;
         let flops = convolution_flops(self.recipe)?;
-        for Peer { name, about, .. } in &peers {
+        for Peer { name, about, .. } in peers {
             if (about.parameters, about.convolution_flops) != (parameters, flops) {
                 return Err(format!(
                     "{name}'s network has {} parameters and an SGLD step of it {} operations in convolutions; here \
@@ -109,17 +134,20 @@ impl Section<'_> {
                 about.title,
                 flops as f64 / 1e9
             ));
+            let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
             for skipped in &about.skipped {
-                self.comparison.skip(format!("{name} {}: {}", skipped.mode, skipped.reason));
+                reasons.entry(&skipped.reason).or_default().push(&skipped.mode);
+            }
+            for (reason, modes) in reasons {
+                self.comparison.skip(format!("{name} {}: {reason}", modes.join(", ")));
             }
         }
-        Ok(peers)
+        Ok(())
     }
 
     /// The SGLD step and the update.
     fn steps(&mut self, peers: &mut [Peer]) -> Result<(), Box<dyn Error>> {
-        let (choices, _) = self.recipe.precision.choices(&self.setting.device);
-        let ours = Ours::new(&self.setting.device, self.recipe, choices.clone())?;
+        let ours = Ours::new(&self.setting.device, self.recipe, self.choices.clone())?;
         for (name, step) in [("sgld", Step::Sgld), ("update", Step::Update)] {
             let rounds = take(name, self.setting.repeats, peers, || ours.time(step))?;
             let floor =
@@ -128,7 +156,7 @@ impl Section<'_> {
             self.compare(name, peers, &rounds);
         }
         // What fusion spares: docs/performance.md predicts it.
-        let separate = Ours::new(&self.setting.device, self.recipe, choices.separately())?;
+        let separate = Ours::new(&self.setting.device, self.recipe, self.choices.clone().separately())?;
         let rounds =
             take("sgld, nothing fused", self.setting.repeats, &mut [], || separate.time(Step::Sgld))?;
         let programs = separate.programs(Step::Sgld);
@@ -194,7 +222,9 @@ impl Section<'_> {
             row[8] = json!(gflop.map(|gflop| gflop / middle.as_secs_f64()));
             self.report.row(row);
         }
-        self.comparison.add(&format!("{} {step}", self.name), peers, rounds);
+        // Both have 16 bits and tensor cores multiply them at one rate. TF32 is between the two classes.
+        let class = if self.choices.storage() == Storage::F16 { "bf16" } else { "float32" };
+        self.comparison.add(&format!("{} {step}", self.name), class, peers, rounds);
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Peer {
     pub name: &'static str,
     /// What it says of itself.
     pub about: About,
+    /// Why there are no more times of it.
+    failure: Option<String>,
     child: Child,
     requests: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
@@ -62,12 +64,29 @@ enum Answer {
     Skipped(String),
 }
 
+/// The part of a recipe that a peer is started with: recipes with the same one have the same peers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Task {
+    depth: usize,
+    width: usize,
+    batch: usize,
+    /// SGLD steps of an iteration.
+    steps: usize,
+}
+
+impl Task {
+    /// The task of `recipe`.
+    pub fn of(recipe: &Recipe) -> Self {
+        Self { depth: recipe.depth, width: recipe.width, batch: recipe.batch, steps: recipe.steps }
+    }
+}
+
 impl Peer {
-    /// Starts those that `arguments` ask for, on the network and batch of `recipe`.
+    /// Starts those that `arguments` ask for, on `task`.
     ///
     /// # Errors
     /// With the flag, if one does not start or ends at once.
-    pub fn start(arguments: &Arguments, device: &Device, recipe: &Recipe) -> io::Result<Vec<Self>> {
+    pub fn start(arguments: &Arguments, device: &Device, task: Task) -> io::Result<Vec<Self>> {
         let mut peers = Vec::new();
         if let Some(python) = &arguments.peer {
             let mut command = Command::new(python);
@@ -77,12 +96,12 @@ impl Peer {
                 "--device",
                 &arguments.peer_device,
             ]);
-            command.args(["--k", &recipe.steps.to_string()]);
+            command.args(["--k", &task.steps.to_string()]);
             if !arguments.peer_modes.is_empty() {
                 command.args(["--modes", &arguments.peer_modes.join(",")]);
             }
             let hint = "--peer: does this Python have torch?";
-            peers.push(Self::spawn("PyTorch", python, command, recipe, hint)?);
+            peers.push(Self::spawn("PyTorch", python, command, task, hint)?);
         }
         if let Some(executable) = &arguments.burn {
             let kind = match device.adapter().map(|adapter| adapter.kind) {
@@ -96,7 +115,7 @@ impl Peer {
             command.args(["--device", kind]);
             let hint =
                 "--burn: is this the executable that `cargo build --release` makes in benches/peers/burn?";
-            peers.push(Self::spawn("burn", executable, command, recipe, hint)?);
+            peers.push(Self::spawn("burn", executable, command, task, hint)?);
         }
         Ok(peers)
     }
@@ -105,7 +124,7 @@ impl Peer {
         name: &'static str,
         program: &Path,
         mut command: Command,
-        recipe: &Recipe,
+        task: Task,
         hint: &str,
     ) -> io::Result<Self> {
         let told = |error: io::Error| {
@@ -113,9 +132,9 @@ impl Peer {
         };
         let mut child = command
             .arg("--serve")
-            .args(["--depth", &recipe.depth.to_string()])
-            .args(["--width", &recipe.width.to_string()])
-            .args(["--batch", &recipe.batch.to_string()])
+            .args(["--depth", &task.depth.to_string()])
+            .args(["--width", &task.width.to_string()])
+            .args(["--batch", &task.batch.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -123,24 +142,37 @@ impl Peer {
         let requests = child.stdin.take();
         let mut answers = BufReader::new(child.stdout.take().expect("a piped output"));
         let about = answer(&mut answers).map_err(told)?;
-        Ok(Self { name, about, child, requests, answers })
+        Ok(Self { name, about, failure: None, child, requests, answers })
     }
 
-    /// The time of a step in `mode`, as it measures it; if this mode does not work, why.
+    /// The time of a step in `mode`, as it measures it.
     ///
     /// # Errors
-    /// If the process ended or answers something else.
-    pub fn time(&mut self, mode: &str, step: &str) -> io::Result<Result<Duration, String>> {
+    /// Why this mode does not work. If the process ended or answers something else, that is the reason in every mode
+    /// from then on, and [`Self::failed`] says it.
+    pub fn time(&mut self, mode: &str, step: &str) -> Result<Duration, String> {
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
         std::thread::sleep(PAUSE);
         let requests = self.requests.as_mut().expect("open until it is dropped");
         let asked = writeln!(requests, "{mode} {step}").and_then(|()| requests.flush());
         let answered = asked.and_then(|()| answer(&mut self.answers));
-        let result = match answered.map_err(|error| io::Error::other(format!("{}: {error}", self.name)))? {
-            Answer::Milliseconds(time) => Ok(Duration::from_secs_f64(time / 1e3)),
-            Answer::Skipped(reason) => Err(reason),
-        };
         std::thread::sleep(PAUSE);
-        Ok(result)
+        match answered {
+            Ok(Answer::Milliseconds(time)) => Ok(Duration::from_secs_f64(time / 1e3)),
+            Ok(Answer::Skipped(reason)) => Err(reason),
+            Err(error) => {
+                let failure = format!("{mode} {step}: {error}");
+                self.failure = Some(failure.clone());
+                Err(failure)
+            }
+        }
+    }
+
+    /// Who ended or answered something else, in which mode and step, and how; nothing if it can go on.
+    pub fn failed(&self) -> Option<String> {
+        self.failure.as_ref().map(|failure| format!("{} {failure}", self.name))
     }
 }
 

@@ -3,7 +3,6 @@
 
 use super::clock::StepTime;
 use super::peer::Peer;
-use std::error::Error;
 use std::time::{Duration, Instant};
 
 /// Time for the runs of one step of one contestant.
@@ -30,14 +29,16 @@ pub struct Contestant {
 /// Takes `repeats` rounds of `step` after two to warm up; fewer if either takes longer than a minute for each
 /// contestant. `ours` runs this engine's step.
 ///
+/// A peer that ends has no times in the modes that it still had, and says so itself ([`Peer::failed`]).
+///
 /// # Errors
-/// As `ours`, and if a peer ends.
+/// As `ours`.
 pub fn take(
     step: &str,
     repeats: usize,
     peers: &mut [Peer],
     mut ours: impl FnMut() -> jem::Result<StepTime>,
-) -> Result<Rounds, Box<dyn Error>> {
+) -> jem::Result<Rounds> {
     let mut rounds = Rounds { ours: Vec::new(), peers: Vec::new() };
     for (index, peer) in
         peers.iter().enumerate().filter(|(_, peer)| peer.about.steps.iter().any(|s| s == step))
@@ -56,7 +57,7 @@ pub fn take(
             }
             for Contestant { peer, mode, times } in &mut rounds.peers {
                 let Ok(measured) = times else { continue };
-                match peers[*peer].time(mode, step)? {
+                match peers[*peer].time(mode, step) {
                     Ok(time) if counts => measured.push(time),
                     Ok(_) => {}
                     Err(reason) => *times = Err(reason),

@@ -291,15 +291,16 @@ impl Device {
         Ok(Executable { program, inner })
     }
 
-    /// Compiles what a program needs, on all cores, without memory for it: a later [`Device::load`] of the same kernels
+    /// Compiles what programs need, on all cores, without memory for them: a later [`Device::load`] of the same kernels
     /// finds them compiled.
     ///
     /// # Errors
     /// [`Error::Device`] if the driver refuses a kernel; [`Error::DeviceLost`].
-    pub fn compile(&self, program: &Program) -> Result<()> {
+    pub fn compile<'a>(&self, programs: impl IntoIterator<Item = &'a Program>) -> Result<()> {
+        let dispatches = programs.into_iter().flat_map(|program| &program.dispatches);
         match &self.0 {
             Inner::Cpu(_) => Ok(()),
-            Inner::Gpu(gpu) => gpu.compile_program(program),
+            Inner::Gpu(gpu) => gpu.compile_ahead(&dispatches.cloned().collect::<Vec<_>>()),
         }
     }
 

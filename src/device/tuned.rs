@@ -213,8 +213,7 @@ impl Entry {
         let geometry = ConvGeometry { n, h, w, c_in, c_out, kh, kw, stride, padding };
         let [a, b, c] = storage;
         let shape = Shape { direction, geometry, storage: Storages { a, b, c } };
-        let found = shape.candidates().into_iter().find(|candidate| candidate.to_string() == *kernel);
-        let candidate = found.ok_or_else(|| format!("no kernel {kernel:?} for {shape}"))?;
+        let candidate = shape.named(kernel).ok_or_else(|| format!("no kernel {kernel:?} for {shape}"))?;
         Ok((shape, candidate))
     }
 }
@@ -223,6 +222,8 @@ impl Entry {
 mod tests {
     use super::*;
     use crate::device::AdapterKind;
+    use crate::kernels::choice::Choices;
+    use crate::kernels::cooperative::{Cooperative, Method};
     use std::fs;
 
     fn adapter(name: &str) -> AdapterInfo {
@@ -266,7 +267,7 @@ mod tests {
     fn tuned(channels: usize) -> Tuned {
         [Direction::Forward, Direction::InputGradient, Direction::WeightGradient]
             .map(|direction| shape(direction, channels))
-            .map(|shape| (shape, *shape.candidates().last().expect("candidates")))
+            .map(|shape| (shape, *Choices::default().candidates(&shape).last().expect("candidates")))
             .into()
     }
 
@@ -276,20 +277,29 @@ mod tests {
         let path = directory.path().join("tuned.toml");
         let one = adapter("one");
         let sums = Storages { c: Storage::F32, ..Storages::F16 };
+        // Every tile of matrices fits those.
+        let matrices = Cooperative::new(8, 32);
+        let choices = Choices::fastest(u64::MAX, Choices::HARDWARE).in_f16(Method::Cooperative(matrices));
         for direction in [Direction::Forward, Direction::InputGradient, Direction::WeightGradient] {
             let f32 = shape(direction, 64);
             for f16 in [Shape { storage: Storages::F16, ..f32 }, Shape { storage: sums, ..f32 }] {
-                for candidate in f16.candidates() {
-                    let both: Tuned = [(f32, f32.implicit()), (f16, candidate)].into();
+                for candidate in choices.candidates(&f16) {
+                    let rule = choices.candidate(&f32);
+                    let both: Tuned = [(f32, rule), (f16, candidate)].into();
                     write(&path, &one, &both).unwrap();
                     let read = read(&path, &one).unwrap();
-                    assert_eq!((read[&f32], read[&f16]), (f32.implicit(), candidate));
+                    assert_eq!((read[&f32], read[&f16]), (rule, candidate));
                 }
             }
         }
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.contains("storage = [\"f16\", \"f16\", \"f32\"]"), "{text}");
         // Matrices are for f16 alone.
+        let half = Shape { storage: Storages::F16, ..shape(Direction::Forward, 64) };
+        let by_matrices = choices.candidate(&half);
+        assert!(by_matrices.is_by_matrices());
+        write(&path, &one, &[(half, by_matrices)].into()).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, text.replace("\"f16\"", "\"f32\"")).unwrap();
         let message = read(&path, &one).unwrap_err().to_string();
         assert!(message.contains("no kernel \"matrices"), "{message}");
@@ -346,8 +356,9 @@ mod tests {
         assert_eq!(read(&path, &two).unwrap(), tuned(32));
         // Measured again: the new winner counts.
         let shape = shape(Direction::Forward, 64);
-        assert_eq!(write(&path, &one, &[(shape, shape.implicit())].into()).unwrap(), 6);
-        assert_eq!(read(&path, &one).unwrap()[&shape], shape.implicit());
+        let rule = Choices::default().candidate(&shape);
+        assert_eq!(write(&path, &one, &[(shape, rule)].into()).unwrap(), 6);
+        assert_eq!(read(&path, &one).unwrap()[&shape], rule);
         // Another driver: the old one's measurements go.
         let newer = AdapterInfo { driver_info: "2".into(), ..one.clone() };
         assert_eq!(write(&path, &newer, &tuned(64)).unwrap(), 3);

@@ -2,12 +2,13 @@
 
 use super::Kernel;
 use super::conv_geometry::{ConvGeometry, Direction, Shape};
-use super::conv_tile::{ConvTile, MatrixTile, STEP_K, ScalarTile, can_load_ahead};
+use super::conv_tile::{ConvTile, MatrixTile, STEP_K, ScalarTile, Tile, can_load_ahead};
 use super::conv2d::Conv2d;
 use super::conv2d_input_gradient::{Conv2dInputGradient, Residual};
 use super::conv2d_weight_gradient::Conv2dWeightGradient;
 use super::cooperative::{Cooperative, Method, suits_matrices};
 use super::half::{Storage, Storages};
+use super::parts::Parts;
 use super::winograd::Winograd;
 use md5::{Digest, Md5};
 use std::fmt;
@@ -23,51 +24,109 @@ pub enum Candidate {
     Parts(ConvTile, usize),
 }
 
+impl Candidate {
+    /// Whether cooperative matrices compute it.
+    pub fn is_by_matrices(&self) -> bool {
+        matches!(self, Self::Implicit(ConvTile::Matrices(_)) | Self::Parts(ConvTile::Matrices(_), _))
+    }
+}
+
 /// Threads below which a workgroup leaves most of a GPU's subgroup idle.
 const LEAST_THREADS: usize = 32;
 
 /// Tiles side by side of which each would gather the same again.
 const MOST_TILES: usize = 10;
 
-/// Pixels of a part of a weight gradient below which its workspace costs more than its sum.
+/// Pixels of a part of a weight gradient below which measuring it is a waste of time.
 const LEAST_PIXELS: usize = 64;
 
 impl Shape {
-    /// What the rule of the shapes takes among implicit products.
-    pub fn implicit(&self) -> Candidate {
-        let g = &self.geometry;
-        let (rows, columns) = self.product();
-        let form = |tile: ScalarTile| {
-            let tile = if self.can_load_ahead() { tile } else { tile.plain() };
-            ConvTile::from(tile)
-        };
-        match self.direction {
-            Direction::Forward | Direction::InputGradient => {
-                Candidate::Implicit(form(ScalarTile::gather(rows, columns)))
-            }
-            Direction::WeightGradient => {
-                let splits = Conv2dWeightGradient::new(*g).splits;
-                Candidate::Parts(form(ScalarTile::through_memory(rows, columns)), splits)
-            }
-        }
+    /// The implicit product by the rule's tile, a weight gradient in as many parts as `parts` says.
+    pub(super) fn implicit(&self, parts: Parts) -> Candidate {
+        self.by_tile(self.rule_tile().into(), Method::Scalar, parts)
     }
 
-    /// What [`Shape::implicit`] is by these matrices.
-    pub fn by_matrices(&self, matrices: Cooperative) -> Candidate {
+    /// [`Shape::implicit`] by these matrices.
+    pub(super) fn by_matrices(&self, matrices: Cooperative, parts: Parts) -> Candidate {
         let (_, columns) = self.product();
-        let tile = MatrixTile::rule(matrices, columns).into();
-        match self.implicit() {
-            Candidate::Parts(_, splits) => Candidate::Parts(tile, splits),
-            _ => Candidate::Implicit(tile),
+        self.by_tile(MatrixTile::rule(matrices, columns).into(), Method::Cooperative(matrices), parts)
+    }
+
+    /// The implicit product by `tile`, which `method` has, a weight gradient in as many parts as `parts` says.
+    fn by_tile(&self, tile: ConvTile, method: Method, parts: Parts) -> Candidate {
+        match self.direction {
+            Direction::Forward | Direction::InputGradient => Candidate::Implicit(tile),
+            Direction::WeightGradient => {
+                let (rows, columns) = self.product();
+                let count = parts.count(&self.geometry, Tile::staged(method, rows, columns, Some(tile)));
+                Candidate::Parts(tile, count)
+            }
         }
     }
 
-    /// Every candidate, [`Shape::implicit`] first: the tiles that pad the channels by at most a tenth more than
-    /// the best does, fill a subgroup and are few side by side, loading ahead and not; Winograd's sizes where they
-    /// fit, if all tensors are f32; all tiles of matrices, if both operands are f16; for weight gradients each tile
-    /// with the rule's parts, half and twice as many.
-    pub fn candidates(&self) -> Vec<Candidate> {
-        let first = self.implicit();
+    /// The tile that the rule takes in f32.
+    fn rule_tile(&self) -> ScalarTile {
+        let (rows, columns) = self.product();
+        let tile = match self.direction {
+            Direction::Forward | Direction::InputGradient => ScalarTile::gather(rows, columns),
+            Direction::WeightGradient => ScalarTile::through_memory(rows, columns),
+        };
+        if self.can_load_ahead() { tile } else { tile.plain() }
+    }
+
+    /// Every candidate on a device that multiplies f16 by `method` and cuts weight gradients by `parts`: the rule's
+    /// tile first, then [`Shape::tiles`]; a weight gradient by each tile in the parts for that tile, half and twice
+    /// as many; Winograd's sizes where they fit, if all tensors are f32.
+    pub(super) fn candidates(&self, method: Method, parts: Parts) -> Vec<Candidate> {
+        let mut all = Vec::new();
+        for tile in self.tiles() {
+            let method = match (tile, method) {
+                (ConvTile::Scalar(_), _) => Method::Scalar,
+                (ConvTile::Matrices(_), Method::Cooperative(_)) => method,
+                (ConvTile::Matrices(_), Method::Scalar) => continue,
+            };
+            match self.by_tile(tile, method, parts) {
+                Candidate::Parts(tile, count) => {
+                    let counts = [count, count / 2, 2 * count];
+                    let counts = counts.into_iter().filter(|&n| n == count || self.can_have_parts(n));
+                    all.extend(counts.map(|count| Candidate::Parts(tile, count)));
+                }
+                other => all.push(other),
+            }
+        }
+        all.extend(self.winograd());
+        all
+    }
+
+    /// The candidate of this name, if it may be one on some device.
+    pub fn named(&self, name: &str) -> Option<Candidate> {
+        let tile = |name: &str| self.tiles().into_iter().find(|tile| tile.to_string() == name);
+        if self.direction != Direction::WeightGradient {
+            let winograd = || self.winograd().find(|candidate| candidate.to_string() == name);
+            return tile(name).map(Candidate::Implicit).or_else(winograd);
+        }
+        let (tile_name, count) = name.rsplit_once(", ")?;
+        let candidate = Candidate::Parts(tile(tile_name)?, count.split_once(' ')?.0.parse().ok()?);
+        let Candidate::Parts(_, count) = candidate else { return None };
+        (candidate.to_string() == name && self.can_have_parts(count)).then_some(candidate)
+    }
+
+    /// Whether so many parts of a weight gradient are few enough to be measured.
+    fn can_have_parts(&self, count: usize) -> bool {
+        (1..=(self.geometry.out_pixels() / LEAST_PIXELS).max(1)).contains(&count)
+    }
+
+    /// Winograd's kernels where they fit.
+    fn winograd(&self) -> impl Iterator<Item = Candidate> {
+        let gathers = self.direction != Direction::WeightGradient;
+        let fits = gathers && !self.is_half() && Winograd::takes(&self.geometry);
+        Winograd::ALL.into_iter().filter(move |_| fits).map(Candidate::Winograd)
+    }
+
+    /// The tiles that are worth measuring, the rule's first: those in f32 that pad the channels by at most a tenth
+    /// more than the best does, fill a subgroup and are few side by side, loading ahead and not; all tiles of
+    /// matrices, if both operands are f16.
+    fn tiles(&self) -> Vec<ConvTile> {
         let (_, columns) = self.product();
         let gathers = self.direction != Direction::WeightGradient;
         let takes =
@@ -79,31 +138,11 @@ impl Shape {
             let [_, n] = tile.size();
             10 * padded <= 11 * least && padded <= MOST_TILES * n && tile.threads() >= LEAST_THREADS
         };
+        let rule = self.rule_tile();
+        let others = scalar().filter(fits).filter(|&tile| tile != rule);
         let matrices = MatrixTile::ALL.into_iter().filter(|_| self.can_take_matrices());
-        let tiles = scalar().filter(fits).map(ConvTile::from).chain(matrices.map(ConvTile::from));
-        let mut all = vec![first];
-        match first {
-            Candidate::Parts(tile, splits) => {
-                let most = (self.geometry.out_pixels() / LEAST_PIXELS).max(1);
-                for tile in [tile].into_iter().chain(tiles) {
-                    let counts = [splits, splits / 2, 2 * splits];
-                    let counts = counts.into_iter().filter(|&n| n == splits || (1..=most).contains(&n));
-                    all.extend(counts.map(|splits| Candidate::Parts(tile, splits)));
-                }
-            }
-            Candidate::Implicit(_) | Candidate::Winograd(_) => {
-                all.extend(tiles.map(Candidate::Implicit));
-                let fits = !self.is_half() && Winograd::takes(&self.geometry);
-                all.extend(Winograd::ALL.into_iter().filter(|_| fits).map(Candidate::Winograd));
-            }
-        }
-        let mut distinct = Vec::with_capacity(all.len());
-        for candidate in all {
-            if !distinct.contains(&candidate) {
-                distinct.push(candidate);
-            }
-        }
-        distinct
+        let scalar = [rule].into_iter().chain(others).map(ConvTile::from);
+        scalar.chain(matrices.map(ConvTile::from)).collect()
     }
 
     /// Whether matrices may multiply it: f32 operands they would round.
@@ -136,7 +175,8 @@ impl Shape {
 }
 
 /// A digest of all that candidates' kernels are made of: their texts with every tile and size, the words of their
-/// uniform blocks and their workgroups. Equal on every machine; another version's measurements do not count.
+/// uniform blocks and their workgroups, and the parts that a GPU's rule gives weight gradients, which a winner had to
+/// beat. Equal on every machine; another version's measurements do not count.
 pub fn fingerprint() -> String {
     let mut digest = Md5::new();
     let mut add = |kernel: &dyn Kernel| {
@@ -162,7 +202,10 @@ pub fn fingerprint() -> String {
             if !matches!(tile, Some(ConvTile::Scalar(tile)) if tile.is_direct()) {
                 let storage = Storages { c: Storage::F32, ..storage };
                 let plain = Conv2dWeightGradient::new(geometry);
-                add(&Conv2dWeightGradient { method, tile, storage, ..plain });
+                let kernel = Conv2dWeightGradient { method, tile, storage, ..plain };
+                let batch = ConvGeometry { n: 64, h: 32, w: 32, ..geometry };
+                let splits = Parts::Gpu { largest: u64::MAX }.count(&batch, kernel.tile());
+                add(&Conv2dWeightGradient { splits, ..kernel });
             }
         }
     }
@@ -186,163 +229,4 @@ impl fmt::Display for Candidate {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::HashSet;
-
-    const DIRECTIONS: [Direction; 3] =
-        [Direction::Forward, Direction::InputGradient, Direction::WeightGradient];
-
-    fn shape(direction: Direction, size: usize, c_in: usize, c_out: usize, stride: usize) -> Shape {
-        let geometry =
-            ConvGeometry { n: 64, h: size, w: size, c_in, c_out, kh: 3, kw: 3, stride, padding: 1 };
-        Shape::new(direction, geometry)
-    }
-
-    #[test]
-    fn candidates_are_distinct_and_begin_with_the_rules() {
-        for direction in DIRECTIONS {
-            for geometry in ConvGeometry::examples() {
-                let shape = Shape::new(direction, geometry);
-                let candidates = shape.candidates();
-                assert_eq!(candidates[0], shape.implicit(), "{shape}");
-                let names: HashSet<String> = candidates.iter().map(ToString::to_string).collect();
-                assert_eq!(names.len(), candidates.len(), "{shape}: {names:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn some_tile_wastes_nothing_of_the_channels_of_a_wide_resnet() {
-        for channels in [16, 32, 64, 160, 320, 640] {
-            for direction in DIRECTIONS {
-                let shape = shape(direction, 32, channels, channels, 1);
-                for candidate in shape.candidates() {
-                    let Some(ConvTile::Scalar(tile)) = tile_of(&candidate) else { continue };
-                    assert_eq!(tile.padded(channels), channels, "{shape}: {candidate}");
-                }
-                assert!(shape.candidates().len() > 1, "{shape}");
-            }
-        }
-    }
-
-    #[test]
-    fn winograd_is_a_candidate_where_it_fits() {
-        let winograd = |shape: Shape| {
-            let of = |candidate: &Candidate| matches!(candidate, Candidate::Winograd(_));
-            shape.candidates().iter().filter(|candidate| of(candidate)).count()
-        };
-        assert_eq!(winograd(shape(Direction::Forward, 32, 160, 160, 1)), 2);
-        assert_eq!(winograd(shape(Direction::InputGradient, 32, 160, 160, 1)), 2);
-        assert_eq!(winograd(shape(Direction::InputGradient, 32, 160, 160, 2)), 0);
-        assert_eq!(winograd(shape(Direction::WeightGradient, 32, 160, 160, 1)), 0);
-    }
-
-    #[test]
-    fn both_forms_are_candidates_where_their_kernels_differ() {
-        let is_ahead = |candidate: &Candidate| match tile_of(candidate) {
-            Some(ConvTile::Scalar(tile)) => tile.is_ahead(),
-            _ => false,
-        };
-        let ahead = |shape: Shape| shape.candidates().iter().filter(|candidate| is_ahead(candidate)).count();
-        for direction in DIRECTIONS {
-            let shape = shape(direction, 32, 64, 64, 1);
-            assert!(ahead(shape) > 0 && is_ahead(&shape.implicit()), "{direction}");
-        }
-        for (direction, c_in, c_out) in [
-            (Direction::Forward, 20, 64),
-            (Direction::InputGradient, 64, 20),
-            (Direction::Forward, 64, 62),
-            (Direction::WeightGradient, 64, 62),
-        ] {
-            let shape = shape(direction, 32, c_in, c_out, 1);
-            assert_eq!(ahead(shape), 0, "{direction}: no whole steps, or not by fours");
-        }
-        assert!(ahead(shape(Direction::WeightGradient, 32, 20, 64, 1)) > 0);
-    }
-
-    #[test]
-    fn parts_keep_enough_pixels() {
-        for (size, batch) in [(1, 1), (8, 1), (32, 64)] {
-            let mut shape = shape(Direction::WeightGradient, size, 16, 16, 1);
-            shape.geometry.n = batch;
-            for candidate in shape.candidates() {
-                let Candidate::Parts(ConvTile::Scalar(tile), splits) = candidate else {
-                    panic!("{candidate}")
-                };
-                assert!(!tile.is_direct(), "{candidate}");
-                assert!(splits == 1 || shape.geometry.out_pixels() / splits >= LEAST_PIXELS, "{candidate}");
-            }
-        }
-    }
-
-    #[test]
-    fn tiles_keep_within_webgpus_limits() {
-        let distinct: HashSet<_> = ScalarTile::ALL.into_iter().collect();
-        assert_eq!(distinct.len(), ScalarTile::ALL.len());
-        for tile in ScalarTile::ALL {
-            let [m, n] = tile.size();
-            assert!(m % 8 == 0 && n % 8 == 0 && (1..=256).contains(&tile.threads()), "{tile}");
-            assert!(
-                distinct.contains(&tile.ahead()) && distinct.contains(&tile.plain()),
-                "{tile}: both forms"
-            );
-            let loads = [m, n].map(|side| (side * STEP_K / 4).div_ceil(tile.threads()));
-            assert!(!tile.is_ahead() || loads.into_iter().all(|loads| loads <= 4), "{tile}: {loads:?}");
-        }
-    }
-
-    fn tile_of(candidate: &Candidate) -> Option<ConvTile> {
-        match candidate {
-            Candidate::Implicit(tile) | Candidate::Parts(tile, _) => Some(*tile),
-            Candidate::Winograd(_) => None,
-        }
-    }
-
-    #[test]
-    fn matrices_are_candidates_between_tensors_in_f16_alone() {
-        let matrices = |shape: Shape| {
-            let of = |candidate: &Candidate| matches!(tile_of(candidate), Some(ConvTile::Matrices(_)));
-            shape.candidates().iter().filter(|candidate| of(candidate)).count()
-        };
-        let sums = Storages { c: Storage::F32, ..Storages::F16 };
-        let image = Storages { a: Storage::F32, ..Storages::F16 };
-        for direction in [Direction::Forward, Direction::InputGradient] {
-            let f32 = shape(direction, 32, 160, 160, 1);
-            assert_eq!(matrices(f32), 0, "{direction}");
-            assert_eq!(matrices(Shape { storage: Storages::F16, ..f32 }), MatrixTile::ALL.len());
-            assert_eq!(matrices(Shape { storage: sums, ..f32 }), MatrixTile::ALL.len());
-            assert_eq!(matrices(Shape { storage: image, ..f32 }), 0);
-            let narrow = shape(direction, 32, 3, 16, 1);
-            assert_eq!(matrices(Shape { storage: Storages::F16, ..narrow }), 0);
-            let half = Shape { storage: Storages::F16, ..f32 };
-            assert!(half.candidates().iter().all(|candidate| tile_of(candidate).is_some()), "no Winograd");
-        }
-        let weights = Shape { storage: sums, ..shape(Direction::WeightGradient, 32, 160, 160, 1) };
-        assert!(matrices(weights) > MatrixTile::ALL.len(), "with several numbers of parts");
-    }
-
-    #[test]
-    fn tiles_of_matrices_keep_within_the_devices_limits() {
-        let distinct: HashSet<_> = MatrixTile::ALL.into_iter().collect();
-        assert_eq!(distinct.len(), MatrixTile::ALL.len());
-        for (size, subgroup) in [(8, 8), (8, 32), (8, 64), (16, 8), (16, 32), (16, 64)] {
-            let matrices = Cooperative::new(size, subgroup);
-            let fitting = MatrixTile::ALL.into_iter().filter(|tile| tile.fits(matrices));
-            assert!(fitting.clone().all(|tile| tile.threads(matrices) <= 256));
-            for columns in [16, 32, 64, 160, 640] {
-                let rule = MatrixTile::rule(matrices, columns);
-                assert!(fitting.clone().any(|tile| tile == rule), "{matrices:?}: {columns}");
-            }
-        }
-        // 256 x 64 of 16x16 matrices takes 36 KiB.
-        let matrices = Cooperative::new(16, 32);
-        assert_eq!(MatrixTile::ALL.into_iter().filter(|tile| !tile.fits(matrices)).count(), 1);
-    }
-
-    #[test]
-    fn the_fingerprint_repeats() {
-        assert_eq!(fingerprint(), fingerprint());
-        assert_eq!(fingerprint().len(), 32);
-    }
-}
+mod tests;

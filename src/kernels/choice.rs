@@ -9,6 +9,7 @@ use super::conv2d_input_gradient::Conv2dInputGradient;
 use super::conv2d_weight_gradient::Conv2dWeightGradient;
 use super::cooperative::Method;
 use super::half::Storage;
+use super::parts::Parts;
 use super::winograd::{Tiling, Winograd};
 use super::winograd_product::WinogradProduct;
 use md5::{Digest, Md5};
@@ -26,7 +27,8 @@ pub enum Algorithm {
 
 /// What decides which kernels compute each convolution of a program, and how.
 ///
-/// The default is [`Algorithm::Implicit`] everywhere: it needs no memory and runs on every device.
+/// The default is the CPU device's: [`Algorithm::Implicit`] everywhere, which needs no memory and runs on every device,
+/// and weight gradients in few parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choices {
     rule: Rule,
@@ -74,7 +76,8 @@ impl Choices {
 
     /// The rule for a GPU that binds tensors of up to `largest` bytes and does `balance` floating-point
     /// operations in the time that it moves a byte, both at the rates that kernels reach: Winograd's kernels
-    /// where, by counted arithmetic and memory traffic, they take less than 0.8 of the implicit product's time.
+    /// where, by counted arithmetic and memory traffic, they take less than 0.8 of the implicit product's time; and
+    /// weight gradients in as many parts as fill a large GPU, a function of the shape, the tile and `largest`.
     pub fn fastest(largest: u64, balance: u64) -> Self {
         Self { rule: Rule::Fastest, largest, balance, ..Self::default() }
     }
@@ -145,11 +148,30 @@ impl Choices {
         if let Some(&candidate) = self.measured(shape) {
             return candidate;
         }
-        let gathers = shape.direction != Direction::WeightGradient;
+        let (gathers, parts) = (shape.direction != Direction::WeightGradient, self.parts());
         match (self.method.suiting(&shape.geometry), self.rule(&shape.geometry)) {
-            (Method::Cooperative(matrices), _) if shape.is_half() => shape.by_matrices(matrices),
+            (Method::Cooperative(matrices), _) if shape.is_half() => shape.by_matrices(matrices, parts),
             (_, Algorithm::Winograd(size)) if gathers && !shape.is_half() => Candidate::Winograd(size),
-            _ => shape.implicit(),
+            _ => shape.implicit(parts),
+        }
+    }
+
+    /// Every candidate that the device can run for `shape`, the rule's choice first, and where that is by matrices the
+    /// others by matrices next.
+    pub fn candidates(&self, shape: &Shape) -> Vec<Candidate> {
+        let first = self.by_rule().candidate(shape);
+        let mut all = shape.candidates(self.method.suiting(&shape.geometry), self.parts());
+        all.retain(|other| *other != first && self.takes(shape, other));
+        all.insert(0, first);
+        all.sort_by_key(|other| first.is_by_matrices() && !other.is_by_matrices());
+        all
+    }
+
+    /// The rule for the parts of weight gradients.
+    fn parts(&self) -> Parts {
+        match self.rule {
+            Rule::Fastest => Parts::Gpu { largest: self.largest },
+            Rule::Implicit | Rule::Always(_) => Parts::Cpu,
         }
     }
 
@@ -177,16 +199,17 @@ impl Choices {
         Conv2dInputGradient { method, tile, ..kernel }
     }
 
-    /// As [`Choices::forward`], and with the parts.
+    /// As [`Choices::forward`], and with the parts that were measured or are the rule's for the tile.
     pub fn weight_gradient(&self, kernel: Conv2dWeightGradient) -> Conv2dWeightGradient {
         let Conv2dWeightGradient { geometry, storage, .. } = kernel;
         let shape = Shape { direction: Direction::WeightGradient, geometry, storage };
         let (method, tile) = self.method_and_tile(&shape);
+        let kernel = Conv2dWeightGradient { method, tile, ..kernel };
         let splits = match self.measured(&shape) {
             Some(&Candidate::Parts(_, splits)) => splits,
-            _ => kernel.splits,
+            _ => self.parts().count(&geometry, kernel.tile()),
         };
-        Conv2dWeightGradient { splits, method, tile, ..kernel }
+        Conv2dWeightGradient { splits, ..kernel }
     }
 
     /// How a kernel other than Winograd's multiplies, and the tile if it was measured.
@@ -320,7 +343,7 @@ mod tests {
         let rule = Choices::fastest(u64::MAX, Choices::HARDWARE);
         let g = geometry(32, 160, 160);
         let shape = |direction| Shape::new(direction, g);
-        let last = |direction| *shape(direction).candidates().iter().rfind(|c| is_implicit(c)).unwrap();
+        let last = |direction| *rule.candidates(&shape(direction)).iter().rfind(|c| is_implicit(c)).unwrap();
         let (forward_last, weights) = (last(Direction::Forward), last(Direction::WeightGradient));
         let tuned = rule.clone().with_tuned(Tuned::from([
             (shape(Direction::Forward), forward_last),
@@ -369,9 +392,10 @@ mod tests {
         let g = geometry(32, 160, 160);
         let half = Shape { storage: Storages::F16, ..forward(g) };
         let kernel = Conv2d { storage: Storages::F16, ..Conv2d::new(g) };
-        assert_eq!(rule.candidate(&half), half.by_matrices(matrices));
+        assert_eq!(rule.candidate(&half), half.by_matrices(matrices, rule.parts()));
         assert_eq!((rule.forward(kernel).method, rule.forward(kernel).tile), (method, None));
-        for candidate in half.candidates() {
+        assert!(rule.candidates(&half).iter().all(|candidate| rule.takes(&half, candidate)));
+        for candidate in half.candidates(method, rule.parts()) {
             let tuned = rule.clone().with_tuned(Tuned::from([(half, candidate)]));
             let Candidate::Implicit(tile) = candidate else { panic!("{candidate}") };
             let chosen = tuned.forward(kernel);

@@ -3,12 +3,13 @@
 //! `partials[k, i, j, c, o] = Σ_{(n, y, x) in part k} input[n, y s + i - p, x s + j - p, c] gradient[n, y, x, o]`
 //!
 //! The output pixels are cut into `splits` contiguous parts; [`super::reduce`] adds the parts in a fixed
-//! order, so that runs repeat bit for bit.
+//! order, so that runs repeat bit for bit. [`super::choice::Choices`] chooses how many.
 
 use super::conv_geometry::{ConvGeometry, Direction, Shape};
 use super::conv_tile::{ConvTile, ScalarTile, Tile};
 use super::cooperative::Method;
 use super::half::{Storage, Storages, in_f32, scaled};
+use super::parts::Parts;
 use super::{Access, Binding, Kernel, binding, cpu, grid, shader::Shader};
 use crate::kernels::Argument;
 
@@ -17,7 +18,7 @@ use crate::kernels::Argument;
 pub struct Conv2dWeightGradient {
     /// Shapes of the forward convolution.
     pub geometry: ConvGeometry,
-    /// Parts of the sum over output pixels; 1 writes the gradient itself.
+    /// Parts of the sum over output pixels; 1 writes the gradient itself. A part without pixels is zeros.
     pub splits: usize,
     /// How it multiplies.
     pub method: Method,
@@ -30,21 +31,12 @@ pub struct Conv2dWeightGradient {
 }
 
 impl Conv2dWeightGradient {
-    /// In f32, with as many parts as keep a large GPU busy: a function of the shapes alone, so that every
-    /// device adds in the same order.
+    /// In f32, with the parts that the CPU device has: a function of the shapes alone.
+    /// [`super::choice::Choices::weight_gradient`] gives it the method, the tile and the parts of a device.
     pub fn new(geometry: ConvGeometry) -> Self {
-        let tiles = (geometry.kh * geometry.kw * geometry.c_in).div_ceil(32) * geometry.c_out.div_ceil(32);
-        let wanted = 256usize.div_ceil(tiles);
-        // At least 256 pixels a part, else the workspace costs more than the sum.
-        let splits = wanted.min(geometry.out_pixels() / 256).clamp(1, 64);
-        Self {
-            geometry,
-            splits,
-            method: Method::Scalar,
-            storage: Storages::default(),
-            factor: 1.0,
-            tile: None,
-        }
+        let (method, storage) = (Method::Scalar, Storages::default());
+        let kernel = Self { geometry, splits: 1, method, storage, factor: 1.0, tile: None };
+        Self { splits: Parts::Cpu.count(&geometry, kernel.tile()), ..kernel }
     }
 
     /// Small instances of every permutation.
@@ -69,11 +61,12 @@ impl Conv2dWeightGradient {
         all
     }
 
-    fn tile(&self) -> Tile {
+    /// The tile: the chosen one or that of the rule.
+    pub(super) fn tile(&self) -> Tile {
         Tile::staged(self.method, self.geometry.weight_rows(), self.geometry.c_out, self.tile)
     }
 
-    /// Output pixels of each part but the last.
+    /// Output pixels of each part; the last ones may have fewer, or none.
     pub fn pixels_per_split(&self) -> usize {
         self.geometry.out_pixels().div_ceil(self.splits)
     }

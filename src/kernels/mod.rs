@@ -45,6 +45,7 @@ pub mod normalise;
 pub mod normalise_gradient;
 pub mod normalise_sums;
 pub mod normalise_sums_combine;
+mod parts;
 pub mod random;
 pub mod random_bits;
 pub mod reduce;

@@ -235,7 +235,7 @@ impl Case {
             let views: Vec<_> = kernel.bindings().iter().map(|b| builder.external(b.name, b.words)).collect();
             builder.dispatch_shared(kernel.name(), kernel, &views);
         }
-        device.compile(&builder.finish())
+        device.compile([&builder.finish()])
     }
 
     /// The results of the scalar kernel on operands rounded to f16.

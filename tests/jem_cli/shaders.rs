@@ -2,6 +2,7 @@
 
 use crate::support::*;
 use jem::device::{Device, DeviceOptions, tuned};
+use jem::kernels::choice::Choices;
 use jem::kernels::conv_geometry::{ConvGeometry, Direction, Shape};
 use serde_json::Value;
 use std::path::Path;
@@ -124,7 +125,8 @@ fn tuned_winners_of_other_shaders_are_not_used() {
         ConvGeometry { n: 4, h: 16, w: 16, c_in: 64, c_out: 64, kh: 3, kw: 3, stride: 1, padding: 1 };
     let shape = Shape::new(Direction::Forward, geometry);
     let file = place.at("tuned.toml");
-    tuned::write(Path::new(&file), adapter, &[(shape, shape.implicit())].into()).expect("a file");
+    tuned::write(Path::new(&file), adapter, &[(shape, Choices::default().candidate(&shape))].into())
+        .expect("a file");
     let shapes = |folder: Option<&str>| {
         let mut command = jem(&["devices", "--json"]);
         command.env("JEM_TUNED", &file).envs(folder.map(|folder| ("JEM_SHADERS", folder)));

@@ -130,7 +130,9 @@ fn training_runs_what_was_tuned() {
     let adapter = device.adapter().expect("a GPU");
     let expected = expected();
     // The last candidate of every shape, which is seldom the rule's choice.
-    let last: Tuned = expected.iter().map(|s| (*s, *s.candidates().last().expect("candidates"))).collect();
+    let choices = device.choices();
+    let last = |shape: &Shape| *choices.candidates(shape).last().expect("candidates");
+    let last: Tuned = expected.iter().map(|shape| (*shape, last(shape))).collect();
     assert!(last.values().any(|candidate| matches!(candidate, Candidate::Winograd(_))));
     tuned::write(Path::new(&file), adapter, &last).expect("a file");
     let choices = device.choices().with_tuned(last);
@@ -226,6 +228,61 @@ fn a_model_is_tuned_for_and_a_damaged_file_replaced() {
     run(scored);
 }
 
+/// What `jem tune` says of the largest shapes of one program.
+fn limited(more: &[&str]) -> Value {
+    let place = Place::new();
+    let (file, [_, gpu]) = (place.at("tuned.toml"), devices());
+    let tune = ["tune", "--preset", "tiny", "--batch", "2", "--steps", "2", "--seconds", "0.001"];
+    facts(&[&tune[..], more, &["--device", &gpu, "--out", &file]].concat())
+}
+
+/// The values of `key` in the list `name`.
+fn listed<'a>(facts: &'a Value, name: &str, key: &str) -> Vec<&'a Value> {
+    facts[name].as_array().expect("a list").iter().map(|item| &item[key]).collect()
+}
+
+#[test]
+fn the_largest_shapes_of_one_program_are_tuned_and_the_others_named() {
+    let programs = programs(&Choices::default());
+    let count = |program: &Program| {
+        let of = |dispatch: &jem::device::Dispatch| dispatch.kernel.convolution();
+        program.dispatches.iter().filter_map(of).collect::<BTreeSet<Shape>>().len()
+    };
+    let sgld = limited(&["--only", "sgld", "--top", "3"]);
+    assert_eq!(listed(&sgld, "shapes", "winner").len(), 3, "{sgld}");
+    assert!(listed(&sgld, "shapes", "winner").iter().all(|winner| winner.is_string()), "{sgld}");
+    let left_out = listed(&sgld, "left_out", "why");
+    assert_eq!(3 + left_out.len(), count(programs.sgld.as_ref().expect("samples")), "{sgld}");
+    assert!(left_out.iter().all(|why| **why == "not among the 3 that take most of the time"), "{sgld}");
+    for list in ["shapes", "left_out"] {
+        assert!(listed(&sgld, list, "runs").iter().all(|runs| runs.as_u64() >= Some(2)), "{sgld}");
+        assert!(listed(&sgld, list, "direction").iter().all(|d| **d != "weight-gradient"), "{sgld}");
+    }
+    let times = listed(&sgld, "left_out", "milliseconds_by_rule");
+    assert!(times.iter().all(|ms| ms.as_f64().is_some_and(|ms| ms > 0.0)), "{sgld}");
+
+    let update = limited(&["--only", "update", "--top", "1000"]);
+    assert_eq!(listed(&update, "shapes", "winner").len(), count(&programs.update), "{update}");
+    assert!(listed(&update, "shapes", "direction").iter().any(|d| **d == "weight-gradient"), "{update}");
+    assert_eq!(update["left_out"].as_array().map(Vec::len), Some(0), "{update}");
+}
+
+#[test]
+fn what_does_not_fit_the_time_is_named_and_not_written() {
+    let none = limited(&["--max-seconds", "0.000001"]);
+    assert_eq!((none["shapes"].as_array().map(Vec::len), &none["shapes_in_file"]), (Some(0), &0.into()));
+    let why = listed(&none, "left_out", "why");
+    assert_eq!(why.len(), expected().len(), "{none}");
+    assert!(why.iter().all(|why| **why == "no time was left"), "{none}");
+    let times = listed(&none, "left_out", "milliseconds_by_rule");
+    assert!(times.iter().all(|ms| ms.is_null()), "{none}");
+
+    let all = limited(&["--max-seconds", "3600"]);
+    assert_eq!(listed(&all, "shapes", "winner").len(), expected().len(), "{all}");
+    assert_eq!(all["left_out"].as_array().map(Vec::len), Some(0), "{all}");
+    assert!(listed(&all, "shapes", "untried").iter().all(|u| u.as_array().is_some_and(Vec::is_empty)));
+}
+
 #[test]
 fn flags_that_cannot_be_are_refused() {
     let place = Place::new();
@@ -235,6 +292,12 @@ fn flags_that_cannot_be_are_refused() {
     fail(&place, &["tune", "--device", "cpu", "--out", &out], &["--device", "cpu", "gpu:llvmpipe"]);
     fail(&place, &["tune", "--device", &gpu], &["--out", "JEM_TUNED=none"]);
     fail(&place, &tune(&["--seconds", "0"]), &["--seconds", "above 0"]);
+    fail(&place, &tune(&["--max-seconds", "0"]), &["--max-seconds", "above 0"]);
+    fail(&place, &tune(&["--top", "0"]), &["--top", "at least 1"]);
+    let classifier = place.at("classifier.toml");
+    std::fs::write(&classifier, "p_x = 0.0\np_xy = 0.0\n").expect("a file");
+    let only = ["tune", "--config", &classifier, "--only", "sgld", "--device", &gpu, "--out", &out];
+    fail(&place, &only, &["--only", "no SGLD"]);
     fail(&place, &tune(&["--batch", "0"]), &["--batch", "from 1"]);
     fail(&place, &tune(&["--depth", "11"]), &["depth", "11"]);
     fail(&place, &tune(&["--model", "missing.safetensors"]), &["missing.safetensors"]);
@@ -244,5 +307,7 @@ fn flags_that_cannot_be_are_refused() {
     misuse(&tune(&["--precision", "f64"]), &["--precision", "f32, f16 or auto"]);
     misuse(&tune(&["--model", "m.safetensors", "--precision", "f16"]), &["--model", "--precision"]);
     misuse(&tune(&["--preset", "huge"]), &["--preset", "huge", "tiny"]);
+    misuse(&tune(&["--only", "nothing"]), &["--only", "sgld, update, all"]);
+    misuse(&tune(&["--model", "m.safetensors", "--only", "sgld"]), &["--model", "--only"]);
     misuse(&tune(&["--model", "m.safetensors", "--depth", "16"]), &["--model", "--depth"]);
 }

@@ -1,8 +1,11 @@
 //! `jem tune`: which kernels compute a model's convolutions fastest on this device.
 
+mod report;
+
 use crate::common::{Output, check_batch, check_writable, progress};
 use crate::facts::say;
-use jem::device::{Device, DeviceOptions, DeviceSpec, tuned};
+use jem::device::{Device, DeviceOptions, tuned};
+use jem::jem::session::DeviceArguments;
 use jem::jem::{
     BatchLayout, Langevin, Model, Overrides, Precision, Preset, Programs, Recipe, Sampler, ScoreSettings,
     Scorer,
@@ -11,11 +14,10 @@ use jem::kernels::choice::{Choices, Tuned};
 use jem::kernels::conv_geometry::Shape;
 use jem::kernels::half::Storage;
 use jem::nn::architecture::Mode;
-use jem::tune::{Trial, Tuning, shapes, tune};
+use jem::tune::{Limits, Ranked, Tuning, rank, shapes, tune};
 use jem::{Error, Result};
-use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Images of a data set: no convolution depends on them.
 const IMAGES: usize = 50_000;
@@ -26,6 +28,7 @@ const EXAMPLES: &str = "Examples:
   jem tune --preset small
   jem tune --preset paper --batch 128 --device gpu --seconds 3
   jem tune --preset paper --precision auto
+  jem tune --preset paper --only sgld --top 6 --max-seconds 60
   jem tune --config runs/mine/config.toml
   jem tune --model model.safetensors --batch 100
   jem tune --preset tiny --device gpu:llvmpipe --out tuned.toml
@@ -37,7 +40,8 @@ Nothing is measured while training.";
 /// Measure which kernels compute a model's convolutions fastest on a GPU, and remember them
 ///
 /// Every candidate is first checked against the CPU; then all that are right are timed in turns. One that does not
-/// beat the rule's choice by 3% is not taken.
+/// beat the rule's choice by 3% is not taken. With --top or --max-seconds the shapes that take most of the time come
+/// first, and those that are left out are named; winners are kept shape by shape.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -59,6 +63,9 @@ pub struct Arguments {
     /// Tune for training in f32, f16 or auto [default: the preset's or the file's]
     #[arg(long, value_name = "P", conflicts_with = "model")]
     precision: Option<Precision>,
+    /// The program to tune for: the SGLD step, the update or all
+    #[arg(long, value_name = "PROGRAM", value_enum, default_value = "all", conflicts_with = "model")]
+    only: Only,
     /// Rows, columns and channels of the images
     #[arg(long, value_name = "HxWxC", default_value = "32x32x3", value_parser = image_shape, conflicts_with = "model")]
     image: [usize; 3],
@@ -68,17 +75,33 @@ pub struct Arguments {
     /// Images of a batch [default: the preset's; with --model 64]
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
-    /// auto, gpu or gpu:NAME
-    #[arg(long, env = "JEM_DEVICE", default_value = "auto")]
-    device: DeviceSpec,
+    #[command(flatten)]
+    device: DeviceArguments,
     /// Time to measure each shape for, in seconds, checks not counted
     #[arg(long, value_name = "S", default_value_t = 1.0)]
     seconds: f64,
+    /// Tune only the N shapes that take most of the time by rule
+    #[arg(long, value_name = "N")]
+    top: Option<usize>,
+    /// Begin no further check or shape after S seconds in all; the last measurement may end a little later
+    #[arg(long, value_name = "S")]
+    max_seconds: Option<f64>,
     /// File that keeps the winners [default: $JEM_TUNED, else tuned.toml in the user's cache]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     #[command(flatten)]
     output: Output,
+}
+
+/// Programs of a training iteration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Only {
+    /// The SGLD step, as often as an iteration runs it.
+    Sgld,
+    /// The update of the parameters.
+    Update,
+    /// Both.
+    All,
 }
 
 /// `HxWxC`.
@@ -90,18 +113,22 @@ fn image_shape(text: &str) -> std::result::Result<[usize; 3], String> {
 
 /// Runs it.
 pub fn run(arguments: &Arguments) -> Result<()> {
+    let started = Instant::now();
     let out = out(arguments)?;
-    if !(arguments.seconds > 0.0 && arguments.seconds <= 3600.0) {
-        let message = format!("must be above 0 and at most 3600, got {}", arguments.seconds);
-        return Err(Error::setting("--seconds", message));
+    let budget = seconds("--seconds", arguments.seconds)?;
+    let limit = arguments.max_seconds.map(|limit| seconds("--max-seconds", limit)).transpose()?;
+    if arguments.top == Some(0) {
+        return Err(Error::setting("--top", "must be at least 1, got 0"));
     }
     let recipe = match arguments.model {
         Some(_) => None,
         None => Some(recipe(arguments)?),
     };
     // What was measured before, or a damaged file, must not meddle.
-    let device =
-        Device::open(&arguments.device, DeviceOptions { untuned: true, ..DeviceOptions::default() })?;
+    let device = Device::open(
+        &arguments.device.device,
+        DeviceOptions { untuned: true, ..arguments.device.options() },
+    )?;
     let Some(adapter) = device.adapter() else {
         let message = format!("{} has no choice of kernels; name a GPU, such as gpu:llvmpipe", device.name());
         return Err(Error::setting("--device", message));
@@ -109,7 +136,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let precision = recipe.as_ref().map_or(Precision::F32, |recipe| recipe.precision);
     let (choices, precision) = precision.choices(&device);
     let shapes = match (&recipe, &arguments.model) {
-        (Some(recipe), _) => training_shapes(recipe, arguments.image, &choices)?,
+        (Some(recipe), _) => training_shapes(recipe, arguments.image, &choices, arguments.only)?,
         (None, Some(path)) => model_shapes(path, arguments.batch.unwrap_or(BATCH))?,
         (None, None) => unreachable!("without a model there is a recipe"),
     };
@@ -120,26 +147,63 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if !json {
         say(&device.name());
         say(&format!("{} shapes of convolutions, in {precision}\n", shapes.len()));
-        say(&row(["shape", "run", "rule ms", "winner", "ms", "of"].map(str::to_owned)));
+        say(&report::header());
     }
-    let bar = progress(shapes.len(), "tuning", &arguments.output);
-    let mut tunings = Vec::new();
-    let mut stored = 0;
-    for (shape, runs) in &shapes {
-        let tuning = tune(&device, &choices, shape, Duration::from_secs_f64(arguments.seconds))?;
-        if let Some(winner) = tuning.winner() {
-            // Shape by shape: an interruption loses none.
-            stored = tuned::write(&out, adapter, &Tuned::from([(*shape, winner.candidate)]))?;
+    let limits = Limits { budget, deadline: limit.map(|limit| started + limit) };
+    let mut ranked = match (limit, arguments.top) {
+        (None, None) => shapes.iter().map(|&(shape, runs)| Ranked { shape, runs, time: None }).collect(),
+        // A quarter of the time for the order.
+        _ => rank(&device, &choices, &shapes, limit.map(|limit| started + limit / 4))?,
+    };
+    let largest = arguments.top.unwrap_or(usize::MAX).min(ranked.len());
+    let mut results = Results::default();
+    let why = format!("not among the {largest} that take most of the time");
+    results.left_out.extend(ranked.split_off(largest).into_iter().map(|ranked| (ranked, why.clone())));
+    let bar = progress(ranked.len(), "tuning", &arguments.output);
+    for ranked in ranked {
+        let tuning = match limits.is_over() {
+            true => None,
+            false => Some(tune(&device, &choices, &ranked.shape, limits)?),
+        };
+        match tuning {
+            // The rule's choice alone was reached.
+            Some(tuning) if tuning.winner().is_some() || tuning.untried.is_empty() => {
+                if let Some(winner) = tuning.winner() {
+                    // Shape by shape: an interruption loses none.
+                    let winner = Tuned::from([(ranked.shape, winner.candidate)]);
+                    results.stored = tuned::write(&out, adapter, &winner)?;
+                }
+                if !json {
+                    bar.suspend(|| report::print(&tuning, ranked.runs));
+                }
+                results.tunings.push((tuning, ranked.runs));
+            }
+            _ => results.left_out.push((ranked, "no time was left".into())),
         }
-        if !json {
-            bar.suspend(|| print(&tuning, *runs));
-        }
-        tunings.push((tuning, *runs));
         bar.inc(1);
     }
     bar.finish_and_clear();
-    finish(arguments, (&device, &precision), &out, &tunings, stored);
+    report::finish(arguments, (&device, &precision), &out, &results, started.elapsed());
     Ok(())
+}
+
+/// Everything that came of a run.
+#[derive(Default)]
+struct Results {
+    /// The shapes that were tuned, with their runs.
+    tunings: Vec<(Tuning, usize)>,
+    /// The shapes that were not, and why.
+    left_out: Vec<(Ranked, String)>,
+    /// Shapes that the file has for the device.
+    stored: usize,
+}
+
+/// The time of `flag`.
+fn seconds(flag: &str, value: f64) -> Result<Duration> {
+    if value > 0.0 && value <= 86_400.0 {
+        return Ok(Duration::from_secs_f64(value));
+    }
+    Err(Error::setting(flag, format!("must be above 0 and at most 86400, got {value}")))
 }
 
 /// Where the winners go.
@@ -182,8 +246,13 @@ fn recipe(arguments: &Arguments) -> Result<Recipe> {
     Ok(recipe)
 }
 
-/// The convolutions of a training iteration by `choices`, with how often each runs in it.
-fn training_shapes(recipe: &Recipe, image: [usize; 3], choices: &Choices) -> Result<Vec<(Shape, usize)>> {
+/// The convolutions of a training iteration by `choices`, or of one of its programs, with how often each runs in it.
+fn training_shapes(
+    recipe: &Recipe,
+    image: [usize; 3],
+    choices: &Choices,
+    only: Only,
+) -> Result<Vec<(Shape, usize)>> {
     let [height, width, channels] = image;
     let batch = BatchLayout::new(recipe, height, width, channels);
     batch.check(recipe.pad)?;
@@ -193,8 +262,13 @@ fn training_shapes(recipe: &Recipe, image: [usize; 3], choices: &Choices) -> Res
         Storage::F16 => Choices::default().in_f16(choices.method()),
     };
     let programs = Programs::build(recipe, &recipe.network(10, channels), batch, IMAGES, implicit)?;
-    let sgld = programs.sgld.iter().map(|program| (program, recipe.steps));
-    Ok(shapes(sgld.chain([(&programs.update, 1)])))
+    let sgld = programs.sgld.iter().map(|program| (program, recipe.steps)).filter(|_| only != Only::Update);
+    let update = [(&programs.update, 1)].into_iter().filter(|_| only != Only::Sgld);
+    let found = shapes(sgld.chain(update));
+    if found.is_empty() {
+        return Err(Error::setting("--only", "the recipe has no SGLD steps: no program to tune for"));
+    }
+    Ok(found)
 }
 
 /// The convolutions of scoring a batch with gradients, and of an SGLD step.
@@ -208,95 +282,4 @@ fn model_shapes(path: &Path, batch: usize) -> Result<Vec<(Shape, usize)>> {
     let langevin = Langevin::default();
     let sampler = Sampler::new(&host, &model, mode, langevin, batch, false, None)?;
     Ok(shapes([(scorer.program(), 1), (sampler.program(), 1)]))
-}
-
-fn milliseconds(trial: &Trial) -> Option<f64> {
-    trial.time.map(|time| 1e3 * time.as_secs_f64())
-}
-
-/// A row of the table.
-fn row([shape, runs, rule, winner, milliseconds, ratio]: [String; 6]) -> String {
-    format!("{shape:<43} {runs:>3} {rule:>7}  {winner:<23} {milliseconds:>7} {ratio:>4}")
-}
-
-fn print(tuning: &Tuning, runs: usize) {
-    let ms = |trial: &Trial| milliseconds(trial).map_or("-".into(), |ms| format!("{ms:.3}"));
-    let (rule, winner) = (tuning.rule(), tuning.winner());
-    say(&row([
-        tuning.shape.to_string(),
-        runs.to_string(),
-        ms(rule),
-        winner.map_or("none".into(), |winner| winner.candidate.to_string()),
-        winner.map_or("-".into(), ms),
-        winner.and_then(|winner| winner.ratio).map_or("-".into(), |ratio| format!("{ratio:.2}")),
-    ]));
-    for (candidate, why) in tuning.refused() {
-        say(&format!("    {candidate} is not to be used: {why}"));
-    }
-}
-
-/// The milliseconds of all runs of all shapes of an iteration: by rule and as tuned. Shapes that have no time of
-/// both do not count.
-fn sums(tunings: &[(Tuning, usize)]) -> [f64; 2] {
-    let mut sums = [0.0; 2];
-    for (tuning, runs) in tunings {
-        let times = milliseconds(tuning.rule()).zip(tuning.winner().and_then(milliseconds));
-        if let Some((rule, winner)) = times {
-            sums[0] += *runs as f64 * rule;
-            sums[1] += *runs as f64 * winner;
-        }
-    }
-    sums
-}
-
-fn finish(
-    arguments: &Arguments,
-    (device, precision): (&Device, &str),
-    out: &Path,
-    tunings: &[(Tuning, usize)],
-    stored: usize,
-) {
-    let [by_rule, as_tuned] = sums(tunings);
-    if arguments.output.json {
-        let facts = json!({
-            "device": device.name(),
-            "precision": precision,
-            "file": out.display().to_string(),
-            "shapes_in_file": stored,
-            "milliseconds_by_rule": by_rule,
-            "milliseconds_as_tuned": as_tuned,
-            "shapes": tunings.iter().map(|(tuning, runs)| facts(tuning, *runs)).collect::<Vec<_>>(),
-        });
-        return say(&facts.to_string());
-    }
-    let what = if arguments.model.is_some() { "a score and an SGLD step" } else { "an iteration" };
-    say(&format!("all convolutions of {what}: {by_rule:.1} ms by rule, {as_tuned:.1} ms as tuned"));
-    say(&format!("{} has {stored} shapes for this device", out.display()));
-    if tuned::path().as_deref() != Some(out) {
-        say(&format!("take them with {}={}", tuned::VARIABLE, out.display()));
-    }
-}
-
-fn facts(tuning: &Tuning, runs: usize) -> Value {
-    let (g, storage) = (tuning.shape.geometry, tuning.shape.storage);
-    let trial = |trial: &Trial| {
-        json!({
-            "kernel": trial.candidate.to_string(),
-            "milliseconds": milliseconds(trial),
-            "ratio": trial.ratio,
-            "refused": trial.refused,
-        })
-    };
-    json!({
-        "direction": tuning.shape.direction,
-        "input": [g.n, g.h, g.w, g.c_in],
-        "weights": [g.kh, g.kw, g.c_in, g.c_out],
-        "stride": g.stride,
-        "padding": g.padding,
-        "storage": [storage.a, storage.b, storage.c],
-        "runs": runs,
-        "rule": tuning.rule().candidate.to_string(),
-        "winner": tuning.winner().map(|winner| winner.candidate.to_string()),
-        "candidates": tuning.trials.iter().map(trial).collect::<Vec<_>>(),
-    })
 }

@@ -83,13 +83,13 @@ impl GpuDevice {
         Ok(GpuExecutable { program, steps, work, _memory: memory })
     }
 
-    /// Compiles the pipelines of `program`.
+    /// Compiles the pipelines of `dispatches`.
     ///
     /// # Errors
     /// [`Error::Device`] if the driver refuses a kernel, [`Error::DeviceLost`].
-    pub fn compile_program(&self, program: &Program) -> Result<()> {
+    pub fn compile_ahead(&self, dispatches: &[Dispatch]) -> Result<()> {
         self.check()?;
-        self.pipelines(&program.dispatches).map(drop)
+        self.pipelines(dispatches).map(drop)
     }
 
     /// Queues all dispatches, in submissions of some 20 ms ([`super::pace`]): a GPU still draws its desktop, answers

@@ -1,0 +1,201 @@
+//! A device with the tensors of a shape, and the programs that compute it.
+
+use super::bound::bound;
+use crate::device::{Buffer, Device, Executable, Program, ProgramBuilder, View};
+use crate::error::Result;
+use crate::graph::{Graph, Leaf, Output, Tensor, lower};
+use crate::kernels::Kernel;
+use crate::kernels::candidate::Candidate;
+use crate::kernels::choice::Choices;
+use crate::kernels::conv_geometry::{ConvGeometry, Direction, Shape};
+use crate::kernels::conv2d::Conv2d;
+use crate::kernels::conv2d_input_gradient::Conv2dInputGradient;
+use crate::kernels::conv2d_weight_gradient::Conv2dWeightGradient;
+use crate::kernels::half::{Storage, Storages, narrow};
+use crate::kernels::reduce::{Reduce, ReduceOp};
+use crate::self_test::stored_difference;
+use rayon::prelude::*;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Runs between two looks at the host's clock, where the device has none.
+const RUNS: u32 = 8;
+
+/// The external slot of a candidate's result.
+const RESULT: &str = "result";
+
+/// A device with the tensors of a shape.
+pub(super) struct Bed {
+    device: Device,
+    shape: Shape,
+    buffers: BTreeMap<String, Buffer>,
+}
+
+impl Bed {
+    pub(super) fn new(device: &Device, shape: &Shape) -> Self {
+        Self { device: device.clone(), shape: *shape, buffers: BTreeMap::new() }
+    }
+
+    /// The program that `choices` make of the shape, loaded, with what it reads of the weights prepared.
+    pub(super) fn load(&mut self, choices: Choices) -> Result<Executable> {
+        let [prepare, program] = programs(&self.shape, choices)?;
+        for slot in prepare.externals().chain(program.externals()) {
+            if !self.buffers.contains_key(&slot.name) {
+                // What nothing computes is read: random numbers, the same on every device, made on all cores.
+                let seed = slot.name.bytes().fold(1, |hash, byte| splitmix(hash ^ u64::from(byte)));
+                let random = |words: usize| -> Vec<f32> {
+                    (0..words).into_par_iter().map(|i| uniform(splitmix(seed ^ i as u64))).collect()
+                };
+                let words = slot.bytes as usize / 4;
+                let buffer = match storage_of(&self.shape, &slot.name) {
+                    Storage::F32 => self.device.buffer_from(&slot.name, &random(words)),
+                    Storage::F16 => self.device.buffer_from(&slot.name, &narrow(&random(2 * words))),
+                };
+                self.buffers.insert(slot.name.clone(), buffer?);
+            }
+        }
+        let externals: Vec<_> = self.buffers.iter().map(|(name, buffer)| (name.as_str(), buffer)).collect();
+        if !prepare.dispatches.is_empty() {
+            self.device.run(&self.device.load(prepare, &externals)?)?;
+        }
+        self.device.load(program, &externals)
+    }
+
+    /// The result of a run, in which what was not written is NaN.
+    pub(super) fn result(&self, program: &Executable) -> Result<Vec<u32>> {
+        let result = &self.buffers[RESULT];
+        // In f16 too.
+        let unwritten = vec![u32::MAX; result.bytes() as usize / 4];
+        self.device.write(result, 0, bytemuck::cast_slice(&unwritten))?;
+        self.device.run(program)?;
+        self.device.read_as(result)
+    }
+
+    /// The program of `candidate`, which `choices` take, if its result is `expected`, else what is wrong.
+    pub(super) fn right(
+        &mut self,
+        choices: Choices,
+        candidate: &Candidate,
+        expected: &[u32],
+    ) -> Result<Result<Executable, String>> {
+        let program = self.load(choices)?;
+        let error = stored_difference(storage_of(&self.shape, RESULT), &self.result(&program)?, expected);
+        let bound = bound(&self.shape, candidate);
+        Ok(match error <= bound {
+            true => Ok(program),
+            false => Err(format!("error {error:.1e} over {bound:.0e}")),
+        })
+    }
+
+    /// Seconds of one run: by timestamps where the device has them, else by the host's clock.
+    pub(super) fn time(&self, program: &Executable) -> Result<f64> {
+        // No run takes less than the clock's tick.
+        let seconds = |time: Duration| time.max(Duration::from_nanos(1)).as_secs_f64();
+        if self.device.adapter().is_none_or(|adapter| adapter.timestamps) {
+            return Ok(seconds(self.device.profile(program)?.iter().map(|dispatch| dispatch.time).sum()));
+        }
+        self.device.wait()?;
+        let started = Instant::now();
+        for _ in 0..RUNS {
+            self.device.run(program)?;
+        }
+        self.device.wait()?;
+        Ok(seconds(started.elapsed() / RUNS))
+    }
+}
+
+/// The convolution of `shape` as `choices` make it, behind the program that prepares its weights.
+pub(super) fn programs(shape: &Shape, choices: Choices) -> Result<[Program; 2]> {
+    if shape.is_half() { Ok(half_programs(shape, &choices)) } else { lowered(shape, choices) }
+}
+
+/// In f32, by lowering.
+fn lowered(shape: &Shape, choices: Choices) -> Result<[Program; 2]> {
+    let g = shape.geometry;
+    let ConvGeometry { n, h, w, c_in, c_out, kh, kw, stride, padding } = g;
+    let graph = Graph::new();
+    let leaf = |name: &str, shape: [usize; 4], parameter| -> Tensor {
+        let words = shape.iter().product();
+        graph.leaf(Leaf { slot: name.into(), words, offset: 0, parameter }, shape)
+    };
+    let input = || leaf("input", [n, h, w, c_in], false);
+    let gradient = || leaf("gradient", [n, g.out_h(), g.out_w(), c_out], false);
+    let weights = || leaf("weights", [kh, kw, c_in, c_out], true);
+    let tensor = match shape.direction {
+        Direction::Forward => input().conv2d(&weights(), None, stride, padding).leaky_relu(0.2),
+        Direction::InputGradient => gradient().conv2d_input_gradient(&weights(), g),
+        Direction::WeightGradient => input().conv2d_weight_gradient(&gradient(), g),
+    };
+    let mut prepare = ProgramBuilder::new("prepare");
+    let mut program = ProgramBuilder::new(shape.to_string()).choosing(choices);
+    let view = program.external(RESULT, tensor.elements());
+    lower(&mut program, Some(&mut prepare), &[Output { tensor: &tensor, view }])?;
+    Ok([prepare.finish(), program.finish()])
+}
+
+/// In f16, kernel by kernel; the copies of the weights are as random as the weights.
+fn half_programs(shape: &Shape, choices: &Choices) -> [Program; 2] {
+    let &Shape { direction, geometry, storage } = shape;
+    let (kernel, sums): (Arc<dyn Kernel>, Vec<Reduce>) = match direction {
+        Direction::Forward => {
+            let kernel = Conv2d { raw: false, activated: Some(0.2), storage, ..Conv2d::new(geometry) };
+            (Arc::new(choices.forward(kernel)), Vec::new())
+        }
+        Direction::InputGradient => {
+            let kernel = Conv2dInputGradient { storage, ..Conv2dInputGradient::new(geometry) };
+            (Arc::new(choices.input_gradient(kernel)), Vec::new())
+        }
+        Direction::WeightGradient => {
+            let kernel = Conv2dWeightGradient { storage, ..Conv2dWeightGradient::new(geometry) };
+            let kernel = choices.weight_gradient(kernel);
+            let sums = match kernel.splits {
+                1 => Vec::new(),
+                splits => Reduce::stages(1, splits, geometry.weights_len(), ReduceOp::Sum),
+            };
+            (Arc::new(kernel), sums)
+        }
+    };
+    let mut program = ProgramBuilder::new(shape.to_string());
+    // What the convolution writes is its last binding, and what each sum reads.
+    let bindings = kernel.bindings();
+    let (written, read) = bindings.split_last().expect("a convolution writes");
+    let lens: Vec<usize> =
+        std::iter::once(written.words).chain(sums.iter().map(Reduce::output_len)).collect();
+    let mut views: Vec<View> =
+        read.iter().map(|binding| program.external(binding.name, binding.words)).collect();
+    let place = |(i, &len): (usize, &usize)| match i == sums.len() {
+        true => program.external(RESULT, len),
+        false => program.transient("partial sums", len),
+    };
+    let places: Vec<View> = lens.iter().enumerate().map(place).collect();
+    views.push(places[0]);
+    program.dispatch_shared("convolution", kernel, &views);
+    for (&stage, views) in sums.iter().zip(places.windows(2)) {
+        program.dispatch("sum of parts", stage, views);
+    }
+    [ProgramBuilder::new("prepare").finish(), program.finish()]
+}
+
+/// How slot `name` of [`programs`] lies in memory.
+fn storage_of(shape: &Shape, name: &str) -> Storage {
+    let Storages { a, b, c } = shape.storage;
+    match (name, shape.direction) {
+        (RESULT, _) => c,
+        ("weights" | "transposed", _) | ("gradient", Direction::WeightGradient) => b,
+        _ => a,
+    }
+}
+
+/// Vigna's `SplitMix64`: the bits of a state.
+pub(super) fn splitmix(state: u64) -> u64 {
+    let mut z = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ z >> 31
+}
+
+/// A number in [-1, 1) of random bits.
+fn uniform(bits: u64) -> f32 {
+    (bits >> 40) as f32 / (1 << 23) as f32 - 1.0
+}

@@ -1,0 +1,103 @@
+//! The error that rounding may make of a candidate's sums, beyond which its numbers are wrong.
+
+use crate::kernels::candidate::Candidate;
+use crate::kernels::conv_geometry::{Direction, Shape};
+use crate::self_test::BOUND;
+
+/// The fewest products that a tensor core is reported to add before it cuts the sum.
+const PRODUCTS: f64 = 4.0;
+
+/// The largest Σ(a-b)²/Σb² beside the sums in f32 that is rounding: [`BOUND`], or for long sums by matrices more.
+///
+/// Tensor cores are reported to cut an accumulated sum towards zero where f32 arithmetic rounds it to the nearest, and
+/// such errors do not cancel: each of n = terms / [`PRODUCTS`] additions loses up to 2⁻²³ of the sum so far, less than
+/// 2⁻²⁴ in the mean. Sums of one sign, which grow evenly, lose at most Σ 2⁻²³ k/n = n · 2⁻²⁴ of the result. Sums of
+/// random signs, as the test data make them, lose 2⁻²⁴ of all sums on the way together, whose variance is n²/3 times
+/// that of the result: the root of the mean square is n/√3 · 2⁻²⁴. Both keep within (n · 2⁻²⁴)², which is 1.5e-8 for
+/// 8,192 terms. A single product left out of each of those sums makes 1.2e-4.
+pub(super) fn bound(shape: &Shape, candidate: &Candidate) -> f64 {
+    if candidate.is_by_matrices() { by_matrices(terms(shape, candidate)) } else { BOUND }
+}
+
+fn by_matrices(terms: usize) -> f64 {
+    let lost = terms as f64 / PRODUCTS * f64::powi(2.0, -24);
+    BOUND.max(lost * lost)
+}
+
+/// The products that `candidate` adds up in one accumulator.
+fn terms(shape: &Shape, candidate: &Candidate) -> usize {
+    let g = &shape.geometry;
+    match (shape.direction, candidate) {
+        (Direction::Forward, _) => g.kh * g.kw * g.c_in,
+        (Direction::InputGradient, _) => g.kh * g.kw * g.c_out,
+        (Direction::WeightGradient, Candidate::Parts(_, parts)) => g.out_pixels().div_ceil(*parts),
+        (Direction::WeightGradient, _) => g.out_pixels(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::conv_geometry::ConvGeometry;
+    use crate::kernels::winograd::Winograd;
+    use crate::kernels::{MatrixTile, ScalarTile};
+
+    #[test]
+    fn terms_are_those_of_one_accumulator() {
+        let geometry =
+            ConvGeometry { n: 192, h: 32, w: 32, c_in: 160, c_out: 320, kh: 3, kw: 3, stride: 1, padding: 1 };
+        let shape = |direction| Shape::new(direction, geometry);
+        let [matrices, scalar] = [MatrixTile::ALL[0].into(), ScalarTile::ALL[9].into()];
+        let of = |direction, candidate| terms(&shape(direction), &candidate);
+        assert_eq!(of(Direction::Forward, Candidate::Implicit(matrices)), 1440);
+        assert_eq!(of(Direction::InputGradient, Candidate::Implicit(matrices)), 2880);
+        assert_eq!(of(Direction::WeightGradient, Candidate::Parts(matrices, 48)), 4096);
+        assert_eq!(of(Direction::WeightGradient, Candidate::Parts(matrices, 1)), 196_608);
+
+        let of = |direction, candidate| bound(&shape(direction), &candidate);
+        assert_eq!(of(Direction::Forward, Candidate::Implicit(scalar)), BOUND);
+        assert_eq!(of(Direction::Forward, Candidate::Winograd(Winograd::F4)), BOUND);
+        assert_eq!(of(Direction::WeightGradient, Candidate::Parts(scalar, 1)), BOUND);
+        assert_eq!(of(Direction::Forward, Candidate::Implicit(matrices)), BOUND);
+        let one = of(Direction::WeightGradient, Candidate::Parts(matrices, 1));
+        let many = of(Direction::WeightGradient, Candidate::Parts(matrices, 48));
+        assert!((one - 8.6e-6).abs() < 1e-7 && (many - 3.7e-9).abs() < 1e-10, "{one:e} {many:e}");
+    }
+
+    /// `x` without the digits that f32 lacks.
+    fn cut(x: f64) -> f64 {
+        let nearest = x as f32;
+        let beyond = f64::from(nearest).abs() > x.abs();
+        f64::from(if beyond { f32::from_bits(nearest.to_bits() - 1) } else { nearest })
+    }
+
+    /// Σ(a-b)²/Σb² of sums of products of 11 bits that are cut after every four, beside exact ones.
+    fn cut_sums(terms: usize, least: f64) -> f64 {
+        let mut state = 1;
+        let mut next = || {
+            state = crate::tune::bed::splitmix(state);
+            let bits = (state >> 53) as f64 / 1024.0 - 1.0;
+            if bits < least { -bits } else { bits }
+        };
+        let (mut error, mut norm) = (0.0, 0.0);
+        for _ in 0..200 {
+            let (mut exact, mut sum) = (0.0, 0.0);
+            for _ in 0..terms / 4 {
+                let products: f64 = (0..4).map(|_| next() * next()).sum();
+                exact += products;
+                sum = cut(sum + products);
+            }
+            error += (sum - exact) * (sum - exact);
+            norm += exact * exact;
+        }
+        error / norm
+    }
+
+    #[test]
+    fn sums_that_are_cut_keep_within_the_bound() {
+        for (terms, least) in [(5760, -1.0), (8192, -1.0), (65_536, -1.0), (8192, 0.0), (65_536, 0.0)] {
+            let (error, bound) = (cut_sums(terms, least), by_matrices(terms));
+            assert!(error <= bound && error >= bound / 100.0, "{terms}: {error:.1e} to {bound:.1e}");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The order in which shapes are worth tuning: by their part of the time of a program.
+
+use super::bed::Bed;
+use super::is_past;
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::kernels::choice::Choices;
+use crate::kernels::conv_geometry::Shape;
+use std::time::{Duration, Instant};
+
+/// A shape with its part in the time of a program.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Ranked {
+    /// The shape.
+    pub shape: Shape,
+    /// How often the program runs it.
+    pub runs: usize,
+    /// The time of one run of the rule's choice; `None` where there was no time to measure it, or the device refused it.
+    pub time: Option<Duration>,
+}
+
+impl Ranked {
+    /// Operations of all runs.
+    fn flops(&self) -> u64 {
+        self.runs as u64 * self.shape.geometry.flops()
+    }
+
+    /// Time of all runs.
+    fn all_runs(&self) -> Option<Duration> {
+        self.time.map(|time| time * self.runs as u32)
+    }
+}
+
+/// `shapes`, each with its runs, with the largest part of the time first: as measured of the rule's choices, one after
+/// the other from the one with the most operations on until `deadline`. Those that were not measured come last, in the
+/// order of their operations.
+///
+/// # Errors
+/// [`Error::DeviceLost`].
+pub fn rank(
+    device: &Device,
+    choices: &Choices,
+    shapes: &[(Shape, usize)],
+    deadline: Option<Instant>,
+) -> Result<Vec<Ranked>> {
+    let ranked = |&(shape, runs): &(Shape, usize)| Ranked { shape, runs, time: None };
+    let mut all: Vec<Ranked> = shapes.iter().map(ranked).collect();
+    all.sort_by_key(|ranked| std::cmp::Reverse(ranked.flops()));
+    for ranked in &mut all {
+        if is_past(deadline) {
+            break;
+        }
+        ranked.time = match time(device, choices, &ranked.shape) {
+            Err(error @ Error::DeviceLost { .. }) => return Err(error),
+            time => time.ok(),
+        };
+    }
+    all.sort_by_key(|ranked| std::cmp::Reverse(ranked.all_runs()));
+    Ok(all)
+}
+
+/// The time of one run of the rule's choice, which nothing checks: the lesser of two after one in which drivers compile.
+fn time(device: &Device, choices: &Choices, shape: &Shape) -> Result<Duration> {
+    let mut bed = Bed::new(device, shape);
+    let program = bed.load(choices.by_rule())?;
+    bed.time(&program)?;
+    let seconds = bed.time(&program)?.min(bed.time(&program)?);
+    Ok(Duration::from_secs_f64(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::conv_geometry::{ConvGeometry, Direction};
+
+    fn shape(size: usize) -> Shape {
+        let geometry =
+            ConvGeometry { n: 1, h: size, w: size, c_in: 16, c_out: 16, kh: 3, kw: 3, stride: 1, padding: 1 };
+        Shape::new(Direction::Forward, geometry)
+    }
+
+    #[test]
+    fn the_largest_part_of_the_time_comes_first() {
+        let shapes = [(shape(4), 1), (shape(64), 2), (shape(16), 1)];
+        let order = |deadline| -> Vec<Ranked> {
+            rank(&Device::cpu(), &Choices::default(), &shapes, deadline).unwrap()
+        };
+        let untimed = order(Some(Instant::now()));
+        let sizes = |all: &[Ranked]| all.iter().map(|ranked| ranked.shape.geometry.h).collect::<Vec<_>>();
+        assert_eq!(sizes(&untimed), [64, 16, 4], "by operations");
+        assert!(untimed.iter().all(|ranked| ranked.time.is_none()));
+        let timed = order(None);
+        assert_eq!((timed[0].shape, timed[0].runs), (shape(64), 2));
+        assert!(timed.windows(2).all(|pair| pair[0].all_runs() >= pair[1].all_runs()), "{timed:?}");
+        assert!(timed.iter().all(|ranked| ranked.time.is_some()));
+    }
+}
