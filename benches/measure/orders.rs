@@ -228,9 +228,11 @@ fn bench(state: &State, name: &str, section: &str) -> Order {
 }
 
 /// The network and the precision of whole iterations.
-fn network(state: &State, precision: Precision) -> [String; 4] {
-    let preset = if state.quick { "tiny" } else { "paper" };
-    ["--preset", preset, "--precision", &precision.to_string()].map(str::to_owned)
+fn network(state: &State, precision: Precision) -> Vec<String> {
+    let small: &[&str] = &["--preset", "tiny", "--batch", "2"];
+    let network = if state.quick { small } else { &["--preset", "paper"] };
+    let words = network.iter().chain(&["--precision"]).map(|word| (*word).to_owned());
+    words.chain([precision.to_string()]).collect()
 }
 
 /// The kernel tests, in this process's own executable.

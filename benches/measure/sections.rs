@@ -1,6 +1,6 @@
 //! The sections of the summary that are of figures.
 
-use super::figures::{Lines, Rates, Row, beside, cell, number, reached, step_row, text};
+use super::figures::{Beside, Lines, Rates, Row, beside, cell, number, reached, step_row, text};
 use super::runner::START;
 use super::words::{
     NONE, Table, bytes, digits, ending, flops, milliseconds, nothing, or_none, percent, words,
@@ -20,26 +20,33 @@ pub const PRECISIONS: [(&str, &str, &str); 3] =
 pub fn times(lines: Lines<'_>) -> String {
     let mut table = Table::new(&["step", "jem", "jem, tuned", "PyTorch's best", "PyTorch / jem", "tuned"]);
     let mut apart = false;
-    for (precision, theirs, word) in PRECISIONS {
+    for precision in ["f16", "f32"] {
         for (step, label) in STEPS {
             let time = |name: &str| {
                 step_row(lines, &format!("{name}-{precision}"), step).and_then(|row| cell(row, "median ms"))
             };
             let (ours, tuned) = (time("steps"), time("tuned"));
-            let peer = beside(lines, precision, step, theirs);
-            if ours.is_none() && tuned.is_none() && peer.is_none() {
-                continue;
+            let theirs = PRECISIONS.into_iter().filter(|(own, ..)| *own == precision);
+            let peers =
+                theirs.filter_map(|(_, theirs, word)| Some((word, beside(lines, precision, step, theirs)?)));
+            let peers: Vec<(&str, Beside)> = peers.collect();
+            if peers.is_empty() && (ours.is_some() || tuned.is_some()) {
+                let own = [ours, tuned].map(|time| or_none(time.map(milliseconds)));
+                let label = format!("{label}, {precision}");
+                table.row([label].into_iter().chain(own).chain([NONE, "", ""].map(str::to_owned)).collect());
             }
-            apart |= peer.as_ref().is_some_and(|peer| !peer.turns);
-            let mark = peer.as_ref().map_or("", |peer| if peer.turns { "" } else { " *" });
-            table.row(vec![
-                format!("{label}, {precision} beside {word}"),
-                or_none(ours.map(milliseconds)),
-                or_none(tuned.map(milliseconds)),
-                or_none(peer.as_ref().map(|peer| format!("{} ({})", milliseconds(peer.peer), peer.mode))),
-                or_none(peer.as_ref().map(|peer| digits(peer.ratio) + mark)),
-                or_none(peer.as_ref().zip(tuned).map(|(peer, tuned)| digits(peer.peer / tuned))),
-            ]);
+            for (word, peer) in peers {
+                apart |= !peer.turns;
+                let mark = if peer.turns { "" } else { " *" };
+                table.row(vec![
+                    format!("{label}, {precision} beside {word}"),
+                    or_none(ours.map(milliseconds)),
+                    or_none(tuned.map(milliseconds)),
+                    format!("{} ({})", milliseconds(peer.peer), peer.mode),
+                    digits(peer.ratio) + mark,
+                    or_none(tuned.map(|tuned| digits(peer.peer / tuned))),
+                ]);
+            }
         }
     }
     if table.is_empty() {
@@ -55,10 +62,13 @@ pub fn times(lines: Lines<'_>) -> String {
         let result = lines.result(name);
         let sums = number(result, "milliseconds_by_rule").zip(number(result, "milliseconds_as_tuned"));
         if let Some((rule, tuned)) = sums.filter(|(rule, _)| *rule > 0.0) {
-            let shapes = result["shapes"].as_array().map_or(0, Vec::len);
+            let shapes = match result["shapes"].as_array().map_or(0, Vec::len) {
+                1 => "a shape".to_owned(),
+                n => format!("{n} shapes"),
+            };
             writeln!(
                 text,
-                "\nTuning {shapes} shapes in {precision}: their convolutions take {} where the rule's take {} ({}).",
+                "\nTuning {shapes} in {precision}: their convolutions take {} where the rule's take {} ({}).",
                 milliseconds(tuned),
                 milliseconds(rule),
                 percent(tuned / rule)
