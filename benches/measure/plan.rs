@@ -105,7 +105,7 @@ pub fn steps(quick: bool, seconds: f64) -> Vec<Step> {
             (8.0, 60.0),
             (1.0, 10.0),
         ),
-        step("test-conv2d", conv2d, Task::Test("conv2d"), (15.0, 90.0), (2.0, 10.0)),
+        step("test-conv2d", conv2d, Task::Test("conv2d"), (15.0, 90.0), (2.0, 8.0)),
         step("test-winograd", winograd, Task::Test("winograd"), (10.0, 60.0), (1.0, 6.0)),
         step("test-head", head, Task::Test("head"), (5.0, 30.0), (1.0, 6.0)),
         step("test-cooperative", matrices, Task::Test("cooperative"), (6.0, 30.0), (1.0, 6.0)),

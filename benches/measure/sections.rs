@@ -1,6 +1,6 @@
 //! The sections of the summary that are of figures.
 
-use super::figures::{Lines, Rates, Row, beside, cell, number, reached, step_row, text};
+use super::figures::{Beside, Lines, Rates, Row, beside, cell, number, reached, step_row, text};
 use super::runner::START;
 use super::words::{
     NONE, Table, bytes, digits, ending, flops, milliseconds, nothing, or_none, percent, words,
@@ -20,26 +20,33 @@ pub const PRECISIONS: [(&str, &str, &str); 3] =
 pub fn times(lines: Lines<'_>) -> String {
     let mut table = Table::new(&["step", "jem", "jem, tuned", "PyTorch's best", "PyTorch / jem", "tuned"]);
     let mut apart = false;
-    for (precision, theirs, word) in PRECISIONS {
+    for precision in ["f16", "f32"] {
         for (step, label) in STEPS {
             let time = |name: &str| {
                 step_row(lines, &format!("{name}-{precision}"), step).and_then(|row| cell(row, "median ms"))
             };
             let (ours, tuned) = (time("steps"), time("tuned"));
-            let peer = beside(lines, precision, step, theirs);
-            if ours.is_none() && tuned.is_none() && peer.is_none() {
-                continue;
+            let theirs = PRECISIONS.into_iter().filter(|(own, ..)| *own == precision);
+            let peers =
+                theirs.filter_map(|(_, theirs, word)| Some((word, beside(lines, precision, step, theirs)?)));
+            let peers: Vec<(&str, Beside)> = peers.collect();
+            if peers.is_empty() && (ours.is_some() || tuned.is_some()) {
+                let own = [ours, tuned].map(|time| or_none(time.map(milliseconds)));
+                let label = format!("{label}, {precision}");
+                table.row([label].into_iter().chain(own).chain([NONE, "", ""].map(str::to_owned)).collect());
             }
-            apart |= peer.as_ref().is_some_and(|peer| !peer.turns);
-            let mark = peer.as_ref().map_or("", |peer| if peer.turns { "" } else { " *" });
-            table.row(vec![
-                format!("{label}, {precision} beside {word}"),
-                or_none(ours.map(milliseconds)),
-                or_none(tuned.map(milliseconds)),
-                or_none(peer.as_ref().map(|peer| format!("{} ({})", milliseconds(peer.peer), peer.mode))),
-                or_none(peer.as_ref().map(|peer| digits(peer.ratio) + mark)),
-                or_none(peer.as_ref().zip(tuned).map(|(peer, tuned)| digits(peer.peer / tuned))),
-            ]);
+            for (word, peer) in peers {
+                apart |= !peer.turns;
+                let mark = if peer.turns { "" } else { " *" };
+                table.row(vec![
+                    format!("{label}, {precision} beside {word}"),
+                    or_none(ours.map(milliseconds)),
+                    or_none(tuned.map(milliseconds)),
+                    format!("{} ({})", milliseconds(peer.peer), peer.mode),
+                    digits(peer.ratio) + mark,
+                    or_none(tuned.map(|tuned| digits(peer.peer / tuned))),
+                ]);
+            }
         }
     }
     if table.is_empty() {
@@ -55,10 +62,13 @@ pub fn times(lines: Lines<'_>) -> String {
         let result = lines.result(name);
         let sums = number(result, "milliseconds_by_rule").zip(number(result, "milliseconds_as_tuned"));
         if let Some((rule, tuned)) = sums.filter(|(rule, _)| *rule > 0.0) {
-            let shapes = result["shapes"].as_array().map_or(0, Vec::len);
+            let shapes = match result["shapes"].as_array().map_or(0, Vec::len) {
+                1 => "a shape".to_owned(),
+                n => format!("{n} shapes"),
+            };
             writeln!(
                 text,
-                "\nTuning {shapes} shapes in {precision}: their convolutions take {} where the rule's take {} ({}).",
+                "\nTuning {shapes} in {precision}: their convolutions take {} where the rule's take {} ({}).",
                 milliseconds(tuned),
                 milliseconds(rule),
                 percent(tuned / rule)
@@ -180,7 +190,8 @@ pub fn launch(lines: Lines<'_>) -> String {
         return nothing(lines, "launch");
     }
     let mut table = Table::new(&["what", "time"]);
-    for row in rows {
+    // The times of whole series are in the lines; here is what follows from them.
+    for row in rows.into_iter().filter(|row| !text(row, "what").starts_with(|c: char| c.is_ascii_digit())) {
         let time = cell(row, "us").map(|us| format!("{} µs", digits(us)));
         table.row(vec![text(row, "what").to_owned(), or_none(time)]);
     }
@@ -251,12 +262,11 @@ pub fn training(lines: Lines<'_>) -> String {
             table.row(vec![i.to_string(), show(a), show(b), or_none(apart)]);
         }
         text += &table.text();
-        writeln!(
-            text,
-            "\nThe same seed, batches and noise; images: {}.",
-            words(&lines.result(START)["data"])
-        )
-        .expect("a string");
+        let data = match words(&lines.result(START)["data"]) {
+            "synthetic" => "drawings",
+            path => path.rsplit('/').next().unwrap_or_default(),
+        };
+        writeln!(text, "\nThe same seed, batches and noise; trained on: {data}.").expect("a string");
     }
     let (loss, rate) = (column("train-small", "loss"), column("train-small", "images_per_second"));
     if let (Some(Some(first)), Some(Some(last))) = (loss.first(), loss.last()) {

@@ -237,14 +237,21 @@ fn is_open(line: &Value) -> bool {
     matches!(line["step"].as_str(), Some("test-rest" | "torch-warm")) && line["status"] == "timed out"
 }
 
-/// The last words that matter: from an error on, else the last three lines. A line that repeats is there once.
+/// The last words that matter: from an error on, else the last lines. A line that repeats is there once.
 fn last_words(line: &Value) -> Vec<String> {
     let said = line["last_words"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let mut said: Vec<&str> = said.map(str::trim).collect();
     said.dedup();
     let error = said.iter().position(|word| word.starts_with("error") || word.contains("panicked at"));
-    let from = error.unwrap_or(said.len().saturating_sub(3));
-    let most = if error.is_some() { 2 } else { 3 };
+    // One that was killed says little of its end.
+    let most = if error.is_some() {
+        2
+    } else if line["status"] == "timed out" {
+        1
+    } else {
+        3
+    };
+    let from = error.unwrap_or(said.len().saturating_sub(most));
     let plain = |word: &str| word.chars().take(WIDTH).collect::<String>().replace('|', "\\|");
     said.into_iter().skip(from).take(most).map(plain).collect()
 }
