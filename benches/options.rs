@@ -87,7 +87,7 @@ pub struct Arguments {
     #[arg(long, global = true, env = "JEM_DEVICE", default_value = "auto")]
     pub device: DeviceSpec,
     /// Form of the shaders that use tensor cores: any, none, naga, patched, flat or flat-patched [default:
-    /// $JEM_COOPERATIVE, else any]
+    /// any, or as `JEM_COOPERATIVE` says]
     #[arg(long, global = true, value_name = "FORM")]
     pub cooperative: Option<CooperativeChoice>,
     /// Small shapes and little time

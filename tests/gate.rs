@@ -1,7 +1,7 @@
 //! Drivers that crash, hang or refuse when they compile cooperative matrices: every command survives them, says what
 //! happened, and computes without.
 //!
-//! Only on Linux, whose loader takes the fake driver of tests/fake_driver from the environment.
+//! Only on Linux, whose loader takes the fake driver (`tests/fake_driver`) from the environment.
 #![cfg(target_os = "linux")]
 
 #[path = "../kernels-tests/adapter.rs"]

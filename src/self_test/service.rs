@@ -7,6 +7,7 @@ use crate::io::user::variable;
 use crate::kernels::cooperative::Cooperative;
 use serde::{Deserialize, Serialize};
 use std::io::{Read, Write};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -83,7 +84,15 @@ fn answer(request: &Request) -> Answer {
     if !device.cooperative().contains(&request.matrices) {
         return Answer::refusal(format!("{} offers no {}", request.title, request.matrices));
     }
-    gate::attempt(&device, request.matrices, |what| say(what))
+    gate::attempt(&device, request.matrices, say)
+}
+
+/// This program. Where the system does not tell, as without /proc, it is what it was started as, if that is a path.
+fn own_path() -> std::io::Result<PathBuf> {
+    std::env::current_exe().or_else(|error| {
+        let started = std::env::args_os().next().map(PathBuf::from);
+        started.filter(|path| path.components().count() > 1 && path.is_file()).ok_or(error)
+    })
 }
 
 /// Tries `matrices` on `adapter` in a child process.
@@ -94,7 +103,7 @@ pub(super) fn ask(adapter: &AdapterInfo, matrices: Cooperative) -> Asked {
     }
     let request = Request { name: adapter.name.clone(), title: adapter.title(), matrices };
     let request = serde_json::to_string(&request).expect("a request is plain data");
-    let program = match std::env::current_exe() {
+    let program = match own_path() {
         Ok(program) => program,
         Err(error) => return Asked::unknown(format!("the path of this program is unknown: {error}")),
     };

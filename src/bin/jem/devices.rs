@@ -28,7 +28,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DEVICE", num_args = 0..=1, default_missing_value = "auto")]
     test: Vec<DeviceSpec>,
     /// Form of the shaders that use tensor cores to test: any (the forms in turn until one passes), none, naga, patched,
-    /// flat or flat-patched [default: $JEM_COOPERATIVE, else any]
+    /// flat or flat-patched [default: any, or as `JEM_COOPERATIVE` says]
     #[arg(long, value_name = "FORM")]
     cooperative: Option<CooperativeChoice>,
     #[command(flatten)]
