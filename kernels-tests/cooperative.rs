@@ -172,8 +172,8 @@ fn loading_ahead_changes_no_bit() {
 
 /// On a device with matrices the gate opens, unless it says why not.
 fn the_gate_answers() {
-    let found = jem::self_test::cooperative(gpu(false), true);
-    assert_eq!(found.len(), gpu(false).cooperative().len());
+    let found = jem::self_test::cooperative(gpu(false), false);
+    assert_eq!(found.is_empty(), gpu(false).cooperative().is_empty());
     for result in found {
         assert!(result.passed(), "{}: {}", result.matrices, result.outcome());
     }

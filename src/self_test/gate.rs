@@ -7,7 +7,7 @@
 //! device at the shapes of a WRN-28-10 with a batch of 64, [`REPEATS`] times, and every bit of every run is compared on
 //! the device.
 //!
-//! A driver's crash ends the process, so [`super::service`] runs [`attempt`] in a child.
+//! A driver's crash ends the process, so [`super::serve`] runs [`attempt`] in a child.
 
 use super::{Contents, contents, random, sum_bound};
 use crate::device::{AdapterKind, Buffer, Device, ProgramBuilder};
