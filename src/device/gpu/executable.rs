@@ -83,7 +83,7 @@ impl GpuDevice {
         Ok(GpuExecutable { program, steps, work, _memory: memory })
     }
 
-    /// Queues all dispatches, in submissions of some 20 ms ([`super::pace`]): a GPU still draws its desktop, answers
+    /// Queues all dispatches, in submissions of about 20 ms ([`super::pace`]): a GPU still draws its desktop, answers
     /// Ctrl-C, and is not reset by the system for hanging (Windows allows 2 seconds).
     ///
     /// # Errors
