@@ -143,6 +143,7 @@ impl GpuDevice {
         let keeps = features.contains(wgpu::Features::PIPELINE_CACHE) && !options.uncached;
         let key = keeps.then(|| wgpu::util::pipeline_cache_key(&adapter.get_info())).flatten();
         let pipeline_file = key.and_then(|key| PipelineFile::of(&key, &info));
+        let stream = Stream::of(info.kind);
         let refused = |error: wgpu::RequestDeviceError| Error::NoDevice {
             asked: spec.to_string(),
             message: format!("{name} could not be opened: {error}"),
@@ -167,7 +168,7 @@ impl GpuDevice {
             pipeline_cache: OnceLock::new(),
             staging: readback::StagingPool::default(),
             opened: Instant::now(),
-            stream: Mutex::default(),
+            stream: Mutex::new(stream),
         })
     }
 

@@ -92,7 +92,7 @@ impl GpuDevice {
         self.pipelines(dispatches).map(drop)
     }
 
-    /// Queues all dispatches, in submissions of some 20 ms ([`super::pace`]): a GPU still draws its desktop, answers
+    /// Queues all dispatches, in submissions of about 20 ms ([`super::pace`]): a GPU still draws its desktop, answers
     /// Ctrl-C, and is not reset by the system for hanging (Windows allows 2 seconds).
     ///
     /// # Errors

@@ -1,15 +1,19 @@
-//! How much work goes into a submission: about 20 ms of the device's measured pace.
+//! How much work goes into a submission: about 20 ms of a GPU's measured pace.
 //!
 //! Work is in the units of [`super::executable`]: floating-point operations, with bytes counted as so many. The
 //! estimate is made of times on the host's clock, at which a submission was handed over and at which the host saw
 //! it done. The host may look late, so it also says whether it watched the end.
 
+use super::AdapterKind;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// The time that a submission should take: long enough that what a submission costs (20 to 100 µs) does not
+/// The time that a submission to a GPU should take: long enough that what a submission costs (20 to 100 µs) does not
 /// matter, short enough that a desktop is drawn and Ctrl-C answered.
-const TARGET: Duration = Duration::from_millis(20);
+const ON_HARDWARE: Duration = Duration::from_millis(20);
+
+/// The same of a driver that computes on the CPU: it draws no desktop, and every submission takes cores from it.
+const ON_SOFTWARE: Duration = Duration::from_millis(200);
 
 /// The work of a submission before anything was measured: 0.1 s of a GPU of 0.1 TFLOP/s, where Windows resets a
 /// GPU after 2 s.
@@ -29,8 +33,10 @@ const SHORT: Duration = Duration::from_millis(1);
 const WINDOW: usize = 5;
 
 /// The pace of a device, and the submissions from which it is learned.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Pace {
+    /// The time that a submission should take.
+    target: Duration,
     pending: VecDeque<Sent>,
     /// The number of the next submission.
     next: u64,
@@ -75,6 +81,20 @@ impl Measurement {
 }
 
 impl Pace {
+    /// That of a device of which nothing is known but its kind.
+    pub fn of(kind: AdapterKind) -> Self {
+        Self {
+            target: if kind == AdapterKind::Software { ON_SOFTWARE } else { ON_HARDWARE },
+            pending: VecDeque::new(),
+            next: 0,
+            done: Bounds::default(),
+            measured: VecDeque::new(),
+            short: Measurement::default(),
+            pace: None,
+            proven: 0,
+        }
+    }
+
     /// Where a submission of the dispatches from `first` on ends. `before[i]` is the work of the dispatches before
     /// `i`, and its last item that of all.
     ///
@@ -103,9 +123,9 @@ impl Pace {
         self.paced().is_none_or(|work| work > self.allowed())
     }
 
-    /// The work of [`TARGET`] at the measured pace.
+    /// The work of a submission at the measured pace.
     fn paced(&self) -> Option<u64> {
-        Some((self.pace? * TARGET.as_secs_f64()) as u64)
+        Some((self.pace? * self.target.as_secs_f64()) as u64)
     }
 
     /// The largest work that a submission may have after those that were seen to end.
@@ -148,7 +168,7 @@ impl Pace {
 
     /// The pace was at least `longest`'s, and at most `shortest`'s if there is one.
     fn bounded(&mut self, longest: Measurement, shortest: Option<Measurement>) {
-        let pace = self.pace.unwrap_or(FIRST as f64 / TARGET.as_secs_f64());
+        let pace = self.pace.unwrap_or(FIRST as f64 / self.target.as_secs_f64());
         let exact = |shortest: Measurement| shortest.time.as_secs_f64() * 1.5 >= longest.time.as_secs_f64();
         let measurement = match shortest {
             Some(shortest) if exact(shortest) => longest,
@@ -205,7 +225,7 @@ mod tests {
     impl Simulation {
         fn new(device: fn(Duration) -> f64) -> Self {
             Self {
-                pace: Pace::default(),
+                pace: Pace::of(AdapterKind::Discrete),
                 device,
                 overhead: MS / 20,
                 late: |_| Duration::ZERO,
@@ -285,6 +305,15 @@ mod tests {
         let times = simulation.times(0);
         assert!(times[0] < 0.2, "{times:?}");
         assert!(within(&times[3..times.len() - 1], 17.0, 21.0), "{times:?}");
+    }
+
+    #[test]
+    fn a_driver_on_the_cpu_gets_200_ms_at_a_time() {
+        let mut simulation = Simulation::new(|_| 0.006 * TFLOP);
+        simulation.pace = Pace::of(AdapterKind::Software);
+        simulation.run(&even(1000, 50_000_000));
+        let times = simulation.times(0);
+        assert!(within(&times[1..times.len() - 1], 170.0, 201.0), "{times:?}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What was handed to the queue: how far the host may be ahead, and what it learns by waiting.
 
-use super::GpuDevice;
 use super::pace::Pace;
+use super::{AdapterKind, GpuDevice};
 use crate::error::Result;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,12 +17,19 @@ const MAX_IN_FLIGHT: usize = 3;
 const LIGHT: u64 = 1 << 20;
 
 /// What was handed to the queue and not yet waited for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Stream {
     in_flight: VecDeque<Submission>,
     /// Bytes written since the last submission.
     pub unsubmitted_writes: u64,
     pub pace: Pace,
+}
+
+impl Stream {
+    /// That of a device of this kind to which nothing was handed yet.
+    pub fn of(kind: AdapterKind) -> Self {
+        Self { in_flight: VecDeque::new(), unsubmitted_writes: 0, pace: Pace::of(kind) }
+    }
 }
 
 /// Commands that were handed to the queue.
