@@ -61,6 +61,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    jem::self_test::serve();
     match compare(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
