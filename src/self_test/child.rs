@@ -185,7 +185,7 @@ mod tests {
         let (crashed, _) = sh("kill -SEGV $$", LONG);
         assert_eq!(crashed.to_string(), "died of SIGSEGV");
         assert!(!crashed.was_stopped());
-        let (stopped, _) = sh("kill -INT $$", LONG);
+        let (stopped, _) = sh("kill -TERM $$", LONG);
         assert!(stopped.was_stopped(), "{stopped}");
     }
 

@@ -1,7 +1,7 @@
 //! The fake driver for a child process: builds the layer of lib.rs and says how the Vulkan loader finds it.
 
 #[path = "../common/cargo.rs"]
-mod cargo;
+pub mod cargo;
 
 use cargo::cargo;
 use serde_json::json;

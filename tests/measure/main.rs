@@ -4,10 +4,13 @@
 #[allow(dead_code, reason = "the bench uses what the tests do not")]
 mod measure;
 
-#[path = "../common/cargo.rs"]
-mod cargo;
+#[path = "../../kernels-tests/adapter.rs"]
+mod adapter;
+#[path = "../fake_driver/mod.rs"]
+mod fake_driver;
 
 mod children;
+mod driver;
 mod figures;
 mod journal;
 mod orders;

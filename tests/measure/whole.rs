@@ -1,6 +1,6 @@
 //! Whole runs: steps crash, hang and flood, and the run itself is ended.
 
-use crate::cargo::cargo;
+use crate::fake_driver::cargo::cargo;
 use crate::measure::plan::steps;
 use crate::measure::{journal, summary};
 use jem::device::Device;
@@ -18,7 +18,7 @@ const SECONDS: u64 = 60;
 static ONE: Mutex<()> = Mutex::new(());
 
 /// The bench, which `cargo test` does not build: `$JEM_BENCH`, else built now.
-fn bench() -> &'static Path {
+pub fn bench() -> &'static Path {
     static BENCH: OnceLock<PathBuf> = OnceLock::new();
     BENCH.get_or_init(|| {
         if let Some(path) = std::env::var_os("JEM_BENCH") {
