@@ -138,6 +138,11 @@ impl Running {
         Ended { status, exit, signal, time, text: self.log.text(), last_words }
     }
 
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it has said so far.
     pub fn text(&self) -> String {
         self.log.text()

@@ -13,6 +13,7 @@ pub mod images;
 pub mod journal;
 pub mod log;
 pub mod orders;
+pub mod orphans;
 pub mod pack;
 pub mod plan;
 pub mod pretend;

@@ -143,9 +143,10 @@ pub fn order(task: Task, name: &str, limit: f64, roomy: bool, state: &State) -> 
         Task::Ceilings => bench("ceilings"),
         Task::Warm => unreachable!("it runs in the background"),
         Task::Peer(precision) => {
-            let ways = ["graph-compile", "graph", "compile", "eager"];
+            // What needs no compiler first, for it may take all of the time.
+            let ways = ["graph", "eager", "graph-compile", "compile"];
             let modes = ways.map(|way| format!("{way}-{precision}")).join(",");
-            let order = peer(state).with(["--modes", &modes, "--json"]);
+            let order = peer(state).with(["--modes", &modes, "--json", "--repeats", "5"]);
             order.with(["--seconds", &format!("{:.0}", (0.8 * limit).floor().max(1.0))])
         }
         Task::Profile(precision) => bench("profile").with(network(state, precision)),
@@ -182,10 +183,10 @@ pub fn order(task: Task, name: &str, limit: f64, roomy: bool, state: &State) -> 
             order.with(["--max-seconds", &format!("{:.1}", (0.75 * limit).min(60.0))])
         }
         Task::Train(precision) => {
-            let small = ["--preset", "tiny", "--batch", "4", "--steps", "2", "--iterations", "3"];
+            let small = ["--preset", "tiny", "--batch", "16", "--steps", "1", "--iterations", "3"];
             let full = ["--preset", "paper", "--iterations", "40"];
             let order = train(state, name, precision);
-            if state.quick { order.with(small).with(["--buffer", "40"]) } else { order.with(full) }
+            if state.quick { order.with(small).with(["--buffer", "160"]) } else { order.with(full) }
         }
         Task::TrainSmall => {
             let half = state.variant().is_some();

@@ -10,7 +10,7 @@ use std::time::Duration;
 pub enum Pretence {
     /// It reads where there is no memory.
     Crash,
-    /// It waits for ever, as does a process that it starts.
+    /// It waits for ever, as does a process that it starts and that leaves its group.
     Hang,
     /// It prints for ever.
     Flood,
@@ -46,8 +46,16 @@ impl Pretence {
                 std::process::abort();
             }
             Self::Hang => {
-                let child = Command::new("sleep").arg("1000").spawn();
-                println!("{}", child.map_or_else(|error| error.to_string(), |c| format!("with {}", c.id())));
+                let mut command = Command::new("sleep");
+                command.arg("1000");
+                // As the workers of PyTorch's compiler do.
+                #[cfg(unix)]
+                std::os::unix::process::CommandExt::process_group(&mut command, 0);
+                let child = command.spawn();
+                println!(
+                    "{}",
+                    child.map_or_else(|error| error.to_string(), |child| format!("with {}", child.id()))
+                );
                 loop {
                     std::thread::sleep(Duration::from_secs(1000));
                 }

@@ -6,7 +6,7 @@ use super::journal::{self, Journal};
 use super::plan::{self, Step, Task};
 use super::pretend::Sabotage;
 use super::state::State;
-use super::{Arguments, Common, clocks, environment, jem_beside, orders, pack, results, summary};
+use super::{Arguments, Common, clocks, environment, jem_beside, orders, orphans, pack, results, summary};
 use serde_json::{Value, json};
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -53,6 +53,7 @@ pub fn run(arguments: &Arguments, common: &Common, out: &Path) -> ExitCode {
     if ctrlc::set_handler(|| STOP.store(true, Ordering::Relaxed)).is_err() {
         say!("signals cannot be caught here: Ctrl-C ends the run without an archive of logs");
     }
+    orphans::adopt();
     let steps = plan::steps(common.quick, common.seconds);
     let mut journal = Journal::new(&state.out);
     journal.add(start(arguments, common, &steps));
@@ -68,6 +69,7 @@ pub fn run(arguments: &Arguments, common: &Common, out: &Path) -> ExitCode {
             let reason = "measure itself failed in this step: the message is above";
             run.journal.add(journal::skipped(step.name, step.about, run.at(), reason));
         }
+        run.end_orphans();
         run.tell(step.name);
         run.summarise(false);
     }
@@ -219,6 +221,13 @@ impl Run {
         }
     }
 
+    /// Ends what steps left behind outside of their groups.
+    fn end_orphans(&self) {
+        let kept: Vec<u32> =
+            [&self.background, &self.clocks].into_iter().flatten().map(Running::id).collect();
+        orphans::end(&kept);
+    }
+
     /// Says how the step `name` ended.
     fn tell(&self, name: &str) {
         let Some(line) = Lines(self.journal.lines()).line(name) else { return };
@@ -248,6 +257,7 @@ impl Run {
         for running in [self.background.take(), self.clocks.take()].into_iter().flatten() {
             running.wait(Limit { kill: Duration::ZERO, interrupt: None });
         }
+        self.end_orphans();
         let State { out, scratch, .. } = &self.state;
         let lines = Lines(self.journal.lines());
         if let Err(error) = pack::results(out, lines).and_then(|()| pack::logs(out, &scratch.join("logs"))) {

@@ -67,7 +67,7 @@ fn what_a_process_leaves_behind_is_killed() {
 }
 
 /// Asserts that the process `id` ends: that it is none, or one whose parent has not asked for its end.
-fn gone(id: &str) {
+pub fn gone(id: &str) {
     let began = Instant::now();
     loop {
         let state = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
