@@ -153,11 +153,12 @@ fn a_run_that_is_ended_leaves_a_summary() {
     bench();
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("out");
-    let child = start(&out, &["--sabotage", "selftest-f32=hang"]);
+    let (out, scratch) = (folder.path().join("out"), folder.path().join("scratch"));
+    let child = start(&out, &["--sabotage", "selftest-f32=hang", "--scratch", scratch.to_str().unwrap()]);
     let began = Instant::now();
-    while journal::read(&out).map_or(0, |lines| lines.len()) < 5 {
-        assert!(began.elapsed() < Duration::from_secs(30), "it does not come to its fifth line");
+    let log = scratch.join("logs/05-selftest-f32.log");
+    while !std::fs::read_to_string(&log).is_ok_and(|text| text.contains("with ")) {
+        assert!(began.elapsed() < Duration::from_secs(30), "it does not come to its fifth step");
         std::thread::sleep(Duration::from_millis(20));
     }
     let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
