@@ -127,7 +127,7 @@ impl Running {
         let status = status.unwrap_or(match (exit, signal) {
             (Some(0), _) => Status::Ok,
             // It was asked to end before it could listen.
-            (_, Some(group::SIGINT)) if asked => Status::TimedOut,
+            (_, Some(group::SIGTERM)) if asked => Status::TimedOut,
             (_, Some(_)) => Status::Died,
             _ => Status::Failed,
         });
@@ -189,7 +189,7 @@ mod group {
     use std::os::unix::process::{CommandExt, ExitStatusExt};
     use std::process::{Child, Command, ExitStatus};
 
-    pub const SIGINT: i32 = 2;
+    pub const SIGTERM: i32 = 15;
     const SIGKILL: i32 = 9;
     const SIGCONT: i32 = if cfg!(target_os = "linux") { 18 } else { 19 };
     const SIGSTOP: i32 = if cfg!(target_os = "linux") { 19 } else { 17 };
@@ -214,7 +214,7 @@ mod group {
     }
 
     pub fn interrupt(child: &Child) {
-        send(child, SIGINT);
+        send(child, SIGTERM);
     }
 
     pub fn pause(child: &Child, pause: bool) {
@@ -231,7 +231,7 @@ mod group {
 mod group {
     use std::process::{Child, Command, ExitStatus};
 
-    pub const SIGINT: i32 = 2;
+    pub const SIGTERM: i32 = 15;
 
     pub fn lead(_: &mut Command) {}
 

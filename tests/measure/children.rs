@@ -96,7 +96,7 @@ fn a_flood_is_bounded_and_its_end_is_kept() {
 #[test]
 fn a_process_is_asked_to_end_before_it_is_killed() {
     let limit = Limit { kill: Duration::from_secs(60), interrupt: Some(Duration::from_millis(300)) };
-    let (ended, _) = end_of("trap 'echo asked; exit 0' INT; while :; do sleep 0.05; done", limit);
+    let (ended, _) = end_of("trap 'echo asked; exit 0' TERM; while :; do sleep 0.05; done", limit);
     assert_eq!((ended.status, ended.last_words), (Status::Ok, vec!["asked".to_owned()]));
     assert!(ended.time < Duration::from_secs(30), "{:?}", ended.time);
 }
@@ -105,7 +105,7 @@ fn a_process_is_asked_to_end_before_it_is_killed() {
 fn one_that_does_not_listen_yet_has_run_out_of_time() {
     let limit = Limit { kill: Duration::from_secs(60), interrupt: Some(Duration::from_millis(100)) };
     let (ended, _) = end_of("exec sleep 1000", limit);
-    assert_eq!((ended.status, ended.signal), (Status::TimedOut, Some(2)));
+    assert_eq!((ended.status, ended.signal), (Status::TimedOut, Some(15)));
 }
 
 #[test]
