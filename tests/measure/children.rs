@@ -97,7 +97,8 @@ fn a_flood_is_bounded_and_its_end_is_kept() {
 fn a_process_is_asked_to_end_before_it_is_killed() {
     let limit = Limit { kill: Duration::from_secs(60), interrupt: Some(Duration::from_millis(300)) };
     let (ended, _) = end_of("trap 'echo asked; exit 0' TERM; while :; do sleep 0.05; done", limit);
-    assert_eq!((ended.status, ended.last_words), (Status::Ok, vec!["asked".to_owned()]));
+    // Some shells say of a child of theirs that it was terminated.
+    assert_eq!((ended.status, ended.last_words.last().unwrap().as_str()), (Status::Ok, "asked"));
     assert!(ended.time < Duration::from_secs(30), "{:?}", ended.time);
 }
 
