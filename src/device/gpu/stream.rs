@@ -6,7 +6,10 @@ use crate::error::Result;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// A wait of this long met a submission that was not done: one that is done takes some microseconds.
+const BLOCKED: Duration = Duration::from_micros(100);
 
 /// Submissions that may be queued before the host waits for the oldest. Two keep the GPU busy while the
 /// host encodes the next; the third covers a late host. More would only hold memory for longer and make
@@ -75,15 +78,12 @@ impl GpuDevice {
 
     /// Waits until `submission` and all before it are done.
     pub(super) fn wait_for(&self, submission: &Submission) -> Result<()> {
-        let poll =
-            |timeout| wgpu::PollType::Wait { submission_index: Some(submission.index.clone()), timeout };
+        // Never with a timeout: wgpu 30 panics where another thread finds the queue empty after such a wait gave up.
+        let began = Instant::now();
+        let submission_index = Some(submission.index.clone());
+        self.poll(wgpu::PollType::Wait { submission_index, timeout: None })?;
         // A submission that is done already was done at some time before.
-        let watched = self.poll_only(poll(Some(Duration::ZERO))).is_err();
-        if watched {
-            self.poll(poll(None))?;
-        } else {
-            self.check()?;
-        }
+        let watched = began.elapsed() >= BLOCKED;
         let mut stream = self.stream();
         let at = self.opened.elapsed();
         stream.pace.ended(submission.number, at, watched);
