@@ -147,7 +147,7 @@ pub fn order(task: Task, name: &str, limit: f64, roomy: bool, state: &State) -> 
             let ways = ["graph", "eager", "graph-compile", "compile"];
             let modes = ways.map(|way| format!("{way}-{precision}")).join(",");
             let order = peer(state).with(["--modes", &modes, "--json", "--repeats", "5"]);
-            order.with(["--seconds", &format!("{:.0}", (0.8 * limit).floor().max(1.0))])
+            order.with(["--seconds", &format!("{:.0}", (0.7 * limit).floor().max(1.0))])
         }
         Task::Profile(precision) => bench("profile").with(network(state, precision)),
         Task::Steps(precision) => {
@@ -252,7 +252,7 @@ fn tests(state: &State) -> Order {
 fn peer(state: &State) -> Order {
     let order = Order::new(&state.python, Reader::Lines).with([state.scratch.join("time_pytorch.py")]);
     let order = order.with(["--device", if state.cuda { "cuda" } else { "cpu" }]);
-    let small = ["--depth", "10", "--width", "1", "--batch", "4", "--k", "2"];
+    let small = ["--depth", "10", "--width", "1", "--batch", "2", "--k", "8"];
     let full = ["--depth", "28", "--width", "10", "--batch", "64", "--k", "20"];
     order.with(if state.quick { small } else { full })
 }

@@ -270,11 +270,13 @@ pub fn training(lines: Lines<'_>) -> String {
     }
     let (loss, rate) = (column("train-small", "loss"), column("train-small", "images_per_second"));
     if let (Some(Some(first)), Some(Some(last))) = (loss.first(), loss.last()) {
-        let rate =
-            rate.last().copied().flatten().map_or(String::new(), |rate| format!(", {rate:.0} images/s"));
-        let n = loss.len();
-        writeln!(text, "\nWRN-16-4 alone: loss {first:.4}, after {n} iterations {last:.4}{rate}.")
-            .expect("a string");
+        let rate = rate.last().copied().flatten();
+        let rate = rate.map_or(String::new(), |rate| format!(", {} images/s", digits(rate)));
+        let after = match loss.len() {
+            1 => String::new(),
+            n => format!(", after {n} iterations {last:.4}"),
+        };
+        writeln!(text, "\nWRN-16-4 alone: loss {first:.4}{after}{rate}.").expect("a string");
     }
     text
 }

@@ -102,7 +102,7 @@ fn steps_take_turns_with_the_best_modes() {
     assert!(steps(F16).ends_with(&format!("{turns} graph-bf16-nhwc")), "{}", steps(F16));
     assert!(steps(F32).ends_with(&format!("{turns} graph-tf32-nhwc")), "{}", steps(F32));
     let alone = words(&order(Task::Peer("bf16"), "torch-bf16", 50.0, false, &state).command);
-    assert!(alone.contains("--depth 28 --width 10 --batch 64") && alone.ends_with("--seconds 40"), "{alone}");
+    assert!(alone.contains("--depth 28 --width 10 --batch 64") && alone.ends_with("--seconds 35"), "{alone}");
     assert!(words(&orders::warm(&state)).ends_with("--warm"));
 }
 
