@@ -143,7 +143,7 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// What `measure` takes of them.
+    /// The settings that `measure` takes from them.
     pub fn measure(&self) -> measure::Common {
         let usual = if self.quick { 60 } else { 540 };
         measure::Common {

@@ -115,7 +115,7 @@ fn more_splits_than_pixels() {
     check_kernel(split(shape, 7), 6);
 }
 
-/// Of 512 pixels in parts of 2 the last 44 of 300 have none, in parts of 6 the last 14 of 100; in parts of 2 the last of
+/// With 512 pixels in parts of 2 the last 44 of 300 have none, in parts of 6 the last 14 of 100; in parts of 2 the last of
 /// 256 is full.
 const MANY: [usize; 3] = [300, 100, 256];
 

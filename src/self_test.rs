@@ -232,11 +232,13 @@ fn random(name: &str, i: usize) -> f32 {
 
 /// The largest Σ(a-b)²/Σb² that sums of `terms` products of f16 in f32 may have beside f32 in another order.
 ///
-/// Rounded to the nearest, the errors of such sums are some 1e-13. Tensor cores are reported to cut towards zero
-/// instead, when they add four products or more to a sum (Fasi, Higham, Mikaitis and Pranesh, 2021, "Numerical behavior
-/// of NVIDIA tensor cores"). Each cut loses half a unit in the last place of the sum in the mean, 2^-24 of it, and all
-/// point the same way: after `terms` / 4 of them a sum is short by that many at most. Operands cut to f16 instead of
-/// rounded make 5e-7, sums in f16 no less.
+/// Rounded to the nearest, the errors of such sums are some 1e-13. Tensor cores are reported to cut towards zero instead,
+/// when they add four products or more to a sum (Fasi, Higham, Mikaitis and Pranesh, 2021, "Numerical behavior of NVIDIA
+/// tensor cores"), and such errors do not cancel: each of n = terms / 4 additions loses up to 2⁻²³ of the sum so far,
+/// less than 2⁻²⁴ in the mean. Sums of one sign, which grow evenly, lose at most Σ 2⁻²³ k/n = n · 2⁻²⁴ of the result.
+/// Sums of random signs lose 2⁻²⁴ of all sums on the way together, whose variance is n²/3 times that of the result: the
+/// root of the mean square is n/√3 · 2⁻²⁴. Both keep within (n · 2⁻²⁴)², which is 1.5e-8 for 8,192 terms. A single product
+/// left out of each of those sums makes 1.2e-4, operands cut to f16 instead of rounded make 5e-7, sums in f16 no less.
 pub(crate) fn sum_bound(terms: usize) -> f64 {
     let cut = terms as f64 / 4.0 * 2f64.powi(-24);
     (cut * cut).max(1e-10)

@@ -49,7 +49,7 @@ impl Jem {
         std::fs::read_to_string(self.cache.path().join("jem/gate.toml")).unwrap_or_default()
     }
 
-    /// What `devices --test` says of each variant.
+    /// The result of `devices --test` for each variant.
     fn tested(&self) -> Vec<Value> {
         let facts: Value =
             serde_json::from_str(&self.run(&["devices", "--test", &gpu(), "--json"])).expect("JSON");

@@ -244,7 +244,7 @@ fn by_matrices(
     }
 }
 
-/// What a child says of a probe of cooperative matrices.
+/// A child's line about a probe of cooperative matrices.
 #[derive(Debug, Serialize, Deserialize)]
 struct Probed {
     n: usize,
@@ -257,7 +257,7 @@ struct Probed {
 /// Measures the probes of matrices of `size` in this process, and prints a line of JSON for each.
 ///
 /// # Errors
-/// What the device refuses, and wrong results.
+/// In words, if the device refuses a probe or computes it wrong.
 pub fn probe_here(arguments: &Arguments, size: usize) -> Result<(), String> {
     let device = arguments.open().map_err(|error| error.to_string())?;
     let matrices = device.cooperative().iter().find(|matrices| matrices.size == size);

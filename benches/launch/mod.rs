@@ -41,7 +41,7 @@ const MOST_ROUNDS: usize = 101;
 /// Measures it.
 ///
 /// # Errors
-/// What the device refuses, and wrong results.
+/// In words, if the device refuses a program or a count is wrong.
 pub fn run(setting: &Setting, report: &mut Report) -> Result<(), String> {
     let columns = ["what", "us"];
     let title = "Cost of a dispatch, a barrier and a submission";

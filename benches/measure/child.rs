@@ -85,7 +85,7 @@ impl Running {
     /// Starts `command`, whose output goes to the file `log`.
     ///
     /// # Errors
-    /// What the system says if there is no such program or no further process.
+    /// The system's error if there is no such program or no further process.
     pub fn start(mut command: Command, log: &Path) -> std::io::Result<Self> {
         let (output, write) = std::io::pipe()?;
         command.stdin(Stdio::null()).stdout(write.try_clone()?).stderr(write);
@@ -143,7 +143,7 @@ impl Running {
         self.child.id()
     }
 
-    /// What it has said so far.
+    /// Its output so far.
     pub fn text(&self) -> String {
         self.log.text()
     }
@@ -226,7 +226,7 @@ mod group {
     }
 }
 
-/// Where there are no groups, the process alone.
+/// The process alone, on systems without groups.
 #[cfg(not(unix))]
 mod group {
     use std::process::{Child, Command, ExitStatus};

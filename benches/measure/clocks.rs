@@ -12,7 +12,7 @@ pub fn command(tool: &Path) -> Command {
     command
 }
 
-/// What the lines of `text` behind the first `from` say: the largest of each number. Null if they say nothing.
+/// The largest of each number in the lines of `text` after the first `from`; null if there is none.
 pub fn largest(text: &str, from: usize) -> Value {
     let numbers =
         |line: &str| -> Vec<Option<f64>> { line.split(',').map(|cell| cell.trim().parse().ok()).collect() };

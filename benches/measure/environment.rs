@@ -52,7 +52,7 @@ pub fn apply(command: &mut Command, state: &State) {
 /// Makes the folders that the variables name.
 ///
 /// # Errors
-/// What the file system says.
+/// The file system's.
 pub fn make(scratch: &Path) -> std::io::Result<()> {
     FOLDERS.iter().try_for_each(|name| std::fs::create_dir_all(scratch.join(name)))
 }

@@ -38,7 +38,7 @@ impl<'a> Lines<'a> {
         self.0.iter().find(|line| line["step"] == step)
     }
 
-    /// What `step` reported; null if it did not.
+    /// The report of `step`; null if there is none.
     pub fn result(self, step: &str) -> &'a Value {
         static NOTHING: Value = Value::Null;
         self.line(step).map_or(&NOTHING, |line| &line["result"])
@@ -130,7 +130,7 @@ pub struct Rates {
 }
 
 impl Rates {
-    /// Those that the step `ceilings` measured.
+    /// The ceilings that the step `ceilings` measured.
     pub fn of(lines: Lines<'_>) -> Self {
         let best = |title, suffix: &str| {
             let rows = lines.rows("ceilings", title).into_iter();
@@ -150,7 +150,7 @@ impl Rates {
     }
 }
 
-/// What a step reaches: operations and bytes a second, in GFLOP/s and GB/s, and the fraction of the time that the
+/// The rates of a step: operations and bytes a second, in GFLOP/s and GB/s, and the fraction of the time that the
 /// ceilings allow its dispatches.
 pub fn reached(row: &Row) -> (Option<f64>, Option<f64>, Option<f64>) {
     let milliseconds = cell(row, "median ms");
@@ -171,7 +171,7 @@ pub struct Tests {
 }
 
 impl Tests {
-    /// Those of a result.
+    /// The rows of a result.
     pub fn of(result: &Value) -> Option<Self> {
         let names = result["failed"].as_array()?.iter().filter_map(Value::as_str);
         Some(Self {

@@ -5,7 +5,7 @@ use std::fs::read_to_string;
 use std::path::Path;
 use std::process::Command;
 
-/// Where loaders look for manifests of drivers.
+/// The folders in which loaders look for manifests of drivers.
 const MANIFESTS: [&str; 6] = [
     "/etc/vulkan/icd.d",
     "/usr/share/vulkan/icd.d",

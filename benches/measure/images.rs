@@ -9,7 +9,7 @@ use std::path::Path;
 /// fifth as many of the test set beside them.
 ///
 /// # Errors
-/// What is wrong with the files, or what the file system says.
+/// In words, if the files are damaged or cannot be read or written.
 pub fn write(directory: &Path, out: &Path, n: usize) -> Result<(), String> {
     let (train, test) = cifar::load(directory).map_err(|error| error.to_string())?;
     for (set, part, n) in [(&train, "train", n), (&test, "test", n / 5)] {

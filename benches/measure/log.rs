@@ -1,4 +1,4 @@
-//! What a process says: in a file, as far as that is of bounded size and the disk takes it, and in memory.
+//! The output of a process: in a file of bounded size, if the disk takes it, and in memory.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -55,7 +55,7 @@ impl Log {
         }
     }
 
-    /// What was said, without its middle if that is long.
+    /// The output, without its middle if it is long.
     pub fn text(&self) -> String {
         let kept = lock(&self.kept);
         let tail: Vec<u8> = kept.tail.iter().copied().collect();

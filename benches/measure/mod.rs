@@ -69,7 +69,7 @@ pub struct Arguments {
     pub pretend: Option<Pretence>,
 }
 
-/// What the bench's other flags and its build say.
+/// Settings from the bench's other flags and its build.
 #[derive(Debug, Clone)]
 pub struct Common {
     /// The folder of results.

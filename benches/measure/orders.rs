@@ -12,7 +12,7 @@ use std::time::Duration;
 /// The file of PyTorch's steps.
 pub const PEER: &str = include_str!("../peers/time_pytorch.py");
 
-/// What Python says of its torch, in a line of JSON.
+/// Prints a Python's version of torch and its device, in a line of JSON.
 const TORCH: &str = r#"
 import json, site, sys
 facts = {"python": sys.version.split()[0], "executable": sys.executable, "user_base": site.USER_BASE}
@@ -50,7 +50,7 @@ pub enum Reader {
 pub struct Order {
     /// The command.
     pub command: Command,
-    /// What its output is.
+    /// The form of its output.
     pub reader: Reader,
     /// When it is asked to end, before its limit, in seconds.
     pub interrupt: Option<f64>,
@@ -212,7 +212,7 @@ pub fn warm(state: &State) -> Command {
     peer(state).with(["--modes", &modes, "--warm"]).command
 }
 
-/// Where the shell would find `program`.
+/// The path at which the shell would find `program`.
 pub fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join(program)).find(|path| path.is_file())

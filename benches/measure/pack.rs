@@ -19,7 +19,7 @@ const OWN: [(&str, &str); 3] = [
 /// Writes the results of some steps into files of their own.
 ///
 /// # Errors
-/// What the file system says.
+/// The file system's.
 pub fn results(out: &Path, lines: Lines<'_>) -> io::Result<()> {
     for (step, file) in OWN {
         let result = lines.result(step);
@@ -49,7 +49,7 @@ fn write(path: &Path, value: &Value) -> io::Result<()> {
 /// Packs the folder `logs` as `logs.tar.gz`.
 ///
 /// # Errors
-/// What the file system says; half an archive is removed.
+/// The file system's; half an archive is removed.
 pub fn logs(out: &Path, logs: &Path) -> io::Result<()> {
     let path = out.join("logs.tar.gz");
     let packed = (|| {

@@ -6,7 +6,7 @@ use jem::jem::Precision;
 /// Variants of the kernels by cooperative matrices, the best first: `JEM_COOPERATIVE`.
 pub const VARIANTS: [&str; 4] = ["naga", "patched", "flat", "flat-patched"];
 
-/// What a step does.
+/// The task of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Task {
     /// Facts of the machine.
@@ -56,9 +56,9 @@ pub enum Task {
 pub struct Step {
     /// Its name in `results.jsonl`.
     pub name: &'static str,
-    /// What it finds out.
+    /// Its purpose, for people.
     pub about: &'static str,
-    /// What it does.
+    /// Its task.
     pub task: Task,
     /// Its time.
     pub share: Share,

@@ -91,7 +91,7 @@ fn rows(table: &Value) -> String {
     text
 }
 
-/// What `nvidia-smi` says without the lines that say nothing.
+/// The output of `nvidia-smi` without the lines that hold no value.
 fn brief(text: &str) -> String {
     let lines = text.lines().filter(|line| !line.contains("N/A") && !line.trim().is_empty()).take(80);
     lines.collect::<Vec<_>>().join("\n")

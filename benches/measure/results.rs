@@ -1,4 +1,4 @@
-//! What a step reported: out of what it said and the files that it left.
+//! The result of a step, read from its output and the files that it left.
 
 use super::child::Ended;
 use super::orders::Reader;

@@ -76,7 +76,7 @@ pub fn run(arguments: &Arguments, common: &Common, out: &Path) -> ExitCode {
     run.end()
 }
 
-/// What is known before the first step; makes the folders.
+/// The state before the first step; makes the folders.
 fn state(arguments: &Arguments, common: &Common, out: &Path) -> Result<State, String> {
     let told = |path: &Path| {
         let path = path.display().to_string();

@@ -3,7 +3,7 @@
 /// The time of a step, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Share {
-    /// What the steps before it leave for it.
+    /// The seconds that earlier steps must leave for it.
     pub kept: f64,
     /// After which it is killed, however much time is left.
     pub limit: f64,

@@ -1,4 +1,4 @@
-//! What the run was asked for and what its steps have found out, which decides about later ones.
+//! The state of a run: its settings, and the findings of its steps, which decide about later ones.
 
 use super::figures::{is_in, rows, text};
 use super::plan::Task;
@@ -32,7 +32,7 @@ pub struct State {
     pub no_device: Option<String>,
     /// A Python, perhaps with torch.
     pub python: PathBuf,
-    /// Where that Python looks for the user's packages.
+    /// The folder in which that Python looks for the user's packages.
     pub user_base: Option<PathBuf>,
     /// Why PyTorch cannot be timed.
     pub no_torch: Option<String>,

@@ -190,6 +190,9 @@ fn matrices(lines: Lines<'_>) -> String {
     format!("Cooperative matrices. {}.", all.collect::<Vec<_>>().join("; "))
 }
 
+/// Failed tests that are named; a device that is lost fails dozens.
+const NAMED: usize = 6;
+
 fn tests(lines: Lines<'_>) -> String {
     let steps: Vec<String> =
         HEAVY.iter().map(|kind| format!("test-{kind}")).chain(["test-rest".into()]).collect();
@@ -198,9 +201,16 @@ fn tests(lines: Lines<'_>) -> String {
     let failed: Vec<&str> = done.iter().flat_map(|tests| &tests.failed).map(String::as_str).collect();
     let cut = steps.iter().filter(|step| Tests::of(lines.result(step)).is_none_or(|tests| !tests.finished));
     let cut: Vec<&str> = cut.map(String::as_str).collect();
-    let mut line = match failed[..] {
-        [] => format!("Kernel tests: {passed} passed, none failed"),
-        _ => format!("Kernel tests: {passed} passed, **{} FAILED**: {}", failed.len(), failed.join(", ")),
+    let named = failed.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+    let mut line = match failed.len() {
+        0 => format!("Kernel tests: {passed} passed, none failed"),
+        n if n > NAMED => {
+            format!(
+                "Kernel tests: {passed} passed, **{n} FAILED**: {named} and {} more (logs.tar.gz)",
+                n - NAMED
+            )
+        }
+        n => format!("Kernel tests: {passed} passed, **{n} FAILED**: {named}"),
     };
     if !cut.is_empty() {
         write!(line, "; not all were reached of {}", cut.join(", ")).expect("a string");

@@ -4,7 +4,7 @@ use super::figures::{Lines, number};
 use serde_json::Value;
 use std::fmt::Write as _;
 
-/// What stands where there is no number.
+/// The words in place of a number that there is not.
 pub const NONE: &str = "not measured";
 
 /// A string, or that there is none.

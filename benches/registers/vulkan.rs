@@ -5,7 +5,7 @@ use ash::{ext, khr, vk};
 use jem::device::AdapterInfo;
 use std::ffi::CStr;
 
-/// What wgpu enables on this device that code depends on.
+/// The features that wgpu enables on this device and that code depends on.
 #[derive(Debug, Clone, Copy)]
 struct Target {
     /// `SHADER_F16` is enabled.

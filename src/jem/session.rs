@@ -36,7 +36,7 @@ impl DeviceArguments {
     /// Opens the device.
     ///
     /// # Errors
-    /// What [`Device::open`] returns.
+    /// As [`Device::open`].
     pub fn open(&self) -> Result<Device> {
         Device::open(&self.device, self.options())
     }

@@ -85,7 +85,7 @@ fn beside(tuned: &Path) -> PathBuf {
     }
 }
 
-/// What is known of `matrices` on `adapter`.
+/// The known answer about `matrices` on `adapter`.
 pub(super) fn load(path: &Path, adapter: &AdapterInfo, matrices: Cooperative) -> Option<Answer> {
     let nothing = Answer::default();
     let wanted = Entry::new(adapter, matrices, &gate::digest(matrices, adapter.spirv), &nothing);

@@ -8,7 +8,7 @@ use crate::kernels::cooperative::Cooperative;
 /// Why a device without matrices has none.
 const NONE: &str = "the device offers no matrices of f16 with sums in f32, or was opened without them";
 
-/// What came of one variant of matrices on a device.
+/// The result of the gate for one variant of matrices on a device.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CooperativeResult {
     /// The matrices.

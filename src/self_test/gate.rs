@@ -41,7 +41,7 @@ const VERSION: u32 = 1;
 /// Before each run every result is this: a NaN in f32 and in f16.
 const POISON: u32 = u32::MAX;
 
-/// What the gate found out about matrices on a device.
+/// The gate's answer about matrices on a device.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Answer {
     /// Kernels that passed.

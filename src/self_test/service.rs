@@ -15,7 +15,7 @@ use std::time::Duration;
 /// The environment variable that makes [`serve`] run the gate.
 const REQUEST: &str = "JEM_GATE_REQUEST";
 
-/// What the line with the answer begins with; every other line says what is tried.
+/// The beginning of the line with the answer; every other line says what is tried.
 const ANSWER: &str = "answer ";
 
 /// Silence after which a child is taken to hang. One kernel's repeats take a GPU far less, and compiling it too;
@@ -29,7 +29,7 @@ const PATIENCE_VARIABLE: &str = "JEM_GATE_PATIENCE";
 /// Whether this program calls [`serve`].
 static SERVES: AtomicBool = AtomicBool::new(false);
 
-/// What is asked of a child.
+/// A question to a child.
 #[derive(Debug, Serialize, Deserialize)]
 struct Request {
     /// [`AdapterInfo::name`] and [`AdapterInfo::title`].

@@ -2,26 +2,16 @@
 
 use crate::kernels::candidate::Candidate;
 use crate::kernels::conv_geometry::{Direction, Shape};
-use crate::self_test::BOUND;
+use crate::self_test::{BOUND, sum_bound};
 
-/// The fewest products that a tensor core is reported to add before it cuts the sum.
-const PRODUCTS: f64 = 4.0;
-
-/// The largest Σ(a-b)²/Σb² beside the sums in f32 that is rounding: [`BOUND`], or for long sums by matrices more.
-///
-/// Tensor cores are reported to cut an accumulated sum towards zero where f32 arithmetic rounds it to the nearest, and
-/// such errors do not cancel: each of n = terms / [`PRODUCTS`] additions loses up to 2⁻²³ of the sum so far, less than
-/// 2⁻²⁴ in the mean. Sums of one sign, which grow evenly, lose at most Σ 2⁻²³ k/n = n · 2⁻²⁴ of the result. Sums of
-/// random signs, as the test data make them, lose 2⁻²⁴ of all sums on the way together, whose variance is n²/3 times
-/// that of the result: the root of the mean square is n/√3 · 2⁻²⁴. Both keep within (n · 2⁻²⁴)², which is 1.5e-8 for
-/// 8,192 terms. A single product left out of each of those sums makes 1.2e-4.
+/// The largest Σ(a-b)²/Σb² beside the sums in f32 that is rounding: [`BOUND`], or [`sum_bound`] for long sums by
+/// matrices.
 pub(super) fn bound(shape: &Shape, candidate: &Candidate) -> f64 {
     if candidate.is_by_matrices() { by_matrices(terms(shape, candidate)) } else { BOUND }
 }
 
 fn by_matrices(terms: usize) -> f64 {
-    let lost = terms as f64 / PRODUCTS * f64::powi(2.0, -24);
-    BOUND.max(lost * lost)
+    BOUND.max(sum_bound(terms))
 }
 
 /// The products that `candidate` adds up in one accumulator.

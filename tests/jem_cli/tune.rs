@@ -228,7 +228,7 @@ fn a_model_is_tuned_for_and_a_damaged_file_replaced() {
     run(scored);
 }
 
-/// What `jem tune` says of the largest shapes of one program.
+/// `--only` and `--top` pick the largest shapes of one program.
 fn limited(more: &[&str]) -> Value {
     let place = Place::new();
     let (file, [_, gpu]) = (place.at("tuned.toml"), devices());

@@ -116,6 +116,15 @@ fn the_page_has_ratios_fractions_failures_and_what_is_missing() {
 }
 
 #[test]
+fn a_lost_device_does_not_fill_the_page_with_names() {
+    let failed: Vec<String> = (1..10).map(|n| format!("file::test_{n}")).collect();
+    let tests = json!({"passed": 2, "failed": failed, "finished": true});
+    let page = summary::page(&[start(&["test-conv2d"]), line("test-conv2d", tests)]);
+    has(&page, &["2 passed, **9 FAILED**: file::test_1, ", "file::test_6 and 3 more (logs.tar.gz)"]);
+    assert!(!page.contains("file::test_7"), "{page}");
+}
+
+#[test]
 fn steps_are_read_by_what_they_write() {
     let folder = tempfile::tempdir().unwrap();
     let ended = |text: &str| Ended {

@@ -123,7 +123,7 @@ fn instructions(words: &[u32]) -> Result<Vec<&[u32]>, String> {
     Ok(all)
 }
 
-/// What decides which instructions change.
+/// The types and constants that decide which instructions change.
 #[derive(Default)]
 struct Facts {
     /// The storage class of each pointer type.

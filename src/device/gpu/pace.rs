@@ -95,7 +95,7 @@ impl Pace {
         }
     }
 
-    /// Where a submission of the dispatches from `first` on ends. `before[i]` is the work of the dispatches before
+    /// The end of a submission of the dispatches from `first` on. `before[i]` is the work of the dispatches before
     /// `i`, and its last item that of all.
     ///
     /// The rest of the program goes into parts of equal work, none over the aim, except that a dispatch of more goes
@@ -209,7 +209,7 @@ mod tests {
         pace: Pace,
         /// Work per second, by the time.
         device: fn(Duration) -> f64,
-        /// What a submission costs the device.
+        /// The device's fixed time for a submission.
         overhead: Duration,
         /// How late the host wakes up from its `n`th wait.
         late: fn(usize) -> Duration,

@@ -16,7 +16,7 @@ pub struct PipelineCache {
     ledger: Mutex<Ledger>,
 }
 
-/// What decides whether the file is written.
+/// The state that decides whether the file is written.
 #[derive(Debug, Default)]
 struct Ledger {
     compiling: Duration,
@@ -53,7 +53,7 @@ impl PipelineCache {
         Some(Self { cache, file, ledger: Mutex::new(Ledger { kept, ..Ledger::default() }) })
     }
 
-    /// What pipelines are made with.
+    /// The cache that pipelines are made with.
     pub fn raw(&self) -> &wgpu::PipelineCache {
         &self.cache
     }

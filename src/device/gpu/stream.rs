@@ -1,4 +1,4 @@
-//! What was handed to the queue: how far the host may be ahead, and what it learns by waiting.
+//! The queue: how far ahead of it the host may be, and what the host learns by waiting.
 
 use super::pace::Pace;
 use super::{AdapterKind, GpuDevice};
@@ -19,7 +19,7 @@ const MAX_IN_FLIGHT: usize = 3;
 /// Bytes that are copied in no time beside a submission's work: 0.1 ms at 10 GB/s.
 const LIGHT: u64 = 1 << 20;
 
-/// What was handed to the queue and not yet waited for.
+/// The submissions that the host has not yet waited for.
 #[derive(Debug)]
 pub struct Stream {
     in_flight: VecDeque<Submission>,

@@ -1,4 +1,4 @@
-//! What `jem tune` prints.
+//! The output of `jem tune`.
 
 use super::{Arguments, Only, Results};
 use crate::facts::say;
