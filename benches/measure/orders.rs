@@ -5,7 +5,7 @@ use super::state::State;
 use jem::device::DeviceSpec;
 use jem::jem::Precision;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -73,7 +73,12 @@ pub fn blocked(task: Task, state: &State) -> Option<String> {
     let half =
         || state.no_matrices().then(|| "no variant of cooperative matrices passed the gate".to_owned());
     match task {
-        Task::Host | Task::Devices | Task::Torch => None,
+        Task::Host | Task::Devices => None,
+        Task::Torch => {
+            let python = &state.python;
+            let is_there = python.components().count() > 1 || on_path(python).is_some();
+            (!is_there).then(|| format!("{} is not installed", python.display()))
+        }
         Task::Card | Task::Clocks => {
             on_path("nvidia-smi").is_none().then(|| "nvidia-smi is not installed".into())
         }
@@ -213,9 +218,9 @@ pub fn warm(state: &State) -> Command {
 }
 
 /// The path at which the shell would find `program`.
-pub fn on_path(program: &str) -> Option<PathBuf> {
+pub fn on_path(program: impl AsRef<Path>) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|path| path.is_file())
+    std::env::split_paths(&path).map(|folder| folder.join(program.as_ref())).find(|path| path.is_file())
 }
 
 /// A section of the bench that leaves `bench.json` in the step's folder. Only `ceilings` itself probes them at

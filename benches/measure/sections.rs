@@ -263,10 +263,10 @@ pub fn training(lines: Lines<'_>) -> String {
         }
         text += &table.text();
         let data = match words(&lines.result(START)["data"]) {
-            "synthetic" => "drawings",
-            path => path.rsplit('/').next().unwrap_or_default(),
+            "synthetic" => "drawings".to_owned(),
+            path => format!("images in the folder `{}`", path.rsplit('/').next().unwrap_or_default()),
         };
-        writeln!(text, "\nThe same seed, batches and noise; trained on: {data}.").expect("a string");
+        writeln!(text, "\nThe same seed, batches and noise; trained on {data}.").expect("a string");
     }
     let (loss, rate) = (column("train-small", "loss"), column("train-small", "images_per_second"));
     if let (Some(Some(first)), Some(Some(last))) = (loss.first(), loss.last()) {

@@ -120,17 +120,6 @@ fn verdict(lines: Lines<'_>) -> String {
             None => format!("An iteration in {precision}: {NONE}; {}.", ending(lines, &name)),
         });
     }
-    for (precision, _, _) in [PRECISIONS[0], PRECISIONS[1]] {
-        let row = step_row(lines, &format!("steps-{precision}"), "iteration");
-        if let (Some(time), None) =
-            (row.and_then(|row| cell(row, "median ms")), lines.result("torch")["torch"].as_str())
-        {
-            add(format!(
-                "An iteration in {precision} takes {}; PyTorch was not measured.",
-                milliseconds(time)
-            ));
-        }
-    }
     text
 }
 
@@ -186,7 +175,10 @@ fn matrices(lines: Lines<'_>) -> String {
             None => outcomes.push((outcome, vec![variant])),
         }
     }
-    let all = outcomes.iter().map(|(outcome, variants)| format!("{}: {outcome}", variants.join(", ")));
+    let all = outcomes.iter().map(|(outcome, variants)| match variants.len() {
+        1 => format!("{}: {outcome}", variants[0]),
+        _ => format!("{}, each: {outcome}", variants.join(", ")),
+    });
     format!("Cooperative matrices. {}.", all.collect::<Vec<_>>().join("; "))
 }
 
@@ -199,7 +191,11 @@ fn tests(lines: Lines<'_>) -> String {
     let done: Vec<Tests> = steps.iter().filter_map(|step| Tests::of(lines.result(step))).collect();
     let passed: u64 = done.iter().map(|tests| tests.passed).sum();
     let failed: Vec<&str> = done.iter().flat_map(|tests| &tests.failed).map(String::as_str).collect();
-    let cut = steps.iter().filter(|step| Tests::of(lines.result(step)).is_none_or(|tests| !tests.finished));
+    // What was skipped stands in a section of its own.
+    let cut = steps.iter().filter(|step| {
+        let skipped = lines.line(step).is_some_and(|line| line["status"] == "skipped");
+        !skipped && Tests::of(lines.result(step)).is_none_or(|tests| !tests.finished)
+    });
     let cut: Vec<&str> = cut.map(String::as_str).collect();
     let named = failed.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
     let mut line = match failed.len() {

@@ -117,6 +117,19 @@ fn pytorch_without_cuda_is_no_peer_of_a_gpu() {
 }
 
 #[test]
+fn a_python_that_is_not_there_is_not_asked() {
+    let mut state = state();
+    for (python, why) in [
+        ("no-python-of-this-name", Some("no-python-of-this-name is not installed")),
+        ("sh", None),
+        ("/no/python", None),
+    ] {
+        state.python = python.into();
+        assert_eq!(blocked(Task::Torch, &state).as_deref(), why, "{python}");
+    }
+}
+
+#[test]
 fn nothing_of_the_user_is_read_or_changed() {
     let state = state();
     for (name, value) in [

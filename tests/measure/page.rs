@@ -80,17 +80,32 @@ fn the_page_has_ratios_fractions_failures_and_what_is_missing() {
                 json!({"pipeline": "winograd_input", "registers": 255, "spills": 32}),
             ])]}),
         ),
+        line(
+            "steps-f32",
+            json!({"tables": [table("Steps", &[
+                json!({"step": "paper WRN-28-10 f32 x64 iteration, K = 20", "median ms": 90.0})
+            ])]}),
+        ),
         line("train-f32", losses(2.25)),
         line("train-f16", losses(2.26)),
         journal::skipped("torch-bf16", "", 5.0, "PyTorch is not installed"),
         journal::skipped("torch-tf32", "", 5.0, "PyTorch is not installed"),
+        journal::skipped("test-cooperative", "", 5.0, "no variant passed"),
     ];
     let page = summary::page(&lines);
     has(&page, &["# jem on A card", "2026-11-27, abc", "driver: 1.2", "s of 540 s"]);
     has(&page, &["**f32 is WRONG** in 1 of 2 kernels: head."]);
     has(&page, &["`naga`: died of signal 11 (SIGSEGV); `patched`: 16x16 passed"]);
-    has(&page, &["`flat`, `flat-patched`: has not run."]);
-    has(&page, &["20 passed, **1 FAILED**: conv2d::odd", "not all were reached of test-winograd"]);
+    has(&page, &["`flat`, `flat-patched`, each: has not run."]);
+    has(
+        &page,
+        &[
+            "20 passed, **1 FAILED**: conv2d::odd; not all were reached of test-winograd, test-head, test-rest.",
+        ],
+    );
+    assert_eq!(page.matches("An iteration in f32").count(), 1, "{page}");
+    has(&page, &["An iteration in f32 takes 90.0 ms; PyTorch's was not measured."]);
+    has(&page, &["trained on images in the folder `images`."]);
     has(
         &page,
         &["iteration in f16 takes 240 ms, 51% of PyTorch's speed (graph-bf16-nhwc); beside PyTorch in bf16"],
