@@ -227,8 +227,10 @@ pub struct Setting {
     pub quick: bool,
     /// Networks for single kernels.
     pub networks: Vec<Network>,
-    /// Recipes for whole steps, with their names.
-    pub recipes: Vec<(String, Recipe)>,
+    /// Recipes for whole steps in f32, with their names.
+    recipes: Vec<(String, Recipe)>,
+    /// The precisions that were asked for.
+    precisions: Vec<Precision>,
     /// Images of a batch.
     pub batch: usize,
     /// Time for one shape.
@@ -245,6 +247,24 @@ impl Setting {
     /// Whether the device times single dispatches.
     pub fn has_timestamps(&self) -> bool {
         self.device.adapter().is_none_or(|adapter| adapter.timestamps)
+    }
+
+    /// Recipes for whole steps in each precision, with their names.
+    pub fn recipes(&self) -> Vec<(String, Recipe)> {
+        let precisions = match &self.precisions[..] {
+            // Where f16 is no faster than f32, it is measured only if it was asked for.
+            [] if usable_cooperative(&self.device).is_err() => &[Precision::F32][..],
+            [] => &[Precision::F32, Precision::F16],
+            given => given,
+        };
+        let in_each = |(name, recipe): &(String, Recipe)| {
+            let at = |&precision: &Precision| match precision {
+                Precision::F32 => (name.clone(), recipe.clone()),
+                _ => (format!("{name} {precision}"), Recipe { precision, ..recipe.clone() }),
+            };
+            precisions.iter().map(at).collect::<Vec<_>>()
+        };
+        self.recipes.iter().flat_map(in_each).collect()
     }
 
     /// Opens the device and settles what was not given.
@@ -276,22 +296,6 @@ impl Setting {
             };
             recipes.extend(presets.iter().map(named));
         }
-        let precisions = match &arguments.precisions[..] {
-            // Where f16 is no faster than f32, it is measured only if it was asked for.
-            [] if usable_cooperative(&device).is_err() => vec![Precision::F32],
-            [] => vec![Precision::F32, Precision::F16],
-            given => given.to_vec(),
-        };
-        let mut recipes: Vec<(String, Recipe)> = recipes
-            .into_iter()
-            .flat_map(|(name, recipe)| {
-                let at = |precision| match precision {
-                    Precision::F32 => (name.clone(), recipe.clone()),
-                    _ => (format!("{name} {precision}"), Recipe { precision, ..recipe.clone() }),
-                };
-                precisions.iter().map(|&precision| at(precision)).collect::<Vec<_>>()
-            })
-            .collect();
         for (name, recipe) in &mut recipes {
             if !recipe.samples() {
                 let message = format!("expected a recipe that samples, got {}", recipe.recipe);
@@ -311,6 +315,7 @@ impl Setting {
             quick,
             networks: pick(&arguments.networks, &["10-1"], &["16-4", "28-10"]),
             recipes,
+            precisions: arguments.precisions.clone(),
             batch: arguments.batch.unwrap_or(if quick { 8 } else { 64 }),
             budget: Duration::from_millis(or(arguments.milliseconds, 20, 300)),
             probe: arguments.probe_time(),

@@ -22,7 +22,7 @@ const ROWS: usize = 40;
 /// Profiles an iteration of every recipe of `setting`. Fractions need `ceilings`, and all but the time of the whole
 /// needs timestamps.
 pub fn run(setting: &Setting, ceilings: Option<&Ceilings>, report: &mut Report) {
-    for (name, recipe) in &setting.recipes {
+    for (name, recipe) in &setting.recipes() {
         let precision = recipe.precision;
         let name = format!("{} {precision}", name.replace(&format!(" {precision}"), ""));
         if let Err(error) = iteration(setting, ceilings, &name, recipe, report) {

@@ -51,7 +51,7 @@ pub fn run(setting: &Setting, report: &mut Report) -> Result<(), String> {
     if !gpu.reports {
         report.left_out("registers: the driver offers no VK_KHR_pipeline_executable_properties");
     }
-    for (name, recipe) in &setting.recipes {
+    for (name, recipe) in &setting.recipes() {
         let (shaders, choice) =
             pipelines::of(&setting.device, recipe).map_err(|error| format!("{name}: {error}"))?;
         let about = format!(

@@ -55,7 +55,7 @@ pub fn run(setting: &Setting, arguments: &Arguments, ceilings: &Ceilings, report
     report.table("Steps", about, &columns);
     let mut comparison = Comparison::default();
     let mut alive: Option<(Task, Vec<Peer>)> = None;
-    for (name, recipe) in &setting.recipes {
+    for (name, recipe) in &setting.recipes() {
         let name = format!("{name} x{}", recipe.batch);
         let (report, comparison) = (&mut *report, &mut comparison);
         let (choices, _) = recipe.precision.choices(&setting.device);

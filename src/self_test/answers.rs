@@ -1,12 +1,13 @@
 //! The file of what the gate found out: TOML, an entry for each adapter, driver, set of shaders and matrices.
 //!
-//! It lies beside the file of tuned kernels. It is a memory, no setting: a file that cannot be read or written is done
-//! without, and the gate asks again.
+//! It lies in the user's cache directory, as the file of tuned kernels does if `JEM_TUNED` names no other. It is a memory,
+//! no setting: a file that cannot be read or written is done without, and the gate asks again.
 
 use super::gate;
 use super::gate::Answer;
-use crate::device::{AdapterInfo, tuned};
+use crate::device::AdapterInfo;
 use crate::io::atomic;
+use crate::io::user::{cache_directory, variable};
 use crate::kernels::cooperative::{Cooperative, Variant};
 use serde::{Deserialize, Serialize};
 use std::io::Write as _;
@@ -72,17 +73,9 @@ impl Entry {
     }
 }
 
-/// The file: `gate.toml` beside the file of tuned kernels (`NAME.gate.toml` for one of another name); `None` where
-/// there is none.
+/// The file: `gate.toml` in the user's cache directory; `None` where there is no such directory.
 pub(super) fn path() -> Option<PathBuf> {
-    Some(beside(&tuned::path()?))
-}
-
-fn beside(tuned: &Path) -> PathBuf {
-    match tuned.file_name().is_some_and(|name| name == "tuned.toml") {
-        true => tuned.with_file_name("gate.toml"),
-        false => tuned.with_extension("gate.toml"),
-    }
+    Some(cache_directory(variable)?.join("gate.toml"))
 }
 
 /// The known answer about `matrices` on `adapter`.
@@ -193,11 +186,5 @@ mod tests {
         }
         // A place that cannot be written is done without.
         store(&path.join("below/gate.toml"), &one, naga, &passed(1));
-    }
-
-    #[test]
-    fn the_file_lies_beside_that_of_tuned_kernels() {
-        assert_eq!(beside(Path::new("/cache/jem/tuned.toml")), Path::new("/cache/jem/gate.toml"));
-        assert_eq!(beside(Path::new("here/mine.toml")), Path::new("here/mine.gate.toml"));
     }
 }
