@@ -1,13 +1,13 @@
-//! Whether a device's cooperative matrices multiply right: what they must show before any program may use them.
+//! The gate: a test that a device's cooperative matrices must pass before any program may use them.
 //!
-//! They are an experimental feature of wgpu. Drivers have crashed on them, and naga 30.0.1's SPIR-V leaves out what
-//! Vulkan's memory model asks of accesses to workgroup memory, so a driver that goes by the letter may let a subgroup
-//! read what another's write has not reached. Such a fault shows as results that differ from run to run, or from those
-//! of the scalar kernel. Therefore every tile that programs may choose runs in all three directions, on a hardware
-//! device at the shapes of a WRN-28-10 with a batch of 64, [`REPEATS`] times, and every bit of every run is compared on
-//! the device.
+//! They are an experimental feature of wgpu. Drivers have crashed on them, and naga 30.0.1's SPIR-V lacks what
+//! Vulkan's memory model requires of accesses to workgroup memory, so a driver that follows the model to the letter
+//! may let a subgroup read before another's write has arrived. Such a fault shows as results that differ from run to
+//! run, or from those of the scalar kernel. Therefore every tile that programs may choose runs in all three
+//! directions, on a hardware device at the shapes of a WRN-28-10 with a batch of 64, [`REPEATS`] times, and every bit
+//! of every run is compared on the device.
 //!
-//! A driver's crash ends the process, so [`super::serve`] runs [`attempt`] in a child.
+//! A crash of the driver ends the process, so [`super::serve`] runs [`attempt`] in a child.
 
 use super::{Contents, contents, random, sum_bound};
 use crate::device::{AdapterKind, Buffer, Device, ProgramBuilder};
@@ -32,13 +32,13 @@ use std::time::Instant;
 pub const REPEATS: usize = 200;
 const REPEATS_OF_SOFTWARE: usize = 3;
 
-/// Output pixels of a part of a weight gradient, as the rule for GPUs has them at most.
+/// Output pixels of a part of a weight gradient: the most that the rule for GPUs takes.
 const PIXELS: usize = 8192;
 
-/// Counts every change of what the gate asks, so that older answers do not count.
+/// The version of the gate's test. Increase it with every change of the test, so that older answers do not count.
 const VERSION: u32 = 1;
 
-/// Before each run every result is this: a NaN in f32 and in f16.
+/// Before each run every word of the results is set to this: a NaN in f32 and in f16.
 const POISON: u32 = u32::MAX;
 
 /// The gate's answer about matrices on a device.
@@ -57,14 +57,14 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// A refusal for a reason that lies outside of a kernel.
+    /// A refusal for a reason outside the kernels.
     pub fn refusal(reason: String) -> Self {
         Self { refused: Some(reason), ..Self::default() }
     }
 }
 
-/// Runs every kernel of `matrices` on `device`, in this process; `trying` is told what is about to
-/// be compiled or run.
+/// Runs every kernel of `matrices` on `device`, in this process. Calls `trying` with what it is about to compile or
+/// run.
 pub fn attempt(device: &Device, matrices: Cooperative, mut trying: impl FnMut(&str)) -> Answer {
     let started = Instant::now();
     let hardware = device.adapter().is_some_and(|adapter| adapter.kind != AdapterKind::Software);
@@ -103,8 +103,8 @@ pub fn attempt(device: &Device, matrices: Cooperative, mut trying: impl FnMut(&s
     answer
 }
 
-/// A digest of all that an answer about `matrices` depends on beside the driver: the shaders' texts, the SPIR-V that
-/// naga makes of them, and what is asked.
+/// A digest of everything besides the driver on which an answer about `matrices` depends: the shaders' texts, the
+/// SPIR-V that naga makes of them, and the version of the test.
 pub fn digest(matrices: Cooperative, spirv: Option<(u8, u8)>) -> String {
     let mut digest = Md5::new();
     digest.update(format!("{VERSION} {matrices:?} {}", fingerprint()));
@@ -129,14 +129,14 @@ struct Case {
     direction: Direction,
     geometry: ConvGeometry,
     storage: Storages,
-    /// All tiles that fit, or the rule's alone.
+    /// Whether to try all tiles that fit, or only the rule's.
     all_tiles: bool,
 }
 
 const DIRECTIONS: [Direction; 3] = [Direction::Forward, Direction::InputGradient, Direction::WeightGradient];
 
-/// The three groups of a WRN-28-10 at a batch of 64 and a layer with a stride between two of them, in f16 as programs
-/// have them; and in f32, with channels that fill no matrix.
+/// The three groups of a WRN-28-10 at a batch of 64 and a layer with a stride between two of them, in f16 as in
+/// programs; and a layer in f32 whose channels do not fill a matrix.
 fn hardware_cases() -> Vec<Case> {
     let shape = |size, c_in, c_out, stride| square(64, size, c_in, c_out, stride);
     let groups =
@@ -146,7 +146,7 @@ fn hardware_cases() -> Vec<Case> {
     cases(in_f16.into_iter().chain(in_f32))
 }
 
-/// The same on shapes that a CPU computes in a moment.
+/// The same with shapes that a CPU computes in a moment.
 fn small_cases() -> Vec<Case> {
     let in_f16 = (square(4, 16, 48, 80, 1), Storages::F16, true);
     let in_f32 = (square(4, 16, 36, 20, 2), Storages::default(), false);
@@ -161,7 +161,7 @@ fn cases(shapes: impl Iterator<Item = (ConvGeometry, Storages, bool)>) -> Vec<Ca
     shapes
         .flat_map(|(geometry, storage, all_tiles)| {
             DIRECTIONS.map(|direction| {
-                // The sums of a weight gradient are f32 everywhere.
+                // A weight gradient's sums are always f32.
                 let c = if direction == Direction::WeightGradient { Storage::F32 } else { storage.c };
                 Case { direction, geometry, storage: Storages { c, ..storage }, all_tiles }
             })
@@ -206,7 +206,7 @@ impl Case {
         }
     }
 
-    /// The kernel with an epilogue as networks have it. (A sign mask may rightly differ where a sum is near 0.)
+    /// The kernel with an epilogue as in networks, but no sign mask, which may rightly differ where a sum is near 0.
     fn kernel(&self, method: Method, tile: Option<ConvTile>) -> Arc<dyn Kernel> {
         let &Self { geometry, storage, .. } = self;
         let activated = Some(0.2);
@@ -248,7 +248,7 @@ impl Case {
     /// The largest Σ(a-b)²/Σb² of the results of `tile`.
     ///
     /// # Errors
-    /// In words: what the device refuses, results that are wrong, and runs that differ.
+    /// If the device refuses the kernel, results are wrong, or runs differ.
     fn compare(
         &self,
         device: &Device,
@@ -267,7 +267,7 @@ impl Case {
         }
         match bed.repeat(&found, repeats - 1).map_err(|error| error.to_string())? {
             0 => Ok(worst),
-            words => Err(format!("{words} words of {repeats} runs differ from the first run's")),
+            words => Err(format!("{words} words in {repeats} runs differ from the first run's")),
         }
     }
 }
@@ -281,7 +281,7 @@ struct Bed<'a> {
 }
 
 impl<'a> Bed<'a> {
-    /// Random numbers for all that the kernel reads; its two operands are `rounded` to f16 first, if asked.
+    /// Fills the tensors that the kernel reads with random numbers, the two operands `rounded` to f16 if asked.
     fn new(device: &'a Device, kernel: Arc<dyn Kernel>, rounded: bool) -> Result<Self> {
         let bindings = kernel.bindings();
         let make = |(i, binding): (usize, &crate::kernels::Binding)| {
@@ -327,7 +327,7 @@ impl<'a> Bed<'a> {
         self.written().map(|(binding, buffer)| Ok((binding.storage, self.device.read_as(buffer)?))).collect()
     }
 
-    /// The words of `repeats` more runs that are not those of `first`, in all.
+    /// The number of words in `repeats` more runs that differ from those of `first`.
     fn repeat(&self, first: &[Contents], repeats: usize) -> Result<u64> {
         let count = |(binding, _): &(crate::kernels::Binding, &Buffer)| Mismatches::new(binding.words);
         let kernels: Vec<Mismatches> = self.written().map(|written| count(&written)).collect();
@@ -362,14 +362,14 @@ impl<'a> Bed<'a> {
     }
 }
 
-/// Elements beyond so many times the root of the bound on the mean square error, in units of the root mean square of
-/// all results, are wrong: rounding spreads its errors, a fault does not.
+/// An element is wrong if its error exceeds this many times the root of the bound, in units of the root mean square of
+/// all results: rounding spreads its errors, a fault does not.
 const OUTLIER: f64 = 8.0;
 
 /// Σ(a-b)²/Σb² of results.
 ///
 /// # Errors
-/// In words, if it is over `bound` or a single element is too far off.
+/// If it is above `bound`, or a single element is too far off.
 fn judge(storage: Storage, found: &[u32], expected: &[u32], bound: f64) -> std::result::Result<f64, String> {
     let [found, expected] = [found, expected].map(|words| match storage {
         Storage::F32 => bytemuck::cast_slice(words).to_vec(),
@@ -378,7 +378,7 @@ fn judge(storage: Storage, found: &[u32], expected: &[u32], bound: f64) -> std::
     let squares = |values: &[f32]| values.par_iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>();
     let norm = squares(&expected);
     let limit = OUTLIER * bound.sqrt() * (norm / expected.len() as f64).sqrt();
-    // What another order of the same sum may move a result by: to the next f16.
+    // The distance by which another order of the same sum may move a result: to the next f16.
     let neighbour = |b: f32| match storage {
         Storage::F32 => 0.0,
         Storage::F16 => f64::from(b.abs() * 2f32.powi(-10)).max(2f64.powi(-24)),
@@ -403,7 +403,7 @@ mod tests {
 
     const MATRICES: Cooperative = Cooperative::new(16, 32);
 
-    /// The twins round to f16 as the kernels do: the same comparison on the host, where any matrices will do.
+    /// The twins round to f16 as the kernels do, so the comparison runs on the host too, with any matrices.
     #[test]
     fn the_twins_pass() {
         let mut tried = Vec::new();
@@ -473,7 +473,7 @@ mod tests {
         let words = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<u32>>();
         let expected = words(&values);
         assert_eq!(judge(Storage::F32, &expected, &expected, bound), Ok(0.0));
-        // Twice the right value, as has been reported of sums that live across a loop.
+        // Twice the right value, as was reported of sums that live across a loop.
         let mut doubled = values.clone();
         doubled[77_777] *= 2.0;
         let error = judge(Storage::F32, &words(&doubled), &expected, bound).unwrap_err();
