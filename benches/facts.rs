@@ -41,7 +41,7 @@ fn processor() -> Option<String> {
     Some(line.split_once(':')?.1.trim().to_owned())
 }
 
-/// Under cargo the source tree is that of the executable; anywhere else git would speak of another.
+/// The commit of this executable. Git is asked only under cargo: elsewhere the source tree may be another's.
 pub fn commit() -> String {
     let from_git = || {
         let tree = std::env::var_os("CARGO_MANIFEST_DIR")?;

@@ -1,22 +1,21 @@
-//! The gate of cooperative matrices: whether this device's multiply right, form by form, each in a process of its own.
+//! The gate: whether this device's cooperative matrices multiply correctly in each variant, tried in a child process.
 
 use crate::options::{Arguments, Setting};
 use crate::report::Report;
 use jem::self_test::cooperative;
 use serde_json::json;
 
-/// Tries the form that was asked for, else every one.
+/// Tries the variant that was asked for, else all of them.
 ///
 /// # Errors
-/// If none passes on a device that offers cooperative matrices.
+/// If no variant passes on a device that offers cooperative matrices.
 pub fn run(setting: &Setting, arguments: &Arguments, report: &mut Report) -> Result<(), String> {
     let title = "Gate of cooperative matrices (tensor cores)";
-    let about =
-        "error: the largest Σ(a-b)²/Σb² beside the kernel in f32; every run of a kernel gives the same bits";
+    let about = "error: the largest Σ(a-b)²/Σb² beside the kernel in f32; all runs of a kernel must give the same bits";
     report.table(title, about, &["variant", "matrices", "outcome", "error", "kernels", "seconds"]);
     if setting.device.cooperative().is_empty() {
         report.left_out(
-            "cooperative matrices: the device offers none of f16 with sums in f32, or was told to use none",
+            "cooperative matrices: the device offers none of f16 with sums in f32, or they were turned off",
         );
         return Ok(());
     }
@@ -34,6 +33,6 @@ pub fn run(setting: &Setting, arguments: &Arguments, report: &mut Report) -> Res
     }
     match results.iter().any(|result| result.passed()) {
         true => Ok(()),
-        false => Err("cooperative matrices: none passed".into()),
+        false => Err("cooperative matrices: no variant passed the gate".into()),
     }
 }

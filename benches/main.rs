@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     end(run(&options))
 }
 
-/// The exit status of a run with so many errors; what kept it from running is printed.
+/// The exit status of a run that counted this many errors or could not start; prints which.
 fn end(result: Result<usize, Box<dyn Error>>) -> ExitCode {
     match result {
         Ok(0) => ExitCode::SUCCESS,
@@ -72,7 +72,7 @@ fn run(options: &Options) -> Result<usize, Box<dyn Error>> {
         if let Err(message) = measure(&section, &setting, arguments, &mut ceilings, &mut report) {
             report.error(&message);
         }
-        // After each section, so that what ends the process leaves what was measured.
+        // After each section, so that a crash keeps the results so far.
         report.write()?;
     }
     Ok(report.errors())
@@ -88,7 +88,7 @@ fn measure(
 ) -> Result<(), String> {
     let needs_ceilings = match section {
         Section::Ceilings | Section::Kernels { .. } | Section::Steps => true,
-        // Without timestamps it has only the time of the whole, and the ceilings would be an error.
+        // Without timestamps it reports only the time of the whole, and the ceilings would be an error.
         Section::Profile => setting.has_timestamps(),
         _ => false,
     };

@@ -1,4 +1,4 @@
-//! The command line, and what follows from it and the device.
+//! The command line, and the settings that follow from it and the device.
 
 use crate::facts::{commit, date};
 use crate::measure;
@@ -9,9 +9,9 @@ use jem::self_test::usable_cooperative;
 use std::path::PathBuf;
 use std::time::Duration;
 
-const HELP: &str = "Without a command everything is measured. Numbers that are not given depend on the device: a \
-GPU gets the networks that it is for, a CPU and software adapters (llvmpipe, SwiftShader) small ones, and --quick \
-the smallest, in about a minute. The kernel tests run on the first adapter if the device is the CPU.
+const HELP: &str = "Without a command everything is measured. The defaults depend on the device: a GPU gets the \
+large networks, the CPU and software adapters (llvmpipe, SwiftShader) get small ones, and --quick the smallest, in \
+about a minute. The kernel tests run on the first adapter if the device is the CPU.
 
 Examples:
   jem-bench --device gpu --out results
@@ -36,45 +36,45 @@ pub struct Options {
 /// A part of the bench.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Section {
-    /// The kernel tests: every kernel beside float64 statements
+    /// Run the kernel tests: every kernel beside float64 references
     Test {
         /// Only tests whose name contains this
         filter: Option<String>,
     },
-    /// The test that cooperative matrices (tensor cores) must pass, in every form of the shaders
+    /// Test cooperative matrices (tensor cores) as training does before it uses them, in every form of the shaders
     Gate,
-    /// The device's rates of arithmetic and memory, by probes
+    /// Measure the device's rates of arithmetic and memory with probes
     Ceilings,
-    /// Single kernels on the shapes of networks, beside the ceilings
+    /// Time single kernels on the shapes of networks, beside the ceilings
     Kernels {
         /// Only kernels whose name contains this
         #[arg(default_value = "")]
         filter: String,
     },
-    /// One SGLD step, one update, one whole iteration
+    /// Time one SGLD step, one update, one whole iteration
     Steps,
-    /// The time of every dispatch of one iteration, by kernel
+    /// Time every dispatch of one iteration, by kernel
     Profile,
-    /// The cost of a dispatch, a barrier and a submission
+    /// Measure the cost of a dispatch, a barrier and a submission
     Launch,
-    /// Time and memory over batch, width and SGLD steps
+    /// Measure time and memory over batch, width and SGLD steps
     Scaling,
-    /// Registers and spills of the pipelines of `steps`, as the Vulkan driver reports them; only by name
+    /// List registers and spills of the pipelines of `steps`, as the Vulkan driver reports them; runs only if named
     Registers,
-    /// All that a GPU can tell in the time that there is, each step a process of its own
+    /// Test and measure a GPU within a fixed time, each step in a process of its own
     Measure(Box<measure::Arguments>),
-    /// The probes of the cooperative matrices in this process, a line of JSON each
+    /// Run the probes of cooperative matrices in this process, and print a line of JSON for each
     #[command(hide = true)]
     ProbeHere {
         /// Rows of the matrices
         size: usize,
     },
-    /// The kernel tests in this process, on the test device of the environment
+    /// Run the kernel tests in this process, on the test device that the environment names
     #[command(hide = true)]
     TestHere {
         /// Only tests whose name contains this
         filter: Option<String>,
-        /// Not those whose name contains this
+        /// Leave out tests whose name contains this
         #[arg(long)]
         skip: Vec<String>,
     },
@@ -87,13 +87,13 @@ pub struct Arguments {
     #[arg(long, global = true, env = "JEM_DEVICE", default_value = "auto")]
     pub device: DeviceSpec,
     /// Form of the shaders that use tensor cores: any, none, naga, patched, flat or flat-patched [default:
-    /// any, or as `JEM_COOPERATIVE` says]
+    /// $JEM_COOPERATIVE, else any]
     #[arg(long, global = true, value_name = "FORM")]
     pub cooperative: Option<CooperativeChoice>,
     /// Small shapes and little time
     #[arg(long, global = true)]
     pub quick: bool,
-    /// Write bench.json and bench.md into this folder; of `measure`, its results
+    /// Write bench.json and bench.md into this folder; `measure` writes its results there
     #[arg(long, global = true, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Networks of `kernels`, and of `steps` and `profile` instead of presets, as DEPTH-WIDTH [default: 16-4,28-10; small: 10-1]
@@ -114,11 +114,11 @@ pub struct Arguments {
     /// Time for each probe of the ceilings [default: 200; quick: 40]
     #[arg(long, global = true, value_name = "MILLISECONDS")]
     probe: Option<u64>,
-    /// Timed runs of each step, and profiles; after two to warm up; fewer if they take a minute [default: 9; quick: 3]
+    /// Timed runs of each step and profile after the warm-up; fewer if they take a minute [default: 9; quick: 3]
     #[arg(long, global = true, value_parser = clap::value_parser!(u64).range(1..))]
     repeats: Option<u64>,
-    /// Time for `scaling`; rows that would not fit are left out [default: 300; quick: 20]. Time for all of
-    /// `measure` [default: 540; quick: 60]
+    /// Time for `scaling`, which leaves out rows that would not fit [default: 300; quick: 20], or for all of `measure`
+    /// [default: 540; quick: 60]
     #[arg(long, global = true)]
     seconds: Option<u64>,
     /// Precisions of `steps` and `profile`: f32, f16, auto [default: f32, and f16 where cooperative matrices multiply it]
@@ -127,23 +127,23 @@ pub struct Arguments {
     /// A Python with torch, to time PyTorch in turns with `steps`
     #[arg(long, global = true, value_name = "PYTHON")]
     pub peer: Option<PathBuf>,
-    /// PyTorch's device: cpu, cuda, or auto, which is CUDA where there is any
+    /// PyTorch's device: cpu, cuda, or auto, which takes CUDA if there is a CUDA device
     #[arg(long, global = true, default_value = "auto")]
     pub peer_device: String,
-    /// PyTorch's modes or the beginnings of their names, such as graph-compile-bf16-nhwc,eager [default: all that its
-    /// device has]
+    /// PyTorch's modes, by their names or the beginnings of them, such as graph-compile-bf16-nhwc,eager [default: all
+    /// that its device has]
     #[arg(long = "peer-mode", global = true, value_delimiter = ',', value_name = "MODE")]
     pub peer_modes: Vec<String>,
     /// The executable that benches/peers/burn makes, to time burn's SGLD step in turns with `steps`
     #[arg(long, global = true, value_name = "EXECUTABLE")]
     pub burn: Option<PathBuf>,
-    /// `cargo bench` passes it
+    /// Passed by `cargo bench`
     #[arg(long, global = true, hide = true)]
     bench: bool,
 }
 
 impl Arguments {
-    /// The settings that `measure` takes from them.
+    /// The settings that `measure` takes from these flags.
     pub fn measure(&self) -> measure::Common {
         let usual = if self.quick { 60 } else { 540 };
         measure::Common {
@@ -156,7 +156,7 @@ impl Arguments {
         }
     }
 
-    /// Time for one probe of the ceilings: enough to meet the device undisturbed once.
+    /// Time for one probe of the ceilings: enough that one run is undisturbed.
     pub fn probe_time(&self) -> Duration {
         Duration::from_millis(self.probe.unwrap_or(if self.quick { 40 } else { 200 }))
     }
@@ -164,7 +164,7 @@ impl Arguments {
     /// Opens the device.
     ///
     /// # Errors
-    /// Without such a device.
+    /// If there is no such device.
     pub fn open(&self) -> jem::Result<Device> {
         Device::open(
             &self.device,
@@ -172,7 +172,7 @@ impl Arguments {
         )
     }
 
-    /// Whether `steps` has a peer.
+    /// Whether `steps` times a peer.
     fn has_peers(&self) -> bool {
         self.peer.is_some() || self.burn.is_some()
     }
@@ -252,7 +252,7 @@ impl Setting {
     /// Recipes for whole steps in each precision, with their names.
     pub fn recipes(&self) -> Vec<(String, Recipe)> {
         let precisions = match &self.precisions[..] {
-            // Where f16 is no faster than f32, it is measured only if it was asked for.
+            // Without tensor cores f16 is no faster than f32, and is measured only if asked for.
             [] if usable_cooperative(&self.device).is_err() => &[Precision::F32][..],
             [] => &[Precision::F32, Precision::F16],
             given => given,
@@ -270,7 +270,7 @@ impl Setting {
     /// Opens the device and settles what was not given.
     ///
     /// # Errors
-    /// Without such a device.
+    /// If there is no such device.
     pub fn new(arguments: &Arguments) -> jem::Result<Self> {
         let device = arguments.open()?;
         let quick = arguments.quick;

@@ -1,5 +1,5 @@
-//! The profile of an iteration: every dispatch of its programs by itself, beside the time of the same programs as they
-//! run.
+//! The profile of an iteration: the time of every dispatch by itself, beside the time of the same programs run
+//! normally.
 
 use crate::ceilings::{Ceilings, Floor, bytes};
 use crate::options::Setting;
@@ -13,14 +13,14 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-/// Profiles of each program, at least; more as `--repeats` says, unless they take a minute.
+/// The least number of profiles of each program; `--repeats` asks for more, unless they take a minute.
 const PROFILES: usize = 3;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Rows of the table of dispatches.
 const ROWS: usize = 40;
 
-/// Profiles an iteration of every recipe of `setting`. Fractions need `ceilings`, and all but the time of the whole
-/// needs timestamps.
+/// Profiles an iteration of every recipe of `setting`. Fractions need `ceilings`, and everything but the time of the
+/// whole needs timestamps.
 pub fn run(setting: &Setting, ceilings: Option<&Ceilings>, report: &mut Report) {
     for (name, recipe) in &setting.recipes() {
         let precision = recipe.precision;
@@ -89,14 +89,14 @@ fn iteration(
         report.row(vec![json!(what), json!(null), json!(ms), json!(share), json!(null), json!(null)]);
     }
     report.note(
-        "the whole: the same programs as they run, in turns with the profiles, median on the host's clock; launches and \
-         barriers: the whole less the sum of all dispatches. Below 0, dispatches cost more one by one than together",
+        "the whole: the same programs run normally, in turns with the profiles, median on the host's clock; launches \
+         and barriers: the whole less the sum of all dispatches, below 0 if dispatches cost more one by one than together",
     );
     by_dispatch(name, &dispatches, &all, report);
     Ok(())
 }
 
-/// The table of dispatches, those that take most of the time first.
+/// Reports the table of dispatches, those that take the most time first.
 fn by_dispatch(name: &str, dispatches: &[Dispatched], all: &Sum, report: &mut Report) {
     let columns = ["dispatch", "count", "ms each", "share %", "GFLOP/s", "GB/s", "bound", "fraction"];
     let about = "program, kernel, what it computes; bound and fraction as for kernels";
@@ -118,7 +118,7 @@ fn by_dispatch(name: &str, dispatches: &[Dispatched], all: &Sum, report: &mut Re
     let rest = rows.iter().skip(ROWS).fold(Sum::default(), |rest, (_, sum)| rest.plus(sum));
     if rest.count > 0 {
         let (n, ms, share) = (rest.count, milliseconds(rest.time), rest.share(all));
-        report.note(&format!("{n} dispatches more take {ms:.3} ms, {share:.1}%"));
+        report.note(&format!("the other {n} dispatches take {ms:.3} ms, {share:.1}%"));
     }
 }
 
@@ -126,12 +126,12 @@ fn by_dispatch(name: &str, dispatches: &[Dispatched], all: &Sum, report: &mut Re
 struct Profiles {
     times: Vec<Vec<(DispatchTime, Duration)>>,
     whole: Duration,
-    /// How often each was taken.
+    /// Profiles of each program.
     turns: usize,
 }
 
 impl Profiles {
-    /// Profiles `programs` in turns with `whole`, which times all their runs, after one turn to warm up.
+    /// Profiles `programs` in turns with `whole`, which times all their runs together, after one turn to warm up.
     fn take(
         setting: &Setting,
         programs: &[(&Executable, u32)],
@@ -157,7 +157,7 @@ impl Profiles {
         Ok(Self { times: times.collect(), whole: median(&wholes), turns: turns.len() })
     }
 
-    /// The dispatches of an iteration, in which each of `programs` runs so often.
+    /// The dispatches of an iteration, in which each program runs as often as `programs` says.
     fn dispatches(&self, programs: &[(&Executable, u32)], ceilings: Option<&Ceilings>) -> Vec<Dispatched> {
         let of = |((executable, runs), times): (&(&Executable, u32), &Vec<(DispatchTime, Duration)>)| {
             let program = executable.program();
@@ -178,7 +178,7 @@ impl Profiles {
     }
 }
 
-/// A dispatch of a program, in all runs of the program.
+/// A dispatch of a program, summed over all runs of the program.
 struct Dispatched {
     kernel: &'static str,
     label: String,
@@ -192,7 +192,7 @@ struct Sum {
     time: Duration,
     flops: u64,
     bytes: u64,
-    /// `None` without ceilings for one of them.
+    /// `None` if one of them has no ceiling.
     floor: Option<Floor>,
 }
 
@@ -244,7 +244,7 @@ impl Sum {
     }
 }
 
-/// Sums by `key`, those of the longest time first.
+/// Sums by `key`, the longest time first.
 fn grouped(dispatches: &[Dispatched], key: impl Fn(&Dispatched) -> String) -> Vec<(String, Sum)> {
     let mut sums: HashMap<String, Sum> = HashMap::new();
     for dispatch in dispatches {

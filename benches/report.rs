@@ -96,7 +96,8 @@ impl Report {
         self.errors.len()
     }
 
-    /// Writes what there is, so that what ends the process leaves it. What cannot be written is an error at the end.
+    /// Writes the report so far, in case the process crashes. Errors are ignored here: the last [`Self::write`] reports
+    /// them.
     fn keep(&self) {
         let _ = self.write();
     }
@@ -109,7 +110,7 @@ impl Report {
         let Some(folder) = &self.folder else { return Ok(()) };
         let json = serde_json::to_string_pretty(&self.json()).expect("plain data");
         for (name, text) in [("bench.json", json + "\n"), ("bench.md", self.markdown())] {
-            // Whole or not at all, whenever the process ends.
+            // Renamed when complete, so that a crash leaves no half file.
             let part = folder.join(format!("{name}.part"));
             std::fs::write(&part, text)?;
             std::fs::rename(&part, folder.join(name))?;

@@ -67,7 +67,7 @@ fn count(result: &str, what: &str) -> Option<u64> {
     parts.filter_map(|part| part.strip_suffix(what)).find_map(|number| number.trim().parse().ok())
 }
 
-/// Runs the tests in this process, but those whose name contains one of `skip`, and ends it.
+/// Runs the tests in this process, except those whose name contains one of `skip`, and ends the process.
 pub fn run_here(filter: Option<String>, skip: Vec<String>) -> ! {
     let filters: Vec<String> = filter.into_iter().collect();
     let arguments = Arguments { skip, ..Arguments::default() };

@@ -115,8 +115,8 @@ fn more_splits_than_pixels() {
     check_kernel(split(shape, 7), 6);
 }
 
-/// With 512 pixels in parts of 2 the last 44 of 300 have none, in parts of 6 the last 14 of 100; in parts of 2 the last of
-/// 256 is full.
+/// Numbers of parts of 512 pixels. Of 300 parts with 2 pixels the last 44 are empty, of 100 with 6 the last 14; of 256
+/// with 2 the last is full.
 const MANY: [usize; 3] = [300, 100, 256];
 
 fn many_parts(splits: usize) -> Conv2dWeightGradient {
@@ -142,7 +142,7 @@ fn hundreds_of_parts_and_empty_ones() {
     }
 }
 
-/// The parts of the first layer and of an inner one of the preset `tiny`, by the tiles of a GPU's rule.
+/// The first layer of the preset `tiny` and an inner one, with the tiles and parts of a GPU's rule.
 fn as_many_parts_as_a_gpu_has() {
     let choices = Choices::fastest(u64::MAX, Choices::HARDWARE);
     for (seed, (c_in, c_out)) in [(3, 16), (16, 16)].into_iter().enumerate() {

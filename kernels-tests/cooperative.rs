@@ -17,7 +17,8 @@ use std::sync::Arc;
 tests![f16_is_rounded_as_it_is_defined, loading_ahead_changes_no_bit, the_gate_answers];
 
 /// Σ(a-b)²/Σb² for sums of up to 2048 products of f16 in f32: exact products, sums in an order that is the driver's.
-/// Hardware may cut such sums instead of rounding them, which makes up to 2e-11; operands cut to f16 make 5e-7.
+/// Hardware may truncate such sums instead of rounding them, which makes up to 2e-11; operands truncated to f16 make
+/// 5e-7.
 pub fn bound() -> f64 {
     let hardware = gpu(false).adapter().is_some_and(|adapter| adapter.kind != AdapterKind::Software);
     if hardware { 1e-10 } else { 1e-11 }

@@ -264,7 +264,7 @@ fn many_runs_queue_without_growing() {
 }
 
 fn a_long_program_is_cut_without_a_trace() {
-    // More dispatches than a submission has; each reads what the one before it wrote.
+    // More dispatches than one submission holds; each reads what the one before it wrote.
     const N: usize = 64;
     let mut builder = ProgramBuilder::new("long");
     let x = builder.external("x", N);
@@ -284,7 +284,7 @@ fn a_long_program_is_cut_without_a_trace() {
     }
 }
 
-/// A kernel that notes the threads which ask for its name.
+/// A kernel that records the threads that ask for its name.
 #[derive(Debug, Clone)]
 struct Watched(Arc<Mutex<Vec<Option<String>>>>);
 
@@ -331,7 +331,7 @@ fn adapter_of(device: &Device) -> &jem::device::AdapterInfo {
     device.adapter().expect("a GPU has an adapter")
 }
 
-/// A probe whose workgroup has so many invocations in x and so many bytes of memory.
+/// A probe whose workgroup has `invocations` in x and `bytes` of memory.
 fn large_probe(invocations: u32, bytes: u32) -> Probe {
     let text = format!(
         "@group(0) @binding(1) var<storage, read_write> y: array<u32>;
@@ -352,7 +352,7 @@ fn a_workgroup_may_be_as_large_as_the_adapter_allows() {
     for checked in [true, false] {
         let device = gpu(checked);
         let adapter = adapter_of(device);
-        // All of the memory, and all of the invocations.
+        // First all of the memory, then all of the invocations.
         let (memory, most) = (adapter.workgroup_memory, adapter.workgroup_invocations);
         for (invocations, bytes) in [(64, memory), (most, 4 * most)] {
             let (y, executable) = load_probe(device, large_probe(invocations, bytes)).unwrap();

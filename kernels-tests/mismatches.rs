@@ -13,7 +13,7 @@ fn compare(counters: usize, a: Vec<u32>, b: Vec<u32>, before: Vec<u32>) {
     check(kernel, &[Some(a), Some(b), Some(before)], &[Expect::Exactly(expected)]);
 }
 
-/// Equal NaN are equal, and 0 is not -0.
+/// NaNs with the same bits are equal, and 0 differs from -0.
 fn bits_and_not_numbers_are_compared() {
     let a = [f32::NAN, 0.0, 1.0, f32::INFINITY].map(f32::to_bits).to_vec();
     let b = [f32::NAN, -0.0, 1.0, f32::NEG_INFINITY].map(f32::to_bits).to_vec();

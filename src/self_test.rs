@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 /// Σ(a-b)²/Σb² that rounding may make: float32 sums in another order.
 pub(crate) const BOUND: f64 = 1e-9;
 
-/// What the test of one kernel came to.
+/// The result of the test of one kernel.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KernelResult {
     /// The kernel's stem.
@@ -55,10 +55,10 @@ impl KernelResult {
     }
 }
 
-/// What the test of a device came to.
+/// The result of the test of a device.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
-    /// A result a kernel.
+    /// One result for each kernel.
     pub results: Vec<KernelResult>,
     /// Seconds it took.
     pub seconds: f64,
@@ -122,7 +122,7 @@ fn compare(device: &Device, kernel: &Arc<dyn Kernel>) -> Result<f64> {
     Ok(largest_difference(&found, &expected))
 }
 
-/// What a binding holds, and how it is stored.
+/// The storage and the words of a binding.
 type Contents = (Storage, Vec<u32>);
 
 fn largest_difference(found: &[Contents], expected: &[Contents]) -> f64 {
@@ -130,10 +130,11 @@ fn largest_difference(found: &[Contents], expected: &[Contents]) -> f64 {
     found.iter().zip(expected).map(of).fold(0.0, f64::max)
 }
 
-/// Words that one core compares at a time: sums in chunks, added in order, are the same on every machine.
+/// Words that one core compares at a time. Chunks are summed and added in order, so the result is the same on every
+/// machine.
 const COMPARED: usize = 1 << 16;
 
-/// Σ(a-b)²/Σb² of tensors that lie so, or 0 where they agree as bits; infinite where only one is finite.
+/// Σ(a-b)²/Σb² of tensors in this storage; 0 if all bits agree, infinite if somewhere only one number is finite.
 pub(crate) fn stored_difference(storage: Storage, found: &[u32], expected: &[u32]) -> f64 {
     if found == expected {
         return 0.0;
@@ -164,7 +165,7 @@ pub(crate) fn stored_difference(storage: Storage, found: &[u32], expected: &[u32
 struct Sums {
     error: f64,
     norm: f64,
-    /// Somewhere only one of two numbers is finite.
+    /// Whether somewhere only one of two numbers is finite.
     unlike: bool,
 }
 
@@ -179,8 +180,8 @@ impl Sums {
     }
 }
 
-/// The f16 of two words. Sums in another order may be rounded to the f16 on either side of them: neighbours count as
-/// one number.
+/// The f16 in two words. A sum in another order may be rounded to the f16 on its other side, so neighbours count as
+/// equal.
 fn neighbours_as_one(found: u32, expected: u32) -> [(f32, f32); 2] {
     [(found as u16, expected as u16), ((found >> 16) as u16, (expected >> 16) as u16)].map(|(a, b)| {
         let a = if a.abs_diff(b) == 1 { b } else { a };
@@ -188,7 +189,8 @@ fn neighbours_as_one(found: u32, expected: u32) -> [(f32, f32); 2] {
     })
 }
 
-/// What each binding that `kernel` writes holds after one dispatch; before, word `i` of each was `input(name, i)`.
+/// The contents after one dispatch of each binding that `kernel` writes. Before it, element `i` of every binding is
+/// `input(name, i)`.
 fn outputs(
     device: &Device,
     kernel: &Arc<dyn Kernel>,
@@ -224,27 +226,28 @@ fn contents(binding: &Binding, element: impl Fn(usize) -> u32 + Sync) -> Vec<u32
         .collect()
 }
 
-/// Element `i` of the random tensor `name`, uniform in [-1, 1): the same in every process.
+/// Element `i` of the random tensor `name`, uniform in [-1, 1) and the same in every process.
 fn random(name: &str, i: usize) -> f32 {
     let stream = name.bytes().fold(0u64, |hash, byte| hash.wrapping_mul(257) ^ u64::from(byte));
     SplitMix::new(i as u64, stream).uniform(-1.0, 1.0)
 }
 
-/// The largest Σ(a-b)²/Σb² that sums of `terms` products of f16 in f32 may have beside f32 in another order.
+/// The largest Σ(a-b)²/Σb² by which sums in f32 of `terms` products of f16 may differ from sums in another order.
 ///
-/// Rounded to the nearest, the errors of such sums are some 1e-13. Tensor cores are reported to cut towards zero instead,
-/// when they add four products or more to a sum (Fasi, Higham, Mikaitis and Pranesh, 2021, "Numerical behavior of NVIDIA
-/// tensor cores"), and such errors do not cancel: each of n = terms / 4 additions loses up to 2⁻²³ of the sum so far,
-/// less than 2⁻²⁴ in the mean. Sums of one sign, which grow evenly, lose at most Σ 2⁻²³ k/n = n · 2⁻²⁴ of the result.
-/// Sums of random signs lose 2⁻²⁴ of all sums on the way together, whose variance is n²/3 times that of the result: the
-/// root of the mean square is n/√3 · 2⁻²⁴. Both keep within (n · 2⁻²⁴)², which is 1.5e-8 for 8,192 terms. A single product
-/// left out of each of those sums makes 1.2e-4, operands cut to f16 instead of rounded make 5e-7, sums in f16 no less.
+/// With rounding to nearest, the error of such sums is about 1e-13. Tensor cores are reported to truncate towards zero
+/// instead when they add four or more products to a sum (Fasi, Higham, Mikaitis and Pranesh, 2021, "Numerical behavior
+/// of NVIDIA tensor cores"), and such errors do not cancel: each of n = terms / 4 additions loses up to 2⁻²³ of the sum
+/// so far, less than 2⁻²⁴ on average. Sums of one sign, which grow evenly, lose at most Σ 2⁻²³ k/n = n · 2⁻²⁴ of the
+/// result. Sums of random signs lose 2⁻²⁴ of the total of all partial sums, whose variance is n²/3 times that of the
+/// result: the root mean square is n/√3 · 2⁻²⁴. Both keep within (n · 2⁻²⁴)², which is 1.5e-8 for 8,192 terms. Real
+/// faults exceed that: one product missing from each of those sums makes 1.2e-4, operands truncated to f16 instead of
+/// rounded make 5e-7, and sums in f16 at least as much.
 pub(crate) fn sum_bound(terms: usize) -> f64 {
     let cut = terms as f64 / 4.0 * 2f64.powi(-24);
     (cut * cut).max(1e-10)
 }
 
-/// Word `i` of what binding `name` holds before: indices and labels in range, floats elsewhere.
+/// Element `i` of binding `name` before a run: indices and labels in range, floats elsewhere.
 fn input(name: &str, i: usize) -> u32 {
     let uniform = (i.wrapping_mul(2_654_435_761) % 2001) as f32 / 1000.0 - 1.0;
     match name {

@@ -1,9 +1,10 @@
-//! Which kernels are the fastest for a convolution on a device: candidates are checked, then timed in turns.
+//! Finds the fastest kernels for a convolution on a device: checks candidates, then times them in turns.
 //!
 //! This runs only when a user asks for it (`jem tune`); [`crate::device::tuned`] keeps the results. A candidate is
-//! the program that lowering makes of it, so that what is measured is what runs: of Winograd's kernels all but the
-//! transform of the weights, which `prepare` makes once for many steps; of a weight gradient its sum of parts too.
-//! In f16, which lowering gives to tensors inside of a network only, it is the same kernels between f16 buffers.
+//! measured as the program that lowering makes of it, so that what is measured is what runs: all of Winograd's kernels
+//! except the transform of the weights, which `prepare` makes once for many steps, and for a weight gradient its sum of
+//! parts too. Lowering uses f16 only for tensors inside a network; there a candidate is the same kernels between f16
+//! buffers.
 
 mod bed;
 mod bound;
@@ -26,10 +27,10 @@ pub const MARGIN: f64 = 0.03;
 /// The least rounds of timings, and the most.
 const ROUNDS: std::ops::Range<usize> = 3..100;
 
-/// Times the best of the first round, from which on a candidate is given up.
+/// A candidate that takes more than this many times the best of the first round is given up.
 const HOPELESS: f64 = 2.0;
 
-/// What came of a candidate.
+/// The result for a candidate.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trial {
     /// The candidate.
@@ -38,19 +39,19 @@ pub struct Trial {
     pub refused: Option<String>,
     /// The median time of one run; `None` if it was refused.
     pub time: Option<Duration>,
-    /// Its time as a part of the rule's: by the medians or the median of what each round says, whichever is the
+    /// Its time divided by the rule's: the ratio of the medians or the median of the rounds' ratios, whichever is
     /// larger, so that no passing load decides; `None` if either was refused.
     pub ratio: Option<f64>,
 }
 
-/// What came of a shape.
+/// The result for a shape.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tuning {
     /// The shape.
     pub shape: Shape,
-    /// A trial a candidate, the rule's choice first.
+    /// One trial for each candidate, the rule's choice first.
     pub trials: Vec<Trial>,
-    /// The candidates that the deadline left no time for.
+    /// The candidates for which the deadline left no time.
     pub untried: Vec<Candidate>,
     winner: Option<usize>,
 }
@@ -61,8 +62,8 @@ impl Tuning {
         &self.trials[0]
     }
 
-    /// The fastest candidate of those whose numbers are right, or the rule's choice if none saves more than
-    /// [`MARGIN`]; `None` if all were refused, or if nothing but the rule's choice was tried of several.
+    /// The fastest candidate whose results are correct, or the rule's choice if none saves more than [`MARGIN`];
+    /// `None` if all were refused, or if only the rule's choice was tried of several.
     pub fn winner(&self) -> Option<&Trial> {
         self.winner.map(|winner| &self.trials[winner])
     }
@@ -73,8 +74,9 @@ impl Tuning {
     }
 }
 
-/// The distinct convolutions of `programs`, each of which runs so many times, with the runs of each convolution.
-/// Those of programs built with [`Choices::default`], in f16 or not, are all seen; Winograd's kernels are not.
+/// The distinct convolutions of `programs`, which come with their numbers of runs, each with its number of runs.
+/// Programs built with [`Choices::default`], in f16 or not, show all of theirs; convolutions by Winograd's kernels are
+/// not seen.
 pub fn shapes<'a>(programs: impl IntoIterator<Item = (&'a Program, usize)>) -> Vec<(Shape, usize)> {
     let mut shapes: BTreeMap<Shape, usize> = BTreeMap::new();
     for (program, runs) in programs {
@@ -88,9 +90,9 @@ pub fn shapes<'a>(programs: impl IntoIterator<Item = (&'a Program, usize)>) -> V
 /// The time that a shape may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// The time to measure for, checks not counted; three rounds are measured in any case.
+    /// The time for measuring, without the checks; at least three rounds are measured.
     pub budget: Duration,
-    /// When no further candidate is checked, and no further round measured after the third.
+    /// After this no further candidate is checked, and no round after the third is measured.
     pub deadline: Option<Instant>,
 }
 
@@ -106,19 +108,19 @@ fn is_past(deadline: Option<Instant>) -> bool {
     deadline.is_some_and(|deadline| Instant::now() >= deadline)
 }
 
-/// Checks candidate after candidate for `shape` against the host, then times those that are right in turns, within
-/// `limits`. `choices` are those of the device, for the precision of `shape`: what was measured before does not count.
+/// Checks the candidates for `shape` against the host, then times those that are correct in turns, within `limits`.
+/// `choices` are those of the device for the precision of `shape`; earlier measurements in them are ignored.
 ///
 /// # Errors
-/// What the device refuses beside a candidate, such as memory for the tensors of `shape`; [`Error::DeviceLost`].
+/// If the device refuses something other than a candidate, such as memory for the tensors; [`Error::DeviceLost`].
 pub fn tune(device: &Device, choices: &Choices, shape: &Shape, limits: Limits) -> Result<Tuning> {
     let rule = choices.by_rule();
-    // The host, in f32 and once a shape: 30 GFLOP, an inner layer of WRN-28-10 at batch 64, take 0.4 s of one AVX-512
-    // core. A kernel of the device would be faster, but a driver that is wrong cannot vouch for itself.
+    // Computed on the host, in f32 and once for each shape: 30 GFLOP, an inner layer of WRN-28-10 at batch 64, take
+    // 0.4 s of one AVX-512 core. The device would be faster, but a faulty driver cannot vouch for itself.
     let mut host = Bed::new(&Device::cpu(), shape);
     let expected = host.load(Choices::default()).and_then(|program| host.result(&program))?;
     let choosing = |candidate| rule.clone().with_tuned(Tuned::from([(*shape, candidate)]));
-    // On all cores at once. What the driver refuses it refuses again below, by name.
+    // Compile on all cores at once. Errors are ignored here: they come again below, where the candidate is known.
     let all = rule.candidates(shape).into_iter().map(|candidate| programs(shape, choosing(candidate)));
     let all: Vec<Program> = all.filter_map(Result::ok).flatten().collect();
     drop(device.compile(&all));
@@ -135,7 +137,7 @@ pub fn tune(device: &Device, choices: &Choices, shape: &Shape, limits: Limits) -
         runs.push(Run { candidate, program, times: Vec::new() });
     }
     let untried: Vec<Candidate> = candidates.collect();
-    // What is compared with nothing is not measured.
+    // The rule's choice alone has nothing to be compared with, and is not measured.
     if runs.len() > 1 || untried.is_empty() {
         measure(&bed, &mut runs, limits)?;
     }
@@ -145,20 +147,20 @@ pub fn tune(device: &Device, choices: &Choices, shape: &Shape, limits: Limits) -
 /// A candidate under measurement.
 struct Run {
     candidate: Candidate,
-    /// Its program, or why it is refused.
+    /// Its program, or why it was refused.
     program: Result<Executable, String>,
-    /// Seconds, a round each.
+    /// Seconds of each round.
     times: Vec<f64>,
 }
 
-/// Round after round times one run of every candidate, so that all meet the same clocks and neighbours.
+/// Times one run of every candidate in each round, so that all meet the same clocks and the same other load.
 fn measure(bed: &Bed, runs: &mut [Run], limits: Limits) -> Result<()> {
     let started = Instant::now();
     for round in 0..ROUNDS.end {
         let best = runs.iter().filter_map(|run| run.times.first().copied()).fold(f64::INFINITY, f64::min);
         for (i, run) in runs.iter_mut().enumerate() {
             let Ok(program) = &run.program else { continue };
-            // The rule's choice is what all others are compared with.
+            // All others are compared with the rule's choice.
             if i == 0 || round == 0 || run.times[0] <= HOPELESS * best {
                 run.times.push(bed.time(program)?);
             }

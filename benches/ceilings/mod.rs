@@ -26,7 +26,7 @@ const SIZES: [usize; 8] = [64, 256, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 <<
 /// The largest with --quick.
 const QUICK_SIZE: usize = 64 << 10;
 
-/// Silence after which a child with a probe is taken to hang.
+/// A child whose probe prints nothing for this long is taken to hang.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A probe of arithmetic: a kernel whose results are known to the last bit, on as many threads as one likes.
@@ -209,14 +209,14 @@ fn cooperative(setting: &Setting, report: &mut Report) -> Vec<(f64, Matrices)> {
     Vec::new()
 }
 
-/// The best rate of `matrices`, and its probe. The probes run in a child first, as a driver may crash on them.
+/// The best rate of `matrices`, and its probe. The probes run in a child, because a driver may crash on them.
 fn by_matrices(
     setting: &Setting,
     matrices: Cooperative,
     report: &mut Report,
 ) -> Result<(f64, Matrices), String> {
     let own = std::env::current_exe().map_err(|error| format!("the path of this executable: {error}"))?;
-    let adapter = setting.device.adapter().ok_or("no adapter")?;
+    let adapter = setting.device.adapter().ok_or("the device has no adapter")?;
     let mut command = Command::new(own);
     command.args(["probe-here", &matrices.size.to_string()]);
     command.args(["--device", &format!("gpu:{}", adapter.name)]);
@@ -261,7 +261,7 @@ struct Probed {
 pub fn probe_here(arguments: &Arguments, size: usize) -> Result<(), String> {
     let device = arguments.open().map_err(|error| error.to_string())?;
     let matrices = device.cooperative().iter().find(|matrices| matrices.size == size);
-    let &matrices = matrices.ok_or_else(|| format!("{} offers no such matrices", device.name()))?;
+    let &matrices = matrices.ok_or_else(|| format!("{} offers no {size}x{size} matrices", device.name()))?;
     for block in Matrices::BLOCKS {
         let probe = Matrices { n: Matrices::threads(matrices), matrices, block };
         let (probe, time) = sized(&device, arguments.probe_time(), probe)?;
@@ -272,9 +272,9 @@ pub fn probe_here(arguments: &Arguments, size: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// The probe on as many threads as take a while, and its best time.
+/// The probe on so many threads that it takes 5 ms or more, and its best time.
 fn sized<P: Probe>(device: &Device, budget: Duration, mut kernel: P) -> Result<(P, Duration), String> {
-    /// Long enough for the clocks, and for what a dispatch costs.
+    /// Long enough that the clock's resolution and the cost of a dispatch do not count.
     const ENOUGH: Duration = Duration::from_millis(5);
     const MOST_THREADS: usize = 1 << 23;
     loop {

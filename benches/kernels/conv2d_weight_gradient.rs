@@ -1,4 +1,4 @@
-//! `conv2d_weight_gradient` with as many partial sums as the rule of the device gives the shape.
+//! `conv2d_weight_gradient`, with the number of parts that the device's rule chooses for the shape.
 
 use super::shapes::{of_products, time_networks};
 use super::timing::Bench;

@@ -56,9 +56,9 @@ pub fn of_products(method: Method) -> Storages {
     }
 }
 
-/// Times the kernel that `make` builds for every layer of the networks, and sums up each network of which all
-/// layers could be measured; then again by the cooperative matrices that the device may use, in f32 where those do not
-/// suit a layer.
+/// Times the kernel that `make` builds for every layer of the networks, and sums up each network of which all layers
+/// could be measured; then does so again with the cooperative matrices that the device may use, in f32 where they do
+/// not suit a layer.
 pub fn time_networks<K: Kernel + 'static>(bench: &mut Bench, make: impl Fn(ConvGeometry, Method) -> K) {
     let cooperative = usable_cooperative(bench.device).ok().map(Method::Cooperative);
     for method in [Method::Scalar].into_iter().chain(cooperative) {

@@ -136,7 +136,7 @@ pub fn replay(
     }
 }
 
-/// The words that `binding` holds before a run, made on all cores: a GPU that is rented by the minute waits for them.
+/// The words that `binding` holds before a run, made on all cores, so that a GPU rented by the minute waits less.
 fn contents(binding: &Binding) -> Vec<u32> {
     let uniform = |i: usize| (i.wrapping_mul(2_654_435_761) % 2001) as f32 / 1000.0 - 1.0;
     let indices = || (0..binding.words).into_par_iter();

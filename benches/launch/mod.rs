@@ -1,19 +1,19 @@
-//! The cost of a dispatch, a barrier and a submission, by dispatches with next to no work.
+//! The cost of a dispatch, a barrier and a submission, measured with dispatches that do next to no work.
 //!
-//! A series is dispatches that all update one buffer, so that wgpu puts a barrier in front of each but the first, or
-//! that each update a buffer of their own, so that it puts none. In every round each series runs from an idle device
-//! until the device is idle again, and the clock is read twice: when the host has handed it over, and when the device is
-//! done. Figures are of one round each, and what is reported is their median over the rounds:
+//! The dispatches of a dependent series all update one buffer, so that wgpu puts a barrier in front of each but the
+//! first; those of an independent series update a buffer each, and wgpu puts none. In every round each series starts
+//! on an idle device, and the clock is read twice: when the host has handed the series over, and when the device is
+//! done. Each figure is computed from one round; the report has the median over the rounds:
 //!
-//! - a dispatch: the time from the end of recording until the device is done, of a long series less a short one, a
-//!   dispatch. What a submission costs, and the wait for it, are in both and go. (The host records and submits before
-//!   it waits, and on the CPU device it computes: there it is the whole time.)
-//! - a barrier: a dispatch that updates what the one before did, less one that does not. With one workgroup it is the
-//!   command itself, flushed caches, and the latency of one workgroup, which the next dispatch no longer hides; with as
-//!   many as the device holds at once, it is also the drain: the device empties and fills again.
-//! - recording: the host's time until it has handed over, of a long series less a short one, a dispatch.
-//! - a submission: the whole time in 100 submissions less that in 10, a submission. In both the device works while the
-//!   host records what is next, so that this is what one submission more costs, not how long one takes.
+//! - a dispatch: the time from the end of recording until the device is done, of a long series less that of a short
+//!   one, per dispatch. The cost of a submission and of the wait for it cancel. (On the CPU device the host computes
+//!   while it records, so the figure is taken from the whole time.)
+//! - a barrier: a dependent dispatch less an independent one. With one workgroup it is the command itself, flushed
+//!   caches, and the latency of one workgroup, which the next dispatch no longer hides; with as many workgroups as the
+//!   device holds at once, the device also drains and fills again.
+//! - recording: the host's time until it has handed over, of a long series less that of a short one, per dispatch.
+//! - a submission: the whole time in 100 submissions less that in 10, per submission. In both the device works while
+//!   the host records the next one, so this is the cost of one submission more, not its duration.
 //! - a submission and the wait for it: one dispatch, from the call until the device is done.
 
 mod touch;
@@ -30,18 +30,18 @@ const LONG: usize = 1000;
 const SHORT: usize = 100;
 /// Dispatches of each of 100 submissions.
 const PART: usize = LONG / 100;
-/// Workgroups of 256 threads that fill a large GPU about once: 132 processors of 2,048 threads take 1,056.
+/// Workgroups of 256 threads that fill a large GPU about once: 132 multiprocessors of 2,048 threads hold 1,056.
 const WAVE: usize = 1024;
-/// The same for a software adapter and the host, which hold a workgroup a core.
+/// The same for a software adapter and the host, which run one workgroup on each core.
 const SOFTWARE_WAVE: usize = 16;
 /// Rounds, at least and at most.
 const LEAST_ROUNDS: usize = 5;
 const MOST_ROUNDS: usize = 101;
 
-/// Measures it.
+/// Measures the costs and reports them.
 ///
 /// # Errors
-/// In words, if the device refuses a program or a count is wrong.
+/// If the device refuses a program or a count is wrong.
 pub fn run(setting: &Setting, report: &mut Report) -> Result<(), String> {
     let columns = ["what", "us"];
     let title = "Cost of a dispatch, a barrier and a submission";
@@ -63,8 +63,8 @@ pub fn run(setting: &Setting, report: &mut Report) -> Result<(), String> {
         return Err(format!("launch: {wrong}"));
     }
     let about = format!(
-        "medians of {} rounds; {LONG} dispatches: from an idle device to an idle device, recording included; the \
-         figures below them: from the differences of series; a dispatch and a barrier: of the device's time alone",
+        "medians of {} rounds; {LONG} dispatches: from an idle device until it is idle again, recording included; the \
+         rows below them: from the differences between series; a dispatch and a barrier: the device's time alone",
         rounds.len()
     );
     report.table(title, &about, &columns);
@@ -95,9 +95,8 @@ pub fn run(setting: &Setting, report: &mut Report) -> Result<(), String> {
         }
     }
     if device.is_cpu() {
-        report.note(
-            "the CPU device runs what it is given at once: there are no barriers, records or submissions",
-        );
+        report
+            .note("the CPU device runs each dispatch at once: it has no barriers, recording or submissions");
         return Ok(());
     }
     row("recording a dispatch, on the host".into(), &|round| round.series[0].dependent.recording());
@@ -115,7 +114,7 @@ fn words(groups: usize) -> String {
     if groups == 1 { "1 workgroup".into() } else { format!("{groups} workgroups") }
 }
 
-/// The programs of dispatches of so many workgroups, and the buffers that they count in.
+/// The programs whose dispatches have a given number of workgroups, and the buffers in which they count.
 struct Series {
     shared: Buffer,
     own: Vec<Buffer>,
@@ -147,7 +146,8 @@ impl Series {
         Ok(Self { dependent, independent, part, single, shared, own })
     }
 
-    /// Says which count is wrong after so many rounds: every dispatch must have run, one after the other.
+    /// The first count that is wrong after `rounds` rounds, as a message: every dispatch must have run, one after the
+    /// other.
     fn wrong(&self, device: &Device, rounds: usize) -> jem::Result<Option<String>> {
         let of_shared = if self.groups() == 1 { LONG + SHORT + 2 * LONG + 1 } else { LONG + SHORT };
         let shared = [(&self.shared, of_shared)];
@@ -169,7 +169,7 @@ impl Series {
     }
 }
 
-/// The times until the host had handed a series over, and until the device was done.
+/// The time until the host has handed a series over, and the time until the device is done.
 #[derive(Debug, Clone, Copy)]
 struct Times {
     recorded: Duration,
@@ -196,17 +196,17 @@ impl Pair {
         Ok(Self([Times::of(device, [long])?, Times::of(device, [short])?]))
     }
 
-    /// Seconds of the long one.
+    /// Seconds of the long series.
     fn whole(&self) -> f64 {
         self.0[0].whole.as_secs_f64()
     }
 
-    /// Seconds a dispatch of what `time` says of both.
+    /// The difference of the two `time`s in seconds, per dispatch.
     fn slope(&self, time: impl Fn(&Times) -> f64) -> f64 {
         (time(&self.0[0]) - time(&self.0[1])) / (LONG - SHORT) as f64
     }
 
-    /// Seconds a dispatch, recorded or not.
+    /// Seconds per dispatch after recording; on the CPU device of the whole time.
     fn dispatch(&self, device: &Device) -> f64 {
         match device.is_cpu() {
             true => self.slope(|times| times.whole.as_secs_f64()),
@@ -235,7 +235,7 @@ struct SeriesTimes {
     independent: Pair,
 }
 
-/// Rounds of everything, after two to warm up, so that whatever else the machine does meets all alike.
+/// Rounds of all series after two to warm up. Series take turns, so that other load on the machine affects all alike.
 fn rounds(setting: &Setting, series: &[Series; 2]) -> jem::Result<Vec<Round>> {
     let device = &setting.device;
     let pair = |series: &Series| -> jem::Result<SeriesTimes> {
@@ -260,7 +260,7 @@ fn rounds(setting: &Setting, series: &[Series; 2]) -> jem::Result<Vec<Round>> {
     Ok(rounds)
 }
 
-/// The middle one.
+/// The median.
 fn median(figures: impl Iterator<Item = f64>) -> f64 {
     let mut figures: Vec<f64> = figures.collect();
     figures.sort_by(f64::total_cmp);

@@ -1,4 +1,4 @@
-//! A process with a limit of its own: it leads a group of processes, and the whole group ends with it.
+//! A process with a time limit. It leads a process group, and the whole group ends with it.
 
 use super::log::Log;
 use std::path::Path;
@@ -6,14 +6,14 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long a killed process may take to be gone: longer only if it hangs inside of the kernel.
+/// How long to wait for a killed process to end. It takes longer only if it hangs in the kernel.
 const GONE: Duration = Duration::from_secs(5);
-/// How long its output may stay open behind it.
+/// How long its output may stay open after its end.
 const CLOSED: Duration = Duration::from_secs(1);
-/// Between two looks at a process.
+/// The time between two checks of a process.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// Set when the run is to end: by Ctrl-C, or a signal that asks for it.
+/// Set by Ctrl-C or SIGTERM: the run must end.
 pub static STOP: AtomicBool = AtomicBool::new(false);
 
 /// How a step ended.
@@ -21,20 +21,20 @@ pub static STOP: AtomicBool = AtomicBool::new(false);
 pub enum Status {
     /// With exit status 0.
     Ok,
-    /// With another exit status, or it did not begin.
+    /// With another exit status, or it could not be started.
     Failed,
     /// By a signal.
     Died,
     /// It was killed at its limit.
     TimedOut,
-    /// It was killed because the run was to end.
+    /// It was killed because the run was stopped.
     Stopped,
     /// It was not run.
     Skipped,
 }
 
 impl Status {
-    /// As `results.jsonl` has it.
+    /// The word for it in `results.jsonl`.
     pub fn word(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -58,18 +58,18 @@ pub struct Ended {
     pub signal: Option<i32>,
     /// How long it ran.
     pub time: Duration,
-    /// All that it said, without its middle if that is long.
+    /// All that it printed, without the middle if that is long.
     pub text: String,
     /// The last lines of that.
     pub last_words: Vec<String>,
 }
 
-/// When a process is ended that does not end by itself.
+/// When to end a process that does not end by itself.
 #[derive(Debug, Clone, Copy)]
 pub struct Limit {
     /// After this it is killed.
     pub kill: Duration,
-    /// After this it is asked to end, as by Ctrl-C.
+    /// After this it is asked to end, by SIGTERM.
     pub interrupt: Option<Duration>,
 }
 
@@ -85,18 +85,18 @@ impl Running {
     /// Starts `command`, whose output goes to the file `log`.
     ///
     /// # Errors
-    /// The system's error if there is no such program or no further process.
+    /// The system's error if the program does not exist or no process can be started.
     pub fn start(mut command: Command, log: &Path) -> std::io::Result<Self> {
         let (output, write) = std::io::pipe()?;
         command.stdin(Stdio::null()).stdout(write.try_clone()?).stderr(write);
         group::lead(&mut command);
         let (child, began) = (command.spawn()?, Instant::now());
-        // The command holds the pipe's other end, which would never close.
+        // The command holds the write end of the pipe, which would otherwise never close.
         drop(command);
         Ok(Self { child, log: Log::read(output, log), began })
     }
 
-    /// Waits for its end, and brings it about at `limit` or when the run is to end.
+    /// Waits for its end. Kills it at `limit`, or when the run is stopped.
     pub fn wait(mut self, limit: Limit) -> Ended {
         let mut interrupt = limit.interrupt;
         let begin = Instant::now();
@@ -119,26 +119,26 @@ impl Running {
             std::thread::sleep(LOOK);
         };
         let time = self.began.elapsed();
-        // What it left behind would share the device with the next step.
+        // Processes that it left behind would share the device with the next step.
         group::end(&mut self.child);
         self.log.wait(CLOSED);
         let (exit, signal) = ended.map_or((None, None), |ended| (ended.code(), group::signal(ended)));
         let asked = limit.interrupt.is_some() && interrupt.is_none();
         let status = status.unwrap_or(match (exit, signal) {
             (Some(0), _) => Status::Ok,
-            // It was asked to end before it could listen.
+            // It was asked to end before it had installed a handler.
             (_, Some(group::SIGTERM)) if asked => Status::TimedOut,
             (_, Some(_)) => Status::Died,
             _ => Status::Failed,
         });
         let mut last_words = self.log.last_words();
         if ended.is_none() && matches!(status, Status::Stopped | Status::TimedOut) {
-            last_words.push("(it could not be killed: it hangs inside of the kernel)".into());
+            last_words.push("(it could not be killed: it hangs in the kernel)".into());
         }
         Ended { status, exit, signal, time, text: self.log.text(), last_words }
     }
 
-    /// Its number.
+    /// Its process ID.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
@@ -148,12 +148,12 @@ impl Running {
         self.log.text()
     }
 
-    /// Halts the whole group, or lets it go on.
+    /// Pauses the whole group, or resumes it.
     pub fn pause(&self, pause: bool) {
         group::pause(&self.child, pause);
     }
 
-    /// Kills the whole group; its end, if it comes.
+    /// Kills the whole group; returns how it ended, if it did.
     fn kill(&mut self) -> Option<ExitStatus> {
         group::end(&mut self.child);
         let begin = Instant::now();
@@ -183,7 +183,7 @@ pub fn run(command: Command, limit: Limit, log: &Path) -> Ended {
     }
 }
 
-/// Groups of processes, as Unix has them.
+/// Process groups on Unix.
 #[cfg(unix)]
 mod group {
     use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -201,7 +201,7 @@ mod group {
     fn send(child: &Child, signal: i32) {
         let Ok(group @ 2..) = i32::try_from(child.id()) else { return };
         // SAFETY: kill(2) takes numbers and touches no memory of this process. The group is the child's own, which
-        // `lead` made. One that is gone already is an error without consequence.
+        // `lead` made. If it is gone already, the error has no consequence.
         unsafe { kill(-group, signal) };
     }
 
@@ -226,7 +226,7 @@ mod group {
     }
 }
 
-/// The process alone, on systems without groups.
+/// Elsewhere, the process alone.
 #[cfg(not(unix))]
 mod group {
     use std::process::{Child, Command, ExitStatus};

@@ -1,10 +1,10 @@
-//! The card's clocks while a step runs, as its own tool tells them once a second.
+//! The card's clocks while a step runs, which `nvidia-smi` reports once a second.
 
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;
 
-/// The command that goes on telling them: a line of numbers a second.
+/// The command that prints them, a line of numbers every second, until it is ended.
 pub fn command(tool: &Path) -> Command {
     let mut command = Command::new(tool);
     command.args(["--query-gpu=clocks.sm,clocks.mem,power.draw,temperature.gpu"]);
@@ -12,7 +12,7 @@ pub fn command(tool: &Path) -> Command {
     command
 }
 
-/// The largest of each number in the lines of `text` after the first `from`; null if there is none.
+/// The largest value in each column of `text`, without its first `from` lines; null if there are none.
 pub fn largest(text: &str, from: usize) -> Value {
     let numbers =
         |line: &str| -> Vec<Option<f64>> { line.split(',').map(|cell| cell.trim().parse().ok()).collect() };

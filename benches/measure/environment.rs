@@ -1,4 +1,4 @@
-//! The variables that every step is given.
+//! The environment variables of every step.
 
 use super::plan::VARIANTS;
 use super::state::State;
@@ -10,7 +10,7 @@ use std::process::Command;
 pub const FOLDERS: [&str; 9] =
     ["logs", "home", "cache", "pipelines", "tmp", "inductor", "triton", "cuda", "shaders"];
 
-/// Sets the variables that `command` does not set itself. Nothing in the user's folders is read or changed.
+/// Sets the variables that `command` does not set itself, so that nothing in the user's folders is read or changed.
 pub fn apply(command: &mut Command, state: &State) {
     let scratch = &state.scratch;
     let folder = |name: &str| scratch.join(name).into_os_string();
@@ -37,7 +37,7 @@ pub fn apply(command: &mut Command, state: &State) {
     }
     let set: Vec<OsString> = command.get_envs().map(|(name, _)| name.to_owned()).collect();
     let free = |name: &str| !set.iter().any(|set| set == name);
-    // A variant that did not pass is not used any more.
+    // Once the gate has tried all variants, only one that passed is used.
     if free("JEM_COOPERATIVE") {
         if state.gate.len() == VARIANTS.len() {
             command.env("JEM_COOPERATIVE", state.variant().unwrap_or("none"));

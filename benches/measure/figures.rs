@@ -1,11 +1,11 @@
-//! Figures out of the lines of `results.jsonl` and the bench's tables in them.
+//! Figures from the lines of `results.jsonl` and the bench's tables in them.
 
 use serde_json::{Map, Value};
 
 /// A row of a table: values by column.
 pub type Row = Map<String, Value>;
 
-/// The rows of the table of a bench's report whose title begins with `title`.
+/// The rows of the tables in a bench's report whose titles begin with `title`.
 pub fn rows<'a>(result: &'a Value, title: &str) -> Vec<&'a Row> {
     let tables = result["tables"].as_array().into_iter().flatten();
     let table = |table: &&Value| table["title"].as_str().is_some_and(|text| text.starts_with(title));
@@ -18,12 +18,12 @@ pub fn text<'a>(row: &'a Row, column: &str) -> &'a str {
     row.get(column).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// A number of an object, finite.
+/// The number at `key` of an object, if it is finite.
 pub fn number(value: &Value, key: &str) -> Option<f64> {
     value.get(key).and_then(Value::as_f64).filter(|number| number.is_finite())
 }
 
-/// A number in a column, finite.
+/// The number in a column, if it is finite.
 pub fn cell(row: &Row, column: &str) -> Option<f64> {
     row.get(column).and_then(Value::as_f64).filter(|number| number.is_finite())
 }
@@ -50,8 +50,8 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// Whether the label of a row of `steps` is this engine's `step` (`sgld`, `update`, `iteration`): a peer's has a
-/// comma and the peer's name, `sgld, nothing fused` is another.
+/// Whether the label of a row of `steps` is this engine's `step` (`sgld`, `update`, `iteration`). A peer's label has a
+/// comma and the peer's name; `sgld, nothing fused` is a different step.
 fn is_step(label: &str, step: &str) -> bool {
     match step {
         "iteration" => label.rsplit_once(", K = ").is_some_and(|(front, steps)| {
@@ -61,7 +61,7 @@ fn is_step(label: &str, step: &str) -> bool {
     }
 }
 
-/// The row of the table of steps with this engine's `step`.
+/// The row of this engine's `step` in the table of steps.
 pub fn step_row<'a>(lines: Lines<'a>, name: &str, step: &str) -> Option<&'a Row> {
     lines.rows(name, "Steps").into_iter().find(|row| is_step(text(row, "step"), step))
 }
@@ -78,7 +78,7 @@ pub struct Beside {
     pub mode: String,
     /// Its milliseconds.
     pub peer: f64,
-    /// Its time over this engine's: above 1 this engine is the faster.
+    /// Its time over this engine's: above 1 this engine is faster.
     pub ratio: f64,
     /// Whether both took turns.
     pub turns: bool,
@@ -99,7 +99,7 @@ pub fn beside(lines: Lines<'_>, precision: &str, step: &str, theirs: &str) -> Op
         }
     }
     let ours = step_row(lines, &name, step).and_then(|row| cell(row, "median ms"));
-    // Without that table, which comes last, their rows in the table of steps.
+    // That table comes last and may be missing; the table of steps has the peers' rows too.
     for row in lines.rows(&name, "Steps").into_iter().filter(|_| peers.is_empty()) {
         let Some((label, mode)) = text(row, "step").split_once(", PyTorch ") else { continue };
         if let (true, Some(ours), Some(peer)) =
@@ -123,7 +123,7 @@ pub fn beside(lines: Lines<'_>, precision: &str, step: &str, theirs: &str) -> Op
 pub struct Rates {
     /// Arithmetic in f32.
     pub f32: Option<f64>,
-    /// Products of cooperative matrices, by the fastest of their shapes.
+    /// Products of cooperative matrices, at the fastest probe.
     pub matrices: Option<f64>,
     /// Memory: the largest tensor, by the fastest of copy, fill and sums.
     pub memory: Option<f64>,
@@ -159,19 +159,19 @@ pub fn reached(row: &Row) -> (Option<f64>, Option<f64>, Option<f64>) {
     (cell(row, "GFLOP/s"), memory, cell(row, "fraction"))
 }
 
-/// Kernel tests that a line tells of.
+/// The kernel tests of one step.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Tests {
     /// Tests that passed.
     pub passed: u64,
     /// Names of those that failed.
     pub failed: Vec<String>,
-    /// Whether all of them came to their end.
+    /// Whether all of them ran to the end.
     pub finished: bool,
 }
 
 impl Tests {
-    /// The rows of a result.
+    /// Reads them from a result.
     pub fn of(result: &Value) -> Option<Self> {
         let names = result["failed"].as_array()?.iter().filter_map(Value::as_str);
         Some(Self {

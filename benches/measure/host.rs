@@ -1,11 +1,11 @@
-//! Facts of the machine, from the system's files; the device is not touched.
+//! Facts about the machine, from the system's files; the device is not touched.
 
 use serde_json::{Value, json};
 use std::fs::read_to_string;
 use std::path::Path;
 use std::process::Command;
 
-/// The folders in which loaders look for manifests of drivers.
+/// The folders in which the Vulkan loader looks for manifests of drivers.
 const MANIFESTS: [&str; 6] = [
     "/etc/vulkan/icd.d",
     "/usr/share/vulkan/icd.d",
@@ -18,7 +18,7 @@ const MANIFESTS: [&str; 6] = [
 /// Prefixes of the variables that matter.
 const VARIABLES: [&str; 8] = ["JEM_", "VK_", "LD_LIBRARY_PATH", "NVIDIA_", "CUDA_", "__EGL", "__GL", "RUST_"];
 
-/// The facts. `commit` is that of this executable.
+/// The facts, with the `commit` of this executable.
 pub fn facts(commit: &str, date: &str) -> Value {
     let file = |path: &str| read_to_string(path).ok().map(|text| text.trim().to_owned());
     let field = |path: &str, name: &str, mark: char| {

@@ -5,11 +5,11 @@ use jem::io::png::Picture;
 use std::fs;
 use std::path::Path;
 
-/// Writes the first `n` images of the training set in the directory `cifar` as `out/train/CLASS/NUMBER.png`, and a
-/// fifth as many of the test set beside them.
+/// Writes the first `n` images of the training set in `directory` as `out/train/CLASS/NUMBER.png`, and a fifth as
+/// many of the test set as `out/test/CLASS/NUMBER.png`.
 ///
 /// # Errors
-/// In words, if the files are damaged or cannot be read or written.
+/// A message, if the files are damaged or cannot be read or written.
 pub fn write(directory: &Path, out: &Path, n: usize) -> Result<(), String> {
     let (train, test) = cifar::load(directory).map_err(|error| error.to_string())?;
     for (set, part, n) in [(&train, "train", n), (&test, "test", n / 5)] {

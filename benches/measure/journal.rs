@@ -1,4 +1,4 @@
-//! `results.jsonl`: a line for each step, on the disk before the next one begins.
+//! `results.jsonl`: a line for each step, synced to disk before the next step begins.
 
 use super::child::{Ended, Status};
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// The file.
 pub const FILE: &str = "results.jsonl";
 
-/// The lines of a run. A line that the disk does not take is kept and tried again with the next one.
+/// The lines of a run. A line that cannot be written is kept and tried again with the next one.
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
@@ -19,7 +19,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// An empty one in the folder `out`; what a former run left there is replaced.
+    /// An empty one in the folder `out`, in place of that of an earlier run.
     pub fn new(out: &Path) -> Self {
         let path = out.join(FILE);
         let file = File::create(&path).ok();
@@ -32,10 +32,10 @@ impl Journal {
         self.flush();
     }
 
-    /// Writes what is not written yet; whether all is.
+    /// Writes the lines that are not written yet; returns whether all are written.
     pub fn flush(&mut self) -> bool {
         if self.file.is_none() {
-            // It failed before: perhaps there is room again, or the folder.
+            // An earlier write failed. There may be room now, or the folder may exist.
             self.file = OpenOptions::new().create(true).append(true).open(&self.path).ok();
         }
         let Some(file) = &mut self.file else { return self.written == self.lines.len() };
@@ -58,10 +58,10 @@ impl Journal {
     }
 }
 
-/// The lines of the file in `out`. A last line that is cut, as by the machine's end, is left out.
+/// The lines of the file in `out`. An incomplete last line, as a power cut leaves it, is left out.
 ///
 /// # Errors
-/// If there is no such file or one of its other lines is no JSON.
+/// If there is no such file, or another line is not JSON.
 pub fn read(out: &Path) -> Result<Vec<Value>, String> {
     let path = out.join(FILE);
     let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;

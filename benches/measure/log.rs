@@ -1,4 +1,4 @@
-//! The output of a process: in a file of bounded size, if the disk takes it, and in memory.
+//! The output of a process, kept in memory and, if it can be written, in a file; both are bounded.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -31,7 +31,7 @@ struct Kept {
 }
 
 impl Log {
-    /// Reads `pipe` into memory and the file `path`. A file that cannot be written is done without.
+    /// Reads `pipe` into memory and the file `path`. If the file cannot be written, there is none.
     pub fn read(mut pipe: PipeReader, path: &Path) -> Self {
         let kept = Arc::new(Mutex::new(Kept { file: File::create(path).ok(), ..Kept::default() }));
         let (end, ended) = channel();
@@ -42,7 +42,7 @@ impl Log {
                 lock(&shared).take(&bytes[..n]);
             }
             lock(&shared).finish();
-            // Nobody waits any more if the process outlived its end.
+            // The receiver is gone if the output stayed open after the process was given up.
             let _ = end.send(());
         });
         Self { kept, ended }
@@ -77,7 +77,7 @@ pub fn last_words(text: &str) -> Vec<String> {
     lines.into_iter().rev().map(|line| plain(line).chars().take(WORDS.1).collect()).collect()
 }
 
-/// `line` without escape sequences, and of a line that was overwritten what was seen last.
+/// `line` without escape sequences; of a line that overwrites itself (progress bars), the last text.
 fn plain(line: &str) -> String {
     let line = line.trim_end().rsplit('\r').next().unwrap_or_default();
     let mut text = String::new();
@@ -114,11 +114,11 @@ impl Kept {
         if n == 0 { String::new() } else { format!("\n[{n} bytes are left out here]\n") }
     }
 
-    /// Writes the end into the file. What comes later is left out.
+    /// Writes the end into the file. Later output is left out.
     fn finish(&mut self) {
         if let Some(mut file) = self.file.take() {
             let (a, b) = self.tail.as_slices();
-            // A full disk costs the log, not the step.
+            // A full disk must not fail the step.
             let _ = file.write_all(&[self.gap().as_bytes(), a, b].concat());
         }
     }

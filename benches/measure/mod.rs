@@ -1,8 +1,8 @@
-//! One run that learns all that a device can tell in the time that there is: a plan of steps in the order of their
-//! worth, each a process of its own with a limit of its own.
+//! `jem-bench measure`: tests and measures a device within a fixed time. It runs a plan of steps, the most important
+//! first, each in a process of its own with a time limit of its own.
 //!
-//! Nothing here touches a device: a driver that crashes or hangs costs the step that met it. After each step a line
-//! is appended to `results.jsonl` and synced, and the summary written anew.
+//! Nothing here touches a device: a driver that crashes or hangs costs only the step that it happens in. After each
+//! step a line is appended to `results.jsonl` and synced, and the summary is rewritten.
 
 pub mod child;
 pub mod clocks;
@@ -34,22 +34,22 @@ use std::process::ExitCode;
 /// The flags of `measure` alone.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Arguments {
-    /// The executable of jem [default: the one beside this]
+    /// The executable of jem [default: the one beside this executable]
     #[arg(long, value_name = "EXECUTABLE")]
     pub jem: Option<PathBuf>,
-    /// A Python, to time PyTorch if it has that
+    /// A Python; if it has torch, PyTorch is timed
     #[arg(long, value_name = "PYTHON", default_value = "python3")]
     pub python: PathBuf,
     /// Images to train on: a folder, or the name of a set
     #[arg(long, value_name = "DATA", default_value = "synthetic")]
     pub data: String,
-    /// Folder of logs and caches, which is removed [default: a new one for temporary files]
+    /// Folder for logs and caches, which is removed at the end [default: a new one in the system's temporary folder]
     #[arg(long, value_name = "DIR")]
     pub scratch: Option<PathBuf>,
-    /// Make a page for bench-results of the results in this folder, instead of measuring
+    /// Instead of measuring, write a page for bench-results from the results in this folder
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
-    /// Folder of that page
+    /// Folder for the page of --report
     #[arg(long, value_name = "DIR", default_value = "bench-results", requires = "report")]
     pub to: PathBuf,
     /// Write this many of CIFAR-10's images for training, and a fifth of that for testing, as a folder of PNG files
@@ -58,13 +58,13 @@ pub struct Arguments {
     /// Directory of CIFAR-10's official files, for --images
     #[arg(long, hide = true, value_name = "DIR")]
     pub cifar: Option<PathBuf>,
-    /// Print facts of the machine
+    /// Print facts about the machine
     #[arg(long, hide = true)]
     pub host: bool,
-    /// Steps that crash, hang or print without end instead: STEP=crash|hang|flood
+    /// For tests: steps that crash, hang or print without end instead, as STEP=crash|hang|flood
     #[arg(long, hide = true, value_delimiter = ',')]
     pub sabotage: Vec<Sabotage>,
-    /// Crash, hang or print without end
+    /// For tests: crash, hang or print without end
     #[arg(long, hide = true)]
     pub pretend: Option<Pretence>,
 }
@@ -74,7 +74,7 @@ pub struct Arguments {
 pub struct Common {
     /// The folder of results.
     pub out: Option<PathBuf>,
-    /// Seconds that everything may take, the summary included.
+    /// Seconds for everything, the summary included.
     pub seconds: f64,
     /// Small shapes, little time.
     pub quick: bool,

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-/// The file of PyTorch's steps.
+/// The script that times PyTorch.
 pub const PEER: &str = include_str!("../peers/time_pytorch.py");
 
-/// Prints a Python's version of torch and its device, in a line of JSON.
+/// Prints the version of torch and its device as a line of JSON.
 const TORCH: &str = r#"
 import json, site, sys
 facts = {"python": sys.version.split()[0], "executable": sys.executable, "user_base": site.USER_BASE}
@@ -45,14 +45,14 @@ pub enum Reader {
     Metrics,
 }
 
-/// A command and what its output is.
+/// A command and how to read its output.
 #[derive(Debug)]
 pub struct Order {
     /// The command.
     pub command: Command,
     /// The form of its output.
     pub reader: Reader,
-    /// When it is asked to end, before its limit, in seconds.
+    /// The seconds after which it is asked to end, before its limit.
     pub interrupt: Option<f64>,
 }
 
@@ -67,7 +67,7 @@ impl Order {
     }
 }
 
-/// Why `task` cannot or need not run, by what is known.
+/// Why `task` cannot or need not run, as far as the state tells; `None` if it can.
 pub fn blocked(task: Task, state: &State) -> Option<String> {
     let device = || state.no_device.clone();
     let half =
@@ -99,7 +99,8 @@ pub fn blocked(task: Task, state: &State) -> Option<String> {
     }
 }
 
-/// The command of `task`, which is called `name` and has `limit` seconds.
+/// The command of `task`, whose step is called `name` and has `limit` seconds. If it is `roomy`, the limit is well
+/// above what is reserved for the step.
 pub fn order(task: Task, name: &str, limit: f64, roomy: bool, state: &State) -> Order {
     let device = state.device.to_string();
     let bench = |section: &str| bench(state, name, section);
@@ -114,7 +115,7 @@ pub fn order(task: Task, name: &str, limit: f64, roomy: bool, state: &State) -> 
         Task::Devices => jem(Reader::Line).with(["devices", "--json"]),
         Task::Torch => {
             let mut order = Order::new(&state.python, Reader::Line).with(["-c", TORCH]);
-            // Here alone: Python may lie in the user's folder, and says where.
+            // Only here: the user's folder may hold Python's packages, and this step reports where.
             if let Some(home) = std::env::var_os("HOME") {
                 order.command.env("HOME", home);
             }
@@ -131,7 +132,7 @@ pub fn order(task: Task, name: &str, limit: f64, roomy: bool, state: &State) -> 
             order
         }
         Task::Test(kind) => tests(state).with([match kind {
-            // On the CPU one kind takes minutes.
+            // A whole kind would take minutes on the CPU.
             "conv2d" if state.quick => "conv2d::any_shape",
             "winograd" if state.quick => "winograd_input",
             "head" if state.quick => "head::any_shape",
@@ -148,7 +149,7 @@ pub fn order(task: Task, name: &str, limit: f64, roomy: bool, state: &State) -> 
         Task::Ceilings => bench("ceilings"),
         Task::Warm => unreachable!("it runs in the background"),
         Task::Peer(precision) => {
-            // What needs no compiler first, for it may take all of the time.
+            // Modes without a compiler first: compilation may take all of the time.
             let ways = ["graph", "eager", "graph-compile", "compile"];
             let modes = ways.map(|way| format!("{way}-{precision}")).join(",");
             let order = peer(state).with(["--modes", &modes, "--json", "--repeats", "5"]);
@@ -207,7 +208,7 @@ pub fn order(task: Task, name: &str, limit: f64, roomy: bool, state: &State) -> 
     }
 }
 
-/// The command that compiles PyTorch's modes while other steps run, the most worthy first.
+/// The command that compiles PyTorch's modes while other steps run, the most important first.
 pub fn warm(state: &State) -> Command {
     let precisions = ["bf16", "tf32", "float32"].into_iter().filter(|one| state.cuda || *one != "tf32");
     let precisions: Vec<&str> = precisions.collect();
@@ -223,8 +224,8 @@ pub fn on_path(program: impl AsRef<Path>) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|folder| folder.join(program.as_ref())).find(|path| path.is_file())
 }
 
-/// A section of the bench that leaves `bench.json` in the step's folder. Only `ceilings` itself probes them at
-/// length.
+/// A section of the bench that leaves `bench.json` in the step's folder. Only the section `ceilings` probes the
+/// ceilings at length.
 fn bench(state: &State, name: &str, section: &str) -> Order {
     let order = Order::new(&state.bench, Reader::Bench).with([section, "--out"]);
     let order = order.with([state.scratch.join(name)]);
@@ -233,7 +234,7 @@ fn bench(state: &State, name: &str, section: &str) -> Order {
     if state.quick { order.with(["--quick"]) } else { order }
 }
 
-/// The network and the precision of whole iterations.
+/// The flags for the network and the precision of whole iterations.
 fn network(state: &State, precision: Precision) -> Vec<String> {
     let small: &[&str] = &["--preset", "tiny", "--batch", "2"];
     let network = if state.quick { small } else { &["--preset", "paper"] };
@@ -241,7 +242,7 @@ fn network(state: &State, precision: Precision) -> Vec<String> {
     words.chain([precision.to_string()]).collect()
 }
 
-/// The kernel tests, in this process's own executable.
+/// The kernel tests, which this executable contains.
 fn tests(state: &State) -> Order {
     let mut order = Order::new(&state.bench, Reader::Tests).with(["test-here"]);
     let device = match &state.device {
@@ -253,7 +254,7 @@ fn tests(state: &State) -> Order {
     order
 }
 
-/// PyTorch's steps of the network that is measured.
+/// PyTorch's steps on the network that is measured.
 fn peer(state: &State) -> Order {
     let order = Order::new(&state.python, Reader::Lines).with([state.scratch.join("time_pytorch.py")]);
     let order = order.with(["--device", if state.cuda { "cuda" } else { "cpu" }]);
@@ -268,7 +269,7 @@ fn in_turns(precision: Precision, state: &State) -> Vec<&str> {
     theirs.iter().filter_map(|precision| state.best_mode(precision)).collect()
 }
 
-/// Training on the images of the kit, with nothing beside it.
+/// Training on the run's images, without evaluations, samples or checkpoints.
 fn train(state: &State, name: &str, precision: Precision) -> Order {
     let order = Order::new(&state.jem, Reader::Metrics).with(["train", "--recipe", "jem", "--seed", "1"]);
     let order = order.with(["--data", &state.data, "--validation", "100"]);

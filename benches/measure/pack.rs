@@ -1,4 +1,4 @@
-//! The files of `OUT` beside the lines and the summary.
+//! The files in `OUT` besides the lines and the summary.
 
 use super::figures::Lines;
 use serde_json::{Map, Value, json};
@@ -6,10 +6,10 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-/// The largest file that may come out, in bytes.
+/// The largest file that is written, in bytes.
 const LARGEST: u64 = 15 << 20;
 
-/// Results that are files of their own, beside being in the lines.
+/// Steps whose results also become files of their own.
 const OWN: [(&str, &str); 3] = [
     ("profile-f32", "profile-f32.json"),
     ("profile-f16", "profile-f16.json"),
@@ -49,7 +49,7 @@ fn write(path: &Path, value: &Value) -> io::Result<()> {
 /// Packs the folder `logs` as `logs.tar.gz`.
 ///
 /// # Errors
-/// The file system's; half an archive is removed.
+/// The file system's; an incomplete archive is removed.
 pub fn logs(out: &Path, logs: &Path) -> io::Result<()> {
     let path = out.join("logs.tar.gz");
     let packed = (|| {

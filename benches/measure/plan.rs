@@ -1,25 +1,25 @@
-//! The steps, in the order of their worth.
+//! The steps, the most important first.
 
 use super::share::Share;
 use jem::jem::Precision;
 
-/// Variants of the kernels by cooperative matrices, the best first: `JEM_COOPERATIVE`.
+/// The variants of the kernels that use cooperative matrices (`JEM_COOPERATIVE`), the best first.
 pub const VARIANTS: [&str; 4] = ["naga", "patched", "flat", "flat-patched"];
 
 /// The task of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Task {
-    /// Facts of the machine.
+    /// Facts about the machine.
     Host,
-    /// All that the card's own tool says.
+    /// The full output of `nvidia-smi -q`.
     Card,
     /// The adapters that the Vulkan drivers offer.
     Devices,
-    /// Whether there is a PyTorch.
+    /// Whether PyTorch is installed.
     Torch,
     /// Each kernel beside its twin, without matrices.
     SelfTest,
-    /// Whether a variant of the kernels by matrices computes what it should.
+    /// The gate for one variant of cooperative matrices.
     Gate(&'static str),
     /// The kernel tests of one kind.
     Test(&'static str),
@@ -45,7 +45,7 @@ pub enum Task {
     Train(Precision),
     /// Training of a smaller network for a while.
     TrainSmall,
-    /// The kernel tests that are left.
+    /// The remaining kernel tests.
     Rest,
     /// Clocks, temperature and throttling, when the card is warm.
     Clocks,
@@ -56,7 +56,7 @@ pub enum Task {
 pub struct Step {
     /// Its name in `results.jsonl`.
     pub name: &'static str,
-    /// Its purpose, for people.
+    /// A description for people.
     pub about: &'static str,
     /// Its task.
     pub task: Task,
@@ -64,13 +64,13 @@ pub struct Step {
     pub share: Share,
 }
 
-/// Kinds of kernel tests that come before the others, as parts of their names.
+/// Kinds of kernel tests that run before the others, as parts of their names.
 pub const HEAVY: [&str; 4] = ["conv2d", "winograd", "head", "cooperative"];
 
-/// Seconds of the run that the times of the plan are for, in full and quick.
+/// Seconds of the run for which the plan's times are written: in full, and quick.
 const USUAL: (f64, f64) = (540.0, 60.0);
 
-/// Seconds at the end for the summary and the logs' archive.
+/// Seconds reserved at the end for the summary and the archive of logs.
 pub fn ending(quick: bool) -> f64 {
     if quick { 3.0 } else { 8.0 }
 }
@@ -80,7 +80,7 @@ pub fn steps(quick: bool, seconds: f64) -> Vec<Step> {
     use Precision::{F16, F32};
     let (usual, ending) = (if quick { USUAL.1 } else { USUAL.0 }, ending(quick));
     let scale = ((seconds - ending) / (usual - ending)).clamp(0.0, 1.0);
-    // Seconds that are kept for it, and its limit: in full; then quick, on a driver that computes on the CPU.
+    // Seconds reserved for the step, and its limit: in full, then quick on a driver that computes on the CPU.
     let step = |name, about, task, full: (f64, f64), small: (f64, f64)| {
         let (kept, limit) = if quick { small } else { full };
         Step { name, about, task, share: Share { kept, limit }.scaled(scale) }
@@ -95,7 +95,7 @@ pub fn steps(quick: bool, seconds: f64) -> Vec<Step> {
         step("devices", "adapters and what they offer", Task::Devices, (4.0, 30.0), (1.0, 10.0)),
         step("torch", "version of PyTorch", Task::Torch, (8.0, 60.0), (1.0, 20.0)),
         step("selftest-f32", "every kernel in f32", Task::SelfTest, (10.0, 60.0), (5.0, 20.0)),
-        step("gate-naga", "matrices, SPIR-V as naga writes it", Task::Gate("naga"), (8.0, 60.0), (1.0, 90.0)),
+        step("gate-naga", "matrices, naga's SPIR-V", Task::Gate("naga"), (8.0, 60.0), (1.0, 90.0)),
         step("gate-patched", "matrices, patched SPIR-V", Task::Gate("patched"), (8.0, 60.0), (1.0, 90.0)),
         step("gate-flat", "matrices, without subgroup_id", Task::Gate("flat"), (8.0, 60.0), (1.0, 60.0)),
         step(
@@ -112,7 +112,7 @@ pub fn steps(quick: bool, seconds: f64) -> Vec<Step> {
         step("registers", "registers and spills of pipelines", Task::Registers, (12.0, 60.0), (1.0, 4.0)),
         step("launch", "cost of dispatches and submissions", Task::Launch, (4.0, 20.0), (1.0, 4.0)),
         step("ceilings", "rates of arithmetic and memory", Task::Ceilings, (14.0, 45.0), (5.0, 20.0)),
-        step("torch-warm", "compilation by PyTorch, meanwhile", Task::Warm, (20.0, 75.0), (1.0, 10.0)),
+        step("torch-warm", "PyTorch's compilation in the background", Task::Warm, (20.0, 75.0), (1.0, 10.0)),
         step("torch-bf16", "PyTorch alone in bf16", Task::Peer("bf16"), (16.0, 60.0), (1.0, 15.0)),
         step("torch-tf32", "PyTorch alone in TF32", Task::Peer("tf32"), (12.0, 45.0), (1.0, 15.0)),
         step("torch-float32", "PyTorch alone in float32", Task::Peer("float32"), (10.0, 45.0), (1.0, 15.0)),

@@ -10,7 +10,7 @@ use std::time::Duration;
 pub enum Pretence {
     /// It reads where there is no memory.
     Crash,
-    /// It waits for ever, as does a process that it starts and that leaves its group.
+    /// It waits for ever, and starts a process outside its group that does too.
     Hang,
     /// It prints for ever.
     Flood,
@@ -40,15 +40,15 @@ impl Pretence {
         println!("this process was told to {}", self.name());
         match self {
             Self::Crash => {
-                // SAFETY: none. This is the crash that a driver's mistake would be: nothing lies at address 8, so
-                // the system ends the process.
+                // SAFETY: none; the crash is intended, as a faulty driver would cause it: nothing is mapped at
+                // address 8, so the system ends the process.
                 unsafe { std::ptr::without_provenance::<u8>(8).read_volatile() };
                 std::process::abort();
             }
             Self::Hang => {
                 let mut command = Command::new("sleep");
                 command.arg("1000");
-                // As the workers of PyTorch's compiler do.
+                // In a group of its own, as the workers of PyTorch's compiler.
                 #[cfg(unix)]
                 std::os::unix::process::CommandExt::process_group(&mut command, 0);
                 let child = command.spawn();
@@ -61,7 +61,7 @@ impl Pretence {
                 }
             }
             Self::Flood => loop {
-                // Whether anybody reads it is of no interest.
+                // It does not matter whether anybody reads it.
                 let _ = std::io::stdout().write_all(b"on and on and on and on and on and on and on\n");
             },
         }

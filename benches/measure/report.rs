@@ -1,4 +1,4 @@
-//! A page for `bench-results`: the summary, and behind it the tables that it was made of.
+//! A page for `bench-results`: the summary, followed by the tables that it was made from.
 
 use super::figures::Lines;
 use super::runner::START;
@@ -8,14 +8,14 @@ use serde_json::{Map, Value};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-/// Rows of a table; profiles have hundreds.
+/// The most rows shown of a table; profiles have hundreds.
 const ROWS: usize = 40;
 
-/// Writes `DATE-NAME.md` into the folder `to`, of the results in `out`; its path. A page of that name is not
+/// Writes `DATE-NAME.md` into the folder `to` from the results in `out`, and returns its path. An existing page is not
 /// replaced: the new one gets a number.
 ///
 /// # Errors
-/// If there are no results, or what the file system says.
+/// If there are no results, or the page cannot be written.
 pub fn write(out: &Path, to: &Path) -> Result<PathBuf, String> {
     let lines = journal::read(out)?;
     let page = page(&lines);
@@ -32,7 +32,7 @@ pub fn write(out: &Path, to: &Path) -> Result<PathBuf, String> {
     Ok(path)
 }
 
-/// A name of small letters, digits and hyphens.
+/// `name` in lower-case letters, digits and hyphens, at most five words.
 pub fn slug(name: &str) -> String {
     let words = name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     let words: Vec<String> = words.take(5).map(str::to_ascii_lowercase).collect();
@@ -62,7 +62,7 @@ fn page(lines: &[Value]) -> String {
     text
 }
 
-/// Whether it is a table of ceilings, which every bench measures anew, of another step than `ceilings`.
+/// Whether `table` holds ceilings, which every bench measures again, of a step other than `ceilings`.
 fn is_ceilings_again(line: &Value, table: &Value) -> bool {
     line["step"] != "ceilings" && table["title"].as_str().is_some_and(|title| title.starts_with("Ceiling of"))
 }
@@ -91,7 +91,7 @@ fn rows(table: &Value) -> String {
     text
 }
 
-/// The output of `nvidia-smi` without the lines that hold no value.
+/// The output of `nvidia-smi` without the lines that have no value, at most 80 lines.
 fn brief(text: &str) -> String {
     let lines = text.lines().filter(|line| !line.contains("N/A") && !line.trim().is_empty()).take(80);
     lines.collect::<Vec<_>>().join("\n")

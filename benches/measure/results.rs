@@ -7,10 +7,10 @@ use std::path::Path;
 
 /// The largest file that is taken into `results.jsonl`, in bytes.
 const LARGEST: u64 = 4 << 20;
-/// Characters of text that are taken, and rows of `metrics.csv`.
+/// The most characters of text and the most rows of `metrics.csv` that are taken.
 const MOST: (usize, usize) = (60_000, 200);
 
-/// The report of a step that `ended` and whose files are in `folder`; null if it left none.
+/// The result of a step that `ended` and whose files are in `folder`; null if it left none.
 pub fn read(reader: Reader, ended: &Ended, folder: &Path) -> Value {
     match reader {
         Reader::Line => objects(&ended.text).pop().unwrap_or(Value::Null),
@@ -30,7 +30,7 @@ pub fn read(reader: Reader, ended: &Ended, folder: &Path) -> Value {
     }
 }
 
-/// The contents of a file of a reasonable size.
+/// The contents of a file of at most [`LARGEST`] bytes.
 fn file(path: &Path) -> Option<String> {
     let small = path.metadata().is_ok_and(|metadata| metadata.len() <= LARGEST);
     small.then(|| std::fs::read_to_string(path).ok()).flatten()
@@ -42,7 +42,7 @@ fn objects(text: &str) -> Vec<Value> {
     lines.filter_map(|line| serde_json::from_str::<Value>(line).ok()).filter(Value::is_object).collect()
 }
 
-/// Tests that passed and failed, by their lines.
+/// The tests that passed and failed, read from the lines of the test harness.
 fn tests(text: &str) -> Value {
     let ended = |word: &str| -> Vec<&str> {
         let lines = text.lines().filter_map(|line| line.strip_prefix("test ")?.trim_end().strip_suffix(word));
@@ -61,7 +61,7 @@ fn columns(text: &str) -> Map<String, Value> {
     let mut lines = text.lines();
     let names: Vec<&str> = lines.next().unwrap_or_default().split(',').collect();
     let mut columns: Vec<Vec<Option<f64>>> = vec![Vec::new(); names.len()];
-    // A last row that was cut has too few cells.
+    // An incomplete last row has too few cells.
     for cells in lines.map(|line| line.split(',').collect::<Vec<_>>()).take(MOST.1) {
         if cells.len() == names.len() {
             for (column, cell) in columns.iter_mut().zip(cells) {

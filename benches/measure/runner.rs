@@ -1,4 +1,4 @@
-//! The run: step by step, whatever happens.
+//! The run: executes the steps one after the other, whatever happens to each.
 
 use super::child::{self, Limit, Running, STOP};
 use super::figures::Lines;
@@ -15,15 +15,15 @@ use std::process::{Command, ExitCode};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// Prints a line. A terminal that is gone ends nothing.
+/// Prints a line. If the terminal is gone, the run goes on.
 macro_rules! say {
     ($($words:tt)*) => {
-        // As above.
+        // A closed terminal is no reason to stop.
         let _ = writeln!(std::io::stdout(), $($words)*);
     };
 }
 
-/// The name of the first line, which is of the run itself.
+/// The name of the first line, which describes the run itself.
 pub const START: &str = "start";
 
 struct Run {
@@ -34,7 +34,7 @@ struct Run {
     began: Instant,
     /// Seconds after which no step runs.
     until: f64,
-    /// PyTorch's warm-up.
+    /// PyTorch's compilation.
     background: Option<Running>,
     /// The card's clocks.
     clocks: Option<Running>,
@@ -51,7 +51,7 @@ pub fn run(arguments: &Arguments, common: &Common, out: &Path) -> ExitCode {
         }
     };
     if ctrlc::set_handler(|| STOP.store(true, Ordering::Relaxed)).is_err() {
-        say!("signals cannot be caught here: Ctrl-C ends the run without an archive of logs");
+        say!("cannot catch signals: Ctrl-C will end the run without an archive of logs");
     }
     orphans::adopt();
     let steps = plan::steps(common.quick, common.seconds);
@@ -66,7 +66,7 @@ pub fn run(arguments: &Arguments, common: &Common, out: &Path) -> ExitCode {
         let lines = run.journal.lines().len();
         let guarded = catch_unwind(AssertUnwindSafe(|| run.step(index)));
         if guarded.is_err() && run.journal.lines().len() == lines {
-            let reason = "measure itself failed in this step: the message is above";
+            let reason = "measure itself failed in this step, with the message above";
             run.journal.add(journal::skipped(step.name, step.about, run.at(), reason));
         }
         run.end_orphans();
@@ -76,7 +76,7 @@ pub fn run(arguments: &Arguments, common: &Common, out: &Path) -> ExitCode {
     run.end()
 }
 
-/// The state before the first step; makes the folders.
+/// Makes the folders, and returns the state before the first step.
 fn state(arguments: &Arguments, common: &Common, out: &Path) -> Result<State, String> {
     let told = |path: &Path| {
         let path = path.display().to_string();
@@ -107,7 +107,7 @@ fn state(arguments: &Arguments, common: &Common, out: &Path) -> Result<State, St
     })
 }
 
-/// The line of the run itself.
+/// The line that describes the run itself.
 fn start(arguments: &Arguments, common: &Common, steps: &[Step]) -> Value {
     let names: Vec<&str> = steps.iter().map(|step| step.name).collect();
     json!({
@@ -138,7 +138,7 @@ impl Run {
         self.began.elapsed().as_secs_f64()
     }
 
-    /// Runs a step, or finds that it is not to be run, and adds its line.
+    /// Runs or skips a step, and adds its line.
     fn step(&mut self, index: usize) {
         let step = self.steps[index];
         let at = self.at();
@@ -153,12 +153,12 @@ impl Run {
         let (left, later) = (self.until - at, self.later(index));
         let Some(limit) = step.share.limit(left, later) else {
             self.state.learn(step.task, false, &Value::Null);
-            return self.journal.add(skip(&format!("{:.0} s were left, which is too little", left.max(0.0))));
+            return self.journal.add(skip(&format!("too little time was left ({:.0} s)", left.max(0.0))));
         };
         let told = self.clocks.as_ref().map_or(0, |clocks| clocks.text().lines().count());
         let (ended, result) = if step.task == Task::Warm {
             let Some(running) = self.background.take() else {
-                return self.journal.add(skip("it was not begun"));
+                return self.journal.add(skip("PyTorch's compilation could not be started"));
             };
             let ended = running.wait(Limit { kill: Duration::from_secs_f64(limit), interrupt: None });
             let result = results::read(orders::Reader::Lines, &ended, &self.state.scratch);
@@ -186,7 +186,7 @@ impl Run {
         }
     }
 
-    /// Runs the process of a step; its end, and what it reported.
+    /// Runs the process of a step; returns how it ended, and its result.
     fn process(&self, step: &Step, index: usize, limit: f64) -> (child::Ended, Value) {
         let roomy = limit > 1.5 * step.share.kept;
         let mut order = orders::order(step.task, step.name, limit, roomy, &self.state);
@@ -207,28 +207,28 @@ impl Run {
         self.state.scratch.join("logs").join(format!("{:02}-{name}.log", index + 1))
     }
 
-    /// Seconds kept for the steps behind `index` that may run.
+    /// Seconds reserved for the steps after `index` that can run.
     fn later(&self, index: usize) -> f64 {
         let steps = self.steps[index + 1..].iter();
         let may = steps.filter(|step| orders::blocked(step.task, &self.state).is_none());
         may.map(|step| step.share.kept).sum()
     }
 
-    /// Halts the background during steps whose times it would spoil.
+    /// Pauses PyTorch's compilation during steps whose times it would distort, or resumes it.
     fn quietly(&self, task: Task, pause: bool) {
         if let (Task::Launch | Task::Ceilings, Some(background)) = (task, &self.background) {
             background.pause(pause);
         }
     }
 
-    /// Ends what steps left behind outside of their groups.
+    /// Ends processes that steps left behind outside their groups.
     fn end_orphans(&self) {
         let kept: Vec<u32> =
             [&self.background, &self.clocks].into_iter().flatten().map(Running::id).collect();
         orphans::end(&kept);
     }
 
-    /// Says how the step `name` ended.
+    /// Prints how the step `name` ended.
     fn tell(&self, name: &str) {
         let Some(line) = Lines(self.journal.lines()).line(name) else { return };
         let (status, seconds) = (line["status"].as_str().unwrap_or_default(), &line["seconds"]);
@@ -239,20 +239,21 @@ impl Run {
         say!("[{:5.1} s] {name:<18} {status}{more}", self.at());
     }
 
-    /// Writes the summary. A panic in it is one line of a shorter one.
+    /// Writes the summary; if that panics, a line that says so.
     fn summarise(&self, print: bool) {
         let page = catch_unwind(AssertUnwindSafe(|| summary::page(self.journal.lines())));
-        let page = page.unwrap_or_else(|_| "# The summary failed; results.jsonl has everything\n".into());
+        let page = page
+            .unwrap_or_else(|_| "# The summary could not be made; results.jsonl has all results\n".into());
         let written = std::fs::write(self.state.out.join(summary::FILE), &page);
         if print {
             say!("\n{page}");
         }
         if let (true, Err(error)) = (print, written) {
-            say!("{}: {error}; the summary above is all there is", summary::FILE);
+            say!("{}: {error}; the only copy of the summary is above", summary::FILE);
         }
     }
 
-    /// Ends what still runs, and writes what comes last.
+    /// Ends the processes that still run, packs the logs, and writes the last summary.
     fn end(mut self) -> ExitCode {
         for running in [self.background.take(), self.clocks.take()].into_iter().flatten() {
             running.wait(Limit { kill: Duration::ZERO, interrupt: None });
@@ -263,18 +264,18 @@ impl Run {
         if let Err(error) = pack::results(out, lines).and_then(|()| pack::logs(out, &scratch.join("logs"))) {
             say!("{}: {error}", out.display());
         }
-        // Full disks have room again when the caches are gone.
+        // A full disk has room again once the caches are gone.
         if let Err(error) = std::fs::remove_dir_all(scratch) {
-            say!("{} is left behind: {error}", scratch.display());
+            say!("{} could not be removed: {error}", scratch.display());
         }
         if !self.journal.flush() {
-            say!("{} could not be written; its lines:", journal::FILE);
+            say!("{} could not be written; these are its lines:", journal::FILE);
             self.journal.lines().iter().for_each(|line| {
                 say!("{line}");
             });
         }
         self.summarise(true);
-        say!("results in {}, after {:.0} s", self.state.out.display(), self.at());
+        say!("the results are in {}, after {:.0} s", self.state.out.display(), self.at());
         if STOP.load(Ordering::Relaxed) { ExitCode::from(130) } else { ExitCode::SUCCESS }
     }
 }

@@ -1,4 +1,4 @@
-//! The sections of the summary that are of figures.
+//! The sections of the summary that show figures.
 
 use super::figures::{Beside, Lines, Rates, Row, beside, cell, number, reached, step_row, text};
 use super::runner::START;
@@ -8,11 +8,11 @@ use super::words::{
 use serde_json::Value;
 use std::fmt::Write as _;
 
-/// Rows of the tables of kernels.
+/// The most rows of a table of kernels.
 const KERNELS: usize = 8;
-/// Steps of an iteration, with words for them.
+/// The steps that are timed, with their names in the summary.
 const STEPS: [(&str, &str); 3] = [("sgld", "SGLD step"), ("update", "update"), ("iteration", "iteration")];
-/// Precisions here, PyTorch's beside them, and words for these.
+/// This engine's precisions, PyTorch's beside each, and its name in the summary.
 pub const PRECISIONS: [(&str, &str, &str); 3] =
     [("f16", "bf16", "bf16"), ("f32", "tf32", "TF32"), ("f32", "float32", "float32")];
 
@@ -53,9 +53,9 @@ pub fn times(lines: Lines<'_>) -> String {
         return nothing(lines, "steps-f32");
     }
     let mut text = table.text();
-    text += "\nMedians. PyTorch / jem: above 1 jem is the faster.";
+    text += "\nMedians. PyTorch / jem: above 1, jem is faster.";
     if apart {
-        text += " *: not in turns.";
+        text += " *: not measured in turns.";
     }
     text += "\n";
     for (name, precision) in [("tune-f16", "f16"), ("tune-f32", "f32")] {
@@ -63,12 +63,12 @@ pub fn times(lines: Lines<'_>) -> String {
         let sums = number(result, "milliseconds_by_rule").zip(number(result, "milliseconds_as_tuned"));
         if let Some((rule, tuned)) = sums.filter(|(rule, _)| *rule > 0.0) {
             let shapes = match result["shapes"].as_array().map_or(0, Vec::len) {
-                1 => "a shape".to_owned(),
+                1 => "1 shape".to_owned(),
                 n => format!("{n} shapes"),
             };
             writeln!(
                 text,
-                "\nTuning {shapes} in {precision}: their convolutions take {} where the rule's take {} ({}).",
+                "\nTuned {shapes} in {precision}: their convolutions take {}, by rule {} ({}).",
                 milliseconds(tuned),
                 milliseconds(rule),
                 percent(tuned / rule)
@@ -118,7 +118,7 @@ pub fn ceilings(lines: Lines<'_>) -> String {
         of(memory(f32), rates.memory, bytes),
         of(memory(f16), rates.memory, bytes),
     ]);
-    table.row(vec!["least time that they allow, of the time".into(), dash(), least(f32), least(f16)]);
+    table.row(vec!["least time by the ceilings / time".into(), dash(), least(f32), least(f16)]);
     table.text() + &clocks(lines)
 }
 
@@ -131,7 +131,8 @@ fn clocks(lines: Lines<'_>) -> String {
             let rest = [("memory_mhz", "MHz memory"), ("watts", "W"), ("celsius", "°C")];
             let rest = rest.map(|(name, unit)| number(clocks, name).map(|n| format!("{n:.0} {unit}")));
             let rest: Vec<String> = rest.into_iter().flatten().collect();
-            writeln!(text, "- at most, during `{step}`: {sm:.0} MHz, {}", rest.join(", ")).expect("a string");
+            writeln!(text, "- largest values during `{step}`: {sm:.0} MHz, {}", rest.join(", "))
+                .expect("a string");
         }
     }
     if text.is_empty() { text } else { format!("\n{text}") }
@@ -155,9 +156,9 @@ pub fn kernels(lines: Lines<'_>) -> String {
         let whole: f64 = rows.iter().map(time).sum();
         let shown: f64 = rows.iter().take(KERNELS).map(time).sum();
         let go = of_all.iter().find(|row| text(row, "kernel").starts_with("(the whole"));
-        let go = go
-            .and_then(|row| cell(row, "ms"))
-            .map_or(String::new(), |time| format!(" (the iteration in one go takes {})", milliseconds(time)));
+        let go = go.and_then(|row| cell(row, "ms")).map_or(String::new(), |time| {
+            format!(" (the iteration as a whole takes {})", milliseconds(time))
+        });
         writeln!(page, "In {precision}, of {} in all dispatches{go}:\n", milliseconds(whole))
             .expect("a string");
         let mut table = Table::new(&["kernel", "dispatches", "time", "share", "rate", "of its ceiling"]);
@@ -190,7 +191,7 @@ pub fn launch(lines: Lines<'_>) -> String {
         return nothing(lines, "launch");
     }
     let mut table = Table::new(&["what", "time"]);
-    // The times of whole series are in the lines; here is what follows from them.
+    // The times of whole series are in `results.jsonl`; the summary shows only the costs derived from them.
     for row in rows.into_iter().filter(|row| !text(row, "what").starts_with(|c: char| c.is_ascii_digit())) {
         let time = cell(row, "us").map(|us| format!("{} µs", digits(us)));
         table.row(vec![text(row, "what").to_owned(), or_none(time)]);
@@ -204,7 +205,7 @@ pub fn registers(lines: Lines<'_>) -> String {
     if rows.is_empty() {
         return nothing(lines, "registers");
     }
-    // Drivers name their statistics as they like.
+    // Every driver has its own names for statistics.
     let of = |row: &Row, word: &str| {
         let columns = row.iter().filter(|(name, _)| name.to_lowercase().contains(word));
         columns.filter_map(|(_, value)| value.as_f64()).max_by(f64::total_cmp)
@@ -220,7 +221,7 @@ pub fn registers(lines: Lines<'_>) -> String {
         writeln!(page, "- {} pipelines; the most registers: {most:.0}, {}.", rows.len(), label(row))
             .expect("a string");
     } else {
-        writeln!(page, "- {} pipelines; the driver tells no number of registers.", rows.len())
+        writeln!(page, "- {} pipelines; the driver reports no register counts.", rows.len())
             .expect("a string");
     }
     let mut spilling: Vec<_> = rows.iter().filter_map(|row| Some((of(row, "spill")?, row))).collect();
@@ -228,10 +229,10 @@ pub fn registers(lines: Lines<'_>) -> String {
     spilling.retain(|(spills, _)| *spills > 0.0);
     spilling.sort_by(|a, b| b.0.total_cmp(&a.0));
     match spilling[..] {
-        [] if told => page += "- None spills.\n",
-        [] => page += "- The driver tells no spills.\n",
+        [] if told => page += "- No pipeline spills.\n",
+        [] => page += "- The driver reports no spills.\n",
         _ => {
-            writeln!(page, "- {} spill, the most:", spilling.len()).expect("a string");
+            writeln!(page, "- {} pipelines spill; the largest spills:", spilling.len()).expect("a string");
             for (spills, row) in spilling.iter().take(5) {
                 writeln!(page, "  - {}: {spills:.0}", label(row)).expect("a string");
             }

@@ -1,4 +1,4 @@
-//! The state of a run: its settings, and the findings of its steps, which decide about later ones.
+//! The state of a run: its settings, and the findings of its steps that decide about later steps.
 
 use super::figures::{is_in, rows, text};
 use super::plan::Task;
@@ -8,25 +8,25 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// The steps of PyTorch, the one that decides which mode is the best first.
+/// The steps whose times decide which mode of PyTorch is the best, in the order of preference.
 const STEPS: [&str; 2] = ["iteration", "sgld"];
 
-/// The run.
+/// The state of a run.
 #[derive(Debug)]
 pub struct State {
     /// The folder of results.
     pub out: PathBuf,
-    /// The folder of everything else, which is removed.
+    /// The folder for everything else, which is removed at the end.
     pub scratch: PathBuf,
     /// The executable of the bench.
     pub bench: PathBuf,
-    /// That of `jem`.
+    /// The executable of `jem`.
     pub jem: PathBuf,
     /// Images to train on: a folder, or the name of a set.
     pub data: String,
     /// Small shapes, little time.
     pub quick: bool,
-    /// The device that was asked for, then by the name that it has.
+    /// The device that was asked for; once it is known, its full name.
     pub device: DeviceSpec,
     /// Why nothing can run on the device.
     pub no_device: Option<String>,
@@ -36,22 +36,22 @@ pub struct State {
     pub user_base: Option<PathBuf>,
     /// Why PyTorch cannot be timed.
     pub no_torch: Option<String>,
-    /// Whether it was asked for.
+    /// Whether the step that looks for PyTorch has run.
     pub torch_known: bool,
-    /// Whether its device is a GPU.
+    /// Whether PyTorch has a CUDA device.
     pub cuda: bool,
     /// Variants of the gate that ran, and whether they passed.
     pub gate: BTreeMap<&'static str, bool>,
     /// The median times of PyTorch's modes, in milliseconds, by mode and step.
     pub torch: BTreeMap<(String, String), f64>,
-    /// Shapes that are tuned.
+    /// Whether any shape is tuned.
     pub tuned: bool,
-    /// Whether there is no more to tune: f32 comes last.
+    /// Whether tuning is over: f32 comes last.
     pub tuning_over: bool,
 }
 
 impl State {
-    /// Nothing is known.
+    /// A state in which nothing is known but the folders.
     pub fn new(out: &Path, scratch: &Path) -> Self {
         Self {
             out: out.to_owned(),
@@ -84,7 +84,7 @@ impl State {
         self.gate.len() == super::plan::VARIANTS.len() && self.variant().is_none()
     }
 
-    /// PyTorch's fastest mode in `precision`, by its iterations, or by its SGLD steps where it has no time of those.
+    /// PyTorch's fastest mode in `precision`, by its iterations, or by its SGLD steps if no iteration was timed.
     pub fn best_mode(&self, precision: &str) -> Option<&str> {
         STEPS.iter().find_map(|step| {
             let times = self.torch.iter().filter(|((mode, of), _)| is_in(mode, precision) && of == step);
@@ -92,7 +92,7 @@ impl State {
         })
     }
 
-    /// Takes over what the end of `task` says: whether it was `ok`, and its `result`.
+    /// Records what is learned from the end of `task`: whether it was `ok`, and its `result`.
     pub fn learn(&mut self, task: Task, ok: bool, result: &Value) {
         match task {
             Task::Devices if ok => self.adapters(result),
@@ -116,7 +116,7 @@ impl State {
         }
     }
 
-    /// The adapter that is measured: that of the asked name, else the first that is hardware.
+    /// Finds the adapter to measure: the one that was asked for by name, else the first hardware GPU.
     fn adapters(&mut self, result: &Value) {
         let adapters: Vec<&Value> = result["adapters"].as_array().into_iter().flatten().collect();
         let names: Vec<&str> = adapters.iter().filter_map(|adapter| adapter["name"].as_str()).collect();
@@ -135,10 +135,10 @@ impl State {
             }
             None => {
                 let what = match &self.device {
-                    DeviceSpec::GpuNamed(asked) => format!("no adapter is called {asked}"),
-                    _ => "no adapter is hardware".into(),
+                    DeviceSpec::GpuNamed(asked) => format!("no adapter's name contains {asked:?}"),
+                    _ => "no adapter is a hardware GPU".into(),
                 };
-                self.no_device = Some(format!("{what}; there is {}", names.join(", ")));
+                self.no_device = Some(format!("{what}; found {}", names.join(", ")));
             }
         }
     }
@@ -152,7 +152,7 @@ impl State {
         self.user_base = result["user_base"].as_str().map(PathBuf::from);
         self.no_torch = match result["torch"].as_str() {
             None if ok => Some("PyTorch is not installed".into()),
-            None => Some("no Python with PyTorch answers".into()),
+            None => Some("no Python with PyTorch was found".into()),
             Some(version) if !self.cuda && !self.quick => {
                 Some(format!("PyTorch {version} finds no CUDA device"))
             }

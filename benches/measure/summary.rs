@@ -1,4 +1,4 @@
-//! `summary.md`: one page for a person, out of the lines.
+//! `summary.md`: a page for people, made from the lines.
 
 use super::figures::{Beside, Lines, Row, Tests, beside, cell, number, step_row, text};
 use super::plan::{HEAVY, VARIANTS};
@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 /// The file.
 pub const FILE: &str = "summary.md";
 
-/// Characters of a line of last words.
+/// The most characters of a line of last words.
 const WIDTH: usize = 160;
 /// A section of the page, in Markdown.
 type Section = fn(Lines<'_>) -> String;
@@ -37,10 +37,10 @@ pub fn page(lines: &[Value]) -> String {
     page
 }
 
-/// The device that was measured, or what was asked for.
+/// The device that was measured, or else the one that was asked for.
 pub fn device(lines: Lines<'_>) -> String {
     let name = fact(lines, "device").map(|name| {
-        // Behind the adapter's name are backend and driver.
+        // The name is followed by the backend and the driver.
         let backend = fact(lines, "backend").map_or(" (".into(), |backend| format!(" ({backend}"));
         name.rsplit_once(&backend).map_or(name.clone(), |(name, _)| name.to_owned())
     });
@@ -82,7 +82,7 @@ fn head(lines: Lines<'_>) -> String {
     );
     add("run", Some(format!("{ended:.0} s of {:.0} s", number(run, "seconds").unwrap_or(0.0))));
     if run["quick"] == true {
-        text += "\n**A quick run: small networks and little time. It shows that everything works; its times say nothing.**\n";
+        text += "\n**A quick run: small networks and little time. It shows that everything works; its times mean nothing.**\n";
     }
     text
 }
@@ -99,7 +99,7 @@ fn verdict(lines: Lines<'_>) -> String {
         let one = |step| {
             let ours = cell(step_row(lines, &name, step)?, "median ms")?;
             let Beside { mode, ratio, turns, .. } = beside(lines, precision, step, theirs)?;
-            let turns = if turns { "" } else { ", measured apart" };
+            let turns = if turns { "" } else { ", not in turns" };
             Some(format!("{}, {} ({mode}{turns})", milliseconds(ours), faster(ratio)))
         };
         if let Some(line) = one("iteration") {
@@ -143,7 +143,7 @@ fn selftest(lines: Lines<'_>) -> String {
         .filter_map(|k| k["kernel"].as_str())
         .collect();
     match failed[..] {
-        [] => format!("f32 is right: all {} kernels agree with the CPU.", kernels.len()),
+        [] => format!("f32 is correct: all {} kernels agree with the CPU.", kernels.len()),
         _ => format!(
             "**f32 is WRONG** in {} of {} kernels: {}.",
             failed.len(),
@@ -154,7 +154,7 @@ fn selftest(lines: Lines<'_>) -> String {
 }
 
 fn matrices(lines: Lines<'_>) -> String {
-    // Variants of one outcome stand together.
+    // Variants with the same outcome are listed together.
     let mut outcomes: Vec<(String, Vec<String>)> = Vec::new();
     for variant in VARIANTS {
         let step = format!("gate-{variant}");
@@ -182,7 +182,7 @@ fn matrices(lines: Lines<'_>) -> String {
     format!("Cooperative matrices. {}.", all.collect::<Vec<_>>().join("; "))
 }
 
-/// Failed tests that are named; a device that is lost fails dozens.
+/// The most failed tests that are named: a lost device fails dozens.
 const NAMED: usize = 6;
 
 fn tests(lines: Lines<'_>) -> String {
@@ -191,7 +191,7 @@ fn tests(lines: Lines<'_>) -> String {
     let done: Vec<Tests> = steps.iter().filter_map(|step| Tests::of(lines.result(step))).collect();
     let passed: u64 = done.iter().map(|tests| tests.passed).sum();
     let failed: Vec<&str> = done.iter().flat_map(|tests| &tests.failed).map(String::as_str).collect();
-    // What was skipped stands in a section of its own.
+    // Skipped steps have a section of their own.
     let cut = steps.iter().filter(|step| {
         let skipped = lines.line(step).is_some_and(|line| line["status"] == "skipped");
         !skipped && Tests::of(lines.result(step)).is_none_or(|tests| !tests.finished)
@@ -209,7 +209,7 @@ fn tests(lines: Lines<'_>) -> String {
         n => format!("Kernel tests: {passed} passed, **{n} FAILED**: {named}"),
     };
     if !cut.is_empty() {
-        write!(line, "; not all were reached of {}", cut.join(", ")).expect("a string");
+        write!(line, "; not all tests ran in {}", cut.join(", ")).expect("a string");
     }
     line + "."
 }
@@ -238,18 +238,18 @@ fn wrong(lines: Lines<'_>) -> String {
     if text.is_empty() { "Nothing.\n".into() } else { text }
 }
 
-/// Whether a line is of a step that goes on until its time is up.
+/// Whether the step of a line is meant to run until its time is up, and did.
 fn is_open(line: &Value) -> bool {
     matches!(line["step"].as_str(), Some("test-rest" | "torch-warm")) && line["status"] == "timed out"
 }
 
-/// The last words that matter: from an error on, else the last lines. A line that repeats is there once.
+/// The last words that matter: from an error on, else the last lines. Repeated lines are shown once.
 fn last_words(line: &Value) -> Vec<String> {
     let said = line["last_words"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let mut said: Vec<&str> = said.map(str::trim).collect();
     said.dedup();
     let error = said.iter().position(|word| word.starts_with("error") || word.contains("panicked at"));
-    // One that was killed says little of its end.
+    // The last lines of a killed process say little about its end.
     let most = if error.is_some() {
         2
     } else if line["status"] == "timed out" {
@@ -272,11 +272,11 @@ fn missing(lines: Lines<'_>) -> String {
         add(words(&line["reason"]), words(&line["step"]));
     }
     for line in lines.0.iter().filter(|line| is_open(line)) {
-        add("not all of it, because the time was up", words(&line["step"]));
+        add("incomplete, because the time was up", words(&line["step"]));
     }
     let planned = lines.result(START)["steps"].as_array().into_iter().flatten().filter_map(Value::as_str);
     for step in planned.filter(|step| lines.line(step).is_none()) {
-        add("the run has not come to it", step);
+        add("the run has not reached it", step);
     }
     let mut text = String::new();
     for (reason, steps) in reasons {

@@ -1,28 +1,28 @@
-//! Numbers, ends of steps and tables in words.
+//! Text for numbers, the ends of steps, and tables.
 
 use super::figures::{Lines, number};
 use serde_json::Value;
 use std::fmt::Write as _;
 
-/// The words in place of a number that there is not.
+/// The text in place of a missing number.
 pub const NONE: &str = "not measured";
 
-/// A string, or that there is none.
+/// The string in `value`, or `unknown`.
 pub fn words(value: &Value) -> &str {
     value.as_str().unwrap_or("unknown")
 }
 
-/// The words of a section of which there is nothing, because of `step`.
+/// The text of a section without figures: how `step`, which measures them, ended.
 pub fn nothing(lines: Lines<'_>, step: &str) -> String {
     format!("Not measured; {}.\n", ending(lines, step))
 }
 
-/// How a step ended, in words, with its name.
+/// The name of a step and how it ended.
 pub fn ending(lines: Lines<'_>, step: &str) -> String {
     format!("`{step}` {}", end(lines, step))
 }
 
-/// How a step ended, in words behind its name.
+/// How a step ended, as text to follow its name.
 pub fn end(lines: Lines<'_>, step: &str) -> String {
     let Some(line) = lines.line(step) else { return "has not run".into() };
     match line["status"].as_str() {
@@ -38,8 +38,8 @@ pub fn end(lines: Lines<'_>, step: &str) -> String {
         Some("timed out") => {
             format!("was killed at its limit of {:.0} s", number(line, "limit").unwrap_or(0.0))
         }
-        Some("stopped") => "was ended with the run".into(),
-        Some("ok") => "ended well, without such a result".into(),
+        Some("stopped") => "was stopped with the run".into(),
+        Some("ok") => "ended without an error but reported no such result".into(),
         _ => "has no status".into(),
     }
 }
@@ -56,7 +56,7 @@ fn signal_name(signal: i64) -> &'static str {
     }
 }
 
-/// `text`, or that there is none.
+/// `text`, or [`NONE`].
 pub fn or_none(text: Option<String>) -> String {
     text.unwrap_or_else(|| NONE.into())
 }
@@ -100,7 +100,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// An empty one.
+    /// An empty table.
     pub fn new(columns: &[&str]) -> Self {
         let rule = format!("|---|{}\n", "---:|".repeat(columns.len() - 1));
         Self { text: format!("| {} |\n{rule}", columns.join(" | ")), rows: 0 }

@@ -4,9 +4,10 @@
     JEM_DATA=DIR python3 benches/peers/score_pytorch.py target/release/jem [--turns 5] [--threads 2]
 
 PyTorch runs in evaluation and inference mode, in the faster of its two memory layouts, at the batch that suits it best
-of 100, 250 and 1000, and by torch.compile with frozen weights (batch norm folded into convolutions) at that batch, if
-that is faster and there is a compiler: its time to compile does not count. The network is that of He et al. 2015, section 4.2, with random weights; jem imports it from the
-file that PyTorch saves. The time of `jem` is what it prints: scoring alone, without reading files.
+of 100, 250 and 1000. If there is a compiler and it is faster, PyTorch runs by torch.compile with frozen weights (batch
+norm folded into convolutions) at that batch; the time to compile does not count. The network is that of He et al. 2015,
+section 4.2, with random weights; jem imports it from the file that PyTorch saves. The time of `jem` is the one that it
+prints: scoring alone, without reading files.
 """
 
 import argparse
@@ -112,7 +113,7 @@ def main():
                 pytorch(*way)
                 tried[way] = pytorch(*way)[0]
             except Exception as error:  # dozens of kinds, where a compiler is missing
-                print(f"  not compiled, {way[2]}: {type(error).__name__}: {str(error).strip().splitlines()[0]}")
+                print(f"  cannot compile for {way[2]}: {type(error).__name__}: {str(error).strip().splitlines()[0]}")
         best = min(tried, key=tried.get)
         for (way, batch, layout), seconds in tried.items():
             print(f"  {way}, batch {batch}, {layout}: {seconds:.2f} s")

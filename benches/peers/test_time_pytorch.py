@@ -42,7 +42,7 @@ class Recorder(TorchDispatchMode):
         if function is torch.ops.aten._local_scalar_dense.default:
             raise RuntimeError("a number is read on the host while a graph is captured")
         results = function(*arguments, **keywords)
-        # What is new is written again by a replay; views and what is done in place are written by themselves.
+        # A replay writes new tensors again; views and operations in place write by themselves.
         storages = lambda tree: {t.untyped_storage()._cdata for t in tree_leaves(tree) if isinstance(t, torch.Tensor)}
         old = storages((arguments, keywords))
         self.operations.append((function, arguments, keywords, results, old))
@@ -79,7 +79,7 @@ def mode(modes, name, capture=None, kind=Mode):
 
 
 def copy_state(source, target):
-    """Gives `target` the numbers of `source`."""
+    """Copies the numbers of `source` into `target`."""
     pairs = [(source.chains, target.chains), (source.images, target.images), (source.labels, target.labels)]
     pairs += zip(source.parameters, target.parameters)
     for one, other in zip(source.parameters, target.parameters):
@@ -249,7 +249,7 @@ class CommandLine(unittest.TestCase):
     def test_a_run_ends_in_its_time(self):
         lines = self.lines("--modes", "eager-float32", "--seconds", "0.1", "--json")
         self.assertEqual([line["skipped"] for line in lines], [time_pytorch.NO_TIME] * 2)
-        # In the midst of the steps: a network and a number of repeats that take long.
+        # The end falls within the steps: the network and the repeats take long.
         flags = ("--modes", "eager-float32", "--seconds", "12", "--repeats", "100000", "--json")
         lines = self.lines(*flags)
         self.assertEqual([line["skipped"] for line in lines], [time_pytorch.NO_TIME] * 2)
@@ -261,7 +261,7 @@ class CommandLine(unittest.TestCase):
         self.assertGreater(lines[1]["seconds"], 0)
 
     def test_serve_answers_line_by_line(self):
-        # As the bench runs it: without a file.
+        # The bench runs it this way, without a file.
         command = [sys.executable, "-c", pathlib.Path(SCRIPT).read_text(), "--device", "cpu", "--batch", "2", "--k", "1", "--serve"]
         asked = "eager-float32-nchw sgld\neager-float32-nhwc iteration\n"
         done = subprocess.run(command, capture_output=True, text=True, check=True, input=asked)
@@ -271,7 +271,7 @@ class CommandLine(unittest.TestCase):
 
 
 class Capture(unittest.TestCase):
-    """CudaGraphs calls torch.cuda as its documentation says, which a stand-in writes down."""
+    """CudaGraphs calls torch.cuda as its documentation says; a stand-in records the calls."""
 
     def test_every_graph_has_the_pool_and_the_stream_of_the_first(self):
         calls = []
@@ -321,7 +321,7 @@ class Capture(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    # Several threads wait for each other busily, which takes long where others want the processor.
+    # Several threads would spin while they wait for each other, which takes long on a busy processor.
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
     unittest.main()

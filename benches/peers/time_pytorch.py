@@ -7,13 +7,14 @@
     time_pytorch.py ... --serve
 
 A mode is WAY-PRECISION-LAYOUT, such as graph-compile-bf16-nhwc. --modes takes names and beginnings of names:
-`compile` or `graph-bf16` picks every mode that begins so. Without it all run, the likely fastest of a GPU first.
+`compile` or `graph-bf16` picks every mode whose name begins with it. Without --modes all run, those that are likely the
+fastest on a GPU first.
 
-  eager          one kernel an operation
+  eager          one kernel for each operation
   compile        torch.compile of the forward and backward passes
-  graph          eager's kernels, each step replayed as one CUDA graph (CUDA only)
-  graph-compile  compile's kernels, replayed likewise (CUDA only)
-  graph-autotune the same with max-autotune, which compiles for many minutes: it runs only if it is named
+  graph          the kernels of eager, each step replayed as one CUDA graph (CUDA only)
+  graph-compile  the kernels of compile, replayed likewise (CUDA only)
+  graph-autotune the same with max-autotune, which compiles for many minutes: it runs only if named
 
   float32        strict: TF32 is off
   tf32           TF32 in convolutions and products of matrices (NVIDIA GPUs)
@@ -23,32 +24,34 @@ A mode is WAY-PRECISION-LAYOUT, such as graph-compile-bf16-nhwc. --modes takes n
   nhwc           images and weights are channels_last. bf16 has no nchw: tensor cores multiply NHWC, and cuDNN would
                  only transpose before and after each convolution.
 
-Every mode has frozen weights in the SGLD step, casts them to bf16 once an iteration, updates the chains in place,
-lets cuDNN pick its algorithms by trying them, and uses the fused Adam. The first time that a mode runs a step it is
-held to eager float32: the logits and the input gradient of the SGLD step, as the compiled function or the graph
-computes them, how it moves the chains, and the loss of the update. After every run the chains must be finite and have moved, and so
-must the parameters. A mode that this machine lacks, or that does not pass, is skipped with a reason.
+Every mode freezes the weights in the SGLD step, casts them to bf16 once an iteration, updates the chains in place,
+lets cuDNN pick its algorithms by trying them, and uses the fused Adam. The first time that a mode runs a step, its
+results must agree with eager float32: the logits and the input gradient of the SGLD step, as the compiled function or
+the graph computes them, how it moves the chains, and the loss of the update. After every run the chains must be finite
+and have moved, and so must the parameters. A mode that this machine lacks, or that does not pass, is skipped with a
+reason.
 
 The SGLD step is forward, input gradient alone, and x + gradient + 0.01 * N(0, 1). The update is one pass over the
 concatenated batch [data | samples | labelled] of 3 * BATCH images, the gradient of every parameter, and Adam. The
 iteration draws chains from a replay buffer, takes K SGLD steps, puts them back, draws the batches of data, without
-augmentation, and updates; buffer and data are on the device. In the graph ways it is K + 3 replays.
+augmentation, and updates; buffer and data are on the device. In the graph modes it is K + 3 replays.
 
-Prints medians after warm-up; with --json a line for each mode and step, and for each step the best mode.
+Prints medians after a warm-up; with --json a line for each mode and step, and for each step the best mode.
 
---seconds ends the run in time, counted from its start: modes and steps that did not fit are skipped because "no time
-was left". (One call into a library cannot be interrupted and may end later.)
+--seconds bounds the time of the run from its start: modes and steps that do not fit are skipped with the reason "no
+time was left". (A call into a library cannot be interrupted and may end later.)
 
 --warm compiles every mode, runs each step once (a graph's twice) with K = 1, prints a line {"ready": MODE, "seconds":
-S} or {"mode": MODE, "skipped": REASON} when it is done with it, and exits. Later processes find the compiled kernels in
-torch's caches on disk; TORCHINDUCTOR_CACHE_DIR and TRITON_CACHE_DIR say where these lie, and must be the same for all
+S} or {"mode": MODE, "skipped": REASON} after each mode, and exits. Later processes find the compiled kernels in
+torch's caches on disk; TORCHINDUCTOR_CACHE_DIR and TRITON_CACHE_DIR name their directories and must be the same for all
 processes. It compiles with few threads at a low priority and does not try cuDNN's algorithms, so it can run beside
 other work.
 
---serve says in a line of JSON what this is, runs one step for each line "MODE STEP" that it reads and answers with its
-milliseconds, so that another program can take turns with it: benches/steps does, which gives this text to `python -c`.
+--serve describes itself in a line of JSON, then runs one step for each line "MODE STEP" that it reads and answers with
+the step's milliseconds, so that another program can take turns with it: benches/steps, which passes this text to
+`python -c`.
 
-Needs a Python with torch; nothing else of the project does. test_time_pytorch.py tests it.
+Needs a Python with torch, but no other part of the project. test_time_pytorch.py tests it.
 """
 
 import time
@@ -77,8 +80,8 @@ REPLAY = 10000
 RESTART = 0.05
 NOISE = 0.01
 RATE = 1e-4
-# In the order in which they run: what is likely the fastest on a data-centre GPU comes first, so that little time
-# suffices for the best of bf16, tf32 and float32; then what shows where the time goes.
+# In the order in which they run. The modes that are likely the fastest on a data-centre GPU come first, so that little
+# time suffices for the best of bf16, tf32 and float32; then those that show where the time goes.
 MODES = (
     "graph-compile-bf16-nhwc",
     "graph-bf16-nhwc",
@@ -101,13 +104,13 @@ MODES = (
     "eager-float32-nhwc",
     "eager-tf32-nchw",
 )
-# Only if they are named.
+# Run only if they are named.
 OPTIONAL = ("graph-autotune-bf16-nhwc", "graph-autotune-tf32-nhwc", "graph-autotune-float32-nhwc")
 STEPS = ("sgld", "update", "iteration")
 LAYOUTS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
-# Of the largest logit, and of the norm of the input gradient. Digits of the operands: 24, 11, 8; compilers add in
-# another order. A gradient jumps where an activation changes its sign: of WRN-28-10, by 5.5e-2 in bf16 and 1.8e-2 in
-# float16, which has the digits of TF32 (on a CPU).
+# Errors relative to the largest logit, and to the norm of the input gradient. Operands have 24, 11 and 8 bits, and
+# compilers add in another order. A gradient jumps where an activation changes its sign: that of WRN-28-10, on a CPU, by
+# 5.5e-2 in bf16 and by 1.8e-2 in float16, which has as many bits as TF32.
 TOLERANCE = {"float32": (1e-4, 1e-2), "tf32": (1e-2, 1e-1), "bf16": (5e-2, 2e-1)}
 # Threads that --warm compiles with.
 WARM_THREADS = 4
@@ -115,7 +118,7 @@ NO_TIME = "no time was left"
 
 
 def picked(items):
-    """The modes that `items` name; raises ValueError with an item that names none."""
+    """The modes that `items` name; raises ValueError with the first item that names none."""
     modes = []
     for item in items:
         named = lambda modes: [mode for mode in modes if f"{mode}-".startswith(f"{item}-")]
@@ -135,7 +138,7 @@ def arguments():
     parser.add_argument("--device", default="auto")
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--modes", default=",".join(MODES))
-    parser.add_argument("--seconds", type=float, help="end after so many seconds")
+    parser.add_argument("--seconds", type=float, help="bound the time of the run")
     parser.add_argument("--json", action="store_true")
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--warm", action="store_true", help="compile the modes for later processes")
@@ -144,14 +147,14 @@ def arguments():
     try:
         options.modes = picked(options.modes.split(","))
     except ValueError as error:
-        parser.error(f"--modes: no {error}; there are {', '.join(MODES + OPTIONAL)}")
+        parser.error(f"--modes: no mode is called {error}; the modes are {', '.join(MODES + OPTIONAL)}")
     if options.depth < 10 or options.depth % 6 != 4:
         parser.error(f"--depth {options.depth}: expected 6n + 4, such as 10, 16 or 28")
     for flag in ("width", "batch", "k", "repeats"):
         if getattr(options, flag) < 1:
             parser.error(f"--{flag} {getattr(options, flag)}: expected 1 or more")
     if options.seconds is not None and (options.serve or not options.seconds > 0):
-        parser.error("--seconds: expected more than 0, and no --serve")
+        parser.error("--seconds: expected more than 0, without --serve")
     if options.device == "auto":
         options.device = "cuda" if torch.cuda.is_available() else "cpu"
     if options.device.startswith("cuda") and not torch.cuda.is_available():
@@ -168,7 +171,7 @@ class OutOfTime(BaseException):
 
 
 class Deadline:
-    """The end that --seconds sets: raises OutOfTime in a `with` block that it meets, or that begins after it."""
+    """The end that --seconds sets: raises OutOfTime in a `with` block that is open then or begins later."""
 
     def __init__(self, seconds):
         self.passed = self.armed = False
@@ -225,7 +228,7 @@ class WideResNet:
         return parameters
 
     def layer(self, shape):
-        """Declares weights and bias; the place of the weights, behind which is the bias."""
+        """Declares weights and bias; returns the index of the weights, which the bias follows."""
         fan_in = torch.Size(shape[1:]).numel()
         self.shapes += [(shape, fan_in), (shape[:1], fan_in)]
         return len(self.shapes) - 2
@@ -249,13 +252,13 @@ class WideResNet:
 
 
 class Functions:
-    """The passes of a precision and a layout, compiled or not; several ways can share them."""
+    """The passes of a precision and a layout, compiled or not. Several ways can share them."""
 
     def __init__(self, network, way, precision, layout, batch):
         self.dtype = dtype = torch.bfloat16 if precision == "bf16" else torch.float32
 
         def logits(parameters, x):
-            # Nothing to do for weights that were cast before.
+            # Weights that were cast before stay as they are.
             return network.logits([parameter.to(dtype) for parameter in parameters], x.to(dtype))
 
         def log_density(parameters, x):
@@ -281,18 +284,18 @@ class Functions:
 
     @staticmethod
     def way(way):
-        """Which functions a way needs: a graph of a function needs the function."""
+        """The way whose functions a way needs: a graph replays those of eager or compile."""
         return {"graph": "eager"}.get(way, way.removeprefix("graph-"))
 
 
 def fresh(function):
-    """The function with code of its own: torch.compile keeps what it made, and counts it, by code, not by closure."""
+    """A copy of the function with its own code object, by which torch.compile caches and counts what it compiled."""
     code = function.__code__.replace()
     return types.FunctionType(code, function.__globals__, function.__name__, None, function.__closure__)
 
 
 class Shared:
-    """The network and what all modes draw from."""
+    """The network, and the data from which all modes draw."""
 
     def __init__(self, options):
         generator = torch.Generator().manual_seed(1)
@@ -313,8 +316,8 @@ def set_tf32(on):
 class CudaGraphs:
     """Captures functions as CUDA graphs, on one stream and with one pool of memory.
 
-    All graphs share their scratch memory, which is why they must not run at the same time. What outlives a replay is
-    either not of the pool or referenced for as long as the graph is.
+    All graphs share their scratch memory, so they must not run at the same time. Tensors that outlive a replay are
+    either outside the pool or referenced for as long as the graph is.
     """
 
     def __init__(self, warm_ups):
@@ -326,8 +329,8 @@ class CudaGraphs:
             self.kept = torch.zeros(1, device="cuda")
 
     def capture(self, function):
-        """Runs `function` a few times, as what it compiles, tries and allocates must not be part of the graph, and
-        captures it. The answer replays it."""
+        """Captures `function`, after a few runs so that compiling, trying and allocating are not captured. Returns a
+        function that replays the graph."""
         self.stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self.stream):
             for _ in range(self.warm_ups):
@@ -448,13 +451,13 @@ class Mode:
             error = (self.gradient - gradient).norm() / gradient.norm()
             self.hold("its input gradient is", error, gradient_tolerance)
             noises.append((self.chains - before - self.gradient) / NOISE)
-        # Normal and another each time. There are 3072 numbers or more: bounds of 5 standard deviations.
+        # The noise must be normal and new each time. There are 3072 numbers or more: bounds of 5 standard deviations.
         bound = 5 * noises[0].numel() ** -0.5
         for noise in noises:
             self.hold("the variance of its noise is", noise.square().mean() - 1, bound * 2**0.5)
             self.hold("the mean of its noise is", noise.mean(), bound)
         self.hold("the correlation of its noises is", (noises[0] * noises[1]).mean(), bound)
-        # The input gradient is small beside the noise: the chains go by another, which is not.
+        # The input gradient is small beside the noise, so another check moves the chains by a gradient of 1.
         moved = self.chains.clone()
         with torch.no_grad():
             self.functions.advance(moved, torch.ones_like(self.gradient))
@@ -468,7 +471,7 @@ class Mode:
         loss = functional.cross_entropy(labelled, self.labels) - log_p_x
         before = self.parameters[-2].detach().clone()
         self.run("update")
-        # Three means over the batch, each off by what a logit is at most.
+        # Three means over the batch, each off by at most the error of a logit.
         error = (self.value - loss).abs() / logits.abs().max()
         self.hold("its loss is", error, 3 * TOLERANCE[self.precision][0])
         # Adam's step is about its rate, and at most (1 - 0.9) / (1 - 0.999)**0.5 = 3.2 of it.
@@ -505,7 +508,7 @@ class Mode:
         milliseconds = 1e3 * (time.perf_counter() - start)
         if not torch.isfinite(state).all() or torch.equal(state, before):
             what = "the parameters" if step == "update" else "the chains"
-            raise Skip(f"after {step} {what} are not finite or where they were")
+            raise Skip(f"after {step} {what} are not finite or have not moved")
         return milliseconds
 
     def wait(self):
@@ -521,9 +524,9 @@ def missing(mode, device):
             return "a CUDA graph needs a CUDA device"
         return "TF32 is a format of NVIDIA GPUs" if precision == "tf32" else None
     if precision == "tf32" and torch.cuda.get_device_capability() < (8, 0):
-        return "this GPU has no TF32: it begins with compute capability 8.0"
+        return "this GPU has no TF32, which needs compute capability 8.0"
     if precision == "bf16" and torch.cuda.get_device_capability() < (8, 0):
-        return "this GPU has no bf16: it begins with compute capability 8.0"
+        return "this GPU has no bf16, which needs compute capability 8.0"
     return None
 
 
@@ -556,10 +559,10 @@ class Modes:
         except Skip:
             raise
         except (Exception, OutOfTime) as error:
-            # An exception is what a library may make of an interruption.
+            # A library may turn the interruption into an exception of its own.
             if self.deadline.passed:
                 raise Skip(NO_TIME) from error
-            # Compilers are what may be missing, with dozens of kinds of errors; any other mode should have worked.
+            # A missing compiler raises dozens of kinds of errors; any mode without a compiler should have worked.
             if "compile" not in name:
                 self.failed = True
                 traceback.print_exc()
@@ -567,7 +570,7 @@ class Modes:
             raise Skip(f"{type(error).__name__}: {lines[0] if lines else 'no message'}") from error
 
     def free(self, name):
-        """Gives back the memory of a mode, but keeps what was compiled for others."""
+        """Frees the memory of a mode, but keeps the compiled functions for others."""
         self.made.pop(name, None)
         gc.collect()
         if self.graphs or torch.device(self.options.device).type == "cuda":
@@ -647,7 +650,7 @@ def main():
     deadline = Deadline(options.seconds)
     out, sys.stdout = sys.stdout, sys.stderr if options.serve else sys.stdout
     warnings.filterwarnings("ignore", message=".*TF32.*")
-    # Of Adam's steps before a graph is captured.
+    # Adam warns about its steps before a graph is captured.
     warnings.filterwarnings("ignore", message=".*capturable.*")
     torch.backends.cudnn.benchmark = not options.warm
     if options.warm:
@@ -674,7 +677,7 @@ def main():
         warm(modes, hello)
     else:
         report(modes, hello, options)
-    # Not of serve: who reads its answers has the reason.
+    # With --serve, whoever reads the answers has the reasons.
     return 1 if modes.failed and not options.serve else 0
 
 

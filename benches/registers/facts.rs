@@ -1,4 +1,4 @@
-//! Facts of a device that only Vulkan tells: every shape of cooperative matrices, subgroups, limits, the driver.
+//! Facts about a device that only Vulkan reports: every shape of cooperative matrices, subgroups, limits, the driver.
 
 use super::vulkan::{Gpu, said};
 use crate::report::Report;
@@ -6,7 +6,7 @@ use ash::{khr, nv, vk};
 use serde_json::json;
 use std::ffi::CStr;
 
-/// Extensions that decide what kernels may do here.
+/// Extensions that decide what kernels may do on the device.
 const EXTENSIONS: [&CStr; 6] = [
     khr::cooperative_matrix::NAME,
     c"VK_NV_cooperative_matrix2",
@@ -19,7 +19,7 @@ const EXTENSIONS: [&CStr; 6] = [
 /// Writes both tables: the facts, and the shapes of matrices.
 ///
 /// # Errors
-/// The code of a driver that has matrices and does not list them.
+/// The driver's error code, if it has matrices but fails to list them.
 pub fn tables(gpu: &Gpu, report: &mut Report) -> Result<(), String> {
     report.table("Vulkan's facts", "", &["fact", "value"]);
     for (name, value) in facts(gpu) {

@@ -1,7 +1,7 @@
 //! Registers, spills and workgroup memory of the pipelines of an SGLD step and an update, as the Vulkan driver reports
-//! them (`VK_KHR_pipeline_executable_properties`), and what else only Vulkan tells of a device.
+//! them (`VK_KHR_pipeline_executable_properties`), with other facts that only Vulkan reports about a device.
 //!
-//! wgpu hands none of it on, so this opens a device of its own beside wgpu's and makes the same pipelines there.
+//! wgpu exposes none of this, so this module opens a second device beside wgpu's and makes the same pipelines there.
 
 mod facts;
 mod pipelines;
@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use vulkan::Gpu;
 
-/// The stack of a thread that compiles: drivers recurse deep on kernels that unroll to thousands of instructions.
+/// The stack of a compiling thread: drivers recurse deeply on kernels that unroll to thousands of instructions.
 const STACK: usize = 64 << 20;
 
 const COLUMNS: [&str; 10] = [
@@ -37,11 +37,11 @@ const COLUMNS: [&str; 10] = [
 /// Reports on the device and on the pipelines of each recipe.
 ///
 /// # Errors
-/// If the device cannot be opened by Vulkan alone.
+/// If Vulkan cannot open the device.
 pub fn run(setting: &Setting, report: &mut Report) -> Result<(), String> {
     let vulkan = setting.device.adapter().filter(|adapter| adapter.backend == "Vulkan");
     let Some(adapter) = vulkan else {
-        report.left_out("registers: they need a Vulkan adapter");
+        report.left_out("registers: the device is not a Vulkan adapter");
         return Ok(());
     };
     let gpu = Gpu::open(adapter, !setting.device.cooperative().is_empty())
@@ -73,8 +73,8 @@ fn write(report: &Report) -> Result<(), String> {
     report.write().map_err(|error| format!("bench.json: {error}"))
 }
 
-/// Compiles on all cores, and reports in order as soon as the next is done: after a crash of the driver the rows that
-/// are missing say where. Returns what failed.
+/// Compiles on all cores and reports each pipeline, in order, as soon as it is done: if the driver crashes, the missing
+/// rows show where. Returns the messages of those that failed.
 fn compile(gpu: &Gpu, shaders: &[Shader], report: &mut Report) -> Vec<String> {
     let next = AtomicUsize::new(0);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);

@@ -7,14 +7,14 @@ use jem::jem::programs::{BatchLayout, Programs};
 use jem::kernels::shader;
 use std::collections::HashMap;
 
-/// A pipeline, and which dispatches of an SGLD step and an update take it.
+/// A pipeline, and the dispatches of an SGLD step and an update that use it.
 pub struct Shader {
     /// The kernel with its tile and its switches.
     pub label: String,
     /// The permutation, and its text.
     pub shader: shader::Shader,
     wgsl: String,
-    /// Binding 0 is a uniform block.
+    /// Whether binding 0 is a uniform block.
     pub uniform: bool,
     /// The other bindings, in ascending order.
     pub storage: Vec<u32>,
@@ -24,11 +24,11 @@ pub struct Shader {
     pub dispatches: usize,
 }
 
-/// The pipelines that `recipe` takes for 32x32 images in three channels, in the order of their first dispatches; and the
-/// choice of kernels, in words.
+/// The pipelines that `recipe` uses for 32x32 images in three channels, in the order of their first dispatches, and a
+/// summary of the choice of kernels.
 ///
 /// # Errors
-/// If there is no such network.
+/// If the recipe's network is invalid.
 pub fn of(device: &Device, recipe: &Recipe) -> jem::Result<(Vec<Shader>, String)> {
     let (choices, words) = recipe.precision.choices(device);
     let network = recipe.network(CLASSES, 3);
@@ -79,7 +79,7 @@ impl Shader {
     }
 }
 
-/// The kernel, its tile, and what else tells its permutations apart; threads are in a column of their own.
+/// The kernel, its tile, and its other constants and switches; threads have a column of their own.
 fn label(kernel: &str, variant: &str) -> String {
     let mut label = kernel.to_owned();
     for word in variant.split_whitespace() {

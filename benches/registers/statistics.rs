@@ -17,7 +17,7 @@ pub struct Executable {
 }
 
 impl Executable {
-    /// The first statistic whose name contains one of `words`; the words in the order of preference.
+    /// The first statistic whose name contains one of `words`, which are in the order of preference.
     pub fn find(&self, words: &[&str]) -> Value {
         let named = |word: &&str| {
             self.statistics
@@ -34,7 +34,7 @@ impl Executable {
     }
 }
 
-/// Makes the pipeline of `shader`; returns what the driver reports, which is nothing where it cannot.
+/// Makes the pipeline of `shader`; returns the driver's report, which is empty if the driver offers none.
 ///
 /// # Errors
 /// Naga's message, or the driver's code.

@@ -1,11 +1,11 @@
-//! A Vulkan device of its own on an adapter, with the features that bear on how the driver compiles this engine's
-//! shaders: those that wgpu enables for it, and the driver's report on its executables.
+//! A second Vulkan device on wgpu's adapter. It enables the features that affect how the driver compiles this engine's
+//! shaders, as wgpu does, and the driver's report on executables.
 
 use ash::{ext, khr, vk};
 use jem::device::AdapterInfo;
 use std::ffi::CStr;
 
-/// The features that wgpu enables on this device and that code depends on.
+/// The features that wgpu enables on this device and that affect the code.
 #[derive(Debug, Clone, Copy)]
 struct Target {
     /// `SHADER_F16` is enabled.
@@ -28,19 +28,19 @@ pub struct Gpu {
     pub device: ash::Device,
     /// The names of all device extensions.
     pub extensions: Vec<String>,
-    /// The driver reports on executables.
+    /// Whether the driver reports on executables.
     pub reports: bool,
     /// The version of SPIR-V that it takes.
     pub spirv: (u8, u8),
-    /// Stages may run at any subgroup size, as wgpu has it where subgroups are in use.
+    /// Whether stages may run at any subgroup size, which wgpu allows where subgroups are in use.
     pub varying: bool,
 }
 
 impl Gpu {
-    /// Opens the adapter that `info` is of, with or without cooperative matrices.
+    /// Opens the adapter that `info` describes, with or without cooperative matrices.
     ///
     /// # Errors
-    /// Without Vulkan 1.3, or with the driver's code.
+    /// If the device has no Vulkan 1.3, or the driver fails.
     pub fn open(info: &AdapterInfo, cooperative: bool) -> Result<Self, String> {
         // SAFETY: the loader's library is Vulkan's, as wgpu takes it for too.
         let entry = unsafe { ash::Entry::load() }.map_err(|error| format!("the Vulkan loader: {error}"))?;
@@ -93,7 +93,7 @@ pub fn said(what: &str) -> impl Fn(vk::Result) -> String + '_ {
     move |code| format!("{what}: {code} ({})", code.as_raw())
 }
 
-/// The physical device of that name and those numbers.
+/// The physical device with the name, vendor and device number of `info`.
 fn find(instance: &ash::Instance, info: &AdapterInfo) -> Result<vk::PhysicalDevice, String> {
     // SAFETY: the instance is alive.
     let all = unsafe { instance.enumerate_physical_devices() }.map_err(said("vkEnumeratePhysicalDevices"))?;
@@ -123,7 +123,7 @@ fn extensions(instance: &ash::Instance, physical: vk::PhysicalDevice) -> Result<
     Ok(all.iter().filter_map(name).collect())
 }
 
-/// The features in question that a physical device offers.
+/// The relevant features that a physical device offers.
 struct Offered {
     robust: bool,
     /// `VK_EXT_robustness2`, if it is there: buffers and images.
@@ -168,7 +168,7 @@ impl Offered {
     }
 }
 
-/// Opens the device as wgpu does, as far as code depends on it.
+/// Opens the device with wgpu's settings, as far as they affect the code.
 fn device(
     instance: &ash::Instance,
     physical: vk::PhysicalDevice,

@@ -22,8 +22,8 @@ impl Comparison {
         }
     }
 
-    /// Adds what `rounds` of the step `label` say: each mode, the best of those in `class`, the precision that is
-    /// nearest to this engine's, and the best of all.
+    /// Adds rows from `rounds` of the step `label`: one for each mode, one for the best mode in the precision `class`,
+    /// which is the nearest to this engine's, and one for the best mode of all.
     pub fn add(&mut self, label: &str, class: &str, peers: &[Peer], rounds: &Rounds) {
         let ours: Vec<Duration> = rounds.ours.iter().map(|time| time.whole).collect();
         for (index, Peer { name, .. }) in peers.iter().enumerate() {

@@ -4,8 +4,8 @@
 //! The SGLD step is forward, input gradient alone, and the noisy update of the chains. The update is the transposed
 //! weights, one pass over the concatenated batch [data | samples | labelled], every gradient, and Adam. The
 //! iteration is the trainer's own, with batches from a data set and the replay buffer. With `--peer` and `--burn` all
-//! sides are alive at once and take turns, step by step. A peer is started once for a network, batch and K, and stays
-//! for every precision of ours: what it compiles, it compiles once.
+//! sides are alive at once and take turns, step by step. A peer is started once for a network, batch and K, and serves
+//! every precision of ours, so that it compiles only once.
 
 pub mod clock;
 mod comparison;
@@ -62,7 +62,7 @@ pub fn run(setting: &Setting, arguments: &Arguments, ceilings: &Ceilings, report
         let mut section = Section { setting, ceilings, recipe, choices, name, report, comparison };
         let task = Task::of(recipe);
         if alive.as_ref().is_none_or(|(others, _)| *others != task) {
-            // Those of another task end before these begin, so that they have the device's memory.
+            // The peers of another task end first and free the device's memory.
             drop(alive.take());
             let peers = Peer::start(arguments, &setting.device, task);
             alive = Some((
@@ -83,7 +83,7 @@ pub fn run(setting: &Setting, arguments: &Arguments, ceilings: &Ceilings, report
         } else if let Err(error) = section.iteration(peers) {
             section.failed("an iteration", error.as_ref());
         }
-        // The next recipe gets others.
+        // The next recipe starts new peers.
         let failures: Vec<String> = peers.iter().filter_map(Peer::failed).collect();
         if !failures.is_empty() {
             alive = None;
@@ -222,7 +222,7 @@ impl Section<'_> {
             row[8] = json!(gflop.map(|gflop| gflop / middle.as_secs_f64()));
             self.report.row(row);
         }
-        // Both have 16 bits and tensor cores multiply them at one rate. TF32 is between the two classes.
+        // bf16 and f16 have 16 bits, and tensor cores multiply both at the same rate. TF32 is between the two classes.
         let class = if self.choices.storage() == Storage::F16 { "bf16" } else { "float32" };
         self.comparison.add(&format!("{} {step}", self.name), class, peers, rounds);
     }

@@ -23,7 +23,7 @@ pub struct Peer {
     pub name: &'static str,
     /// What it says of itself.
     pub about: About,
-    /// Why there are no more times of it.
+    /// Why it can no longer be timed.
     failure: Option<String>,
     child: Child,
     requests: Option<ChildStdin>,
@@ -64,7 +64,7 @@ enum Answer {
     Skipped(String),
 }
 
-/// The part of a recipe that a peer is started with: recipes with the same one have the same peers.
+/// The part of a recipe that a peer is started with. Recipes with equal tasks share their peers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Task {
     depth: usize,
@@ -148,8 +148,8 @@ impl Peer {
     /// The time of a step in `mode`, as it measures it.
     ///
     /// # Errors
-    /// Why this mode does not work. If the process ended or answers something else, that is the reason in every mode
-    /// from then on, and [`Self::failed`] says it.
+    /// Why this mode does not work. Once the process has ended or sent an unexpected answer, every mode returns that
+    /// as its reason, and so does [`Self::failed`].
     pub fn time(&mut self, mode: &str, step: &str) -> Result<Duration, String> {
         if let Some(failure) = &self.failure {
             return Err(failure.clone());
@@ -170,7 +170,7 @@ impl Peer {
         }
     }
 
-    /// Who ended or answered something else, in which mode and step, and how; nothing if it can go on.
+    /// The peer's name, mode, step and error if it ended or sent an unexpected answer; `None` if it still works.
     pub fn failed(&self) -> Option<String> {
         self.failure.as_ref().map(|failure| format!("{} {failure}", self.name))
     }
@@ -180,7 +180,7 @@ impl Peer {
 fn answer<T: for<'a> Deserialize<'a>>(answers: &mut impl BufRead) -> io::Result<T> {
     let mut line = String::new();
     match answers.read_line(&mut line)? {
-        0 => Err(io::Error::other("the process ended; what it says is above")),
+        0 => Err(io::Error::other("the process ended; its messages are above")),
         _ => serde_json::from_str(&line)
             .map_err(|error| io::Error::other(format!("it answered {:?}: {error}", line.trim()))),
     }

@@ -29,7 +29,7 @@ pub struct Contestant {
 /// Takes `repeats` rounds of `step` after two to warm up; fewer if either takes longer than a minute for each
 /// contestant. `ours` runs this engine's step.
 ///
-/// A peer that ends has no times in the modes that it still had, and says so itself ([`Peer::failed`]).
+/// A peer that ends has no times in its remaining modes; [`Peer::failed`] says why.
 ///
 /// # Errors
 /// As `ours`.

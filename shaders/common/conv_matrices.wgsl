@@ -9,7 +9,7 @@
 //
 // naga 30.0.1 marks no access as NonPrivate, so Vulkan's memory model does not promise what the barriers here are
 // for. Mesa keeps it all the same; src/self_test/gate.rs finds out whether a driver does.
-// With FLAT no builtin tells the subgroup: it follows from the invocation's index, if every subgroup is full.
+// With FLAT an invocation's subgroup follows from its index instead of a builtin, which needs full subgroups.
 
 //#if MATRIX_16
 alias MatrixA = coop_mat16x16<f16, A>;

@@ -1,4 +1,4 @@
-// The place of an invocation among SUBGROUPS subgroups or more that are a workgroup of THREADS.
+// The place of an invocation in a workgroup of THREADS invocations, which has SUBGROUPS subgroups or more.
 
 struct Lane {
     @builtin(local_invocation_index) index: u32,

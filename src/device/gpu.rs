@@ -83,7 +83,7 @@ pub struct GpuDevice {
     queue: wgpu::Queue,
     limits: wgpu::Limits,
     choices: Choices,
-    /// Floating-point operations in the time of a byte, as [`Choices::fastest`] counts them.
+    /// Floating-point operations in the time that a byte takes, as [`Choices::fastest`] counts them.
     balance: u64,
     checked: bool,
     cooperative: Vec<Cooperative>,
@@ -100,12 +100,12 @@ pub struct GpuDevice {
 
 impl GpuDevice {
     /// Opens the adapter that `spec` names, with the adapter's own limits of buffers and workgroups
-    /// ([`adapter::limits`]), and with cooperative matrices where it has what they need. Files of compiled pipelines are
-    /// not read before something is compiled.
+    /// ([`adapter::limits`]), and with cooperative matrices where it has what they need. The file of compiled pipelines
+    /// is read only when something is compiled.
     ///
     /// # Errors
     /// [`Error::NoDevice`] with the adapters that exist and what to install; [`Error::File`] or [`Error::Io`] for
-    /// a file of [`tuned`] kernels that cannot be read, and for shaders of a [`shader::folder`] that are wrong.
+    /// a file of [`tuned`] kernels that cannot be read; [`Error::File`] for a wrong file in the [`shader::folder`].
     pub fn open(spec: &DeviceSpec, options: DeviceOptions) -> Result<Self> {
         shader::folder()?;
         let (adapter, info) = adapter::choose(spec)?;

@@ -97,8 +97,8 @@ impl Device {
     ///
     /// # Errors
     /// [`Error::NoDevice`] with what there is and what to install; [`Error::File`] or [`Error::Io`] for a file of
-    /// [`tuned`] kernels that cannot be read; unless the host is asked for by name, [`Error::File`] for shaders of a
-    /// [`shader::folder`] that are wrong.
+    /// [`tuned`] kernels that cannot be read; unless `spec` is the host, [`Error::File`] for a wrong file in the
+    /// [`shader::folder`].
     pub fn open(spec: &DeviceSpec, options: DeviceOptions) -> Result<Self> {
         let gpu = |spec| gpu::GpuDevice::open(spec, options).map(|gpu| Self(Inner::Gpu(Arc::new(gpu))));
         match spec {
@@ -154,7 +154,7 @@ impl Device {
         }
     }
 
-    /// The kernels in words, for the record of a run: how those of convolutions are chosen, and on a GPU whether
+    /// A summary of the kernels for the record of a run: how those of convolutions are chosen, and on a GPU whether
     /// shaders come from a [`shader::folder`].
     pub fn kernels(&self) -> String {
         let choices = self.choices().summary();
@@ -164,7 +164,7 @@ impl Device {
         }
     }
 
-    /// The folder that replaces shaders of the executable; `None` on the host, which runs none.
+    /// The folder that replaces shaders of the executable, if any; `None` on the host, which runs no shaders.
     pub fn shaders(&self) -> Option<&'static shader::Folder> {
         match &self.0 {
             Inner::Cpu(_) => None,
@@ -180,9 +180,9 @@ impl Device {
         }
     }
 
-    /// The cooperative matrices (tensor cores) by which convolutions may multiply here, the largest first, each in
-    /// every variant that the driver can take; none on the host. Whether they multiply right,
-    /// [`crate::self_test::gate`] finds out.
+    /// The cooperative matrices (tensor cores) with which convolutions may multiply on this device, the largest first,
+    /// each in every variant that the driver can take; none on the host. [`crate::self_test::gate`] finds out whether
+    /// they multiply correctly.
     pub fn cooperative(&self) -> &[Cooperative] {
         match &self.0 {
             Inner::Cpu(_) => &[],
@@ -291,8 +291,8 @@ impl Device {
         Ok(Executable { program, inner })
     }
 
-    /// Compiles what programs need, on all cores, without memory for them: a later [`Device::load`] of the same kernels
-    /// finds them compiled.
+    /// Compiles the kernels of `programs` on all cores, without allocating memory for them: a later [`Device::load`] of
+    /// the same kernels finds them compiled.
     ///
     /// # Errors
     /// [`Error::Device`] if the driver refuses a kernel; [`Error::DeviceLost`].

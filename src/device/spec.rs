@@ -52,15 +52,14 @@ pub struct DeviceOptions {
     pub checked: bool,
     /// Choose kernels by rule, whatever `jem tune` measured on the device; [`super::tuned`] else.
     pub untuned: bool,
-    /// Compile every kernel, whatever earlier runs left in the directory of `JEM_PIPELINE_CACHE`, and leave nothing
-    /// there.
+    /// Neither read nor write the file of compiled pipelines in the directory of `JEM_PIPELINE_CACHE`.
     pub uncached: bool,
-    /// The variants of cooperative matrices that may be used; `None`: as [`CooperativeChoice::VARIABLE`] says.
+    /// The variants of cooperative matrices that may be used; `None` asks [`CooperativeChoice::VARIABLE`].
     pub cooperative: Option<CooperativeChoice>,
 }
 
-/// Which forms of cooperative matrices (tensor cores) a device may use: `--cooperative any|none|VARIANT`. Whatever may
-/// be used must pass [`crate::self_test::gate`] too.
+/// The variants of cooperative matrices (tensor cores) that a device may use: `--cooperative any|none|VARIANT`. A
+/// variant must pass [`crate::self_test::gate`] too before it is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CooperativeChoice {
     /// The first variant that passes.
@@ -73,13 +72,13 @@ pub enum CooperativeChoice {
 }
 
 impl CooperativeChoice {
-    /// The environment variable that says which, where no flag does.
+    /// The environment variable for the choice, where no flag gives it.
     pub const VARIABLE: &str = "JEM_COOPERATIVE";
 
-    /// The choice of the environment; [`CooperativeChoice::Any`] where it says nothing.
+    /// The choice of the environment; [`CooperativeChoice::Any`] if the variable is not set.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a value that is none.
+    /// [`Error::Setting`] for a value that is not a choice.
     pub fn from_environment() -> Result<Self> {
         let Some(value) = variable(Self::VARIABLE) else { return Ok(Self::Any) };
         let value = value.to_string_lossy();

@@ -15,20 +15,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Set by Ctrl-C and SIGTERM.
 static STOP: AtomicBool = AtomicBool::new(false);
 
-/// The device of a command that may compute in f16.
+/// The device flags of a command that may compute in f16.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct DeviceArguments {
-    /// auto, gpu, gpu:NAME or cpu
+    /// Device: auto, gpu, gpu:NAME or cpu
     #[arg(long, env = "JEM_DEVICE", default_value = "auto")]
     pub device: DeviceSpec,
     /// Form of the shaders that use tensor cores: any (the first that passes a test on this GPU), none, naga, patched,
-    /// flat or flat-patched [default: any, or as `JEM_COOPERATIVE` says]
+    /// flat or flat-patched [default: $JEM_COOPERATIVE, else any]
     #[arg(long, value_name = "FORM")]
     pub cooperative: Option<CooperativeChoice>,
 }
 
 impl DeviceArguments {
-    /// The options that they ask for.
+    /// The options that these flags ask for.
     pub fn options(&self) -> DeviceOptions {
         DeviceOptions { cooperative: self.cooperative, ..DeviceOptions::default() }
     }
@@ -118,7 +118,7 @@ impl Session {
         Ok(choice.preset)
     }
 
-    /// Says why the next step may take a minute, where the device's tensor cores were not tested before.
+    /// Says why the next step may take a minute if the device's tensor cores were not tested before.
     fn announce_gate(&self, recipe: &Recipe) {
         if recipe.precision != Precision::F32 && is_gate_pending(&self.device) {
             self.say("f16     testing this GPU's tensor cores, once for this driver …");

@@ -34,25 +34,25 @@ impl Candidate {
 /// Threads below which a workgroup leaves most of a GPU's subgroup idle.
 const LEAST_THREADS: usize = 32;
 
-/// Tiles side by side of which each would gather the same again.
+/// The most tiles side by side, each of which gathers the same pixels again.
 const MOST_TILES: usize = 10;
 
 /// Pixels of a part of a weight gradient below which measuring it is a waste of time.
 const LEAST_PIXELS: usize = 64;
 
 impl Shape {
-    /// The implicit product by the rule's tile, a weight gradient in as many parts as `parts` says.
+    /// The implicit product by the rule's tile; a weight gradient has the number of parts that `parts` gives.
     pub(super) fn implicit(&self, parts: Parts) -> Candidate {
         self.by_tile(self.rule_tile().into(), Method::Scalar, parts)
     }
 
-    /// [`Shape::implicit`] by these matrices.
+    /// The same as [`Shape::implicit`], by these matrices.
     pub(super) fn by_matrices(&self, matrices: Cooperative, parts: Parts) -> Candidate {
         let (_, columns) = self.product();
         self.by_tile(MatrixTile::rule(matrices, columns).into(), Method::Cooperative(matrices), parts)
     }
 
-    /// The implicit product by `tile`, which `method` has, a weight gradient in as many parts as `parts` says.
+    /// The implicit product by `tile`, one of `method`'s; a weight gradient has the number of parts that `parts` gives.
     fn by_tile(&self, tile: ConvTile, method: Method, parts: Parts) -> Candidate {
         match self.direction {
             Direction::Forward | Direction::InputGradient => Candidate::Implicit(tile),
@@ -74,9 +74,9 @@ impl Shape {
         if self.can_load_ahead() { tile } else { tile.plain() }
     }
 
-    /// Every candidate on a device that multiplies f16 by `method` and cuts weight gradients by `parts`: the rule's
-    /// tile first, then [`Shape::tiles`]; a weight gradient by each tile in the parts for that tile, half and twice
-    /// as many; Winograd's sizes where they fit, if all tensors are f32.
+    /// Every candidate on a device that multiplies f16 by `method` and cuts weight gradients by `parts`: each of
+    /// [`Shape::tiles`], the rule's first, for a weight gradient with the rule's number of parts, half and twice as
+    /// many; then Winograd's sizes where they fit, if all tensors are f32.
     pub(super) fn candidates(&self, method: Method, parts: Parts) -> Vec<Candidate> {
         let mut all = Vec::new();
         for tile in self.tiles() {
@@ -98,7 +98,7 @@ impl Shape {
         all
     }
 
-    /// The candidate of this name, if it may be one on some device.
+    /// The candidate of this name, if any device could have it.
     pub fn named(&self, name: &str) -> Option<Candidate> {
         let tile = |name: &str| self.tiles().into_iter().find(|tile| tile.to_string() == name);
         if self.direction != Direction::WeightGradient {
@@ -111,7 +111,7 @@ impl Shape {
         (candidate.to_string() == name && self.can_have_parts(count)).then_some(candidate)
     }
 
-    /// Whether so many parts of a weight gradient are few enough to be measured.
+    /// Whether a weight gradient in `count` parts is worth measuring: the parts are not too small.
     fn can_have_parts(&self, count: usize) -> bool {
         (1..=(self.geometry.out_pixels() / LEAST_PIXELS).max(1)).contains(&count)
     }
@@ -123,8 +123,8 @@ impl Shape {
         Winograd::ALL.into_iter().filter(move |_| fits).map(Candidate::Winograd)
     }
 
-    /// The tiles that are worth measuring, the rule's first: those in f32 that pad the channels by at most a tenth
-    /// more than the best does, fill a subgroup and are few side by side, loading ahead and not; all tiles of
+    /// The tiles that are worth measuring, the rule's first: those in f32 that pad the channels to at most a tenth more
+    /// than the best does, fill a subgroup and are few side by side, with and without loading ahead; and all tiles of
     /// matrices, if both operands are f16.
     fn tiles(&self) -> Vec<ConvTile> {
         let (_, columns) = self.product();
@@ -145,14 +145,14 @@ impl Shape {
         scalar.chain(matrices.map(ConvTile::from)).collect()
     }
 
-    /// Whether matrices may multiply it: f32 operands they would round.
+    /// Whether matrices may multiply it. (They would round f32 operands.)
     fn can_take_matrices(&self) -> bool {
         let Storages { a, b, .. } = self.storage;
         [a, b] == [Storage::F16; 2] && suits_matrices(&self.geometry)
     }
 
-    /// Whether tiles may load ahead: where both operands are read by fours, and a gather where the channels that it
-    /// gathers are whole steps.
+    /// Whether tiles may load ahead: both operands must be read by fours, and the channels of a gather must be whole
+    /// steps.
     fn can_load_ahead(&self) -> bool {
         let g = &self.geometry;
         can_load_ahead(g.c_in, g.c_out)
@@ -174,9 +174,9 @@ impl Shape {
     }
 }
 
-/// A digest of all that candidates' kernels are made of: their texts with every tile and size, the words of their
-/// uniform blocks and their workgroups, and the parts that a GPU's rule gives weight gradients, which a winner had to
-/// beat. Equal on every machine; another version's measurements do not count.
+/// A digest of everything that the candidates' kernels consist of: their texts with every tile and size, their uniform
+/// blocks and workgroups, and the rule's parts of weight gradients on a GPU, which a winner had to beat. It is the same
+/// on every machine, and tells measurements of other versions apart.
 pub fn fingerprint() -> String {
     let mut digest = Md5::new();
     let mut add = |kernel: &dyn Kernel| {

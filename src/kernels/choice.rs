@@ -74,10 +74,10 @@ impl Choices {
     /// That of a driver that computes on the CPU: as measured on Mesa's llvmpipe, 6 GFLOP/s and 3 GB/s.
     pub const SOFTWARE: u64 = 2;
 
-    /// The rule for a GPU that binds tensors of up to `largest` bytes and does `balance` floating-point
-    /// operations in the time that it moves a byte, both at the rates that kernels reach: Winograd's kernels
-    /// where, by counted arithmetic and memory traffic, they take less than 0.8 of the implicit product's time; and
-    /// weight gradients in as many parts as fill a large GPU, a function of the shape, the tile and `largest`.
+    /// The rule for a GPU that binds tensors of up to `largest` bytes and does `balance` floating-point operations in
+    /// the time that it moves a byte, both at the rates that kernels reach: Winograd's kernels where, by counted
+    /// arithmetic and memory traffic, they take less than 0.8 of the implicit product's time; and weight gradients in
+    /// as many parts as fill a large GPU, a number that depends on the shape, the tile and `largest`.
     pub fn fastest(largest: u64, balance: u64) -> Self {
         Self { rule: Rule::Fastest, largest, balance, ..Self::default() }
     }
@@ -156,8 +156,8 @@ impl Choices {
         }
     }
 
-    /// Every candidate that the device can run for `shape`, the rule's choice first, and where that is by matrices the
-    /// others by matrices next.
+    /// Every candidate that the device can run for `shape`: the rule's choice first, then, if that is by matrices, the
+    /// others by matrices, then the rest.
     pub fn candidates(&self, shape: &Shape) -> Vec<Candidate> {
         let first = self.by_rule().candidate(shape);
         let mut all = shape.candidates(self.method.suiting(&shape.geometry), self.parts());
@@ -199,7 +199,7 @@ impl Choices {
         Conv2dInputGradient { method, tile, ..kernel }
     }
 
-    /// As [`Choices::forward`], and with the parts that were measured or are the rule's for the tile.
+    /// As [`Choices::forward`], and with the measured number of parts, else the rule's for the tile.
     pub fn weight_gradient(&self, kernel: Conv2dWeightGradient) -> Conv2dWeightGradient {
         let Conv2dWeightGradient { geometry, storage, .. } = kernel;
         let shape = Shape { direction: Direction::WeightGradient, geometry, storage };

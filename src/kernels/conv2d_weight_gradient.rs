@@ -18,7 +18,7 @@ use crate::kernels::Argument;
 pub struct Conv2dWeightGradient {
     /// Shapes of the forward convolution.
     pub geometry: ConvGeometry,
-    /// Parts of the sum over output pixels; 1 writes the gradient itself. A part without pixels is zeros.
+    /// Parts of the sum over output pixels; 1 writes the gradient itself. A part without pixels is all zeros.
     pub splits: usize,
     /// How it multiplies.
     pub method: Method,
@@ -31,7 +31,7 @@ pub struct Conv2dWeightGradient {
 }
 
 impl Conv2dWeightGradient {
-    /// In f32, with the parts that the CPU device has: a function of the shapes alone.
+    /// The kernel in f32, with the CPU device's number of parts, which depends on the shapes alone.
     /// [`super::choice::Choices::weight_gradient`] gives it the method, the tile and the parts of a device.
     pub fn new(geometry: ConvGeometry) -> Self {
         let (method, storage) = (Method::Scalar, Storages::default());
@@ -61,7 +61,7 @@ impl Conv2dWeightGradient {
         all
     }
 
-    /// The tile: the chosen one or that of the rule.
+    /// The chosen tile, else the rule's.
     pub(super) fn tile(&self) -> Tile {
         Tile::staged(self.method, self.geometry.weight_rows(), self.geometry.c_out, self.tile)
     }

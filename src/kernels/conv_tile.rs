@@ -178,7 +178,7 @@ impl MatrixTile {
         Self { down, across }
     }
 
-    /// The rule for so many columns: four subgroups two by two, or one above the other where that pads less:
+    /// The rule's tile for `columns` columns: four subgroups two by two, or one above the other where that pads less:
     /// 128 x 64 or 256 x 32 of 16x16 matrices, 64 x 32 or 128 x 16 of 8x8 ones.
     pub fn rule(matrices: Cooperative, columns: usize) -> Self {
         let width = 2 * matrices.size;
@@ -195,7 +195,7 @@ impl MatrixTile {
         self.down * self.across * matrices.subgroup
     }
 
-    /// Whether a workgroup keeps within the limits of the device that has these matrices.
+    /// Whether a workgroup keeps within the limits of the device with these matrices.
     pub fn fits(self, matrices: Cooperative) -> bool {
         let [m, n] = self.size(matrices);
         // As `shaders/common/conv_matrices.wgsl` and `conv_gather.wgsl` declare it: both operands in f16, a row of

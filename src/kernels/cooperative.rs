@@ -29,11 +29,11 @@ pub struct Cooperative {
 impl Cooperative {
     /// Invocations of a subgroup of which four are a workgroup within WebGPU's limits.
     pub const LARGEST_SUBGROUP: usize = 64;
-    /// Bytes of workgroup memory that the rule's tiles take, twice WebGPU's default.
+    /// Bytes of workgroup memory that the rule's tiles need: twice WebGPU's default limit.
     pub const WORKGROUP_MEMORY: u32 = 32 << 10;
 
-    /// Matrices of `size` on subgroups of `subgroup`, as naga writes them, with [`Cooperative::WORKGROUP_MEMORY`] and
-    /// WebGPU's default of 256 invocations.
+    /// Matrices of `size` on subgroups of `subgroup`, as naga writes them, with limits of
+    /// [`Cooperative::WORKGROUP_MEMORY`] and WebGPU's default of 256 invocations.
     pub const fn new(size: usize, subgroup: usize) -> Self {
         Self {
             size,
@@ -57,8 +57,8 @@ impl Cooperative {
     }
 }
 
-/// The form in which a driver gets shaders with cooperative matrices. Drivers differ in what they compile, and in what
-/// they compile right; [`crate::self_test::gate`] finds the first form that a device can be trusted with.
+/// The form in which a driver gets shaders with cooperative matrices. Drivers differ in which forms they compile, and
+/// which they compile correctly; [`crate::self_test::gate`] finds the first that works on a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Variant {
@@ -66,7 +66,7 @@ pub enum Variant {
     #[default]
     Naga,
     /// naga's SPIR-V with `NonPrivatePointer` on every access to workgroup memory, and barriers that make writes
-    /// available and visible, as Vulkan's memory model asks. Vulkan only.
+    /// available and visible, as Vulkan's memory model requires. Vulkan only.
     Patched,
     /// Without `subgroup_id`: an invocation's subgroup is its index divided by the size of the device's subgroups, so
     /// that the module does not declare `GroupNonUniform`.
@@ -84,7 +84,7 @@ impl Variant {
         matches!(self, Self::Flat | Self::FlatPatched)
     }
 
-    /// Whether the SPIR-V is patched, which takes a Vulkan device that accepts SPIR-V.
+    /// Whether the SPIR-V is patched, which needs a Vulkan device that accepts SPIR-V.
     pub fn is_patched(self) -> bool {
         matches!(self, Self::Patched | Self::FlatPatched)
     }

@@ -1,9 +1,9 @@
-//! Counts words that differ: whether two runs of a kernel gave the same bits, without reading them back.
+//! Counts the words in which two tensors differ, to see without a read-back whether two runs gave the same bits.
 
 use super::{Access, Binding, Kernel, binding, elementwise_grid, shader::Shader};
 use crate::kernels::Argument;
 
-/// `counts[t] += #{i ≡ t (mod counters) : a[i] ≠ b[i]}`, wrapping, over the words of two tensors.
+/// `counts[t] += #{i ≡ t (mod counters) : a[i] ≠ b[i]}`, with wrapping, over the words of two tensors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mismatches {
     /// Words of each tensor.
@@ -13,12 +13,12 @@ pub struct Mismatches {
 }
 
 impl Mismatches {
-    /// Counts over `n` words by at most 65,536 counters.
+    /// Compares `n` words with at most 65,536 counters.
     pub fn new(n: usize) -> Self {
         Self { n, counters: n.clamp(1, 1 << 16) }
     }
 
-    /// One instance with several words a counter, one with a word each.
+    /// An instance with several words for each counter, and one with one word for each.
     pub fn permutations() -> Vec<Self> {
         vec![Self { n: 1000, counters: 300 }, Self::new(700)]
     }

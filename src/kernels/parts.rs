@@ -5,18 +5,18 @@ use super::conv_tile::Tile;
 
 /// Pixels of a part below which its workspace costs more than its sum.
 const LEAST_PIXELS: usize = 256;
-/// Pixels of a part above which its sum loses digits: tensor cores are reported to cut each partial sum towards zero,
-/// and the error grows with the number of terms.
+/// Pixels of a part above which its sum loses digits: tensor cores are reported to truncate each partial sum towards
+/// zero, and the error grows with the number of terms.
 const MOST_PIXELS: usize = 8192;
 /// Workgroups that fill a large GPU: 132 multiprocessors with 7 or 8 each.
 const WORKGROUPS: usize = 1024;
 
-/// A rule for the number of parts. Either is a function of the shape, and on a GPU of the tile and of the largest
-/// tensor that the device binds, so that the same kernels add in the same order on every run; the machine's speed and
-/// load do not count.
+/// A rule for the number of parts. The number depends on the shape, and on a GPU also on the tile and the largest
+/// tensor that the device binds, but not on the machine's speed or load: the same kernels add in the same order on
+/// every run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Parts {
-    /// The rule of the CPU device, whatever the tile: published results depend on its order of additions.
+    /// The rule of the CPU device, for every tile: published results depend on its order of additions.
     Cpu,
     /// The rule of a GPU that binds tensors of up to `largest` bytes: at least [`WORKGROUPS`] workgroups and at most
     /// [`MOST_PIXELS`] pixels a part, as far as parts of [`LEAST_PIXELS`] pixels and a workspace of `largest` bytes
@@ -90,7 +90,7 @@ mod tests {
                     assert!(pixels <= MOST_PIXELS, "{case}");
                     assert!((parts - 1) * pixels < g.out_pixels(), "{case}: the last is empty");
                     assert!(parts == 1 || pixels >= LEAST_PIXELS, "{case}");
-                    // A part less would do, but for the pixels; a part more would have too few.
+                    // Either the GPU is full, or one part more would leave too few pixels for each.
                     let reached = workgroups >= WORKGROUPS || (g.out_pixels() / (parts + 1)) < LEAST_PIXELS;
                     assert!(reached, "{case}: {workgroups} workgroups");
                 }
@@ -121,7 +121,7 @@ mod tests {
         }
     }
 
-    /// The literal counts that the CPU device has had since its results were published, by every tile.
+    /// The CPU device's numbers of parts at the time that its results were published, for every tile.
     #[test]
     fn the_cpus_counts_stay() {
         for (n, size, c_in, c_out, parts) in [

@@ -5,7 +5,7 @@
 //! Constants are set in front of the text as `const NAME: TYPE = VALUE;`, so that they may size
 //! function-local arrays, which `override` may not.
 //!
-//! The files are parts of the executable; `JEM_SHADERS` names a [`Folder`] that replaces some of them.
+//! The files are compiled into the executable; `JEM_SHADERS` names a [`Folder`] that replaces some of them.
 
 mod folder;
 mod line;
@@ -31,10 +31,10 @@ pub struct Shader {
 /// A file of WGSL: a kernel's, or a piece that kernels share.
 #[derive(Debug, Clone, Copy)]
 struct File<'a> {
-    /// `NAME`, or `common/NAME` of a shared piece.
+    /// `NAME`, or `common/NAME` for a shared piece.
     name: &'a str,
     text: &'a str,
-    /// The path that it was read from; `None` of the executable's.
+    /// The path from which it was read; `None` for the executable's own.
     path: Option<&'a Path>,
 }
 
@@ -84,8 +84,8 @@ impl Shader {
         self
     }
 
-    /// Asks for SPIR-V whose accesses to workgroup memory follow Vulkan's memory model to the letter, if `on`:
-    /// `cooperative::Variant::Patched`.
+    /// Asks, if `on`, for SPIR-V whose accesses to workgroup memory follow Vulkan's memory model to the letter
+    /// (`cooperative::Variant::Patched`).
     pub fn with_patched_memory(mut self, on: bool) -> Self {
         self.patched_memory = on;
         self
@@ -96,7 +96,7 @@ impl Shader {
         self.patched_memory
     }
 
-    /// The constants and switches of this permutation in words, such as `TILE_M=128 TILE_N=64 BIAS MASK`.
+    /// The constants and switches of this permutation as text, such as `TILE_M=128 TILE_N=64 BIAS MASK`.
     pub fn variant(&self) -> String {
         let constant = |&(name, value): &(&str, Constant)| match value {
             Constant::U32(value) => format!("{name}={value}"),
@@ -106,9 +106,9 @@ impl Shader {
         self.constants.iter().map(constant).chain(switches).collect::<Vec<_>>().join(" ")
     }
 
-    /// The WGSL text, ready for naga. Equal texts are one pipeline.
+    /// The WGSL text, ready for naga. Equal texts share a pipeline.
     ///
-    /// While [`folder`] is an error, which keeps every GPU from opening, it is the executable's.
+    /// If [`folder`] is an error, which keeps every GPU from opening, this is the executable's text.
     ///
     /// # Panics
     /// On an unknown include or an unbalanced directive: a bug in a shader file of the executable. Those of a
@@ -117,7 +117,7 @@ impl Shader {
         self.text(in_use())
     }
 
-    /// The files of the [`Folder`] that [`Shader::wgsl`] took lines of.
+    /// The files of the [`Folder`] from which [`Shader::wgsl`] has lines.
     pub fn replaced(&self) -> Vec<PathBuf> {
         let mut paths: Vec<&Path> = Vec::new();
         self.lines(in_use(), &mut |file, _, _| {
@@ -126,7 +126,7 @@ impl Shader {
         paths.into_iter().map(Path::to_owned).collect()
     }
 
-    /// The file that line `number` of [`Shader::wgsl`], counted from 1, comes from, and its line there.
+    /// The file and line from which line `number` of [`Shader::wgsl`], counted from 1, comes.
     pub fn place(&self, number: usize) -> Option<String> {
         let set = self.extensions.len() + self.constants.len();
         let (mut count, mut place) = (set, None);
@@ -135,7 +135,7 @@ impl Shader {
             if count == number {
                 place = Some(match file.path {
                     Some(path) => format!("{} line {line}", path.display()),
-                    None => format!("line {line} of {}.wgsl, which is the executable's", file.name),
+                    None => format!("line {line} of the executable's {}.wgsl", file.name),
                 });
             }
         });
@@ -161,7 +161,7 @@ impl Shader {
         text
     }
 
-    /// Shows `visit` each line behind the constants: its file, its number there, and its text.
+    /// Calls `visit` with each line after the constants: its file, its number there, and its text.
     fn lines<'a>(&'a self, folder: Option<&'a Folder>, visit: &mut dyn FnMut(File<'a>, usize, &'a str)) {
         let own = File { name: self.name, text: self.template, path: None };
         self.expand(folder.and_then(|folder| folder.file(self.name)).unwrap_or(own), folder, visit);
@@ -193,12 +193,12 @@ impl Shader {
     }
 }
 
-/// The folder that texts are taken from.
+/// The folder from which texts are taken, if any.
 fn in_use() -> Option<&'static Folder> {
     folder().ok().flatten()
 }
 
-/// The file `common/NAME` of `folder`, else the executable's.
+/// The file `common/NAME` from `folder`, else the executable's.
 fn shared<'a>(name: &str, folder: Option<&'a Folder>) -> File<'a> {
     let own = || COMMON.into_iter().find(|(own, _)| own.strip_prefix("common/") == Some(name));
     let own = || own().map(|(name, text)| File { name, text, path: None });

@@ -1,7 +1,6 @@
-//! The file of what the gate found out: TOML, an entry for each adapter, driver, set of shaders and matrices.
+//! The file of the gate's answers: TOML, with an entry for each adapter, driver, set of shaders and matrices.
 //!
-//! It lies in the user's cache directory, as the file of tuned kernels does if `JEM_TUNED` names no other. It is a memory,
-//! no setting: a file that cannot be read or written is done without, and the gate asks again.
+//! It lies in the user's cache directory. It is a cache: if it cannot be read or written, the gate runs again.
 
 use super::gate;
 use super::gate::Answer;
@@ -13,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-const HEADER: &str = "# What the test of cooperative matrices found out. It can be deleted; `jem devices --test` renews it.\n\n";
+const HEADER: &str =
+    "# Results of the test of cooperative matrices. You can delete it; `jem devices --test` renews it.\n\n";
 
 /// The whole file.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -55,13 +55,13 @@ impl Entry {
         }
     }
 
-    /// Whether it is of the same hardware.
+    /// Whether both entries are of the same hardware.
     fn is_of_hardware(&self, other: &Self) -> bool {
         (&self.name, self.vendor, self.device, &self.backend)
             == (&other.name, other.vendor, other.device, &other.backend)
     }
 
-    /// Whether the same driver was asked about the same shaders.
+    /// Whether both entries are of the same hardware, driver and shaders.
     fn is_of_question(&self, other: &Self) -> bool {
         self.is_of_hardware(other)
             && (&self.driver, &self.driver_info, &self.shaders)
@@ -73,7 +73,7 @@ impl Entry {
     }
 }
 
-/// The file: `gate.toml` in the user's cache directory; `None` where there is no such directory.
+/// The path of the file: `gate.toml` in the user's cache directory; `None` where there is no such directory.
 pub(super) fn path() -> Option<PathBuf> {
     Some(cache_directory(variable)?.join("gate.toml"))
 }
@@ -85,7 +85,8 @@ pub(super) fn load(path: &Path, adapter: &AdapterInfo, matrices: Cooperative) ->
     read(path).answer.into_iter().find(|entry| entry.is_of_matrices(&wanted)).map(|entry| entry.answer)
 }
 
-/// Remembers what was found out. What there was of the same hardware with another driver or other shaders goes.
+/// Stores an answer. Answers for the same hardware with another driver are dropped, and so is an older answer about
+/// these matrices.
 pub(super) fn store(path: &Path, adapter: &AdapterInfo, matrices: Cooperative, answer: &Answer) {
     let entry = Entry::new(adapter, matrices, &gate::digest(matrices, adapter.spirv), answer);
     let mut file = read(path);
@@ -157,12 +158,12 @@ mod tests {
         assert_eq!(load(&path, &one, naga).unwrap().refused.as_deref(), Some("died of SIGSEGV"));
         assert_eq!(load(&path, &one, flat), Some(passed(9)));
         assert_eq!(load(&path, &one, Cooperative { size: 8, ..flat }), None);
-        // What a tile may take is part of the question.
+        // The limits on a tile are part of the question.
         assert_eq!(load(&path, &one, Cooperative { memory: 48 << 10, ..flat }), None);
         store(&path, &one, flat, &passed(10));
         assert_eq!(load(&path, &one, flat), Some(passed(10)));
         assert_eq!(read(&path).answer.len(), 2);
-        // Another driver asks anew, and the old one's answers go.
+        // Another driver is asked again, and the old one's answers are dropped.
         let newer = adapter("2");
         assert_eq!(load(&path, &newer, flat), None);
         store(&path, &newer, flat, &passed(11));
@@ -184,7 +185,7 @@ mod tests {
             store(&path, &one, naga, &passed(1));
             assert_eq!(load(&path, &one, naga), Some(passed(1)));
         }
-        // A place that cannot be written is done without.
+        // A failure to write is ignored.
         store(&path.join("below/gate.toml"), &one, naga, &passed(1));
     }
 }

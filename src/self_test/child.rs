@@ -1,4 +1,4 @@
-//! Work in a child process, which a driver may end or hang without ending this one.
+//! Work in a child process, so that a driver that crashes or hangs does not take this process with it.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -20,7 +20,7 @@ const FAREWELL: Duration = Duration::from_secs(10);
 /// How a child ended.
 #[derive(Debug)]
 pub struct Ended {
-    /// Its exit status; `None` if it was stopped for its silence.
+    /// Its exit status; `None` if it was stopped because it was silent.
     pub status: Option<ExitStatus>,
     /// The last lines of its standard error.
     pub last_words: Vec<String>,
@@ -29,7 +29,7 @@ pub struct Ended {
 }
 
 impl Ended {
-    /// Whether a person or the system stopped it (Ctrl-C, `kill`, no memory), which says nothing of a driver.
+    /// Whether a person or the system stopped it (Ctrl-C, `kill`, out of memory), which says nothing about the driver.
     pub fn was_stopped(&self) -> bool {
         const SIGHUP: i32 = 1;
         const SIGINT: i32 = 2;
@@ -41,10 +41,10 @@ impl Ended {
 }
 
 impl fmt::Display for Ended {
-    /// The end in words, such as `died of SIGSEGV`, with the last words.
+    /// How it ended, such as `died of SIGSEGV`, with its last words.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.status.map(|status| (status, signal(status))) {
-            None => write!(f, "said nothing for {} s and was stopped", self.patience.as_secs())?,
+            None => write!(f, "printed nothing for {} s and was stopped", self.patience.as_secs())?,
             Some((_, Some(number))) => match signal_name(number) {
                 Some(name) => write!(f, "died of {name}")?,
                 None => write!(f, "died of signal {number}")?,
@@ -72,7 +72,7 @@ fn signal(status: ExitStatus) -> Option<i32> {
     }
 }
 
-/// The names of the signals that a fault in native code raises, where they have the same number everywhere.
+/// The names of signals that have the same number on every Unix.
 fn signal_name(number: i32) -> Option<&'static str> {
     match number {
         4 => Some("SIGILL"),
@@ -85,11 +85,11 @@ fn signal_name(number: i32) -> Option<&'static str> {
     }
 }
 
-/// Runs `command`, hands every line of its standard output to `line`, and returns how it ended. It is stopped after
+/// Runs `command`, passes every line of its standard output to `line`, and returns how it ended. It is stopped after
 /// `patience` without a line.
 ///
-/// Its standard input is a pipe that stays open as long as this process lives: a child that waits for its end notices
-/// when its parent has died.
+/// Its standard input is a pipe that stays open as long as this process lives: a child that reads from it notices when
+/// its parent has died.
 ///
 /// # Errors
 /// If it cannot be started.
@@ -116,7 +116,7 @@ pub fn run(mut command: Command, patience: Duration, mut line: impl FnMut(&str))
     };
     let status = if silent { None } else { wait(&mut child, FAREWELL) };
     if status.is_none() {
-        // It may have ended by itself in the meantime.
+        // This fails if it has ended by itself in the meantime.
         let _ = child.kill();
         let _ = child.wait();
     }
@@ -125,7 +125,7 @@ pub fn run(mut command: Command, patience: Duration, mut line: impl FnMut(&str))
     Ok(Ended { status, last_words, patience })
 }
 
-/// The status of a child that ends within `time`.
+/// The status of a child if it ends within `time`.
 fn wait(child: &mut Child, time: Duration) -> Option<ExitStatus> {
     let started = Instant::now();
     loop {
@@ -193,7 +193,7 @@ mod tests {
     fn silence_ends_it_and_talk_does_not() {
         let started = Instant::now();
         let (ended, lines) = sh("echo one; exec sleep 100", Duration::from_secs(1));
-        assert_eq!((ended.to_string().as_str(), lines.len()), ("said nothing for 1 s and was stopped", 1));
+        assert_eq!((ended.to_string().as_str(), lines.len()), ("printed nothing for 1 s and was stopped", 1));
         assert!(started.elapsed() < LONG);
         let (ended, lines) = sh("for i in 1 2 3 4; do echo $i; sleep 0.4; done", Duration::from_secs(1));
         assert_eq!((ended.to_string().as_str(), lines.len()), ("ended with exit status 0", 4));

@@ -5,7 +5,7 @@ use super::{answers, service};
 use crate::device::{AdapterInfo, Device};
 use crate::kernels::cooperative::Cooperative;
 
-/// Why a device without matrices has none.
+/// The reason for a device without matrices.
 const NONE: &str = "the device offers no matrices of f16 with sums in f32, or was opened without them";
 
 /// The result of the gate for one variant of matrices on a device.
@@ -23,17 +23,17 @@ impl CooperativeResult {
         self.answer.refused.is_none()
     }
 
-    /// The result in words.
+    /// The result as text.
     pub fn outcome(&self) -> String {
         match &self.answer.refused {
-            Some(message) => format!("not to be used: {message}"),
-            None => format!("error {:.1e}, {} runs each alike", self.answer.error, self.answer.repeats),
+            Some(message) => format!("refused: {message}"),
+            None => format!("error {:.1e}, {} identical runs each", self.answer.error, self.answer.repeats),
         }
     }
 }
 
-/// Tries the matrices of `device` anew, each variant in a child process: of every size until one passes, or all if
-/// `all`. [`usable_cooperative`] of later processes goes by the results.
+/// Tries the matrices of `device` again, each variant in a child process: of each size the variants until one passes,
+/// or with `all` every variant. The results are stored for [`usable_cooperative`] in later processes.
 pub fn cooperative(device: &Device, all: bool) -> Vec<CooperativeResult> {
     let Some(adapter) = device.adapter() else { return Vec::new() };
     let mut results: Vec<CooperativeResult> = Vec::new();
@@ -46,11 +46,11 @@ pub fn cooperative(device: &Device, all: bool) -> Vec<CooperativeResult> {
     results
 }
 
-/// The matrices by which programs may multiply on `device`, or why none: the first that pass. What the gate found out
-/// before about this driver and these shaders is not asked again.
+/// The first matrices that pass the gate, by which programs may multiply on `device`. Stored answers about this driver
+/// and these shaders are used.
 ///
 /// # Errors
-/// The reason, in words.
+/// Why none may be used.
 pub fn usable_cooperative(device: &Device) -> Result<Cooperative, String> {
     let known = device.usable_cooperative().zip(device.adapter());
     let Some((known, adapter)) = known else { return Err(NONE.into()) };

@@ -1,13 +1,13 @@
-//! Whether a device's cooperative matrices multiply right: what they must show before any program may use them.
+//! The gate: a test that a device's cooperative matrices must pass before any program may use them.
 //!
-//! They are an experimental feature of wgpu. Drivers have crashed on them, and naga 30.0.1's SPIR-V leaves out what
-//! Vulkan's memory model asks of accesses to workgroup memory, so a driver that goes by the letter may let a subgroup
-//! read what another's write has not reached. Such a fault shows as results that differ from run to run, or from those
-//! of the scalar kernel. Therefore every tile that programs may choose runs in all three directions, on a hardware
-//! device at the shapes of a WRN-28-10 with a batch of 64, [`REPEATS`] times, and every bit of every run is compared on
-//! the device.
+//! They are an experimental feature of wgpu. Drivers have crashed on them, and naga 30.0.1's SPIR-V lacks what
+//! Vulkan's memory model requires of accesses to workgroup memory, so a driver that follows the model to the letter
+//! may let a subgroup read before another's write has arrived. Such a fault shows as results that differ from run to
+//! run, or from those of the scalar kernel. Therefore every tile that programs may choose runs in all three
+//! directions, on a hardware device at the shapes of a WRN-28-10 with a batch of 64, [`REPEATS`] times, and every bit
+//! of every run is compared on the device.
 //!
-//! A driver's crash ends the process, so [`super::serve`] runs [`attempt`] in a child.
+//! A crash of the driver ends the process, so [`super::serve`] runs [`attempt`] in a child.
 
 mod bed;
 mod case;
@@ -24,7 +24,7 @@ use std::time::Instant;
 pub const REPEATS: usize = 200;
 const REPEATS_OF_SOFTWARE: usize = 3;
 
-/// Counts every change of what the gate asks, so that older answers do not count.
+/// The version of the gate's test. Increase it with every change of the test, so that older answers do not count.
 const VERSION: u32 = 1;
 
 /// The gate's answer about matrices on a device.
@@ -43,14 +43,14 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// A refusal for a reason that lies outside of a kernel.
+    /// A refusal for a reason outside the kernels.
     pub fn refusal(reason: String) -> Self {
         Self { refused: Some(reason), ..Self::default() }
     }
 }
 
-/// Runs every kernel of `matrices` on `device`, in this process; `trying` is told what is about to
-/// be compiled or run.
+/// Runs every kernel of `matrices` on `device`, in this process. Calls `trying` with what it is about to compile or
+/// run.
 pub fn attempt(device: &Device, matrices: Cooperative, mut trying: impl FnMut(&str)) -> Answer {
     let started = Instant::now();
     let hardware = device.adapter().is_some_and(|adapter| adapter.kind != AdapterKind::Software);
@@ -89,8 +89,8 @@ pub fn attempt(device: &Device, matrices: Cooperative, mut trying: impl FnMut(&s
     answer
 }
 
-/// A digest of all that an answer about `matrices` depends on beside the driver: the shaders' texts, the SPIR-V that
-/// naga makes of them, and what is asked.
+/// A digest of everything besides the driver on which an answer about `matrices` depends: the shaders' texts, the
+/// SPIR-V that naga makes of them, and the version of the test.
 pub fn digest(matrices: Cooperative, spirv: Option<(u8, u8)>) -> String {
     let mut digest = Md5::new();
     digest.update(format!("{VERSION} {matrices:?} {}", fingerprint()));
@@ -116,7 +116,7 @@ mod tests {
 
     const MATRICES: Cooperative = Cooperative::new(16, 32);
 
-    /// The twins round to f16 as the kernels do: the same comparison on the host, where any matrices will do.
+    /// The twins round to f16 as the kernels do, so the comparison runs on the host too, with any matrices.
     #[test]
     fn the_twins_pass() {
         let mut tried = Vec::new();

@@ -1,4 +1,4 @@
-//! The gate in a child process: a copy of this program that [`serve`] turns into the test of one variant.
+//! Runs the gate in a child process: a copy of this program, which [`serve`] turns into the test of one variant.
 
 use super::child;
 use super::gate::{self, Answer};
@@ -15,15 +15,15 @@ use std::time::Duration;
 /// The environment variable that makes [`serve`] run the gate.
 const REQUEST: &str = "JEM_GATE_REQUEST";
 
-/// The beginning of the line with the answer; every other line says what is tried.
+/// The beginning of the line with the answer; every other line says what is being tried.
 const ANSWER: &str = "answer ";
 
-/// Silence after which a child is taken to hang. One kernel's repeats take a GPU far less, and compiling it too;
-/// software adapters do both on a busy processor.
+/// A child that prints nothing for this long is taken to hang. On a GPU a kernel's repeats take far less, and so does
+/// compiling it; software adapters do both on a processor that may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PATIENCE_OF_SOFTWARE: Duration = Duration::from_secs(300);
 
-/// The environment variable that sets another silence, in seconds.
+/// The environment variable that replaces this time, in seconds.
 const PATIENCE_VARIABLE: &str = "JEM_GATE_PATIENCE";
 
 /// Whether this program calls [`serve`].
@@ -42,7 +42,7 @@ struct Request {
 ///
 /// Cooperative matrices are tried in a copy of the running program, because drivers have crashed on them. In such a
 /// copy this function runs the test, prints its result and ends the process; otherwise it returns at once. A program
-/// that does not call it computes without cooperative matrices.
+/// that does not call it never uses cooperative matrices.
 pub fn serve() {
     SERVES.store(true, Ordering::Relaxed);
     let Some(request) = std::env::var_os(REQUEST) else { return };
@@ -65,7 +65,7 @@ fn end_with_parent() {
     });
 }
 
-/// A line for the parent. One that is gone does not listen.
+/// Prints a line for the parent. If the parent is gone, the line is lost.
 fn say(line: &str) {
     let mut output = std::io::stdout().lock();
     let _ = writeln!(output, "{line}").and_then(|()| output.flush());
@@ -87,7 +87,7 @@ fn answer(request: &Request) -> Answer {
     gate::attempt(&device, request.matrices, say)
 }
 
-/// This program. Where the system does not tell, as without /proc, it is what it was started as, if that is a path.
+/// The path of this program. If the system does not know it, as without /proc, the path that started the program.
 fn own_path() -> std::io::Result<PathBuf> {
     std::env::current_exe().or_else(|error| {
         let started = std::env::args_os().next().map(PathBuf::from);
@@ -118,7 +118,7 @@ pub(super) fn ask(adapter: &AdapterInfo, matrices: Cooperative) -> Asked {
     });
     match (ended, answer) {
         (Ok(_), Some(Ok(answer))) => Asked { answer, lasting: true },
-        (Ok(_), Some(Err(error))) => Asked::unknown(format!("the test's answer makes no sense: {error}")),
+        (Ok(_), Some(Err(error))) => Asked::unknown(format!("the test's answer cannot be read: {error}")),
         (Ok(ended), None) => {
             let place = trying.map_or(String::new(), |what| format!(" at {what}"));
             let lasting = !ended.was_stopped();
@@ -132,9 +132,10 @@ fn patience_with(adapter: &AdapterInfo) -> Duration {
     if adapter.kind == AdapterKind::Software { PATIENCE_OF_SOFTWARE } else { PATIENCE }
 }
 
-/// An answer, and whether it will be the same the next time.
+/// An answer, and whether it is worth storing.
 pub(super) struct Asked {
     pub answer: Answer,
+    /// Whether the answer depends only on the driver and the shaders, and will be the same the next time.
     pub lasting: bool,
 }
 

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Runs between two looks at the host's clock, where the device has none.
+/// Runs for each reading of the host's clock, where the device has no timestamps.
 const RUNS: u32 = 8;
 
 /// The external slot of a candidate's result.
@@ -37,12 +37,12 @@ impl Bed {
         Self { device: device.clone(), shape: *shape, buffers: BTreeMap::new() }
     }
 
-    /// The program that `choices` make of the shape, loaded, with what it reads of the weights prepared.
+    /// The program that `choices` make of the shape, loaded, with its weights prepared.
     pub(super) fn load(&mut self, choices: Choices) -> Result<Executable> {
         let [prepare, program] = programs(&self.shape, choices)?;
         for slot in prepare.externals().chain(program.externals()) {
             if !self.buffers.contains_key(&slot.name) {
-                // What nothing computes is read: random numbers, the same on every device, made on all cores.
+                // Inputs are random numbers, the same on every device, made on all cores.
                 let seed = slot.name.bytes().fold(1, |hash, byte| splitmix(hash ^ u64::from(byte)));
                 let random = |words: usize| -> Vec<f32> {
                     (0..words).into_par_iter().map(|i| uniform(splitmix(seed ^ i as u64))).collect()
@@ -62,17 +62,17 @@ impl Bed {
         self.device.load(program, &externals)
     }
 
-    /// The result of a run, in which what was not written is NaN.
+    /// The result of a run; words that the run did not write are NaN.
     pub(super) fn result(&self, program: &Executable) -> Result<Vec<u32>> {
         let result = &self.buffers[RESULT];
-        // In f16 too.
+        // A NaN in f16 too.
         let unwritten = vec![u32::MAX; result.bytes() as usize / 4];
         self.device.write(result, 0, bytemuck::cast_slice(&unwritten))?;
         self.device.run(program)?;
         self.device.read_as(result)
     }
 
-    /// The program of `candidate`, which `choices` take, if its result is `expected`, else what is wrong.
+    /// The program of `candidate`, which `choices` take, if its result is near `expected`, else a message.
     pub(super) fn right(
         &mut self,
         choices: Choices,
@@ -105,12 +105,12 @@ impl Bed {
     }
 }
 
-/// The convolution of `shape` as `choices` make it, behind the program that prepares its weights.
+/// The program that prepares the weights, and the convolution of `shape` as `choices` make it.
 pub(super) fn programs(shape: &Shape, choices: Choices) -> Result<[Program; 2]> {
     if shape.is_half() { Ok(half_programs(shape, &choices)) } else { lowered(shape, choices) }
 }
 
-/// In f32, by lowering.
+/// [`programs`] in f32, by lowering.
 fn lowered(shape: &Shape, choices: Choices) -> Result<[Program; 2]> {
     let g = shape.geometry;
     let ConvGeometry { n, h, w, c_in, c_out, kh, kw, stride, padding } = g;
@@ -134,7 +134,7 @@ fn lowered(shape: &Shape, choices: Choices) -> Result<[Program; 2]> {
     Ok([prepare.finish(), program.finish()])
 }
 
-/// In f16, kernel by kernel; the copies of the weights are as random as the weights.
+/// [`programs`] in f16, kernel by kernel, without a preparation: the copies of the weights are random numbers too.
 fn half_programs(shape: &Shape, choices: &Choices) -> [Program; 2] {
     let &Shape { direction, geometry, storage } = shape;
     let (kernel, sums): (Arc<dyn Kernel>, Vec<Reduce>) = match direction {
@@ -157,7 +157,7 @@ fn half_programs(shape: &Shape, choices: &Choices) -> [Program; 2] {
         }
     };
     let mut program = ProgramBuilder::new(shape.to_string());
-    // What the convolution writes is its last binding, and what each sum reads.
+    // The convolution writes its last binding, which the first sum reads.
     let bindings = kernel.bindings();
     let (written, read) = bindings.split_last().expect("a convolution writes");
     let lens: Vec<usize> =
@@ -177,7 +177,7 @@ fn half_programs(shape: &Shape, choices: &Choices) -> [Program; 2] {
     [ProgramBuilder::new("prepare").finish(), program.finish()]
 }
 
-/// How slot `name` of [`programs`] lies in memory.
+/// The storage of slot `name` of [`programs`].
 fn storage_of(shape: &Shape, name: &str) -> Storage {
     let Storages { a, b, c } = shape.storage;
     match (name, shape.direction) {
@@ -187,7 +187,7 @@ fn storage_of(shape: &Shape, name: &str) -> Storage {
     }
 }
 
-/// Vigna's `SplitMix64`: the bits of a state.
+/// Vigna's `SplitMix64`: the random bits of a state.
 pub(super) fn splitmix(state: u64) -> u64 {
     let mut z = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -195,7 +195,7 @@ pub(super) fn splitmix(state: u64) -> u64 {
     z ^ z >> 31
 }
 
-/// A number in [-1, 1) of random bits.
+/// A number in [-1, 1) from random bits.
 fn uniform(bits: u64) -> f32 {
     (bits >> 40) as f32 / (1 << 23) as f32 - 1.0
 }

@@ -1,10 +1,10 @@
-//! The error that rounding may make of a candidate's sums, beyond which its numbers are wrong.
+//! The largest error of a candidate's sums that rounding explains; a larger one means that its results are wrong.
 
 use crate::kernels::candidate::Candidate;
 use crate::kernels::conv_geometry::{Direction, Shape};
 use crate::self_test::{BOUND, sum_bound};
 
-/// The largest Σ(a-b)²/Σb² beside the sums in f32 that is rounding: [`BOUND`], or [`sum_bound`] for long sums by
+/// The largest Σ(a-b)²/Σb² from sums in f32 that rounding explains: [`BOUND`], or [`sum_bound`] for long sums by
 /// matrices.
 pub(super) fn bound(shape: &Shape, candidate: &Candidate) -> f64 {
     if candidate.is_by_matrices() { by_matrices(terms(shape, candidate)) } else { BOUND }
@@ -54,14 +54,14 @@ mod tests {
         assert!((one - 8.6e-6).abs() < 1e-7 && (many - 3.7e-9).abs() < 1e-10, "{one:e} {many:e}");
     }
 
-    /// `x` without the digits that f32 lacks.
+    /// `x` truncated to f32.
     fn cut(x: f64) -> f64 {
         let nearest = x as f32;
         let beyond = f64::from(nearest).abs() > x.abs();
         f64::from(if beyond { f32::from_bits(nearest.to_bits() - 1) } else { nearest })
     }
 
-    /// Σ(a-b)²/Σb² of sums of products of 11 bits that are cut after every four, beside exact ones.
+    /// Σ(a-b)²/Σb² of sums of products of 11-bit numbers, truncated after every four, beside exact sums.
     fn cut_sums(terms: usize, least: f64) -> f64 {
         let mut state = 1;
         let mut next = || {

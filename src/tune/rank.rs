@@ -1,4 +1,4 @@
-//! The order in which shapes are worth tuning: by their part of the time of a program.
+//! The order in which to tune shapes: by their share of a program's time.
 
 use super::bed::Bed;
 use super::is_past;
@@ -8,14 +8,14 @@ use crate::kernels::choice::Choices;
 use crate::kernels::conv_geometry::Shape;
 use std::time::{Duration, Instant};
 
-/// A shape with its part in the time of a program.
+/// A shape with its share of a program's time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ranked {
     /// The shape.
     pub shape: Shape,
     /// How often the program runs it.
     pub runs: usize,
-    /// The time of one run of the rule's choice; `None` where there was no time to measure it, or the device refused it.
+    /// The time of one run of the rule's choice; `None` if there was no time to measure it or the device refused it.
     pub time: Option<Duration>,
 }
 
@@ -31,9 +31,9 @@ impl Ranked {
     }
 }
 
-/// `shapes`, each with its runs, with the largest part of the time first: as measured of the rule's choices, one after
-/// the other from the one with the most operations on until `deadline`. Those that were not measured come last, in the
-/// order of their operations.
+/// Sorts `shapes`, each with its number of runs, by the time of all their runs, the largest first. The rule's choice
+/// is timed for one shape after the other, from the one with the most operations on, until `deadline`. Shapes that
+/// were not timed come last, in the order of their operations.
 ///
 /// # Errors
 /// [`Error::DeviceLost`].
@@ -59,7 +59,7 @@ pub fn rank(
     Ok(all)
 }
 
-/// The time of one run of the rule's choice, which nothing checks: the lesser of two after one in which drivers compile.
+/// The time of one run of the rule's choice, without a check: the lesser of two, after one in which drivers compile.
 fn time(device: &Device, choices: &Choices, shape: &Shape) -> Result<Duration> {
     let mut bed = Bed::new(device, shape);
     let program = bed.load(choices.by_rule())?;

@@ -1,11 +1,11 @@
-//! cargo, for what `cargo test` does not build by itself.
+//! Runs cargo, for targets that `cargo test` does not build by itself.
 
 use std::process::Command;
 
 /// `cargo` in the source tree, as a shell would run it.
 ///
-/// cargo tells a test of its package. ring's build script would take that for its own package's, and all that depends on
-/// it would be built again, here and in the build after this one.
+/// cargo sets variables about the test's package. Without their removal ring's build script would take them for its
+/// own, and everything that depends on ring would be built again, here and in the next build.
 pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
     for (name, _) in std::env::vars_os() {

@@ -11,7 +11,7 @@ const OP_CAPABILITY: u32 = 17;
 pub const GROUP_NON_UNIFORM: u32 = 61;
 pub const COOPERATIVE_MATRIX: u32 = 6022;
 
-/// Whether `$JEM_FAKE_DRIVER` is a way that there is; says so if not.
+/// Whether `$JEM_FAKE_DRIVER` is a known mode; prints a message if not.
 pub fn is_known() -> bool {
     let mode = std::env::var(MODE).unwrap_or_default();
     let known = MODES.contains(&mode.as_str());
@@ -25,7 +25,7 @@ pub fn is_known() -> bool {
 pub fn capabilities(words: &[u32]) -> Vec<u32> {
     let mut rest = words.get(5..).unwrap_or_default();
     let mut found = Vec::new();
-    // They come first; an instruction's first word is its length and its opcode.
+    // Capabilities come first. An instruction's first word holds its length and its opcode.
     while let [first, operand, ..] = *rest {
         if first & 0xffff != OP_CAPABILITY {
             break;

@@ -1,5 +1,5 @@
-//! A Vulkan layer for tests: in front of a driver without cooperative matrices it pretends that there are some, and
-//! fails as `$JEM_FAKE_DRIVER` says when a pipeline is made of a shader that uses them.
+//! A Vulkan layer for tests. In front of a driver without cooperative matrices it pretends to have some, and fails as
+//! `$JEM_FAKE_DRIVER` says when a pipeline is made from a shader that uses them.
 //!
 //! | `$JEM_FAKE_DRIVER` | `vkCreateComputePipelines`, if the module declares `CooperativeMatrixKHR` |
 //! |---|---|
@@ -10,9 +10,9 @@
 //! | `refuse` | returns `VK_ERROR_UNKNOWN` |
 //! | `crash-group-non-uniform` | crashes if the module declares `GroupNonUniform` too, else refuses |
 //!
-//! It also reports registers and spills of every pipeline, the same numbers for all. All else goes to the driver
-//! unchanged. The layer takes its extensions and their features out of `vkCreateDevice`, because the driver knows
-//! neither.
+//! It also reports registers and spills, the same numbers for every pipeline. Everything else goes to the driver
+//! unchanged, except that the layer removes its extensions and their features from `vkCreateDevice`, because the driver
+//! does not know them.
 
 mod failure;
 mod loader;
@@ -49,7 +49,7 @@ struct Device {
     v1_0: ash::DeviceFnV1_0,
 }
 
-/// All that the layer remembers, for as long as the process lives.
+/// The layer's state, for as long as the process lives.
 struct State {
     instances: BTreeMap<usize, Instance>,
     devices: BTreeMap<usize, Device>,
@@ -65,7 +65,7 @@ fn state() -> MutexGuard<'static, State> {
 }
 
 unsafe fn instance_of(handle: impl Handle) -> Instance {
-    // SAFETY: the caller's handle is alive, for Vulkan asks that of it.
+    // SAFETY: the caller's handle is alive, as Vulkan requires.
     let key = unsafe { key(handle) };
     state().instances.get(&key).expect("an instance made through this layer").clone()
 }
@@ -121,8 +121,8 @@ fn own(name: &CStr) -> vk::PFN_vkVoidFunction {
         }
         _ => return None,
     };
-    // SAFETY: the pointer is a function's. Vulkan hands out functions of all types as this one; who asked knows the
-    // type by the name.
+    // SAFETY: the pointer is a function's. Vulkan returns functions of all types as this one; the caller knows the type
+    // from the name.
     Some(unsafe { transmute::<*const (), unsafe extern "system" fn()>(function) })
 }
 
@@ -324,7 +324,7 @@ unsafe extern "system" fn create_shader_module(
         if result == vk::Result::SUCCESS {
             let words = std::slice::from_raw_parts((*info).p_code, (*info).code_size / 4);
             let declared = failure::capabilities(words);
-            // Handles of destroyed modules come again.
+            // Handles of destroyed modules are reused.
             let modules = &mut state().modules;
             modules.remove(&*module);
             if declared.contains(&failure::COOPERATIVE_MATRIX) {

@@ -11,8 +11,8 @@ use tempfile::TempDir;
 
 const LAYER: &str = "VK_LAYER_JEM_fake_driver";
 
-/// The environment variables under which a process has cooperative matrices, of a driver that fails as `mode` says
-/// (a `$JEM_FAKE_DRIVER` of lib.rs); and the folder with the layer's manifest, which must outlive the process.
+/// The environment variables under which a process has cooperative matrices from a driver that fails as `mode` says (a
+/// value of `$JEM_FAKE_DRIVER` in lib.rs), and the folder with the layer's manifest, which must outlive the process.
 ///
 /// # Panics
 /// If the layer cannot be built.
@@ -36,8 +36,8 @@ pub fn environment(mode: &str) -> (Vec<(String, String)>, TempDir) {
     (variables.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(), folder)
 }
 
-/// The layer's library, beside the examples of the profile that this test was built in. `cargo test` makes it by
-/// itself, but `cargo test --test NAME` does not.
+/// The layer's library, beside the examples of the profile in which this test was built. `cargo test` builds it, but
+/// `cargo test --test NAME` does not.
 fn library() -> &'static PathBuf {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
     LIBRARY.get_or_init(|| {

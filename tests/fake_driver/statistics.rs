@@ -41,7 +41,7 @@ pub unsafe extern "system" fn get_statistics(
     unsafe { answer(&STATISTICS.map(statistic), count, place) }
 }
 
-/// A name as Vulkan's structures hold it, filled up with zeros.
+/// A name as Vulkan's structures hold it, padded with zeros.
 fn characters(name: &str) -> [std::ffi::c_char; vk::MAX_DESCRIPTION_SIZE] {
     let mut characters = [0; vk::MAX_DESCRIPTION_SIZE];
     for (place, byte) in characters.iter_mut().zip(name.bytes()) {

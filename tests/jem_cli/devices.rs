@@ -59,7 +59,7 @@ fn kernels_are_tested_where_asked() {
     misuse(&["devices", "--test", "cuda"], &["cuda", "gpu:NAME"]);
 }
 
-/// The files in `place`'s `directory` of compiled pipelines, each whole by its own checksum.
+/// The files of compiled pipelines in `directory` of `place`; asserts that each matches its own checksum.
 fn whole_files(place: &Place, directory: &str) -> Vec<PathBuf> {
     let files: Vec<PathBuf> = std::fs::read_dir(place.at(directory))
         .expect("a directory")
@@ -88,7 +88,7 @@ fn compiled_pipelines_are_kept_and_damage_does_no_harm() {
         command.env("JEM_PIPELINE_CACHE", place.at("pipelines"));
         command
     };
-    // Several processes write one file at once.
+    // Several processes write the same file at once.
     let running: Vec<_> = (0..3)
         .map(|_| test().stdout(std::process::Stdio::piped()).spawn().expect("the command starts"))
         .collect();
@@ -108,7 +108,7 @@ fn compiled_pipelines_are_kept_and_damage_does_no_harm() {
         assert!(test().output().expect("the command starts").status.success());
         assert_eq!(whole_files(&place, "pipelines"), files, "it is replaced");
     }
-    // A directory that cannot be made.
+    // The directory cannot be made.
     let mut taken = test();
     taken.env("JEM_PIPELINE_CACHE", files[0].join("below"));
     assert!(taken.output().expect("the command starts").status.success());

@@ -1,4 +1,4 @@
-//! `JEM_SHADERS`: kernels that are tried without building.
+//! `JEM_SHADERS`: kernels that are tried without a build.
 
 use crate::support::*;
 use jem::device::{Device, DeviceOptions, tuned};
@@ -21,7 +21,7 @@ fn put(place: &Place, name: &str, text: &str) -> String {
     place.at("shaders")
 }
 
-/// Exit code, what it prints and what it complains of: `jem` with these words and the shaders of `folder`.
+/// Exit code, output and errors of `jem` with these arguments and the shaders of `folder`.
 fn with(folder: &str, words: &[&str]) -> (Option<i32>, String, String) {
     let output = jem(words).env("JEM_SHADERS", folder).output().expect("it starts");
     let [stdout, stderr] =
@@ -44,7 +44,7 @@ fn a_kernel_of_the_folder_runs_instead_of_the_executables() {
     assert_eq!(facts["shaders"]["folder"], folder, "{facts}");
     assert_eq!(facts["shaders"]["files"], 2);
     assert_eq!(facts["shaders"]["differing"], serde_json::json!(["tick"]));
-    // What the device computes now is not what the twin does: of this one kernel.
+    // The device now computes something else than the twin, in this one kernel.
     let kernels = facts["tests"][0]["kernels"].as_array().expect("a list");
     let failed: Vec<&Value> = kernels.iter().filter(|kernel| kernel["passed"] == false).collect();
     assert!(failed.len() == 1 && failed[0]["kernel"] == "tick", "{failed:?}");
@@ -114,7 +114,7 @@ fn what_naga_refuses_names_the_kernel_the_file_and_its_line() {
     }
 }
 
-/// Winners are kept beside a digest of the kernels' texts: those of other shaders are not used.
+/// Winners are stored with a digest of the kernels' texts: those of other shaders are not used.
 #[test]
 fn tuned_winners_of_other_shaders_are_not_used() {
     let place = Place::new();

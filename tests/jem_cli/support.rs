@@ -159,7 +159,7 @@ pub fn jem(words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_jem"));
     // A driver of Mesa's complains where there is no such directory.
     command.env("XDG_RUNTIME_DIR", std::env::temp_dir()).env_remove("JEM_DATA").env("JEM_DEVICE", "cpu");
-    // What a user measured or tries is not for tests.
+    // A user's tuned kernels and shaders must not affect tests.
     command.env("JEM_TUNED", "none").env("JEM_PIPELINE_CACHE", "none").env_remove("JEM_SHADERS");
     command.args(words);
     command

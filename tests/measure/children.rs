@@ -1,4 +1,4 @@
-//! Processes that end in every way.
+//! Processes that end in different ways.
 
 use crate::measure::child::{Ended, Limit, Running, Status, run};
 use crate::measure::log::last_words;
@@ -16,7 +16,7 @@ fn within(seconds: f64) -> Limit {
     Limit { kill: Duration::from_secs_f64(seconds), interrupt: None }
 }
 
-/// Runs `script`; its end, and what its log holds.
+/// Runs `script`; returns how it ended, and its log.
 fn end_of(script: &str, limit: Limit) -> (Ended, String) {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log");
@@ -66,7 +66,7 @@ fn what_a_process_leaves_behind_is_killed() {
     gone(&ended.last_words[0]);
 }
 
-/// Asserts that the process `id` ends: that it is none, or one whose parent has not asked for its end.
+/// Asserts that the process `id` ends: that it is gone, or a zombie.
 pub fn gone(id: &str) {
     let began = Instant::now();
     loop {
@@ -97,7 +97,7 @@ fn a_flood_is_bounded_and_its_end_is_kept() {
 fn a_process_is_asked_to_end_before_it_is_killed() {
     let limit = Limit { kill: Duration::from_secs(60), interrupt: Some(Duration::from_millis(300)) };
     let (ended, _) = end_of("trap 'echo asked; exit 0' TERM; while :; do sleep 0.05; done", limit);
-    // Some shells say of a child of theirs that it was terminated.
+    // Some shells report that a child of theirs was terminated.
     assert_eq!((ended.status, ended.last_words.last().unwrap().as_str()), (Status::Ok, "asked"));
     assert!(ended.time < Duration::from_secs(30), "{:?}", ended.time);
 }
@@ -125,7 +125,7 @@ fn the_background_halts_and_goes_on() {
     };
     wait(&|| count() > 2);
     running.pause(true);
-    // A tick may be on its way.
+    // One more tick may be under way.
     std::thread::sleep(Duration::from_millis(200));
     let halted = count();
     std::thread::sleep(Duration::from_millis(400));

@@ -1,4 +1,4 @@
-//! The bench on a driver that crashes when it compiles cooperative matrices: lines of its report, and the rest goes on.
+//! The bench on a driver that crashes when it compiles cooperative matrices: it reports the crash and goes on.
 #![cfg(target_os = "linux")]
 
 use crate::whole::bench;

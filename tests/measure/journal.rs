@@ -1,4 +1,4 @@
-//! `results.jsonl` on disks that are full and machines that end.
+//! `results.jsonl` on a full disk, and after a power cut.
 
 use crate::measure::journal::{FILE, Journal, read, skipped};
 

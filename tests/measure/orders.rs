@@ -1,4 +1,4 @@
-//! The commands of steps, by what earlier ones found out.
+//! The commands of steps, which depend on the results of earlier steps.
 
 use crate::figures::table;
 use crate::measure::orders::{blocked, order};
@@ -30,7 +30,7 @@ fn words(command: &Command) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// The variable `name` as the process of `task` has it; `None` if it is not set or removed.
+/// The variable `name` in the environment of `task`; `None` if it is not set or was removed.
 fn variable(task: Task, state: &State, name: &str) -> Option<String> {
     let mut order = order(task, "step", 10.0, false, state);
     environment::apply(&mut order.command, state);

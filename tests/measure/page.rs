@@ -1,4 +1,4 @@
-//! The summary of runs that went well and badly.
+//! The summary of runs that went well and of runs that did not.
 
 use crate::figures::{line, steps, table};
 use crate::measure::child::{Ended, Status};
@@ -31,7 +31,7 @@ fn a_run_without_any_result_says_so() {
         &["an unknown device", "not measured", "the self-test has no result; `selftest-f32` has not run"],
     );
     let page = summary::page(&[start(&["host", "devices"])]);
-    has(&page, &["host, devices: the run has not come to it."]);
+    has(&page, &["host, devices: the run has not reached it."]);
 }
 
 #[test]
@@ -99,9 +99,7 @@ fn the_page_has_ratios_fractions_failures_and_what_is_missing() {
     has(&page, &["`flat`, `flat-patched`, each: has not run."]);
     has(
         &page,
-        &[
-            "20 passed, **1 FAILED**: conv2d::odd; not all were reached of test-winograd, test-head, test-rest.",
-        ],
+        &["20 passed, **1 FAILED**: conv2d::odd; not all tests ran in test-winograd, test-head, test-rest."],
     );
     assert_eq!(page.matches("An iteration in f32").count(), 1, "{page}");
     has(&page, &["An iteration in f32 takes 90.0 ms; PyTorch's was not measured."]);
@@ -114,9 +112,9 @@ fn the_page_has_ratios_fractions_failures_and_what_is_missing() {
         &page,
         &["| SGLD step, f16 beside bf16 | 10.0 ms | not measured | 5.00 ms (graph-bf16-nhwc) | 0.500 |"],
     );
-    has(&page, &["Tuning 2 shapes in f16", "80.0 ms where the rule's take 100 ms (80%)"]);
+    has(&page, &["Tuned 2 shapes in f16", "80.0 ms, by rule 100 ms (80%)"]);
     has(&page, &["| conv2d 160 | 140 | 80.0 ms | 80% | 95.0 TFLOP/s | 16% |"]);
-    has(&page, &["of 100 ms in all dispatches (the iteration in one go takes 90.0 ms)"]);
+    has(&page, &["of 100 ms in all dispatches (the iteration as a whole takes 90.0 ms)"]);
     has(
         &page,
         &[
@@ -127,7 +125,7 @@ fn the_page_has_ratios_fractions_failures_and_what_is_missing() {
     );
     has(&page, &["| 3 | 2.2500 | 2.2600 | +0.0100 |"]);
     has(&page, &["**gate-naga** died of signal 11 (SIGSEGV) after 3.2 s.", "> a \\| b"]);
-    has(&page, &["torch-bf16, torch-tf32: PyTorch is not installed.", "launch: the run has not come to it."]);
+    has(&page, &["torch-bf16, torch-tf32: PyTorch is not installed.", "launch: the run has not reached it."]);
 }
 
 #[test]
@@ -183,7 +181,7 @@ fn results_decide_about_later_steps() {
     }
     assert_eq!((without.variant(), without.no_matrices()), (None, true));
     without.learn(Task::Devices, true, &json!({"adapters": [{"name": "llvmpipe", "type": "software"}]}));
-    assert_eq!(without.no_device.as_deref(), Some("no adapter is hardware; there is llvmpipe"));
+    assert_eq!(without.no_device.as_deref(), Some("no adapter is a hardware GPU; found llvmpipe"));
     let times = json!({"rows": [
         {"mode": "eager-bf16-nhwc", "step": "iteration", "median_ms": 3.0},
         {"mode": "graph-bf16-nhwc", "step": "iteration", "median_ms": 2.0},

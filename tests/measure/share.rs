@@ -1,10 +1,10 @@
-//! The time and how steps share it.
+//! How the steps share the time of a run.
 
 use crate::measure::plan::{Step, ending, steps};
 use crate::measure::share::Share;
 use std::collections::BTreeSet;
 
-/// The limits of all steps where each takes `used` of its limit; `None` is a step that is skipped.
+/// The limits of all steps if each takes `used` of its limit; `None` is a step that is skipped.
 fn limits(steps: &[Step], seconds: f64, used: impl Fn(&Step) -> f64) -> (Vec<Option<f64>>, f64) {
     let mut left = seconds;
     let mut limits = Vec::new();
@@ -23,7 +23,7 @@ fn a_step_has_what_is_kept_for_it_and_what_is_to_spare() {
     assert_eq!(share.limit(100.0, 20.0), Some(30.0), "no more than its limit");
     assert_eq!(share.limit(45.0, 20.0), Some(25.0), "what nothing is kept for");
     assert_eq!(share.limit(30.0, 20.0), Some(10.0), "what is kept for it");
-    // Behind time: a later step pays, for it is worth less.
+    // When time runs short, the later steps pay: they are worth less.
     assert_eq!(share.limit(20.0, 20.0), Some(10.0));
     assert_eq!(share.limit(7.0, 20.0), Some(7.0), "what is left");
     assert_eq!(share.limit(4.9, 20.0), None, "of no use");
@@ -53,7 +53,7 @@ fn time_that_is_left_over_goes_to_later_steps() {
     let longer = all.iter().zip(&some).filter(|(all, some)| some.unwrap() > all.unwrap() + 1.0).count();
     assert!(longer > 10, "only {longer} steps gain");
     assert!(all.iter().zip(&some).all(|(all, some)| some >= all));
-    // The tests that remain take what there is.
+    // The remaining tests take the time that is left.
     let rest = steps.iter().position(|step| step.name == "test-rest").unwrap();
     assert!(some[rest].unwrap() > 60.0, "{left} s are left, of which the last tests had {:?}", some[rest]);
 }
@@ -61,7 +61,7 @@ fn time_that_is_left_over_goes_to_later_steps() {
 #[test]
 fn a_step_that_runs_over_costs_the_last_ones() {
     let steps = steps(false, 540.0);
-    // As one that hangs inside of the kernel: 200 s more than its limit.
+    // A step that hangs in the kernel takes 200 s more than its limit.
     let (limits, _) =
         limits(
             &steps,

@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 /// Seconds of a whole run.
 const SECONDS: u64 = 60;
 
-/// Two runs at once would take each other's time.
+/// Held during a run: two runs at once would distort each other's times.
 static ONE: Mutex<()> = Mutex::new(());
 
-/// The bench, which `cargo test` does not build: `$JEM_BENCH`, else built now.
+/// The bench, which `cargo test` does not build: `$JEM_BENCH`, or else built here.
 pub fn bench() -> &'static Path {
     static BENCH: OnceLock<PathBuf> = OnceLock::new();
     BENCH.get_or_init(|| {
@@ -35,7 +35,7 @@ pub fn bench() -> &'static Path {
     })
 }
 
-/// A quick run into `out`, on the first adapter there is.
+/// Starts a quick run into `out`, on the first adapter.
 fn start(out: &Path, more: &[&str]) -> Child {
     let adapters = Device::adapters();
     let adapter = adapters.first().expect("an adapter: ./test installs one");
@@ -52,7 +52,7 @@ fn start(out: &Path, more: &[&str]) -> Child {
     command.stdout(Stdio::null()).spawn().expect("the bench starts")
 }
 
-/// The end of `child`, which has `seconds`.
+/// Waits for the end of `child`, at most `seconds`.
 fn end(mut child: Child, seconds: u64) -> Option<i32> {
     let began = Instant::now();
     loop {
@@ -80,7 +80,7 @@ fn of<'a>(lines: &'a [Value], step: &str) -> &'a Value {
     lines.iter().find(|line| line["step"] == step).expect("a line of it")
 }
 
-/// Asserts that `out` has at most eight files, all small, and nothing else.
+/// Asserts that `out` holds at most eight files, all small, and nothing else.
 fn small(out: &Path) {
     let entries: Vec<_> = out.read_dir().unwrap().map(Result::unwrap).collect();
     let names: BTreeSet<String> =

@@ -27,8 +27,8 @@ pub struct Arguments {
     /// Test the kernels of a device for 5 seconds: auto, gpu, gpu:NAME or cpu; alone: auto
     #[arg(long, value_name = "DEVICE", num_args = 0..=1, default_missing_value = "auto")]
     test: Vec<DeviceSpec>,
-    /// Form of the shaders that use tensor cores to test: any (the forms in turn until one passes), none, naga, patched,
-    /// flat or flat-patched [default: any, or as `JEM_COOPERATIVE` says]
+    /// Form of the shaders that use tensor cores to test: any (each form until one passes), none, naga, patched, flat
+    /// or flat-patched [default: $JEM_COOPERATIVE, else any]
     #[arg(long, value_name = "FORM")]
     cooperative: Option<CooperativeChoice>,
     #[command(flatten)]

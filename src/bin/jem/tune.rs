@@ -39,9 +39,9 @@ Nothing is measured while training.";
 
 /// Measure which kernels compute a model's convolutions fastest on a GPU, and remember them
 ///
-/// Every candidate is first checked against the CPU; then all that are right are timed in turns. One that does not
-/// beat the rule's choice by 3% is not taken. With --top or --max-seconds the shapes that take most of the time come
-/// first, and those that are left out are named; winners are kept shape by shape.
+/// Every candidate is first checked against the CPU; then those that are correct are timed in turns. A winner must
+/// beat the rule's choice by 3%. With --top or --max-seconds the shapes that take the most time come first, and those
+/// that are left out are named; each winner is saved at once.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -63,7 +63,7 @@ pub struct Arguments {
     /// Tune for training in f32, f16 or auto [default: the preset's or the file's]
     #[arg(long, value_name = "P", conflicts_with = "model")]
     precision: Option<Precision>,
-    /// The program to tune for: the SGLD step, the update or all
+    /// The program to tune for: the SGLD step, the update, or both
     #[arg(long, value_name = "PROGRAM", value_enum, default_value = "all", conflicts_with = "model")]
     only: Only,
     /// Rows, columns and channels of the images
@@ -80,10 +80,10 @@ pub struct Arguments {
     /// Time to measure each shape for, in seconds, checks not counted
     #[arg(long, value_name = "S", default_value_t = 1.0)]
     seconds: f64,
-    /// Tune only the N shapes that take most of the time by rule
+    /// Tune only the N shapes that take the most time by rule
     #[arg(long, value_name = "N")]
     top: Option<usize>,
-    /// Begin no further check or shape after S seconds in all; the last measurement may end a little later
+    /// Start no further check or shape after S seconds in all; the last measurement may end a little later
     #[arg(long, value_name = "S")]
     max_seconds: Option<f64>,
     /// File that keeps the winners [default: $JEM_TUNED, else tuned.toml in the user's cache]
@@ -96,11 +96,11 @@ pub struct Arguments {
 /// Programs of a training iteration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Only {
-    /// The SGLD step, as often as an iteration runs it.
+    /// The SGLD step, as often as an iteration runs it
     Sgld,
-    /// The update of the parameters.
+    /// The update of the parameters
     Update,
-    /// Both.
+    /// Both
     All,
 }
 
@@ -152,12 +152,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let limits = Limits { budget, deadline: limit.map(|limit| started + limit) };
     let mut ranked = match (limit, arguments.top) {
         (None, None) => shapes.iter().map(|&(shape, runs)| Ranked { shape, runs, time: None }).collect(),
-        // A quarter of the time for the order.
+        // Ranking may take a quarter of the time.
         _ => rank(&device, &choices, &shapes, limit.map(|limit| started + limit / 4))?,
     };
     let largest = arguments.top.unwrap_or(usize::MAX).min(ranked.len());
     let mut results = Results::default();
-    let why = format!("not among the {largest} that take most of the time");
+    let why = format!("not among the {largest} that take the most time");
     results.left_out.extend(ranked.split_off(largest).into_iter().map(|ranked| (ranked, why.clone())));
     let bar = progress(ranked.len(), "tuning", &arguments.output);
     for ranked in ranked {
@@ -166,10 +166,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             false => Some(tune(&device, &choices, &ranked.shape, limits)?),
         };
         match tuning {
-            // The rule's choice alone was reached.
+            // Without a winner and with untried candidates, only the rule's choice was reached.
             Some(tuning) if tuning.winner().is_some() || tuning.untried.is_empty() => {
                 if let Some(winner) = tuning.winner() {
-                    // Shape by shape: an interruption loses none.
+                    // Saved after each shape, so that an interruption loses none.
                     let winner = Tuned::from([(ranked.shape, winner.candidate)]);
                     results.stored = tuned::write(&out, adapter, &winner)?;
                 }
@@ -187,18 +187,18 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Everything that came of a run.
+/// The results of a run.
 #[derive(Default)]
 struct Results {
     /// The shapes that were tuned, with their runs.
     tunings: Vec<(Tuning, usize)>,
     /// The shapes that were not, and why.
     left_out: Vec<(Ranked, String)>,
-    /// Shapes that the file has for the device.
+    /// The number of shapes that the file has for the device.
     stored: usize,
 }
 
-/// The time of `flag`.
+/// The time that `flag` gives, checked.
 fn seconds(flag: &str, value: f64) -> Result<Duration> {
     if value > 0.0 && value <= 86_400.0 {
         return Ok(Duration::from_secs_f64(value));
@@ -246,7 +246,7 @@ fn recipe(arguments: &Arguments) -> Result<Recipe> {
     Ok(recipe)
 }
 
-/// The convolutions of a training iteration by `choices`, or of one of its programs, with how often each runs in it.
+/// The convolutions of a training iteration by `choices`, or of one of its programs, each with its number of runs.
 fn training_shapes(
     recipe: &Recipe,
     image: [usize; 3],
@@ -266,7 +266,7 @@ fn training_shapes(
     let update = [(&programs.update, 1)].into_iter().filter(|_| only != Only::Sgld);
     let found = shapes(sgld.chain(update));
     if found.is_empty() {
-        return Err(Error::setting("--only", "the recipe has no SGLD steps: no program to tune for"));
+        return Err(Error::setting("--only", "the recipe has no SGLD steps to tune for"));
     }
     Ok(found)
 }

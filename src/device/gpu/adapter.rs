@@ -125,8 +125,8 @@ impl AdapterInfo {
         }
     }
 
-    /// The matrices by which convolutions may multiply here in one of `variants`: the largest first, each in every
-    /// variant that the adapter can take, in order. (WGSL has square ones only.)
+    /// The matrices with which convolutions may multiply on this adapter: the largest first, each in those of
+    /// `variants` that the adapter can take, in order. (WGSL has only square matrices.)
     pub fn cooperative(&self, variants: &[Variant]) -> Vec<Cooperative> {
         let Some((_, subgroup)) = self.subgroups else { return Vec::new() };
         let subgroup = subgroup as usize;
@@ -204,9 +204,9 @@ impl fmt::Display for AdapterInfo {
     }
 }
 
-/// The SPIR-V version in which wgpu-hal 30 writes shaders for this adapter, if it is one of Vulkan's.
+/// The SPIR-V version in which wgpu-hal 30 writes shaders for this adapter, if it is a Vulkan adapter.
 fn spirv_version(adapter: &wgpu::Adapter) -> Option<(u8, u8)> {
-    // SAFETY: the raw adapter is only asked for its properties.
+    // SAFETY: this only reads the properties of the raw adapter.
     let raw = unsafe { adapter.as_hal::<wgpu::hal::api::Vulkan>() }?;
     let version = raw.physical_device_capabilities().properties().api_version;
     // VK_API_VERSION_MAJOR and VK_API_VERSION_MINOR.
@@ -218,8 +218,8 @@ fn spirv_version(adapter: &wgpu::Adapter) -> Option<(u8, u8)> {
     })
 }
 
-/// The limits to open an adapter with: its own of whatever a kernel may want more of than WebGPU's defaults, which the
-/// others are. (Alignments are such: programs lay out their views before there is a device.)
+/// The limits to open an adapter with: its own where kernels may need more than WebGPU's defaults, and the defaults for
+/// all others. (Alignments stay at the defaults because programs lay out their views before there is a device.)
 pub fn limits(offered: &wgpu::Limits) -> wgpu::Limits {
     wgpu::Limits {
         max_buffer_size: offered.max_buffer_size,
@@ -275,7 +275,7 @@ fn pick(spec: &DeviceSpec, all: &[AdapterInfo]) -> Result<usize, String> {
     let found = match spec {
         DeviceSpec::GpuNamed(text) => {
             let text = text.to_lowercase();
-            // A whole name before a part of one: of "Arc" and "Arc Pro", the second alone is named by both.
+            // A full match comes first: "Arc" is a part of "Arc Pro" too.
             let position =
                 |found: &dyn Fn(&str) -> bool| all.iter().position(|info| found(&info.name.to_lowercase()));
             position(&|name| name == text).or_else(|| position(&|name| name.contains(&text)))

@@ -1,7 +1,7 @@
 //! The threads that compile pipelines.
 //!
-//! A driver compiles on its caller's stack, and the kernels unroll to thousands of instructions: the 2 MiB of an
-//! ordinary thread may be too little for it.
+//! A driver compiles on its caller's stack, and the kernels unroll to thousands of instructions, for which the 2 MiB of
+//! an ordinary thread may be too little.
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::sync::OnceLock;
@@ -9,17 +9,18 @@ use std::sync::OnceLock;
 /// Bytes of a thread's stack. The system backs only the pages that are touched.
 const STACK: usize = 32 << 20;
 
-/// The threads' names, with a number behind.
+/// The threads' names, followed by a number.
 const NAME: &str = "pipelines-";
 
-/// Runs `work` on the compiling threads, where rayon's parallel iterators use all of them. Without the memory for
-/// their stacks it runs on rayon's ordinary threads.
+/// Runs `work` on the compiling threads, where rayon's parallel iterators use all of them. If these cannot be started,
+/// it runs on rayon's ordinary threads.
 pub fn run<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     static POOL: OnceLock<Option<ThreadPool>> = OnceLock::new();
     let start = || {
-        // As many as rayon's own: one a core, or RAYON_NUM_THREADS.
+        // As many as rayon's own: one for each core, or RAYON_NUM_THREADS.
         let builder = ThreadPoolBuilder::new().stack_size(STACK).thread_name(|i| format!("{NAME}{i}"));
-        let refused = |error| tracing::warn!("no threads with stacks of {STACK} bytes: {error}");
+        let refused =
+            |error| tracing::warn!("no threads with stacks of {STACK} bytes, so ordinary ones: {error}");
         builder.build().map_err(refused).ok()
     };
     match POOL.get_or_init(start) {
@@ -38,7 +39,7 @@ mod tests {
     fn descend(top: usize, bytes: usize) -> u8 {
         let frame = [0; 64 << 10];
         let here = black_box(&frame).as_ptr().addr();
-        // The sum behind the call keeps the frame alive during it.
+        // The sum after the call keeps the frame alive during the call.
         if top.abs_diff(here) < bytes { descend(top, bytes) + black_box(&frame)[0] } else { 0 }
     }
 

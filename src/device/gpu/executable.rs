@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub struct GpuExecutable {
     pub(super) program: Arc<Program>,
     pub(super) steps: Vec<Step>,
-    /// The work of the steps before each, and of all: see [`work_before`].
+    /// The work of the steps before each step, then of all steps: see [`work_before`].
     work: Vec<u64>,
     /// Bind groups keep wgpu's buffers alive; this keeps them counted.
     _memory: Vec<GpuBuffer>,
@@ -86,14 +86,14 @@ impl GpuDevice {
     /// Compiles the pipelines of `dispatches`.
     ///
     /// # Errors
-    /// [`Error::Device`] if the driver refuses a kernel, [`Error::DeviceLost`].
+    /// [`Error::Device`] if the driver refuses a kernel; [`Error::DeviceLost`].
     pub fn compile_ahead(&self, dispatches: &[Dispatch]) -> Result<()> {
         self.check()?;
         self.pipelines(dispatches).map(drop)
     }
 
-    /// Queues all dispatches, in submissions of about 20 ms ([`super::pace`]): a GPU still draws its desktop, answers
-    /// Ctrl-C, and is not reset by the system for hanging (Windows allows 2 seconds).
+    /// Queues all dispatches, in submissions of about 20 ms on hardware ([`super::pace`]), so that the GPU still draws
+    /// the desktop, Ctrl-C is answered, and the system does not reset the GPU for hanging (Windows allows 2 seconds).
     ///
     /// # Errors
     /// [`Error::DeviceLost`], or [`Error::Device`] for an error that an earlier call raised.
@@ -120,7 +120,7 @@ impl GpuDevice {
             })?;
             let submission = self.submit(what, Some(commands), Some(work[end] - work[first]))?;
             first = end;
-            // A device that was just opened gets more at a time as soon as it has shown its pace.
+            // After a wait the pace is known, and the next submission is larger.
             if first < steps.len() && self.stream().pace.grows() {
                 self.wait_for(&submission)?;
             }
@@ -190,8 +190,8 @@ fn range(buffer: &GpuBuffer, offset: u64, words: usize) -> Option<wgpu::BindingR
     }))
 }
 
-/// The work of the dispatches before each, and last of all: their floating-point operations, and `balance` for every
-/// byte that they move.
+/// The work of the dispatches before each dispatch, and as the last item that of all: their floating-point operations,
+/// and `balance` for every byte that they move.
 pub fn work_before(dispatches: &[Dispatch], balance: u64) -> Vec<u64> {
     let work = |dispatch: &Dispatch| {
         let moved: u64 = dispatch.kernel.bindings().iter().map(|binding| 4 * binding.moved as u64).sum();

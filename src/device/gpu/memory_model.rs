@@ -5,8 +5,8 @@
 //! specification, "Memory Operands" and "Memory Semantics"; Vulkan specification, appendix "Memory Model"). naga 30
 //! writes neither. [`patch`] adds both.
 //!
-//! It also drops `ArrayStride` from array types that only workgroup memory has, where Vulkan allows no explicit layout
-//! (VUID-StandaloneSpirv-None-10684).
+//! It also drops `ArrayStride` from array types that occur only in workgroup memory, where Vulkan allows no explicit
+//! layout (VUID-StandaloneSpirv-None-10684).
 
 use std::collections::{HashMap, HashSet};
 
@@ -43,7 +43,7 @@ const MAKE_AVAILABLE_AND_VISIBLE: u32 = 0x2000 | 0x4000;
 /// that makes available and visible.
 ///
 /// # Errors
-/// Words that are no SPIR-V module, or an access that this does not know.
+/// If the words are not a SPIR-V module, or copy workgroup memory in one instruction, which naga does not write.
 pub fn patch(words: &[u32]) -> Result<Vec<u32>, String> {
     let instructions = instructions(words)?;
     let facts = Facts::of(&instructions);
@@ -76,7 +76,7 @@ pub fn patch(words: &[u32]) -> Result<Vec<u32>, String> {
                 non_private(&mut words, 5);
             }
             (op::COPY_MEMORY, &[to, from, ..]) if facts.is_workgroup(to) || facts.is_workgroup(from) => {
-                return Err("OpCopyMemory of workgroup memory".into());
+                return Err("the module has OpCopyMemory of workgroup memory, which cannot be patched".into());
             }
             (op::CONTROL_BARRIER, &[_, _, id]) => words[3] = *semantics.get(&id).unwrap_or(&id),
             _ => {}
@@ -92,7 +92,7 @@ pub fn patch(words: &[u32]) -> Result<Vec<u32>, String> {
     Ok(patched)
 }
 
-/// Adds the memory operand `NonPrivatePointer`: the operands' mask, if there is one, is word `at`.
+/// Adds the memory operand `NonPrivatePointer` to the mask in word `at`, which may be missing.
 fn non_private(words: &mut Vec<u32>, at: usize) {
     match words.get_mut(at) {
         Some(mask) => *mask |= NON_PRIVATE_POINTER,
@@ -104,17 +104,20 @@ fn opcode(head: u32) -> u32 {
     head & 0xffff
 }
 
-/// The instructions of a module, each with its first word.
+/// The instructions of a module, each with its head word.
 fn instructions(words: &[u32]) -> Result<Vec<&[u32]>, String> {
     if words.len() < HEADER || words[0] != MAGIC {
-        return Err("no SPIR-V module".into());
+        return Err("not a SPIR-V module".into());
     }
     let mut rest = &words[HEADER..];
     let mut all = Vec::new();
     while let Some(&head) = rest.first() {
         let length = (head >> 16) as usize;
         if length == 0 || length > rest.len() {
-            return Err(format!("an instruction of {length} words where {} are left", rest.len()));
+            return Err(format!(
+                "the module has an instruction of {length} words where {} are left",
+                rest.len()
+            ));
         }
         let (instruction, after) = rest.split_at(length);
         all.push(instruction);
@@ -132,7 +135,7 @@ struct Facts {
     types: HashMap<u32, u32>,
     /// Type and value of each 32-bit constant.
     constants: HashMap<u32, (u32, u32)>,
-    /// Array types that pointers into workgroup memory have, and those that anything else has.
+    /// Array types to which pointers into workgroup memory point, and those that are used elsewhere.
     workgroup_arrays: HashSet<u32>,
     other_arrays: HashSet<u32>,
 }
@@ -193,7 +196,7 @@ mod tests {
     }
 
     /// Accesses to workgroup memory, and how many of them are `NonPrivatePointer`; barriers for workgroup memory, and how
-    /// many make available and visible; strides of arrays that only workgroup memory has.
+    /// many of them make available and visible; strides of arrays that occur only in workgroup memory.
     fn count(words: &[u32]) -> [(usize, usize); 3] {
         let instructions = instructions(words).unwrap();
         let facts = Facts::of(&instructions);

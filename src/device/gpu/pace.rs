@@ -1,35 +1,36 @@
 //! How much work goes into a submission: about 20 ms of a GPU's measured pace.
 //!
-//! Work is in the units of [`super::executable`]: floating-point operations, with bytes counted as so many. The
-//! estimate is made of times on the host's clock, at which a submission was handed over and at which the host saw
-//! it done. The host may look late, so it also says whether it watched the end.
+//! Work is in the units of [`super::executable`]: floating-point operations, with each byte counted as a number of
+//! them. The estimate comes from two times on the host's clock: when a submission was handed over, and when the host
+//! saw that it was done. The host may look late, so it also says whether it waited for the end.
 
 use super::AdapterKind;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// The time that a submission to a GPU should take: long enough that what a submission costs (20 to 100 µs) does not
-/// matter, short enough that a desktop is drawn and Ctrl-C answered.
+/// The time that a submission to a GPU should take: long enough that the cost of a submission (20 to 100 µs) does not
+/// matter, short enough that the desktop is drawn and Ctrl-C answered.
 const ON_HARDWARE: Duration = Duration::from_millis(20);
 
-/// The same of a driver that computes on the CPU: it draws no desktop, and every submission takes cores from it.
+/// The same for a driver that computes on the CPU: it draws no desktop, and handing over a submission takes cores from
+/// it.
 const ON_SOFTWARE: Duration = Duration::from_millis(200);
 
-/// The work of a submission before anything was measured: 0.1 s of a GPU of 0.1 TFLOP/s, where Windows resets a
-/// GPU after 2 s.
+/// The work of a submission before anything was measured: 0.1 s on a GPU of 0.1 TFLOP/s. (Windows resets a GPU after
+/// 2 s.)
 const FIRST: u64 = 10_000_000_000;
 
-/// A submission has at most this many times the work of any that was seen to end.
+/// A submission has at most this many times the work of the largest that was seen to end.
 const GROWTH: u64 = 8;
 
-/// Dispatches of one submission: many without work take time as well.
+/// The most dispatches of one submission: dispatches without work take time too.
 const MOST_DISPATCHES: usize = 1024;
 
-/// Measurements shorter than this are added to the next one: the host's clock and the fixed costs of a submission
-/// would count for too much.
+/// Measurements shorter than this are merged with the next one, because the host's clock and the fixed cost of a
+/// submission would weigh too much.
 const SHORT: Duration = Duration::from_millis(1);
 
-/// The estimate is the median of this many measurements: two of them may be wild.
+/// The estimate is the median of this many measurements, of which two may be outliers.
 const WINDOW: usize = 5;
 
 /// The pace of a device, and the submissions from which it is learned.
@@ -40,13 +41,13 @@ pub struct Pace {
     pending: VecDeque<Sent>,
     /// The number of the next submission.
     next: u64,
-    /// Bounds of the time at which the last submission that is done was done.
+    /// Bounds on the time at which the last finished submission ended.
     done: Bounds,
     /// The last measurements, the newest last.
     measured: VecDeque<Measurement>,
-    /// Measurements that are too short to stand alone, together.
+    /// The sum of measurements that are too short to stand alone.
     short: Measurement,
-    /// The median, in work per second.
+    /// The median pace, in work per second.
     pace: Option<f64>,
     /// The most work of a submission that was seen to end.
     proven: u64,
@@ -57,7 +58,7 @@ pub struct Pace {
 struct Sent {
     number: u64,
     at: Duration,
-    /// `None` of what cannot be compared, such as large copies.
+    /// `None` if its time says nothing about the pace, as for large copies.
     work: Option<u64>,
 }
 
@@ -81,7 +82,7 @@ impl Measurement {
 }
 
 impl Pace {
-    /// That of a device of which nothing is known but its kind.
+    /// The pace of a device of which only the kind is known.
     pub fn of(kind: AdapterKind) -> Self {
         Self {
             target: if kind == AdapterKind::Software { ON_SOFTWARE } else { ON_HARDWARE },
@@ -95,25 +96,25 @@ impl Pace {
         }
     }
 
-    /// The end of a submission of the dispatches from `first` on. `before[i]` is the work of the dispatches before
-    /// `i`, and its last item that of all.
+    /// The end of the submission that starts with dispatch `first`. `before[i]` is the work of the dispatches before
+    /// `i`; its last item is the work of all.
     ///
-    /// The rest of the program goes into parts of equal work, none over the aim, except that a dispatch of more goes
-    /// alone.
+    /// The rest of the program is cut into parts of equal work, none above the aim; a dispatch above the aim is
+    /// submitted alone.
     pub fn end(&self, before: &[u64], first: usize) -> usize {
         let dispatches = before.len() - 1;
         let most = dispatches.min(first + MOST_DISPATCHES);
         let (start, aim) = (before[first], self.aim());
         let rest = before[dispatches] - start;
         let part = rest.div_ceil(rest.div_ceil(aim).max(1));
-        // The dispatch with which a part is full; it is left to the next part if it is over the aim.
+        // The dispatch that fills a part goes to the next part if it would exceed the aim.
         let full = before.partition_point(|&work| work < start + part);
         let over = before.partition_point(|&work| work <= start + aim) - 1;
         let end = if before[dispatches] - start <= aim { dispatches } else { full.min(over) };
         end.min(most).max(first + 1)
     }
 
-    /// The work of a submission.
+    /// The work that a submission should have.
     fn aim(&self) -> u64 {
         self.paced().unwrap_or(FIRST).min(self.allowed()).max(1)
     }
@@ -133,8 +134,8 @@ impl Pace {
         FIRST.max(self.proven.saturating_mul(GROWTH))
     }
 
-    /// A submission was handed over from `at` on; returns its number. `work` is `None` if its time says nothing of
-    /// the pace.
+    /// Records that a submission was handed over at `at`; returns its number. `work` is `None` if its time says nothing
+    /// about the pace.
     pub fn sent(&mut self, work: Option<u64>, at: Duration) -> u64 {
         let number = self.next;
         self.next += 1;
@@ -142,16 +143,16 @@ impl Pace {
         number
     }
 
-    /// The host saw at `at` that submission `number` is done, and so all before it. `watched` if it was not done a
-    /// moment earlier.
+    /// Records that the host saw at `at` that submission `number` and all before it are done. `watched` means that it
+    /// was not done a moment earlier.
     pub fn ended(&mut self, number: u64, at: Duration, watched: bool) {
         let count = self.pending.partition_point(|sent| sent.number <= number);
         let (Some(first), Some(last)) = (self.pending.front(), self.pending.get(count.wrapping_sub(1)))
         else {
             return;
         };
-        // They began when the first was handed over and what was before it was done. Between them the device may
-        // have waited for the host, but not after the last one was there.
+        // The group began when the first was handed over and everything before it was done. Within the group the
+        // device may have waited for the host, but not after the last one was handed over.
         let began = first.at.max(self.done.earliest);
         let busy = last.at.max(self.done.latest);
         let earliest = if watched { at } else { last.at.max(self.done.earliest) };
@@ -166,7 +167,8 @@ impl Pace {
         }
     }
 
-    /// The pace was at least `longest`'s, and at most `shortest`'s if there is one.
+    /// Takes a measurement into account: the pace was at least that of `longest`, and at most that of `shortest`, if
+    /// any.
     fn bounded(&mut self, longest: Measurement, shortest: Option<Measurement>) {
         let pace = self.pace.unwrap_or(FIRST as f64 / self.target.as_secs_f64());
         let exact = |shortest: Measurement| shortest.time.as_secs_f64() * 1.5 >= longest.time.as_secs_f64();
@@ -174,7 +176,7 @@ impl Pace {
             Some(shortest) if exact(shortest) => longest,
             _ if longest.pace() > pace => longest,
             Some(shortest) if shortest.pace() < pace => shortest,
-            // It may well be what it is.
+            // The estimate lies within the bounds and stays.
             _ => return,
         };
         self.short.work += measurement.work;
@@ -188,7 +190,7 @@ impl Pace {
         let short = Some(self.short).filter(|short| short.work > 0);
         let mut paces: Vec<f64> = self.measured.iter().copied().chain(short).map(Measurement::pace).collect();
         paces.sort_by(f64::total_cmp);
-        // Of two the faster: the first submission has what drivers do once.
+        // Of two measurements the faster: the first submission includes what drivers do only once.
         self.pace = paces.get(paces.len() / 2).copied();
     }
 }
@@ -204,7 +206,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
     const TFLOP: f64 = 1e12;
 
-    /// A host and a device on a clock of their own. The host does as [`crate::device::gpu`] does.
+    /// A host and a device with a simulated clock. The host behaves like [`crate::device::gpu`].
     struct Simulation {
         pace: Pace,
         /// Work per second, by the time.
@@ -242,7 +244,7 @@ mod tests {
             while first + 1 < before.len() {
                 let end = self.pace.end(before, first);
                 assert!(end > first && end < before.len());
-                // To record a dispatch takes 5 µs.
+                // Recording a dispatch takes 5 µs.
                 self.now += MS / 200 * (end - first) as u32;
                 let number = self.submit(Some(before[end] - before[first]));
                 first = end;
@@ -275,7 +277,7 @@ mod tests {
             self.in_flight.retain(|other| other.0 > number);
         }
 
-        /// Waits for all that was handed over, and says how much will be next.
+        /// Waits for all submissions, and returns the work of the next one.
         fn settled_aim(&mut self) -> u64 {
             if let Some(&(last, _)) = self.in_flight.back() {
                 self.wait(last);
@@ -350,7 +352,7 @@ mod tests {
         // The rest is cut evenly: no small part remains.
         let ends = parts(&simulation.pace, &even(23, 100_000_000_000));
         assert_eq!(ends, [0, 12, 23]);
-        // Dispatches without work are not without end.
+        // Even dispatches without work are limited in number.
         assert_eq!(parts(&simulation.pace, &vec![0; 3001]), [0, 1024, 2048, 3000]);
     }
 
@@ -369,7 +371,7 @@ mod tests {
         let times = simulation.times(0);
         assert!(within(&times[12..], 5.0, 35.0), "{times:?}");
 
-        // It always comes late: submissions stay as they are.
+        // The host is always late: submissions keep their size.
         let mut simulation = Simulation::new(|_| 100.0 * TFLOP);
         simulation.run(&even(1000, 100_000_000_000));
         let aim = simulation.settled_aim();
@@ -415,7 +417,7 @@ mod tests {
             }
         }
         assert_eq!(simulation.settled_aim(), aim);
-        // Programs so small that they are all overhead make it slow, but not for long.
+        // Programs so small that they are all overhead lower the estimate, but not for long.
         for _ in 0..100 {
             simulation.run(&even(1, 1_000_000));
         }
@@ -425,8 +427,8 @@ mod tests {
         assert!(within(&times[10..times.len() - 1], 15.0, 21.0), "{times:?}");
     }
 
-    /// Submissions of an iteration of WRN-28-10 at batch 64 after some on a device of `pace`, and of one that is cut
-    /// after every 200 GFLOP.
+    /// The submissions of an iteration of WRN-28-10 at batch 64 if cut after every 200 GFLOP, and if cut by time on
+    /// `device`, after four iterations.
     fn submissions_of_an_iteration(choices: &Choices, device: fn(Duration) -> f64) -> (usize, usize) {
         let recipe = Preset::Paper.recipe();
         let network = recipe.network(10, 3);

@@ -30,7 +30,7 @@ pub struct Cache(Mutex<HashMap<Key, Arc<Pipeline>>>);
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     wgsl: String,
-    /// Whether the driver gets SPIR-V that follows the memory model.
+    /// Whether the driver gets patched SPIR-V ([`memory_model`]).
     patched: bool,
     uniform: bool,
     /// Binding number and whether it is only read.
@@ -49,8 +49,8 @@ struct Reflection {
 }
 
 impl GpuDevice {
-    /// The pipeline of each dispatch, in order; those that are missing are compiled on all cores, or taken from what
-    /// an earlier run left.
+    /// The pipeline of each dispatch, in order. Missing ones are compiled on all cores, or taken from the driver's
+    /// cache if an earlier run left them there.
     ///
     /// # Errors
     /// [`Error::Device`] naming the first kernel and label that the driver refuses.
@@ -107,9 +107,9 @@ impl GpuDevice {
                     };
                     // SAFETY: the shaders are this crate's own. Their loops end, and their indices are bounded by
                     // the sizes that the same kernel gives the bindings, which the kernel tests hold them to in
-                    // checked mode and with sentinels around every buffer. For files of `JEM_SHADERS` whoever
-                    // sets it vouches, as for any code that an environment makes a process load:
-                    // `shader::Folder` says so.
+                    // checked mode and with sentinels around every buffer. For files of `JEM_SHADERS`, whoever
+                    // sets the variable vouches, as for any code that the environment makes a process load
+                    // (see `shader::Folder`).
                     unsafe { self.device.create_shader_module_trusted(descriptor, runtime_checks) }
                 }
                 Some(words) => {
@@ -119,7 +119,7 @@ impl GpuDevice {
                         spirv: Some(words.as_slice().into()),
                         ..Default::default()
                     };
-                    // SAFETY: as above, of the same shaders: naga wrote these words, with the numbers that wgpu-hal
+                    // SAFETY: as above, for the same shaders: naga wrote these words, with the numbers that wgpu-hal
                     // gives the bindings of this layout, and the patch only makes accesses stricter.
                     unsafe { self.device.create_shader_module_passthrough(descriptor) }
                 }
@@ -148,7 +148,7 @@ impl GpuDevice {
         })
     }
 
-    /// The SPIR-V of a shader whose accesses to workgroup memory are to follow the memory model.
+    /// The SPIR-V of a shader, patched to follow the memory model.
     fn patched(&self, key: &Key) -> Result<Vec<u32>, String> {
         let version = self.info.spirv.ok_or("the device takes no SPIR-V")?;
         memory_model::patch(&spirv::translate(&key.wgsl, &key.bindings(), version)?)
@@ -160,8 +160,8 @@ pub fn described(dispatch: &Dispatch) -> String {
     format!("kernel {} ({})", dispatch.kernel.name(), dispatch.label)
 }
 
-/// The files of a [`shader::Folder`] that a shader has lines of, and the line that naga refuses; empty where all lines
-/// are the executable's.
+/// For messages: the files of a [`shader::Folder`] from which a shader has lines, and the line that naga refuses. Empty
+/// if all lines are the executable's.
 ///
 /// [`shader::Folder`]: crate::kernels::shader::Folder
 fn origin(dispatch: &Dispatch, wgsl: &str) -> String {
@@ -202,7 +202,7 @@ impl Key {
         }
     }
 
-    /// The numbers of all bindings, ascending.
+    /// The numbers of all bindings, in ascending order.
     fn bindings(&self) -> Vec<u32> {
         let uniform = self.uniform.then_some(0);
         uniform.into_iter().chain(self.storage.iter().map(|(index, _)| *index)).collect()
@@ -244,7 +244,7 @@ impl Reflection {
         reflection
     }
 
-    /// Holds what a workgroup takes to what the device allows.
+    /// Checks that a workgroup keeps within the device's limits.
     fn check(&self, limits: &wgpu::Limits) -> Result<(), String> {
         let [x, y, z] = self.workgroup_size.map(u64::from);
         let (memory, size) = (limits.max_compute_workgroup_storage_size, self.workgroup_size);
@@ -263,7 +263,7 @@ impl Reflection {
         match checks.into_iter().find(|&(takes, allowed, ..)| takes > u64::from(allowed)) {
             None => Ok(()),
             Some((takes, allowed, of, limit)) => Err(format!(
-                "has workgroups of {size:?} that take {takes} {of}, the device allows {allowed} ({limit})"
+                "has workgroups of {size:?} that take {takes} {of}; the device allows {allowed} ({limit})"
             )),
         }
     }

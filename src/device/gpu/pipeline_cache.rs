@@ -1,11 +1,11 @@
-//! The driver's cache of compiled pipelines, where wgpu offers one (Vulkan), and when its file is written.
+//! The driver's cache of compiled pipelines, where wgpu offers one (Vulkan), and the file that keeps it.
 
 use super::GpuDevice;
 use super::pipeline_file::{Digest, PipelineFile, digest};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Writing the file takes at most one of this many parts of the time that compiling took.
+/// Writing the file takes at most about this fraction, 1 in so many, of the time that compiling took.
 const COMPILING_TO_WRITING: u32 = 10;
 
 /// The driver's cache and the file that keeps it.
@@ -16,39 +16,39 @@ pub struct PipelineCache {
     ledger: Mutex<Ledger>,
 }
 
-/// The state that decides whether the file is written.
+/// The state that decides when the file is written.
 #[derive(Debug, Default)]
 struct Ledger {
     compiling: Duration,
     writing: Duration,
-    /// Pipelines were compiled since the file was written.
+    /// Whether pipelines were compiled since the file was written.
     due: bool,
     /// The digest of the data in the file.
     kept: Option<Digest>,
-    /// The file could not be written.
+    /// Whether the file could not be written.
     refused: bool,
 }
 
 impl PipelineCache {
-    /// A cache with the pipelines of `file`. One that the driver does not make is a warning.
+    /// A cache with the pipelines of `file`; `None`, with a warning, if the driver makes none.
     fn open(device: &GpuDevice, file: PipelineFile) -> Option<Self> {
         let data = file.read();
         let create = |data: Option<&[u8]>| {
             let descriptor = wgpu::PipelineCacheDescriptor { label: Some("jem"), data, fallback: true };
             // SAFETY: the data are those that `get_data` returned to a run of this crate on an adapter of the same
-            // key, name and driver version: `PipelineFile` keeps a digest of these, and a checksum by which it knows
-            // a file that was cut or changed by accident. wgpu then compares its own header with the adapter, and
-            // drivers compare theirs. A file that was forged for this user is not guarded against; whoever can write
-            // one there can as well replace the executable.
+            // key, name and driver version: `PipelineFile` keeps a digest of these, and a checksum that detects a
+            // file that was truncated or changed by accident. wgpu then compares its own header with the adapter, and
+            // drivers compare theirs. There is no protection against a forged file: whoever can write one into the
+            // user's cache directory could replace the executable too.
             let create = || unsafe { device.device.create_pipeline_cache(&descriptor) };
             device.scoped(|| "the cache of pipelines".into(), create)
         };
-        // wgpu refuses data of another adapter in spite of the fallback.
+        // wgpu refuses data of another adapter even with `fallback`.
         let made = create(data.as_deref()).or_else(|error| {
-            tracing::warn!("{error}; compiling anew");
+            tracing::warn!("{error}; compiling all pipelines again");
             create(None)
         });
-        let cache = made.map_err(|error| tracing::warn!("{error}; compiling without one")).ok()?;
+        let cache = made.map_err(|error| tracing::warn!("{error}; compiling without a cache")).ok()?;
         let kept = data.as_deref().map(digest);
         Some(Self { cache, file, ledger: Mutex::new(Ledger { kept, ..Ledger::default() }) })
     }
@@ -58,8 +58,8 @@ impl PipelineCache {
         &self.cache
     }
 
-    /// Writes the file, unless that would take too much time beside what compiling took: then later. To be called
-    /// when pipelines were compiled in the time `took`.
+    /// Call this after compiling pipelines, which `took` some time. It writes the file, unless writing would take too
+    /// long beside compiling: then a later call does.
     pub fn compiled(&self, took: Duration) {
         let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
         ledger.compiling += took;
@@ -75,7 +75,7 @@ impl PipelineCache {
             return;
         }
         ledger.due = false;
-        // None of a lost device.
+        // A lost device returns no data.
         let Some(data) = self.cache.get_data() else { return };
         let new = Some(digest(&data));
         if ledger.kept != new {
@@ -97,7 +97,7 @@ impl Drop for PipelineCache {
 }
 
 impl GpuDevice {
-    /// The cache of pipelines, made when it is first asked for: whoever compiles nothing reads no file.
+    /// The cache of pipelines, made when it is first needed, so that a process that compiles nothing reads no file.
     pub(super) fn pipeline_cache(&self) -> Option<&PipelineCache> {
         let make = || PipelineCache::open(self, self.pipeline_file.clone()?);
         self.pipeline_cache.get_or_init(make).as_ref()

@@ -1,7 +1,8 @@
 //! Compiled pipelines, kept in a file between runs.
 //!
-//! A driver trusts what it is given as its cache. So the file says whose it is and has a checksum, and the driver
-//! sees nothing of one that is damaged or another's. Such a file costs the time to compile, and is replaced.
+//! A driver trusts the cache data that it is given. The file therefore identifies its driver and has a checksum, and a
+//! file that is damaged or of another driver is not handed to the driver: the pipelines are compiled again, and the
+//! file is replaced.
 
 use super::AdapterInfo;
 use crate::error::{Error, Result};
@@ -15,17 +16,17 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// The environment variable that names the directory of the files, or is `none`.
+/// The environment variable that names the directory of the files; `none` turns them off.
 pub const VARIABLE: &str = "JEM_PIPELINE_CACHE";
 
 /// The first bytes of a file.
 const MAGIC: [u8; 8] = *b"jempipe1";
-/// Bytes before the data: [`MAGIC`], whose pipelines they are, the data's checksum.
+/// Bytes before the data: [`MAGIC`], the driver's identity, the data's checksum.
 const HEADER: usize = MAGIC.len() + 2 * size_of::<Digest>();
-/// The most bytes of data that are kept. Drivers never drop a pipeline from a cache, so a file that has grown beyond
-/// this is removed, and the next run begins a new one.
+/// The most bytes of data that are kept. Drivers never drop a pipeline from a cache, so a file that would grow beyond
+/// this is removed, and the next run starts a new one.
 const MOST: usize = 64 << 20;
-/// The age at which a temporary file has no living process that will rename it.
+/// The age from which a temporary file is taken to be left by a process that was killed.
 const ABANDONED: Duration = Duration::from_secs(3600);
 
 /// An MD5 digest: against damage, not against forgers.
@@ -44,23 +45,24 @@ pub struct PipelineFile {
 }
 
 impl PipelineFile {
-    /// The file for the pipelines of an adapter, whose class of devices `key` names, in [`VARIABLE`]'s directory, else
-    /// in the user's cache directory. `None` where the variable is `none`, or where there is no such directory.
+    /// The file for the pipelines of `adapter`, in the directory that [`VARIABLE`] names, else in the user's cache
+    /// directory. `key` names the adapter's class of devices. `None` if the variable is `none`, or there is no
+    /// directory.
     pub fn of(key: &str, adapter: &AdapterInfo) -> Option<Self> {
         Some(Self::in_directory(&directory(variable)?, key, adapter))
     }
 
     fn in_directory(directory: &Path, key: &str, adapter: &AdapterInfo) -> Self {
-        // Another driver, another version of one and another version of this crate begin anew.
+        // Another driver, driver version or version of this crate starts a new file.
         let parts = [key, &adapter.name, &adapter.driver, &adapter.driver_info, env!("CARGO_PKG_VERSION")];
         Self { path: directory.join(key), identity: digest(parts.join("\n").as_bytes()) }
     }
 
-    /// The data that [`PipelineFile::write`] was given by a run on the same driver; `None` where there are none. A
-    /// damaged or unreadable file is a warning.
+    /// The data that a run on the same driver gave [`PipelineFile::write`]; `None` if there are none. A damaged or
+    /// unreadable file is a warning.
     pub fn read(&self) -> Option<Vec<u8>> {
         self.try_read().unwrap_or_else(|message| {
-            tracing::warn!("{}: {message}; compiling anew", self.path.display());
+            tracing::warn!("{}: {message}; compiling all pipelines again", self.path.display());
             None
         })
     }
@@ -69,7 +71,7 @@ impl PipelineFile {
         match fs::metadata(&self.path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.to_string()),
-            // To open a pipe would be to wait for its writer.
+            // Opening a named pipe would block until it has a writer.
             Ok(metadata) if !metadata.is_file() => return Err("is not a file".into()),
             Ok(_) => {}
         }
@@ -83,10 +85,10 @@ impl PipelineFile {
         self.unwrap(bytes)
     }
 
-    /// The data of a file of these `bytes`; `None` if they are of another driver.
+    /// The data in a file's `bytes`; `None` if they are of another driver.
     fn unwrap(&self, mut bytes: Vec<u8>) -> Result<Option<Vec<u8>>, String> {
         let header = bytes.get(..HEADER).filter(|header| header.starts_with(&MAGIC));
-        let header = header.ok_or("is no file of pipelines")?;
+        let header = header.ok_or("is not a file of compiled pipelines")?;
         let (identity, checksum) = header[MAGIC.len()..].split_at(size_of::<Digest>());
         if identity != self.identity {
             return Ok(None);
@@ -97,12 +99,12 @@ impl PipelineFile {
         Ok(Some(bytes.split_off(HEADER)))
     }
 
-    /// Replaces the file by one of `data`; with more than [`MOST`] bytes removes it.
+    /// Replaces the file by one with `data`; removes it if `data` has more than [`MOST`] bytes.
     ///
     /// # Errors
     /// [`Error::Io`] when the directory or the file cannot be written.
     pub fn write(&self, data: &[u8]) -> Result<()> {
-        // Threads of one process would write the same temporary file.
+        // Threads of one process would use the same temporary file.
         static WRITING: Mutex<()> = Mutex::new(());
         let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
         if data.len() > MOST {
@@ -122,8 +124,7 @@ impl PipelineFile {
         })
     }
 
-    /// Removes temporary files of this one that killed processes left `age` ago or earlier. What cannot be removed
-    /// stays.
+    /// Removes temporary files that killed processes left beside this file `age` ago or earlier. Failures are ignored.
     fn remove_abandoned(&self, directory: &Path, age: Duration) {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         let prefix = format!(".{name}.");
@@ -208,7 +209,7 @@ mod tests {
             let mut bytes = whole.clone();
             bytes[at] ^= 4;
             fs::write(&file.path, bytes).unwrap();
-            // Whose it is may be what is damaged.
+            // Damage to the identity looks like another driver's file.
             assert!(!matches!(file.try_read(), Ok(Some(_))), "byte {at}");
         }
         fs::write(&file.path, [whole.as_slice(), b"."].concat()).unwrap();

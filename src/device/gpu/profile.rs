@@ -50,7 +50,7 @@ impl GpuDevice {
                 encoder.resolve_query_set(&query_set, 0..queries, ticks.raw(), 0);
                 encoder.finish()
             })?;
-            // A pass for each dispatch is not the pace of a run.
+            // No work is given: with a pass for each dispatch the time says nothing about the pace of a run.
             self.submit(what, Some(commands), None)?;
             let bytes = self.read_later(&ticks, 0, ticks.bytes())?.wait()?;
             let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&bytes);

@@ -1,7 +1,7 @@
 //! WGSL as the SPIR-V that wgpu would hand to a Vulkan driver, for shaders that go to the driver directly.
 //!
-//! wgpu compiles WGSL itself, and what it makes cannot be changed on the way. [`translate`] makes the same module, so
-//! that [`super::memory_model`] can change it and `create_shader_module_passthrough` can take it.
+//! wgpu compiles WGSL itself and offers no way to change the result. [`translate`] makes the same module, so that
+//! [`super::memory_model`] can change it and `create_shader_module_passthrough` can take it.
 
 use super::memory_model;
 use crate::kernels::shader::Shader;
@@ -9,9 +9,9 @@ use naga::back::spv;
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 
-/// The SPIR-V words in which a driver gets `shader`: as wgpu would write them, and patched if the shader asks for it.
+/// The SPIR-V words of `shader` for a driver: as wgpu would write them, and patched if the shader asks for it.
 ///
-/// `bindings` are the numbers in group 0 that the pipeline's layout has, ascending.
+/// `bindings` are the binding numbers of the pipeline's layout in group 0, in ascending order.
 ///
 /// # Errors
 /// naga's message, with the place in the text.
@@ -22,7 +22,7 @@ pub fn spirv(shader: &Shader, bindings: &[u32], version: (u8, u8)) -> Result<Vec
 
 /// The SPIR-V words of the entry point `main` of `wgsl`, without any runtime checks, in SPIR-V `version`.
 ///
-/// wgpu-hal 30 numbers the `bindings` anew, from 0 on.
+/// The `bindings` are renumbered from 0, as wgpu-hal 30 does.
 ///
 /// # Errors
 /// naga's message, with the place in the text.

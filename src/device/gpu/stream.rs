@@ -1,4 +1,4 @@
-//! The queue: how far ahead of it the host may be, and what the host learns by waiting.
+//! The queue: how far ahead of the device the host may be, and what the host learns by waiting.
 
 use super::pace::Pace;
 use super::{AdapterKind, GpuDevice};
@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A wait of this long met a submission that was not done: one that is done takes some microseconds.
+/// A wait of at least this long blocked on a submission that was not done: otherwise it takes a few microseconds.
 const BLOCKED: Duration = Duration::from_micros(100);
 
 /// Submissions that may be queued before the host waits for the oldest. Two keep the GPU busy while the
@@ -16,7 +16,7 @@ const BLOCKED: Duration = Duration::from_micros(100);
 /// Ctrl-C wait for more work.
 const MAX_IN_FLIGHT: usize = 3;
 
-/// Bytes that are copied in no time beside a submission's work: 0.1 ms at 10 GB/s.
+/// Copies of up to so many bytes take next to no time beside a submission's work: 0.1 ms at 10 GB/s.
 const LIGHT: u64 = 1 << 20;
 
 /// The submissions that the host has not yet waited for.
@@ -29,7 +29,7 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// That of a device of this kind to which nothing was handed yet.
+    /// The stream of a device of this kind that was just opened.
     pub fn of(kind: AdapterKind) -> Self {
         Self { in_flight: VecDeque::new(), unsubmitted_writes: 0, pace: Pace::of(kind) }
     }
@@ -43,8 +43,8 @@ pub struct Submission {
     index: wgpu::SubmissionIndex,
 }
 
-/// The work of a copy of `bytes` between host and device: none, or `None` if it takes a time that says nothing of
-/// the device's pace.
+/// The work of a copy of `bytes` between host and device: 0, or `None` if the copy takes so long that the time says
+/// nothing about the device's pace.
 pub fn copying(bytes: u64) -> Option<u64> {
     (bytes <= LIGHT).then_some(0)
 }
@@ -59,7 +59,7 @@ impl GpuDevice {
         work: Option<u64>,
     ) -> Result<Submission> {
         let (submission, oldest) = {
-            // Held while it is handed over, so that the numbers have the queue's order.
+            // Held until the commands are handed over, so that the numbers follow the queue's order.
             let mut stream = self.stream();
             let at = self.opened.elapsed();
             let index = self.scoped(what, || self.queue.submit(commands))?;
@@ -78,11 +78,11 @@ impl GpuDevice {
 
     /// Waits until `submission` and all before it are done.
     pub(super) fn wait_for(&self, submission: &Submission) -> Result<()> {
-        // Never with a timeout: wgpu 30 panics where another thread finds the queue empty after such a wait gave up.
+        // No timeout: wgpu 30 panics if another thread finds the queue empty after a wait has timed out.
         let began = Instant::now();
         let submission_index = Some(submission.index.clone());
         self.poll(wgpu::PollType::Wait { submission_index, timeout: None })?;
-        // A submission that is done already was done at some time before.
+        // If the wait did not block, the submission ended at an unknown earlier time.
         let watched = began.elapsed() >= BLOCKED;
         let mut stream = self.stream();
         let at = self.opened.elapsed();
@@ -98,7 +98,7 @@ impl GpuDevice {
         polled.map_err(|error| self.error("waiting for the queue".into(), error.to_string()))
     }
 
-    /// wgpu's poll, whose only answer to a device that is lost while it waits is a panic.
+    /// Polls wgpu, which panics if the device is lost while it waits; the panic becomes the loss of the device.
     pub(super) fn poll_only(&self, poll: wgpu::PollType) -> Result<(), wgpu::PollError> {
         catch_unwind(AssertUnwindSafe(|| self.device.poll(poll).map(|_| ()))).unwrap_or_else(|panic| {
             self.health.lose(panic.downcast_ref::<String>().map_or("lost while waiting", String::as_str));

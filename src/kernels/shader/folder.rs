@@ -1,4 +1,4 @@
-//! Shaders from a folder instead of the executable, so that a kernel can be tried on a device without building.
+//! Shaders from a folder instead of the executable, to try a kernel on a device without a build.
 
 use super::{COMMON, File, line};
 use crate::error::{Error, Result};
@@ -12,12 +12,12 @@ use std::sync::OnceLock;
 /// The environment variable that names the folder.
 pub const VARIABLE: &str = "JEM_SHADERS";
 
-/// Shader files that replace the executable's: `NAME.wgsl` a kernel's, `common/NAME.wgsl` a piece that kernels
-/// share. Those that it lacks are the executable's.
+/// Shader files that replace the executable's: `NAME.wgsl` replaces a kernel's, `common/NAME.wgsl` a piece that kernels
+/// share. Files that it lacks come from the executable.
 ///
 /// # Trust
 /// Its shaders run as the executable's own do, without bounds checks: whoever names the folder vouches that every
-/// loop ends and every index is inside its buffer.
+/// loop ends and every index stays inside its buffer.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
@@ -34,13 +34,13 @@ struct Replaced {
     differs: bool,
 }
 
-/// The folder that `JEM_SHADERS` names; `None` where the variable is unset or empty. It is read and checked once in a
-/// process: when a GPU is opened or a shader's text is asked for, whichever comes first. What is changed in it
-/// afterwards has no effect.
+/// The folder that `JEM_SHADERS` names; `None` if the variable is unset or empty. A process reads and checks it once,
+/// when it opens a GPU or asks for a shader's text, whichever comes first. Later changes in it have no effect.
 ///
 /// # Errors
-/// [`Error::File`] with the file, and the line where there is one: a folder or file that cannot be read; a file that is
-/// no kernel's and that nothing includes; unbalanced directives; an include of no file, or of the file itself.
+/// [`Error::File`] with the file and, where there is one, the line: for a folder or file that cannot be read, a file
+/// that belongs to no kernel or that no shader includes, unbalanced directives, and an include of a missing file or of
+/// the file itself.
 pub fn folder() -> Result<Option<&'static Folder>> {
     static FOLDER: OnceLock<Result<Option<Folder>, Mistake>> = OnceLock::new();
     match FOLDER.get_or_init(|| named(std::env::var_os(VARIABLE))) {
@@ -73,7 +73,7 @@ impl Folder {
         &self.path
     }
 
-    /// How many files it replaces or adds.
+    /// The number of files that it replaces or adds.
     pub fn files(&self) -> usize {
         self.files.len()
     }
@@ -83,7 +83,7 @@ impl Folder {
         self.files.iter().filter(|(_, file)| file.differs).map(|(name, _)| name.as_str())
     }
 
-    /// Folder, number of files, those that differ, and a digest by which equal ones are known; one line.
+    /// One line with the folder, the number of files, those that differ, and a digest of these.
     pub fn summary(&self) -> String {
         let mut digest = Md5::new();
         for (name, file) in self.files.iter().filter(|(_, file)| file.differs) {
@@ -123,7 +123,7 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Adds the shaders of `directory` under names that begin with `prefix`; a missing `common` is none.
+    /// Adds the shaders of `directory` under names that begin with `prefix`. The folder `common` may be missing.
     fn add(&mut self, directory: &Path, prefix: &str, own: &BTreeMap<&str, &str>) -> Result<(), Mistake> {
         let entries = match std::fs::read_dir(directory) {
             Err(error) if error.kind() == ErrorKind::NotFound && !prefix.is_empty() => return Ok(()),
@@ -146,7 +146,7 @@ impl Folder {
         Ok(())
     }
 
-    /// Makes sure that every shader can be expanded, with the folder's files beside the executable's `own`.
+    /// Checks that every shader can be expanded from the folder's files and the executable's `own`.
     fn check(&self, own: &BTreeMap<&str, &str>) -> Result<(), Mistake> {
         let mut all: BTreeMap<&str, Vec<(usize, String)>> = BTreeMap::new();
         let texts = self.files.iter().map(|(name, file)| (name.as_str(), file.text.as_str()));
@@ -163,7 +163,7 @@ impl Folder {
             for (line, included) in &all[name.as_str()] {
                 let Some(_) = all.get(included.as_str()) else {
                     return wrong(format!(
-                        "line {line}: there is no {included}.wgsl, here or in the executable"
+                        "line {line}: there is no {included}.wgsl, in this folder or in the executable"
                     ));
                 };
                 if reached(included, &all).contains(name.as_str()) {
@@ -183,7 +183,7 @@ impl Folder {
     }
 }
 
-/// The file `name` and all that it includes, directly or not.
+/// The file `name` and all that it includes, directly or indirectly.
 fn reached<'a>(name: &'a str, all: &'a BTreeMap<&str, Vec<(usize, String)>>) -> BTreeSet<&'a str> {
     let mut reached = BTreeSet::new();
     let mut next = vec![name];

@@ -32,10 +32,10 @@ impl<'a> Line<'a> {
     }
 }
 
-/// The pieces that `text` includes, each with the number of its line, if its directives are balanced.
+/// The pieces that `text` includes, each with its line number.
 ///
 /// # Errors
-/// With the line that is wrong.
+/// The line of the first unbalanced or unknown directive.
 pub fn includes(text: &str) -> Result<Vec<(usize, &str)>, String> {
     let mut includes = Vec::new();
     // The line of each open #if, and whether its #else has come.

@@ -9,7 +9,7 @@ use crate::kernels::{Access, Binding, Kernel};
 use crate::self_test::{Contents, contents, random};
 use std::sync::Arc;
 
-/// Before each run every result is this: a NaN in f32 and in f16.
+/// Before each run every word of the results is set to this: a NaN in f32 and in f16.
 pub const POISON: u32 = u32::MAX;
 
 /// A kernel with its tensors.
@@ -21,7 +21,7 @@ pub struct Bed<'a> {
 }
 
 impl<'a> Bed<'a> {
-    /// Random numbers for all that the kernel reads; its two operands are `rounded` to f16 first, if asked.
+    /// Fills the tensors that the kernel reads with random numbers, the two operands `rounded` to f16 if asked.
     pub fn new(device: &'a Device, kernel: Arc<dyn Kernel>, rounded: bool) -> Result<Self> {
         let bindings = kernel.bindings();
         let make = |(i, binding): (usize, &Binding)| {
@@ -67,7 +67,7 @@ impl<'a> Bed<'a> {
         self.written().map(|(binding, buffer)| Ok((binding.storage, self.device.read_as(buffer)?))).collect()
     }
 
-    /// The words of `repeats` more runs that are not those of `first`, in all.
+    /// The number of words in `repeats` more runs that differ from those of `first`.
     pub fn repeat(&self, first: &[Contents], repeats: usize) -> Result<u64> {
         let count = |(binding, _): &(Binding, &Buffer)| Mismatches::new(binding.words);
         let kernels: Vec<Mismatches> = self.written().map(|written| count(&written)).collect();

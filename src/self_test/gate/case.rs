@@ -14,7 +14,7 @@ use crate::self_test::{Contents, sum_bound};
 use rayon::prelude::*;
 use std::sync::Arc;
 
-/// Output pixels of a part of a weight gradient, as the rule for GPUs has them at most.
+/// Output pixels of a part of a weight gradient: the most that the rule for GPUs takes.
 const PIXELS: usize = 8192;
 
 /// A convolution in one direction.
@@ -23,14 +23,14 @@ pub struct Case {
     direction: Direction,
     geometry: ConvGeometry,
     storage: Storages,
-    /// All tiles that fit, or the rule's alone.
+    /// Whether to try all tiles that fit, or only the rule's.
     all_tiles: bool,
 }
 
 const DIRECTIONS: [Direction; 3] = [Direction::Forward, Direction::InputGradient, Direction::WeightGradient];
 
-/// The three groups of a WRN-28-10 at a batch of 64 and a layer with a stride between two of them, in f16 as programs
-/// have them; and in f32, with channels that fill no matrix.
+/// The three groups of a WRN-28-10 at a batch of 64 and a layer with a stride between two of them, in f16 as in
+/// programs; and a layer in f32 whose channels do not fill a matrix.
 pub fn hardware_cases() -> Vec<Case> {
     let shape = |size, c_in, c_out, stride| square(64, size, c_in, c_out, stride);
     let groups =
@@ -40,7 +40,7 @@ pub fn hardware_cases() -> Vec<Case> {
     cases(in_f16.into_iter().chain(in_f32))
 }
 
-/// The same on shapes that a CPU computes in a moment.
+/// The same with shapes that a CPU computes in a moment.
 pub fn small_cases() -> Vec<Case> {
     let in_f16 = (square(4, 16, 48, 80, 1), Storages::F16, true);
     let in_f32 = (square(4, 16, 36, 20, 2), Storages::default(), false);
@@ -55,7 +55,7 @@ fn cases(shapes: impl Iterator<Item = (ConvGeometry, Storages, bool)>) -> Vec<Ca
     shapes
         .flat_map(|(geometry, storage, all_tiles)| {
             DIRECTIONS.map(|direction| {
-                // The sums of a weight gradient are f32 everywhere.
+                // A weight gradient's sums are always f32.
                 let c = if direction == Direction::WeightGradient { Storage::F32 } else { storage.c };
                 Case { direction, geometry, storage: Storages { c, ..storage }, all_tiles }
             })
@@ -100,7 +100,7 @@ impl Case {
         }
     }
 
-    /// The kernel with an epilogue as networks have it. (A sign mask may rightly differ where a sum is near 0.)
+    /// The kernel with an epilogue as in networks, but no sign mask, which may rightly differ where a sum is near 0.
     pub fn kernel(&self, method: Method, tile: Option<ConvTile>) -> Arc<dyn Kernel> {
         let &Self { geometry, storage, .. } = self;
         let activated = Some(0.2);
@@ -142,7 +142,7 @@ impl Case {
     /// The largest Σ(a-b)²/Σb² of the results of `tile`.
     ///
     /// # Errors
-    /// In words: what the device refuses, results that are wrong, and runs that differ.
+    /// If the device refuses the kernel, results are wrong, or runs differ.
     pub fn compare(
         &self,
         device: &Device,
@@ -161,19 +161,19 @@ impl Case {
         }
         match bed.repeat(&found, repeats - 1).map_err(|error| error.to_string())? {
             0 => Ok(worst),
-            words => Err(format!("{words} words of {repeats} runs differ from the first run's")),
+            words => Err(format!("{words} words in {repeats} runs differ from the first run's")),
         }
     }
 }
 
-/// Elements beyond so many times the root of the bound on the mean square error, in units of the root mean square of
-/// all results, are wrong: rounding spreads its errors, a fault does not.
+/// An element is wrong if its error exceeds this many times the root of the bound, in units of the root mean square of
+/// all results: rounding spreads its errors, a fault does not.
 const OUTLIER: f64 = 8.0;
 
 /// Σ(a-b)²/Σb² of results.
 ///
 /// # Errors
-/// In words, if it is over `bound` or a single element is too far off.
+/// If it is above `bound`, or a single element is too far off.
 fn judge(storage: Storage, found: &[u32], expected: &[u32], bound: f64) -> std::result::Result<f64, String> {
     let [found, expected] = [found, expected].map(|words| match storage {
         Storage::F32 => bytemuck::cast_slice(words).to_vec(),
@@ -182,7 +182,7 @@ fn judge(storage: Storage, found: &[u32], expected: &[u32], bound: f64) -> std::
     let squares = |values: &[f32]| values.par_iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>();
     let norm = squares(&expected);
     let limit = OUTLIER * bound.sqrt() * (norm / expected.len() as f64).sqrt();
-    // What another order of the same sum may move a result by: to the next f16.
+    // The distance by which another order of the same sum may move a result: to the next f16.
     let neighbour = |b: f32| match storage {
         Storage::F32 => 0.0,
         Storage::F16 => f64::from(b.abs() * 2f32.powi(-10)).max(2f64.powi(-24)),
@@ -263,7 +263,7 @@ mod tests {
         let words = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<u32>>();
         let expected = words(&values);
         assert_eq!(judge(Storage::F32, &expected, &expected, bound), Ok(0.0));
-        // Twice the right value, as has been reported of sums that live across a loop.
+        // Twice the right value, as was reported of sums that live across a loop.
         let mut doubled = values.clone();
         doubled[77_777] *= 2.0;
         let error = judge(Storage::F32, &words(&doubled), &expected, bound).unwrap_err();

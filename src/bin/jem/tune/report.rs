@@ -36,15 +36,14 @@ pub fn print(tuning: &Tuning, runs: usize) {
         winner.and_then(|winner| winner.ratio).map_or("-".into(), |ratio| format!("{ratio:.2}")),
     ]));
     for (candidate, why) in tuning.refused() {
-        say(&format!("    {candidate} is not to be used: {why}"));
+        say(&format!("    {candidate} is refused: {why}"));
     }
     if !tuning.untried.is_empty() {
-        say(&format!("    no time was left for {} other candidates", tuning.untried.len()));
+        say(&format!("    no time was left for {} more candidates", tuning.untried.len()));
     }
 }
 
-/// The milliseconds of all runs of all shapes of an iteration: by rule and as tuned. Shapes that have no time of
-/// both do not count.
+/// The milliseconds of all runs of all shapes: by rule and as tuned. Shapes without both times do not count.
 fn sums(tunings: &[(Tuning, usize)]) -> [f64; 2] {
     let mut sums = [0.0; 2];
     for (tuning, runs) in tunings {
@@ -83,7 +82,7 @@ pub fn finish(
     }
     for (ranked, why) in left_out {
         let time = ranked.time.map_or("not timed".into(), |time| {
-            format!("{} times {:.3} ms by rule", ranked.runs, 1e3 * time.as_secs_f64())
+            format!("{} runs of {:.3} ms by rule", ranked.runs, 1e3 * time.as_secs_f64())
         });
         say(&format!("not tuned: {}, {why} ({time})", ranked.shape));
     }
@@ -97,7 +96,7 @@ pub fn finish(
     say(&format!("{all} of {what}: {by_rule:.1} ms by rule, {as_tuned:.1} ms as tuned"));
     say(&format!("{} has {stored} shapes for this device", out.display()));
     if tuned::path().as_deref() != Some(out) {
-        say(&format!("take them with {}={}", tuned::VARIABLE, out.display()));
+        say(&format!("to use them, set {}={}", tuned::VARIABLE, out.display()));
     }
 }
 
