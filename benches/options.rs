@@ -41,7 +41,7 @@ pub enum Section {
         /// Only tests whose name contains this
         filter: Option<String>,
     },
-    /// Test cooperative matrices (tensor cores) as training does before it uses them, in every form of the shaders
+    /// Test cooperative matrices (tensor cores) as training does before it uses them, in every variant of the shaders
     Gate,
     /// Measure the device's rates of arithmetic and memory with probes
     Ceilings,
@@ -86,9 +86,9 @@ pub struct Arguments {
     /// Device: auto, gpu, gpu:NAME or cpu
     #[arg(long, global = true, env = "JEM_DEVICE", default_value = "auto")]
     pub device: DeviceSpec,
-    /// Form of the shaders that use tensor cores: any, none, naga, patched, flat or flat-patched [default:
+    /// Variant of the shaders that use tensor cores: any, none, naga, patched, flat or flat-patched [default:
     /// $JEM_COOPERATIVE, else any]
-    #[arg(long, global = true, value_name = "FORM")]
+    #[arg(long, global = true, value_name = "VARIANT")]
     pub cooperative: Option<CooperativeChoice>,
     /// Small shapes and little time
     #[arg(long, global = true)]

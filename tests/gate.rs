@@ -70,7 +70,8 @@ fn gpu() -> String {
 
 #[test]
 fn a_crash_is_a_line_of_the_test_of_a_device() {
-    for (mode, end) in [("crash", "died of SIGSEGV"), ("abort", "died of SIGABRT"), ("exit", "exit status 3")]
+    for (mode, end) in
+        [("crash", "was killed by SIGSEGV"), ("abort", "was killed by SIGABRT"), ("exit", "exit status 3")]
     {
         let jem = Jem::new(mode);
         let tested = jem.tested();
@@ -92,7 +93,7 @@ fn a_driver_that_crashes_on_subgroups_and_matrices_together_gets_shaders_without
         let reason = one["reason"].as_str().expect("a reason");
         let flat = one["variant"].as_str().expect("a name").starts_with("flat");
         // This driver compiles no matrices at all, but only the forms that are not flat crash it.
-        assert_eq!(reason.contains("died of SIGSEGV"), !flat, "{one}");
+        assert_eq!(reason.contains("was killed by SIGSEGV"), !flat, "{one}");
     }
 }
 
@@ -141,7 +142,10 @@ fn training_goes_on_in_f32() {
     };
     let line = numbers(&first);
     for variant in ["16x16x16 f16 -> f32: ", "(patched): ", "(flat): ", "(flat-patched): "] {
-        assert!(line.contains(&format!("{variant}the driver's test died of SIGSEGV")), "{variant}: {line}");
+        assert!(
+            line.contains(&format!("{variant}the driver's test was killed by SIGSEGV")),
+            "{variant}: {line}"
+        );
     }
     let known = jem.answers();
     let second = train(&jem.cache.path().join("second"));

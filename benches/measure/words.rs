@@ -28,7 +28,7 @@ pub fn end(lines: Lines<'_>, step: &str) -> String {
     match line["status"].as_str() {
         Some("skipped") => format!("was skipped: {}", words(&line["reason"])),
         Some("died") => match line["signal"].as_i64() {
-            Some(signal) => format!("died of signal {signal}{}", signal_name(signal)),
+            Some(signal) => format!("was killed by signal {signal}{}", signal_name(signal)),
             None => "died".into(),
         },
         Some("failed") => match line["exit"].as_i64() {

@@ -18,7 +18,7 @@ pub struct Cooperative {
     pub subgroup: usize,
     /// Keeps f16 in workgroup memory by fours, where the device loads matrices from such an array; Metal does not.
     pub quads: bool,
-    /// The form in which the driver gets the shaders.
+    /// How the driver gets the shaders.
     pub variant: Variant,
     /// Bytes of workgroup memory that the device allows a workgroup.
     pub memory: u32,
@@ -57,8 +57,8 @@ impl Cooperative {
     }
 }
 
-/// The form in which a driver gets shaders with cooperative matrices. Drivers differ in which forms they compile, and
-/// which they compile correctly; [`crate::self_test::gate`] finds the first that works on a device.
+/// How a driver gets shaders with cooperative matrices. Drivers differ in which variants they compile, and which they
+/// compile correctly; [`crate::self_test::gate`] finds the first that works on a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Variant {

@@ -153,9 +153,9 @@ mod tests {
         let (one, naga) = (adapter("1"), Cooperative::new(16, 32));
         let flat = Cooperative { variant: Variant::Flat, ..naga };
         assert_eq!(load(&path, &one, naga), None, "there is no file");
-        store(&path, &one, naga, &Answer::refusal("died of SIGSEGV".into()));
+        store(&path, &one, naga, &Answer::refusal("was killed by SIGSEGV".into()));
         store(&path, &one, flat, &passed(9));
-        assert_eq!(load(&path, &one, naga).unwrap().refused.as_deref(), Some("died of SIGSEGV"));
+        assert_eq!(load(&path, &one, naga).unwrap().refused.as_deref(), Some("was killed by SIGSEGV"));
         assert_eq!(load(&path, &one, flat), Some(passed(9)));
         assert_eq!(load(&path, &one, Cooperative { size: 8, ..flat }), None);
         // The limits on a tile are part of the question.

@@ -41,13 +41,13 @@ impl Ended {
 }
 
 impl fmt::Display for Ended {
-    /// How it ended, such as `died of SIGSEGV`, with its last words.
+    /// How it ended, such as `was killed by SIGSEGV`, with its last words.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.status.map(|status| (status, signal(status))) {
             None => write!(f, "printed nothing for {} s and was stopped", self.patience.as_secs())?,
             Some((_, Some(number))) => match signal_name(number) {
-                Some(name) => write!(f, "died of {name}")?,
-                None => write!(f, "died of signal {number}")?,
+                Some(name) => write!(f, "was killed by {name}")?,
+                None => write!(f, "was killed by signal {number}")?,
             },
             Some((status, None)) => match status.code() {
                 Some(code) => write!(f, "ended with exit status {code}")?,
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn a_crash_and_a_stop_are_told_apart() {
         let (crashed, _) = sh("kill -SEGV $$", LONG);
-        assert_eq!(crashed.to_string(), "died of SIGSEGV");
+        assert_eq!(crashed.to_string(), "was killed by SIGSEGV");
         assert!(!crashed.was_stopped());
         let (stopped, _) = sh("kill -TERM $$", LONG);
         assert!(stopped.was_stopped(), "{stopped}");

@@ -135,7 +135,7 @@ fn a_run_survives_steps_that_crash_hang_and_flood() {
 
     let page = std::fs::read_to_string(out.join(summary::FILE)).unwrap();
     let parts = [
-        "**gate-patched** died of signal 11 (SIGSEGV)",
+        "**gate-patched** was killed by signal 11 (SIGSEGV)",
         "**launch** was killed at its limit",
         "**registers** was",
     ];

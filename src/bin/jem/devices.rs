@@ -27,9 +27,9 @@ pub struct Arguments {
     /// Test the kernels of a device for 5 seconds: auto, gpu, gpu:NAME or cpu; alone: auto
     #[arg(long, value_name = "DEVICE", num_args = 0..=1, default_missing_value = "auto")]
     test: Vec<DeviceSpec>,
-    /// Form of the shaders that use tensor cores to test: any (each form until one passes), none, naga, patched, flat
+    /// Variant of the shaders that use tensor cores to test: any (each variant until one passes), none, naga, patched, flat
     /// or flat-patched [default: $JEM_COOPERATIVE, else any]
-    #[arg(long, value_name = "FORM")]
+    #[arg(long, value_name = "VARIANT")]
     cooperative: Option<CooperativeChoice>,
     #[command(flatten)]
     output: Output,
