@@ -1,6 +1,5 @@
 //! The environment variables of every step.
 
-use super::plan::VARIANTS;
 use super::state::State;
 use std::ffi::OsString;
 use std::path::Path;
@@ -39,11 +38,11 @@ pub fn apply(command: &mut Command, state: &State) {
     let free = |name: &str| !set.iter().any(|set| set == name);
     // Once the gate has tried all variants, only one that passed is used.
     if free("JEM_COOPERATIVE") {
-        if state.gate.len() == VARIANTS.len() {
-            command.env("JEM_COOPERATIVE", state.variant().unwrap_or("none"));
-        } else {
-            command.env_remove("JEM_COOPERATIVE");
-        }
+        match state.variant() {
+            Some(variant) => command.env("JEM_COOPERATIVE", variant),
+            None if state.no_matrices() => command.env("JEM_COOPERATIVE", "none"),
+            None => command.env_remove("JEM_COOPERATIVE"),
+        };
     }
     command.envs(variables.into_iter().filter(|(name, _)| free(name)));
     command.current_dir(scratch);

@@ -61,7 +61,11 @@ pub fn run(arguments: &Arguments, common: &Common, out: &Path) -> ExitCode {
     let until = common.seconds - plan::ending(common.quick);
     let sabotage = arguments.sabotage.clone();
     let mut run = Run { state, journal, steps, sabotage, began, until, background: None, clocks: None };
-    for index in 0..run.steps.len() {
+    let mut index = 0;
+    while index < run.steps.len() {
+        if run.state.variant().is_some() && plan::postpone(&mut run.steps, index) {
+            continue;
+        }
         let step = run.steps[index];
         let lines = run.journal.lines().len();
         let guarded = catch_unwind(AssertUnwindSafe(|| run.step(index)));
@@ -72,6 +76,7 @@ pub fn run(arguments: &Arguments, common: &Common, out: &Path) -> ExitCode {
         run.end_orphans();
         run.tell(step.name);
         run.summarise(false);
+        index += 1;
     }
     run.end()
 }

@@ -258,8 +258,8 @@ pub fn training(lines: Lines<'_>) -> String {
         at.push(n);
         for i in at {
             let [a, b] = [&f32, &f16].map(|losses| losses.get(i - 1).copied().flatten());
-            let show = |loss: Option<f64>| or_none(loss.map(|loss| format!("{loss:.4}")));
-            let apart = a.zip(b).map(|(a, b)| format!("{:+.4}", b - a));
+            let show = |loss: Option<f64>| or_none(loss.map(|loss| format!("{loss:.5}")));
+            let apart = a.zip(b).map(|(a, b)| format!("{:+.1e}", b - a));
             table.row(vec![i.to_string(), show(a), show(b), or_none(apart)]);
         }
         text += &table.text();

@@ -49,6 +49,10 @@ fn the_first_variant_that_passes_is_used() {
             .contains("--cooperative flat")
     );
     assert_eq!(blocked(Task::Steps(F16), &state), None, "not known yet");
+    let passed = json!({"tables": [table("Gate of matrices", &[json!({"outcome": "passed"})])]});
+    let mut early = self::state();
+    early.learn(Task::Gate("patched"), true, &passed);
+    assert_eq!(cooperative(Task::Ceilings, &early).as_deref(), Some("patched"), "before all were tried");
     gates(&mut state, "flat");
     assert_eq!(cooperative(Task::Ceilings, &state).as_deref(), Some("flat"));
     assert_eq!(cooperative(Task::SelfTest, &state).as_deref(), Some("none"));

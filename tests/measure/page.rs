@@ -123,7 +123,7 @@ fn the_page_has_ratios_fractions_failures_and_what_is_missing() {
             "winograd_input: 32",
         ],
     );
-    has(&page, &["| 3 | 2.2500 | 2.2600 | +0.0100 |"]);
+    has(&page, &["| 3 | 2.25000 | 2.26000 | +1.0e-2 |"]);
     has(&page, &["**gate-naga** was killed by signal 11 (SIGSEGV) after 3.2 s.", "> a \\| b"]);
     has(&page, &["torch-bf16, torch-tf32: PyTorch is not installed.", "launch: the run has not reached it."]);
 }

@@ -5,8 +5,8 @@
 //! specification, "Memory Operands" and "Memory Semantics"; Vulkan specification, appendix "Memory Model"). naga 30
 //! writes neither. [`patch`] adds both.
 //!
-//! It also drops `ArrayStride` from array types that occur only in workgroup memory, where Vulkan allows no explicit
-//! layout (VUID-StandaloneSpirv-None-10684).
+//! It also drops the explicit layout (`ArrayStride`, `Offset` and the like) of types that no buffer has: naga gives every
+//! type one, and Vulkan allows none in workgroup memory or in a function (VUID-StandaloneSpirv-None-10684).
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,6 +16,7 @@ const HEADER: usize = 5;
 /// Opcodes of the SPIR-V specification.
 mod op {
     pub const TYPE_ARRAY: u32 = 28;
+    pub const TYPE_RUNTIME_ARRAY: u32 = 29;
     pub const TYPE_STRUCT: u32 = 30;
     pub const TYPE_POINTER: u32 = 32;
     pub const CONSTANT: u32 = 43;
@@ -27,13 +28,17 @@ mod op {
     pub const ACCESS_CHAIN: u32 = 65;
     pub const IN_BOUNDS_ACCESS_CHAIN: u32 = 66;
     pub const DECORATE: u32 = 71;
+    pub const MEMBER_DECORATE: u32 = 72;
     pub const CONTROL_BARRIER: u32 = 224;
     pub const COOPERATIVE_LOAD: u32 = 4457;
     pub const COOPERATIVE_STORE: u32 = 4458;
 }
 
 const STORAGE_WORKGROUP: u32 = 4;
-const DECORATION_ARRAY_STRIDE: u32 = 6;
+/// `Uniform`, `PushConstant` and `StorageBuffer`: the storage classes whose types have an explicit layout.
+const STORAGE_OF_BUFFERS: [u32; 3] = [2, 9, 12];
+/// `RowMajor`, `ColMajor`, `ArrayStride`, `MatrixStride` and `Offset`.
+const DECORATIONS_OF_LAYOUT: [u32; 5] = [4, 5, 6, 7, 35];
 const NON_PRIVATE_POINTER: u32 = 0x20;
 /// `WorkgroupMemory` of a barrier's semantics.
 const SEMANTICS_WORKGROUP: u32 = 0x100;
@@ -65,7 +70,10 @@ pub fn patch(words: &[u32]) -> Result<Vec<u32>, String> {
     for instruction in &instructions {
         let mut words = instruction.to_vec();
         match (opcode(words[0]), &words[1..]) {
-            (op::DECORATE, &[target, DECORATION_ARRAY_STRIDE, _]) if facts.only_workgroup(target) => continue,
+            (op::DECORATE, &[ty, decoration, ..]) if facts.needs_no_layout(ty, decoration) => continue,
+            (op::MEMBER_DECORATE, &[ty, _, decoration, ..]) if facts.needs_no_layout(ty, decoration) => {
+                continue;
+            }
             (op::LOAD, &[_, _, pointer, ..]) if facts.is_workgroup(pointer) => non_private(&mut words, 4),
             (op::STORE, &[pointer, ..]) if facts.is_workgroup(pointer) => non_private(&mut words, 3),
             // Type, result, pointer, layout and stride come first; pointer, object, layout and stride.
@@ -135,32 +143,39 @@ struct Facts {
     types: HashMap<u32, u32>,
     /// Type and value of each 32-bit constant.
     constants: HashMap<u32, (u32, u32)>,
-    /// Array types to which pointers into workgroup memory point, and those that are used elsewhere.
-    workgroup_arrays: HashSet<u32>,
-    other_arrays: HashSet<u32>,
+    /// The types of which each array or structure is made.
+    parts: HashMap<u32, Vec<u32>>,
+    /// Types in buffers, with all their parts.
+    in_buffers: HashSet<u32>,
 }
 
 impl Facts {
     fn of(instructions: &[&[u32]]) -> Self {
         let mut facts = Self::default();
+        let mut in_buffers = Vec::new();
         for instruction in instructions {
             match (opcode(instruction[0]), &instruction[1..]) {
                 (op::TYPE_POINTER, &[id, class, target]) => {
                     facts.storage.insert(id, class);
-                    let arrays = match class {
-                        STORAGE_WORKGROUP => &mut facts.workgroup_arrays,
-                        _ => &mut facts.other_arrays,
-                    };
-                    arrays.insert(target);
+                    if STORAGE_OF_BUFFERS.contains(&class) {
+                        in_buffers.push(target);
+                    }
                 }
-                (op::TYPE_STRUCT, [_, members @ ..]) => facts.other_arrays.extend(members),
-                (op::TYPE_ARRAY, &[_, element, _]) => drop(facts.other_arrays.insert(element)),
+                (op::TYPE_STRUCT, [id, members @ ..]) => drop(facts.parts.insert(*id, members.to_vec())),
+                (op::TYPE_ARRAY | op::TYPE_RUNTIME_ARRAY, &[id, element, ..]) => {
+                    facts.parts.insert(id, vec![element]);
+                }
                 (op::CONSTANT, &[ty, id, value]) => drop(facts.constants.insert(id, (ty, value))),
                 (
                     op::VARIABLE | op::FUNCTION_PARAMETER | op::ACCESS_CHAIN | op::IN_BOUNDS_ACCESS_CHAIN,
                     &[ty, id, ..],
                 ) => drop(facts.types.insert(id, ty)),
                 _ => {}
+            }
+        }
+        while let Some(ty) = in_buffers.pop() {
+            if facts.in_buffers.insert(ty) {
+                in_buffers.extend(facts.parts.get(&ty).into_iter().flatten());
             }
         }
         facts
@@ -171,9 +186,10 @@ impl Facts {
         class == Some(&STORAGE_WORKGROUP)
     }
 
-    /// Whether the array type `ty` is in workgroup memory and nowhere else.
-    fn only_workgroup(&self, ty: u32) -> bool {
-        self.workgroup_arrays.contains(&ty) && !self.other_arrays.contains(&ty)
+    /// Whether `decoration` is of the layout of `ty`, which no buffer has.
+    fn needs_no_layout(&self, ty: u32, decoration: u32) -> bool {
+        let has_layout = self.parts.contains_key(&ty) && DECORATIONS_OF_LAYOUT.contains(&decoration);
+        has_layout && !self.in_buffers.contains(&ty)
     }
 }
 
@@ -196,7 +212,7 @@ mod tests {
     }
 
     /// Accesses to workgroup memory, and how many of them are `NonPrivatePointer`; barriers for workgroup memory, and how
-    /// many of them make available and visible; strides of arrays that occur only in workgroup memory.
+    /// many of them make available and visible; decorations of layout, and how many of them buffers need.
     fn count(words: &[u32]) -> [(usize, usize); 3] {
         let instructions = instructions(words).unwrap();
         let facts = Facts::of(&instructions);
@@ -216,8 +232,12 @@ mod tests {
                     add(1, facts.constants[&word(3)].1 == 0x6108);
                     continue;
                 }
-                op::DECORATE if word(2) == DECORATION_ARRAY_STRIDE && facts.only_workgroup(word(1)) => {
-                    add(2, false);
+                op::DECORATE if DECORATIONS_OF_LAYOUT.contains(&word(2)) => {
+                    add(2, !facts.needs_no_layout(word(1), word(2)));
+                    continue;
+                }
+                op::MEMBER_DECORATE if DECORATIONS_OF_LAYOUT.contains(&word(3)) => {
+                    add(2, !facts.needs_no_layout(word(1), word(3)));
                     continue;
                 }
                 _ => continue,
@@ -232,12 +252,14 @@ mod tests {
     #[test]
     fn every_access_and_barrier_follows_the_model() {
         let before = module(Variant::Patched);
-        let [accesses, barriers, strides] = count(&before);
+        let [accesses, barriers, layouts] = count(&before);
         assert!(accesses.0 >= 8 && accesses.1 == 0, "{accesses:?}");
         assert!(barriers.0 >= 3 && barriers.1 == 0, "{barriers:?}");
-        assert_eq!(strides.0, 4, "two operands, the sums, and where the pixels lie");
+        // The strides of two operands, the sums, and where the pixels lie; members of structures in functions.
+        assert!(layouts.0 - layouts.1 > 4 && layouts.1 > 0, "{layouts:?}");
         let after = patch(&before).unwrap();
-        assert_eq!(count(&after), [(accesses.0, accesses.0), (barriers.0, barriers.0), (0, 0)]);
+        let of_buffers = (layouts.1, layouts.1);
+        assert_eq!(count(&after), [(accesses.0, accesses.0), (barriers.0, barriers.0), of_buffers]);
         assert_eq!(
             patch(&after).unwrap().len(),
             after.len() + 4,
