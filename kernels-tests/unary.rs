@@ -3,7 +3,7 @@
 use super::harness::{Expect, Inputs, check, words};
 use jem::kernels::unary::{Unary, UnaryOp};
 
-tests![every_function, far_from_zero, non_finite_values_stay_visible];
+tests![every_function, far_from_zero, non_finite_values_stay_visible, the_ends_of_domains];
 
 fn reference(op: UnaryOp, x: f32) -> f64 {
     let x = f64::from(x);
@@ -67,5 +67,14 @@ fn non_finite_values_stay_visible() {
     for op in ops {
         let y = x.iter().map(|&x| reference(op, x)).collect();
         check(Unary { op, n }, &[Some(words(&x)), None], &[Expect::Close(y, 1e-12)]);
+    }
+}
+
+/// What `UnaryOp` promises where WGSL promises nothing.
+fn the_ends_of_domains() {
+    let x = [-0.5, -1.0, f32::NEG_INFINITY, -0.0, 0.0, f32::INFINITY, f32::NAN, 4.0];
+    for op in [UnaryOp::Log, UnaryOp::Sqrt, UnaryOp::Reciprocal, UnaryOp::Exp] {
+        let y = x.iter().map(|&x| reference(op, x)).collect();
+        check(Unary { op, n: x.len() }, &[Some(words(&x)), None], &[Expect::Close(y, 1e-12)]);
     }
 }

@@ -14,13 +14,21 @@ struct Parameters {
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
 
+//#include exp_log
+
+// Vulkan promises nothing below 0.
+fn square_root(v: f32) -> f32 {
+    var nan = 0x7fc00000u;
+    return select(sqrt(v), bitcast<f32>(nan), v < 0.0);
+}
+
 fn apply(v: f32) -> f32 {
     switch OP {
         case 0u: { return parameters.a * v + parameters.b; }
-        case 1u: { return exp(v); }
-        case 2u: { return log(v); }
+        case 1u: { return exponential(v); }
+        case 2u: { return logarithm(v); }
         case 3u: { return 1.0 / v; }
-        case 4u: { return sqrt(v); }
+        case 4u: { return square_root(v); }
         case 5u: { return select(parameters.a * v, v, v > 0.0); }
         // Comparisons, not clamp(): a NaN must stay one, whatever the driver's min and max do.
         case 6u: { return select(select(v, parameters.b, v > parameters.b), parameters.a, v < parameters.a); }

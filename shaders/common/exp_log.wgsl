@@ -1,6 +1,6 @@
-// e^v and ln v for every v. Vulkan promises nothing for infinities and NaN, and a driver (SwiftShader) clamps
-// the arguments first: there e^-inf is not 0, ln 0 is finite, and a NaN among logits gives finite
-// probabilities. The bits are asked, for a compiler may take v != v to be false.
+// e^v and ln v for every v. Vulkan promises nothing for infinities and NaN, nor for ln v below 0, and a driver
+// (SwiftShader) clamps the arguments first: there e^-inf is not 0, ln 0 is finite, ln -1 is 0, and a NaN among logits
+// gives finite probabilities. The bits are asked, for a compiler may take v != v to be false.
 
 fn exponential(v: f32) -> f32 {
     let is_nan = (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u;
@@ -24,8 +24,11 @@ fn logarithm_of_one_plus(v: f32) -> f32 {
 }
 
 fn logarithm(v: f32) -> f32 {
-    // A variable, for WGSL refuses constants that are not finite.
+    // Variables, for WGSL refuses constants that are not finite.
     var minus_infinity = 0xff800000u;
+    var nan = 0x7fc00000u;
     let infinite_or_nan = (bitcast<u32>(v) & 0x7f800000u) == 0x7f800000u;
-    return select(select(log(v), bitcast<f32>(minus_infinity), v == 0.0), v, infinite_or_nan);
+    let finite = select(log(v), bitcast<f32>(nan), v < 0.0);
+    let all = select(select(finite, bitcast<f32>(minus_infinity), v == 0.0), v, infinite_or_nan);
+    return select(all, bitcast<f32>(nan), bitcast<u32>(v) == minus_infinity);
 }
