@@ -62,13 +62,13 @@ pub fn times(lines: Lines<'_>) -> String {
         let result = lines.result(name);
         let sums = number(result, "milliseconds_by_rule").zip(number(result, "milliseconds_as_tuned"));
         if let Some((rule, tuned)) = sums.filter(|(rule, _)| *rule > 0.0) {
-            let shapes = match result["shapes"].as_array().map_or(0, Vec::len) {
-                1 => "1 shape".to_owned(),
-                n => format!("{n} shapes"),
+            let (shapes, take) = match result["shapes"].as_array().map_or(0, Vec::len) {
+                1 => ("1 shape".to_owned(), "its convolutions take"),
+                n => (format!("{n} shapes"), "their convolutions take"),
             };
             writeln!(
                 text,
-                "\nTuned {shapes} in {precision}: their convolutions take {}, by rule {} ({}).",
+                "\nTuned {shapes} in {precision}: {take} {}, by rule {} ({}).",
                 milliseconds(tuned),
                 milliseconds(rule),
                 percent(tuned / rule)
@@ -230,7 +230,7 @@ pub fn registers(lines: Lines<'_>) -> String {
     spilling.sort_by(|a, b| b.0.total_cmp(&a.0));
     match spilling[..] {
         [] if told => page += "- No pipeline spills.\n",
-        [] => page += "- The driver reports no spills.\n",
+        [] => page += "- The driver reports no spill counts.\n",
         _ => {
             writeln!(page, "- {} pipelines spill; the largest spills:", spilling.len()).expect("a string");
             for (spills, row) in spilling.iter().take(5) {
