@@ -8,6 +8,7 @@ pub mod data;
 pub mod device;
 pub mod error;
 pub mod graph;
+pub mod interrupt;
 pub mod io;
 pub mod jem;
 pub mod kernels;

@@ -147,6 +147,39 @@ fn a_signal_ends_the_run_within_an_iteration_with_a_checkpoint() {
 }
 
 #[cfg(unix)]
+#[test]
+fn a_run_under_nohup_outlives_its_terminal() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for (ignored, goes_on) in [(true, true), (false, false)] {
+        let out = directory.path().join(if ignored { "nohup" } else { "plain" });
+        let mut run = train_cifar();
+        run.args(["--synthetic", "--preset", "tiny", "--batch", "4", "--steps", "1", "--buffer", "40"]);
+        run.args(["--iterations", "1000000", "--checkpoint-every", "1000000", "--out"]).arg(&out);
+        let mut command = Command::new("sh");
+        let trap = if ignored { "trap '' HUP; exec \"$@\"" } else { "exec \"$@\"" };
+        command.args(["-c", trap, "sh"]).arg(run.get_program()).args(run.get_args());
+        command.env_remove("JEM_DATA").env_remove("JEM_DEVICE");
+        command.env("JEM_TUNED", "none").env("JEM_PIPELINE_CACHE", "none");
+        let metrics = out.join("metrics.csv");
+        let rows = || std::fs::read_to_string(&metrics).map_or(0, |text| text.lines().count());
+        let mut child = start(command, || rows() > 1);
+        signal(&child, "-HUP");
+        let before = rows();
+        let more = (0..600).any(|_| {
+            std::thread::sleep(Duration::from_millis(100));
+            // One iteration may have been under way, and another's row not yet written.
+            rows() > before + 3 || child.try_wait().expect("its state").is_some()
+        });
+        assert!(more);
+        assert_eq!(child.try_wait().expect("its state").is_none(), goes_on, "ignored: {ignored}");
+        if goes_on {
+            signal(&child, "-TERM");
+        }
+        assert!(child.wait_with_output().expect("it ends").status.success());
+    }
+}
+
+#[cfg(unix)]
 fn a_second_interrupt_ends_it_at_once(out: &Path) {
     use std::io::{BufRead as _, BufReader};
     let before = run_files::files(&out.join("checkpoints"));

@@ -6,7 +6,7 @@
 use super::AdapterInfo;
 use crate::error::{Error, Result};
 use crate::io::atomic;
-use crate::io::user::{cache_directory, variable};
+use crate::io::user::{self, cache_directory, variable};
 use crate::kernels::candidate::{Candidate, fingerprint};
 use crate::kernels::choice::Tuned;
 use crate::kernels::conv_geometry::{ConvGeometry, Direction, Shape};
@@ -149,7 +149,7 @@ fn damaged(path: &Path, message: &str) -> Error {
 impl File {
     /// The file at `path`; empty where there is none.
     fn read(path: &Path) -> Result<Self> {
-        let bytes = match std::fs::read(path) {
+        let bytes = match user::read(path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => {

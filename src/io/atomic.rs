@@ -7,11 +7,14 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 
 /// Writes `path` through `fill`. A reader sees the old file or the whole new one, also after a
-/// crash or a power cut: the contents are synced before the rename, the directory after it.
+/// crash or a power cut: the contents are synced before the rename, the directory after it. A symbolic link stays one,
+/// and the file that it names is written.
 ///
 /// # Errors
-/// [`Error::Io`] naming `path`; the temporary file is removed.
+/// [`Error::Io`] naming `path`; the temporary file is removed. [`Error::File`] if `path` is there and is no regular
+/// file, such as a device or a pipe, which a rename would replace.
 pub fn write(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>) -> Result<()> {
+    let path = &regular(path)?;
     let temporary = temporary_name(path)?;
     let attempt = || {
         let mut writer = BufWriter::with_capacity(1 << 20, File::create(&temporary)?);
@@ -27,6 +30,20 @@ pub fn write(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> std::io::Re
         return Err(Error::io(path)(error));
     }
     sync_directory(directory_of(path)).map_err(Error::io(path))
+}
+
+/// The file that `path` names, behind symbolic links; `path` itself if there is none yet.
+///
+/// # Errors
+/// [`Error::File`] if it is no regular file.
+pub fn regular(path: &Path) -> Result<PathBuf> {
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    match fs::metadata(&target) {
+        Ok(metadata) if !metadata.is_file() => {
+            Err(Error::file(path, "is not a regular file: name one that is, or that does not exist yet"))
+        }
+        _ => Ok(target),
+    }
 }
 
 /// The directory that holds `path`.
@@ -96,6 +113,25 @@ mod tests {
         assert!(failed.unwrap_err().to_string().contains("file.bin: disk full"));
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn devices_and_pipes_stay_and_links_are_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        let [file, link, pipe] = ["file", "link", "pipe"].map(|name| directory.path().join(name));
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        fs::write(&file, b"old").unwrap();
+        write(&link, |file| file.write_all(b"new")).unwrap();
+        assert!(link.is_symlink() && fs::read(&file).unwrap() == b"new");
+
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        for path in [&pipe, Path::new("/dev/null")] {
+            let error = write(path, |file| file.write_all(b"new")).unwrap_err().to_string();
+            assert!(error.contains("is not a regular file"), "{error}");
+            assert!(!fs::metadata(path).unwrap().is_file());
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! The user's own directories, and environment variables that name others.
+//! The user's own directories, the environment variables that name others, and the files there.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::io::{Error, ErrorKind, Result};
+use std::path::{Path, PathBuf};
 
 /// An environment variable that is set to something.
 pub(crate) fn variable(name: &str) -> Option<OsString> {
@@ -25,9 +26,35 @@ pub(crate) fn cache_directory(variable: impl Fn(&str) -> Option<OsString>) -> Op
     Some(parent?.join("jem"))
 }
 
+/// The bytes of a file that the program looks for by itself. A pipe, from which a read might never return, is an error.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
+    let kind = std::fs::metadata(path)?.file_type();
+    if !kind.is_file() && !kind.is_dir() {
+        return Err(Error::new(ErrorKind::InvalidInput, "is not a regular file"));
+    }
+    std::fs::read(path)
+}
+
+/// [`read`] of a text in UTF-8.
+pub(crate) fn read_to_string(path: &Path) -> Result<String> {
+    String::from_utf8(read(path)?).map_err(|error| Error::new(ErrorKind::InvalidData, error))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_is_not_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let [file, pipe] = ["file", "pipe"].map(|name| directory.path().join(name));
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert!(read_to_string(&pipe).unwrap_err().to_string().contains("is not a regular file"));
+        assert_eq!(read(&file).unwrap_err().kind(), ErrorKind::NotFound);
+        std::fs::write(&file, "text").unwrap();
+        assert_eq!(read_to_string(&file).unwrap(), "text");
+    }
 
     #[test]
     #[cfg(all(unix, not(target_os = "macos")))]

@@ -6,6 +6,7 @@ use crate::data::Dataset;
 use crate::data::training::Source;
 use crate::device::{CooperativeChoice, Device, DeviceOptions, DeviceSpec};
 use crate::error::{Error, Result};
+use crate::interrupt;
 use crate::report::progress::announce;
 use crate::self_test::is_gate_pending;
 use std::io::Write as _;
@@ -164,12 +165,12 @@ pub fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-/// Lets Ctrl-C and SIGTERM end a run after its current iteration; a second one ends the process at once.
+/// Lets Ctrl-C, SIGTERM and SIGHUP ([`interrupt::handle`]) end a run after its current iteration; a second one ends the process at once.
 ///
 /// # Errors
 /// [`Error::Setting`] when there is another handler.
 pub fn stop_on_interrupt() -> Result<()> {
-    let handler = ctrlc::set_handler(|| {
+    let handler = interrupt::handle(|| {
         if STOP.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }

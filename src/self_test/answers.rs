@@ -6,7 +6,7 @@ use super::gate;
 use super::gate::Answer;
 use crate::device::AdapterInfo;
 use crate::io::atomic;
-use crate::io::user::{cache_directory, variable};
+use crate::io::user::{self, cache_directory, variable};
 use crate::kernels::cooperative::{Cooperative, Variant};
 use serde::{Deserialize, Serialize};
 use std::io::Write as _;
@@ -111,7 +111,7 @@ pub(super) fn store(path: &Path, adapter: &AdapterInfo, matrices: Cooperative, a
 }
 
 fn read(path: &Path) -> File {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let text = user::read_to_string(path).unwrap_or_default();
     toml::from_str(&text).unwrap_or_default()
 }
 

@@ -17,6 +17,9 @@ const LINE: usize = 400;
 /// Time for a child to end after it closed its output.
 const FAREWELL: Duration = Duration::from_secs(10);
 
+/// Time between two looks at whether a silent child has ended.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// How a child ended.
 #[derive(Debug)]
 pub struct Ended {
@@ -86,7 +89,7 @@ fn signal_name(number: i32) -> Option<&'static str> {
 }
 
 /// Runs `command`, passes every line of its standard output to `line`, and returns how it ended. It is stopped after
-/// `patience` without a line.
+/// `patience` without a line. Processes that it started and left behind are ended with it.
 ///
 /// Its standard input is a pipe that stays open as long as this process lives: a child that reads from it notices when
 /// its parent has died.
@@ -95,10 +98,12 @@ fn signal_name(number: i32) -> Option<&'static str> {
 /// If it cannot be started.
 pub fn run(mut command: Command, patience: Duration, mut line: impl FnMut(&str)) -> std::io::Result<Ended> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    group::lead(&mut command);
     let mut child = command.spawn()?;
     let input = child.stdin.take();
     let (output, errors) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
-    let last_words = thread::spawn(move || tail(errors));
+    let (words, last_words) = channel();
+    thread::spawn(move || words.send(tail(errors)));
     let (sender, receiver) = channel();
     thread::spawn(move || {
         for line in BufReader::new(output).lines().map_while(Result::ok) {
@@ -107,22 +112,68 @@ pub fn run(mut command: Command, patience: Duration, mut line: impl FnMut(&str))
             }
         }
     });
+    let mut status = None;
+    let mut heard = Instant::now();
     let silent = loop {
-        match receiver.recv_timeout(patience) {
-            Ok(text) => line(&text),
+        match receiver.recv_timeout(patience.min(LOOK)) {
+            Ok(text) => {
+                heard = Instant::now();
+                line(&text);
+            }
+            // A process that it left behind may hold its output open.
+            Err(RecvTimeoutError::Timeout) if status.is_some() => break false,
+            Err(RecvTimeoutError::Timeout) => {
+                status = child.try_wait()?;
+                if status.is_none() && heard.elapsed() >= patience {
+                    break true;
+                }
+            }
             Err(RecvTimeoutError::Disconnected) => break false,
-            Err(RecvTimeoutError::Timeout) => break true,
         }
     };
-    let status = if silent { None } else { wait(&mut child, FAREWELL) };
+    let status = if silent { None } else { status.or_else(|| wait(&mut child, FAREWELL)) };
+    group::end(&child);
     if status.is_none() {
-        // This fails if it has ended by itself in the meantime.
+        // It may have ended by itself in the meantime.
         let _ = child.kill();
         let _ = child.wait();
     }
     drop(input);
-    let last_words = last_words.join().unwrap_or_default();
+    let last_words = last_words.recv_timeout(FAREWELL).unwrap_or_default();
     Ok(Ended { status, last_words, patience })
+}
+
+/// A child with its own children.
+#[cfg(unix)]
+mod group {
+    use std::os::unix::process::CommandExt as _;
+    use std::process::{Child, Command};
+
+    const SIGKILL: i32 = 9;
+
+    unsafe extern "C" {
+        fn kill(pid: i32, signal: i32) -> i32;
+    }
+
+    pub fn lead(command: &mut Command) {
+        command.process_group(0);
+    }
+
+    pub fn end(child: &Child) {
+        let Ok(group @ 2..) = i32::try_from(child.id()) else { return };
+        // SAFETY: kill(2) takes numbers and touches no memory of this process. The group is the child's own, which
+        // `lead` made. If it is gone already, the error has no consequence.
+        unsafe { kill(-group, SIGKILL) };
+    }
+}
+
+#[cfg(not(unix))]
+mod group {
+    use std::process::{Child, Command};
+
+    pub fn lead(_: &mut Command) {}
+
+    pub fn end(_: &Child) {}
 }
 
 /// The status of a child if it ends within `time`.
@@ -197,6 +248,20 @@ mod tests {
         assert!(started.elapsed() < LONG);
         let (ended, lines) = sh("for i in 1 2 3 4; do echo $i; sleep 0.4; done", Duration::from_secs(1));
         assert_eq!((ended.to_string().as_str(), lines.len()), ("ended with exit status 0", 4));
+    }
+
+    #[test]
+    fn what_it_leaves_behind_is_ended_and_not_waited_for() {
+        let started = Instant::now();
+        let (ended, lines) = sh("sleep 100 & echo $!; echo gone >&2; kill -SEGV $$", LONG);
+        assert!(started.elapsed() < LONG / 2);
+        assert_eq!(ended.to_string(), "was killed by SIGSEGV (gone)");
+        let alive = || Command::new("kill").args(["-0", &lines[0]]).stderr(Stdio::null()).status();
+        let gone = (0..100).any(|_| {
+            thread::sleep(Duration::from_millis(20));
+            !alive().is_ok_and(|status| status.success())
+        });
+        assert!(gone, "{lines:?}");
     }
 
     #[test]

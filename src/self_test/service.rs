@@ -6,6 +6,7 @@ use crate::device::{AdapterInfo, AdapterKind, CooperativeChoice, Device, DeviceO
 use crate::io::user::variable;
 use crate::kernels::cooperative::Cooperative;
 use serde::{Deserialize, Serialize};
+use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::Command;
@@ -109,8 +110,11 @@ pub(super) fn ask(adapter: &AdapterInfo, matrices: Cooperative) -> Asked {
     };
     let mut command = Command::new(&program);
     command.env(REQUEST, request);
-    let patience = variable(PATIENCE_VARIABLE).and_then(|seconds| seconds.to_str()?.parse().ok());
-    let patience = patience.map_or_else(|| patience_with(adapter), Duration::from_secs);
+    let patience = match variable(PATIENCE_VARIABLE).map(|seconds| parse_patience(&seconds)) {
+        Some(Ok(patience)) => patience,
+        Some(Err(message)) => return Asked::unknown(message),
+        None => patience_with(adapter),
+    };
     let (mut answer, mut trying) = (None, None);
     let ended = child::run(command, patience, |line| match line.strip_prefix(ANSWER) {
         Some(json) => answer = Some(serde_json::from_str::<Answer>(json)),
@@ -121,7 +125,8 @@ pub(super) fn ask(adapter: &AdapterInfo, matrices: Cooperative) -> Asked {
         (Ok(_), Some(Err(error))) => Asked::unknown(format!("the test's answer cannot be read: {error}")),
         (Ok(ended), None) => {
             let place = trying.map_or(String::new(), |what| format!(" at {what}"));
-            let lasting = !ended.was_stopped();
+            let impatient = ended.status.is_none() && patience < patience_with(adapter);
+            let lasting = !ended.was_stopped() && !impatient;
             Asked { answer: Answer::refusal(format!("the driver's test {ended}{place}")), lasting }
         }
         (Err(error), _) => Asked::unknown(format!("{}: {error}", program.display())),
@@ -130,6 +135,14 @@ pub(super) fn ask(adapter: &AdapterInfo, matrices: Cooperative) -> Asked {
 
 fn patience_with(adapter: &AdapterInfo) -> Duration {
     if adapter.kind == AdapterKind::Software { PATIENCE_OF_SOFTWARE } else { PATIENCE }
+}
+
+fn parse_patience(seconds: &OsStr) -> Result<Duration, String> {
+    let parsed = seconds.to_str().and_then(|seconds| seconds.parse().ok());
+    match parsed {
+        Some(seconds @ 1..) => Ok(Duration::from_secs(seconds)),
+        _ => Err(format!("{PATIENCE_VARIABLE}: expected whole seconds from 1, got {}", seconds.display())),
+    }
 }
 
 /// An answer, and whether it is worth storing.

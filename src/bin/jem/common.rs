@@ -104,7 +104,8 @@ pub fn check_writable(flag: &str, path: &Path) -> Result<()> {
     if path.is_dir() {
         return wrong(format!("{} is a directory, expected a file to write", path.display()));
     }
-    let directory = match path.parent() {
+    let target = jem::io::atomic::regular(path)?;
+    let directory = match target.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };

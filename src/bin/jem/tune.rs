@@ -156,7 +156,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         _ => rank(&device, &choices, &shapes, limit.map(|limit| started + limit / 4))?,
     };
     let largest = arguments.top.unwrap_or(usize::MAX).min(ranked.len());
-    let mut results = Results::default();
+    // A damaged file has none: the first winner replaces it.
+    let stored = tuned::read(&out, adapter).map_or(0, |tuned| tuned.len());
+    let mut results = Results { stored, ..Results::default() };
     let why = format!("not among the {largest} that take the most time");
     results.left_out.extend(ranked.split_off(largest).into_iter().map(|ranked| (ranked, why.clone())));
     let bar = progress(ranked.len(), "tuning", &arguments.output);

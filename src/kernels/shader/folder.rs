@@ -2,6 +2,7 @@
 
 use super::{COMMON, File, line};
 use crate::error::{Error, Result};
+use crate::io::user;
 use md5::{Digest, Md5};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -133,13 +134,15 @@ impl Folder {
             |path: &Path, error: std::io::Error| Mistake::new(path, format!("cannot be read: {error}"));
         for entry in entries.map_err(|error| unreadable(directory, error))? {
             let path = entry.map_err(|error| unreadable(directory, error))?.path();
-            if path.extension().is_none_or(|extension| extension != "wgsl") {
+            // Names with a dot in front are of editors and systems.
+            let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+            if is_hidden || path.extension().is_none_or(|extension| extension != "wgsl") {
                 continue;
             }
             let stem = path.file_stem().and_then(|stem| stem.to_str());
             let stem = stem.ok_or_else(|| Mistake::new(&path, "has a name that is not UTF-8"))?;
             let name = format!("{prefix}{stem}");
-            let text = std::fs::read_to_string(&path).map_err(|error| unreadable(&path, error))?;
+            let text = user::read_to_string(&path).map_err(|error| unreadable(&path, error))?;
             let differs = own.get(name.as_str()).is_none_or(|own| *own != text);
             self.files.insert(name, Replaced { path, text, differs });
         }

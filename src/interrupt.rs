@@ -1,0 +1,51 @@
+//! What asks a program to end: Ctrl-C, SIGTERM, and SIGHUP unless `nohup` keeps it away.
+
+/// Runs `handler` in a thread of its own at each Ctrl-C, SIGTERM and SIGHUP. A SIGHUP that the program was started to
+/// ignore, as by `nohup`, stays ignored.
+///
+/// # Errors
+/// If there is another handler.
+pub fn handle(handler: impl FnMut() + Send + 'static) -> Result<(), ctrlc::Error> {
+    let ignored = hangup::is_ignored();
+    ctrlc::set_handler(handler)?;
+    if ignored {
+        hangup::ignore();
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+mod hangup {
+    const SIGHUP: i32 = 1;
+    const SIG_DFL: usize = 0;
+    const SIG_IGN: usize = 1;
+
+    unsafe extern "C" {
+        /// signal(2): the handler before.
+        fn signal(signal: i32, handler: usize) -> usize;
+    }
+
+    /// Whether this process ignores SIGHUP; if not, it takes the default action from now on.
+    pub fn is_ignored() -> bool {
+        // SAFETY: signal(2) takes numbers and touches no memory of this process.
+        let before = unsafe { signal(SIGHUP, SIG_DFL) };
+        if before == SIG_IGN {
+            ignore();
+        }
+        before == SIG_IGN
+    }
+
+    pub fn ignore() {
+        // SAFETY: as above.
+        unsafe { signal(SIGHUP, SIG_IGN) };
+    }
+}
+
+#[cfg(not(unix))]
+mod hangup {
+    pub fn is_ignored() -> bool {
+        false
+    }
+
+    pub fn ignore() {}
+}
