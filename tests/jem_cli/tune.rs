@@ -230,7 +230,10 @@ fn a_model_is_tuned_for_and_a_damaged_file_replaced() {
 
 /// `--only` and `--top` pick the largest shapes of one program.
 fn limited(more: &[&str]) -> Value {
-    let place = Place::new();
+    limited_in(&Place::new(), more)
+}
+
+fn limited_in(place: &Place, more: &[&str]) -> Value {
     let (file, [_, gpu]) = (place.at("tuned.toml"), devices());
     let tune = ["tune", "--preset", "tiny", "--batch", "2", "--steps", "2", "--seconds", "0.001"];
     facts(&[&tune[..], more, &["--device", &gpu, "--out", &file]].concat())
@@ -277,8 +280,11 @@ fn what_does_not_fit_the_time_is_named_and_not_written() {
     let times = listed(&none, "left_out", "milliseconds_by_rule");
     assert!(times.iter().all(|ms| ms.is_null()), "{none}");
 
-    let all = limited(&["--max-seconds", "3600"]);
+    let place = Place::new();
+    let all = limited_in(&place, &["--max-seconds", "3600"]);
     assert_eq!(listed(&all, "shapes", "winner").len(), expected().len(), "{all}");
+    let again = limited_in(&place, &["--max-seconds", "0.000001"]);
+    assert_eq!(again["shapes_in_file"], all["shapes_in_file"], "what was there before counts");
     assert_eq!(all["left_out"].as_array().map(Vec::len), Some(0), "{all}");
     assert!(listed(&all, "shapes", "untried").iter().all(|u| u.as_array().is_some_and(Vec::is_empty)));
 }

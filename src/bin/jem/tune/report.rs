@@ -94,7 +94,8 @@ pub fn finish(
     };
     let all = if left_out.is_empty() { "all convolutions" } else { "the tuned convolutions" };
     say(&format!("{all} of {what}: {by_rule:.1} ms by rule, {as_tuned:.1} ms as tuned"));
-    say(&format!("{} has {stored} shapes for this device", out.display()));
+    let shapes = if *stored == 1 { "shape" } else { "shapes" };
+    say(&format!("{} has {stored} {shapes} for this device", out.display()));
     if tuned::path().as_deref() != Some(out) {
         say(&format!("to use them, set {}={}", tuned::VARIABLE, out.display()));
     }
