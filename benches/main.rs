@@ -26,6 +26,7 @@ use clap::Parser;
 use options::{Arguments, Options, Section, Setting};
 use report::Report;
 use std::error::Error;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -47,14 +48,19 @@ fn end(result: Result<usize, Box<dyn Error>>) -> ExitCode {
     match result {
         Ok(0) => ExitCode::SUCCESS,
         Ok(errors) => {
-            eprintln!("error: {errors} of the measurements failed");
+            say(&format!("error: {errors} of the measurements failed"));
             ExitCode::FAILURE
         }
         Err(error) => {
-            eprintln!("error: {error}");
+            say(&format!("error: {error}"));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints a line of errors. A closed terminal is no reason to panic.
+fn say(message: &str) {
+    let _ = writeln!(std::io::stderr(), "{message}");
 }
 
 /// Measures what was asked for; returns the number of errors on the way.

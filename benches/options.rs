@@ -106,8 +106,8 @@ pub struct Arguments {
     #[arg(long, global = true, default_value_t = Family::Jem)]
     recipe: Family,
     /// Images of a batch [default: 64, and the preset's; quick: 8]
-    #[arg(long, global = true)]
-    batch: Option<usize>,
+    #[arg(long, global = true, value_parser = clap::value_parser!(u64).range(1..))]
+    batch: Option<u64>,
     /// Time for each shape of a kernel [default: 300; quick: 20]
     #[arg(long, global = true)]
     milliseconds: Option<u64>,
@@ -296,6 +296,7 @@ impl Setting {
             };
             recipes.extend(presets.iter().map(named));
         }
+        let batch = arguments.batch.and_then(|batch| usize::try_from(batch).ok());
         for (name, recipe) in &mut recipes {
             if !recipe.samples() {
                 let message = format!("expected a recipe that samples, got {}", recipe.recipe);
@@ -305,7 +306,7 @@ impl Setting {
                 *name = format!("{name} {}", recipe.recipe);
             }
             let labelled = recipe.labelled_batch / recipe.batch;
-            recipe.batch = arguments.batch.unwrap_or(if quick { 8 } else { recipe.batch });
+            recipe.batch = batch.unwrap_or(if quick { 8 } else { recipe.batch });
             recipe.labelled_batch = labelled * recipe.batch;
         }
         let or =
@@ -316,7 +317,7 @@ impl Setting {
             networks: pick(&arguments.networks, &["10-1"], &["16-4", "28-10"]),
             recipes,
             precisions: arguments.precisions.clone(),
-            batch: arguments.batch.unwrap_or(if quick { 8 } else { 64 }),
+            batch: batch.unwrap_or(if quick { 8 } else { 64 }),
             budget: Duration::from_millis(or(arguments.milliseconds, 20, 300)),
             probe: arguments.probe_time(),
             repeats: or(arguments.repeats, 3, 9) as usize,

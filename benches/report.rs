@@ -2,11 +2,20 @@
 
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Characters of the first column, which says what was measured.
 const LABEL: usize = 58;
+
+/// Prints a line. A full or closed output is no reason to stop.
+macro_rules! say {
+    ($($words:tt)*) => {
+        // The files have it too.
+        let _ = writeln!(std::io::stdout(), $($words)*);
+    };
+}
 
 /// Facts, tables, and what is missing from them.
 #[derive(Debug)]
@@ -30,13 +39,13 @@ impl Report {
     /// An empty report about `facts`, which it prints. It is written into `folder`, which is made if need be.
     ///
     /// # Errors
-    /// If the folder cannot be made.
-    pub fn new(folder: Option<&Path>, facts: Vec<(&'static str, String)>) -> std::io::Result<Self> {
+    /// A message with the folder, if it cannot be made.
+    pub fn new(folder: Option<&Path>, facts: Vec<(&'static str, String)>) -> Result<Self, String> {
         if let Some(folder) = folder {
-            std::fs::create_dir_all(folder)?;
+            std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         }
         for (name, value) in &facts {
-            println!("{name:<8} {value}");
+            say!("{name:<8} {value}");
         }
         let folder = folder.map(Path::to_owned);
         Ok(Self { folder, facts, tables: Vec::new(), not_measured: Vec::new(), errors: Vec::new() })
@@ -44,24 +53,24 @@ impl Report {
 
     /// Begins a table with what is to be known of its columns; the first says what was measured.
     pub fn table(&mut self, title: &str, about: &str, columns: &[&'static str]) {
-        println!("\n{title}");
+        say!("\n{title}");
         self.tables.push(Table { title: title.into(), columns: columns.to_vec(), ..Table::default() });
         if !about.is_empty() {
             self.note(about);
         }
-        println!("{}", line(columns.iter().map(|&column| column.to_owned())));
+        say!("{}", line(columns.iter().map(|&column| column.to_owned())));
     }
 
     /// A row of the table that was begun last: a value a column, null where there is none.
     pub fn row(&mut self, values: Vec<Value>) {
-        println!("{}", line(values.iter().map(cell)));
+        say!("{}", line(values.iter().map(cell)));
         self.last_table().rows.push(values);
         self.keep();
     }
 
     /// Words that belong to the table that was begun last.
     pub fn note(&mut self, text: &str) {
-        println!("  ({text})");
+        say!("  ({text})");
         self.last_table().notes.push(text.to_owned());
     }
 
@@ -71,7 +80,7 @@ impl Report {
 
     /// Says that `what` was not measured, and why.
     pub fn left_out(&mut self, what: &str) {
-        println!("  not measured: {what}");
+        say!("  not measured: {what}");
         self.not_measured.push(what.to_owned());
         self.keep();
     }
@@ -86,7 +95,7 @@ impl Report {
 
     /// Says that something went wrong.
     pub fn error(&mut self, message: &str) {
-        println!("  ERROR: {message}");
+        say!("  ERROR: {message}");
         self.errors.push(message.to_owned());
         self.keep();
     }

@@ -207,6 +207,30 @@ mod group {
 
     pub fn lead(command: &mut Command) {
         command.process_group(0);
+        #[cfg(target_os = "linux")]
+        end_with_parent(command);
+    }
+
+    /// Has the system kill the process when this one ends, even by SIGKILL.
+    #[cfg(target_os = "linux")]
+    fn end_with_parent(command: &mut Command) {
+        const PR_SET_PDEATHSIG: i32 = 1;
+        unsafe extern "C" {
+            fn prctl(option: i32, ...) -> i32;
+            fn getppid() -> i32;
+        }
+        let parent = i32::try_from(std::process::id());
+        let ask = move || {
+            // SAFETY: both calls take and return numbers, touch no memory, and may follow fork.
+            let orphan = unsafe {
+                prctl(PR_SET_PDEATHSIG, SIGKILL as u64, 0_u64, 0_u64, 0_u64);
+                parent.is_ok_and(|parent| getppid() != parent)
+            };
+            // This process ended before the system was asked.
+            if orphan { Err(std::io::Error::from_raw_os_error(3)) } else { Ok(()) }
+        };
+        // SAFETY: the closure neither allocates nor locks, as is required between fork and exec.
+        unsafe { command.pre_exec(ask) };
     }
 
     pub fn end(child: &mut Child) {

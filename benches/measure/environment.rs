@@ -2,12 +2,43 @@
 
 use super::state::State;
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Folders of `scratch` that variables name.
 pub const FOLDERS: [&str; 9] =
     ["logs", "home", "cache", "pipelines", "tmp", "inductor", "triton", "cuda", "shaders"];
+
+/// Variables that name one file or folder.
+const SINGLE: [&str; 2] = ["JEM_SHADERS", "JEM_DATA"];
+
+/// Variables that name several, with colons between them.
+const LISTS: [&str; 10] = [
+    "PATH",
+    "LD_LIBRARY_PATH",
+    "PYTHONPATH",
+    "VK_DRIVER_FILES",
+    "VK_ICD_FILENAMES",
+    "VK_ADD_DRIVER_FILES",
+    "VK_LAYER_PATH",
+    "VK_ADD_LAYER_PATH",
+    "VK_IMPLICIT_LAYER_PATH",
+    "__EGL_VENDOR_LIBRARY_FILENAMES",
+];
+
+/// The variables of the user's that name files, with absolute paths: steps run in another folder.
+pub fn absolute(variable: impl Fn(&str) -> Option<OsString>) -> Vec<(&'static str, OsString)> {
+    let single = |value: OsString| Some(here(value.into()).into_os_string());
+    let list = |value: OsString| std::env::join_paths(std::env::split_paths(&value).map(here)).ok();
+    let single = SINGLE.into_iter().filter_map(|name| Some((name, variable(name).and_then(single)?)));
+    let lists = LISTS.into_iter().filter_map(|name| Some((name, variable(name).and_then(list)?)));
+    single.chain(lists).collect()
+}
+
+/// `path` from this process's folder. An empty one stays empty.
+fn here(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).unwrap_or(path)
+}
 
 /// Sets the variables that `command` does not set itself, so that nothing in the user's folders is read or changed.
 pub fn apply(command: &mut Command, state: &State) {
@@ -31,6 +62,7 @@ pub fn apply(command: &mut Command, state: &State) {
     if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
         variables.push(("XDG_RUNTIME_DIR", folder("tmp")));
     }
+    variables.extend(state.variables.iter().cloned());
     if let Some(base) = &state.user_base {
         variables.push(("PYTHONUSERBASE", base.into()));
     }

@@ -3,7 +3,7 @@
 use super::child::{Ended, Status};
 use serde_json::{Value, json};
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 /// The file.
@@ -16,14 +16,23 @@ pub struct Journal {
     file: Option<File>,
     lines: Vec<Value>,
     written: usize,
+    /// Whether the file is this run's.
+    made: bool,
 }
 
 impl Journal {
-    /// An empty one in the folder `out`, in place of that of an earlier run.
-    pub fn new(out: &Path) -> Self {
+    /// An empty one in the folder `out`; `None` if that has one already, from an earlier run or one beside this.
+    pub fn new(out: &Path) -> Option<Self> {
         let path = out.join(FILE);
-        let file = File::create(&path).ok();
-        Self { path, file, lines: Vec::new(), written: 0 }
+        match OpenOptions::new().append(true).create_new(true).open(&path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => None,
+            file => Some(Self::with(path, file.ok())),
+        }
+    }
+
+    /// An empty one at `path`; without a `file` it makes one later.
+    pub fn with(path: PathBuf, file: Option<File>) -> Self {
+        Self { path, made: file.is_some(), file, lines: Vec::new(), written: 0 }
     }
 
     /// Appends `line` and syncs it.
@@ -36,7 +45,9 @@ impl Journal {
     pub fn flush(&mut self) -> bool {
         if self.file.is_none() {
             // An earlier write failed. There may be room now, or the folder may exist.
-            self.file = OpenOptions::new().create(true).append(true).open(&self.path).ok();
+            let mut options = OpenOptions::new();
+            self.file = options.append(true).create(true).create_new(!self.made).open(&self.path).ok();
+            self.made |= self.file.is_some();
         }
         let Some(file) = &mut self.file else { return self.written == self.lines.len() };
         while let Some(line) = self.lines.get(self.written) {

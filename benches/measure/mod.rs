@@ -4,6 +4,7 @@
 //! Nothing here touches a device: a driver that crashes or hangs costs only the step that it happens in. After each
 //! step a line is appended to `results.jsonl` and synced, and the summary is rewritten.
 
+pub mod check;
 pub mod child;
 pub mod clocks;
 pub mod environment;
@@ -20,6 +21,7 @@ pub mod pretend;
 pub mod report;
 pub mod results;
 pub mod runner;
+pub mod scratch;
 pub mod sections;
 pub mod share;
 pub mod state;
@@ -43,7 +45,8 @@ pub struct Arguments {
     /// Images to train on: a folder, or the name of a set
     #[arg(long, value_name = "DATA", default_value = "synthetic")]
     pub data: String,
-    /// Folder for logs and caches, which is removed at the end [default: a new one in the system's temporary folder]
+    /// Folder in which the run makes one for logs and caches, which it removes at the end [default: the first of
+    /// $TMPDIR, /tmp, /var/tmp and OUT that has room]
     #[arg(long, value_name = "DIR")]
     pub scratch: Option<PathBuf>,
     /// Instead of measuring, write a page for bench-results from the results in this folder
@@ -58,6 +61,12 @@ pub struct Arguments {
     /// Directory of CIFAR-10's official files, for --images
     #[arg(long, hide = true, value_name = "DIR")]
     pub cifar: Option<PathBuf>,
+    /// Check the arguments, and measure nothing
+    #[arg(long, hide = true, conflicts_with_all = ["report", "images", "host"])]
+    pub check: bool,
+    /// For `run`: its folder of links, jem-measure.NUMBER, which is removed at the end
+    #[arg(long, hide = true, value_name = "DIR")]
+    pub links: Option<PathBuf>,
     /// Print facts about the machine
     #[arg(long, hide = true)]
     pub host: bool,
@@ -100,6 +109,9 @@ pub fn main(arguments: &Arguments, common: &Common) -> ExitCode {
         match (&common.out, arguments.images, &arguments.cifar) {
             (None, ..) => Err("--out: name a folder for the results".to_owned()),
             (Some(out), Some(n), Some(cifar)) => images::write(cifar, out, n),
+            (Some(out), ..) if arguments.check => {
+                jem_of(arguments).and_then(|jem| check::check(arguments, common, out, &jem))
+            }
             (Some(out), ..) => return runner::run(arguments, common, out),
         }
     };
@@ -110,6 +122,20 @@ pub fn main(arguments: &Arguments, common: &Common) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The executable of jem, by the arguments.
+fn jem_of(arguments: &Arguments) -> Result<PathBuf, String> {
+    let here = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
+    match &arguments.jem {
+        Some(jem) => Ok(here(jem.clone())),
+        None => own().map(|bench| here(jem_beside(&bench))),
+    }
+}
+
+/// This executable.
+fn own() -> Result<PathBuf, String> {
+    std::env::current_exe().map_err(|error| format!("the path of this executable: {error}"))
 }
 
 /// The executable of jem beside that of the bench, or where cargo puts it.

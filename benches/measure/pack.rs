@@ -3,7 +3,7 @@
 use super::figures::Lines;
 use serde_json::{Map, Value, json};
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write as _};
 use std::path::Path;
 
 /// The largest file that is written, in bytes.
@@ -16,52 +16,57 @@ const OWN: [(&str, &str); 3] = [
     ("registers", "registers.json"),
 ];
 
-/// Writes the results of some steps into files of their own.
-///
-/// # Errors
-/// The file system's.
-pub fn results(out: &Path, lines: Lines<'_>) -> io::Result<()> {
-    for (step, file) in OWN {
-        let result = lines.result(step);
-        if !result.is_null() {
-            write(&out.join(file), result)?;
-        }
-    }
+/// The names of the files that a run leaves besides the lines and the summary.
+pub const FILES: [&str; 6] = [OWN[0].1, OWN[1].1, OWN[2].1, "gate.json", "tuned.toml", "logs.tar.gz"];
+
+/// Writes the results of some steps into files of their own; returns a message for each that cannot be written.
+pub fn results(out: &Path, lines: Lines<'_>) -> Vec<String> {
+    let mut files: Vec<(&str, Value)> =
+        OWN.into_iter().map(|(step, file)| (file, lines.result(step).clone())).collect();
     let gates: Map<String, Value> = lines
         .0
         .iter()
         .filter_map(|line| Some((line["step"].as_str()?.strip_prefix("gate-")?.to_owned(), line.clone())))
         .collect();
     if gates.values().any(|line| !line["result"].is_null()) {
-        write(&out.join("gate.json"), &json!(gates))?;
+        files.push(("gate.json", json!(gates)));
     }
-    Ok(())
+    let written = files.into_iter().filter(|(_, result)| !result.is_null()).filter_map(|(file, result)| {
+        let text = serde_json::to_string_pretty(&result).unwrap_or_default() + "\n";
+        let small = text.len() as u64 <= LARGEST;
+        let done = if small { put(&out.join(file), |file| file.write_all(text.as_bytes())) } else { Ok(()) };
+        done.err().map(|error| format!("{file}: {error}"))
+    });
+    written.collect()
 }
 
-fn write(path: &Path, value: &Value) -> io::Result<()> {
-    let text = serde_json::to_string_pretty(value).unwrap_or_default();
-    if text.len() as u64 > LARGEST {
-        return Ok(());
+/// Writes the file `path` under another name and renames it, so that it is complete or not there.
+///
+/// # Errors
+/// The file system's, or those of `write`; `path` is then as before.
+pub fn put(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".part");
+    let part = Path::new(&name);
+    let done = File::create(part).and_then(|mut file| write(&mut file).and_then(|()| file.sync_all()));
+    let done = done.and_then(|()| fs::rename(part, path));
+    if done.is_err() {
+        // There may be nothing to remove.
+        let _ = fs::remove_file(part);
     }
-    fs::write(path, text + "\n")
+    done
 }
 
 /// Packs the folder `logs` as `logs.tar.gz`.
 ///
 /// # Errors
-/// The file system's; an incomplete archive is removed.
+/// The file system's; an incomplete archive is removed, and one that is too large.
 pub fn logs(out: &Path, logs: &Path) -> io::Result<()> {
-    let path = out.join("logs.tar.gz");
-    let packed = (|| {
-        let gzip = flate2::write::GzEncoder::new(File::create(&path)?, flate2::Compression::fast());
+    put(&out.join("logs.tar.gz"), |file| {
+        let gzip = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
         let mut archive = tar::Builder::new(gzip);
         archive.append_dir_all("logs", logs)?;
-        archive.into_inner()?.finish()?.sync_all()
-    })();
-    let large = path.metadata().is_ok_and(|metadata| metadata.len() > LARGEST);
-    if packed.is_err() || large {
-        // There may be nothing to remove.
-        let _ = fs::remove_file(&path);
-    }
-    packed
+        let size = archive.into_inner()?.finish()?.metadata()?.len();
+        if size > LARGEST { Err(io::Error::other(format!("{size} bytes are too many"))) } else { Ok(()) }
+    })
 }

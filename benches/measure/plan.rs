@@ -2,6 +2,7 @@
 
 use super::share::Share;
 use jem::jem::Precision;
+use serde_json::Value;
 
 /// The variants of the kernels that use cooperative matrices (`JEM_COOPERATIVE`), the best first.
 pub const VARIANTS: [&str; 4] = ["naga", "patched", "flat", "flat-patched"];
@@ -49,6 +50,19 @@ pub enum Task {
     Rest,
     /// Clocks, temperature and throttling, when the card is warm.
     Clocks,
+}
+
+impl Task {
+    /// Whether it tests or times anything, rather than reports facts.
+    fn measures(self) -> bool {
+        !matches!(self, Self::Host | Self::Card | Self::Devices | Self::Torch | Self::Clocks)
+    }
+}
+
+/// Whether any of `steps` tested or timed something to its end, by the `lines` of the run.
+pub fn has_measured(steps: &[Step], lines: &[Value]) -> bool {
+    let ok = |step: &Step| lines.iter().any(|line| line["step"] == step.name && line["status"] == "ok");
+    steps.iter().any(|step| step.task.measures() && ok(step))
 }
 
 /// A step.

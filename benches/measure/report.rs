@@ -18,8 +18,12 @@ const ROWS: usize = 40;
 /// If there are no results, or the page cannot be written.
 pub fn write(out: &Path, to: &Path) -> Result<PathBuf, String> {
     let lines = journal::read(out)?;
+    if Lines(&lines).line(START).is_none() {
+        return Err(format!("{}: no line describes the run itself", out.join(journal::FILE).display()));
+    }
     let page = page(&lines);
-    let date = Lines(&lines).result(START)["date"].as_str().unwrap_or("undated").to_owned();
+    // The date is a part of a path.
+    let date = slug(Lines(&lines).result(START)["date"].as_str().unwrap_or("undated"));
     let name = slug(&summary::device(Lines(&lines)));
     std::fs::create_dir_all(to).map_err(|error| format!("{}: {error}", to.display()))?;
     let mut path = to.join(format!("{date}-{name}.md"));

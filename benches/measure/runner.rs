@@ -5,8 +5,11 @@ use super::figures::Lines;
 use super::journal::{self, Journal};
 use super::plan::{self, Step, Task};
 use super::pretend::Sabotage;
+use super::scratch::Scratch;
 use super::state::State;
-use super::{Arguments, Common, clocks, environment, jem_beside, orders, orphans, pack, results, summary};
+use super::{
+    Arguments, Common, check, clocks, environment, jem_of, orders, orphans, own, pack, results, summary,
+};
 use serde_json::{Value, json};
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,6 +31,7 @@ pub const START: &str = "start";
 
 struct Run {
     state: State,
+    scratch: Scratch,
     journal: Journal,
     steps: Vec<Step>,
     sabotage: Vec<Sabotage>,
@@ -43,10 +47,12 @@ struct Run {
 /// Runs all steps into the folder `out`.
 pub fn run(arguments: &Arguments, common: &Common, out: &Path) -> ExitCode {
     let began = Instant::now();
-    let state = match state(arguments, common, out) {
-        Ok(state) => state,
+    let (state, scratch, journal) = match begin(arguments, common, out) {
+        Ok(begun) => begun,
         Err(message) => {
-            eprintln!("error: {message}");
+            remove_links(arguments);
+            // A closed terminal is no reason to panic.
+            let _ = writeln!(std::io::stderr(), "error: {message}");
             return ExitCode::FAILURE;
         }
     };
@@ -55,12 +61,13 @@ pub fn run(arguments: &Arguments, common: &Common, out: &Path) -> ExitCode {
     }
     orphans::adopt();
     let steps = plan::steps(common.quick, common.seconds);
-    let mut journal = Journal::new(&state.out);
+    let mut journal = journal;
     journal.add(start(arguments, common, &steps));
     say!("{} steps in {:.0} s; logs in {}", steps.len(), common.seconds, state.scratch.display());
     let until = common.seconds - plan::ending(common.quick);
     let sabotage = arguments.sabotage.clone();
-    let mut run = Run { state, journal, steps, sabotage, began, until, background: None, clocks: None };
+    let mut run =
+        Run { state, scratch, journal, steps, sabotage, began, until, background: None, clocks: None };
     let mut index = 0;
     while index < run.steps.len() {
         if run.state.variant().is_some() && plan::postpone(&mut run.steps, index) {
@@ -78,38 +85,62 @@ pub fn run(arguments: &Arguments, common: &Common, out: &Path) -> ExitCode {
         run.summarise(false);
         index += 1;
     }
-    run.end()
+    let status = run.end();
+    remove_links(arguments);
+    status
 }
 
-/// Makes the folders, and returns the state before the first step.
-fn state(arguments: &Arguments, common: &Common, out: &Path) -> Result<State, String> {
-    let told = |path: &Path| {
-        let path = path.display().to_string();
-        move |error| format!("{path}: {error}")
+/// Checks the arguments, makes the folders, and returns what the run begins with. After an error nothing is left.
+fn begin(arguments: &Arguments, common: &Common, out: &Path) -> Result<(State, Scratch, Journal), String> {
+    let told = |error| format!("{}: {error}", out.display());
+    let (bench, jem) = (own()?, jem_of(arguments)?);
+    check::check(arguments, common, out, &jem)?;
+    std::fs::create_dir_all(out).map_err(told)?;
+    let out = std::path::absolute(out).map_err(told)?;
+    let scratch = Scratch::new(&parents(arguments, &out), |folder| {
+        environment::make(folder)?;
+        std::fs::write(folder.join("time_pytorch.py"), orders::PEER)
+    })?;
+    let Some(journal) = Journal::new(&out) else {
+        // The message about the results matters more.
+        let _ = scratch.remove();
+        return Err(check::earlier(&out, journal::FILE));
     };
-    std::fs::create_dir_all(out).map_err(told(out))?;
-    let out = std::path::absolute(out).map_err(told(out))?;
-    let temporary = || std::env::temp_dir().join(format!("jem-measure-{}", std::process::id()));
-    let mut scratch = arguments.scratch.clone().unwrap_or_else(temporary);
-    if environment::make(&scratch).is_err() {
-        scratch = out.join("scratch");
-        environment::make(&scratch).map_err(told(&scratch))?;
-    }
-    let scratch = std::path::absolute(&scratch).map_err(told(&scratch))?;
-    std::fs::write(scratch.join("time_pytorch.py"), orders::PEER).map_err(told(&scratch))?;
-    let bench = std::env::current_exe().map_err(|error| format!("the path of this executable: {error}"))?;
-    let jem = arguments.jem.clone().unwrap_or_else(|| jem_beside(&bench));
     let here = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let data = Path::new(&arguments.data);
-    Ok(State {
+    let python = &arguments.python;
+    let state = State {
         bench,
-        jem: here(&jem),
+        jem,
+        variables: environment::absolute(|name| std::env::var_os(name)),
         data: if data.is_dir() { here(data).display().to_string() } else { arguments.data.clone() },
         quick: common.quick,
         device: common.device.clone(),
-        python: arguments.python.clone(),
-        ..State::new(&out, &scratch)
-    })
+        // A name without a folder is looked for in $PATH.
+        python: if python.components().count() > 1 { here(python) } else { python.clone() },
+        ..State::new(&out, &scratch.path)
+    };
+    Ok((state, scratch, journal))
+}
+
+/// The folders that may hold the one for logs and caches, the best first.
+fn parents(arguments: &Arguments, out: &Path) -> Vec<PathBuf> {
+    let usual =
+        || [std::env::temp_dir(), "/tmp".into(), "/var/tmp".into()].into_iter().filter(|f| f.is_dir());
+    let mut parents = arguments.scratch.clone().map_or_else(|| usual().collect(), |folder| vec![folder]);
+    parents.push(out.to_owned());
+    parents
+}
+
+/// Removes the folder that `run` made, whose name begins with `jem-measure.`.
+fn remove_links(arguments: &Arguments) {
+    let own = |folder: &&PathBuf| {
+        folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with("jem-measure."))
+    };
+    if let Some(folder) = arguments.links.as_ref().filter(own) {
+        // It holds links that nobody misses.
+        let _ = std::fs::remove_dir_all(folder);
+    }
 }
 
 /// The line that describes the run itself.
@@ -132,8 +163,21 @@ fn start(arguments: &Arguments, common: &Common, steps: &[Step]) -> Value {
             "seconds": common.seconds,
             "device": common.device.to_string(),
             "data": arguments.data,
+            "shaders": shaders(),
             "steps": names,
         },
+    })
+}
+
+/// The folder of shaders and the files in it that replace others, as `jem devices --json` reports them.
+fn shaders() -> Value {
+    let folder = jem::kernels::shader::folder().ok().flatten();
+    folder.map_or(Value::Null, |folder| {
+        json!({
+            "folder": folder.path().display().to_string(),
+            "files": folder.files(),
+            "differing": folder.differing().collect::<Vec<_>>(),
+        })
     })
 }
 
@@ -249,7 +293,8 @@ impl Run {
         let page = catch_unwind(AssertUnwindSafe(|| summary::page(self.journal.lines())));
         let page = page
             .unwrap_or_else(|_| "# The summary could not be made; results.jsonl has all results\n".into());
-        let written = std::fs::write(self.state.out.join(summary::FILE), &page);
+        let path = self.state.out.join(summary::FILE);
+        let written = pack::put(&path, |file| file.write_all(page.as_bytes()));
         if print {
             say!("\n{page}");
         }
@@ -265,22 +310,34 @@ impl Run {
         }
         self.end_orphans();
         let State { out, scratch, .. } = &self.state;
-        let lines = Lines(self.journal.lines());
-        if let Err(error) = pack::results(out, lines).and_then(|()| pack::logs(out, &scratch.join("logs"))) {
-            say!("{}: {error}", out.display());
+        let mut messages = pack::results(out, Lines(self.journal.lines()));
+        messages.extend(pack::logs(out, &scratch.join("logs")).err().map(|e| format!("logs.tar.gz: {e}")));
+        for message in messages {
+            say!("{message}");
         }
         // A full disk has room again once the caches are gone.
-        if let Err(error) = std::fs::remove_dir_all(scratch) {
+        if let Err(error) = self.scratch.remove() {
             say!("{} could not be removed: {error}", scratch.display());
         }
-        if !self.journal.flush() {
+        let written = self.journal.flush() && out.join(journal::FILE).is_file();
+        if !written {
             say!("{} could not be written; these are its lines:", journal::FILE);
             self.journal.lines().iter().for_each(|line| {
                 say!("{line}");
             });
         }
         self.summarise(true);
-        say!("the results are in {}, after {:.0} s", self.state.out.display(), self.at());
-        if STOP.load(Ordering::Relaxed) { ExitCode::from(130) } else { ExitCode::SUCCESS }
+        let measured =
+            self.state.no_device.is_none() && plan::has_measured(&self.steps, self.journal.lines());
+        if !measured {
+            say!("nothing was measured");
+        }
+        let place = if written { self.state.out.display().to_string() } else { "the lines above".into() };
+        say!("the results are in {place}, after {:.0} s", self.at());
+        match STOP.load(Ordering::Relaxed) {
+            true => ExitCode::from(130),
+            false if measured && written => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        }
     }
 }

@@ -6,6 +6,7 @@ use jem::device::DeviceSpec;
 use jem::jem::Precision;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// The steps whose times decide which mode of PyTorch is the best, in the order of preference.
@@ -22,6 +23,8 @@ pub struct State {
     pub bench: PathBuf,
     /// The executable of `jem`.
     pub jem: PathBuf,
+    /// Variables of the user's whose paths are made absolute.
+    pub variables: Vec<(&'static str, OsString)>,
     /// Images to train on: a folder, or the name of a set.
     pub data: String,
     /// Small shapes, little time.
@@ -58,6 +61,7 @@ impl State {
             scratch: scratch.to_owned(),
             bench: PathBuf::new(),
             jem: PathBuf::new(),
+            variables: Vec::new(),
             data: String::new(),
             quick: false,
             device: DeviceSpec::Auto,

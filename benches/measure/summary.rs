@@ -81,10 +81,34 @@ fn head(lines: Lines<'_>) -> String {
         }),
     );
     add("run", Some(format!("{ended:.0} s of {:.0} s", number(run, "seconds").unwrap_or(0.0))));
+    if let Some(line) = shaders(lines) {
+        write!(text, "\n{line}\n").expect("a string");
+    }
     if run["quick"] == true {
         text += "\n**A quick run: small networks and little time. It shows that everything works; its times mean nothing.**\n";
     }
     text
+}
+
+/// The most shaders that are named.
+const SHADERS: usize = 20;
+
+/// The line about shaders that come from a folder: the commit is not to be credited with them.
+fn shaders(lines: Lines<'_>) -> Option<String> {
+    let all = [START, "devices"].map(|step| &lines.result(step)["shaders"]);
+    let shaders = all.into_iter().find(|shaders| shaders.is_object())?;
+    let folder = words(&shaders["folder"]).replace(|c: char| c.is_control() || c == '`', "?");
+    let differing: Vec<&str> =
+        shaders["differing"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let named = differing.iter().take(SHADERS).copied().collect::<Vec<_>>().join(", ");
+    Some(match differing.len() {
+        0 => format!("Shaders come from `{folder}` (JEM_SHADERS); none differs from the commit's."),
+        n if n > SHADERS => format!(
+            "**Not the commit's shaders: `{folder}` (JEM_SHADERS) replaces {named} and {} more.**",
+            n - SHADERS
+        ),
+        _ => format!("**Not the commit's shaders: `{folder}` (JEM_SHADERS) replaces {named}.**"),
+    })
 }
 
 fn verdict(lines: Lines<'_>) -> String {

@@ -19,13 +19,30 @@ fn a_last_line_that_is_cut_is_left_out() {
 fn lines_wait_for_a_disk_that_is_full() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(FILE);
-    std::os::unix::fs::symlink("/dev/full", &path).unwrap();
-    let mut journal = Journal::new(folder.path());
+    let full = std::fs::OpenOptions::new().append(true).open("/dev/full").unwrap();
+    let mut journal = Journal::with(path, Some(full));
+    std::fs::create_dir(folder.path().join(FILE)).unwrap();
     journal.add(skipped("a", "", 0.0, "full"));
     assert!(!journal.flush());
-    std::fs::remove_file(&path).unwrap();
+    std::fs::remove_dir(folder.path().join(FILE)).unwrap();
     journal.add(skipped("b", "", 1.0, "room again"));
     let lines = read(folder.path()).unwrap();
     assert_eq!(lines, journal.lines());
     assert_eq!((lines.len(), lines[0]["step"].as_str()), (2, Some("a")));
+}
+
+#[test]
+fn lines_of_another_run_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut first = Journal::new(folder.path()).unwrap();
+    assert!(Journal::new(folder.path()).is_none(), "a run beside this one");
+    first.add(skipped("a", "", 0.0, "first"));
+    drop(first);
+    assert!(Journal::new(folder.path()).is_none(), "a later run");
+    assert_eq!(read(folder.path()).unwrap().len(), 1);
+    // Nor does a run append to them whose own file could not be made.
+    let mut late = Journal::with(folder.path().join(FILE), None);
+    late.add(skipped("b", "", 0.0, "late"));
+    assert!(!late.flush());
+    assert_eq!(read(folder.path()).unwrap().len(), 1);
 }

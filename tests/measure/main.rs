@@ -9,11 +9,14 @@ mod adapter;
 #[path = "../fake_driver/mod.rs"]
 mod fake_driver;
 
+mod begin;
 mod children;
 mod driver;
 mod figures;
 mod journal;
 mod orders;
+mod pack;
 mod page;
+mod scratch;
 mod share;
 mod whole;

@@ -158,3 +158,19 @@ fn nothing_tuned_is_not_measured_again() {
     state.learn(Task::Tune(F32), false, &Value::Null);
     assert_eq!(blocked(Task::Tuned(F32), &state).as_deref(), Some("nothing was tuned"));
 }
+
+#[test]
+fn paths_of_the_user_hold_in_another_folder() {
+    let here = std::env::current_dir().unwrap();
+    let here = here.display();
+    let set =
+        [("JEM_SHADERS", "sha:ders"), ("VK_DRIVER_FILES", "one.json:/two.json"), ("LD_LIBRARY_PATH", "")];
+    let value = |name: &str| set.iter().find(|(other, _)| *other == name).map(|(_, value)| value.into());
+    let mut state = state();
+    state.variables = environment::absolute(value);
+    let of = |name: &str| variable(Task::Ceilings, &state, name);
+    assert_eq!(of("JEM_SHADERS"), Some(format!("{here}/sha:ders")));
+    assert_eq!(of("VK_DRIVER_FILES"), Some(format!("{here}/one.json:/two.json")));
+    assert_eq!(of("LD_LIBRARY_PATH").as_deref(), Some(""));
+    assert_eq!(of("VK_ICD_FILENAMES"), None);
+}

@@ -3,7 +3,7 @@
 use crate::figures::{line, steps, table};
 use crate::measure::child::{Ended, Status};
 use crate::measure::orders::Reader;
-use crate::measure::plan::Task;
+use crate::measure::plan::{self, Task};
 use crate::measure::report::{self, slug};
 use crate::measure::{clocks, journal, results, runner, state, summary};
 use serde_json::{Value, json};
@@ -196,7 +196,7 @@ fn a_report_has_the_page_and_the_tables_under_a_name_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
     let (out, to) = (folder.path().join("out"), folder.path().join("to"));
     std::fs::create_dir(&out).unwrap();
-    let mut journal = journal::Journal::new(&out);
+    let mut journal = journal::Journal::new(&out).unwrap();
     journal.add(start(&["steps-f16", "ceilings"]));
     let mut steps = steps();
     steps["tables"][0]["columns"] = json!(["step", "median ms", "GFLOP/s"]);
@@ -211,6 +211,50 @@ fn a_report_has_the_page_and_the_tables_under_a_name_of_its_own() {
     has(&page, &["| paper WRN-28-10 f16 x64 update | 40.0 | 250 |"]);
     let message = report::write(folder.path(), &to).unwrap_err();
     assert!(message.contains("results.jsonl"), "{message}");
+}
+
+#[test]
+fn a_report_needs_the_line_of_the_run_and_stays_in_its_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, to) = (folder.path().join("out"), folder.path().join("to"));
+    std::fs::create_dir(&out).unwrap();
+    let write = |value: &Value| std::fs::write(out.join(journal::FILE), format!("{value}\n")).unwrap();
+    write(&line("host", Value::Null));
+    let message = report::write(&out, &to).unwrap_err();
+    assert!(message.ends_with("results.jsonl: no line describes the run itself"), "{message}");
+    assert!(!to.exists());
+    let mut start = start(&[]);
+    start["result"]["date"] = json!("../2026");
+    write(&start);
+    assert_eq!(report::write(&out, &to).unwrap(), to.join("2026-an-unknown-device.md"));
+}
+
+#[test]
+fn shaders_that_are_not_the_commits_are_named() {
+    let shaders = |names: &[String]| json!({"folder": "my/`shaders", "files": 40, "differing": names});
+    let names: Vec<String> = (0..30).map(|n| format!("kernel{n:02}")).collect();
+    let run = |shaders: Value| {
+        let mut start = start(&[]);
+        start["result"]["shaders"] = shaders;
+        summary::page(&[start])
+    };
+    let two = "**Not the commit's shaders: `my/?shaders` (JEM_SHADERS) replaces kernel00, kernel01.**";
+    has(&run(shaders(&names[..2])), &[two]);
+    has(&run(shaders(&names)), &["kernel19 and 10 more.**"]);
+    has(&run(shaders(&[])), &["Shaders come from `my/?shaders` (JEM_SHADERS); none differs"]);
+    assert!(!run(Value::Null).contains("JEM_SHADERS"));
+    // Also of runs whose first line does not say it.
+    has(&summary::page(&[line("devices", json!({"shaders": shaders(&names[..2])}))]), &[two]);
+}
+
+#[test]
+fn facts_alone_are_no_measurement() {
+    let steps = plan::steps(true, 60.0);
+    let ok = |step: &str| line(step, Value::Null);
+    let skipped = journal::skipped("launch", "", 0.0, "no adapter");
+    let facts = [ok("host"), ok("card"), ok("devices"), ok("torch"), ok("clocks"), skipped];
+    assert!(!plan::has_measured(&steps, &facts));
+    assert!(plan::has_measured(&steps, &[ok("host"), ok("launch")]));
 }
 
 #[test]

@@ -147,6 +147,45 @@ fn a_run_survives_steps_that_crash_hang_and_flood() {
     assert!(!scratch.exists(), "{scratch:?} is left behind");
 }
 
+/// Waits for the line of a step that hangs in the log `name` of the run in `scratch`, and returns the process that
+/// the step started.
+fn said(scratch: &Path, name: &str, began: Instant) -> String {
+    loop {
+        let runs = scratch.read_dir().into_iter().flatten().flatten();
+        let logs = runs.map(|run| run.path().join("logs").join(name));
+        let texts = logs.filter_map(|log| std::fs::read_to_string(log).ok());
+        let lines = texts.filter_map(|text| Some(text.split_once("with ")?.1.split_once('\n')?.0.to_owned()));
+        if let Some(id) = lines.into_iter().next() {
+            return id;
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "no step hangs yet");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The parent of the process `id`.
+#[cfg(target_os = "linux")]
+fn parent(id: &str) -> String {
+    let text = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
+    text.rsplit(") ").next().unwrap().split(' ').nth(1).unwrap().to_owned()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_step_ends_with_a_run_that_is_killed() {
+    bench();
+    let folder = tempfile::tempdir().unwrap();
+    let (out, scratch) = (folder.path().join("out"), folder.path().join("scratch"));
+    let mut child = start(&out, &["--sabotage", "host=hang", "--scratch", scratch.to_str().unwrap()]);
+    let started = said(&scratch, "01-host.log", Instant::now());
+    let step = parent(&started);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    gone(&step);
+    // What the step started in a group of its own is not this run's.
+    Command::new("kill").arg(&started).status().unwrap();
+}
+
 #[cfg(unix)]
 #[test]
 fn a_run_that_is_ended_leaves_a_summary() {
@@ -156,11 +195,7 @@ fn a_run_that_is_ended_leaves_a_summary() {
     let (out, scratch) = (folder.path().join("out"), folder.path().join("scratch"));
     let child = start(&out, &["--sabotage", "selftest-f32=hang", "--scratch", scratch.to_str().unwrap()]);
     let began = Instant::now();
-    let log = scratch.join("logs/05-selftest-f32.log");
-    while !std::fs::read_to_string(&log).is_ok_and(|text| text.contains("with ")) {
-        assert!(began.elapsed() < Duration::from_secs(30), "it does not come to its fifth step");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    said(&scratch, "05-selftest-f32.log", began);
     let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
     assert!(killed.expect("kill runs").success());
     assert_eq!(end(child, 20), Some(130));
