@@ -87,7 +87,7 @@ pub struct Arguments {
     #[arg(long, global = true, env = "JEM_DEVICE", default_value = "auto")]
     pub device: DeviceSpec,
     /// Variant of the shaders that use tensor cores: any, none, naga, patched, flat or flat-patched [default:
-    /// $JEM_COOPERATIVE, else any]
+    /// `JEM_COOPERATIVE`, else any]
     #[arg(long, global = true, value_name = "VARIANT")]
     pub cooperative: Option<CooperativeChoice>,
     /// Small shapes and little time

@@ -10,6 +10,7 @@ use super::state::State;
 use super::{
     Arguments, Common, check, clocks, environment, jem_of, orders, orphans, own, pack, results, summary,
 };
+use jem::interrupt;
 use serde_json::{Value, json};
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -56,7 +57,7 @@ pub fn run(arguments: &Arguments, common: &Common, out: &Path) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    if ctrlc::set_handler(|| STOP.store(true, Ordering::Relaxed)).is_err() {
+    if interrupt::handle(|| STOP.store(true, Ordering::Relaxed)).is_err() {
         say!("cannot catch signals: Ctrl-C will end the run without an archive of logs");
     }
     orphans::adopt();

@@ -28,7 +28,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DEVICE", num_args = 0..=1, default_missing_value = "auto")]
     test: Vec<DeviceSpec>,
     /// Variant of the shaders that use tensor cores to test: any (each variant until one passes), none, naga, patched, flat
-    /// or flat-patched [default: $JEM_COOPERATIVE, else any]
+    /// or flat-patched [default: `JEM_COOPERATIVE`, else any]
     #[arg(long, value_name = "VARIANT")]
     cooperative: Option<CooperativeChoice>,
     #[command(flatten)]
