@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 /// and the file that it names is written.
 ///
 /// # Errors
-/// [`Error::Io`] naming `path`; the temporary file is removed. [`Error::File`] if `path` is there and is no regular
-/// file, such as a device or a pipe, which a rename would replace.
+/// [`Error::Io`] naming `path`; the temporary file is removed. Also if `path` is a device or a pipe, which a rename
+/// would replace.
 pub fn write(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>) -> Result<()> {
     let path = &regular(path)?;
     let temporary = temporary_name(path)?;
@@ -35,12 +35,14 @@ pub fn write(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> std::io::Re
 /// The file that `path` names, behind symbolic links; `path` itself if there is none yet.
 ///
 /// # Errors
-/// [`Error::File`] if it is no regular file.
+/// [`Error::Io`] if it is a device, a pipe or the like.
 pub fn regular(path: &Path) -> Result<PathBuf> {
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     match fs::metadata(&target) {
-        Ok(metadata) if !metadata.is_file() => {
-            Err(Error::file(path, "is not a regular file: name one that is, or that does not exist yet"))
+        // A rename onto a directory fails by itself.
+        Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => {
+            let message = "is not a regular file: name one that is, or that does not exist yet";
+            Err(Error::io(path)(std::io::Error::new(ErrorKind::InvalidInput, message)))
         }
         _ => Ok(target),
     }
