@@ -18,7 +18,7 @@ fn only_what_the_run_made_is_removed() {
     two.remove().unwrap();
     assert_eq!(fs::read_to_string(mine).unwrap(), "kept");
     let around = folder.path().join("around");
-    Scratch::new(&[around.clone()], |_| Ok(())).unwrap().remove().unwrap();
+    Scratch::new(std::slice::from_ref(&around), |_| Ok(())).unwrap().remove().unwrap();
     assert!(!around.exists(), "the run made that too");
 }
 
