@@ -204,7 +204,7 @@ fn a_run_that_is_ended_leaves_a_summary() {
     assert_eq!((stopped.len(), stopped[0]["step"].as_str()), (1, Some("selftest-f32")));
     assert_eq!(of(&lines, "clocks")["reason"], "the run was stopped");
     let page = std::fs::read_to_string(out.join(summary::FILE)).unwrap();
-    assert!(page.contains("**selftest-f32** was ended with the run"), "{page}");
+    assert!(page.contains("**selftest-f32** was stopped with the run"), "{page}");
     assert!(page.contains(": the run was stopped."), "{page}");
     small(&out);
 }
