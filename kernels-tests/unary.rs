@@ -70,7 +70,7 @@ fn non_finite_values_stay_visible() {
     }
 }
 
-/// What `UnaryOp` promises where WGSL promises nothing.
+/// `UnaryOp` promises results where WGSL promises none.
 fn the_ends_of_domains() {
     let x = [-0.5, -1.0, f32::NEG_INFINITY, -0.0, 0.0, f32::INFINITY, f32::NAN, 4.0];
     for op in [UnaryOp::Log, UnaryOp::Sqrt, UnaryOp::Reciprocal, UnaryOp::Exp] {

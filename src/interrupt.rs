@@ -1,4 +1,4 @@
-//! What asks a program to end: Ctrl-C, SIGTERM, and SIGHUP unless `nohup` keeps it away.
+//! Requests to end: Ctrl-C, SIGTERM, and SIGHUP unless the program runs under `nohup`.
 
 /// Runs `handler` in a thread of its own at each Ctrl-C, SIGTERM and SIGHUP. A SIGHUP that the program was started to
 /// ignore, as by `nohup`, stays ignored.

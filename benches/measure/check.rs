@@ -1,4 +1,4 @@
-//! What must hold before a run begins.
+//! Refuses a run that would measure nothing or spoil earlier results.
 
 use super::{Arguments, Common, journal, pack, summary};
 use jem::device::DeviceSpec;
