@@ -9,12 +9,15 @@ use std::time::Duration;
 /// Characters of the first column, which says what was measured.
 const LABEL: usize = 58;
 
-/// Prints a line. A full or closed output is no reason to stop.
 macro_rules! say {
     ($($words:tt)*) => {
-        // The files have it too.
-        let _ = writeln!(std::io::stdout(), $($words)*);
+        print(&format!($($words)*));
     };
+}
+
+/// Prints a line. A full or closed output is no reason to stop: the files have it too.
+pub fn print(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// Facts, tables, and what is missing from them.

@@ -46,7 +46,7 @@ pub fn run(setting: &Setting, filter: Option<&str>, report: &mut Report) -> Resu
         if line.starts_with("test result:") {
             result = Some(line);
         } else if !line.is_empty() && !line.ends_with("... ok") {
-            println!("  {line}");
+            crate::report::print(&format!("  {line}"));
         }
     }
     let status = child.wait().map_err(|error| format!("the kernel tests: {error}"))?;

@@ -16,7 +16,8 @@ pub fn handle(handler: impl FnMut() + Send + 'static) -> Result<(), ctrlc::Error
 
 #[cfg(unix)]
 mod hangup {
-    const SIGHUP: i32 = 1;
+    use crate::process::SIGHUP;
+
     const SIG_DFL: usize = 0;
     const SIG_IGN: usize = 1;
 

@@ -13,6 +13,7 @@ pub mod io;
 pub mod jem;
 pub mod kernels;
 pub mod nn;
+pub mod process;
 pub mod report;
 pub mod self_test;
 pub mod tune;

@@ -40,7 +40,7 @@ fn data() -> (Dataset, Dataset) {
 }
 
 /// A run of `recipe`, stopped as by Ctrl-C in the iteration after which `stop_at` are done, or in its first if that
-/// is past.
+/// is past; by 0, before it begins.
 fn session(
     device: &Device,
     recipe: &Recipe,
@@ -48,7 +48,7 @@ fn session(
     resume: bool,
     stop_at: Option<u64>,
 ) -> jem::Result<Outcome> {
-    let stop = AtomicBool::new(false);
+    let stop = AtomicBool::new(stop_at == Some(0));
     let mut visit = |trainer: &mut Trainer| {
         stop.store(stop_at.is_some_and(|at| trainer.iteration() + 1 >= at), Ordering::Relaxed);
         Ok(())
@@ -69,6 +69,17 @@ fn session(
 
 fn run(out: &Path, resume: bool, stop: bool) -> jem::Result<Outcome> {
     session(&Device::cpu(), &recipe(), out, resume, stop.then_some(0))
+}
+
+#[test]
+fn a_stop_ends_the_scoring_of_the_test_images_and_the_next_run_scores_them() {
+    let (_folder, out) = uninterrupted();
+    let before = files(&out);
+    let stopped = run(&out, true, true).expect("a run without iterations");
+    assert_eq!((stopped.iterations, stopped.interrupted, stopped.test), (12, true, None));
+    assert!(files(&out) == before, "a complete run stays as it was");
+    let scored = run(&out, true, false).expect("a run without iterations");
+    assert!(!scored.interrupted && scored.test.is_some());
 }
 
 /// A whole run, with checkpoints at iterations 6, 9 and 12.

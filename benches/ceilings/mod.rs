@@ -267,7 +267,7 @@ pub fn probe_here(arguments: &Arguments, size: usize) -> Result<(), String> {
         let (probe, time) = sized(&device, arguments.probe_time(), probe)?;
         let rate = probe.flops() as f64 / time.as_secs_f64();
         let probed = Probed { n: probe.n(), block, rate, milliseconds: milliseconds(time) };
-        println!("{}", serde_json::to_string(&probed).expect("plain data"));
+        crate::report::print(&serde_json::to_string(&probed).expect("plain data"));
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! A process with a time limit. It leads a process group, and the whole group ends with it.
 
 use super::log::Log;
+use jem::process::{SIGTERM, signal};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -122,12 +123,12 @@ impl Running {
         // Processes that it left behind would share the device with the next step.
         group::end(&mut self.child);
         self.log.wait(CLOSED);
-        let (exit, signal) = ended.map_or((None, None), |ended| (ended.code(), group::signal(ended)));
+        let (exit, signal) = ended.map_or((None, None), |ended| (ended.code(), signal(ended)));
         let asked = limit.interrupt.is_some() && interrupt.is_none();
         let status = status.unwrap_or(match (exit, signal) {
             (Some(0), _) => Status::Ok,
             // It was asked to end before it had installed a handler.
-            (_, Some(group::SIGTERM)) if asked => Status::TimedOut,
+            (_, Some(SIGTERM)) if asked => Status::TimedOut,
             (_, Some(_)) => Status::Died,
             _ => Status::Failed,
         });
@@ -183,30 +184,16 @@ pub fn run(command: Command, limit: Limit, log: &Path) -> Ended {
     }
 }
 
-/// Process groups on Unix.
-#[cfg(unix)]
+/// What Unix does for [`Running`], and Windows, in part, by other means.
 mod group {
-    use std::os::unix::process::{CommandExt, ExitStatusExt};
-    use std::process::{Child, Command, ExitStatus};
+    use jem::process::{SIGKILL, SIGTERM, lead_group, signal_group};
+    use std::process::{Child, Command};
 
-    pub const SIGTERM: i32 = 15;
-    const SIGKILL: i32 = 9;
     const SIGCONT: i32 = if cfg!(target_os = "linux") { 18 } else { 19 };
     const SIGSTOP: i32 = if cfg!(target_os = "linux") { 19 } else { 17 };
 
-    unsafe extern "C" {
-        fn kill(pid: i32, signal: i32) -> i32;
-    }
-
-    fn send(child: &Child, signal: i32) {
-        let Ok(group @ 2..) = i32::try_from(child.id()) else { return };
-        // SAFETY: kill(2) takes numbers and touches no memory of this process. The group is the child's own, which
-        // `lead` made. If it is gone already, the error has no consequence.
-        unsafe { kill(-group, signal) };
-    }
-
     pub fn lead(command: &mut Command) {
-        command.process_group(0);
+        lead_group(command);
         #[cfg(target_os = "linux")]
         end_with_parent(command);
     }
@@ -214,6 +201,7 @@ mod group {
     /// Has the system kill the process when this one ends, even by SIGKILL.
     #[cfg(target_os = "linux")]
     fn end_with_parent(command: &mut Command) {
+        use std::os::unix::process::CommandExt as _;
         const PR_SET_PDEATHSIG: i32 = 1;
         unsafe extern "C" {
             fn prctl(option: i32, ...) -> i32;
@@ -234,41 +222,17 @@ mod group {
     }
 
     pub fn end(child: &mut Child) {
-        send(child, SIGKILL);
-    }
-
-    pub fn interrupt(child: &Child) {
-        send(child, SIGTERM);
-    }
-
-    pub fn pause(child: &Child, pause: bool) {
-        send(child, if pause { SIGSTOP } else { SIGCONT });
-    }
-
-    pub fn signal(ended: ExitStatus) -> Option<i32> {
-        ended.signal()
-    }
-}
-
-/// Elsewhere, the process alone.
-#[cfg(not(unix))]
-mod group {
-    use std::process::{Child, Command, ExitStatus};
-
-    pub const SIGTERM: i32 = 15;
-
-    pub fn lead(_: &mut Command) {}
-
-    pub fn end(child: &mut Child) {
-        // It may have ended meanwhile.
+        signal_group(child, SIGKILL);
+        // Where there are no groups. It may have ended meanwhile.
+        #[cfg(not(unix))]
         let _ = child.kill();
     }
 
-    pub fn interrupt(_: &Child) {}
+    pub fn interrupt(child: &Child) {
+        signal_group(child, SIGTERM);
+    }
 
-    pub fn pause(_: &Child, _: bool) {}
-
-    pub fn signal(_: ExitStatus) -> Option<i32> {
-        None
+    pub fn pause(child: &Child, pause: bool) {
+        signal_group(child, if pause { SIGSTOP } else { SIGCONT });
     }
 }

@@ -30,6 +30,7 @@ pub mod words;
 
 use jem::device::DeviceSpec;
 use pretend::{Pretence, Sabotage};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -101,10 +102,10 @@ pub fn main(arguments: &Arguments, common: &Common) -> ExitCode {
         pretence.begin();
     }
     let done = if arguments.host {
-        println!("{}", host::facts(&common.commit, &common.date));
+        print(&host::facts(&common.commit, &common.date).to_string());
         Ok(())
     } else if let Some(out) = &arguments.report {
-        report::write(out, &arguments.to).map(|path| println!("{}", path.display()))
+        report::write(out, &arguments.to).map(|path| print(&path.display().to_string()))
     } else {
         match (&common.out, arguments.images, &arguments.cifar) {
             (None, ..) => Err("--out: name a folder for the results".to_owned()),
@@ -122,6 +123,11 @@ pub fn main(arguments: &Arguments, common: &Common) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints a line. A full or closed output is no reason to panic.
+fn print(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// The executable of jem, by the arguments.

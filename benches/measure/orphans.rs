@@ -14,11 +14,11 @@ pub fn end(_: &[u32]) {}
 
 #[cfg(target_os = "linux")]
 mod linux {
+    use jem::process::SIGKILL;
     use std::fs;
     use std::time::Duration;
 
     const PR_SET_CHILD_SUBREAPER: i32 = 36;
-    const SIGKILL: i32 = 9;
     const WNOHANG: i32 = 1;
     /// The number of searches for them and the pause after each: a killed process leaves its own children behind.
     const ROUNDS: (usize, Duration) = (40, Duration::from_millis(5));

@@ -1,6 +1,7 @@
 //! Text for numbers, the ends of steps, and tables.
 
 use super::figures::{Lines, number};
+use jem::process::signal_name;
 use serde_json::Value;
 use std::fmt::Write as _;
 
@@ -28,7 +29,10 @@ pub fn end(lines: Lines<'_>, step: &str) -> String {
     match line["status"].as_str() {
         Some("skipped") => format!("was skipped: {}", words(&line["reason"])),
         Some("died") => match line["signal"].as_i64() {
-            Some(signal) => format!("was killed by signal {signal}{}", signal_name(signal)),
+            Some(signal) => match i32::try_from(signal).ok().and_then(signal_name) {
+                Some(name) => format!("was killed by {name}"),
+                None => format!("was killed by signal {signal}"),
+            },
             None => "died".into(),
         },
         Some("failed") => match line["exit"].as_i64() {
@@ -41,18 +45,6 @@ pub fn end(lines: Lines<'_>, step: &str) -> String {
         Some("stopped") => "was stopped with the run".into(),
         Some("ok") => "ended without an error but reported no such result".into(),
         _ => "has no status".into(),
-    }
-}
-
-fn signal_name(signal: i64) -> &'static str {
-    match signal {
-        4 => " (SIGILL)",
-        6 => " (SIGABRT)",
-        7 => " (SIGBUS)",
-        8 => " (SIGFPE)",
-        9 => " (SIGKILL)",
-        11 => " (SIGSEGV)",
-        _ => "",
     }
 }
 

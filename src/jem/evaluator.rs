@@ -104,14 +104,25 @@ impl Evaluator {
         Ok(Self { device: device.clone(), program, indices, labels, stats, all_labels, batch })
     }
 
-    /// Scores every image; `progress` is told how many are done.
+    /// Scores every image.
     ///
     /// # Errors
     /// What the device refuses.
-    pub fn evaluate(&self, mut progress: impl FnMut(usize)) -> Result<Evaluation> {
+    pub fn evaluate(&self) -> Result<Evaluation> {
+        Ok(self.evaluate_until(|| false)?.expect("nothing stops it"))
+    }
+
+    /// Scores every image; `None` if `stop`, which is asked before each batch, says so.
+    ///
+    /// # Errors
+    /// What the device refuses.
+    pub fn evaluate_until(&self, mut stop: impl FnMut() -> bool) -> Result<Option<Evaluation>> {
         let n = self.all_labels.len();
         let mut sums = [0.0f64; 3];
         for first in (0..n).step_by(self.batch) {
+            if stop() {
+                return Ok(None);
+            }
             let count = self.batch.min(n - first);
             // The last batch is filled up with its first image, whose extra rows are not counted.
             let index = |i: usize| first + if i < count { i } else { 0 };
@@ -126,9 +137,8 @@ impl Evaluator {
                 sums[1] += f64::from(row[1]);
                 sums[2] -= f64::from(row[0]);
             }
-            progress(first + count);
         }
         let [accuracy, cross_entropy, energy] = sums.map(|sum| sum / n as f64);
-        Ok(Evaluation { accuracy, cross_entropy, energy })
+        Ok(Some(Evaluation { accuracy, cross_entropy, energy }))
     }
 }

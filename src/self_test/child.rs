@@ -1,5 +1,6 @@
 //! Work in a child process, so that a driver that crashes or hangs does not take this process with it.
 
+use crate::process::{self, SIGHUP, SIGINT, SIGKILL, SIGTERM};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{BufRead, BufReader, Read};
@@ -34,11 +35,7 @@ pub struct Ended {
 impl Ended {
     /// Whether a person or the system stopped it (Ctrl-C, `kill`, out of memory), which says nothing about the driver.
     pub fn was_stopped(&self) -> bool {
-        const SIGHUP: i32 = 1;
-        const SIGINT: i32 = 2;
-        const SIGKILL: i32 = 9;
-        const SIGTERM: i32 = 15;
-        let signal = self.status.and_then(signal);
+        let signal = self.status.and_then(process::signal);
         signal.is_some_and(|signal| [SIGHUP, SIGINT, SIGKILL, SIGTERM].contains(&signal))
     }
 }
@@ -46,9 +43,9 @@ impl Ended {
 impl fmt::Display for Ended {
     /// How it ended, such as `was killed by SIGSEGV`, with its last words.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.status.map(|status| (status, signal(status))) {
+        match self.status.map(|status| (status, process::signal(status))) {
             None => write!(f, "printed nothing for {} s and was stopped", self.patience.as_secs())?,
-            Some((_, Some(number))) => match signal_name(number) {
+            Some((_, Some(number))) => match process::signal_name(number) {
                 Some(name) => write!(f, "was killed by {name}")?,
                 None => write!(f, "was killed by signal {number}")?,
             },
@@ -64,30 +61,6 @@ impl fmt::Display for Ended {
     }
 }
 
-/// The signal that ended a process.
-fn signal(status: ExitStatus) -> Option<i32> {
-    #[cfg(unix)]
-    return std::os::unix::process::ExitStatusExt::signal(&status);
-    #[cfg(not(unix))]
-    {
-        let _ = status;
-        None
-    }
-}
-
-/// The names of signals that have the same number on every Unix.
-fn signal_name(number: i32) -> Option<&'static str> {
-    match number {
-        4 => Some("SIGILL"),
-        6 => Some("SIGABRT"),
-        8 => Some("SIGFPE"),
-        9 => Some("SIGKILL"),
-        11 => Some("SIGSEGV"),
-        15 => Some("SIGTERM"),
-        _ => None,
-    }
-}
-
 /// Runs `command`, passes every line of its standard output to `line`, and returns how it ended. It is stopped after
 /// `patience` without a line. Processes that it started and left behind are ended with it.
 ///
@@ -98,7 +71,7 @@ fn signal_name(number: i32) -> Option<&'static str> {
 /// If it cannot be started.
 pub fn run(mut command: Command, patience: Duration, mut line: impl FnMut(&str)) -> std::io::Result<Ended> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    group::lead(&mut command);
+    process::lead_group(&mut command);
     let mut child = command.spawn()?;
     let input = child.stdin.take();
     let (output, errors) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
@@ -132,7 +105,7 @@ pub fn run(mut command: Command, patience: Duration, mut line: impl FnMut(&str))
         }
     };
     let status = if silent { None } else { status.or_else(|| wait(&mut child, FAREWELL)) };
-    group::end(&child);
+    process::signal_group(&child, SIGKILL);
     if status.is_none() {
         // It may have ended by itself in the meantime.
         let _ = child.kill();
@@ -141,39 +114,6 @@ pub fn run(mut command: Command, patience: Duration, mut line: impl FnMut(&str))
     drop(input);
     let last_words = last_words.recv_timeout(FAREWELL).unwrap_or_default();
     Ok(Ended { status, last_words, patience })
-}
-
-/// A child with its own children.
-#[cfg(unix)]
-mod group {
-    use std::os::unix::process::CommandExt as _;
-    use std::process::{Child, Command};
-
-    const SIGKILL: i32 = 9;
-
-    unsafe extern "C" {
-        fn kill(pid: i32, signal: i32) -> i32;
-    }
-
-    pub fn lead(command: &mut Command) {
-        command.process_group(0);
-    }
-
-    pub fn end(child: &Child) {
-        let Ok(group @ 2..) = i32::try_from(child.id()) else { return };
-        // SAFETY: kill(2) takes numbers and touches no memory of this process. The group is the child's own, which
-        // `lead` made. If it is gone already, the error has no consequence.
-        unsafe { kill(-group, SIGKILL) };
-    }
-}
-
-#[cfg(not(unix))]
-mod group {
-    use std::process::{Child, Command};
-
-    pub fn lead(_: &mut Command) {}
-
-    pub fn end(_: &Child) {}
 }
 
 /// The status of a child if it ends within `time`.

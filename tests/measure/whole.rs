@@ -134,11 +134,8 @@ fn a_run_survives_steps_that_crash_hang_and_flood() {
     }
 
     let page = std::fs::read_to_string(out.join(summary::FILE)).unwrap();
-    let parts = [
-        "**gate-patched** was killed by signal 11 (SIGSEGV)",
-        "**launch** was killed at its limit",
-        "**registers** was",
-    ];
+    let parts =
+        ["**gate-patched** was killed by SIGSEGV", "**launch** was killed at its limit", "**registers** was"];
     for part in parts {
         assert!(page.contains(part), "{part:?} is not in:\n{page}");
     }

@@ -227,12 +227,14 @@ impl Run<'_> {
         };
         // Lost with the disk, or refused by it.
         if self.directory.best().is_none() && !interrupted {
-            let evaluation = self.validation.evaluate(|_| ())?;
+            let evaluation = self.validation.evaluate()?;
             self.keep_best(evaluation)?;
         }
         self.directory.last_best()?;
         let ended = complete && self.directory.has_ended(iteration);
-        let test = if interrupted { None } else { Some(self.score_best(test)?) };
+        let test = if interrupted { None } else { self.score_best(test)? };
+        // All iterations may be done: the run that goes on then scores the test images.
+        let interrupted = test.is_none();
         if !ended {
             self.directory.curves(iteration, &self.title);
             let test_accuracy = test.as_ref().map(|test| test.accuracy);
@@ -286,7 +288,7 @@ impl Run<'_> {
             if let Some(fault) = self.check(&arrived) {
                 return Ok(Some(fault));
             }
-            let evaluation = self.validation.evaluate(|_| ())?;
+            let evaluation = self.validation.evaluate()?;
             let classes = self.trainer.network().classes;
             if let Err(fault) = self.guard.check_validation(classes, done, &evaluation) {
                 return Ok(Some(fault));
@@ -416,13 +418,14 @@ impl Run<'_> {
         self.directory.warnings().iter().for_each(|warning| self.progress.warn(warning));
     }
 
-    /// The figures of the best model on `test`.
-    fn score_best(&mut self, test: &Dataset) -> Result<Evaluation> {
+    /// The figures of the best model on `test`; `None` if interrupted.
+    fn score_best(&mut self, test: &Dataset) -> Result<Option<Evaluation>> {
         let path = self.directory.best_path();
         let model = Checkpoint::load(&path)?;
         let layout = self.trainer.network().layout();
         let flat = layout.gather(|parameter| model.f32(&path, &parameter.name, &parameter.file_shape()))?;
         self.trainer.set_parameters(&flat)?;
-        self.trainer.evaluator(test, EVALUATION_BATCH)?.evaluate(|_| ())
+        let stop = self.options.stop;
+        self.trainer.evaluator(test, EVALUATION_BATCH)?.evaluate_until(|| stop.load(Ordering::Relaxed))
     }
 }

@@ -124,7 +124,8 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Adds the shaders of `directory` under names that begin with `prefix`. The folder `common` may be missing.
+    /// Adds the shaders of `directory` under names that begin with `prefix`. The folder `common` may be missing. Shaders
+    /// in another folder would be passed over, and are a mistake.
     fn add(&mut self, directory: &Path, prefix: &str, own: &BTreeMap<&str, &str>) -> Result<(), Mistake> {
         let entries = match std::fs::read_dir(directory) {
             Err(error) if error.kind() == ErrorKind::NotFound && !prefix.is_empty() => return Ok(()),
@@ -136,13 +137,22 @@ impl Folder {
             let path = entry.map_err(|error| unreadable(directory, error))?.path();
             // Names with a dot in front are of editors and systems.
             let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-            if is_hidden || path.extension().is_none_or(|extension| extension != "wgsl") {
+            if is_hidden {
+                continue;
+            }
+            let is_common = prefix.is_empty() && path.file_name().is_some_and(|name| name == "common");
+            if !is_shader(&path) {
+                if !is_common && has_shaders(&path) {
+                    return Err(Mistake::new(&path, "has shaders, but only the folder `common` is read"));
+                }
                 continue;
             }
             let stem = path.file_stem().and_then(|stem| stem.to_str());
             let stem = stem.ok_or_else(|| Mistake::new(&path, "has a name that is not UTF-8"))?;
             let name = format!("{prefix}{stem}");
             let text = user::read_to_string(&path).map_err(|error| unreadable(&path, error))?;
+            // Some editors on Windows put the mark of a byte order in front.
+            let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
             let differs = own.get(name.as_str()).is_none_or(|own| *own != text);
             self.files.insert(name, Replaced { path, text, differs });
         }
@@ -184,6 +194,15 @@ impl Folder {
         }
         Ok(())
     }
+}
+
+fn is_shader(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "wgsl")
+}
+
+/// Whether `path` is a folder with shaders.
+fn has_shaders(path: &Path) -> bool {
+    std::fs::read_dir(path).into_iter().flatten().flatten().any(|entry| is_shader(&entry.path()))
 }
 
 /// The file `name` and all that it includes, directly or indirectly.
@@ -304,6 +323,22 @@ mod tests {
         let file = directory.path().join("file");
         fs::write(&file, "").unwrap();
         assert_eq!(Folder::read(&file).unwrap_err().path, file);
+    }
+
+    #[test]
+    fn a_misspelt_folder_is_a_mistake_and_a_byte_order_mark_is_none() {
+        let (directory, folder) = with(&[("tick.wgsl", &format!("\u{feff}{TICK}"))]);
+        assert_eq!(folder.unwrap().differing().count(), 0);
+        for misspelt in ["comon", "common/conv"] {
+            let misspelt = directory.path().join(misspelt);
+            fs::create_dir(&misspelt).unwrap();
+            assert!(Folder::read(directory.path()).is_ok(), "an empty folder is nobody's mistake");
+            fs::write(misspelt.join("clip.wgsl"), CLIP).unwrap();
+            let mistake = Folder::read(directory.path()).unwrap_err();
+            assert_eq!(mistake.path, misspelt);
+            assert!(mistake.message.contains("only the folder `common`"), "{mistake:?}");
+            fs::remove_dir_all(misspelt).unwrap();
+        }
     }
 
     #[test]

@@ -1,0 +1,64 @@
+//! Child processes that end with all that they started, and the names of signals.
+
+use std::process::{Child, Command, ExitStatus};
+
+/// The number of SIGHUP.
+pub const SIGHUP: i32 = 1;
+/// The number of SIGINT.
+pub const SIGINT: i32 = 2;
+/// The number of SIGKILL.
+pub const SIGKILL: i32 = 9;
+/// The number of SIGTERM.
+pub const SIGTERM: i32 = 15;
+
+/// The name of a signal that has the same number on every Unix, or of SIGBUS.
+pub fn signal_name(number: i32) -> Option<&'static str> {
+    const SIGBUS: i32 = if cfg!(target_os = "linux") { 7 } else { 10 };
+    match number {
+        SIGHUP => Some("SIGHUP"),
+        SIGINT => Some("SIGINT"),
+        4 => Some("SIGILL"),
+        6 => Some("SIGABRT"),
+        SIGBUS => Some("SIGBUS"),
+        8 => Some("SIGFPE"),
+        SIGKILL => Some("SIGKILL"),
+        11 => Some("SIGSEGV"),
+        SIGTERM => Some("SIGTERM"),
+        _ => None,
+    }
+}
+
+/// The signal that ended a process; `None` where there are no signals.
+pub fn signal(status: ExitStatus) -> Option<i32> {
+    #[cfg(unix)]
+    return std::os::unix::process::ExitStatusExt::signal(&status);
+    #[cfg(not(unix))]
+    {
+        let _ = status;
+        None
+    }
+}
+
+/// Makes the process that `command` will start the leader of a new process group. Only Unix has these.
+pub fn lead_group(command: &mut Command) {
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(command, 0);
+    #[cfg(not(unix))]
+    let _ = command;
+}
+
+/// Sends `signal` to the process group of `child`, which [`lead_group`] made. Has no effect elsewhere than on Unix, or
+/// if the group is gone.
+pub fn signal_group(child: &Child, signal: i32) {
+    #[cfg(unix)]
+    {
+        unsafe extern "C" {
+            fn kill(pid: i32, signal: i32) -> i32;
+        }
+        let Ok(group @ 2..) = i32::try_from(child.id()) else { return };
+        // SAFETY: kill(2) takes numbers and touches no memory of this process.
+        unsafe { kill(-group, signal) };
+    }
+    #[cfg(not(unix))]
+    let _ = (child, signal);
+}
