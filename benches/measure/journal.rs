@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 /// The file.
 pub const FILE: &str = "results.jsonl";
 
+/// The name of the first line, which describes the run itself.
+pub const START: &str = "start";
+
 /// The lines of a run. A line that cannot be written is kept and tried again with the next one.
 #[derive(Debug)]
 pub struct Journal {

@@ -1,7 +1,7 @@
 //! A page for `bench-results`: the summary, followed by the tables that it was made from.
 
 use super::figures::Lines;
-use super::runner::START;
+use super::journal::START;
 use super::words::{Table, digits};
 use super::{journal, log, summary};
 use serde_json::{Map, Value};

@@ -27,9 +27,6 @@ macro_rules! say {
     };
 }
 
-/// The name of the first line, which describes the run itself.
-pub const START: &str = "start";
-
 struct Run {
     state: State,
     scratch: Scratch,
@@ -148,7 +145,7 @@ fn remove_links(arguments: &Arguments) {
 fn start(arguments: &Arguments, common: &Common, steps: &[Step]) -> Value {
     let names: Vec<&str> = steps.iter().map(|step| step.name).collect();
     json!({
-        "step": START,
+        "step": journal::START,
         "about": "the run",
         "status": "ok",
         "exit": null,

@@ -1,7 +1,7 @@
 //! The sections of the summary that show figures.
 
 use super::figures::{Beside, Lines, Rates, Row, beside, cell, number, reached, step_row, text};
-use super::runner::START;
+use super::journal::START;
 use super::words::{
     NONE, Table, bytes, digits, ending, flops, milliseconds, nothing, or_none, percent, words,
 };

@@ -1,8 +1,8 @@
 //! `summary.md`: a page for people, made from the lines.
 
 use super::figures::{Beside, Lines, Row, Tests, beside, cell, number, step_row, text};
+use super::journal::START;
 use super::plan::{HEAVY, VARIANTS};
-use super::runner::START;
 use super::sections::{self, PRECISIONS};
 use super::words::{NONE, digits, end, ending, milliseconds, percent, words};
 use serde_json::Value;

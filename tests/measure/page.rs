@@ -5,7 +5,7 @@ use crate::measure::child::{Ended, Status};
 use crate::measure::orders::Reader;
 use crate::measure::plan::{self, Task};
 use crate::measure::report::{self, slug};
-use crate::measure::{clocks, journal, results, runner, state, summary};
+use crate::measure::{clocks, journal, results, state, summary};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use std::time::Duration;
 fn start(names: &[&str]) -> Value {
     let result = json!({"commit": "abc", "date": "2026-11-27", "quick": false, "seconds": 540.0, "device": "auto",
                         "data": "images", "steps": names});
-    line(runner::START, result)
+    line(journal::START, result)
 }
 
 #[track_caller]
