@@ -155,7 +155,12 @@ pub fn order(task: Task, name: &str, limit: f64, roomy: bool, state: &State) -> 
             let order = peer(state).with(["--modes", &modes, "--json", "--repeats", "5"]);
             order.with(["--seconds", &format!("{:.0}", (0.7 * limit).floor().max(1.0))])
         }
-        Task::Profile(precision) => bench("profile").with(network(state, precision)),
+        Task::Profile(precision) => {
+            let order = bench("profile").with(network(state, precision));
+            // Its tables are written when all repeats are done.
+            let repeats = if roomy { "9" } else { "3" };
+            if state.quick { order } else { order.with(["--repeats", repeats]) }
+        }
         Task::Steps(precision) => {
             let repeats = if state.quick {
                 "2"

@@ -235,7 +235,7 @@ impl Run {
 
     /// Runs the process of a step; returns how it ended, and its result.
     fn process(&self, step: &Step, index: usize, limit: f64) -> (child::Ended, Value) {
-        let roomy = limit > 1.5 * step.share.kept;
+        let roomy = step.is_roomy(limit);
         let mut order = orders::order(step.task, step.name, limit, roomy, &self.state);
         if let Some(sabotage) = self.sabotage.iter().find(|one| one.step == step.name) {
             order.command = Command::new(&self.state.bench);

@@ -111,6 +111,21 @@ fn steps_take_turns_with_the_best_modes() {
 }
 
 #[test]
+fn repeats_fit_the_time() {
+    let mut state = state();
+    let words = |task, roomy, state: &State| words(&order(task, "step", 30.0, roomy, state).command);
+    for (task, few) in [(Task::Profile(F32), "3"), (Task::Steps(F16), "5")] {
+        assert!(words(task, false, &state).ends_with(&format!("--repeats {few}")), "{task:?}");
+        assert!(words(task, true, &state).ends_with("--repeats 9"), "{task:?}");
+    }
+    state.quick = true;
+    assert!(
+        !words(Task::Profile(F32), true, &state).contains("--repeats"),
+        "the bench's own default is less"
+    );
+}
+
+#[test]
 fn pytorch_without_cuda_is_no_peer_of_a_gpu() {
     let mut state = state();
     state.learn(Task::Torch, true, &json!({"torch": "2.9+cpu", "cuda": null}));

@@ -45,6 +45,28 @@ fn every_step_has_its_time_even_if_all_take_their_limits() {
     }
 }
 
+/// Of an H100 the steps in f32 take about 60 s: PyTorch starts with two modes, and then all take turns.
+#[test]
+fn whole_steps_have_their_time_if_all_before_them_take_their_limits() {
+    let steps = steps(false, 540.0);
+    let (limits, _) = limits(&steps, 540.0 - ending(false), |_| 1.0);
+    for (name, least) in [("steps-f32", 50.0), ("steps-f16", 38.0), ("profile-f32", 18.0)] {
+        let at = steps.iter().position(|step| step.name == name).unwrap();
+        assert!(limits[at].unwrap() >= least, "{name}: {:?}", limits[at]);
+    }
+}
+
+#[test]
+fn room_for_repeats_is_a_matter_of_seconds_however_short_the_run() {
+    let of = |seconds, name| steps(false, seconds).into_iter().find(|step| step.name == name).unwrap();
+    for name in ["steps-f32", "steps-f16", "profile-f32", "profile-f16"] {
+        let (whole, short) = (of(540.0, name), of(200.0, name));
+        assert!(whole.is_roomy(whole.share.limit), "{name} never has room");
+        assert!(!whole.is_roomy(1.5 * whole.share.kept), "{name}");
+        assert!(!short.is_roomy(whole.share.kept), "{name}");
+    }
+}
+
 #[test]
 fn time_that_is_left_over_goes_to_later_steps() {
     let steps = steps(false, 540.0);
