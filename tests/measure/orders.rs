@@ -107,7 +107,10 @@ fn steps_take_turns_with_the_best_modes() {
     assert!(steps(F32).ends_with(&format!("{turns} graph-tf32-nhwc")), "{}", steps(F32));
     let alone = words(&order(Task::Peer("bf16"), "torch-bf16", 50.0, false, &state).command);
     assert!(alone.contains("--depth 28 --width 10 --batch 64") && alone.ends_with("--seconds 35"), "{alone}");
-    assert!(words(&orders::warm(&state)).ends_with("--warm"));
+    let ways = "--modes graph-bf16,graph-compile-bf16,eager-bf16,compile-bf16 --json --repeats 5";
+    assert!(alone.contains(ways), "{alone}");
+    let warm = words(&orders::warm(&state));
+    assert!(warm.ends_with("--batch 64 --k 20 --modes graph-compile,compile --warm"), "{warm}");
 }
 
 #[test]
