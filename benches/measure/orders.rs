@@ -87,6 +87,9 @@ pub fn blocked(task: Task, state: &State) -> Option<String> {
             let none = precision == "tf32" && state.torch_known && !state.cuda;
             none.then(|| "TF32 is a format of NVIDIA GPUs".into())
         }),
+        Task::Gate(_) => {
+            device().or_else(|| Some(format!("steps use `{}`, which has passed", state.variant()?)))
+        }
         Task::Test("cooperative") => device().or_else(half),
         Task::Profile(Precision::F16)
         | Task::Steps(Precision::F16)

@@ -154,15 +154,3 @@ pub fn steps(quick: bool, seconds: f64) -> Vec<Step> {
         step("clocks", "clocks, temperature, throttling", Task::Clocks, (1.0, 10.0), (0.5, 5.0)),
     ]
 }
-
-/// Moves the test of a variant at `index` behind what is worth more once another variant has passed: to the end of the
-/// steps whose time has an end. Returns whether it moved.
-pub fn postpone(steps: &mut [Step], index: usize) -> bool {
-    let is_gate = |step: &Step| matches!(step.task, Task::Gate(_));
-    let Some(last) = steps.iter().position(|step| step.task == Task::Rest) else { return false };
-    let moves = index < last && is_gate(&steps[index]) && !steps[index..last].iter().all(is_gate);
-    if moves {
-        steps[index..last].rotate_left(1);
-    }
-    moves
-}

@@ -66,11 +66,7 @@ pub fn run(arguments: &Arguments, common: &Common, out: &Path) -> ExitCode {
     let sabotage = arguments.sabotage.clone();
     let mut run =
         Run { state, scratch, journal, steps, sabotage, began, until, background: None, clocks: None };
-    let mut index = 0;
-    while index < run.steps.len() {
-        if run.state.variant().is_some() && plan::postpone(&mut run.steps, index) {
-            continue;
-        }
+    for index in 0..run.steps.len() {
         let step = run.steps[index];
         let lines = run.journal.lines().len();
         let guarded = catch_unwind(AssertUnwindSafe(|| run.step(index)));
@@ -81,7 +77,6 @@ pub fn run(arguments: &Arguments, common: &Common, out: &Path) -> ExitCode {
         run.end_orphans();
         run.tell(step.name);
         run.summarise(false);
-        index += 1;
     }
     let status = run.end();
     remove_links(arguments);

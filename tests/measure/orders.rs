@@ -53,6 +53,8 @@ fn the_first_variant_that_passes_is_used() {
     let mut early = self::state();
     early.learn(Task::Gate("patched"), true, &passed);
     assert_eq!(cooperative(Task::Ceilings, &early).as_deref(), Some("patched"), "before all were tried");
+    assert_eq!(blocked(Task::Gate("flat"), &early).as_deref(), Some("steps use `patched`, which has passed"));
+    assert_eq!(blocked(Task::Gate("naga"), &self::state()), None);
     gates(&mut state, "flat");
     assert_eq!(cooperative(Task::Ceilings, &state).as_deref(), Some("flat"));
     assert_eq!(cooperative(Task::SelfTest, &state).as_deref(), Some("none"));

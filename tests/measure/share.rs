@@ -1,6 +1,6 @@
 //! How the steps share the time of a run.
 
-use crate::measure::plan::{Step, ending, postpone, steps};
+use crate::measure::plan::{Step, ending, steps};
 use crate::measure::share::Share;
 use std::collections::BTreeSet;
 
@@ -101,25 +101,4 @@ fn a_step_that_runs_over_costs_the_last_ones() {
 fn steps_have_names_of_their_own() {
     let names: Vec<&str> = steps(false, 540.0).iter().map(|step| step.name).collect();
     assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{names:?}");
-}
-
-#[test]
-fn other_variants_wait_once_one_has_passed() {
-    let mut plan = steps(false, 540.0);
-    let names = |plan: &[Step]| plan.iter().map(|step| step.name).collect::<Vec<_>>();
-    let before = names(&plan);
-    let first = before.iter().position(|name| *name == "gate-patched").expect("a gate");
-    // As the run does from there on.
-    let mut index = first;
-    while index < plan.len() {
-        if !postpone(&mut plan, index) {
-            index += 1;
-        }
-    }
-    let after = names(&plan);
-    assert_eq!(after[..first], before[..first]);
-    assert_eq!(after[first], "test-conv2d");
-    let end = ["train-small", "gate-patched", "gate-flat", "gate-flat-patched", "test-rest", "clocks"];
-    assert_eq!(after[after.len() - end.len()..], end);
-    assert_eq!(after.iter().collect::<BTreeSet<_>>(), before.iter().collect());
 }
