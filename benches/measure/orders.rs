@@ -82,8 +82,8 @@ pub fn blocked(task: Task, state: &State) -> Option<String> {
         Task::Card | Task::Clocks => {
             on_path("nvidia-smi").is_none().then(|| "nvidia-smi is not installed".into())
         }
-        Task::Warm => state.no_torch.clone(),
-        Task::Peer(precision) => state.no_torch.clone().or_else(|| {
+        Task::Warm => device().or_else(|| state.no_torch.clone()),
+        Task::Peer(precision) => device().or_else(|| state.no_torch.clone()).or_else(|| {
             let none = precision == "tf32" && state.torch_known && !state.cuda;
             none.then(|| "TF32 is a format of NVIDIA GPUs".into())
         }),

@@ -221,7 +221,7 @@ impl Run {
         if let (Task::Card, true, Some(tool)) = (step.task, ok, orders::on_path("nvidia-smi")) {
             self.clocks = Running::start(clocks::command(&tool), &self.log("sampled-clocks", index)).ok();
         }
-        if step.task == Task::Torch && self.state.no_torch.is_none() {
+        if step.task == Task::Torch && orders::blocked(Task::Warm, &self.state).is_none() {
             let mut command = orders::warm(&self.state);
             environment::apply(&mut command, &self.state);
             self.background = Running::start(command, &self.log("torch-warm", index + 1)).ok();

@@ -81,7 +81,15 @@ fn without_matrices_there_is_no_step_in_f16() {
 fn without_a_device_only_the_host_is_asked() {
     let mut state = State::new(Path::new("/out"), Path::new("/scratch"));
     state.learn(Task::Devices, true, &json!({"adapters": []}));
-    for task in [Task::SelfTest, Task::Gate("naga"), Task::Ceilings, Task::Train(F32), Task::Rest] {
+    for task in [
+        Task::SelfTest,
+        Task::Gate("naga"),
+        Task::Ceilings,
+        Task::Warm,
+        Task::Peer("bf16"),
+        Task::Train(F32),
+        Task::Rest,
+    ] {
         assert_eq!(blocked(task, &state).as_deref(), Some("no Vulkan driver offers an adapter"), "{task:?}");
     }
     assert_eq!(blocked(Task::Host, &state), None);
