@@ -46,10 +46,10 @@ pub enum Task {
     Train(Precision),
     /// Training of a smaller network for a while.
     TrainSmall,
-    /// The remaining kernel tests.
-    Rest,
     /// Clocks, temperature and throttling, when the card is warm.
     Clocks,
+    /// The remaining kernel tests.
+    Rest,
 }
 
 impl Task {
@@ -150,7 +150,8 @@ pub fn steps(quick: bool, seconds: f64) -> Vec<Step> {
         step("train-f32", "training in f32", Task::Train(F32), (18.0, 60.0), (2.0, 30.0)),
         step("train-f16", "training in f16 from the same seed", Task::Train(F16), (14.0, 60.0), (1.5, 30.0)),
         step("train-small", "training of a WRN-16-4", Task::TrainSmall, (16.0, 30.0), (2.0, 20.0)),
+        step("clocks", "clocks, temperature, throttling", Task::Clocks, (3.0, 10.0), (0.5, 5.0)),
+        // Last, because it takes all the time that is left.
         step("test-rest", "the remaining kernel tests", Task::Rest, (15.0, 600.0), (1.5, 600.0)),
-        step("clocks", "clocks, temperature, throttling", Task::Clocks, (1.0, 10.0), (0.5, 5.0)),
     ]
 }

@@ -78,6 +78,7 @@ fn time_that_is_left_over_goes_to_later_steps() {
     // The remaining tests take the time that is left.
     let rest = steps.iter().position(|step| step.name == "test-rest").unwrap();
     assert!(some[rest].unwrap() > 60.0, "{left} s are left, of which the last tests had {:?}", some[rest]);
+    assert_eq!(rest + 1, steps.len(), "steps after it would have only what is reserved for them");
 }
 
 #[test]
