@@ -132,6 +132,10 @@ pub fn order(task: Task, name: &str, limit: f64, roomy: bool, state: &State) -> 
         Task::Gate(variant) => {
             let mut order = bench("gate").with(["--cooperative", variant]);
             order.command.env_remove("JEM_COOPERATIVE");
+            // Below the step's limit, so that the gate itself reports the kernel that hangs.
+            if !state.quick {
+                order.command.env("JEM_GATE_PATIENCE", "25");
+            }
             order
         }
         Task::Test(kind) => tests(state).with([match kind {

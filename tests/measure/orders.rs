@@ -48,6 +48,10 @@ fn the_first_variant_that_passes_is_used() {
         words(&order(Task::Gate("flat"), "gate-flat", 9.0, false, &state).command)
             .contains("--cooperative flat")
     );
+    let patience = |state| variable(Task::Gate("naga"), state, "JEM_GATE_PATIENCE");
+    assert_eq!(patience(&state).as_deref(), Some("25"));
+    let quick = State { quick: true, ..self::state() };
+    assert_eq!(patience(&quick), None, "software compiles for minutes");
     assert_eq!(blocked(Task::Steps(F16), &state), None, "not known yet");
     let passed = json!({"tables": [table("Gate of matrices", &[json!({"outcome": "passed"})])]});
     let mut early = self::state();
