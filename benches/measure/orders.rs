@@ -143,9 +143,9 @@ pub fn order(task: Task, name: &str, limit: f64, roomy: bool, state: &State) -> 
             "conv2d" if state.quick => "conv2d::any_shape",
             "winograd" if state.quick => "winograd_input",
             "head" if state.quick => "head::any_shape",
-            _ => kind,
+            _ => HEAVY.into_iter().find(|(name, _)| *name == kind).map_or(kind, |(_, part)| part),
         }]),
-        Task::Rest => tests(state).with(HEAVY.into_iter().flat_map(|kind| ["--skip", kind])),
+        Task::Rest => tests(state).with(HEAVY.into_iter().flat_map(|(_, part)| ["--skip", part])),
         Task::Registers => {
             let half = !state.no_matrices();
             bench("registers")

@@ -211,7 +211,7 @@ const NAMED: usize = 6;
 
 fn tests(lines: Lines<'_>) -> String {
     let steps: Vec<String> =
-        HEAVY.iter().map(|kind| format!("test-{kind}")).chain(["test-rest".into()]).collect();
+        HEAVY.iter().map(|(kind, _)| format!("test-{kind}")).chain(["test-rest".into()]).collect();
     let done: Vec<Tests> = steps.iter().filter_map(|step| Tests::of(lines.result(step))).collect();
     let passed: u64 = done.iter().map(|tests| tests.passed).sum();
     let failed: Vec<&str> = done.iter().flat_map(|tests| &tests.failed).map(String::as_str).collect();

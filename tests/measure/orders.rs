@@ -2,7 +2,7 @@
 
 use crate::figures::table;
 use crate::measure::orders::{blocked, order};
-use crate::measure::plan::{Task, VARIANTS};
+use crate::measure::plan::{HEAVY, Task, VARIANTS};
 use crate::measure::state::State;
 use crate::measure::{environment, orders};
 use jem::jem::Precision::{F16, F32};
@@ -181,6 +181,38 @@ fn nothing_of_the_user_is_read_or_changed() {
     }
     assert_eq!(variable(Task::Tuned(F32), &state, "JEM_TUNED").as_deref(), Some("/out/tuned.toml"));
     assert_eq!(variable(Task::Test("head"), &state, "JEM_TEST_DEVICE").as_deref(), Some("gpu:A card"));
+}
+
+#[test]
+fn no_kernel_test_runs_twice() {
+    let state = state();
+    let words = |task| words(&order(task, "step", 10.0, false, &state).command);
+    let parts = HEAVY.map(|(kind, part)| {
+        assert_eq!(words(Task::Test(kind)), format!("test-here {part}"));
+        part
+    });
+    assert_eq!(words(Task::Rest), format!("test-here --skip {}", parts.join(" --skip ")));
+    // The tests by name, as `tests!` lists them in each file.
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels-tests");
+    let files = folder.read_dir().unwrap().map(|entry| entry.unwrap().path());
+    let listed = files.filter_map(|path| {
+        let text = std::fs::read_to_string(&path).ok()?;
+        let tests = text.split_once("\ntests![")?.1.split_once(']')?.0;
+        let file = path.file_stem()?.to_str()?;
+        Some(tests.split(',').map(|test| format!("{file}::{}", test.trim())).collect::<Vec<_>>())
+    });
+    let names: Vec<String> = listed.flatten().collect();
+    assert!(names.len() > 200, "{} tests", names.len());
+    for name in &names {
+        let kinds: Vec<&str> = parts.into_iter().filter(|part| name.contains(part)).collect();
+        assert!(kinds.len() < 2, "{name} runs with {kinds:?}");
+    }
+    for (kind, part) in [("head", "head::"), ("cooperative", "cooperative::")] {
+        let of = |name: &&String| name.contains(part);
+        assert!(names.iter().any(|name| of(&name)), "{kind} has no test");
+        let other = names.iter().filter(of).find(|name| !name.starts_with(part));
+        assert_eq!(other, None, "not of {kind}");
+    }
 }
 
 #[test]
