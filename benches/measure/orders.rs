@@ -204,7 +204,10 @@ pub fn order(task: Task, name: &str, limit: f64, roomy: bool, state: &State) -> 
             let small = ["--preset", "tiny", "--batch", "16", "--steps", "1", "--iterations", "3"];
             let full = ["--preset", "paper", "--iterations", "40"];
             let order = train(state, name, precision);
-            if state.quick { order.with(small).with(["--buffer", "160"]) } else { order.with(full) }
+            let order =
+                if state.quick { order.with(small).with(["--buffer", "160"]) } else { order.with(full) };
+            // A slow device does fewer iterations, which are still worth comparing.
+            Order { interrupt: Some(0.7 * limit), ..order }
         }
         Task::TrainSmall => {
             let half = state.variant().is_some();

@@ -79,6 +79,8 @@ fn without_matrices_there_is_no_step_in_f16() {
     let small = order(Task::TrainSmall, "train-small", 9.0, false, &state);
     assert!(words(&small.command).contains("--precision f32"));
     assert!(small.interrupt.is_some_and(|after| after < 9.0));
+    let full = order(Task::Train(F32), "train-f32", 18.0, false, &state);
+    assert!(full.interrupt.is_some_and(|after| after < 18.0), "it would be killed at its limit");
 }
 
 #[test]
