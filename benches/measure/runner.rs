@@ -213,7 +213,7 @@ impl Run {
         };
         let mut line = journal::line(step.name, step.about, at, limit, &ended, result.clone());
         if let Some(clocks) = &self.clocks {
-            line["clocks"] = clocks::largest(&clocks.text(), told);
+            line["clocks"] = clocks::largest(&clocks.text(), told, &self.state.device);
         }
         self.journal.add(line);
         let ok = ended.status == child::Status::Ok;

@@ -6,6 +6,7 @@ use crate::measure::orders::Reader;
 use crate::measure::plan::{self, Task};
 use crate::measure::report::{self, slug};
 use crate::measure::{clocks, journal, results, state, summary};
+use jem::device::DeviceSpec;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
@@ -259,11 +260,19 @@ fn facts_alone_are_no_measurement() {
 
 #[test]
 fn clocks_are_those_of_the_step() {
-    let text = "1980, 2619, 700.10, 60\n345, 2619, 90.00, 41\n1755, 2619, [N/A], 45\n";
+    let text = "0, A card, 1980, 2619, 700.10, 60\n0, A card, 345, 2619, 90.00, 41\n\
+                0, A card, 1755, 2619, [N/A], 45\n";
+    let largest = |text: &str, from| clocks::largest(text, from, &DeviceSpec::GpuNamed("A card".into()));
     let expected = json!({"sm_mhz": 1755.0, "memory_mhz": 2619.0, "watts": 90.0, "celsius": 45.0});
-    assert_eq!(clocks::largest(text, 1), expected);
-    assert_eq!(clocks::largest(text, 3), Value::Null);
-    assert_eq!(clocks::largest("No devices were found\n", 0), Value::Null);
+    assert_eq!(largest(text, 1), expected);
+    assert_eq!(largest(text, 3), Value::Null);
+    assert_eq!(largest("No devices were found\n", 0), Value::Null);
+    // Other cards have clocks of their own.
+    let other = format!("{text}1, Another, 9000, 9000, 900, 90\n");
+    assert_eq!(largest(&other, 1), expected);
+    assert_eq!(largest(&other.replace("Another", "A card"), 1), Value::Null, "which of them?");
+    assert_eq!(clocks::largest(text, 1, &DeviceSpec::Auto), expected, "the only one");
+    assert_eq!(clocks::largest(&other, 1, &DeviceSpec::Auto), Value::Null);
     let mut ceilings = line("ceilings", Value::Null);
     ceilings["clocks"] = expected;
     let rates = line(
