@@ -155,6 +155,16 @@ fn pytorch_without_cuda_is_no_peer_of_a_gpu() {
 }
 
 #[test]
+fn a_python_of_the_user_stays() {
+    for (python, called) in [("python3", "/usr/bin/python3"), ("/home/me/wrapper.sh", "/home/me/wrapper.sh")]
+    {
+        let mut state = State { python: python.into(), ..state() };
+        state.learn(Task::Torch, true, &json!({"torch": "2.9", "executable": "/usr/bin/python3"}));
+        assert_eq!(orders::warm(&state).get_program(), called);
+    }
+}
+
+#[test]
 fn a_python_that_is_not_there_is_not_asked() {
     let mut state = state();
     for (python, why) in [
