@@ -113,7 +113,16 @@ fn the_page_has_ratios_fractions_failures_and_what_is_missing() {
         &page,
         &["| SGLD step, f16 beside bf16 | 10.0 ms | not measured | 5.00 ms (graph-bf16-nhwc) | 0.500 |"],
     );
+    let apart = "PyTorch / jem: above 1, jem is faster.\n";
+    has(&page, &[apart]);
     has(&page, &["Tuned 2 shapes in f16", "80.0 ms, by rule 100 ms (80%)"]);
+    let with_tuned = [&lines[..], &[line("tuned-f16", steps())]].concat();
+    let note =
+        "tuned: the same time of PyTorch over that of the tuned kernels, which took no turns with it.\n";
+    has(
+        &summary::page(&with_tuned),
+        &[note, "| 10.0 ms | 10.0 ms | 5.00 ms (graph-bf16-nhwc) | 0.500 | 0.500 |"],
+    );
     has(&page, &["| conv2d 160 | 140 | 80.0 ms | 80% | 95.0 TFLOP/s | 16% |"]);
     has(&page, &["of 100 ms in all dispatches (the iteration as a whole takes 90.0 ms)"]);
     has(
