@@ -95,8 +95,7 @@ const SHADERS: usize = 20;
 
 /// The line about shaders that come from a folder: the commit is not to be credited with them.
 fn shaders(lines: Lines<'_>) -> Option<String> {
-    let all = [START, "devices"].map(|step| &lines.result(step)["shaders"]);
-    let shaders = all.into_iter().find(|shaders| shaders.is_object())?;
+    let shaders = Some(&lines.result(START)["shaders"]).filter(|shaders| shaders.is_object())?;
     let folder = words(&shaders["folder"]).replace(|c: char| c.is_control() || c == '`', "?");
     let differing: Vec<&str> =
         shaders["differing"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();

@@ -253,8 +253,6 @@ fn shaders_that_are_not_the_commits_are_named() {
     has(&run(shaders(&names)), &["kernel19 and 10 more.**"]);
     has(&run(shaders(&[])), &["Shaders come from `my/?shaders` (JEM_SHADERS); none differs"]);
     assert!(!run(Value::Null).contains("JEM_SHADERS"));
-    // Also of runs whose first line does not say it.
-    has(&summary::page(&[line("devices", json!({"shaders": shaders(&names[..2])}))]), &[two]);
 }
 
 #[test]
