@@ -11,6 +11,7 @@ use super::{
     Arguments, Common, check, clocks, environment, jem_of, orders, orphans, own, pack, results, summary,
 };
 use jem::interrupt;
+use jem::kernels::shader;
 use serde_json::{Value, json};
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -156,21 +157,9 @@ fn start(arguments: &Arguments, common: &Common, steps: &[Step]) -> Value {
             "seconds": common.seconds,
             "device": common.device.to_string(),
             "data": arguments.data,
-            "shaders": shaders(),
+            "shaders": shader::folder().ok().flatten().map(shader::Folder::json),
             "steps": names,
         },
-    })
-}
-
-/// The folder of shaders and the files in it that replace others, as `jem devices --json` reports them.
-fn shaders() -> Value {
-    let folder = jem::kernels::shader::folder().ok().flatten();
-    folder.map_or(Value::Null, |folder| {
-        json!({
-            "folder": folder.path().display().to_string(),
-            "files": folder.files(),
-            "differing": folder.differing().collect::<Vec<_>>(),
-        })
     })
 }
 

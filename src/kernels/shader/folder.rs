@@ -101,6 +101,15 @@ impl Folder {
         summary.replace(char::is_control, "?")
     }
 
+    /// The path, the number of files and the files that differ, as a JSON object.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "folder": self.path.display().to_string(),
+            "files": self.files(),
+            "differing": self.differing().collect::<Vec<_>>(),
+        })
+    }
+
     /// The file `name`, which is `NAME` or `common/NAME`.
     pub(super) fn file(&self, name: &str) -> Option<File<'_>> {
         let (name, file) = self.files.get_key_value(name)?;
