@@ -132,10 +132,9 @@ fn print(line: &str) {
 
 /// The executable of jem, by the arguments.
 fn jem_of(arguments: &Arguments) -> Result<PathBuf, String> {
-    let here = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
     match &arguments.jem {
-        Some(jem) => Ok(here(jem.clone())),
-        None => own().map(|bench| here(jem_beside(&bench))),
+        Some(jem) => Ok(environment::here(jem)),
+        None => own().map(|bench| environment::here(jem_beside(&bench))),
     }
 }
 

@@ -1,15 +1,14 @@
 //! The run: executes the steps one after the other, whatever happens to each.
 
 use super::child::{self, Limit, Running, STOP};
+use super::environment::{self, here};
 use super::figures::Lines;
 use super::journal::{self, Journal};
 use super::plan::{self, Step, Task};
 use super::pretend::Sabotage;
 use super::scratch::Scratch;
 use super::state::State;
-use super::{
-    Arguments, Common, check, clocks, environment, jem_of, orders, orphans, own, pack, results, summary,
-};
+use super::{Arguments, Common, check, clocks, jem_of, orders, orphans, own, pack, results, summary};
 use jem::interrupt;
 use jem::kernels::shader;
 use serde_json::{Value, json};
@@ -100,7 +99,6 @@ fn begin(arguments: &Arguments, common: &Common, out: &Path) -> Result<(State, S
         let _ = scratch.remove();
         return Err(check::earlier(&out, journal::FILE));
     };
-    let here = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let data = Path::new(&arguments.data);
     let python = &arguments.python;
     let state = State {
