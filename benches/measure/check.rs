@@ -31,7 +31,7 @@ pub fn check(arguments: &Arguments, common: &Common, out: &Path, jem: &Path) -> 
 ///
 /// # Errors
 /// A message with the first such file.
-pub fn unused(out: &Path) -> Result<(), String> {
+fn unused(out: &Path) -> Result<(), String> {
     let own = [journal::FILE, summary::FILE].into_iter().chain(pack::FILES);
     match own.into_iter().find(|file| out.join(file).symlink_metadata().is_ok()) {
         None => Ok(()),
