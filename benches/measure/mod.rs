@@ -47,7 +47,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DATA", default_value = "synthetic")]
     pub data: String,
     /// Folder in which the run makes one for logs and caches, which it removes at the end [default: the first of
-    /// $TMPDIR, /tmp, /var/tmp and OUT that has room]
+    /// $TMPDIR, /tmp, /var/tmp and OUT that can be written]
     #[arg(long, value_name = "DIR")]
     pub scratch: Option<PathBuf>,
     /// Instead of measuring, write a page for bench-results from the results in this folder
