@@ -183,7 +183,7 @@ pub fn run(command: Command, limit: Limit, log: &Path) -> Ended {
     }
 }
 
-/// What Unix does for [`Running`], and Windows, in part, by other means.
+/// Signals to the process group of a [`Running`]; elsewhere than on Unix only the process itself is ended.
 mod group {
     use jem::process::{SIGKILL, SIGTERM, lead_group, signal_group};
     use std::process::{Child, Command};

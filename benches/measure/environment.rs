@@ -26,7 +26,7 @@ const LISTS: [&str; 10] = [
     "__EGL_VENDOR_LIBRARY_FILENAMES",
 ];
 
-/// The variables of the user's that name files, with absolute paths: steps run in another folder.
+/// Returns the user's variables that name files, with absolute paths, because steps run in another folder.
 pub fn absolute(variable: impl Fn(&str) -> Option<OsString>) -> Vec<(&'static str, OsString)> {
     let single = |value: OsString| Some(here(value).into_os_string());
     let list = |value: OsString| std::env::join_paths(std::env::split_paths(&value).map(here)).ok();

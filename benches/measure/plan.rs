@@ -59,7 +59,7 @@ impl Task {
     }
 }
 
-/// Whether any of `steps` tested or timed something to its end, by the `lines` of the run.
+/// Whether any of `steps` that tests or times something ended without an error, according to `lines`.
 pub fn has_measured(steps: &[Step], lines: &[Value]) -> bool {
     let ok = |step: &Step| lines.iter().any(|line| line["step"] == step.name && line["status"] == "ok");
     steps.iter().any(|step| step.task.measures() && ok(step))

@@ -95,7 +95,7 @@ fn begin(arguments: &Arguments, common: &Common, out: &Path) -> Result<(State, S
         std::fs::write(folder.join("time_pytorch.py"), orders::PEER)
     })?;
     let Some(journal) = Journal::new(&out) else {
-        // The message about the results matters more.
+        // The error below matters more than a folder left behind.
         let _ = scratch.remove();
         return Err(check::earlier(&out, journal::FILE));
     };
@@ -130,7 +130,7 @@ fn remove_links(arguments: &Arguments) {
         folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with("jem-measure."))
     };
     if let Some(folder) = arguments.links.as_ref().filter(own) {
-        // It holds links that nobody misses.
+        // If this fails, only links are left behind.
         let _ = std::fs::remove_dir_all(folder);
     }
 }

@@ -93,7 +93,7 @@ fn head(lines: Lines<'_>) -> String {
 /// The most shaders that are named.
 const SHADERS: usize = 20;
 
-/// The line about shaders that come from a folder: the commit is not to be credited with them.
+/// The line about shaders from a folder: the results are then not those of the commit.
 fn shaders(lines: Lines<'_>) -> Option<String> {
     let shaders = Some(&lines.result(START)["shaders"]).filter(|shaders| shaders.is_object())?;
     let folder = words(&shaders["folder"]).replace(|c: char| c.is_control() || c == '`', "?");
