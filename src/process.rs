@@ -1,4 +1,4 @@
-//! Child processes that end with all that they started, and the names of signals.
+//! Process groups, so that a child ends together with everything that it started, and names of signals.
 
 use std::process::{Child, Command, ExitStatus};
 

@@ -92,7 +92,7 @@ fn a_driver_that_crashes_on_subgroups_and_matrices_together_gets_shaders_without
     for one in jem.tested() {
         let reason = one["reason"].as_str().expect("a reason");
         let flat = one["variant"].as_str().expect("a name").starts_with("flat");
-        // This driver compiles no matrices at all, but only the forms that are not flat crash it.
+        // This driver compiles no matrices at all, but only the variants that are not flat crash it.
         assert_eq!(reason.contains("was killed by SIGSEGV"), !flat, "{one}");
     }
 }

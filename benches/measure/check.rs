@@ -18,7 +18,7 @@ pub fn check(arguments: &Arguments, common: &Common, out: &Path, jem: &Path) -> 
     if common.device == DeviceSpec::Cpu {
         return Err("--device cpu: the run measures a GPU; --device llvmpipe is Mesa's on the CPU".into());
     }
-    // Its absence would be the failure of every step.
+    // Without it every step would fail.
     if !jem.metadata().is_ok_and(|jem| jem.is_file() && jem.len() > 0) {
         let which = if arguments.jem.is_some() { "" } else { ": --jem names another" };
         return Err(format!("{} is missing or empty{which}", jem.display()));
@@ -31,7 +31,7 @@ pub fn check(arguments: &Arguments, common: &Common, out: &Path, jem: &Path) -> 
 ///
 /// # Errors
 /// A message with the first such file.
-pub fn unused(out: &Path) -> Result<(), String> {
+fn unused(out: &Path) -> Result<(), String> {
     let own = [journal::FILE, summary::FILE].into_iter().chain(pack::FILES);
     match own.into_iter().find(|file| out.join(file).symlink_metadata().is_ok()) {
         None => Ok(()),

@@ -57,7 +57,7 @@ pub struct Ended {
     pub exit: Option<i32>,
     /// The signal that ended it.
     pub signal: Option<i32>,
-    /// How long it ran.
+    /// The time that it was waited for. A process in the background began earlier.
     pub time: Duration,
     /// All that it printed, without the middle if that is long.
     pub text: String,
@@ -79,7 +79,6 @@ pub struct Limit {
 pub struct Running {
     child: Child,
     log: Log,
-    began: Instant,
 }
 
 impl Running {
@@ -91,10 +90,10 @@ impl Running {
         let (output, write) = std::io::pipe()?;
         command.stdin(Stdio::null()).stdout(write.try_clone()?).stderr(write);
         group::lead(&mut command);
-        let (child, began) = (command.spawn()?, Instant::now());
+        let child = command.spawn()?;
         // The command holds the write end of the pipe, which would otherwise never close.
         drop(command);
-        Ok(Self { child, log: Log::read(output, log), began })
+        Ok(Self { child, log: Log::read(output, log) })
     }
 
     /// Waits for its end. Kills it at `limit`, or when the run is stopped.
@@ -119,7 +118,7 @@ impl Running {
             }
             std::thread::sleep(LOOK);
         };
-        let time = self.began.elapsed();
+        let time = begin.elapsed();
         // Processes that it left behind would share the device with the next step.
         group::end(&mut self.child);
         self.log.wait(CLOSED);
@@ -184,7 +183,7 @@ pub fn run(command: Command, limit: Limit, log: &Path) -> Ended {
     }
 }
 
-/// What Unix does for [`Running`], and Windows, in part, by other means.
+/// Signals to the process group of a [`Running`]; elsewhere than on Unix only the process itself is ended.
 mod group {
     use jem::process::{SIGKILL, SIGTERM, lead_group, signal_group};
     use std::process::{Child, Command};

@@ -26,9 +26,9 @@ const LISTS: [&str; 10] = [
     "__EGL_VENDOR_LIBRARY_FILENAMES",
 ];
 
-/// The variables of the user's that name files, with absolute paths: steps run in another folder.
+/// Returns the user's variables that name files, with absolute paths, because steps run in another folder.
 pub fn absolute(variable: impl Fn(&str) -> Option<OsString>) -> Vec<(&'static str, OsString)> {
-    let single = |value: OsString| Some(here(value.into()).into_os_string());
+    let single = |value: OsString| Some(here(value).into_os_string());
     let list = |value: OsString| std::env::join_paths(std::env::split_paths(&value).map(here)).ok();
     let single = SINGLE.into_iter().filter_map(|name| Some((name, variable(name).and_then(single)?)));
     let lists = LISTS.into_iter().filter_map(|name| Some((name, variable(name).and_then(list)?)));
@@ -36,8 +36,9 @@ pub fn absolute(variable: impl Fn(&str) -> Option<OsString>) -> Vec<(&'static st
 }
 
 /// `path` from this process's folder. An empty one stays empty.
-fn here(path: PathBuf) -> PathBuf {
-    std::path::absolute(&path).unwrap_or(path)
+pub fn here(path: impl AsRef<Path>) -> PathBuf {
+    let path = path.as_ref();
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// Sets the variables that `command` does not set itself, so that nothing in the user's folders is read or changed.

@@ -24,7 +24,8 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// An empty one in the folder `out`; `None` if that has one already, from an earlier run or one beside this.
+    /// Creates an empty journal in the folder `out`; `None` if there is one already, from an earlier or a concurrent
+    /// run.
     pub fn new(out: &Path) -> Option<Self> {
         let path = out.join(FILE);
         match OpenOptions::new().append(true).create_new(true).open(&path) {
@@ -33,7 +34,7 @@ impl Journal {
         }
     }
 
-    /// An empty one at `path`; without a `file` it makes one later.
+    /// Creates an empty journal at `path`. Without a `file`, the first write creates it.
     pub fn with(path: PathBuf, file: Option<File>) -> Self {
         Self { path, made: file.is_some(), file, lines: Vec::new(), written: 0 }
     }

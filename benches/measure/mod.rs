@@ -47,7 +47,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DATA", default_value = "synthetic")]
     pub data: String,
     /// Folder in which the run makes one for logs and caches, which it removes at the end [default: the first of
-    /// $TMPDIR, /tmp, /var/tmp and OUT that has room]
+    /// $TMPDIR, /tmp, /var/tmp and OUT that can be written]
     #[arg(long, value_name = "DIR")]
     pub scratch: Option<PathBuf>,
     /// Instead of measuring, write a page for bench-results from the results in this folder
@@ -132,10 +132,9 @@ fn print(line: &str) {
 
 /// The executable of jem, by the arguments.
 fn jem_of(arguments: &Arguments) -> Result<PathBuf, String> {
-    let here = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
     match &arguments.jem {
-        Some(jem) => Ok(here(jem.clone())),
-        None => own().map(|bench| here(jem_beside(&bench))),
+        Some(jem) => Ok(environment::here(jem)),
+        None => own().map(|bench| environment::here(jem_beside(&bench))),
     }
 }
 

@@ -82,11 +82,14 @@ pub fn blocked(task: Task, state: &State) -> Option<String> {
         Task::Card | Task::Clocks => {
             on_path("nvidia-smi").is_none().then(|| "nvidia-smi is not installed".into())
         }
-        Task::Warm => state.no_torch.clone(),
-        Task::Peer(precision) => state.no_torch.clone().or_else(|| {
+        Task::Warm => device().or_else(|| state.no_torch.clone()),
+        Task::Peer(precision) => device().or_else(|| state.no_torch.clone()).or_else(|| {
             let none = precision == "tf32" && state.torch_known && !state.cuda;
             none.then(|| "TF32 is a format of NVIDIA GPUs".into())
         }),
+        Task::Gate(_) => {
+            device().or_else(|| Some(format!("steps use `{}`, which has passed", state.variant()?)))
+        }
         Task::Test("cooperative") => device().or_else(half),
         Task::Profile(Precision::F16)
         | Task::Steps(Precision::F16)
@@ -129,6 +132,10 @@ pub fn order(task: Task, name: &str, limit: f64, roomy: bool, state: &State) -> 
         Task::Gate(variant) => {
             let mut order = bench("gate").with(["--cooperative", variant]);
             order.command.env_remove("JEM_COOPERATIVE");
+            // Below the step's limit, so that the gate itself reports the kernel that hangs.
+            if !state.quick {
+                order.command.env("JEM_GATE_PATIENCE", "25");
+            }
             order
         }
         Task::Test(kind) => tests(state).with([match kind {
@@ -136,9 +143,9 @@ pub fn order(task: Task, name: &str, limit: f64, roomy: bool, state: &State) -> 
             "conv2d" if state.quick => "conv2d::any_shape",
             "winograd" if state.quick => "winograd_input",
             "head" if state.quick => "head::any_shape",
-            _ => kind,
+            _ => HEAVY.into_iter().find(|(name, _)| *name == kind).map_or(kind, |(_, part)| part),
         }]),
-        Task::Rest => tests(state).with(HEAVY.into_iter().flat_map(|kind| ["--skip", kind])),
+        Task::Rest => tests(state).with(HEAVY.into_iter().flat_map(|(_, part)| ["--skip", part])),
         Task::Registers => {
             let half = !state.no_matrices();
             bench("registers")
@@ -149,13 +156,18 @@ pub fn order(task: Task, name: &str, limit: f64, roomy: bool, state: &State) -> 
         Task::Ceilings => bench("ceilings"),
         Task::Warm => unreachable!("it runs in the background"),
         Task::Peer(precision) => {
-            // Modes without a compiler first: compilation may take all of the time.
-            let ways = ["graph", "eager", "graph-compile", "compile"];
+            // First the likely fastest without a compiler, then the likely fastest of all.
+            let ways = ["graph", "graph-compile", "eager", "compile"];
             let modes = ways.map(|way| format!("{way}-{precision}")).join(",");
             let order = peer(state).with(["--modes", &modes, "--json", "--repeats", "5"]);
             order.with(["--seconds", &format!("{:.0}", (0.7 * limit).floor().max(1.0))])
         }
-        Task::Profile(precision) => bench("profile").with(network(state, precision)),
+        Task::Profile(precision) => {
+            let order = bench("profile").with(network(state, precision));
+            // Its tables are written when all repeats are done.
+            let repeats = if roomy { "9" } else { "3" };
+            if state.quick { order } else { order.with(["--repeats", repeats]) }
+        }
         Task::Steps(precision) => {
             let repeats = if state.quick {
                 "2"
@@ -192,7 +204,10 @@ pub fn order(task: Task, name: &str, limit: f64, roomy: bool, state: &State) -> 
             let small = ["--preset", "tiny", "--batch", "16", "--steps", "1", "--iterations", "3"];
             let full = ["--preset", "paper", "--iterations", "40"];
             let order = train(state, name, precision);
-            if state.quick { order.with(small).with(["--buffer", "160"]) } else { order.with(full) }
+            let order =
+                if state.quick { order.with(small).with(["--buffer", "160"]) } else { order.with(full) };
+            // A slow device does fewer iterations, which are still worth comparing.
+            Order { interrupt: Some(0.7 * limit), ..order }
         }
         Task::TrainSmall => {
             let half = state.variant().is_some();
@@ -208,14 +223,10 @@ pub fn order(task: Task, name: &str, limit: f64, roomy: bool, state: &State) -> 
     }
 }
 
-/// The command that compiles PyTorch's modes while other steps run, the most important first.
+/// The command that compiles PyTorch's modes while other steps run, in the script's order: those that are likely the
+/// fastest first.
 pub fn warm(state: &State) -> Command {
-    let precisions = ["bf16", "tf32", "float32"].into_iter().filter(|one| state.cuda || *one != "tf32");
-    let precisions: Vec<&str> = precisions.collect();
-    let ways = ["graph-compile", "compile"].into_iter();
-    let modes = ways.flat_map(|way| precisions.iter().map(move |precision| format!("{way}-{precision}")));
-    let modes = modes.collect::<Vec<_>>().join(",");
-    peer(state).with(["--modes", &modes, "--warm"]).command
+    peer(state).with(["--modes", "graph-compile,compile", "--warm"]).command
 }
 
 /// The path at which the shell would find `program`.

@@ -43,7 +43,7 @@ pub fn results(out: &Path, lines: Lines<'_>) -> Vec<String> {
 /// Writes the file `path` under another name and renames it, so that it is complete or not there.
 ///
 /// # Errors
-/// The file system's, or those of `write`; `path` is then as before.
+/// Errors of the file system and of `write`; `path` is then unchanged.
 pub fn put(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(".part");
@@ -60,13 +60,16 @@ pub fn put(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::
 /// Packs the folder `logs` as `logs.tar.gz`.
 ///
 /// # Errors
-/// The file system's; an incomplete archive is removed, and one that is too large.
+/// Errors of the file system, and an archive that is too large. No archive is left then.
 pub fn logs(out: &Path, logs: &Path) -> io::Result<()> {
     put(&out.join("logs.tar.gz"), |file| {
         let gzip = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
         let mut archive = tar::Builder::new(gzip);
         archive.append_dir_all("logs", logs)?;
         let size = archive.into_inner()?.finish()?.metadata()?.len();
-        if size > LARGEST { Err(io::Error::other(format!("{size} bytes are too many"))) } else { Ok(()) }
+        match size > LARGEST {
+            true => Err(io::Error::other(format!("{size} bytes, more than {LARGEST}"))),
+            false => Ok(()),
+        }
     })
 }

@@ -46,10 +46,10 @@ pub enum Task {
     Train(Precision),
     /// Training of a smaller network for a while.
     TrainSmall,
-    /// The remaining kernel tests.
-    Rest,
     /// Clocks, temperature and throttling, when the card is warm.
     Clocks,
+    /// The remaining kernel tests.
+    Rest,
 }
 
 impl Task {
@@ -59,7 +59,7 @@ impl Task {
     }
 }
 
-/// Whether any of `steps` tested or timed something to its end, by the `lines` of the run.
+/// Whether any of `steps` that tests or times something ended without an error, according to `lines`.
 pub fn has_measured(steps: &[Step], lines: &[Value]) -> bool {
     let ok = |step: &Step| lines.iter().any(|line| line["step"] == step.name && line["status"] == "ok");
     steps.iter().any(|step| step.task.measures() && ok(step))
@@ -76,10 +76,21 @@ pub struct Step {
     pub task: Task,
     /// Its time.
     pub share: Share,
+    /// The seconds that are reserved for it in a run of the usual length.
+    pub usual: f64,
 }
 
-/// Kinds of kernel tests that run before the others, as parts of their names.
-pub const HEAVY: [&str; 4] = ["conv2d", "winograd", "head", "cooperative"];
+impl Step {
+    /// Whether `limit` seconds are well above what the step needs, however short the run is.
+    pub fn is_roomy(&self, limit: f64) -> bool {
+        limit >= 1.8 * self.usual
+    }
+}
+
+/// Kinds of kernel tests that run before the others, and the part of their names that no other test has. A test is
+/// called `FILE::TEST`.
+pub const HEAVY: [(&str, &str); 4] =
+    [("conv2d", "conv2d"), ("winograd", "winograd"), ("head", "head::"), ("cooperative", "cooperative::")];
 
 /// Seconds of the run for which the plan's times are written: in full, and quick.
 const USUAL: (f64, f64) = (540.0, 60.0);
@@ -97,7 +108,7 @@ pub fn steps(quick: bool, seconds: f64) -> Vec<Step> {
     // Seconds reserved for the step, and its limit: in full, then quick on a driver that computes on the CPU.
     let step = |name, about, task, full: (f64, f64), small: (f64, f64)| {
         let (kept, limit) = if quick { small } else { full };
-        Step { name, about, task, share: Share { kept, limit }.scaled(scale) }
+        Step { name, about, task, share: Share { kept, limit }.scaled(scale), usual: kept }
     };
     let conv2d = "kernel tests of convolutions, beside float64";
     let winograd = "kernel tests of Winograd's kernels, beside float64";
@@ -119,41 +130,30 @@ pub fn steps(quick: bool, seconds: f64) -> Vec<Step> {
             (8.0, 60.0),
             (1.0, 90.0),
         ),
-        step("test-conv2d", conv2d, Task::Test("conv2d"), (15.0, 90.0), (2.0, 8.0)),
-        step("test-winograd", winograd, Task::Test("winograd"), (10.0, 60.0), (1.0, 6.0)),
+        step("test-conv2d", conv2d, Task::Test("conv2d"), (15.0, 45.0), (2.0, 8.0)),
+        step("test-winograd", winograd, Task::Test("winograd"), (10.0, 30.0), (1.0, 6.0)),
         step("test-head", head, Task::Test("head"), (5.0, 30.0), (1.0, 6.0)),
         step("test-cooperative", matrices, Task::Test("cooperative"), (6.0, 30.0), (1.0, 60.0)),
         step("registers", "registers and spills of pipelines", Task::Registers, (12.0, 60.0), (1.0, 10.0)),
         step("launch", "cost of dispatches and submissions", Task::Launch, (4.0, 20.0), (1.0, 4.0)),
         step("ceilings", "rates of arithmetic and memory", Task::Ceilings, (14.0, 45.0), (5.0, 20.0)),
-        step("torch-warm", "PyTorch's compilation in the background", Task::Warm, (20.0, 75.0), (1.0, 10.0)),
-        step("torch-bf16", "PyTorch alone in bf16", Task::Peer("bf16"), (16.0, 60.0), (1.0, 15.0)),
-        step("torch-tf32", "PyTorch alone in TF32", Task::Peer("tf32"), (12.0, 45.0), (1.0, 15.0)),
-        step("torch-float32", "PyTorch alone in float32", Task::Peer("float32"), (10.0, 45.0), (1.0, 15.0)),
-        step("profile-f32", "an iteration in f32, by kernel", Task::Profile(F32), (12.0, 45.0), (2.0, 60.0)),
-        step("profile-f16", "an iteration in f16, by kernel", Task::Profile(F16), (12.0, 45.0), (1.5, 60.0)),
-        step("steps-f32", "whole steps in f32", Task::Steps(F32), (25.0, 75.0), (5.0, 60.0)),
-        step("steps-f16", "whole steps in f16", Task::Steps(F16), (22.0, 75.0), (2.0, 60.0)),
-        step("tune-f16", "best kernels in f16", Task::Tune(F16), (40.0, 80.0), (2.0, 12.0)),
-        step("tune-f32", "best kernels in f32", Task::Tune(F32), (35.0, 80.0), (2.0, 12.0)),
+        step("torch-warm", "PyTorch's compilation in the background", Task::Warm, (20.0, 40.0), (1.0, 10.0)),
+        step("torch-bf16", "PyTorch alone in bf16", Task::Peer("bf16"), (24.0, 60.0), (1.0, 15.0)),
+        step("torch-tf32", "PyTorch alone in TF32", Task::Peer("tf32"), (20.0, 45.0), (1.0, 15.0)),
+        step("torch-float32", "PyTorch alone in float32", Task::Peer("float32"), (18.0, 45.0), (1.0, 15.0)),
+        step("profile-f32", "an iteration in f32, by kernel", Task::Profile(F32), (18.0, 45.0), (2.0, 60.0)),
+        step("profile-f16", "an iteration in f16, by kernel", Task::Profile(F16), (18.0, 45.0), (1.5, 60.0)),
+        step("steps-f32", "whole steps in f32", Task::Steps(F32), (50.0, 100.0), (5.0, 60.0)),
+        step("steps-f16", "whole steps in f16", Task::Steps(F16), (38.0, 75.0), (2.0, 60.0)),
+        step("tune-f16", "best kernels in f16", Task::Tune(F16), (28.0, 80.0), (2.0, 12.0)),
+        step("tune-f32", "best kernels in f32", Task::Tune(F32), (25.0, 80.0), (2.0, 12.0)),
         step("tuned-f16", "whole steps in f16, tuned", Task::Tuned(F16), (14.0, 40.0), (2.0, 20.0)),
         step("tuned-f32", "whole steps in f32, tuned", Task::Tuned(F32), (14.0, 40.0), (3.0, 20.0)),
         step("train-f32", "training in f32", Task::Train(F32), (18.0, 60.0), (2.0, 30.0)),
         step("train-f16", "training in f16 from the same seed", Task::Train(F16), (14.0, 60.0), (1.5, 30.0)),
         step("train-small", "training of a WRN-16-4", Task::TrainSmall, (16.0, 30.0), (2.0, 20.0)),
+        step("clocks", "clocks, temperature, throttling", Task::Clocks, (3.0, 10.0), (0.5, 5.0)),
+        // Last, because it takes all the time that is left.
         step("test-rest", "the remaining kernel tests", Task::Rest, (15.0, 600.0), (1.5, 600.0)),
-        step("clocks", "clocks, temperature, throttling", Task::Clocks, (1.0, 10.0), (0.5, 5.0)),
     ]
-}
-
-/// Moves the test of a variant at `index` behind what is worth more once another variant has passed: to the end of the
-/// steps whose time has an end. Returns whether it moved.
-pub fn postpone(steps: &mut [Step], index: usize) -> bool {
-    let is_gate = |step: &Step| matches!(step.task, Task::Gate(_));
-    let Some(last) = steps.iter().position(|step| step.task == Task::Rest) else { return false };
-    let moves = index < last && is_gate(&steps[index]) && !steps[index..last].iter().all(is_gate);
-    if moves {
-        steps[index..last].rotate_left(1);
-    }
-    moves
 }

@@ -1,16 +1,16 @@
 //! The run: executes the steps one after the other, whatever happens to each.
 
 use super::child::{self, Limit, Running, STOP};
+use super::environment::{self, here};
 use super::figures::Lines;
 use super::journal::{self, Journal};
 use super::plan::{self, Step, Task};
 use super::pretend::Sabotage;
 use super::scratch::Scratch;
 use super::state::State;
-use super::{
-    Arguments, Common, check, clocks, environment, jem_of, orders, orphans, own, pack, results, summary,
-};
+use super::{Arguments, Common, check, clocks, jem_of, orders, orphans, own, pack, results, summary};
 use jem::interrupt;
+use jem::kernels::shader;
 use serde_json::{Value, json};
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -66,11 +66,7 @@ pub fn run(arguments: &Arguments, common: &Common, out: &Path) -> ExitCode {
     let sabotage = arguments.sabotage.clone();
     let mut run =
         Run { state, scratch, journal, steps, sabotage, began, until, background: None, clocks: None };
-    let mut index = 0;
-    while index < run.steps.len() {
-        if run.state.variant().is_some() && plan::postpone(&mut run.steps, index) {
-            continue;
-        }
+    for index in 0..run.steps.len() {
         let step = run.steps[index];
         let lines = run.journal.lines().len();
         let guarded = catch_unwind(AssertUnwindSafe(|| run.step(index)));
@@ -81,7 +77,6 @@ pub fn run(arguments: &Arguments, common: &Common, out: &Path) -> ExitCode {
         run.end_orphans();
         run.tell(step.name);
         run.summarise(false);
-        index += 1;
     }
     let status = run.end();
     remove_links(arguments);
@@ -100,11 +95,10 @@ fn begin(arguments: &Arguments, common: &Common, out: &Path) -> Result<(State, S
         std::fs::write(folder.join("time_pytorch.py"), orders::PEER)
     })?;
     let Some(journal) = Journal::new(&out) else {
-        // The message about the results matters more.
+        // The error below matters more than a folder left behind.
         let _ = scratch.remove();
         return Err(check::earlier(&out, journal::FILE));
     };
-    let here = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let data = Path::new(&arguments.data);
     let python = &arguments.python;
     let state = State {
@@ -136,7 +130,7 @@ fn remove_links(arguments: &Arguments) {
         folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with("jem-measure."))
     };
     if let Some(folder) = arguments.links.as_ref().filter(own) {
-        // It holds links that nobody misses.
+        // If this fails, only links are left behind.
         let _ = std::fs::remove_dir_all(folder);
     }
 }
@@ -161,21 +155,9 @@ fn start(arguments: &Arguments, common: &Common, steps: &[Step]) -> Value {
             "seconds": common.seconds,
             "device": common.device.to_string(),
             "data": arguments.data,
-            "shaders": shaders(),
+            "shaders": shader::folder().ok().flatten().map(shader::Folder::json),
             "steps": names,
         },
-    })
-}
-
-/// The folder of shaders and the files in it that replace others, as `jem devices --json` reports them.
-fn shaders() -> Value {
-    let folder = jem::kernels::shader::folder().ok().flatten();
-    folder.map_or(Value::Null, |folder| {
-        json!({
-            "folder": folder.path().display().to_string(),
-            "files": folder.files(),
-            "differing": folder.differing().collect::<Vec<_>>(),
-        })
     })
 }
 
@@ -218,7 +200,7 @@ impl Run {
         };
         let mut line = journal::line(step.name, step.about, at, limit, &ended, result.clone());
         if let Some(clocks) = &self.clocks {
-            line["clocks"] = clocks::largest(&clocks.text(), told);
+            line["clocks"] = clocks::largest(&clocks.text(), told, &self.state.device);
         }
         self.journal.add(line);
         let ok = ended.status == child::Status::Ok;
@@ -226,7 +208,7 @@ impl Run {
         if let (Task::Card, true, Some(tool)) = (step.task, ok, orders::on_path("nvidia-smi")) {
             self.clocks = Running::start(clocks::command(&tool), &self.log("sampled-clocks", index)).ok();
         }
-        if step.task == Task::Torch && self.state.no_torch.is_none() {
+        if step.task == Task::Torch && orders::blocked(Task::Warm, &self.state).is_none() {
             let mut command = orders::warm(&self.state);
             environment::apply(&mut command, &self.state);
             self.background = Running::start(command, &self.log("torch-warm", index + 1)).ok();
@@ -235,7 +217,7 @@ impl Run {
 
     /// Runs the process of a step; returns how it ended, and its result.
     fn process(&self, step: &Step, index: usize, limit: f64) -> (child::Ended, Value) {
-        let roomy = limit > 1.5 * step.share.kept;
+        let roomy = step.is_roomy(limit);
         let mut order = orders::order(step.task, step.name, limit, roomy, &self.state);
         if let Some(sabotage) = self.sabotage.iter().find(|one| one.step == step.name) {
             order.command = Command::new(&self.state.bench);

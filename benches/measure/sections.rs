@@ -19,7 +19,7 @@ pub const PRECISIONS: [(&str, &str, &str); 3] =
 /// The times of steps beside PyTorch's best, and what tuning gained.
 pub fn times(lines: Lines<'_>) -> String {
     let mut table = Table::new(&["step", "jem", "jem, tuned", "PyTorch's best", "PyTorch / jem", "tuned"]);
-    let mut apart = false;
+    let (mut apart, mut any_tuned) = (false, false);
     for precision in ["f16", "f32"] {
         for (step, label) in STEPS {
             let time = |name: &str| {
@@ -37,6 +37,7 @@ pub fn times(lines: Lines<'_>) -> String {
             }
             for (word, peer) in peers {
                 apart |= !peer.turns;
+                any_tuned |= tuned.is_some();
                 let mark = if peer.turns { "" } else { " *" };
                 table.row(vec![
                     format!("{label}, {precision} beside {word}"),
@@ -56,6 +57,10 @@ pub fn times(lines: Lines<'_>) -> String {
     text += "\nMedians. PyTorch / jem: above 1, jem is faster.";
     if apart {
         text += " *: not measured in turns.";
+    }
+    if any_tuned {
+        text +=
+            " tuned: the same time of PyTorch over that of the tuned kernels, which took no turns with it.";
     }
     text += "\n";
     for (name, precision) in [("tune-f16", "f16"), ("tune-f32", "f32")] {

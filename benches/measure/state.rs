@@ -150,7 +150,9 @@ impl State {
     fn pytorch(&mut self, ok: bool, result: &Value) {
         self.torch_known = true;
         self.cuda = result["cuda"].as_str().is_some();
-        if let Some(path) = result["executable"].as_str() {
+        // A path of the user's may be a script that sets variables before it calls the executable.
+        let is_path = self.python.components().count() > 1;
+        if let Some(path) = result["executable"].as_str().filter(|_| !is_path) {
             self.python = path.into();
         }
         self.user_base = result["user_base"].as_str().map(PathBuf::from);

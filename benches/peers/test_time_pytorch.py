@@ -224,6 +224,9 @@ class CommandLine(unittest.TestCase):
         self.assertEqual(picked(["graph-bf16"]), ["graph-bf16-nhwc"])
         self.assertEqual(picked(["eager-float32"]), ["eager-float32-nchw", "eager-float32-nhwc"])
         self.assertEqual(picked(["eager-bf16-nhwc", "graph-bf16"]), ["eager-bf16-nhwc", "graph-bf16-nhwc"])
+        # The order in which benches/measure has them compiled: the likely best of every precision before the rest.
+        compiled = ["bf16-nhwc", "tf32-nhwc", "float32-nchw", "float32-nhwc", "tf32-nchw"]
+        self.assertEqual(picked(["graph-compile", "compile"])[:5], [f"graph-compile-{mode}" for mode in compiled])
         self.assertNotIn("graph-autotune-bf16-nhwc", picked(["graph", "compile"]))
         self.assertEqual(picked(["graph-autotune-bf16"]), ["graph-autotune-bf16-nhwc"])
         for wrong in ("graph-b", "eager-bf16-nchw", ""):

@@ -47,7 +47,6 @@ pub fn run(setting: &Setting, report: &mut Report) -> Result<(), String> {
     let gpu = Gpu::open(adapter, !setting.device.cooperative().is_empty())
         .map_err(|error| format!("registers: {error}"))?;
     facts::tables(&gpu, report).map_err(|error| format!("registers: {error}"))?;
-    write(report)?;
     if !gpu.reports {
         report.left_out("registers: the driver offers no VK_KHR_pipeline_executable_properties");
     }
@@ -64,13 +63,8 @@ pub fn run(setting: &Setting, report: &mut Report) -> Result<(), String> {
         for message in failed {
             report.error(&format!("registers: {name}: {message}"));
         }
-        write(report)?;
     }
     Ok(())
-}
-
-fn write(report: &Report) -> Result<(), String> {
-    report.write().map_err(|error| format!("bench.json: {error}"))
 }
 
 /// Compiles on all cores and reports each pipeline, in order, as soon as it is done: if the driver crashes, the missing

@@ -50,8 +50,7 @@ impl Gpu {
         let instance = unsafe { entry.create_instance(&create, None) }.map_err(said("vkCreateInstance"))?;
         let physical = find(&instance, info)?;
         let extensions = extensions(&instance, physical)?;
-        let has = |name: &CStr| extensions.iter().any(|one| Ok(one.as_str()) == name.to_str());
-        let offered = Offered::of(&instance, physical, &has);
+        let offered = Offered::of(&instance, physical, &extensions);
         let target = Target {
             f16: info.f16,
             input_output_16: offered.input_output_16,
@@ -74,7 +73,7 @@ impl Gpu {
 
     /// Whether the device has the extension.
     pub fn has(&self, name: &CStr) -> bool {
-        self.extensions.iter().any(|one| Ok(one.as_str()) == name.to_str())
+        has(&self.extensions, name)
     }
 }
 
@@ -86,6 +85,11 @@ impl Drop for Gpu {
             self.instance.destroy_instance(None);
         }
     }
+}
+
+/// Whether `extensions` has `name`.
+fn has(extensions: &[String], name: &CStr) -> bool {
+    extensions.iter().any(|one| Ok(one.as_str()) == name.to_str())
 }
 
 /// An error of the call `what`.
@@ -135,7 +139,7 @@ struct Offered {
 }
 
 impl Offered {
-    fn of(instance: &ash::Instance, physical: vk::PhysicalDevice, has: &impl Fn(&CStr) -> bool) -> Self {
+    fn of(instance: &ash::Instance, physical: vk::PhysicalDevice, extensions: &[String]) -> Self {
         let mut small = vk::PhysicalDeviceShaderFloat16Int8Features::default();
         let mut storage = vk::PhysicalDevice16BitStorageFeatures::default();
         let mut dot = vk::PhysicalDeviceShaderIntegerDotProductFeatures::default();
@@ -145,11 +149,11 @@ impl Offered {
             .push_next(&mut small)
             .push_next(&mut storage)
             .push_next(&mut dot);
-        let has_robust2 = has(ext::robustness2::NAME);
+        let has_robust2 = has(extensions, ext::robustness2::NAME);
         if has_robust2 {
             features = features.push_next(&mut robust2);
         }
-        if has(khr::pipeline_executable_properties::NAME) {
+        if has(extensions, khr::pipeline_executable_properties::NAME) {
             features = features.push_next(&mut reports);
         }
         // SAFETY: the physical device is the instance's, and the chain holds structures that it knows.

@@ -78,10 +78,14 @@ pub fn run(setting: &Setting, arguments: &Arguments, ceilings: &Ceilings, report
             section.failed("its peers", error.as_ref());
             peers.clear();
         }
+        // The iteration first: it matters most if the process is killed at a limit.
+        if let Err(error) = section.iteration(peers) {
+            section.failed("an iteration", error.as_ref());
+        }
         if let Err(error) = section.steps(peers) {
             section.failed("its steps", error.as_ref());
-        } else if let Err(error) = section.iteration(peers) {
-            section.failed("an iteration", error.as_ref());
+        } else if let Err(error) = section.separately() {
+            section.failed("a step with nothing fused", error.as_ref());
         }
         // The next recipe starts new peers.
         let failures: Vec<String> = peers.iter().filter_map(Peer::failed).collect();
@@ -155,7 +159,11 @@ impl Section<'_> {
             self.row(name, &rounds.ours, ours.summary(step), floor);
             self.compare(name, peers, &rounds);
         }
-        // What fusion spares: docs/performance.md predicts it.
+        Ok(())
+    }
+
+    /// The SGLD step with nothing fused, which shows what fusion spares: docs/performance.md predicts it.
+    fn separately(&mut self) -> Result<(), Box<dyn Error>> {
         let separate = Ours::new(&self.setting.device, self.recipe, self.choices.clone().separately())?;
         let rounds =
             take("sgld, nothing fused", self.setting.repeats, &mut [], || separate.time(Step::Sgld))?;

@@ -1,6 +1,6 @@
 // e^v and ln v for every v. Vulkan promises nothing for infinities and NaN, nor for ln v below 0, and a driver
 // (SwiftShader) clamps the arguments first: there e^-inf is not 0, ln 0 is finite, ln -1 is 0, and a NaN among logits
-// gives finite probabilities. The bits are asked, for a compiler may take v != v to be false.
+// gives finite probabilities. The tests look at the bits, because a compiler may assume that v != v is false.
 
 fn exponential(v: f32) -> f32 {
     let is_nan = (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u;
@@ -24,7 +24,7 @@ fn logarithm_of_one_plus(v: f32) -> f32 {
 }
 
 fn logarithm(v: f32) -> f32 {
-    // Variables, for WGSL refuses constants that are not finite.
+    // Variables, because WGSL rejects constants that are not finite.
     var minus_infinity = 0xff800000u;
     var nan = 0x7fc00000u;
     let infinite_or_nan = (bitcast<u32>(v) & 0x7f800000u) == 0x7f800000u;

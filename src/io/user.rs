@@ -26,7 +26,8 @@ pub(crate) fn cache_directory(variable: impl Fn(&str) -> Option<OsString>) -> Op
     Some(parent?.join("jem"))
 }
 
-/// The bytes of a file that the program looks for by itself. A pipe, from which a read might never return, is an error.
+/// Reads a file that the user did not name on the command line. A pipe, from which a read might never return, is an
+/// error.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     let kind = std::fs::metadata(path)?.file_type();
     if !kind.is_file() && !kind.is_dir() {

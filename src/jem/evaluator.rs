@@ -112,7 +112,7 @@ impl Evaluator {
         Ok(self.evaluate_until(|| false)?.expect("nothing stops it"))
     }
 
-    /// Scores every image; `None` if `stop`, which is asked before each batch, says so.
+    /// Scores every image. Returns `None` if `stop`, which is called before each batch, returns true.
     ///
     /// # Errors
     /// What the device refuses.

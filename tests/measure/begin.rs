@@ -143,6 +143,37 @@ fn a_damaged_kit_says_what_to_do() {
     assert_eq!(temporary.read_dir().unwrap().count(), 0);
 }
 
+/// Steps have a `HOME` of their own, in which the Vulkan loader finds nothing of the user's.
+#[cfg(unix)]
+#[test]
+fn a_driver_that_is_installed_at_home_is_named_to_the_steps() {
+    let system = ["/etc", "/usr/share", "/usr/local/share", "/usr/local/etc"];
+    let files = system.iter().filter_map(|folder| Path::new(folder).join("vulkan/icd.d").read_dir().ok());
+    let mut names = files.flatten().map(|file| file.unwrap().file_name().to_string_lossy().into_owned());
+    if names.any(|name| name.contains("nvidia")) {
+        // The loader finds that one.
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (kit, manifests) = (kit(folder.path()), folder.path().join(".local/share/vulkan/icd.d"));
+    fs::create_dir_all(&manifests).unwrap();
+    fs::remove_file(kit.join("jem-bench")).unwrap();
+    fs::write(
+        kit.join("jem-bench"),
+        "#!/bin/sh\ncase $* in *--check) ;; *) echo \"$VK_DRIVER_FILES|$VK_ICD_FILENAMES\" ;; esac\n",
+    )
+    .unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode;
+    fs::set_permissions(kit.join("jem-bench"), mode(0o755)).unwrap();
+    let manifest = manifests.join("nvidia_icd.json");
+    fs::write(&manifest, "{}").unwrap();
+    let mut command = Command::new("/bin/sh");
+    command.arg(kit.join("run")).env("HOME", folder.path()).env("TMPDIR", folder.path());
+    let output = command.env_remove("VK_DRIVER_FILES").env_remove("VK_ICD_FILENAMES").output().unwrap();
+    let path = manifest.display();
+    assert_eq!(end(&output), (Some(0), format!("{path}|{path}\n")));
+}
+
 /// The bench's other commands.
 #[cfg(unix)]
 #[test]

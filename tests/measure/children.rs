@@ -115,6 +115,7 @@ fn the_background_halts_and_goes_on() {
     let (log, ticks) = (folder.path().join("log"), folder.path().join("ticks"));
     let script = format!("while :; do echo >>'{}'; sleep 0.02; done", ticks.display());
     let running = Running::start(shell(&script), &log).unwrap();
+    let began = Instant::now();
     let count = || std::fs::metadata(&ticks).map_or(0, |ticks| ticks.len());
     let wait = |until: &dyn Fn() -> bool| {
         let began = Instant::now();
@@ -132,7 +133,11 @@ fn the_background_halts_and_goes_on() {
     assert_eq!(count(), halted, "it went on");
     running.pause(false);
     wait(&|| count() > halted + 2);
-    assert_eq!(running.wait(within(0.0)).status, Status::TimedOut);
+    let before = began.elapsed();
+    let ended = running.wait(within(0.0));
+    assert_eq!(ended.status, Status::TimedOut);
+    // The time before the wait belongs to the steps that ran meanwhile.
+    assert!(ended.time + before <= began.elapsed(), "{:?} after {before:?}", ended.time);
 }
 
 #[test]

@@ -40,7 +40,7 @@ fn ceilings_in_f32_are_measured_all_the_same() {
     assert!(kept, "later steps would ask again");
 }
 
-/// The gate takes a hardware GPU seconds for each form, of the few that such a section has.
+/// The gate takes a hardware GPU seconds for each variant, of the few that such a section has.
 #[test]
 fn what_multiplies_no_matrices_does_not_ask_the_gate() {
     let (output, printed, kept) = under_a_crash("launch");

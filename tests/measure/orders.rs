@@ -2,7 +2,7 @@
 
 use crate::figures::table;
 use crate::measure::orders::{blocked, order};
-use crate::measure::plan::{Task, VARIANTS};
+use crate::measure::plan::{HEAVY, Task, VARIANTS};
 use crate::measure::state::State;
 use crate::measure::{environment, orders};
 use jem::jem::Precision::{F16, F32};
@@ -48,11 +48,17 @@ fn the_first_variant_that_passes_is_used() {
         words(&order(Task::Gate("flat"), "gate-flat", 9.0, false, &state).command)
             .contains("--cooperative flat")
     );
+    let patience = |state| variable(Task::Gate("naga"), state, "JEM_GATE_PATIENCE");
+    assert_eq!(patience(&state).as_deref(), Some("25"));
+    let quick = State { quick: true, ..self::state() };
+    assert_eq!(patience(&quick), None, "software compiles for minutes");
     assert_eq!(blocked(Task::Steps(F16), &state), None, "not known yet");
     let passed = json!({"tables": [table("Gate of matrices", &[json!({"outcome": "passed"})])]});
     let mut early = self::state();
     early.learn(Task::Gate("patched"), true, &passed);
     assert_eq!(cooperative(Task::Ceilings, &early).as_deref(), Some("patched"), "before all were tried");
+    assert_eq!(blocked(Task::Gate("flat"), &early).as_deref(), Some("steps use `patched`, which has passed"));
+    assert_eq!(blocked(Task::Gate("naga"), &self::state()), None);
     gates(&mut state, "flat");
     assert_eq!(cooperative(Task::Ceilings, &state).as_deref(), Some("flat"));
     assert_eq!(cooperative(Task::SelfTest, &state).as_deref(), Some("none"));
@@ -73,13 +79,23 @@ fn without_matrices_there_is_no_step_in_f16() {
     let small = order(Task::TrainSmall, "train-small", 9.0, false, &state);
     assert!(words(&small.command).contains("--precision f32"));
     assert!(small.interrupt.is_some_and(|after| after < 9.0));
+    let full = order(Task::Train(F32), "train-f32", 18.0, false, &state);
+    assert!(full.interrupt.is_some_and(|after| after < 18.0), "it would be killed at its limit");
 }
 
 #[test]
 fn without_a_device_only_the_host_is_asked() {
     let mut state = State::new(Path::new("/out"), Path::new("/scratch"));
     state.learn(Task::Devices, true, &json!({"adapters": []}));
-    for task in [Task::SelfTest, Task::Gate("naga"), Task::Ceilings, Task::Train(F32), Task::Rest] {
+    for task in [
+        Task::SelfTest,
+        Task::Gate("naga"),
+        Task::Ceilings,
+        Task::Warm,
+        Task::Peer("bf16"),
+        Task::Train(F32),
+        Task::Rest,
+    ] {
         assert_eq!(blocked(task, &state).as_deref(), Some("no Vulkan driver offers an adapter"), "{task:?}");
     }
     assert_eq!(blocked(Task::Host, &state), None);
@@ -107,7 +123,25 @@ fn steps_take_turns_with_the_best_modes() {
     assert!(steps(F32).ends_with(&format!("{turns} graph-tf32-nhwc")), "{}", steps(F32));
     let alone = words(&order(Task::Peer("bf16"), "torch-bf16", 50.0, false, &state).command);
     assert!(alone.contains("--depth 28 --width 10 --batch 64") && alone.ends_with("--seconds 35"), "{alone}");
-    assert!(words(&orders::warm(&state)).ends_with("--warm"));
+    let ways = "--modes graph-bf16,graph-compile-bf16,eager-bf16,compile-bf16 --json --repeats 5";
+    assert!(alone.contains(ways), "{alone}");
+    let warm = words(&orders::warm(&state));
+    assert!(warm.ends_with("--batch 64 --k 20 --modes graph-compile,compile --warm"), "{warm}");
+}
+
+#[test]
+fn repeats_fit_the_time() {
+    let mut state = state();
+    let words = |task, roomy, state: &State| words(&order(task, "step", 30.0, roomy, state).command);
+    for (task, few) in [(Task::Profile(F32), "3"), (Task::Steps(F16), "5")] {
+        assert!(words(task, false, &state).ends_with(&format!("--repeats {few}")), "{task:?}");
+        assert!(words(task, true, &state).ends_with("--repeats 9"), "{task:?}");
+    }
+    state.quick = true;
+    assert!(
+        !words(Task::Profile(F32), true, &state).contains("--repeats"),
+        "the bench's own default is less"
+    );
 }
 
 #[test]
@@ -118,6 +152,16 @@ fn pytorch_without_cuda_is_no_peer_of_a_gpu() {
     assert_eq!(blocked(Task::Peer("bf16"), &state), why);
     state.learn(Task::Torch, true, &json!({"torch": null}));
     assert_eq!(blocked(Task::Warm, &state).as_deref(), Some("PyTorch is not installed"));
+}
+
+#[test]
+fn a_python_of_the_user_stays() {
+    for (python, called) in [("python3", "/usr/bin/python3"), ("/home/me/wrapper.sh", "/home/me/wrapper.sh")]
+    {
+        let mut state = State { python: python.into(), ..state() };
+        state.learn(Task::Torch, true, &json!({"torch": "2.9", "executable": "/usr/bin/python3"}));
+        assert_eq!(orders::warm(&state).get_program(), called);
+    }
 }
 
 #[test]
@@ -149,6 +193,38 @@ fn nothing_of_the_user_is_read_or_changed() {
     }
     assert_eq!(variable(Task::Tuned(F32), &state, "JEM_TUNED").as_deref(), Some("/out/tuned.toml"));
     assert_eq!(variable(Task::Test("head"), &state, "JEM_TEST_DEVICE").as_deref(), Some("gpu:A card"));
+}
+
+#[test]
+fn no_kernel_test_runs_twice() {
+    let state = state();
+    let words = |task| words(&order(task, "step", 10.0, false, &state).command);
+    let parts = HEAVY.map(|(kind, part)| {
+        assert_eq!(words(Task::Test(kind)), format!("test-here {part}"));
+        part
+    });
+    assert_eq!(words(Task::Rest), format!("test-here --skip {}", parts.join(" --skip ")));
+    // The tests by name, as `tests!` lists them in each file.
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels-tests");
+    let files = folder.read_dir().unwrap().map(|entry| entry.unwrap().path());
+    let listed = files.filter_map(|path| {
+        let text = std::fs::read_to_string(&path).ok()?;
+        let tests = text.split_once("\ntests![")?.1.split_once(']')?.0;
+        let file = path.file_stem()?.to_str()?;
+        Some(tests.split(',').map(|test| format!("{file}::{}", test.trim())).collect::<Vec<_>>())
+    });
+    let names: Vec<String> = listed.flatten().collect();
+    assert!(names.len() > 200, "{} tests", names.len());
+    for name in &names {
+        let kinds: Vec<&str> = parts.into_iter().filter(|part| name.contains(part)).collect();
+        assert!(kinds.len() < 2, "{name} runs with {kinds:?}");
+    }
+    for (kind, part) in [("head", "head::"), ("cooperative", "cooperative::")] {
+        let of = |name: &&String| name.contains(part);
+        assert!(names.iter().any(|name| of(&name)), "{kind} has no test");
+        let other = names.iter().filter(of).find(|name| !name.starts_with(part));
+        assert_eq!(other, None, "not of {kind}");
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::measure::orders::Reader;
 use crate::measure::plan::{self, Task};
 use crate::measure::report::{self, slug};
 use crate::measure::{clocks, journal, results, state, summary};
+use jem::device::DeviceSpec;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
@@ -112,7 +113,16 @@ fn the_page_has_ratios_fractions_failures_and_what_is_missing() {
         &page,
         &["| SGLD step, f16 beside bf16 | 10.0 ms | not measured | 5.00 ms (graph-bf16-nhwc) | 0.500 |"],
     );
+    let apart = "PyTorch / jem: above 1, jem is faster.\n";
+    has(&page, &[apart]);
     has(&page, &["Tuned 2 shapes in f16", "80.0 ms, by rule 100 ms (80%)"]);
+    let with_tuned = [&lines[..], &[line("tuned-f16", steps())]].concat();
+    let note =
+        "tuned: the same time of PyTorch over that of the tuned kernels, which took no turns with it.\n";
+    has(
+        &summary::page(&with_tuned),
+        &[note, "| 10.0 ms | 10.0 ms | 5.00 ms (graph-bf16-nhwc) | 0.500 | 0.500 |"],
+    );
     has(&page, &["| conv2d 160 | 140 | 80.0 ms | 80% | 95.0 TFLOP/s | 16% |"]);
     has(&page, &["of 100 ms in all dispatches (the iteration as a whole takes 90.0 ms)"]);
     has(
@@ -243,8 +253,6 @@ fn shaders_that_are_not_the_commits_are_named() {
     has(&run(shaders(&names)), &["kernel19 and 10 more.**"]);
     has(&run(shaders(&[])), &["Shaders come from `my/?shaders` (JEM_SHADERS); none differs"]);
     assert!(!run(Value::Null).contains("JEM_SHADERS"));
-    // Also of runs whose first line does not say it.
-    has(&summary::page(&[line("devices", json!({"shaders": shaders(&names[..2])}))]), &[two]);
 }
 
 #[test]
@@ -259,11 +267,19 @@ fn facts_alone_are_no_measurement() {
 
 #[test]
 fn clocks_are_those_of_the_step() {
-    let text = "1980, 2619, 700.10, 60\n345, 2619, 90.00, 41\n1755, 2619, [N/A], 45\n";
+    let text = "0, A card, 1980, 2619, 700.10, 60\n0, A card, 345, 2619, 90.00, 41\n\
+                0, A card, 1755, 2619, [N/A], 45\n";
+    let largest = |text: &str, from| clocks::largest(text, from, &DeviceSpec::GpuNamed("A card".into()));
     let expected = json!({"sm_mhz": 1755.0, "memory_mhz": 2619.0, "watts": 90.0, "celsius": 45.0});
-    assert_eq!(clocks::largest(text, 1), expected);
-    assert_eq!(clocks::largest(text, 3), Value::Null);
-    assert_eq!(clocks::largest("No devices were found\n", 0), Value::Null);
+    assert_eq!(largest(text, 1), expected);
+    assert_eq!(largest(text, 3), Value::Null);
+    assert_eq!(largest("No devices were found\n", 0), Value::Null);
+    // Other cards have clocks of their own.
+    let other = format!("{text}1, Another, 9000, 9000, 900, 90\n");
+    assert_eq!(largest(&other, 1), expected);
+    assert_eq!(largest(&other.replace("Another", "A card"), 1), Value::Null, "which of them?");
+    assert_eq!(clocks::largest(text, 1, &DeviceSpec::Auto), expected, "the only one");
+    assert_eq!(clocks::largest(&other, 1, &DeviceSpec::Auto), Value::Null);
     let mut ceilings = line("ceilings", Value::Null);
     ceilings["clocks"] = expected;
     let rates = line(

@@ -59,11 +59,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if arguments.output.json {
         let facts = json!({
             "adapters": adapters.iter().zip(&shapes).map(|(info, &n)| adapter(info, n)).collect::<Vec<_>>(),
-            "shaders": shaders.map(|folder| json!({
-                "folder": folder.path().display().to_string(),
-                "files": folder.files(),
-                "differing": folder.differing().collect::<Vec<_>>(),
-            })),
+            "shaders": shaders.map(shader::Folder::json),
             "tuned_file": tuned::path().map(|path| path.display().to_string()),
             "cpu": {"name": Device::cpu().name(), "threads": threads()},
             "auto": auto.name(),

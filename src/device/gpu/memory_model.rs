@@ -5,8 +5,8 @@
 //! specification, "Memory Operands" and "Memory Semantics"; Vulkan specification, appendix "Memory Model"). naga 30
 //! writes neither. [`patch`] adds both.
 //!
-//! It also drops the explicit layout (`ArrayStride`, `Offset` and the like) of types that no buffer has: naga gives every
-//! type one, and Vulkan allows none in workgroup memory or in a function (VUID-StandaloneSpirv-None-10684).
+//! It also drops the explicit layout (`ArrayStride`, `Offset` and the like) of types that no buffer contains: naga
+//! gives every type one, and Vulkan allows none in workgroup memory or in a function (VUID-StandaloneSpirv-None-10684).
 
 use std::collections::{HashMap, HashSet};
 
@@ -186,7 +186,7 @@ impl Facts {
         class == Some(&STORAGE_WORKGROUP)
     }
 
-    /// Whether `decoration` is of the layout of `ty`, which no buffer has.
+    /// Whether `decoration` gives `ty` a layout although no buffer contains `ty`.
     fn needs_no_layout(&self, ty: u32, decoration: u32) -> bool {
         let has_layout = self.parts.contains_key(&ty) && DECORATIONS_OF_LAYOUT.contains(&decoration);
         has_layout && !self.in_buffers.contains(&ty)

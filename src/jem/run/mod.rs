@@ -233,7 +233,7 @@ impl Run<'_> {
         self.directory.last_best()?;
         let ended = complete && self.directory.has_ended(iteration);
         let test = if interrupted { None } else { self.score_best(test)? };
-        // All iterations may be done: the run that goes on then scores the test images.
+        // Even if all iterations are done: the resumed run then scores the test images.
         let interrupted = test.is_none();
         if !ended {
             self.directory.curves(iteration, &self.title);

@@ -101,6 +101,15 @@ impl Folder {
         summary.replace(char::is_control, "?")
     }
 
+    /// The path, the number of files and the files that differ, as a JSON object.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "folder": self.path.display().to_string(),
+            "files": self.files(),
+            "differing": self.differing().collect::<Vec<_>>(),
+        })
+    }
+
     /// The file `name`, which is `NAME` or `common/NAME`.
     pub(super) fn file(&self, name: &str) -> Option<File<'_>> {
         let (name, file) = self.files.get_key_value(name)?;
@@ -135,7 +144,7 @@ impl Folder {
             |path: &Path, error: std::io::Error| Mistake::new(path, format!("cannot be read: {error}"));
         for entry in entries.map_err(|error| unreadable(directory, error))? {
             let path = entry.map_err(|error| unreadable(directory, error))?.path();
-            // Names with a dot in front are of editors and systems.
+            // Editors and systems leave files whose names begin with a dot.
             let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
             if is_hidden {
                 continue;
@@ -151,7 +160,7 @@ impl Folder {
             let stem = stem.ok_or_else(|| Mistake::new(&path, "has a name that is not UTF-8"))?;
             let name = format!("{prefix}{stem}");
             let text = user::read_to_string(&path).map_err(|error| unreadable(&path, error))?;
-            // Some editors on Windows put the mark of a byte order in front.
+            // Some editors on Windows put a byte order mark in front.
             let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
             let differs = own.get(name.as_str()).is_none_or(|own| *own != text);
             self.files.insert(name, Replaced { path, text, differs });
