@@ -169,7 +169,7 @@ fn start(arguments: &Arguments, common: &Common, steps: &[Step]) -> Value {
 
 /// The folder of shaders and the files in it that replace others, as `jem devices --json` reports them.
 fn shaders() -> Value {
-    let folder = jem::kernels::shader::folder().ok().flatten();
+    let folder = jem::compute::shader::folder().ok().flatten();
     folder.map_or(Value::Null, |folder| {
         json!({
             "folder": folder.path().display().to_string(),
