@@ -7,6 +7,7 @@
 #[path = "../kernels-tests/mod.rs"]
 mod kernels_tests;
 
+mod build;
 mod ceilings;
 mod facts;
 mod gate;
@@ -16,6 +17,7 @@ mod measure;
 mod options;
 mod profile;
 mod registers;
+mod replay;
 mod report;
 mod scaling;
 mod steps;

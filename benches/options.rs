@@ -1,6 +1,6 @@
 //! The command line, and the settings that follow from it and the device.
 
-use crate::facts::{commit, date};
+use crate::build::{commit, date};
 use crate::measure;
 use clap::{Args, Parser, Subcommand};
 use jem::device::{AdapterKind, CooperativeChoice, Device, DeviceOptions, DeviceSpec};
@@ -23,7 +23,7 @@ Examples:
 
 /// Measure a device: kernel tests, ceilings, launches, kernels, whole steps, a profile, scaling
 #[derive(Debug, Parser)]
-#[command(name = "jem-bench", after_help = HELP, version = crate::facts::COMMIT.unwrap_or(env!("CARGO_PKG_VERSION")))]
+#[command(name = "jem-bench", after_help = HELP, version = crate::build::COMMIT.unwrap_or(env!("CARGO_PKG_VERSION")))]
 pub struct Options {
     /// What to measure; without it, everything
     #[command(subcommand)]

@@ -71,5 +71,5 @@ fn count(result: &str, what: &str) -> Option<u64> {
 pub fn run_here(filter: Option<String>, skip: Vec<String>) -> ! {
     let filters: Vec<String> = filter.into_iter().collect();
     let arguments = Arguments { skip, ..Arguments::default() };
-    kernels_tests::run(kernels_tests::FILES, &arguments, &filters).exit()
+    kernels_tests::run(&kernels_tests::files(), &arguments, &filters).exit()
 }

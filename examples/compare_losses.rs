@@ -3,15 +3,16 @@
 //! Prints a table and writes a picture of the test accuracies. The formulas: docs/losses.md.
 
 use clap::Parser;
+use jem::compute::functional::Functional;
 use jem::data::{Dataset, cifar, synthetic};
 use jem::device::{Device, DeviceOptions, DeviceSpec};
 use jem::graph::{Function, Graph};
 use jem::jem::{Guard, Overrides, Preset, Recipe, Trainer};
-use jem::kernels::functional::Functional;
 use jem::nn::parameters::PARAMETERS;
 use jem::nn::wide_resnet::WideResNet;
 use jem::report::multiples::{Curve, plot};
-use jem::report::progress::{Progress, Status};
+use jem::report::progress::Progress;
+use jem::report::status::Status;
 use jem::{Error, Result};
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -6,10 +6,10 @@
 
 use clap::Parser;
 use jem::Result;
+use jem::compute::logit_part::{Part, STATS};
+use jem::compute::random::Threefry;
 use jem::device::{Device, DeviceOptions, DeviceSpec, ProgramBuilder};
 use jem::graph::{Graph, Output, Tensor, lower};
-use jem::kernels::logit_loss::{Part, STATS};
-use jem::kernels::random::Threefry;
 use jem::kernels::sgld::Sgld;
 use jem::kernels::tick::{COUNTERS, SGLD_STEP, Tick};
 use jem::nn::init::{Fans, Init};

@@ -1,7 +1,7 @@
 //! `adam` against float64 and against PyTorch.
 
 use super::harness::{Expect, Inputs, assert_close, check, devices, run_on, words};
-use jem::kernels::Kernel;
+use jem::compute::Kernel;
 use jem::kernels::adam::Adam;
 use proptest::prelude::*;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! `ascent` against float64 and against the reference implementation of SAM in PyTorch.
 
 use super::harness::{Expect, Inputs, assert_close, check, devices, run_on, words};
-use jem::kernels::Kernel;
+use jem::compute::Kernel;
 use jem::kernels::ascent::Ascent;
 use proptest::prelude::*;
 use std::sync::Arc;

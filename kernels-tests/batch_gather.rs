@@ -2,9 +2,9 @@
 
 use super::harness::{Expect, Inputs, check};
 use super::reference_random::normal;
+use jem::compute::random::stream::{AUGMENT, INPUT_NOISE};
+use jem::compute::random::{lane, threefry2x32};
 use jem::kernels::batch_gather::BatchGather;
-use jem::kernels::random::stream::{AUGMENT, INPUT_NOISE};
-use jem::kernels::random::{lane, threefry2x32};
 use proptest::prelude::*;
 
 tests![

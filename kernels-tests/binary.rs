@@ -1,8 +1,8 @@
 //! `binary` against float64.
 
 use super::harness::{Expect, Inputs, cases, check, words};
+use jem::compute::strides;
 use jem::kernels::binary::{Binary, BinaryOp};
-use jem::kernels::strides;
 use proptest::prelude::*;
 
 tests![every_permutation, awkward_sizes, non_finite_values_stay_visible, broadcast_over_any_axes];

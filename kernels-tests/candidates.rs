@@ -2,10 +2,10 @@
 
 use super::harness::{Inputs, devices};
 use super::reference;
+use jem::compute::conv_geometry::{ConvGeometry, Direction, Shape};
 use jem::graph::{Function, Graph};
-use jem::kernels::candidate::Candidate;
-use jem::kernels::choice::{Choices, Tuned};
-use jem::kernels::conv_geometry::{ConvGeometry, Direction, Shape};
+use jem::policy::candidate::Candidate;
+use jem::policy::choice::{Choices, Tuned};
 
 tests![every_candidate_computes_its_shape];
 

@@ -3,11 +3,11 @@
 use super::cooperative::{self, operand};
 use super::harness::{Expect, Inputs, assert_same_words, check, check_on, close_to, devices, stored, words};
 use super::reference;
+use jem::compute::conv_geometry::ConvGeometry;
+use jem::compute::conv_tile::ScalarTile;
+use jem::compute::storage::Storages;
 use jem::device::Device;
-use jem::kernels::ScalarTile;
-use jem::kernels::conv_geometry::ConvGeometry;
 use jem::kernels::conv2d::Conv2d;
-use jem::kernels::half::Storages;
 use proptest::prelude::*;
 use std::sync::Arc;
 

@@ -3,12 +3,13 @@
 use super::cooperative::{self, operand};
 use super::harness::{Expect, Inputs, assert_same_words, check_on, close_to, devices, run_on, stored, words};
 use super::{reference, sgld};
+use jem::compute::conv_geometry::ConvGeometry;
+use jem::compute::conv_tile::ScalarTile;
+use jem::compute::epilogue::Residual;
+use jem::compute::mask::{mask_bit, mask_words};
+use jem::compute::storage::Storages;
 use jem::device::Device;
-use jem::kernels::ScalarTile;
-use jem::kernels::conv_geometry::ConvGeometry;
-use jem::kernels::conv2d_input_gradient::{Conv2dInputGradient, Residual};
-use jem::kernels::half::Storages;
-use jem::kernels::mask::{mask_bit, mask_words};
+use jem::kernels::conv2d_input_gradient::Conv2dInputGradient;
 use jem::kernels::sgld::Sgld;
 use proptest::prelude::*;
 use std::sync::Arc;

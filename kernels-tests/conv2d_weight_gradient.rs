@@ -3,12 +3,12 @@
 use super::cooperative::{self, operand};
 use super::harness::{Expect, Inputs, assert_same_words, check_on, devices, stored};
 use super::reference;
+use jem::compute::conv_geometry::ConvGeometry;
+use jem::compute::conv_tile::ScalarTile;
+use jem::compute::storage::{Storage, Storages};
 use jem::device::Device;
-use jem::kernels::ScalarTile;
-use jem::kernels::choice::Choices;
-use jem::kernels::conv_geometry::ConvGeometry;
 use jem::kernels::conv2d_weight_gradient::Conv2dWeightGradient;
-use jem::kernels::half::{Storage, Storages};
+use jem::policy::choice::Choices;
 use proptest::prelude::*;
 use std::sync::Arc;
 

@@ -6,11 +6,13 @@
 
 use super::harness::{assert_same_words, devices, gpu};
 use super::reference;
+use jem::compute::Kernel;
+use jem::compute::conv_geometry::ConvGeometry;
+use jem::compute::conv_tile::MatrixTile;
+use jem::compute::cooperative::{Cooperative, Method};
+use jem::compute::half::round_to_f16;
 use jem::device::{AdapterKind, Device};
-use jem::kernels::conv_geometry::ConvGeometry;
-use jem::kernels::cooperative::{Cooperative, Method, catalogue};
-use jem::kernels::half::round_to_f16;
-use jem::kernels::{Kernel, MatrixTile};
+use jem::kernels::cooperative_catalogue;
 use std::io::Write as _;
 use std::sync::Arc;
 
@@ -158,7 +160,8 @@ fn loading_ahead_changes_no_bit() {
     for matrices in sizes {
         let wide = Cooperative { subgroup: Cooperative::LARGEST_SUBGROUP, ..matrices };
         let is_ahead = |kernel: &Arc<dyn Kernel>| kernel.shader().wgsl().contains("struct Ahead");
-        let [plain, ahead] = [matrices, wide].map(|matrices| catalogue(matrices).into_iter().map(Arc::from));
+        let [plain, ahead] =
+            [matrices, wide].map(|matrices| cooperative_catalogue(matrices).into_iter().map(Arc::from));
         let mut compared = 0;
         for (seed, (plain, ahead)) in plain.zip(ahead).enumerate() {
             if is_ahead(&ahead) && !is_ahead(&plain) {

@@ -1,8 +1,8 @@
 //! `copy` against its definition.
 
 use super::harness::{Expect, Inputs, cases, check};
+use jem::compute::strides;
 use jem::kernels::copy::StridedCopy;
-use jem::kernels::strides;
 use proptest::prelude::*;
 
 tests![

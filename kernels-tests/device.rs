@@ -3,11 +3,11 @@
 
 use super::adapter::gpu_spec;
 use super::harness::{Inputs, devices, gpu};
+use jem::compute::Argument;
+use jem::compute::Shader;
+use jem::compute::{Access, Binding, Kernel, binding};
 use jem::device::{Buffer, Device, DeviceOptions, DeviceSpec, Executable, Program, ProgramBuilder};
-use jem::kernels::Argument;
-use jem::kernels::shader::Shader;
 use jem::kernels::unary::{Unary, UnaryOp};
-use jem::kernels::{Access, Binding, Kernel, binding};
 use jem::{Error, Result};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -81,7 +81,7 @@ impl Kernel for Probe {
         vec![binding("y", 1, Access::Write, self.words)]
     }
     fn shader(&self) -> Shader {
-        Shader::new("probe", self.text)
+        Shader::with_text("probe", self.text)
     }
     fn uniforms(&self) -> Vec<u32> {
         Vec::new()
@@ -297,7 +297,7 @@ impl Kernel for Watched {
         vec![binding("y", 1, Access::Write, 1)]
     }
     fn shader(&self) -> Shader {
-        Shader::new("watched", ONE_WORD)
+        Shader::with_text("watched", ONE_WORD)
     }
     fn uniforms(&self) -> Vec<u32> {
         Vec::new()

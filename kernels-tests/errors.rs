@@ -3,12 +3,13 @@
 use super::harness::{Inputs, devices, run_on, stored};
 use super::reference;
 use super::winograd_output::by_winograd;
+use jem::compute::conv_geometry::ConvGeometry;
+use jem::compute::half::widen;
+use jem::compute::storage::{Storage, Storages};
+use jem::compute::winograd::Winograd;
 use jem::device::Device;
-use jem::kernels::conv_geometry::ConvGeometry;
 use jem::kernels::conv2d::Conv2d;
 use jem::kernels::conv2d_input_gradient::Conv2dInputGradient;
-use jem::kernels::half::{Storage, Storages, widen};
-use jem::kernels::winograd::Winograd;
 use jem::kernels::winograd_output::Convolution;
 use std::sync::Arc;
 
@@ -37,7 +38,7 @@ fn ways<'a>(convolution: Convolution, source: &'a [f32], weights: &'a [f32]) -> 
         move |size| move |device: &Device| floats(by_winograd(device, convolution, size, source, weights));
     let implicit = move |storage: Storages| {
         move |device: &Device| {
-            let kernel: Arc<dyn jem::kernels::Kernel> = match convolution {
+            let kernel: Arc<dyn jem::compute::Kernel> = match convolution {
                 Convolution::Forward(kernel) => Arc::new(Conv2d { storage, ..kernel }),
                 Convolution::InputGradient(kernel) => Arc::new(Conv2dInputGradient { storage, ..kernel }),
             };

@@ -1,11 +1,13 @@
 //! The functionals of energies in the loss kernels, against float64 written from the table of LeCun et al. (2006).
 
 use super::harness::{Inputs, assert_close, devices, run_on, words};
-use super::logit_loss::{compare, row_reference};
+use super::logit_loss::compare;
 use super::logit_loss_gradient::compare as compare_gradient;
-use jem::kernels::Kernel;
-use jem::kernels::functional::Functional;
-use jem::kernels::logit_loss::{LabelledLoss, LogitLoss, Part, STATS};
+use super::reference_logits::{FunctionalReference, functional_reference, functionals, row_reference};
+use jem::compute::Kernel;
+use jem::compute::functional::Functional;
+use jem::compute::logit_part::{LabelledLoss, Part, STATS};
+use jem::kernels::logit_loss::LogitLoss;
 use std::sync::Arc;
 
 tests![
@@ -19,113 +21,6 @@ tests![
     non_finite_logits_show,
     without_one_it_is_zero_and_changes_nothing
 ];
-
-/// A functional of one row in float64.
-pub struct Reference {
-    pub value: f64,
-    /// By the logits.
-    pub gradient: Vec<f64>,
-    /// How far the row is from a place without a derivative.
-    pub kink: f64,
-}
-
-/// The naive statement: `energies = -logits`.
-pub fn reference(functional: Functional, logits: &[f64], label: usize) -> Reference {
-    let energies: Vec<f64> = logits.iter().map(|f| -f).collect();
-    let classes = energies.len();
-    let right = energies[label];
-    let lowest = |of: &dyn Fn(usize) -> bool| {
-        (0..classes).filter(|&k| of(k)).min_by(|&i, &j| energies[i].total_cmp(&energies[j])).expect("a class")
-    };
-    let best = lowest(&|_| true);
-    let offending = lowest(&|k| k != label);
-    let wrong = energies[offending];
-    let between_wrong = (0..classes)
-        .filter(|&k| k != label && k != offending)
-        .map(|k| energies[k] - wrong)
-        .fold(f64::INFINITY, f64::min);
-    // The derivative by the energies: of the label's, of the most offending wrong answer's.
-    let two = |of_right: f64, of_wrong: f64| -> Vec<f64> {
-        let mut by_energy = vec![0.0; classes];
-        by_energy[label] += of_right;
-        by_energy[offending] += of_wrong;
-        by_energy
-    };
-    let on = |condition: bool| if condition { 1.0 } else { 0.0 };
-    // exp(-β E) / Σ exp(-β E) of all classes, and 1 - that of the label, without cancellation.
-    let gibbs = |beta: f64| {
-        let lowest = energies[best];
-        let weights: Vec<f64> = energies.iter().map(|e| (-beta * (e - lowest)).exp()).collect();
-        let z: f64 = weights.iter().sum();
-        let others: f64 = (0..classes).filter(|&k| k != label).map(|k| weights[k]).sum();
-        (weights.iter().map(|w| w / z).collect::<Vec<f64>>(), others / z)
-    };
-    let not = |p: &[f64], others: f64, k: usize| if k == label { others } else { -p[k] };
-    let gap = right - wrong;
-    let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
-    let (value, by_energy, kink) = match functional {
-        Functional::Energy => (right, two(1.0, 0.0), f64::INFINITY),
-        Functional::Perceptron => {
-            let mut by_energy = two(1.0, 0.0);
-            by_energy[best] -= 1.0;
-            (right - energies[best], by_energy, gap.abs())
-        }
-        Functional::Hinge { margin } => {
-            let inside = f64::from(margin) + gap;
-            (inside.max(0.0), two(on(inside > 0.0), -on(inside > 0.0)), inside.abs())
-        }
-        Functional::Log => {
-            let value = if gap > 0.0 { gap + (-gap).exp().ln_1p() } else { gap.exp().ln_1p() };
-            (value, two(sigmoid(gap), -sigmoid(gap)), f64::INFINITY)
-        }
-        Functional::Lvq2 { bound } => {
-            let m = f64::from(bound);
-            let between = on(gap > 0.0 && gap < m);
-            (m.min(gap.max(0.0)), two(between, -between), gap.abs().min((gap - m).abs()))
-        }
-        Functional::Mce => {
-            let slope = sigmoid(gap) * sigmoid(-gap);
-            (sigmoid(gap), two(slope, -slope), f64::INFINITY)
-        }
-        Functional::SquareSquare { margin } => {
-            let below = f64::from(margin) - wrong;
-            let value = right.powi(2) + below.max(0.0).powi(2);
-            (value, two(2.0 * right, -2.0 * below.max(0.0)), below.abs())
-        }
-        Functional::SquareExponential { beta } => {
-            let push = f64::from(beta) * (-wrong).exp();
-            (right.powi(2) + push, two(2.0 * right, -push), f64::INFINITY)
-        }
-        Functional::NegativeLogLikelihood { beta } => {
-            let beta = f64::from(beta);
-            let (p, others) = gibbs(beta);
-            // E + ln(Σ exp(-β E_k)) / β
-            let sum: f64 =
-                (0..classes).filter(|&k| k != label).map(|k| (beta * (right - energies[k])).exp()).sum();
-            let by_energy = (0..classes).map(|k| not(&p, others, k)).collect();
-            (sum.ln_1p() / beta, by_energy, f64::INFINITY)
-        }
-        Functional::MinimumEmpiricalError { beta } => {
-            let (p, others) = gibbs(f64::from(beta));
-            let slope = f64::from(beta) * p[label];
-            let by_energy = (0..classes).map(|k| slope * not(&p, others, k)).collect();
-            (others, by_energy, f64::INFINITY)
-        }
-    };
-    let has_wrong = !matches!(
-        functional,
-        Functional::Energy
-            | Functional::NegativeLogLikelihood { .. }
-            | Functional::MinimumEmpiricalError { .. }
-    );
-    let kink = if has_wrong { kink.min(between_wrong) } else { kink };
-    Reference { value, gradient: by_energy.iter().map(|g| -g).collect(), kink }
-}
-
-/// The functionals with a margin and a β that are not 1.
-pub fn functionals() -> [Functional; 10] {
-    Functional::all(0.75, 0.6)
-}
 
 fn part(count: usize, weight: f32, functional: Functional) -> Part {
     Part { count, labelled: Some(LabelledLoss { weight, functional }), ..Part::default() }
@@ -149,7 +44,7 @@ fn rows(functional: Functional, n: usize, classes: usize, scale: f32) -> (Vec<f3
         let largest = (0..classes).max_by(|&i, &j| row[i].total_cmp(&row[j])).expect("a class");
         let label =
             if inputs.below(1, 2)[0] == 0 { largest } else { inputs.below(1, classes as u32)[0] as usize };
-        if reference(functional, &exact, label).kink > 1e-5 {
+        if functional_reference(functional, &exact, label).kink > 1e-5 {
             logits.extend(row);
             labels.push(label as u32);
         }
@@ -166,9 +61,10 @@ fn the_reference_is_the_derivative() {
             let at = |k: usize, h: f64| {
                 let mut moved = row.clone();
                 moved[k] += h;
-                reference(functional, &moved, label as usize).value
+                functional_reference(functional, &moved, label as usize).value
             };
-            let Reference { gradient, kink, .. } = reference(functional, &row, label as usize);
+            let FunctionalReference { gradient, kink, .. } =
+                functional_reference(functional, &row, label as usize);
             if kink < 1e-3 {
                 continue;
             }
@@ -201,7 +97,7 @@ fn both_sides_of_every_kink() {
         let logits: Vec<f32> = (0..40).flat_map(|i| [0.1, -3.02 + 0.15 * i as f32, -3.5]).collect();
         let kink = |row: &[f32]| {
             let row: Vec<f64> = row.iter().map(|&f| f64::from(f)).collect();
-            reference(functional, &row, 0).kink
+            functional_reference(functional, &row, 0).kink
         };
         assert!(logits.chunks(3).all(|row| kink(row) > 1e-3), "{functional:?}");
         let one = vec![part(40, 1.0, functional)];

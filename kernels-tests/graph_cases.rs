@@ -1,10 +1,10 @@
 //! Small expressions, one or more for each operation, that gradients and lowering are held to.
 
+use jem::compute::conv_geometry::ConvGeometry;
+use jem::compute::logit_part::Part;
+use jem::compute::norm_geometry::NormGeometry;
 use jem::graph::{Graph, Normalisation, Op, Tensor};
 use jem::kernels::binary::BinaryOp;
-use jem::kernels::conv_geometry::ConvGeometry;
-use jem::kernels::logit_loss::Part;
-use jem::kernels::norm_geometry::NormGeometry;
 use jem::kernels::unary::UnaryOp;
 
 /// Classes of the cases with labels. A power of two: the gradient table divides weights by it in f32.

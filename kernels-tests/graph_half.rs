@@ -3,11 +3,11 @@
 use super::graph_network::{InFront, Net, count, programs_by, run, slots};
 use super::graph_reference::Evaluator;
 use super::harness::devices;
+use jem::compute::cooperative::{Cooperative, Method};
+use jem::compute::storage::Storage;
 use jem::device::{Device, Program};
 use jem::graph::{Graph, Tensor};
-use jem::kernels::choice::Choices;
-use jem::kernels::cooperative::{Cooperative, Method};
-use jem::kernels::half::Storage;
+use jem::policy::choice::Choices;
 use std::collections::BTreeMap;
 
 tests![

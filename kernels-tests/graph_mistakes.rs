@@ -2,12 +2,12 @@
 //! also when gradients of the mistake are asked for.
 
 use super::graph_cases::{ROWS, parts};
+use jem::compute::conv_geometry::ConvGeometry;
+use jem::compute::functional::Functional;
+use jem::compute::logit_part::{LabelledLoss, Part};
+use jem::compute::norm_geometry::NormGeometry;
 use jem::device::Device;
 use jem::graph::{Function, Graph, Leaf, Normalisation, Tensor};
-use jem::kernels::conv_geometry::ConvGeometry;
-use jem::kernels::functional::Functional;
-use jem::kernels::logit_loss::{LabelledLoss, Part};
-use jem::kernels::norm_geometry::NormGeometry;
 
 tests![
     element_by_element,

@@ -4,13 +4,13 @@
 use super::graph_function::{assert_agree, slot_words};
 use super::graph_reference::{Evaluator, Slots, random_slots};
 use super::harness::devices;
+use jem::compute::Access;
+use jem::compute::functional::Functional;
+use jem::compute::logit_part::{LabelledLoss, Part};
+use jem::compute::norm_geometry::NormGeometry;
 use jem::device::{Buffer, Device, Program, ProgramBuilder, SlotId};
 use jem::graph::{Graph, Leaf, Normalisation, Output, Tensor, lower};
-use jem::kernels::Access;
-use jem::kernels::choice::Choices;
-use jem::kernels::functional::Functional;
-use jem::kernels::logit_loss::{LabelledLoss, Part};
-use jem::kernels::norm_geometry::NormGeometry;
+use jem::policy::choice::Choices;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
@@ -276,7 +276,7 @@ fn normalised_networks_fused_and_unfused() {
 
 /// Every functional as the loss of the whole network, three at a time.
 fn functionals_of_energies_fused_and_unfused() {
-    for functionals in super::functional::functionals().chunks(3) {
+    for functionals in super::reference_logits::functionals().chunks(3) {
         let part = |(functional, count): (&Functional, usize)| {
             let labelled = Some(LabelledLoss { weight: 0.8, functional: *functional });
             Part { count, cross_entropy: 0.1, labelled, ..Part::default() }

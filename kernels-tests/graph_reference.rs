@@ -2,10 +2,10 @@
 
 use super::harness::Inputs;
 use super::reference::{for_each_product, normalise as norm};
+use jem::compute::conv_geometry::ConvGeometry;
+use jem::compute::logit_part::{Part, STATS};
 use jem::graph::{Graph, Node, NodeId, Normalisation, Op, Tensor};
 use jem::kernels::binary::BinaryOp;
-use jem::kernels::conv_geometry::ConvGeometry;
-use jem::kernels::logit_loss::{Part, STATS};
 use jem::kernels::unary::UnaryOp;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -303,9 +303,9 @@ impl LogitRow<'_> {
     }
 
     /// The weight of the functional and what it is.
-    fn functional(&self) -> Option<(f64, super::functional::Reference)> {
+    fn functional(&self) -> Option<(f64, super::reference_logits::FunctionalReference)> {
         let labelled = self.part.labelled?;
-        let row = super::functional::reference(labelled.functional, self.logits, self.label);
+        let row = super::reference_logits::functional_reference(labelled.functional, self.logits, self.label);
         Some((f64::from(labelled.weight), row))
     }
 

@@ -4,16 +4,16 @@ use super::graph_function::{assert_agree, slot_words};
 use super::graph_reference::{Evaluator, Slots, smooth_slots};
 use super::harness::devices;
 use super::sgld::{COUNTERS, reference};
+use jem::compute::cooperative::Method;
+use jem::compute::logit_part::Part;
 use jem::device::{Buffer, Device, Program, ProgramBuilder};
 use jem::graph::{Graph, Output, Tensor, Update, lower_with_update};
-use jem::kernels::choice::Choices;
-use jem::kernels::cooperative::Method;
-use jem::kernels::logit_loss::Part;
 use jem::kernels::sgld::Sgld;
 use jem::nn::batch_norm::Mode;
 use jem::nn::cifar_resnet::CifarResNet;
 use jem::nn::parameters::Layout;
 use jem::nn::wide_resnet::{Norm, WideResNet};
+use jem::policy::choice::Choices;
 use std::collections::{BTreeMap, BTreeSet};
 
 tests![

@@ -1,9 +1,10 @@
 //! Runs one kernel on every device between sentinels and compares it with float64 numbers.
 
 use super::adapter::gpu_spec;
+use jem::compute::half;
+use jem::compute::storage::Storage;
+use jem::compute::{Access, Kernel};
 use jem::device::{Device, DeviceOptions, ProgramBuilder};
-use jem::kernels::half::{self, Storage};
-use jem::kernels::{Access, Kernel};
 use proptest::test_runner::Config as ProptestConfig;
 use std::sync::{Arc, OnceLock};
 

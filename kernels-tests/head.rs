@@ -1,12 +1,14 @@
 //! `head` against float64.
 
 use super::harness::{F16_BOUND, Inputs, assert_close, devices, run_on, stored, words};
-use super::logit_loss::{RowReference, assert_stats, part_of_rows, parts, row_reference};
-use jem::kernels::Kernel;
-use jem::kernels::half::{Storage, widen};
+use super::logit_loss::assert_stats;
+use super::reference_logits::{RowReference, functional_reference, part_of_rows, parts, row_reference};
+use jem::compute::Kernel;
+use jem::compute::half::widen;
+use jem::compute::logit_part::{LabelledLoss, Part, STATS};
+use jem::compute::mask::{mask_bit, mask_words};
+use jem::compute::storage::Storage;
 use jem::kernels::head::Head;
-use jem::kernels::logit_loss::{LabelledLoss, Part, STATS};
-use jem::kernels::mask::{mask_bit, mask_words};
 use proptest::prelude::*;
 use std::sync::Arc;
 
@@ -201,7 +203,7 @@ fn large_logits() {
 }
 
 fn functionals() {
-    for functional in super::functional::functionals() {
+    for functional in super::reference_logits::functionals() {
         let labelled = |weight| Some(LabelledLoss { weight, functional });
         let parts = vec![
             Part { count: 4, labelled: labelled(1.3), ..Part::default() },
@@ -211,7 +213,7 @@ fn functionals() {
         let away = |kernel: &Head, case: &Case| {
             let rows = case.reference(kernel).logits;
             let mut rows = rows.chunks(kernel.classes).zip(&case.labels);
-            rows.all(|(row, &y)| super::functional::reference(functional, row, y as usize).kink > 1e-3)
+            rows.all(|(row, &y)| functional_reference(functional, row, y as usize).kink > 1e-3)
         };
         for (pixels, features, classes) in [(16, 24, 10), (9, 129, 3)] {
             let kernel = Head { parts: parts.clone(), ..head(&[4, 1, 3], pixels, features, classes) };

@@ -1,8 +1,8 @@
 //! `leaky_relu_gradient` against float64.
 
 use super::harness::{Expect, Inputs, cases, check, words};
+use jem::compute::mask::{mask_bit, mask_words};
 use jem::kernels::leaky_relu_gradient::LeakyReluGradient;
-use jem::kernels::mask::{mask_bit, mask_words};
 use proptest::prelude::*;
 
 tests![awkward_shapes, at_the_kink_and_with_non_finite_values, any_shape];

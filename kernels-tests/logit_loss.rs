@@ -1,8 +1,10 @@
 //! `logit_loss` against float64.
 
 use super::harness::{Inputs, assert_close, devices, run_on, words};
-use jem::kernels::Kernel;
-use jem::kernels::logit_loss::{LogitLoss, Part, STATS};
+use super::reference_logits::{RowReference, part_of_rows, parts, row_reference};
+use jem::compute::Kernel;
+use jem::compute::logit_part::{Part, STATS};
+use jem::kernels::logit_loss::LogitLoss;
 use proptest::prelude::*;
 use std::sync::Arc;
 
@@ -18,78 +20,6 @@ tests![
 
 /// Relative error of every loss and statistic: float32 sums of up to 1000 classes.
 pub const BOUND: f64 = 1e-11;
-
-/// One row's loss and statistics, and the loss's gradient.
-pub struct RowReference {
-    pub loss: f64,
-    pub stats: [f64; STATS],
-    pub gradient: Vec<f64>,
-}
-
-/// The naive statement, in float64.
-pub fn row_reference(logits: &[f64], label: u32, part: &Part) -> RowReference {
-    let maximum = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let argmax = logits.iter().position(|&f| f == maximum);
-    // Without the largest, whose 1 would swallow what the others of a confident row add.
-    let others = logits.iter().enumerate().filter(|(k, _)| Some(*k) != argmax);
-    let log_sum = others.map(|(_, f)| (f - maximum).exp()).sum::<f64>().ln_1p();
-    let [a, b, c, d] = [part.log_p_x, part.cross_entropy, part.logit_y, part.l2].map(f64::from);
-    let label = label as usize;
-    let logit_y = logits.get(label).copied().unwrap_or(f64::NAN);
-    let cross_entropy = (maximum - logit_y) + log_sum;
-    let squares: f64 = logits.iter().map(|f| f * f).sum();
-    let labelled = b != 0.0 || c != 0.0;
-    let mut loss = a * (maximum + log_sum) + d * squares;
-    if labelled {
-        loss += b * cross_entropy + c * logit_y;
-    }
-    let functional = part.labelled.map(|labelled| {
-        let row = match label < logits.len() {
-            true => super::functional::reference(labelled.functional, logits, label),
-            false => super::functional::Reference {
-                value: f64::NAN,
-                gradient: vec![f64::NAN; logits.len()],
-                kink: 0.0,
-            },
-        };
-        (f64::from(labelled.weight), row)
-    });
-    let weighted = functional.as_ref().filter(|(weight, _)| *weight != 0.0);
-    if let Some((weight, row)) = weighted {
-        loss += weight * row.value;
-    }
-    let gradient = (0..logits.len()).map(|k| {
-        let log_softmax = (logits[k] - maximum) - log_sum;
-        let labels_part = match label {
-            l if l >= logits.len() && labelled => f64::NAN,
-            l if l == k => b * log_softmax.exp_m1() + c,
-            _ => b * log_softmax.exp(),
-        };
-        let functional_part = weighted.map_or(0.0, |(weight, row)| weight * row.gradient[k]);
-        a * log_softmax.exp() + labels_part + 2.0 * d * logits[k] + functional_part
-    });
-    let correct = if argmax == Some(label) { 1.0 } else { 0.0 };
-    let gradient = gradient.collect();
-    let value = functional.as_ref().map_or(0.0, |(_, row)| row.value);
-    let stats = [maximum + log_sum, cross_entropy, correct, squares, value];
-    RowReference { loss, stats, gradient }
-}
-
-/// The part of each row.
-pub fn part_of_rows(parts: &[Part]) -> Vec<Part> {
-    parts.iter().flat_map(|part| vec![*part; part.count]).collect()
-}
-
-/// Four parts with every weight, `counts` rows each.
-pub fn parts(counts: &[usize]) -> Vec<Part> {
-    let weights = [
-        Part { log_p_x: -1.0, l2: 0.05, ..Part::default() },
-        Part { log_p_x: 1.0, l2: 0.05, ..Part::default() },
-        Part { cross_entropy: 1.5, ..Part::default() },
-        Part { log_p_x: 0.3, cross_entropy: 0.7, logit_y: -0.4, l2: 0.01, ..Part::default() },
-    ];
-    counts.iter().zip(weights).map(|(&count, part)| Part { count, ..part }).collect()
-}
 
 /// Compares the statistics column by column: the squares would hide the rest.
 pub fn assert_stats(result: &[u32], expected: &[[f64; STATS]], context: &str) {

@@ -1,8 +1,8 @@
 //! `logit_loss_gradient` against float64, and the float64 gradient against differences of the loss.
 
 use super::harness::{Expect, Inputs, check, words};
-use super::logit_loss::{part_of_rows, parts, row_reference};
-use jem::kernels::logit_loss::Part;
+use super::reference_logits::{part_of_rows, parts, row_reference};
+use jem::compute::logit_part::Part;
 use jem::kernels::logit_loss_gradient::LogitLossGradient;
 use proptest::prelude::*;
 

@@ -7,7 +7,7 @@ mod kernels_tests;
 mod completeness;
 
 use clap::Parser;
-use kernels_tests::{FILES, Tests, run};
+use kernels_tests::{Tests, files, run};
 use libtest_mimic::Arguments;
 
 /// The flags of Rust's own harness.
@@ -23,6 +23,6 @@ fn main() {
     jem::self_test::serve();
     let Options { mut arguments, more: mut filters } = Options::parse();
     filters.extend(arguments.filter.take());
-    let files = [FILES, files![completeness]].concat();
+    let files = [files(), files![completeness].to_vec()].concat();
     run(&files, &arguments, &filters).exit();
 }

@@ -2,10 +2,10 @@
 
 use super::harness::{Inputs, assert_close, cases, devices, run_on, stored};
 use super::reference::normalise::{any_norm, awkward_norms, moments_in_parts};
-use jem::kernels::Kernel;
-use jem::kernels::half::Storage;
+use jem::compute::Kernel;
+use jem::compute::norm_geometry::NormGeometry;
+use jem::compute::storage::Storage;
 use jem::kernels::moments::Moments;
-use jem::kernels::norm_geometry::NormGeometry;
 use proptest::prelude::*;
 use std::sync::Arc;
 

@@ -2,7 +2,7 @@
 
 use super::cooperative::to_f16;
 use super::harness::{Expect, Inputs, cases, check, words};
-use jem::kernels::half;
+use jem::compute::half;
 use jem::kernels::narrow::Narrow;
 use proptest::prelude::*;
 

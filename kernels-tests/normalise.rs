@@ -3,7 +3,7 @@
 use super::harness::{Expect, Inputs, cases, check, close_to, stored, words};
 use super::reference::leaky_relu;
 use super::reference::normalise::{any_norm, awkward_norms, moments, standardised, weighted};
-use jem::kernels::mask::{mask_bit, mask_words};
+use jem::compute::mask::{mask_bit, mask_words};
 use jem::kernels::normalise::Normalise;
 use proptest::prelude::*;
 

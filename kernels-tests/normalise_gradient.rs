@@ -4,7 +4,7 @@ use super::harness::{Inputs, cases, check, close_to, stored, words};
 use super::reference::normalise::{
     any_norm, awkward_norms, gradient, means, moments, product, standardised, weighted,
 };
-use jem::kernels::half::Storage;
+use jem::compute::storage::Storage;
 use jem::kernels::normalise_gradient::NormaliseGradient;
 use proptest::prelude::*;
 

@@ -2,7 +2,7 @@
 
 use super::harness::{Expect, Inputs, cases, check, stored, words};
 use super::reference::normalise::{any_norm, awkward_norms, moments, product, standardised, sums_in_parts};
-use jem::kernels::half::Storage;
+use jem::compute::storage::Storage;
 use jem::kernels::normalise_sums::NormaliseSums;
 use proptest::prelude::*;
 

@@ -2,8 +2,9 @@
 //! Vulkan, Metal, DX12 and OpenGL, so that machines which have none of them keep all of them working.
 //! Cooperative matrices are a feature that naga writes for Vulkan and Metal only.
 
-use jem::kernels::cooperative::{self, Cooperative};
-use jem::kernels::{Kernel, catalogue};
+use jem::compute::Kernel;
+use jem::compute::cooperative::Cooperative;
+use jem::kernels::{catalogue, cooperative_catalogue};
 use naga::back::{glsl, hlsl, msl, spv};
 use naga::proc::BoundsCheckPolicies;
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
@@ -54,7 +55,7 @@ fn shaders() -> Vec<(Box<dyn Kernel>, String)> {
         let text = kernel.shader().wgsl();
         (kernel, text)
     };
-    let cooperative = MATRICES.into_iter().flat_map(cooperative::catalogue);
+    let cooperative = MATRICES.into_iter().flat_map(cooperative_catalogue);
     catalogue()
         .into_iter()
         .chain(cooperative)
@@ -146,7 +147,7 @@ fn bindings_match_the_shader() {
         let stated: Vec<_> = kernel
             .bindings()
             .iter()
-            .map(|b| (b.index, b.name.to_owned(), b.access != jem::kernels::Access::Read))
+            .map(|b| (b.index, b.name.to_owned(), b.access != jem::compute::Access::Read))
             .collect();
         assert_eq!(used, stated, "{kernel:?}");
         assert_eq!(uniform_words, kernel.uniforms().len(), "{kernel:?}: words of the uniform block");

@@ -1,7 +1,7 @@
 //! `random_bits` against the published vectors and the host, bit for bit.
 
 use super::harness::{Expect, check};
-use jem::kernels::random::threefry2x32;
+use jem::compute::random::threefry2x32;
 use jem::kernels::random_bits::RandomBits;
 
 tests![known_answers, the_host_draws_the_same];

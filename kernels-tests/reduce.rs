@@ -1,8 +1,8 @@
 //! `reduce` against float64.
 
 use super::harness::{Expect, Inputs, cases, check, devices, run_on, stored};
-use jem::kernels::Kernel;
-use jem::kernels::half::Storage;
+use jem::compute::Kernel;
+use jem::compute::storage::Storage;
 use jem::kernels::reduce::{Reduce, ReduceOp};
 use proptest::prelude::*;
 use std::sync::Arc;

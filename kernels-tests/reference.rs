@@ -3,8 +3,8 @@
 pub mod normalise;
 pub mod winograd;
 
-use jem::kernels::conv_geometry::ConvGeometry;
-use jem::kernels::mask::{mask_bit, mask_words};
+use jem::compute::conv_geometry::ConvGeometry;
+use jem::compute::mask::{mask_bit, mask_words};
 
 /// Calls `visit(input, weight, output)` with the element indices of every product of a convolution.
 pub fn for_each_product(g: &ConvGeometry, mut visit: impl FnMut(usize, usize, usize)) {

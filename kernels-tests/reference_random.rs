@@ -1,6 +1,6 @@
 //! Random numbers in float64 from the host's Threefry words.
 
-use jem::kernels::random::threefry2x32;
+use jem::compute::random::threefry2x32;
 
 /// Element `i` of a stream of uniform numbers in [0, 1): one call makes elements 2i and 2i + 1.
 pub fn uniform(key: [u32; 2], step: u32, i: usize) -> f64 {

@@ -2,8 +2,8 @@
 
 use super::harness::{Expect, Inputs, check, words};
 use super::reference_random::uniform;
-use jem::kernels::random::stream::{REPLAY_CHOICE, REPLAY_INIT};
-use jem::kernels::random::threefry2x32;
+use jem::compute::random::stream::{REPLAY_CHOICE, REPLAY_INIT};
+use jem::compute::random::threefry2x32;
 use jem::kernels::replay_gather::ReplayGather;
 use proptest::prelude::*;
 

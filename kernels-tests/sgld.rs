@@ -2,7 +2,7 @@
 
 use super::harness::{Expect, Inputs, check, devices, run_on, words};
 use super::reference_random::normal;
-use jem::kernels::random::stream::SGLD_NOISE;
+use jem::compute::random::stream::SGLD_NOISE;
 use jem::kernels::sgld::Sgld;
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -98,7 +98,7 @@ proptest! {
 /// A million noises of one step, on every device: [(device, noises)].
 fn noises(seed: u32, step: u32) -> Vec<(&'static str, Vec<f64>)> {
     let n = 1_000_000;
-    let kernel: Arc<dyn jem::kernels::Kernel> =
+    let kernel: Arc<dyn jem::compute::Kernel> =
         Arc::new(Sgld { n, step: 0.0, noise: 1.0, clamp_gradient: None, clamp_x: None, masked: false });
     let initial = [Some(vec![0; n]), Some(vec![0; n]), Some(vec![seed, 0, step, 0])];
     devices()

@@ -1,7 +1,7 @@
 //! `sign_mask` against its definition.
 
 use super::harness::{Expect, Inputs, cases, check, words};
-use jem::kernels::mask::{mask_bit, mask_words};
+use jem::compute::mask::{mask_bit, mask_words};
 use jem::kernels::sign_mask::SignMask;
 use proptest::prelude::*;
 

@@ -2,7 +2,7 @@
 
 use super::harness::{Expect, check, devices, run_on};
 use super::reference_random::uniform;
-use jem::kernels::Kernel;
+use jem::compute::Kernel;
 use jem::kernels::uniform_fill::UniformFill;
 use std::sync::Arc;
 

@@ -2,7 +2,7 @@
 
 use super::harness::{Expect, Inputs, cases, check, words};
 use super::reference::winograd::{Matrices, transform};
-use jem::kernels::winograd::{Tiling, Winograd};
+use jem::compute::winograd::{Tiling, Winograd};
 use jem::kernels::winograd_input::WinogradInput;
 use proptest::prelude::*;
 

@@ -4,11 +4,12 @@
 use super::harness::{Expect, Inputs, assert_close, check, devices, words};
 use super::reference;
 use super::reference::winograd::{Matrices, transform};
+use jem::compute::conv_geometry::ConvGeometry;
+use jem::compute::epilogue::Residual;
+use jem::compute::winograd::{Tiling, Winograd};
 use jem::device::ProgramBuilder;
-use jem::kernels::conv_geometry::ConvGeometry;
 use jem::kernels::conv2d::Conv2d;
-use jem::kernels::conv2d_input_gradient::{Conv2dInputGradient, Residual};
-use jem::kernels::winograd::{Tiling, Winograd};
+use jem::kernels::conv2d_input_gradient::Conv2dInputGradient;
 use jem::kernels::winograd_input::WinogradInput;
 use jem::kernels::winograd_output::{Convolution, WinogradOutput};
 use jem::kernels::winograd_product::WinogradProduct;

@@ -2,7 +2,7 @@
 
 use super::harness::{Expect, Inputs, cases, check, words};
 use super::reference::winograd::{Matrices, transform};
-use jem::kernels::winograd::Winograd;
+use jem::compute::winograd::Winograd;
 use jem::kernels::winograd_weights::WinogradWeights;
 use proptest::prelude::*;
 

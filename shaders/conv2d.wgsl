@@ -2,7 +2,7 @@
 //
 // GEMM view: M = output pixels (n * out_h * out_w), N = c_out, K = kh * kw * c_in.
 // Tile: TILE_M x TILE_N a workgroup, 8 pixels x 8 channels a thread, or matrices of a subgroup with COOPERATIVE
-// (src/kernels/conv_tile.rs).
+// (src/compute/conv_tile.rs).
 // Dispatch: ceil(M / TILE_M) * ceil(N / TILE_N) workgroups of THREADS threads, over x and y;
 // channel tiles run fastest, so that neighbours gather the same pixels.
 // Fused: bias, residual, leaky ReLU and its sign mask, each behind a switch. In f16 with HALF_A the input, with

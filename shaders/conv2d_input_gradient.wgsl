@@ -5,7 +5,7 @@
 // independent problems without a wasted multiplication.
 // GEMM view of a class: M = its input pixels, N = c_in, K = its taps * c_out.
 // Tile: TILE_M x TILE_N a workgroup, 8 pixels x 8 channels a thread, or matrices of a subgroup with COOPERATIVE
-// (src/kernels/conv_tile.rs).
+// (src/compute/conv_tile.rs).
 // Dispatch: s * s * ceil(M of the largest class / TILE_M) * ceil(N / TILE_N) workgroups of
 // THREADS threads, over x and y.
 // Fused: the leaky ReLU's derivative (MASK), the residual gradient before or behind it (RESIDUAL_BEFORE,

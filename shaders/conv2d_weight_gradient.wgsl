@@ -3,7 +3,7 @@
 // GEMM view: M = kh * kw * c_in, N = c_out, K = output pixels, cut into `splits` parts of
 // `pixels_per_split`; each part writes its own slice of partials, which `reduce` adds in a fixed order.
 // Tile: TILE_M x TILE_N a workgroup, 8 x 8 a thread, or matrices of a subgroup with COOPERATIVE; STEP_K pixels a
-// step (src/kernels/conv_tile.rs), with AHEAD fetched while the step before is multiplied.
+// step (src/compute/conv_tile.rs), with AHEAD fetched while the step before is multiplied.
 // Dispatch: splits * ceil(M / TILE_M) * ceil(N / TILE_N) workgroups of THREADS threads,
 // over x and y; channel tiles run fastest, parts slowest.
 // Fused: nothing. Never written to memory: the im2col matrix.

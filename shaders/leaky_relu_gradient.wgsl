@@ -1,7 +1,7 @@
 // leaky_relu_gradient: y = gradient where the input was greater than 0, else slope gradient.
 //
 // Dispatch: ceil(n / 256) workgroups of 256, over x and y.
-// Switch: PACKED, the sign comes from the one-bit mask (layout: src/kernels/mask.rs), else from x.
+// Switch: PACKED, the sign comes from the one-bit mask (layout: src/compute/mask.rs), else from x.
 
 struct Parameters {
     n: u32,

@@ -1,7 +1,7 @@
 // normalise: raw = (x - mean) / sqrt(variance + epsilon) * weight + bias over [outer rows, channels], its leaky ReLU,
 // and its signs; the statistics are those of an image and of `size` neighbouring channels.
 //
-// Dispatch: a thread for four channels of 8 rows, which are a word of the mask (layout: src/kernels/mask.rs):
+// Dispatch: a thread for four channels of 8 rows, which are a word of the mask (layout: src/compute/mask.rs):
 // ceil(ceil(outer rows / 8) channels / 4 / 256) workgroups of 256, over x and y.
 // Switches: RAW, ACTIVATED, MASK: what is written; HALF and HALF_C: x, raw and activated are f16.
 

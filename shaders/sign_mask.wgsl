@@ -1,4 +1,4 @@
-// sign_mask: packs x > 0 into one bit a value (layout: src/kernels/mask.rs).
+// sign_mask: packs x > 0 into one bit a value (layout: src/compute/mask.rs).
 //
 // Dispatch: a thread for each word of the mask, 8 pixels by 4 channels: ceil(words / 256) workgroups of
 // 256, over x and y.

@@ -2,7 +2,7 @@
 // of the tile's points p.
 //
 // GEMM view: M = tiles, N = c_out, K = c_in, `points` times over.
-// Tile: TILE_M x TILE_N a workgroup, 8 x 8 a thread, STEP_K terms between two barriers (src/kernels/conv_tile.rs).
+// Tile: TILE_M x TILE_N a workgroup, 8 x 8 a thread, STEP_K terms between two barriers (src/compute/conv_tile.rs).
 // Dispatch: points * ceil(M / TILE_M) * ceil(N / TILE_N) workgroups of TILE_M / 8 * TILE_N / 8 threads, over
 // x and y; column tiles run fastest, points slowest.
 // With ALIGNED (K is a multiple of STEP_K) terms need no bounds.

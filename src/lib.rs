@@ -1,9 +1,13 @@
 //! Joint energy-based models on any GPU: an autodiff tensor engine with hand-written WGSL kernels.
 //!
-//! From the bottom up: [`kernels`] (one file each, with a CPU twin), [`device`] (programs as data, replayed on a
-//! GPU or the host), [`graph`] (tensor expressions, gradients, lowering), [`nn`] (networks and optimizers), [`jem`]
+//! From the bottom up: [`compute`] (the contract of a kernel), [`kernels`] (one file each, with a CPU twin), [`policy`]
+//! (which kernel computes a convolution), [`device`] (programs as data, replayed on a GPU or the host), [`graph`] (tensor expressions, gradients, lowering), [`nn`] (networks and optimizers), [`jem`]
 //! (the programs and the loop of training), beside [`data`], [`io`] and [`report`].
 
+#[macro_use]
+mod kernel_list;
+
+pub mod compute;
 pub mod data;
 pub mod device;
 pub mod error;
@@ -13,6 +17,7 @@ pub mod io;
 pub mod jem;
 pub mod kernels;
 pub mod nn;
+pub mod policy;
 pub mod process;
 pub mod report;
 pub mod self_test;

@@ -13,11 +13,13 @@ mod service;
 pub use cooperative::{CooperativeResult, cooperative, is_gate_pending, usable_cooperative};
 pub use service::serve;
 
+use crate::compute::half;
+use crate::compute::storage::Storage;
+use crate::compute::{Access, Binding, Kernel};
 use crate::data::splitmix::SplitMix;
 use crate::device::{Device, ProgramBuilder};
 use crate::error::Result;
-use crate::kernels::half::{self, Storage};
-use crate::kernels::{Access, Binding, Kernel, catalogue};
+use crate::kernels::catalogue;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -12,11 +12,11 @@ mod rank;
 
 pub use rank::{Ranked, rank};
 
+use crate::compute::conv_geometry::Shape;
 use crate::device::{Device, Executable, Program};
 use crate::error::{Error, Result};
-use crate::kernels::candidate::Candidate;
-use crate::kernels::choice::{Choices, Tuned};
-use crate::kernels::conv_geometry::Shape;
+use crate::policy::candidate::Candidate;
+use crate::policy::choice::{Choices, Tuned};
 use bed::{Bed, programs};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -208,10 +208,10 @@ fn median(values: &[f64]) -> Option<f64> {
 mod tests {
     use super::bed::programs;
     use super::*;
-    use crate::kernels::conv_geometry::{ConvGeometry, Direction};
-    use crate::kernels::cooperative::{Cooperative, Method};
-    use crate::kernels::half::Storage;
-    use crate::kernels::half::Storages;
+    use crate::compute::conv_geometry::{ConvGeometry, Direction};
+    use crate::compute::cooperative::{Cooperative, Method};
+    use crate::compute::storage::Storage;
+    use crate::compute::storage::Storages;
 
     const ONCE: Limits = Limits { budget: Duration::ZERO, deadline: None };
 

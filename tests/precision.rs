@@ -6,12 +6,12 @@ mod devices;
 mod small;
 
 use devices::devices;
+use jem::compute::cooperative::Method;
 use jem::device::{Device, ProgramBuilder, Summary};
 use jem::io::checkpoint::Checkpoint;
 use jem::jem::programs::BatchLayout;
 use jem::jem::{Metrics, Overrides, Precision, Preset, Recipe, Trainer, sgld_program};
-use jem::kernels::choice::Choices;
-use jem::kernels::cooperative::Method;
+use jem::policy::choice::Choices;
 use small::{pictures, recipe};
 
 fn in_f16() -> Recipe {

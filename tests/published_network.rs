@@ -1,11 +1,11 @@
 //! One SGLD step of the published network, as a program that is built but not run: how much it computes, and how
 //! little of the forward pass it keeps.
 
+use jem::compute::Access;
 use jem::device::{Program, ProgramBuilder, SlotKind};
 use jem::jem::programs::BatchLayout;
 use jem::jem::{Preset, sgld_program};
-use jem::kernels::Access;
-use jem::kernels::choice::Choices;
+use jem::policy::choice::Choices;
 use std::collections::BTreeSet;
 
 /// One SGLD step of WRN-28-10 at batch 64, as published: built, not run.

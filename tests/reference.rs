@@ -7,16 +7,16 @@
 mod devices;
 
 use devices::devices;
+use jem::compute::winograd::Winograd;
 use jem::device::{Buffer, Device, Executable, Program};
 use jem::graph::{Function, Graph};
 use jem::io::{checkpoint::Checkpoint, pack};
 use jem::jem::programs::{BatchLayout, IMAGES, LABELS, METRICS, Programs, loss_parts};
 use jem::jem::{Metrics, Preset, Recipe};
-use jem::kernels::choice::Choices;
-use jem::kernels::winograd::Winograd;
 use jem::nn::optimizer::{CONTROL_WORDS, GRADIENTS};
 use jem::nn::parameters::{Layout, PARAMETERS};
 use jem::nn::wide_resnet::WideResNet;
+use jem::policy::choice::Choices;
 use safetensors::{Dtype, SafeTensors};
 use std::collections::BTreeMap;
 use std::io::Write as _;

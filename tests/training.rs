@@ -9,12 +9,12 @@ mod small;
 
 use devices::devices;
 use every_recipe::family;
+use jem::compute::functional::Functional;
 use jem::data::Dataset;
 use jem::device::Device;
 use jem::io::checkpoint::Checkpoint;
 use jem::io::pack;
 use jem::jem::{Guard, Metrics, Precision, Recipe, Trainer};
-use jem::kernels::functional::Functional;
 use small::{pictures, recipe};
 use std::path::Path;
 

@@ -1,8 +1,9 @@
 //! The probe of arithmetic: chains of multiply-adds in registers, next to no memory.
 
 use super::{Probe, chains_cpu};
-use jem::kernels::shader::Shader;
-use jem::kernels::{Access, Argument, Binding, Kernel, binding, elementwise_grid};
+use jem::compute::Argument;
+use jem::compute::Shader;
+use jem::compute::{Access, Binding, Kernel, binding, elementwise_grid};
 use rayon::prelude::*;
 
 /// Steps of every chain. With a factor of 1 and integers, every value stays below 2048, where f16 is exact: the
@@ -56,7 +57,7 @@ impl Kernel for Chains {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("chains", include_str!("chains.wgsl"))
+        Shader::with_text("chains", include_str!("chains.wgsl"))
             .with_switch("F16", self.f16)
             .with_switch("FUSED", self.fused)
             .with_switch("V3", self.vectors >= 3)

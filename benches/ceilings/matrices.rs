@@ -1,9 +1,10 @@
 //! The probe of cooperative matrices (tensor cores): products of f16 with sums in f32, next to no memory.
 
 use super::Probe;
-use jem::kernels::cooperative::Cooperative;
-use jem::kernels::shader::Shader;
-use jem::kernels::{Access, Argument, Binding, Kernel, binding, grid};
+use jem::compute::Argument;
+use jem::compute::Shader;
+use jem::compute::cooperative::Cooperative;
+use jem::compute::{Access, Binding, Kernel, binding, grid};
 
 /// Products that every sum adds. Sums stay below 2^24, where f32 is exact, and pass 2048, where f16 is not: sums in
 /// f16 would show.
@@ -79,7 +80,7 @@ impl Kernel for Matrices {
     }
 
     fn shader(&self) -> Shader {
-        let shader = Shader::new("matrices", include_str!("matrices.wgsl"));
+        let shader = Shader::with_text("matrices", include_str!("matrices.wgsl"));
         self.matrices
             .specialize(shader)
             .with_u32("THREADS", Self::threads(self.matrices) as u32)

@@ -6,13 +6,13 @@ mod chains_cpu;
 mod matrices;
 mod stream;
 
-use crate::kernels::timing::replay;
 use crate::options::{Arguments, Setting};
+use crate::replay::replay;
 use crate::report::{Report, mebibytes, milliseconds};
 use chains::Chains;
+use jem::compute::Kernel;
+use jem::compute::cooperative::Cooperative;
 use jem::device::{Buffer, Device, ProgramBuilder};
-use jem::kernels::Kernel;
-use jem::kernels::cooperative::Cooperative;
 use jem::self_test::{child, usable_cooperative};
 use matrices::Matrices;
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,8 @@
 //! The probe of memory: a copy, a fill, and sums of what is read.
 
-use jem::kernels::shader::Shader;
-use jem::kernels::{Access, Argument, Binding, Kernel, binding, elementwise_grid};
+use jem::compute::Argument;
+use jem::compute::Shader;
+use jem::compute::{Access, Binding, Kernel, binding, elementwise_grid};
 use rayon::prelude::*;
 
 /// Words that one sum adds, in 8 steps of a vec4.
@@ -75,7 +76,7 @@ impl Kernel for Stream {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("stream", include_str!("stream.wgsl"))
+        Shader::with_text("stream", include_str!("stream.wgsl"))
             .with_switch("COPY", self.traffic == Traffic::Copy)
             .with_switch("FILL", self.traffic == Traffic::Fill)
             .with_switch("SUMS", self.traffic == Traffic::Sums)

@@ -2,8 +2,8 @@
 
 use super::shapes::{of_products, time_networks};
 use super::timing::Bench;
+use jem::compute::storage::Storages;
 use jem::kernels::conv2d_input_gradient::Conv2dInputGradient;
-use jem::kernels::half::Storages;
 
 /// Times every layer.
 pub fn run(bench: &mut Bench) {

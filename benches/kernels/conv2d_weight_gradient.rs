@@ -2,8 +2,8 @@
 
 use super::shapes::{of_products, time_networks};
 use super::timing::Bench;
+use jem::compute::storage::{Storage, Storages};
 use jem::kernels::conv2d_weight_gradient::Conv2dWeightGradient;
-use jem::kernels::half::{Storage, Storages};
 
 /// Times every layer.
 pub fn run(bench: &mut Bench) {

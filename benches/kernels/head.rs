@@ -1,9 +1,9 @@
 //! `head` as the SGLD step uses it (gradient down to the last activation) and as an evaluation does.
 
 use super::timing::Bench;
-use jem::kernels::half::Storage;
+use jem::compute::logit_part::Part;
+use jem::compute::storage::Storage;
 use jem::kernels::head::Head;
-use jem::kernels::logit_loss::Part;
 
 /// Times it.
 pub fn run(bench: &mut Bench) {

@@ -1,7 +1,8 @@
 //! `logit_loss` over a concatenated batch [data | samples | labelled].
 
 use super::timing::Bench;
-use jem::kernels::logit_loss::{LogitLoss, Part};
+use jem::compute::logit_part::Part;
+use jem::kernels::logit_loss::LogitLoss;
 
 /// Times it.
 pub fn run(bench: &mut Bench) {

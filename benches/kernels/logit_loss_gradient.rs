@@ -1,7 +1,7 @@
 //! `logit_loss_gradient` over a concatenated batch [data | samples | labelled].
 
 use super::timing::Bench;
-use jem::kernels::logit_loss::Part;
+use jem::compute::logit_part::Part;
 use jem::kernels::logit_loss_gradient::LogitLossGradient;
 
 /// Times it.

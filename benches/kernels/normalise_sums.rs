@@ -2,7 +2,7 @@
 
 use super::shapes::norms;
 use super::timing::Bench;
-use jem::kernels::half::Storage;
+use jem::compute::storage::Storage;
 use jem::kernels::normalise_sums::NormaliseSums;
 
 /// Times it.

@@ -2,11 +2,11 @@
 
 use super::timing::{Bench, Times};
 use crate::options::Network;
-use jem::kernels::Kernel;
-use jem::kernels::conv_geometry::ConvGeometry;
-use jem::kernels::cooperative::Method;
-use jem::kernels::half::Storages;
-use jem::kernels::norm_geometry::NormGeometry;
+use jem::compute::Kernel;
+use jem::compute::conv_geometry::ConvGeometry;
+use jem::compute::cooperative::Method;
+use jem::compute::norm_geometry::NormGeometry;
+use jem::compute::storage::Storages;
 use jem::self_test::usable_cooperative;
 
 /// A convolution of a network.

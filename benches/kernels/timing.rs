@@ -2,13 +2,15 @@
 
 use crate::ceilings::{Ceilings, Floor, bytes};
 use crate::options::Network;
+use crate::replay::replay;
 use crate::report::{Report, milliseconds};
+use jem::compute::half;
+use jem::compute::storage::Storage;
+use jem::compute::{Access, Binding, Kernel};
 use jem::device::{Device, ProgramBuilder};
-use jem::kernels::half::{self, Storage};
-use jem::kernels::{Access, Binding, Kernel};
 use rayon::prelude::*;
 use serde_json::json;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Where and how long to measure, and where results go.
 pub struct Bench<'a> {
@@ -111,28 +113,6 @@ impl Bench<'_> {
             json!(times.floor.map(|floor| floor.least.as_secs_f64() / times.median.as_secs_f64())),
         ];
         self.report.row(row);
-    }
-}
-
-/// The times of `once`, sorted: three or more, until `budget` is spent; fewer if they take ten times that. One more
-/// comes first, in which drivers compile.
-///
-/// # Errors
-/// As `once`.
-pub fn replay(
-    budget: Duration,
-    mut once: impl FnMut() -> jem::Result<Duration>,
-) -> jem::Result<Vec<Duration>> {
-    once()?;
-    let mut times = Vec::new();
-    let start = Instant::now();
-    loop {
-        times.push(once()?);
-        let spent = start.elapsed();
-        if spent >= 10 * budget || spent >= budget && times.len() >= 3 {
-            times.sort();
-            return Ok(times);
-        }
     }
 }
 

@@ -2,9 +2,9 @@
 
 use super::shapes::{Layer, wide_resnet};
 use super::timing::Bench;
-use jem::kernels::Kernel;
-use jem::kernels::conv_geometry::ConvGeometry;
-use jem::kernels::winograd::{Tiling, Winograd};
+use jem::compute::Kernel;
+use jem::compute::conv_geometry::ConvGeometry;
+use jem::compute::winograd::{Tiling, Winograd};
 use jem::kernels::winograd_input::WinogradInput;
 
 /// Times the kernel that `make` builds for each of those layers of the networks and both sizes of tiles.

@@ -2,7 +2,7 @@
 
 use super::timing::Bench;
 use super::winograd_input::time_tiles;
-use jem::kernels::winograd::Tiling;
+use jem::compute::winograd::Tiling;
 use jem::kernels::winograd_product::WinogradProduct;
 
 /// Times it.

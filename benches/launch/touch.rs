@@ -1,7 +1,8 @@
 //! A dispatch with next to no work.
 
-use jem::kernels::shader::Shader;
-use jem::kernels::{Access, Argument, Binding, Kernel, binding};
+use jem::compute::Argument;
+use jem::compute::Shader;
+use jem::compute::{Access, Binding, Kernel, binding};
 
 /// `y[g] += 1` for each workgroup g.
 #[derive(Debug, Clone, Copy)]
@@ -20,7 +21,7 @@ impl Kernel for Touch {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("touch", include_str!("touch.wgsl"))
+        Shader::with_text("touch", include_str!("touch.wgsl"))
     }
 
     fn uniforms(&self) -> Vec<u32> {

@@ -23,7 +23,7 @@ pub fn check(arguments: &Arguments, common: &Common, out: &Path, jem: &Path) -> 
         let which = if arguments.jem.is_some() { "" } else { ": --jem names another" };
         return Err(format!("{} is missing or empty{which}", jem.display()));
     }
-    jem::kernels::shader::folder().map_err(|error| error.to_string())?;
+    jem::compute::shader::folder().map_err(|error| error.to_string())?;
     unused(out)
 }
 

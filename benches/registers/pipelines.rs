@@ -1,10 +1,10 @@
 //! The distinct compute pipelines of a recipe's programs.
 
 use crate::steps::ours::CLASSES;
+use jem::compute::shader;
 use jem::device::{Device, Dispatch, Program};
 use jem::jem::Recipe;
 use jem::jem::programs::{BatchLayout, Programs};
-use jem::kernels::shader;
 use std::collections::HashMap;
 
 /// A pipeline, and the dispatches of an SGLD step and an update that use it.

@@ -4,9 +4,9 @@ use super::clock::StepTime;
 use jem::device::{Buffer, Device, Executable, Program, Summary};
 use jem::jem::Recipe;
 use jem::jem::programs::{BatchLayout, COUNTER_WORDS, IMAGES, LABELS, Programs};
-use jem::kernels::choice::Choices;
 use jem::nn::optimizer::CONTROL_WORDS;
 use jem::nn::parameters::PARAMETERS;
+use jem::policy::choice::Choices;
 use std::collections::BTreeMap;
 
 /// Classes of the network.

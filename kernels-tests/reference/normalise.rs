@@ -1,6 +1,6 @@
 //! Normalisation by its definition, in float64.
 
-use jem::kernels::norm_geometry::{NormGeometry, RowParts};
+use jem::compute::norm_geometry::{NormGeometry, RowParts};
 
 /// The numbers of each element: of `outer`, the row, the channel.
 fn elements(g: &NormGeometry) -> impl Iterator<Item = (usize, usize, usize)> + '_ {

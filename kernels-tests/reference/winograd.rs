@@ -1,6 +1,6 @@
 //! Winograd's matrices, made in float64 from the points by Toom's and Cook's construction.
 
-use jem::kernels::winograd::Winograd;
+use jem::compute::winograd::Winograd;
 
 /// Rows of a matrix.
 pub type Matrix = Vec<Vec<f64>>;

@@ -1,5 +1,5 @@
 // The uniform block of the three convolution kernels: the forward convolution's geometry
-// (ConvGeometry::words in src/kernels/conv2d.rs), then what single kernels need.
+// (ConvGeometry::words in src/compute/conv_geometry.rs), then what single kernels need.
 struct Parameters {
     n: u32,
     h: u32,

@@ -1,4 +1,4 @@
-// The loss functionals of LeCun et al. (2006), table 1. Twin: src/kernels/functional.rs.
+// The loss functionals of LeCun et al. (2006), table 1. Twin: src/compute/functional.rs.
 //
 // right: E, the energy of the right answer; wrong: W, of the most offending wrong one; surprise: -ln p of the
 // right answer at the functional's inverse temperature. Result: the loss, and its derivatives by these three.

@@ -1,4 +1,4 @@
-// What the loss kernels compute of one row of logits, one workgroup a row. Twin: src/kernels/cpu/logits.rs.
+// What the loss kernels compute of one row of logits, one workgroup a row. Twin: src/compute/cpu/logits.rs.
 //
 // The including shader defines THREADS (its workgroup's size, a power of 2), `parameters.ends` and
 // `parameters.weights` (the parts of the batch), and row_logit(k); with FUNCTIONAL `parameters.functionals`.

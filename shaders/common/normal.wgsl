@@ -1,5 +1,5 @@
 // Two standard normal numbers from two random words (Box & Muller 1958). Needs threefry.
-// Twin: normal_pair in src/kernels/random.rs.
+// Twin: normal_pair in src/compute/random.rs.
 
 // (cos 2πt, sin 2πt) for t in [0, 1): Taylor polynomials about the nearest quarter turn, since WGSL
 // promises its own sine to 2^-11 only.

@@ -1,6 +1,6 @@
 // Winograd's F(2x2, 3x3) (Lavin & Gray, CVPR 2016): the points 0, 1, -1, ∞.
 // Each function transforms one line; a tile is transformed along its rows, then along its columns.
-// Twin and derivation: src/kernels/winograd.rs.
+// Twin and derivation: src/compute/winograd.rs.
 
 const TILE: u32 = 2u;
 const LINE: u32 = 4u;

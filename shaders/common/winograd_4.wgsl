@@ -1,7 +1,7 @@
 // Winograd's F(4x4, 3x3) (Lavin & Gray, CVPR 2016) with the points 0, ±√2/2, ±√2, ∞, which are better
 // conditioned than 0, ±1, ±2, ∞.
 // Each function transforms one line; a tile is transformed along its rows, then along its columns.
-// Twin and derivation: src/kernels/winograd.rs.
+// Twin and derivation: src/compute/winograd.rs.
 
 const TILE: u32 = 4u;
 const LINE: u32 = 6u;

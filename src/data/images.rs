@@ -156,10 +156,11 @@ pub(super) fn pad<T: Copy>(pixels: &[T], from: [usize; 3], to: [usize; 3], black
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compute::Argument;
+    use crate::compute::Kernel;
     use crate::io::png;
     use crate::kernels::batch_gather::BatchGather;
     use crate::kernels::tick::COUNTERS;
-    use crate::kernels::{Argument, Kernel};
 
     fn grey(pixels: Pixels, count: usize, height: usize, width: usize) -> Images {
         Images {

@@ -1,8 +1,10 @@
 //! The CPU device: runs the twins on host memory, on all cores.
 
-use super::program::{Program, View};
+use super::program::Program;
+use super::slot::View;
+use crate::compute::Access;
+use crate::compute::Argument;
 use crate::error::{Error, Result};
-use crate::kernels::{Access, Argument};
 use std::cell::UnsafeCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -23,10 +23,10 @@ pub use readback::GpuPending;
 pub use spirv::spirv;
 
 use super::{CooperativeChoice, DeviceOptions, DeviceSpec, tuned};
+use crate::compute::cooperative::Cooperative;
+use crate::compute::shader;
 use crate::error::{Error, Result};
-use crate::kernels::choice::Choices;
-use crate::kernels::cooperative::Cooperative;
-use crate::kernels::shader;
+use crate::policy::choice::Choices;
 use health::Health;
 use pipeline_cache::PipelineCache;
 use pipeline_file::PipelineFile;

@@ -4,19 +4,21 @@ pub mod cpu;
 mod gpu;
 mod plan;
 mod program;
+mod slot;
 mod spec;
 pub mod tuned;
 
 pub use gpu::{AdapterInfo, AdapterKind, CooperativeMatrix, spirv};
 pub use plan::Plan;
-pub use program::{Dispatch, Program, ProgramBuilder, Slot, SlotId, SlotKind, Summary, View};
+pub use program::{Program, ProgramBuilder, Summary};
+pub use slot::{Dispatch, Slot, SlotId, SlotKind, View};
 pub use spec::{CooperativeChoice, DeviceOptions, DeviceSpec};
 
+use crate::compute::Access;
+use crate::compute::cooperative::Cooperative;
+use crate::compute::shader;
 use crate::error::{Error, Result};
-use crate::kernels::Access;
-use crate::kernels::choice::Choices;
-use crate::kernels::cooperative::Cooperative;
-use crate::kernels::shader;
+use crate::policy::choice::Choices;
 use std::sync::Arc;
 use std::time::Duration;
 

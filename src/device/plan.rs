@@ -3,7 +3,7 @@
 //! Blocks are whole buffers, not ranges of an arena: a buffer cannot be bound for reading and writing in
 //! one dispatch, and barriers are per buffer.
 
-use super::program::{Dispatch, Slot, SlotKind};
+use super::slot::{Dispatch, Slot, SlotKind};
 
 /// Which memory block each slot takes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -1,8 +1,8 @@
 //! What the user asks for: `--device auto|gpu|gpu:NAME|cpu`.
 
+use crate::compute::cooperative::Variant;
 use crate::error::{Error, Result};
 use crate::io::user::variable;
-use crate::kernels::cooperative::Variant;
 
 /// Which device to open: `auto`, `gpu`, `gpu:NAME` or `cpu`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

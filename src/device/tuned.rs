@@ -4,13 +4,13 @@
 //! section a choice that this version would not measure is damage.
 
 use super::AdapterInfo;
+use crate::compute::conv_geometry::{ConvGeometry, Direction, Shape};
+use crate::compute::storage::{Storage, Storages};
 use crate::error::{Error, Result};
 use crate::io::atomic;
 use crate::io::user::{self, cache_directory, variable};
-use crate::kernels::candidate::{Candidate, fingerprint};
-use crate::kernels::choice::Tuned;
-use crate::kernels::conv_geometry::{ConvGeometry, Direction, Shape};
-use crate::kernels::half::{Storage, Storages};
+use crate::policy::candidate::{Candidate, fingerprint};
+use crate::policy::choice::Tuned;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::io::{ErrorKind, Write as _};
@@ -221,9 +221,9 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compute::cooperative::{Cooperative, Method};
     use crate::device::AdapterKind;
-    use crate::kernels::choice::Choices;
-    use crate::kernels::cooperative::{Cooperative, Method};
+    use crate::policy::choice::Choices;
     use std::fs;
 
     fn adapter(name: &str) -> AdapterInfo {

@@ -3,7 +3,7 @@
 use super::{Op, Output, Tensor, lower};
 use crate::device::{Buffer, Device, Executable, Program, ProgramBuilder};
 use crate::error::{Error, Result};
-use crate::kernels::choice::Choices;
+use crate::policy::choice::Choices;
 use std::collections::BTreeMap;
 
 /// Tensors lowered to one program, loaded on a device with buffers of its own.

@@ -6,8 +6,8 @@
 //! of gradients work.
 
 use super::{Graph, Node, NodeId, Op, Tensor};
+use crate::compute::logit_part::Part;
 use crate::kernels::binary::BinaryOp;
-use crate::kernels::logit_loss::Part;
 use crate::kernels::unary::UnaryOp;
 use std::collections::HashSet;
 

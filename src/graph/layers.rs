@@ -1,8 +1,8 @@
 //! The operations of networks that users write: convolutions, pools, softmax, and losses of logits.
 
 use super::{Op, Tensor};
-use crate::kernels::conv_geometry::ConvGeometry;
-use crate::kernels::logit_loss::{MAX_PARTS, Part, STATS};
+use crate::compute::conv_geometry::ConvGeometry;
+use crate::compute::logit_part::{MAX_PARTS, Part, STATS};
 
 impl Tensor {
     /// Cross-correlates images `[n, h, w, c_in]` with `weights [kh, kw, c_in, c_out]`, plus `bias [c_out]`.

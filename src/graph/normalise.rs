@@ -6,7 +6,7 @@
 //! the same formulas stand as compositions of other operations.
 
 use super::{Graph, Node, Op, Tensor};
-use crate::kernels::norm_geometry::NormGeometry;
+use crate::compute::norm_geometry::NormGeometry;
 
 /// What is normalised, and what is added to variances.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,10 +1,10 @@
 //! The operations of a tensor expression.
 
 use super::Normalisation;
+use crate::compute::conv_geometry::ConvGeometry;
+use crate::compute::logit_part::Part;
+use crate::compute::norm_geometry::NormGeometry;
 use crate::kernels::binary::BinaryOp;
-use crate::kernels::conv_geometry::ConvGeometry;
-use crate::kernels::logit_loss::Part;
-use crate::kernels::norm_geometry::NormGeometry;
 use crate::kernels::unary::UnaryOp;
 
 /// Where the contents of a leaf are: a range of an external buffer.

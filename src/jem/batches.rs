@@ -1,7 +1,7 @@
 //! Which images and chains each iteration takes: drawn on the host, a function of seed and iteration alone,
 //! so that a resumed run draws what the uninterrupted one would have.
 
-use crate::kernels::random::{Threefry, lane, stream};
+use crate::compute::random::{Threefry, lane, stream};
 use crate::kernels::replay_scatter::DISCARDED;
 use rand::RngExt as _;
 use rand::seq::{SliceRandom as _, index};

@@ -2,9 +2,9 @@
 
 use super::batches::{draw_chains, reservoir};
 use super::{ClassGaussians, Recipe, Start};
+use crate::compute::random::{Threefry, lane, stream};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
-use crate::kernels::random::{Threefry, lane, stream};
 use crate::kernels::replay_gather::ReplayGather;
 use crate::kernels::replay_scatter::DISCARDED;
 use rand::RngExt as _;

@@ -1,12 +1,12 @@
 //! Accuracy and energies of a whole data set.
 
 use super::programs::{COUNTER_WORDS, DATA};
+use crate::compute::logit_part::{Part, STATS};
 use crate::data::Dataset;
 use crate::device::{Buffer, Device, Executable, ProgramBuilder};
 use crate::error::Result;
 use crate::graph::{Graph, Output, lower};
 use crate::kernels::batch_gather::BatchGather;
-use crate::kernels::logit_loss::{Part, STATS};
 use crate::kernels::tick::COUNTERS;
 use crate::nn::parameters::PARAMETERS;
 use crate::nn::wide_resnet::WideResNet;

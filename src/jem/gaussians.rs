@@ -1,8 +1,8 @@
 //! A Gaussian for each class, to start chains from (Yang & Ji 2021, "JEM++").
 
+use crate::compute::random::Threefry;
 use crate::data::images::{Images, Pixels};
 use crate::error::{Error, Result};
-use crate::kernels::random::Threefry;
 
 /// What is added to the covariance's diagonal, as in JEM++.
 const RIDGE: f32 = 1e-4;

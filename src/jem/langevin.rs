@@ -1,10 +1,10 @@
 //! One step of stochastic gradient Langevin dynamics on a batch of images, as part of a program.
 
 use super::Recipe;
+use crate::compute::logit_part::Part;
 use crate::device::{ProgramBuilder, View};
 use crate::error::Result;
 use crate::graph::{Output, Tensor, Update, lower_with_update};
-use crate::kernels::logit_loss::Part;
 use crate::kernels::sgld::Sgld;
 use crate::kernels::tick::{COUNTERS, SGLD_STEP, Tick};
 

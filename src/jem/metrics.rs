@@ -1,7 +1,7 @@
 //! What an iteration shows: losses, energies, accuracy, gradient norms.
 
 use super::programs::{BatchLayout, Role};
-use crate::kernels::logit_loss::{Part, STATS};
+use crate::compute::logit_part::{Part, STATS};
 
 /// The numbers of one iteration, from before its optimizer step.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,9 +1,9 @@
 //! The precision that a run computes in.
 
+use crate::compute::cooperative::Method;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::kernels::choice::Choices;
-use crate::kernels::cooperative::Method;
+use crate::policy::choice::Choices;
 use crate::self_test::usable_cooperative;
 use serde::{Deserialize, Serialize};
 
@@ -70,7 +70,7 @@ impl Precision {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::half::Storage;
+    use crate::compute::storage::Storage;
 
     #[test]
     fn a_name_is_read_as_it_is_written() {

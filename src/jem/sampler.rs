@@ -3,10 +3,10 @@
 use super::langevin::{COUNTER_WORDS, Langevin};
 use super::loader::Loader;
 use super::model::Model;
+use crate::compute::logit_part::STATS;
 use crate::device::{Buffer, Device, Executable, Program, ProgramBuilder};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Output, lower};
-use crate::kernels::logit_loss::STATS;
 use crate::nn::architecture::Mode;
 use std::collections::BTreeMap;
 

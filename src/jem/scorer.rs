@@ -2,10 +2,10 @@
 
 use super::loader::Loader;
 use super::model::Model;
+use crate::compute::logit_part::Part;
 use crate::device::{Buffer, Device, Executable, Program, ProgramBuilder};
 use crate::error::Result;
 use crate::graph::{Graph, Output, lower};
-use crate::kernels::logit_loss::Part;
 use crate::nn::architecture::Mode;
 use std::collections::BTreeMap;
 

@@ -1,7 +1,8 @@
 //! Adam (Kingma & Ba, ICLR 2015) over one flat parameter buffer.
 
-use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
-use crate::kernels::Argument;
+use crate::compute::Argument;
+use crate::compute::Shader;
+use crate::compute::{Access, Binding, Kernel, binding, grid};
 use rayon::prelude::*;
 
 /// Words of an optimizer's control buffer: learning rate, 1/(1 - beta1^t), 1/(1 - beta2^t), the moving average's rate.
@@ -74,9 +75,7 @@ impl Kernel for Adam {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("adam", include_str!("../../shaders/adam.wgsl"))
-            .with_switch("CLIP", self.clip.is_some())
-            .with_switch("DECOUPLED", self.decoupled)
+        Shader::new("adam").with_switch("CLIP", self.clip.is_some()).with_switch("DECOUPLED", self.decoupled)
     }
 
     fn uniforms(&self) -> Vec<u32> {

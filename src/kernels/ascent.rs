@@ -1,7 +1,8 @@
 //! The climb of sharpness-aware minimisation (Foret et al., ICLR 2021; adaptive: Kwon et al., ICML 2021).
 
-use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
-use crate::kernels::Argument;
+use crate::compute::Argument;
+use crate::compute::Shader;
+use crate::compute::{Access, Binding, Kernel, binding, grid};
 use rayon::prelude::*;
 
 /// `p += radius · s² · gradient / (√norm + 1e-12)`, with s = |p| if `adaptive`, else 1: to where the loss is about
@@ -39,8 +40,7 @@ impl Kernel for Ascent {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("ascent", include_str!("../../shaders/ascent.wgsl"))
-            .with_switch("ADAPTIVE", self.adaptive)
+        Shader::new("ascent").with_switch("ADAPTIVE", self.adaptive)
     }
 
     fn uniforms(&self) -> Vec<u32> {

@@ -1,8 +1,9 @@
 //! Average pooling over square windows that do not overlap.
 
-use super::cpu::elementwise::items_per_task;
-use super::{Access, Binding, Kernel, binding, elementwise_grid, shader::Shader};
-use crate::kernels::Argument;
+use crate::compute::Argument;
+use crate::compute::Shader;
+use crate::compute::cpu::elementwise::items_per_task;
+use crate::compute::{Access, Binding, Kernel, binding, elementwise_grid};
 use rayon::prelude::*;
 
 /// `y [n, h/size, w/size, c]`: the means of `x [n, h, w, c]` over windows of `size` x `size`.
@@ -42,7 +43,7 @@ impl Kernel for AveragePool {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("average_pool", include_str!("../../shaders/average_pool.wgsl"))
+        Shader::new("average_pool")
     }
 
     fn uniforms(&self) -> Vec<u32> {

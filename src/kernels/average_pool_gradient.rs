@@ -1,8 +1,9 @@
 //! The gradient of [`super::average_pool`] with respect to its input.
 
-use super::cpu::elementwise::items_per_task;
-use super::{Access, Binding, Kernel, binding, elementwise_grid, shader::Shader};
-use crate::kernels::Argument;
+use crate::compute::Argument;
+use crate::compute::Shader;
+use crate::compute::cpu::elementwise::items_per_task;
+use crate::compute::{Access, Binding, Kernel, binding, elementwise_grid};
 use rayon::prelude::*;
 
 /// `y [n, h, w, c]`: each window of `size` x `size` filled with `gradient [n, h/size, w/size, c] / size²`.
@@ -42,7 +43,7 @@ impl Kernel for AveragePoolGradient {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("average_pool_gradient", include_str!("../../shaders/average_pool_gradient.wgsl"))
+        Shader::new("average_pool_gradient")
     }
 
     fn uniforms(&self) -> Vec<u32> {

@@ -1,9 +1,10 @@
 //! A training batch straight from the bytes of a data set on the device, augmented on the way.
 
-use super::random::{lane, normal_pair, stream, threefry2x32};
 use super::tick::{COUNTERS, ITERATION, SEED};
-use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
-use crate::kernels::Argument;
+use crate::compute::Argument;
+use crate::compute::Shader;
+use crate::compute::random::{lane, normal_pair, stream, threefry2x32};
+use crate::compute::{Access, Binding, Kernel, binding, grid};
 use rayon::prelude::*;
 
 /// Images `indices[b]` of a data set of NHWC bytes, four in a word, image i from byte `i h w c` on: padded
@@ -135,7 +136,7 @@ impl Kernel for BatchGather {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("batch_gather", include_str!("../../shaders/batch_gather.wgsl"))
+        Shader::new("batch_gather")
             .with_u32("AUGMENT_STREAM", lane(stream::AUGMENT, self.stream))
             .with_u32("NOISE_STREAM", lane(stream::INPUT_NOISE, self.stream))
             .with_u32("SHARD_WORDS", self.shard_words as u32)

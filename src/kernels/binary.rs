@@ -1,8 +1,11 @@
 //! `y = a op b`, element by element, with broadcasting by strides.
 
-use super::cpu::elementwise::CHUNK;
-use super::{Access, Binding, Kernel, binding, elementwise_grid, shader::Shader, strides, strides::Walk};
-use crate::kernels::Argument;
+use crate::compute::Argument;
+use crate::compute::Shader;
+use crate::compute::cpu::elementwise::CHUNK;
+use crate::compute::strides;
+use crate::compute::strides::Walk;
+use crate::compute::{Access, Binding, Kernel, binding, elementwise_grid};
 use rayon::prelude::*;
 
 /// A function of two real numbers.
@@ -69,9 +72,7 @@ impl Kernel for Binary {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("binary", include_str!("../../shaders/binary.wgsl"))
-            .with_u32("OP", self.op as u32)
-            .with_u32("RANK", self.walk().rank as u32)
+        Shader::new("binary").with_u32("OP", self.op as u32).with_u32("RANK", self.walk().rank as u32)
     }
 
     fn uniforms(&self) -> Vec<u32> {

@@ -3,13 +3,17 @@
 //!
 //! `v[n, y, x, o] = Σ_{i, j, c} input[n, y s + i - p, x s + j - p, c] weights[i, j, c, o] + bias[o] + residual[n, y, x, o]`
 
-use super::conv_geometry::{ConvGeometry, Direction, Shape};
-use super::conv_tile::{ConvTile, ScalarTile, Tile};
-use super::cooperative::Method;
-use super::half::{Storage, Storages, in_f32};
-use super::mask::mask_words;
-use super::{Access, Binding, Kernel, binding, cpu, grid, shader::Shader};
-use crate::kernels::Argument;
+use crate::compute::Argument;
+use crate::compute::Shader;
+use crate::compute::conv_geometry::{ConvGeometry, Direction, Shape};
+use crate::compute::conv_tile::{ConvTile, ScalarTile, Tile};
+use crate::compute::cooperative::Method;
+use crate::compute::cpu::conv2d::forward;
+use crate::compute::cpu::conv2d::parameters::Forward;
+use crate::compute::half::in_f32;
+use crate::compute::mask::mask_words;
+use crate::compute::storage::{Storage, Storages};
+use crate::compute::{Access, Binding, Kernel, binding, grid};
 
 /// The convolution with its epilogue. At least one of `raw` and `activated` is asked for.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -24,7 +28,7 @@ pub struct Conv2d {
     pub raw: bool,
     /// Writes `leaky_relu(v)` with this slope.
     pub activated: Option<f32>,
-    /// Writes the sign mask of `v` (layout: [`super::mask`]).
+    /// Writes the sign mask of `v` (layout: [`crate::compute::mask`]).
     pub mask: bool,
     /// How it multiplies.
     pub method: Method,
@@ -103,6 +107,12 @@ impl Conv2d {
     fn tile(&self) -> Tile {
         Tile::gather(self.method, self.geometry.out_pixels(), self.geometry.c_out, self.tile)
     }
+
+    /// The settings that the twin depends on.
+    pub(crate) fn twin(&self) -> Forward {
+        let Self { geometry, bias, residual, raw, activated, mask, .. } = *self;
+        Forward { geometry, bias, residual, raw, activated, mask }
+    }
 }
 
 impl Kernel for Conv2d {
@@ -127,7 +137,7 @@ impl Kernel for Conv2d {
     }
 
     fn shader(&self) -> Shader {
-        let shader = self.switches(Shader::new("conv2d", include_str!("../../shaders/conv2d.wgsl")));
+        let shader = self.switches(Shader::new("conv2d"));
         let shader = self.storage.specialize(shader);
         self.tile().specialize(shader, self.geometry.c_in, self.geometry.c_out)
     }
@@ -152,7 +162,7 @@ impl Kernel for Conv2d {
 
     fn run(&self, arguments: &mut [Argument<'_>]) {
         in_f32(&self.bindings(), arguments, |arguments| {
-            self.method.with_operands(arguments, |arguments| cpu::conv2d::forward(self, arguments));
+            self.method.with_operands(arguments, |arguments| forward(&self.twin(), arguments));
         });
     }
 }

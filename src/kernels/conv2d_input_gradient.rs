@@ -5,15 +5,20 @@
 //! over all `(i, j, v, u, o)` with `v s + i - p = y` and `u s + j - p = x`, where `mask` is 1 where its bit is
 //! set and `slope` elsewhere. With [`Residual::BeforeMask`] it multiplies the sum of both.
 
-use super::conv_geometry::{ConvGeometry, Direction, Shape};
-use super::conv_tile::{ConvTile, ScalarTile, Tile};
-use super::cooperative::Method;
-use super::half::{Storage, Storages, in_f32, scaled};
-use super::mask::mask_words;
 use super::sgld::Sgld;
 use super::tick::COUNTERS;
-use super::{Access, Binding, Kernel, binding, cpu, grid, shader::Shader};
-use crate::kernels::Argument;
+use crate::compute::Argument;
+use crate::compute::Shader;
+use crate::compute::conv_geometry::{ConvGeometry, Direction, Shape};
+use crate::compute::conv_tile::{ConvTile, ScalarTile, Tile};
+use crate::compute::cooperative::Method;
+use crate::compute::cpu::conv2d::input_gradient;
+use crate::compute::cpu::conv2d::parameters::InputGradient;
+use crate::compute::epilogue::Residual;
+use crate::compute::half::{in_f32, scaled};
+use crate::compute::mask::mask_words;
+use crate::compute::storage::{Storage, Storages};
+use crate::compute::{Access, Binding, Kernel, binding, grid};
 
 /// The input gradient of a convolution of `geometry`.
 ///
@@ -37,18 +42,6 @@ pub struct Conv2dInputGradient {
     pub factor: f32,
     /// The tile, if the method has such; `None`: by rule.
     pub tile: Option<ConvTile>,
-}
-
-/// Whether and where a residual gradient is added.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Residual {
-    /// Nowhere.
-    #[default]
-    None,
-    /// To the masked sums: a network that activates before its convolutions.
-    AfterMask,
-    /// To the sums, before the mask: one that activates behind its additions.
-    BeforeMask,
 }
 
 impl Conv2dInputGradient {
@@ -121,6 +114,12 @@ impl Conv2dInputGradient {
     fn tile(&self) -> Tile {
         Tile::gather(self.method, self.geometry.class_pixels(), self.geometry.c_in, self.tile)
     }
+
+    /// The settings that the twin depends on.
+    pub(crate) fn twin(&self) -> InputGradient {
+        let Self { geometry, mask, residual, .. } = *self;
+        InputGradient { geometry, mask, residual }
+    }
 }
 
 impl Kernel for Conv2dInputGradient {
@@ -148,8 +147,7 @@ impl Kernel for Conv2dInputGradient {
 
     fn shader(&self) -> Shader {
         assert!(self.update.is_none() || self.storage.c == Storage::F32, "{self:?}: an update follows f32");
-        let text = include_str!("../../shaders/conv2d_input_gradient.wgsl");
-        let shader = self.storage.specialize(self.switches(Shader::new("conv2d_input_gradient", text)));
+        let shader = self.storage.specialize(self.switches(Shader::new("conv2d_input_gradient")));
         self.tile().specialize(shader, self.geometry.c_out, self.geometry.c_in)
     }
 
@@ -179,7 +177,7 @@ impl Kernel for Conv2dInputGradient {
         let (arguments, moved) = arguments.split_at_mut(own);
         in_f32(&self.bindings()[..own], arguments, |arguments| {
             self.method.with_operands(arguments, |arguments| {
-                scaled(self.factor, 0, arguments, |arguments| cpu::conv2d::input_gradient(self, arguments));
+                scaled(self.factor, 0, arguments, |arguments| input_gradient(&self.twin(), arguments));
             });
         });
         if let (Some(update), [x, others @ ..]) = (&self.update, moved) {

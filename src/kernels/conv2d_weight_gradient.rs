@@ -3,15 +3,19 @@
 //! `partials[k, i, j, c, o] = Σ_{(n, y, x) in part k} input[n, y s + i - p, x s + j - p, c] gradient[n, y, x, o]`
 //!
 //! The output pixels are cut into `splits` contiguous parts; [`super::reduce`] adds the parts in a fixed
-//! order, so that runs repeat bit for bit. [`super::choice::Choices`] chooses how many.
+//! order, so that runs repeat bit for bit. [`crate::policy::choice::Choices`] chooses how many.
 
-use super::conv_geometry::{ConvGeometry, Direction, Shape};
-use super::conv_tile::{ConvTile, ScalarTile, Tile};
-use super::cooperative::Method;
-use super::half::{Storage, Storages, in_f32, scaled};
-use super::parts::Parts;
-use super::{Access, Binding, Kernel, binding, cpu, grid, shader::Shader};
-use crate::kernels::Argument;
+use crate::compute::Argument;
+use crate::compute::Shader;
+use crate::compute::conv_geometry::{ConvGeometry, Direction, Shape};
+use crate::compute::conv_tile::{ConvTile, ScalarTile, Tile};
+use crate::compute::cooperative::Method;
+use crate::compute::cpu::conv2d::parameters::WeightGradient;
+use crate::compute::cpu::conv2d::weight_gradient;
+use crate::compute::half::{in_f32, scaled};
+use crate::compute::parts::Parts;
+use crate::compute::storage::{Storage, Storages};
+use crate::compute::{Access, Binding, Kernel, binding, grid};
 
 /// The weight gradient of a convolution of `geometry`, in `splits` partial sums.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -32,7 +36,7 @@ pub struct Conv2dWeightGradient {
 
 impl Conv2dWeightGradient {
     /// The kernel in f32, with the CPU device's number of parts, which depends on the shapes alone.
-    /// [`super::choice::Choices::weight_gradient`] gives it the method, the tile and the parts of a device.
+    /// [`crate::policy::choice::Choices::weight_gradient`] gives it the method, the tile and the parts of a device.
     pub fn new(geometry: ConvGeometry) -> Self {
         let (method, storage) = (Method::Scalar, Storages::default());
         let kernel = Self { geometry, splits: 1, method, storage, factor: 1.0, tile: None };
@@ -62,13 +66,19 @@ impl Conv2dWeightGradient {
     }
 
     /// The chosen tile, else the rule's.
-    pub(super) fn tile(&self) -> Tile {
+    pub(crate) fn tile(&self) -> Tile {
         Tile::staged(self.method, self.geometry.weight_rows(), self.geometry.c_out, self.tile)
     }
 
     /// Output pixels of each part; the last ones may have fewer, or none.
     pub fn pixels_per_split(&self) -> usize {
         self.geometry.out_pixels().div_ceil(self.splits)
+    }
+
+    /// The settings that the twin depends on.
+    pub(crate) fn twin(&self) -> WeightGradient {
+        let (geometry, splits) = (self.geometry, self.splits);
+        WeightGradient { geometry, splits, pixels_per_split: self.pixels_per_split() }
     }
 }
 
@@ -87,8 +97,7 @@ impl Kernel for Conv2dWeightGradient {
     }
 
     fn shader(&self) -> Shader {
-        let text = include_str!("../../shaders/conv2d_weight_gradient.wgsl");
-        let shader = Shader::new("conv2d_weight_gradient", text)
+        let shader = Shader::new("conv2d_weight_gradient")
             .with_switch("A_TRANSPOSED", true)
             .with_switch("SCALED", self.factor != 1.0);
         let shader = self.storage.specialize(shader);
@@ -116,7 +125,7 @@ impl Kernel for Conv2dWeightGradient {
     fn run(&self, arguments: &mut [Argument<'_>]) {
         in_f32(&self.bindings(), arguments, |arguments| {
             self.method.with_operands(arguments, |arguments| {
-                scaled(self.factor, 1, arguments, |arguments| cpu::conv2d::weight_gradient(self, arguments));
+                scaled(self.factor, 1, arguments, |arguments| weight_gradient(&self.twin(), arguments));
             });
         });
     }

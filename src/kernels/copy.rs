@@ -1,8 +1,11 @@
 //! `y = x` read through strides: broadcast, transposition, permutation, plain copy.
 
-use super::cpu::elementwise::CHUNK;
-use super::{Access, Binding, Kernel, binding, elementwise_grid, shader::Shader, strides, strides::Walk};
-use crate::kernels::Argument;
+use crate::compute::Argument;
+use crate::compute::Shader;
+use crate::compute::cpu::elementwise::CHUNK;
+use crate::compute::strides;
+use crate::compute::strides::Walk;
+use crate::compute::{Access, Binding, Kernel, binding, elementwise_grid};
 use rayon::prelude::*;
 
 /// Writes a contiguous tensor of up to four axes from one that is read through strides. Words are copied
@@ -50,7 +53,7 @@ impl Kernel for StridedCopy {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("copy", include_str!("../../shaders/copy.wgsl")).with_u32("RANK", self.walk().rank as u32)
+        Shader::new("copy").with_u32("RANK", self.walk().rank as u32)
     }
 
     fn uniforms(&self) -> Vec<u32> {

@@ -1,8 +1,9 @@
 //! `y = value`, everywhere.
 
-use super::cpu::elementwise::CHUNK;
-use super::{Access, Binding, Kernel, binding, elementwise_grid, shader::Shader};
-use crate::kernels::Argument;
+use crate::compute::Argument;
+use crate::compute::Shader;
+use crate::compute::cpu::elementwise::CHUNK;
+use crate::compute::{Access, Binding, Kernel, binding, elementwise_grid};
 use rayon::prelude::*;
 
 /// Sets `n` words to one number.
@@ -31,7 +32,7 @@ impl Kernel for Fill {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("fill", include_str!("../../shaders/fill.wgsl"))
+        Shader::new("fill")
     }
 
     fn uniforms(&self) -> Vec<u32> {

@@ -1,8 +1,9 @@
 //! One element of every row: the logit of the label.
 
-use super::cpu::elementwise::CHUNK;
-use super::{Access, Binding, Kernel, binding, elementwise_grid, shader::Shader};
-use crate::kernels::Argument;
+use crate::compute::Argument;
+use crate::compute::Shader;
+use crate::compute::cpu::elementwise::CHUNK;
+use crate::compute::{Access, Binding, Kernel, binding, elementwise_grid};
 use rayon::prelude::*;
 
 /// `y [rows] = x [rows, cols]` at column `labels [rows]` (u32). A label outside the columns gives NaN.
@@ -35,7 +36,7 @@ impl Kernel for GatherLabels {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("gather_labels", include_str!("../../shaders/gather_labels.wgsl"))
+        Shader::new("gather_labels")
     }
 
     fn uniforms(&self) -> Vec<u32> {

@@ -1,14 +1,16 @@
 //! The end of a residual network and the start of its backward pass in one dispatch: global average
 //! pool, linear layer, [`super::logit_loss`], and the gradient back to the pool's input.
 
-use super::cpu::logits::LogitRow;
-use super::half::{Storage, in_f32};
-use super::logit_loss::{
+use crate::compute::Argument;
+use crate::compute::Shader;
+use crate::compute::cpu::logits::LogitRow;
+use crate::compute::half::in_f32;
+use crate::compute::logit_part::{
     Part, STATS, any_functional, example_functionals, example_parts, part_of_rows, part_words,
 };
-use super::mask::{mask_bit, mask_words};
-use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
-use crate::kernels::Argument;
+use crate::compute::mask::{mask_bit, mask_words};
+use crate::compute::storage::Storage;
+use crate::compute::{Access, Binding, Kernel, binding, grid};
 use rayon::prelude::*;
 
 /// pooled = mean of activated `[n, pixels, features]` over pixels; logits = pooled · weights
@@ -28,10 +30,10 @@ pub struct Head {
     pub features: usize,
     /// Classes, at most [`Head::MAX_CLASSES`].
     pub classes: usize,
-    /// The parts of the batch in order, at most [`super::logit_loss::MAX_PARTS`].
+    /// The parts of the batch in order, at most [`crate::compute::logit_part::MAX_PARTS`].
     pub parts: Vec<Part>,
     /// The slope of the leaky ReLU that made `activated`: its gradient is applied through the mask of its
-    /// input (layout: [`super::mask`], pixels counted over the whole batch).
+    /// input (layout: [`crate::compute::mask`], pixels counted over the whole batch).
     pub slope: Option<f32>,
     /// Writes the logits `[n, classes]`.
     pub logits: bool,
@@ -55,7 +57,7 @@ impl Head {
 
     /// The word of `saved` where the loss's gradient at the logits begins: an aligned view.
     pub fn logit_gradient_offset(&self) -> usize {
-        (self.n * self.features).next_multiple_of(super::VIEW_ALIGNMENT as usize / 4)
+        (self.n * self.features).next_multiple_of(crate::compute::VIEW_ALIGNMENT as usize / 4)
     }
 
     /// The words of `saved`.
@@ -175,7 +177,7 @@ impl Kernel for Head {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("head", include_str!("../../shaders/head.wgsl"))
+        Shader::new("head")
             .with_u32("PIXELS", self.pixels as u32)
             .with_u32("FEATURES", self.features as u32)
             .with_u32("CLASSES", self.classes as u32)

@@ -1,13 +1,15 @@
 //! The gradient of a leaky ReLU, from its input or from the one-bit mask of its input.
 
-use super::cpu::elementwise::{items_per_task, map2};
-use super::{Access, Binding, Kernel, binding, elementwise_grid, mask::mask_words, shader::Shader};
-use crate::kernels::Argument;
+use crate::compute::Argument;
+use crate::compute::Shader;
+use crate::compute::cpu::elementwise::{items_per_task, map2};
+use crate::compute::mask::mask_words;
+use crate::compute::{Access, Binding, Kernel, binding, elementwise_grid};
 use rayon::prelude::*;
 use std::array;
 
 /// `y = gradient` where the input was greater than 0, `slope gradient` elsewhere, over `[pixels, channels]`.
-/// Binding 2 is `x` (f32), or `mask` (layout: [`super::mask`]) if `packed`.
+/// Binding 2 is `x` (f32), or `mask` (layout: [`crate::compute::mask`]) if `packed`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LeakyReluGradient {
     /// Product of all axes but the last.
@@ -61,8 +63,7 @@ impl Kernel for LeakyReluGradient {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("leaky_relu_gradient", include_str!("../../shaders/leaky_relu_gradient.wgsl"))
-            .with_switch("PACKED", self.packed)
+        Shader::new("leaky_relu_gradient").with_switch("PACKED", self.packed)
     }
 
     fn uniforms(&self) -> Vec<u32> {

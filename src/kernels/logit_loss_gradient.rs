@@ -1,9 +1,12 @@
 //! The gradient of [`super::logit_loss`] with respect to the logits.
 
-use super::cpu::logits::LogitRow;
-use super::logit_loss::{Part, any_functional, example_functionals, example_parts, part_of_rows, part_words};
-use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
-use crate::kernels::Argument;
+use crate::compute::Argument;
+use crate::compute::Shader;
+use crate::compute::cpu::logits::LogitRow;
+use crate::compute::logit_part::{
+    Part, any_functional, example_functionals, example_parts, part_of_rows, part_words,
+};
+use crate::compute::{Access, Binding, Kernel, binding, grid};
 use rayon::prelude::*;
 
 /// `gradient[i, k] = upstream[i] ((a + b) softmax(f_i)[k] + (c - b) [k = y_i] + 2 d f_i[k] + e ∂φ/∂f_i[k])`,
@@ -16,7 +19,7 @@ pub struct LogitLossGradient {
     pub n: usize,
     /// Classes.
     pub classes: usize,
-    /// The parts of the batch in order, at most [`super::logit_loss::MAX_PARTS`].
+    /// The parts of the batch in order, at most [`crate::compute::logit_part::MAX_PARTS`].
     pub parts: Vec<Part>,
 }
 
@@ -42,8 +45,7 @@ impl Kernel for LogitLossGradient {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("logit_loss_gradient", include_str!("../../shaders/logit_loss_gradient.wgsl"))
-            .with_switch("FUNCTIONAL", any_functional(&self.parts))
+        Shader::new("logit_loss_gradient").with_switch("FUNCTIONAL", any_functional(&self.parts))
     }
 
     fn uniforms(&self) -> Vec<u32> {

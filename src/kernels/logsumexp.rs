@@ -1,9 +1,10 @@
 //! `y = ln Σ exp(x)` along the last axis: minus the energy of a classifier's logits.
 
-use super::cpu::elementwise::items_per_task;
-use super::cpu::row_softmax::max_and_sum;
-use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
-use crate::kernels::Argument;
+use crate::compute::Argument;
+use crate::compute::Shader;
+use crate::compute::cpu::elementwise::items_per_task;
+use crate::compute::cpu::row_softmax::max_and_sum;
+use crate::compute::{Access, Binding, Kernel, binding, grid};
 use rayon::prelude::*;
 
 /// `y [rows] = ln Σ exp(x [rows, cols])`, computed as `max + ln Σ exp(x - max)`. A row of -inf gives -inf,
@@ -38,8 +39,7 @@ impl Kernel for LogSumExp {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("logsumexp", include_str!("../../shaders/logsumexp.wgsl"))
-            .with_u32("WIDTH", self.width() as u32)
+        Shader::new("logsumexp").with_u32("WIDTH", self.width() as u32)
     }
 
     fn uniforms(&self) -> Vec<u32> {

@@ -1,7 +1,8 @@
 //! `C = op(A) op(B) + bias`, row-major.
 
-use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
-use crate::kernels::Argument;
+use crate::compute::Argument;
+use crate::compute::Shader;
+use crate::compute::{Access, Binding, Kernel, binding, grid};
 use rayon::prelude::*;
 
 /// A matrix product: `C [m, n] = op(A) op(B)`, plus `bias [n]` in every row.
@@ -113,7 +114,7 @@ impl Kernel for Matmul {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("matmul", include_str!("../../shaders/matmul.wgsl"))
+        Shader::new("matmul")
             .with_switch("TRANSPOSE_A", self.transpose_a)
             .with_switch("TRANSPOSE_B", self.transpose_b)
             .with_switch("BIAS", self.bias)

@@ -1,7 +1,8 @@
 //! Counts the words in which two tensors differ, to see without a read-back whether two runs gave the same bits.
 
-use super::{Access, Binding, Kernel, binding, elementwise_grid, shader::Shader};
-use crate::kernels::Argument;
+use crate::compute::Argument;
+use crate::compute::Shader;
+use crate::compute::{Access, Binding, Kernel, binding, elementwise_grid};
 
 /// `counts[t] += #{i ≡ t (mod counters) : a[i] ≠ b[i]}`, with wrapping, over the words of two tensors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +39,7 @@ impl Kernel for Mismatches {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("mismatches", include_str!("../../shaders/mismatches.wgsl"))
+        Shader::new("mismatches")
     }
 
     fn uniforms(&self) -> Vec<u32> {

@@ -1,9 +1,11 @@
 //! The first stage of means and variances: those of parts of the rows.
 
-use super::half::{Storage, in_f32};
-use super::norm_geometry::{NormGeometry, RowParts, channel_sums};
-use super::{Access, Binding, Kernel, binding, shader::Shader};
-use crate::kernels::Argument;
+use crate::compute::Argument;
+use crate::compute::Shader;
+use crate::compute::half::in_f32;
+use crate::compute::norm_geometry::{NormGeometry, RowParts, channel_sums};
+use crate::compute::storage::Storage;
+use crate::compute::{Access, Binding, Kernel, binding};
 
 /// Of each channel of `x [outer, rows, channels]`, over the rows of each part: the mean, and the sum of the squared
 /// deviations from it, `y [outer, parts, 2, channels]`. [`super::moments_combine`] puts the parts together.
@@ -47,7 +49,7 @@ impl Kernel for Moments {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("moments", include_str!("../../shaders/moments.wgsl"))
+        Shader::new("moments")
             .with_u32("LANES", RowParts::lanes(&self.geometry) as u32)
             .with_switch("HALF", self.storage == Storage::F16)
             .with_switch("HALF_C", self.storage == Storage::F16)

@@ -1,8 +1,9 @@
 //! The second stage of means and variances: the parts of [`super::moments`] put together.
 
-use super::norm_geometry::{NormGeometry, RowParts, combine_workgroups};
-use super::{Access, Binding, Kernel, binding, shader::Shader};
-use crate::kernels::Argument;
+use crate::compute::Argument;
+use crate::compute::Shader;
+use crate::compute::norm_geometry::{NormGeometry, RowParts, combine_workgroups};
+use crate::compute::{Access, Binding, Kernel, binding};
 use rayon::prelude::*;
 
 /// The mean and the variance (divided by the population) of each group of channels of each of `outer`, of the means and
@@ -41,8 +42,7 @@ impl Kernel for MomentsCombine {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("moments_combine", include_str!("../../shaders/moments_combine.wgsl"))
-            .with_u32("SIZE", self.geometry.size as u32)
+        Shader::new("moments_combine").with_u32("SIZE", self.geometry.size as u32)
     }
 
     fn uniforms(&self) -> Vec<u32> {

@@ -1,8 +1,9 @@
 //! Stochastic gradient descent with momentum over one flat parameter buffer.
 
 use super::adam::{CONTROL, clip_scale};
-use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
-use crate::kernels::Argument;
+use crate::compute::Argument;
+use crate::compute::Shader;
+use crate::compute::{Access, Binding, Kernel, binding, grid};
 use rayon::prelude::*;
 
 /// `g = clip · gradient + weight_decay · p; v = momentum · v + g;`
@@ -49,7 +50,7 @@ impl Kernel for Momentum {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("momentum", include_str!("../../shaders/momentum.wgsl"))
+        Shader::new("momentum")
             .with_switch("CLIP", self.clip.is_some())
             .with_switch("NESTEROV", self.nesterov)
     }

@@ -1,8 +1,9 @@
 //! An exponential moving average of the parameters (Polyak & Juditsky 1992, in the form of Tarvainen & Valpola 2017).
 
 use super::adam::CONTROL;
-use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
-use crate::kernels::Argument;
+use crate::compute::Argument;
+use crate::compute::Shader;
+use crate::compute::{Access, Binding, Kernel, binding, grid};
 use rayon::prelude::*;
 
 /// `average += rate · (parameters - average)`, the rate being the last of the [`CONTROL`] words.
@@ -42,7 +43,7 @@ impl Kernel for MovingAverage {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("moving_average", include_str!("../../shaders/moving_average.wgsl"))
+        Shader::new("moving_average")
     }
 
     fn uniforms(&self) -> Vec<u32> {

@@ -1,9 +1,11 @@
 //! A copy in f16.
 
-use super::cpu::elementwise::CHUNK;
-use super::half::{Storage, in_f32};
-use super::{Access, Binding, Kernel, binding, elementwise_grid, shader::Shader};
-use crate::kernels::Argument;
+use crate::compute::Argument;
+use crate::compute::Shader;
+use crate::compute::cpu::elementwise::CHUNK;
+use crate::compute::half::in_f32;
+use crate::compute::storage::Storage;
+use crate::compute::{Access, Binding, Kernel, binding, elementwise_grid};
 use rayon::prelude::*;
 
 /// `y = x`, rounded to the nearest f16, two to a word.
@@ -32,7 +34,7 @@ impl Kernel for Narrow {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("narrow", include_str!("../../shaders/narrow.wgsl"))
+        Shader::new("narrow")
     }
 
     fn uniforms(&self) -> Vec<u32> {

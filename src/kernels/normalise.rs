@@ -1,15 +1,18 @@
 //! Normalised channels, with the leaky ReLU behind them: batch norm (Ioffe & Szegedy 2015) and group norm (Wu & He,
 //! ECCV 2018), by the statistics of the tensor itself.
 
-use super::cpu::elementwise::items_per_task;
-use super::half::{Storage, in_f32};
-use super::norm_geometry::NormGeometry;
-use super::{Access, Binding, Kernel, binding, elementwise_grid, mask::mask_words, shader::Shader};
-use crate::kernels::Argument;
+use crate::compute::Argument;
+use crate::compute::Shader;
+use crate::compute::cpu::elementwise::items_per_task;
+use crate::compute::half::in_f32;
+use crate::compute::mask::mask_words;
+use crate::compute::norm_geometry::NormGeometry;
+use crate::compute::storage::Storage;
+use crate::compute::{Access, Binding, Kernel, binding, elementwise_grid};
 use rayon::prelude::*;
 
 /// `raw = (x - mean) / sqrt(variance + epsilon) * weight + bias`, `activated = leaky_relu(raw)`, and the sign mask of
-/// `raw` (layout: [`super::mask`]); which of the three are written is chosen.
+/// `raw` (layout: [`crate::compute::mask`]); which of the three are written is chosen.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Normalise {
     /// What shares statistics.
@@ -73,7 +76,7 @@ impl Kernel for Normalise {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("normalise", include_str!("../../shaders/normalise.wgsl"))
+        Shader::new("normalise")
             .with_switch("RAW", self.raw)
             .with_switch("ACTIVATED", self.activated.is_some())
             .with_switch("MASK", self.mask)

@@ -1,10 +1,12 @@
 //! The gradient of a normalisation at its input, through the statistics too.
 
-use super::cpu::elementwise::items_per_task;
-use super::half::{Storage, in_f32};
-use super::norm_geometry::NormGeometry;
-use super::{Access, Binding, Kernel, binding, elementwise_grid, shader::Shader};
-use crate::kernels::Argument;
+use crate::compute::Argument;
+use crate::compute::Shader;
+use crate::compute::cpu::elementwise::items_per_task;
+use crate::compute::half::in_f32;
+use crate::compute::norm_geometry::NormGeometry;
+use crate::compute::storage::Storage;
+use crate::compute::{Access, Binding, Kernel, binding, elementwise_grid};
 use rayon::prelude::*;
 
 /// `y = (weight gradient - m₀ - m₁ x̂) / sqrt(variance + epsilon) + residual` with
@@ -56,7 +58,7 @@ impl Kernel for NormaliseGradient {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("normalise_gradient", include_str!("../../shaders/normalise_gradient.wgsl"))
+        Shader::new("normalise_gradient")
             .with_switch("RESIDUAL", self.residual)
             .with_switch("HALF", self.storage == Storage::F16)
             .with_switch("HALF_C", self.storage == Storage::F16)

@@ -1,9 +1,11 @@
 //! The first stage of what the gradient of a normalisation needs of all rows.
 
-use super::half::{Storage, in_f32};
-use super::norm_geometry::{NormGeometry, RowParts, channel_sums};
-use super::{Access, Binding, Kernel, binding, shader::Shader};
-use crate::kernels::Argument;
+use crate::compute::Argument;
+use crate::compute::Shader;
+use crate::compute::half::in_f32;
+use crate::compute::norm_geometry::{NormGeometry, RowParts, channel_sums};
+use crate::compute::storage::Storage;
+use crate::compute::{Access, Binding, Kernel, binding};
 
 /// Of each channel, over the rows of each part, with `x̂ = (x - mean) / sqrt(variance + epsilon)`: `Σ gradient` and
 /// `Σ gradient x̂`, `y [outer, parts, 2, channels]`. [`super::normalise_sums_combine`] puts the parts together.
@@ -49,7 +51,7 @@ impl Kernel for NormaliseSums {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("normalise_sums", include_str!("../../shaders/normalise_sums.wgsl"))
+        Shader::new("normalise_sums")
             .with_u32("LANES", RowParts::lanes(&self.geometry) as u32)
             .with_switch("HALF", self.storage == Storage::F16)
             .with_switch("HALF_C", self.storage == Storage::F16)

@@ -1,9 +1,10 @@
 //! The second stage of what the gradient of a normalisation needs of all rows: the parts of [`super::normalise_sums`]
 //! put together.
 
-use super::norm_geometry::{NormGeometry, RowParts, combine_workgroups};
-use super::{Access, Binding, Kernel, binding, shader::Shader};
-use crate::kernels::Argument;
+use crate::compute::Argument;
+use crate::compute::Shader;
+use crate::compute::norm_geometry::{NormGeometry, RowParts, combine_workgroups};
+use crate::compute::{Access, Binding, Kernel, binding};
 use rayon::prelude::*;
 
 /// Of the parts' sums: each channel's `sums = factor Σ gradient` and `products = factor Σ gradient x̂`, which are the
@@ -47,8 +48,7 @@ impl Kernel for NormaliseSumsCombine {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("normalise_sums_combine", include_str!("../../shaders/normalise_sums_combine.wgsl"))
-            .with_u32("SIZE", self.geometry.size as u32)
+        Shader::new("normalise_sums_combine").with_u32("SIZE", self.geometry.size as u32)
     }
 
     fn uniforms(&self) -> Vec<u32> {

@@ -1,9 +1,10 @@
 //! Random words by a counter: the shader's Threefry as a kernel of its own, held to the published
 //! known-answer vectors on every device.
 
-use super::random::threefry2x32;
-use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
-use crate::kernels::Argument;
+use crate::compute::Argument;
+use crate::compute::Shader;
+use crate::compute::random::threefry2x32;
+use crate::compute::{Access, Binding, Kernel, binding, grid};
 use rayon::prelude::*;
 
 /// Words 2i and 2i + 1 are `threefry2x32(key, [counter[0], counter[1] + i])`.
@@ -34,7 +35,7 @@ impl Kernel for RandomBits {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("random_bits", include_str!("../../shaders/random_bits.wgsl"))
+        Shader::new("random_bits")
     }
 
     fn uniforms(&self) -> Vec<u32> {

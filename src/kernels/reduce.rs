@@ -1,9 +1,11 @@
 //! Sums along one axis, in an order that does not depend on the device's parallelism.
 
-use super::cpu::elementwise::items_per_task;
-use super::half::{Storage, in_f32};
-use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
-use crate::kernels::Argument;
+use crate::compute::Argument;
+use crate::compute::Shader;
+use crate::compute::cpu::elementwise::items_per_task;
+use crate::compute::half::in_f32;
+use crate::compute::storage::Storage;
+use crate::compute::{Access, Binding, Kernel, binding, grid};
 use rayon::prelude::*;
 
 /// What is summed.
@@ -148,7 +150,7 @@ impl Kernel for Reduce {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("reduce", include_str!("../../shaders/reduce.wgsl"))
+        Shader::new("reduce")
             .with_u32("LANES", self.lanes() as u32)
             .with_switch("SQUARES", self.op == ReduceOp::SumOfSquares)
             .with_switch("HALF", self.storage == Storage::F16)

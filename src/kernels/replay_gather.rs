@@ -1,10 +1,11 @@
 //! Draws a batch of chains from the replay buffer, some of them started anew (Du & Mordatch, NeurIPS
 //! 2019).
 
-use super::random::{stream, threefry2x32, uniform};
 use super::tick::{COUNTERS, ITERATION, SEED};
-use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
-use crate::kernels::Argument;
+use crate::compute::Argument;
+use crate::compute::Shader;
+use crate::compute::random::{stream, threefry2x32, uniform};
+use crate::compute::{Access, Binding, Kernel, binding, grid};
 use rayon::prelude::*;
 
 /// `out[b]` = `buffer[indices[b]]`, or, with probability `reinitialise`, a new image: uniform in [-1, 1), or `fresh[b]`.
@@ -61,7 +62,7 @@ impl Kernel for ReplayGather {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("replay_gather", include_str!("../../shaders/replay_gather.wgsl"))
+        Shader::new("replay_gather")
             .with_u32("CHOICE", stream::REPLAY_CHOICE)
             .with_u32("INIT", stream::REPLAY_INIT)
             .with_switch("FRESH", self.fresh)

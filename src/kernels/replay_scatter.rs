@@ -1,7 +1,8 @@
 //! Puts a batch of chains back into the replay buffer.
 
-use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
-use crate::kernels::Argument;
+use crate::compute::Argument;
+use crate::compute::Shader;
+use crate::compute::{Access, Binding, Kernel, binding, grid};
 
 /// The index of an image that goes nowhere.
 pub const DISCARDED: u32 = u32::MAX;
@@ -38,7 +39,7 @@ impl Kernel for ReplayScatter {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("replay_scatter", include_str!("../../shaders/replay_scatter.wgsl"))
+        Shader::new("replay_scatter")
     }
 
     fn uniforms(&self) -> Vec<u32> {

@@ -1,8 +1,9 @@
 //! The gradient of [`super::gather_labels`]: one element of every row, zeros beside it.
 
-use super::cpu::elementwise::items_per_task;
-use super::{Access, Binding, Kernel, binding, elementwise_grid, shader::Shader};
-use crate::kernels::Argument;
+use crate::compute::Argument;
+use crate::compute::Shader;
+use crate::compute::cpu::elementwise::items_per_task;
+use crate::compute::{Access, Binding, Kernel, binding, elementwise_grid};
 use rayon::prelude::*;
 
 /// `y [rows, cols] = x [rows]` at column `labels [rows]` (u32), 0 elsewhere. A label outside the columns
@@ -36,7 +37,7 @@ impl Kernel for ScatterLabels {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("scatter_labels", include_str!("../../shaders/scatter_labels.wgsl"))
+        Shader::new("scatter_labels")
     }
 
     fn uniforms(&self) -> Vec<u32> {

@@ -1,9 +1,10 @@
 //! The update of stochastic gradient Langevin dynamics (Welling & Teh, ICML 2011), as JEM uses it.
 
-use super::random::{normal_pair, stream, threefry2x32};
 use super::tick::{COUNTERS, SEED, SGLD_STEP};
-use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
-use crate::kernels::Argument;
+use crate::compute::Argument;
+use crate::compute::Shader;
+use crate::compute::random::{normal_pair, stream, threefry2x32};
+use crate::compute::{Access, Binding, Kernel, binding, grid};
 use rayon::prelude::*;
 
 /// `x += step * clamp(gradient, ±c) + noise * N(0, 1)`, then `x` clamped to a range.
@@ -79,7 +80,7 @@ impl Kernel for Sgld {
     }
 
     fn shader(&self) -> Shader {
-        self.switches(Shader::new("sgld", include_str!("../../shaders/sgld.wgsl")))
+        self.switches(Shader::new("sgld"))
     }
 
     fn uniforms(&self) -> Vec<u32> {

@@ -1,11 +1,13 @@
 //! The packed sign mask of a tensor whose producer cannot write it.
 
-use super::cpu::elementwise::items_per_task;
-use super::{Access, Binding, Kernel, binding, elementwise_grid, mask::mask_words, shader::Shader};
-use crate::kernels::Argument;
+use crate::compute::Argument;
+use crate::compute::Shader;
+use crate::compute::cpu::elementwise::items_per_task;
+use crate::compute::mask::mask_words;
+use crate::compute::{Access, Binding, Kernel, binding, elementwise_grid};
 use rayon::prelude::*;
 
-/// Packs `x > 0` of `x [pixels, channels]` into a mask (layout: [`super::mask`]). A NaN counts as not greater.
+/// Packs `x > 0` of `x [pixels, channels]` into a mask (layout: [`crate::compute::mask`]). A NaN counts as not greater.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SignMask {
     /// Product of all axes but the last.
@@ -38,7 +40,7 @@ impl Kernel for SignMask {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("sign_mask", include_str!("../../shaders/sign_mask.wgsl"))
+        Shader::new("sign_mask")
     }
 
     fn uniforms(&self) -> Vec<u32> {

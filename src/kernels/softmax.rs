@@ -1,9 +1,10 @@
 //! Softmax and log-softmax along the last axis.
 
-use super::cpu::elementwise::items_per_task;
-use super::cpu::row_softmax::max_and_sum;
-use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
-use crate::kernels::Argument;
+use crate::compute::Argument;
+use crate::compute::Shader;
+use crate::compute::cpu::elementwise::items_per_task;
+use crate::compute::cpu::row_softmax::max_and_sum;
+use crate::compute::{Access, Binding, Kernel, binding, grid};
 use rayon::prelude::*;
 
 /// `y [rows, cols] = exp(x) / Σ exp(x)` along each row, or its logarithm, computed from `x - max`.
@@ -42,9 +43,7 @@ impl Kernel for Softmax {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("softmax", include_str!("../../shaders/softmax.wgsl"))
-            .with_u32("WIDTH", self.width() as u32)
-            .with_switch("LOG", self.log)
+        Shader::new("softmax").with_u32("WIDTH", self.width() as u32).with_switch("LOG", self.log)
     }
 
     fn uniforms(&self) -> Vec<u32> {

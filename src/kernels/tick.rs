@@ -1,7 +1,8 @@
 //! The counters of random numbers on the device, and the kernel that moves them on.
 
-use super::{Access, Binding, Kernel, binding, shader::Shader};
-use crate::kernels::Argument;
+use crate::compute::Argument;
+use crate::compute::Shader;
+use crate::compute::{Access, Binding, Kernel, binding};
 
 /// Words of the counters buffer: seed, iteration, SGLD step, reserved.
 pub const COUNTERS: usize = 4;
@@ -36,7 +37,7 @@ impl Kernel for Tick {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("tick", include_str!("../../shaders/tick.wgsl"))
+        Shader::new("tick")
     }
 
     fn uniforms(&self) -> Vec<u32> {

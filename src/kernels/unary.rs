@@ -1,8 +1,9 @@
 //! `y = op(x)`, element by element, for tensors that no fused kernel takes.
 
-use super::cpu::elementwise::map;
-use super::{Access, Binding, Kernel, binding, elementwise_grid, shader::Shader};
-use crate::kernels::Argument;
+use crate::compute::Argument;
+use crate::compute::Shader;
+use crate::compute::cpu::elementwise::map;
+use crate::compute::{Access, Binding, Kernel, binding, elementwise_grid};
 
 /// A function of one real number, with its constants.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -83,7 +84,7 @@ impl Kernel for Unary {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("unary", include_str!("../../shaders/unary.wgsl")).with_u32("OP", self.code().0)
+        Shader::new("unary").with_u32("OP", self.code().0)
     }
 
     fn uniforms(&self) -> Vec<u32> {

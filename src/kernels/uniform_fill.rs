@@ -1,9 +1,10 @@
 //! Fills a buffer with uniform random numbers, such as the first contents of the replay buffer.
 
-use super::random::{stream, threefry2x32, uniform};
 use super::tick::{COUNTERS, ITERATION, SEED};
-use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
-use crate::kernels::Argument;
+use crate::compute::Argument;
+use crate::compute::Shader;
+use crate::compute::random::{stream, threefry2x32, uniform};
+use crate::compute::{Access, Binding, Kernel, binding, grid};
 use rayon::prelude::*;
 
 /// `out` uniform in [low, high): elements 2i and 2i + 1 come from key (seed, stream) and counter
@@ -16,7 +17,7 @@ pub struct UniformFill {
     pub low: f32,
     /// The bound above.
     pub high: f32,
-    /// The key's stream ([`stream`], [`super::random::lane`]).
+    /// The key's stream ([`stream`], [`crate::compute::random::lane`]).
     pub stream: u32,
 }
 
@@ -37,7 +38,7 @@ impl Kernel for UniformFill {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("uniform_fill", include_str!("../../shaders/uniform_fill.wgsl"))
+        Shader::new("uniform_fill")
     }
 
     fn uniforms(&self) -> Vec<u32> {

@@ -1,9 +1,10 @@
 //! Winograd's transform of the pixels that a 3x3 convolution reads.
 
-use super::winograd::{Quad, Tiling, Winograd};
 use super::winograd_weights::THREADS;
-use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
-use crate::kernels::Argument;
+use crate::compute::Argument;
+use crate::compute::Shader;
+use crate::compute::winograd::{Quad, Tiling, Winograd};
+use crate::compute::{Access, Binding, Kernel, binding, grid};
 use rayon::prelude::*;
 
 /// `transformed[i, j, t, c] = (B^T d_t B)[i, j]` of `input [n, h, w, channels]`, where `d_t` are the pixels
@@ -37,8 +38,7 @@ impl Kernel for WinogradInput {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("winograd_input", include_str!("../../shaders/winograd_input.wgsl"))
-            .with_switch("F4", self.tiling.size == Winograd::F4)
+        Shader::new("winograd_input").with_switch("F4", self.tiling.size == Winograd::F4)
     }
 
     fn uniforms(&self) -> Vec<u32> {

@@ -1,14 +1,16 @@
 //! Winograd's transform back, with the epilogue of the convolution that it stands for.
 
-use super::conv_geometry::{ConvGeometry, Direction};
 use super::conv2d::Conv2d;
-use super::conv2d_input_gradient::{Conv2dInputGradient, Residual};
-use super::half::Storages;
-use super::mask::mask_bit;
-use super::winograd::{Quad, Tiling, Winograd};
+use super::conv2d_input_gradient::Conv2dInputGradient;
 use super::winograd_weights::THREADS;
-use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
-use crate::kernels::Argument;
+use crate::compute::Argument;
+use crate::compute::Shader;
+use crate::compute::conv_geometry::{ConvGeometry, Direction};
+use crate::compute::epilogue::Residual;
+use crate::compute::mask::mask_bit;
+use crate::compute::storage::Storages;
+use crate::compute::winograd::{Quad, Tiling, Winograd};
+use crate::compute::{Access, Binding, Kernel, binding, grid};
 use rayon::prelude::*;
 
 /// `v = A^T product[., ., t, .] A` for each tile `t`, then the epilogue of `convolution`, whose other operands
@@ -175,8 +177,7 @@ impl Kernel for WinogradOutput {
     }
 
     fn shader(&self) -> Shader {
-        let shader = Shader::new("winograd_output", include_str!("../../shaders/winograd_output.wgsl"))
-            .with_switch("F4", self.size == Winograd::F4);
+        let shader = Shader::new("winograd_output").with_switch("F4", self.size == Winograd::F4);
         match &self.convolution {
             Convolution::Forward(kernel) => kernel.switches(shader),
             Convolution::InputGradient(kernel) => kernel.switches(shader).with_switch("GRADIENT", true),

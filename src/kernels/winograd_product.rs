@@ -1,15 +1,16 @@
 //! The matrix products between Winograd's transforms.
 
-use super::conv_tile::Tile;
-use super::cooperative::Method;
 use super::matmul::Matmul;
-use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
-use crate::kernels::Argument;
+use crate::compute::Argument;
+use crate::compute::Shader;
+use crate::compute::conv_tile::Tile;
+use crate::compute::cooperative::Method;
+use crate::compute::{Access, Binding, Kernel, binding, grid};
 
 /// `product[p, m, n] = Σ_k transformed[p, m, k] weights[p, k, n]` for each point `p` of the tiles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WinogradProduct {
-    /// Matrices: [`super::winograd::Winograd::points`].
+    /// Matrices: [`crate::compute::winograd::Winograd::points`].
     pub points: usize,
     /// Rows: tiles.
     pub m: usize,
@@ -44,8 +45,7 @@ impl Kernel for WinogradProduct {
     }
 
     fn shader(&self) -> Shader {
-        let text = include_str!("../../shaders/winograd_product.wgsl");
-        self.tile().specialize(Shader::new("winograd_product", text), self.k, self.n)
+        self.tile().specialize(Shader::new("winograd_product"), self.k, self.n)
     }
 
     fn uniforms(&self) -> Vec<u32> {

@@ -1,8 +1,9 @@
 //! Winograd's transform of 3x3 weights.
 
-use super::winograd::{Quad, Winograd};
-use super::{Access, Binding, Kernel, binding, grid, shader::Shader};
-use crate::kernels::Argument;
+use crate::compute::Argument;
+use crate::compute::Shader;
+use crate::compute::winograd::{Quad, Winograd};
+use crate::compute::{Access, Binding, Kernel, binding, grid};
 
 /// `transformed[i, j, r, c] = (G weights[., ., r, c] G^T)[i, j]` of weights `[3, 3, rows, columns]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +46,7 @@ impl Kernel for WinogradWeights {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("winograd_weights", include_str!("../../shaders/winograd_weights.wgsl"))
+        Shader::new("winograd_weights")
             .with_switch("F4", self.size == Winograd::F4)
             .with_switch("FLIPPED", self.flipped)
     }

@@ -5,9 +5,9 @@
 //! convolution the statistics of training are folded into its weights and bias, so that it stays one fused kernel.
 
 use super::parameters::{Layout, Role};
+use crate::compute::norm_geometry::NormGeometry;
 use crate::error::{Error, Result};
 use crate::graph::{Normalisation, Tensor};
-use crate::kernels::norm_geometry::NormGeometry;
 use serde::{Deserialize, Serialize};
 
 /// Added to the variance.

@@ -5,8 +5,8 @@
 //! that training and inference are the same. The parameters are named as batch norm's.
 
 use super::parameters::Layout;
+use crate::compute::norm_geometry::NormGeometry;
 use crate::graph::{Normalisation, Tensor};
-use crate::kernels::norm_geometry::NormGeometry;
 
 /// Groups of channels, of every layer: a WideResNet's channels are multiples of 16.
 pub const GROUPS: usize = 8;

@@ -1,7 +1,7 @@
 //! Initial weights, named after the papers they come from.
 
+use crate::compute::random::Threefry;
 use crate::error::{Error, Result};
-use crate::kernels::random::Threefry;
 use serde::{Deserialize, Serialize};
 
 /// How the weights of a layer with `fan_in` inputs and `fan_out` outputs per position begin.
@@ -72,7 +72,7 @@ impl Init {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::random::stream::WEIGHTS;
+    use crate::compute::random::stream::WEIGHTS;
     use approx::assert_relative_eq;
 
     fn moments(init: Init) -> (f64, f64, f64) {

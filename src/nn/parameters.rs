@@ -1,11 +1,12 @@
 //! The parameters of a network: named tensors in one flat buffer.
 
 use super::init::{Fans, Init};
+use crate::compute::random::Threefry;
+use crate::compute::random::stream::WEIGHTS;
 use crate::device::ProgramBuilder;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Leaf, Output, Tensor};
 use crate::io::pack;
-use crate::kernels::random::{Threefry, stream::WEIGHTS};
 
 /// The external slot that holds all parameters.
 pub const PARAMETERS: &str = "parameters";

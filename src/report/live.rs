@@ -11,7 +11,7 @@ use ratatui::widgets::{Axis, Block, Chart, Dataset, GraphType, LineGauge, Paddin
 
 use super::curves::{self, BLUE, ORANGE, SPARSE};
 use super::metrics::Table;
-use super::progress::Status;
+use super::status::Status;
 use crate::io::png::to_byte;
 
 /// Columns of the labels of vertical axes: panels stand under one another.

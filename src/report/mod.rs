@@ -9,4 +9,5 @@ pub mod metrics;
 pub mod multiples;
 pub mod profile;
 pub mod progress;
+pub mod status;
 pub mod steps;

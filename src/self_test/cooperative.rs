@@ -2,8 +2,8 @@
 
 use super::gate::Answer;
 use super::{answers, service};
+use crate::compute::cooperative::Cooperative;
 use crate::device::{AdapterInfo, Device};
-use crate::kernels::cooperative::Cooperative;
 
 /// The reason for a device without matrices.
 const NONE: &str = "the device offers no matrices of f16 with sums in f32, or was opened without them";

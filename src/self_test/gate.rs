@@ -12,9 +12,9 @@
 mod bed;
 mod case;
 
+use crate::compute::cooperative::{Cooperative, Method};
 use crate::device::{AdapterKind, Device};
-use crate::kernels::candidate::fingerprint;
-use crate::kernels::cooperative::{Cooperative, Method};
+use crate::policy::candidate::fingerprint;
 use case::{hardware_cases, small_cases};
 use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
@@ -112,7 +112,7 @@ pub fn digest(matrices: Cooperative, spirv: Option<(u8, u8)>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::MatrixTile;
+    use crate::compute::conv_tile::MatrixTile;
 
     const MATRICES: Cooperative = Cooperative::new(16, 32);
 
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn digests_tell_variants_and_limits_apart() {
-        use crate::kernels::cooperative::Variant;
+        use crate::compute::cooperative::Variant;
         let of = |matrices| digest(matrices, Some((1, 6)));
         assert_eq!(of(MATRICES), of(MATRICES));
         let digests: std::collections::HashSet<String> =

@@ -2,9 +2,9 @@
 
 use super::child;
 use super::gate::{self, Answer};
+use crate::compute::cooperative::Cooperative;
 use crate::device::{AdapterInfo, AdapterKind, CooperativeChoice, Device, DeviceOptions, DeviceSpec};
 use crate::io::user::variable;
-use crate::kernels::cooperative::Cooperative;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
 use std::io::{Read, Write};

@@ -1,18 +1,19 @@
 //! A device with the tensors of a shape, and the programs that compute it.
 
 use super::bound::bound;
+use crate::compute::Kernel;
+use crate::compute::conv_geometry::{ConvGeometry, Direction, Shape};
+use crate::compute::half::narrow;
+use crate::compute::storage::{Storage, Storages};
 use crate::device::{Buffer, Device, Executable, Program, ProgramBuilder, View};
 use crate::error::Result;
 use crate::graph::{Graph, Leaf, Output, Tensor, lower};
-use crate::kernels::Kernel;
-use crate::kernels::candidate::Candidate;
-use crate::kernels::choice::Choices;
-use crate::kernels::conv_geometry::{ConvGeometry, Direction, Shape};
 use crate::kernels::conv2d::Conv2d;
 use crate::kernels::conv2d_input_gradient::Conv2dInputGradient;
 use crate::kernels::conv2d_weight_gradient::Conv2dWeightGradient;
-use crate::kernels::half::{Storage, Storages, narrow};
 use crate::kernels::reduce::{Reduce, ReduceOp};
+use crate::policy::candidate::Candidate;
+use crate::policy::choice::Choices;
 use crate::self_test::stored_difference;
 use rayon::prelude::*;
 use std::collections::BTreeMap;

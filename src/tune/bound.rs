@@ -1,7 +1,7 @@
 //! The largest error of a candidate's sums that rounding explains; a larger one means that its results are wrong.
 
-use crate::kernels::candidate::Candidate;
-use crate::kernels::conv_geometry::{Direction, Shape};
+use crate::compute::conv_geometry::{Direction, Shape};
+use crate::policy::candidate::Candidate;
 use crate::self_test::{BOUND, sum_bound};
 
 /// The largest Σ(a-b)²/Σb² from sums in f32 that rounding explains: [`BOUND`], or [`sum_bound`] for long sums by
@@ -28,9 +28,9 @@ fn terms(shape: &Shape, candidate: &Candidate) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::conv_geometry::ConvGeometry;
-    use crate::kernels::winograd::Winograd;
-    use crate::kernels::{MatrixTile, ScalarTile};
+    use crate::compute::conv_geometry::ConvGeometry;
+    use crate::compute::conv_tile::{MatrixTile, ScalarTile};
+    use crate::compute::winograd::Winograd;
 
     #[test]
     fn terms_are_those_of_one_accumulator() {

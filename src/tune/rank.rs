@@ -2,10 +2,10 @@
 
 use super::bed::Bed;
 use super::is_past;
+use crate::compute::conv_geometry::Shape;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::kernels::choice::Choices;
-use crate::kernels::conv_geometry::Shape;
+use crate::policy::choice::Choices;
 use std::time::{Duration, Instant};
 
 /// A shape with its share of a program's time.
@@ -71,7 +71,7 @@ fn time(device: &Device, choices: &Choices, shape: &Shape) -> Result<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::conv_geometry::{ConvGeometry, Direction};
+    use crate::compute::conv_geometry::{ConvGeometry, Direction};
 
     fn shape(size: usize) -> Shape {
         let geometry =

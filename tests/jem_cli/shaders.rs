@@ -1,9 +1,9 @@
 //! `JEM_SHADERS`: kernels that are tried without a build.
 
 use crate::support::*;
+use jem::compute::conv_geometry::{ConvGeometry, Direction, Shape};
 use jem::device::{Device, DeviceOptions, tuned};
-use jem::kernels::choice::Choices;
-use jem::kernels::conv_geometry::{ConvGeometry, Direction, Shape};
+use jem::policy::choice::Choices;
 use serde_json::Value;
 use std::path::Path;
 

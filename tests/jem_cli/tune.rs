@@ -1,11 +1,11 @@
 //! `jem tune`: winners are right, are kept, and are what later programs run.
 
 use crate::support::*;
+use jem::compute::conv_geometry::Shape;
 use jem::device::{Device, DeviceOptions, Program, tuned};
 use jem::jem::{BatchLayout, Preset, Programs, Recipe};
-use jem::kernels::candidate::Candidate;
-use jem::kernels::choice::{Choices, Tuned};
-use jem::kernels::conv_geometry::Shape;
+use jem::policy::candidate::Candidate;
+use jem::policy::choice::{Choices, Tuned};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -2,10 +2,10 @@
 
 use crate::common::Output;
 use crate::facts::say;
+use jem::compute::shader;
 use jem::device::{
     AdapterInfo, CooperativeChoice, CooperativeMatrix, Device, DeviceOptions, DeviceSpec, tuned,
 };
-use jem::kernels::shader;
 use jem::self_test::{CooperativeResult, KernelResult, Report, cooperative, self_test};
 use jem::{Error, Result};
 use serde_json::{Value, json};

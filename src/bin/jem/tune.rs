@@ -4,16 +4,16 @@ mod report;
 
 use crate::common::{Output, check_batch, check_writable, progress};
 use crate::facts::say;
+use jem::compute::conv_geometry::Shape;
+use jem::compute::storage::Storage;
 use jem::device::{Device, DeviceOptions, tuned};
 use jem::jem::session::DeviceArguments;
 use jem::jem::{
     BatchLayout, Langevin, Model, Overrides, Precision, Preset, Programs, Recipe, Sampler, ScoreSettings,
     Scorer,
 };
-use jem::kernels::choice::{Choices, Tuned};
-use jem::kernels::conv_geometry::Shape;
-use jem::kernels::half::Storage;
 use jem::nn::architecture::Mode;
+use jem::policy::choice::{Choices, Tuned};
 use jem::tune::{Limits, Ranked, Tuning, rank, shapes, tune};
 use jem::{Error, Result};
 use std::path::{Path, PathBuf};

@@ -1,8 +1,8 @@
 //! The adapters of this machine, and the choice among them.
 
+use crate::compute::cooperative::{Cooperative, Variant};
 use crate::device::DeviceSpec;
 use crate::error::{Error, Result};
-use crate::kernels::cooperative::{Cooperative, Variant};
 use std::fmt;
 
 /// What hardware an adapter is; in the order of preference.

@@ -197,10 +197,11 @@ impl Facts {
 mod tests {
     use super::super::spirv::translate;
     use super::*;
-    use crate::kernels::Kernel;
-    use crate::kernels::conv_geometry::ConvGeometry;
+    use crate::compute::Kernel;
+    use crate::compute::conv_geometry::ConvGeometry;
+    use crate::compute::cooperative::{Cooperative, Method, Variant};
     use crate::kernels::conv2d::Conv2d;
-    use crate::kernels::cooperative::{Cooperative, Method, Variant, catalogue};
+    use crate::kernels::cooperative_catalogue;
 
     fn module(variant: Variant) -> Vec<u32> {
         let method = Method::Cooperative(Cooperative { variant, ..Cooperative::new(16, 32) });
@@ -296,7 +297,7 @@ mod tests {
 
     #[test]
     fn every_shader_with_matrices_can_be_patched() {
-        for kernel in catalogue(Cooperative::new(16, 32)) {
+        for kernel in cooperative_catalogue(Cooperative::new(16, 32)) {
             let bindings: Vec<u32> =
                 [0].into_iter().chain(kernel.bindings().iter().map(|b| b.index)).collect();
             let words = translate(&kernel.shader().wgsl(), &bindings, (1, 6)).unwrap();

@@ -201,7 +201,7 @@ mod tests {
     use crate::device::gpu::executable::work_before;
     use crate::jem::Preset;
     use crate::jem::programs::{BatchLayout, Programs};
-    use crate::kernels::choice::Choices;
+    use crate::policy::choice::Choices;
 
     const MS: Duration = Duration::from_millis(1);
     const TFLOP: f64 = 1e12;

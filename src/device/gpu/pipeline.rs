@@ -2,9 +2,9 @@
 
 use super::pipeline_cache::PipelineCache;
 use super::{GpuDevice, compilers, memory_model, spirv};
+use crate::compute::Access;
 use crate::device::Dispatch;
 use crate::error::Result;
-use crate::kernels::Access;
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::num::NonZeroU64;
@@ -163,7 +163,7 @@ pub fn described(dispatch: &Dispatch) -> String {
 /// For messages: the files of a [`shader::Folder`] from which a shader has lines, and the line that naga refuses. Empty
 /// if all lines are the executable's.
 ///
-/// [`shader::Folder`]: crate::kernels::shader::Folder
+/// [`shader::Folder`]: crate::compute::shader::Folder
 fn origin(dispatch: &Dispatch, wgsl: &str) -> String {
     let shader = dispatch.kernel.shader();
     let files = shader.replaced();

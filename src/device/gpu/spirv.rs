@@ -4,7 +4,7 @@
 //! [`super::memory_model`] can change it and `create_shader_module_passthrough` can take it.
 
 use super::memory_model;
-use crate::kernels::shader::Shader;
+use crate::compute::Shader;
 use naga::back::spv;
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 use naga::valid::{Capabilities, ValidationFlags, Validator};

@@ -2,20 +2,20 @@
 //! copies of weights that they read.
 
 use super::{Lowering, label};
+use crate::compute::conv_geometry::{ConvGeometry, Shape};
+use crate::compute::storage::{Storage, Storages};
+use crate::compute::winograd::Winograd;
 use crate::device::{ProgramBuilder, View};
 use crate::error::Result;
 use crate::graph::{NodeId, Op};
-use crate::kernels::choice::Algorithm;
-use crate::kernels::conv_geometry::{ConvGeometry, Shape};
 use crate::kernels::conv2d_input_gradient::Conv2dInputGradient;
 use crate::kernels::copy::StridedCopy;
-use crate::kernels::half::{Storage, Storages};
 use crate::kernels::narrow::Narrow;
-use crate::kernels::winograd::Winograd;
 use crate::kernels::winograd_input::WinogradInput;
 use crate::kernels::winograd_output::{Convolution, WinogradOutput};
 use crate::kernels::winograd_product::WinogradProduct;
 use crate::kernels::winograd_weights::WinogradWeights;
+use crate::policy::choice::Algorithm;
 
 /// A copy of weights `[kh, kw, c_in, c_out]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

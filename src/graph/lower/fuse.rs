@@ -7,9 +7,9 @@
 
 use super::super::{Graph, Node, NodeId, Op};
 use super::prepared::Prepared;
-use crate::kernels::conv2d_input_gradient::Residual;
+use crate::compute::epilogue::Residual;
+use crate::compute::logit_part::Part;
 use crate::kernels::head::Head;
-use crate::kernels::logit_loss::Part;
 use crate::kernels::unary::UnaryOp;
 use std::collections::{BTreeSet, HashMap};
 

@@ -17,10 +17,10 @@ mod update;
 pub use update::{Update, lower_with_update};
 
 use super::{Graph, Node, NodeId, Op, Tensor};
+use crate::compute::storage::Storage;
 use crate::device::{ProgramBuilder, View};
 use crate::error::{Error, Result};
 use crate::kernels::copy::StridedCopy;
-use crate::kernels::half::Storage;
 use convolution::Packing;
 use fuse::{Fusions, GroupId};
 use normalisation::Statistics;

@@ -1,13 +1,13 @@
 //! The dispatches of normalisations: their statistics and sums are of two stages each, made once for all that read them.
 
 use super::{Lowering, label};
+use crate::compute::mask::mask_words;
+use crate::compute::norm_geometry::NormGeometry;
 use crate::device::View;
 use crate::error::Result;
 use crate::graph::{Node, NodeId, Normalisation, Op};
-use crate::kernels::mask::mask_words;
 use crate::kernels::moments::Moments;
 use crate::kernels::moments_combine::MomentsCombine;
-use crate::kernels::norm_geometry::NormGeometry;
 use crate::kernels::normalise::Normalise;
 use crate::kernels::normalise_gradient::NormaliseGradient;
 use crate::kernels::normalise_sums::NormaliseSums;

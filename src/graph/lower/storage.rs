@@ -7,9 +7,9 @@
 
 use super::Lowering;
 use super::fuse::{Fusions, Group};
+use crate::compute::logit_part::Part;
+use crate::compute::storage::Storage;
 use crate::graph::{Graph, Node, NodeId, Op};
-use crate::kernels::half::Storage;
-use crate::kernels::logit_loss::Part;
 use std::collections::HashSet;
 
 /// The nodes whose values lie in f16.

@@ -1,11 +1,11 @@
 //! Where the images, labels and figures of an iteration lie.
 
 use super::{IMAGES, LABELS};
+use crate::compute::logit_part::STATS;
 use crate::device::{ProgramBuilder, View};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Leaf, Tensor};
 use crate::jem::Recipe;
-use crate::kernels::logit_loss::STATS;
 use crate::nn::wide_resnet::Norm;
 use std::ops::Range;
 

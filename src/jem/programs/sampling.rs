@@ -8,12 +8,12 @@ use crate::graph::Graph;
 use crate::jem::Recipe;
 use crate::jem::langevin::{INPUT_GRADIENT, Langevin};
 use crate::kernels::binary::{Binary, BinaryOp};
-use crate::kernels::choice::Choices;
 use crate::kernels::replay_scatter::ReplayScatter;
 use crate::kernels::unary::{Unary, UnaryOp};
 use crate::nn::optimizer::squared_norm;
 use crate::nn::parameters::Layout;
 use crate::nn::wide_resnet::WideResNet;
+use crate::policy::choice::Choices;
 
 /// One SGLD step on the samples of the batch. Batch norm takes the chains' own statistics, as in training.
 ///

@@ -2,16 +2,16 @@
 
 use super::METRICS;
 use super::layout::{BatchLayout, Role};
+use crate::compute::logit_part::{LabelledLoss, Part, STATS};
 use crate::device::{Program, ProgramBuilder, View};
 use crate::error::Result;
 use crate::graph::{Graph, Output, Tensor, lower};
 use crate::jem::Recipe;
 use crate::jem::langevin::Langevin;
-use crate::kernels::choice::Choices;
-use crate::kernels::logit_loss::{LabelledLoss, Part, STATS};
 use crate::nn::optimizer::{self, GRADIENTS, gradient_norm};
 use crate::nn::parameters::Layout;
 use crate::nn::wide_resnet::WideResNet;
+use crate::policy::choice::Choices;
 
 /// The parts of the loss: means over each part, so weights are divided by its images.
 ///
@@ -19,7 +19,7 @@ use crate::nn::wide_resnet::WideResNet;
 ///       + p_xy (mean f(samples)[y] - mean f(labelled)[y]) + energy_l2 (mean f² over data, and over samples)
 ///       + gradient_penalty mean |∂f/∂x|²(data)`,
 /// with `f(x) = LogSumExp_y f(x)[y]`, and f² averaged over classes. The labelled loss is the cross-entropy or a
-/// [`crate::kernels::functional::Functional`]. The last term is none of the parts.
+/// [`crate::compute::functional::Functional`]. The last term is none of the parts.
 ///
 /// # Errors
 /// [`crate::Error::Setting`] for a labelled loss that there is not.

@@ -11,11 +11,11 @@ use super::programs::{
     LABELS, METRICS, Programs, REPLAY, Role, loss_parts,
 };
 use super::{Evaluator, Recipe};
+use crate::compute::logit_part::Part;
+use crate::compute::random::stream;
 use crate::data::Dataset;
 use crate::device::{Buffer, Device, DispatchTime, Executable, Pending, Program, ProgramBuilder};
 use crate::error::{Error, Result};
-use crate::kernels::logit_loss::Part;
-use crate::kernels::random::stream;
 use crate::kernels::tick::COUNTERS;
 use crate::kernels::uniform_fill::UniformFill;
 use crate::nn::optimizer::{AVERAGES, CONTROL_WORDS, Optimizer};

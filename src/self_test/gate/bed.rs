@@ -1,11 +1,11 @@
 //! A kernel of the gate with its tensors, run once and again.
 
+use crate::compute::half::round_to_f16;
+use crate::compute::{Access, Binding, Kernel};
 use crate::device::{Buffer, Device, ProgramBuilder, View};
 use crate::error::Result;
 use crate::kernels::fill::Fill;
-use crate::kernels::half::round_to_f16;
 use crate::kernels::mismatches::Mismatches;
-use crate::kernels::{Access, Binding, Kernel};
 use crate::self_test::{Contents, contents, random};
 use std::sync::Arc;
 

@@ -1,15 +1,18 @@
 //! The convolutions that the gate runs, and how their results are judged.
 
 use super::bed::Bed;
+use crate::compute::Kernel;
+use crate::compute::conv_geometry::{ConvGeometry, Direction};
+use crate::compute::conv_tile::{ConvTile, MatrixTile};
+use crate::compute::cooperative::{Cooperative, Method};
+use crate::compute::epilogue::Residual;
+use crate::compute::half;
+use crate::compute::storage::{Storage, Storages};
 use crate::device::{Device, ProgramBuilder};
 use crate::error::Result;
-use crate::kernels::conv_geometry::{ConvGeometry, Direction};
 use crate::kernels::conv2d::Conv2d;
-use crate::kernels::conv2d_input_gradient::{Conv2dInputGradient, Residual};
+use crate::kernels::conv2d_input_gradient::Conv2dInputGradient;
 use crate::kernels::conv2d_weight_gradient::Conv2dWeightGradient;
-use crate::kernels::cooperative::{Cooperative, Method};
-use crate::kernels::half::{self, Storage, Storages};
-use crate::kernels::{ConvTile, Kernel, MatrixTile};
 use crate::self_test::{Contents, sum_bound};
 use rayon::prelude::*;
 use std::sync::Arc;

@@ -1,9 +1,9 @@
 //! Where chains start.
 
 use super::Arguments;
+use jem::compute::random::{Threefry, stream};
 use jem::data::images::{Images, Pixels};
 use jem::jem::{ClassGaussians, Model};
-use jem::kernels::random::{Threefry, stream};
 use jem::{Error, Result};
 
 /// The most chains when nothing says how many.

@@ -2,8 +2,8 @@
 
 use super::{Arguments, Only, Results};
 use crate::facts::say;
+use jem::compute::conv_geometry::Shape;
 use jem::device::{Device, tuned};
-use jem::kernels::conv_geometry::Shape;
 use jem::tune::{Ranked, Trial, Tuning};
 use serde_json::{Map, Value, json};
 use std::path::Path;

@@ -1,0 +1,50 @@
+//! Buffer slots of a program, and dispatches over them.
+
+use crate::compute::Kernel;
+use std::sync::Arc;
+
+/// The number of a buffer slot within one program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SlotId(pub usize);
+
+/// Who owns the memory of a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlotKind {
+    /// A named buffer given when the program is loaded; it outlives the program.
+    External,
+    /// Memory of the program, shared between slots whose lives do not overlap.
+    Transient,
+}
+
+/// A buffer as a program sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    /// The name in errors and summaries; for an external slot, the name it is bound by.
+    pub name: String,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// External or transient.
+    pub kind: SlotKind,
+}
+
+/// A range of a slot that a kernel binds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct View {
+    /// The slot.
+    pub slot: SlotId,
+    /// First byte; a multiple of [`crate::compute::VIEW_ALIGNMENT`].
+    pub offset: u64,
+    /// Length in bytes.
+    pub bytes: u64,
+}
+
+/// One kernel on its buffers.
+#[derive(Debug, Clone)]
+pub struct Dispatch {
+    /// The kernel with its parameters.
+    pub kernel: Arc<dyn Kernel>,
+    /// One view for each of the kernel's bindings, in their order.
+    pub views: Vec<View>,
+    /// What it computes, for errors and profiles, such as `layer1.0.conv1`.
+    pub label: String,
+}
