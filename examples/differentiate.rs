@@ -1,11 +1,12 @@
 //! Differentiate an expression of your own: f(x) = Σ log(1 + exp(x W + b)), its gradient, and the gradient
 //! of the gradient's squared norm, on whatever device there is.
 
-use jem::device::{Device, DeviceOptions, DeviceSpec};
+use jem::device::Device;
 use jem::graph::{Function, Graph};
 
 fn main() -> jem::Result<()> {
-    let device = Device::open(&DeviceSpec::Auto, DeviceOptions::default())?;
+    jem::self_test::serve();
+    let device = Device::auto()?;
     let graph = Graph::new();
     let x = graph.input("x", [4, 3]);
     let weights = graph.input("weights", [3, 2]);

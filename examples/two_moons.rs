@@ -77,6 +77,7 @@ fn moon(random: &mut Threefry) -> ([f32; 2], u32) {
 }
 
 fn main() -> Result<()> {
+    jem::self_test::serve();
     let arguments = Arguments::parse();
     let device = Device::open(&arguments.device, DeviceOptions::default())?;
     println!("two moons on {}", device.name());

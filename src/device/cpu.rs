@@ -23,6 +23,11 @@ unsafe impl Send for CpuBuffer {}
 unsafe impl Sync for CpuBuffer {}
 
 impl CpuBuffer {
+    /// The identity of the device that made it.
+    pub fn owner(&self) -> &Arc<AtomicU64> {
+        &self.allocated
+    }
+
     fn bytes(&self) -> u64 {
         // SAFETY: reads the length only, which never changes.
         unsafe { (&*self.words.get()).len() as u64 * 4 }
@@ -40,6 +45,8 @@ impl Drop for CpuBuffer {
 pub struct CpuDevice {
     allocated: Arc<AtomicU64>,
     run: std::sync::Mutex<()>,
+    /// Why it was opened instead of a GPU.
+    fallback: Option<String>,
 }
 
 /// A program bound to host buffers.
@@ -50,6 +57,21 @@ pub struct CpuExecutable {
 }
 
 impl CpuDevice {
+    /// The host, opened instead of a GPU for this reason.
+    pub fn instead(fallback: String) -> Self {
+        Self { fallback: Some(fallback), ..Self::default() }
+    }
+
+    /// Why it was opened instead of a GPU, if it was.
+    pub fn fallback(&self) -> Option<&str> {
+        self.fallback.as_deref()
+    }
+
+    /// Tells this device from others.
+    pub fn identity(&self) -> &Arc<AtomicU64> {
+        &self.allocated
+    }
+
     /// A zeroed buffer of `bytes` bytes (rounded up to a word).
     pub fn buffer(&self, bytes: u64) -> Arc<CpuBuffer> {
         let words = bytes.div_ceil(4) as usize;

@@ -59,6 +59,11 @@ impl GpuBuffer {
         &self.0.buffer
     }
 
+    /// The identity of the device that made it.
+    pub fn owner(&self) -> &Arc<AtomicU64> {
+        &self.0.allocated
+    }
+
     /// Whether both are the same memory.
     pub fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
@@ -99,6 +104,11 @@ pub struct GpuDevice {
 }
 
 impl GpuDevice {
+    /// Tells this device from others.
+    pub fn identity(&self) -> &Arc<AtomicU64> {
+        &self.allocated
+    }
+
     /// Opens the adapter that `spec` names, with the adapter's own limits of buffers and workgroups
     /// ([`adapter::limits`]), and with cooperative matrices where it has what they need. The file of compiled pipelines
     /// is read only when something is compiled.

@@ -20,6 +20,7 @@ use crate::compute::shader;
 use crate::error::{Error, Result};
 use crate::policy::choice::Choices;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 /// A buffer on a device. Clones share the memory; it is freed with the last of them.
@@ -63,7 +64,11 @@ enum Inner {
 pub struct Executable {
     program: Arc<Program>,
     inner: ExecutableInner,
+    owner: Identity,
 }
+
+/// A device's count of the bytes that live in it, which tells it from others.
+type Identity = Arc<AtomicU64>;
 
 #[derive(Debug)]
 enum ExecutableInner {
@@ -106,13 +111,29 @@ impl Device {
         match spec {
             DeviceSpec::Cpu => Ok(Self::cpu()),
             DeviceSpec::Auto => gpu(spec).or_else(|error| match error {
-                Error::NoDevice { .. } => {
-                    tracing::info!("{error}; using the CPU");
-                    Ok(Self::cpu())
-                }
+                // Behind the reason is advice for those who asked for a GPU.
+                Error::NoDevice { message, .. } => Ok(Self(Inner::Cpu(Arc::new(cpu::CpuDevice::instead(
+                    message.split(';').next().unwrap_or_default().to_owned(),
+                ))))),
                 other => Err(other),
             }),
             DeviceSpec::Gpu | DeviceSpec::GpuNamed(_) => gpu(spec),
+        }
+    }
+
+    /// A hardware GPU if there is one, else the host; [`Device::fallback`] then says why.
+    ///
+    /// # Errors
+    /// As [`Device::open`].
+    pub fn auto() -> Result<Self> {
+        Self::open(&DeviceSpec::Auto, DeviceOptions::default())
+    }
+
+    /// Why [`DeviceSpec::Auto`] took the host instead of a GPU; `None` for any other device.
+    pub fn fallback(&self) -> Option<&str> {
+        match &self.0 {
+            Inner::Cpu(cpu) => cpu.fallback(),
+            Inner::Gpu(_) => None,
         }
     }
 
@@ -148,7 +169,7 @@ impl Device {
     }
 
     /// Which kernels compute convolutions fastest here: on a GPU those that `jem tune` measured ([`tuned`]), else
-    /// Winograd's where it gains by them. The host has one way.
+    /// Winograd's where they are faster. The host has one way.
     pub fn choices(&self) -> Choices {
         match &self.0 {
             Inner::Cpu(_) => Choices::default(),
@@ -230,10 +251,11 @@ impl Device {
                 message: format!("a write of bytes {offset}..{end} begins or ends inside a word"),
             });
         }
+        self.check_owner(buffer, "host")?;
         match (&self.0, &buffer.memory) {
             (Inner::Cpu(cpu), Memory::Cpu(memory)) => cpu.write(memory, offset, data),
             (Inner::Gpu(gpu), Memory::Gpu(memory)) => gpu.write(memory, offset, data)?,
-            _ => unreachable!("a buffer of another device"),
+            _ => unreachable!("the owner was checked"),
         }
         Ok(())
     }
@@ -260,6 +282,7 @@ impl Device {
     /// [`Error::Binding`] if the range is outside the buffer; [`Error::DeviceLost`].
     pub fn read_later(&self, buffer: &Buffer, offset: u64, bytes: u64) -> Result<Pending> {
         cpu::check_range(&buffer.name, buffer.bytes, offset, bytes)?;
+        self.check_owner(buffer, "host")?;
         match (&self.0, &buffer.memory) {
             (Inner::Cpu(cpu), Memory::Cpu(memory)) => {
                 Ok(Pending(PendingInner::Ready(cpu.read(memory, offset..offset + bytes))))
@@ -267,7 +290,7 @@ impl Device {
             (Inner::Gpu(gpu), Memory::Gpu(memory)) => {
                 Ok(Pending(PendingInner::Gpu(gpu.read_later(memory, offset, bytes)?)))
             }
-            _ => unreachable!("a buffer of another device"),
+            _ => unreachable!("the owner was checked"),
         }
     }
 
@@ -279,6 +302,9 @@ impl Device {
     /// cannot bind, [`Error::Device`] if the driver refuses a kernel.
     pub fn load(&self, program: Program, externals: &[(&str, &Buffer)]) -> Result<Executable> {
         let program = Arc::new(program);
+        for (_, buffer) in externals {
+            self.check_owner(buffer, &program.name)?;
+        }
         check_aliases(&program, externals)?;
         let inner = match &self.0 {
             Inner::Cpu(cpu) => {
@@ -290,7 +316,7 @@ impl Device {
                 ExecutableInner::Gpu(gpu.load(Arc::clone(&program), &externals)?)
             }
         };
-        Ok(Executable { program, inner })
+        Ok(Executable { program, inner, owner: Arc::clone(self.identity()) })
     }
 
     /// Compiles the kernels of `programs` on all cores, without allocating memory for them: a later [`Device::load`] of
@@ -311,10 +337,11 @@ impl Device {
     /// # Errors
     /// [`Error::DeviceLost`], or [`Error::Device`] for an error that an earlier run raised.
     pub fn run(&self, executable: &Executable) -> Result<()> {
+        self.check_loaded_here(executable)?;
         match (&self.0, &executable.inner) {
             (Inner::Cpu(cpu), ExecutableInner::Cpu(executable)) => cpu.run(executable),
             (Inner::Gpu(gpu), ExecutableInner::Gpu(executable)) => gpu.run(executable)?,
-            _ => unreachable!("an executable of another device"),
+            _ => unreachable!("the owner was checked"),
         }
         Ok(())
     }
@@ -324,10 +351,11 @@ impl Device {
     /// # Errors
     /// As [`Device::run`]; [`Error::Device`] if the adapter has no timestamps.
     pub fn profile(&self, executable: &Executable) -> Result<Vec<DispatchTime>> {
+        self.check_loaded_here(executable)?;
         let times = match (&self.0, &executable.inner) {
             (Inner::Cpu(cpu), ExecutableInner::Cpu(executable)) => cpu.profile(executable),
             (Inner::Gpu(gpu), ExecutableInner::Gpu(executable)) => gpu.profile(executable)?,
-            _ => unreachable!("an executable of another device"),
+            _ => unreachable!("the owner was checked"),
         };
         let name = |(dispatch, time): (&Dispatch, Duration)| DispatchTime {
             kernel: dispatch.kernel.name(),
@@ -336,6 +364,38 @@ impl Device {
             time,
         };
         Ok(executable.program.dispatches.iter().zip(times).map(name).collect())
+    }
+
+    fn identity(&self) -> &Identity {
+        match &self.0 {
+            Inner::Cpu(cpu) => cpu.identity(),
+            Inner::Gpu(gpu) => gpu.identity(),
+        }
+    }
+
+    /// Refuses a buffer that another device made.
+    fn check_owner(&self, buffer: &Buffer, program: &str) -> Result<()> {
+        let owner = match &buffer.memory {
+            Memory::Cpu(memory) => memory.owner(),
+            Memory::Gpu(memory) => memory.owner(),
+        };
+        if Arc::ptr_eq(owner, self.identity()) {
+            return Ok(());
+        }
+        Err(Error::Binding {
+            program: program.to_owned(),
+            buffer: buffer.name.to_string(),
+            message: format!("is a buffer of another device, not of {}", self.name()),
+        })
+    }
+
+    /// Refuses a program that another device loaded.
+    fn check_loaded_here(&self, executable: &Executable) -> Result<()> {
+        if Arc::ptr_eq(&executable.owner, self.identity()) {
+            return Ok(());
+        }
+        let what = format!("program {}", executable.program.name);
+        Err(Error::Device { device: self.name(), what, message: "it was loaded on another device".into() })
     }
 
     /// Makes a GPU lost, as a driver reset would, so that tests see what follows. The host stays.
@@ -440,14 +500,14 @@ impl Memory {
     fn cpu(&self) -> &Arc<cpu::CpuBuffer> {
         match self {
             Memory::Cpu(memory) => memory,
-            Memory::Gpu(_) => unreachable!("a buffer of another device"),
+            Memory::Gpu(_) => unreachable!("the owner was checked"),
         }
     }
 
     fn gpu(&self) -> &gpu::GpuBuffer {
         match self {
             Memory::Gpu(memory) => memory,
-            Memory::Cpu(_) => unreachable!("a buffer of another device"),
+            Memory::Cpu(_) => unreachable!("the owner was checked"),
         }
     }
 }

@@ -41,7 +41,11 @@ impl ModelArguments {
     /// Reads the model and opens the device.
     pub fn open(&self) -> Result<(Model, Device)> {
         let model = Model::open(&self.model)?;
-        Ok((model, Device::open(&self.device, DeviceOptions::default())?))
+        let device = Device::open(&self.device, DeviceOptions::default())?;
+        if let Some(why) = device.fallback() {
+            eprintln!("device: {}, because {why}", device.name());
+        }
+        Ok((model, device))
     }
 }
 
@@ -91,10 +95,10 @@ pub fn check_batch(batch: usize) -> Result<()> {
 
 /// What kind of model it is, in a line.
 pub fn describe(model: &Model) -> String {
-    let architecture = model.architecture();
+    let network = model.network();
     let [h, w, c] = model.image_shape();
-    let parameters = number(architecture.layout().elements());
-    let (name, classes) = (architecture.name(), architecture.classes());
+    let parameters = number(network.layout().elements());
+    let (name, classes) = (network.name(), network.classes());
     format!("{name}, {parameters} parameters, {classes} classes of images {h}x{w}x{c}")
 }
 
@@ -104,7 +108,8 @@ pub fn check_writable(flag: &str, path: &Path) -> Result<()> {
     if path.is_dir() {
         return wrong(format!("{} is a directory, expected a file to write", path.display()));
     }
-    let target = jem::io::atomic::regular(path)?;
+    let target = jem::io::atomic::regular(path);
+    let target = target.map_err(|error| Error::setting(flag, error.to_string()))?;
     let directory = match target.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
