@@ -5,6 +5,7 @@ use crate::measure;
 use clap::{Args, Parser, Subcommand};
 use jem::device::{AdapterKind, CooperativeChoice, Device, DeviceOptions, DeviceSpec};
 use jem::jem::{Family, Precision, Preset, Recipe};
+use jem::nn::network::Network as _;
 use jem::self_test::usable_cooperative;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -10,7 +10,9 @@ use jem::device::{Buffer, Device, ProgramBuilder};
 use jem::graph::{Graph, Tensor};
 use jem::jem::Langevin;
 use jem::kernels::sgld::Sgld;
+use jem::nn::batch_norm::Mode;
 use jem::nn::init::Init;
+use jem::nn::network::{Network as _, Pass};
 use jem::nn::parameters::PARAMETERS;
 use jem::nn::wide_resnet::{SLOPE, WideResNet};
 use jem::policy::choice::Choices;
@@ -35,7 +37,7 @@ impl Chain {
         let graph = Graph::new();
         let x = graph.input("x", [CHAINS, 8, 8, 3]);
         let labels = graph.input("labels", [CHAINS]);
-        let logits = NETWORK.logits(&NETWORK.layout(), &x);
+        let logits = NETWORK.logits(&x, &mut Pass::new(&NETWORK.layout(), Mode::Inference));
         let log_density = logits.logit_loss(&labels, &[Langevin::log_density(CHAINS, false)]);
         Self { x, log_density }
     }

@@ -11,6 +11,7 @@ use jem::graph::{Graph, Output, Tensor, Update, lower_with_update};
 use jem::kernels::sgld::Sgld;
 use jem::nn::batch_norm::Mode;
 use jem::nn::cifar_resnet::CifarResNet;
+use jem::nn::network::{Network as _, Pass};
 use jem::nn::parameters::Layout;
 use jem::nn::wide_resnet::{Norm, WideResNet};
 use jem::policy::choice::Choices;
@@ -162,7 +163,9 @@ fn step_of(
 
 fn wide_resnet(choices: Choices, network: WideResNet) -> Program {
     let layout = network.layout();
-    step_of(choices, &layout, network.channels, |layout, x| network.logits(layout, x))
+    step_of(choices, &layout, network.channels, |layout, x| {
+        network.logits(x, &mut Pass::new(layout, Mode::Inference))
+    })
 }
 
 fn a_step_of_every_network_is_convolutions_and_one_head() {
@@ -174,7 +177,7 @@ fn a_step_of_every_network_is_convolutions_and_one_head() {
     }
     let network = CifarResNet { depth: 20, classes: 10, channels: 3 };
     let step = step_of(Choices::default(), &network.layout(), 3, |layout, x| {
-        network.logits(layout, x, Mode::Inference)
+        network.logits(x, &mut Pass::new(layout, Mode::Inference))
     });
     assert_eq!(kernels(&step), known, "{step}");
     // The stem, two convolutions in each of nine blocks and two shortcuts, there and back.
@@ -191,7 +194,7 @@ fn a_step_of_a_normalised_network_has_six_kernels_a_norm() {
     for norm in [Norm::Batch, Norm::Group] {
         let network = WideResNet { norm, ..WideResNet::new(16, 4, 10, 3) };
         let layout = network.layout();
-        let logits = |layout: &Layout, x: &Tensor| network.logits_in(layout, x, Mode::Training);
+        let logits = |layout: &Layout, x: &Tensor| network.logits(x, &mut Pass::new(layout, Mode::Training));
         let step_by = |choices| step_of(choices, &layout, 3, logits);
         let [step, half] = [Choices::default(), Choices::default().in_f16(Method::Scalar)].map(step_by);
         // 13 convolutions and 3 shortcuts there and back, and the head; two norms in each of six blocks and the last.

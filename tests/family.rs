@@ -13,6 +13,7 @@ use formula::{parameter, values};
 use jem::data::Dataset;
 use jem::io::checkpoint::Checkpoint;
 use jem::jem::{Family, Metrics, Preset, Recipe, Start, Trainer};
+use jem::nn::network::Network as _;
 use jem::nn::optimizer::Optimizer;
 use jem::nn::wide_resnet::{Activation, Norm, WideResNet};
 use std::path::Path;

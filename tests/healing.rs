@@ -69,6 +69,7 @@ fn train(
     let stop = AtomicBool::new(false);
     let reopen = || Ok(device.clone());
     let options = RunOptions {
+        network: None,
         source: None,
         out: out.into(),
         resume: false,
@@ -284,6 +285,7 @@ fn a_healed_run_that_is_interrupted_and_resumed_is_the_same_run() {
             Ok(())
         };
         let options = RunOptions {
+            network: None,
             source: None,
             out: out(name),
             resume,
@@ -352,6 +354,7 @@ fn a_damaged_snapshot_keeps_no_run_from_going_on() {
             Ok(())
         };
         let options = RunOptions {
+            network: None,
             source: None,
             out: out.clone(),
             resume,

@@ -18,6 +18,7 @@ use jem::io::pack;
 use jem::jem::{ImportOptions, Langevin, Model, Normalisation, Sampler, ScoreSettings, Scorer};
 use jem::nn::architecture::{Architecture, Mode};
 use jem::nn::cifar_resnet::CifarResNet;
+use jem::nn::network::{Network, Pass};
 use jem::nn::parameters::{Layout, PARAMETERS};
 use jem::nn::spectral_norm;
 use jem::nn::wide_resnet::{Activation, Norm, WideResNet};
@@ -43,7 +44,7 @@ const MOMENTUM: f32 = 0.1;
 /// A file of `architecture` with `make.py`'s weights, its linear layer called `last`; weights beside spectral
 /// norm have PyTorch's names.
 fn file(architecture: Architecture, last: &str, directory: &Path) -> std::path::PathBuf {
-    let layout = architecture.layout();
+    let layout = architecture.network().layout();
     let divided = matches!(architecture, Architecture::WideResNet(network) if network.spectral_norm);
     let renamed = |name: &str, shape: &[usize]| {
         let original = if divided && name.ends_with(".weight") && shape.len() > 1 { "_orig" } else { "" };
@@ -80,6 +81,11 @@ fn residual(depth: usize, classes: usize) -> Architecture {
     Architecture::CifarResNet(CifarResNet { depth, classes, channels: 3 })
 }
 
+/// What a model's metadata say it is.
+fn architecture_of(model: &Model) -> Architecture {
+    Architecture::from_metadata(&model.file().metadata).expect("an architecture")
+}
+
 /// The network and PyTorch's numbers of a case.
 fn case(name: &str, architecture: Architecture, last: &str) -> (Model, Checkpoint) {
     let directory = tempfile::tempdir().expect("a directory");
@@ -97,7 +103,7 @@ fn case(name: &str, architecture: Architecture, last: &str) -> (Model, Checkpoin
         residual => residual,
     };
     let inferred = import(None);
-    assert_eq!(*inferred.architecture(), plain, "inferred from names and shapes: all but the activation");
+    assert_eq!(architecture_of(&inferred), plain, "inferred from names and shapes: all but the activation");
     let model = if architecture == plain { inferred } else { import(Some(architecture)) };
     let numbers = Path::new("tests/fixtures/networks").join(format!("{name}.safetensors"));
     (model, Checkpoint::load(&numbers).expect("make.py's numbers"))
@@ -125,7 +131,7 @@ fn assert_close(found: &[f32], expected: &[f32], bound: f64, what: &str) {
 fn compare(model: &Model, numbers: &Checkpoint, mode: Mode, number: u32, [logits, dx]: [&str; 2]) {
     let path = Path::new("make.py");
     let settings = ScoreSettings { mode, beta: 1.0, input_gradient: true };
-    let classes = model.architecture().classes();
+    let classes = model.network().classes();
     for (name, device) in devices() {
         let scorer = Scorer::new(&device, model, settings, IMAGES).expect("programs");
         let scores = scorer.score(&images(number)).expect("scores");
@@ -232,7 +238,9 @@ fn a_step_of_training_with_batch_norm() {
     for (name, device) in devices() {
         let graph = Graph::new();
         let x = graph.input("images", [IMAGES, SIDE, SIDE, 3]);
-        let (logits, next) = network.training_logits(&layout, &x, MOMENTUM);
+        let mut pass = Pass::new(&layout, Mode::Training);
+        let logits = network.logits(&x, &mut pass);
+        let next = pass.running_statistics(MOMENTUM);
         let dx = graph.grad(&logits.logsumexp(), &[&x]).remove(0);
         let outputs = [("logits", &logits), ("dx", &dx)];
         let (values, after) = run(&device, (&layout, &flat), &images(TRAINING), &outputs, &next);
@@ -257,7 +265,9 @@ fn a_step_of_training_with_spectral_norm_and_inference_behind_it() {
         assert_changed(&layout, [&flat, &iterated], &["weight_u", "weight_v"], &numbers);
         let graph = Graph::new();
         let x = graph.input("images", [IMAGES, SIDE, SIDE, 3]);
-        let (logits, next) = network.training_logits(&layout, &x, MOMENTUM);
+        let mut pass = Pass::new(&layout, Mode::Training);
+        let logits = network.logits(&x, &mut pass);
+        let next = pass.running_statistics(MOMENTUM);
         let weights = ["f.conv1.weight", "f.layer2.0.shortcut.0.weight"];
         let leaves = weights.map(|weights| layout.leaf(&graph, weights));
         let gradients = graph.grad(&logits.logsumexp(), &leaves.each_ref());
@@ -423,15 +433,15 @@ fn networks_of_other_sizes() {
     for architecture in [Architecture::WideResNet(other), residual(32, 5)] {
         let directory = tempfile::tempdir().expect("a directory");
         let model = Model::open(&file(architecture, "linear", directory.path())).expect("a model");
-        assert_eq!(*model.architecture(), architecture);
-        let images = values(1000, SIDE * SIDE * architecture.channels() * 2);
+        assert_eq!(architecture_of(&model), architecture);
+        let images = values(1000, SIDE * SIDE * architecture.network().channels() * 2);
         let settings = ScoreSettings { mode: Mode::Inference, beta: 0.5, input_gradient: true };
         let [cpu, gpu] = devices().map(|(_, device)| {
             let scorer = Scorer::new(&device, &model, settings, 2).expect("programs");
             scorer.score(&images).expect("scores")
         });
-        assert_close(&gpu.logits, &cpu.logits, LOGITS, &architecture.name());
+        assert_close(&gpu.logits, &cpu.logits, LOGITS, &architecture.network().name());
         let [gpu, cpu] = [gpu, cpu].map(|scores| scores.input_gradient.expect("asked for"));
-        assert_close(&gpu, &cpu, GRADIENT, &architecture.name());
+        assert_close(&gpu, &cpu, GRADIENT, &architecture.network().name());
     }
 }

@@ -58,7 +58,7 @@ fn group_norm_takes_each_images_groups() {
     let mut layout = Layout::default();
     batch_norm::declare_affine(&mut layout, "norm", CHANNELS);
     let graph = Graph::new();
-    let y = group_norm::normalise(&graph.input("x", SHAPE), &layout, "norm");
+    let y = group_norm::normalise(&graph.input("x", SHAPE), &layout, "norm", group_norm::GROUPS);
     let (image, size) = (SHAPE[1] * SHAPE[2] * CHANNELS, CHANNELS / 8);
     // A mean that is large beside the deviation.
     let x: Vec<f32> = values(SHAPE[0] * image, 1).iter().map(|x| 3.0 + x).collect();

@@ -11,6 +11,7 @@ use jem::device::{Device, ProgramBuilder, Summary};
 use jem::io::checkpoint::Checkpoint;
 use jem::jem::programs::BatchLayout;
 use jem::jem::{Metrics, Overrides, Precision, Preset, Recipe, Trainer, sgld_program};
+use jem::nn::network::Network as _;
 use jem::policy::choice::Choices;
 use small::{pictures, recipe};
 

@@ -5,6 +5,7 @@ use jem::compute::Access;
 use jem::device::{Program, ProgramBuilder, SlotKind};
 use jem::jem::programs::BatchLayout;
 use jem::jem::{Preset, sgld_program};
+use jem::nn::network::Network as _;
 use jem::policy::choice::Choices;
 use std::collections::BTreeSet;
 

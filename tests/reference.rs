@@ -13,6 +13,8 @@ use jem::graph::{Function, Graph};
 use jem::io::{checkpoint::Checkpoint, pack};
 use jem::jem::programs::{BatchLayout, IMAGES, LABELS, METRICS, Programs, loss_parts};
 use jem::jem::{Metrics, Preset, Recipe};
+use jem::nn::batch_norm::Mode;
+use jem::nn::network::{Network, Pass};
 use jem::nn::optimizer::{CONTROL_WORDS, GRADIENTS};
 use jem::nn::parameters::{Layout, PARAMETERS};
 use jem::nn::wide_resnet::WideResNet;
@@ -288,7 +290,7 @@ fn logits_energies_and_probabilities() {
         let graph = Graph::new();
         let x = graph.input("x", [IMAGES_EACH, SIDE, SIDE, CHANNELS]);
         let y = graph.input("y", [IMAGES_EACH]);
-        let logits = reference.network.logits(&layout, &x);
+        let logits = reference.network.logits(&x, &mut Pass::new(&layout, Mode::Inference));
         let outputs = [
             ("logits", &logits),
             ("logsumexp", &logits.logsumexp()),

@@ -54,6 +54,7 @@ fn session(
         Ok(())
     };
     let options = RunOptions {
+        network: None,
         out: out.to_owned(),
         resume,
         quiet: true,

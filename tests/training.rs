@@ -176,6 +176,12 @@ fn a_checkpoint_of_another_network_is_refused() {
     };
     let narrow = trainer(1).checkpoint().expect("a checkpoint");
     let error = trainer(2).restore(&narrow, Path::new("narrow.safetensors")).unwrap_err().to_string();
+    assert!(error.starts_with("narrow.safetensors: expected a checkpoint of wide-resnet"), "{error}");
+    assert!(error.contains("width = 1"), "{error}");
+    // One that names no network is checked by its tensors.
+    let mut nameless = narrow;
+    nameless.metadata.remove("architecture");
+    let error = trainer(2).restore(&nameless, Path::new("narrow.safetensors")).unwrap_err().to_string();
     assert!(error.starts_with("narrow.safetensors: tensor f.layer1.0.conv1.weight"), "{error}");
 }
 

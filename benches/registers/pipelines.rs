@@ -5,6 +5,7 @@ use jem::compute::shader;
 use jem::device::{Device, Dispatch, Program};
 use jem::jem::Recipe;
 use jem::jem::programs::{BatchLayout, Programs};
+use jem::nn::network::Network as _;
 use std::collections::HashMap;
 
 /// A pipeline, and the dispatches of an SGLD step and an update that use it.

@@ -22,6 +22,7 @@ use jem::compute::storage::Storage;
 use jem::data::synthetic::synthetic;
 use jem::device::{Device, Program, Summary};
 use jem::jem::{Recipe, Trainer};
+use jem::nn::network::Network as _;
 use jem::policy::choice::Choices;
 use ours::{Ours, Step, convolution_flops, total};
 use peer::{Peer, Task};

@@ -4,6 +4,7 @@ use super::clock::StepTime;
 use jem::device::{Buffer, Device, Executable, Program, Summary};
 use jem::jem::Recipe;
 use jem::jem::programs::{BatchLayout, COUNTER_WORDS, IMAGES, LABELS, Programs};
+use jem::nn::network::Network as _;
 use jem::nn::optimizer::CONTROL_WORDS;
 use jem::nn::parameters::PARAMETERS;
 use jem::policy::choice::Choices;

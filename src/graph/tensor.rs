@@ -99,6 +99,11 @@ impl Tensor {
         self.unary(UnaryOp::LeakyRelu(slope))
     }
 
+    /// `max(x, 0)`; its gradient at 0 is 0.
+    pub fn relu(&self) -> Tensor {
+        self.leaky_relu(0.0)
+    }
+
     /// `min(max(x, low), high)`; its gradient is 1 inside, bounds included.
     pub fn clamp(&self, low: f32, high: f32) -> Tensor {
         self.unary(UnaryOp::Clamp(low, high))
@@ -190,6 +195,12 @@ impl Tensor {
 
     fn push_unless_same(&self, op: Op, shape: Vec<usize>) -> Tensor {
         if self.shape == shape { self.clone() } else { self.push(op, &[], shape) }
+    }
+
+    /// Each image's elements in a row: `[n, elements / n]`.
+    pub fn flatten(&self) -> Tensor {
+        let n = self.shape.first().copied().unwrap_or(1);
+        self.reshape([n, self.elements() / n.max(1)])
     }
 
     /// The same elements in the same order, with other lengths.

@@ -5,6 +5,7 @@ use super::{Preset, Programs, Recipe, Trainer};
 use crate::data::Dataset;
 use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::nn::network::Network as _;
 use std::time::Instant;
 
 /// Iterations that are timed, after one that is not.

@@ -8,19 +8,25 @@ use crate::error::Result;
 use crate::graph::{Graph, Output, lower};
 use crate::kernels::batch_gather::BatchGather;
 use crate::kernels::tick::COUNTERS;
+use crate::nn::batch_norm::Mode;
+use crate::nn::network::{Network, Pass};
 use crate::nn::parameters::PARAMETERS;
-use crate::nn::wide_resnet::WideResNet;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// What a data set shows of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
-    /// The share classified right.
+    /// Accuracy; NaN (in JSON null) for an energy without classes.
+    #[serde(deserialize_with = "null_is_nan")]
     pub accuracy: f64,
-    /// Mean cross-entropy, in nats.
+    /// Mean cross-entropy, in nats; 0 for an energy without classes.
     pub cross_entropy: f64,
     /// Mean energy -LogSumExp f(x).
     pub energy: f64,
+}
+
+fn null_is_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
 /// Scores a data set, without augmentation or noise, with the parameters of a model that may be in training.
@@ -32,6 +38,7 @@ pub struct Evaluator {
     labels: Buffer,
     stats: Buffer,
     all_labels: Vec<u32>,
+    has_classes: bool,
     batch: usize,
 }
 
@@ -42,7 +49,7 @@ impl Evaluator {
     /// What the device refuses.
     pub fn new(
         device: &Device,
-        network: &WideResNet,
+        network: &dyn Network,
         parameters: &Buffer,
         data: &Dataset,
         batch: usize,
@@ -51,7 +58,7 @@ impl Evaluator {
         let graph = Graph::new();
         let x = graph.input("evaluated images", [batch, data.height, data.width, data.channels]);
         let labels = graph.input("evaluated labels", [batch]);
-        let logits = network.logits(&network.layout(), &x);
+        let logits = network.logits(&x, &mut Pass::new(&network.layout(), Mode::Inference));
         let stats = logits.logit_stats(&labels, &[Part { count: batch, ..Part::default() }]);
         let mut builder = ProgramBuilder::new("evaluate").choosing(device.choices());
         let kernel = BatchGather {
@@ -100,8 +107,9 @@ impl Evaluator {
                 (PARAMETERS, parameters),
             ],
         )?;
-        let all_labels = data.labels.clone();
-        Ok(Self { device: device.clone(), program, indices, labels, stats, all_labels, batch })
+        let has_classes = network.classes() > 1;
+        let all_labels = if has_classes { data.labels.clone() } else { vec![0; data.len()] };
+        Ok(Self { device: device.clone(), program, indices, labels, stats, all_labels, has_classes, batch })
     }
 
     /// Scores every image.
@@ -139,6 +147,7 @@ impl Evaluator {
             }
         }
         let [accuracy, cross_entropy, energy] = sums.map(|sum| sum / n as f64);
+        let accuracy = if self.has_classes { accuracy } else { f64::NAN };
         Ok(Some(Evaluation { accuracy, cross_entropy, energy }))
     }
 }

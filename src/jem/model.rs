@@ -12,10 +12,12 @@ use crate::io::pack;
 use crate::io::safetensors::FORMAT;
 use crate::io::state_file::{self, StateFile};
 use crate::nn::architecture::{Architecture, Mode};
+use crate::nn::network::{Network, Pass};
 use crate::nn::parameters::{Layout, PARAMETERS, Parameter};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What marks a file as one of ours begins so; the number is the version.
 const OURS: &str = "jem-checkpoint-";
@@ -77,7 +79,7 @@ pub struct ImportOptions {
 #[derive(Debug, Clone)]
 pub struct Model {
     path: PathBuf,
-    architecture: Architecture,
+    network: Arc<dyn Network>,
     normalisation: Option<Normalisation>,
     image: [usize; 2],
     /// The public name of each of the architecture's parameters.
@@ -102,14 +104,12 @@ impl Model {
     /// [`Error::Io`], or [`Error::File`] with the tensor, what was expected and what was found; weights
     /// must be finite.
     pub fn import(path: &Path, options: ImportOptions) -> Result<Self> {
-        let StateFile { tensors, replay_buffer, facts } = state_file::read(path)?;
-        let named: Vec<(&str, &[usize])> =
-            tensors.iter().map(|(name, array)| (name.as_str(), array.shape.as_slice())).collect();
-        let ours = facts.metadata.get(FORMAT.0).is_some_and(|format| format.starts_with(OURS));
-        let stated = match (&options.architecture, ours) {
+        let file = state_file::read(path)?;
+        let named = named(&file);
+        let stated = match (&options.architecture, is_ours(&file)) {
             (Some(architecture), _) => Some(*architecture),
             (None, true) => {
-                Some(Architecture::from_metadata(&facts.metadata).map_err(|m| Error::file(path, m))?)
+                Some(Architecture::from_metadata(&file.facts.metadata).map_err(|m| Error::file(path, m))?)
             }
             (None, false) => None,
         };
@@ -118,36 +118,66 @@ impl Model {
             None => Architecture::infer(&named),
         };
         let found = found.map_err(|message| Error::file(path, message))?;
+        Self::of(path, file, found.architecture.network(), found.names, options.normalisation)
+    }
+
+    /// Reads a model of a network of your own: a checkpoint of its training, or a state dict with the names of its
+    /// [`Network::layout`].
+    ///
+    /// # Errors
+    /// As [`Model::import`].
+    pub fn open_with(path: &Path, network: Arc<dyn Network>) -> Result<Self> {
+        network.check()?;
+        let file = state_file::read(path)?;
+        let layout = network.layout();
+        for parameter in layout.in_files() {
+            let (name, expected) = (&parameter.name, parameter.file_shape());
+            let found = file.tensors.iter().find(|(found, _)| found == name).map(|(_, array)| &array.shape);
+            if found != Some(&expected) {
+                let found = found.map_or("none".into(), |shape| format!("{shape:?}"));
+                let message =
+                    format!("{}: tensor {name}: expected {expected:?}, found {found}", network.name());
+                return Err(Error::file(path, message));
+            }
+        }
+        let names = layout.in_files().map(|p| (p.name.clone(), p.name.clone())).collect();
+        Self::of(path, file, network, names, None)
+    }
+
+    /// The model of `network` in `file`, which has its parameters under `names`.
+    fn of(
+        path: &Path,
+        file: StateFile,
+        network: Arc<dyn Network>,
+        names: BTreeMap<String, String>,
+        normalisation: Option<Normalisation>,
+    ) -> Result<Self> {
+        let ours = is_ours(&file);
+        let StateFile { tensors, replay_buffer, facts } = file;
         let mut metadata = facts.metadata.clone();
         metadata.insert(FORMAT.0.into(), FORMAT.1.into());
-        found.architecture.write_metadata(&mut metadata);
+        network.write_metadata(&mut metadata);
         if !ours {
             metadata.insert("source".into(), facts.to_string());
         }
-        let normalisation = match options.normalisation {
+        let normalisation = match normalisation {
             Some(normalisation) => Some(normalisation),
             None => stored(&metadata, "normalisation", path)?,
         };
         if let Some(normalisation) = &normalisation {
-            normalisation.check(found.architecture.channels())?;
+            normalisation.check(network.channels())?;
             let text = serde_json::to_string(normalisation).expect("finite numbers");
             metadata.insert("normalisation".into(), text);
         }
-        let image = stored(&metadata, "image_size", path)?.unwrap_or([SIDE, SIDE]);
+        let size = network.image_size().unwrap_or([SIDE, SIDE]);
+        let image = stored(&metadata, "image_size", path)?.unwrap_or(size);
+        network.check_images([image[0], image[1], network.channels()])?;
         metadata.insert("image_size".into(), format!("[{},{}]", image[0], image[1]));
         let mut file = Checkpoint { tensors: Vec::with_capacity(tensors.len() + 1), metadata };
         file.tensors
             .extend(tensors.into_iter().map(|(name, Array { shape, elements })| (name, shape, elements)));
         file.tensors.extend(replay_buffer.map(|b| (REPLAY_BUFFER.to_owned(), b.shape, b.elements)));
-        let names = found.names;
-        let model = Self {
-            path: path.to_owned(),
-            architecture: found.architecture,
-            normalisation,
-            image,
-            names,
-            file,
-        };
+        let model = Self { path: path.to_owned(), network, normalisation, image, names, file };
         model.check()?;
         Ok(model)
     }
@@ -201,8 +231,8 @@ impl Model {
     }
 
     /// The network.
-    pub fn architecture(&self) -> &Architecture {
-        &self.architecture
+    pub fn network(&self) -> &Arc<dyn Network> {
+        &self.network
     }
 
     /// The normalisation that it was trained with; `None`: it takes images in [-1, 1].
@@ -212,7 +242,7 @@ impl Model {
 
     /// Rows, columns and channels of its images.
     pub fn image_shape(&self) -> [usize; 3] {
-        [self.image[0], self.image[1], self.architecture.channels()]
+        [self.image[0], self.image[1], self.network.channels()]
     }
 
     /// All tensors under their public names, in a file's order, and the file's metadata.
@@ -280,8 +310,18 @@ impl Model {
                 images.mul(&scale).add(&offset)
             }
         };
-        self.architecture.logits(layout, &images, mode)
+        self.network.logits(&images, &mut Pass::new(layout, mode))
     }
+}
+
+/// Names and shapes of a file's tensors.
+fn named(file: &StateFile) -> Vec<(&str, &[usize])> {
+    file.tensors.iter().map(|(name, array)| (name.as_str(), array.shape.as_slice())).collect()
+}
+
+/// Whether this program, or another of this library, wrote the file.
+fn is_ours(file: &StateFile) -> bool {
+    file.facts.metadata.get(FORMAT.0).is_some_and(|format| format.starts_with(OURS))
 }
 
 /// The JSON value of a metadata key.

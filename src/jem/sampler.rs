@@ -46,7 +46,7 @@ impl Sampler {
             let message = format!("expected {image} elements for {height}x{width}x{channels}, got {found}");
             return Err(Error::setting("mask", message));
         }
-        let layout = model.architecture().layout();
+        let layout = model.network().layout();
         let graph = Graph::new();
         let x = graph.input(CHAINS, [chains, height, width, channels]);
         let labels = graph.input(LABELS, [chains]);

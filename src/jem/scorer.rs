@@ -50,7 +50,7 @@ impl Scorer {
     /// What the device refuses.
     pub fn new(device: &Device, model: &Model, settings: ScoreSettings, batch: usize) -> Result<Self> {
         let [height, width, channels] = model.image_shape();
-        let layout = model.architecture().layout();
+        let layout = model.network().layout();
         let graph = Graph::new();
         let x = graph.input(IMAGES, [batch, height, width, channels]);
         let logits = model.logits(&layout, &x, settings.mode);

@@ -7,13 +7,14 @@ use crate::data::training::Source;
 use crate::device::{CooperativeChoice, Device, DeviceOptions, DeviceSpec};
 use crate::error::{Error, Result};
 use crate::interrupt;
+use crate::nn::network::Network;
 use crate::report::progress::announce;
 use crate::self_test::is_gate_pending;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Set by Ctrl-C and SIGTERM.
+/// Set by Ctrl-C, SIGTERM and SIGHUP.
 static STOP: AtomicBool = AtomicBool::new(false);
 
 /// The device flags of a command that may compute in f16.
@@ -71,7 +72,8 @@ impl Session {
     /// What [`Device::open`] returns.
     pub fn open(arguments: &DeviceArguments, quiet: bool) -> Result<Self> {
         let session = Self { arguments: arguments.clone(), device: arguments.open()?, quiet };
-        session.say(&format!("device  {}", session.device.name()));
+        let why = session.device.fallback().map(|why| format!(", because {why}")).unwrap_or_default();
+        session.say(&format!("device  {}{why}", session.device.name()));
         if !session.device.choices().tuned().is_empty() || session.device.shaders().is_some() {
             session.say(&format!("kernels {}", session.device.kernels()));
         }
@@ -147,6 +149,7 @@ impl Session {
         self.announce_gate(recipe);
         let reopen = || self.arguments.open();
         let options = RunOptions {
+            network: None,
             out: job.out.clone(),
             resume: job.resume,
             source: Some(&job.source),
@@ -165,10 +168,11 @@ pub fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-/// Lets Ctrl-C, SIGTERM and SIGHUP ([`interrupt::handle`]) end a run after its current iteration; a second one ends the process at once.
+/// Ends a run after its current iteration at Ctrl-C, SIGTERM or SIGHUP ([`interrupt::handle`]); a second signal ends
+/// the process at once. A test of tensor cores that is under way is not cut short.
 ///
 /// # Errors
-/// [`Error::Setting`] when there is another handler.
+/// [`Error::Setting`] if `ctrlc` already has a handler in this process, or the system refuses.
 pub fn stop_on_interrupt() -> Result<()> {
     let handler = interrupt::handle(|| {
         if STOP.swap(true, Ordering::Relaxed) {
@@ -233,7 +237,7 @@ pub fn resumed_recipe(directory: &Path, overrides: &Overrides) -> Result<Recipe>
 /// # Errors
 /// [`Error::Setting`] with the key, the allowed range and what was found.
 pub fn check(recipe: &Recipe, train: &Dataset) -> Result<()> {
-    recipe.network(train.classes(), train.channels).check()?;
+    Network::check(&recipe.network(train.classes(), train.channels))?;
     if recipe.validation == 0 {
         let message = "must be at least 1, got 0: the best model is chosen on the held-out images";
         return Err(Error::setting("validation", message));
@@ -246,7 +250,7 @@ pub fn check(recipe: &Recipe, train: &Dataset) -> Result<()> {
 /// What a run came to and where it is, a line each.
 pub fn report(outcome: &Outcome, out: &Path, synthetic: bool) -> Vec<String> {
     let mut lines = Vec::new();
-    if let Some(test) = &outcome.test {
+    if let Some(test) = outcome.test.as_ref().filter(|test| !test.accuracy.is_nan()) {
         let label = if synthetic { " (SYNTHETIC data)" } else { "" };
         let accuracy = 100.0 * test.accuracy;
         lines.push(format!(

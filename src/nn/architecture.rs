@@ -2,11 +2,11 @@
 
 pub use super::batch_norm::Mode;
 use super::cifar_resnet::CifarResNet;
-use super::parameters::Layout;
+use super::network::{KIND, Network, SETTINGS};
 use super::wide_resnet::{Norm, WideResNet};
 use crate::error::{Error, Result};
-use crate::graph::Tensor;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 /// A network that turns images into logits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,62 +29,17 @@ pub struct Found {
 /// Tensors of a file: names and shapes.
 type Named<'a> = [(&'a str, &'a [usize])];
 
-/// The metadata keys of an architecture.
-const KIND: &str = "architecture";
-const NETWORK: &str = "network";
+/// Whether files of the library's own networks name this kind.
+pub(super) fn is_known_kind(kind: &str) -> bool {
+    [WideResNet::KIND, CifarResNet::KIND].contains(&kind)
+}
 
 impl Architecture {
-    /// A name for people, such as `WRN-28-10` or `ResNet-20`.
-    pub fn name(&self) -> String {
-        match self {
-            Self::WideResNet(network) => {
-                let norm = match network.norm {
-                    Norm::None => "",
-                    Norm::Batch => " with batch norm",
-                    Norm::Group => " with group norm",
-                };
-                format!("WRN-{}-{}{norm}", network.depth, network.width)
-            }
-            Self::CifarResNet(network) => format!("ResNet-{}", network.depth),
-        }
-    }
-
-    /// Classes.
-    pub fn classes(&self) -> usize {
-        match self {
-            Self::WideResNet(network) => network.classes,
-            Self::CifarResNet(network) => network.classes,
-        }
-    }
-
-    /// Channels of the images.
-    pub fn channels(&self) -> usize {
-        match self {
-            Self::WideResNet(network) => network.channels,
-            Self::CifarResNet(network) => network.channels,
-        }
-    }
-
-    /// The parameters.
-    pub fn layout(&self) -> Layout {
-        match self {
-            Self::WideResNet(network) => network.layout(),
-            Self::CifarResNet(network) => network.layout(),
-        }
-    }
-
-    /// The logits `[n, classes]` of images `[n, h, w, channels]`.
-    pub fn logits(&self, layout: &Layout, images: &Tensor, mode: Mode) -> Tensor {
-        match self {
-            Self::WideResNet(network) => network.logits_in(layout, images, mode),
-            Self::CifarResNet(network) => network.logits(layout, images, mode),
-        }
-    }
-
-    fn check(&self) -> Result<()> {
-        match self {
-            Self::WideResNet(network) => network.check(),
-            Self::CifarResNet(network) => network.check(),
+    /// The network.
+    pub fn network(&self) -> Arc<dyn Network> {
+        match *self {
+            Self::WideResNet(network) => Arc::new(network),
+            Self::CifarResNet(network) => Arc::new(network),
         }
     }
 
@@ -95,29 +50,19 @@ impl Architecture {
     pub fn from_metadata(metadata: &BTreeMap<String, String>) -> Result<Self, String> {
         let text =
             |key: &str| metadata.get(key).ok_or_else(|| format!("expected metadata {key}, found none"));
-        let wrong = |error: toml::de::Error| format!("metadata {NETWORK}: {}", error.message());
-        let network = text(NETWORK)?;
+        let wrong = |error: toml::de::Error| format!("metadata {SETTINGS}: {}", error.message());
+        let network = text(SETTINGS)?;
         let architecture = match text(KIND)?.as_str() {
-            "wide-resnet" => Self::WideResNet(toml::from_str(network).map_err(wrong)?),
-            "cifar-resnet" => Self::CifarResNet(toml::from_str(network).map_err(wrong)?),
+            WideResNet::KIND => Self::WideResNet(toml::from_str(network).map_err(wrong)?),
+            CifarResNet::KIND => Self::CifarResNet(toml::from_str(network).map_err(wrong)?),
             other => {
                 return Err(format!(
                     "metadata {KIND}: expected wide-resnet or cifar-resnet, found {other:?}"
                 ));
             }
         };
-        architecture.check().map_err(|error| format!("metadata {NETWORK}: {error}"))?;
+        architecture.network().check().map_err(|error| format!("metadata {SETTINGS}: {error}"))?;
         Ok(architecture)
-    }
-
-    /// Says in a file's metadata which architecture it has.
-    pub fn write_metadata(&self, metadata: &mut BTreeMap<String, String>) {
-        let (kind, network) = match self {
-            Self::WideResNet(network) => ("wide-resnet", toml::to_string(network)),
-            Self::CifarResNet(network) => ("cifar-resnet", toml::to_string(network)),
-        };
-        metadata.insert(KIND.into(), kind.into());
-        metadata.insert(NETWORK.into(), network.expect("a network is plain data"));
     }
 
     /// The architecture that a file's tensors are of, and their names.
@@ -187,7 +132,7 @@ impl Architecture {
         if channels == 0 || channels > 64 {
             return Err(format!("tensor {prefix}conv1.weight: expected 1 to 64 channels, found {channels}"));
         }
-        self.check().map_err(|error| error.to_string())?;
+        self.network().check().map_err(|error| error.to_string())?;
         let public = |name: &str| match (self, name.split_once('.')) {
             (Self::WideResNet(_), Some(("class_output", part))) => format!("{last}.{part}"),
             (Self::WideResNet(_), Some(("f", rest))) => format!("{prefix}{rest}"),
@@ -195,15 +140,18 @@ impl Architecture {
             _ => name.to_owned(),
         };
         let mut names = BTreeMap::new();
-        for parameter in self.layout().in_files() {
+        for parameter in self.network().layout().in_files() {
             let (name, expected) = (public(&parameter.name), parameter.file_shape());
             let Some(&(written, found)) = shapes.0.get(name.as_str()) else {
-                return Err(format!("{}: expected tensor {name} {expected:?}, found none", self.name()));
+                return Err(format!(
+                    "{}: expected tensor {name} {expected:?}, found none",
+                    self.network().name()
+                ));
             };
             if *found != expected {
                 return Err(format!(
                     "{}: tensor {written}: expected {expected:?}, found {found:?}",
-                    self.name()
+                    self.network().name()
                 ));
             }
             names.insert(parameter.name.clone(), written.to_owned());
@@ -213,7 +161,7 @@ impl Architecture {
         if let Some((name, shape)) = unknown {
             return Err(format!(
                 "{}: unknown tensor {name} {shape:?}; --arch names another architecture",
-                self.name()
+                self.network().name()
             ));
         }
         Ok(Found { architecture: self, names })
@@ -291,7 +239,7 @@ impl std::str::FromStr for Architecture {
             }
             _ => return Err(wrong()),
         };
-        architecture.check().map_err(|error| Error::setting("--arch", error.to_string()))?;
+        architecture.network().check().map_err(|error| Error::setting("--arch", error.to_string()))?;
         Ok(architecture)
     }
 }
@@ -302,7 +250,7 @@ mod tests {
 
     /// Names and shapes of a file with `architecture`, under `rename`d names.
     fn tensors(architecture: &Architecture, rename: impl Fn(&str) -> String) -> Vec<(String, Vec<usize>)> {
-        architecture.layout().in_files().map(|p| (rename(&p.name), p.file_shape())).collect()
+        architecture.network().layout().in_files().map(|p| (rename(&p.name), p.file_shape())).collect()
     }
 
     fn infer(tensors: &[(String, Vec<usize>)]) -> Result<Found, String> {
@@ -354,7 +302,7 @@ mod tests {
             assert_eq!(found.architecture, architecture);
             assert!(found.names.iter().all(|(engine, public)| engine == public));
             let mut metadata = BTreeMap::new();
-            architecture.write_metadata(&mut metadata);
+            architecture.network().write_metadata(&mut metadata);
             assert_eq!(Architecture::from_metadata(&metadata), Ok(architecture));
         }
     }
@@ -426,7 +374,7 @@ mod tests {
             ("resnet-20", "ResNet-20"),
             ("resnet110", "ResNet-110"),
         ] {
-            assert_eq!(text.parse::<Architecture>().unwrap().name(), name);
+            assert_eq!(text.parse::<Architecture>().unwrap().network().name(), name);
         }
         for text in ["wrn-11-1", "wrn-10", "resnet-21", "vgg16", "", "resnet"] {
             let message = text.parse::<Architecture>().unwrap_err().to_string();

@@ -24,6 +24,14 @@ pub enum Mode {
     Training,
 }
 
+impl Mode {
+    /// The mode of a network in training: each batch's own statistics, those of chains too, as JEM++ does;
+    /// [`Mode::Inference`], which is the same, for a network without batch norm.
+    pub fn in_training(layout: &Layout) -> Self {
+        if layout.has_statistics() { Self::Training } else { Self::Inference }
+    }
+}
+
 impl std::str::FromStr for Mode {
     type Err = Error;
 
@@ -97,7 +105,8 @@ pub fn running_statistics(x: &Tensor, layout: &Layout, name: &str, momentum: f32
     [next("running_mean", mean), next("running_var", variance.scale(n / (n - 1.0)))]
 }
 
-/// A convolution (`weights [kh, kw, c_in, c_out]`, bias or none) and the normalisation `name` behind it.
+/// A convolution (`weights [kh, kw, c_in, c_out]`, bias or none) and behind it the normalisation `name`, with the
+/// statistics of training folded into the weights and the bias.
 pub fn convolve(
     x: &Tensor,
     weights: &Tensor,
@@ -106,11 +115,7 @@ pub fn convolve(
     padding: usize,
     layout: &Layout,
     name: &str,
-    mode: Mode,
 ) -> Tensor {
-    if mode == Mode::Training {
-        return normalise(&x.conv2d(weights, bias, stride, padding), layout, name, mode);
-    }
     let (factor, shift) = Leaves::new(x, layout, name).affine();
     let shift = match bias {
         Some(bias) => bias.mul(&factor).add(&shift),

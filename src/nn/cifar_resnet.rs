@@ -8,8 +8,9 @@
 //! front. It is computed as a 1x1 convolution with a fixed matrix of zeros and ones, which is exact and is added in
 //! the epilogue of `conv2`.
 
-use super::batch_norm::{self, Mode};
+use super::batch_norm;
 use super::init::Fans;
+use super::network::{Network, Pass};
 use super::parameters::{Layout, Role};
 use crate::error::{Error, Result};
 use crate::graph::Tensor;
@@ -17,6 +18,8 @@ use serde::{Deserialize, Serialize};
 
 /// Channels of the first convolution.
 const CHANNELS: usize = 16;
+/// Features that the linear layer sees.
+const FEATURES: usize = CHANNELS << 2;
 
 /// The shape of a ResNet for CIFAR.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,21 +54,8 @@ impl Block {
 }
 
 impl CifarResNet {
-    /// Checks depth and classes.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] with the allowed range.
-    pub fn check(&self) -> Result<()> {
-        if self.depth < 8 || !(self.depth - 2).is_multiple_of(6) || self.depth > 1202 {
-            let message =
-                format!("a CIFAR ResNet's depth is 6n + 2 (20, 32, 44, 56, 110), got {}", self.depth);
-            return Err(Error::setting("depth", message));
-        }
-        if self.classes < 2 || self.classes > 1000 {
-            return Err(Error::setting("classes", format!("expected 2 to 1000, got {}", self.classes)));
-        }
-        Ok(())
-    }
+    /// Its kind in files.
+    pub const KIND: &str = "cifar-resnet";
 
     fn blocks(&self) -> Vec<Block> {
         let mut c_in = CHANNELS;
@@ -81,13 +71,41 @@ impl CifarResNet {
         blocks
     }
 
-    /// The features that the linear layer sees.
-    pub fn features(&self) -> usize {
-        CHANNELS << 2
+    /// A 3x3 convolution and its batch norm.
+    fn conv(&self, x: &Tensor, name: &str, norm: &str, stride: usize, pass: &mut Pass<'_>) -> Tensor {
+        x.graph().scope(name, || {
+            let weights = pass.parameter(x, &format!("{name}.weight"));
+            pass.convolve_batch_norm(x, &weights, None, [stride, 1], norm)
+        })
+    }
+}
+
+impl Network for CifarResNet {
+    fn name(&self) -> String {
+        format!("ResNet-{}", self.depth)
     }
 
-    /// The parameters.
-    pub fn layout(&self) -> Layout {
+    fn classes(&self) -> usize {
+        self.classes
+    }
+
+    fn channels(&self) -> usize {
+        self.channels
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.depth < 8 || !(self.depth - 2).is_multiple_of(6) || self.depth > 1202 {
+            let message =
+                format!("a CIFAR ResNet's depth is 6n + 2 (20, 32, 44, 56, 110), got {}", self.depth);
+            return Err(Error::setting("depth", message));
+        }
+        if self.classes < 2 || self.classes > 1000 {
+            return Err(Error::setting("classes", format!("expected 2 to 1000, got {}", self.classes)));
+        }
+        Ok(())
+    }
+
+    fn layout(&self) -> Layout {
         let mut layout = Layout::default();
         let conv = |layout: &mut Layout, name: &str, c_in: usize, c_out: usize| {
             let fans = Fans { fan_in: 9 * c_in, fan_out: 9 * c_out, bias: false };
@@ -110,38 +128,42 @@ impl CifarResNet {
                 layout.push(format!("{name}.shortcut"), shape, Role::Fixed(block.option_a()));
             }
         }
-        let fans = Fans { fan_in: self.features(), fan_out: self.classes, bias: false };
-        layout.push("linear.weight".into(), vec![self.features(), self.classes], fans);
+        let fans = Fans { fan_in: FEATURES, fan_out: self.classes, bias: false };
+        layout.push("linear.weight".into(), vec![FEATURES, self.classes], fans);
         layout.push("linear.bias".into(), vec![self.classes], Fans { bias: true, ..fans });
-        layout
+        layout.trained_first()
     }
 
-    /// The logits `[n, classes]` of images `[n, h, w, channels]`, normalised as in training.
-    pub fn logits(&self, layout: &Layout, images: &Tensor, mode: Mode) -> Tensor {
-        let graph = images.graph();
-        let conv = |x: &Tensor, name: &str, norm: &str, stride: usize| {
-            graph.scope(name, || {
-                let weights = layout.leaf(graph, &format!("{name}.weight"));
-                batch_norm::convolve(x, &weights, None, stride, 1, layout, norm, mode)
-            })
-        };
+    fn features(&self, images: &Tensor, pass: &mut Pass<'_>) -> Tensor {
         let relu = |x: &Tensor| x.leaky_relu(0.0);
-        let mut x = relu(&conv(images, "conv1", "bn1", 1));
+        let mut x = relu(&self.conv(images, "conv1", "bn1", 1, pass));
         for block in self.blocks() {
             let name = &block.name;
-            let inner = relu(&conv(&x, &format!("{name}.conv1"), &format!("{name}.bn1"), block.stride));
-            let inner = conv(&inner, &format!("{name}.conv2"), &format!("{name}.bn2"), 1);
+            let [conv1, conv2] = [1, 2].map(|i| (format!("{name}.conv{i}"), format!("{name}.bn{i}")));
+            let inner = relu(&self.conv(&x, &conv1.0, &conv1.1, block.stride, pass));
+            let inner = self.conv(&inner, &conv2.0, &conv2.1, 1, pass);
             let shortcut = match block.c_in == block.c_out {
                 true => x,
-                false => graph.scope(&format!("{name}.shortcut"), || {
-                    let matrix = layout.leaf(graph, &format!("{name}.shortcut"));
+                false => x.graph().scope(&format!("{name}.shortcut"), || {
+                    let matrix = pass.parameter(&x, &format!("{name}.shortcut"));
                     x.conv2d(&matrix, None, block.stride, 0)
                 }),
             };
             x = relu(&inner.add(&shortcut));
         }
-        let features = x.global_average_pool();
-        let [weights, bias] = ["linear.weight", "linear.bias"].map(|name| layout.leaf(graph, name));
-        graph.scope("linear", || features.linear(&weights, &bias))
+        x.global_average_pool()
+    }
+
+    fn head(&self, features: &Tensor, pass: &mut Pass<'_>) -> Tensor {
+        let [weights, bias] = ["linear.weight", "linear.bias"].map(|name| pass.parameter(features, name));
+        features.graph().scope("linear", || features.linear(&weights, &bias))
+    }
+
+    fn kind(&self) -> &str {
+        Self::KIND
+    }
+
+    fn settings(&self) -> String {
+        toml::to_string(self).expect("a network is plain data")
     }
 }

@@ -8,16 +8,16 @@ use super::parameters::Layout;
 use crate::compute::norm_geometry::NormGeometry;
 use crate::graph::{Normalisation, Tensor};
 
-/// Groups of channels, of every layer: a WideResNet's channels are multiples of 16.
+/// Groups of channels in every layer of a WideResNet, whose channels are multiples of 16.
 pub const GROUPS: usize = 8;
 
 /// Added to the variance.
 pub const EPSILON: f32 = 1e-5;
 
-/// Images `[n, h, w, c]`, normalised; [`GROUPS`] divides `c`.
-pub fn normalise(x: &Tensor, layout: &Layout, name: &str) -> Tensor {
+/// Images `[n, h, w, c]`, normalised; `groups` divides `c`.
+pub fn normalise(x: &Tensor, layout: &Layout, name: &str, groups: usize) -> Tensor {
     let leaf = |part: &str| layout.leaf(x.graph(), &format!("{name}.{part}"));
     let (weight, bias) = (leaf("weight"), leaf("bias"));
-    let norm = Normalisation { geometry: NormGeometry::of_groups(x, GROUPS), epsilon: EPSILON };
+    let norm = Normalisation { geometry: NormGeometry::of_groups(x, groups), epsilon: EPSILON };
     x.normalise(norm, &weight, &bias)
 }

@@ -6,6 +6,8 @@ pub mod batch_norm;
 pub mod cifar_resnet;
 pub mod group_norm;
 pub mod init;
+pub mod layers;
+pub mod network;
 pub mod optimizer;
 pub mod parameters;
 pub mod spectral_norm;

@@ -110,6 +110,27 @@ impl Layout {
         self.words += elements.next_multiple_of(ALIGNMENT);
     }
 
+    /// The same parameters in the order that training needs: all that are trained, then the others.
+    pub fn trained_first(self) -> Self {
+        let mut ordered = Self::default();
+        let (trained, others): (Vec<_>, Vec<_>) =
+            self.parameters.into_iter().partition(Parameter::is_trained);
+        for Parameter { name, shape, role, .. } in trained.into_iter().chain(others) {
+            ordered.push(name, shape, role);
+        }
+        ordered
+    }
+
+    /// Whether there are running statistics: the network has batch norm.
+    pub fn has_statistics(&self) -> bool {
+        self.parameters.iter().any(|parameter| matches!(parameter.role, Role::Statistic(_)))
+    }
+
+    /// Whether there are vectors of spectral norm.
+    pub fn has_spectral_norm(&self) -> bool {
+        self.parameters.iter().any(|parameter| parameter.role == Role::Unit)
+    }
+
     /// All parameters.
     pub fn parameters(&self) -> &[Parameter] {
         &self.parameters

@@ -10,10 +10,11 @@
 
 use super::batch_norm::{self, Mode};
 use super::init::Fans;
+use super::network::{Network, Pass};
 use super::parameters::Layout;
 use super::{group_norm, spectral_norm};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Tensor};
+use crate::graph::Tensor;
 use serde::{Deserialize, Serialize};
 
 /// The slope of the leaky ReLUs below 0.
@@ -111,28 +112,13 @@ impl Block {
 }
 
 impl WideResNet {
+    /// Its kind in files.
+    pub const KIND: &str = "wide-resnet";
+
     /// The network of JEM: no normalisation, leaky ReLUs.
     pub const fn new(depth: usize, width: usize, classes: usize, channels: usize) -> Self {
         let activation = Activation::LeakyRelu;
         Self { depth, width, classes, channels, norm: Norm::None, activation, spectral_norm: false }
-    }
-
-    /// Checks depth, width and classes.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] with the allowed range.
-    pub fn check(&self) -> Result<()> {
-        if self.depth < 10 || !(self.depth - 4).is_multiple_of(6) {
-            let message = format!("a WideResNet's depth is 6n + 4 (10, 16, 22, 28, …), got {}", self.depth);
-            return Err(Error::setting("depth", message));
-        }
-        if self.width == 0 || self.width > 64 {
-            return Err(Error::setting("width", format!("expected 1 to 64, got {}", self.width)));
-        }
-        if self.classes < 2 || self.classes > 1000 {
-            return Err(Error::setting("classes", format!("expected 2 to 1000, got {}", self.classes)));
-        }
-        Ok(())
     }
 
     fn blocks(&self) -> Vec<Block> {
@@ -156,26 +142,97 @@ impl WideResNet {
                 .map(|(norm, c)| (format!("f.{}.{norm}", block.name), c))
         };
         let mut norms: Vec<_> = self.blocks().iter().flat_map(of).collect();
-        norms.push(("f.bn1".into(), self.features()));
+        norms.push(("f.bn1".into(), self.feature_channels()));
         norms
     }
 
-    /// The features that the linear layer sees.
-    pub fn features(&self) -> usize {
+    /// Channels of the features.
+    pub fn feature_channels(&self) -> usize {
         64 * self.width
     }
 
-    /// The slope below 0 that initialisations reckon with: that of the leaky ReLUs; for the others that of a
-    /// ReLU.
-    pub fn slope(&self) -> f32 {
+    fn activate(&self, x: &Tensor) -> Tensor {
         match self.activation {
-            Activation::LeakyRelu => SLOPE,
-            Activation::Silu | Activation::Softplus => 0.0,
+            Activation::LeakyRelu => x.leaky_relu(SLOPE),
+            Activation::Silu => x.silu(),
+            Activation::Softplus => x.softplus(),
         }
     }
 
-    /// The parameters: all that are trained, then running statistics, then the vectors of spectral norm.
-    pub fn layout(&self) -> Layout {
+    /// The weights, divided by their norm if the network's are, and the bias of a layer.
+    fn layer(&self, x: &Tensor, name: &str, pass: &Pass<'_>) -> [Tensor; 2] {
+        let [weights, bias] = ["weight", "bias"].map(|part| format!("{name}.{part}"));
+        let leaf = pass.parameter(x, &weights);
+        let divided = match self.spectral_norm {
+            true => spectral_norm::divide(&leaf, pass.layout(), &weights),
+            false => leaf,
+        };
+        [divided, pass.parameter(x, &bias)]
+    }
+
+    fn conv(&self, x: &Tensor, name: &str, [stride, padding]: [usize; 2], pass: &Pass<'_>) -> Tensor {
+        x.graph().scope(name, || {
+            let [weights, bias] = self.layer(x, &format!("f.{name}"), pass);
+            x.conv2d(&weights, Some(&bias), stride, padding)
+        })
+    }
+
+    fn normalise(&self, x: &Tensor, name: &str, pass: &mut Pass<'_>) -> Tensor {
+        match self.norm {
+            Norm::None => x.clone(),
+            Norm::Batch => pass.batch_norm(x, name),
+            Norm::Group => {
+                x.graph().scope(name, || group_norm::normalise(x, pass.layout(), name, group_norm::GROUPS))
+            }
+        }
+    }
+
+    /// A 3x3 convolution of stride 1 and the normalisation behind it.
+    fn conv_normalise(&self, x: &Tensor, name: &str, norm: &str, pass: &mut Pass<'_>) -> Tensor {
+        if (self.norm, pass.mode()) != (Norm::Batch, Mode::Inference) {
+            let x = self.conv(x, name, [1, 1], pass);
+            return self.normalise(&x, norm, pass);
+        }
+        x.graph().scope(name, || {
+            let [weights, bias] = self.layer(x, &format!("f.{name}"), pass);
+            pass.convolve_batch_norm(x, &weights, Some(&bias), [1, 1], norm)
+        })
+    }
+}
+
+impl Network for WideResNet {
+    fn name(&self) -> String {
+        let norm = match self.norm {
+            Norm::None => "",
+            Norm::Batch => " with batch norm",
+            Norm::Group => " with group norm",
+        };
+        format!("WRN-{}-{}{norm}", self.depth, self.width)
+    }
+
+    fn classes(&self) -> usize {
+        self.classes
+    }
+
+    fn channels(&self) -> usize {
+        self.channels
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.depth < 10 || !(self.depth - 4).is_multiple_of(6) {
+            let message = format!("a WideResNet's depth is 6n + 4 (10, 16, 22, 28, …), got {}", self.depth);
+            return Err(Error::setting("depth", message));
+        }
+        if self.width == 0 || self.width > 64 {
+            return Err(Error::setting("width", format!("expected 1 to 64, got {}", self.width)));
+        }
+        if self.classes < 2 || self.classes > 1000 {
+            return Err(Error::setting("classes", format!("expected 2 to 1000, got {}", self.classes)));
+        }
+        Ok(())
+    }
+
+    fn layout(&self) -> Layout {
         let mut layout = Layout::default();
         let mut conv = |name: &str, k: usize, c_in: usize, c_out: usize| {
             let fans = Fans { fan_in: k * k * c_in, fan_out: k * k * c_out, bias: false };
@@ -195,8 +252,8 @@ impl WideResNet {
                 batch_norm::declare_affine(&mut layout, &name, channels);
             }
         }
-        let fans = Fans { fan_in: self.features(), fan_out: self.classes, bias: false };
-        layout.push("class_output.weight".into(), vec![self.features(), self.classes], fans);
+        let fans = Fans { fan_in: self.feature_channels(), fan_out: self.classes, bias: false };
+        layout.push("class_output.weight".into(), vec![self.feature_channels(), self.classes], fans);
         layout.push("class_output.bias".into(), vec![self.classes], Fans { bias: true, ..fans });
         if self.norm == Norm::Batch {
             for (name, channels) in self.norms() {
@@ -209,115 +266,44 @@ impl WideResNet {
         layout
     }
 
-    /// The logits `[n, classes]` of images `[n, h, w, channels]` in [-1, 1].
-    pub fn logits(&self, layout: &Layout, images: &Tensor) -> Tensor {
-        self.logits_in(layout, images, Mode::Inference)
+    fn slope(&self) -> f32 {
+        match self.activation {
+            Activation::LeakyRelu => SLOPE,
+            Activation::Silu | Activation::Softplus => 0.0,
+        }
     }
 
-    /// [`WideResNet::logits`] with the batch norm, if there is any, in `mode`.
-    pub fn logits_in(&self, layout: &Layout, images: &Tensor, mode: Mode) -> Tensor {
-        Forward { network: self, layout, graph: images.graph(), mode, seen: Vec::new() }.logits(images)
-    }
-
-    /// The logits in [`Mode::Training`], and for each running statistic its parameter's name and next value
-    /// behind this batch (see [`batch_norm::running_statistics`]); none without batch norm. The statistics
-    /// are more results of the logits' own nodes: gradients are as without them.
-    pub fn training_logits(
-        &self,
-        layout: &Layout,
-        images: &Tensor,
-        momentum: f32,
-    ) -> (Tensor, Vec<(String, Tensor)>) {
-        let mode = Mode::Training;
-        let mut forward = Forward { network: self, layout, graph: images.graph(), mode, seen: Vec::new() };
-        let logits = forward.logits(images);
-        let next = |(name, x): &(String, Tensor)| batch_norm::running_statistics(x, layout, name, momentum);
-        (logits, forward.seen.iter().flat_map(next).collect())
-    }
-}
-
-/// A network's layers on one batch.
-struct Forward<'a> {
-    network: &'a WideResNet,
-    layout: &'a Layout,
-    graph: &'a Graph,
-    mode: Mode,
-    /// What each batch norm took in [`Mode::Training`].
-    seen: Vec<(String, Tensor)>,
-}
-
-impl Forward<'_> {
-    fn logits(&mut self, images: &Tensor) -> Tensor {
-        let mut x = self.conv(images, "conv1", 1, 1);
-        for block in self.network.blocks() {
+    fn features(&self, images: &Tensor, pass: &mut Pass<'_>) -> Tensor {
+        let mut x = self.conv(images, "conv1", [1, 1], pass);
+        for block in self.blocks() {
             let name = &block.name;
-            let inner = self.normalise(&x, &format!("f.{name}.bn1"));
+            let inner = self.normalise(&x, &format!("f.{name}.bn1"), pass);
             let inner = self.activate(&inner);
-            let inner = self.conv_normalise(&inner, &format!("{name}.conv1"), &format!("f.{name}.bn2"));
+            let inner = self.conv_normalise(&inner, &format!("{name}.conv1"), &format!("f.{name}.bn2"), pass);
             let inner = self.activate(&inner);
-            let inner = self.conv(&inner, &format!("{name}.conv2"), block.stride, 1);
+            let inner = self.conv(&inner, &format!("{name}.conv2"), [block.stride, 1], pass);
             let shortcut = match block.has_shortcut() {
-                true => self.conv(&x, &format!("{name}.shortcut.0"), block.stride, 0),
+                true => self.conv(&x, &format!("{name}.shortcut.0"), [block.stride, 0], pass),
                 false => x,
             };
             x = inner.add(&shortcut);
         }
-        let x = self.normalise(&x, "f.bn1");
-        let features = self.activate(&x).global_average_pool();
-        self.graph.scope("class_output", || {
-            let [weights, bias] = self.layer("class_output");
+        let x = self.normalise(&x, "f.bn1", pass);
+        self.activate(&x).global_average_pool()
+    }
+
+    fn head(&self, features: &Tensor, pass: &mut Pass<'_>) -> Tensor {
+        features.graph().scope("class_output", || {
+            let [weights, bias] = self.layer(features, "class_output", pass);
             features.linear(&weights, &bias)
         })
     }
 
-    /// The weights, divided by their norm if the network's are, and the bias of a layer.
-    fn layer(&self, name: &str) -> [Tensor; 2] {
-        let [weights, bias] = ["weight", "bias"].map(|part| format!("{name}.{part}"));
-        let leaf = self.layout.leaf(self.graph, &weights);
-        let divided = match self.network.spectral_norm {
-            true => spectral_norm::divide(&leaf, self.layout, &weights),
-            false => leaf,
-        };
-        [divided, self.layout.leaf(self.graph, &bias)]
+    fn kind(&self) -> &str {
+        Self::KIND
     }
 
-    fn conv(&self, x: &Tensor, name: &str, stride: usize, padding: usize) -> Tensor {
-        self.graph.scope(name, || {
-            let [weights, bias] = self.layer(&format!("f.{name}"));
-            x.conv2d(&weights, Some(&bias), stride, padding)
-        })
-    }
-
-    fn normalise(&mut self, x: &Tensor, name: &str) -> Tensor {
-        let normalised = || match self.network.norm {
-            Norm::None => x.clone(),
-            Norm::Batch => batch_norm::normalise(x, self.layout, name, self.mode),
-            Norm::Group => group_norm::normalise(x, self.layout, name),
-        };
-        let normalised = self.graph.scope(name, normalised);
-        if (self.network.norm, self.mode) == (Norm::Batch, Mode::Training) {
-            self.seen.push((name.to_owned(), x.clone()));
-        }
-        normalised
-    }
-
-    /// A 3x3 convolution of stride 1 and the normalisation behind it, in one where statistics are fixed.
-    fn conv_normalise(&mut self, x: &Tensor, name: &str, norm: &str) -> Tensor {
-        if (self.network.norm, self.mode) != (Norm::Batch, Mode::Inference) {
-            let x = self.conv(x, name, 1, 1);
-            return self.normalise(&x, norm);
-        }
-        self.graph.scope(name, || {
-            let [weights, bias] = self.layer(&format!("f.{name}"));
-            batch_norm::convolve(x, &weights, Some(&bias), 1, 1, self.layout, norm, self.mode)
-        })
-    }
-
-    fn activate(&self, x: &Tensor) -> Tensor {
-        match self.network.activation {
-            Activation::LeakyRelu => x.leaky_relu(SLOPE),
-            Activation::Silu => x.silu(),
-            Activation::Softplus => x.softplus(),
-        }
+    fn settings(&self) -> String {
+        toml::to_string(self).expect("a network is plain data")
     }
 }

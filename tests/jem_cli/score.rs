@@ -275,7 +275,7 @@ fn batch_norm_takes_its_statistics_as_asked() {
     let (model, x, out) = (place.at("bn.safetensors"), place.x_p(), place.at("scores.npz"));
     let architecture: Architecture = "wrn-10-1-bn".parse().expect("an architecture");
     let mut file = Checkpoint::default();
-    for (seed, parameter) in architecture.layout().in_files().enumerate() {
+    for (seed, parameter) in architecture.network().layout().in_files().enumerate() {
         let shape = parameter.file_shape();
         let value = |i: usize| ((i * 37 + seed * 11) % 101) as f32 / 505.0 - 0.1;
         // Variances and scales are above 0.

@@ -116,6 +116,7 @@ impl Place {
         };
         let (out, stop) = (PathBuf::from(self.at("run")), AtomicBool::new(false));
         let options = RunOptions {
+            network: None,
             out,
             resume: false,
             quiet: true,

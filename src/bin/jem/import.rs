@@ -49,7 +49,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     model.save(&arguments.out)?;
     let mut facts = Facts::default();
     facts.text("model", describe(&model));
-    facts.value("parameters", model.architecture().layout().elements());
+    facts.value("parameters", model.network().layout().elements());
     if let Some(source) = model.file().metadata.get("source") {
         facts.text("source", source.clone());
     }

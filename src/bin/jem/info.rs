@@ -49,12 +49,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 }
 
 fn network(model: &Model, facts: &mut Facts) {
-    let architecture = model.architecture();
+    let network = model.network();
     facts.text("file", model.path().display().to_string());
     facts.text("model", describe(model));
-    facts.value("architecture", architecture.name());
-    facts.value("parameters", architecture.layout().elements());
-    facts.value("classes", architecture.classes());
+    facts.value("architecture", network.name());
+    facts.value("parameters", network.layout().elements());
+    facts.value("classes", network.classes());
     facts.value("image", json!(model.image_shape()));
     let tensors = model.file().tensors.len();
     facts.add("tensors", tensors.to_string(), tensors);

@@ -102,7 +102,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     check_batch(arguments.batch)?;
     let (model, device) = arguments.model.open()?;
     let langevin = langevin(arguments, &model)?;
-    let classes = classes(&arguments.class, model.architecture().classes())?;
+    let classes = classes(&arguments.class, model.network().classes())?;
     let start = Start::new(arguments, &model, &classes)?;
     let mask = arguments.inpaint.as_deref().map(|path| mask::read(path, &model)).transpose()?;
     let count = start.count(arguments.count, &classes)?;

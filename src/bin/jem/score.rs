@@ -106,7 +106,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     check_batch(arguments.batch)?;
     let threshold = Threshold::of(arguments)?;
     let (model, device) = arguments.model.open()?;
-    let classes = model.architecture().classes();
+    let classes = model.network().classes();
     if let Some(top) = arguments.top.filter(|&top| top == 0 || top > classes) {
         let message = format!("expected 1 to {classes}, the model's classes, got {top}");
         return Err(Error::setting("--top", message));
@@ -189,7 +189,7 @@ impl Task<'_> {
         };
         let images = self.arguments.source.open("--threshold-on", text, self.model)?;
         let (logits, _) = self.score(&images, "fitting the threshold", None)?;
-        let rows = logits.chunks(self.model.architecture().classes());
+        let rows = logits.chunks(self.model.network().classes());
         Ok(verdict::quantile(rows.map(|row| Posterior::new(row, self.beta).logsumexp).collect(), share))
     }
 
@@ -207,7 +207,7 @@ impl Task<'_> {
         };
         let bar = progress(images.count, what, &self.arguments.output);
         let mut loaded: Option<(usize, Scorer)> = None;
-        let mut logits = Vec::with_capacity(images.count * self.model.architecture().classes());
+        let mut logits = Vec::with_capacity(images.count * self.model.network().classes());
         for first in (0..images.count).step_by(self.arguments.batch) {
             let size = self.arguments.batch.min(images.count - first);
             // The last batch has a program of its own size.
@@ -230,7 +230,7 @@ impl Task<'_> {
 
     fn check(&self, logits: &[f32], first: usize, images: &Images) -> Result<()> {
         let Some(i) = logits.iter().position(|logit| !logit.is_finite()) else { return Ok(()) };
-        let image = first + i / self.model.architecture().classes();
+        let image = first + i / self.model.network().classes();
         let message = format!("image {image} of {} has a logit of {}", images.name, logits[i]);
         Err(Error::file(self.model.path(), message))
     }

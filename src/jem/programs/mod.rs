@@ -20,9 +20,9 @@ pub use super::langevin::COUNTER_WORDS;
 use crate::device::{Program, ProgramBuilder};
 use crate::error::Result;
 use crate::graph::{Graph, lower};
+use crate::nn::network::Network;
 use crate::nn::parameters::Layout;
 use crate::nn::spectral_norm;
-use crate::nn::wide_resnet::WideResNet;
 use crate::policy::choice::Choices;
 pub use layout::{BatchLayout, Role};
 pub use sampling::sgld_program;
@@ -79,7 +79,7 @@ impl Programs {
     /// A mistake in shapes, or an unknown optimizer.
     pub fn build(
         recipe: &Recipe,
-        network: &WideResNet,
+        network: &dyn Network,
         batch: BatchLayout,
         data_images: usize,
         choices: Choices,
@@ -95,7 +95,7 @@ impl Programs {
         let update = job.update(&mut prepare)?;
         Ok(Self {
             gather: gather::program(recipe, batch, data_images),
-            iterate: network.spectral_norm.then(|| iterate_program(&layout)).transpose()?,
+            iterate: layout.has_spectral_norm().then(|| iterate_program(&layout)).transpose()?,
             prepare: prepare.finish(),
             sgld,
             scatter: sampling.then(|| sampling::scatter_program(recipe, batch)),

@@ -10,9 +10,10 @@ use crate::jem::langevin::{INPUT_GRADIENT, Langevin};
 use crate::kernels::binary::{Binary, BinaryOp};
 use crate::kernels::replay_scatter::ReplayScatter;
 use crate::kernels::unary::{Unary, UnaryOp};
+use crate::nn::batch_norm::Mode;
+use crate::nn::network::{Network, Pass};
 use crate::nn::optimizer::squared_norm;
 use crate::nn::parameters::Layout;
-use crate::nn::wide_resnet::WideResNet;
 use crate::policy::choice::Choices;
 
 /// One SGLD step on the samples of the batch. Batch norm takes the chains' own statistics, as in training.
@@ -21,7 +22,7 @@ use crate::policy::choice::Choices;
 /// A mistake in shapes.
 pub fn sgld_program(
     recipe: &Recipe,
-    network: &WideResNet,
+    network: &dyn Network,
     layout: &Layout,
     batch: BatchLayout,
     choices: Choices,
@@ -32,7 +33,8 @@ pub fn sgld_program(
     let x = batch.leaf(&graph, batch.images_of(Role::Samples));
     let labels = graph.input(CHAIN_LABELS, [count]);
     let part = Langevin::log_density(count, recipe.class_conditional);
-    let log_density = network.logits_in(layout, &x, recipe.mode()).logit_loss(&labels, &[part]);
+    let log_density =
+        network.logits(&x, &mut Pass::new(layout, Mode::in_training(layout))).logit_loss(&labels, &[part]);
     let mut builder = ProgramBuilder::new("sgld").choosing(choices);
     let images = batch.view(&mut builder, Role::Samples);
     Langevin::of(recipe).append(&mut builder, prepare, &log_density, &x, images, &[], None)?;

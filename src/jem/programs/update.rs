@@ -8,9 +8,10 @@ use crate::error::Result;
 use crate::graph::{Graph, Output, Tensor, lower};
 use crate::jem::Recipe;
 use crate::jem::langevin::Langevin;
+use crate::nn::batch_norm::Mode;
+use crate::nn::network::{Network, Pass};
 use crate::nn::optimizer::{self, GRADIENTS, gradient_norm};
 use crate::nn::parameters::Layout;
-use crate::nn::wide_resnet::WideResNet;
 use crate::policy::choice::Choices;
 
 /// The parts of the loss: means over each part, so weights are divided by its images.
@@ -56,7 +57,7 @@ pub fn loss_parts(recipe: &Recipe, batch: BatchLayout, classes: usize) -> Result
 #[derive(Debug, Clone)]
 pub(super) struct Job<'a> {
     pub recipe: &'a Recipe,
-    pub network: &'a WideResNet,
+    pub network: &'a dyn Network,
     pub layout: &'a Layout,
     pub batch: BatchLayout,
     pub choices: Choices,
@@ -105,7 +106,7 @@ impl Job<'_> {
         let flat = builder.external(GRADIENTS, layout.words());
         let mut losses = Vec::new();
         let mut outputs: Vec<(Tensor, View)> = Vec::new();
-        let parts = loss_parts(recipe, batch, network.classes)?;
+        let parts = loss_parts(recipe, batch, network.classes())?;
         let groups: Vec<&[(Role, Part)]> =
             if batch.apart { parts.chunks(1).collect() } else { vec![&parts[..]] };
         let mut statistics = Vec::new();
@@ -114,14 +115,15 @@ impl Job<'_> {
             let x = batch.leaf(&graph, batch.images_of(*first).start..batch.images_of(*last).end);
             let rows = batch.rows_of(*first).start..batch.rows_of(*last).end;
             let labels = batch.labels(&graph, rows.clone());
-            let (logits, next) = network.training_logits(layout, &x, recipe.norm_momentum);
+            let mut pass = Pass::new(layout, Mode::Training);
+            let logits = network.logits(&x, &mut pass);
             let parts: Vec<Part> = group.iter().map(|(_, part)| *part).collect();
             losses.push(logits.logit_loss(&labels, &parts));
             if figures {
                 let view = metrics.part(rows.start * STATS, rows.len() * STATS);
                 outputs.push((logits.logit_stats(&labels, &parts), view));
                 // The last part's images are those that the model will be asked about.
-                statistics = next;
+                statistics = pass.running_statistics(recipe.norm_momentum);
             }
         }
         if recipe.gradient_penalty > 0.0 {
@@ -149,7 +151,7 @@ impl Job<'_> {
         let &Self { recipe, network, layout, batch, .. } = self;
         let x = batch.leaf(graph, batch.images_of(Role::Data));
         let labels = batch.labels(graph, batch.rows_of(Role::Data));
-        let (logits, _) = network.training_logits(layout, &x, recipe.norm_momentum);
+        let logits = network.logits(&x, &mut Pass::new(layout, Mode::Training));
         let log_density = logits.logit_loss(&labels, &[Langevin::log_density(batch.data, false)]);
         let gradient = graph.grad(&log_density, &[&x]).remove(0);
         gradient.mul(&gradient).scale(recipe.gradient_penalty / batch.data as f32)

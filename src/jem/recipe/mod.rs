@@ -8,7 +8,6 @@ use super::family::Family;
 use super::precision::Precision;
 use crate::compute::functional::Functional;
 use crate::error::{Error, Result};
-use crate::nn::batch_norm::Mode;
 use crate::nn::init::Init;
 use crate::nn::optimizer::Optimizer;
 use crate::nn::wide_resnet::{Activation, Norm, WideResNet};
@@ -234,11 +233,6 @@ impl Recipe {
             activation: self.activation,
             spectral_norm: self.spectral_norm,
         }
-    }
-
-    /// How the network is run in training: batch norm by each batch's own statistics, chains' too, as JEM++ does.
-    pub fn mode(&self) -> Mode {
-        if self.norm == Norm::Batch { Mode::Training } else { Mode::Inference }
     }
 
     /// The update rule.

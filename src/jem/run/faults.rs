@@ -68,7 +68,10 @@ impl Run<'_> {
             }
         }
         let recipe = self.trainer.recipe().clone();
-        self.trainer = Trainer::new(self.trainer.device(), &recipe, &self.train)?;
+        self.trainer = {
+            let network = self.trainer.network().clone();
+            Trainer::with_network(self.trainer.device(), &recipe, network, &self.train)?
+        };
         self.validation = self.trainer.evaluator(&self.held_out, EVALUATION_BATCH)?;
         self.guard = Guard::new();
         self.directory.go_back(0, None)?;
@@ -89,11 +92,14 @@ impl Run<'_> {
             format!("the last good checkpoint is {}", path.display())
         });
         let best = match self.directory.best() {
-            Some(best) => format!(
-                "the best model ({:.1}% on held-out images) is {}",
-                100.0 * best.evaluation.accuracy,
-                self.directory.best_path().display()
-            ),
+            Some(best) => {
+                let accuracy = best.evaluation.accuracy;
+                let figures = match accuracy.is_nan() {
+                    true => String::new(),
+                    false => format!(" ({:.1}% on held-out images)", 100.0 * accuracy),
+                };
+                format!("the best model{figures} is {}", self.directory.best_path().display())
+            }
             None => "no model was scored yet".into(),
         };
         let advice =
@@ -120,7 +126,10 @@ impl Run<'_> {
         let Some(reopen) = self.options.reopen else {
             return Err(Error::DeviceLost { device: device.to_owned(), message });
         };
-        self.trainer = Trainer::new(&reopen()?, &self.healing.treat(&self.recipe), &self.train)?;
+        self.trainer = {
+            let network = self.trainer.network().clone();
+            Trainer::with_network(&reopen()?, &self.healing.treat(&self.recipe), network, &self.train)?
+        };
         self.validation = self.trainer.evaluator(&self.held_out, EVALUATION_BATCH)?;
         let to = self.go_back(iteration)?;
         self.trainer.set_random_stream(self.healing.trips);

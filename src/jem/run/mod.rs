@@ -2,18 +2,20 @@
 
 mod faults;
 
-use super::run_directory::{Clock, RunDirectory};
+use super::run_directory::{Best, Clock, RunDirectory};
 use super::{Evaluation, Evaluator, Fault, Guard, Healing, Metrics, Precision, Recipe, Trainer};
 use crate::data::Dataset;
 use crate::data::training::Source;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::io::checkpoint::Checkpoint;
+use crate::nn::network::Network;
 use crate::report::progress::Progress;
 use crate::report::status::Status;
 use serde_json::json;
 use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -34,6 +36,8 @@ pub struct RunOptions<'a> {
     pub out: PathBuf,
     /// Go on from the newest checkpoint in it.
     pub resume: bool,
+    /// The network; `None`: the recipe's own.
+    pub network: Option<Arc<dyn Network>>,
     /// Where the data comes from, for the run directory to remember.
     pub source: Option<&'a Source>,
     /// No progress on the terminal.
@@ -118,7 +122,9 @@ pub fn run(
     let start = recovered.as_ref().and_then(|recovered| recovered.checkpoint.as_ref());
     let healing: Healing = start.map(|(_, checkpoint)| memory(checkpoint, HEALING)).unwrap_or_default();
     let guard = start.map(|(_, checkpoint)| memory(checkpoint, GUARD)).unwrap_or_default();
-    let mut trainer = Trainer::new(device, &healing.treat(recipe), &train_part)?;
+    let own = || -> Arc<dyn Network> { Arc::new(recipe.network(train.classes(), train.channels)) };
+    let network = options.network.clone().unwrap_or_else(own);
+    let mut trainer = Trainer::with_network(device, &healing.treat(recipe), network, &train_part)?;
     let mut snapshots = VecDeque::new();
     if let Some((path, checkpoint)) = start {
         trainer.restore(checkpoint, path)?;
@@ -153,8 +159,7 @@ pub fn run(
     if let (true, Ok(table)) = (options.live, directory.metrics()) {
         progress.history(&table);
     }
-    let network = trainer.network();
-    let title = format!("WRN-{}-{} on {}", network.depth, network.width, train.name);
+    let title = format!("{} on {}", trainer.network().name(), train.name);
     let mut run = Run {
         validation: trainer.evaluator(&held_out, EVALUATION_BATCH)?,
         progress,
@@ -238,7 +243,7 @@ impl Run<'_> {
         let interrupted = test.is_none();
         if !ended {
             self.directory.curves(iteration, &self.title);
-            let test_accuracy = test.as_ref().map(|test| test.accuracy);
+            let test_accuracy = test.as_ref().map(|test| test.accuracy).filter(|accuracy| !accuracy.is_nan());
             let details = json!({"interrupted": interrupted, "test_accuracy": test_accuracy});
             self.directory.event("end", iteration, details);
             self.directory.write_report(iteration);
@@ -290,8 +295,11 @@ impl Run<'_> {
                 return Ok(Some(fault));
             }
             let evaluation = self.validation.evaluate()?;
-            let classes = self.trainer.network().classes;
-            if let Err(fault) = self.guard.check_validation(classes, done, &evaluation) {
+            let classes = self.trainer.network().classes();
+            // An energy without classes has no accuracy to lose.
+            if classes > 1
+                && let Err(fault) = self.guard.check_validation(classes, done, &evaluation)
+            {
                 return Ok(Some(fault));
             }
             self.keep_best(evaluation)?;
@@ -374,8 +382,13 @@ impl Run<'_> {
         let iteration = self.trainer.iteration();
         let details = json!({"accuracy": evaluation.accuracy, "cross_entropy": evaluation.cross_entropy});
         self.directory.event("validation", iteration, details);
-        self.progress.validation(iteration, evaluation.accuracy);
-        if self.directory.best().is_none_or(|best| evaluation.accuracy > best.evaluation.accuracy) {
+        if !evaluation.accuracy.is_nan() {
+            self.progress.validation(iteration, evaluation.accuracy);
+        }
+        // Of an energy without classes the latest is kept: nothing that is measured here ranks models of a density.
+        let is_best =
+            |best: &Best| evaluation.accuracy.is_nan() || evaluation.accuracy > best.evaluation.accuracy;
+        if self.directory.best().is_none_or(is_best) {
             self.directory.keep_best(iteration, evaluation, self.trainer.model()?);
         }
         Ok(())

@@ -18,10 +18,11 @@ use crate::device::{Buffer, Device, DispatchTime, Executable, Pending, Program, 
 use crate::error::{Error, Result};
 use crate::kernels::tick::COUNTERS;
 use crate::kernels::uniform_fill::UniformFill;
+use crate::nn::network::Network;
 use crate::nn::optimizer::{AVERAGES, CONTROL_WORDS, Optimizer};
 use crate::nn::parameters::{Layout, PARAMETERS};
-use crate::nn::wide_resnet::WideResNet;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 /// Iterations whose metrics may be under way before the host waits for the oldest.
 const METRICS_IN_FLIGHT: usize = 3;
@@ -34,7 +35,7 @@ const GALLERY: usize = 10;
 pub struct Trainer {
     device: Device,
     recipe: Recipe,
-    network: WideResNet,
+    network: Arc<dyn Network>,
     layout: Layout,
     batch: BatchLayout,
     parts: Vec<(Role, Part)>,
@@ -93,21 +94,37 @@ struct Awaited {
 }
 
 impl Trainer {
-    /// Builds and loads all programs for `recipe` on the images of `train`, with initial parameters and a
-    /// replay buffer of new chains.
+    /// Builds and loads all programs for `recipe`, with its own network, on the images of `train`, with initial
+    /// parameters and a replay buffer of new chains.
     ///
     /// # Errors
     /// A setting out of range, or what the device refuses.
     pub fn new(device: &Device, recipe: &Recipe, train: &Dataset) -> Result<Self> {
         let network = recipe.network(train.classes(), train.channels);
+        Self::with_network(device, recipe, Arc::new(network), train)
+    }
+
+    /// The same with any network. The recipe's settings of its own network (depth, width, norm, activation, spectral
+    /// norm) have no effect.
+    ///
+    /// # Errors
+    /// As [`Trainer::new`]; [`Error::Shape`] if the network takes other images.
+    pub fn with_network(
+        device: &Device,
+        recipe: &Recipe,
+        network: Arc<dyn Network>,
+        train: &Dataset,
+    ) -> Result<Self> {
         network.check()?;
+        network.check_images([train.height, train.width, train.channels])?;
         recipe.check(train.len(), train.classes())?;
+        check_classes(recipe, &*network, train)?;
         let labelled_images = labelled(recipe, train)?;
-        let batch = BatchLayout::new(recipe, train.height, train.width, train.channels);
-        batch.check(recipe.pad)?;
         let layout = network.layout();
+        let batch = batch_layout(recipe, &layout, [train.height, train.width, train.channels]);
+        batch.check(recipe.pad)?;
         let (choices, precision) = recipe.precision.choices(device);
-        let programs = Programs::build(recipe, &network, batch, train.len(), choices)?;
+        let programs = Programs::build(recipe, &*network, batch, train.len(), choices)?;
         let mut loader = Loader::new(device);
         let mut bytes = train.images.clone();
         bytes.resize(bytes.len().next_multiple_of(4), 0);
@@ -121,11 +138,14 @@ impl Trainer {
         let trainer = Self {
             device: device.clone(),
             optimizer: recipe.optimizer()?,
-            parts: loss_parts(recipe, batch, network.classes)?,
+            parts: loss_parts(recipe, batch, network.classes())?,
             data_order: Shuffled::new(train.len(), recipe.seed, 0),
             labelled_order: Shuffled::new(labelled_images.len(), recipe.seed, 1),
             labelled_images,
-            train_labels: train.labels.clone(),
+            train_labels: match network.classes() {
+                1 => vec![0; train.len()],
+                _ => train.labels.clone(),
+            },
             data: train.name.clone(),
             precision,
             recipe: recipe.clone(),
@@ -153,25 +173,25 @@ impl Trainer {
     /// If the recipe is of another network, optimizer, batch or buffer.
     pub fn adopt(&mut self, recipe: &Recipe) -> Result<()> {
         let images = self.train_labels.len();
-        recipe.check(images, self.network.classes)?;
+        recipe.check(images, self.network.classes())?;
         let BatchLayout { height, width, channels, .. } = self.batch;
-        let batch = BatchLayout::new(recipe, height, width, channels);
+        let batch = batch_layout(recipe, &self.layout, [height, width, channels]);
         let optimizer = recipe.optimizer()?;
         assert!(
             batch == self.batch
                 && recipe.buffer == self.recipe.buffer
-                && recipe.network(self.network.classes, channels) == self.network
+                && recipe.network(10, channels) == self.recipe.network(10, channels)
                 && optimizer.state() == self.optimizer.state(),
             "a recipe of another network, optimizer, batch or buffer"
         );
         let (choices, precision) = recipe.precision.choices(&self.device);
-        let programs = Programs::build(recipe, &self.network, batch, images, choices)?;
+        let programs = Programs::build(recipe, &*self.network, batch, images, choices)?;
         let mut loader = Loader::with(&self.device, std::mem::take(&mut self.buffers));
         let loaded = Loaded::new(&mut loader, programs);
         self.buffers = loader.into_buffers();
         self.programs = loaded?;
         self.optimizer = optimizer;
-        self.parts = loss_parts(recipe, batch, self.network.classes)?;
+        self.parts = loss_parts(recipe, batch, self.network.classes())?;
         self.precision = precision;
         self.recipe = recipe.clone();
         Ok(())
@@ -365,7 +385,7 @@ impl Trainer {
     }
 
     /// The network.
-    pub fn network(&self) -> &WideResNet {
+    pub fn network(&self) -> &Arc<dyn Network> {
         &self.network
     }
 
@@ -397,7 +417,7 @@ impl Trainer {
     /// # Errors
     /// What the device refuses.
     pub fn evaluator(&self, data: &Dataset, batch: usize) -> Result<Evaluator> {
-        Evaluator::new(&self.device, &self.network, self.buffer(self.model_slot()), data, batch)
+        Evaluator::new(&self.device, &*self.network, self.buffer(self.model_slot()), data, batch)
     }
 
     /// The current values of all parameters, as the flat buffer.
@@ -434,10 +454,10 @@ impl Trainer {
         if !self.recipe.class_conditional || self.batch.samples == 0 {
             return Ok((self.samples()?, None));
         }
-        let part = self.recipe.buffer / self.network.classes;
+        let part = self.recipe.buffer / self.network.classes();
         let each = part.min(GALLERY);
         let mut images = Vec::new();
-        for class in 0..self.network.classes {
+        for class in 0..self.network.classes() {
             images.extend(self.images(REPLAY, class * part, each)?);
         }
         Ok((images, Some(each)))
@@ -450,6 +470,32 @@ impl Trainer {
             self.device.read_later(self.buffer(slot), first as u64 * image, count as u64 * image)?;
         Ok(bytemuck::pod_collect_to_vec(&pending.wait()?))
     }
+}
+
+/// The layout of `recipe`'s batch: parts go through a network with batch norm one by one.
+fn batch_layout(recipe: &Recipe, layout: &Layout, [height, width, channels]: [usize; 3]) -> BatchLayout {
+    BatchLayout { apart: layout.has_statistics(), ..BatchLayout::new(recipe, height, width, channels) }
+}
+
+/// Refuses a network whose classes are not the data's, and terms of the loss that need classes where it has none.
+fn check_classes(recipe: &Recipe, network: &dyn Network, train: &Dataset) -> Result<()> {
+    if network.classes() == 1 {
+        let labelled = [("p_y_given_x", recipe.p_y_given_x), ("p_xy", recipe.p_xy)];
+        let name = network.name();
+        if let Some((key, value)) = labelled.into_iter().find(|(_, weight)| *weight != 0.0) {
+            let message = format!("must be 0 for {name}, an energy without classes, got {value}");
+            return Err(Error::setting(key, message));
+        }
+        if recipe.class_conditional {
+            let message = format!("must be false for {name}, an energy without classes");
+            return Err(Error::setting("class_conditional", message));
+        }
+    } else if network.classes() != train.classes() {
+        let (classes, found) = (network.classes(), train.classes());
+        let message = format!("{} has {classes} classes, {} has {found}", network.name(), train.name);
+        return Err(Error::Shape { operation: "network", message });
+    }
+    Ok(())
 }
 
 /// The images that p(y|x) is trained on.

@@ -6,6 +6,8 @@ use crate::io::checkpoint::Checkpoint;
 use crate::io::pack;
 use crate::io::safetensors::FORMAT;
 use crate::jem::programs::REPLAY;
+use crate::nn::architecture::Architecture;
+use crate::nn::network::{KIND, SETTINGS};
 use crate::nn::parameters::PARAMETERS;
 use std::path::Path;
 
@@ -57,10 +59,8 @@ impl Trainer {
         for (parameter, values) in self.layout.scatter(&flat) {
             checkpoint.push_f32(&parameter.name, &parameter.file_shape(), values);
         }
-        let network = toml::to_string(&self.network).expect("a network is plain data");
         checkpoint.metadata.insert(FORMAT.0.into(), FORMAT.1.into());
-        checkpoint.metadata.insert("architecture".into(), "wide-resnet".into());
-        checkpoint.metadata.insert("network".into(), network);
+        self.network.write_metadata(&mut checkpoint.metadata);
         checkpoint.metadata.insert("data".into(), self.data.clone());
         let (height, width) = (self.batch.height, self.batch.width);
         checkpoint.metadata.insert("image_size".into(), format!("[{height},{width}]"));
@@ -68,6 +68,20 @@ impl Trainer {
         checkpoint.metadata.insert(RANDOM_STREAM.into(), self.random_stream.to_string());
         checkpoint.metadata.insert("recipe".into(), self.recipe.to_toml());
         Ok(checkpoint)
+    }
+
+    /// Refuses a checkpoint that names another network. Settings that a file of an earlier version lacks have their
+    /// defaults; a file that names none is checked by its tensors alone.
+    fn check_network(&self, checkpoint: &Checkpoint, path: &Path) -> Result<()> {
+        let [kind, settings] = [KIND, SETTINGS].map(|key| checkpoint.metadata.get(key).map(String::as_str));
+        let (Some(kind), Some(settings)) = (kind, settings) else { return Ok(()) };
+        let known = Architecture::from_metadata(&checkpoint.metadata).ok();
+        let settings = known.map_or(settings.to_owned(), |known| known.network().settings());
+        if (kind, &*settings) == (self.network.kind(), &*self.network.settings()) {
+            return Ok(());
+        }
+        let expected = format!("{} {:?}", self.network.kind(), self.network.settings());
+        Err(Error::file(path, format!("expected a checkpoint of {expected}, found {kind} {settings:?}")))
     }
 
     /// Goes on from a checkpoint of the same recipe; `path` is for messages.
@@ -81,6 +95,7 @@ impl Trainer {
                 checkpoint.f32(path, &format!("{prefix}{}", parameter.name), &parameter.file_shape())
             })
         };
+        self.check_network(checkpoint, path)?;
         let iteration = checkpoint.text(path, "iteration")?;
         let iteration = iteration
             .parse()

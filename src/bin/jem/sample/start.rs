@@ -34,7 +34,7 @@ impl Start {
                 let images = arguments.source.open("--init-data", &arguments.init_data, model)?;
                 let name = images.name.clone();
                 let gaussians = ClassGaussians::fit(images)?;
-                let (found, expected) = (gaussians.classes(), model.architecture().classes());
+                let (found, expected) = (gaussians.classes(), model.network().classes());
                 if !classes.is_empty() && found != expected {
                     let message = format!("{name} has {found} classes, the model {expected}");
                     return Err(Error::setting("--init-data", message));

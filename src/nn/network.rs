@@ -1,0 +1,156 @@
+//! What the engine asks of a network: its parameters, its logits, and how a file names it.
+
+use super::batch_norm::{self, Mode};
+use super::parameters::Layout;
+use crate::error::{Error, Result};
+use crate::graph::Tensor;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// The metadata key of [`Network::kind`].
+pub const KIND: &str = "architecture";
+/// The metadata key of [`Network::settings`].
+pub const SETTINGS: &str = "network";
+
+/// A network that turns images into logits f(x), and so an energy `E(x) = -LogSumExp_y f(x)[y]`. With one class
+/// that is `E(x) = -f(x)`, and the network is an energy alone. It can be trained, evaluated, scored and sampled.
+///
+/// Shapes: images are `[n, h, w, channels]` in [-1, 1], features `[n, ...]`, logits `[n, classes]`.
+pub trait Network: fmt::Debug + Send + Sync {
+    /// A name for people, such as `WRN-28-10`.
+    fn name(&self) -> String;
+
+    /// Classes; 1 for a network that is an energy alone.
+    fn classes(&self) -> usize;
+
+    /// Channels of the images.
+    fn channels(&self) -> usize;
+
+    /// Rows and columns of the images; `None` if the network takes images of any size.
+    fn image_size(&self) -> Option<[usize; 2]> {
+        None
+    }
+
+    /// Checks its settings.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] with the setting, the allowed range and the value.
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Its parameters: first all that are trained, then running statistics and the like.
+    fn layout(&self) -> Layout;
+
+    /// The slope below 0 of its activation, which initialisations of the He kind depend on: 0 for ReLU and smooth
+    /// relatives.
+    fn slope(&self) -> f32 {
+        0.0
+    }
+
+    /// The features that its last layer sees.
+    fn features(&self, images: &Tensor, pass: &mut Pass<'_>) -> Tensor;
+
+    /// The logits of [`Network::features`].
+    fn head(&self, features: &Tensor, pass: &mut Pass<'_>) -> Tensor;
+
+    /// The kind of network that files name, such as `wide-resnet`.
+    fn kind(&self) -> &str;
+
+    /// Everything that makes this network one of its kind, as TOML.
+    fn settings(&self) -> String;
+
+    /// The logits of images.
+    fn logits(&self, images: &Tensor, pass: &mut Pass<'_>) -> Tensor {
+        let features = self.features(images, pass);
+        self.head(&features, pass)
+    }
+
+    /// Checks the size of images `[height, width, channels]`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] with both shapes.
+    fn check_images(&self, [height, width, channels]: [usize; 3]) -> Result<()> {
+        let [h, w] = self.image_size().unwrap_or([height, width]);
+        if [h, w, self.channels()] == [height, width, channels] {
+            return Ok(());
+        }
+        let expected = format!("{h}x{w} images with {} channels", self.channels());
+        let message = format!("{} takes {expected}, got {height}x{width} with {channels}", self.name());
+        Err(Error::Shape { operation: "network", message })
+    }
+
+    /// Says in a file's metadata which network it has.
+    fn write_metadata(&self, metadata: &mut BTreeMap<String, String>) {
+        metadata.insert(KIND.into(), self.kind().into());
+        metadata.insert(SETTINGS.into(), self.settings());
+    }
+}
+
+/// One way of a batch through a network: the parameters that its layers take, and the statistics that batch norm uses
+/// and sees.
+#[derive(Debug)]
+pub struct Pass<'a> {
+    layout: &'a Layout,
+    mode: Mode,
+    /// The name and the input of each batch norm, in [`Mode::Training`].
+    seen: Vec<(String, Tensor)>,
+}
+
+impl<'a> Pass<'a> {
+    /// A pass with the parameters of `layout`, the network's own.
+    pub fn new(layout: &'a Layout, mode: Mode) -> Self {
+        Self { layout, mode, seen: Vec::new() }
+    }
+
+    /// The parameters.
+    pub fn layout(&self) -> &'a Layout {
+        self.layout
+    }
+
+    /// The statistics that batch norm takes.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// The parameter `name` as a leaf of the graph of `like`.
+    ///
+    /// # Panics
+    /// If there is none: a bug in the network.
+    pub fn parameter(&self, like: &Tensor, name: &str) -> Tensor {
+        self.layout.leaf(like.graph(), name)
+    }
+
+    /// Batch norm `name` of `x`; in [`Mode::Training`] it is noted for [`Pass::running_statistics`].
+    pub fn batch_norm(&mut self, x: &Tensor, name: &str) -> Tensor {
+        if self.mode == Mode::Training {
+            self.seen.push((name.to_owned(), x.clone()));
+        }
+        x.graph().scope(name, || batch_norm::normalise(x, self.layout, name, self.mode))
+    }
+
+    /// A convolution (`weights [kh, kw, c_in, c_out]`, bias or none) and batch norm `norm` of its result, in one kernel
+    /// where the statistics are those of training.
+    pub fn convolve_batch_norm(
+        &mut self,
+        x: &Tensor,
+        weights: &Tensor,
+        bias: Option<&Tensor>,
+        [stride, padding]: [usize; 2],
+        norm: &str,
+    ) -> Tensor {
+        match self.mode {
+            Mode::Inference => batch_norm::convolve(x, weights, bias, stride, padding, self.layout, norm),
+            Mode::Training => self.batch_norm(&x.conv2d(weights, bias, stride, padding), norm),
+        }
+    }
+
+    /// For each running statistic of the batch norms that this pass went through, the parameter's name and its next
+    /// value ([`batch_norm::running_statistics`]); none in [`Mode::Inference`]. They are results of nodes that the
+    /// logits have anyway: gradients are as without them.
+    pub fn running_statistics(&self, momentum: f32) -> Vec<(String, Tensor)> {
+        let next =
+            |(name, x): &(String, Tensor)| batch_norm::running_statistics(x, self.layout, name, momentum);
+        self.seen.iter().flat_map(next).collect()
+    }
+}
