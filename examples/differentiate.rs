@@ -14,9 +14,9 @@ fn main() -> jem::Result<()> {
 
     let softplus = x.linear(&weights, &bias).exp().affine(1.0, 1.0).log();
     let f = softplus.sum_all();
-    let gradient = graph.grad(&f, &[&x]).remove(0);
+    let [gradient] = graph.grad(&f, [&x]);
     let norm = (&gradient * &gradient).sum_all();
-    let second = graph.grad(&norm, &[&weights]).remove(0);
+    let [second] = graph.grad(&norm, [&weights]);
 
     let function = Function::new(&device, &[("f", &f), ("df/dx", &gradient), ("d|df/dx|²/dW", &second)])?;
     function.set("x", &[0.5f32, -1.0, 2.0, 0.0, 1.0, -0.5, 1.5, 0.3, -2.0, 0.1, 0.2, 0.3])?;

@@ -91,7 +91,7 @@ fn main() -> Result<()> {
     let labels = graph.input("no labels", [BATCH]);
     let log_p =
         logits(&layout, &x).logit_loss(&labels, &[Part { count: BATCH, log_p_x: 1.0, ..Part::default() }]);
-    let gradient = graph.grad(&log_p, &[&x]).remove(0);
+    let [gradient] = graph.grad(&log_p, [&x]);
     let mut builder = ProgramBuilder::new("langevin");
     let view = builder.transient("gradient", 2 * BATCH);
     lower(&mut builder, None, &[Output { tensor: &gradient, view }])?;
@@ -123,7 +123,8 @@ fn main() -> Result<()> {
     let batch_logits = logits(&layout, &x);
     let stats = batch_logits.logit_stats(&labels, &parts);
     let leaves = layout.leaves(&graph);
-    let gradients = graph.grad(&batch_logits.logit_loss(&labels, &parts), &leaves.iter().collect::<Vec<_>>());
+    let gradients =
+        graph.grad_of_all(&[&batch_logits.logit_loss(&labels, &parts)], &leaves.iter().collect::<Vec<_>>());
     let mut builder = ProgramBuilder::new("update");
     let view = builder.external("stats", 3 * BATCH * STATS);
     let flat = builder.external(GRADIENTS, layout.words());

@@ -51,7 +51,7 @@ impl Chain {
 
     /// Where the chains are after each step, in float64.
     fn exact(&self) -> Vec<Vec<f64>> {
-        let gradient = self.x.graph().grad(&self.log_density, &[&self.x]).remove(0);
+        let [gradient] = self.x.graph().grad(&self.log_density, [&self.x]);
         let evaluator = Evaluator::new(&[&gradient]);
         let mut slots = self.slots();
         let mut path = vec![slots["x"].clone()];

@@ -73,14 +73,14 @@ fn check(case: &Case) {
     let names: Vec<&str> = case.leaves.iter().map(|(name, _)| *name).collect();
     let wrt: Vec<&Tensor> = leaves.iter().collect();
     let named: Vec<(&str, &Tensor)> = names.iter().copied().zip(wrt.iter().copied()).collect();
-    let first = graph.grad(&loss, &wrt);
+    let first = graph.grad_of_all(&[&loss], &wrt);
     // A random linear functional of the gradient, so that its own gradient is a row of second derivatives.
     let direction = |(name, gradient): (&&str, &Tensor)| {
         gradient.mul(&graph.input(&format!("direction.{name}"), gradient.shape())).sum_all()
     };
     let functional =
         names.iter().zip(&first).map(direction).reduce(|sum, term| sum.add(&term)).expect("a leaf");
-    let second = graph.grad(&functional, &wrt);
+    let second = graph.grad_of_all(&[&functional], &wrt);
     let slots = smooth_slots(&[&loss, &functional], CLASSES as u32, 3e-3);
     let scale = compare(&format!("{}, first derivative", case.name), &loss, &named, &first, &slots);
     assert!(scale > 1e-2, "{}: a gradient of zeros shows nothing", case.name);
@@ -112,7 +112,7 @@ fn the_gradient_of_a_value_inside_the_graph() {
     let x = graph.input("x", [4]);
     let y = x.exp();
     let loss = y.mul(&y).sum_all();
-    let gradient = &graph.grad(&loss, &[&y])[0];
+    let [gradient] = &graph.grad(&loss, [&y]);
     let slots = smooth_slots(&[&loss], 1, 0.0);
     let values = Evaluator::new(&[&y, gradient]).run(&slots);
     for (y, gradient) in values[0].iter().zip(&values[1]) {
@@ -125,7 +125,7 @@ fn what_the_loss_does_not_depend_on_has_a_gradient_of_zeros() {
     let [x, other] = ["x", "other"].map(|name| graph.input(name, [2, 3]));
     let loss = x.mul(&x).sum_all();
     let later = x.exp();
-    let gradients = graph.grad(&loss, &[&other, &later, &x]);
+    let gradients = graph.grad(&loss, [&other, &later, &x]);
     let slots = smooth_slots(&[&loss], 1, 0.0);
     let values = Evaluator::new(&gradients.iter().collect::<Vec<_>>()).run(&slots);
     assert_eq!(values[0], [0.0; 6]);
@@ -138,7 +138,7 @@ fn nothing_is_built_that_was_not_asked_for() {
     let x = graph.input("x", [1, 4, 4, 3]);
     let w = graph.input("w", [3, 3, 3, 2]);
     let loss = x.conv2d(&w, None, 1, 1).leaky_relu(0.2).sum_all();
-    let gradient = graph.grad(&loss, &[&x]);
+    let gradient = graph.grad(&loss, [&x]);
     let built = operations(&graph, &[&gradient[0]]);
     let all: Vec<_> = (0..graph.len()).map(|id| operation(&graph.node(id).op)).collect();
     assert!(!all.contains(&"conv2d_weight_gradient"), "{all:?}");

@@ -118,7 +118,7 @@ fn norm(x: &Tensor, groups: usize) -> Normalisation {
 /// The gradients at tensor, weight and bias, in one.
 fn gradient_of_norm(graph: &Graph, x: &[Tensor], groups: usize) -> Tensor {
     let y = x[0].normalise(norm(&x[0], groups), &x[1], &x[2]);
-    let gradients = graph.grad(&y.mul(&y).scale(0.5), &[&x[0], &x[1], &x[2]]);
+    let gradients = graph.grad(&y.mul(&y).scale(0.5), [&x[0], &x[1], &x[2]]);
     gradients[0].mul(&gradients[1]).add(&gradients[2])
 }
 

@@ -82,10 +82,10 @@ fn every_operation_in_mid_graph_with_both_derivatives() {
         let graph = Graph::new();
         let (leaves, y, loss) = case.mid_graph(&graph);
         let wrt: Vec<&Tensor> = leaves.iter().collect();
-        let first = graph.grad(&loss, &wrt);
+        let first = graph.grad_of_all(&[&loss], &wrt);
         let squares = first.iter().map(|gradient| gradient.mul(gradient).sum_all());
         let functional = squares.reduce(|sum, term| sum.add(&term)).expect("a leaf");
-        let second = graph.grad(&functional, &wrt);
+        let second = graph.grad_of_all(&[&functional], &wrt);
         let names = |prefix: &str| -> Vec<String> {
             case.leaves.iter().map(|(name, _)| format!("{prefix}.{name}")).collect()
         };
@@ -120,7 +120,7 @@ fn leaky_relus_that_no_convolution_feeds_and_that_follow_each_other() {
     // The second of these is at a tensor whose convolution's mask is another's.
     let twice = conv.leaky_relu(0.2).leaky_relu(0.5);
     let loss = twice.conv2d(&v, None, 1, 1).exp().add(&conv.leaky_relu(0.3)).sum_all();
-    let gradients = graph.grad(&loss, &[&x, &w, &v]);
+    let gradients = graph.grad(&loss, [&x, &w, &v]);
     let outputs = [("loss", &loss), ("dx", &gradients[0]), ("dw", &gradients[1]), ("dv", &gradients[2])];
     let slots = smooth_slots(&[&loss], 1, 1e-4);
     check("activations in a row", &outputs, &slots, BOUND);
@@ -272,7 +272,7 @@ fn head(graph: &Graph) -> HeadTensors {
     let logits = pooled.linear(&w, &b);
     let loss = logits.logit_loss(&labels, &parts());
     let stats = logits.logit_stats(&labels, &parts());
-    let mut gradients = graph.grad(&loss, &[&x, &pooled, &w, &b]).into_iter();
+    let mut gradients = graph.grad(&loss, [&x, &pooled, &w, &b]).into_iter();
     let mut next = || gradients.next().expect("a gradient");
     let (gradient, pooled_gradient) = (next(), next());
     HeadTensors {
@@ -332,7 +332,7 @@ fn two_losses_on_the_same_logits() {
     let [labels, others] = ["labels", "labels.other"].map(|name| graph.input(name, [5]));
     let other_stats = net.logits.logit_stats(&others, &parts());
     let other_loss = net.logits.logit_loss(&others, &parts());
-    let other_gradient = &graph.grad(&other_loss, &[&net.x])[0];
+    let [other_gradient] = &graph.grad(&other_loss, [&net.x]);
     let stats = net.logits.logit_stats(&labels, &parts());
     let outputs = [
         ("other stats", &other_stats),
@@ -353,7 +353,7 @@ fn weights_are_transposed_once_in_prepare() {
     let w = graph.leaf(leaf, [3, 3, 3, 4]);
     let y = x.conv2d(&w, None, 1, 1);
     let loss = y.mul(&y).sum_all();
-    let gradient = &graph.grad(&loss, &[&x])[0];
+    let [gradient] = &graph.grad(&loss, [&x]);
     let slots = smooth_slots(&[gradient], 1, 0.0);
     let [prepare, main] = check_prepared(&[("gradient", gradient)], &slots);
     assert_eq!(prepare.dispatches.len(), 1, "{prepare}");
@@ -370,7 +370,7 @@ fn what_depends_on_parameters_alone_is_computed_in_prepare() {
     // `root` is read inside `folded`, as a bias, and as an output; a parameter's other shape is no work.
     let y = x.conv2d(&folded, Some(&root), 1, 1).mul(&scale.reshape([1, 1, 1, 4]));
     let loss = y.mul(&y).sum_all();
-    let gradients = graph.grad(&loss, &[&x, &w, &scale]);
+    let gradients = graph.grad(&loss, [&x, &w, &scale]);
     let outputs = [("dx", &gradients[0]), ("dw", &gradients[1]), ("ds", &gradients[2]), ("root", &root)];
     let tensors: Vec<&Tensor> = outputs.iter().map(|(_, tensor)| *tensor).collect();
     let slots = smooth_slots(&tensors, 1, 0.0);

@@ -138,14 +138,14 @@ impl Net {
 
     /// SGLD's outputs: the images' gradient alone.
     pub fn step(&self) -> Vec<(Tensor, usize, &'static str)> {
-        let gradient = self.loss.graph().grad(&self.loss, &[&self.x]).remove(0);
+        let [gradient] = self.loss.graph().grad(&self.loss, [&self.x]);
         vec![(gradient, 0, "gradient")]
     }
 
     /// An update's outputs: the statistics and every parameter's gradient, which share a slot.
     pub fn update(&self) -> Vec<(Tensor, usize, &'static str)> {
         let wrt: Vec<&Tensor> = self.parameters.iter().map(|(_, tensor)| tensor).collect();
-        let gradients = self.loss.graph().grad(&self.loss, &wrt);
+        let gradients = self.loss.graph().grad_of_all(&[&self.loss], &wrt);
         let offsets = self.parameters.iter().map(|(offset, _)| *offset);
         let mut outputs: Vec<_> =
             gradients.into_iter().zip(offsets).map(|(g, offset)| (g, offset, "gradients")).collect();
@@ -164,7 +164,7 @@ impl Net {
 /// Inputs and parameters that keep activations around 1 and away from the kinks.
 pub fn slots(net: &Net) -> Slots {
     let graph = net.loss.graph();
-    let gradient = graph.grad(&net.loss, &[&net.x]).remove(0);
+    let [gradient] = graph.grad(&net.loss, [&net.x]);
     let evaluator = Evaluator::new(&[&net.loss, &gradient]);
     let of_seed = |seed: u64| {
         let mut slots = random_slots(&[&net.loss], CLASSES as u32, seed);

@@ -70,7 +70,7 @@ proptest! {
         let middle = &made[made.len() / 2];
         let loss = last.mul(last).sum_all().add(&middle.sum_all());
         let mut outputs = vec![("last", last.clone()), ("middle", middle.clone()), ("loss", loss.clone())];
-        let gradients = graph.grad(&loss, &[&made[0], &made[3]]);
+        let gradients = graph.grad(&loss, [&made[0], &made[3]]);
         outputs.extend(["d/d0", "d/d3"].into_iter().zip(gradients));
         let outputs: Vec<(&str, &Tensor)> = outputs.iter().map(|(name, tensor)| (*name, tensor)).collect();
         let tensors: Vec<&Tensor> = outputs.iter().map(|(_, tensor)| *tensor).collect();

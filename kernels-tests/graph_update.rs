@@ -105,7 +105,7 @@ fn kernels(program: &Program) -> BTreeSet<&'static str> {
 fn compare(choices: Choices, others: &[&str], fused: bool) {
     let graph = Graph::new();
     let (x, log_density, stats) = network(&graph);
-    let gradient = graph.grad(&log_density, &[&x]).remove(0);
+    let [gradient] = graph.grad(&log_density, [&x]);
     let slots = smooth_slots(&[&log_density, &gradient], 5, 2e-6);
     let tensors = BTreeMap::from([("stats", &stats), ("as they were", &x), ("again", &gradient)]);
     let others: Vec<_> = others.iter().map(|&name| (name, tensors[name])).collect();
@@ -156,7 +156,7 @@ fn step_of(
     let labels = graph.input("labels", [16]);
     let log_density =
         logits(layout, &x).logit_loss(&labels, &[Part { count: 16, log_p_x: 1.0, ..Part::default() }]);
-    let gradient = graph.grad(&log_density, &[&x]).remove(0);
+    let [gradient] = graph.grad(&log_density, [&x]);
     let [_, step] = programs(choices, &x, &gradient, &[]);
     step
 }

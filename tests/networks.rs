@@ -241,7 +241,7 @@ fn a_step_of_training_with_batch_norm() {
         let mut pass = Pass::new(&layout, Mode::Training);
         let logits = network.logits(&x, &mut pass);
         let next = pass.running_statistics(MOMENTUM);
-        let dx = graph.grad(&logits.logsumexp(), &[&x]).remove(0);
+        let [dx] = graph.grad(&logits.logsumexp(), [&x]);
         let outputs = [("logits", &logits), ("dx", &dx)];
         let (values, after) = run(&device, (&layout, &flat), &images(TRAINING), &outputs, &next);
         for (key, found) in [("training_logits", values[0].clone()), ("training_dx", nchw(&values[1]))] {
@@ -270,7 +270,7 @@ fn a_step_of_training_with_spectral_norm_and_inference_behind_it() {
         let next = pass.running_statistics(MOMENTUM);
         let weights = ["f.conv1.weight", "f.layer2.0.shortcut.0.weight"];
         let leaves = weights.map(|weights| layout.leaf(&graph, weights));
-        let gradients = graph.grad(&logits.logsumexp(), &leaves.each_ref());
+        let gradients = graph.grad(&logits.logsumexp(), leaves.each_ref());
         let outputs = [("logits", &logits), (weights[0], &gradients[0]), (weights[1], &gradients[1])];
         let (values, after) = run(&device, (&layout, &iterated), &images(SMOOTH), &outputs, &next);
         assert_changed(&layout, [&iterated, &after], &["running_mean", "running_var"], &numbers);

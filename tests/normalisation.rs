@@ -151,7 +151,7 @@ fn spectral_norm_divides_by_sigma_and_its_gradient_flows_through_it() {
     let graph = Graph::new();
     let leaf = layout.leaf(&graph, "weight");
     let y = spectral_norm::divide(&leaf, &layout, "weight");
-    let gradient = graph.grad(&y.mul(&graph.input("x", y.shape())), &[&leaf]).remove(0);
+    let [gradient] = graph.grad(&y.mul(&graph.input("x", y.shape())), [&leaf]);
     on_devices(&[&y, &gradient], &flat, Some(&c), |name, found| {
         // Sigma is small beside its terms: u and v are no singular vectors yet.
         assert_close(&found[0], &expected, 20.0 * ROUNDING, name);

@@ -76,7 +76,7 @@ pub trait Kernel: std::fmt::Debug + Send + Sync {
     /// Floating-point operations of one dispatch (a multiply-add counts 2).
     fn flops(&self) -> u64;
 
-    /// The convolution that it computes by itself, of which [`choice::Choices`] have a say.
+    /// The convolution that it computes by itself, which a policy may compute by another kernel.
     fn convolution(&self) -> Option<Shape> {
         None
     }

@@ -4,7 +4,7 @@ use crate::compute::cooperative::{Cooperative, Method};
 use crate::compute::shader::Shader;
 use std::fmt;
 
-/// What [`crate::policy::choice::Choices`] may choose for a convolution.
+/// How a convolution is cut into tiles: a choice of the policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ConvTile {
     /// By threads, in f32.

@@ -13,11 +13,11 @@ use std::collections::HashSet;
 
 impl Graph {
     /// The gradients of the sum of all elements of `loss` with respect to each of `wrt`, in their shapes.
-    pub fn grad(&self, loss: &Tensor, wrt: &[&Tensor]) -> Vec<Tensor> {
-        self.grad_of_all(&[loss], wrt)
+    pub fn grad<const N: usize>(&self, loss: &Tensor, wrt: [&Tensor; N]) -> [Tensor; N] {
+        self.grad_of_all(&[loss], &wrt).try_into().expect("a gradient for each")
     }
 
-    /// [`Graph::grad`] of the sum of several losses.
+    /// [`Graph::grad`] of the sum of several losses, with respect to any number of tensors.
     pub fn grad_of_all(&self, losses: &[&Tensor], wrt: &[&Tensor]) -> Vec<Tensor> {
         if losses.iter().chain(wrt).any(|tensor| !self.is_same(tensor.graph())) {
             self.fail("grad", "tensors of two graphs".into());

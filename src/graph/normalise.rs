@@ -140,7 +140,8 @@ impl Graph {
                 let formula = |inputs: &[StandIn]| {
                     let [gradient, x, _, _, weight] = inputs else { unreachable!("five inputs") };
                     let y = norm.composed(&x.tensor, &weight.tensor, &zero).mul(&gradient.tensor);
-                    self.grad(&y, &[&x.source]).remove(0).reshape(x.tensor.shape())
+                    let [gradient] = self.grad(&y, [&x.source]);
+                    gradient.reshape(x.tensor.shape())
                 };
                 Some(self.through(&inputs, positions, upstream, formula))
             }

@@ -75,7 +75,7 @@ impl Langevin {
         moving: Option<View>,
     ) -> Result<()> {
         let n = x.elements();
-        let gradient = x.graph().grad(log_density, &[x]).remove(0);
+        let [gradient] = x.graph().grad(log_density, [x]);
         let view = builder.external(INPUT_GRADIENT, n);
         let counters = builder.external(COUNTER_WORDS, COUNTERS);
         // Without noise the inner steps go one way, also into the clamp, and are one of that length.

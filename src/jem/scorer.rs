@@ -62,7 +62,8 @@ impl Scorer {
             let labels = graph.input(NO_LABELS, [batch]);
             let part = Part { count: batch, log_p_x: 1.0 / settings.beta, ..Part::default() };
             let free_energy = logits.scale(settings.beta).logit_loss(&labels, &[part]);
-            graph.grad(&free_energy, &[&x]).remove(0)
+            let [gradient] = graph.grad(&free_energy, [&x]);
+            gradient
         });
         if let Some(gradient) = &gradient {
             outputs.push(Output { tensor: gradient, view: builder.external(GRADIENT, x.elements()) });

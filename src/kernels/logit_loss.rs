@@ -1,7 +1,7 @@
 //! The losses of logits that joint energy-based models are made of, row by row: LogSumExp (minus the
 //! energy, log p(x) up to a constant), cross-entropy (-log p(y|x)), the label's logit (log p(x, y) up to
 //! a constant), the square of the logits (the energy's L2), and the other losses of labelled energies
-//! ([`Functional`]).
+//! ([`functional`](crate::compute::functional)).
 
 use crate::compute::Argument;
 use crate::compute::Shader;
@@ -22,7 +22,7 @@ pub struct LogitLoss {
     pub n: usize,
     /// Classes.
     pub classes: usize,
-    /// The parts of the batch in order, 1 to [`MAX_PARTS`].
+    /// The parts of the batch in order, 1 to [`MAX_PARTS`](crate::compute::logit_part::MAX_PARTS).
     pub parts: Vec<Part>,
 }
 

@@ -153,7 +153,7 @@ impl Job<'_> {
         let labels = batch.labels(graph, batch.rows_of(Role::Data));
         let logits = network.logits(&x, &mut Pass::new(layout, Mode::Training));
         let log_density = logits.logit_loss(&labels, &[Langevin::log_density(batch.data, false)]);
-        let gradient = graph.grad(&log_density, &[&x]).remove(0);
+        let [gradient] = graph.grad(&log_density, [&x]);
         gradient.mul(&gradient).scale(recipe.gradient_penalty / batch.data as f32)
     }
 }
