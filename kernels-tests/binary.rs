@@ -1,13 +1,18 @@
 //! `binary` against float64.
 
 use super::harness::{Expect, Inputs, cases, check, words};
+use super::reference_elementwise::binary;
 use jem::compute::strides;
 use jem::kernels::binary::{Binary, BinaryOp};
 use proptest::prelude::*;
 
-tests![every_permutation, awkward_sizes, non_finite_values_stay_visible, broadcast_over_any_axes];
-
-const OPS: [BinaryOp; 4] = [BinaryOp::Add, BinaryOp::Sub, BinaryOp::Mul, BinaryOp::Div];
+tests![
+    every_permutation,
+    awkward_sizes,
+    non_finite_values_stay_visible,
+    equal_values_and_signs_of_zero,
+    broadcast_over_any_axes
+];
 
 fn reference(kernel: &Binary, a: &[f32], b: &[f32]) -> Vec<f64> {
     let [n, h, w, c] = kernel.shape;
@@ -19,12 +24,7 @@ fn reference(kernel: &Binary, a: &[f32], b: &[f32]) -> Vec<f64> {
                     let at =
                         |x: &[f32], s: [usize; 4]| f64::from(x[i * s[0] + j * s[1] + k * s[2] + l * s[3]]);
                     let (a, b) = (at(a, kernel.a_strides), at(b, kernel.b_strides));
-                    y.push(match kernel.op {
-                        BinaryOp::Add => a + b,
-                        BinaryOp::Sub => a - b,
-                        BinaryOp::Mul => a * b,
-                        BinaryOp::Div => a / b,
-                    });
+                    y.push(binary(kernel.op, a, b));
                 }
             }
         }
@@ -65,7 +65,16 @@ fn non_finite_values_stay_visible() {
     let a = [f32::NAN, 1e4, -1e4, f32::INFINITY, f32::NEG_INFINITY, 1.0];
     let b = [2.0, f32::NAN, 3.0, 0.5, -4.0, 2.0];
     let same = strides::contiguous([1, 1, 2, 3]);
-    for op in OPS {
+    for op in BinaryOp::ALL {
+        compare(Binary { op, shape: [1, 1, 2, 3], a_strides: same, b_strides: same }, &a, &b);
+    }
+}
+
+fn equal_values_and_signs_of_zero() {
+    let a = [1.0, -2.0, 0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY];
+    let b = [1.0, -2.0, -0.0, 0.0, f32::INFINITY, f32::NEG_INFINITY];
+    let same = strides::contiguous([1, 1, 2, 3]);
+    for op in [BinaryOp::Max, BinaryOp::Min, BinaryOp::Step] {
         compare(Binary { op, shape: [1, 1, 2, 3], a_strides: same, b_strides: same }, &a, &b);
     }
 }
@@ -73,7 +82,7 @@ fn non_finite_values_stay_visible() {
 proptest! {
     #![proptest_config(cases(24))]
     fn broadcast_over_any_axes(
-        op in prop::sample::select(OPS.to_vec()),
+        op in prop::sample::select(BinaryOp::ALL.to_vec()),
         shape in prop::array::uniform4(1..8_usize),
         a_axes in prop::array::uniform4(any::<bool>()),
         b_axes in prop::array::uniform4(any::<bool>()),

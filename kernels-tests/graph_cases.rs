@@ -48,10 +48,15 @@ operations! {
     inside: Op::Unary(UnaryOp::Inside(..)),
     sigmoid: Op::Unary(UnaryOp::Sigmoid),
     softplus: Op::Unary(UnaryOp::Softplus),
+    abs: Op::Unary(UnaryOp::Abs),
+    sign: Op::Unary(UnaryOp::Sign),
     add: Op::Binary(BinaryOp::Add),
     sub: Op::Binary(BinaryOp::Sub),
     mul: Op::Binary(BinaryOp::Mul),
     div: Op::Binary(BinaryOp::Div),
+    maximum: Op::Binary(BinaryOp::Max),
+    minimum: Op::Binary(BinaryOp::Min),
+    step: Op::Binary(BinaryOp::Step),
     leaky_relu_gradient: Op::LeakyReluGradient { .. },
     broadcast: Op::Broadcast,
     reshape: Op::Reshape,
@@ -142,12 +147,28 @@ pub fn cases() -> Vec<Case> {
     case("sigmoid", one, |_, x| x[0].sigmoid());
     case("softplus", one, |_, x| x[0].softplus());
     case("silu", one, |_, x| x[0].silu());
+    case("relu", one, |_, x| x[0].relu());
+    case("abs", one, |_, x| x[0].abs());
+    case("sign", one, |_, x| x[0].sign().mul(&x[0]));
+    case("square", one, |_, x| x[0].square());
+    case("pow 3", one, |_, x| x[0].pow(3.0));
+    case("pow 6", one, |_, x| x[0].pow(6.0));
+    case("pow -2", one, |_, x| x[0].affine(0.5, 2.0).pow(-2.0));
+    case("pow 0.5", one, |_, x| x[0].affine(0.5, 2.0).pow(0.5));
+    case("pow 1.25", one, |_, x| x[0].affine(0.5, 2.0).pow(1.25));
 
     let two: Leaves = &[("a", &[3, 5]), ("b", &[3, 5])];
     case("add", two, |_, x| x[0].add(&x[1]));
     case("sub", two, |_, x| x[0].sub(&x[1]));
     case("mul", two, |_, x| x[0].mul(&x[1]));
     case("div", two, |_, x| x[0].div(&x[1].affine(0.5, 2.0)));
+    case("maximum", two, |_, x| x[0].maximum(&x[1]));
+    case("minimum", two, |_, x| x[0].minimum(&x[1]));
+    case("step", two, |_, x| x[0].step(&x[1]).mul(&x[0]));
+    case("maximum with a constant", one, |graph, x| x[0].maximum(&graph.constant(0.25, [])));
+    case("minimum, broadcast", &[("a", &[2, 3, 4]), ("b", &[3, 1])], |_, x| x[1].minimum(&x[0]));
+    // By each element, whose weights the upstream gives.
+    case("mse", two, |_, x| x[0].mul(&x[0].mse(&x[1])));
     case("add one tensor twice", one, |_, x| x[0].add(&x[0]));
     case("mul by itself", one, |_, x| x[0].mul(&x[0]));
     let rows: Leaves = &[("a", &[2, 3, 4]), ("b", &[3, 1])];
@@ -263,6 +284,7 @@ pub fn cases() -> Vec<Case> {
     case("gather_labels", logits, |graph, x| x[0].gather_labels(&labels(graph)));
     case("scatter_labels", &[("x", &[ROWS])], |graph, x| x[0].scatter_labels(&labels(graph), CLASSES));
     case("logit_loss", logits, |graph, x| x[0].logit_loss(&labels(graph), &parts()));
+    case("cross_entropy", logits, |graph, x| x[0].mul(&x[0].cross_entropy(&labels(graph))));
     case("logit_stats", logits, |graph, x| {
         // Its gradient is zero by definition, so that it stands beside something that has one.
         let stats = x[0].logit_stats(&labels(graph), &parts());

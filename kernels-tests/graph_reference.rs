@@ -55,7 +55,7 @@ impl Evaluator {
                 node.inputs.iter().map(|id| Input { shape: &self.nodes[id].shape, values: &values[id] });
             let inputs: Vec<Input<'_>> = inputs.collect();
             let kinks: Vec<(usize, f32)> = match node.op {
-                Op::Unary(UnaryOp::LeakyRelu(_)) => vec![(0, 0.0)],
+                Op::Unary(UnaryOp::LeakyRelu(_) | UnaryOp::Abs | UnaryOp::Sign) => vec![(0, 0.0)],
                 Op::LeakyReluGradient { .. } => vec![(1, 0.0)],
                 Op::Unary(UnaryOp::Clamp(low, high) | UnaryOp::Inside(low, high)) => {
                     vec![(0, low), (0, high)]
@@ -64,6 +64,10 @@ impl Evaluator {
             };
             for (position, kink) in kinks {
                 inputs[position].values.iter().for_each(|value| near((value - f64::from(kink)).abs()));
+            }
+            if let Op::Binary(BinaryOp::Max | BinaryOp::Min | BinaryOp::Step) = node.op {
+                let pairs = inputs[0].values.iter().zip(inputs[1].values);
+                pairs.for_each(|(a, b)| near((a - b).abs()));
             }
             if let Op::LogitLoss(parts) | Op::LogitLossGradient(parts) = &node.op {
                 let functionals = logit_rows(&inputs, parts).filter_map(|row| row.functional());
@@ -136,8 +140,10 @@ fn evaluate(node: &Node, inputs: &[Input<'_>], slots: &Slots) -> Vec<f64> {
     match &node.op {
         Op::Leaf(leaf) => slots[&leaf.slot][leaf.offset..leaf.offset + n].to_vec(),
         Op::Constant(value) => vec![f64::from(*value); n],
-        Op::Unary(op) => x(0).iter().map(|&x| unary(*op, x)).collect(),
-        Op::Binary(op) => x(0).iter().zip(x(1)).map(|(&a, &b)| binary(*op, a, b)).collect(),
+        Op::Unary(op) => x(0).iter().map(|&x| super::reference_elementwise::unary(*op, x)).collect(),
+        Op::Binary(op) => {
+            x(0).iter().zip(x(1)).map(|(&a, &b)| super::reference_elementwise::binary(*op, a, b)).collect()
+        }
         Op::LeakyReluGradient { slope } => {
             let slope = f64::from(*slope);
             x(0).iter().zip(x(1)).map(|(g, &x)| if x > 0.0 { *g } else { slope * g }).collect()
@@ -237,30 +243,6 @@ fn evaluate(node: &Node, inputs: &[Input<'_>], slots: &Slots) -> Vec<f64> {
         Op::LogitLossGradient(parts) => {
             logit_rows(inputs, parts).zip(x(2)).flat_map(|(row, &upstream)| row.gradient(upstream)).collect()
         }
-    }
-}
-
-fn unary(op: UnaryOp, x: f64) -> f64 {
-    match op {
-        UnaryOp::Affine(a, b) => f64::from(a) * x + f64::from(b),
-        UnaryOp::Exp => x.exp(),
-        UnaryOp::Log => x.ln(),
-        UnaryOp::Reciprocal => 1.0 / x,
-        UnaryOp::Sqrt => x.sqrt(),
-        UnaryOp::LeakyRelu(slope) => super::reference::leaky_relu(x, slope),
-        UnaryOp::Clamp(low, high) => x.clamp(f64::from(low), f64::from(high)),
-        UnaryOp::Inside(low, high) => f64::from(x >= f64::from(low) && x <= f64::from(high)),
-        UnaryOp::Sigmoid => 1.0 / (1.0 + (-x).exp()),
-        UnaryOp::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
-    }
-}
-
-fn binary(op: BinaryOp, a: f64, b: f64) -> f64 {
-    match op {
-        BinaryOp::Add => a + b,
-        BinaryOp::Sub => a - b,
-        BinaryOp::Mul => a * b,
-        BinaryOp::Div => a / b,
     }
 }
 

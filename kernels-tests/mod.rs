@@ -35,6 +35,7 @@ mod graph_update;
 mod harness;
 mod portability;
 mod reference;
+mod reference_elementwise;
 mod reference_logits;
 mod reference_random;
 

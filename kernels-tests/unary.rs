@@ -1,30 +1,13 @@
 //! `unary` against float64.
 
 use super::harness::{Expect, Inputs, check, words};
+use super::reference_elementwise::unary;
 use jem::kernels::unary::{Unary, UnaryOp};
 
 tests![every_function, far_from_zero, non_finite_values_stay_visible, the_ends_of_domains];
 
 fn reference(op: UnaryOp, x: f32) -> f64 {
-    let x = f64::from(x);
-    match op {
-        UnaryOp::Affine(a, b) => f64::from(a) * x + f64::from(b),
-        UnaryOp::Exp => x.exp(),
-        UnaryOp::Log => x.ln(),
-        UnaryOp::Reciprocal => 1.0 / x,
-        UnaryOp::Sqrt => x.sqrt(),
-        UnaryOp::LeakyRelu(slope) => {
-            if x > 0.0 {
-                x
-            } else {
-                f64::from(slope) * x
-            }
-        }
-        UnaryOp::Clamp(low, high) => x.clamp(f64::from(low), f64::from(high)),
-        UnaryOp::Inside(low, high) => f64::from(x >= f64::from(low) && x <= f64::from(high)),
-        UnaryOp::Sigmoid => 1.0 / (1.0 + (-x).exp()),
-        UnaryOp::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
-    }
+    unary(op, f64::from(x))
 }
 
 fn every_function() {
@@ -63,6 +46,8 @@ fn non_finite_values_stay_visible() {
         UnaryOp::Clamp(-1.0, 1.0),
         UnaryOp::Sigmoid,
         UnaryOp::Softplus,
+        UnaryOp::Abs,
+        UnaryOp::Sign,
     ];
     for op in ops {
         let y = x.iter().map(|&x| reference(op, x)).collect();
@@ -73,7 +58,7 @@ fn non_finite_values_stay_visible() {
 /// `UnaryOp` promises results where WGSL promises none.
 fn the_ends_of_domains() {
     let x = [-0.5, -1.0, f32::NEG_INFINITY, -0.0, 0.0, f32::INFINITY, f32::NAN, 4.0];
-    for op in [UnaryOp::Log, UnaryOp::Sqrt, UnaryOp::Reciprocal, UnaryOp::Exp] {
+    for op in [UnaryOp::Log, UnaryOp::Sqrt, UnaryOp::Reciprocal, UnaryOp::Exp, UnaryOp::Abs, UnaryOp::Sign] {
         let y = x.iter().map(|&x| reference(op, x)).collect();
         check(Unary { op, n: x.len() }, &[Some(words(&x)), None], &[Expect::Close(y, 1e-12)]);
     }

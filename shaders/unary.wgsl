@@ -34,7 +34,9 @@ fn apply(v: f32) -> f32 {
         case 6u: { return select(select(v, parameters.b, v > parameters.b), parameters.a, v < parameters.a); }
         case 7u: { return select(0.0, 1.0, v >= parameters.a && v <= parameters.b); }
         case 8u: { let e = exp(-abs(v)); return select(e, 1.0, v >= 0.0) / (1.0 + e); }
-        default: { return select(0.0, v, v > 0.0) + log1p(exp(-abs(v))); }
+        case 9u: { return select(0.0, v, v > 0.0) + log1p(exp(-abs(v))); }
+        case 10u: { return abs(v); }
+        default: { return select(select(v, -1.0, v < 0.0), 1.0, v > 0.0); }
     }
 }
 

@@ -81,6 +81,8 @@ impl Graph {
             Op::Unary(UnaryOp::Inside(..)) => return None,
             Op::Unary(UnaryOp::Sigmoid) => g.mul(&y().mul(&y().affine(-1.0, 1.0))),
             Op::Unary(UnaryOp::Softplus) => g.mul(&x(0).sigmoid()),
+            Op::Unary(UnaryOp::Abs) => g.mul(&x(0).sign()),
+            Op::Unary(UnaryOp::Sign) | Op::Binary(BinaryOp::Step) => return None,
             Op::Binary(BinaryOp::Add) => g.clone(),
             Op::Binary(BinaryOp::Sub) => {
                 if first {
@@ -97,6 +99,8 @@ impl Graph {
                     -&g.mul(&y()).div(&x(1))
                 }
             }
+            Op::Binary(BinaryOp::Max) => g.mul(&x(position).step(&x(1 - position))),
+            Op::Binary(BinaryOp::Min) => g.mul(&x(1 - position).step(&x(position))),
             Op::LeakyReluGradient { slope } if first => g.leaky_relu_gradient(&x(1), *slope),
             Op::LeakyReluGradient { .. } => return None,
             Op::Broadcast => {

@@ -7,6 +7,7 @@
 mod function;
 mod gradient;
 mod layers;
+mod loss;
 mod lower;
 mod normalise;
 mod op;

@@ -114,6 +114,45 @@ impl Tensor {
         self.unary(UnaryOp::Inside(low, high))
     }
 
+    /// `|x|`; its gradient at 0 is 0.
+    pub fn abs(&self) -> Tensor {
+        self.unary(UnaryOp::Abs)
+    }
+
+    /// 1 where `x > 0`, -1 where `x < 0`, 0 at 0; its gradient is 0.
+    pub fn sign(&self) -> Tensor {
+        self.unary(UnaryOp::Sign)
+    }
+
+    /// `x²`.
+    pub fn square(&self) -> Tensor {
+        self.mul(self)
+    }
+
+    /// `x^p`. For whole `p` this is a product, for any other `e^(p ln x)`, which is NaN below 0.
+    pub fn pow(&self, p: f32) -> Tensor {
+        /// Beyond it the logarithm is cheaper and no less accurate.
+        const LARGEST: f32 = 64.0;
+        if p == 0.5 {
+            return self.sqrt();
+        }
+        if p.fract() != 0.0 || p.abs() > LARGEST {
+            return self.log().scale(p).exp();
+        }
+        let (mut base, mut left) = (self.clone(), p.abs() as u32);
+        let mut power = self.graph.constant(1.0, self.shape.clone());
+        while left > 0 {
+            if left % 2 == 1 {
+                power = power.mul(&base);
+            }
+            left /= 2;
+            if left > 0 {
+                base = base.square();
+            }
+        }
+        if p < 0.0 { power.reciprocal() } else { power }
+    }
+
     /// `σ(x) = 1 / (1 + e^-x)`.
     pub fn sigmoid(&self) -> Tensor {
         self.unary(UnaryOp::Sigmoid)
@@ -176,6 +215,21 @@ impl Tensor {
     /// `a / b`, element by element, broadcast as NumPy does.
     pub fn div(&self, other: &Tensor) -> Tensor {
         self.binary(BinaryOp::Div, other)
+    }
+
+    /// The larger of both, broadcast as NumPy does; where they are equal each has half of the gradient.
+    pub fn maximum(&self, other: &Tensor) -> Tensor {
+        self.binary(BinaryOp::Max, other)
+    }
+
+    /// The smaller of both, broadcast as NumPy does; where they are equal each has half of the gradient.
+    pub fn minimum(&self, other: &Tensor) -> Tensor {
+        self.binary(BinaryOp::Min, other)
+    }
+
+    /// 1 where `self > other`, 1/2 where they are equal, else 0; its gradient is 0.
+    pub fn step(&self, other: &Tensor) -> Tensor {
+        self.binary(BinaryOp::Step, other)
     }
 
     /// Repeats along axes of length 1, and along new outer axes, to `shape`.

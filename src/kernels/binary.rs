@@ -19,6 +19,17 @@ pub enum BinaryOp {
     Mul,
     /// `a / b`.
     Div,
+    /// The larger of both; NaN if either is.
+    Max,
+    /// The smaller of both; NaN if either is.
+    Min,
+    /// 1 where `a > b`, 1/2 where they are equal, else 0: the share of `a` in the derivative of [`BinaryOp::Max`].
+    Step,
+}
+
+impl BinaryOp {
+    /// All of them.
+    pub const ALL: [Self; 7] = [Self::Add, Self::Sub, Self::Mul, Self::Div, Self::Max, Self::Min, Self::Step];
 }
 
 /// [`BinaryOp`] over two tensors of up to four axes; the output is contiguous.
@@ -44,9 +55,8 @@ impl Binary {
             ([1, 4, 3, 5], [0, 15, 5, 1], [0, 5, 0, 1]),
             ([2, 4, 3, 5], [60, 15, 5, 1], [3, 0, 1, 0]),
         ];
-        let ops = [BinaryOp::Add, BinaryOp::Sub, BinaryOp::Mul, BinaryOp::Div];
         let with = |op| cases.map(|(shape, a_strides, b_strides)| Self { op, shape, a_strides, b_strides });
-        ops.map(with).concat()
+        BinaryOp::ALL.map(with).concat()
     }
 
     fn walk(&self) -> Walk<2> {
@@ -97,7 +107,23 @@ impl Kernel for Binary {
             BinaryOp::Sub => map(&self.walk(), a, b, y, |a, b| a - b),
             BinaryOp::Mul => map(&self.walk(), a, b, y, |a, b| a * b),
             BinaryOp::Div => map(&self.walk(), a, b, y, |a, b| a / b),
+            BinaryOp::Max => map(&self.walk(), a, b, y, |a, b| ordered(a, b, [a, b, a])),
+            BinaryOp::Min => map(&self.walk(), a, b, y, |a, b| ordered(a, b, [b, a, a])),
+            BinaryOp::Step => map(&self.walk(), a, b, y, |a, b| ordered(a, b, [1.0, 0.0, 0.5])),
         }
+    }
+}
+
+/// The first of `values` where `a > b`, the second where `a < b`, the third where they are equal; NaN if either is.
+fn ordered(a: f32, b: f32, [above, below, equal]: [f32; 3]) -> f32 {
+    if a > b {
+        above
+    } else if a < b {
+        below
+    } else if a == b {
+        equal
+    } else {
+        a + b
     }
 }
 

@@ -28,6 +28,10 @@ pub enum UnaryOp {
     Sigmoid,
     /// `ln(1 + e^x)`.
     Softplus,
+    /// `|x|`.
+    Abs,
+    /// 1 where `x > 0`, -1 where `x < 0`, else `x`: the derivative of [`UnaryOp::Abs`], 0 at 0.
+    Sign,
 }
 
 /// [`UnaryOp`] over `n` contiguous elements.
@@ -54,6 +58,8 @@ impl Unary {
             Inside(-1.0, 1.0),
             Sigmoid,
             Softplus,
+            Abs,
+            Sign,
         ];
         ops.map(|op| Self { op, n: 1000 }).to_vec()
     }
@@ -70,6 +76,8 @@ impl Unary {
             UnaryOp::Inside(low, high) => (7, low, high),
             UnaryOp::Sigmoid => (8, 0.0, 0.0),
             UnaryOp::Softplus => (9, 0.0, 0.0),
+            UnaryOp::Abs => (10, 0.0, 0.0),
+            UnaryOp::Sign => (11, 0.0, 0.0),
         }
     }
 }
@@ -116,6 +124,16 @@ impl Kernel for Unary {
             UnaryOp::Softplus => {
                 map(x, y, |x| if x > 0.0 { x + (-x).exp().ln_1p() } else { x.exp().ln_1p() });
             }
+            UnaryOp::Abs => map(x, y, f32::abs),
+            UnaryOp::Sign => map(x, y, |x| {
+                if x > 0.0 {
+                    1.0
+                } else if x < 0.0 {
+                    -1.0
+                } else {
+                    x
+                }
+            }),
         }
     }
 }
