@@ -2,9 +2,6 @@
 
 use std::path::PathBuf;
 
-/// The message of [`Error::Device`] when a device's memory is full.
-pub(crate) const OUT_OF_MEMORY: &str = "the device is out of memory";
-
 /// Everything that can go wrong without being a bug.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -108,11 +105,6 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// Whether a device had no memory left, which other programs may have taken.
-    pub(crate) fn is_out_of_memory(&self) -> bool {
-        matches!(self, Self::Device { message, .. } if message == OUT_OF_MEMORY)
-    }
-
     /// A closure that attaches `path` to a [`std::io::Error`].
     pub fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();

@@ -1,10 +1,10 @@
 //! Requests to end: Ctrl-C, SIGTERM, and SIGHUP unless the program runs under `nohup`.
 
-/// Runs `handler` in a thread of its own at each Ctrl-C, SIGTERM and SIGHUP. If the program was started with SIGHUP
-/// ignored, as by `nohup`, it stays ignored.
+/// Runs `handler` in a thread of its own at each Ctrl-C, SIGTERM and SIGHUP. A SIGHUP that the program was started to
+/// ignore, as by `nohup`, stays ignored.
 ///
 /// # Errors
-/// If `ctrlc` already has a handler in this process, or the system refuses.
+/// If there is another handler.
 pub fn handle(handler: impl FnMut() + Send + 'static) -> Result<(), ctrlc::Error> {
     let ignored = hangup::is_ignored();
     ctrlc::set_handler(handler)?;
@@ -18,24 +18,22 @@ pub fn handle(handler: impl FnMut() + Send + 'static) -> Result<(), ctrlc::Error
 mod hangup {
     use crate::process::SIGHUP;
 
+    const SIG_DFL: usize = 0;
     const SIG_IGN: usize = 1;
 
     unsafe extern "C" {
-        /// signal(2); returns the previous handler.
+        /// signal(2): the handler before.
         fn signal(signal: i32, handler: usize) -> usize;
     }
 
-    /// Whether this process ignores SIGHUP.
+    /// Whether this process ignores SIGHUP; if not, it takes the default action from now on.
     pub fn is_ignored() -> bool {
-        // SAFETY: signal(2) takes numbers and touches no memory of this process. Only it tells the handler; until the
-        // next call a SIGHUP is lost rather than deadly.
-        unsafe {
-            let before = signal(SIGHUP, SIG_IGN);
-            if before != SIG_IGN {
-                signal(SIGHUP, before);
-            }
-            before == SIG_IGN
+        // SAFETY: signal(2) takes numbers and touches no memory of this process.
+        let before = unsafe { signal(SIGHUP, SIG_DFL) };
+        if before == SIG_IGN {
+            ignore();
         }
+        before == SIG_IGN
     }
 
     pub fn ignore() {

@@ -28,7 +28,7 @@ pub fn signal_name(number: i32) -> Option<&'static str> {
     }
 }
 
-/// The signal that ended a process; `None` if it exited by itself, or on systems without signals.
+/// The signal that ended a process; `None` where there are no signals.
 pub fn signal(status: ExitStatus) -> Option<i32> {
     #[cfg(unix)]
     return std::os::unix::process::ExitStatusExt::signal(&status);
@@ -39,35 +39,15 @@ pub fn signal(status: ExitStatus) -> Option<i32> {
     }
 }
 
-/// Makes the process that `command` will start the leader of a new process group, which Ctrl-C in the terminal does not
-/// reach.
+/// Makes the process that `command` will start the leader of a new process group. Only Unix has these.
 pub fn lead_group(command: &mut Command) {
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(command, 0);
-    #[cfg(windows)]
-    {
-        const CREATE_NEW_PROCESS_GROUP: u32 = 0x200;
-        std::os::windows::process::CommandExt::creation_flags(command, CREATE_NEW_PROCESS_GROUP);
-    }
-    #[cfg(not(any(unix, windows)))]
+    #[cfg(not(unix))]
     let _ = command;
 }
 
-/// Ends this process without running anything more of it: no handlers, no destructors, no core file.
-pub fn end_at_once(status: i32) -> ! {
-    #[cfg(unix)]
-    {
-        unsafe extern "C" {
-            fn _exit(status: i32) -> !;
-        }
-        // SAFETY: _exit(2) takes a number, and nothing of this process runs after it.
-        unsafe { _exit(status) }
-    }
-    #[cfg(not(unix))]
-    std::process::exit(status)
-}
-
-/// Sends `signal` to the process group of `child`, which [`lead_group`] made. Has no effect on other systems than Unix, or
+/// Sends `signal` to the process group of `child`, which [`lead_group`] made. Has no effect elsewhere than on Unix, or
 /// if the group is gone.
 pub fn signal_group(child: &Child, signal: i32) {
     #[cfg(unix)]

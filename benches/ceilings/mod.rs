@@ -13,8 +13,7 @@ use chains::Chains;
 use jem::compute::Kernel;
 use jem::compute::cooperative::Cooperative;
 use jem::device::{Buffer, Device, ProgramBuilder};
-use jem::self_test::child::{self, end_with_parent};
-use jem::self_test::usable_cooperative;
+use jem::self_test::{child, usable_cooperative};
 use matrices::Matrices;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -260,7 +259,6 @@ struct Probed {
 /// # Errors
 /// In words, if the device refuses a probe or computes it wrong.
 pub fn probe_here(arguments: &Arguments, size: usize) -> Result<(), String> {
-    end_with_parent();
     let device = arguments.open().map_err(|error| error.to_string())?;
     let matrices = device.cooperative().iter().find(|matrices| matrices.size == size);
     let &matrices = matrices.ok_or_else(|| format!("{} offers no {size}x{size} matrices", device.name()))?;

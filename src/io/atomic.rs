@@ -11,54 +11,41 @@ use crate::error::{Error, Result};
 /// and the file that it names is written.
 ///
 /// # Errors
-/// [`Error::Io`] naming `path`; the temporary file is removed. The same error is returned if `path` is a device or a
-/// pipe, which a rename would replace.
+/// [`Error::Io`] naming `path`; the temporary file is removed. Also if `path` is a device or a pipe, which a rename
+/// would replace.
 pub fn write(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>) -> Result<()> {
-    let target = &regular(path)?;
-    let temporary = temporary_name(target)?;
+    let path = &regular(path)?;
+    let temporary = temporary_name(path)?;
     let attempt = || {
         let mut writer = BufWriter::with_capacity(1 << 20, File::create(&temporary)?);
         fill(&mut writer)?;
         writer.flush()?;
         writer.get_ref().sync_all()?;
         drop(writer);
-        fs::rename(&temporary, target)
+        fs::rename(&temporary, path)
     };
     if let Err(error) = attempt() {
         // The write's own error is the one to report.
         let _ = fs::remove_file(&temporary);
         return Err(Error::io(path)(error));
     }
-    sync_directory(directory_of(target)).map_err(Error::io(path))
+    sync_directory(directory_of(path)).map_err(Error::io(path))
 }
 
-/// The file that `path` names behind symbolic links, whether or not it exists yet.
+/// The file that `path` names, behind symbolic links; `path` itself if there is none yet.
 ///
 /// # Errors
 /// [`Error::Io`] if it is a device, a pipe or the like.
 pub fn regular(path: &Path) -> Result<PathBuf> {
-    let target = behind_links(path);
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     match fs::metadata(&target) {
         // A rename onto a directory fails by itself.
         Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => {
-            let message = "is not a regular file; name one, or a file that does not exist yet";
+            let message = "is not a regular file: name one that is, or that does not exist yet";
             Err(Error::io(path)(std::io::Error::new(ErrorKind::InvalidInput, message)))
         }
         _ => Ok(target),
     }
-}
-
-/// The end of a chain of symbolic links, which the system would follow only to a file that exists.
-fn behind_links(path: &Path) -> PathBuf {
-    /// The most links that Linux follows.
-    const MOST: usize = 40;
-    let mut target = path.to_owned();
-    for _ in 0..MOST {
-        let Ok(link) = fs::read_link(&target) else { break };
-        // A relative link begins in the link's own directory.
-        target = directory_of(&target).join(link);
-    }
-    target
 }
 
 /// The directory that holds `path`.
@@ -115,27 +102,6 @@ fn is_temporary(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[cfg(unix)]
-    #[test]
-    fn a_link_to_a_file_that_is_not_there_yet_stays_a_link() {
-        let directory = tempfile::tempdir().unwrap();
-        let at = |name: &str| directory.path().join(name);
-        fs::create_dir(at("elsewhere")).unwrap();
-        std::os::unix::fs::symlink("elsewhere/second", at("first")).unwrap();
-        std::os::unix::fs::symlink("file", at("elsewhere/second")).unwrap();
-        write(&at("first"), |file| file.write_all(b"new")).unwrap();
-        assert!(fs::symlink_metadata(at("first")).unwrap().is_symlink());
-        assert!(fs::symlink_metadata(at("elsewhere/second")).unwrap().is_symlink());
-        assert_eq!(fs::read(at("elsewhere/file")).unwrap(), b"new");
-        // Errors name the path that was given.
-        std::os::unix::fs::symlink("none/file", at("astray")).unwrap();
-        let error = write(&at("astray"), |file| file.write_all(b"new")).unwrap_err().to_string();
-        assert!(error.contains("astray"), "{error}");
-        // A circle of links ends.
-        std::os::unix::fs::symlink("circle", at("circle")).unwrap();
-        assert!(write(&at("circle"), |file| file.write_all(b"new")).is_ok());
-    }
 
     #[test]
     fn a_failed_write_leaves_the_old_file_alone() {

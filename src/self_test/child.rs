@@ -18,34 +18,25 @@ const LINE: usize = 400;
 /// Time for a child to end after it closed its output.
 const FAREWELL: Duration = Duration::from_secs(10);
 
-/// How often a silent child is checked for its end.
-const POLL: Duration = Duration::from_millis(100);
+/// Time between two looks at whether a silent child has ended.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// How a child ended.
 #[derive(Debug)]
 pub struct Ended {
-    /// Its exit status; `None` if it was stopped because it was silent, or did not end.
+    /// Its exit status; `None` if it was stopped because it was silent.
     pub status: Option<ExitStatus>,
     /// The last lines of its standard error.
     pub last_words: Vec<String>,
-    /// The silence after which it was stopped; `None` if it was not silent.
-    silence: Option<Duration>,
+    /// The silence after which it was stopped.
+    pub patience: Duration,
 }
 
 impl Ended {
     /// Whether a person or the system stopped it (Ctrl-C, `kill`, out of memory), which says nothing about the driver.
     pub fn was_stopped(&self) -> bool {
-        /// `STATUS_CONTROL_C_EXIT` of Windows.
-        const CONTROL_C: i32 = 0xC000_013A_u32 as i32;
         let signal = self.status.and_then(process::signal);
-        let code = self.status.and_then(|status| status.code());
         signal.is_some_and(|signal| [SIGHUP, SIGINT, SIGKILL, SIGTERM].contains(&signal))
-            || code == Some(CONTROL_C)
-    }
-
-    /// Whether it was stopped because it was silent.
-    pub fn was_silent(&self) -> bool {
-        self.silence.is_some()
     }
 }
 
@@ -53,17 +44,12 @@ impl fmt::Display for Ended {
     /// How it ended, such as `was killed by SIGSEGV`, with its last words.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.status.map(|status| (status, process::signal(status))) {
-            None => match self.silence {
-                Some(silence) => write!(f, "printed nothing for {} s and was stopped", silence.as_secs())?,
-                None => write!(f, "closed its output but did not end")?,
-            },
+            None => write!(f, "printed nothing for {} s and was stopped", self.patience.as_secs())?,
             Some((_, Some(number))) => match process::signal_name(number) {
                 Some(name) => write!(f, "was killed by {name}")?,
                 None => write!(f, "was killed by signal {number}")?,
             },
             Some((status, None)) => match status.code() {
-                // Windows has the reason for a crash there.
-                Some(code @ ..0) => write!(f, "ended with exit status {code:#x}")?,
                 Some(code) => write!(f, "ended with exit status {code}")?,
                 None => write!(f, "ended with {status}")?,
             },
@@ -76,8 +62,7 @@ impl fmt::Display for Ended {
 }
 
 /// Runs `command`, passes every line of its standard output to `line`, and returns how it ended. It is stopped after
-/// `patience` without a line, in which time during which this process is stopped does not count. On Unix, processes
-/// that it leaves behind are killed.
+/// `patience` without a line. Processes that it started and left behind are ended with it.
 ///
 /// Its standard input is a pipe that stays open as long as this process lives: a child that reads from it notices when
 /// its parent has died.
@@ -101,20 +86,18 @@ pub fn run(mut command: Command, patience: Duration, mut line: impl FnMut(&str))
         }
     });
     let mut status = None;
-    let poll = patience.min(POLL);
-    let mut silence = Duration::ZERO;
+    let mut heard = Instant::now();
     let silent = loop {
-        match receiver.recv_timeout(poll) {
+        match receiver.recv_timeout(patience.min(LOOK)) {
             Ok(text) => {
-                silence = Duration::ZERO;
+                heard = Instant::now();
                 line(&text);
             }
             // A process that it left behind may hold its output open.
             Err(RecvTimeoutError::Timeout) if status.is_some() => break false,
             Err(RecvTimeoutError::Timeout) => {
-                status = child.try_wait().unwrap_or(None);
-                silence += poll;
-                if status.is_none() && silence >= patience {
+                status = child.try_wait()?;
+                if status.is_none() && heard.elapsed() >= patience {
                     break true;
                 }
             }
@@ -124,28 +107,13 @@ pub fn run(mut command: Command, patience: Duration, mut line: impl FnMut(&str))
     let status = if silent { None } else { status.or_else(|| wait(&mut child, FAREWELL)) };
     process::signal_group(&child, SIGKILL);
     if status.is_none() {
-        // It may have ended by itself in the meantime, or hang in the kernel and not end at all.
+        // It may have ended by itself in the meantime.
         let _ = child.kill();
-        let _ = wait(&mut child, FAREWELL);
+        let _ = child.wait();
     }
     drop(input);
     let last_words = last_words.recv_timeout(FAREWELL).unwrap_or_default();
-    Ok(Ended { status, last_words, silence: silent.then_some(patience) })
-}
-
-/// Call this in a process that [`run`] started: it ends the process when its parent is gone, whatever the driver is
-/// doing.
-pub fn end_with_parent() {
-    thread::spawn(|| {
-        let mut byte = [0];
-        loop {
-            match std::io::stdin().read(&mut byte) {
-                Ok(1..) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                _ => process::end_at_once(1),
-            }
-        }
-    });
+    Ok(Ended { status, last_words, patience })
 }
 
 /// The status of a child if it ends within `time`.
@@ -234,32 +202,6 @@ mod tests {
             !alive().is_ok_and(|status| status.success())
         });
         assert!(gone, "{lines:?}");
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn time_in_which_this_process_is_stopped_is_no_silence() {
-        // The parent of the child is a copy of this test's process that a shell stops for longer than its patience.
-        const ROLE: &str = "JEM_TEST_OF_SILENCE";
-        if std::env::var_os(ROLE).is_some() {
-            let (ended, _) =
-                sh("for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 0.5; done", Duration::from_secs(2));
-            println!("the child {ended}");
-            return;
-        }
-        let name = "self_test::child::tests::time_in_which_this_process_is_stopped_is_no_silence";
-        let own = std::env::current_exe().unwrap();
-        let mut command = Command::new(own);
-        command.args([name, "--exact", "--nocapture"]).env(ROLE, "yes").stdout(Stdio::piped());
-        let child = command.spawn().unwrap();
-        thread::sleep(Duration::from_millis(800));
-        for (signal, pause) in [("-STOP", 3000), ("-CONT", 0)] {
-            Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
-            thread::sleep(Duration::from_millis(pause));
-        }
-        let output = child.wait_with_output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(text.contains("the child ended with exit status 0"), "{text}");
     }
 
     #[test]

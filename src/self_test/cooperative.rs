@@ -60,7 +60,7 @@ pub fn usable_cooperative(device: &Device) -> Result<Cooperative, String> {
 /// Whether [`usable_cooperative`] would have to ask the gate, which may take a minute.
 pub fn is_gate_pending(device: &Device) -> bool {
     let (Some(known), Some(adapter)) = (device.usable_cooperative(), device.adapter()) else { return false };
-    if known.get().is_some() || !service::serves() {
+    if known.get().is_some() {
         return false;
     }
     for &matrices in device.cooperative() {

@@ -7,7 +7,7 @@ use crate::device::{AdapterInfo, AdapterKind, CooperativeChoice, Device, DeviceO
 use crate::io::user::variable;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,9 +18,6 @@ const REQUEST: &str = "JEM_GATE_REQUEST";
 
 /// The beginning of the line with the answer; every other line says what is being tried.
 const ANSWER: &str = "answer ";
-
-/// The beginning of the line with the reason why there is no answer.
-const UNKNOWN: &str = "unknown ";
 
 /// A child that prints nothing for this long is taken to hang. On a GPU a kernel's repeats take far less, and so does
 /// compiling it; software adapters do both on a processor that may be busy.
@@ -33,11 +30,6 @@ const PATIENCE_VARIABLE: &str = "JEM_GATE_PATIENCE";
 /// Whether this program calls [`serve`].
 static SERVES: AtomicBool = AtomicBool::new(false);
 
-/// Whether this program calls [`serve`], without which nothing is tried.
-pub(super) fn serves() -> bool {
-    SERVES.load(Ordering::Relaxed)
-}
-
 /// A question to a child.
 #[derive(Debug, Serialize, Deserialize)]
 struct Request {
@@ -47,32 +39,31 @@ struct Request {
     matrices: Cooperative,
 }
 
-/// Lets this program test a driver in a child process. Call it first in `main`, before any thread is started.
+/// Lets this program test a driver in a child process. Call it first in `main`.
 ///
 /// Cooperative matrices are tried in a copy of the running program, because drivers have crashed on them. In such a
 /// copy this function runs the test, prints its result and ends the process; otherwise it returns at once. A program
 /// that does not call it never uses cooperative matrices.
-///
-/// Where `XDG_RUNTIME_DIR` is not set, as in containers, this sets it to a directory that does not exist: Mesa's Vulkan
-/// layers look for a display there and otherwise complain once for each adapter.
 pub fn serve() {
-    const RUNTIME: &str = "XDG_RUNTIME_DIR";
     SERVES.store(true, Ordering::Relaxed);
-    if cfg!(target_os = "linux") && std::env::var_os(RUNTIME).is_none() {
-        // SAFETY: the caller has started no thread yet that could read the environment.
-        unsafe { std::env::set_var(RUNTIME, "/nonexistent") };
-    }
     let Some(request) = std::env::var_os(REQUEST) else { return };
-    child::end_with_parent();
-    let request = serde_json::from_str(&request.to_string_lossy());
-    match request.map_err(|error| format!("{REQUEST}: {error}")).and_then(|request| answer(&request)) {
-        Ok(answer) => {
-            let json = serde_json::to_string(&answer).expect("an answer is plain data");
-            say(&format!("{ANSWER}{json}"));
-        }
-        Err(why) => say(&format!("{UNKNOWN}{}", why.replace('\n', " "))),
-    }
+    end_with_parent();
+    let answer = match serde_json::from_str(&request.to_string_lossy()) {
+        Ok(request) => answer(&request),
+        Err(error) => Answer::refusal(format!("{REQUEST}: {error}")),
+    };
+    let json = serde_json::to_string(&answer).expect("an answer is plain data");
+    say(&format!("{ANSWER}{json}"));
     std::process::exit(0);
+}
+
+/// Ends this process when its parent is gone, whatever the driver is doing.
+fn end_with_parent() {
+    std::thread::spawn(|| {
+        let mut byte = [0];
+        while std::io::stdin().read(&mut byte).is_ok_and(|read| read > 0) {}
+        std::process::abort();
+    });
 }
 
 /// Prints a line for the parent. If the parent is gone, the line is lost.
@@ -81,17 +72,18 @@ fn say(line: &str) {
     let _ = writeln!(output, "{line}").and_then(|()| output.flush());
 }
 
-/// The gate's answer; an error if that says nothing about the driver and its matrices.
-fn answer(request: &Request) -> Result<Answer, String> {
+fn answer(request: &Request) -> Answer {
     let choice = CooperativeChoice::Only(request.matrices.variant);
     let options = DeviceOptions { untuned: true, cooperative: Some(choice), ..DeviceOptions::default() };
-    let device = Device::open(&DeviceSpec::GpuNamed(request.name.clone()), options);
-    let device = device.map_err(|error| error.to_string())?;
+    let device = match Device::open(&DeviceSpec::GpuNamed(request.name.clone()), options) {
+        Ok(device) => device,
+        Err(error) => return Answer::refusal(error.to_string()),
+    };
     if device.name() != request.title {
-        return Err(format!("the test opened {} instead of {}", device.name(), request.title));
+        return Answer::refusal(format!("the test opened {} instead of {}", device.name(), request.title));
     }
     if !device.cooperative().contains(&request.matrices) {
-        return Err(format!("{} offers no {}", request.title, request.matrices));
+        return Answer::refusal(format!("{} offers no {}", request.title, request.matrices));
     }
     gate::attempt(&device, request.matrices, say)
 }
@@ -106,9 +98,9 @@ fn own_path() -> std::io::Result<PathBuf> {
 
 /// Tries `matrices` on `adapter` in a child process.
 pub(super) fn ask(adapter: &AdapterInfo, matrices: Cooperative) -> Asked {
-    if !serves() {
+    if !SERVES.load(Ordering::Relaxed) {
         let why = "not tried, because this program does not call jem::self_test::serve first in main";
-        return Asked::unknown(why.into());
+        return Asked { answer: Answer::refusal(why.into()), lasting: false };
     }
     let request = Request { name: adapter.name.clone(), title: adapter.title(), matrices };
     let request = serde_json::to_string(&request).expect("a request is plain data");
@@ -124,22 +116,16 @@ pub(super) fn ask(adapter: &AdapterInfo, matrices: Cooperative) -> Asked {
         None => patience_with(adapter),
     };
     let (mut answer, mut trying) = (None, None);
-    let ended = child::run(command, patience, |line| {
-        if let Some(json) = line.strip_prefix(ANSWER) {
-            let parsed = serde_json::from_str::<Answer>(json);
-            answer = Some(parsed.map_err(|error| format!("the test's answer cannot be read: {error}")));
-        } else if let Some(why) = line.strip_prefix(UNKNOWN) {
-            answer = Some(Err(why.to_owned()));
-        } else {
-            trying = Some(line.to_owned());
-        }
+    let ended = child::run(command, patience, |line| match line.strip_prefix(ANSWER) {
+        Some(json) => answer = Some(serde_json::from_str::<Answer>(json)),
+        None => trying = Some(line.to_owned()),
     });
     match (ended, answer) {
         (Ok(_), Some(Ok(answer))) => Asked { answer, lasting: true },
-        (Ok(_), Some(Err(why))) => Asked::unknown(why),
+        (Ok(_), Some(Err(error))) => Asked::unknown(format!("the test's answer cannot be read: {error}")),
         (Ok(ended), None) => {
             let place = trying.map_or(String::new(), |what| format!(" at {what}"));
-            let impatient = ended.was_silent() && patience < patience_with(adapter);
+            let impatient = ended.status.is_none() && patience < patience_with(adapter);
             let lasting = !ended.was_stopped() && !impatient;
             Asked { answer: Answer::refusal(format!("the driver's test {ended}{place}")), lasting }
         }
@@ -155,10 +141,7 @@ fn parse_patience(seconds: &OsStr) -> Result<Duration, String> {
     let parsed = seconds.to_str().and_then(|seconds| seconds.parse().ok());
     match parsed {
         Some(seconds @ 1..) => Ok(Duration::from_secs(seconds)),
-        _ => Err(format!(
-            "{PATIENCE_VARIABLE}: expected a whole number of seconds, at least 1, got {}",
-            seconds.display()
-        )),
+        _ => Err(format!("{PATIENCE_VARIABLE}: expected whole seconds from 1, got {}", seconds.display())),
     }
 }
 
@@ -172,18 +155,5 @@ pub(super) struct Asked {
 impl Asked {
     fn unknown(why: String) -> Self {
         Self { answer: Answer::refusal(why), lasting: false }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_question_about_a_missing_adapter_has_no_answer() {
-        let (name, title) = ("no such adapter".to_owned(), "gpu:no such adapter".to_owned());
-        let request = Request { name, title, matrices: Cooperative::new(16, 32) };
-        let why = answer(&request).unwrap_err();
-        assert!(why.contains("no such adapter"), "{why}");
     }
 }

@@ -22,12 +22,12 @@ pub struct Ranked {
 impl Ranked {
     /// Operations of all runs.
     fn flops(&self) -> u64 {
-        (self.runs as u64).saturating_mul(self.shape.geometry.flops())
+        self.runs as u64 * self.shape.geometry.flops()
     }
 
     /// Time of all runs.
     fn all_runs(&self) -> Option<Duration> {
-        self.time.map(|time| time.mul_f64(self.runs as f64))
+        self.time.map(|time| time * self.runs as u32)
     }
 }
 

@@ -13,7 +13,6 @@ use jem::jem::{
     Scorer,
 };
 use jem::nn::architecture::Mode;
-use jem::nn::network::Network as _;
 use jem::policy::choice::{Choices, Tuned};
 use jem::tune::{Limits, Ranked, Tuning, rank, shapes, tune};
 use jem::{Error, Result};
@@ -223,11 +222,7 @@ fn out(arguments: &Arguments) -> Result<PathBuf> {
         return Err(Error::setting("--out", format!("{why}; name one")));
     };
     // Without the variable, the file is in the user's cache directory, and the flag names another.
-    let asked = if std::env::var_os(tuned::VARIABLE).is_some_and(|value| !value.is_empty()) {
-        tuned::VARIABLE
-    } else {
-        "--out"
-    };
+    let asked = if std::env::var_os(tuned::VARIABLE).is_some() { tuned::VARIABLE } else { "--out" };
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         std::fs::create_dir_all(parent).map_err(|error| {
             Error::setting(asked, format!("the directory {} cannot be made: {error}", parent.display()))

@@ -129,7 +129,7 @@ impl Folder {
     }
 
     /// Adds the shaders of `directory` under names that begin with `prefix`. The folder `common` may be missing. Shaders
-    /// in any other subfolder are a mistake, because they would not be read.
+    /// in another folder would be passed over, and are a mistake.
     fn add(&mut self, directory: &Path, prefix: &str, own: &BTreeMap<&str, &str>) -> Result<(), Mistake> {
         let entries = match std::fs::read_dir(directory) {
             Err(error) if error.kind() == ErrorKind::NotFound && !prefix.is_empty() => return Ok(()),

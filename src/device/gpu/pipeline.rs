@@ -67,16 +67,8 @@ impl GpuDevice {
         }
         let new = if missing.is_empty() { Vec::new() } else { self.compile_all(&missing) };
         let mut made = self.pipelines.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // One that the driver refuses must not cost the others, which a later call would compile again.
-        let mut refused = None;
         for ((key, _), pipeline) in missing.into_iter().zip(new) {
-            match pipeline {
-                Ok(pipeline) => drop(made.insert(key.clone(), Arc::new(pipeline))),
-                Err(error) => drop(refused.get_or_insert(error)),
-            }
-        }
-        if let Some(error) = refused {
-            return Err(error);
+            made.insert(key.clone(), Arc::new(pipeline?));
         }
         Ok(keys.iter().map(|key| Arc::clone(&made[key])).collect())
     }

@@ -9,7 +9,7 @@ use crate::compute::epilogue::Residual;
 use crate::compute::half;
 use crate::compute::storage::{Storage, Storages};
 use crate::device::{Device, ProgramBuilder};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kernels::conv2d::Conv2d;
 use crate::kernels::conv2d_input_gradient::Conv2dInputGradient;
 use crate::kernels::conv2d_weight_gradient::Conv2dWeightGradient;
@@ -145,8 +145,7 @@ impl Case {
     /// The largest Σ(a-b)²/Σb² of the results of `tile`.
     ///
     /// # Errors
-    /// [`Failure::Kernel`] if the device refuses the kernel, results are wrong, or runs differ; [`Failure::Device`] if
-    /// the device has no memory for the tensors.
+    /// If the device refuses the kernel, results are wrong, or runs differ.
     pub fn compare(
         &self,
         device: &Device,
@@ -154,40 +153,18 @@ impl Case {
         tile: MatrixTile,
         expected: &[Contents],
         repeats: usize,
-    ) -> std::result::Result<f64, Failure> {
+    ) -> std::result::Result<f64, String> {
         let kernel = self.kernel(Method::Cooperative(matrices), Some(tile.into()));
-        let bed = Bed::new(device, kernel, false).map_err(|error| Failure::Device(error.to_string()))?;
-        let found = bed.run_first().map_err(Failure::of)?;
+        let bed = Bed::new(device, kernel, false).map_err(|error| error.to_string())?;
+        let found = bed.run_first().map_err(|error| error.to_string())?;
         let bound = sum_bound(self.terms());
         let mut worst = 0.0f64;
         for ((storage, found), (_, expected)) in found.iter().zip(expected) {
-            worst = worst.max(judge(*storage, found, expected, bound).map_err(Failure::Kernel)?);
+            worst = worst.max(judge(*storage, found, expected, bound)?);
         }
-        match bed.repeat(&found, repeats - 1).map_err(Failure::of)? {
+        match bed.repeat(&found, repeats - 1).map_err(|error| error.to_string())? {
             0 => Ok(worst),
-            words => {
-                let message = format!("{words} words in {repeats} runs differ from the first run's");
-                Err(Failure::Kernel(message))
-            }
-        }
-    }
-}
-
-/// Why a kernel did not pass.
-#[derive(Debug)]
-pub enum Failure {
-    /// For a reason that will be the same the next time.
-    Kernel(String),
-    /// For lack of memory, which other programs may have taken.
-    Device(String),
-}
-
-impl Failure {
-    fn of(error: Error) -> Self {
-        if error.is_out_of_memory() {
-            Self::Device(error.to_string())
-        } else {
-            Self::Kernel(error.to_string())
+            words => Err(format!("{words} words in {repeats} runs differ from the first run's")),
         }
     }
 }
