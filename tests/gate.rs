@@ -14,7 +14,7 @@ mod small;
 
 use serde_json::Value;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
 const VARIANTS: [&str; 4] = ["naga", "patched", "flat", "flat-patched"];
@@ -114,6 +114,28 @@ fn a_hang_is_stopped() {
             "{printed}"
         );
     }
+}
+
+#[test]
+fn a_test_without_memory_is_not_remembered() {
+    let jem = Jem::new("full");
+    for one in jem.tested() {
+        let reason = one["reason"].as_str().expect("a reason");
+        assert!(reason.contains("in f32") && reason.contains("out of memory"), "{reason}");
+    }
+    assert_eq!(jem.answers(), "", "the next run tries again");
+}
+
+#[test]
+fn a_request_that_cannot_be_read_has_no_answer() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_jem"));
+    command.env("JEM_GATE_REQUEST", "{\n").stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().expect("jem starts");
+    let input = child.stdin.take();
+    let printed = succeeded(&child.wait_with_output().expect("it ends"));
+    drop(input);
+    assert!(printed.starts_with("unknown JEM_GATE_REQUEST: "), "{printed}");
+    assert_eq!(printed.lines().count(), 1, "{printed}");
 }
 
 /// A folder of small images in two classes.

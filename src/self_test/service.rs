@@ -16,8 +16,11 @@ use std::time::Duration;
 /// The environment variable that makes [`serve`] run the gate.
 const REQUEST: &str = "JEM_GATE_REQUEST";
 
-/// The beginning of the line with the answer; every other line says what is being tried.
+/// The beginning of the line with the answer.
 const ANSWER: &str = "answer ";
+
+/// The beginning of the line with the reason why there is no answer. Every other line says what is being tried.
+const UNKNOWN: &str = "unknown ";
 
 /// A child that prints nothing for this long is taken to hang. On a GPU a kernel's repeats take far less, and so does
 /// compiling it; software adapters do both on a processor that may be busy.
@@ -50,10 +53,15 @@ pub fn serve() {
     end_with_parent();
     let answer = match serde_json::from_str(&request.to_string_lossy()) {
         Ok(request) => answer(&request),
-        Err(error) => Answer::refusal(format!("{REQUEST}: {error}")),
+        Err(error) => Err(format!("{REQUEST}: {error}")),
     };
-    let json = serde_json::to_string(&answer).expect("an answer is plain data");
-    say(&format!("{ANSWER}{json}"));
+    match answer {
+        Ok(answer) => {
+            let json = serde_json::to_string(&answer).expect("an answer is plain data");
+            say(&format!("{ANSWER}{json}"));
+        }
+        Err(why) => say(&format!("{UNKNOWN}{}", why.replace('\n', " "))),
+    }
     std::process::exit(0);
 }
 
@@ -72,18 +80,20 @@ fn say(line: &str) {
     let _ = writeln!(output, "{line}").and_then(|()| output.flush());
 }
 
-fn answer(request: &Request) -> Answer {
+/// Runs the gate.
+///
+/// # Errors
+/// Why it could not be run, which says nothing about the matrices.
+fn answer(request: &Request) -> Result<Answer, String> {
     let choice = CooperativeChoice::Only(request.matrices.variant);
     let options = DeviceOptions { untuned: true, cooperative: Some(choice), ..DeviceOptions::default() };
-    let device = match Device::open(&DeviceSpec::GpuNamed(request.name.clone()), options) {
-        Ok(device) => device,
-        Err(error) => return Answer::refusal(error.to_string()),
-    };
+    let device = Device::open(&DeviceSpec::GpuNamed(request.name.clone()), options);
+    let device = device.map_err(|error| error.to_string())?;
     if device.name() != request.title {
-        return Answer::refusal(format!("the test opened {} instead of {}", device.name(), request.title));
+        return Err(format!("the test opened {} instead of {}", device.name(), request.title));
     }
     if !device.cooperative().contains(&request.matrices) {
-        return Answer::refusal(format!("{} offers no {}", request.title, request.matrices));
+        return Err(format!("{} offers no {}", request.title, request.matrices));
     }
     gate::attempt(&device, request.matrices, say)
 }
@@ -100,7 +110,7 @@ fn own_path() -> std::io::Result<PathBuf> {
 pub(super) fn ask(adapter: &AdapterInfo, matrices: Cooperative) -> Asked {
     if !SERVES.load(Ordering::Relaxed) {
         let why = "not tried, because this program does not call jem::self_test::serve first in main";
-        return Asked { answer: Answer::refusal(why.into()), lasting: false };
+        return Asked::unknown(why.into());
     }
     let request = Request { name: adapter.name.clone(), title: adapter.title(), matrices };
     let request = serde_json::to_string(&request).expect("a request is plain data");
@@ -116,13 +126,13 @@ pub(super) fn ask(adapter: &AdapterInfo, matrices: Cooperative) -> Asked {
         None => patience_with(adapter),
     };
     let (mut answer, mut trying) = (None, None);
-    let ended = child::run(command, patience, |line| match line.strip_prefix(ANSWER) {
-        Some(json) => answer = Some(serde_json::from_str::<Answer>(json)),
+    let ended = child::run(command, patience, |line| match read_answer(line) {
         None => trying = Some(line.to_owned()),
+        read => answer = read,
     });
     match (ended, answer) {
         (Ok(_), Some(Ok(answer))) => Asked { answer, lasting: true },
-        (Ok(_), Some(Err(error))) => Asked::unknown(format!("the test's answer cannot be read: {error}")),
+        (Ok(_), Some(Err(why))) => Asked::unknown(why),
         (Ok(ended), None) => {
             let place = trying.map_or(String::new(), |what| format!(" at {what}"));
             let impatient = ended.status.is_none() && patience < patience_with(adapter);
@@ -131,6 +141,15 @@ pub(super) fn ask(adapter: &AdapterInfo, matrices: Cooperative) -> Asked {
         }
         (Err(error), _) => Asked::unknown(format!("{}: {error}", program.display())),
     }
+}
+
+/// The answer in a child's line, or why there is none; `None` for a line that says what is being tried.
+fn read_answer(line: &str) -> Option<Result<Answer, String>> {
+    if let Some(why) = line.strip_prefix(UNKNOWN) {
+        return Some(Err(why.to_owned()));
+    }
+    let answer = serde_json::from_str(line.strip_prefix(ANSWER)?);
+    Some(answer.map_err(|error| format!("the test's answer cannot be read: {error}")))
 }
 
 fn patience_with(adapter: &AdapterInfo) -> Duration {
