@@ -39,11 +39,17 @@ pub fn signal(status: ExitStatus) -> Option<i32> {
     }
 }
 
-/// Makes the process that `command` will start the leader of a new process group. Only Unix has these.
+/// Makes the process that `command` will start the leader of a new process group, which Ctrl-C in the terminal does not
+/// reach.
 pub fn lead_group(command: &mut Command) {
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(command, 0);
-    #[cfg(not(unix))]
+    #[cfg(windows)]
+    {
+        const CREATE_NEW_PROCESS_GROUP: u32 = 0x200;
+        std::os::windows::process::CommandExt::creation_flags(command, CREATE_NEW_PROCESS_GROUP);
+    }
+    #[cfg(not(any(unix, windows)))]
     let _ = command;
 }
 

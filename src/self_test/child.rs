@@ -21,6 +21,9 @@ const FAREWELL: Duration = Duration::from_secs(10);
 /// Time between two looks at whether a silent child has ended.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// The exit status of a process that Ctrl-C ended on Windows (`STATUS_CONTROL_C_EXIT`).
+const CONTROL_C_EXIT: i32 = 0xC000_013A_u32 as i32;
+
 /// How a child ended.
 #[derive(Debug)]
 pub struct Ended {
@@ -37,6 +40,7 @@ impl Ended {
     pub fn was_stopped(&self) -> bool {
         let signal = self.status.and_then(process::signal);
         signal.is_some_and(|signal| [SIGHUP, SIGINT, SIGKILL, SIGTERM].contains(&signal))
+            || self.status.and_then(|status| status.code()) == Some(CONTROL_C_EXIT)
     }
 }
 
@@ -146,6 +150,22 @@ fn tail(source: impl Read) -> Vec<String> {
         last.push_back(text);
     }
     last.into()
+}
+
+#[cfg(all(test, windows))]
+mod tests {
+    use super::*;
+    use std::os::windows::process::ExitStatusExt as _;
+
+    #[test]
+    fn a_crash_and_a_stop_are_told_apart() {
+        let ended = |status| {
+            let status = Some(ExitStatus::from_raw(status));
+            Ended { status, last_words: Vec::new(), patience: Duration::ZERO }
+        };
+        assert!(ended(0xC000_013A).was_stopped());
+        assert!(!ended(0xC000_0005).was_stopped());
+    }
 }
 
 #[cfg(all(test, unix))]
