@@ -90,18 +90,21 @@ pub fn run(mut command: Command, patience: Duration, mut line: impl FnMut(&str))
         }
     });
     let mut status = None;
-    let mut heard = Instant::now();
+    let look = patience.min(LOOK);
+    // Counted, not read from a clock: while this process is stopped (Ctrl-Z), nobody reads the child's lines.
+    let mut silence = Duration::ZERO;
     let silent = loop {
-        match receiver.recv_timeout(patience.min(LOOK)) {
+        match receiver.recv_timeout(look) {
             Ok(text) => {
-                heard = Instant::now();
+                silence = Duration::ZERO;
                 line(&text);
             }
             // A process that it left behind may hold its output open.
             Err(RecvTimeoutError::Timeout) if status.is_some() => break false,
             Err(RecvTimeoutError::Timeout) => {
                 status = child.try_wait()?;
-                if status.is_none() && heard.elapsed() >= patience {
+                silence += look;
+                if status.is_none() && silence >= patience {
                     break true;
                 }
             }
@@ -172,6 +175,25 @@ mod tests {
 mod tests {
     use super::*;
 
+    /// Runs the test `name` of this module again in a process of its own, where [`is_inner`] is true.
+    fn again(name: &str) -> Child {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
+            .args(["--exact", "--nocapture", &format!("self_test::child::tests::{name}")])
+            .env(INNER, name);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+    }
+
+    const INNER: &str = "JEM_TEST_INNER";
+
+    fn is_inner(name: &str) -> bool {
+        std::env::var(INNER).is_ok_and(|inner| inner == name)
+    }
+
+    fn send(child: &Child, signal: &str) {
+        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+    }
+
     fn sh(script: &str, patience: Duration) -> (Ended, Vec<String>) {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
@@ -208,6 +230,27 @@ mod tests {
         assert!(started.elapsed() < LONG);
         let (ended, lines) = sh("for i in 1 2 3 4; do echo $i; sleep 0.4; done", Duration::from_secs(1));
         assert_eq!((ended.to_string().as_str(), lines.len()), ("ended with exit status 0", 4));
+    }
+
+    #[test]
+    fn time_in_which_this_process_was_stopped_is_no_silence() {
+        const NAME: &str = "time_in_which_this_process_was_stopped_is_no_silence";
+        if is_inner(NAME) {
+            let mut command = Command::new("sh");
+            command.args(["-c", "echo started; sleep 5; echo ended"]);
+            let ended = run(command, Duration::from_secs(3), |line| {
+                println!("the child {line}");
+            });
+            return assert_eq!(ended.unwrap().to_string(), "ended with exit status 0");
+        }
+        let mut process = again(NAME);
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok);
+        assert!(lines.any(|line| line.ends_with("the child started")));
+        send(&process, "-STOP");
+        thread::sleep(Duration::from_secs(4));
+        send(&process, "-CONT");
+        assert!(lines.any(|line| line.ends_with("the child ended")));
+        assert!(wait(&mut process, LONG).unwrap().success());
     }
 
     #[test]
