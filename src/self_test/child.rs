@@ -27,11 +27,13 @@ const CONTROL_C_EXIT: i32 = 0xC000_013A_u32 as i32;
 /// How a child ended.
 #[derive(Debug)]
 pub struct Ended {
-    /// Its exit status; `None` if it was stopped because it was silent.
+    /// Its exit status; `None` if it was stopped.
     pub status: Option<ExitStatus>,
+    /// Whether it was stopped because it printed nothing for `patience`.
+    pub silent: bool,
     /// The last lines of its standard error.
     pub last_words: Vec<String>,
-    /// The silence after which it was stopped.
+    /// The silence after which it would have been stopped.
     pub patience: Duration,
 }
 
@@ -48,13 +50,19 @@ impl fmt::Display for Ended {
     /// How it ended, such as `was killed by SIGSEGV`, with its last words.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.status.map(|status| (status, process::signal(status))) {
-            None => write!(f, "printed nothing for {} s and was stopped", self.patience.as_secs())?,
+            None if self.silent => {
+                write!(f, "printed nothing for {} s and was stopped", self.patience.as_secs())?;
+            }
+            None => {
+                let farewell = FAREWELL.as_secs();
+                write!(f, "closed its output, did not end within {farewell} s and was stopped")?;
+            }
             Some((_, Some(number))) => match process::signal_name(number) {
                 Some(name) => write!(f, "was killed by {name}")?,
                 None => write!(f, "was killed by signal {number}")?,
             },
             Some((status, None)) => match status.code() {
-                Some(code) => write!(f, "ended with exit status {code}")?,
+                Some(code) => write!(f, "ended with exit status {}", exit_code(code))?,
                 None => write!(f, "ended with {status}")?,
             },
         }
@@ -63,6 +71,11 @@ impl fmt::Display for Ended {
             words => write!(f, " ({})", words.join(" / ")),
         }
     }
+}
+
+/// An exit code as text. Windows' codes of crashes, which are negative, are known by their hexadecimal digits.
+fn exit_code(code: i32) -> String {
+    if code < 0 { format!("{code:#X}") } else { code.to_string() }
 }
 
 /// Runs `command`, passes every line of its standard output to `line`, and returns how it ended. It is stopped after
@@ -102,7 +115,7 @@ pub fn run(mut command: Command, patience: Duration, mut line: impl FnMut(&str))
             // A process that it left behind may hold its output open.
             Err(RecvTimeoutError::Timeout) if status.is_some() => break false,
             Err(RecvTimeoutError::Timeout) => {
-                status = child.try_wait()?;
+                status = child.try_wait().unwrap_or(None);
                 silence += look;
                 if status.is_none() && silence >= patience {
                     break true;
@@ -114,13 +127,13 @@ pub fn run(mut command: Command, patience: Duration, mut line: impl FnMut(&str))
     let status = if silent { None } else { status.or_else(|| wait(&mut child, FAREWELL)) };
     process::signal_group(&child, SIGKILL);
     if status.is_none() {
-        // It may have ended by itself in the meantime.
+        // It may have ended by itself in the meantime. In a call of the driver that hangs it does not end at all.
         let _ = child.kill();
-        let _ = child.wait();
+        let _ = wait(&mut child, FAREWELL);
     }
     drop(input);
     let last_words = last_words.recv_timeout(FAREWELL).unwrap_or_default();
-    Ok(Ended { status, last_words, patience })
+    Ok(Ended { status, silent, last_words, patience })
 }
 
 /// The status of a child if it ends within `time`.
@@ -164,7 +177,7 @@ mod tests {
     fn a_crash_and_a_stop_are_told_apart() {
         let ended = |status| {
             let status = Some(ExitStatus::from_raw(status));
-            Ended { status, last_words: Vec::new(), patience: Duration::ZERO }
+            Ended { status, silent: false, last_words: Vec::new(), patience: Duration::ZERO }
         };
         assert!(ended(0xC000_013A).was_stopped());
         assert!(!ended(0xC000_0005).was_stopped());
@@ -265,6 +278,19 @@ mod tests {
             !alive().is_ok_and(|status| status.success())
         });
         assert!(gone, "{lines:?}");
+    }
+
+    #[test]
+    fn a_child_that_closes_its_output_and_stays_is_ended() {
+        let started = Instant::now();
+        let (ended, _) = sh("exec >&- 2>&-; exec sleep 100", LONG);
+        assert_eq!(ended.to_string(), "closed its output, did not end within 10 s and was stopped");
+        assert!(!ended.silent && started.elapsed() < 3 * LONG);
+    }
+
+    #[test]
+    fn crashes_on_windows_are_hexadecimal() {
+        assert_eq!([3, 0xC000_0005_u32 as i32].map(exit_code), ["3", "0xC0000005"]);
     }
 
     #[test]

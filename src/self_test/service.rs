@@ -135,7 +135,7 @@ pub(super) fn ask(adapter: &AdapterInfo, matrices: Cooperative) -> Asked {
         (Ok(_), Some(Err(why))) => Asked::unknown(why),
         (Ok(ended), None) => {
             let place = trying.map_or(String::new(), |what| format!(" at {what}"));
-            let impatient = ended.status.is_none() && patience < patience_with(adapter);
+            let impatient = ended.silent && patience < patience_with(adapter);
             let lasting = !ended.was_stopped() && !impatient;
             Asked { answer: Answer::refusal(format!("the driver's test {ended}{place}")), lasting }
         }
