@@ -53,6 +53,21 @@ pub fn lead_group(command: &mut Command) {
     let _ = command;
 }
 
+/// Ends this process without the handlers that a driver may have registered for its exit, which may hang, and without a
+/// core dump.
+pub fn exit_at_once(code: i32) -> ! {
+    #[cfg(unix)]
+    {
+        unsafe extern "C" {
+            fn _exit(code: i32) -> !;
+        }
+        // SAFETY: _exit(2) takes a number and does not return.
+        unsafe { _exit(code) }
+    }
+    #[cfg(not(unix))]
+    std::process::exit(code)
+}
+
 /// Sends `signal` to the process group of `child`, which [`lead_group`] made. Has no effect elsewhere than on Unix, or
 /// if the group is gone.
 pub fn signal_group(child: &Child, signal: i32) {

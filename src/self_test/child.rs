@@ -3,7 +3,7 @@
 use crate::process::{self, SIGHUP, SIGINT, SIGKILL, SIGTERM};
 use std::collections::VecDeque;
 use std::fmt;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
@@ -136,6 +136,20 @@ pub fn run(mut command: Command, patience: Duration, mut line: impl FnMut(&str))
     Ok(Ended { status, silent, last_words, patience })
 }
 
+/// Ends this process, which [`run`] started, when its parent is gone, whatever the driver is doing.
+pub fn end_with_parent() {
+    thread::spawn(|| {
+        let mut byte = [0];
+        loop {
+            match std::io::stdin().read(&mut byte) {
+                Ok(1..) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Ok(0) | Err(_) => process::exit_at_once(1),
+            }
+        }
+    });
+}
+
 /// The status of a child if it ends within `time`.
 fn wait(child: &mut Child, time: Duration) -> Option<ExitStatus> {
     let started = Instant::now();
@@ -256,14 +270,14 @@ mod tests {
             });
             return assert_eq!(ended.unwrap().to_string(), "ended with exit status 0");
         }
-        let mut process = again(NAME);
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let mut inner = again(NAME);
+        let mut lines = BufReader::new(inner.stdout.take().unwrap()).lines().map_while(Result::ok);
         assert!(lines.any(|line| line.ends_with("the child started")));
-        send(&process, "-STOP");
+        send(&inner, "-STOP");
         thread::sleep(Duration::from_secs(4));
-        send(&process, "-CONT");
+        send(&inner, "-CONT");
         assert!(lines.any(|line| line.ends_with("the child ended")));
-        assert!(wait(&mut process, LONG).unwrap().success());
+        assert!(wait(&mut inner, LONG).unwrap().success());
     }
 
     #[test]
@@ -291,6 +305,19 @@ mod tests {
     #[test]
     fn crashes_on_windows_are_hexadecimal() {
         assert_eq!([3, 0xC000_0005_u32 as i32].map(exit_code), ["3", "0xC0000005"]);
+    }
+
+    #[test]
+    fn a_child_ends_with_its_parent_and_dumps_no_core() {
+        const NAME: &str = "a_child_ends_with_its_parent_and_dumps_no_core";
+        if is_inner(NAME) {
+            end_with_parent();
+            return thread::sleep(3 * LONG);
+        }
+        let mut inner = again(NAME);
+        drop(inner.stdin.take());
+        let status = wait(&mut inner, LONG).expect("it ends");
+        assert_eq!((status.code(), process::signal(status)), (Some(1), None));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::io::user::variable;
 use crate::kernels::cooperative::Cooperative;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,7 +50,7 @@ struct Request {
 pub fn serve() {
     SERVES.store(true, Ordering::Relaxed);
     let Some(request) = std::env::var_os(REQUEST) else { return };
-    end_with_parent();
+    child::end_with_parent();
     let answer = match serde_json::from_str(&request.to_string_lossy()) {
         Ok(request) => answer(&request),
         Err(error) => Err(format!("{REQUEST}: {error}")),
@@ -63,15 +63,6 @@ pub fn serve() {
         Err(why) => say(&format!("{UNKNOWN}{}", why.replace('\n', " "))),
     }
     std::process::exit(0);
-}
-
-/// Ends this process when its parent is gone, whatever the driver is doing.
-fn end_with_parent() {
-    std::thread::spawn(|| {
-        let mut byte = [0];
-        while std::io::stdin().read(&mut byte).is_ok_and(|read| read > 0) {}
-        std::process::abort();
-    });
 }
 
 /// Prints a line for the parent. If the parent is gone, the line is lost.
