@@ -254,11 +254,13 @@ struct Probed {
     milliseconds: f64,
 }
 
-/// Measures the probes of matrices of `size` in this process, and prints a line of JSON for each.
+/// Measures the probes of matrices of `size` in this process, and prints a line of JSON for each. The process ends with
+/// its standard input.
 ///
 /// # Errors
 /// In words, if the device refuses a probe or computes it wrong.
 pub fn probe_here(arguments: &Arguments, size: usize) -> Result<(), String> {
+    child::end_with_parent();
     let device = arguments.open().map_err(|error| error.to_string())?;
     let matrices = device.cooperative().iter().find(|matrices| matrices.size == size);
     let &matrices = matrices.ok_or_else(|| format!("{} offers no {size}x{size} matrices", device.name()))?;
