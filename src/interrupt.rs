@@ -1,13 +1,26 @@
 //! Requests to end: Ctrl-C, SIGTERM, and SIGHUP unless the program runs under `nohup`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Set by the first of them.
+static REQUESTED: AtomicBool = AtomicBool::new(false);
+
+/// Whether a request that [`handle`] handles has come.
+pub fn is_requested() -> bool {
+    REQUESTED.load(Ordering::Relaxed)
+}
+
 /// Runs `handler` in a thread of its own at each Ctrl-C, SIGTERM and SIGHUP. A SIGHUP that the program was started to
 /// ignore, as by `nohup`, stays ignored.
 ///
 /// # Errors
 /// If there is another handler.
-pub fn handle(handler: impl FnMut() + Send + 'static) -> Result<(), ctrlc::Error> {
+pub fn handle(mut handler: impl FnMut() + Send + 'static) -> Result<(), ctrlc::Error> {
     let ignored = hangup::is_ignored();
-    ctrlc::set_handler(handler)?;
+    ctrlc::set_handler(move || {
+        REQUESTED.store(true, Ordering::Relaxed);
+        handler();
+    })?;
     if ignored {
         hangup::ignore();
     }

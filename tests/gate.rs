@@ -13,8 +13,10 @@ mod fake_driver;
 mod small;
 
 use serde_json::Value;
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 const VARIANTS: [&str; 4] = ["naga", "patched", "flat", "flat-patched"];
@@ -183,6 +185,26 @@ fn training_goes_on_in_f32() {
     assert!(!second.contains("testing this GPU's"), "{second}");
     assert!(numbers(&second).contains("`jem devices --test` tries again"), "{second}");
     assert_eq!(jem.answers(), known, "nothing was asked again");
+}
+
+#[test]
+fn an_interrupt_ends_the_test_and_says_nothing_about_the_driver() {
+    let jem = Jem::new("hang");
+    let (data, device, out) = (drawings(jem.cache.path()), gpu(), jem.cache.path().join("run"));
+    let mut command = jem.command(&["train", "--data", &data, "--preset", "tiny", "--precision", "auto"]);
+    command.args(["--device", &device, "--batch", "4", "--steps", "2", "--buffer", "40", "--out"]).arg(&out);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("jem starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("testing this GPU's tensor cores")));
+    std::thread::sleep(Duration::from_secs(2));
+    let (interrupted, pid) = (Instant::now(), child.id().to_string());
+    assert!(Command::new("kill").args(["-INT", &pid]).status().expect("kill starts").success());
+    assert!(lines.any(|line| line.contains("--resume")), "it can be resumed");
+    assert!(child.wait_with_output().expect("it ends").status.success());
+    // A hang takes 300 s with each of four variants.
+    assert!(interrupted.elapsed() < Duration::from_secs(200), "{:?}", interrupted.elapsed());
+    assert_eq!(jem.answers(), "");
 }
 
 #[test]

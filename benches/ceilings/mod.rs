@@ -223,8 +223,12 @@ fn by_matrices(
     command.args(["--cooperative", &matrices.variant.to_string()]);
     command.args(["--probe", &setting.probe.as_millis().to_string()]);
     let mut probes: Vec<Probed> = Vec::new();
-    let ended =
-        child::run(command, PATIENCE, |line| probes.extend(serde_json::from_str::<Probed>(line).ok()));
+    let ended = child::run(
+        command,
+        PATIENCE,
+        || false,
+        |line| probes.extend(serde_json::from_str::<Probed>(line).ok()),
+    );
     let ended = ended.map_err(|error| error.to_string())?;
     let mut best: Option<(f64, Matrices)> = None;
     for &Probed { n, block, rate, milliseconds } in &probes {

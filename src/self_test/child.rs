@@ -31,6 +31,8 @@ pub struct Ended {
     pub status: Option<ExitStatus>,
     /// Whether it was stopped because it printed nothing for `patience`.
     pub silent: bool,
+    /// Whether it was stopped because the caller of [`run`] was to stop.
+    pub interrupted: bool,
     /// The last lines of its standard error.
     pub last_words: Vec<String>,
     /// The silence after which it would have been stopped.
@@ -41,7 +43,8 @@ impl Ended {
     /// Whether a person or the system stopped it (Ctrl-C, `kill`, out of memory), which says nothing about the driver.
     pub fn was_stopped(&self) -> bool {
         let signal = self.status.and_then(process::signal);
-        signal.is_some_and(|signal| [SIGHUP, SIGINT, SIGKILL, SIGTERM].contains(&signal))
+        self.interrupted
+            || signal.is_some_and(|signal| [SIGHUP, SIGINT, SIGKILL, SIGTERM].contains(&signal))
             || self.status.and_then(|status| status.code()) == Some(CONTROL_C_EXIT)
     }
 }
@@ -50,6 +53,7 @@ impl fmt::Display for Ended {
     /// How it ended, such as `was killed by SIGSEGV`, with its last words.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.status.map(|status| (status, process::signal(status))) {
+            None if self.interrupted => f.write_str("was stopped")?,
             None if self.silent => {
                 write!(f, "printed nothing for {} s and was stopped", self.patience.as_secs())?;
             }
@@ -79,14 +83,19 @@ fn exit_code(code: i32) -> String {
 }
 
 /// Runs `command`, passes every line of its standard output to `line`, and returns how it ended. It is stopped after
-/// `patience` without a line. Processes that it started and left behind are ended with it.
+/// `patience` without a line, or when `stop` is true. Processes that it started and left behind are ended with it.
 ///
 /// Its standard input is a pipe that stays open as long as this process lives: a child that reads from it notices when
 /// its parent has died.
 ///
 /// # Errors
 /// If it cannot be started.
-pub fn run(mut command: Command, patience: Duration, mut line: impl FnMut(&str)) -> std::io::Result<Ended> {
+pub fn run(
+    mut command: Command,
+    patience: Duration,
+    stop: impl Fn() -> bool,
+    mut line: impl FnMut(&str),
+) -> std::io::Result<Ended> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     process::lead_group(&mut command);
     let mut child = command.spawn()?;
@@ -106,25 +115,28 @@ pub fn run(mut command: Command, patience: Duration, mut line: impl FnMut(&str))
     let look = patience.min(LOOK);
     // Counted, not read from a clock: while this process is stopped (Ctrl-Z), nobody reads the child's lines.
     let mut silence = Duration::ZERO;
-    let silent = loop {
+    let mut silent = false;
+    while !stop() {
         match receiver.recv_timeout(look) {
             Ok(text) => {
                 silence = Duration::ZERO;
                 line(&text);
             }
             // A process that it left behind may hold its output open.
-            Err(RecvTimeoutError::Timeout) if status.is_some() => break false,
+            Err(RecvTimeoutError::Timeout) if status.is_some() => break,
             Err(RecvTimeoutError::Timeout) => {
                 status = child.try_wait().unwrap_or(None);
                 silence += look;
-                if status.is_none() && silence >= patience {
-                    break true;
+                silent = status.is_none() && silence >= patience;
+                if silent {
+                    break;
                 }
             }
-            Err(RecvTimeoutError::Disconnected) => break false,
+            Err(RecvTimeoutError::Disconnected) => break,
         }
-    };
-    let status = if silent { None } else { status.or_else(|| wait(&mut child, FAREWELL)) };
+    }
+    let interrupted = stop();
+    let status = if silent || interrupted { None } else { status.or_else(|| wait(&mut child, FAREWELL)) };
     process::signal_group(&child, SIGKILL);
     if status.is_none() {
         // It may have ended by itself in the meantime. In a call of the driver that hangs it does not end at all.
@@ -133,7 +145,7 @@ pub fn run(mut command: Command, patience: Duration, mut line: impl FnMut(&str))
     }
     drop(input);
     let last_words = last_words.recv_timeout(FAREWELL).unwrap_or_default();
-    Ok(Ended { status, silent, last_words, patience })
+    Ok(Ended { status, silent, interrupted, last_words, patience })
 }
 
 /// Ends this process, which [`run`] started, when its parent is gone, whatever the driver is doing.
@@ -191,7 +203,13 @@ mod tests {
     fn a_crash_and_a_stop_are_told_apart() {
         let ended = |status| {
             let status = Some(ExitStatus::from_raw(status));
-            Ended { status, silent: false, last_words: Vec::new(), patience: Duration::ZERO }
+            Ended {
+                status,
+                silent: false,
+                interrupted: false,
+                last_words: Vec::new(),
+                patience: Duration::ZERO,
+            }
         };
         assert!(ended(0xC000_013A).was_stopped());
         assert!(!ended(0xC000_0005).was_stopped());
@@ -225,7 +243,7 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
         let mut lines = Vec::new();
-        let ended = run(command, patience, |line| lines.push(line.to_owned())).unwrap();
+        let ended = run(command, patience, || false, |line| lines.push(line.to_owned())).unwrap();
         (ended, lines)
     }
 
@@ -260,14 +278,23 @@ mod tests {
     }
 
     #[test]
+    fn a_request_to_stop_ends_it() {
+        let (started, stop) = (Instant::now(), std::cell::Cell::new(false));
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo started; exec sleep 100"]);
+        let ended = run(command, LONG, || stop.get(), |_| stop.set(true)).unwrap();
+        assert_eq!(ended.to_string(), "was stopped");
+        assert!(ended.was_stopped() && !ended.silent && started.elapsed() < LONG);
+    }
+
+    #[test]
     fn time_in_which_this_process_was_stopped_is_no_silence() {
         const NAME: &str = "time_in_which_this_process_was_stopped_is_no_silence";
         if is_inner(NAME) {
             let mut command = Command::new("sh");
             command.args(["-c", "echo started; sleep 5; echo ended"]);
-            let ended = run(command, Duration::from_secs(3), |line| {
-                println!("the child {line}");
-            });
+            let tell = |line: &str| println!("the child {line}");
+            let ended = run(command, Duration::from_secs(3), || false, tell);
             return assert_eq!(ended.unwrap().to_string(), "ended with exit status 0");
         }
         let mut inner = again(NAME);
@@ -328,6 +355,6 @@ mod tests {
 
     #[test]
     fn what_cannot_be_started_is_an_error() {
-        assert!(run(Command::new("/no/such/program"), LONG, |_| {}).is_err());
+        assert!(run(Command::new("/no/such/program"), LONG, || false, |_| {}).is_err());
     }
 }

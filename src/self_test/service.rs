@@ -3,6 +3,7 @@
 use super::child;
 use super::gate::{self, Answer};
 use crate::device::{AdapterInfo, AdapterKind, CooperativeChoice, Device, DeviceOptions, DeviceSpec};
+use crate::interrupt;
 use crate::io::user::variable;
 use crate::kernels::cooperative::Cooperative;
 use serde::{Deserialize, Serialize};
@@ -117,7 +118,7 @@ pub(super) fn ask(adapter: &AdapterInfo, matrices: Cooperative) -> Asked {
         None => patience_with(adapter),
     };
     let (mut answer, mut trying) = (None, None);
-    let ended = child::run(command, patience, |line| match read_answer(line) {
+    let ended = child::run(command, patience, interrupt::is_requested, |line| match read_answer(line) {
         None => trying = Some(line.to_owned()),
         read => answer = read,
     });
