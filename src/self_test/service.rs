@@ -66,6 +66,11 @@ pub fn serve() {
     std::process::exit(0);
 }
 
+/// Whether this program has called [`serve`].
+pub(super) fn serves() -> bool {
+    SERVES.load(Ordering::Relaxed)
+}
+
 /// Prints a line for the parent. If the parent is gone, the line is lost.
 fn say(line: &str) {
     let mut output = std::io::stdout().lock();
@@ -100,7 +105,7 @@ fn own_path() -> std::io::Result<PathBuf> {
 
 /// Tries `matrices` on `adapter` in a child process.
 pub(super) fn ask(adapter: &AdapterInfo, matrices: Cooperative) -> Asked {
-    if !SERVES.load(Ordering::Relaxed) {
+    if !serves() {
         let why = "not tried, because this program does not call jem::self_test::serve first in main";
         return Asked::unknown(why.into());
     }

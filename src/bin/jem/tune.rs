@@ -222,7 +222,8 @@ fn out(arguments: &Arguments) -> Result<PathBuf> {
         return Err(Error::setting("--out", format!("{why}; name one")));
     };
     // Without the variable, the file is in the user's cache directory, and the flag names another.
-    let asked = if std::env::var_os(tuned::VARIABLE).is_some() { tuned::VARIABLE } else { "--out" };
+    let set = std::env::var_os(tuned::VARIABLE).is_some_and(|value| !value.is_empty());
+    let asked = if set { tuned::VARIABLE } else { "--out" };
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         std::fs::create_dir_all(parent).map_err(|error| {
             Error::setting(asked, format!("the directory {} cannot be made: {error}", parent.display()))
