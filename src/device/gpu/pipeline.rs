@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 /// The entry point of every shader.
-const MAIN: &str = "main";
+pub(super) const MAIN: &str = "main";
 
 /// A pipeline with the layout of its one bind group.
 #[derive(Debug)]
@@ -90,8 +90,7 @@ impl GpuDevice {
         let reflection = Reflection::of(&key.wgsl);
         reflection.check(&self.limits).map_err(|message| self.error(what(), message))?;
         let spirv = key.patched.then(|| self.patched(key)).transpose().map_err(|m| self.error(what(), m))?;
-        let entry_point =
-            wgpu::PassthroughShaderEntryPoint { name: "main".into(), workgroup_size: (0, 0, 0) };
+        let entry_point = wgpu::PassthroughShaderEntryPoint { name: MAIN.into(), workgroup_size: (0, 0, 0) };
         self.scoped(what, || {
             let runtime_checks = if self.checked {
                 wgpu::ShaderRuntimeChecks::checked()
