@@ -140,9 +140,15 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         (None, Some(path)) => model_shapes(path, arguments.batch.unwrap_or(BATCH))?,
         (None, None) => unreachable!("without a model there is a recipe"),
     };
-    if let Err(error @ Error::File { .. }) = tuned::read(&out, adapter) {
-        eprintln!("replacing a damaged file: {error}");
-    }
+    let stored = match tuned::read(&out, adapter) {
+        Ok(tuned) => tuned.len(),
+        // The first winner replaces the file.
+        Err(error @ Error::File { .. }) => {
+            eprintln!("replacing a damaged file: {error}");
+            0
+        }
+        Err(_) => 0,
+    };
     let json = arguments.output.json;
     if !json {
         say(&device.name());
@@ -156,8 +162,6 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         _ => rank(&device, &choices, &shapes, limit.map(|limit| started + limit / 4))?,
     };
     let largest = arguments.top.unwrap_or(usize::MAX).min(ranked.len());
-    // A damaged file has none: the first winner replaces it.
-    let stored = tuned::read(&out, adapter).map_or(0, |tuned| tuned.len());
     let mut results = Results { stored, ..Results::default() };
     let why = format!("not among the {largest} that take the most time");
     results.left_out.extend(ranked.split_off(largest).into_iter().map(|ranked| (ranked, why.clone())));
