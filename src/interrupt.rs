@@ -10,11 +10,11 @@ pub fn is_requested() -> bool {
     REQUESTED.load(Ordering::Relaxed)
 }
 
-/// Runs `handler` in a thread of its own at each Ctrl-C, SIGTERM and SIGHUP. A SIGHUP that the program was started to
-/// ignore, as by `nohup`, stays ignored.
+/// Runs `handler` in a thread of its own at each Ctrl-C, SIGTERM and SIGHUP. If the program was started with SIGHUP
+/// ignored, as by `nohup`, it stays ignored.
 ///
 /// # Errors
-/// If there is another handler.
+/// If `ctrlc` already has a handler in this process, or the system refuses.
 pub fn handle(mut handler: impl FnMut() + Send + 'static) -> Result<(), ctrlc::Error> {
     let ignored = hangup::is_ignored();
     ctrlc::set_handler(move || {

@@ -107,12 +107,14 @@ fn a_hang_is_stopped() {
     let line = printed.lines().find(|line| line.contains("matrices 16x16 flat")).expect("a line");
     assert!(line.contains("refused: the driver's test printed nothing for 10 s and was stopped"), "{line}");
     assert!(printed.contains("all passed"), "{printed}");
-    assert_eq!(jem.answers(), "", "a shorter patience than usual says nothing lasting of a driver");
+    assert_eq!(jem.answers(), "", "a shorter patience than usual says nothing lasting about a driver");
     for wrong in ["0", "soon"] {
         let output = command.env("JEM_GATE_PATIENCE", wrong).output().expect("jem starts");
         let printed = succeeded(&output);
         assert!(
-            printed.contains(&format!("JEM_GATE_PATIENCE: expected whole seconds from 1, got {wrong}")),
+            printed.contains(&format!(
+                "JEM_GATE_PATIENCE: expected a whole number of seconds, at least 1, got {wrong}"
+            )),
             "{printed}"
         );
     }

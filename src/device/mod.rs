@@ -146,7 +146,7 @@ impl Device {
     }
 
     /// Which kernels compute convolutions fastest here: on a GPU those that `jem tune` measured ([`tuned`]), else
-    /// Winograd's where it gains by them. The host has one way.
+    /// Winograd's where they are faster. The host has one way.
     pub fn choices(&self) -> Choices {
         match &self.0 {
             Inner::Cpu(_) => Choices::default(),

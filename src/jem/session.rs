@@ -13,7 +13,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Set by Ctrl-C and SIGTERM.
+/// Set by Ctrl-C, SIGTERM and SIGHUP.
 static STOP: AtomicBool = AtomicBool::new(false);
 
 /// The device flags of a command that may compute in f16.
@@ -165,10 +165,11 @@ pub fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-/// Lets Ctrl-C, SIGTERM and SIGHUP ([`interrupt::handle`]) end a run after its current iteration; a second one ends the process at once.
+/// Ends a run after its current iteration at Ctrl-C, SIGTERM or SIGHUP ([`interrupt::handle`]); a second signal ends the
+/// process at once.
 ///
 /// # Errors
-/// [`Error::Setting`] when there is another handler.
+/// [`Error::Setting`] if `ctrlc` already has a handler in this process, or the system refuses.
 pub fn stop_on_interrupt() -> Result<()> {
     let handler = interrupt::handle(|| {
         if STOP.swap(true, Ordering::Relaxed) {

@@ -18,8 +18,8 @@ const LINE: usize = 400;
 /// Time for a child to end after it closed its output.
 const FAREWELL: Duration = Duration::from_secs(10);
 
-/// Time between two looks at whether a silent child has ended.
-const LOOK: Duration = Duration::from_millis(100);
+/// How often a silent child is checked for its end.
+const POLL: Duration = Duration::from_millis(100);
 
 /// The exit status of a process that Ctrl-C ended on Windows (`STATUS_CONTROL_C_EXIT`).
 const CONTROL_C_EXIT: i32 = 0xC000_013A_u32 as i32;
@@ -83,7 +83,7 @@ fn exit_code(code: i32) -> String {
 }
 
 /// Runs `command`, passes every line of its standard output to `line`, and returns how it ended. It is stopped after
-/// `patience` without a line, or when `stop` is true. Processes that it started and left behind are ended with it.
+/// `patience` without a line, or when `stop` is true. On Unix, processes that it leaves behind are killed.
 ///
 /// Its standard input is a pipe that stays open as long as this process lives: a child that reads from it notices when
 /// its parent has died.
@@ -112,12 +112,12 @@ pub fn run(
         }
     });
     let mut status = None;
-    let look = patience.min(LOOK);
+    let poll = patience.min(POLL);
     // Counted, not read from a clock: while this process is stopped (Ctrl-Z), nobody reads the child's lines.
     let mut silence = Duration::ZERO;
     let mut silent = false;
     while !stop() {
-        match receiver.recv_timeout(look) {
+        match receiver.recv_timeout(poll) {
             Ok(text) => {
                 silence = Duration::ZERO;
                 line(&text);
@@ -126,7 +126,7 @@ pub fn run(
             Err(RecvTimeoutError::Timeout) if status.is_some() => break,
             Err(RecvTimeoutError::Timeout) => {
                 status = child.try_wait().unwrap_or(None);
-                silence += look;
+                silence += poll;
                 silent = status.is_none() && silence >= patience;
                 if silent {
                     break;

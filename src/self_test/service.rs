@@ -157,7 +157,10 @@ fn parse_patience(seconds: &OsStr) -> Result<Duration, String> {
     let parsed = seconds.to_str().and_then(|seconds| seconds.parse().ok());
     match parsed {
         Some(seconds @ 1..) => Ok(Duration::from_secs(seconds)),
-        _ => Err(format!("{PATIENCE_VARIABLE}: expected whole seconds from 1, got {}", seconds.display())),
+        _ => Err(format!(
+            "{PATIENCE_VARIABLE}: expected a whole number of seconds, at least 1, got {}",
+            seconds.display()
+        )),
     }
 }
 
