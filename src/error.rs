@@ -101,6 +101,9 @@ pub enum Error {
     },
 }
 
+/// The message of an [`Error::Device`] for want of memory.
+pub(crate) const OUT_OF_MEMORY: &str = "the device is out of memory";
+
 /// The crate's result type.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -109,6 +112,11 @@ impl Error {
     pub fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, source }
+    }
+
+    /// Whether the device had too little memory, which other programs may have taken.
+    pub(crate) fn is_out_of_memory(&self) -> bool {
+        matches!(self, Self::Device { message, .. } if message == OUT_OF_MEMORY)
     }
 
     /// A [`Error::File`] for `path`.

@@ -1,13 +1,26 @@
 //! Requests to end: Ctrl-C, SIGTERM, and SIGHUP unless the program runs under `nohup`.
 
-/// Runs `handler` in a thread of its own at each Ctrl-C, SIGTERM and SIGHUP. A SIGHUP that the program was started to
-/// ignore, as by `nohup`, stays ignored.
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Set by the first of them.
+static REQUESTED: AtomicBool = AtomicBool::new(false);
+
+/// Whether a request that [`handle`] handles has come.
+pub fn is_requested() -> bool {
+    REQUESTED.load(Ordering::Relaxed)
+}
+
+/// Runs `handler` in a thread of its own at each Ctrl-C, SIGTERM and SIGHUP. If the program was started with SIGHUP
+/// ignored, as by `nohup`, it stays ignored.
 ///
 /// # Errors
-/// If there is another handler.
-pub fn handle(handler: impl FnMut() + Send + 'static) -> Result<(), ctrlc::Error> {
+/// If `ctrlc` already has a handler in this process, or the system refuses.
+pub fn handle(mut handler: impl FnMut() + Send + 'static) -> Result<(), ctrlc::Error> {
     let ignored = hangup::is_ignored();
-    ctrlc::set_handler(handler)?;
+    ctrlc::set_handler(move || {
+        REQUESTED.store(true, Ordering::Relaxed);
+        handler();
+    })?;
     if ignored {
         hangup::ignore();
     }
@@ -18,20 +31,22 @@ pub fn handle(handler: impl FnMut() + Send + 'static) -> Result<(), ctrlc::Error
 mod hangup {
     use crate::process::SIGHUP;
 
-    const SIG_DFL: usize = 0;
     const SIG_IGN: usize = 1;
 
     unsafe extern "C" {
-        /// signal(2): the handler before.
+        /// signal(2); returns the previous handler.
         fn signal(signal: i32, handler: usize) -> usize;
     }
 
-    /// Whether this process ignores SIGHUP; if not, it takes the default action from now on.
+    /// Whether this process ignores SIGHUP.
     pub fn is_ignored() -> bool {
-        // SAFETY: signal(2) takes numbers and touches no memory of this process.
-        let before = unsafe { signal(SIGHUP, SIG_DFL) };
-        if before == SIG_IGN {
-            ignore();
+        // Only setting a handler shows the one before. Meanwhile SIGHUP is ignored, which loses one that comes now;
+        // with the default action it would end a program under `nohup`.
+        // SAFETY: signal(2) takes numbers, and touches no memory of this process.
+        let before = unsafe { signal(SIGHUP, SIG_IGN) };
+        if before != SIG_IGN {
+            // SAFETY: as above; the handler is the one that was set before.
+            unsafe { signal(SIGHUP, before) };
         }
         before == SIG_IGN
     }
@@ -39,6 +54,26 @@ mod hangup {
     pub fn ignore() {
         // SAFETY: as above.
         unsafe { signal(SIGHUP, SIG_IGN) };
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        extern "C" fn nothing(_: i32) {}
+
+        /// Other tests of this process neither send SIGHUP nor handle it.
+        #[test]
+        fn asking_leaves_the_handler_as_it_was() {
+            let handler = nothing as extern "C" fn(i32) as usize;
+            // SAFETY: signal(2) takes numbers; the handler does nothing.
+            let set = |handler| unsafe { signal(SIGHUP, handler) };
+            let before = set(handler);
+            assert!(!is_ignored());
+            assert_eq!(set(SIG_IGN), handler);
+            assert!(is_ignored());
+            assert_eq!(set(before), SIG_IGN);
+        }
     }
 }
 

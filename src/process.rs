@@ -39,12 +39,33 @@ pub fn signal(status: ExitStatus) -> Option<i32> {
     }
 }
 
-/// Makes the process that `command` will start the leader of a new process group. Only Unix has these.
+/// Makes the process that `command` will start the leader of a new process group, which Ctrl-C in the terminal does not
+/// reach.
 pub fn lead_group(command: &mut Command) {
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(command, 0);
-    #[cfg(not(unix))]
+    #[cfg(windows)]
+    {
+        const CREATE_NEW_PROCESS_GROUP: u32 = 0x200;
+        std::os::windows::process::CommandExt::creation_flags(command, CREATE_NEW_PROCESS_GROUP);
+    }
+    #[cfg(not(any(unix, windows)))]
     let _ = command;
+}
+
+/// Ends this process without the handlers that a driver may have registered for its exit, which may hang, and without a
+/// core dump.
+pub fn exit_at_once(code: i32) -> ! {
+    #[cfg(unix)]
+    {
+        unsafe extern "C" {
+            fn _exit(code: i32) -> !;
+        }
+        // SAFETY: _exit(2) takes a number and does not return.
+        unsafe { _exit(code) }
+    }
+    #[cfg(not(unix))]
+    std::process::exit(code)
 }
 
 /// Sends `signal` to the process group of `child`, which [`lead_group`] made. Has no effect elsewhere than on Unix, or

@@ -229,7 +229,7 @@ fn contents(binding: &Binding, element: impl Fn(usize) -> u32 + Sync) -> Vec<u32
 }
 
 /// Element `i` of the random tensor `name`, uniform in [-1, 1) and the same in every process.
-fn random(name: &str, i: usize) -> f32 {
+pub(crate) fn random(name: &str, i: usize) -> f32 {
     let stream = name.bytes().fold(0u64, |hash, byte| hash.wrapping_mul(257) ^ u64::from(byte));
     SplitMix::new(i as u64, stream).uniform(-1.0, 1.0)
 }

@@ -146,7 +146,7 @@ fn a_signal_ends_the_run_within_an_iteration_with_a_checkpoint() {
     a_second_interrupt_ends_it_at_once(&directory.path().join("-INT"));
 }
 
-/// Has `command` begin with SIGHUP ignored, as under `nohup`, or not: the tests themselves may run under `nohup`.
+/// Starts `command` with SIGHUP ignored or not; the tests themselves may run under `nohup`.
 #[cfg(unix)]
 fn hang_up(command: &mut Command, ignored: bool) {
     use std::os::unix::process::CommandExt as _;

@@ -13,8 +13,10 @@ mod fake_driver;
 mod small;
 
 use serde_json::Value;
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 const VARIANTS: [&str; 4] = ["naga", "patched", "flat", "flat-patched"];
@@ -105,15 +107,39 @@ fn a_hang_is_stopped() {
     let line = printed.lines().find(|line| line.contains("matrices 16x16 flat")).expect("a line");
     assert!(line.contains("refused: the driver's test printed nothing for 10 s and was stopped"), "{line}");
     assert!(printed.contains("all passed"), "{printed}");
-    assert_eq!(jem.answers(), "", "a shorter patience than usual says nothing lasting of a driver");
+    assert_eq!(jem.answers(), "", "a shorter patience than usual says nothing lasting about a driver");
     for wrong in ["0", "soon"] {
         let output = command.env("JEM_GATE_PATIENCE", wrong).output().expect("jem starts");
         let printed = succeeded(&output);
         assert!(
-            printed.contains(&format!("JEM_GATE_PATIENCE: expected whole seconds from 1, got {wrong}")),
+            printed.contains(&format!(
+                "JEM_GATE_PATIENCE: expected a whole number of seconds, at least 1, got {wrong}"
+            )),
             "{printed}"
         );
     }
+}
+
+#[test]
+fn a_test_without_memory_is_not_remembered() {
+    let jem = Jem::new("full");
+    for one in jem.tested() {
+        let reason = one["reason"].as_str().expect("a reason");
+        assert!(reason.contains("in f32") && reason.contains("out of memory"), "{reason}");
+    }
+    assert_eq!(jem.answers(), "", "the next run tries again");
+}
+
+#[test]
+fn a_request_that_cannot_be_read_has_no_answer() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_jem"));
+    command.env("JEM_GATE_REQUEST", "{\n").stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().expect("jem starts");
+    let input = child.stdin.take();
+    let printed = succeeded(&child.wait_with_output().expect("it ends"));
+    drop(input);
+    assert!(printed.starts_with("unknown JEM_GATE_REQUEST: "), "{printed}");
+    assert_eq!(printed.lines().count(), 1, "{printed}");
 }
 
 /// A folder of small images in two classes.
@@ -161,6 +187,26 @@ fn training_goes_on_in_f32() {
     assert!(!second.contains("testing this GPU's"), "{second}");
     assert!(numbers(&second).contains("`jem devices --test` tries again"), "{second}");
     assert_eq!(jem.answers(), known, "nothing was asked again");
+}
+
+#[test]
+fn an_interrupt_ends_the_test_and_says_nothing_about_the_driver() {
+    let jem = Jem::new("hang");
+    let (data, device, out) = (drawings(jem.cache.path()), gpu(), jem.cache.path().join("run"));
+    let mut command = jem.command(&["train", "--data", &data, "--preset", "tiny", "--precision", "auto"]);
+    command.args(["--device", &device, "--batch", "4", "--steps", "2", "--buffer", "40", "--out"]).arg(&out);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("jem starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("testing this GPU's tensor cores")));
+    std::thread::sleep(Duration::from_secs(2));
+    let (interrupted, pid) = (Instant::now(), child.id().to_string());
+    assert!(Command::new("kill").args(["-INT", &pid]).status().expect("kill starts").success());
+    assert!(lines.any(|line| line.contains("--resume")), "it can be resumed");
+    assert!(child.wait_with_output().expect("it ends").status.success());
+    // A hang takes 300 s with each of four variants.
+    assert!(interrupted.elapsed() < Duration::from_secs(200), "{:?}", interrupted.elapsed());
+    assert_eq!(jem.answers(), "");
 }
 
 #[test]

@@ -223,8 +223,12 @@ fn by_matrices(
     command.args(["--cooperative", &matrices.variant.to_string()]);
     command.args(["--probe", &setting.probe.as_millis().to_string()]);
     let mut probes: Vec<Probed> = Vec::new();
-    let ended =
-        child::run(command, PATIENCE, |line| probes.extend(serde_json::from_str::<Probed>(line).ok()));
+    let ended = child::run(
+        command,
+        PATIENCE,
+        || false,
+        |line| probes.extend(serde_json::from_str::<Probed>(line).ok()),
+    );
     let ended = ended.map_err(|error| error.to_string())?;
     let mut best: Option<(f64, Matrices)> = None;
     for &Probed { n, block, rate, milliseconds } in &probes {
@@ -254,11 +258,13 @@ struct Probed {
     milliseconds: f64,
 }
 
-/// Measures the probes of matrices of `size` in this process, and prints a line of JSON for each.
+/// Measures the probes of matrices of `size` in this process, and prints a line of JSON for each. The process ends with
+/// its standard input.
 ///
 /// # Errors
 /// In words, if the device refuses a probe or computes it wrong.
 pub fn probe_here(arguments: &Arguments, size: usize) -> Result<(), String> {
+    child::end_with_parent();
     let device = arguments.open().map_err(|error| error.to_string())?;
     let matrices = device.cooperative().iter().find(|matrices| matrices.size == size);
     let &matrices = matrices.ok_or_else(|| format!("{} offers no {size}x{size} matrices", device.name()))?;

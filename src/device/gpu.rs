@@ -202,7 +202,7 @@ impl GpuDevice {
         &self.info
     }
 
-    /// The matrices that kernels may multiply by, the largest first.
+    /// The matrices that the device offers, the largest first; the gate decides which may be used.
     pub fn cooperative(&self) -> &[Cooperative] {
         &self.cooperative
     }

@@ -48,11 +48,12 @@ impl std::fmt::Display for DeviceSpec {
 /// How to open a GPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DeviceOptions {
-    /// Let naga bound every index and loop: slower, for tests and for hunting a bad shader.
+    /// Let naga bound every index and loop: slower, for tests and for hunting a bad shader. Shaders that go to the driver
+    /// as patched SPIR-V stay unchecked.
     pub checked: bool,
     /// Choose kernels by rule, whatever `jem tune` measured on the device; [`super::tuned`] else.
     pub untuned: bool,
-    /// Neither read nor write the file of compiled pipelines in the directory of `JEM_PIPELINE_CACHE`.
+    /// Neither read nor write the file of compiled pipelines.
     pub uncached: bool,
     /// The variants of cooperative matrices that may be used; `None` asks [`CooperativeChoice::VARIABLE`].
     pub cooperative: Option<CooperativeChoice>,

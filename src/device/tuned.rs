@@ -222,30 +222,11 @@ impl Entry {
 mod tests {
     use super::*;
     use crate::compute::cooperative::{Cooperative, Method};
-    use crate::device::AdapterKind;
     use crate::policy::choice::Choices;
     use std::fs;
 
     fn adapter(name: &str) -> AdapterInfo {
-        AdapterInfo {
-            name: name.into(),
-            kind: AdapterKind::Discrete,
-            vendor: 0x10de,
-            device: 7,
-            backend: "Vulkan".into(),
-            driver: "driver".into(),
-            driver_info: "1.2.3".into(),
-            max_storage_binding: 1 << 30,
-            max_buffer: 1 << 30,
-            workgroup_memory: 16 << 10,
-            workgroup_invocations: 256,
-            f16: false,
-            subgroups: None,
-            timestamps: false,
-            pipeline_cache: false,
-            cooperative_matrices: Vec::new(),
-            spirv: None,
-        }
+        AdapterInfo { name: name.into(), ..AdapterInfo::example() }
     }
 
     fn shape(direction: Direction, channels: usize) -> Shape {

@@ -6,46 +6,54 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
+/// Symbolic links that are followed, one after the other: as many as Linux follows.
+const MOST_LINKS: usize = 40;
+
 /// Writes `path` through `fill`. A reader sees the old file or the whole new one, also after a
 /// crash or a power cut: the contents are synced before the rename, the directory after it. A symbolic link stays one,
 /// and the file that it names is written.
 ///
 /// # Errors
-/// [`Error::Io`] naming `path`; the temporary file is removed. Also if `path` is a device or a pipe, which a rename
-/// would replace.
+/// [`Error::Io`] naming `path`; the temporary file is removed. The same error is returned if `path` is a device or a
+/// pipe, which a rename would replace.
 pub fn write(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>) -> Result<()> {
-    let path = &regular(path)?;
-    let temporary = temporary_name(path)?;
+    let target = regular(path)?;
+    let temporary = temporary_name(&target).ok_or_else(|| Error::file(path, "is not the name of a file"))?;
     let attempt = || {
         let mut writer = BufWriter::with_capacity(1 << 20, File::create(&temporary)?);
         fill(&mut writer)?;
         writer.flush()?;
         writer.get_ref().sync_all()?;
         drop(writer);
-        fs::rename(&temporary, path)
+        fs::rename(&temporary, &target)
     };
     if let Err(error) = attempt() {
         // The write's own error is the one to report.
         let _ = fs::remove_file(&temporary);
         return Err(Error::io(path)(error));
     }
-    sync_directory(directory_of(path)).map_err(Error::io(path))
+    sync_directory(directory_of(&target)).map_err(Error::io(path))
 }
 
-/// The file that `path` names, behind symbolic links; `path` itself if there is none yet.
+/// Follows symbolic links at `path`, also to a file that does not exist yet; returns `path` itself if it is no link.
 ///
 /// # Errors
-/// [`Error::Io`] if it is a device, a pipe or the like.
+/// [`Error::Io`] naming `path` if it is a device, a pipe or the like, or if the links go round in a circle.
 pub fn regular(path: &Path) -> Result<PathBuf> {
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    match fs::metadata(&target) {
-        // A rename onto a directory fails by itself.
-        Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => {
-            let message = "is not a regular file: name one that is, or that does not exist yet";
-            Err(Error::io(path)(std::io::Error::new(ErrorKind::InvalidInput, message)))
-        }
-        _ => Ok(target),
+    let wrong = |message| Err(Error::io(path)(std::io::Error::new(ErrorKind::InvalidInput, message)));
+    // A rename onto a directory fails by itself.
+    if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
+        return wrong("is not a regular file; name one, or a file that does not exist yet");
     }
+    let mut target = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        match fs::read_link(&target) {
+            // A relative link is relative to its own folder; `join` takes an absolute one as it is.
+            Ok(link) => target = directory_of(&target).join(link),
+            Err(_) => return Ok(target),
+        }
+    }
+    wrong("is a symbolic link in a circle of links")
 }
 
 /// The directory that holds `path`.
@@ -56,11 +64,11 @@ pub(crate) fn directory_of(path: &Path) -> &Path {
     }
 }
 
-/// `.NAME.PID.tmp` beside `path`: on the same file system, so that the rename is atomic.
-fn temporary_name(path: &Path) -> Result<PathBuf> {
-    let name = path.file_name().ok_or_else(|| Error::file(path, "is not the name of a file"))?;
-    let name = format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id());
-    Ok(directory_of(path).join(name))
+/// `.NAME.PID.tmp` beside `path`: on the same file system, so that the rename is atomic. `None` if `path` ends in no
+/// name.
+fn temporary_name(path: &Path) -> Option<PathBuf> {
+    let name = format!(".{}.{}.tmp", path.file_name()?.to_string_lossy(), std::process::id());
+    Some(directory_of(path).join(name))
 }
 
 /// Makes a rename in `directory` survive a power cut, where the system can sync a directory: some network file
@@ -134,6 +142,30 @@ mod tests {
             assert!(error.contains("is not a regular file"), "{error}");
             assert!(!fs::metadata(path).unwrap().is_file());
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_followed_to_files_that_do_not_exist_yet_and_named_in_errors() {
+        use std::os::unix::fs::symlink;
+        let directory = tempfile::tempdir().unwrap();
+        let [outer, inner, file] =
+            ["outer", "below/inner", "below/file"].map(|name| directory.path().join(name));
+        fs::create_dir(directory.path().join("below")).unwrap();
+        symlink("below/inner", &outer).unwrap();
+        // Relative to the folder of the link.
+        symlink("file", &inner).unwrap();
+        assert_eq!(regular(&outer).unwrap(), file);
+        write(&outer, |file| file.write_all(b"new")).unwrap();
+        assert!(outer.is_symlink() && inner.is_symlink() && !file.is_symlink());
+        assert_eq!(fs::read(&file).unwrap(), b"new");
+
+        let failed = write(&outer, |_| Err(std::io::Error::other("disk full"))).unwrap_err();
+        assert_eq!(failed.to_string(), format!("{}: disk full", outer.display()));
+        let circle = directory.path().join("circle");
+        symlink("circle", &circle).unwrap();
+        let error = write(&circle, |_| Ok(())).unwrap_err().to_string();
+        assert!(error.contains("circle: is a symbolic link in a circle"), "{error}");
     }
 
     #[test]

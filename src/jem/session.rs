@@ -168,8 +168,8 @@ pub fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-/// Ends a run after its current iteration at Ctrl-C, SIGTERM or SIGHUP ([`interrupt::handle`]); a second signal ends
-/// the process at once. A test of tensor cores that is under way is not cut short.
+/// Ends a run after its current iteration at Ctrl-C, SIGTERM or SIGHUP ([`interrupt::handle`]); a second signal ends the
+/// process at once.
 ///
 /// # Errors
 /// [`Error::Setting`] if `ctrlc` already has a handler in this process, or the system refuses.

@@ -61,15 +61,13 @@ impl Entry {
             == (&other.name, other.vendor, other.device, &other.backend)
     }
 
-    /// Whether both entries are of the same hardware, driver and shaders.
-    fn is_of_question(&self, other: &Self) -> bool {
-        self.is_of_hardware(other)
-            && (&self.driver, &self.driver_info, &self.shaders)
-                == (&other.driver, &other.driver_info, &other.shaders)
+    /// Whether both entries are of the same hardware and driver.
+    fn is_of_driver(&self, other: &Self) -> bool {
+        self.is_of_hardware(other) && (&self.driver, &self.driver_info) == (&other.driver, &other.driver_info)
     }
 
     fn is_of_matrices(&self, other: &Self) -> bool {
-        self.is_of_question(other) && (self.size, self.variant) == (other.size, other.variant)
+        (self.size, self.variant) == (other.size, other.variant)
     }
 }
 
@@ -83,7 +81,10 @@ pub(super) fn load(path: &Path, adapter: &AdapterInfo, matrices: Cooperative) ->
     let nothing = Answer::default();
     let wanted = Entry::new(adapter, matrices, &gate::digest(matrices, adapter.spirv), &nothing);
     let entries = read(path).answer.into_iter().filter_map(|entry| entry.try_into::<Entry>().ok());
-    entries.filter(|entry| entry.is_of_matrices(&wanted)).map(|entry| entry.answer).next()
+    let is_wanted = |entry: &Entry| {
+        entry.is_of_driver(&wanted) && entry.is_of_matrices(&wanted) && entry.shaders == wanted.shaders
+    };
+    entries.filter(is_wanted).map(|entry| entry.answer).next()
 }
 
 /// Stores an answer. Answers for the same hardware with another driver are dropped, and so is an older answer about
@@ -93,9 +94,7 @@ pub(super) fn store(path: &Path, adapter: &AdapterInfo, matrices: Cooperative, a
     let mut file = read(path);
     file.answer.retain(|other| {
         let Ok(other) = other.clone().try_into::<Entry>() else { return true };
-        let same_driver = (&other.driver, &other.driver_info) == (&entry.driver, &entry.driver_info);
-        let same_matrices = (other.size, other.variant) == (entry.size, entry.variant);
-        !other.is_of_hardware(&entry) || same_driver && !same_matrices
+        !other.is_of_hardware(&entry) || other.is_of_driver(&entry) && !other.is_of_matrices(&entry)
     });
     file.answer.push(toml::Value::try_from(entry).expect("answers are plain data"));
     let text = toml::to_string(&file).expect("answers are plain data");
@@ -120,28 +119,9 @@ fn read(path: &Path) -> File {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::AdapterKind;
 
     fn adapter(driver_info: &str) -> AdapterInfo {
-        AdapterInfo {
-            name: "one".into(),
-            kind: AdapterKind::Discrete,
-            vendor: 0x10de,
-            device: 7,
-            backend: "Vulkan".into(),
-            driver: "driver".into(),
-            driver_info: driver_info.into(),
-            max_storage_binding: 1 << 30,
-            max_buffer: 1 << 30,
-            workgroup_memory: 32 << 10,
-            workgroup_invocations: 256,
-            f16: true,
-            subgroups: Some((32, 32)),
-            timestamps: false,
-            pipeline_cache: false,
-            cooperative_matrices: Vec::new(),
-            spirv: Some((1, 6)),
-        }
+        AdapterInfo { driver_info: driver_info.into(), spirv: Some((1, 6)), ..AdapterInfo::example() }
     }
 
     fn passed(kernels: usize) -> Answer {

@@ -14,6 +14,7 @@ mod case;
 
 use crate::compute::cooperative::{Cooperative, Method};
 use crate::device::{AdapterKind, Device};
+use crate::error::Error;
 use crate::policy::candidate::fingerprint;
 use case::{hardware_cases, small_cases};
 use md5::{Digest, Md5};
@@ -49,44 +50,66 @@ impl Answer {
     }
 }
 
+/// Why matrices did not pass.
+#[derive(Debug, Clone, PartialEq)]
+enum Failure {
+    /// The driver fails on their kernels, and will again.
+    Refused(String),
+    /// The test could not be run, which says nothing about the driver.
+    Untested(String),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let kind = if error.is_out_of_memory() { Self::Untested } else { Self::Refused };
+        kind(error.to_string())
+    }
+}
+
 /// Runs every kernel of `matrices` on `device`, in this process. Calls `trying` with what it is about to compile or
 /// run.
-pub fn attempt(device: &Device, matrices: Cooperative, mut trying: impl FnMut(&str)) -> Answer {
+///
+/// # Errors
+/// A reason that says nothing about the matrices: too little memory, or a failure of the scalar kernel.
+pub fn attempt(
+    device: &Device,
+    matrices: Cooperative,
+    mut trying: impl FnMut(&str),
+) -> Result<Answer, String> {
     let started = Instant::now();
     let hardware = device.adapter().is_some_and(|adapter| adapter.kind != AdapterKind::Software);
     let (cases, repeats) =
         if hardware { (hardware_cases(), REPEATS) } else { (small_cases(), REPEATS_OF_SOFTWARE) };
     let mut answer = Answer { repeats, ..Answer::default() };
-    'cases: for case in cases {
-        let expected = match case.expected(device) {
-            Ok(expected) => expected,
-            Err(error) => {
-                answer.refused = Some(format!("{}: {error}", case.name("in f32")));
-                break;
-            }
-        };
-        trying(&case.name("compiling every tile"));
-        if let Err(error) = case.compile(device, matrices) {
-            answer.refused = Some(format!("{}: {error}", case.name("compiling every tile")));
-            break;
-        }
-        for tile in case.tiles(matrices) {
-            let name = case.name(&tile.to_string());
-            trying(&name);
-            match case.compare(device, matrices, tile, &expected, repeats) {
-                Ok(error) => {
-                    answer.kernels += 1;
-                    answer.error = answer.error.max(error);
-                }
-                Err(reason) => {
-                    answer.refused = Some(format!("{name}: {reason}"));
-                    break 'cases;
-                }
+    let mut place = String::new();
+    let mut enter = |name: String| {
+        trying(&name);
+        place = name;
+    };
+    let run = || -> Result<(), Failure> {
+        for case in cases {
+            enter(case.name("in f32"));
+            let expected = case.expected(device).map_err(|error| Failure::Untested(error.to_string()))?;
+            enter(case.name("compiling every tile"));
+            case.compile(device, matrices)?;
+            for tile in case.tiles(matrices) {
+                enter(case.name(&tile.to_string()));
+                let error = case.compare(device, matrices, tile, &expected, repeats)?;
+                answer.kernels += 1;
+                answer.error = answer.error.max(error);
             }
         }
-    }
+        Ok(())
+    };
+    let failure = run().err();
     answer.seconds = started.elapsed().as_secs_f64();
-    answer
+    match failure {
+        None => Ok(answer),
+        Some(Failure::Refused(reason)) => {
+            Ok(Answer { refused: Some(format!("{place}: {reason}")), ..answer })
+        }
+        Some(Failure::Untested(reason)) => Err(format!("{place}: {reason}")),
+    }
 }
 
 /// A digest of everything besides the driver on which an answer about `matrices` depends: the shaders' texts, the
@@ -120,17 +143,28 @@ mod tests {
     #[test]
     fn the_twins_pass() {
         let mut tried = Vec::new();
-        let answer = attempt(&Device::cpu(), MATRICES, |what| tried.push(what.to_owned()));
+        let answer = attempt(&Device::cpu(), MATRICES, |what| tried.push(what.to_owned())).unwrap();
         assert_eq!(answer.refused, None);
         let tiles = MatrixTile::ALL.into_iter().filter(|tile| tile.fits(MATRICES)).count();
         assert_eq!((answer.kernels, answer.repeats), (3 * tiles + 3, REPEATS_OF_SOFTWARE));
         assert_eq!(answer.error, 0.0);
-        assert_eq!(tried.len(), answer.kernels + small_cases().len());
+        assert_eq!(tried.len(), answer.kernels + 2 * small_cases().len());
         assert_eq!(
-            tried[..2],
-            ["compiling every tile", "matrices 2x2"].map(|what| small_cases()[0].name(what))
+            tried[..3],
+            ["in f32", "compiling every tile", "matrices 2x2"].map(|what| small_cases()[0].name(what))
         );
-        assert_eq!(tried[1], "forward 4x16x16x48 -> 80, matrices 2x2");
+        assert_eq!(tried[2], "forward 4x16x16x48 -> 80, matrices 2x2");
+    }
+
+    #[test]
+    fn too_little_memory_says_nothing_about_the_driver() {
+        let failure = |message: &str| {
+            let (device, what) = ("a GPU".to_owned(), "buffer a".to_owned());
+            Failure::from(Error::Device { device, what, message: message.into() })
+        };
+        let full = failure(crate::error::OUT_OF_MEMORY);
+        assert_eq!(full, Failure::Untested("a GPU: buffer a: the device is out of memory".into()));
+        assert_eq!(failure("refused"), Failure::Refused("a GPU: buffer a: refused".into()));
     }
 
     #[test]

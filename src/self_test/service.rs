@@ -4,10 +4,11 @@ use super::child;
 use super::gate::{self, Answer};
 use crate::compute::cooperative::Cooperative;
 use crate::device::{AdapterInfo, AdapterKind, CooperativeChoice, Device, DeviceOptions, DeviceSpec};
+use crate::interrupt;
 use crate::io::user::variable;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,8 +17,11 @@ use std::time::Duration;
 /// The environment variable that makes [`serve`] run the gate.
 const REQUEST: &str = "JEM_GATE_REQUEST";
 
-/// The beginning of the line with the answer; every other line says what is being tried.
+/// The beginning of the line with the answer.
 const ANSWER: &str = "answer ";
+
+/// The beginning of the line with the reason why there is no answer. Every other line says what is being tried.
+const UNKNOWN: &str = "unknown ";
 
 /// A child that prints nothing for this long is taken to hang. On a GPU a kernel's repeats take far less, and so does
 /// compiling it; software adapters do both on a processor that may be busy.
@@ -39,31 +43,40 @@ struct Request {
     matrices: Cooperative,
 }
 
-/// Lets this program test a driver in a child process. Call it first in `main`.
+/// Lets this program test a driver in a child process. Call it first in `main`, before any thread is started.
 ///
 /// Cooperative matrices are tried in a copy of the running program, because drivers have crashed on them. In such a
 /// copy this function runs the test, prints its result and ends the process; otherwise it returns at once. A program
 /// that does not call it never uses cooperative matrices.
+///
+/// Where `XDG_RUNTIME_DIR` is not set, as in containers, this sets it to a directory that does not exist: Mesa's Vulkan
+/// layers look for a display there and otherwise complain once for each adapter.
 pub fn serve() {
+    const RUNTIME: &str = "XDG_RUNTIME_DIR";
     SERVES.store(true, Ordering::Relaxed);
+    if cfg!(target_os = "linux") && std::env::var_os(RUNTIME).is_none() {
+        // SAFETY: the caller has started no thread yet that could read the environment.
+        unsafe { std::env::set_var(RUNTIME, "/nonexistent") };
+    }
     let Some(request) = std::env::var_os(REQUEST) else { return };
-    end_with_parent();
+    child::end_with_parent();
     let answer = match serde_json::from_str(&request.to_string_lossy()) {
         Ok(request) => answer(&request),
-        Err(error) => Answer::refusal(format!("{REQUEST}: {error}")),
+        Err(error) => Err(format!("{REQUEST}: {error}")),
     };
-    let json = serde_json::to_string(&answer).expect("an answer is plain data");
-    say(&format!("{ANSWER}{json}"));
+    match answer {
+        Ok(answer) => {
+            let json = serde_json::to_string(&answer).expect("an answer is plain data");
+            say(&format!("{ANSWER}{json}"));
+        }
+        Err(why) => say(&format!("{UNKNOWN}{}", why.replace('\n', " "))),
+    }
     std::process::exit(0);
 }
 
-/// Ends this process when its parent is gone, whatever the driver is doing.
-fn end_with_parent() {
-    std::thread::spawn(|| {
-        let mut byte = [0];
-        while std::io::stdin().read(&mut byte).is_ok_and(|read| read > 0) {}
-        std::process::abort();
-    });
+/// Whether this program has called [`serve`].
+pub(super) fn serves() -> bool {
+    SERVES.load(Ordering::Relaxed)
 }
 
 /// Prints a line for the parent. If the parent is gone, the line is lost.
@@ -72,18 +85,20 @@ fn say(line: &str) {
     let _ = writeln!(output, "{line}").and_then(|()| output.flush());
 }
 
-fn answer(request: &Request) -> Answer {
+/// Runs the gate.
+///
+/// # Errors
+/// Why it could not be run, which says nothing about the matrices.
+fn answer(request: &Request) -> Result<Answer, String> {
     let choice = CooperativeChoice::Only(request.matrices.variant);
     let options = DeviceOptions { untuned: true, cooperative: Some(choice), ..DeviceOptions::default() };
-    let device = match Device::open(&DeviceSpec::GpuNamed(request.name.clone()), options) {
-        Ok(device) => device,
-        Err(error) => return Answer::refusal(error.to_string()),
-    };
+    let device = Device::open(&DeviceSpec::GpuNamed(request.name.clone()), options);
+    let device = device.map_err(|error| error.to_string())?;
     if device.name() != request.title {
-        return Answer::refusal(format!("the test opened {} instead of {}", device.name(), request.title));
+        return Err(format!("the test opened {} instead of {}", device.name(), request.title));
     }
     if !device.cooperative().contains(&request.matrices) {
-        return Answer::refusal(format!("{} offers no {}", request.title, request.matrices));
+        return Err(format!("{} offers no {}", request.title, request.matrices));
     }
     gate::attempt(&device, request.matrices, say)
 }
@@ -98,9 +113,9 @@ fn own_path() -> std::io::Result<PathBuf> {
 
 /// Tries `matrices` on `adapter` in a child process.
 pub(super) fn ask(adapter: &AdapterInfo, matrices: Cooperative) -> Asked {
-    if !SERVES.load(Ordering::Relaxed) {
+    if !serves() {
         let why = "not tried, because this program does not call jem::self_test::serve first in main";
-        return Asked { answer: Answer::refusal(why.into()), lasting: false };
+        return Asked::unknown(why.into());
     }
     let request = Request { name: adapter.name.clone(), title: adapter.title(), matrices };
     let request = serde_json::to_string(&request).expect("a request is plain data");
@@ -116,21 +131,30 @@ pub(super) fn ask(adapter: &AdapterInfo, matrices: Cooperative) -> Asked {
         None => patience_with(adapter),
     };
     let (mut answer, mut trying) = (None, None);
-    let ended = child::run(command, patience, |line| match line.strip_prefix(ANSWER) {
-        Some(json) => answer = Some(serde_json::from_str::<Answer>(json)),
+    let ended = child::run(command, patience, interrupt::is_requested, |line| match read_answer(line) {
         None => trying = Some(line.to_owned()),
+        read => answer = read,
     });
     match (ended, answer) {
         (Ok(_), Some(Ok(answer))) => Asked { answer, lasting: true },
-        (Ok(_), Some(Err(error))) => Asked::unknown(format!("the test's answer cannot be read: {error}")),
+        (Ok(_), Some(Err(why))) => Asked::unknown(why),
         (Ok(ended), None) => {
             let place = trying.map_or(String::new(), |what| format!(" at {what}"));
-            let impatient = ended.status.is_none() && patience < patience_with(adapter);
+            let impatient = ended.silent && patience < patience_with(adapter);
             let lasting = !ended.was_stopped() && !impatient;
             Asked { answer: Answer::refusal(format!("the driver's test {ended}{place}")), lasting }
         }
         (Err(error), _) => Asked::unknown(format!("{}: {error}", program.display())),
     }
+}
+
+/// The answer in a child's line, or why there is none; `None` for a line that says what is being tried.
+fn read_answer(line: &str) -> Option<Result<Answer, String>> {
+    if let Some(why) = line.strip_prefix(UNKNOWN) {
+        return Some(Err(why.to_owned()));
+    }
+    let answer = serde_json::from_str(line.strip_prefix(ANSWER)?);
+    Some(answer.map_err(|error| format!("the test's answer cannot be read: {error}")))
 }
 
 fn patience_with(adapter: &AdapterInfo) -> Duration {
@@ -141,7 +165,10 @@ fn parse_patience(seconds: &OsStr) -> Result<Duration, String> {
     let parsed = seconds.to_str().and_then(|seconds| seconds.parse().ok());
     match parsed {
         Some(seconds @ 1..) => Ok(Duration::from_secs(seconds)),
-        _ => Err(format!("{PATIENCE_VARIABLE}: expected whole seconds from 1, got {}", seconds.display())),
+        _ => Err(format!(
+            "{PATIENCE_VARIABLE}: expected a whole number of seconds, at least 1, got {}",
+            seconds.display()
+        )),
     }
 }
 

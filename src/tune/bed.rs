@@ -14,7 +14,7 @@ use crate::kernels::conv2d_weight_gradient::Conv2dWeightGradient;
 use crate::kernels::reduce::{Reduce, ReduceOp};
 use crate::policy::candidate::Candidate;
 use crate::policy::choice::Choices;
-use crate::self_test::stored_difference;
+use crate::self_test::{random, stored_difference};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,9 +44,8 @@ impl Bed {
         for slot in prepare.externals().chain(program.externals()) {
             if !self.buffers.contains_key(&slot.name) {
                 // Inputs are random numbers, the same on every device, made on all cores.
-                let seed = slot.name.bytes().fold(1, |hash, byte| splitmix(hash ^ u64::from(byte)));
                 let random = |words: usize| -> Vec<f32> {
-                    (0..words).into_par_iter().map(|i| uniform(splitmix(seed ^ i as u64))).collect()
+                    (0..words).into_par_iter().map(|i| random(&slot.name, i)).collect()
                 };
                 let words = slot.bytes as usize / 4;
                 let buffer = match storage_of(&self.shape, &slot.name) {
@@ -186,17 +185,4 @@ fn storage_of(shape: &Shape, name: &str) -> Storage {
         ("weights" | "transposed", _) | ("gradient", Direction::WeightGradient) => b,
         _ => a,
     }
-}
-
-/// Vigna's `SplitMix64`: the random bits of a state.
-pub(super) fn splitmix(state: u64) -> u64 {
-    let mut z = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ z >> 31
-}
-
-/// A number in [-1, 1) from random bits.
-fn uniform(bits: u64) -> f32 {
-    (bits >> 40) as f32 / (1 << 23) as f32 - 1.0
 }

@@ -31,6 +31,7 @@ mod tests {
     use crate::compute::conv_geometry::ConvGeometry;
     use crate::compute::conv_tile::{MatrixTile, ScalarTile};
     use crate::compute::winograd::Winograd;
+    use crate::data::splitmix::SplitMix;
 
     #[test]
     fn terms_are_those_of_one_accumulator() {
@@ -63,10 +64,9 @@ mod tests {
 
     /// Σ(a-b)²/Σb² of sums of products of 11-bit numbers, truncated after every four, beside exact sums.
     fn cut_sums(terms: usize, least: f64) -> f64 {
-        let mut state = 1;
+        let mut random = SplitMix::new(1, 0);
         let mut next = || {
-            state = crate::tune::bed::splitmix(state);
-            let bits = (state >> 53) as f64 / 1024.0 - 1.0;
+            let bits = (random.next() >> 53) as f64 / 1024.0 - 1.0;
             if bits < least { -bits } else { bits }
         };
         let (mut error, mut norm) = (0.0, 0.0);

@@ -22,12 +22,13 @@ pub struct Ranked {
 impl Ranked {
     /// Operations of all runs.
     fn flops(&self) -> u64 {
-        self.runs as u64 * self.shape.geometry.flops()
+        (self.runs as u64).saturating_mul(self.shape.geometry.flops())
     }
 
     /// Time of all runs.
     fn all_runs(&self) -> Option<Duration> {
-        self.time.map(|time| time * self.runs as u32)
+        let seconds = self.time?.as_secs_f64() * self.runs as f64;
+        Some(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
     }
 }
 
@@ -77,6 +78,14 @@ mod tests {
         let geometry =
             ConvGeometry { n: 1, h: size, w: size, c_in: 16, c_out: 16, kh: 3, kw: 3, stride: 1, padding: 1 };
         Shape::new(Direction::Forward, geometry)
+    }
+
+    #[test]
+    fn billions_of_steps_are_many_runs() {
+        let ranked = Ranked { shape: shape(64), runs: 5_000_000_000, time: Some(Duration::from_secs(8)) };
+        assert_eq!(ranked.all_runs(), Some(Duration::from_secs(40_000_000_000)));
+        assert_eq!(Ranked { runs: usize::MAX, ..ranked }.all_runs(), Some(Duration::MAX));
+        assert_eq!(Ranked { runs: usize::MAX, ..ranked }.flops(), u64::MAX);
     }
 
     #[test]

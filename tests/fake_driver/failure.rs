@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 const MODE: &str = "JEM_FAKE_DRIVER";
-const MODES: [&str; 6] = ["crash", "abort", "exit", "hang", "refuse", "crash-group-non-uniform"];
+const MODES: [&str; 7] = ["crash", "abort", "exit", "hang", "refuse", "crash-group-non-uniform", "full"];
 
 /// SPIR-V's `OpCapability`, and two of its operands.
 const OP_CAPABILITY: u32 = 17;
@@ -19,6 +19,13 @@ pub fn is_known() -> bool {
         eprintln!("fake driver: expected {MODE} to be one of {}, got {mode:?}", MODES.join(", "));
     }
     known
+}
+
+/// Whether there is no memory for a buffer of this size: in mode `full` and in a child that runs the gate, for the
+/// gate's tensors, but not for the buffers that wgpu needs to open a device.
+pub fn is_full(bytes: u64) -> bool {
+    let full = std::env::var(MODE).is_ok_and(|mode| mode == "full");
+    full && std::env::var_os("JEM_GATE_REQUEST").is_some() && (32 << 10..512 << 10).contains(&bytes)
 }
 
 /// The capabilities that a SPIR-V module declares.

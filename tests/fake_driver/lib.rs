@@ -9,6 +9,7 @@
 //! | `hang` | sleeps for ever |
 //! | `refuse` | returns `VK_ERROR_UNKNOWN` |
 //! | `crash-group-non-uniform` | crashes if the module declares `GroupNonUniform` too, else refuses |
+//! | `full` | refuses; and in a child that runs the gate, `vkCreateBuffer` has no memory for its tensors |
 //!
 //! It also reports registers and spills, the same numbers for every pipeline. Everything else goes to the driver
 //! unchanged, except that the layer removes its extensions and their features from `vkCreateDevice`, because the driver
@@ -115,6 +116,7 @@ fn own(name: &CStr) -> vk::PFN_vkVoidFunction {
             statistics::get_statistics as vk::PFN_vkGetPipelineExecutableStatisticsKHR as *const ()
         }
         "vkCreateDevice" => create_device as vk::PFN_vkCreateDevice as *const (),
+        "vkCreateBuffer" => create_buffer as vk::PFN_vkCreateBuffer as *const (),
         "vkCreateShaderModule" => create_shader_module as vk::PFN_vkCreateShaderModule as *const (),
         "vkCreateComputePipelines" => {
             create_compute_pipelines as vk::PFN_vkCreateComputePipelines as *const ()
@@ -309,6 +311,21 @@ unsafe extern "system" fn create_device(
             state().devices.insert(key(handle), below);
         }
         result
+    }
+}
+
+unsafe extern "system" fn create_buffer(
+    device: vk::Device,
+    info: *const vk::BufferCreateInfo<'_>,
+    allocator: *const vk::AllocationCallbacks<'_>,
+    buffer: *mut vk::Buffer,
+) -> vk::Result {
+    // SAFETY: the caller's arguments, handed on.
+    unsafe {
+        if failure::is_full((*info).size) {
+            return vk::Result::ERROR_OUT_OF_DEVICE_MEMORY;
+        }
+        (device_of(device).v1_0.create_buffer)(device, info, allocator, buffer)
     }
 }
 

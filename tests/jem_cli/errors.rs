@@ -124,6 +124,8 @@ fn places_that_cannot_be_written() {
     let (model, x) = (weights(), place.x_p());
     std::fs::write(place.at("file"), "").expect("a file");
     std::fs::create_dir(place.at("folder.npz")).expect("a directory");
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("/dev/null", place.at("null.npz")).expect("a link");
     let commands = |out: &str| -> [Vec<String>; 3] {
         [
             vec!["import", &model, "--out", out],
@@ -137,8 +139,9 @@ fn places_that_cannot_be_written() {
         (place.at("file/out.npz"), ["--out", "file"]),
         (place.at("folder.npz"), ["--out", "folder.npz is a directory"]),
         ("/proc/out.npz".into(), ["--out", "/proc/out.npz"]),
+        (place.at("null.npz"), ["--out", "null.npz: is not a regular file"]),
     ] {
-        if out.starts_with("/proc") && !cfg!(target_os = "linux") {
+        if out.starts_with("/proc") && !cfg!(target_os = "linux") || out.contains("null") && !cfg!(unix) {
             continue;
         }
         for words in commands(&out) {

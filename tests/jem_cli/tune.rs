@@ -289,6 +289,19 @@ fn what_does_not_fit_the_time_is_named_and_not_written() {
     assert!(listed(&all, "shapes", "untried").iter().all(|u| u.as_array().is_some_and(Vec::is_empty)));
 }
 
+/// An empty variable counts as none, so that it is not to blame.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_empty_variable_is_not_blamed_for_the_place_of_the_winners() {
+    let place = Place::new();
+    let [_, gpu] = devices();
+    std::fs::write(place.at("file"), "").expect("a file");
+    let mut tune = jem(&["tune", "--device", &gpu]);
+    let output = tune.env("JEM_TUNED", "").env("XDG_CACHE_HOME", place.at("file")).output();
+    let stderr = String::from_utf8_lossy(&output.expect("it starts").stderr).into_owned();
+    assert!(stderr.contains("--out: the directory") && !stderr.contains("JEM_TUNED"), "{stderr}");
+}
+
 #[test]
 fn flags_that_cannot_be_are_refused() {
     let place = Place::new();

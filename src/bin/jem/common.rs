@@ -108,8 +108,7 @@ pub fn check_writable(flag: &str, path: &Path) -> Result<()> {
     if path.is_dir() {
         return wrong(format!("{} is a directory, expected a file to write", path.display()));
     }
-    let target = jem::io::atomic::regular(path);
-    let target = target.map_err(|error| Error::setting(flag, error.to_string()))?;
+    let target = jem::io::atomic::regular(path).map_err(|error| Error::setting(flag, error.to_string()))?;
     let directory = match target.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

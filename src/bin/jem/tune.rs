@@ -13,6 +13,7 @@ use jem::jem::{
     Scorer,
 };
 use jem::nn::architecture::Mode;
+use jem::nn::network::Network as _;
 use jem::policy::choice::{Choices, Tuned};
 use jem::tune::{Limits, Ranked, Tuning, rank, shapes, tune};
 use jem::{Error, Result};
@@ -140,9 +141,15 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         (None, Some(path)) => model_shapes(path, arguments.batch.unwrap_or(BATCH))?,
         (None, None) => unreachable!("without a model there is a recipe"),
     };
-    if let Err(error @ Error::File { .. }) = tuned::read(&out, adapter) {
-        eprintln!("replacing a damaged file: {error}");
-    }
+    let stored = match tuned::read(&out, adapter) {
+        Ok(tuned) => tuned.len(),
+        // The first winner replaces the file.
+        Err(error @ Error::File { .. }) => {
+            eprintln!("replacing a damaged file: {error}");
+            0
+        }
+        Err(_) => 0,
+    };
     let json = arguments.output.json;
     if !json {
         say(&device.name());
@@ -156,8 +163,6 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         _ => rank(&device, &choices, &shapes, limit.map(|limit| started + limit / 4))?,
     };
     let largest = arguments.top.unwrap_or(usize::MAX).min(ranked.len());
-    // A damaged file has none: the first winner replaces it.
-    let stored = tuned::read(&out, adapter).map_or(0, |tuned| tuned.len());
     let mut results = Results { stored, ..Results::default() };
     let why = format!("not among the {largest} that take the most time");
     results.left_out.extend(ranked.split_off(largest).into_iter().map(|ranked| (ranked, why.clone())));
@@ -222,7 +227,8 @@ fn out(arguments: &Arguments) -> Result<PathBuf> {
         return Err(Error::setting("--out", format!("{why}; name one")));
     };
     // Without the variable, the file is in the user's cache directory, and the flag names another.
-    let asked = if std::env::var_os(tuned::VARIABLE).is_some() { tuned::VARIABLE } else { "--out" };
+    let set = std::env::var_os(tuned::VARIABLE).is_some_and(|value| !value.is_empty());
+    let asked = if set { tuned::VARIABLE } else { "--out" };
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         std::fs::create_dir_all(parent).map_err(|error| {
             Error::setting(asked, format!("the directory {} cannot be made: {error}", parent.display()))

@@ -128,8 +128,8 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Adds the shaders of `directory` under names that begin with `prefix`. The folder `common` may be missing. Shaders
-    /// in another folder would be passed over, and are a mistake.
+    /// Adds the shaders of `directory` under names that begin with `prefix`. The folder `common` may be missing.
+    /// Shaders in any other subfolder are a mistake, because they would not be read.
     fn add(&mut self, directory: &Path, prefix: &str, own: &BTreeMap<&str, &str>) -> Result<(), Mistake> {
         let entries = match std::fs::read_dir(directory) {
             Err(error) if error.kind() == ErrorKind::NotFound && !prefix.is_empty() => return Ok(()),

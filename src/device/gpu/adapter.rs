@@ -304,18 +304,17 @@ fn pick(spec: &DeviceSpec, all: &[AdapterInfo]) -> Result<usize, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn info(name: &str, kind: AdapterKind) -> AdapterInfo {
-        AdapterInfo {
-            name: name.into(),
-            kind,
-            vendor: 0,
-            device: 0,
+impl AdapterInfo {
+    /// A discrete GPU without any optional feature.
+    pub fn example() -> Self {
+        Self {
+            name: "one".into(),
+            kind: AdapterKind::Discrete,
+            vendor: 0x10de,
+            device: 7,
             backend: "Vulkan".into(),
-            driver: String::new(),
-            driver_info: String::new(),
+            driver: "driver".into(),
+            driver_info: "1.2.3".into(),
             max_storage_binding: 128 << 20,
             max_buffer: 256 << 20,
             workgroup_memory: 16 << 10,
@@ -327,6 +326,15 @@ mod tests {
             cooperative_matrices: Vec::new(),
             spirv: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info(name: &str, kind: AdapterKind) -> AdapterInfo {
+        AdapterInfo { name: name.into(), kind, ..AdapterInfo::example() }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the driver reports outside the call that caused it.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, OUT_OF_MEMORY, Result};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Device loss, which stays, and errors outside every scope, each reported once.
@@ -60,7 +60,7 @@ impl Health {
 /// The driver's words.
 pub fn message(error: &wgpu::Error) -> String {
     match error {
-        wgpu::Error::OutOfMemory { .. } => "the device is out of memory".into(),
+        wgpu::Error::OutOfMemory { .. } => OUT_OF_MEMORY.into(),
         wgpu::Error::Validation { description, .. } | wgpu::Error::Internal { description, .. } => {
             // wgpu heads the chain of causes with the class of the error, which says nothing here.
             description

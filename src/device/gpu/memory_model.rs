@@ -143,7 +143,7 @@ struct Facts {
     types: HashMap<u32, u32>,
     /// Type and value of each 32-bit constant.
     constants: HashMap<u32, (u32, u32)>,
-    /// The types of which each array or structure is made.
+    /// The element or member types of each array or structure.
     parts: HashMap<u32, Vec<u32>>,
     /// Types in buffers, with all their parts.
     in_buffers: HashSet<u32>,

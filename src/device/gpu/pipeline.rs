@@ -7,12 +7,13 @@ use crate::device::Dispatch;
 use crate::error::Result;
 use rayon::prelude::*;
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 /// The entry point of every shader.
-const MAIN: &str = "main";
+pub(super) const MAIN: &str = "main";
 
 /// A pipeline with the layout of its one bind group.
 #[derive(Debug)]
@@ -53,7 +54,7 @@ impl GpuDevice {
     /// cache if an earlier run left them there.
     ///
     /// # Errors
-    /// [`Error::Device`] naming the first kernel and label that the driver refuses.
+    /// [`Error::Device`] naming the first kernel and label that the driver refuses. The pipelines of the others are kept.
     pub(super) fn pipelines(&self, dispatches: &[Dispatch]) -> Result<Vec<Arc<Pipeline>>> {
         let keys: Vec<Key> = dispatches.iter().map(Key::of).collect();
         let mut missing: Vec<(&Key, &Dispatch)> = Vec::new();
@@ -67,9 +68,7 @@ impl GpuDevice {
         }
         let new = if missing.is_empty() { Vec::new() } else { self.compile_all(&missing) };
         let mut made = self.pipelines.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for ((key, _), pipeline) in missing.into_iter().zip(new) {
-            made.insert(key.clone(), Arc::new(pipeline?));
-        }
+        keep(&mut made, missing.into_iter().map(|(key, _)| key.clone()).zip(new))?;
         Ok(keys.iter().map(|key| Arc::clone(&made[key])).collect())
     }
 
@@ -91,8 +90,7 @@ impl GpuDevice {
         let reflection = Reflection::of(&key.wgsl);
         reflection.check(&self.limits).map_err(|message| self.error(what(), message))?;
         let spirv = key.patched.then(|| self.patched(key)).transpose().map_err(|m| self.error(what(), m))?;
-        let entry_point =
-            wgpu::PassthroughShaderEntryPoint { name: "main".into(), workgroup_size: (0, 0, 0) };
+        let entry_point = wgpu::PassthroughShaderEntryPoint { name: MAIN.into(), workgroup_size: (0, 0, 0) };
         self.scoped(what, || {
             let runtime_checks = if self.checked {
                 wgpu::ShaderRuntimeChecks::checked()
@@ -153,6 +151,21 @@ impl GpuDevice {
         let version = self.info.spirv.ok_or("the device takes no SPIR-V")?;
         memory_model::patch(&spirv::translate(&key.wgsl, &key.bindings(), version)?)
     }
+}
+
+/// Inserts all values of `new` into `made`; returns its first error.
+fn keep<K: Eq + Hash, V>(
+    made: &mut HashMap<K, Arc<V>>,
+    new: impl Iterator<Item = (K, Result<V>)>,
+) -> Result<()> {
+    let mut result = Ok(());
+    for (key, value) in new {
+        match value {
+            Ok(value) => drop(made.insert(key, Arc::new(value))),
+            Err(error) => result = result.and(Err(error)),
+        }
+    }
+    result
 }
 
 /// A dispatch in error messages.
@@ -266,5 +279,23 @@ impl Reflection {
                 "has workgroups of {size:?} that take {takes} {of}; the device allows {allowed} ({limit})"
             )),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+
+    #[test]
+    fn one_refusal_does_not_throw_away_the_rest() {
+        let mut made = HashMap::from([("old", Arc::new(0))]);
+        let refused = |message: &str| Err(Error::setting("kernel", message));
+        let new = [("a", Ok(1)), ("b", refused("first")), ("c", Ok(3)), ("d", refused("second"))];
+        let error = keep(&mut made, new.into_iter()).unwrap_err();
+        assert_eq!(error.to_string(), "kernel: first");
+        let mut kept: Vec<_> = made.into_iter().map(|(key, value)| (key, *value)).collect();
+        kept.sort_unstable();
+        assert_eq!(kept, [("a", 1), ("c", 3), ("old", 0)]);
     }
 }

@@ -151,28 +151,9 @@ fn directory(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::AdapterKind;
 
     fn adapter(driver_info: &str) -> AdapterInfo {
-        AdapterInfo {
-            name: "Arc".into(),
-            kind: AdapterKind::Discrete,
-            vendor: 1,
-            device: 2,
-            backend: "Vulkan".into(),
-            driver: "driver".into(),
-            driver_info: driver_info.into(),
-            max_storage_binding: 0,
-            max_buffer: 0,
-            workgroup_memory: 0,
-            workgroup_invocations: 0,
-            f16: false,
-            subgroups: None,
-            timestamps: false,
-            pipeline_cache: true,
-            cooperative_matrices: Vec::new(),
-            spirv: None,
-        }
+        AdapterInfo { driver_info: driver_info.into(), pipeline_cache: true, ..AdapterInfo::example() }
     }
 
     fn file(directory: &Path) -> PipelineFile {

@@ -4,6 +4,7 @@
 //! [`super::memory_model`] can change it and `create_shader_module_passthrough` can take it.
 
 use super::memory_model;
+use super::pipeline::MAIN;
 use crate::compute::Shader;
 use naga::back::spv;
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
@@ -20,7 +21,7 @@ pub fn spirv(shader: &Shader, bindings: &[u32], version: (u8, u8)) -> Result<Vec
     if shader.has_patched_memory() { memory_model::patch(&words) } else { Ok(words) }
 }
 
-/// The SPIR-V words of the entry point `main` of `wgsl`, without any runtime checks, in SPIR-V `version`.
+/// The SPIR-V words of the entry point [`MAIN`] of `wgsl`, without any runtime checks, in SPIR-V `version`.
 ///
 /// The `bindings` are renumbered from 0, as wgpu-hal 30 does.
 ///
@@ -52,6 +53,6 @@ pub(super) fn translate(wgsl: &str, bindings: &[u32], version: (u8, u8)) -> Resu
         ..spv::Options::default()
     };
     let pipeline =
-        spv::PipelineOptions { shader_stage: naga::ShaderStage::Compute, entry_point: "main".into() };
+        spv::PipelineOptions { shader_stage: naga::ShaderStage::Compute, entry_point: MAIN.into() };
     spv::write_vec(&module, &info, &options, Some(&pipeline)).map_err(|error| error.to_string())
 }

@@ -1,5 +1,6 @@
 //! The convolutions that the gate runs, and how their results are judged.
 
+use super::Failure;
 use super::bed::Bed;
 use crate::compute::Kernel;
 use crate::compute::conv_geometry::{ConvGeometry, Direction};
@@ -145,7 +146,7 @@ impl Case {
     /// The largest Σ(a-b)²/Σb² of the results of `tile`.
     ///
     /// # Errors
-    /// If the device refuses the kernel, results are wrong, or runs differ.
+    /// If the device refuses the kernel, results are wrong, runs differ, or there is too little memory.
     pub fn compare(
         &self,
         device: &Device,
@@ -153,18 +154,21 @@ impl Case {
         tile: MatrixTile,
         expected: &[Contents],
         repeats: usize,
-    ) -> std::result::Result<f64, String> {
+    ) -> std::result::Result<f64, Failure> {
         let kernel = self.kernel(Method::Cooperative(matrices), Some(tile.into()));
-        let bed = Bed::new(device, kernel, false).map_err(|error| error.to_string())?;
-        let found = bed.run_first().map_err(|error| error.to_string())?;
+        let bed = Bed::new(device, kernel, false)?;
+        let found = bed.run_first()?;
         let bound = sum_bound(self.terms());
         let mut worst = 0.0f64;
         for ((storage, found), (_, expected)) in found.iter().zip(expected) {
-            worst = worst.max(judge(*storage, found, expected, bound)?);
+            worst = worst.max(judge(*storage, found, expected, bound).map_err(Failure::Refused)?);
         }
-        match bed.repeat(&found, repeats - 1).map_err(|error| error.to_string())? {
+        match bed.repeat(&found, repeats - 1)? {
             0 => Ok(worst),
-            words => Err(format!("{words} words in {repeats} runs differ from the first run's")),
+            words => {
+                let reason = format!("{words} words in {repeats} runs differ from the first run's");
+                Err(Failure::Refused(reason))
+            }
         }
     }
 }
