@@ -50,6 +50,7 @@ operations! {
     softplus: Op::Unary(UnaryOp::Softplus),
     abs: Op::Unary(UnaryOp::Abs),
     sign: Op::Unary(UnaryOp::Sign),
+    tanh: Op::Unary(UnaryOp::Tanh),
     add: Op::Binary(BinaryOp::Add),
     sub: Op::Binary(BinaryOp::Sub),
     mul: Op::Binary(BinaryOp::Mul),
@@ -150,6 +151,7 @@ pub fn cases() -> Vec<Case> {
     case("relu", one, |_, x| x[0].relu());
     case("abs", one, |_, x| x[0].abs());
     case("sign", one, |_, x| x[0].sign().mul(&x[0]));
+    case("tanh", one, |_, x| x[0].tanh());
     case("square", one, |_, x| x[0].square());
     case("pow 3", one, |_, x| x[0].pow(3.0));
     case("pow 6", one, |_, x| x[0].pow(6.0));

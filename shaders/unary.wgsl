@@ -22,6 +22,13 @@ fn square_root(v: f32) -> f32 {
     return select(sqrt(v), bitcast<f32>(nan), v < 0.0);
 }
 
+// (1 - e^-2|v|) / (1 + e^-2|v|) with the sign of v: WGSL's tanh() may overflow, and has no digits near 0.
+fn hyperbolic_tangent(v: f32) -> f32 {
+    let minus = exponential_minus_one(-2.0 * abs(v));
+    let size = -minus / (2.0 + minus);
+    return select(size, -size, v < 0.0);
+}
+
 fn apply(v: f32) -> f32 {
     switch OP {
         case 0u: { return parameters.a * v + parameters.b; }
@@ -36,7 +43,8 @@ fn apply(v: f32) -> f32 {
         case 8u: { let e = exp(-abs(v)); return select(e, 1.0, v >= 0.0) / (1.0 + e); }
         case 9u: { return select(0.0, v, v > 0.0) + log1p(exp(-abs(v))); }
         case 10u: { return abs(v); }
-        default: { return select(select(v, -1.0, v < 0.0), 1.0, v > 0.0); }
+        case 11u: { return select(select(v, -1.0, v < 0.0), 1.0, v > 0.0); }
+        default: { return hyperbolic_tangent(v); }
     }
 }
 

@@ -81,6 +81,7 @@ impl Graph {
             Op::Unary(UnaryOp::Inside(..)) => return None,
             Op::Unary(UnaryOp::Sigmoid) => g.mul(&y().mul(&y().affine(-1.0, 1.0))),
             Op::Unary(UnaryOp::Softplus) => g.mul(&x(0).sigmoid()),
+            Op::Unary(UnaryOp::Tanh) => g.mul(&y().square().affine(-1.0, 1.0)),
             Op::Unary(UnaryOp::Abs) => g.mul(&x(0).sign()),
             Op::Unary(UnaryOp::Sign) | Op::Binary(BinaryOp::Step) => return None,
             Op::Binary(BinaryOp::Add) => g.clone(),

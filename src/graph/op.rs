@@ -118,6 +118,7 @@ impl Op {
             Op::Unary(UnaryOp::Softplus) => "softplus",
             Op::Unary(UnaryOp::Abs) => "abs",
             Op::Unary(UnaryOp::Sign) => "sign",
+            Op::Unary(UnaryOp::Tanh) => "tanh",
             Op::Binary(BinaryOp::Add) => "add",
             Op::Binary(BinaryOp::Sub) => "sub",
             Op::Binary(BinaryOp::Mul) => "mul",

@@ -158,6 +158,11 @@ impl Tensor {
         self.unary(UnaryOp::Sigmoid)
     }
 
+    /// `tanh x`.
+    pub fn tanh(&self) -> Tensor {
+        self.unary(UnaryOp::Tanh)
+    }
+
     /// `ln(1 + e^x)`.
     pub fn softplus(&self) -> Tensor {
         self.unary(UnaryOp::Softplus)

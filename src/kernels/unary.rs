@@ -32,6 +32,8 @@ pub enum UnaryOp {
     Abs,
     /// 1 where `x > 0`, -1 where `x < 0`, else `x`: the derivative of [`UnaryOp::Abs`], 0 at 0.
     Sign,
+    /// `tanh x`.
+    Tanh,
 }
 
 /// [`UnaryOp`] over `n` contiguous elements.
@@ -60,6 +62,7 @@ impl Unary {
             Softplus,
             Abs,
             Sign,
+            Tanh,
         ];
         ops.map(|op| Self { op, n: 1000 }).to_vec()
     }
@@ -78,6 +81,7 @@ impl Unary {
             UnaryOp::Softplus => (9, 0.0, 0.0),
             UnaryOp::Abs => (10, 0.0, 0.0),
             UnaryOp::Sign => (11, 0.0, 0.0),
+            UnaryOp::Tanh => (12, 0.0, 0.0),
         }
     }
 }
@@ -134,6 +138,7 @@ impl Kernel for Unary {
                     x
                 }
             }),
+            UnaryOp::Tanh => map(x, y, f32::tanh),
         }
     }
 }
