@@ -29,6 +29,10 @@ fn every_function() {
 fn far_from_zero() {
     for op in [UnaryOp::Sigmoid, UnaryOp::Softplus, UnaryOp::Tanh] {
         for x in [-80.0f32, -40.0, -20.0, -10.0, -5.0, -1.0, -1e-3, 0.0, 1e-3, 1.0, 5.0, 20.0, 90.0, 1e30] {
+            if op == UnaryOp::Tanh && x == 0.0 {
+                check(Unary { op, n: 1 }, &[Some(words(&[x])), None], &[Expect::Exactly(vec![0])]);
+                continue;
+            }
             let bound = (5.0 + 2.0 * f64::from(x.abs().min(80.0))) * 0.5f64.powi(23);
             let expected = Expect::Close(vec![reference(op, x)], bound * bound);
             check(Unary { op, n: 1 }, &[Some(words(&[x])), None], &[expected]);

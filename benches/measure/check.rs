@@ -41,5 +41,8 @@ fn unused(out: &Path) -> Result<(), String> {
 
 /// The message about a `file` of an earlier run.
 pub fn earlier(out: &Path, file: &str) -> String {
-    format!("{} has the results of an earlier run ({file}): name another folder", out.display())
+    format!(
+        "{} has the results of an earlier run ({file}): name another folder, or remove it if they are of no use",
+        out.display()
+    )
 }

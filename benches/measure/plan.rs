@@ -59,6 +59,12 @@ impl Task {
     }
 }
 
+/// Whether the step `name` reports facts, rather than tests or times anything.
+pub fn is_fact(name: &str) -> bool {
+    let step = steps(false, USUAL.0).into_iter().find(|step| step.name == name);
+    step.is_none_or(|step| !step.task.measures())
+}
+
 /// Whether any of `steps` that tests or times something ended without an error, according to `lines`.
 pub fn has_measured(steps: &[Step], lines: &[Value]) -> bool {
     let ok = |step: &Step| lines.iter().any(|line| line["step"] == step.name && line["status"] == "ok");

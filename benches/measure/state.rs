@@ -135,14 +135,15 @@ impl State {
         match found {
             Some(name) => self.device = DeviceSpec::GpuNamed(name.into()),
             None if names.is_empty() => {
-                self.no_device = Some("no Vulkan driver offers an adapter".into());
+                self.no_device = Some("no Vulkan driver offers an adapter: install the GPU's driver".into());
             }
             None => {
                 let what = match &self.device {
                     DeviceSpec::GpuNamed(asked) => format!("no adapter's name contains {asked:?}"),
                     _ => "no adapter is a hardware GPU".into(),
                 };
-                self.no_device = Some(format!("{what}; found {}", names.join(", ")));
+                let found = names.join(", ");
+                self.no_device = Some(format!("{what}; found {found}: name one by --device NAME"));
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use super::figures::{Beside, Lines, Row, Tests, beside, cell, number, step_row, text};
 use super::journal::START;
-use super::plan::{HEAVY, VARIANTS};
+use super::plan::{self, HEAVY, VARIANTS};
 use super::sections::{self, PRECISIONS};
 use super::words::{NONE, digits, end, ending, milliseconds, percent, words};
 use serde_json::Value;
@@ -80,14 +80,33 @@ fn head(lines: Lines<'_>) -> String {
             format!("{version}, {}", cuda.map_or("on the CPU".into(), |cuda| format!("CUDA {cuda}")))
         }),
     );
+    // Such as `paper WRN-28-10 f16 x64 iteration, K = 20`: x64 is the batch, K the number of SGLD steps.
+    let network = ["steps-f16", "steps-f32"].into_iter().find_map(|name| {
+        let (network, steps) = text_of(step_row(lines, name, "iteration")?)?;
+        Some(format!("{network}, an iteration with K = {steps} SGLD steps"))
+    });
+    add("network and batch", network);
     add("run", Some(format!("{ended:.0} s of {:.0} s", number(run, "seconds").unwrap_or(0.0))));
     if let Some(line) = shaders(lines) {
         write!(text, "\n{line}\n").expect("a string");
     }
-    if run["quick"] == true {
-        text += "\n**A quick run: small networks and little time. It shows that everything works; its times mean nothing.**\n";
+    let is_ok = |line: &&Value| line["status"] == "ok";
+    let measured = |name: &str| !plan::is_fact(name) && !name.starts_with("gate-");
+    if !lines.0.iter().filter(is_ok).any(|line| line["step"].as_str().is_some_and(measured)) {
+        let reason = lines.0.iter().find_map(|line| line["reason"].as_str());
+        let why = reason.map_or(String::new(), |reason| format!(": {reason}"));
+        write!(text, "\n**Nothing was measured{why}.**\n").expect("a string");
+    } else if run["quick"] == true {
+        text += "\n**A quick run: small networks and little time. It shows which steps work; its times mean nothing.**\n";
     }
     text
+}
+
+/// The network with its batch, and K, of the label of an iteration.
+fn text_of(row: &Row) -> Option<(String, String)> {
+    let (network, steps) = text(row, "step").split_once(" iteration, K = ")?;
+    let network = network.replace(" f16", "").replace(" f32", "").replace(" x", ", batch ");
+    Some((network, steps.to_owned()))
 }
 
 /// The most shaders that are named.

@@ -193,7 +193,11 @@ pub fn stopped() -> bool {
 /// # Errors
 /// [`Error::Setting`] with what there is.
 pub fn asked_preset(text: &str) -> Result<Option<Preset>> {
-    if text == "auto" { Ok(None) } else { text.parse().map(Some) }
+    if text == "auto" {
+        return Ok(None);
+    }
+    let wrong = |_| Error::setting("--preset", format!("expected auto, tiny, small or paper, got {text:?}"));
+    text.parse().map(Some).map_err(wrong)
 }
 
 /// The recipe of `preset`'s size that `overrides` ask for, as [`Recipe::of`], with what suits `train` where they do not

@@ -57,7 +57,8 @@ fn results_of_an_earlier_run_are_kept() {
         fs::write(out.join(file), "mine").unwrap();
         let (status, text) = end(&in_folder(folder.path(), &MEASURE).output().unwrap());
         assert_eq!(status, Some(1), "{text}");
-        let message = format!("out has the results of an earlier run ({file}): name another folder");
+        let message =
+            format!("out has the results of an earlier run ({file}): name another folder, or remove it");
         assert!(text.contains(&message), "{text}");
         assert_eq!(fs::read_to_string(out.join(file)).unwrap(), "mine");
         fs::remove_file(out.join(file)).unwrap();

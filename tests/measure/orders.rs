@@ -96,7 +96,11 @@ fn without_a_device_only_the_host_is_asked() {
         Task::Train(F32),
         Task::Rest,
     ] {
-        assert_eq!(blocked(task, &state).as_deref(), Some("no Vulkan driver offers an adapter"), "{task:?}");
+        assert_eq!(
+            blocked(task, &state).as_deref(),
+            Some("no Vulkan driver offers an adapter: install the GPU's driver"),
+            "{task:?}"
+        );
     }
     assert_eq!(blocked(Task::Host, &state), None);
     // If the list of adapters itself failed, everything is tried.

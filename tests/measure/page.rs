@@ -32,7 +32,12 @@ fn a_run_without_any_result_says_so() {
         &["an unknown device", "not measured", "the self-test has no result; `selftest-f32` has not run"],
     );
     let page = summary::page(&[start(&["host", "devices"])]);
-    has(&page, &["host, devices: the run has not reached it."]);
+    has(&page, &["host, devices: the run has not reached it.", "**Nothing was measured.**"]);
+    // A test of tensor cores on a device without them ends without an error, and measures nothing either.
+    let (facts, gate) = (line("devices", json!({})), line("gate-naga", json!({})));
+    let skipped = journal::skipped("selftest-f32", "", 5.0, "no adapter is a hardware GPU");
+    let page = summary::page(&[start(&["devices", "gate-naga"]), facts, gate, skipped]);
+    has(&page, &["**Nothing was measured: no adapter is a hardware GPU.**"]);
 }
 
 #[test]
@@ -95,6 +100,8 @@ fn the_page_has_ratios_fractions_failures_and_what_is_missing() {
     ];
     let page = summary::page(&lines);
     has(&page, &["# jem on A card", "2026-11-27, abc", "driver: 1.2", "s of 540 s"]);
+    has(&page, &["network and batch: paper WRN-28-10, batch 64, an iteration with K = 20 SGLD steps"]);
+    assert!(!page.contains("Nothing was measured"), "{page}");
     has(&page, &["**f32 is WRONG** in 1 of 2 kernels: head."]);
     has(&page, &["`naga`: was killed by SIGSEGV; `patched`: 16x16 passed"]);
     has(&page, &["`flat`, `flat-patched`, each: has not run."]);
@@ -191,7 +198,10 @@ fn results_decide_about_later_steps() {
     }
     assert_eq!((without.variant(), without.no_matrices()), (None, true));
     without.learn(Task::Devices, true, &json!({"adapters": [{"name": "llvmpipe", "type": "software"}]}));
-    assert_eq!(without.no_device.as_deref(), Some("no adapter is a hardware GPU; found llvmpipe"));
+    assert_eq!(
+        without.no_device.as_deref(),
+        Some("no adapter is a hardware GPU; found llvmpipe: name one by --device NAME")
+    );
     let times = json!({"rows": [
         {"mode": "eager-bf16-nhwc", "step": "iteration", "median_ms": 3.0},
         {"mode": "graph-bf16-nhwc", "step": "iteration", "median_ms": 2.0},

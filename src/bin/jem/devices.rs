@@ -39,7 +39,16 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<()> {
     let options = DeviceOptions { cooperative: arguments.cooperative, ..DeviceOptions::default() };
     let open = |spec: &DeviceSpec| Device::open(spec, options);
-    let devices = arguments.test.iter().map(open).collect::<Result<Vec<_>>>()?;
+    // Here the flag of the device has another name.
+    let tested = |spec: &DeviceSpec| {
+        open(spec).map_err(|error| match error {
+            Error::NoDevice { asked, message } => {
+                Error::NoDevice { asked, message: message.replace("--device ", "--test ") }
+            }
+            other => other,
+        })
+    };
+    let devices = arguments.test.iter().map(tested).collect::<Result<Vec<_>>>()?;
     let adapters = Device::adapters();
     let auto = open(&DeviceSpec::Auto)?;
     let shaders = shader::folder()?;

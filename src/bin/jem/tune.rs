@@ -164,7 +164,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     };
     let largest = arguments.top.unwrap_or(usize::MAX).min(ranked.len());
     let mut results = Results { stored, ..Results::default() };
-    let why = format!("not among the {largest} that take the most time");
+    let why = format!("ranked below the {largest} by a first measurement");
     results.left_out.extend(ranked.split_off(largest).into_iter().map(|ranked| (ranked, why.clone())));
     let bar = progress(ranked.len(), "tuning", &arguments.output);
     for ranked in ranked {
