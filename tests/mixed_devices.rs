@@ -1,4 +1,4 @@
-//! What one device made is refused by every other, of the same kind or not.
+//! Every device refuses buffers and programs of another, of the same kind or not.
 
 #[path = "common/devices.rs"]
 mod devices;

@@ -81,7 +81,7 @@ fn residual(depth: usize, classes: usize) -> Architecture {
     Architecture::CifarResNet(CifarResNet { depth, classes, channels: 3 })
 }
 
-/// What a model's metadata say it is.
+/// The architecture that a model's metadata name.
 fn architecture_of(model: &Model) -> Architecture {
     Architecture::from_metadata(&model.file().metadata).expect("an architecture")
 }

@@ -1,4 +1,4 @@
-//! What a convolution's input gradient adds to its sums.
+//! The residual gradient that a convolution's input gradient adds to its sums.
 
 /// Whether and where a residual gradient is added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

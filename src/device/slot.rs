@@ -45,6 +45,6 @@ pub struct Dispatch {
     pub kernel: Arc<dyn Kernel>,
     /// One view for each of the kernel's bindings, in their order.
     pub views: Vec<View>,
-    /// What it computes, for errors and profiles, such as `layer1.0.conv1`.
+    /// A label for errors and profiles, such as `layer1.0.conv1`.
     pub label: String,
 }

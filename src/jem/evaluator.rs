@@ -46,7 +46,7 @@ impl Evaluator {
     /// Puts `data` on the device, to be scored by the parameters in `parameters`, `batch` images at a time.
     ///
     /// # Errors
-    /// What the device refuses.
+    /// An error of the device, such as [`crate::Error::DeviceLost`].
     pub fn new(
         device: &Device,
         network: &dyn Network,
@@ -115,7 +115,7 @@ impl Evaluator {
     /// Scores every image.
     ///
     /// # Errors
-    /// What the device refuses.
+    /// An error of the device, such as [`crate::Error::DeviceLost`].
     pub fn evaluate(&self) -> Result<Evaluation> {
         Ok(self.evaluate_until(|| false)?.expect("nothing stops it"))
     }
@@ -123,7 +123,7 @@ impl Evaluator {
     /// Scores every image. Returns `None` if `stop`, which is called before each batch, returns true.
     ///
     /// # Errors
-    /// What the device refuses.
+    /// An error of the device, such as [`crate::Error::DeviceLost`].
     pub fn evaluate_until(&self, mut stop: impl FnMut() -> bool) -> Result<Option<Evaluation>> {
         let n = self.all_labels.len();
         let mut sums = [0.0f64; 3];

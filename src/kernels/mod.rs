@@ -1,8 +1,8 @@
 //! The kernels: one file each, with parameters, bindings, dispatch and CPU twin. The shader of the same stem is in
 //! `shaders/`.
 //!
-//! What a kernel is, and everything that several share, is in [`crate::compute`]. Tensors are NHWC and contiguous;
-//! convolution weights are `[kh, kw, c_in, c_out]`.
+//! The contract of a kernel, and everything that kernels share, is in [`crate::compute`]. Tensors are NHWC and
+//! contiguous; convolution weights are `[kh, kw, c_in, c_out]`.
 
 mod catalogue;
 

@@ -1,4 +1,4 @@
-//! What the engine asks of a network: its parameters, its logits, and how a file names it.
+//! The interface of networks: parameters, logits, and the name of the network in files.
 
 use super::batch_norm::{self, Mode};
 use super::parameters::Layout;

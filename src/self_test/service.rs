@@ -49,7 +49,7 @@ struct Request {
 /// copy this function runs the test, prints its result and ends the process; otherwise it returns at once. A program
 /// that does not call it never uses cooperative matrices.
 ///
-/// Where `XDG_RUNTIME_DIR` is not set, as in containers, this sets it to a directory that does not exist: Mesa's Vulkan
+/// If `XDG_RUNTIME_DIR` is not set, as in containers, this sets it to a directory that does not exist: Mesa's Vulkan
 /// layers look for a display there and otherwise complain once for each adapter.
 pub fn serve() {
     const RUNTIME: &str = "XDG_RUNTIME_DIR";

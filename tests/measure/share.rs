@@ -45,7 +45,7 @@ fn every_step_has_its_time_even_if_all_take_their_limits() {
     }
 }
 
-/// Of an H100 the steps in f32 take about 60 s: PyTorch starts with two modes, and then all take turns.
+/// The steps in f32 are estimated at 60 s on an H100: PyTorch starts with two modes, and then all take turns.
 #[test]
 fn whole_steps_have_their_time_if_all_before_them_take_their_limits() {
     let steps = steps(false, 540.0);
