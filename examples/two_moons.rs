@@ -94,7 +94,7 @@ fn main() -> Result<()> {
     let [gradient] = graph.grad(&log_p, [&x]);
     let mut builder = ProgramBuilder::new("langevin");
     let view = builder.transient("gradient", 2 * BATCH);
-    lower(&mut builder, None, &[Output { tensor: &gradient, view }])?;
+    lower(device.policy(), &mut builder, None, &[Output { tensor: &gradient, view }])?;
     let chains = builder.external("chains", 2 * BATCH);
     let counters = builder.external("counters", COUNTERS);
     let kernel = Sgld {
@@ -132,7 +132,7 @@ fn main() -> Result<()> {
     for (parameter, tensor) in layout.trained().zip(&gradients) {
         outputs.push(Output { tensor, view: flat.part(parameter.offset, parameter.elements()) });
     }
-    lower(&mut builder, None, &outputs)?;
+    lower(device.policy(), &mut builder, None, &outputs)?;
     let norm = builder.external("norm", 1);
     gradient_norm(&mut builder, layout.words(), norm);
     optimizer.step(&mut builder, &layout, Some(10.0), norm);
@@ -148,7 +148,7 @@ fn main() -> Result<()> {
     let log_density = logits(&layout, &x).logsumexp();
     let mut builder = ProgramBuilder::new("density");
     let view = builder.external("density", PIXELS * PIXELS);
-    lower(&mut builder, None, &[Output { tensor: &log_density, view }])?;
+    lower(device.policy(), &mut builder, None, &[Output { tensor: &log_density, view }])?;
     let density = builder.finish();
 
     let buffer = |name: &str, words: usize| device.buffer(name, words as u64 * 4);

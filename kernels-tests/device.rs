@@ -39,11 +39,8 @@ tests![
 
 /// A device of this test's own, for what is counted or broken.
 fn open(checked: bool) -> Device {
-    Device::open(
-        &gpu_spec(),
-        DeviceOptions { checked, untuned: true, uncached: true, ..DeviceOptions::default() },
-    )
-    .expect("the device that other tests open")
+    Device::open(&gpu_spec(), DeviceOptions { checked, uncached: true, ..DeviceOptions::default() })
+        .expect("the device that other tests open")
 }
 
 /// `x = 2 x + 1` over `n` elements of the external `x`, through a transient.

@@ -5,6 +5,7 @@ use super::graph_reference::{Evaluator, LABELS, Slots, smooth_slots};
 use super::harness::devices;
 use jem::device::{Buffer, Device, Program, ProgramBuilder, SlotKind};
 use jem::graph::{Function, Graph, Leaf, Output, Tensor, lower};
+use jem::policy::convolution::ConvolutionPolicy;
 
 tests![
     every_operation_alone,
@@ -158,7 +159,8 @@ fn check_views(context: &str, outputs: &[(&Tensor, (&str, usize, usize))], befor
                 view: builder.external(slot, *words).part(*first, tensor.elements()),
             })
             .collect();
-        lower(&mut builder, None, &targets).unwrap_or_else(|error| panic!("{context}: {error}"));
+        lower(&ConvolutionPolicy::default(), &mut builder, None, &targets)
+            .unwrap_or_else(|error| panic!("{context}: {error}"));
         let program = builder.finish();
         let names: Vec<String> = program.externals().map(|slot| slot.name.clone()).collect();
         let buffers: Vec<Buffer> = names
@@ -385,7 +387,7 @@ fn what_depends_on_parameters_alone_is_computed_in_prepare() {
     for name in ["dx", "again"] {
         let view = main.external(name, x.elements());
         let output = Output { tensor: &gradients[0], view };
-        lower(&mut main, Some(&mut prepare), &[output]).expect("a program");
+        lower(&ConvolutionPolicy::default(), &mut main, Some(&mut prepare), &[output]).expect("a program");
     }
     assert_eq!(prepare.finish().dispatches.len(), 10);
 }
@@ -398,7 +400,7 @@ fn check_prepared(outputs: &[(&str, &Tensor)], slots: &Slots) -> [Program; 2] {
         .iter()
         .map(|(name, tensor)| Output { tensor, view: main.external(name, tensor.elements()) })
         .collect();
-    lower(&mut main, Some(&mut prepare), &views).expect("a program");
+    lower(&ConvolutionPolicy::default(), &mut main, Some(&mut prepare), &views).expect("a program");
     let programs = [prepare.finish(), main.finish()];
     for (device_name, device) in devices() {
         let mut buffers: Vec<Buffer> = Vec::new();

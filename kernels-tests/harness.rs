@@ -17,11 +17,8 @@ const SENTINEL: u32 = 0x7fc0_dead;
 pub fn gpu(checked: bool) -> &'static Device {
     static DEVICES: [OnceLock<Device>; 2] = [OnceLock::new(), OnceLock::new()];
     DEVICES[usize::from(checked)].get_or_init(|| {
-        Device::open(
-            &gpu_spec(),
-            DeviceOptions { checked, untuned: true, uncached: true, ..DeviceOptions::default() },
-        )
-        .unwrap_or_else(|error| panic!("{error}"))
+        Device::open(&gpu_spec(), DeviceOptions { checked, uncached: true, ..DeviceOptions::default() })
+            .unwrap_or_else(|error| panic!("{error}"))
     })
 }
 

@@ -21,7 +21,7 @@ pub mod policy;
 pub mod process;
 pub mod report;
 pub mod self_test;
-pub mod tune;
+pub mod tuning;
 
 pub use error::{Error, Result};
 

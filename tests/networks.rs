@@ -176,7 +176,7 @@ fn run(
     outputs: &[(&str, &Tensor)],
     next: &[(String, Tensor)],
 ) -> (Vec<Vec<f32>>, Vec<f32>) {
-    let mut builder = ProgramBuilder::new("step").choosing(device.choices());
+    let mut builder = ProgramBuilder::new("step");
     let mut prepare = ProgramBuilder::new("prepare");
     let to = |builder: &mut ProgramBuilder, name, tensor: &Tensor| builder.external(name, tensor.elements());
     let mut all: Vec<Output<'_>> = outputs
@@ -186,7 +186,7 @@ fn run(
     all.extend(layout.outputs(&mut builder, next));
     // A step of power iteration comes before what is prepared.
     let prepared = (!outputs.is_empty()).then_some(&mut prepare);
-    lower(&mut builder, prepared, &all).expect("a program");
+    lower(device.policy(), &mut builder, prepared, &all).expect("a program");
     let mut buffers: BTreeMap<String, Buffer> = BTreeMap::new();
     for program in [prepare.finish(), builder.finish()] {
         for slot in program.externals() {

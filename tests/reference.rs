@@ -18,7 +18,7 @@ use jem::nn::network::{Network, Pass};
 use jem::nn::optimizer::{CONTROL_WORDS, GRADIENTS};
 use jem::nn::parameters::{Layout, PARAMETERS};
 use jem::nn::wide_resnet::WideResNet;
-use jem::policy::choice::Choices;
+use jem::policy::convolution::ConvolutionPolicy;
 use safetensors::{Dtype, SafeTensors};
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -134,15 +134,18 @@ struct Iteration {
 }
 
 impl Iteration {
-    fn new(device: &Device, choices: Choices, recipe: &Recipe, reference: &Reference) -> Self {
+    fn new(device: &Device, policy: ConvolutionPolicy, recipe: &Recipe, reference: &Reference) -> Self {
         let network = &reference.network;
         let batch = BatchLayout::new(recipe, SIDE, SIDE, CHANNELS);
-        let programs =
-            Programs::build(recipe, network, batch, IMAGES_EACH, choices.clone()).expect("programs");
+        let programs = Programs::build(recipe, network, batch, IMAGES_EACH, &policy).expect("programs");
         let winograd =
             |program: &Program| program.dispatches.iter().any(|d| d.kernel.name() == "winograd_product");
         let [sgld, update] = [programs.sgld.as_ref().expect("samples"), &programs.update].map(winograd);
-        assert_eq!([sgld, update], [choices != Choices::default(); 2], "the method that was asked for");
+        assert_eq!(
+            [sgld, update],
+            [policy != ConvolutionPolicy::default(); 2],
+            "the method that was asked for"
+        );
         let mut buffers = BTreeMap::new();
         let weights = reference.parameters(&network.layout());
         buffers.insert(PARAMETERS.to_owned(), device.buffer_from(PARAMETERS, &weights).expect("weights"));
@@ -242,7 +245,7 @@ fn recipe() -> Recipe {
 }
 
 /// Runs `test` for every reference network on every device, with every method for its convolutions.
-fn for_each(test: impl Fn(&Device, Choices, &Reference, &mut Report)) {
+fn for_each(test: impl Fn(&Device, ConvolutionPolicy, &Reference, &mut Report)) {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     let mut folders = folders(&fixtures);
     assert!(!folders.is_empty(), "no references in {}", fixtures.display());
@@ -263,11 +266,11 @@ fn for_each(test: impl Fn(&Device, Choices, &Reference, &mut Report)) {
     for folder in folders {
         let reference = Reference::load(&folder);
         for (name, device) in &devices {
-            let winograd = Winograd::ALL.map(|size| (format!("{size:?}"), Choices::always(size)));
-            let methods = [("implicit".to_owned(), Choices::default())].into_iter().chain(winograd);
-            for (method, choices) in methods {
+            let winograd = Winograd::ALL.map(|size| (format!("{size:?}"), ConvolutionPolicy::always(size)));
+            let methods = [("implicit".to_owned(), ConvolutionPolicy::default())].into_iter().chain(winograd);
+            for (method, policy) in methods {
                 let mut report = Report(Vec::new());
-                test(device, choices, &reference, &mut report);
+                test(device, policy, &reference, &mut report);
                 let folder = folder.file_name().unwrap_or_default().display();
                 report.finish(&format!("{folder} on {name}, {method}"));
             }
@@ -285,7 +288,7 @@ fn folders(parent: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn logits_energies_and_probabilities() {
-    for_each(|device, choices, reference, report| {
+    for_each(|device, policy, reference, report| {
         let layout = reference.network.layout();
         let graph = Graph::new();
         let x = graph.input("x", [IMAGES_EACH, SIDE, SIDE, CHANNELS]);
@@ -297,7 +300,7 @@ fn logits_energies_and_probabilities() {
             ("probabilities", &logits.softmax()),
             ("logit_y", &logits.gather_labels(&y)),
         ];
-        let function = Function::with_choices(device, choices, &outputs).expect("a function");
+        let function = Function::with_policy(device, &policy, &outputs).expect("a function");
         function.set(PARAMETERS, &reference.parameters(&layout)).expect("weights");
         function.set("x", &reference.images("x_p")).expect("images");
         function.set("y", &reference.labels("y_cond")).expect("labels");
@@ -311,11 +314,11 @@ fn logits_energies_and_probabilities() {
 
 #[test]
 fn input_gradients() {
-    for_each(|device, choices, reference, report| {
+    for_each(|device, policy, reference, report| {
         for (name, class_conditional) in [("dlogsumexp_dx", false), ("dlogit_y_dx", true)] {
             let buffer = IMAGES_EACH * reference.network.classes;
             let recipe = Recipe { class_conditional, buffer, ..recipe() };
-            let iteration = Iteration::new(device, choices.clone(), &recipe, reference);
+            let iteration = Iteration::new(device, policy.clone(), &recipe, reference);
             let gradient = iteration.input_gradient(&reference.images("x_p"), &reference.labels("y_cond"));
             report.compare(name, &gradient, &reference.case[name], GRADIENT);
         }
@@ -324,8 +327,8 @@ fn input_gradients() {
 
 #[test]
 fn sgld_chain() {
-    for_each(|device, choices, reference, report| {
-        let iteration = Iteration::new(device, choices, &recipe(), reference);
+    for_each(|device, policy, reference, report| {
+        let iteration = Iteration::new(device, policy, &recipe(), reference);
         let size = IMAGES_EACH * iteration.batch.image();
         let noise = &reference.case["sgld_noise"];
         let mut states = reference.case["sgld_chain"].chunks(size);
@@ -356,10 +359,10 @@ fn sgld_chain() {
 
 #[test]
 fn loss_gradients_and_five_adam_steps() {
-    for_each(|device, choices, reference, report| {
+    for_each(|device, policy, reference, report| {
         let recipe = recipe();
         let layout = reference.network.layout();
-        let iteration = Iteration::new(device, choices.clone(), &recipe, reference);
+        let iteration = Iteration::new(device, policy.clone(), &recipe, reference);
         let parts = loss_parts(&recipe, iteration.batch, reference.network.classes).expect("a recipe");
         let images = ["x_p", "x_q", "x_l"].map(|name| reference.images(name)).concat();
         // No term of data or samples has a label: a class that there is not would show up as NaN.

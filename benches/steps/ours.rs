@@ -7,7 +7,7 @@ use jem::jem::programs::{BatchLayout, COUNTER_WORDS, IMAGES, LABELS, Programs};
 use jem::nn::network::Network as _;
 use jem::nn::optimizer::CONTROL_WORDS;
 use jem::nn::parameters::PARAMETERS;
-use jem::policy::choice::Choices;
+use jem::policy::convolution::ConvolutionPolicy;
 use std::collections::BTreeMap;
 
 /// Classes of the network.
@@ -34,16 +34,16 @@ pub struct Ours {
 }
 
 impl Ours {
-    /// Builds the programs of `recipe` by `choices` for 32x32 images in three channels, with initial parameters
+    /// Builds the programs of `recipe` by `policy` for 32x32 images in three channels, with initial parameters
     /// and uniform images.
     ///
     /// # Errors
     /// What the device refuses.
-    pub fn new(device: &Device, recipe: &Recipe, choices: Choices) -> jem::Result<Self> {
+    pub fn new(device: &Device, recipe: &Recipe, policy: &ConvolutionPolicy) -> jem::Result<Self> {
         let network = recipe.network(CLASSES, 3);
         network.check()?;
         let batch = BatchLayout::new(recipe, 32, 32, 3);
-        let programs = Programs::build(recipe, &network, batch, recipe.batch, choices)?;
+        let programs = Programs::build(recipe, &network, batch, recipe.batch, policy)?;
         let image_words = batch.images() * batch.image();
         // Weyl's sequence: uniform in [-1, 1), and the same in every run.
         let uniform = |i: usize| (i as f64 * 0.618_033_988_749_894_9).fract() as f32 * 2.0 - 1.0;
@@ -109,7 +109,7 @@ impl Ours {
 pub fn convolution_flops(recipe: &Recipe) -> jem::Result<u64> {
     let batch = BatchLayout::new(recipe, 32, 32, 3);
     let network = recipe.network(CLASSES, 3);
-    let programs = Programs::build(recipe, &network, batch, recipe.batch, Choices::default())?;
+    let programs = Programs::build(recipe, &network, batch, recipe.batch, &ConvolutionPolicy::default())?;
     Ok(programs.sgld.expect("the recipe samples").convolution_flops())
 }
 

@@ -47,14 +47,14 @@ impl Parts {
 
 #[cfg(test)]
 mod tests {
-    use crate::compute::conv_geometry::{Direction, Shape};
+    use crate::compute::conv_geometry::{ConvProblem, Direction};
     use crate::compute::conv_tile::{ConvTile, ScalarTile};
     use crate::compute::cooperative::{Cooperative, Method};
     use crate::compute::parts::*;
     use crate::device::Program;
     use crate::jem::{BatchLayout, Preset, Programs};
-    use crate::policy::candidate::Candidate;
-    use crate::policy::choice::{Choices, Tuned};
+    use crate::policy::convolution::{ConvolutionPolicy, Tuned};
+    use crate::policy::implementation::ConvImplementation;
     use std::collections::BTreeMap;
 
     const UNBOUND: Parts = Parts::Gpu { largest: u64::MAX };
@@ -145,15 +145,15 @@ mod tests {
 
     const MATRICES: Method = Method::Cooperative(Cooperative::new(16, 32));
 
-    /// The update of `preset` by `choices`.
-    fn update(preset: Preset, choices: Choices) -> Program {
+    /// The update of `preset` by `policy`.
+    fn update(preset: Preset, policy: ConvolutionPolicy) -> Program {
         let recipe = preset.recipe();
         let batch = BatchLayout::new(&recipe, 32, 32, 3);
-        Programs::build(&recipe, &recipe.network(10, 3), batch, 50_000, choices).unwrap().update
+        Programs::build(&recipe, &recipe.network(10, 3), batch, 50_000, &policy).unwrap().update
     }
 
     /// The weight gradients of `program` as they come: the shape, the parts and the workgroups.
-    fn weight_gradients(program: &Program) -> Vec<(Shape, usize, usize)> {
+    fn weight_gradients(program: &Program) -> Vec<(ConvProblem, usize, usize)> {
         let kernels = program.dispatches.iter().map(|dispatch| &dispatch.kernel);
         let of = kernels.filter_map(|kernel| Some((kernel, kernel.convolution()?)));
         let of = of.filter(|(_, shape)| shape.direction == Direction::WeightGradient);
@@ -165,28 +165,28 @@ mod tests {
         .collect()
     }
 
-    /// `choices` with the parts that GPUs had before they followed the tile.
-    fn as_before(choices: &Choices, program: &Program) -> Choices {
-        let before = |shape: Shape| match choices.candidate(&shape) {
-            Candidate::Parts(tile, _) => {
+    /// `policy` with the parts that GPUs had before they followed the tile.
+    fn as_before(policy: &ConvolutionPolicy, program: &Program) -> ConvolutionPolicy {
+        let before = |shape: ConvProblem| match policy.candidate(&shape) {
+            ConvImplementation::Parts(tile, _) => {
                 let any = Tile::staged(Method::Scalar, 1, 1, None);
-                (shape, Candidate::Parts(tile, Parts::Cpu.count(&shape.geometry, any)))
+                (shape, ConvImplementation::Parts(tile, Parts::Cpu.count(&shape.geometry, any)))
             }
             other => panic!("{other}"),
         };
         let tuned: Tuned = weight_gradients(program).into_iter().map(|(shape, ..)| before(shape)).collect();
-        choices.clone().with_tuned(tuned)
+        policy.clone().with_tuned(tuned)
     }
 
     /// The results of the preset `tiny` that the README gives come from these sums.
     #[test]
     fn the_cpus_tiny_adds_as_it_did_when_it_was_published() {
-        let parts: Vec<_> = weight_gradients(&update(Preset::Tiny, Choices::default()))
+        let parts: Vec<_> = weight_gradients(&update(Preset::Tiny, ConvolutionPolicy::default()))
             .into_iter()
             .map(|(_, n, _)| n)
             .collect();
         assert_eq!(parts, [24, 8, 15, 64, 29, 52, 52, 52, 64]);
-        let half = update(Preset::Tiny, Choices::default().in_f16(Method::Scalar));
+        let half = update(Preset::Tiny, ConvolutionPolicy::default().in_f16(Method::Scalar));
         let half: Vec<_> = weight_gradients(&half).into_iter().map(|(_, n, _)| n).collect();
         assert_eq!(half, parts);
     }
@@ -194,10 +194,10 @@ mod tests {
     /// Prints the tables of docs/performance.md.
     #[test]
     fn every_weight_gradient_of_the_published_network_fills_a_gpu() {
-        let gpu = Choices::fastest(u64::MAX, Choices::HARDWARE);
-        for (name, choices) in [("f32", gpu.clone()), ("f16, 16x16 matrices", gpu.clone().in_f16(MATRICES))] {
-            let after = update(Preset::Paper, choices.clone());
-            let before = update(Preset::Paper, as_before(&choices, &after));
+        let gpu = ConvolutionPolicy::fastest(u64::MAX, ConvolutionPolicy::HARDWARE);
+        for (name, policy) in [("f32", gpu.clone()), ("f16, 16x16 matrices", gpu.clone().in_f16(MATRICES))] {
+            let after = update(Preset::Paper, policy.clone());
+            let before = update(Preset::Paper, as_before(&policy, &after));
             println!("{name}\n  before: {}\n  after: {}", before.summary(), after.summary());
             let old: BTreeMap<_, _> = weight_gradients(&before)
                 .into_iter()
@@ -205,7 +205,7 @@ mod tests {
                 .zip(weight_gradients(&before))
                 .collect();
             let found = weight_gradients(&after);
-            let mut counts: BTreeMap<Shape, usize> = BTreeMap::new();
+            let mut counts: BTreeMap<ConvProblem, usize> = BTreeMap::new();
             found.iter().for_each(|(shape, ..)| *counts.entry(*shape).or_default() += 1);
             assert_eq!((found.len(), counts.len()), (28, 12), "{counts:?}");
             for (shape, parts, workgroups) in found {
@@ -213,9 +213,9 @@ mod tests {
                 let pixels = shape.geometry.out_pixels().div_ceil(parts);
                 let (_, old_parts, old_workgroups) = old[&shape];
                 let old_pixels = shape.geometry.out_pixels().div_ceil(old_parts);
-                let tile = match choices.candidate(&shape) {
-                    Candidate::Parts(tile @ ConvTile::Scalar(_), _) => tile.to_string(),
-                    Candidate::Parts(ConvTile::Matrices(tile), _) => {
+                let tile = match policy.candidate(&shape) {
+                    ConvImplementation::Parts(tile @ ConvTile::Scalar(_), _) => tile.to_string(),
+                    ConvImplementation::Parts(ConvTile::Matrices(tile), _) => {
                         let Method::Cooperative(matrices) = MATRICES else { unreachable!() };
                         let [m, n] = tile.size(matrices);
                         format!("{tile}: {m}x{n}")
@@ -233,9 +233,9 @@ mod tests {
                 );
             }
         }
-        for choices in [gpu.clone(), gpu.in_f16(MATRICES)] {
-            let after = update(Preset::Tiny, choices.clone());
-            let before = update(Preset::Tiny, as_before(&choices, &after));
+        for policy in [gpu.clone(), gpu.in_f16(MATRICES)] {
+            let after = update(Preset::Tiny, policy.clone());
+            let before = update(Preset::Tiny, as_before(&policy, &after));
             println!("tiny\n  before: {}\n  after: {}", before.summary(), after.summary());
         }
     }

@@ -7,7 +7,6 @@ use super::plan::{Plan, plan};
 use super::slot::{Dispatch, Slot, SlotId, SlotKind, View};
 use crate::compute::{Access, Kernel, VIEW_ALIGNMENT};
 use crate::error::{Error, Result};
-use crate::policy::choice::Choices;
 use std::sync::Arc;
 
 /// A list of dispatches over slots, with the memory plan of its transient slots.
@@ -27,7 +26,6 @@ pub struct Program {
 #[derive(Debug, Clone)]
 pub struct ProgramBuilder {
     name: String,
-    choices: Choices,
     slots: Vec<Slot>,
     dispatches: Vec<Dispatch>,
 }
@@ -35,19 +33,7 @@ pub struct ProgramBuilder {
 impl ProgramBuilder {
     /// An empty program.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), choices: Choices::default(), slots: Vec::new(), dispatches: Vec::new() }
-    }
-
-    /// Lets `choices` decide which kernels compute the convolutions that are lowered into the program; those of
-    /// [`super::Device::choices`] are its device's.
-    pub fn choosing(mut self, choices: Choices) -> Self {
-        self.choices = choices;
-        self
-    }
-
-    /// What decides which kernels compute its convolutions.
-    pub fn choices(&self) -> &Choices {
-        &self.choices
+        Self { name: name.into(), slots: Vec::new(), dispatches: Vec::new() }
     }
 
     /// The external slot `name` of `words` 32-bit words; the same name gives the same slot, which

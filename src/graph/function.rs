@@ -3,7 +3,7 @@
 use super::{Op, Output, Tensor, lower};
 use crate::device::{Buffer, Device, Executable, Program, ProgramBuilder};
 use crate::error::{Error, Result};
-use crate::policy::choice::Choices;
+use crate::policy::convolution::ConvolutionPolicy;
 use std::collections::BTreeMap;
 
 /// Tensors lowered to one program, loaded on a device with buffers of its own.
@@ -20,20 +20,24 @@ impl Function {
     /// # Errors
     /// [`Error::Shape`] for the graph's first mistake; what [`Device::load`] returns.
     pub fn new(device: &Device, outputs: &[(&str, &Tensor)]) -> Result<Self> {
-        Self::with_choices(device, device.choices(), outputs)
+        Self::with_policy(device, device.policy(), outputs)
     }
 
-    /// [`Function::new`] with other kernels for its convolutions than the device's own choices.
+    /// [`Function::new`] with other kernels for its convolutions than the device's own policy chooses.
     ///
     /// # Errors
     /// As [`Function::new`].
-    pub fn with_choices(device: &Device, choices: Choices, outputs: &[(&str, &Tensor)]) -> Result<Self> {
-        let mut builder = ProgramBuilder::new("function").choosing(choices);
+    pub fn with_policy(
+        device: &Device,
+        policy: &ConvolutionPolicy,
+        outputs: &[(&str, &Tensor)],
+    ) -> Result<Self> {
+        let mut builder = ProgramBuilder::new("function");
         let targets: Vec<Output<'_>> = outputs
             .iter()
             .map(|(name, tensor)| Output { tensor, view: builder.external(name, tensor.elements()) })
             .collect();
-        lower(&mut builder, None, &targets)?;
+        lower(policy, &mut builder, None, &targets)?;
         if let Some((_, tensor)) = outputs.first() {
             // An input that no kernel reads can still be set.
             let graph = tensor.graph();

@@ -60,7 +60,7 @@ impl Evaluator {
         let labels = graph.input("evaluated labels", [batch]);
         let logits = network.logits(&x, &mut Pass::new(&network.layout(), Mode::Inference));
         let stats = logits.logit_stats(&labels, &[Part { count: batch, ..Part::default() }]);
-        let mut builder = ProgramBuilder::new("evaluate").choosing(device.choices());
+        let mut builder = ProgramBuilder::new("evaluate");
         let kernel = BatchGather {
             batch,
             h: data.height,
@@ -85,7 +85,7 @@ impl Evaluator {
         views.extend(&shards[1..]);
         builder.dispatch("batch", kernel, &views);
         let view = builder.external("stats", batch * STATS);
-        lower(&mut builder, None, &[Output { tensor: &stats, view }])?;
+        lower(device.policy(), &mut builder, None, &[Output { tensor: &stats, view }])?;
 
         let mut packed = data.images.clone();
         packed.resize(packed.len().next_multiple_of(4), 0);

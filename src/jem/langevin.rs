@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::graph::{Output, Tensor, Update, lower_with_update};
 use crate::kernels::sgld::Sgld;
 use crate::kernels::tick::{COUNTERS, SGLD_STEP, Tick};
+use crate::policy::convolution::ConvolutionPolicy;
 
 /// The external slot of the random-number counters.
 pub const COUNTER_WORDS: &str = "counters";
@@ -66,6 +67,7 @@ impl Langevin {
     /// A mistake in shapes.
     pub fn append(
         &self,
+        policy: &ConvolutionPolicy,
         builder: &mut ProgramBuilder,
         prepare: &mut ProgramBuilder,
         log_density: &Tensor,
@@ -90,7 +92,7 @@ impl Langevin {
         };
         let output = Output { tensor: &gradient, view };
         let update = Update { kernel, x: images, counters, moving };
-        lower_with_update(builder, prepare, output, others, &update)?;
+        lower_with_update(policy, builder, prepare, output, others, &update)?;
         builder.dispatch("sgld step", Tick { word: SGLD_STEP }, &[counters]);
         for _ in 1..updates {
             let views: Vec<View> = [images, view, counters].into_iter().chain(moving).collect();

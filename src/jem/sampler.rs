@@ -55,17 +55,17 @@ impl Sampler {
         let stats = logits.logit_stats(&labels, &parts);
 
         let mut prepare = ProgramBuilder::new("prepare");
-        let mut step = ProgramBuilder::new("sgld").choosing(device.choices());
+        let mut step = ProgramBuilder::new("sgld");
         let images = step.external(CHAINS, chains * image);
         let density = step.external(DENSITY, chains * STATS);
         let held = mask.map(|_| step.external(MASK, chains * image));
         let log_density = logits.logit_loss(&labels, &parts);
         let others = [Output { tensor: &stats, view: density }];
-        langevin.append(&mut step, &mut prepare, &log_density, &x, images, &others, held)?;
+        langevin.append(device.policy(), &mut step, &mut prepare, &log_density, &x, images, &others, held)?;
 
-        let mut last = ProgramBuilder::new("density").choosing(device.choices());
+        let mut last = ProgramBuilder::new("density");
         let view = last.external(DENSITY, chains * STATS);
-        lower(&mut last, Some(&mut prepare), &[Output { tensor: &stats, view }])?;
+        lower(device.policy(), &mut last, Some(&mut prepare), &[Output { tensor: &stats, view }])?;
 
         let mut loader = Loader::new(device);
         model.give(&mut loader, &layout)?;

@@ -54,7 +54,7 @@ impl Scorer {
         let graph = Graph::new();
         let x = graph.input(IMAGES, [batch, height, width, channels]);
         let logits = model.logits(&layout, &x, settings.mode);
-        let mut builder = ProgramBuilder::new("score").choosing(device.choices());
+        let mut builder = ProgramBuilder::new("score");
         let mut prepare = ProgramBuilder::new("prepare");
         let view = builder.external(LOGITS, logits.elements());
         let mut outputs = vec![Output { tensor: &logits, view }];
@@ -68,7 +68,7 @@ impl Scorer {
         if let Some(gradient) = &gradient {
             outputs.push(Output { tensor: gradient, view: builder.external(GRADIENT, x.elements()) });
         }
-        lower(&mut builder, Some(&mut prepare), &outputs)?;
+        lower(device.policy(), &mut builder, Some(&mut prepare), &outputs)?;
         let mut loader = Loader::new(device);
         model.give(&mut loader, &layout)?;
         let program = loader.load(builder.finish())?;

@@ -10,6 +10,7 @@ use crate::interrupt;
 use crate::nn::network::Network;
 use crate::report::progress::announce;
 use crate::self_test::is_gate_pending;
+use crate::tuning;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,9 +39,9 @@ impl DeviceArguments {
     /// Opens the device.
     ///
     /// # Errors
-    /// As [`Device::open`].
+    /// As [`tuning::open`].
     pub fn open(&self) -> Result<Device> {
-        Device::open(&self.device, self.options())
+        tuning::open(&self.device, self.options())
     }
 }
 
@@ -69,12 +70,12 @@ impl Session {
     /// Opens a device and says which; nothing is said if `quiet`.
     ///
     /// # Errors
-    /// What [`Device::open`] returns.
+    /// As [`tuning::open`].
     pub fn open(arguments: &DeviceArguments, quiet: bool) -> Result<Self> {
         let session = Self { arguments: arguments.clone(), device: arguments.open()?, quiet };
         let why = session.device.fallback().map(|why| format!(", because {why}")).unwrap_or_default();
         session.say(&format!("device  {}{why}", session.device.name()));
-        if !session.device.choices().tuned().is_empty() || session.device.shaders().is_some() {
+        if !session.device.policy().tuned().is_empty() || session.device.shaders().is_some() {
             session.say(&format!("kernels {}", session.device.kernels()));
         }
         Ok(session)
@@ -88,7 +89,7 @@ impl Session {
     /// Opens the device again, for a run that must not mind what became of it in the one before.
     ///
     /// # Errors
-    /// What [`Device::open`] returns.
+    /// As [`tuning::open`].
     pub fn reopen(&mut self) -> Result<()> {
         self.device = self.arguments.open()?;
         Ok(())

@@ -1,8 +1,8 @@
-//! The dispatches of a convolution or input gradient, by the algorithm that the program's choices say, and the
+//! The dispatches of a convolution or input gradient, by the algorithm that the program's policy say, and the
 //! copies of weights that they read.
 
 use super::{Lowering, label};
-use crate::compute::conv_geometry::{ConvGeometry, Shape};
+use crate::compute::conv_geometry::{ConvGeometry, ConvProblem};
 use crate::compute::storage::{Storage, Storages};
 use crate::compute::winograd::Winograd;
 use crate::device::{ProgramBuilder, View};
@@ -15,7 +15,7 @@ use crate::kernels::winograd_input::WinogradInput;
 use crate::kernels::winograd_output::{Convolution, WinogradOutput};
 use crate::kernels::winograd_product::WinogradProduct;
 use crate::kernels::winograd_weights::WinogradWeights;
-use crate::policy::choice::Algorithm;
+use crate::policy::convolution::Algorithm;
 
 /// A copy of weights `[kh, kw, c_in, c_out]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -107,7 +107,7 @@ impl Lowering<'_> {
             Convolution::InputGradient(Conv2dInputGradient { update: Some(_), .. }) => Algorithm::Implicit,
             // Winograd's kernels read and write f32.
             _ if convolution.storage() != Storages::default() => Algorithm::Implicit,
-            _ => self.builder.choices().algorithm(&Shape::new(convolution.direction(), g)),
+            _ => self.policy.algorithm(&ConvProblem::new(convolution.direction(), g)),
         };
         match algorithm {
             Algorithm::Implicit => {

@@ -21,6 +21,7 @@ use crate::compute::storage::Storage;
 use crate::device::{ProgramBuilder, View};
 use crate::error::{Error, Result};
 use crate::kernels::copy::StridedCopy;
+use crate::policy::convolution::ConvolutionPolicy;
 use convolution::Packing;
 use fuse::{Fusions, GroupId};
 use normalisation::Statistics;
@@ -38,7 +39,8 @@ pub struct Output<'a> {
     pub view: View,
 }
 
-/// Appends to `builder` the dispatches that compute `outputs`.
+/// Appends to `builder` the dispatches that compute `outputs`; `policy` chooses the kernels of convolutions
+/// ([`crate::device::Device::policy`] is the device's).
 ///
 /// With `prepare`, what depends on parameters alone (folded weights, the transposed weights of input gradients)
 /// is computed by that program into external buffers that both programs name; it is run once after each change
@@ -47,15 +49,17 @@ pub struct Output<'a> {
 /// # Errors
 /// [`crate::Error::Shape`]: the graph's first mistake, or a tensor of more axes than the kernels take.
 pub fn lower(
+    policy: &ConvolutionPolicy,
     builder: &mut ProgramBuilder,
     prepare: Option<&mut ProgramBuilder>,
     outputs: &[Output<'_>],
 ) -> Result<()> {
-    lower_checked(builder, prepare, outputs, None).map(|_| ())
+    lower_checked(policy, builder, prepare, outputs, None).map(|_| ())
 }
 
 /// [`lower`]; returns whether its dispatches do the update too, along the first output.
 fn lower_checked(
+    policy: &ConvolutionPolicy,
     builder: &mut ProgramBuilder,
     prepare: Option<&mut ProgramBuilder>,
     outputs: &[Output<'_>],
@@ -68,7 +72,7 @@ fn lower_checked(
         return Err(Error::Shape { operation: "lower", message });
     }
     graph.check()?;
-    let mut lowering = Lowering::new(graph, builder, prepare, outputs)?;
+    let mut lowering = Lowering::new(graph, policy, builder, prepare, outputs)?;
     if let Some(update) = update {
         lowering.fuse_update(outputs, update);
     }
@@ -80,6 +84,7 @@ fn lower_checked(
 /// The state of one call of [`lower`].
 struct Lowering<'a> {
     graph: &'a Graph,
+    policy: &'a ConvolutionPolicy,
     builder: &'a mut ProgramBuilder,
     prepare: Option<&'a mut ProgramBuilder>,
     /// What `prepare` computes.
@@ -105,6 +110,7 @@ struct Lowering<'a> {
 impl<'a> Lowering<'a> {
     fn new(
         graph: &'a Graph,
+        policy: &'a ConvolutionPolicy,
         builder: &'a mut ProgramBuilder,
         mut prepare: Option<&'a mut ProgramBuilder>,
         outputs: &[Output<'_>],
@@ -114,13 +120,14 @@ impl<'a> Lowering<'a> {
             Some(prepare) => prepared::emit(graph, &roots, builder, prepare)?,
             None => Prepared::new(),
         };
-        let fusions = Fusions::find(graph, &roots, &prepared, builder.choices().separate());
-        let halves = match builder.choices().storage() {
+        let fusions = Fusions::find(graph, &roots, &prepared, policy.separate());
+        let halves = match policy.storage() {
             Storage::F32 => Halves::default(),
             Storage::F16 => Halves::find(graph, &fusions, &roots),
         };
         let mut lowering = Self {
             graph,
+            policy,
             builder,
             prepare,
             prepared,

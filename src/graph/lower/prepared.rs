@@ -4,6 +4,7 @@
 use super::{Graph, NodeId, Op, Output, label, lower};
 use crate::device::ProgramBuilder;
 use crate::error::Result;
+use crate::policy::convolution::ConvolutionPolicy;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// The external slot of each prepared node that other nodes read.
@@ -32,7 +33,8 @@ pub fn emit(
     }
     let outputs: Vec<Output<'_>> =
         outputs.iter().map(|(view, tensor)| Output { tensor, view: *view }).collect();
-    lower(prepare, None, &outputs)?;
+    // In f32, whatever the main program computes in.
+    lower(&ConvolutionPolicy::default(), prepare, None, &outputs)?;
     Ok(prepared)
 }
 

@@ -23,7 +23,7 @@ use crate::graph::{Graph, lower};
 use crate::nn::network::Network;
 use crate::nn::parameters::Layout;
 use crate::nn::spectral_norm;
-use crate::policy::choice::Choices;
+use crate::policy::convolution::ConvolutionPolicy;
 pub use layout::{BatchLayout, Role};
 pub use sampling::sgld_program;
 use update::Job;
@@ -73,7 +73,7 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Builds the programs for a data set of `data_images` training images and a device of these `choices`.
+    /// Builds the programs for a data set of `data_images` training images with the kernels of convolutions that `policy` chooses.
     ///
     /// # Errors
     /// A mistake in shapes, or an unknown optimizer.
@@ -82,15 +82,15 @@ impl Programs {
         network: &dyn Network,
         batch: BatchLayout,
         data_images: usize,
-        choices: Choices,
+        policy: &ConvolutionPolicy,
     ) -> Result<Self> {
         let layout = network.layout();
         let mut prepare = ProgramBuilder::new("prepare");
         let sampling = batch.samples > 0;
         let sgld = sampling
-            .then(|| sgld_program(recipe, network, &layout, batch, choices.clone(), &mut prepare))
+            .then(|| sgld_program(recipe, network, &layout, batch, policy, &mut prepare))
             .transpose()?;
-        let job = Job { recipe, network, layout: &layout, batch, choices };
+        let job = Job { recipe, network, layout: &layout, batch, policy };
         let climb = (recipe.sam > 0.0).then(|| job.climb(&mut prepare)).transpose()?;
         let update = job.update(&mut prepare)?;
         Ok(Self {
@@ -109,6 +109,6 @@ fn iterate_program(layout: &Layout) -> Result<Program> {
     let mut builder = ProgramBuilder::new("iterate");
     let next = spectral_norm::iterate(layout, &Graph::new());
     let outputs = layout.outputs(&mut builder, &next);
-    lower(&mut builder, None, &outputs)?;
+    lower(&ConvolutionPolicy::default(), &mut builder, None, &outputs)?;
     Ok(builder.finish())
 }

@@ -123,8 +123,8 @@ impl Trainer {
         let layout = network.layout();
         let batch = batch_layout(recipe, &layout, [train.height, train.width, train.channels]);
         batch.check(recipe.pad)?;
-        let (choices, precision) = recipe.precision.choices(device);
-        let programs = Programs::build(recipe, &*network, batch, train.len(), choices)?;
+        let (policy, precision) = recipe.precision.policy(device);
+        let programs = Programs::build(recipe, &*network, batch, train.len(), &policy)?;
         let mut loader = Loader::new(device);
         let mut bytes = train.images.clone();
         bytes.resize(bytes.len().next_multiple_of(4), 0);
@@ -184,8 +184,8 @@ impl Trainer {
                 && optimizer.state() == self.optimizer.state(),
             "a recipe of another network, optimizer, batch or buffer"
         );
-        let (choices, precision) = recipe.precision.choices(&self.device);
-        let programs = Programs::build(recipe, &*self.network, batch, images, choices)?;
+        let (policy, precision) = recipe.precision.policy(&self.device);
+        let programs = Programs::build(recipe, &*self.network, batch, images, &policy)?;
         let mut loader = Loader::with(&self.device, std::mem::take(&mut self.buffers));
         let loaded = Loaded::new(&mut loader, programs);
         self.buffers = loader.into_buffers();
