@@ -65,12 +65,12 @@ fn compare(shape: &ConvProblem, candidate: ConvImplementation, seed: u64) {
     };
     for (name, device) in devices() {
         let policy = ConvolutionPolicy::default().with_tuned(Tuned::from([(*shape, candidate)]));
-        let function = Function::with_policy(device, &policy, &[("y", &tensor)]).expect("a function");
+        let function = Function::with_policy(device, &policy, &[&tensor]).expect("a function");
         for (slot, values) in [("input", &input), ("weights", &weights), ("gradient", &gradient)] {
-            function.set(slot, values).expect("an input");
+            function.set_slot(slot, values).expect("an input");
         }
         function.run().expect("a run");
-        let found = function.get("y").expect("the result");
+        let found = function.get(&tensor).expect("the result");
         assert_eq!(found.len(), expected.len());
         let squares = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>();
         let error = squares(&mut found.iter().zip(&expected).map(|(&a, b)| f64::from(a) - b))

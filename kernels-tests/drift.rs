@@ -45,7 +45,7 @@ impl Chain {
     fn slots(&self) -> Slots {
         let mut slots = random_slots(&[&self.log_density], 10, 1);
         let parameters = NETWORK.layout().initialise(Init::HeNormal, SLOPE, 5);
-        slots.insert(PARAMETERS.into(), parameters.into_iter().map(f64::from).collect());
+        slots.insert(PARAMETERS.name().into(), parameters.into_iter().map(f64::from).collect());
         slots
     }
 
@@ -68,7 +68,7 @@ impl Chain {
     fn on(&self, device: &Device, policy: &ConvolutionPolicy) -> Vec<f32> {
         let slots = self.slots();
         let (mut prepare, mut step) = (ProgramBuilder::new("prepare"), ProgramBuilder::new("sgld"));
-        let images = step.external("x", self.x.elements());
+        let images = step.external_named("x", self.x.elements());
         LANGEVIN
             .append(policy, &mut step, &mut prepare, &self.log_density, &self.x, images, &[], None)
             .expect("a program");

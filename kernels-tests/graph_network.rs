@@ -189,7 +189,7 @@ pub fn programs_by(policy: &ConvolutionPolicy, outputs: &[(Tensor, usize, &str)]
         .iter()
         .map(|(tensor, offset, slot)| {
             let words = if *slot == "gradients" { PARAMETERS } else { tensor.elements() };
-            Output { tensor, view: main.external(slot, words).part(*offset, tensor.elements()) }
+            Output { tensor, view: main.external_named(slot, words).part(*offset, tensor.elements()) }
         })
         .collect();
     lower(policy, &mut main, Some(&mut prepare), &targets).expect("a program");

@@ -68,14 +68,14 @@ fn programs(
     let mut prepare = ProgramBuilder::new("prepare");
     let mut step = ProgramBuilder::new("step");
     let kernel = update_of(x);
-    let images = step.external("x", kernel.n);
+    let images = step.external_named("x", kernel.n);
     let others: Vec<Output<'_>> = others
         .iter()
-        .map(|(name, tensor)| Output { tensor, view: step.external(name, tensor.elements()) })
+        .map(|(name, tensor)| Output { tensor, view: step.external_named(name, tensor.elements()) })
         .collect();
-    let gradient = Output { tensor: gradient, view: step.external("gradient", kernel.n) };
-    let counters = step.external("counters", COUNTERS.len());
-    let moving = Some(step.external("moving", kernel.n));
+    let gradient = Output { tensor: gradient, view: step.external_named("gradient", kernel.n) };
+    let counters = step.external_named("counters", COUNTERS.len());
+    let moving = Some(step.external_named("moving", kernel.n));
     let update = Update { kernel, x: images, counters, moving };
     lower_with_update(policy, &mut step, &mut prepare, gradient, &others, &update).expect("a program");
     [prepare.finish(), step.finish()]

@@ -151,7 +151,7 @@ pub fn run_on(
             contents[GUARD..GUARD + binding.words].copy_from_slice(words);
         }
         buffers.push((binding.name, device.buffer_from(binding.name, &contents).expect("a buffer")));
-        views.push(builder.external(binding.name, contents.len()).part(GUARD, binding.words));
+        views.push(builder.external_named(binding.name, contents.len()).part(GUARD, binding.words));
     }
     builder.dispatch_shared("test", Arc::clone(kernel), &views);
     let externals: Vec<_> = buffers.iter().map(|(name, buffer)| (*name, buffer)).collect();

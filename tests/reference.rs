@@ -8,10 +8,13 @@ mod devices;
 
 use devices::devices;
 use jem::compute::winograd::Winograd;
-use jem::device::{Buffer, Device, Executable, Program};
+use jem::device::{Buffers, Device, Element, Executable, Key, Program};
 use jem::graph::{Function, Graph};
 use jem::io::{checkpoint::Checkpoint, pack};
-use jem::jem::programs::{BatchLayout, IMAGES, LABELS, METRICS, Programs, loss_parts};
+use jem::jem::langevin::INPUT_GRADIENT;
+use jem::jem::programs::{
+    BatchLayout, CHAIN_LABELS, IMAGES, LABELS, METRICS, Programs, loss_parts, make_inputs,
+};
 use jem::jem::{Metrics, Preset, Recipe};
 use jem::nn::batch_norm::Mode;
 use jem::nn::network::{Network, Pass};
@@ -127,7 +130,7 @@ fn nhwc(images: &[f64]) -> Vec<f32> {
 struct Iteration {
     device: Device,
     batch: BatchLayout,
-    buffers: BTreeMap<String, Buffer>,
+    buffers: Buffers,
     prepare: Executable,
     sgld: Executable,
     update: Executable,
@@ -146,34 +149,28 @@ impl Iteration {
             [policy != ConvolutionPolicy::default(); 2],
             "the method that was asked for"
         );
-        let mut buffers = BTreeMap::new();
-        let weights = reference.parameters(&network.layout());
-        buffers.insert(PARAMETERS.to_owned(), device.buffer_from(PARAMETERS, &weights).expect("weights"));
-        let mut load = |program: Program| {
-            for slot in program.externals() {
-                let buffer = || device.buffer(&slot.name, slot.bytes).expect("a buffer");
-                buffers.entry(slot.name.clone()).or_insert_with(buffer);
-            }
-            let externals: Vec<_> = buffers.iter().map(|(name, buffer)| (name.as_str(), buffer)).collect();
-            device.load(program, &externals).expect("a program")
-        };
-        let prepare = load(programs.prepare);
-        let sgld = load(programs.sgld.expect("a recipe with samples"));
-        let update = load(programs.update);
+        let mut buffers = Buffers::new(device);
+        let layout = network.layout();
+        buffers.add(PARAMETERS, &reference.parameters(&layout)).expect("weights");
+        buffers.zeros(IMAGES, batch.images() * batch.image()).expect("images");
+        make_inputs(&mut buffers, recipe, batch, &layout).expect("inputs");
+        let prepare = buffers.load(programs.prepare).expect("prepare");
+        let sgld = buffers.load(programs.sgld.expect("a recipe with samples")).expect("sgld");
+        let update = buffers.load(programs.update).expect("update");
         Self { device: device.clone(), batch, buffers, prepare, sgld, update }
     }
 
-    fn write<T: bytemuck::Pod>(&self, name: &str, words: &[T]) {
-        self.device.write(&self.buffers[name], 0, bytemuck::cast_slice(words)).expect("a write");
+    fn write<T: Element>(&self, key: Key<T>, words: &[T]) {
+        self.buffers.write(key, words).expect("a write");
     }
 
-    fn read(&self, name: &str) -> Vec<f32> {
-        self.device.read_as(&self.buffers[name]).expect("a read")
+    fn read(&self, key: Key<f32>) -> Vec<f32> {
+        self.buffers.read(key).expect("a read")
     }
 
     fn write_chains(&self, images: &[f32]) {
-        let first = self.batch.data * self.batch.image() * 4;
-        self.device.write(&self.buffers[IMAGES], first as u64, bytemuck::cast_slice(images)).expect("chains");
+        let first = self.batch.data * self.batch.image();
+        self.buffers.write_from(IMAGES, first, images).expect("chains");
     }
 
     fn chains(&self) -> Vec<f32> {
@@ -184,10 +181,10 @@ impl Iteration {
     /// One SGLD step from `x`: the gradient of log p̃ there, NCHW.
     fn input_gradient(&self, x: &[f32], labels: &[u32]) -> Vec<f32> {
         self.write_chains(x);
-        self.write("chain labels", labels);
+        self.write(CHAIN_LABELS, labels);
         self.device.run(&self.prepare).expect("prepare");
         self.device.run(&self.sgld).expect("sgld");
-        self.nchw(&self.read("input gradient"))
+        self.nchw(&self.read(INPUT_GRADIENT))
     }
 
     fn nchw(&self, images: &[f32]) -> Vec<f32> {
@@ -300,13 +297,14 @@ fn logits_energies_and_probabilities() {
             ("probabilities", &logits.softmax()),
             ("logit_y", &logits.gather_labels(&y)),
         ];
-        let function = Function::with_policy(device, &policy, &outputs).expect("a function");
-        function.set(PARAMETERS, &reference.parameters(&layout)).expect("weights");
-        function.set("x", &reference.images("x_p")).expect("images");
-        function.set("y", &reference.labels("y_cond")).expect("labels");
+        let function =
+            Function::with_policy(device, &policy, &outputs.map(|(_, tensor)| tensor)).expect("a function");
+        function.set_slot(PARAMETERS.name(), &reference.parameters(&layout)).expect("weights");
+        function.set(&x, &reference.images("x_p")).expect("images");
+        function.set(&y, &reference.labels("y_cond")).expect("labels");
         function.run().expect("a run");
-        for (name, _) in outputs {
-            let value = function.get(name).expect("an output");
+        for (name, tensor) in outputs {
+            let value = function.get(tensor).expect("an output");
             report.compare(name, &value, &reference.case[name], LOGITS);
         }
     });

@@ -17,7 +17,7 @@ pub mod half;
 pub mod logit_part;
 pub mod mask;
 pub mod norm_geometry;
-pub(crate) mod parts;
+pub mod parts;
 pub mod random;
 pub mod shader;
 pub mod storage;

@@ -2,6 +2,7 @@
 
 mod aliases;
 mod buffer;
+mod buffers;
 pub mod cpu;
 mod gpu;
 mod plan;
@@ -10,6 +11,7 @@ mod slot;
 mod spec;
 
 pub use buffer::{Buffer, Pending};
+pub use buffers::{Buffers, Element, Key};
 pub use gpu::{AdapterInfo, AdapterKind, CooperativeMatrix, spirv};
 pub use plan::Plan;
 pub use program::{Program, ProgramBuilder, Summary};

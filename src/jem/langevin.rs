@@ -2,7 +2,7 @@
 
 use super::Recipe;
 use crate::compute::logit_part::Part;
-use crate::device::{ProgramBuilder, View};
+use crate::device::{Key, ProgramBuilder, View};
 use crate::error::Result;
 use crate::graph::{Output, Tensor, Update, lower_with_update};
 use crate::kernels::sgld::Sgld;
@@ -10,9 +10,9 @@ use crate::kernels::tick::{COUNTERS, SGLD_STEP, Tick};
 use crate::policy::convolution::ConvolutionPolicy;
 
 /// The external slot of the random-number counters.
-pub const COUNTER_WORDS: &str = "counters";
+pub const COUNTER_WORDS: Key<u32> = Key::new("counters");
 /// The external slot of the gradient of the log density at the images.
-pub const INPUT_GRADIENT: &str = "input gradient";
+pub const INPUT_GRADIENT: Key<f32> = Key::new("input gradient");
 
 /// The settings of SGLD (Welling & Teh, ICML 2011), with step and noise set apart, as JEM does.
 #[derive(Debug, Clone, Copy, PartialEq)]

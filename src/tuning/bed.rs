@@ -129,7 +129,7 @@ fn lowered(shape: &ConvProblem, policy: &ConvolutionPolicy) -> Result<[Program; 
     };
     let mut prepare = ProgramBuilder::new("prepare");
     let mut program = ProgramBuilder::new(shape.to_string());
-    let view = program.external(RESULT, tensor.elements());
+    let view = program.external_named(RESULT, tensor.elements());
     lower(policy, &mut program, Some(&mut prepare), &[Output { tensor: &tensor, view }])?;
     Ok([prepare.finish(), program.finish()])
 }
@@ -163,9 +163,9 @@ fn half_programs(shape: &ConvProblem, policy: &ConvolutionPolicy) -> [Program; 2
     let lens: Vec<usize> =
         std::iter::once(written.words).chain(sums.iter().map(Reduce::output_len)).collect();
     let mut views: Vec<View> =
-        read.iter().map(|binding| program.external(binding.name, binding.words)).collect();
+        read.iter().map(|binding| program.external_named(binding.name, binding.words)).collect();
     let place = |(i, &len): (usize, &usize)| match i == sums.len() {
-        true => program.external(RESULT, len),
+        true => program.external_named(RESULT, len),
         false => program.transient("partial sums", len),
     };
     let places: Vec<View> = lens.iter().enumerate().map(place).collect();

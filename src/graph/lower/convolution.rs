@@ -166,7 +166,7 @@ impl Lowering<'_> {
         let view = match (source, self.prepare.as_deref_mut()) {
             (Some(source), Some(prepare)) => {
                 let slot = prepare_packed(prepare, &source, g, &name, packing);
-                self.builder.external(&slot, words)
+                self.builder.external_named(&slot, words)
             }
             _ => {
                 let x = match packing.source() {
@@ -196,11 +196,11 @@ fn prepare_packed(
         let x = match packing.source() {
             Some(first) => {
                 let first_slot = prepare_packed(prepare, source, g, name, first);
-                prepare.external(&first_slot, first.words(g))
+                prepare.external_named(&first_slot, first.words(g))
             }
-            None => prepare.external(&source.slot, source.words).part(source.offset, g.weights_len()),
+            None => prepare.external_named(&source.slot, source.words).part(source.offset, g.weights_len()),
         };
-        let y = prepare.external(&slot, packing.words(g));
+        let y = prepare.external_named(&slot, packing.words(g));
         packing.dispatch(prepare, g, name, &[x, y]);
     }
     slot

@@ -40,7 +40,7 @@ impl Lowering<'_> {
         let n: usize = node.shape.iter().product();
         match &node.op {
             Op::Leaf(leaf) => {
-                let view = self.builder.external(&leaf.slot, leaf.words).part(leaf.offset, n);
+                let view = self.builder.external_named(&leaf.slot, leaf.words).part(leaf.offset, n);
                 self.views.insert(id, view);
             }
             Op::Reshape => {

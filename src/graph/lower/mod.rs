@@ -143,7 +143,7 @@ impl<'a> Lowering<'a> {
         };
         for (&id, slot) in &lowering.prepared {
             let words = graph.node(id).shape.iter().product();
-            lowering.views.insert(id, lowering.builder.external(slot, words));
+            lowering.views.insert(id, lowering.builder.external_named(slot, words));
         }
         lowering.choose_targets(outputs);
         Ok(lowering)
@@ -191,7 +191,7 @@ impl<'a> Lowering<'a> {
         let mut read: HashSet<_> = HashSet::new();
         for id in self.fusions.needed() {
             if let Op::Leaf(leaf) = self.graph.node(id).op {
-                read.insert(self.builder.external(&leaf.slot, leaf.words).slot);
+                read.insert(self.builder.external_named(&leaf.slot, leaf.words).slot);
             }
         }
         for output in outputs {

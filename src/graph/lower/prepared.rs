@@ -28,7 +28,7 @@ pub fn emit(
         let numbered = (1..).map(|n| if n == 1 { name.clone() } else { format!("{name}.{n}") });
         let slot = { numbered }.find(|slot| !prepare.has_external(slot)).expect("numbers have no end");
         let tensor = graph.tensor(id);
-        outputs.push((prepare.external(&slot, tensor.elements()), tensor));
+        outputs.push((prepare.external_named(&slot, tensor.elements()), tensor));
         prepared.insert(id, slot);
     }
     let outputs: Vec<Output<'_>> =
