@@ -1,5 +1,6 @@
 //! Requests to end: Ctrl-C, SIGTERM, and SIGHUP unless the program runs under `nohup`.
 
+use crate::error::{Error, Result};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Set by the first of them.
@@ -14,13 +15,14 @@ pub fn is_requested() -> bool {
 /// ignored, as by `nohup`, it stays ignored.
 ///
 /// # Errors
-/// If `ctrlc` already has a handler in this process, or the system refuses.
-pub fn handle(mut handler: impl FnMut() + Send + 'static) -> Result<(), ctrlc::Error> {
+/// [`Error::Interrupts`] if `ctrlc` already has a handler in this process, or the system refuses.
+pub fn handle(mut handler: impl FnMut() + Send + 'static) -> Result<()> {
     let ignored = hangup::is_ignored();
-    ctrlc::set_handler(move || {
+    let handled = ctrlc::set_handler(move || {
         REQUESTED.store(true, Ordering::Relaxed);
         handler();
-    })?;
+    });
+    handled.map_err(|error| Error::Interrupts { message: error.to_string() })?;
     if ignored {
         hangup::ignore();
     }

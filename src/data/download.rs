@@ -5,7 +5,6 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use md5::{Digest, Md5};
 use ureq::Agent;
 use ureq::http::{Response, StatusCode, header};
@@ -18,6 +17,30 @@ use crate::error::{Error, Result};
 const FRUITLESS_ATTEMPTS: usize = 2;
 /// The pause before another attempt.
 const PAUSE: Duration = Duration::from_millis(300);
+
+/// The state of a download, given to its observer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transfer<'a> {
+    /// The server begins to send `file` behind the `have` bytes that are here; `total` is its size, if the server says.
+    Begins {
+        /// The name of the file.
+        file: &'a str,
+        /// Bytes that are here.
+        have: u64,
+        /// Bytes of the whole file.
+        total: Option<u64>,
+    },
+    /// So many bytes are here.
+    Has(u64),
+    /// The download has ended, whole or not.
+    Ends,
+}
+
+/// Receives the state of a download whenever it changes.
+pub type Observer<'a> = &'a dyn Fn(Transfer<'_>);
+
+/// An [`Observer`] that does nothing.
+pub fn unobserved(_: Transfer<'_>) {}
 
 /// Whether a data set could be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,22 +56,21 @@ pub enum Fetched {
 
 /// Downloads `archive` into the directory `cache` (which is created), unpacks it there and returns
 /// its folder. What an interrupted download left behind is continued, now or in a later call.
-/// `quiet` hides the progress bar, which also needs a terminal.
 ///
 /// # Errors
 /// [`Error::File`] when what came is not the archive (its MD5 or a file in it is wrong);
 /// [`Error::Io`] when the cache cannot be written. Failures of the network are no errors but
 /// [`Fetched::Unavailable`].
-pub fn fetch(archive: &Archive, cache: &Path, quiet: bool) -> Result<Fetched> {
+pub fn fetch(archive: &Archive, cache: &Path, observer: Observer) -> Result<Fetched> {
     let folder = cache.join(&archive.folder);
     if folder.is_dir() {
         return Ok(Fetched::Ready(folder));
     }
     fs::create_dir_all(cache).map_err(Error::io(cache))?;
     let part = cache.join(format!("{}.part", archive.name()));
-    let bar = progress_bar(archive, quiet);
-    let unavailable = complete(archive, &part, &bar)?;
-    bar.finish_and_clear();
+    let unavailable = complete(archive, &part, observer);
+    observer(Transfer::Ends);
+    let unavailable = unavailable?;
     if let Some(reason) = unavailable {
         return Ok(Fetched::Unavailable { reason: format!("{}: {reason}", archive.url) });
     }
@@ -70,7 +92,7 @@ enum Attempt {
 }
 
 /// Brings `part` to the archive's contents. `Some(reason)` when the network does not allow it.
-fn complete(archive: &Archive, part: &Path, bar: &ProgressBar) -> Result<Option<String>> {
+fn complete(archive: &Archive, part: &Path, observer: Observer) -> Result<Option<String>> {
     if matches_md5(archive, part)? {
         return Ok(None);
     }
@@ -88,7 +110,7 @@ fn complete(archive: &Archive, part: &Path, bar: &ProgressBar) -> Result<Option<
     let mut may_restart = longest > 0;
     let mut fruitless = 0;
     loop {
-        let reason = match attempt(&agent, archive, part, bar)? {
+        let reason = match attempt(&agent, archive, part, observer)? {
             Attempt::Whole if matches_md5(archive, part)? => return Ok(None),
             Attempt::Whole | Attempt::Misfit if may_restart => {
                 fs::remove_file(part).map_err(Error::io(part))?;
@@ -124,7 +146,7 @@ fn complete(archive: &Archive, part: &Path, bar: &ProgressBar) -> Result<Option<
 }
 
 /// Asks once for what `part` lacks and appends what comes.
-fn attempt(agent: &Agent, archive: &Archive, part: &Path, bar: &ProgressBar) -> Result<Attempt> {
+fn attempt(agent: &Agent, archive: &Archive, part: &Path, observer: Observer) -> Result<Attempt> {
     let have = length(part)?;
     let mut request = agent.get(&archive.url);
     if have > 0 {
@@ -147,13 +169,7 @@ fn attempt(agent: &Agent, archive: &Archive, part: &Path, bar: &ProgressBar) -> 
         File::options().create(true).write(true).truncate(false).open(part).map_err(Error::io(part))?;
     file.set_len(start).map_err(Error::io(part))?;
     file.seek(SeekFrom::Start(start)).map_err(Error::io(part))?;
-    if let Some(total) = total {
-        bar.set_length(total);
-    }
-    // What was there before is no measure of the speed: seen by a tick, then forgotten.
-    bar.set_position(start);
-    bar.tick();
-    bar.reset_eta();
+    observer(Transfer::Begins { file: archive.name(), have: start, total });
 
     let mut body = response.into_body().into_reader();
     let (mut buffer, mut at) = (vec![0; 1 << 16], start);
@@ -169,7 +185,7 @@ fn attempt(agent: &Agent, archive: &Archive, part: &Path, bar: &ProgressBar) -> 
             return Ok(Attempt::Refused(format!("sends more than the {} bytes expected", archive.max_bytes)));
         }
         file.write_all(&buffer[..count]).map_err(Error::io(part))?;
-        bar.set_position(at);
+        observer(Transfer::Has(at));
     }
     match total {
         Some(total) if at < total => {
@@ -213,15 +229,6 @@ fn md5_of(path: &Path) -> Result<String> {
         }
     }
     Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-fn progress_bar(archive: &Archive, quiet: bool) -> ProgressBar {
-    let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
-    let style =
-        ProgressStyle::with_template("{msg} [{bar:40}] {bytes}/{total_bytes} ({bytes_per_sec}, {eta} left)")
-            .expect("the template is valid")
-            .progress_chars("=> ");
-    ProgressBar::with_draw_target(None, target).with_style(style).with_message(archive.name().to_owned())
 }
 
 #[cfg(test)]
