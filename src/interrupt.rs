@@ -1,12 +1,13 @@
 //! Requests to end: Ctrl-C, SIGTERM, and SIGHUP unless the program runs under `nohup`.
 
+#[cfg(feature = "cli")]
 use crate::error::{Error, Result};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Set by the first of them.
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 
-/// Whether a request that [`handle`] handles has come.
+/// Whether a request that `handle` handles has come.
 pub fn is_requested() -> bool {
     REQUESTED.load(Ordering::Relaxed)
 }
@@ -16,6 +17,7 @@ pub fn is_requested() -> bool {
 ///
 /// # Errors
 /// [`Error::Interrupts`] if `ctrlc` already has a handler in this process, or the system refuses.
+#[cfg(feature = "cli")]
 pub fn handle(mut handler: impl FnMut() + Send + 'static) -> Result<()> {
     let ignored = hangup::is_ignored();
     let handled = ctrlc::set_handler(move || {
@@ -29,7 +31,7 @@ pub fn handle(mut handler: impl FnMut() + Send + 'static) -> Result<()> {
     Ok(())
 }
 
-#[cfg(unix)]
+#[cfg(all(unix, feature = "cli"))]
 mod hangup {
     use crate::process::SIGHUP;
 
@@ -79,7 +81,7 @@ mod hangup {
     }
 }
 
-#[cfg(not(unix))]
+#[cfg(all(not(unix), feature = "cli"))]
 mod hangup {
     pub fn is_ignored() -> bool {
         false

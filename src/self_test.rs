@@ -14,9 +14,9 @@ pub use cooperative::{CooperativeResult, cooperative, is_gate_pending, usable_co
 pub use service::serve;
 
 use crate::compute::half;
+use crate::compute::splitmix::SplitMix;
 use crate::compute::storage::Storage;
 use crate::compute::{Access, Binding, Kernel};
-use crate::data::splitmix::SplitMix;
 use crate::device::{Device, ProgramBuilder};
 use crate::error::{Error, Result};
 use crate::kernels::catalogue;

@@ -45,7 +45,7 @@ impl Parts {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "train"))]
 mod tests {
     use crate::compute::conv_geometry::{Direction, Shape};
     use crate::compute::conv_tile::{ConvTile, ScalarTile};

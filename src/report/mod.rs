@@ -9,4 +9,5 @@ pub mod profile;
 pub mod progress;
 pub mod status;
 pub mod steps;
+#[cfg(feature = "terminal")]
 pub mod terminal;

@@ -7,6 +7,7 @@ use std::thread;
 
 use flate2::{Compression, write::GzEncoder};
 
+use super::super::{Fetched, fetch, unobserved};
 use super::*;
 
 /// How the server treats one connection.
@@ -67,7 +68,7 @@ fn server(contents: Vec<u8>, plan: &'static [Serve]) -> (String, Receiver<usize>
 
 /// The bytes of member `name`: hard to compress, so that the archive has some length.
 fn contents(name: &str) -> Vec<u8> {
-    let mut random = super::super::splitmix::SplitMix::new(name.len() as u64, 5);
+    let mut random = crate::compute::splitmix::SplitMix::new(name.len() as u64, 5);
     (0..5000).map(|_| random.next() as u8).collect()
 }
 
