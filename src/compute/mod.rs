@@ -20,6 +20,7 @@ pub mod norm_geometry;
 pub mod parts;
 pub mod random;
 pub mod shader;
+pub(crate) mod splitmix;
 pub mod storage;
 pub mod strides;
 pub mod winograd;

@@ -45,7 +45,7 @@ impl Parts {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "train"))]
 mod tests {
     use crate::compute::conv_tile::ScalarTile;
     use crate::compute::cooperative::{Cooperative, Method};

@@ -34,14 +34,13 @@ impl Choice {
             .map_or(f64::NAN, |(_, seconds)| *seconds)
     }
 
-    /// What was seen, taken, and can be asked for instead, a line each.
+    /// The estimates and the choice, a line each.
     pub fn lines(&self) -> Vec<String> {
         let line = |&(preset, seconds): &(Preset, f64)| {
             let mark = if preset == self.preset { "<- taken" } else { "" };
             format!("        {:<6} about {:<12} {mark}", preset.to_string(), duration(seconds))
         };
-        let others = "        choose otherwise with --preset tiny, small or paper".to_owned();
-        self.estimates.iter().map(line).chain([others]).collect()
+        self.estimates.iter().map(line).collect()
     }
 }
 

@@ -42,17 +42,16 @@ impl Normalisation {
     /// Checks the numbers for images of `channels` channels.
     ///
     /// # Errors
-    /// [`Error::Setting`] with the flag, the allowed range and what was found.
+    /// [`Error::Setting`] with the name, the allowed range and what was found.
     pub fn check(&self, channels: usize) -> Result<()> {
-        for (flag, values, low) in [("--mean", &self.mean, f32::MIN), ("--std", &self.std, f32::MIN_POSITIVE)]
-        {
+        for (name, values, low) in [("mean", &self.mean, f32::MIN), ("std", &self.std, f32::MIN_POSITIVE)] {
             if values.len() != channels {
                 let message = format!("expected {channels} numbers, one a channel, got {}", values.len());
-                return Err(Error::setting(flag, message));
+                return Err(Error::setting(name, message));
             }
             if let Some(value) = values.iter().find(|value| !(value.is_finite() && **value >= low)) {
-                let range = if flag == "--std" { "finite numbers above 0" } else { "finite numbers" };
-                return Err(Error::setting(flag, format!("expected {range}, got {value}")));
+                let range = if name == "std" { "finite numbers above 0" } else { "finite numbers" };
+                return Err(Error::setting(name, format!("expected {range}, got {value}")));
             }
         }
         Ok(())

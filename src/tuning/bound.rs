@@ -30,8 +30,8 @@ mod tests {
     use super::*;
     use crate::compute::conv_geometry::ConvGeometry;
     use crate::compute::conv_tile::{MatrixTile, ScalarTile};
+    use crate::compute::splitmix::SplitMix;
     use crate::compute::winograd::Winograd;
-    use crate::data::splitmix::SplitMix;
 
     #[test]
     fn terms_are_those_of_one_accumulator() {

@@ -5,10 +5,12 @@ mod result;
 mod table;
 
 use crate::common::Directory;
-use crate::train::{DataArguments, describe};
+use crate::session::training::{self, Job, describe};
+use crate::session::{self, DeviceArguments, Session, say};
+use crate::train::DataArguments;
 use jem::data::training::{Source, TrainingData};
-use jem::jem::session::{self, DeviceArguments, Job, Session, say};
-use jem::jem::{Family, Overrides, Preset, RunDirectory};
+use jem::interrupt::is_requested;
+use jem::jem::{Family, Overrides, Preset, RunDirectory, check_recipe};
 use jem::{Error, Result};
 use plan::{Run, Setup, Vary};
 use result::Figures;
@@ -68,11 +70,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let vary = arguments.vary.as_deref().map(Vary::parse).transpose()?;
     let file = arguments.config.as_deref().map(Overrides::from_file).transpose()?.unwrap_or_default();
     let source = arguments.data.source(None)?;
-    let data = source.load(arguments.quiet)?;
+    let data = training::load(&source, arguments.quiet)?;
     let setups = plan::setups(arguments, vary.as_ref(), &file, &data.train)?;
     // What is wrong with any run is said before the first minute is spent.
     for run in setups.iter().flat_map(|setup| &setup.runs) {
-        session::check(&run.recipe, &data.train)?;
+        check_recipe(&run.recipe, &data.train)?;
         run.check_taken_over(&source)?;
     }
     let session = Session::open(&arguments.device, arguments.quiet)?;
@@ -122,7 +124,7 @@ impl Ablation<'_> {
             let out = self.arguments.out.display();
             say(&format!("written into {out}: table.md, table.json, accuracy.png"));
         }
-        if session::stopped() {
+        if is_requested() {
             say("stopped; the same command goes on");
         }
         Ok(())
@@ -130,7 +132,7 @@ impl Ablation<'_> {
 
     /// Does what is left of a run; `None` if it was interrupted.
     fn train(&self, run: &Run) -> Result<Option<Figures>> {
-        if session::stopped() {
+        if is_requested() {
             return Ok(None);
         }
         let resume = RunDirectory::config(&run.directory).is_ok();

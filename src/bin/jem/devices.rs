@@ -2,11 +2,12 @@
 
 use crate::common::Output;
 use crate::facts::say;
+use crate::session::flags::Flags as _;
+use jem::Result;
 use jem::compute::shader;
 use jem::device::{AdapterInfo, CooperativeChoice, CooperativeMatrix, Device, DeviceOptions, DeviceSpec};
 use jem::self_test::{CooperativeResult, KernelResult, Report, cooperative, self_test};
 use jem::tuning::{self, file};
-use jem::{Error, Result};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -38,15 +39,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<()> {
     let options = DeviceOptions { cooperative: arguments.cooperative, ..DeviceOptions::default() };
     let open = |spec: &DeviceSpec| tuning::open(spec, options);
-    // Here the flag of the device has another name.
-    let tested = |spec: &DeviceSpec| {
-        open(spec).map_err(|error| match error {
-            Error::NoDevice { asked, message } => {
-                Error::NoDevice { asked, message: message.replace("--device ", "--test ") }
-            }
-            other => other,
-        })
-    };
+    let tested = |spec: &DeviceSpec| open(spec).flag("device", "--test");
     let devices = arguments.test.iter().map(tested).collect::<Result<Vec<_>>>()?;
     let adapters = Device::adapters();
     let auto = open(&DeviceSpec::Auto)?;
@@ -76,10 +69,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         say(&facts.to_string());
     }
     for (name, report, _) in &reports {
-        if let Some(failure) = report.failures().next() {
-            let message = format!("{name}: kernel {}: {}", failure.kernel, failure.outcome());
-            return Err(Error::setting("--test", message));
-        }
+        report.check(name)?;
     }
     Ok(())
 }

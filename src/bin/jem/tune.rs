@@ -4,10 +4,10 @@ mod report;
 
 use crate::common::{Output, check_batch, check_writable, progress};
 use crate::facts::say;
+use crate::session::DeviceArguments;
 use jem::compute::conv_geometry::ConvProblem;
 use jem::compute::storage::Storage;
 use jem::device::Device;
-use jem::jem::session::DeviceArguments;
 use jem::jem::{
     BatchLayout, Langevin, Model, Overrides, Precision, Preset, Programs, Recipe, Sampler, ScoreSettings,
     Scorer,

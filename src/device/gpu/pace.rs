@@ -195,7 +195,7 @@ impl Pace {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "train"))]
 mod tests {
     use super::*;
     use crate::device::gpu::executable::work_before;

@@ -24,12 +24,16 @@ macro_rules! settings {
         }
 
         /// Settings that replace a preset's: flags of a command line, or keys of a TOML file.
-        #[derive(Debug, Clone, Default, PartialEq, Deserialize, clap::Args)]
+        #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+        #[cfg_attr(feature = "cli", derive(clap::Args))]
         #[serde(deny_unknown_fields, default)]
         pub struct Overrides {
             $(
                 $(#[$attribute])*
-                #[arg(long, value_delimiter = ',', allow_negative_numbers = true, help_heading = "Recipe")]
+                #[cfg_attr(
+                    feature = "cli",
+                    arg(long, value_delimiter = ',', allow_negative_numbers = true, help_heading = "Recipe")
+                )]
                 pub $name: Option<$type>,
             )*
         }

@@ -1,6 +1,7 @@
 //! Where chains start.
 
 use super::Arguments;
+use crate::session::flags::Flags as _;
 use jem::compute::random::{Threefry, stream};
 use jem::data::images::{Images, Pixels};
 use jem::jem::{ClassGaussians, Model};
@@ -33,7 +34,7 @@ impl Start {
             "gaussians" => {
                 let images = arguments.source.open("--init-data", &arguments.init_data, model)?;
                 let name = images.name.clone();
-                let gaussians = ClassGaussians::fit(images)?;
+                let gaussians = ClassGaussians::fit(images).flag("images", "--init-data")?;
                 let (found, expected) = (gaussians.classes(), model.network().classes());
                 if !classes.is_empty() && found != expected {
                     let message = format!("{name} has {found} classes, the model {expected}");
