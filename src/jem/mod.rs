@@ -49,6 +49,6 @@ pub use programs::{BatchLayout, Programs, Role, loss_parts, sgld_program};
 pub use recipe::{Overrides, Recipe};
 pub use run::{Outcome, RunOptions, run};
 pub use run_directory::{Best, Recovered, RunDirectory};
-pub use sampler::Sampler;
+pub use sampler::{Sampler, uniform_image};
 pub use scorer::{Posterior, ScoreSettings, Scorer, Scores, ranking};
 pub use trainer::Trainer;

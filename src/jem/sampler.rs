@@ -3,6 +3,7 @@
 use super::langevin::{COUNTER_WORDS, Langevin};
 use super::model::Model;
 use crate::compute::logit_part::STATS;
+use crate::compute::random::{Threefry, stream};
 use crate::device::{Buffers, Device, Executable, Key, Program, ProgramBuilder};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Output, lower};
@@ -13,6 +14,13 @@ const CHAINS: Key<f32> = Key::new("chains");
 const LABELS: Key<u32> = Key::new("chain labels");
 const DENSITY: Key<f32> = Key::new("log density");
 const MASK: Key<f32> = Key::new("mask");
+
+/// The image of `elements` values at which chain `chain` starts without any other: uniform in [-1, 1), as in JEM's replay
+/// buffer.
+pub fn uniform_image(seed: u32, chain: u32, elements: usize) -> Vec<f32> {
+    let mut random = Threefry::new(seed, stream::REPLAY_FILL, chain);
+    (0..elements).map(|_| 2.0 * random.uniform() - 1.0).collect()
+}
 
 /// Chains of one batch on a device. They climb log p(x), or log p(x|y) of each chain's class.
 #[derive(Debug)]

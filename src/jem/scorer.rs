@@ -23,6 +23,13 @@ pub struct ScoreSettings {
     pub input_gradient: bool,
 }
 
+impl Default for ScoreSettings {
+    /// The statistics of training, β = 1, no gradient.
+    fn default() -> Self {
+        Self { mode: Mode::Inference, beta: 1.0, input_gradient: false }
+    }
+}
+
 /// The figures of a batch of images.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scores {
