@@ -16,12 +16,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 const EXAMPLES: &str = "Examples:
-  cargo run --release --example train_cifar
-      finds or downloads CIFAR-10, takes the largest preset that this machine finishes in reasonable time
-  cargo run --release --example train_cifar -- --preset small --device gpu
-  cargo run --release --example train_cifar -- --preset tiny --steps 10 --lr 1e-3 --out runs/mine
-  cargo run --release --example train_cifar -- --config runs/mine/config.toml --seed 2
-  cargo run --release --example train_cifar -- --resume runs/mine";
+  train_cifar                        # at a size that suits this machine
+  train_cifar --preset small --device gpu
+  train_cifar --preset tiny --steps 10 --lr 1e-3 --out runs/mine
+  train_cifar --config runs/mine/config.toml --seed 2
+  train_cifar --resume runs/mine
+
+Run it by `cargo run --release --example train_cifar -- FLAGS`.";
 
 /// Train a joint energy-based model on CIFAR-10.
 ///

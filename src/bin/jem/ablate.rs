@@ -17,29 +17,29 @@ use result::Figures;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "Examples:
-  jem ablate --recipes classifier,jem,jem++ --seeds 1,2,3 --out ablations/recipes
-  jem ablate --vary steps=5,10,20 --data svhn --preset small --out ablations/steps
-  jem ablate --recipes jem,jem-joint --vary noise=0,0.01 --lr 1e-3 --out ablations/noise
+  jem ablate --recipes classifier,jem,jem++ --seeds 1,2,3 --out runs/recipes
+  jem ablate --vary steps=5,10,20 --data svhn --preset small --out runs/steps
+  jem ablate --recipes jem,jem-joint --vary noise=0,0.01 --out runs/noise
 
 Written into --out:
-  NAME-seedN/    the run directory of each run, as `jem train` leaves it, and its result.json
-  table.md       a row a recipe and value: mean ± standard deviation over the seeds
+  NAME-seedN/    each run's directory, as of `jem train`, with its result.json
+  table.md       mean ± standard deviation over the seeds, a row a recipe and value
   table.json     the same for programs, with the figures of every run
   accuracy.png   validation accuracy over iterations, a panel a row
 
-The same command goes on with what was interrupted and takes over what is complete; a run
-that diverged stays so until its directory is removed.";
+The same command resumes an interrupted ablation and reuses finished runs; a run that diverged is not repeated until its \
+directory is removed.";
 
-/// Compare recipes, or values of one setting: every run under one protocol, one table, one picture
+/// Compare recipes, or values of one setting, over several seeds, in one table and one picture
 ///
-/// Ctrl-C ends it after the current iteration, and the same command goes on from there; a second one at once.
+/// Ctrl-C ends the ablation after the current iteration, and the same command resumes it; a second Ctrl-C ends it at once.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, args_override_self = true)]
 pub struct Arguments {
     /// Recipes to compare, as --recipe of `jem train` [default: classifier,jem; with --vary jem]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     recipes: Vec<Family>,
-    /// Seeds that each is run with
+    /// Random seeds to run each with
     #[arg(long, value_name = "SEEDS", value_delimiter = ',', default_value = "1,2,3")]
     seeds: Vec<u32>,
     /// A setting and the values to compare, such as steps=5,10,20
@@ -50,6 +50,8 @@ pub struct Arguments {
     /// Size of the networks and the runs: tiny, small or paper
     #[arg(long, value_name = "SIZE", default_value = "tiny")]
     preset: Preset,
+    #[command(flatten)]
+    overrides: Overrides,
     /// TOML file of settings for all runs, applied over each recipe and under the flags
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -61,8 +63,6 @@ pub struct Arguments {
     /// Print nothing but errors and the table
     #[arg(long)]
     quiet: bool,
-    #[command(flatten)]
-    overrides: Overrides,
 }
 
 /// Runs it.

@@ -8,19 +8,21 @@ use jem::{Error, Result};
 use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "Examples:
-  jem train                    # CIFAR-10, at the largest size that this machine can finish
+  jem train                    # CIFAR-10, at a size that suits this machine
   jem train --recipe classifier --data mnist --preset tiny --out runs/digits
-  jem train --data photos/ --preset small --device gpu --steps 20 --lr 1e-4 --live
+  jem train --data photos/ --preset small --device gpu --lr 1e-4 --live
   jem train --config runs/digits/config.toml --seed 2
   jem train --resume runs/digits --iterations 2000
 
-photos/ has a sub-folder of images for each class, or sub-folders train and test that have.
-A run directory holds the settings, metrics (CSV, JSON lines, TensorBoard), sample grids,
-curves, checkpoints and the best model.";
+A folder such as photos/ has a sub-folder of images for each class, or sub-folders train and test with one for each class.
 
-/// Train a classifier that is a density and a generator too, on a set or a folder of images
+The recipe and the preset give every setting its default; config.toml in the run directory lists them all. The run directory \
+also holds metrics (CSV, JSON lines, TensorBoard), sample grids, curves, checkpoints and the best model.";
+
+/// Train a joint energy-based model on a data set or a folder of images
 ///
-/// Ctrl-C ends it after the current iteration, with a checkpoint that --resume goes on from; a second one at once.
+/// One network becomes a classifier p(y|x), a density p(x) and a generator. Ctrl-C ends the run after the current
+/// iteration, with a checkpoint to --resume from; a second Ctrl-C ends it at once.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, args_override_self = true)]
 pub struct Arguments {

@@ -35,9 +35,8 @@ const EXAMPLES: &str = "Examples:
   jem tune --model model.safetensors --batch 100
   jem tune --preset tiny --device gpu:llvmpipe --out tuned.toml
 
-Every later run on the same adapter and driver takes the winners by itself. JEM_TUNED=FILE
-reads another file, JEM_TUNED=none reads none, and deleting the file forgets the winners.
-Nothing is measured while training.";
+Every later run on the same adapter and driver takes the winners by itself. JEM_TUNED=FILE reads another file, \
+JEM_TUNED=none reads none, and deleting the file forgets the winners. Nothing is measured while training.";
 
 /// Measure which kernels compute a model's convolutions fastest on a GPU, and remember them
 ///

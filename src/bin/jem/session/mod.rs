@@ -29,8 +29,8 @@ pub struct DeviceArguments {
     /// Device: auto, gpu, gpu:NAME or cpu
     #[arg(long, env = "JEM_DEVICE", default_value = "auto")]
     pub device: DeviceSpec,
-    /// Variant of the shaders that use tensor cores: any (the first that passes a test on this GPU), none, naga, patched,
-    /// flat or flat-patched [default: `JEM_COOPERATIVE`, else any]
+    /// Variant of the tensor-core shaders: any (the first that passes a test on this GPU), none, naga, patched, flat or
+    /// flat-patched [default: $JEM_COOPERATIVE, else any]
     #[arg(long, value_name = "VARIANT")]
     pub cooperative: Option<CooperativeChoice>,
 }

@@ -11,10 +11,12 @@ use std::path::{Path, PathBuf};
 /// The flags of a training command, except where its data comes from.
 #[derive(Debug, clap::Args)]
 pub struct TrainingArguments {
-    /// Size of the network and the run: auto, tiny (minutes on a CPU), small (WRN-16-4, hours on a GPU) or paper
-    /// (WRN-28-10, days)
+    /// Size of the network and the run: auto (the largest that this machine can finish), tiny (minutes on a CPU), small
+    /// (WRN-16-4, hours on a GPU) or paper (WRN-28-10, days)
     #[arg(long, value_name = "SIZE", default_value = "auto")]
     preset: String,
+    #[command(flatten)]
+    overrides: Overrides,
     /// TOML file of settings, applied over the preset and under the flags
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -23,20 +25,18 @@ pub struct TrainingArguments {
     /// Run directory [default: a new one under runs/]
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     out: Option<PathBuf>,
-    /// Go on with the run in this directory, by its settings and on its data where flags do not say otherwise
+    /// Resume the run in this directory, with its settings and data unless flags replace them
     #[arg(long, value_name = "DIR", conflicts_with_all = ["preset", "config"])]
     pub resume: Option<PathBuf>,
-    /// Show curves and the newest samples in the terminal
+    /// Show curves and samples in the terminal while training
     #[arg(long, conflicts_with = "quiet")]
     live: bool,
     /// Print nothing but errors and the final figures
     #[arg(long)]
     pub quiet: bool,
-    /// Time every kernel of one iteration, print where the time goes, and stop
+    /// Time every kernel of one iteration, print the times and stop
     #[arg(long, conflicts_with_all = ["quiet", "live"])]
     profile: bool,
-    #[command(flatten)]
-    overrides: Overrides,
 }
 
 /// Where a run goes, and what it goes on from.
