@@ -88,7 +88,7 @@ fn main() -> Result<()> {
     // One Langevin step on the chains.
     let graph = Graph::new();
     let x = graph.input("chains", [BATCH, 2]);
-    let labels = graph.input("no labels", [BATCH]);
+    let labels = graph.indices("no labels", [BATCH]);
     let log_p =
         logits(&layout, &x).logit_loss(&labels, &[Part { count: BATCH, log_p_x: 1.0, ..Part::default() }]);
     let [gradient] = graph.grad(&log_p, [&x]);
@@ -112,7 +112,7 @@ fn main() -> Result<()> {
     // One update on [data | samples | labelled].
     let graph = Graph::new();
     let x = graph.input("batch", [3 * BATCH, 2]);
-    let labels = graph.input("labels", [3 * BATCH]);
+    let labels = graph.indices("labels", [3 * BATCH]);
     let mean = 1.0 / BATCH as f32;
     let part = Part { count: BATCH, l2: 0.005 * mean, ..Part::default() };
     let parts = [

@@ -3,7 +3,7 @@
 use jem::compute::conv_geometry::ConvGeometry;
 use jem::compute::logit_part::Part;
 use jem::compute::norm_geometry::NormGeometry;
-use jem::graph::{Graph, Normalisation, Op, Tensor};
+use jem::graph::{Graph, Indices, Normalisation, Op, Tensor};
 use jem::kernels::binary::BinaryOp;
 use jem::kernels::unary::UnaryOp;
 
@@ -51,6 +51,7 @@ operations! {
     abs: Op::Unary(UnaryOp::Abs),
     sign: Op::Unary(UnaryOp::Sign),
     tanh: Op::Unary(UnaryOp::Tanh),
+    to_floats: Op::Unary(UnaryOp::Float),
     add: Op::Binary(BinaryOp::Add),
     sub: Op::Binary(BinaryOp::Sub),
     mul: Op::Binary(BinaryOp::Mul),
@@ -100,8 +101,8 @@ pub fn parts() -> Vec<Part> {
 /// Rows of the cases with labels.
 pub const ROWS: usize = 5;
 
-fn labels(graph: &Graph) -> Tensor {
-    graph.input("labels", [ROWS])
+fn labels(graph: &Graph) -> Indices {
+    graph.indices("labels", [ROWS])
 }
 
 fn geometry(
@@ -284,6 +285,8 @@ pub fn cases() -> Vec<Case> {
     case("softmax", logits, |_, x| x[0].softmax());
     case("log_softmax", logits, |_, x| x[0].log_softmax());
     case("gather_labels", logits, |graph, x| x[0].gather_labels(&labels(graph)));
+    case("to_floats", logits, |graph, x| x[0].mul(&labels(graph).to_floats().reshape([ROWS, 1])));
+    case("one_hot", logits, |graph, x| x[0].mul(&labels(graph).one_hot(CLASSES)));
     case("scatter_labels", &[("x", &[ROWS])], |graph, x| x[0].scatter_labels(&labels(graph), CLASSES));
     case("logit_loss", logits, |graph, x| x[0].logit_loss(&labels(graph), &parts()));
     case("cross_entropy", logits, |graph, x| x[0].mul(&x[0].cross_entropy(&labels(graph))));

@@ -267,7 +267,7 @@ struct HeadTensors {
 fn head(graph: &Graph) -> HeadTensors {
     let x = graph.input("x", [5, 3, 3, 6]);
     let [w, b] = [graph.input("w", [6, CLASSES]), graph.input("b", [CLASSES])];
-    let labels = graph.input("labels", [5]);
+    let labels = graph.indices("labels", [5]);
     let pooled = x.leaky_relu(0.2).global_average_pool();
     let logits = pooled.linear(&w, &b);
     let loss = logits.logit_loss(&labels, &parts());
@@ -329,7 +329,7 @@ fn check_cpu(context: &str, outputs: &[(&str, &Tensor)], slots: &Slots) {
 fn two_losses_on_the_same_logits() {
     let graph = Graph::new();
     let net = head(&graph);
-    let [labels, others] = ["labels", "labels.other"].map(|name| graph.input(name, [5]));
+    let [labels, others] = ["labels", "labels.other"].map(|name| graph.indices(name, [5]));
     let other_stats = net.logits.logit_stats(&others, &parts());
     let other_loss = net.logits.logit_loss(&others, &parts());
     let [other_gradient] = &graph.grad(&other_loss, [&net.x]);

@@ -136,7 +136,7 @@ fn pools() {
 }
 
 fn logits_and_labels() {
-    let labels = |g: &Graph, n: usize| g.input("labels", [n]);
+    let labels = |g: &Graph, n: usize| g.indices("labels", [n]);
     says(|g| x(g, [5]).logsumexp(), &["logsumexp:", "[5]"]);
     says(|g| x(g, [5]).softmax(), &["softmax:", "[5]"]);
     says(|g| x(g, [5, 4, 3]).log_softmax(), &["log_softmax:", "[5, 4, 3]"]);
@@ -164,7 +164,7 @@ fn second_derivatives_of_functionals() {
     says(
         |g| {
             let x = x(g, [5, 4]);
-            let [gradient] = g.grad(&x.logit_loss(&g.input("labels", [5]), &part), [&x]);
+            let [gradient] = g.grad(&x.logit_loss(&g.indices("labels", [5]), &part), [&x]);
             let [second] = g.grad(&gradient.mul(&gradient), [&x]);
             second
         },

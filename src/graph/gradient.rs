@@ -5,7 +5,7 @@
 //! gradient and its weight gradient are closed under differentiation, as are the others here, so gradients
 //! of gradients work.
 
-use super::{Graph, Node, NodeId, Op, Tensor};
+use super::{Graph, Indices, Node, NodeId, Op, Tensor};
 use crate::compute::logit_part::Part;
 use crate::kernels::binary::BinaryOp;
 use crate::kernels::unary::UnaryOp;
@@ -67,6 +67,7 @@ impl Graph {
     /// where it is zero everywhere.
     fn local(&self, id: NodeId, node: &Node, position: usize, g: &Tensor) -> Option<Tensor> {
         let x = |index: usize| self.tensor(node.inputs[index]);
+        let indices = |index: usize| Indices(x(index));
         let y = || self.tensor(id);
         let first = position == 0;
         Some(match &node.op {
@@ -78,7 +79,7 @@ impl Graph {
             Op::Unary(UnaryOp::Sqrt) => g.div(&y()).scale(0.5),
             Op::Unary(UnaryOp::LeakyRelu(slope)) => g.leaky_relu_gradient(&x(0), *slope),
             Op::Unary(UnaryOp::Clamp(low, high)) => g.mul(&x(0).inside(*low, *high)),
-            Op::Unary(UnaryOp::Inside(..)) => return None,
+            Op::Unary(UnaryOp::Inside(..) | UnaryOp::Float) => return None,
             Op::Unary(UnaryOp::Sigmoid) => g.mul(&y().mul(&y().affine(-1.0, 1.0))),
             Op::Unary(UnaryOp::Softplus) => g.mul(&x(0).sigmoid()),
             Op::Unary(UnaryOp::Tanh) => g.mul(&y().square().affine(-1.0, 1.0)),
@@ -144,9 +145,9 @@ impl Graph {
             Op::LogSumExp => x(0).softmax().mul(&column(g)),
             Op::Softmax { log: false } => y().mul(&g.sub(&g.mul(&y()).sum_keep(&[1]))),
             Op::Softmax { log: true } => g.sub(&x(0).softmax().mul(&g.sum_keep(&[1]))),
-            Op::GatherLabels if first => g.scatter_labels(&x(1), x(0).shape()[1]),
-            Op::ScatterLabels if first => g.gather_labels(&x(1)),
-            Op::LogitLoss(parts) if first => x(0).logit_loss_gradient(&x(1), g, parts),
+            Op::GatherLabels if first => g.scatter_labels(&indices(1), x(0).shape()[1]),
+            Op::ScatterLabels if first => g.gather_labels(&indices(1)),
+            Op::LogitLoss(parts) if first => x(0).logit_loss_gradient(&indices(1), g, parts),
             Op::LogitLossGradient(parts) => match position {
                 0 => {
                     if parts.iter().any(|part| part.labelled.is_some()) {
@@ -156,7 +157,7 @@ impl Graph {
                 }
                 2 => {
                     let ones = self.constant(1.0, x(2).shape());
-                    x(0).logit_loss_gradient(&x(1), &ones, parts).mul(g).sum(&[1])
+                    x(0).logit_loss_gradient(&indices(1), &ones, parts).mul(g).sum(&[1])
                 }
                 _ => return None,
             },
@@ -199,6 +200,6 @@ fn row_weights(logits: &Tensor, parts: &[Part], weight: impl Fn(&Part) -> f32) -
     }
     let l2 = |part: &Part| Part { count: part.count, l2: weight(part) / classes as f32, ..Part::default() };
     let parts: Vec<Part> = parts.iter().map(l2).collect();
-    let labels = graph.constant(0.0, [rows]);
+    let labels = Indices(graph.constant(0.0, [rows]));
     graph.constant(1.0, [rows, classes]).logit_loss(&labels, &parts)
 }

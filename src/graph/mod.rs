@@ -6,6 +6,7 @@
 
 mod function;
 mod gradient;
+mod indices;
 mod layers;
 mod loss;
 mod lower;
@@ -14,6 +15,7 @@ mod op;
 mod tensor;
 
 pub use function::Function;
+pub use indices::Indices;
 pub use lower::{Output, Update, lower, lower_with_update};
 pub use normalise::Normalisation;
 pub use op::{Leaf, Op};

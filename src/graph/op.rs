@@ -119,6 +119,7 @@ impl Op {
             Op::Unary(UnaryOp::Abs) => "abs",
             Op::Unary(UnaryOp::Sign) => "sign",
             Op::Unary(UnaryOp::Tanh) => "tanh",
+            Op::Unary(UnaryOp::Float) => "to_floats",
             Op::Binary(BinaryOp::Add) => "add",
             Op::Binary(BinaryOp::Sub) => "sub",
             Op::Binary(BinaryOp::Mul) => "mul",

@@ -57,7 +57,7 @@ impl Evaluator {
         let batch = batch.min(data.len());
         let graph = Graph::new();
         let x = graph.input("evaluated images", [batch, data.height, data.width, data.channels]);
-        let labels = graph.input("evaluated labels", [batch]);
+        let labels = graph.indices("evaluated labels", [batch]);
         let logits = network.logits(&x, &mut Pass::new(&network.layout(), Mode::Inference));
         let stats = logits.logit_stats(&labels, &[Part { count: batch, ..Part::default() }]);
         let mut builder = ProgramBuilder::new("evaluate").choosing(device.choices());
