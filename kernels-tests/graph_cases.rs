@@ -64,6 +64,9 @@ operations! {
     reshape: Op::Reshape,
     permute: Op::Permute(_),
     sum: Op::Sum(_),
+    max: Op::Max(_),
+    min: Op::Min(_),
+    argmax: Op::ArgMax(_),
     matmul: Op::MatMul { transpose_a: false, transpose_b: false },
     matmul_nt: Op::MatMul { transpose_a: false, transpose_b: true },
     matmul_tn: Op::MatMul { transpose_a: true, transpose_b: false },
@@ -203,6 +206,15 @@ pub fn cases() -> Vec<Case> {
     case("sum of axes apart", four, |_, x| x[0].sum(&[2, 0]));
     case("sum of runs of axes", &[("x", &[2, 3, 2, 2, 3])], |_, x| x[0].sum_keep(&[0, 2, 3]));
     case("sum of all", four, |_, x| x[0].sum_all());
+    case("max of the last axis", four, |_, x| x[0].max(&[3]));
+    case("max of the first axis", four, |_, x| x[0].max_keep(&[0]).mul(&x[0]));
+    case("max of axes apart", four, |_, x| x[0].max(&[2, 0]));
+    case("min of the inner axes", four, |_, x| x[0].min(&[1, 2]));
+    case("min of all", four, |_, x| x[0].min_keep(&[0, 1, 2, 3]));
+    case("argmax of the last axis", &[("x", &[ROWS, CLASSES])], |_, x| x[0].gather_labels(&x[0].argmax(1)));
+    case("argmax of the first axis", &[("x", &[ROWS, CLASSES])], |_, x| {
+        x[0].mul(&x[0].argmax(0).to_floats().affine(1.0, 1.0))
+    });
     case("mean", four, |_, x| x[0].mean(&[0, 3]));
 
     let nn: Leaves = &[("a", &[3, 4]), ("b", &[4, 5]), ("bias", &[5])];

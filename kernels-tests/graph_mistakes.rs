@@ -73,6 +73,9 @@ fn shapes_alone() {
     says(|g| x(g, [2, 3]).permute(&[0, 0]), &["permute:", "[0, 0]", "[2, 3]"]);
     says(|g| x(g, [2, 3]).permute(&[0]), &["permute:", "[0]", "[2, 3]"]);
     says(|g| x(g, [2, 3]).sum(&[2]), &["sum:", "[2]", "[2, 3]"]);
+    says(|g| x(g, [2, 3]).max(&[2]), &["max:", "[2]", "[2, 3]"]);
+    says(|g| x(g, [2, 3]).min_keep(&[0, 4]), &["min:", "[0, 4]", "[2, 3]"]);
+    says(|g| x(g, [2, 3]).argmax(2).to_floats(), &["argmax:", "axis 2", "[2, 3]"]);
     says(|g| x(g, [2, 3]).mean(&[5]), &["sum:", "[5]", "[2, 3]"]);
 }
 

@@ -1,6 +1,7 @@
 //! A naive float64 evaluator of graphs: the judge of gradients and of lowered programs.
 
 use super::harness::Inputs;
+use super::reference::axes::{argmax, flat, gap, groups, indices};
 use super::reference::{for_each_product, normalise as norm};
 use jem::compute::conv_geometry::ConvGeometry;
 use jem::compute::logit_part::{Part, STATS};
@@ -67,7 +68,17 @@ impl Evaluator {
             }
             if let Op::Binary(BinaryOp::Max | BinaryOp::Min | BinaryOp::Step) = node.op {
                 let pairs = inputs[0].values.iter().zip(inputs[1].values);
-                pairs.for_each(|(a, b)| near((a - b).abs()));
+                // A difference of exactly 0 is no accident: an element beside the maximum that it is.
+                pairs.filter(|(a, b)| a != b).for_each(|(a, b)| near((a - b).abs()));
+            }
+            let groups = |axes: &[usize]| groups(inputs[0].shape, inputs[0].values, axes).into_iter();
+            match &node.op {
+                Op::Max(axes) => groups(axes).for_each(|group| near(gap(&group))),
+                Op::Min(axes) => {
+                    groups(axes).for_each(|group| near(gap(&group.iter().map(|v| -v).collect::<Vec<_>>())))
+                }
+                &Op::ArgMax(axis) => groups(&[axis]).for_each(|group| near(gap(&group))),
+                _ => {}
             }
             if let Op::LogitLoss(parts) | Op::LogitLossGradient(parts) = &node.op {
                 let functionals = logit_rows(&inputs, parts).filter_map(|row| row.functional());
@@ -137,6 +148,9 @@ fn evaluate(node: &Node, inputs: &[Input<'_>], slots: &Slots) -> Vec<f64> {
     let n: usize = node.shape.iter().product();
     let x = |i: usize| inputs[i].values;
     let cols = |i: usize| inputs[i].shape[1];
+    let group = |axes: &[usize], of: fn(&[f64]) -> f64| -> Vec<f64> {
+        groups(inputs[0].shape, x(0), axes).iter().map(|group| of(group)).collect()
+    };
     match &node.op {
         Op::Leaf(leaf) => slots[&leaf.slot][leaf.offset..leaf.offset + n].to_vec(),
         Op::Constant(value) => vec![f64::from(*value); n],
@@ -164,15 +178,10 @@ fn evaluate(node: &Node, inputs: &[Input<'_>], slots: &Slots) -> Vec<f64> {
             }
             y
         }
-        Op::Sum(axes) => {
-            let mut y = vec![0.0; n];
-            for (index, value) in indices(inputs[0].shape).zip(x(0)) {
-                let kept =
-                    index.iter().enumerate().map(|(axis, &i)| if axes.contains(&axis) { 0 } else { i });
-                y[flat(&node.shape, kept)] += value;
-            }
-            y
-        }
+        Op::Sum(axes) => group(axes, |group| group.iter().sum()),
+        Op::Max(axes) => group(axes, |group| group[argmax(group)]),
+        Op::Min(axes) => group(axes, |group| group.iter().copied().fold(f64::INFINITY, f64::min)),
+        &Op::ArgMax(axis) => group(&[axis], |group| argmax(group) as f64),
         &Op::MatMul { transpose_a, transpose_b } => {
             let k = if transpose_a { inputs[0].shape[0] } else { cols(0) };
             let a = |i: usize, p: usize| x(0)[if transpose_a { p * cols(0) + i } else { i * cols(0) + p }];
@@ -314,24 +323,6 @@ impl LogitRow<'_> {
         };
         self.logits.iter().enumerate().map(at).collect()
     }
-}
-
-/// All indices of a tensor, the last axis fastest.
-fn indices(shape: &[usize]) -> impl Iterator<Item = Vec<usize>> {
-    let n: usize = shape.iter().product();
-    (0..n).map(move |mut at| {
-        let mut index = vec![0; shape.len()];
-        for axis in (0..shape.len()).rev() {
-            index[axis] = at % shape[axis];
-            at /= shape[axis];
-        }
-        index
-    })
-}
-
-/// The position of an index in a contiguous tensor.
-fn flat(shape: &[usize], index: impl IntoIterator<Item = usize>) -> usize {
-    shape.iter().zip(index).fold(0, |at, (&length, i)| at * length + i)
 }
 
 /// The pooled index of an unpooled one.

@@ -1,5 +1,6 @@
 //! Naive float64 statements of the kernels that several tests need.
 
+pub mod axes;
 pub mod normalise;
 pub mod winograd;
 

@@ -7,6 +7,7 @@ macro_rules! for_each_kernel {
     ($then:ident) => {
         $then! {
             adam: Adam,
+            argmax: ArgMax,
             ascent: Ascent,
             average_pool: AveragePool,
             average_pool_gradient: AveragePoolGradient,

@@ -71,7 +71,7 @@ impl Graph {
         let y = || self.tensor(id);
         let first = position == 0;
         Some(match &node.op {
-            Op::Leaf(_) | Op::Constant(_) | Op::LogitStats(_) => return None,
+            Op::Leaf(_) | Op::Constant(_) | Op::LogitStats(_) | Op::ArgMax(_) => return None,
             Op::Unary(UnaryOp::Affine(a, _)) => g.scale(*a),
             Op::Unary(UnaryOp::Exp) => g.mul(&y()),
             Op::Unary(UnaryOp::Log) => g.div(&x(0)),
@@ -117,6 +117,8 @@ impl Graph {
                 g.permute(&inverse)
             }
             Op::Sum(_) => g.broadcast_to(x(0).shape()),
+            Op::Max(axes) => g.mul(&shares(&x(0).step(&y()), axes)),
+            Op::Min(axes) => g.mul(&shares(&y().step(&x(0)), axes)),
             &Op::MatMul { transpose_a: ta, transpose_b: tb } => match (position, ta, tb) {
                 (0, false, _) => g.matmul_with(&x(1), None, false, !tb),
                 (0, true, _) => x(1).matmul_with(g, None, tb, true),
@@ -170,6 +172,11 @@ impl Graph {
             | Op::NormProducts(_) => unreachable!("norm_gradients has them"),
         })
     }
+}
+
+/// Equal shares over `axes` among the elements of `ties` that are not 0, all of which are 1/2.
+fn shares(ties: &Tensor, axes: &[usize]) -> Tensor {
+    ties.div(&ties.sum_keep(axes))
 }
 
 /// `[rows]` as `[rows, 1]`.

@@ -12,6 +12,7 @@ mod loss;
 mod lower;
 mod normalise;
 mod op;
+mod reductions;
 mod tensor;
 
 pub use function::Function;

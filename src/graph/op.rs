@@ -45,6 +45,12 @@ pub enum Op {
     Permute(Vec<usize>),
     /// `(x)` summed over these axes (ascending), which stay with length 1.
     Sum(Vec<usize>),
+    /// `(x)` to the largest over these axes (ascending), which stay with length 1.
+    Max(Vec<usize>),
+    /// `(x)` to the smallest over these axes (ascending), which stay with length 1.
+    Min(Vec<usize>),
+    /// `(x)` to the position (u32) of the largest along this axis, which stays with length 1.
+    ArgMax(usize),
     /// `(a, b)` or `(a, b, bias)`: `op(a) op(b) + bias`, matrices.
     MatMul {
         /// `a` is `[k, m]`.
@@ -132,6 +138,9 @@ impl Op {
             Op::Reshape => "reshape",
             Op::Permute(_) => "permute",
             Op::Sum(_) => "sum",
+            Op::Max(_) => "max",
+            Op::Min(_) => "min",
+            Op::ArgMax(_) => "argmax",
             Op::MatMul { .. } => "matmul",
             Op::Conv2d(_) => "conv2d",
             Op::Conv2dInputGradient(_) => "conv2d_input_gradient",

@@ -10,6 +10,7 @@ use crate::compute::storage::{Storage, Storages};
 use crate::device::View;
 use crate::error::{Error, Result};
 use crate::graph::{Node, NodeId, Op};
+use crate::kernels::argmax::ArgMax;
 use crate::kernels::average_pool::AveragePool;
 use crate::kernels::average_pool_gradient::AveragePoolGradient;
 use crate::kernels::binary::{Binary, BinaryOp};
@@ -59,7 +60,14 @@ impl Lowering<'_> {
             &Op::Binary(op) => self.emit_binary(id, &node, op, name)?,
             &Op::LeakyReluGradient { slope } => self.emit_leaky_relu_gradient(id, &node, slope, name)?,
             Op::Broadcast | Op::Permute(_) => self.emit_copy(id, &node, name)?,
-            Op::Sum(axes) => self.emit_sum(id, &node, axes, &name)?,
+            Op::Sum(axes) => self.emit_reduction(id, &node, axes, ReduceOp::Sum, &name)?,
+            Op::Max(axes) => self.emit_reduction(id, &node, axes, ReduceOp::Max, &name)?,
+            Op::Min(axes) => self.emit_reduction(id, &node, axes, ReduceOp::Min, &name)?,
+            &Op::ArgMax(axis) => {
+                let [x, y] = self.through(id, &node)?;
+                let [outer, axis, inner] = around(&self.node(node.inputs[0]).shape, axis);
+                self.builder.dispatch(name, ArgMax { outer, axis, inner }, &[x, y]);
+            }
             &Op::MatMul { transpose_a, transpose_b } => {
                 let mut views = self.inputs(&node)?;
                 views.push(self.place(id));
@@ -333,7 +341,14 @@ impl Lowering<'_> {
     }
 
     /// Runs of neighbouring axes, the last run first, each in one or two stages.
-    fn emit_sum(&mut self, id: NodeId, node: &Node, axes: &[usize], name: &str) -> Result<()> {
+    fn emit_reduction(
+        &mut self,
+        id: NodeId,
+        node: &Node,
+        axes: &[usize],
+        op: ReduceOp,
+        name: &str,
+    ) -> Result<()> {
         let mut shape = self.node(node.inputs[0]).shape;
         let mut stages = Vec::new();
         let mut end = axes.len();
@@ -346,7 +361,7 @@ impl Lowering<'_> {
             let product = |part: &[usize]| part.iter().product::<usize>();
             let outer = product(&shape[..first]);
             let inner = product(&shape[last + 1..]);
-            stages.extend(Reduce::stages(outer, product(&shape[first..=last]), inner, ReduceOp::Sum));
+            stages.extend(Reduce::stages(outer, product(&shape[first..=last]), inner, op));
             shape[first..=last].fill(1);
             end = start;
         }
@@ -372,7 +387,7 @@ impl Lowering<'_> {
         for (i, &stage) in stages.iter().enumerate() {
             let y = match i + 1 == stages.len() {
                 true => self.place(id),
-                false => self.builder.transient(format!("{name} partial sums"), stage.output_len()),
+                false => self.builder.transient(format!("{name} of parts"), stage.output_len()),
             };
             self.builder.dispatch(name, stage, &[x, y]);
             x = y;
@@ -404,6 +419,11 @@ impl Lowering<'_> {
         self.emit_stages(id, partials, &Reduce::stages(1, kernel.splits, weights, ReduceOp::Sum), name);
         Ok(())
     }
+}
+
+/// The product of the axes before `axis`, its length, and the product of those behind it.
+pub(super) fn around(shape: &[usize], axis: usize) -> [usize; 3] {
+    [shape[..axis].iter().product(), shape[axis], shape[axis + 1..].iter().product()]
 }
 
 fn images(node: &Node) -> [usize; 4] {

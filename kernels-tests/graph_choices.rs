@@ -1,0 +1,59 @@
+//! Operations that choose elements, where a difference of numbers shows nothing: ties, NaN, and indices out of range.
+
+use super::harness::devices;
+use jem::graph::{Function, Graph, Tensor};
+
+tests![equal_extrema_share_the_gradient, a_nan_is_an_extremum_and_its_gradient];
+
+/// The outputs of an expression on every device, one after the other, which must agree in all bits but NaN's.
+fn outputs(outputs: &[&Tensor], inputs: &[(&str, Vec<u32>)]) -> Vec<Vec<f32>> {
+    let names: Vec<String> = (0..outputs.len()).map(|i| format!("output {i}")).collect();
+    let named: Vec<(&str, &Tensor)> = names.iter().map(String::as_str).zip(outputs.iter().copied()).collect();
+    let mut results = devices().map(|(device_name, device)| {
+        let function = Function::new(device, &named).unwrap_or_else(|error| panic!("{device_name}: {error}"));
+        inputs.iter().for_each(|(name, words)| function.set(name, words).expect("an input"));
+        function.run().expect("a run");
+        named.iter().map(|(name, _)| function.get(name).expect("an output")).collect::<Vec<_>>()
+    });
+    let bits = |results: &[Vec<f32>]| -> Vec<Option<u32>> {
+        results.iter().flatten().map(|v| (!v.is_nan()).then_some(v.to_bits())).collect()
+    };
+    assert_eq!(bits(&results[0]), bits(&results[1]), "the CPU and a checked GPU");
+    assert_eq!(bits(&results[0]), bits(&results[2]), "the CPU and an unchecked GPU");
+    std::mem::take(&mut results[0])
+}
+
+fn words(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|v| v.to_bits()).collect()
+}
+
+fn equal_extrema_share_the_gradient() {
+    let graph = Graph::new();
+    let x = graph.input("x", [3, 4]);
+    let [max, min] = [x.max(&[1]), x.min(&[1])];
+    let upstream = graph.input("upstream", [3]);
+    let [of_max] = graph.grad(&max.mul(&upstream), [&x]);
+    let [of_min] = graph.grad(&min.mul(&upstream), [&x]);
+    let values = [3.0, 1.0, 3.0, 1.0, 7.0, 7.0, 7.0, 7.0, -1.0, 0.0, 2.0, 2.5];
+    let inputs = [("x", words(&values)), ("upstream", words(&[1.0, 8.0, -3.0]))];
+    let results = outputs(&[&max, &min, &of_max, &of_min], &inputs);
+    assert_eq!(results[0], [3.0, 7.0, 2.5]);
+    assert_eq!(results[1], [1.0, 7.0, -1.0]);
+    assert_eq!(results[2], [0.5, 0.0, 0.5, 0.0, 2.0, 2.0, 2.0, 2.0, 0.0, 0.0, 0.0, -3.0]);
+    assert_eq!(results[3], [0.0, 0.5, 0.0, 0.5, 2.0, 2.0, 2.0, 2.0, -3.0, 0.0, 0.0, 0.0]);
+}
+
+fn a_nan_is_an_extremum_and_its_gradient() {
+    let graph = Graph::new();
+    let x = graph.input("x", [2, 3]);
+    let [max, min] = [x.max(&[1]), x.min(&[1])];
+    let position = x.argmax(1).to_floats();
+    let [gradient] = graph.grad(&max, [&x]);
+    let inputs = [("x", words(&[1.0, f32::NAN, 2.0, 1.0, 5.0, 2.0]))];
+    let results = outputs(&[&max, &min, &position, &gradient], &inputs);
+    assert!(results[0][0].is_nan() && results[1][0].is_nan(), "{results:?}");
+    assert_eq!((results[0][1], results[1][1]), (5.0, 1.0));
+    assert_eq!(results[2], [1.0, 1.0]);
+    assert!(results[3][..3].iter().all(|v| v.is_nan()), "{results:?}");
+    assert_eq!(results[3][3..], [0.0, 1.0, 0.0]);
+}
