@@ -63,6 +63,9 @@ operations! {
     broadcast: Op::Broadcast,
     reshape: Op::Reshape,
     permute: Op::Permute(_),
+    slice: Op::Slice { .. },
+    pad: Op::Pad { .. },
+    concat: Op::Concat(_),
     sum: Op::Sum(_),
     max: Op::Max(_),
     min: Op::Min(_),
@@ -200,6 +203,22 @@ pub fn cases() -> Vec<Case> {
     case("permute in a cycle", &[("x", &[2, 3, 4])], |_, x| x[0].permute(&[1, 2, 0]));
 
     let four: Leaves = &[("x", &[2, 3, 4, 2])];
+    case("slice of the first axis", four, |_, x| x[0].slice(0, 1..2));
+    case("slice of an inner axis", four, |_, x| x[0].slice(2, 1..3));
+    case("slice of every second", &[("x", &[2, 7, 3])], |_, x| x[0].slice_step(1, 1..6, 2));
+    case("slice of a broadcast", &[("x", &[3, 1])], |_, x| x[0].broadcast_to([3, 4]).slice(1, 1..3));
+    case("pad", four, |_, x| x[0].pad(1, 2, 1, 0.25).pad(3, 0, 1, -0.5));
+    case("pad of the last axis in front", &[("x", &[3])], |_, x| x[0].pad(0, 2, 0, 0.75));
+    let three: Leaves = &[("a", &[2, 3, 4]), ("b", &[2, 1, 4]), ("c", &[2, 2, 4])];
+    case("concat", three, |graph, x| graph.concat(&[&x[0], &x[1], &x[2]], 1));
+    case("concat of one twice", three, |graph, x| graph.concat(&[&x[1], &x[0], &x[1]], 1));
+    case("concat of the first axis", &[("a", &[2, 3]), ("b", &[1, 3])], |graph, x| {
+        graph.concat(&[&x[0], &x[1].exp()], 0)
+    });
+    case("concat of the last axis", &[("a", &[5, 2]), ("b", &[5, 3])], |graph, x| {
+        graph.concat(&[&x[1], &x[0]], 1)
+    });
+
     case("sum of the first axis", four, |_, x| x[0].sum(&[0]));
     case("sum of the last axis", four, |_, x| x[0].sum(&[3]));
     case("sum of the inner axes", four, |_, x| x[0].sum(&[1, 2]));

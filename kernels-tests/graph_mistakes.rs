@@ -12,6 +12,7 @@ use jem::graph::{Function, Graph, Leaf, Normalisation, Tensor};
 tests![
     element_by_element,
     shapes_alone,
+    parts_of_tensors,
     normalisations,
     matrices,
     convolutions,
@@ -77,6 +78,18 @@ fn shapes_alone() {
     says(|g| x(g, [2, 3]).min_keep(&[0, 4]), &["min:", "[0, 4]", "[2, 3]"]);
     says(|g| x(g, [2, 3]).argmax(2).to_floats(), &["argmax:", "axis 2", "[2, 3]"]);
     says(|g| x(g, [2, 3]).mean(&[5]), &["sum:", "[5]", "[2, 3]"]);
+}
+
+fn parts_of_tensors() {
+    says(|g| x(g, [2, 3]).slice(2, 0..1), &["slice:", "axis 2", "[2, 3]"]);
+    says(|g| x(g, [2, 3]).slice(1, 2..4), &["slice:", "2..4", "[2, 3]"]);
+    says(|g| x(g, [2, 3]).slice(1, 1..1), &["slice:", "1..1", "[2, 3]"]);
+    says(|g| x(g, [2, 3]).slice_step(1, 0..3, 0), &["slice:", "step 0"]);
+    says(|g| x(g, [2, 3]).pad(2, 1, 1, 0.0), &["pad:", "axis 2", "[2, 3]"]);
+    says(|g| g.concat(&[], 0), &["concat:", "no parts"]);
+    says(|g| g.concat(&[&x(g, [2, 3]), &w(g, [2, 4])], 0), &["concat:", "[2, 3]", "[2, 4]", "axis 0"]);
+    says(|g| g.concat(&[&x(g, [2, 3]), &w(g, [2])], 0), &["concat:", "[2, 3]", "[2]"]);
+    says(|g| g.concat(&[&x(g, [2, 3]), &w(g, [2, 3])], 2), &["concat:", "axis 2"]);
 }
 
 fn normalisations() {
@@ -187,6 +200,8 @@ fn two_graphs() {
     says(|g| x(g, [3]).add(&w(&other, [3])), &["add:", "two graphs"]);
     says(|g| x(g, [3]).add(&other.constant(1.0, [3])), &["add:", "two graphs"]);
     says(|g| x(g, [3, 3]).matmul(&w(&other, [3, 3])), &["matmul:", "two graphs"]);
+    says(|g| g.concat(&[&w(&other, [3])], 0), &["concat:", "two graphs"]);
+    says(|g| g.concat(&[&x(g, [3]), &w(&other, [3])], 0), &["concat:", "two graphs"]);
     says(|g| g.grad(&x(g, [3]).exp(), [&w(&other, [3])])[0].clone(), &["grad:", "two graphs"]);
     let graph = Graph::new();
     let [a, b] = [x(&graph, [3]).exp(), w(&other, [3]).exp()];

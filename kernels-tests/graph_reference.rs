@@ -178,6 +178,26 @@ fn evaluate(node: &Node, inputs: &[Input<'_>], slots: &Slots) -> Vec<f64> {
             }
             y
         }
+        &Op::Slice { axis, first, step } => indices(&node.shape)
+            .map(|index| x(0)[flat(inputs[0].shape, moved(index, axis, first, step))])
+            .collect(),
+        &Op::Pad { axis, first, step, value } => {
+            let mut y = vec![f64::from(value); n];
+            for (index, x) in indices(inputs[0].shape).zip(x(0)) {
+                y[flat(&node.shape, moved(index, axis, first, step))] = *x;
+            }
+            y
+        }
+        &Op::Concat(axis) => {
+            let (mut y, mut first) = (vec![f64::NAN; n], 0);
+            for part in inputs {
+                for (index, x) in indices(part.shape).zip(part.values) {
+                    y[flat(&node.shape, moved(index, axis, first, 1))] = *x;
+                }
+                first += part.shape[axis];
+            }
+            y
+        }
         Op::Sum(axes) => group(axes, |group| group.iter().sum()),
         Op::Max(axes) => group(axes, |group| group[argmax(group)]),
         Op::Min(axes) => group(axes, |group| group.iter().copied().fold(f64::INFINITY, f64::min)),
@@ -253,6 +273,12 @@ fn evaluate(node: &Node, inputs: &[Input<'_>], slots: &Slots) -> Vec<f64> {
             logit_rows(inputs, parts).zip(x(2)).flat_map(|(row, &upstream)| row.gradient(upstream)).collect()
         }
     }
+}
+
+/// `index` with position `first + step i` of `axis` in place of `i`.
+fn moved(mut index: Vec<usize>, axis: usize, first: usize, step: usize) -> Vec<usize> {
+    index[axis] = first + step * index[axis];
+    index
 }
 
 fn products(geometry: &ConvGeometry, visit: impl FnMut(usize, usize, usize)) {

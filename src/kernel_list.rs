@@ -35,6 +35,7 @@ macro_rules! for_each_kernel {
             normalise_gradient: NormaliseGradient,
             normalise_sums: NormaliseSums,
             normalise_sums_combine: NormaliseSumsCombine,
+            paste: Paste,
             random_bits: RandomBits,
             reduce: Reduce,
             replay_gather: ReplayGather,

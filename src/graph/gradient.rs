@@ -116,6 +116,12 @@ impl Graph {
                 axes.iter().enumerate().for_each(|(i, &axis)| inverse[axis] = i);
                 g.permute(&inverse)
             }
+            &Op::Slice { axis, first, step } => g.spread(axis, first, step, x(0).shape()[axis], 0.0),
+            &Op::Pad { axis, first, step, .. } => g.every(axis, first, step, x(0).shape()[axis]),
+            &Op::Concat(axis) => {
+                let length = |index: usize| x(index).shape()[axis];
+                g.every(axis, (0..position).map(length).sum(), 1, length(position))
+            }
             Op::Sum(_) => g.broadcast_to(x(0).shape()),
             Op::Max(axes) => g.mul(&shares(&x(0).step(&y()), axes)),
             Op::Min(axes) => g.mul(&shares(&y().step(&x(0)), axes)),

@@ -12,6 +12,7 @@ mod loss;
 mod lower;
 mod normalise;
 mod op;
+mod parts;
 mod reductions;
 mod tensor;
 

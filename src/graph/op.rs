@@ -43,6 +43,28 @@ pub enum Op {
     Reshape,
     /// `(x)` with axis `i` of the result being axis `axes[i]` of `x`.
     Permute(Vec<usize>),
+    /// `(x)` at the positions of this axis from `first` on, `step` apart, as many as the node's shape has.
+    Slice {
+        /// The axis.
+        axis: usize,
+        /// The first position.
+        first: usize,
+        /// From one position to the next.
+        step: usize,
+    },
+    /// `(x)` at the positions of this axis from `first` on, `step` apart, amid `value`.
+    Pad {
+        /// The axis.
+        axis: usize,
+        /// The position of the first element of `x`.
+        first: usize,
+        /// From one position to the next.
+        step: usize,
+        /// The other elements.
+        value: f32,
+    },
+    /// `(a, b, ..)` one after the other along this axis.
+    Concat(usize),
     /// `(x)` summed over these axes (ascending), which stay with length 1.
     Sum(Vec<usize>),
     /// `(x)` to the largest over these axes (ascending), which stay with length 1.
@@ -137,6 +159,9 @@ impl Op {
             Op::Broadcast => "broadcast",
             Op::Reshape => "reshape",
             Op::Permute(_) => "permute",
+            Op::Slice { .. } => "slice",
+            Op::Pad { .. } => "pad",
+            Op::Concat(_) => "concat",
             Op::Sum(_) => "sum",
             Op::Max(_) => "max",
             Op::Min(_) => "min",

@@ -59,6 +59,9 @@ impl Lowering<'_> {
             }
             &Op::Binary(op) => self.emit_binary(id, &node, op, name)?,
             &Op::LeakyReluGradient { slope } => self.emit_leaky_relu_gradient(id, &node, slope, name)?,
+            &Op::Slice { axis, first, step } => self.emit_slice(id, &node, axis, first, step)?,
+            &Op::Pad { axis, first, step, value } => self.emit_pad(id, &node, axis, [first, step], value)?,
+            &Op::Concat(axis) => self.emit_concat(id, &node, axis)?,
             Op::Broadcast | Op::Permute(_) => self.emit_copy(id, &node, name)?,
             Op::Sum(axes) => self.emit_reduction(id, &node, axes, ReduceOp::Sum, &name)?,
             Op::Max(axes) => self.emit_reduction(id, &node, axes, ReduceOp::Max, &name)?,
@@ -314,7 +317,7 @@ impl Lowering<'_> {
         };
         let (shape, [strides]) = collapse(&node.shape, [&strides]).ok_or_else(|| too_many_axes(node))?;
         let y = self.place(id);
-        self.builder.dispatch(name, StridedCopy { shape, strides }, &[x, y]);
+        self.builder.dispatch(name, StridedCopy { shape, strides, offset: 0 }, &[x, y]);
         Ok(())
     }
 
@@ -436,7 +439,7 @@ fn pixels_and_channels(node: &Node) -> (usize, usize) {
     (node.shape.iter().product::<usize>() / channels.max(1), channels)
 }
 
-fn too_many_axes(node: &Node) -> Error {
+pub(super) fn too_many_axes(node: &Node) -> Error {
     let message = format!("{:?} has more than four axes that do not merge; reshape it", node.shape);
     Error::Shape { operation: node.op.name(), message }
 }
