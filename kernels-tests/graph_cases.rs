@@ -3,6 +3,7 @@
 use jem::compute::conv_geometry::ConvGeometry;
 use jem::compute::logit_part::Part;
 use jem::compute::norm_geometry::NormGeometry;
+use jem::compute::pool_geometry::PoolGeometry;
 use jem::graph::{Graph, Indices, Normalisation, Op, Tensor};
 use jem::kernels::binary::BinaryOp;
 use jem::kernels::unary::UnaryOp;
@@ -79,6 +80,8 @@ operations! {
     conv2d_weight_gradient: Op::Conv2dWeightGradient(_),
     average_pool: Op::AveragePool { .. },
     average_pool_gradient: Op::AveragePoolGradient { .. },
+    max_pool: Op::MaxPool(_),
+    max_pool_gradient: Op::MaxPoolGradient(_),
     norm_mean: Op::NormMean(_),
     norm_variance: Op::NormVariance(_),
     normalise: Op::Normalise(_),
@@ -278,6 +281,14 @@ pub fn cases() -> Vec<Case> {
     case("average_pool_gradient", &[("x", &[2, 2, 3, 3])], |_, x| x[0].average_pool_gradient(2));
     case("global_average_pool", &[("x", &[2, 3, 3, 4])], |_, x| x[0].global_average_pool());
     case("global_average_pool, not square", &[("x", &[2, 3, 4, 2])], |_, x| x[0].global_average_pool());
+
+    case("max_pool", &[("x", &[2, 4, 6, 3])], |_, x| x[0].max_pool(2, 2, 0));
+    case("max_pool with overlap and padding", &[("x", &[1, 5, 4, 2])], |_, x| x[0].max_pool(3, 2, 1));
+    case("max_pool_gradient", &[("x", &[1, 4, 3, 2]), ("g", &[1, 2, 2, 2])], |_, x| {
+        let geometry = PoolGeometry { n: 1, h: 4, w: 3, c: 2, size: 3, stride: 2, padding: 1 };
+        x[0].max_pool_gradient(&x[1], geometry)
+    });
+    case("max_pool of stride 1", &[("x", &[1, 4, 3, 2])], |_, x| x[0].max_pool(2, 1, 1));
 
     // Populations are powers of two, by which the table divides in f32.
     let batch: Leaves = &[("x", &[2, 4, 4]), ("weight", &[4]), ("bias", &[4])];

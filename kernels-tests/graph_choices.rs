@@ -3,7 +3,11 @@
 use super::harness::devices;
 use jem::graph::{Function, Graph, Tensor};
 
-tests![equal_extrema_share_the_gradient, a_nan_is_an_extremum_and_its_gradient];
+tests![
+    equal_extrema_share_the_gradient,
+    a_nan_is_an_extremum_and_its_gradient,
+    the_first_maximum_of_a_window_has_its_gradient,
+];
 
 /// The outputs of an expression on every device, one after the other, which must agree in all bits but NaN's.
 fn outputs(outputs: &[&Tensor], inputs: &[(&str, Vec<u32>)]) -> Vec<Vec<f32>> {
@@ -56,4 +60,16 @@ fn a_nan_is_an_extremum_and_its_gradient() {
     assert_eq!(results[2], [1.0, 1.0]);
     assert!(results[3][..3].iter().all(|v| v.is_nan()), "{results:?}");
     assert_eq!(results[3][3..], [0.0, 1.0, 0.0]);
+}
+
+/// As PyTorch's `max_pool2d`.
+fn the_first_maximum_of_a_window_has_its_gradient() {
+    let graph = Graph::new();
+    let x = graph.input("x", [1, 2, 4, 1]);
+    let y = x.max_pool(2, 2, 0);
+    let [gradient] = graph.grad(&y.mul(&graph.input("upstream", [1, 1, 2, 1])), [&x]);
+    let inputs = [("x", words(&[1.0, 5.0, 2.0, 2.0, 5.0, 5.0, 2.0, 1.0])), ("upstream", words(&[3.0, -4.0]))];
+    let results = outputs(&[&y, &gradient], &inputs);
+    assert_eq!(results[0], [5.0, 2.0]);
+    assert_eq!(results[1], [0.0, 3.0, -4.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
 }

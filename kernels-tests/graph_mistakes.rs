@@ -6,6 +6,7 @@ use jem::compute::conv_geometry::ConvGeometry;
 use jem::compute::functional::Functional;
 use jem::compute::logit_part::{LabelledLoss, Part};
 use jem::compute::norm_geometry::NormGeometry;
+use jem::compute::pool_geometry::PoolGeometry;
 use jem::device::Device;
 use jem::graph::{Function, Graph, Leaf, Normalisation, Tensor};
 
@@ -146,6 +147,16 @@ fn convolutions() {
 fn pools() {
     says(|g| x(g, [1, 8, 6, 3]).average_pool(4), &["average_pool:", "4", "[1, 8, 6, 3]"]);
     says(|g| x(g, [1, 8, 6, 3]).average_pool(0), &["average_pool:", "0", "[1, 8, 6, 3]"]);
+    for (size, stride, padding) in [(0, 1, 0), (2, 0, 0), (2, 2, 2), (9, 1, 0)] {
+        let texts = [format!("size {size}, stride {stride}, padding {padding}"), "[1, 8, 6, 3]".into()];
+        says(|g| x(g, [1, 8, 6, 3]).max_pool(size, stride, padding), &["max_pool:", &texts[0], &texts[1]]);
+    }
+    let geometry = PoolGeometry { n: 1, h: 8, w: 6, c: 3, size: 2, stride: 2, padding: 0 };
+    says(
+        |g| x(g, [1, 8, 6, 3]).max_pool_gradient(&w(g, [1, 4, 2, 3]), geometry),
+        &["max_pool_gradient:", "[1, 8, 6, 3]", "[1, 4, 2, 3]", "size: 2"],
+    );
+    says(|g| x(g, [8, 6]).max_pool(2, 2, 0), &["max_pool:", "[8, 6]"]);
     says(|g| x(g, [8, 6]).average_pool(2), &["average_pool:", "[8, 6]"]);
     says(|g| x(g, [8, 6]).average_pool_gradient(2), &["average_pool_gradient:", "[8, 6]"]);
     says(|g| x(g, [8, 6, 3]).global_average_pool(), &["global_average_pool:", "[8, 6, 3]"]);

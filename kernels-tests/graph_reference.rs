@@ -2,7 +2,7 @@
 
 use super::harness::Inputs;
 use super::reference::axes::{argmax, flat, gap, groups, indices};
-use super::reference::{for_each_product, normalise as norm};
+use super::reference::{for_each_product, normalise as norm, pool};
 use jem::compute::conv_geometry::ConvGeometry;
 use jem::compute::logit_part::{Part, STATS};
 use jem::graph::{Graph, Node, NodeId, Normalisation, Op, Tensor};
@@ -78,6 +78,10 @@ impl Evaluator {
                     groups(axes).for_each(|group| near(gap(&group.iter().map(|v| -v).collect::<Vec<_>>())))
                 }
                 &Op::ArgMax(axis) => groups(&[axis]).for_each(|group| near(gap(&group))),
+                Op::MaxPool(g) | Op::MaxPoolGradient(g) => {
+                    let values = |window: Vec<usize>| window.iter().map(|&i| inputs[0].values[i]).collect();
+                    pool::windows(g).into_iter().map(values).for_each(|window: Vec<f64>| near(gap(&window)));
+                }
                 _ => {}
             }
             if let Op::LogitLoss(parts) | Op::LogitLossGradient(parts) = &node.op {
@@ -237,6 +241,12 @@ fn evaluate(node: &Node, inputs: &[Input<'_>], slots: &Slots) -> Vec<f64> {
         &Op::AveragePoolGradient { size } => indices(&node.shape)
             .map(|index| x(0)[flat(inputs[0].shape, square(&index, size))] / (size * size) as f64)
             .collect(),
+        Op::MaxPool(g) => pool::chosen(g, x(0)).into_iter().map(|i| x(1)[i]).collect(),
+        Op::MaxPoolGradient(g) => {
+            let mut y = vec![0.0; n];
+            pool::chosen(g, x(0)).into_iter().zip(x(1)).for_each(|(i, gradient)| y[i] += gradient);
+            y
+        }
         Op::NormMean(g) => norm::means(g, x(0)),
         Op::NormVariance(g) => norm::moments(g, x(0))[1].clone(),
         Op::Normalise(Normalisation { geometry, epsilon }) => {

@@ -2,6 +2,7 @@
 
 pub mod axes;
 pub mod normalise;
+pub mod pool;
 pub mod winograd;
 
 use jem::compute::conv_geometry::ConvGeometry;

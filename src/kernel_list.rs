@@ -25,6 +25,8 @@ macro_rules! for_each_kernel {
             logit_loss_gradient: LogitLossGradient,
             logsumexp: LogSumExp,
             matmul: Matmul,
+            max_pool: MaxPool,
+            max_pool_gradient: MaxPoolGradient,
             mismatches: Mismatches,
             moments: Moments,
             moments_combine: MomentsCombine,

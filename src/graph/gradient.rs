@@ -150,6 +150,10 @@ impl Graph {
             Op::AveragePool { size } => g.average_pool_gradient(*size),
             // The transpose of spreading evenly is the mean of squares.
             Op::AveragePoolGradient { size } => g.average_pool(*size),
+            // The choice of a window's element is constant but where two are equal, so `x` has no gradient by it.
+            Op::MaxPool(_) | Op::MaxPoolGradient(_) if first => return None,
+            Op::MaxPool(geometry) => x(0).max_pool_gradient(g, *geometry),
+            Op::MaxPoolGradient(geometry) => x(0).max_pool_of(g, *geometry),
             Op::LogSumExp => x(0).softmax().mul(&column(g)),
             Op::Softmax { log: false } => y().mul(&g.sub(&g.mul(&y()).sum_keep(&[1]))),
             Op::Softmax { log: true } => g.sub(&x(0).softmax().mul(&g.sum_keep(&[1]))),

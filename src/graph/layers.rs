@@ -1,4 +1,4 @@
-//! The operations of networks that users write: convolutions, pools, softmax, and losses of logits.
+//! The operations of networks that users write: convolutions, softmax, and losses of logits.
 
 use super::{Indices, Op, Tensor};
 use crate::compute::conv_geometry::ConvGeometry;
@@ -69,29 +69,6 @@ impl Tensor {
 
     pub(super) fn images(&self, operation: &'static str) -> Option<[usize; 4]> {
         self.axes(operation, "images [N, H, W, C]")
-    }
-
-    /// Means over `size` x `size` squares of images `[n, h, w, c]`; `size` divides `h` and `w`.
-    pub fn average_pool(&self, size: usize) -> Tensor {
-        let Some([n, h, w, c]) = self.images("average_pool") else { return self.zeros::<4>() };
-        if size == 0 || h % size != 0 || w % size != 0 {
-            let message = format!("size {size} does not divide images {:?}", self.shape);
-            return self.fail("average_pool", message, vec![n, 1, 1, c]);
-        }
-        self.push(Op::AveragePool { size }, &[], vec![n, h / size, w / size, c])
-    }
-
-    /// Each element of `self` spread evenly over its square: the gradient of [`Tensor::average_pool`].
-    pub fn average_pool_gradient(&self, size: usize) -> Tensor {
-        let Some([n, h, w, c]) = self.images("average_pool_gradient") else { return self.zeros::<4>() };
-        self.push(Op::AveragePoolGradient { size }, &[], vec![n, h * size, w * size, c])
-    }
-
-    /// The mean over all pixels of images `[n, h, w, c]`, as `[n, c]`.
-    pub fn global_average_pool(&self) -> Tensor {
-        let Some([n, h, w, c]) = self.images("global_average_pool") else { return self.zeros::<2>() };
-        let pooled = if h == w { self.average_pool(h) } else { self.mean(&[1, 2]) };
-        pooled.reshape([n, c])
     }
 
     /// Rows and columns of a matrix.

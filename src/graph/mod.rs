@@ -13,6 +13,7 @@ mod lower;
 mod normalise;
 mod op;
 mod parts;
+mod pools;
 mod reductions;
 mod tensor;
 

@@ -4,6 +4,7 @@ use super::Normalisation;
 use crate::compute::conv_geometry::ConvGeometry;
 use crate::compute::logit_part::Part;
 use crate::compute::norm_geometry::NormGeometry;
+use crate::compute::pool_geometry::PoolGeometry;
 use crate::kernels::binary::BinaryOp;
 use crate::kernels::unary::UnaryOp;
 
@@ -96,6 +97,10 @@ pub enum Op {
         /// The side of a square, and the stride.
         size: usize,
     },
+    /// `(x, v)` to `v` at the first of the largest of `x` in each window; with `v = x` the maximum.
+    MaxPool(PoolGeometry),
+    /// `(x, gradient)` to the sum of `gradient` over the windows of which each element is the first of the largest.
+    MaxPoolGradient(PoolGeometry),
     /// `(x)` to each group's mean, `[outer, groups]`.
     NormMean(NormGeometry),
     /// `(x)` to each group's variance, `[outer, groups]`.
@@ -172,6 +177,8 @@ impl Op {
             Op::Conv2dWeightGradient(_) => "conv2d_weight_gradient",
             Op::AveragePool { .. } => "average_pool",
             Op::AveragePoolGradient { .. } => "average_pool_gradient",
+            Op::MaxPool(_) => "max_pool",
+            Op::MaxPoolGradient(_) => "max_pool_gradient",
             Op::NormMean(_) => "norm_mean",
             Op::NormVariance(_) => "norm_variance",
             Op::Normalise(_) => "normalise",

@@ -26,6 +26,8 @@ use crate::kernels::logit_loss::LogitLoss;
 use crate::kernels::logit_loss_gradient::LogitLossGradient;
 use crate::kernels::logsumexp::LogSumExp;
 use crate::kernels::matmul::Matmul;
+use crate::kernels::max_pool::MaxPool;
+use crate::kernels::max_pool_gradient::MaxPoolGradient;
 use crate::kernels::reduce::{Reduce, ReduceOp};
 use crate::kernels::scatter_labels::ScatterLabels;
 use crate::kernels::sign_mask::SignMask;
@@ -90,6 +92,16 @@ impl Lowering<'_> {
                 let [x, y] = self.through(id, &node)?;
                 let [n, h, w, c] = images(&node);
                 self.builder.dispatch(name, AveragePoolGradient { n, h, w, c, size }, &[x, y]);
+            }
+            &Op::MaxPool(geometry) => {
+                let mut views = self.inputs(&node)?;
+                views.push(self.place(id));
+                self.builder.dispatch(name, MaxPool { geometry }, &views);
+            }
+            &Op::MaxPoolGradient(geometry) => {
+                let mut views = self.inputs(&node)?;
+                views.push(self.place(id));
+                self.builder.dispatch(name, MaxPoolGradient { geometry }, &views);
             }
             Op::LogSumExp => {
                 let [x, y] = self.through(id, &node)?;
