@@ -91,6 +91,8 @@ operations! {
     logsumexp: Op::LogSumExp,
     softmax: Op::Softmax { log: false },
     log_softmax: Op::Softmax { log: true },
+    gather_rows: Op::GatherRows,
+    scatter_add: Op::ScatterAdd,
     gather_labels: Op::GatherLabels,
     scatter_labels: Op::ScatterLabels,
     logit_loss: Op::LogitLoss(_),
@@ -326,6 +328,12 @@ pub fn cases() -> Vec<Case> {
     case("logsumexp", logits, |_, x| x[0].logsumexp());
     case("softmax", logits, |_, x| x[0].softmax());
     case("log_softmax", logits, |_, x| x[0].log_softmax());
+    case("gather_rows", &[("x", &[CLASSES, 3])], |graph, x| x[0].gather_rows(&labels(graph)));
+    case("gather_rows of more axes", &[("x", &[CLASSES, 2, 2])], |graph, x| {
+        x[0].gather_rows(&labels(graph).reshape([ROWS, 1]))
+    });
+    case("scatter_add", &[("x", &[ROWS, 2])], |graph, x| x[0].scatter_add(&labels(graph), CLASSES));
+    case("scatter_add of numbers", &[("x", &[ROWS])], |graph, x| x[0].scatter_add(&labels(graph), CLASSES));
     case("gather_labels", logits, |graph, x| x[0].gather_labels(&labels(graph)));
     case("to_floats", logits, |graph, x| x[0].mul(&labels(graph).to_floats().reshape([ROWS, 1])));
     case("one_hot", logits, |graph, x| x[0].mul(&labels(graph).one_hot(CLASSES)));

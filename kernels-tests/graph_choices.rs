@@ -7,6 +7,7 @@ tests![
     equal_extrema_share_the_gradient,
     a_nan_is_an_extremum_and_its_gradient,
     the_first_maximum_of_a_window_has_its_gradient,
+    an_index_that_is_no_row,
 ];
 
 /// The outputs of an expression on every device, one after the other, which must agree in all bits but NaN's.
@@ -72,4 +73,22 @@ fn the_first_maximum_of_a_window_has_its_gradient() {
     let results = outputs(&[&y, &gradient], &inputs);
     assert_eq!(results[0], [5.0, 2.0]);
     assert_eq!(results[1], [0.0, 3.0, -4.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+}
+
+fn an_index_that_is_no_row() {
+    let graph = Graph::new();
+    let table = graph.input("table", [2, 2]);
+    let indices = graph.indices("indices", [4]);
+    let rows = table.gather_rows(&indices);
+    let [gradient] = graph.grad(&rows.mul(&graph.input("upstream", [4, 2])), [&table]);
+    let inputs = [
+        ("table", words(&[1.0, 2.0, 3.0, 4.0])),
+        ("indices", vec![1, 2, 1, u32::MAX]),
+        ("upstream", words(&[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0])),
+    ];
+    let results = outputs(&[&rows, &gradient, &indices.one_hot(2)], &inputs);
+    assert_eq!([&results[0][..2], &results[0][4..6]], [[3.0, 4.0]; 2]);
+    assert!(results[0][2..4].iter().chain(&results[0][6..]).all(|v| v.is_nan()), "{results:?}");
+    assert_eq!(results[1], [0.0, 0.0, 17.0, 34.0]);
+    assert_eq!(results[2], [0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0]);
 }

@@ -170,6 +170,9 @@ fn logits_and_labels() {
     says(|g| x(g, [5, 4]).gather_labels(&labels(g, 6)), &["gather_labels:", "[6]", "5 rows"]);
     says(|g| x(g, [1]).gather_labels(&labels(g, 1)), &["gather_labels:", "[1]"]);
     says(|g| x(g, [5]).scatter_labels(&labels(g, 6), 4), &["scatter_labels:", "[6]", "[5]"]);
+    says(|g| x(g, []).gather_rows(&labels(g, 6)), &["gather_rows:", "[]"]);
+    says(|g| x(g, [5, 3]).scatter_add(&labels(g, 6), 4), &["scatter_add:", "[6]", "[5, 3]"]);
+    says(|g| x(g, [6, 3]).scatter_add(&labels(g, 6), 0), &["scatter_add:", "no rows"]);
     says(|g| x(g, [ROWS, 4]).logit_loss(&labels(g, 3), &parts()), &["logit_loss:", "[5, 4]", "[3]"]);
     says(|g| x(g, [ROWS]).logit_loss(&labels(g, ROWS), &parts()), &["logit_loss:", "[5]"]);
     says(

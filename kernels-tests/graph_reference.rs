@@ -270,6 +270,19 @@ fn evaluate(node: &Node, inputs: &[Input<'_>], slots: &Slots) -> Vec<f64> {
             };
             x(0).chunks(cols(0)).flat_map(row).collect()
         }
+        Op::GatherRows => {
+            let row = |&index: &f64| &x(0)[index as usize * n / x(1).len()..][..n / x(1).len()];
+            x(1).iter().flat_map(row).copied().collect()
+        }
+        Op::ScatterAdd => {
+            let mut y = vec![0.0; n];
+            let width = x(0).len() / x(1).len();
+            for (x, &index) in x(0).chunks(width).zip(x(1)) {
+                let row = &mut y[index as usize * width..][..width];
+                row.iter_mut().zip(x).for_each(|(y, x)| *y += x);
+            }
+            y
+        }
         Op::GatherLabels => x(0).chunks(cols(0)).zip(x(1)).map(|(row, &label)| row[label as usize]).collect(),
         Op::ScatterLabels => {
             let row = |(value, &label): (&f64, &f64)| -> Vec<f64> {

@@ -157,6 +157,8 @@ impl Graph {
             Op::LogSumExp => x(0).softmax().mul(&column(g)),
             Op::Softmax { log: false } => y().mul(&g.sub(&g.mul(&y()).sum_keep(&[1]))),
             Op::Softmax { log: true } => g.sub(&x(0).softmax().mul(&g.sum_keep(&[1]))),
+            Op::GatherRows if first => g.scatter_add(&indices(1), x(0).shape()[0]),
+            Op::ScatterAdd if first => g.gather_rows(&indices(1)),
             Op::GatherLabels if first => g.scatter_labels(&indices(1), x(0).shape()[1]),
             Op::ScatterLabels if first => g.gather_labels(&indices(1)),
             Op::LogitLoss(parts) if first => x(0).logit_loss_gradient(&indices(1), g, parts),
@@ -173,7 +175,9 @@ impl Graph {
                 }
                 _ => return None,
             },
-            Op::GatherLabels | Op::ScatterLabels | Op::LogitLoss(_) => return None,
+            Op::GatherRows | Op::ScatterAdd | Op::GatherLabels | Op::ScatterLabels | Op::LogitLoss(_) => {
+                return None;
+            }
             Op::NormMean(_)
             | Op::NormVariance(_)
             | Op::Normalise(_)

@@ -57,6 +57,31 @@ impl Indices {
 }
 
 impl Tensor {
+    /// Row `indices[..]` of a table `[rows, ..]` for each index, such as the embeddings of tokens: the shape of the indices,
+    /// then that of a row. An index that is no row gives a row of NaN.
+    pub fn gather_rows(&self, indices: &Indices) -> Tensor {
+        if self.shape.is_empty() {
+            return self.fail("gather_rows", "expected [rows, ..], got []".into(), indices.shape().to_vec());
+        }
+        let shape = [indices.shape(), &self.shape[1..]].concat();
+        self.push(Op::GatherRows, &[&indices.0], shape)
+    }
+
+    /// The sum of those rows of `self` that have the same index, as `[rows, ..]`; 0 where there are none: the gradient of
+    /// [`Tensor::gather_rows`]. `self` has the shape of the indices, then that of a row. An index that is no row adds
+    /// nothing. On a GPU this compares all indices with all `rows`.
+    pub fn scatter_add(&self, indices: &Indices, rows: usize) -> Tensor {
+        let Some(row) = self.shape.strip_prefix(indices.shape()) else {
+            let message = format!("indices {:?} for {:?}", indices.shape(), self.shape);
+            return self.fail("scatter_add", message, vec![rows]);
+        };
+        let shape = [&[rows], row].concat();
+        if rows == 0 {
+            return self.fail("scatter_add", format!("{:?} into no rows", self.shape), shape);
+        }
+        self.push(Op::ScatterAdd, &[&indices.0], shape)
+    }
+
     /// `x[r, labels[r]]` for `[rows, cols]`, as `[rows]`. A label outside the columns gives NaN.
     pub fn gather_labels(&self, labels: &Indices) -> Tensor {
         let Some([rows, _]) = self.matrix("gather_labels") else { return self.zeros::<1>() };

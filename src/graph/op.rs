@@ -121,6 +121,10 @@ pub enum Op {
         /// The logarithm of it.
         log: bool,
     },
+    /// `(x [rows, ..], indices [..])` to those rows of `x`, `[.., ..]`.
+    GatherRows,
+    /// `(x [.., ..], indices [..])` to the sums of the rows of `x` with the same index, `[rows, ..]`.
+    ScatterAdd,
     /// `(x [rows, cols], labels [rows])` to `[rows]`.
     GatherLabels,
     /// `(x [rows], labels [rows])` to `[rows, cols]`, zero off the label.
@@ -188,6 +192,8 @@ impl Op {
             Op::LogSumExp => "logsumexp",
             Op::Softmax { log: false } => "softmax",
             Op::Softmax { log: true } => "log_softmax",
+            Op::GatherRows => "gather_rows",
+            Op::ScatterAdd => "scatter_add",
             Op::GatherLabels => "gather_labels",
             Op::ScatterLabels => "scatter_labels",
             Op::LogitLoss(_) => "logit_loss",

@@ -20,6 +20,7 @@ use crate::kernels::conv2d_weight_gradient::Conv2dWeightGradient;
 use crate::kernels::copy::StridedCopy;
 use crate::kernels::fill::Fill;
 use crate::kernels::gather_labels::GatherLabels;
+use crate::kernels::gather_rows::GatherRows;
 use crate::kernels::head::Head;
 use crate::kernels::leaky_relu_gradient::LeakyReluGradient;
 use crate::kernels::logit_loss::LogitLoss;
@@ -29,6 +30,7 @@ use crate::kernels::matmul::Matmul;
 use crate::kernels::max_pool::MaxPool;
 use crate::kernels::max_pool_gradient::MaxPoolGradient;
 use crate::kernels::reduce::{Reduce, ReduceOp};
+use crate::kernels::scatter_add::ScatterAdd;
 use crate::kernels::scatter_labels::ScatterLabels;
 use crate::kernels::sign_mask::SignMask;
 use crate::kernels::softmax::Softmax;
@@ -112,6 +114,20 @@ impl Lowering<'_> {
                 let [x, y] = self.through(id, &node)?;
                 let [rows, cols] = self.matrix(id);
                 self.builder.dispatch(name, Softmax { rows, cols, log }, &[x, y]);
+            }
+            Op::GatherRows => {
+                let mut views = self.inputs(&node)?;
+                views.push(self.place(id));
+                let [_, rows, width] = around(&self.node(node.inputs[0]).shape, 0);
+                let count = n / width;
+                self.builder.dispatch(name, GatherRows { count, rows, width }, &views);
+            }
+            Op::ScatterAdd => {
+                let mut views = self.inputs(&node)?;
+                views.push(self.place(id));
+                let [_, rows, width] = around(&node.shape, 0);
+                let count = self.node(node.inputs[1]).shape.iter().product();
+                self.builder.dispatch(name, ScatterAdd { count, rows, width }, &views);
             }
             Op::GatherLabels => {
                 let mut views = self.inputs(&node)?;
