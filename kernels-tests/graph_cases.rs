@@ -39,6 +39,7 @@ macro_rules! operations {
 operations! {
     leaf: Op::Leaf(_),
     constant: Op::Constant(_),
+    uniform: Op::Uniform { .. },
     affine: Op::Unary(UnaryOp::Affine(..)),
     exp: Op::Unary(UnaryOp::Exp),
     log: Op::Unary(UnaryOp::Log),
@@ -170,6 +171,8 @@ pub fn cases() -> Vec<Case> {
     case("pow -2", one, |_, x| x[0].affine(0.5, 2.0).pow(-2.0));
     case("pow 0.5", one, |_, x| x[0].affine(0.5, 2.0).pow(0.5));
     case("pow 1.25", one, |_, x| x[0].affine(0.5, 2.0).pow(1.25));
+
+    case("dropout", one, |graph, x| x[0].dropout(0.375, &graph.counters("counters")));
 
     let two: Leaves = &[("a", &[3, 5]), ("b", &[3, 5])];
     case("add", two, |_, x| x[0].add(&x[1]));

@@ -1,4 +1,4 @@
-//! Operations that choose elements, where a difference of numbers shows nothing: ties, NaN, and indices out of range.
+//! Operations that choose elements, where a difference of numbers shows nothing: ties, NaN, indices out of range, dropout.
 
 use super::harness::devices;
 use jem::graph::{Function, Graph, Tensor};
@@ -8,6 +8,7 @@ tests![
     a_nan_is_an_extremum_and_its_gradient,
     the_first_maximum_of_a_window_has_its_gradient,
     an_index_that_is_no_row,
+    dropout_keeps_the_mean_and_draws_anew,
 ];
 
 /// The outputs of an expression on every device, one after the other, which must agree in all bits but NaN's.
@@ -91,4 +92,37 @@ fn an_index_that_is_no_row() {
     assert!(results[0][2..4].iter().chain(&results[0][6..]).all(|v| v.is_nan()), "{results:?}");
     assert_eq!(results[1], [0.0, 0.0, 17.0, 34.0]);
     assert_eq!(results[2], [0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0]);
+}
+
+fn dropout_keeps_the_mean_and_draws_anew() {
+    const N: usize = 100_000;
+    const P: f32 = 0.25;
+    let graph = Graph::new();
+    let x = graph.input("x", [N]);
+    let counters = graph.counters("counters");
+    let [one, other] = [x.dropout(P, &counters), x.dropout(P, &counters)];
+    let [gradient] = graph.grad(&one, [&x]);
+    let at = |seed, step| {
+        let inputs = [("x", words(&vec![1.0; N])), ("counters", vec![seed, step, 0, 0])];
+        outputs(&[&one, &other, &gradient], &inputs)
+    };
+    let first = at(5, 0);
+    let scale = 1.0 / (1.0 - P);
+    for dropped in &first[..2] {
+        assert!(dropped.iter().all(|&y| y == 0.0 || y == scale));
+        // The standard deviation of an element is √(p / (1 - p)).
+        let mean = dropped.iter().copied().map(f64::from).sum::<f64>() / N as f64;
+        assert!((mean - 1.0).abs() < 5.0 * f64::from(P * scale / N as f32).sqrt(), "mean {mean}");
+    }
+    assert_eq!(first[2], first[0], "the gradient goes to what stayed");
+    // Two independent draws agree in p² + (1 - p)² of all elements.
+    let share = f64::from(P * P + (1.0 - P) * (1.0 - P));
+    let deviation = (share * (1.0 - share) / N as f64).sqrt();
+    let (next, reseeded) = (at(5, 1), at(6, 0));
+    for (what, drawn) in [("call", &first[1]), ("step", &next[0]), ("seed", &reseeded[0])] {
+        let agree = drawn.iter().zip(&first[0]).filter(|(a, b)| a == b).count() as f64 / N as f64;
+        assert!((agree - share).abs() < 5.0 * deviation, "another {what}: {agree} of {share} agree");
+    }
+    assert_eq!(at(5, 0), first, "the same counters draw the same");
+    assert_eq!(x.dropout(0.0, &counters).id(), x.id(), "without a probability nothing is drawn");
 }

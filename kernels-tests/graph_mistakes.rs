@@ -21,6 +21,7 @@ tests![
     logits_and_labels,
     second_derivatives_of_functionals,
     leaves,
+    probabilities,
     two_graphs,
     five_axes_that_do_not_merge,
     the_first_mistake_is_the_one_that_is_told
@@ -209,6 +210,13 @@ fn leaves() {
     says(|g| g.input("empty", [3, 0]), &["leaf:", "empty", "[3, 0]"]);
 }
 
+fn probabilities() {
+    for (p, text) in [(1.0, "probability 1;"), (-0.25, "probability -0.25;"), (f32::NAN, "probability NaN;")]
+    {
+        says(|g| x(g, [3]).dropout(p, &g.counters("counters")), &["dropout:", text]);
+    }
+}
+
 fn two_graphs() {
     let other = Graph::new();
     says(|g| x(g, [3]).add(&w(&other, [3])), &["add:", "two graphs"]);
@@ -216,6 +224,7 @@ fn two_graphs() {
     says(|g| x(g, [3, 3]).matmul(&w(&other, [3, 3])), &["matmul:", "two graphs"]);
     says(|g| g.concat(&[&w(&other, [3])], 0), &["concat:", "two graphs"]);
     says(|g| g.concat(&[&x(g, [3]), &w(&other, [3])], 0), &["concat:", "two graphs"]);
+    says(|g| x(g, [3]).dropout(0.5, &other.counters("counters")), &["mul:", "two graphs"]);
     says(|g| g.grad(&x(g, [3]).exp(), [&w(&other, [3])])[0].clone(), &["grad:", "two graphs"]);
     let graph = Graph::new();
     let [a, b] = [x(&graph, [3]).exp(), w(&other, [3]).exp()];

@@ -3,6 +3,7 @@
 use super::harness::Inputs;
 use super::reference::axes::{argmax, flat, gap, groups, indices};
 use super::reference::{for_each_product, normalise as norm, pool};
+use super::reference_random::uniform;
 use jem::compute::conv_geometry::ConvGeometry;
 use jem::compute::logit_part::{Part, STATS};
 use jem::graph::{Graph, Node, NodeId, Normalisation, Op, Tensor};
@@ -13,8 +14,10 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The contents of external slots by name; labels are whole numbers.
 pub type Slots = BTreeMap<String, Vec<f64>>;
 
-/// A leaf whose name begins so holds labels.
-pub const LABELS: &str = "labels";
+/// Whether a leaf of this name holds whole numbers, labels or counters.
+pub fn is_whole(name: &str) -> bool {
+    name.starts_with("labels") || name == "counters"
+}
 
 /// What some outputs depend on, ready to be evaluated many times.
 pub struct Evaluator {
@@ -120,7 +123,7 @@ pub fn random_slots(outputs: &[&Tensor], classes: u32, seed: u64) -> Slots {
     }
     let mut inputs = Inputs::new(seed);
     let mut fill = |name: &str, words: usize| -> Vec<f64> {
-        match name.starts_with(LABELS) {
+        match is_whole(name) {
             true => inputs.below(words, classes).into_iter().map(f64::from).collect(),
             false => inputs.floats(words).into_iter().map(f64::from).collect(),
         }
@@ -158,6 +161,10 @@ fn evaluate(node: &Node, inputs: &[Input<'_>], slots: &Slots) -> Vec<f64> {
     match &node.op {
         Op::Leaf(leaf) => slots[&leaf.slot][leaf.offset..leaf.offset + n].to_vec(),
         Op::Constant(value) => vec![f64::from(*value); n],
+        Op::Uniform { stream } => {
+            let (seed, step) = (x(0)[0] as u32, x(0)[1] as u32);
+            (0..n).map(|i| uniform([seed, *stream], step, i)).collect()
+        }
         Op::Unary(op) => x(0).iter().map(|&x| super::reference_elementwise::unary(*op, x)).collect(),
         Op::Binary(op) => {
             x(0).iter().zip(x(1)).map(|(&a, &b)| super::reference_elementwise::binary(*op, a, b)).collect()

@@ -71,7 +71,9 @@ impl Graph {
         let y = || self.tensor(id);
         let first = position == 0;
         Some(match &node.op {
-            Op::Leaf(_) | Op::Constant(_) | Op::LogitStats(_) | Op::ArgMax(_) => return None,
+            Op::Leaf(_) | Op::Constant(_) | Op::Uniform { .. } | Op::LogitStats(_) | Op::ArgMax(_) => {
+                return None;
+            }
             Op::Unary(UnaryOp::Affine(a, _)) => g.scale(*a),
             Op::Unary(UnaryOp::Exp) => g.mul(&y()),
             Op::Unary(UnaryOp::Log) => g.div(&x(0)),

@@ -29,6 +29,11 @@ pub enum Op {
     Leaf(Leaf),
     /// Every element is this.
     Constant(f32),
+    /// `(counters [4])` (u32) to uniform random numbers in [0, 1).
+    Uniform {
+        /// The key's stream ([`crate::compute::random::lane`]).
+        stream: u32,
+    },
     /// `(x)`, element by element.
     Unary(UnaryOp),
     /// `(a, b)` of one shape, element by element.
@@ -143,6 +148,7 @@ impl Op {
         match self {
             Op::Leaf(_) => "leaf",
             Op::Constant(_) => "constant",
+            Op::Uniform { .. } => "uniform",
             Op::Unary(UnaryOp::Affine(..)) => "affine",
             Op::Unary(UnaryOp::Exp) => "exp",
             Op::Unary(UnaryOp::Log) => "log",

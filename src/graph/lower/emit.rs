@@ -35,6 +35,7 @@ use crate::kernels::scatter_labels::ScatterLabels;
 use crate::kernels::sign_mask::SignMask;
 use crate::kernels::softmax::Softmax;
 use crate::kernels::unary::Unary;
+use crate::kernels::uniform_fill::UniformFill;
 use crate::kernels::winograd_output::Convolution;
 
 impl Lowering<'_> {
@@ -55,6 +56,11 @@ impl Lowering<'_> {
             &Op::Constant(value) => {
                 let y = self.place(id);
                 self.builder.dispatch(name, Fill { n, value }, &[y]);
+            }
+            &Op::Uniform { stream } => {
+                let [counters, y] = self.through(id, &node)?;
+                let kernel = UniformFill { n, low: 0.0, high: 1.0, stream };
+                self.builder.dispatch(name, kernel, &[counters, y]);
             }
             &Op::Unary(op) => {
                 let x = self.view(node.inputs[0])?;
