@@ -71,7 +71,7 @@ fn main() -> Result<()> {
     let (graph, mut pass) = (Graph::new(), Pass::new(weights.layout(), Mode::Training));
     let points = |name: &str| graph.input(name, [BATCH, 1, 1, 2]);
     let [data, samples, labelled] = ["data", "samples", "labelled"].map(points);
-    let labels = graph.input("labels", [BATCH]);
+    let labels = graph.indices("labels", [BATCH]);
     let [f_data, f_samples, f] = [&data, &samples, &labelled].map(|x| network.logits(x, &mut pass));
     let [log_p_data, log_p_samples] = [&f_data, &f_samples].map(|f| f.logsumexp());
     let cross_entropy = f.cross_entropy(&labels);

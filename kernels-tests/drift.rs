@@ -36,7 +36,7 @@ impl Chain {
     fn new() -> Self {
         let graph = Graph::new();
         let x = graph.input("x", [CHAINS, 8, 8, 3]);
-        let labels = graph.input("labels", [CHAINS]);
+        let labels = graph.indices("labels", [CHAINS]);
         let logits = NETWORK.logits(&x, &mut Pass::new(&NETWORK.layout(), Mode::Inference));
         let log_density = logits.logit_loss(&labels, &[Langevin::log_density(CHAINS, false)]);
         Self { x, log_density }

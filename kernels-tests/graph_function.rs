@@ -1,7 +1,7 @@
 //! Lowered expressions on every device against the float64 evaluator.
 
 use super::graph_cases::{CLASSES, cases, parts};
-use super::graph_reference::{Evaluator, LABELS, Slots, smooth_slots};
+use super::graph_reference::{Evaluator, Slots, is_whole, smooth_slots};
 use super::harness::devices;
 use jem::device::{Buffer, Device, Program, ProgramBuilder, SlotKind};
 use jem::graph::{Function, Graph, Leaf, Output, Tensor, lower};
@@ -27,7 +27,7 @@ const BOUND: f64 = 1e-10;
 
 /// The words of a slot as a device holds them: labels are u32.
 pub fn slot_words(name: &str, values: &[f64]) -> Vec<u32> {
-    let word = |&v: &f64| if name.starts_with(LABELS) { v as u32 } else { (v as f32).to_bits() };
+    let word = |&v: &f64| if is_whole(name) { v as u32 } else { (v as f32).to_bits() };
     values.iter().map(word).collect()
 }
 
@@ -175,7 +175,7 @@ fn check_views(context: &str, outputs: &[(&Tensor, (&str, usize, usize))], befor
             device.load(program, &externals).unwrap_or_else(|error| panic!("{context}: {error}"));
         device.run(&executable).unwrap_or_else(|error| panic!("{context}: {error}"));
         for (name, buffer) in &externals {
-            if name.starts_with(LABELS) {
+            if is_whole(name) {
                 let result: Vec<u32> = device.read_as(buffer).expect("contents");
                 assert_eq!(result, slot_words(name, &expected[*name]), "{context}: {name}");
                 continue;
@@ -271,7 +271,7 @@ struct HeadTensors {
 fn head(graph: &Graph) -> HeadTensors {
     let x = graph.input("x", [5, 3, 3, 6]);
     let [w, b] = [graph.input("w", [6, CLASSES]), graph.input("b", [CLASSES])];
-    let labels = graph.input("labels", [5]);
+    let labels = graph.indices("labels", [5]);
     let pooled = x.leaky_relu(0.2).global_average_pool();
     let logits = pooled.linear(&w, &b);
     let loss = logits.logit_loss(&labels, &parts());
@@ -333,7 +333,7 @@ fn check_cpu(context: &str, outputs: &[(&str, &Tensor)], slots: &Slots) {
 fn two_losses_on_the_same_logits() {
     let graph = Graph::new();
     let net = head(&graph);
-    let [labels, others] = ["labels", "labels.other"].map(|name| graph.input(name, [5]));
+    let [labels, others] = ["labels", "labels.other"].map(|name| graph.indices(name, [5]));
     let other_stats = net.logits.logit_stats(&others, &parts());
     let other_loss = net.logits.logit_loss(&others, &parts());
     let [other_gradient] = &graph.grad(&other_loss, [&net.x]);

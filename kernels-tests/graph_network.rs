@@ -130,7 +130,7 @@ impl Net {
         let pooled = through(activate(&y).global_average_pool());
         let [w, b] = [&[16, CLASSES][..], &[CLASSES]].map(|shape| parameters.next(shape));
         let logits = through(pooled.linear(&w, &b));
-        let labels = graph.input("labels", [IMAGES]);
+        let labels = graph.indices("labels", [IMAGES]);
         let loss = logits.logit_loss(&labels, parts);
         let stats = logits.logit_stats(&labels, parts);
         Self { x, parameters: parameters.made.into_inner(), stats, loss }

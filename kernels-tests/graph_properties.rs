@@ -18,7 +18,7 @@ struct Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let step = (0usize..14, 0usize..8, 0usize..8, 1usize..8);
+    let step = (0usize..17, 0usize..8, 0usize..8, 1usize..8);
     proptest::collection::vec(step.prop_map(|(operation, a, b, axes)| Step { operation, a, b, axes }), 1..14)
 }
 
@@ -49,10 +49,22 @@ fn build(graph: &Graph, steps: &[Step]) -> Vec<Tensor> {
             11 if both && a.shape() == b.shape() => bounded(a.matmul_with(&b, None, true, false)),
             12 => a.permute(&(0..a.shape().len()).rev().collect::<Vec<_>>()),
             13 => a.reshape([a.elements()]),
+            14 if a.shape().first().is_some_and(|&length| length > 1) => {
+                a.slice_step(0, 1..a.shape()[0], step.axes)
+            }
+            15 if !a.shape().is_empty() => {
+                a.pad(step.b % a.shape().len(), step.axes / 4, step.axes % 3, 0.75)
+            }
+            16 if concatenates(&a, &b) => graph.concat(&[&b, &a], 0),
             _ => continue,
         });
     }
     made
+}
+
+fn concatenates(a: &Tensor, b: &Tensor) -> bool {
+    let small = a.elements() + b.elements() < 200;
+    small && a.shape().split_first().zip(b.shape().split_first()).is_some_and(|((_, a), (_, b))| a == b)
 }
 
 fn broadcasts(a: &Tensor, b: &Tensor) -> bool {

@@ -42,7 +42,7 @@ fn network(graph: &Graph) -> (Tensor, Tensor, Tensor) {
     }
     let (w, b) = (graph.input("w", [8, 5]), graph.input("b", [5]));
     let logits = y.global_average_pool().linear(&w, &b);
-    let labels = graph.input("labels", [IMAGES]);
+    let labels = graph.indices("labels", [IMAGES]);
     let parts = [Part { count: IMAGES, log_p_x: 1.0, ..Part::default() }];
     (x, logits.logit_loss(&labels, &parts), logits.logit_stats(&labels, &parts))
 }
@@ -158,7 +158,7 @@ fn step_of(
 ) -> Program {
     let graph = Graph::new();
     let x = graph.input("x", [16, 32, 32, channels]);
-    let labels = graph.input("labels", [16]);
+    let labels = graph.indices("labels", [16]);
     let log_density =
         logits(layout, &x).logit_loss(&labels, &[Part { count: 16, log_p_x: 1.0, ..Part::default() }]);
     let [gradient] = graph.grad(&log_density, [&x]);

@@ -289,7 +289,7 @@ fn logits_energies_and_probabilities() {
         let layout = reference.network.layout();
         let graph = Graph::new();
         let x = graph.input("x", [IMAGES_EACH, SIDE, SIDE, CHANNELS]);
-        let y = graph.input("y", [IMAGES_EACH]);
+        let y = graph.indices("y", [IMAGES_EACH]);
         let logits = reference.network.logits(&x, &mut Pass::new(&layout, Mode::Inference));
         let outputs = [
             ("logits", &logits),

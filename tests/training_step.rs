@@ -23,22 +23,22 @@ fn an_input_that_was_never_set_is_an_error_and_not_zeros() {
     let (x, y, unread) = (graph.input("x", [4]), graph.input("y", [4]), graph.input("unread", [4]));
     let product = x.mul(&y);
     let function = Function::new(&Device::cpu(), &[&product]).expect("a function");
-    function.set(&x, &[1.0f32, 2.0, 3.0, 4.0]).expect("x");
+    function.set(&x, &[1.0, 2.0, 3.0, 4.0]).expect("x");
     let message = function.run().expect_err("y is not set").to_string();
     assert!(message.contains('y') && message.contains("was never set"), "{message}");
-    function.set(&y, &[2.0f32; 4]).expect("y");
+    function.set(&y, &[2.0; 4]).expect("y");
     function.run().expect("all that is read is set");
     assert_eq!(function.get(&product).expect("the product"), [2.0, 4.0, 6.0, 8.0]);
-    function.set(&unread, &[0.0f32; 4]).expect("an input that nothing reads");
+    function.set(&unread, &[0.0; 4]).expect("an input that nothing reads");
 
     let fails = |result: jem::Result<()>, part: &str| {
         let message = result.expect_err(part).to_string();
         assert!(message.contains(part), "{message}");
     };
-    fails(function.set(&x, &[1.0f32; 3]), "expected 4 values [4], got 3");
-    fails(function.set(&product, &[1.0f32; 4]), "is computed");
-    fails(function.set(&Graph::new().input("x", [4]), &[1.0f32; 4]), "another graph");
-    fails(function.set(&graph.input("late", [4]), &[1.0f32; 4]), "was made after the function");
+    fails(function.set(&x, &[1.0; 3]), "expected 4 values [4], got 3");
+    fails(function.set(&product, &[1.0; 4]), "is computed");
+    fails(function.set(&Graph::new().input("x", [4]), &[1.0; 4]), "another graph");
+    fails(function.set(&graph.input("late", [4]), &[1.0; 4]), "was made after the function");
     fails(function.get(&x).map(drop), "is none of the function's outputs");
 }
 
@@ -48,7 +48,7 @@ fn one_output_may_be_asked_for_twice_and_be_an_input() {
     let x = graph.input("x", [3]);
     let double = x.scale(2.0);
     let function = Function::new(&Device::cpu(), &[&double, &x, &double]).expect("a function");
-    function.set(&x, &[1.0f32, 2.0, 3.0]).expect("x");
+    function.set(&x, &[1.0, 2.0, 3.0]).expect("x");
     function.run().expect("a run");
     assert_eq!(function.get(&double).expect("twice"), [2.0, 4.0, 6.0]);
     assert_eq!(function.get(&x).expect("itself"), [1.0, 2.0, 3.0]);
@@ -84,7 +84,7 @@ fn a_step_of_gradient_descent_is_its_formula() {
     layout.push("w".into(), vec![3, 1], Role::Constant(0.5));
     layout.push("b".into(), vec![1], Role::Constant(-0.25));
     let x = [0.5f32, -1.0, 2.0, 1.0, 0.25, -0.75, -1.5, 0.5, 0.125, 1.0, 1.0, 1.0];
-    let y = [1.0f32, -1.0, 0.5, 2.0];
+    let y = [1.0, -1.0, 0.5, 2.0];
     for (name, device) in devices() {
         let weights = Weights::new(&device, layout.clone(), &layout.initialise(Init::HeNormal, 0.0, 1));
         let weights = weights.expect("weights");

@@ -18,6 +18,7 @@ pub mod logit_part;
 pub mod mask;
 pub mod norm_geometry;
 pub mod parts;
+pub mod pool_geometry;
 pub mod random;
 pub mod shader;
 pub(crate) mod splitmix;

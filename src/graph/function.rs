@@ -1,6 +1,6 @@
 //! An expression as a function on a device: set inputs, run, get outputs.
 
-use super::{Graph, Leaf, NodeId, Op, Output, Tensor, lower};
+use super::{Graph, Indices, Leaf, NodeId, Op, Output, Tensor, lower};
 use crate::device::{Buffers, Device, Element, Executable, Program, ProgramBuilder, View};
 use crate::error::{Error, Result};
 use crate::policy::convolution::ConvolutionPolicy;
@@ -20,6 +20,31 @@ pub struct Function {
     outputs: BTreeMap<NodeId, String>,
     /// The leaves that the program reads and nobody has set, by slot and first word.
     unset: RefCell<BTreeSet<(String, usize)>>,
+}
+
+/// A node whose values the host gives: a [`Tensor`] of f32, or [`Indices`] of u32.
+pub trait Value {
+    /// The type of its elements.
+    type Element: Element;
+
+    /// The node.
+    fn tensor(&self) -> &Tensor;
+}
+
+impl Value for Tensor {
+    type Element = f32;
+
+    fn tensor(&self) -> &Tensor {
+        self
+    }
+}
+
+impl Value for Indices {
+    type Element = u32;
+
+    fn tensor(&self) -> &Tensor {
+        &self.0
+    }
 }
 
 impl Function {
@@ -99,11 +124,12 @@ impl Function {
         self.graph.as_ref().is_some_and(|graph| graph.is_same(tensor.graph()))
     }
 
-    /// Sets `input`, a leaf of the graph, to `values`: f32, or u32 for labels.
+    /// Sets `input`, a leaf of the graph, to `values`.
     ///
     /// # Errors
     /// [`Error::Binding`] for a tensor that is no leaf or of another graph, or for another number of values.
-    pub fn set<T: Element>(&self, input: &Tensor, values: &[T]) -> Result<()> {
+    pub fn set<V: Value>(&self, input: &V, values: &[V::Element]) -> Result<()> {
+        let input = input.tensor();
         let leaf = match self.knows(input).then(|| input.graph().node(input.id()).op) {
             Some(Op::Leaf(leaf)) => leaf,
             Some(op) => return Err(self.error(op.name(), "is computed, and cannot be set")),

@@ -60,7 +60,7 @@ impl Evaluator {
         let batch = batch.min(data.len());
         let graph = Graph::new();
         let x = graph.input(IMAGES.name(), [batch, data.height, data.width, data.channels]);
-        let labels = graph.input(LABELS.name(), [batch]);
+        let labels = graph.indices(LABELS.name(), [batch]);
         let logits = network.logits(&x, &mut Pass::new(&network.layout(), Mode::Inference));
         let stats = logits.logit_stats(&labels, &[Part { count: batch, ..Part::default() }]);
         let mut builder = ProgramBuilder::new("evaluate");

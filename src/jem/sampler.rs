@@ -56,7 +56,7 @@ impl Sampler {
         let layout = model.network().layout();
         let graph = Graph::new();
         let x = graph.input(CHAINS.name(), [chains, height, width, channels]);
-        let labels = graph.input(LABELS.name(), [chains]);
+        let labels = graph.indices(LABELS.name(), [chains]);
         let logits = model.logits(&layout, &x, mode);
         let parts = [Langevin::log_density(chains, class_conditional)];
         let stats = logits.logit_stats(&labels, &parts);

@@ -64,7 +64,7 @@ impl Scorer {
         let view = builder.external(LOGITS, logits.elements());
         let mut outputs = vec![Output { tensor: &logits, view }];
         let gradient = settings.input_gradient.then(|| {
-            let labels = graph.input(NO_LABELS.name(), [batch]);
+            let labels = graph.indices(NO_LABELS.name(), [batch]);
             let part = Part { count: batch, log_p_x: 1.0 / settings.beta, ..Part::default() };
             let free_energy = logits.scale(settings.beta).logit_loss(&labels, &[part]);
             let [gradient] = graph.grad(&free_energy, [&x]);

@@ -134,7 +134,7 @@ pub fn squared_norm(builder: &mut ProgramBuilder, label: &str, x: View, words: u
         for (row, &(first, n)) in chunks.iter().enumerate() {
             stages(builder, x.part(first, n), n, total.part(row * 64, 1));
         }
-        let sum = StridedCopy { shape: [1, 1, 1, chunks.len()], strides: [0, 0, 0, 64] };
+        let sum = StridedCopy { shape: [1, 1, 1, chunks.len()], strides: [0, 0, 0, 64], offset: 0 };
         let firsts = builder.transient(format!("{label} sums"), chunks.len());
         builder.dispatch(label, sum, &[total, firsts]);
         for stage in Reduce::stages(1, chunks.len(), 1, ReduceOp::Sum) {
@@ -201,7 +201,7 @@ pub fn average(builder: &mut ProgramBuilder, layout: &Layout) {
 }
 
 fn plain_copy(n: usize) -> StridedCopy {
-    StridedCopy { shape: [1, 1, 1, n], strides: [0, 0, 0, 1] }
+    StridedCopy { shape: [1, 1, 1, n], strides: [0, 0, 0, 1], offset: 0 }
 }
 
 /// (first word, words) of the parts of a flat buffer that fit a binding.

@@ -14,12 +14,12 @@
 //! let network = Layered::new("xor", [1, 1, 2], 2, |layers, x| layers.linear("fc", &x.flatten(), 16).tanh());
 //! let weights = Weights::of(&Device::cpu(), &network, Init::HeNormal, 1)?;
 //! let graph = Graph::new();
-//! let (x, labels) = (graph.input("x", [4, 1, 1, 2]), graph.input("labels", [4]));
+//! let (x, labels) = (graph.input("x", [4, 1, 1, 2]), graph.indices("labels", [4]));
 //! let logits = network.logits(&x, &mut Pass::new(weights.layout(), Mode::Training));
 //! let loss = logits.cross_entropy(&labels).mean(&[0]);
 //! let mut step = TrainingStep::new(&weights, Optimizer::adam(), &loss)?;
-//! step.set(&x, &[-1.0f32, -1.0, -1.0, 1.0, 1.0, -1.0, 1.0, 1.0])?;
-//! step.set(&labels, &[0u32, 1, 1, 0])?;
+//! step.set(&x, &[-1.0, -1.0, -1.0, 1.0, 1.0, -1.0, 1.0, 1.0])?;
+//! step.set(&labels, &[0, 1, 1, 0])?;
 //! for _ in 0..300 {
 //!     step.run(1e-2)?;
 //! }
@@ -32,9 +32,9 @@ use super::init::Init;
 use super::network::{Network, Pass};
 use super::optimizer::{CONTROL_WORDS, GRADIENTS, Optimizer, gradient_norm};
 use super::parameters::{Layout, PARAMETERS};
-use crate::device::{Buffer, Buffers, Device, Element, Program, ProgramBuilder};
+use crate::device::{Buffer, Buffers, Device, Program, ProgramBuilder};
 use crate::error::{Error, Result};
-use crate::graph::{Function, Output, Tensor};
+use crate::graph::{Function, Output, Tensor, Value};
 use crate::kernels::adam::CONTROL;
 
 /// The parameters of a network on a device. Clones share them, and so do all functions and steps made from them.
@@ -177,7 +177,7 @@ impl TrainingStep {
     ///
     /// # Errors
     /// As [`Function::set`].
-    pub fn set<T: Element>(&self, input: &Tensor, values: &[T]) -> Result<()> {
+    pub fn set<V: Value>(&self, input: &V, values: &[V::Element]) -> Result<()> {
         self.function.set(input, values)
     }
 

@@ -63,8 +63,11 @@ impl Packing {
         let label = format!("{name} {}", self.name());
         match self {
             Self::Transposed => {
-                let copy =
-                    StridedCopy { shape: [1, kh * kw, c_out, c_in], strides: [0, c_in * c_out, 1, c_out] };
+                let copy = StridedCopy {
+                    shape: [1, kh * kw, c_out, c_in],
+                    strides: [0, c_in * c_out, 1, c_out],
+                    offset: 0,
+                };
                 builder.dispatch(label, copy, views);
             }
             Self::Half | Self::HalfTransposed => {

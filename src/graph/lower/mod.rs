@@ -9,6 +9,7 @@ mod convolution;
 mod emit;
 mod fuse;
 mod normalisation;
+mod parts;
 mod prepared;
 mod storage;
 mod strides;
@@ -170,7 +171,7 @@ impl<'a> Lowering<'a> {
         }
         // What lies in a slot that outputs go to (a leaf, or a tensor that is asked for twice) is set aside
         // first: another output may overwrite it, and no kernel reads and writes one slot.
-        let copy = |words| StridedCopy { shape: [1, 1, 1, words], strides: [0, 0, 0, 1] };
+        let copy = |words| StridedCopy { shape: [1, 1, 1, words], strides: [0, 0, 0, 1], offset: 0 };
         for (from, _, words) in &mut copies {
             if outputs.iter().any(|output| output.view.slot == from.slot) {
                 let aside = self.builder.transient("output set aside", *words);

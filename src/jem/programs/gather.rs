@@ -61,7 +61,7 @@ pub(super) fn program(recipe: &Recipe, batch: BatchLayout, data_images: usize) -
         }
         builder.dispatch("chains", kernel, &views);
         let starts = builder.external(STARTS, n);
-        let copy = StridedCopy { shape: [1, 1, 1, n], strides: [0, 0, 0, 1] };
+        let copy = StridedCopy { shape: [1, 1, 1, n], strides: [0, 0, 0, 1], offset: 0 };
         builder.dispatch("chain starts", copy, &[out, starts]);
     }
     builder.finish()

@@ -4,7 +4,7 @@ use super::{IMAGES, LABELS};
 use crate::compute::logit_part::STATS;
 use crate::device::{ProgramBuilder, View};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Leaf, Tensor};
+use crate::graph::{Graph, Indices, Leaf, Tensor};
 use crate::jem::Recipe;
 use crate::nn::wide_resnet::Norm;
 use std::ops::Range;
@@ -154,10 +154,10 @@ impl BatchLayout {
     }
 
     /// The labels of `rows` as a leaf.
-    pub(super) fn labels(&self, graph: &Graph, rows: Range<usize>) -> Tensor {
+    pub(super) fn labels(&self, graph: &Graph, rows: Range<usize>) -> Indices {
         let leaf =
             Leaf { slot: LABELS.name().into(), words: self.rows(), offset: rows.start, parameter: false };
-        graph.leaf(leaf, [rows.len()])
+        graph.indices_leaf(leaf, [rows.len()])
     }
 
     /// Where the images of a part lie.

@@ -31,7 +31,7 @@ pub fn sgld_program(
     let count = batch.samples;
     let graph = Graph::new();
     let x = batch.leaf(&graph, batch.images_of(Role::Samples));
-    let labels = graph.input(CHAIN_LABELS.name(), [count]);
+    let labels = graph.indices(CHAIN_LABELS.name(), [count]);
     let part = Langevin::log_density(count, recipe.class_conditional);
     let log_density =
         network.logits(&x, &mut Pass::new(layout, Mode::in_training(layout))).logit_loss(&labels, &[part]);
