@@ -4,6 +4,9 @@
 //! (which kernel computes a convolution), [`device`] (programs as data, replayed on a GPU or the host), [`graph`] (tensor expressions, gradients, lowering), [`nn`] (networks and optimizers), [`jem`]
 //! (the programs and the loop of training), beside [`data`], [`io`] and [`report`].
 
+// A library prints nothing; `report::terminal` writes to the stream that it is for.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 #[macro_use]
 mod kernel_list;
 

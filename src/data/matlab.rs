@@ -31,7 +31,7 @@ const MAX_NAME: u64 = 255;
 /// How the numbers of an array are stored: MATLAB takes the smallest type that holds the values,
 /// whatever the class of the array.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)] // They say what they are.
+#[allow(missing_docs, reason = "the names say what they are")]
 pub enum Storage {
     Int8,
     Uint8,

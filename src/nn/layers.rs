@@ -27,8 +27,10 @@ const HEAD: &str = "head";
 
 /// The layers of a [`Layered`] network. Each has a name, under which its parameters are in files: a linear layer `fc1`
 /// has `fc1.weight` and `fc1.bias`.
+#[derive(Debug)]
 pub struct Layers<'a, 'b>(Source<'a, 'b>);
 
+#[derive(Debug)]
 enum Source<'a, 'b> {
     /// Collects what the layers declare.
     Declaring(&'a mut Layout),

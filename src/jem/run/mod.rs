@@ -50,6 +50,18 @@ pub struct RunOptions<'a> {
     pub visit: Option<Visit<'a>>,
 }
 
+impl std::fmt::Debug for RunOptions<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { out, resume, network, source, .. } = self;
+        f.debug_struct("RunOptions")
+            .field("out", out)
+            .field("resume", resume)
+            .field("network", network)
+            .field("source", source)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Never set.
 static NEVER: AtomicBool = AtomicBool::new(false);
 

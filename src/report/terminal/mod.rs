@@ -55,6 +55,12 @@ enum Mode {
     Live(Box<Live>),
 }
 
+impl std::fmt::Debug for Terminal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Terminal").field("style", &self.style).finish_non_exhaustive()
+    }
+}
+
 impl Terminal {
     /// Shows nothing until training begins.
     pub fn new(style: Style) -> Self {
