@@ -14,7 +14,8 @@ tests![
 /// The outputs of an expression on every device, one after the other, which must agree in all bits but NaN's.
 fn outputs(outputs: &[&Tensor], inputs: &[(&str, Vec<u32>)]) -> Vec<Vec<f32>> {
     let mut results = devices().map(|(device_name, device)| {
-        let function = Function::new(device, outputs).unwrap_or_else(|error| panic!("{device_name}: {error}"));
+        let function =
+            Function::new(device, outputs).unwrap_or_else(|error| panic!("{device_name}: {error}"));
         inputs.iter().for_each(|(name, words)| function.set_slot(name, words).expect("an input"));
         function.run().expect("a run");
         outputs.iter().map(|output| function.get(output).expect("an output")).collect::<Vec<_>>()

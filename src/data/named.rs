@@ -9,22 +9,7 @@ use super::locate::{self, Place};
 use super::{Dataset, cifar, mnist, svhn};
 use crate::error::{Error, Result};
 
-/// A family of data sets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Family {
-    /// Ten classes of things and animals, 32x32 RGB.
-    Cifar10,
-    /// A hundred classes of things and animals, 32x32 RGB.
-    Cifar100,
-    /// The digits of house numbers, 32x32 RGB.
-    Svhn,
-    /// Digits by hand, 28x28 grey.
-    Mnist,
-    /// Ten classes of clothes, 28x28 grey.
-    FashionMnist,
-}
-
-/// A part of a family.
+/// A part of a collection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Split {
     /// For training.
@@ -35,69 +20,101 @@ pub enum Split {
     Extra,
 }
 
-/// A data set that is known by a name, `FAMILY:SPLIT`; one of [`NamedSet::ALL`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NamedSet {
-    family: Family,
-    split: Split,
+/// Data sets under one name: where their files are, and what is in them.
+#[derive(Debug, PartialEq)]
+pub struct Collection {
+    /// The name, such as `cifar10`.
+    pub key: &'static str,
+    /// The name in reports.
+    title: &'static str,
+    /// The child of a directory of data sets that holds the files.
+    folder: &'static str,
+    /// Where its authors, or those who keep a copy, give it away.
+    home: &'static str,
+    splits: &'static [Split],
+    format: Format,
 }
 
-impl Family {
-    /// Every family.
-    pub const ALL: [Self; 5] = [Self::Cifar10, Self::Cifar100, Self::Svhn, Self::Mnist, Self::FashionMnist];
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Format {
+    Cifar10,
+    Cifar100,
+    Svhn,
+    /// The idx files of MNIST under the same names, with these classes.
+    Idx([&'static str; 10]),
+}
 
-    /// The family of the name `text`.
-    pub fn named(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|family| family.key() == text)
+/// Every collection.
+pub static COLLECTIONS: [Collection; 5] = [
+    Collection {
+        key: "cifar10",
+        title: "CIFAR-10",
+        folder: cifar::FOLDER,
+        home: "https://www.cs.toronto.edu/~kriz/cifar.html",
+        splits: &[Split::Train, Split::Test],
+        format: Format::Cifar10,
+    },
+    Collection {
+        key: "cifar100",
+        title: "CIFAR-100",
+        folder: cifar::FOLDER_100,
+        home: "https://www.cs.toronto.edu/~kriz/cifar.html",
+        splits: &[Split::Train, Split::Test],
+        format: Format::Cifar100,
+    },
+    Collection {
+        key: "svhn",
+        title: "SVHN",
+        folder: "svhn",
+        home: "http://ufldl.stanford.edu/housenumbers",
+        splits: &[Split::Train, Split::Test, Split::Extra],
+        format: Format::Svhn,
+    },
+    Collection {
+        key: "mnist",
+        title: "MNIST",
+        folder: "mnist",
+        home: "http://yann.lecun.com/exdb/mnist",
+        splits: &[Split::Train, Split::Test],
+        format: Format::Idx(mnist::DIGITS),
+    },
+    Collection {
+        key: "fashion-mnist",
+        title: "Fashion-MNIST",
+        folder: "fashion-mnist",
+        home: "https://github.com/zalandoresearch/fashion-mnist",
+        splits: &[Split::Train, Split::Test],
+        format: Format::Idx(mnist::CLOTHES),
+    },
+];
+
+impl Collection {
+    /// The collection of the name `text`.
+    pub fn named(text: &str) -> Option<&'static Self> {
+        COLLECTIONS.iter().find(|collection| collection.key == text)
     }
 
     /// Its part `split`; only SVHN has [`Split::Extra`].
-    pub fn part(self, split: Split) -> Option<NamedSet> {
-        NamedSet::ALL.into_iter().find(|set| *set == NamedSet { family: self, split })
+    pub fn part(&'static self, split: Split) -> Option<NamedSet> {
+        self.splits.contains(&split).then_some(NamedSet { collection: self, split })
     }
 
-    /// As names are written.
-    pub fn key(self) -> &'static str {
-        match self {
-            Self::Cifar10 => "cifar10",
-            Self::Cifar100 => "cifar100",
-            Self::Svhn => "svhn",
-            Self::Mnist => "mnist",
-            Self::FashionMnist => "fashion-mnist",
-        }
+    /// Whether it is CIFAR-10, which is downloaded where it is on no disk.
+    pub(super) fn is_downloaded(&self) -> bool {
+        self.format == Format::Cifar10
     }
 
-    /// As reports are written.
-    fn title(self) -> &'static str {
-        match self {
-            Self::Cifar10 => "CIFAR-10",
-            Self::Cifar100 => "CIFAR-100",
-            Self::Svhn => "SVHN",
-            Self::Mnist => "MNIST",
-            Self::FashionMnist => "Fashion-MNIST",
-        }
+    /// The names of all, for a message.
+    pub fn known() -> String {
+        COLLECTIONS.each_ref().map(|collection| collection.key).join(", ")
     }
+}
 
-    /// The child of a directory of data sets that holds the files.
-    fn folder(self) -> &'static str {
-        match self {
-            Self::Cifar10 => cifar::FOLDER,
-            Self::Cifar100 => cifar::FOLDER_100,
-            Self::Svhn => "svhn",
-            Self::Mnist => "mnist",
-            Self::FashionMnist => "fashion-mnist",
-        }
-    }
-
-    /// Where its authors, or those who keep a copy, give it away.
-    fn home(self) -> &'static str {
-        match self {
-            Self::Cifar10 | Self::Cifar100 => "https://www.cs.toronto.edu/~kriz/cifar.html",
-            Self::Svhn => "http://ufldl.stanford.edu/housenumbers",
-            Self::Mnist => "http://yann.lecun.com/exdb/mnist",
-            Self::FashionMnist => "https://github.com/zalandoresearch/fashion-mnist",
-        }
-    }
+/// A data set that is known by a name, `COLLECTION:SPLIT`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NamedSet {
+    collection: &'static Collection,
+    split: Split,
 }
 
 impl Split {
@@ -112,23 +129,15 @@ impl Split {
 
 impl NamedSet {
     /// Every data set with a name.
-    pub const ALL: [Self; 11] = [
-        Self { family: Family::Cifar10, split: Split::Train },
-        Self { family: Family::Cifar10, split: Split::Test },
-        Self { family: Family::Cifar100, split: Split::Train },
-        Self { family: Family::Cifar100, split: Split::Test },
-        Self { family: Family::Svhn, split: Split::Train },
-        Self { family: Family::Svhn, split: Split::Test },
-        Self { family: Family::Svhn, split: Split::Extra },
-        Self { family: Family::Mnist, split: Split::Train },
-        Self { family: Family::Mnist, split: Split::Test },
-        Self { family: Family::FashionMnist, split: Split::Train },
-        Self { family: Family::FashionMnist, split: Split::Test },
-    ];
+    pub fn all() -> impl Iterator<Item = Self> {
+        COLLECTIONS
+            .iter()
+            .flat_map(|collection| collection.splits.iter().map(|&split| Self { collection, split }))
+    }
 
     /// The names of all, for a message.
     pub fn known() -> String {
-        Self::ALL.map(|set| set.to_string()).join(", ")
+        Self::all().map(|set| set.to_string()).collect::<Vec<_>>().join(", ")
     }
 
     /// Finds the set as [`Place::find`] does, in `asked` if that is given, and reads it. CIFAR-10 that is
@@ -137,23 +146,17 @@ impl NamedSet {
     /// # Errors
     /// [`Error::Setting`] with the directories looked in and the file they lack; what the readers return.
     pub fn load(self, asked: Option<&Path>, observer: Observer) -> Result<Dataset> {
-        let name = format!("{} {}", self.family.title(), self.split.key());
-        match self.family {
-            Family::Cifar10 => self.cifar10(asked, observer),
-            Family::Cifar100 => {
+        let name = format!("{} {}", self.collection.title, self.split.key());
+        match self.collection.format {
+            Format::Cifar10 => self.cifar10(asked, observer),
+            Format::Cifar100 => {
                 let records = if self.split == Split::Train { 50_000 } else { 10_000 };
-                let [file] = self.find(asked, [vec![format!("{}.bin", self.split.key())]])?;
-                cifar::load_100(&file, &name, records)
+                cifar::load_100(&self.find(asked)?[0], &name, records)
             }
-            Family::Svhn => {
-                let [file] = self.find(asked, [vec![format!("{}_32x32.mat", self.split.key())]])?;
-                svhn::load(&file, &name)
-            }
-            Family::Mnist | Family::FashionMnist => {
-                let [images, labels] =
-                    self.find(asked, ["images-idx3", "labels-idx1"].map(|kind| self.idx(kind)))?;
-                let classes = if self.family == Family::Mnist { mnist::DIGITS } else { mnist::CLOTHES };
-                mnist::load(&images, &labels, &name, classes)
+            Format::Svhn => svhn::load(&self.find(asked)?[0], &name),
+            Format::Idx(classes) => {
+                let files = self.find(asked)?;
+                mnist::load(&files[0], &files[1], &name, classes)
             }
         }
     }
@@ -174,39 +177,54 @@ impl NamedSet {
         plain.into_iter().flat_map(|name| [name.clone(), format!("{name}.gz")]).collect()
     }
 
-    /// The files of the set, each under one of its spellings in `wanted`.
-    fn find<const N: usize>(self, asked: Option<&Path>, wanted: [Vec<String>; N]) -> Result<[PathBuf; N]> {
-        let family = self.family;
-        let place = Place {
-            folder: family.folder(),
-            files: wanted.concat(),
-            by_name: matches!(family, Family::Mnist | Family::FashionMnist),
-        };
+    /// The spellings of the name of each file.
+    fn files(self) -> Vec<Vec<String>> {
+        let one = |name: String| vec![name];
+        match (self.collection.format, self.split) {
+            (Format::Cifar10, Split::Train) => cifar::TRAIN_FILES.map(|name| one(name.into())).into(),
+            (Format::Cifar10, _) => vec![one(cifar::TEST_FILE.into())],
+            (Format::Cifar100, split) => vec![one(format!("{}.bin", split.key()))],
+            (Format::Svhn, split) => vec![one(format!("{}_32x32.mat", split.key()))],
+            (Format::Idx(_), _) => ["images-idx3", "labels-idx1"].map(|kind| self.idx(kind)).into(),
+        }
+    }
+
+    fn place(self) -> Place {
+        Place {
+            folder: self.collection.folder,
+            files: self.files().concat(),
+            by_name: matches!(self.collection.format, Format::Idx(_)),
+        }
+    }
+
+    /// The files of the set, each under one of its spellings.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] with the directories looked in and the file they lack.
+    pub fn find(self, asked: Option<&Path>) -> Result<Vec<PathBuf>> {
         let missing = |spellings: &[String], looked: &[PathBuf]| {
             let message = format!(
                 "expected {}, looked in {}; it comes from {}",
                 spellings.join(" or "),
                 locate::list(looked),
-                family.home()
+                self.collection.home
             );
             Error::setting(self.to_string(), message)
         };
-        let directory = place.find(asked).map_err(|looked| missing(&wanted[0], &looked))?;
-        let mut found = std::array::from_fn(|_| PathBuf::new());
-        for (path, spellings) in found.iter_mut().zip(&wanted) {
-            *path = spellings
-                .iter()
-                .map(|file| directory.join(file))
-                .find(|path| path.is_file())
-                .ok_or_else(|| missing(spellings, std::slice::from_ref(&directory)))?;
-        }
-        Ok(found)
+        let wanted = self.files();
+        let directory = self.place().find(asked).map_err(|looked| missing(&wanted[0], &looked))?;
+        let file = |spellings: &Vec<String>| {
+            let mut paths = spellings.iter().map(|file| directory.join(file));
+            let found = paths.find(|path| path.is_file());
+            found.ok_or_else(|| missing(spellings, std::slice::from_ref(&directory)))
+        };
+        wanted.iter().map(file).collect()
     }
 }
 
 impl fmt::Display for NamedSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.family.key(), self.split.key())
+        write!(f, "{}:{}", self.collection.key, self.split.key())
     }
 }
 
@@ -214,7 +232,7 @@ impl FromStr for NamedSet {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|set| set.to_string() == text).ok_or_else(|| {
+        Self::all().find(|set| set.to_string() == text).ok_or_else(|| {
             Error::setting("data set", format!("expected one of {}, found {text:?}", Self::known()))
         })
     }
@@ -242,7 +260,7 @@ mod tests {
 
     #[test]
     fn names_are_read_as_they_are_written() {
-        for named in NamedSet::ALL {
+        for named in NamedSet::all() {
             assert_eq!(set(&named.to_string()), named);
         }
         for wrong in ["mnist", "mnist:extra", "imagenet:test", "MNIST:test", ""] {
@@ -317,7 +335,7 @@ mod tests {
             ("fashion-mnist:test", 10_000),
         ] {
             let named = set(named);
-            let Some(root) = root.as_ref().filter(|root| root.join(named.family.folder()).is_dir()) else {
+            let Some(root) = root.as_ref().filter(|root| root.join(named.collection.folder).is_dir()) else {
                 // Past libtest's capture, so that it is seen when the test passes.
                 use std::io::Write as _;
                 let line = format!("data::named: $JEM_DATA has no {named}: ran without the official files");
@@ -331,12 +349,12 @@ mod tests {
             println!("{named}: {} images of {}x{}x{}", data.len(), data.height, data.width, data.channels);
             println!("{named}: labels {histogram:?}");
             assert_eq!((data.len(), data.images.len()), (count, count * data.image_bytes()), "{named}");
-            match named.family {
+            match named.collection.format {
                 // The published numbers of the digits 0 to 9.
-                Family::Mnist => {
+                Format::Idx(mnist::DIGITS) => {
                     assert_eq!(histogram, [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]);
                 }
-                Family::Svhn => assert!(histogram.iter().all(|&n| n > 0)),
+                Format::Svhn => assert!(histogram.iter().all(|&n| n > 0)),
                 _ => assert!(histogram.iter().all(|&n| n == count / data.classes()), "{named}"),
             }
         }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::download::{Fetched, Observer};
 use super::images::{Images, Pixels, SIDE, pad, training_side};
-use super::named::{Family, Split};
+use super::named::{Collection, Split};
 use super::{Dataset, cifar, folder, locate, synthetic};
 use crate::error::{Error, Result};
 
@@ -46,14 +46,14 @@ impl Source {
     pub fn new(data: &str, directory: Option<&Path>) -> Result<Self> {
         let absolute = |path: &Path| std::path::absolute(path).map_err(Error::io(path));
         let directory = directory.map(absolute).transpose()?;
-        if data == SYNTHETIC || Family::named(data).is_some() {
+        if data == SYNTHETIC || Collection::named(data).is_some() {
             return Ok(Self { data: data.into(), directory });
         }
         if Path::new(data).is_dir() {
             let data = absolute(Path::new(data))?.display().to_string();
             return Ok(Self { data, directory: None });
         }
-        let names = Family::ALL.map(Family::key).join(", ");
+        let names = Collection::known();
         let message = format!(
             "expected {names}, {SYNTHETIC}, or a folder with a sub-folder of images for each class, got {data:?}: no \
              such set or folder"
@@ -63,8 +63,8 @@ impl Source {
 
     /// The test images in the words of [`Images::open`]; `None` for drawings, which have no name there.
     pub fn test_images(&self) -> Option<String> {
-        match Family::named(&self.data) {
-            Some(family) => family.part(Split::Test).map(|set| set.to_string()),
+        match Collection::named(&self.data) {
+            Some(collection) => collection.part(Split::Test).map(|set| set.to_string()),
             None if self.data == SYNTHETIC => None,
             None => {
                 let test = Path::new(&self.data).join("test");
@@ -82,10 +82,11 @@ impl Source {
     /// or images of another size for testing than for training; what the readers return.
     pub fn load(&self, observer: Observer) -> Result<TrainingData> {
         let mut notes = Vec::new();
-        let (train, test) = match Family::named(&self.data) {
-            Some(Family::Cifar10) => self.cifar10(observer)?,
-            Some(family) => {
-                (self.named(family, Split::Train, observer)?, self.named(family, Split::Test, observer)?)
+        let (train, test) = match Collection::named(&self.data) {
+            Some(collection) if collection.is_downloaded() => self.cifar10(observer)?,
+            Some(collection) => {
+                let part = |split| self.part(collection, split, observer);
+                (part(Split::Train)?, part(Split::Test)?)
             }
             None if self.data == SYNTHETIC => synthetic::synthetic(50_000, 10_000, 0),
             None => folders(Path::new(&self.data), &mut notes)?,
@@ -108,8 +109,9 @@ impl Source {
         }
     }
 
-    fn named(&self, family: Family, split: Split, observer: Observer) -> Result<Dataset> {
-        let set = family.part(split).expect("every family has a part for training and one for testing");
+    fn part(&self, collection: &'static Collection, split: Split, observer: Observer) -> Result<Dataset> {
+        let set =
+            collection.part(split).expect("every collection has a part for training and one for testing");
         set.load(self.directory.as_deref(), observer)
     }
 }

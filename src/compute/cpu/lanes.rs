@@ -218,7 +218,10 @@ mod x86 {
     pub struct Avx512(__m512);
 
     // Every unsafe block below: the trait's contract, passed on.
-    #[allow(clippy::undocumented_unsafe_blocks, reason = "each is one instruction, and the trait says what it needs")]
+    #[allow(
+        clippy::undocumented_unsafe_blocks,
+        reason = "each is one instruction, and the trait says what it needs"
+    )]
     impl Lanes for Avx512 {
         #[inline(always)]
         unsafe fn zero() -> Self {
@@ -290,7 +293,10 @@ mod x86 {
     }
 
     // Every unsafe block below: the trait's contract, passed on.
-    #[allow(clippy::undocumented_unsafe_blocks, reason = "each is one instruction, and the trait says what it needs")]
+    #[allow(
+        clippy::undocumented_unsafe_blocks,
+        reason = "each is one instruction, and the trait says what it needs"
+    )]
     impl Lanes for Avx2 {
         #[inline(always)]
         unsafe fn zero() -> Self {
