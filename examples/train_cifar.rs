@@ -1,24 +1,28 @@
 //! Trains a joint energy-based model on CIFAR-10: classifier, density and generator in one network.
 
+#[allow(dead_code, reason = "`jem` uses the rest")]
+#[path = "../src/bin/jem/session/mod.rs"]
+mod session;
+
 use clap::Parser;
 use jem::Result;
 use jem::data::download::Fetched;
+use jem::data::locate;
 use jem::data::training::{SYNTHETIC, Source};
-use jem::data::{Dataset, cifar, locate, synthetic};
-use jem::device::Device;
-use jem::jem::session::{self, DeviceArguments, Job, Session};
-use jem::jem::{Overrides, Recipe, RunDirectory, Trainer};
-use jem::report::profile::table;
-use std::path::{Path, PathBuf};
+use jem::jem::RunDirectory;
+use session::flags::Flags as _;
+use session::training::TrainingArguments;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 const EXAMPLES: &str = "Examples:
-  cargo run --release --example train_cifar
-      finds or downloads CIFAR-10, takes the largest preset that this machine finishes in reasonable time
-  cargo run --release --example train_cifar -- --preset small --device gpu
-  cargo run --release --example train_cifar -- --preset tiny --steps 10 --lr 1e-3 --out runs/mine
-  cargo run --release --example train_cifar -- --config runs/mine/config.toml --seed 2
-  cargo run --release --example train_cifar -- --resume runs/mine";
+  train_cifar                        # at a size that suits this machine
+  train_cifar --preset small --device gpu
+  train_cifar --preset tiny --steps 10 --lr 1e-3 --out runs/mine
+  train_cifar --config runs/mine/config.toml --seed 2
+  train_cifar --resume runs/mine
+
+Run it by `cargo run --release --example train_cifar -- FLAGS`.";
 
 /// Train a joint energy-based model on CIFAR-10.
 ///
@@ -29,112 +33,35 @@ struct Arguments {
     /// Directory with CIFAR-10's binary version [default: $JEM_DATA, ./data, the user's cache, download]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// auto, tiny (minutes on a CPU), small (WRN-16-4, hours on a GPU) or paper (WRN-28-10, days)
-    #[arg(long, default_value = "auto")]
-    preset: String,
-    #[command(flatten)]
-    device: DeviceArguments,
-    /// TOML file of settings, applied over the preset and under the flags
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Run directory [default: a new one under runs/]
-    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
-    out: Option<PathBuf>,
-    /// Go on with the run in this directory
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["preset", "config"])]
-    resume: Option<PathBuf>,
     /// Train on the embedded drawings instead of CIFAR-10
     #[arg(long)]
     synthetic: bool,
-    /// Time every kernel of one iteration, print where the time goes, and stop
-    #[arg(long)]
-    profile: bool,
-    /// Print nothing but errors and the final figures
-    #[arg(long)]
-    quiet: bool,
-    /// Watch curves and samples in the terminal while it trains
-    #[arg(long, conflicts_with_all = ["quiet", "profile"])]
-    live: bool,
     #[command(flatten)]
-    overrides: Overrides,
+    training: TrainingArguments,
 }
 
 fn main() -> ExitCode {
     jem::self_test::serve();
-    match train(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    session::end(train(&Arguments::parse()))
 }
 
-fn train(arguments: &Arguments) -> Result<()> {
-    let file = arguments.config.as_deref().map(Overrides::from_file).transpose()?.unwrap_or_default();
-    let asked = session::asked_preset(&arguments.preset)?;
-    let session = Session::open(&arguments.device, arguments.quiet)?;
-    let (source, train, test) = data(arguments, &session)?;
-    let (name, recipe) = match &arguments.resume {
-        Some(directory) => ("resumed".to_owned(), session::resumed_recipe(directory, &arguments.overrides)?),
-        None => {
-            let of = |preset| session::recipe(preset, &[&file, &arguments.overrides], &train);
-            let preset = session.preset(asked, &train, of)?;
-            (preset.to_string(), of(preset))
-        }
-    };
-    let out = match (&arguments.resume, &arguments.out) {
-        (Some(directory), _) | (None, Some(directory)) => directory.clone(),
-        (None, None) => RunDirectory::fresh(Path::new("runs"), &format!("{}-{name}", source.data)),
-    };
-    session.describe(&recipe, &train);
-    if arguments.profile {
-        return profile(session.device(), &recipe, &train);
-    }
-    session.say(&format!("run     {}", out.display()));
-    session::stop_on_interrupt()?;
-    let job = Job { out, resume: arguments.resume.is_some(), live: arguments.live, source };
-    let outcome = session.train(&recipe, &train, &test, &job)?;
-    session::report(&outcome, &job.out, test.synthetic).iter().for_each(|line| session::say(line));
-    let next = session::next(&outcome, &job.out, "cargo run --release --example train_cifar --");
-    next.iter().for_each(|line| session::say(line));
-    Ok(())
-}
-
-/// CIFAR-10, or the embedded drawings where it cannot be had, and which.
-fn data(arguments: &Arguments, session: &Session) -> Result<(Source, Dataset, Dataset)> {
-    let directory = match arguments.synthetic {
-        true => None,
-        false => match locate::cifar10("--data", arguments.data.as_deref(), arguments.quiet)? {
-            Fetched::Ready(directory) => Some(directory),
-            Fetched::Unavailable { reason } => {
-                eprintln!("CIFAR-10 is not to be had ({reason}); training on synthetic drawings instead");
-                None
+fn train(Arguments { data, synthetic, training }: &Arguments) -> Result<()> {
+    let resume = training.resume.as_deref().filter(|_| data.is_none() && !synthetic);
+    let run = training.prepare(|| match resume.map(RunDirectory::source).transpose()?.flatten() {
+        Some(remembered) => Ok(remembered),
+        None if *synthetic => Source::new(SYNTHETIC, None),
+        None => match locate::cifar10(data.as_deref(), &session::download_bar(training.quiet)) {
+            Ok(Fetched::Ready(directory)) => Source::new("cifar10", Some(&directory)),
+            Ok(Fetched::Unavailable { reason }) => {
+                eprintln!("CIFAR-10 cannot be downloaded ({reason}); training on synthetic drawings instead");
+                Source::new(SYNTHETIC, None)
             }
+            Err(error) => Err(error).flag("directory", "--data"),
         },
-    };
-    let Some(directory) = directory else {
-        let (train, test) = synthetic::synthetic(50_000, 10_000, 0);
-        session.say(
-            "data    SYNTHETIC drawings of ten classes, not CIFAR-10: 50000 training and 10000 test images",
-        );
-        return Ok((Source::new(SYNTHETIC, None)?, train, test));
-    };
-    let (train, test) = cifar::load(&directory)?;
-    let (n, m) = (train.len(), test.len());
-    session.say(&format!("data    {}: {n} training and {m} test images", directory.display()));
-    Ok((Source::new("cifar10", Some(&directory))?, train, test))
-}
-
-/// The second of two iterations, so that caches and clocks are warm.
-fn profile(device: &Device, recipe: &Recipe, train: &Dataset) -> Result<()> {
-    let mut trainer = Trainer::new(device, recipe, train)?;
-    for program in trainer.programs() {
-        println!("{:<8} {}", program.name, program.summary());
-    }
-    trainer.profile()?;
-    for (program, runs, times) in trainer.profile()? {
-        print!("\n{}", table(&program, runs, &times));
+    })?;
+    if let Some(outcome) = run.run()? {
+        let next = session::next(&outcome, &run.job.out, "cargo run --release --example train_cifar --");
+        next.iter().for_each(|line| session::say(line));
     }
     Ok(())
 }

@@ -15,13 +15,11 @@ tests![
 
 /// The outputs of an expression on every device, one after the other, which must agree in all bits but NaN's.
 fn outputs(outputs: &[&Tensor], inputs: &[(&str, Vec<u32>)]) -> Vec<Vec<f32>> {
-    let names: Vec<String> = (0..outputs.len()).map(|i| format!("output {i}")).collect();
-    let named: Vec<(&str, &Tensor)> = names.iter().map(String::as_str).zip(outputs.iter().copied()).collect();
     let mut results = devices().map(|(device_name, device)| {
-        let function = Function::new(device, &named).unwrap_or_else(|error| panic!("{device_name}: {error}"));
-        inputs.iter().for_each(|(name, words)| function.set(name, words).expect("an input"));
+        let function = Function::new(device, outputs).unwrap_or_else(|error| panic!("{device_name}: {error}"));
+        inputs.iter().for_each(|(name, words)| function.set_slot(name, words).expect("an input"));
         function.run().expect("a run");
-        named.iter().map(|(name, _)| function.get(name).expect("an output")).collect::<Vec<_>>()
+        outputs.iter().map(|output| function.get(output).expect("an output")).collect::<Vec<_>>()
     });
     let bits = |results: &[Vec<f32>]| -> Vec<Option<u32>> {
         results.iter().flatten().map(|v| (!v.is_nan()).then_some(v.to_bits())).collect()

@@ -36,8 +36,7 @@ fn mistake(build: impl FnOnce(&Graph) -> Tensor) -> String {
     let first = graph.grad(&functional(&y), [&leaf, &y]);
     let leaves: Vec<Tensor> = [graph.input("x", [2, 3]), first[0].clone()].into();
     let second = graph.grad_of_all(&[&functional(&first[1])], &leaves.iter().collect::<Vec<_>>());
-    let error =
-        Function::new(&Device::cpu(), &[("y", &y), ("dy", &second[0])]).expect_err("a mistake in shapes");
+    let error = Function::new(&Device::cpu(), &[&y, &second[0]]).expect_err("a mistake in shapes");
     assert!(matches!(error, jem::error::Error::Shape { .. }), "{error:?}");
     error.to_string()
 }
@@ -228,14 +227,14 @@ fn two_graphs() {
     says(|g| g.grad(&x(g, [3]).exp(), [&w(&other, [3])])[0].clone(), &["grad:", "two graphs"]);
     let graph = Graph::new();
     let [a, b] = [x(&graph, [3]).exp(), w(&other, [3]).exp()];
-    let error = Function::new(&Device::cpu(), &[("a", &a), ("b", &b)]).expect_err("two graphs").to_string();
+    let error = Function::new(&Device::cpu(), &[&a, &b]).expect_err("two graphs").to_string();
     assert!(error.contains("another graph"), "{error}");
 }
 
 fn five_axes_that_do_not_merge() {
     let message = |build: fn(&Graph) -> Tensor| {
         let graph = Graph::new();
-        let error = Function::new(&Device::cpu(), &[("y", &build(&graph))]).expect_err("five axes");
+        let error = Function::new(&Device::cpu(), &[&build(&graph)]).expect_err("five axes");
         assert!(matches!(error, jem::error::Error::Shape { .. }), "{error:?}");
         error.to_string()
     };

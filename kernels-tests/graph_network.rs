@@ -10,7 +10,7 @@ use jem::compute::logit_part::{LabelledLoss, Part};
 use jem::compute::norm_geometry::NormGeometry;
 use jem::device::{Buffer, Device, Program, ProgramBuilder, SlotId};
 use jem::graph::{Graph, Leaf, Normalisation, Output, Tensor, lower};
-use jem::policy::choice::Choices;
+use jem::policy::convolution::ConvolutionPolicy;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
@@ -179,21 +179,20 @@ pub fn slots(net: &Net) -> Slots {
 
 /// The program of some outputs and the one that prepares the parameters.
 fn programs(outputs: &[(Tensor, usize, &str)]) -> [Program; 2] {
-    programs_by(Choices::default(), outputs)
+    programs_by(&ConvolutionPolicy::default(), outputs)
 }
 
 /// [`programs`] with these kernels.
-pub fn programs_by(choices: Choices, outputs: &[(Tensor, usize, &str)]) -> [Program; 2] {
-    let (mut main, mut prepare) =
-        (ProgramBuilder::new("main").choosing(choices), ProgramBuilder::new("prepare"));
+pub fn programs_by(policy: &ConvolutionPolicy, outputs: &[(Tensor, usize, &str)]) -> [Program; 2] {
+    let (mut main, mut prepare) = (ProgramBuilder::new("main"), ProgramBuilder::new("prepare"));
     let targets: Vec<Output<'_>> = outputs
         .iter()
         .map(|(tensor, offset, slot)| {
             let words = if *slot == "gradients" { PARAMETERS } else { tensor.elements() };
-            Output { tensor, view: main.external(slot, words).part(*offset, tensor.elements()) }
+            Output { tensor, view: main.external_named(slot, words).part(*offset, tensor.elements()) }
         })
         .collect();
-    lower(&mut main, Some(&mut prepare), &targets).expect("a program");
+    lower(policy, &mut main, Some(&mut prepare), &targets).expect("a program");
     [prepare.finish(), main.finish()]
 }
 

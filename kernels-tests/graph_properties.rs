@@ -90,16 +90,16 @@ proptest! {
         let evaluator = Evaluator::new(&tensors);
         // On the other side of a kink the gradient is another; exact ties are the same in both.
         prop_assume!(evaluator.kink_distance(&slots) > 1e-5);
-        let function = match Function::new(&Device::cpu(), &outputs) {
+        let function = match Function::new(&Device::cpu(), &tensors) {
             Ok(function) => function,
             Err(error) => return Err(TestCaseError::fail(error.to_string())),
         };
         for (name, values) in &slots {
-            function.set(name, &slot_words(name, values)).expect("an input");
+            function.set_slot(name, &slot_words(name, values)).expect("an input");
         }
         function.run().expect("a run");
-        for ((name, _), expected) in outputs.iter().zip(evaluator.run(&slots)) {
-            let result = function.get(name).expect("an output");
+        for ((name, tensor), expected) in outputs.iter().zip(evaluator.run(&slots)) {
+            let result = function.get(tensor).expect("an output");
             let error: f64 = result.iter().zip(&expected).map(|(&a, b)| (f64::from(a) - b).powi(2)).sum();
             // Beside the norm, one unit for each element: differences may cancel to zero.
             let norm = expected.iter().map(|b| b * b).sum::<f64>() + expected.len() as f64;

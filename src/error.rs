@@ -1,9 +1,9 @@
-//! The one error type: every message names the kernel, tensor, file or flag, and what to do.
+//! The one error type: every message names the kernel, tensor, file or setting, and what to do.
 
 use std::path::PathBuf;
 
-/// Everything that can go wrong without being a bug.
-#[derive(Debug, thiserror::Error)]
+/// Everything that can go wrong without being a bug. `Debug` shows the message too, for a `main` that returns it.
+#[derive(thiserror::Error)]
 pub enum Error {
     /// A tensor expression whose shapes do not fit.
     #[error("{operation}: {message}")]
@@ -83,10 +83,22 @@ pub enum Error {
         /// The system's reason.
         source: std::io::Error,
     },
-    /// A setting out of its range.
+    /// A file of a run that must be written could not be written.
+    #[error("{}: {source}; the {what} could not be written: make room on the disk, then resume the run from the checkpoint before", path.display())]
+    Unwritten {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+        /// The name of the file's contents, such as `last checkpoint`.
+        what: String,
+        /// The run directory.
+        run: PathBuf,
+    },
+    /// A setting or an argument out of its range.
     #[error("{key}: {message}")]
     Setting {
-        /// The flag or configuration key.
+        /// The name of the setting or the argument.
         key: String,
         /// The allowed range and what was found.
         message: String,
@@ -99,6 +111,30 @@ pub enum Error {
         /// What was seen and which checkpoint is good.
         message: String,
     },
+    /// A Langevin chain left the range of finite numbers.
+    #[error("chain {chain} diverged: its log density is {log_density} at step {step}")]
+    ChainDiverged {
+        /// The number of the chain.
+        chain: usize,
+        /// The SGLD step whose log density showed it.
+        step: usize,
+        /// The log density, up to a constant.
+        log_density: f32,
+    },
+    /// A device computes wrong results, or cannot run a kernel.
+    #[error("{device} failed the self-test: {message}")]
+    SelfTest {
+        /// The name of the device.
+        device: String,
+        /// The kernel and its outcome.
+        message: String,
+    },
+    /// Ctrl-C and termination signals cannot be handled.
+    #[error("Ctrl-C cannot be handled: {message}")]
+    Interrupts {
+        /// The system's reason.
+        message: String,
+    },
 }
 
 /// The message of an [`Error::Device`] for want of memory.
@@ -106,6 +142,12 @@ pub(crate) const OUT_OF_MEMORY: &str = "the device is out of memory";
 
 /// The crate's result type.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl std::fmt::Debug for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
 
 impl Error {
     /// A closure that attaches `path` to a [`std::io::Error`].
@@ -124,7 +166,7 @@ impl Error {
         Self::File { path: path.into(), message: message.into() }
     }
 
-    /// A [`Error::Setting`] for the flag or key `key`.
+    /// A [`Error::Setting`] for the setting or argument `key`.
     pub fn setting(key: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Setting { key: key.into(), message: message.into() }
     }

@@ -1,11 +1,13 @@
 //! Requests to end: Ctrl-C, SIGTERM, and SIGHUP unless the program runs under `nohup`.
 
+#[cfg(feature = "cli")]
+use crate::error::{Error, Result};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Set by the first of them.
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 
-/// Whether a request that [`handle`] handles has come.
+/// Whether a request that `handle` handles has come.
 pub fn is_requested() -> bool {
     REQUESTED.load(Ordering::Relaxed)
 }
@@ -14,20 +16,22 @@ pub fn is_requested() -> bool {
 /// ignored, as by `nohup`, it stays ignored.
 ///
 /// # Errors
-/// If `ctrlc` already has a handler in this process, or the system refuses.
-pub fn handle(mut handler: impl FnMut() + Send + 'static) -> Result<(), ctrlc::Error> {
+/// [`Error::Interrupts`] if `ctrlc` already has a handler in this process, or the system refuses.
+#[cfg(feature = "cli")]
+pub fn handle(mut handler: impl FnMut() + Send + 'static) -> Result<()> {
     let ignored = hangup::is_ignored();
-    ctrlc::set_handler(move || {
+    let handled = ctrlc::set_handler(move || {
         REQUESTED.store(true, Ordering::Relaxed);
         handler();
-    })?;
+    });
+    handled.map_err(|error| Error::Interrupts { message: error.to_string() })?;
     if ignored {
         hangup::ignore();
     }
     Ok(())
 }
 
-#[cfg(unix)]
+#[cfg(all(unix, feature = "cli"))]
 mod hangup {
     use crate::process::SIGHUP;
 
@@ -77,7 +81,7 @@ mod hangup {
     }
 }
 
-#[cfg(not(unix))]
+#[cfg(all(not(unix), feature = "cli"))]
 mod hangup {
     pub fn is_ignored() -> bool {
         false

@@ -8,20 +8,23 @@
 mod kernel_list;
 
 pub mod compute;
+#[cfg(feature = "train")]
 pub mod data;
 pub mod device;
 pub mod error;
 pub mod graph;
 pub mod interrupt;
 pub mod io;
+#[cfg(feature = "train")]
 pub mod jem;
 pub mod kernels;
 pub mod nn;
 pub mod policy;
 pub mod process;
+#[cfg(feature = "train")]
 pub mod report;
 pub mod self_test;
-pub mod tune;
+pub mod tuning;
 
 pub use error::{Error, Result};
 

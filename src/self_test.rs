@@ -14,11 +14,11 @@ pub use cooperative::{CooperativeResult, cooperative, is_gate_pending, usable_co
 pub use service::serve;
 
 use crate::compute::half;
+use crate::compute::splitmix::SplitMix;
 use crate::compute::storage::Storage;
 use crate::compute::{Access, Binding, Kernel};
-use crate::data::splitmix::SplitMix;
 use crate::device::{Device, ProgramBuilder};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernels::catalogue;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -71,6 +71,16 @@ impl Report {
     /// The kernels that failed.
     pub fn failures(&self) -> impl Iterator<Item = &KernelResult> {
         self.results.iter().filter(|result| !result.passed())
+    }
+
+    /// Whether every kernel passed.
+    ///
+    /// # Errors
+    /// [`Error::SelfTest`] with the first kernel that failed on `device`.
+    pub fn check(&self, device: &str) -> Result<()> {
+        let Some(failure) = self.failures().next() else { return Ok(()) };
+        let message = format!("kernel {}: {}", failure.kernel, failure.outcome());
+        Err(Error::SelfTest { device: device.to_owned(), message })
     }
 
     /// What was compared with what.
@@ -204,7 +214,7 @@ fn outputs(
     for binding in kernel.bindings() {
         let contents = contents(&binding, |i| input(binding.name, i));
         buffers.push((binding, device.buffer_from(binding.name, &contents)?));
-        views.push(builder.external(binding.name, binding.words));
+        views.push(builder.external_named(binding.name, binding.words));
     }
     builder.dispatch_shared(kernel.name(), Arc::clone(kernel), &views);
     let externals: Vec<_> = buffers.iter().map(|(binding, buffer)| (binding.name, buffer)).collect();

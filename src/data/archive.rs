@@ -32,7 +32,7 @@ impl Archive {
     }
 
     /// The archive's own name: the last part of its address.
-    pub(super) fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         self.url.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("archive")
     }
 }

@@ -1,23 +1,35 @@
 //! Fetching CIFAR-10: one archive, resumed where it was cut, checked, then unpacked.
 
-use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use md5::{Digest, Md5};
-use ureq::Agent;
-use ureq::http::{Response, StatusCode, header};
+#[cfg(feature = "download")]
+mod http;
 
 use super::archive::Archive;
-use super::unpack;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use std::path::{Path, PathBuf};
 
-/// Attempts that brought nothing new before the archive counts as unavailable.
-const FRUITLESS_ATTEMPTS: usize = 2;
-/// The pause before another attempt.
-const PAUSE: Duration = Duration::from_millis(300);
+/// The state of a download, given to its observer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transfer<'a> {
+    /// The server begins to send `file` behind the `have` bytes that are here; `total` is its size, if the server says.
+    Begins {
+        /// The name of the file.
+        file: &'a str,
+        /// Bytes that are here.
+        have: u64,
+        /// Bytes of the whole file.
+        total: Option<u64>,
+    },
+    /// So many bytes are here.
+    Has(u64),
+    /// The download has ended, whole or not.
+    Ends,
+}
+
+/// Receives the state of a download whenever it changes.
+pub type Observer<'a> = &'a dyn Fn(Transfer<'_>);
+
+/// An [`Observer`] that does nothing.
+pub fn unobserved(_: Transfer<'_>) {}
 
 /// Whether a data set could be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,196 +45,26 @@ pub enum Fetched {
 
 /// Downloads `archive` into the directory `cache` (which is created), unpacks it there and returns
 /// its folder. What an interrupted download left behind is continued, now or in a later call.
-/// `quiet` hides the progress bar, which also needs a terminal.
+/// Without the feature `download` an archive that is not in `cache` is unavailable.
 ///
 /// # Errors
-/// [`Error::File`] when what came is not the archive (its MD5 or a file in it is wrong);
-/// [`Error::Io`] when the cache cannot be written. Failures of the network are no errors but
+/// [`Error::File`](crate::Error::File) when what came is not the archive (its MD5 or a file in it is wrong);
+/// [`Error::Io`](crate::Error::Io) when the cache cannot be written. Failures of the network are no errors but
 /// [`Fetched::Unavailable`].
-pub fn fetch(archive: &Archive, cache: &Path, quiet: bool) -> Result<Fetched> {
+pub fn fetch(archive: &Archive, cache: &Path, observer: Observer) -> Result<Fetched> {
     let folder = cache.join(&archive.folder);
     if folder.is_dir() {
         return Ok(Fetched::Ready(folder));
     }
-    fs::create_dir_all(cache).map_err(Error::io(cache))?;
-    let part = cache.join(format!("{}.part", archive.name()));
-    let bar = progress_bar(archive, quiet);
-    let unavailable = complete(archive, &part, &bar)?;
-    bar.finish_and_clear();
-    if let Some(reason) = unavailable {
-        return Ok(Fetched::Unavailable { reason: format!("{}: {reason}", archive.url) });
-    }
-    unpack::unpack(&part, archive, cache)?;
-    fs::remove_file(&part).map_err(Error::io(&part))?;
-    Ok(Fetched::Ready(folder))
-}
-
-/// What one request came to.
-enum Attempt {
-    /// The server sent everything it has.
-    Whole,
-    /// The connection failed or ended early.
-    Cut(String),
-    /// `part` does not fit what the server has.
-    Misfit,
-    /// The server will not give it.
-    Refused(String),
-}
-
-/// Brings `part` to the archive's contents. `Some(reason)` when the network does not allow it.
-fn complete(archive: &Archive, part: &Path, bar: &ProgressBar) -> Result<Option<String>> {
-    if matches_md5(archive, part)? {
-        return Ok(None);
-    }
-    let agent: Agent = Agent::config_builder()
-        .http_status_as_error(false)
-        .timeout_connect(Some(Duration::from_secs(20)))
-        .timeout_recv_response(Some(Duration::from_secs(60)))
-        .timeout_per_read(Some(Duration::from_secs(60)))
-        // Bytes as they are stored: a range of a compressed stream would be another range.
-        .accept_encoding("identity")
-        .build()
-        .into();
-    let mut longest = length(part)?;
-    // A part that an earlier call left may be of another file: it earns one fresh start.
-    let mut may_restart = longest > 0;
-    let mut fruitless = 0;
-    loop {
-        let reason = match attempt(&agent, archive, part, bar)? {
-            Attempt::Whole if matches_md5(archive, part)? => return Ok(None),
-            Attempt::Whole | Attempt::Misfit if may_restart => {
-                fs::remove_file(part).map_err(Error::io(part))?;
-                (may_restart, longest) = (false, 0);
-                continue;
-            }
-            Attempt::Whole => {
-                let found = md5_of(part)?;
-                fs::remove_file(part).map_err(Error::io(part))?;
-                return Err(Error::file(
-                    part,
-                    format!(
-                        "{} has MD5 {found}, expected {}; the download was removed: try again, or unpack the \
-                         archive by hand and name its directory",
-                        archive.url, archive.md5
-                    ),
-                ));
-            }
-            Attempt::Misfit => return Ok(Some("the server cannot continue the download".into())),
-            Attempt::Refused(reason) => return Ok(Some(reason)),
-            Attempt::Cut(reason) => reason,
-        };
-        let now = length(part)?;
-        fruitless = if now > longest { 0 } else { fruitless + 1 };
-        longest = longest.max(now);
-        if longest == 0 || fruitless == FRUITLESS_ATTEMPTS {
-            let kept =
-                if longest > 0 { format!(" ({now} bytes are kept for next time)") } else { String::new() };
-            return Ok(Some(format!("{reason}{kept}")));
-        }
-        std::thread::sleep(PAUSE);
-    }
-}
-
-/// Asks once for what `part` lacks and appends what comes.
-fn attempt(agent: &Agent, archive: &Archive, part: &Path, bar: &ProgressBar) -> Result<Attempt> {
-    let have = length(part)?;
-    let mut request = agent.get(&archive.url);
-    if have > 0 {
-        request = request.header(header::RANGE, format!("bytes={have}-"));
-    }
-    let response = match request.call() {
-        Ok(response) => response,
-        Err(error) => return Ok(Attempt::Cut(error.to_string())),
+    #[cfg(feature = "download")]
+    let unavailable = http::fetch(archive, cache, observer)?;
+    #[cfg(not(feature = "download"))]
+    let unavailable = {
+        let _ = observer;
+        Some("this build cannot download: its feature `download` is off")
     };
-    let (start, total) = match response.status() {
-        StatusCode::OK => (0, number(&response, header::CONTENT_LENGTH)),
-        StatusCode::PARTIAL_CONTENT => match content_range(&response) {
-            Some((start, total)) if start == have => (start, total),
-            _ => return Ok(Attempt::Misfit),
-        },
-        StatusCode::RANGE_NOT_SATISFIABLE => return Ok(Attempt::Misfit),
-        status => return Ok(Attempt::Refused(format!("the server answers {status}"))),
-    };
-    let mut file =
-        File::options().create(true).write(true).truncate(false).open(part).map_err(Error::io(part))?;
-    file.set_len(start).map_err(Error::io(part))?;
-    file.seek(SeekFrom::Start(start)).map_err(Error::io(part))?;
-    if let Some(total) = total {
-        bar.set_length(total);
-    }
-    // What was there before is no measure of the speed: seen by a tick, then forgotten.
-    bar.set_position(start);
-    bar.tick();
-    bar.reset_eta();
-
-    let mut body = response.into_body().into_reader();
-    let (mut buffer, mut at) = (vec![0; 1 << 16], start);
-    loop {
-        let count = match body.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(count) => count,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(error) => return Ok(Attempt::Cut(error.to_string())),
-        };
-        at += count as u64;
-        if at > archive.max_bytes {
-            return Ok(Attempt::Refused(format!("sends more than the {} bytes expected", archive.max_bytes)));
-        }
-        file.write_all(&buffer[..count]).map_err(Error::io(part))?;
-        bar.set_position(at);
-    }
-    match total {
-        Some(total) if at < total => {
-            Ok(Attempt::Cut(format!("the connection ended after {at} of {total} bytes")))
-        }
-        _ => Ok(Attempt::Whole),
-    }
+    Ok(match unavailable {
+        Some(reason) => Fetched::Unavailable { reason: format!("{}: {reason}", archive.url) },
+        None => Fetched::Ready(folder),
+    })
 }
-
-fn number<T>(response: &Response<T>, name: header::HeaderName) -> Option<u64> {
-    response.headers().get(name)?.to_str().ok()?.trim().parse().ok()
-}
-
-/// The first byte and the whole length of `Content-Range: bytes FIRST-LAST/LENGTH`.
-fn content_range<T>(response: &Response<T>) -> Option<(u64, Option<u64>)> {
-    let text = response.headers().get(header::CONTENT_RANGE)?.to_str().ok()?;
-    let (range, total) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
-    Some((range.split_once('-')?.0.parse().ok()?, total.parse().ok()))
-}
-
-/// The size of `path`, 0 where there is none.
-fn length(path: &Path) -> Result<u64> {
-    match fs::metadata(path) {
-        Ok(metadata) => Ok(metadata.len()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
-        Err(error) => Err(Error::io(path)(error)),
-    }
-}
-
-fn matches_md5(archive: &Archive, path: &Path) -> Result<bool> {
-    Ok(length(path)? > 0 && md5_of(path)? == archive.md5)
-}
-
-fn md5_of(path: &Path) -> Result<String> {
-    let mut file = File::open(path).map_err(Error::io(path))?;
-    let (mut hash, mut buffer) = (Md5::new(), vec![0; 1 << 16]);
-    loop {
-        match file.read(&mut buffer).map_err(Error::io(path))? {
-            0 => break,
-            count => hash.update(&buffer[..count]),
-        }
-    }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-fn progress_bar(archive: &Archive, quiet: bool) -> ProgressBar {
-    let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
-    let style =
-        ProgressStyle::with_template("{msg} [{bar:40}] {bytes}/{total_bytes} ({bytes_per_sec}, {eta} left)")
-            .expect("the template is valid")
-            .progress_chars("=> ");
-    ProgressBar::with_draw_target(None, target).with_style(style).with_message(archive.name().to_owned())
-}
-
-#[cfg(test)]
-mod tests;

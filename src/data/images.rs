@@ -88,8 +88,8 @@ impl Images {
             return Ok(());
         }
         let message = format!(
-            "images are expected in [-1, 1], found values from {low} to {high}; scale them, save bytes \
-             [N, H, W, C], or take them as they are by --any-range"
+            "images are expected in [-1, 1], found values from {low} to {high}; scale them, or save bytes \
+             [N, H, W, C]"
         );
         Err(Error::setting(self.name.as_str(), message))
     }

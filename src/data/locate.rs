@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::archive::Archive;
 use super::cifar;
-use super::download::{self, Fetched};
+use super::download::{self, Fetched, Observer};
 use crate::error::{Error, Result};
 use crate::io::user::{cache_directory, variable};
 
@@ -24,7 +24,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// Finds the directory of the set, in this order: `asked` (`--data`) and no other; else
+    /// Finds the directory of the set, in this order: `asked` and no other; else
     /// `$JEM_DATA`, `./data`, the user's cache directory. Each may hold the files or have a child
     /// [`Self::folder`] that does. The first with any of the files is taken: an incomplete set is
     /// reported by the file it lacks.
@@ -66,23 +66,23 @@ impl Place {
     }
 }
 
-/// Finds the directory of CIFAR-10's binary files as [`Place::find`] does, with what the flag `flag` `asked` for.
-/// Found nowhere, it is downloaded to the user's cache directory.
+/// Finds the directory of CIFAR-10's binary files as [`Place::find`] does. Found nowhere, it is downloaded to the user's
+/// cache directory, under the eyes of `observer`.
 ///
 /// # Errors
 /// [`Error::Setting`] when `asked` is given and does not hold the set: a directory named by hand is
 /// never replaced by another. Otherwise as [`download::fetch`].
-pub fn cifar10(flag: &str, asked: Option<&Path>, quiet: bool) -> Result<Fetched> {
+pub fn cifar10(asked: Option<&Path>, observer: Observer) -> Result<Fetched> {
     let looked = match cifar10_place().find(asked) {
         Ok(found) => return Ok(Fetched::Ready(found)),
         Err(candidates) => list(&candidates),
     };
     if asked.is_some() {
         return Err(Error::setting(
-            flag,
+            "directory",
             format!(
                 "expected {} to {} of CIFAR-10's binary version, looked in {looked}; unpack \
-                 cifar-10-binary.tar.gz there, or leave {flag} out to download it",
+                 cifar-10-binary.tar.gz there, or name no directory to download it",
                 cifar::TRAIN_FILES[0],
                 cifar::TEST_FILE
             ),
@@ -93,7 +93,7 @@ pub fn cifar10(flag: &str, asked: Option<&Path>, quiet: bool) -> Result<Fetched>
             reason: format!("not in {looked}, and there is no cache directory"),
         });
     };
-    Ok(match download::fetch(&Archive::cifar10(), &cache, quiet)? {
+    Ok(match download::fetch(&Archive::cifar10(), &cache, observer)? {
         Fetched::Unavailable { reason } => {
             Fetched::Unavailable { reason: format!("not in {looked}; {reason}") }
         }
@@ -162,9 +162,10 @@ mod tests {
     #[test]
     fn a_directory_asked_for_must_hold_the_set() {
         let root = tempfile::tempdir().unwrap();
-        let message = cifar10("--data", Some(root.path()), true).unwrap_err().to_string();
+        let message = cifar10(Some(root.path()), &download::unobserved).unwrap_err().to_string();
         let child = root.path().join(cifar::FOLDER);
-        for part in ["--data", &child.display().to_string(), "data_batch_1.bin", "cifar-10-binary.tar.gz"] {
+        for part in ["directory", &child.display().to_string(), "data_batch_1.bin", "cifar-10-binary.tar.gz"]
+        {
             assert!(message.contains(part), "{part:?} is not in {message:?}");
         }
         assert_eq!(message.lines().count(), 1);

@@ -13,16 +13,16 @@ pub mod matlab;
 pub mod mnist;
 pub mod named;
 mod source;
-pub(crate) mod splitmix;
 pub mod svhn;
 pub mod synthetic;
 pub mod training;
+#[cfg(feature = "download")]
 mod unpack;
 
 use std::ops::Range;
 
+use crate::compute::splitmix::SplitMix;
 use crate::error::{Error, Result};
-use splitmix::SplitMix;
 
 /// Labelled images, all of one size.
 #[derive(Debug, Clone, PartialEq, Eq)]

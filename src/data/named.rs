@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::download::Fetched;
+use super::download::{Fetched, Observer};
 use super::locate::{self, Place};
 use super::{Dataset, cifar, mnist, svhn};
 use crate::error::{Error, Result};
@@ -131,15 +131,15 @@ impl NamedSet {
         Self::ALL.map(|set| set.to_string()).join(", ")
     }
 
-    /// Finds the set as [`Place::find`] does, with `asked` (`--data`), and reads it. CIFAR-10 that is
-    /// nowhere is downloaded as by [`locate::cifar10`].
+    /// Finds the set as [`Place::find`] does, in `asked` if that is given, and reads it. CIFAR-10 that is
+    /// nowhere is downloaded as by [`locate::cifar10`], which `observer` is told of.
     ///
     /// # Errors
     /// [`Error::Setting`] with the directories looked in and the file they lack; what the readers return.
-    pub fn load(self, asked: Option<&Path>) -> Result<Dataset> {
+    pub fn load(self, asked: Option<&Path>, observer: Observer) -> Result<Dataset> {
         let name = format!("{} {}", self.family.title(), self.split.key());
         match self.family {
-            Family::Cifar10 => self.cifar10(asked),
+            Family::Cifar10 => self.cifar10(asked, observer),
             Family::Cifar100 => {
                 let records = if self.split == Split::Train { 50_000 } else { 10_000 };
                 let [file] = self.find(asked, [vec![format!("{}.bin", self.split.key())]])?;
@@ -158,8 +158,8 @@ impl NamedSet {
         }
     }
 
-    fn cifar10(self, asked: Option<&Path>) -> Result<Dataset> {
-        match locate::cifar10("--data", asked, false)? {
+    fn cifar10(self, asked: Option<&Path>, observer: Observer) -> Result<Dataset> {
+        match locate::cifar10(asked, observer)? {
             Fetched::Unavailable { reason } => Err(Error::setting(self.to_string(), reason)),
             Fetched::Ready(directory) if self.split == Split::Train => cifar::load_train(&directory),
             Fetched::Ready(directory) => cifar::load_test(&directory),
@@ -225,6 +225,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::data::download::unobserved;
     use crate::data::idx;
 
     fn set(name: &str) -> NamedSet {
@@ -232,7 +233,7 @@ mod tests {
     }
 
     fn error(name: &str, root: &Path, parts: &[&str]) {
-        let message = set(name).load(Some(root)).unwrap_err().to_string();
+        let message = set(name).load(Some(root), &unobserved).unwrap_err().to_string();
         for part in parts {
             assert!(message.contains(part), "{part:?} is not in {message:?}");
         }
@@ -271,7 +272,7 @@ mod tests {
             };
             fs::write(folder.join(images_name), packed(images_name, &images)).unwrap();
             fs::write(folder.join(labels_name), packed(labels_name, &labels)).unwrap();
-            let data = set("fashion-mnist:test").load(folder.parent()).unwrap();
+            let data = set("fashion-mnist:test").load(folder.parent(), &unobserved).unwrap();
             assert_eq!((data.name.as_str(), data.len()), ("Fashion-MNIST test", 1));
             assert_eq!(data.class_names[data.labels[0] as usize], "Sneaker");
         }
@@ -282,7 +283,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/matlab/svhn.mat");
         fs::copy(fixture, root.path().join("extra_32x32.mat")).unwrap();
-        let data = set("svhn:extra").load(Some(root.path())).unwrap();
+        let data = set("svhn:extra").load(Some(root.path()), &unobserved).unwrap();
         assert_eq!((data.name.as_str(), data.labels), ("SVHN extra", vec![0, 3]));
         error("svhn:test", root.path(), &["svhn:test", "test_32x32.mat", "housenumbers"]);
     }
@@ -294,7 +295,7 @@ mod tests {
         let looked = folder.display().to_string();
         error("mnist:train", root.path(), &["mnist:train", "train-images-idx3-ubyte.gz", &looked, "http"]);
         error("cifar100:test", root.path(), &["test.bin", "cifar-100-binary", "cs.toronto.edu"]);
-        error("cifar10:test", root.path(), &["--data", "data_batch_1.bin", "cifar-10-batches-bin"]);
+        error("cifar10:test", root.path(), &["directory", "data_batch_1.bin", "cifar-10-batches-bin"]);
         fs::create_dir(&folder).unwrap();
         fs::write(folder.join("train-images-idx3-ubyte"), "").unwrap();
         error("mnist:train", root.path(), &["expected train-labels-idx1-ubyte", &looked]);
@@ -323,7 +324,7 @@ mod tests {
                 writeln!(std::io::stderr(), "{line}").unwrap();
                 continue;
             };
-            let data = named.load(Some(root)).unwrap();
+            let data = named.load(Some(root), &unobserved).unwrap();
             let histogram: Vec<usize> = (0..data.classes() as u32)
                 .map(|class| data.labels.iter().filter(|&&label| label == class).count())
                 .collect();

@@ -2,19 +2,19 @@
 
 use std::path::Path;
 
+use super::download::Observer;
 use super::images::Images;
 use super::named::NamedSet;
 use super::{array, folder};
 use crate::error::{Error, Result};
 
 impl Images {
-    /// Opens `text`, which the flag `flag` gave: the path of a `.npy` array (see [`array::images`]) or of a folder of images (see
-    /// [`folder::load`]), or else the name of a set, looked for in `data` (`--data`) as
-    /// [`NamedSet::load`] says.
+    /// Opens `text`: the path of a `.npy` array (see [`array::images`]) or of a folder of images (see
+    /// [`folder::load`]), or else the name of a set, looked for in the directory `data` as [`NamedSet::load`] says.
     ///
     /// # Errors
     /// [`Error::Setting`] when `text` is none of these; else what the reader of the source returns.
-    pub fn open(flag: &str, text: &str, data: Option<&Path>) -> Result<Self> {
+    pub fn open(text: &str, data: Option<&Path>, observer: Observer) -> Result<Self> {
         let path = Path::new(text);
         if path.is_dir() {
             return folder::load(path);
@@ -23,21 +23,21 @@ impl Images {
             if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npy")) {
                 return array::load(path);
             }
-            return Err(unknown(flag, text, "a file of another kind"));
+            return Err(unknown(text, "a file of another kind"));
         }
         match text.parse::<NamedSet>() {
-            Ok(set) => match Self::from(set.load(data)?) {
+            Ok(set) => match Self::from(set.load(data, observer)?) {
                 Self { count: 0, .. } => Err(Error::setting(text, "expected images, found an empty set")),
                 images => Ok(images),
             },
-            Err(_) => Err(unknown(flag, text, "no such path or set")),
+            Err(_) => Err(unknown(text, "no such path or set")),
         }
     }
 }
 
-fn unknown(flag: &str, text: &str, found: &str) -> Error {
+fn unknown(text: &str, found: &str) -> Error {
     Error::setting(
-        flag,
+        "images",
         format!(
             "expected a .npy array, a folder of PNG or JPEG images, or a set ({}), found {text:?}: {found}",
             NamedSet::known()
@@ -48,9 +48,14 @@ fn unknown(flag: &str, text: &str, found: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::download::unobserved;
     use crate::data::images::Pixels;
     use crate::io::elements::Elements;
     use crate::io::{npy, png};
+
+    fn open(text: &str, data: Option<&Path>) -> Result<Images> {
+        Images::open(text, data, &unobserved)
+    }
 
     #[test]
     fn a_path_that_exists_wins_over_a_name() {
@@ -58,19 +63,16 @@ mod tests {
         let at = |name: &str| root.path().join(name).display().to_string();
         std::fs::create_dir(at("folder")).unwrap();
         png::write_grid(Path::new(&at("folder/a.png")), &[0.0; 4], 1, 2, 2, 1, 1, 1).unwrap();
-        assert_eq!(Images::open("--images", &at("folder"), None).unwrap().height, 6);
+        assert_eq!(open(&at("folder"), None).unwrap().height, 6);
         npy::write(Path::new(&at("a.NPY")), &[1, 1, 1, 3], &Elements::U8(vec![1, 2, 3])).unwrap();
-        assert_eq!(
-            Images::open("--images", &at("a.NPY"), None).unwrap().pixels,
-            Pixels::Bytes(vec![1, 2, 3])
-        );
+        assert_eq!(open(&at("a.NPY"), None).unwrap().pixels, Pixels::Bytes(vec![1, 2, 3]));
 
         std::fs::copy("tests/fixtures/matlab/svhn.mat", at("test_32x32.mat")).unwrap();
-        let set = Images::open("--images", "svhn:test", Some(root.path())).unwrap();
+        let set = open("svhn:test", Some(root.path())).unwrap();
         assert_eq!((set.count, set.name.as_str(), set.labels), (2, "SVHN test", Some(vec![0, 3])));
 
         for text in [at("folder/a.png"), at("missing.npy"), "imagenet:test".into()] {
-            let message = Images::open("--images", &text, None).unwrap_err().to_string();
+            let message = open(&text, None).unwrap_err().to_string();
             for part in [".npy array", "folder of PNG or JPEG", "svhn:extra", text.as_str()] {
                 assert!(message.contains(part), "{part:?} is not in {message:?}");
             }

@@ -7,7 +7,7 @@
 use rayon::prelude::*;
 
 use super::Dataset;
-use super::splitmix::SplitMix;
+use crate::compute::splitmix::SplitMix;
 
 /// Rows and columns of a picture.
 pub const SIDE: usize = 32;

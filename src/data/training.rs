@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::download::Fetched;
+use super::download::{Fetched, Observer};
 use super::images::{Images, Pixels, SIDE, pad, training_side};
 use super::named::{Family, Split};
 use super::{Dataset, cifar, folder, locate, synthetic};
@@ -39,7 +39,7 @@ pub struct TrainingData {
 }
 
 impl Source {
-    /// What `--data` (a name, else a path) and `--data-dir` say. Nothing is read.
+    /// The set called `data`, looked for in `directory`, or the folder at the path `data`. Nothing is read.
     ///
     /// # Errors
     /// [`Error::Setting`] when `data` is neither.
@@ -58,10 +58,10 @@ impl Source {
             "expected {names}, {SYNTHETIC}, or a folder with a sub-folder of images for each class, got {data:?}: no \
              such set or folder"
         );
-        Err(Error::setting("--data", message))
+        Err(Error::setting("data", message))
     }
 
-    /// How `jem score --images` names what is tested on; `None` for drawings, which it does not know.
+    /// The test images in the words of [`Images::open`]; `None` for drawings, which have no name there.
     pub fn test_images(&self) -> Option<String> {
         match Family::named(&self.data) {
             Some(family) => family.part(Split::Test).map(|set| set.to_string()),
@@ -80,11 +80,13 @@ impl Source {
     /// # Errors
     /// [`Error::Setting`] for a set that is not there; [`Error::File`] for a folder without classes, or with others
     /// or images of another size for testing than for training; what the readers return.
-    pub fn load(&self, quiet: bool) -> Result<TrainingData> {
+    pub fn load(&self, observer: Observer) -> Result<TrainingData> {
         let mut notes = Vec::new();
         let (train, test) = match Family::named(&self.data) {
-            Some(Family::Cifar10) => self.cifar10(quiet)?,
-            Some(family) => (self.named(family, Split::Train)?, self.named(family, Split::Test)?),
+            Some(Family::Cifar10) => self.cifar10(observer)?,
+            Some(family) => {
+                (self.named(family, Split::Train, observer)?, self.named(family, Split::Test, observer)?)
+            }
             None if self.data == SYNTHETIC => synthetic::synthetic(50_000, 10_000, 0),
             None => folders(Path::new(&self.data), &mut notes)?,
         };
@@ -99,26 +101,16 @@ impl Source {
         Ok(TrainingData { train: fit(train, size), test: fit(test, size), notes })
     }
 
-    fn cifar10(&self, quiet: bool) -> Result<(Dataset, Dataset)> {
-        match locate::cifar10("--data-dir", self.directory.as_deref(), quiet)? {
+    fn cifar10(&self, observer: Observer) -> Result<(Dataset, Dataset)> {
+        match locate::cifar10(self.directory.as_deref(), observer)? {
             Fetched::Ready(directory) => cifar::load(&directory),
-            Fetched::Unavailable { reason } => {
-                let message = format!(
-                    "{reason}; name the directory that has it with --data-dir, or train on drawings with --data {SYNTHETIC}"
-                );
-                Err(Error::setting("--data cifar10", message))
-            }
+            Fetched::Unavailable { reason } => Err(Error::setting("cifar10", reason)),
         }
     }
 
-    fn named(&self, family: Family, split: Split) -> Result<Dataset> {
+    fn named(&self, family: Family, split: Split, observer: Observer) -> Result<Dataset> {
         let set = family.part(split).expect("every family has a part for training and one for testing");
-        set.load(self.directory.as_deref()).map_err(|error| match error {
-            Error::Setting { key, message } => {
-                Error::Setting { key, message: format!("{message}; name its directory with --data-dir") }
-            }
-            other => other,
-        })
+        set.load(self.directory.as_deref(), observer)
     }
 }
 
@@ -231,6 +223,7 @@ mod tests {
     use image::{GrayImage, Luma, Rgb, RgbImage};
 
     use super::*;
+    use crate::data::download::unobserved;
 
     /// `count` grey images of `side` in each of `classes`.
     fn fill(folder: &Path, classes: &[&str], count: u8, side: u32) {
@@ -245,7 +238,7 @@ mod tests {
     }
 
     fn load(path: &Path) -> Result<TrainingData> {
-        Source::new(path.to_str().unwrap(), None)?.load(true)
+        Source::new(path.to_str().unwrap(), None)?.load(&unobserved)
     }
 
     fn error(path: &Path, parts: &[&str]) {
@@ -313,18 +306,19 @@ mod tests {
         error(&at("c"), &["sub-folder that names its class"]);
         fs::create_dir(at("d")).unwrap();
         error(&at("d"), &["found none"]);
-        error(
-            &at("e"),
-            &["--data", "cifar10, cifar100, svhn, mnist, fashion-mnist, synthetic", "no such set"],
-        );
+        error(&at("e"), &["data", "cifar10, cifar100, svhn, mnist, fashion-mnist, synthetic", "no such set"]);
     }
 
     #[test]
-    fn a_set_that_is_not_there_says_how_to_name_its_place() {
+    fn a_set_that_is_not_there_names_the_place_and_a_file() {
         let root = tempfile::tempdir().unwrap();
         for (name, part) in [("mnist", "train-images-idx3-ubyte"), ("cifar10", "data_batch_1.bin")] {
-            let message = Source::new(name, Some(root.path())).unwrap().load(true).unwrap_err().to_string();
-            assert!(message.contains("--data-dir") && message.contains(part), "{message}");
+            let message =
+                Source::new(name, Some(root.path())).unwrap().load(&unobserved).unwrap_err().to_string();
+            assert!(
+                message.contains(part) && message.contains(&root.path().display().to_string()),
+                "{message}"
+            );
         }
     }
 

@@ -27,9 +27,7 @@ impl std::str::FromStr for DeviceSpec {
             None if text == "gpu" => Ok(Self::Gpu),
             None if text == "cpu" => Ok(Self::Cpu),
             Some(("gpu", name)) if !name.is_empty() => Ok(Self::GpuNamed(name.to_owned())),
-            _ => {
-                Err(Error::setting("--device", format!("expected auto, gpu, gpu:NAME or cpu, got {text:?}")))
-            }
+            _ => Err(Error::setting("device", format!("expected auto, gpu, gpu:NAME or cpu, got {text:?}"))),
         }
     }
 }
@@ -51,8 +49,6 @@ pub struct DeviceOptions {
     /// Let naga bound every index and loop: slower, for tests and for hunting a bad shader. Shaders that go to the driver
     /// as patched SPIR-V stay unchecked.
     pub checked: bool,
-    /// Choose kernels by rule, whatever `jem tune` measured on the device; [`super::tuned`] else.
-    pub untuned: bool,
     /// Neither read nor write the file of compiled pipelines.
     pub uncached: bool,
     /// The variants of cooperative matrices that may be used; `None` asks [`CooperativeChoice::VARIABLE`].
@@ -150,7 +146,7 @@ mod tests {
     fn other_forms_are_refused_by_name() {
         for text in ["", "gpu:", "cuda", "cpu:0", "GPU"] {
             let error = text.parse::<DeviceSpec>().unwrap_err().to_string();
-            assert!(error.contains("--device") && error.contains(&format!("{text:?}")), "{error}");
+            assert!(error.contains("device") && error.contains(&format!("{text:?}")), "{error}");
         }
     }
 }

@@ -37,7 +37,7 @@ mod random;
 mod reductions;
 mod tensor;
 
-pub use function::Function;
+pub use function::{Function, Value};
 pub use indices::Indices;
 pub use lower::{Output, Update, lower, lower_with_update};
 pub use normalise::Normalisation;

@@ -87,6 +87,7 @@ pub(crate) fn sync_directory(directory: &Path) -> std::io::Result<()> {
 ///
 /// # Errors
 /// [`Error::Io`] when the directory cannot be read or a file not be removed.
+#[cfg(any(test, feature = "train"))]
 pub(crate) fn remove_temporary(directory: &Path) -> Result<()> {
     let entries = match fs::read_dir(directory) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -101,6 +102,7 @@ pub(crate) fn remove_temporary(directory: &Path) -> Result<()> {
 }
 
 /// Whether `name` is one of [`temporary_name`]'s.
+#[cfg(any(test, feature = "train"))]
 fn is_temporary(name: &str) -> bool {
     let inner = name.strip_prefix('.').and_then(|name| name.strip_suffix(".tmp"));
     let process = inner.and_then(|inner| inner.rsplit_once('.')).map(|(_, process)| process);

@@ -1,22 +1,35 @@
 //! Files: checkpoints, arrays, pictures and TensorBoard events, and the layouts they hold.
 
+#[cfg(feature = "train")]
 mod archive;
 pub mod atomic;
+#[cfg(feature = "train")]
 pub mod checkpoint;
+#[cfg(feature = "train")]
 pub mod elements;
+#[cfg(feature = "train")]
 pub mod events;
+#[cfg(feature = "train")]
 pub mod gif;
+#[cfg(feature = "train")]
 pub mod journal;
+#[cfg(feature = "train")]
 pub mod npy;
+#[cfg(feature = "train")]
 pub mod npz;
 pub mod pack;
+#[cfg(feature = "train")]
 pub mod png;
+#[cfg(feature = "train")]
 pub mod safetensors;
+#[cfg(feature = "train")]
 pub mod state_file;
+#[cfg(feature = "train")]
 pub mod torch;
 pub(crate) mod user;
 
 /// A message as one printable line of at most 1000 characters, whatever it quotes of a file.
+#[cfg(feature = "train")]
 fn one_line(message: String) -> String {
     let printable = |c: char| if c.is_control() { c.escape_debug().to_string() } else { c.to_string() };
     message.chars().take(1000).map(printable).collect()

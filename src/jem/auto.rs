@@ -34,14 +34,13 @@ impl Choice {
             .map_or(f64::NAN, |(_, seconds)| *seconds)
     }
 
-    /// What was seen, taken, and can be asked for instead, a line each.
+    /// The estimates and the choice, a line each.
     pub fn lines(&self) -> Vec<String> {
         let line = |&(preset, seconds): &(Preset, f64)| {
             let mark = if preset == self.preset { "<- taken" } else { "" };
             format!("        {:<6} about {:<12} {mark}", preset.to_string(), duration(seconds))
         };
-        let others = "        choose otherwise with --preset tiny, small or paper".to_owned();
-        self.estimates.iter().map(line).chain([others]).collect()
+        self.estimates.iter().map(line).collect()
     }
 }
 
@@ -94,7 +93,7 @@ fn iteration_flops(device: &Device, recipe: &Recipe, train: &Dataset) -> Result<
     let network = recipe.network(train.classes(), train.channels);
     network.check()?;
     let batch = BatchLayout::new(recipe, train.height, train.width, train.channels);
-    let programs = Programs::build(recipe, &network, batch, train.len(), recipe.precision.choices(device).0)?;
+    let programs = Programs::build(recipe, &network, batch, train.len(), &recipe.precision.policy(device).0)?;
     let step = programs.sgld.map_or(0, |program| program.summary().flops);
     Ok((recipe.steps as u64 * step + programs.update.summary().flops) as f64)
 }

@@ -26,7 +26,7 @@ impl ClassGaussians {
     /// # Errors
     /// [`Error::Setting`] for images without labels or a class without images.
     pub fn fit(images: Images) -> Result<Self> {
-        let fail = |message: String| Err(Error::setting("--init", message));
+        let fail = |message: String| Err(Error::setting("images", message));
         let Some(labels) = &images.labels else {
             return fail(format!("gaussians need labelled images, {} has no labels", images.name));
         };

@@ -21,7 +21,7 @@ impl std::str::FromStr for Preset {
             "tiny" => Ok(Self::Tiny),
             "small" => Ok(Self::Small),
             "paper" => Ok(Self::Paper),
-            _ => Err(Error::setting("--preset", format!("expected tiny, small or paper, got {text:?}"))),
+            _ => Err(Error::setting("preset", format!("expected tiny, small or paper, got {text:?}"))),
         }
     }
 }

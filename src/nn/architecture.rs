@@ -76,7 +76,7 @@ impl Architecture {
             let names: Vec<&str> = tensors.iter().map(|(name, _)| *name).take(6).collect();
             return Err(format!(
                 "expected the tensors of a WideResNet (f.conv1.weight or layer1.0.conv1.bias) or of a CIFAR ResNet \
-                 (layer1.0.conv1.weight), found {}; --arch names the architecture",
+                 (layer1.0.conv1.weight), found {}; name the architecture",
                 if names.is_empty() { "none".into() } else { names.join(", ") }
             ));
         }
@@ -160,7 +160,7 @@ impl Architecture {
         let unknown = tensors.iter().find(|(name, _)| !used.contains(name) && !is_known_beside(name));
         if let Some((name, shape)) = unknown {
             return Err(format!(
-                "{}: unknown tensor {name} {shape:?}; --arch names another architecture",
+                "{}: unknown tensor {name} {shape:?}; it belongs to another architecture",
                 self.network().name()
             ));
         }
@@ -215,7 +215,7 @@ impl std::str::FromStr for Architecture {
         let wrong = || {
             let message =
                 format!("expected such as wrn-28-10, wrn-28-10-bn, wrn-28-10-gn or resnet-20, got {text:?}");
-            Error::setting("--arch", message)
+            Error::setting("architecture", message)
         };
         let lower = text.to_lowercase();
         let number = |text: &str| text.parse::<usize>().map_err(|_| wrong());
@@ -239,7 +239,7 @@ impl std::str::FromStr for Architecture {
             }
             _ => return Err(wrong()),
         };
-        architecture.network().check().map_err(|error| Error::setting("--arch", error.to_string()))?;
+        architecture.network().check().map_err(|error| Error::setting("architecture", error.to_string()))?;
         Ok(architecture)
     }
 }
@@ -355,7 +355,7 @@ mod tests {
             "{error}"
         );
         let error = infer(&[("encoder.weight".into(), vec![1])]).unwrap_err();
-        assert!(error.contains("found encoder.weight") && error.contains("--arch"), "{error}");
+        assert!(error.contains("found encoder.weight") && error.contains("name the architecture"), "{error}");
         for name in ["conv1.weight", "linear.weight"] {
             assert!(infer(&without(name)).unwrap_err().contains(&format!("expected tensor {name}")));
         }
@@ -378,7 +378,7 @@ mod tests {
         }
         for text in ["wrn-11-1", "wrn-10", "resnet-21", "vgg16", "", "resnet"] {
             let message = text.parse::<Architecture>().unwrap_err().to_string();
-            assert!(message.contains("--arch"), "{message}");
+            assert!(message.contains("architecture"), "{message}");
         }
     }
 }

@@ -306,7 +306,7 @@ pub(super) fn short(value: f64, extent: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::splitmix::SplitMix;
+    use crate::compute::splitmix::SplitMix;
 
     /// A run as one sees them: noisy, with an outlier, and a validation every tenth row.
     fn run(rows: usize) -> Table {

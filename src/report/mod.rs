@@ -3,11 +3,11 @@
 mod canvas;
 pub mod curves;
 pub mod heatmap;
-mod inline;
-mod live;
 pub mod metrics;
 pub mod multiples;
 pub mod profile;
 pub mod progress;
 pub mod status;
 pub mod steps;
+#[cfg(feature = "terminal")]
+pub mod terminal;

@@ -1,409 +1,66 @@
-//! How far training is, on standard error: a bar on a terminal, or a live view of curves and samples; a plain
-//! line every few seconds elsewhere; nothing when quiet.
+//! The interface through which a run reports its progress to the program that started it.
 
-use super::status::Status;
-use std::io::{self, BufWriter, IsTerminal, Stderr, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
-
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use ratatui::crossterm::terminal;
-use ratatui::layout::Size;
-
-use super::inline::Inline;
-use super::live::{self, Colors, Model};
 use super::metrics::Table;
+use super::status::Status;
+use std::time::Duration;
 
-/// Seconds between plain lines.
-const PERIOD: Duration = Duration::from_secs(10);
-/// From one drawing of the live view to the next, at least.
-const REDRAW: Duration = Duration::from_millis(200);
-/// From a look at the samples to the next, at least; and the time that it takes is at most this part of all.
-const LOOK: Duration = Duration::from_secs(3);
-const LOOK_SHARE: u32 = 100;
-/// Columns and rows below which a bar says more than a live view.
-const SMALLEST: Size = Size::new(60, 15);
+/// Receives the progress of a run. Nothing that an implementation does can end the run or change its numbers.
+pub trait Progress {
+    /// Training starts after `done` of `total` iterations; `history` has the metrics of those that are done.
+    fn begin(&mut self, done: u64, total: u64, history: Option<&Table>);
 
-/// Whether a live view is on the terminal.
-static LIVE: AtomicBool = AtomicBool::new(false);
+    /// `iteration` iterations are done.
+    fn update(&mut self, iteration: u64, status: &Status);
 
-/// Shows progress from one iteration to a last one.
-pub struct Progress(Mode);
-
-enum Mode {
-    Quiet,
-    Bar(ProgressBar),
-    Plain(Plain),
-    Live(Box<Live>),
-}
-
-impl Progress {
-    /// Progress from iteration `start` (0, or where a run resumes) to `total`, on standard error.
-    pub fn new(start: u64, total: u64, quiet: bool) -> Self {
-        Self(if quiet {
-            Mode::Quiet
-        } else if io::stderr().is_terminal() {
-            let style = ProgressStyle::with_template("{pos}/{len} [{bar:24}] {msg}  {eta} left")
-                .expect("the template is valid")
-                .progress_chars("=> ");
-            let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-            Mode::Bar(begin_at(bar.with_style(style), start))
-        } else {
-            Mode::Plain(Plain::new(start, total, Instant::now(), Box::new(io::stderr())))
-        })
+    /// The accuracy on held-out images, 0 to 1, after `iteration` iterations.
+    fn validation(&mut self, iteration: u64, accuracy: f64) {
+        self.note(&validation_line(iteration, accuracy));
     }
 
-    /// As [`Progress::new`], as a live view of curves and samples on a terminal that is large enough.
-    pub fn live(start: u64, total: u64) -> Self {
-        let why = if !io::stdout().is_terminal() || !io::stderr().is_terminal() {
-            "standard output and error must be a terminal"
-        } else if !size().is_ok_and(|size| size.width >= SMALLEST.width && size.height >= SMALLEST.height) {
-            "the terminal has less than 60 columns or 15 rows"
-        } else if std::env::var("TERM").is_ok_and(|term| term == "dumb") {
-            "the terminal is a dumb one"
-        } else if let Ok(live) = Live::new(start, total) {
-            return Self(Mode::Live(Box::new(live)));
-        } else {
-            "the terminal cannot be written to"
-        };
-        let mut progress = Self::new(start, total, false);
-        progress.note(&format!("no live view: {why}"));
-        progress
+    /// Whether [`Progress::samples`] should be called now. Reading samples costs time.
+    fn wants_samples(&self) -> bool {
+        false
     }
 
-    /// The metrics so far, of a run that goes on.
-    pub fn history(&mut self, table: &Table) {
-        if let Mode::Live(live) = &mut self.0 {
-            live.model.history(table);
-        }
-    }
-
-    /// Shows the accuracy on held-out images, 0 to 1, after `iteration` iterations.
-    pub fn validation(&mut self, iteration: u64, accuracy: f64) {
-        let line = format!("iteration {iteration}: validation accuracy {:.1}%", 100.0 * accuracy);
-        match &mut self.0 {
-            Mode::Live(live) => {
-                live.model.validation(iteration, accuracy, &line);
-                live.refresh();
-            }
-            _ => self.note(&line),
-        }
-    }
-
-    /// Whether samples are shown, and it is time for new ones.
-    pub fn wants_samples(&self) -> bool {
-        matches!(&self.0, Mode::Live(live) if live.look <= Instant::now())
-    }
-
-    /// Shows the samples after `iteration` iterations, which took `cost` to get: images of `shape` (height,
-    /// width, channels) in [-1, 1], of which `columns` make a row, if that matters.
-    pub fn samples(
+    /// The samples after `iteration` iterations, which took `cost` to read: images of `shape` (height, width, channels)
+    /// in [-1, 1], of which `columns` make a row, if that matters.
+    fn samples(
         &mut self,
-        iteration: u64,
-        images: &[f32],
-        shape: [usize; 3],
-        columns: Option<usize>,
-        cost: Duration,
+        _iteration: u64,
+        _images: &[f32],
+        _shape: [usize; 3],
+        _columns: Option<usize>,
+        _cost: Duration,
     ) {
-        if let Mode::Live(live) = &mut self.0 {
-            live.model.samples(iteration, images, shape, columns);
-            live.look = Instant::now() + LOOK.max(cost * LOOK_SHARE);
-        }
     }
 
-    /// Shows that `iteration` iterations are done.
-    pub fn update(&mut self, iteration: u64, status: &Status) {
-        match &mut self.0 {
-            Mode::Quiet => {}
-            Mode::Bar(bar) => {
-                bar.set_position(iteration);
-                bar.set_message(status.line());
-            }
-            Mode::Plain(plain) => plain.update(iteration, status, Instant::now()),
-            Mode::Live(live) => live.update(iteration, status),
-        }
-    }
+    /// An event in one line: a validation, a fault that was healed.
+    fn note(&mut self, line: &str);
 
-    /// Prints a line of its own: an epoch's validation, a checkpoint.
-    pub fn note(&mut self, line: &str) {
-        match &mut self.0 {
-            Mode::Quiet => {}
-            Mode::Bar(bar) => bar.println(line),
-            Mode::Plain(plain) => plain.print(line),
-            Mode::Live(live) => live.note(line),
-        }
-    }
+    /// A fault in one line that did not end the run, such as a full disk.
+    fn warn(&mut self, line: &str);
 
-    /// Prints what went wrong and did not end the run, also when quiet.
-    pub fn warn(&mut self, line: &str) {
-        match &mut self.0 {
-            // As [`Plain::print`].
-            Mode::Quiet => drop(writeln!(io::stderr(), "{line}")),
-            // Must be there to read when the run has ended.
-            Mode::Live(live) => live.print(line),
-            _ => self.note(line),
-        }
-    }
-
-    /// Ends the display; the bar or the view stays as it was last.
-    pub fn finish(&mut self) {
-        match &mut self.0 {
-            Mode::Bar(bar) => bar.abandon(),
-            Mode::Live(live) => {
-                let Clock { start, total, began } = live.clock;
-                // Ends the view. What is said from now on stands under it.
-                self.0 = Mode::Plain(Plain::new(start, total, began, Box::new(io::stderr())));
-            }
-            Mode::Quiet | Mode::Plain(_) => {}
-        }
-    }
+    /// Training has ended, or failed. Notes and warnings may follow.
+    fn finish(&mut self) {}
 }
 
-/// Prints `line` from any thread, such as a signal's, and leaves a live view whole.
-pub fn announce(line: &str) {
-    // The terminal may be gone, which must not keep a signal from being obeyed.
-    let _ = match (LIVE.load(Ordering::Relaxed), size()) {
-        // On the empty line under the view, which must not move.
-        (true, Ok(size)) => {
-            let line: String = line.chars().take(usize::from(size.width.saturating_sub(1))).collect();
-            write!(io::stderr(), "\r{line}")
-        }
-        // The bar's line has no end.
-        _ => write!(io::stderr(), "\n{line}\n"),
-    };
+/// The line that reports an accuracy on held-out images.
+pub(super) fn validation_line(iteration: u64, accuracy: f64) -> String {
+    format!("iteration {iteration}: validation accuracy {:.1}%", 100.0 * accuracy)
 }
 
-/// The columns and rows of the terminal.
-fn size() -> io::Result<Size> {
-    terminal::size().map(|(width, height)| Size::new(width, height))
-}
+/// Shows nothing. Warnings become events of `tracing`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
 
-/// The live view on the terminal, until it is dropped.
-struct Live {
-    model: Model,
-    /// `None` once it cannot be written to: training must not end because nobody looks any more.
-    terminal: Option<Inline<BufWriter<Stderr>>>,
-    clock: Clock,
-    /// When to draw next.
-    due: Instant,
-    /// When to look at the samples next.
-    look: Instant,
-}
+impl Progress for Silent {
+    fn begin(&mut self, _done: u64, _total: u64, _history: Option<&Table>) {}
 
-impl Live {
-    fn new(start: u64, total: u64) -> io::Result<Self> {
-        let variable = |name: &str| std::env::var(name).ok();
-        let now = Instant::now();
-        // A picture is written in one piece.
-        let out = BufWriter::with_capacity(1 << 18, io::stderr());
-        let mut live = Self {
-            model: Model::new(start, total, Colors::of(variable)),
-            terminal: Some(Inline::new(out, reflows(variable))?),
-            clock: Clock { start, total, began: now },
-            due: now,
-            look: now,
-        };
-        live.draw();
-        LIVE.store(true, Ordering::Relaxed);
-        Ok(live)
-    }
+    fn update(&mut self, _iteration: u64, _status: &Status) {}
 
-    fn update(&mut self, iteration: u64, status: &Status) {
-        self.model.update(iteration, status);
-        let now = Instant::now();
-        if now >= self.due {
-            let left = self.clock.left(iteration, now);
-            self.model.time(left.map_or(String::new(), |seconds| format!("{} left", duration(seconds))));
-            self.draw();
-        }
-    }
+    fn note(&mut self, _line: &str) {}
 
-    fn note(&mut self, line: &str) {
-        self.model.note(line);
-        self.refresh();
-    }
-
-    /// Draws, if it is time to.
-    fn refresh(&mut self) {
-        if Instant::now() >= self.due {
-            self.draw();
-        }
-    }
-
-    /// Prints `line` above the view, where it stays.
-    fn print(&mut self, line: &str) {
-        if let (Some(terminal), Ok(size)) = (&mut self.terminal, size()) {
-            let _ = terminal.print(line, size);
-        }
-        self.draw();
-    }
-
-    fn draw(&mut self) {
-        let began = Instant::now();
-        let Some(terminal) = &mut self.terminal else { return };
-        let drawn = size().and_then(|size| terminal.draw(size, |frame| live::draw(frame, &self.model)));
-        if drawn.is_err() {
-            self.terminal = None;
-        }
-        // A slow terminal gets fewer pictures.
-        self.due = began + REDRAW.max(20 * began.elapsed());
-    }
-}
-
-impl Drop for Live {
-    fn drop(&mut self) {
-        // The message of a panic stands where the picture would be drawn.
-        if !std::thread::panicking() {
-            self.model.time(format!("took {}", duration(self.clock.began.elapsed().as_secs_f64())));
-            self.draw();
-            if let Some(terminal) = &mut self.terminal {
-                let _ = terminal.finish();
-            }
-        }
-        LIVE.store(false, Ordering::Relaxed);
-    }
-}
-
-/// Whether the terminal breaks long lines anew when it gets narrower: most do.
-fn reflows(variable: impl Fn(&str) -> Option<String>) -> bool {
-    let term = variable("TERM").unwrap_or_default();
-    let cuts = variable("XTERM_VERSION").is_some() || term.starts_with("linux");
-    let screen = term.starts_with("screen");
-    variable("TMUX").is_some() || !(cuts || screen)
-}
-
-/// How long iterations take that are made now: not those before a resume.
-#[derive(Clone, Copy)]
-struct Clock {
-    start: u64,
-    total: u64,
-    began: Instant,
-}
-
-impl Clock {
-    /// Seconds from `now`, after `iteration` iterations, to the last; `None` before the first and after the
-    /// last.
-    fn left(&self, iteration: u64, now: Instant) -> Option<f64> {
-        let done = iteration.saturating_sub(self.start);
-        let each = now.duration_since(self.began).as_secs_f64() / done as f64;
-        (done > 0 && iteration < self.total).then(|| each * (self.total - iteration) as f64)
-    }
-}
-
-/// Starts `bar` at `start`. The time left is that of the iterations made now: those made before a
-/// resume are seen by a tick, then forgotten.
-fn begin_at(bar: ProgressBar, start: u64) -> ProgressBar {
-    bar.set_position(start);
-    bar.tick();
-    bar.reset_eta();
-    bar
-}
-
-/// Lines without control characters, for files and logs.
-struct Plain {
-    clock: Clock,
-    printed: Option<Instant>,
-    out: Box<dyn Write + Send>,
-}
-
-impl Plain {
-    fn new(start: u64, total: u64, began: Instant, out: Box<dyn Write + Send>) -> Self {
-        Self { clock: Clock { start, total, began }, printed: None, out }
-    }
-
-    fn update(&mut self, iteration: u64, status: &Status, now: Instant) {
-        let due = self.printed.is_none_or(|printed| now.duration_since(printed) >= PERIOD);
-        let total = self.clock.total;
-        if !due && iteration < total {
-            return;
-        }
-        self.printed = Some(now);
-        let mut line = format!("{iteration}/{total}  {}", status.line());
-        if let Some(seconds) = self.clock.left(iteration, now) {
-            line += &format!("  {} left", duration(seconds));
-        }
-        self.print(&line);
-    }
-
-    fn print(&mut self, line: &str) {
-        // Training must not end because nobody reads the log any more.
-        let _ = writeln!(self.out, "{line}");
-    }
-}
-
-/// `1h02m`, `3m20s` or `12s`.
-fn duration(seconds: f64) -> String {
-    let seconds = seconds.round() as u64;
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, seconds) => format!("{seconds}s"),
-        (0, minutes, seconds) => format!("{minutes}m{seconds:02}s"),
-        (hours, minutes, _) => format!("{hours}h{minutes:02}m"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::{Arc, Mutex};
-
-    use super::*;
-
-    #[derive(Clone, Default)]
-    struct Shared(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Shared {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn plain_lines_come_every_few_seconds_and_at_the_end() {
-        let (out, began) = (Shared::default(), Instant::now());
-        let mut plain = Plain::new(100, 1100, began, Box::new(out.clone()));
-        let status = Status {
-            loss: Some(1.23456),
-            energy_gap: Some(0.5),
-            accuracy: Some(0.4321),
-            images_per_second: Some(12.34),
-        };
-        for second in 1..=25u64 {
-            plain.update(100 + 10 * second, &status, began + Duration::from_secs(second));
-        }
-        plain.update(1100, &Status { images_per_second: Some(310.4), ..Status::default() }, began);
-        let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
-        let lines: Vec<_> = text.lines().collect();
-        assert_eq!(
-            lines,
-            [
-                "110/1100  loss 1.235  gap +0.500  accuracy 43.2%  12.3 images/s  1m39s left",
-                "210/1100  loss 1.235  gap +0.500  accuracy 43.2%  12.3 images/s  1m29s left",
-                "310/1100  loss 1.235  gap +0.500  accuracy 43.2%  12.3 images/s  1m19s left",
-                "1100/1100  310 images/s",
-            ]
-        );
-        assert!(!text.chars().any(|c| c.is_control() && c != '\n'));
-    }
-
-    #[test]
-    fn a_resumed_bar_counts_its_own_iterations_only() {
-        let bar = begin_at(ProgressBar::hidden(), 1_000_000);
-        for iteration in 1..=5 {
-            std::thread::sleep(Duration::from_millis(4));
-            bar.set_position(1_000_000 + iteration);
-            bar.tick();
-        }
-        assert!(bar.per_sec() > 0.0 && bar.per_sec() < 300.0, "{} iterations/s", bar.per_sec());
-    }
-
-    #[test]
-    fn durations_are_short() {
-        let cases = [(0.4, "0s"), (59.0, "59s"), (200.0, "3m20s"), (3725.0, "1h02m"), (360_000.0, "100h00m")];
-        for (seconds, expected) in cases {
-            assert_eq!(duration(seconds), expected);
-        }
+    fn warn(&mut self, line: &str) {
+        tracing::warn!("{line}");
     }
 }

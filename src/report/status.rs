@@ -15,7 +15,7 @@ pub struct Status {
 
 impl Status {
     /// The figures in one line, those that there are.
-    pub(super) fn line(&self) -> String {
+    pub fn line(&self) -> String {
         let parts = [
             self.loss.map(|value| format!("loss {value:.3}")),
             self.energy_gap.map(|value| format!("gap {value:+.3}")),

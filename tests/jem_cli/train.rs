@@ -247,3 +247,24 @@ fn a_run_stays_the_recipe_that_it_is() {
     fail(&place, &["train", "--resume", &out, "--recipe", "jem++"], &["--recipe", "run of jem", "jem++"]);
     fail(&place, &train(&data, &out, &[]), &["holds another run", "--resume"]);
 }
+
+#[test]
+fn help_groups_the_settings_and_fits_80_columns() {
+    for command in ["train", "ablate"] {
+        for (flag, width) in [("-h", 80), ("--help", 80), ("-h", 120)] {
+            let output = jem(&[command, flag]).env("COLUMNS", width.to_string()).output();
+            let output = output.expect("the command starts");
+            let help = String::from_utf8(output.stdout).expect("UTF-8");
+            let heading = |line: &&str| line.ends_with(':') && !line.starts_with([' ', 'W']);
+            let headings: Vec<&str> = help.lines().filter(heading).collect();
+            let expected =
+                ["Options", "Model", "Data", "SGLD", "Loss", "Optimizer", "Run", "Guard", "Examples"];
+            assert_eq!(headings, expected.map(|heading| format!("{heading}:")), "{help}");
+            assert!(help.lines().all(|line| line.chars().count() <= width), "{help}");
+            // No example is broken in two.
+            let (_, examples) = help.split_once("Examples:\n").expect("examples");
+            let block = examples.lines().take_while(|line| !line.is_empty());
+            assert!(block.into_iter().all(|line| line.starts_with("  jem ")), "{examples}");
+        }
+    }
+}

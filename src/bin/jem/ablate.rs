@@ -5,39 +5,41 @@ mod result;
 mod table;
 
 use crate::common::Directory;
-use crate::train::{DataArguments, describe};
+use crate::session::training::{self, Job, describe};
+use crate::session::{self, DeviceArguments, Session, say};
+use crate::train::DataArguments;
 use jem::data::training::{Source, TrainingData};
-use jem::jem::session::{self, DeviceArguments, Job, Session, say};
-use jem::jem::{Family, Overrides, Preset, RunDirectory};
+use jem::interrupt::is_requested;
+use jem::jem::{Family, Overrides, Preset, RunDirectory, check_recipe};
 use jem::{Error, Result};
 use plan::{Run, Setup, Vary};
 use result::Figures;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "Examples:
-  jem ablate --recipes classifier,jem,jem++ --seeds 1,2,3 --out ablations/recipes
-  jem ablate --vary steps=5,10,20 --data svhn --preset small --out ablations/steps
-  jem ablate --recipes jem,jem-joint --vary noise=0,0.01 --lr 1e-3 --out ablations/noise
+  jem ablate --recipes classifier,jem,jem++ --seeds 1,2,3 --out runs/recipes
+  jem ablate --vary steps=5,10,20 --data svhn --preset small --out runs/steps
+  jem ablate --recipes jem,jem-joint --vary noise=0,0.01 --out runs/noise
 
 Written into --out:
-  NAME-seedN/    the run directory of each run, as `jem train` leaves it, and its result.json
-  table.md       a row a recipe and value: mean ± standard deviation over the seeds
+  NAME-seedN/    each run's directory, as of `jem train`, with its result.json
+  table.md       mean ± standard deviation over the seeds, a row a recipe and value
   table.json     the same for programs, with the figures of every run
   accuracy.png   validation accuracy over iterations, a panel a row
 
-The same command goes on with what was interrupted and takes over what is complete; a run
-that diverged stays so until its directory is removed.";
+The same command resumes an interrupted ablation and reuses finished runs; a run that diverged is not repeated until its \
+directory is removed.";
 
-/// Compare recipes, or values of one setting: every run under one protocol, one table, one picture
+/// Compare recipes, or values of one setting, over several seeds, in one table and one picture
 ///
-/// Ctrl-C ends it after the current iteration, and the same command goes on from there; a second one at once.
+/// Ctrl-C ends the ablation after the current iteration, and the same command resumes it; a second Ctrl-C ends it at once.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, args_override_self = true)]
 pub struct Arguments {
     /// Recipes to compare, as --recipe of `jem train` [default: classifier,jem; with --vary jem]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     recipes: Vec<Family>,
-    /// Seeds that each is run with
+    /// Random seeds to run each with
     #[arg(long, value_name = "SEEDS", value_delimiter = ',', default_value = "1,2,3")]
     seeds: Vec<u32>,
     /// A setting and the values to compare, such as steps=5,10,20
@@ -48,6 +50,8 @@ pub struct Arguments {
     /// Size of the networks and the runs: tiny, small or paper
     #[arg(long, value_name = "SIZE", default_value = "tiny")]
     preset: Preset,
+    #[command(flatten)]
+    overrides: Overrides,
     /// TOML file of settings for all runs, applied over each recipe and under the flags
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -59,8 +63,6 @@ pub struct Arguments {
     /// Print nothing but errors and the table
     #[arg(long)]
     quiet: bool,
-    #[command(flatten)]
-    overrides: Overrides,
 }
 
 /// Runs it.
@@ -68,11 +70,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let vary = arguments.vary.as_deref().map(Vary::parse).transpose()?;
     let file = arguments.config.as_deref().map(Overrides::from_file).transpose()?.unwrap_or_default();
     let source = arguments.data.source(None)?;
-    let data = source.load(arguments.quiet)?;
+    let data = training::load(&source, arguments.quiet)?;
     let setups = plan::setups(arguments, vary.as_ref(), &file, &data.train)?;
     // What is wrong with any run is said before the first minute is spent.
     for run in setups.iter().flat_map(|setup| &setup.runs) {
-        session::check(&run.recipe, &data.train)?;
+        check_recipe(&run.recipe, &data.train)?;
         run.check_taken_over(&source)?;
     }
     let session = Session::open(&arguments.device, arguments.quiet)?;
@@ -122,7 +124,7 @@ impl Ablation<'_> {
             let out = self.arguments.out.display();
             say(&format!("written into {out}: table.md, table.json, accuracy.png"));
         }
-        if session::stopped() {
+        if is_requested() {
             say("stopped; the same command goes on");
         }
         Ok(())
@@ -130,7 +132,7 @@ impl Ablation<'_> {
 
     /// Does what is left of a run; `None` if it was interrupted.
     fn train(&self, run: &Run) -> Result<Option<Figures>> {
-        if session::stopped() {
+        if is_requested() {
             return Ok(None);
         }
         let resume = RunDirectory::config(&run.directory).is_ok();

@@ -1,11 +1,14 @@
 //! What the commands share: flags, a place to write to, a progress bar.
 
 use crate::facts::number;
+use crate::session::download_bar;
+use crate::session::flags::Flags as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jem::data::images::Images;
 use jem::device::{Device, DeviceOptions, DeviceSpec};
 use jem::jem::Model;
 use jem::nn::architecture::Mode;
+use jem::tuning;
 use jem::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -41,7 +44,7 @@ impl ModelArguments {
     /// Reads the model and opens the device.
     pub fn open(&self) -> Result<(Model, Device)> {
         let model = Model::open(&self.model)?;
-        let device = Device::open(&self.device, DeviceOptions::default())?;
+        let device = tuning::open(&self.device, DeviceOptions::default())?;
         if let Some(why) = device.fallback() {
             eprintln!("device: {}, because {why}", device.name());
         }
@@ -63,9 +66,10 @@ pub struct ImageArguments {
 impl ImageArguments {
     /// The images `text`, which the flag `flag` gave, as `model` takes them.
     pub fn open(&self, flag: &str, text: &str, model: &Model) -> Result<Images> {
-        let images = Images::open(flag, text, self.data.as_deref())?;
+        let images = Images::open(text, self.data.as_deref(), &download_bar(false));
+        let images = images.flag("images", flag).flag("directory", "--data")?;
         if !self.any_range {
-            images.check_range()?;
+            images.check_range().hint("--any-range takes them as they are")?;
         }
         let [height, width, channels] = model.image_shape();
         images.fit(height, width, channels)

@@ -2,9 +2,10 @@
 
 use crate::common::{Output, check_writable, describe};
 use crate::facts::{Facts, number};
-use jem::Result;
+use crate::session::flags::Flags as _;
 use jem::jem::{ImportOptions, Model, Normalisation};
 use jem::nn::architecture::Architecture;
+use jem::{Error, Result};
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "Examples:
@@ -45,7 +46,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         _ => None,
     };
     let options = ImportOptions { architecture: arguments.arch, normalisation: stated };
-    let model = Model::import(&arguments.checkpoint, options)?;
+    let mut model = Model::import(&arguments.checkpoint, options);
+    if matches!(&model, Err(Error::File { message, .. }) if message.contains("architecture")) {
+        model = model.hint("--arch names it");
+    }
+    let model = model?;
     model.save(&arguments.out)?;
     let mut facts = Facts::default();
     facts.text("model", describe(&model));

@@ -10,6 +10,7 @@ mod info;
 mod report;
 mod sample;
 mod score;
+mod session;
 mod train;
 mod tune;
 
@@ -76,11 +77,5 @@ fn main() -> ExitCode {
             Ok(())
         }
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    session::end(result)
 }

@@ -242,10 +242,5 @@ fn sample(
 /// Refuses to go on with chains that have left all numbers.
 fn check(log_density: &[f32], first: usize, step: usize) -> Result<()> {
     let Some(i) = log_density.iter().position(|value| !value.is_finite()) else { return Ok(()) };
-    let (chain, value) = (first + i, log_density[i]);
-    let message = format!(
-        "chain {chain} diverged: its log density is {value} at step {step}; take a smaller step, or bound the chain \
-         by --clamp or --clamp-gradient"
-    );
-    Err(Error::setting("--step-size", message))
+    Err(Error::ChainDiverged { chain: first + i, step, log_density: log_density[i] })
 }

@@ -7,6 +7,7 @@ use std::thread;
 
 use flate2::{Compression, write::GzEncoder};
 
+use super::super::{Fetched, fetch, unobserved};
 use super::*;
 
 /// How the server treats one connection.
@@ -67,7 +68,7 @@ fn server(contents: Vec<u8>, plan: &'static [Serve]) -> (String, Receiver<usize>
 
 /// The bytes of member `name`: hard to compress, so that the archive has some length.
 fn contents(name: &str) -> Vec<u8> {
-    let mut random = super::super::splitmix::SplitMix::new(name.len() as u64, 5);
+    let mut random = crate::compute::splitmix::SplitMix::new(name.len() as u64, 5);
     (0..5000).map(|_| random.next() as u8).collect()
 }
 
@@ -104,7 +105,7 @@ fn fetch_tiny(plan: &'static [Serve], part: &[u8]) -> (Result<Fetched>, Vec<usiz
     if !part.is_empty() {
         fs::write(cache.path().join("tiny.tar.gz.part"), part).unwrap();
     }
-    let fetched = fetch(&archive(url, &tiny()), cache.path(), true);
+    let fetched = fetch(&archive(url, &tiny()), cache.path(), &unobserved);
     (fetched, requests.try_iter().collect(), cache)
 }
 
@@ -119,12 +120,33 @@ fn assert_ready(fetched: Result<Fetched>, cache: &Path) {
 }
 
 #[test]
+fn an_observer_sees_every_part() {
+    let cache = tempfile::tempdir().unwrap();
+    let (url, _requests) = server(tiny(), &[Serve::Cut(3000), Serve::Asked]);
+    let seen = std::cell::RefCell::new(Vec::new());
+    let observer = |transfer: Transfer<'_>| {
+        let line = match transfer {
+            Transfer::Begins { file, have, total } => format!("{file} from {have} of {total:?}"),
+            Transfer::Has(bytes) => format!("{bytes}"),
+            Transfer::Ends => "ends".into(),
+        };
+        seen.borrow_mut().push(line);
+    };
+    assert_ready(fetch(&archive(url, &tiny()), cache.path(), &observer), cache.path());
+    let (seen, total) = (seen.into_inner(), tiny().len());
+    let begins: Vec<_> = seen.iter().filter(|line| line.contains("from")).collect();
+    let expected = [0, 3000].map(|have| format!("tiny.tar.gz from {have} of Some({total})"));
+    assert_eq!(begins, expected.iter().collect::<Vec<_>>());
+    assert_eq!(seen[seen.len() - 2..], [total.to_string(), "ends".into()]);
+}
+
+#[test]
 fn a_full_download() {
     let (fetched, ranges, cache) = fetch_tiny(&[Serve::Asked], &[]);
     assert_ready(fetched, cache.path());
     assert_eq!(ranges, [0]);
     // The second time there is nothing to ask for: no server listens any more.
-    let again = fetch(&archive("http://127.0.0.1:9/tiny.tar.gz".into(), &tiny()), cache.path(), true);
+    let again = fetch(&archive("http://127.0.0.1:9/tiny.tar.gz".into(), &tiny()), cache.path(), &unobserved);
     assert_ready(again, cache.path());
 }
 
@@ -165,7 +187,7 @@ fn a_part_of_another_file_is_thrown_away() {
 fn a_wrong_checksum_is_an_error_and_leaves_nothing() {
     let cache = tempfile::tempdir().unwrap();
     let (url, _requests) = server(tiny(), &[Serve::Asked]);
-    let error = fetch(&archive(url, b"another"), cache.path(), true).unwrap_err().to_string();
+    let error = fetch(&archive(url, b"another"), cache.path(), &unobserved).unwrap_err().to_string();
     assert!(error.contains("MD5") && error.contains("b32d73e56ec99bc5ec8f83871cde708a"), "{error}");
     assert_eq!(fs::read_dir(cache.path()).unwrap().count(), 0);
 }
@@ -176,7 +198,7 @@ fn no_network_is_an_outcome() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let cache = tempfile::tempdir().unwrap();
     let url = format!("http://127.0.0.1:{port}/tiny.tar.gz");
-    let fetched = fetch(&archive(url.clone(), b""), cache.path(), true).unwrap();
+    let fetched = fetch(&archive(url.clone(), b""), cache.path(), &unobserved).unwrap();
     assert!(matches!(&fetched, Fetched::Unavailable { reason } if reason.contains(&url)), "{fetched:?}");
 
     let (fetched, _, _cache) = fetch_tiny(&[Serve::Status(404)], &[]);
@@ -195,7 +217,7 @@ fn more_than_expected_is_refused() {
     let cache = tempfile::tempdir().unwrap();
     let (url, _requests) = server(tiny(), &[Serve::Asked]);
     let small = Archive { max_bytes: 1000, ..archive(url, &tiny()) };
-    let fetched = fetch(&small, cache.path(), true).unwrap();
+    let fetched = fetch(&small, cache.path(), &unobserved).unwrap();
     assert!(
         matches!(fetched, Fetched::Unavailable { reason } if reason.contains("more than the 1000 bytes"))
     );

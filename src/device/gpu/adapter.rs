@@ -288,7 +288,7 @@ fn pick(spec: &DeviceSpec, all: &[AdapterInfo]) -> Result<usize, String> {
             (_, true) => {
                 "there is no Vulkan, Metal or DX12 adapter; install your GPU's driver, or on Debian \
                           and Ubuntu the software driver (apt install mesa-vulkan-drivers libvulkan1, then \
-                          --device gpu:llvmpipe), or use --device cpu"
+                          name gpu:llvmpipe), or name cpu"
                     .into()
             }
             (DeviceSpec::GpuNamed(_), false) => {
@@ -296,7 +296,7 @@ fn pick(spec: &DeviceSpec, all: &[AdapterInfo]) -> Result<usize, String> {
             }
             (_, false) => format!(
                 "there is no hardware GPU, only {}; install your GPU's driver, or name a software adapter \
-                 (such as --device gpu:llvmpipe), or use --device cpu",
+                 (such as gpu:llvmpipe) or cpu",
                 existing.join(", ")
             ),
         }
@@ -347,7 +347,7 @@ mod tests {
         assert_eq!(pick(&DeviceSpec::GpuNamed("arc".into()), &alike), Ok(1));
         assert_eq!(pick(&DeviceSpec::GpuNamed("pro".into()), &alike), Ok(0));
         let error = pick(&DeviceSpec::Gpu, &all[1..]).unwrap_err();
-        assert!(error.contains("llvmpipe (LLVM) (software)") && error.contains("--device cpu"), "{error}");
+        assert!(error.contains("llvmpipe (LLVM) (software)") && error.contains("cpu"), "{error}");
         let error = pick(&DeviceSpec::GpuNamed("radeon".into()), &all).unwrap_err();
         assert!(error.contains("Arc (integrated), llvmpipe (LLVM) (software)"), "{error}");
         let error = pick(&DeviceSpec::Auto, &[]).unwrap_err();

@@ -47,7 +47,7 @@ impl Lowering<'_> {
         let n: usize = node.shape.iter().product();
         match &node.op {
             Op::Leaf(leaf) => {
-                let view = self.builder.external(&leaf.slot, leaf.words).part(leaf.offset, n);
+                let view = self.builder.external_named(&leaf.slot, leaf.words).part(leaf.offset, n);
                 self.views.insert(id, view);
             }
             Op::Reshape => {
@@ -199,7 +199,7 @@ impl Lowering<'_> {
                     ),
                     ..Conv2d::new(geometry)
                 };
-                let kernel = self.builder.choices().forward(kernel);
+                let kernel = self.policy.forward(kernel);
                 self.emit_convolution(name, Convolution::Forward(kernel), node.inputs[1], &views)?;
             }
             Group::InputGradient { conv, masked, residual, when, value } => {
@@ -225,7 +225,7 @@ impl Lowering<'_> {
                     factor: self.factor(node.inputs[0], Some(value)),
                     ..Conv2dInputGradient::new(geometry)
                 };
-                let kernel = self.builder.choices().input_gradient(kernel);
+                let kernel = self.policy.input_gradient(kernel);
                 let convolution = Convolution::InputGradient(kernel);
                 self.emit_convolution(label(&node, conv), convolution, node.inputs[1], &views)?;
             }
@@ -383,7 +383,7 @@ impl Lowering<'_> {
     ) -> Result<()> {
         let [x, gradient] = [self.view(node.inputs[0])?, self.view(node.inputs[1])?];
         let [a, b] = [node.inputs[0], node.inputs[1]].map(|id| self.storage(id));
-        let kernel = self.builder.choices().weight_gradient(Conv2dWeightGradient {
+        let kernel = self.policy.weight_gradient(Conv2dWeightGradient {
             storage: Storages { a, b, c: Storage::F32 },
             factor: self.factor(node.inputs[1], None),
             ..Conv2dWeightGradient::new(geometry)

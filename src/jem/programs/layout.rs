@@ -148,13 +148,15 @@ impl BatchLayout {
     /// The images of `range` as a leaf.
     pub(super) fn leaf(&self, graph: &Graph, range: Range<usize>) -> Tensor {
         let words = self.images() * self.image();
-        let leaf = Leaf { slot: IMAGES.into(), words, offset: range.start * self.image(), parameter: false };
+        let leaf =
+            Leaf { slot: IMAGES.name().into(), words, offset: range.start * self.image(), parameter: false };
         graph.leaf(leaf, [range.len(), self.height, self.width, self.channels])
     }
 
     /// The labels of `rows` as a leaf.
     pub(super) fn labels(&self, graph: &Graph, rows: Range<usize>) -> Indices {
-        let leaf = Leaf { slot: LABELS.into(), words: self.rows(), offset: rows.start, parameter: false };
+        let leaf =
+            Leaf { slot: LABELS.name().into(), words: self.rows(), offset: rows.start, parameter: false };
         graph.indices_leaf(leaf, [rows.len()])
     }
 

@@ -14,64 +14,79 @@ use crate::nn::wide_resnet::{Activation, Norm, WideResNet};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// Declares [`Recipe`] and [`Overrides`], the same settings as options: of a command line and of a file.
+/// Declares [`Recipe`] and [`Overrides`], the same settings as options: of a command line, under headings, and of a file.
 macro_rules! settings {
-    ($($(#[$attribute:meta])* $name:ident: $type:ty,)*) => {
+    ($([$heading:expr] $($(#[$attribute:meta])* $name:ident: $type:ty,)*)*) => {
         /// Every setting of a training run. A setting of 0 switches off what has a natural "off".
         #[derive(Debug, Clone, PartialEq, Serialize)]
         pub struct Recipe {
-            $($(#[$attribute])* pub $name: $type,)*
+            $($($(#[$attribute])* pub $name: $type,)*)*
         }
 
         /// Settings that replace a preset's: flags of a command line, or keys of a TOML file.
-        #[derive(Debug, Clone, Default, PartialEq, Deserialize, clap::Args)]
+        #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+        #[cfg_attr(feature = "cli", derive(clap::Args))]
         #[serde(deny_unknown_fields, default)]
         pub struct Overrides {
-            $(
+            $($(
                 $(#[$attribute])*
-                #[arg(long, value_delimiter = ',', allow_negative_numbers = true, help_heading = "Recipe")]
+                #[cfg_attr(feature = "cli", arg(
+                    long,
+                    value_name = <$type as flag::Value>::NAME,
+                    value_delimiter = ',',
+                    allow_negative_numbers = true,
+                    hide_possible_values = true,
+                    help_heading = $heading,
+                ))]
                 pub $name: Option<$type>,
-            )*
+            )*)*
         }
 
         impl Recipe {
             /// Replaces what `overrides` sets.
             pub fn apply(&mut self, overrides: &Overrides) {
-                $(if let Some(value) = &overrides.$name {
+                $($(if let Some(value) = &overrides.$name {
                     self.$name = value.clone();
-                })*
+                })*)*
             }
         }
     };
 }
 
 settings! {
-    /// Recipe that the settings begin as: classifier, jem, jem-class-conditional, jem-joint, jem++, sada-jem or
-    /// semi-supervised
+    // Among the options of the command.
+    [None::<&'static str>]
+    /// Recipe to start from: classifier, jem, jem-class-conditional, jem-joint, jem++, sada-jem or semi-supervised
     recipe: Family,
+
+    ["Model"]
     /// Layers of the WideResNet: 6n + 4
     depth: usize,
     /// Widening factor of the WideResNet
     width: usize,
     /// Initial weights: lecun-uniform, he-normal or glorot-uniform
     init: Init,
-    /// Normalisation in front of activations: none, batch or group
+    /// Normalisation before activations: none, batch or group
     norm: Norm,
-    /// Share of a batch in the running statistics of batch norm (PyTorch's momentum)
+    /// Weight of the current batch in batch norm's running statistics (PyTorch's momentum)
     norm_momentum: f32,
-    /// leaky-relu, silu or softplus
+    /// Activation: leaky-relu, silu or softplus
     activation: Activation,
     /// Divide each layer's weights by their largest singular value
     spectral_norm: bool,
-    /// Images per iteration for p(x), as many samples, and as many labelled images
+
+    ["Data"]
+    /// Images per iteration for p(x); as many samples and labelled images
     batch: usize,
-    /// Labelled images per iteration; 0: as many as batch
+    /// Labelled images per iteration; 0: as many as --batch
     labelled_batch: usize,
-    /// Labelled images of each class that p(y|x) is trained on; 0: all
+    /// Labelled images of each class to train p(y|x) on; 0: all
     labels_per_class: usize,
+
+    ["SGLD"]
     /// SGLD steps per iteration (K)
     steps: usize,
-    /// Updates of the samples in each step, along the gradient of its first (JEM++'s N)
+    /// Updates of the samples per SGLD step, all with the gradient at its start (JEM++'s N)
     inner_steps: usize,
     /// SGLD step size
     step_size: f32,
@@ -79,106 +94,146 @@ settings! {
     noise: f32,
     /// Bound on each element of SGLD's gradient; 0: none
     clamp_gradient: f32,
-    /// Keep samples in [-1, 1]
+    /// Clamp samples to [-1, 1]
     clamp_x: bool,
     /// Chains in the replay buffer
     buffer: usize,
-    /// Probability that a chain starts anew
+    /// Probability that a chain restarts
     reinitialise: f32,
-    /// Where chains start: uniform in [-1, 1], or gaussian with the mean and covariance of a class's images
+    /// Starting points of chains: uniform in [-1, 1], or gaussian with the mean and covariance of a class's images
     start: Start,
-    /// Put samples into the replay buffer by reservoir sampling, instead of where their chains came from
+    /// Return samples to the replay buffer by reservoir sampling instead of to the places of their chains
     reservoir: bool,
-    /// Sample x from p(x|y) for y uniform, instead of from p(x)
+    /// Sample x from p(x|y) for uniform y instead of from p(x)
     class_conditional: bool,
+
+    ["Loss"]
     /// Weight of log p(x)
     p_x: f32,
-    /// Weight of log p(y|x), or of the labelled loss that stands for it
+    /// Weight of log p(y|x), or of the labelled loss in its place
     p_y_given_x: f32,
-    /// Loss of labelled images: cross-entropy, or one of LeCun et al. (2006): energy, perceptron, hinge, log, lvq2,
-    /// mce, square-square, square-exponential, nll, mee
+    /// Loss of labelled images: cross-entropy, or one of LeCun et al. (2006): energy, perceptron, hinge, log, lvq2, mce,
+    /// square-square, square-exponential, nll, mee
     labelled_loss: String,
-    /// Margin of hinge and square-square, largest loss of lvq2
+    /// Margin of hinge and square-square; largest loss of lvq2
     margin: f32,
-    /// Inverse temperature of nll and mee, weight of the wrong answer in square-exponential
+    /// Inverse temperature of nll and mee; weight of the wrong answer in square-exponential
     beta: f32,
-    /// Weight of log p(x, y); needs class-conditional samples
+    /// Weight of log p(x, y); requires class-conditional samples
     p_xy: f32,
     /// Weight of the mean squared logits of data and samples
     energy_l2: f32,
-    /// Weight of the mean squared norm of log p(x)'s gradient at the data
+    /// Weight of the mean squared norm of the gradient of log p(x) at the data
     gradient_penalty: f32,
-    /// Update rule: adam, adamw (decay apart from the gradient) or sgd
+
+    ["Optimizer"]
+    /// Optimizer: adam, adamw (decoupled weight decay) or sgd
     optimizer: String,
     /// Learning rate
     lr: f64,
-    /// Adam's decay of the first moment
+    /// Adam's decay rate of the first moment
     beta1: f64,
-    /// Adam's decay of the second moment
+    /// Adam's decay rate of the second moment
     beta2: f64,
     /// Adam's epsilon
     epsilon: f32,
     /// SGD's momentum
     momentum: f32,
-    /// Decay of the weights: added to the gradient, but by adamw
+    /// Weight decay: part of the gradient, except with adamw
     weight_decay: f32,
-    /// Radius of sharpness-aware minimisation (SAM) around the update rule; 0: off
+    /// Radius of sharpness-aware minimisation (SAM); 0: off
     sam: f32,
-    /// Measure SAM's radius relative to the weights' size
+    /// Scale SAM's radius by the size of the weights
     sam_adaptive: bool,
-    /// Decay of the moving average of the weights, which is what is evaluated and kept; 0: the weights themselves
+    /// Decay of the moving average of the weights that is evaluated and saved; 0: the weights themselves
     ema: f64,
     /// Bound on the global gradient norm; 0: none
     clip_norm: f32,
-    /// Iterations of linear warm-up of the learning rate
+    /// Iterations of linear learning-rate warm-up
     warmup: u64,
     /// Epochs after which the learning rate decays
     decay_at: Vec<f64>,
-    /// Factor of each decay
+    /// Factor of each learning-rate decay
     decay_factor: f64,
+
+    ["Run"]
     /// Passes over the training images
     epochs: f64,
     /// Iterations; 0: as many as the epochs take
     iterations: u64,
-    /// Reflect padding before the random crop; 0: no crop
+
+    ["Data"]
+    /// Pixels of reflect padding before the random crop; 0: no crop
     pad: usize,
     /// Flip training images at random
     flip: bool,
-    /// Standard deviation of the noise on training images
+    /// Standard deviation of the noise added to training images
     input_noise: f32,
-    /// Crop, flip and add noise to the images for p(x) as to the labelled ones
+    /// Augment the images for p(x) like the labelled ones: crop, flip, noise
     augment_p_x: bool,
     /// Training images held out to choose the best model
     validation: usize,
+
+    ["Run"]
     /// Iterations between evaluations on the held-out images
     evaluate_every: u64,
-    /// Iterations between pictures of samples
+    /// Iterations between sample grids
     sample_every: u64,
     /// Iterations between checkpoints
     checkpoint_every: u64,
-    /// Checkpoints kept
+    /// Checkpoints to keep
     keep: usize,
-    /// Numbers between convolutions: f32, f16 (matrices of a GPU's tensor cores where they can be trusted), or auto
-    /// (f16 where there are such matrices)
+    /// Precision of activations: f32, f16 (on a GPU's tensor cores where they pass a test), or auto (f16 where they do)
     precision: Precision,
-    /// Heal a run that goes wrong: go back, draw other random numbers, apply a remedy; else stop
+
+    ["Guard"]
+    /// Heal a run that diverges: roll back, reseed and apply a remedy; false: stop
     guard: bool,
-    /// Faults after which a run is given up
+    /// Faults before a run is given up
     max_trips: u32,
-    /// Iterations between the snapshots that a run goes back to
+    /// Iterations between the snapshots that a run rolls back to
     snapshot_every: u64,
-    /// |energy|, loss or gradient norm that is a fault
+    /// Treat an |energy|, loss or gradient norm above this as a fault
     diverged_above: f64,
-    /// |energy of samples - energy of data| that is a fault
+    /// Treat an |energy of samples - energy of data| above this as a fault
     max_gap: f64,
-    /// Root mean square way of a pixel in an iteration's SGLD, of images in [-1, 1], that is a fault
+    /// Treat a root-mean-square displacement of pixels above this, in one iteration of SGLD on images in [-1, 1], as a fault
     max_displacement: f64,
-    /// Share of the samples' pixels at the ends of [-1, 1] above which is a fault
+    /// Treat a share of sample pixels at -1 or 1 above this as a fault
     max_saturated: f64,
-    /// Mean number of SGLD steps since chains began above which is a fault: chains that were never begun anew; inf: none
+    /// Treat a mean chain age above this many SGLD steps as a fault (chains never restart); inf: no check
     max_chain_age: f64,
-    /// Seed of all random numbers
+
+    ["Run"]
+    /// Random seed
     seed: u32,
+}
+
+/// Names of values in the help of flags.
+#[cfg(feature = "cli")]
+mod flag {
+    use super::{Activation, Family, Init, Norm, Precision, Start};
+
+    /// A type of setting with the name of its values.
+    pub trait Value {
+        const NAME: &'static str;
+    }
+
+    macro_rules! names {
+        ($($name:literal: $($type:ty),*;)*) => {
+            $($(impl Value for $type {
+                const NAME: &'static str = $name;
+            })*)*
+        };
+    }
+
+    names! {
+        "N": usize, u64, u32;
+        "X": f32, f64;
+        "X,X": Vec<f64>;
+        "BOOL": bool;
+        "NAME": String, Activation, Family, Init, Norm, Precision, Start;
+    }
 }
 
 /// The labelled loss of JEM.

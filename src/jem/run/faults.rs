@@ -102,9 +102,7 @@ impl Run<'_> {
             }
             None => "no model was scored yet".into(),
         };
-        let advice =
-            "try more --steps, a smaller --lr, --clamp-gradient 1, --clamp-x true or a larger --energy-l2";
-        Err(Error::Diverged { iteration, message: format!("{why}; {good}; {best}; {advice}") })
+        Err(Error::Diverged { iteration, message: format!("{why}; {good}; {best}") })
     }
 
     /// Takes a remedy back after a quiet while.

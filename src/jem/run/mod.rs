@@ -10,7 +10,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::io::checkpoint::Checkpoint;
 use crate::nn::network::Network;
-use crate::report::progress::Progress;
+use crate::report::progress::{Progress, Silent};
 use crate::report::status::Status;
 use serde_json::json;
 use std::collections::VecDeque;
@@ -40,16 +40,33 @@ pub struct RunOptions<'a> {
     pub network: Option<Arc<dyn Network>>,
     /// Where the data comes from, for the run directory to remember.
     pub source: Option<&'a Source>,
-    /// No progress on the terminal.
-    pub quiet: bool,
-    /// Progress as a live view of curves and samples, on a terminal that is large enough; unless `quiet`.
-    pub live: bool,
+    /// Receives the progress, such as `report::terminal::Terminal`; `None`: [`Silent`].
+    pub progress: Option<Box<dyn Progress + 'a>>,
     /// Set (by Ctrl-C) to end the run after the current iteration, with a checkpoint.
     pub stop: &'a AtomicBool,
     /// Opens the device again when it was lost, such as by a driver's reset; `None`: a loss ends the run.
     pub reopen: Option<&'a dyn Fn() -> Result<Device>>,
     /// Sees the trainer before each iteration, for a schedule of one's own or a look at the weights.
     pub visit: Option<Visit<'a>>,
+}
+
+/// Never set.
+static NEVER: AtomicBool = AtomicBool::new(false);
+
+impl RunOptions<'_> {
+    /// A new run in the directory `out`, by the recipe's own network, in silence, until its end.
+    pub fn new(out: impl Into<PathBuf>) -> Self {
+        Self {
+            out: out.into(),
+            resume: false,
+            network: None,
+            source: None,
+            progress: None,
+            stop: &NEVER,
+            reopen: None,
+            visit: None,
+        }
+    }
 }
 
 /// How a run ended, and what it left.
@@ -89,7 +106,7 @@ struct Run<'a> {
     /// The latest states that a fault can go back to, the newest last; older ones are checkpoints.
     snapshots: VecDeque<(u64, Checkpoint)>,
     directory: RunDirectory,
-    progress: Progress,
+    progress: Box<dyn Progress + 'a>,
     validation: Evaluator,
     guard: Guard,
     title: String,
@@ -115,7 +132,7 @@ pub fn run(
     recipe: &Recipe,
     train: &Dataset,
     test: &Dataset,
-    options: RunOptions<'_>,
+    mut options: RunOptions<'_>,
 ) -> Result<Outcome> {
     let (train_part, held_out) = train.split(recipe.validation, u64::from(recipe.seed))?;
     let recovered = options.resume.then(|| RunDirectory::recover(&options.out)).transpose()?;
@@ -152,13 +169,8 @@ pub fn run(
         let details = json!({"device": device.name(), "kernels": kernels, "data": train.name, "synthetic": train.synthetic, "iterations": total, "precision": trainer.precision(), "checkpoint": resumed});
         directory.event(if options.resume { "resume" } else { "start" }, trainer.iteration(), details);
     }
-    let mut progress = match options.live && !options.quiet {
-        true => Progress::live(trainer.iteration(), total),
-        false => Progress::new(trainer.iteration(), total, options.quiet),
-    };
-    if let (true, Ok(table)) = (options.live, directory.metrics()) {
-        progress.history(&table);
-    }
+    let mut progress = options.progress.take().unwrap_or_else(|| Box::new(Silent));
+    progress.begin(trainer.iteration(), total, directory.metrics().ok().as_ref());
     let title = format!("{} on {}", trainer.network().name(), train.name);
     let mut run = Run {
         validation: trainer.evaluator(&held_out, EVALUATION_BATCH)?,

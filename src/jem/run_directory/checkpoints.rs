@@ -40,12 +40,7 @@ impl RunDirectory {
 
     pub(super) fn unwritten(&self, what: &str, error: Error) -> Error {
         let Error::Io { path, source } = error else { return error };
-        let message = format!(
-            "{source}; the {what} could not be written: make room on the disk, then go on from the checkpoint before \
-             with --resume {}",
-            self.path.display()
-        );
-        Error::file(path, message)
+        Error::Unwritten { path, source, what: what.to_owned(), run: self.path.clone() }
     }
 
     fn save_checkpoint(

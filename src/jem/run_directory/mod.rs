@@ -163,7 +163,7 @@ impl RunDirectory {
         if !path.join(CONFIG).exists() {
             return Ok(());
         }
-        Err(Error::file(path, "holds another run; choose another --out, or go on with --resume"))
+        Err(Error::file(path, "holds another run"))
     }
 
     /// The file of settings of the run in `path`.
@@ -372,7 +372,7 @@ fn lock(path: &Path) -> Result<File> {
     let file = File::create(&name).map_err(Error::io(&name))?;
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => {
-            let message = "another process is training in it; wait for its end, or choose another --out";
+            let message = "another process is training in it; wait for its end, or choose another directory";
             Err(Error::file(path, message))
         }
         // Some file systems have no locks: then there is none.
@@ -497,7 +497,7 @@ mod tests {
             (run.last_best(), "best.safetensors"),
         ] {
             let message = result.unwrap_err().to_string();
-            assert!(message.contains(name) && message.contains("--resume"), "{message}");
+            assert!(message.contains(name) && message.contains("make room"), "{message}");
         }
         // The one before stays, and nothing half.
         assert_eq!(

@@ -3,6 +3,7 @@
 use super::{CHECKPOINT, RunDirectory, SNAPSHOT};
 use crate::error::{Error, Result};
 use crate::io::checkpoint::{self, Checkpoint};
+use crate::jem::{Overrides, Preset, Recipe};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -39,6 +40,23 @@ impl RunDirectory {
             Error::File { message, .. } => Error::file(path, message),
             other => other,
         })
+    }
+
+    /// The recipe of the run in `path`, with `overrides` over its `config.toml`.
+    ///
+    /// # Errors
+    /// [`Error::File`] if there is no run or its settings are damaged; [`Error::Setting`] if `overrides` name another
+    /// recipe.
+    pub fn recipe(path: &Path, overrides: &Overrides) -> Result<Recipe> {
+        let config = Self::config(path)?;
+        let mut recipe = Recipe::of(Preset::Paper, &[&Overrides::from_file(&config)?]);
+        if let Some(asked) = overrides.recipe.filter(|asked| *asked != recipe.recipe) {
+            let message =
+                format!("{} is a run of {}, which cannot become {asked}", path.display(), recipe.recipe);
+            return Err(Error::setting("recipe", message));
+        }
+        recipe.apply(overrides);
+        Ok(recipe)
     }
 
     /// What run directory `path` has to go on from: the newest checkpoint that is whole. Nothing is changed.

@@ -4,7 +4,7 @@ use super::Arguments;
 use super::result::Figures;
 use jem::data::Dataset;
 use jem::data::training::Source;
-use jem::jem::{Family, Overrides, Recipe, RunDirectory, session};
+use jem::jem::{Family, Overrides, Recipe, RunDirectory, recipe_for};
 use jem::{Error, Result};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -136,7 +136,7 @@ pub fn setups(
                 let last = Overrides { recipe: Some(family), seed: Some(seed), ..Overrides::default() };
                 let varied = value.map(|(_, overrides)| overrides);
                 let all: Vec<_> = [file, flags].into_iter().chain(varied).chain([&last]).collect();
-                let recipe = session::recipe(arguments.preset, &all, train);
+                let recipe = recipe_for(arguments.preset, &all, train);
                 let directory = arguments.out.join(format!("{name}-seed{seed}"));
                 Run { recipe, directory, figures: None }
             };

@@ -9,10 +9,10 @@ use ratatui::symbols::Marker;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Axis, Block, Chart, Dataset, GraphType, LineGauge, Padding, Paragraph};
 
-use super::curves::{self, BLUE, ORANGE, SPARSE};
-use super::metrics::Table;
-use super::status::Status;
 use crate::io::png::to_byte;
+use crate::report::curves::{self, BLUE, ORANGE, SPARSE};
+use crate::report::metrics::Table;
+use crate::report::status::Status;
 
 /// Columns of the labels of vertical axes: panels stand under one another.
 const LABELS: usize = 7;

@@ -1,18 +1,24 @@
-//! What programs that train share: what they print, how they stop, how they choose a preset.
+//! The parts that `jem` and the example `train_cifar` share: devices, printing, Ctrl-C, and the flow of training.
 
-use super::run::RunOptions;
-use super::{BatchLayout, Outcome, Overrides, Precision, Preset, Recipe, RunDirectory, choose, run};
-use crate::data::Dataset;
-use crate::data::training::Source;
-use crate::device::{CooperativeChoice, Device, DeviceOptions, DeviceSpec};
-use crate::error::{Error, Result};
-use crate::interrupt;
-use crate::nn::network::Network;
-use crate::report::progress::announce;
-use crate::self_test::is_gate_pending;
+pub mod flags;
+pub mod training;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use jem::Result;
+use jem::data::Dataset;
+use jem::data::download::Transfer;
+use jem::device::{CooperativeChoice, Device, DeviceOptions, DeviceSpec};
+use jem::interrupt;
+use jem::jem::{Outcome, Precision, Preset, Recipe, RunOptions, choose, run};
+use jem::report::terminal::{Style, Terminal, announce};
+use jem::self_test::is_gate_pending;
+use jem::tuning;
+use std::cell::RefCell;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
+use training::Job;
 
 /// Set by Ctrl-C, SIGTERM and SIGHUP.
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -23,8 +29,8 @@ pub struct DeviceArguments {
     /// Device: auto, gpu, gpu:NAME or cpu
     #[arg(long, env = "JEM_DEVICE", default_value = "auto")]
     pub device: DeviceSpec,
-    /// Variant of the shaders that use tensor cores: any (the first that passes a test on this GPU), none, naga, patched,
-    /// flat or flat-patched [default: `JEM_COOPERATIVE`, else any]
+    /// Variant of the tensor-core shaders: any (the first that passes a test on this GPU), none, naga, patched, flat or
+    /// flat-patched [default: $JEM_COOPERATIVE, else any]
     #[arg(long, value_name = "VARIANT")]
     pub cooperative: Option<CooperativeChoice>,
 }
@@ -38,9 +44,9 @@ impl DeviceArguments {
     /// Opens the device.
     ///
     /// # Errors
-    /// As [`Device::open`].
+    /// As [`tuning::open`].
     pub fn open(&self) -> Result<Device> {
-        Device::open(&self.device, self.options())
+        tuning::open(&self.device, self.options())
     }
 }
 
@@ -52,29 +58,16 @@ pub struct Session {
     quiet: bool,
 }
 
-/// Where a run goes, and what it goes on from.
-#[derive(Debug, Clone)]
-pub struct Job {
-    /// The run directory.
-    pub out: PathBuf,
-    /// Go on from its newest checkpoint.
-    pub resume: bool,
-    /// Show it as a live view.
-    pub live: bool,
-    /// Where its data comes from, for the run directory to remember.
-    pub source: Source,
-}
-
 impl Session {
     /// Opens a device and says which; nothing is said if `quiet`.
     ///
     /// # Errors
-    /// What [`Device::open`] returns.
+    /// As [`tuning::open`].
     pub fn open(arguments: &DeviceArguments, quiet: bool) -> Result<Self> {
         let session = Self { arguments: arguments.clone(), device: arguments.open()?, quiet };
         let why = session.device.fallback().map(|why| format!(", because {why}")).unwrap_or_default();
         session.say(&format!("device  {}{why}", session.device.name()));
-        if !session.device.choices().tuned().is_empty() || session.device.shaders().is_some() {
+        if !session.device.policy().tuned().is_empty() || session.device.shaders().is_some() {
             session.say(&format!("kernels {}", session.device.kernels()));
         }
         Ok(session)
@@ -88,7 +81,7 @@ impl Session {
     /// Opens the device again, for a run that must not mind what became of it in the one before.
     ///
     /// # Errors
-    /// What [`Device::open`] returns.
+    /// As [`tuning::open`].
     pub fn reopen(&mut self) -> Result<()> {
         self.device = self.arguments.open()?;
         Ok(())
@@ -118,6 +111,7 @@ impl Session {
         self.say("preset  auto: timing a few iterations …");
         let choice = choose(&self.device, train, recipe)?;
         choice.lines().iter().for_each(|line| self.say(line));
+        self.say("        choose otherwise with --preset tiny, small or paper");
         Ok(choice.preset)
     }
 
@@ -147,14 +141,18 @@ impl Session {
     /// As [`run`].
     pub fn train(&self, recipe: &Recipe, train: &Dataset, test: &Dataset, job: &Job) -> Result<Outcome> {
         self.announce_gate(recipe);
+        let style = match (self.quiet, job.live) {
+            (true, _) => Style::Quiet,
+            (false, true) => Style::Live,
+            (false, false) => Style::Bar,
+        };
         let reopen = || self.arguments.open();
         let options = RunOptions {
             network: None,
             out: job.out.clone(),
             resume: job.resume,
             source: Some(&job.source),
-            quiet: self.quiet,
-            live: job.live,
+            progress: Some(Box::new(Terminal::new(style))),
             stop: &STOP,
             reopen: Some(&reopen),
             visit: None,
@@ -172,83 +170,50 @@ pub fn say(line: &str) {
 /// process at once.
 ///
 /// # Errors
-/// [`Error::Setting`] if `ctrlc` already has a handler in this process, or the system refuses.
+/// As [`interrupt::handle`].
 pub fn stop_on_interrupt() -> Result<()> {
-    let handler = interrupt::handle(|| {
+    interrupt::handle(|| {
         if STOP.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
         announce("stopping after this iteration, with a checkpoint; Ctrl-C again stops at once");
-    });
-    handler.map_err(|error| Error::setting("Ctrl-C", error.to_string()))
+    })
 }
 
-/// Whether Ctrl-C has come.
-pub fn stopped() -> bool {
-    STOP.load(Ordering::Relaxed)
+/// Ends a program with the status of `result`, and with its error on standard error.
+pub fn end(result: Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", flags::message(error));
+            ExitCode::FAILURE
+        }
+    }
 }
 
-/// What `--preset` asks for; `None`: auto.
-///
-/// # Errors
-/// [`Error::Setting`] with what there is.
-pub fn asked_preset(text: &str) -> Result<Option<Preset>> {
-    if text == "auto" {
-        return Ok(None);
+/// Shows a download as a bar on standard error, where that is a terminal; nothing when `quiet`.
+pub fn download_bar(quiet: bool) -> impl Fn(Transfer<'_>) {
+    let target = if quiet { ProgressDrawTarget::hidden } else { ProgressDrawTarget::stderr };
+    let shown = RefCell::new(None::<ProgressBar>);
+    move |transfer| match transfer {
+        Transfer::Begins { file, have, total } => {
+            let style = ProgressStyle::with_template(
+                "{msg} [{bar:40}] {bytes}/{total_bytes} ({bytes_per_sec}, {eta} left)",
+            );
+            let style = style.expect("the template is valid").progress_chars("=> ");
+            let bar = ProgressBar::with_draw_target(total, target());
+            let bar = bar.with_style(style).with_message(file.to_owned());
+            // Bytes that were there before do not count for the speed: they are shown once, then the clock starts.
+            bar.set_position(have);
+            bar.tick();
+            bar.reset_eta();
+            if let Some(before) = shown.replace(Some(bar)) {
+                before.finish_and_clear();
+            }
+        }
+        Transfer::Has(bytes) => shown.borrow().iter().for_each(|bar| bar.set_position(bytes)),
+        Transfer::Ends => shown.take().iter().for_each(ProgressBar::finish_and_clear),
     }
-    let wrong = |_| Error::setting("--preset", format!("expected auto, tiny, small or paper, got {text:?}"));
-    text.parse().map(Some).map_err(wrong)
-}
-
-/// The recipe of `preset`'s size that `overrides` ask for, as [`Recipe::of`], with what suits `train` where they do not
-/// say: a tenth of it is held out if the preset's images were more than a fifth, digits are not flipped (Grathwohl
-/// et al.'s code flips CIFAR, not SVHN), and the learning rate of a preset of so many iterations decays after the same
-/// number of images whatever the size of the set.
-pub fn recipe(preset: Preset, overrides: &[&Overrides], train: &Dataset) -> Recipe {
-    let mut recipe = Recipe::of(preset, overrides);
-    let asked = |set: fn(&Overrides) -> bool| overrides.iter().any(|overrides| set(overrides));
-    if !asked(|overrides| overrides.validation.is_some()) && recipe.validation > train.len() / 5 {
-        recipe.validation = (train.len() / 10).max(1);
-    }
-    if !asked(|overrides| overrides.flip.is_some()) && train.is_of_digits() {
-        recipe.flip = false;
-    }
-    if !asked(|overrides| overrides.decay_at.is_some()) {
-        recipe.decay_as_on_cifar_10(preset, train.len().saturating_sub(recipe.validation));
-    }
-    recipe
-}
-
-/// The recipe of the run in `directory`, with `overrides` over its `config.toml`.
-///
-/// # Errors
-/// [`Error::File`] if there is no run or its settings are damaged; [`Error::Setting`] if it is to become another
-/// recipe.
-pub fn resumed_recipe(directory: &Path, overrides: &Overrides) -> Result<Recipe> {
-    let config = RunDirectory::config(directory)?;
-    let mut recipe = Recipe::of(Preset::Paper, &[&Overrides::from_file(&config)?]);
-    if let Some(asked) = overrides.recipe.filter(|asked| *asked != recipe.recipe) {
-        let message =
-            format!("{} is a run of {}, which cannot become {asked}", directory.display(), recipe.recipe);
-        return Err(Error::setting("--recipe", message));
-    }
-    recipe.apply(overrides);
-    Ok(recipe)
-}
-
-/// Checks a recipe on the images of `train`, before anything is opened or made.
-///
-/// # Errors
-/// [`Error::Setting`] with the key, the allowed range and what was found.
-pub fn check(recipe: &Recipe, train: &Dataset) -> Result<()> {
-    Network::check(&recipe.network(train.classes(), train.channels))?;
-    if recipe.validation == 0 {
-        let message = "must be at least 1, got 0: the best model is chosen on the held-out images";
-        return Err(Error::setting("validation", message));
-    }
-    train.check_split(recipe.validation)?;
-    recipe.check(train.len() - recipe.validation, train.classes())?;
-    BatchLayout::new(recipe, train.height, train.width, train.channels).check(recipe.pad)
 }
 
 /// What a run came to and where it is, a line each.
@@ -298,40 +263,4 @@ pub fn next(outcome: &Outcome, out: &Path, command: &str) -> Vec<String> {
     }
     let more = format!("  {command} --resume {out} --iterations {}", 2 * done);
     vec!["next: train longer".into(), more]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::data::synthetic::synthetic;
-
-    /// The iterations before which the learning rate is another than after.
-    fn decays(recipe: &Recipe, images: usize) -> Vec<u64> {
-        let rate = |iteration| recipe.learning_rate(iteration, images);
-        let warm = recipe.warmup..recipe.total_iterations(images);
-        warm.filter(|&iteration| rate(iteration) < rate(iteration - 1)).collect()
-    }
-
-    #[test]
-    fn the_learning_rate_of_a_short_run_decays_as_on_cifar_10() {
-        let train = synthetic(2000, 0, 1).0;
-        let of = |preset, overrides: Overrides| {
-            let recipe = recipe(preset, &[&overrides], &train);
-            let decays = decays(&recipe, train.len() - recipe.validation);
-            (recipe, decays)
-        };
-        // There the preset says 0.45 epochs, which here would be after 25 iterations.
-        let (tiny, found) = of(Preset::Tiny, Overrides::default());
-        assert_eq!((tiny.validation, found), (200, vec![675]));
-        let mut cifar = Preset::Tiny.recipe();
-        cifar.decay_as_on_cifar_10(Preset::Tiny, 48_000);
-        assert_eq!(cifar, Preset::Tiny.recipe(), "the preset on its own set is the preset");
-        // A longer run is the same up to where a shorter one ends.
-        let long = Overrides { iterations: Some(1600), ..Overrides::default() };
-        assert_eq!(of(Preset::Tiny, long.clone()).1, [675]);
-        // What is said stays, and so does a run of epochs.
-        let said = Overrides { decay_at: Some(vec![1.0]), ..long };
-        assert_eq!(of(Preset::Tiny, said).0.decay_at, [1.0]);
-        assert_eq!(of(Preset::Small, Overrides::default()).0.decay_at, [14.0, 18.0]);
-    }
 }

@@ -16,6 +16,7 @@ impl SplitMix {
     }
 
     /// Uniform in `0..bound`; the bias of the multiplication is below `bound / 2^64`.
+    #[cfg(any(test, feature = "train"))]
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
     }

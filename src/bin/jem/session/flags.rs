@@ -1,0 +1,89 @@
+//! The flags behind the names that the library's errors use.
+
+use jem::{Error, Result};
+
+/// The flag of an argument that is no setting of a recipe. A command whose flag has another name maps it by
+/// [`Flags::flag`].
+const FLAGS: [(&str, &str); 8] = [
+    ("architecture", "--arch"),
+    ("data", "--data"),
+    ("device", "--device"),
+    ("directory", "--data-dir"),
+    ("mean", "--mean"),
+    ("preset", "--preset"),
+    ("recipe", "--recipe"),
+    ("std", "--std"),
+];
+/// Advice for a run that diverged.
+const DIVERGED: &str =
+    "try more --steps, a smaller --lr, --clamp-gradient 1, --clamp-x true or a larger --energy-l2";
+/// Advice for a chain that diverged.
+const CHAIN: &str = "take a smaller --step-size, or bound the chain by --clamp or --clamp-gradient";
+
+/// An error of the library as the user of a command reads it.
+pub fn message(error: Error) -> String {
+    match error {
+        Error::Setting { key, message } => {
+            let flag = FLAGS.iter().find(|(name, _)| *name == key).map_or(key.as_str(), |(_, flag)| flag);
+            format!("{flag}: {message}")
+        }
+        Error::NoDevice { asked, message } => format!("--device {asked}: {message}"),
+        Error::Diverged { .. } => format!("{error}; {DIVERGED}"),
+        Error::ChainDiverged { .. } => format!("{error}; {CHAIN}"),
+        Error::Unwritten { ref run, .. } => format!("{error} with --resume {}", run.display()),
+        other => other.to_string(),
+    }
+}
+
+/// Names of flags for errors of the library.
+pub trait Flags {
+    /// Names `flag` where the library names `argument`.
+    fn flag(self, argument: &str, flag: &str) -> Self;
+
+    /// Appends `hint` to the message of a setting or a file.
+    fn hint(self, hint: &str) -> Self;
+}
+
+impl<T> Flags for Result<T> {
+    fn flag(self, argument: &str, flag: &str) -> Self {
+        self.map_err(|error| match error {
+            Error::Setting { key, message } if key == argument => Error::setting(flag, message),
+            Error::NoDevice { asked, message } if argument == "device" => {
+                Error::setting(format!("{flag} {asked}"), message)
+            }
+            other => other,
+        })
+    }
+
+    fn hint(self, hint: &str) -> Self {
+        self.map_err(|error| match error {
+            Error::Setting { key, message } => Error::setting(key, format!("{message}; {hint}")),
+            Error::File { path, message } => Error::file(path, format!("{message}; {hint}")),
+            other => other,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_name_the_flag() {
+        let wrong = |key: &str| Error::setting(key, "got x");
+        assert_eq!(message(wrong("mean")), "--mean: got x");
+        assert_eq!(message(wrong("step_size")), "step_size: got x");
+        let renamed: Result<()> = Err(wrong("images")).flag("images", "--threshold-on").hint("name one");
+        assert_eq!(message(renamed.unwrap_err()), "--threshold-on: got x; name one");
+        let other: Result<()> = Err(wrong("data")).flag("images", "--threshold-on");
+        assert_eq!(message(other.unwrap_err()), "--data: got x");
+        let device = || Error::NoDevice { asked: "gpu".into(), message: "there is none".into() };
+        assert_eq!(message(device()), "--device gpu: there is none");
+        let tested: Result<()> = Err(device()).flag("device", "--test");
+        assert_eq!(message(tested.unwrap_err()), "--test gpu: there is none");
+        let diverged = Error::Diverged { iteration: 3, message: "loss is NaN".into() };
+        assert!(message(diverged).contains("iteration 3: loss is NaN; try more --steps"));
+        let chain = Error::ChainDiverged { chain: 1, step: 2, log_density: f32::NAN };
+        assert!(message(chain).contains("NaN at step 2; take a smaller --step-size"));
+    }
+}

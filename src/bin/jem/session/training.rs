@@ -1,0 +1,173 @@
+//! A training command: the flags that every one has, and the way from them to a finished run.
+
+use super::flags::Flags as _;
+use super::{DeviceArguments, Session, download_bar, report, say, stop_on_interrupt};
+use jem::data::training::{Source, TrainingData};
+use jem::jem::{Outcome, Overrides, Preset, Recipe, RunDirectory, Trainer, check_recipe, recipe_for};
+use jem::report::profile::table;
+use jem::{Error, Result};
+use std::path::{Path, PathBuf};
+
+/// The flags of a training command, except where its data comes from.
+#[derive(Debug, clap::Args)]
+pub struct TrainingArguments {
+    /// Size of the network and the run: auto (the largest that this machine can finish), tiny (minutes on a CPU), small
+    /// (WRN-16-4, hours on a GPU) or paper (WRN-28-10, days)
+    #[arg(long, value_name = "SIZE", default_value = "auto")]
+    preset: String,
+    #[command(flatten)]
+    overrides: Overrides,
+    /// TOML file of settings, applied over the preset and under the flags
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    device: DeviceArguments,
+    /// Run directory [default: a new one under runs/]
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    out: Option<PathBuf>,
+    /// Resume the run in this directory, with its settings and data unless flags replace them
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["preset", "config"])]
+    pub resume: Option<PathBuf>,
+    /// Show curves and samples in the terminal while training
+    #[arg(long, conflicts_with = "quiet")]
+    live: bool,
+    /// Print nothing but errors and the final figures
+    #[arg(long)]
+    pub quiet: bool,
+    /// Time every kernel of one iteration, print the times and stop
+    #[arg(long, conflicts_with_all = ["quiet", "live"])]
+    profile: bool,
+}
+
+/// Where a run goes, and what it goes on from.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// The run directory.
+    pub out: PathBuf,
+    /// Go on from its newest checkpoint.
+    pub resume: bool,
+    /// Show it as a live view.
+    pub live: bool,
+    /// Where its data comes from, for the run directory to remember.
+    pub source: Source,
+}
+
+/// A run whose settings, data and device are ready.
+pub struct Training {
+    pub session: Session,
+    pub recipe: Recipe,
+    pub data: TrainingData,
+    pub job: Job,
+    profile: bool,
+}
+
+impl TrainingArguments {
+    /// Checks the settings on the images of `source`, opens the device, and chooses the preset if none is named.
+    pub fn prepare(&self, source: impl FnOnce() -> Result<Source>) -> Result<Training> {
+        if let Some(out) = &self.out {
+            RunDirectory::check_free(out).hint("choose another --out, or go on with --resume")?;
+        }
+        let asked = asked_preset(&self.preset)?;
+        let file = self.config.as_deref().map(Overrides::from_file).transpose()?.unwrap_or_default();
+        let resume = self.resume.as_deref();
+        let resumed = resume.map(|run| RunDirectory::recipe(run, &self.overrides)).transpose()?;
+        let source = source()?;
+        let data = load(&source, self.quiet)?;
+        let of = |preset| recipe_for(preset, &[&file, &self.overrides], &data.train);
+        // An invalid setting is reported before anything else is printed.
+        let first = resumed.clone().unwrap_or_else(|| of(asked.unwrap_or(Preset::Tiny)));
+        check_recipe(&first, &data.train)?;
+
+        let session = Session::open(&self.device, self.quiet)?;
+        describe(&session, &data);
+        let (recipe, size) = match resumed {
+            Some(recipe) => (recipe, None),
+            None => {
+                let preset = session.preset(asked, &data.train, of)?;
+                (of(preset), Some(preset))
+            }
+        };
+        let out = match (resume, &self.out, size) {
+            (Some(run), ..) => run.to_owned(),
+            (None, Some(out), _) => out.clone(),
+            (None, None, size) => fresh(&source, &recipe, size),
+        };
+        session.say(&format!("recipe  {}", recipe.recipe));
+        session.describe(&recipe, &data.train);
+        let job = Job { out, resume: resume.is_some(), live: self.live, source };
+        Ok(Training { session, recipe, data, job, profile: self.profile })
+    }
+}
+
+impl Training {
+    /// Trains until the end or until Ctrl-C, then prints the figures; `None` if only a profile was asked for.
+    pub fn run(&self) -> Result<Option<Outcome>> {
+        let Self { session, recipe, data, job, .. } = self;
+        if self.profile {
+            return self.print_profile().map(|()| None);
+        }
+        session.say(&format!("best    is chosen on {} training images that are held out", recipe.validation));
+        session.say(&format!("run     {}", job.out.display()));
+        stop_on_interrupt()?;
+        let outcome = session.train(recipe, &data.train, &data.test, job)?;
+        report(&outcome, &job.out, data.test.synthetic).iter().for_each(|line| say(line));
+        Ok(Some(outcome))
+    }
+
+    /// Prints the times of the second of two iterations, when caches and clocks are warm.
+    fn print_profile(&self) -> Result<()> {
+        let mut trainer = Trainer::new(self.session.device(), &self.recipe, &self.data.train)?;
+        for program in trainer.programs() {
+            say(&format!("{:<8} {}", program.name, program.summary()));
+        }
+        trainer.profile()?;
+        for (program, runs, times) in trainer.profile()? {
+            say("");
+            say(table(&program, runs, &times).trim_end());
+        }
+        Ok(())
+    }
+}
+
+/// Reads the images of `source`.
+pub fn load(source: &Source, quiet: bool) -> Result<TrainingData> {
+    let bar = download_bar(quiet);
+    let loaded = source.load(&bar);
+    if matches!(&loaded, Err(Error::Setting { key, .. }) if key != "directory") {
+        return loaded.hint("name its directory with --data-dir, or train on drawings with --data synthetic");
+    }
+    loaded
+}
+
+/// Says what is trained and tested on.
+pub fn describe(session: &Session, data: &TrainingData) {
+    let (train, test) = (&data.train, &data.test);
+    let label = if train.synthetic { "SYNTHETIC, " } else { "" };
+    session.say(&format!(
+        "data    {label}{}: {} training and {} test images of {}x{}x{}, {} classes",
+        train.name,
+        train.len(),
+        test.len(),
+        train.height,
+        train.width,
+        train.channels,
+        train.classes()
+    ));
+    data.notes.iter().for_each(|note| session.say(&format!("        {note}")));
+}
+
+/// The preset that `text` names; `None`: auto.
+fn asked_preset(text: &str) -> Result<Option<Preset>> {
+    if text == "auto" {
+        return Ok(None);
+    }
+    let wrong = |_| Error::setting("--preset", format!("expected auto, tiny, small or paper, got {text:?}"));
+    text.parse().map(Some).map_err(wrong)
+}
+
+/// A new directory under runs/, with a name that says what the run is.
+fn fresh(source: &Source, recipe: &Recipe, size: Option<Preset>) -> PathBuf {
+    let data = Path::new(&source.data).file_name().map_or("data".into(), |name| name.to_string_lossy());
+    let size = size.map(|size| format!("-{size}")).unwrap_or_default();
+    RunDirectory::fresh(Path::new("runs"), &format!("{data}-{}{size}", recipe.recipe))
+}
