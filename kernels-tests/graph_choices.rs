@@ -16,7 +16,8 @@ tests![
 /// The outputs of an expression on every device, one after the other, which must agree in all bits but NaN's.
 fn outputs(outputs: &[&Tensor], inputs: &[(&str, Vec<u32>)]) -> Vec<Vec<f32>> {
     let mut results = devices().map(|(device_name, device)| {
-        let function = Function::new(device, outputs).unwrap_or_else(|error| panic!("{device_name}: {error}"));
+        let function =
+            Function::new(device, outputs).unwrap_or_else(|error| panic!("{device_name}: {error}"));
         inputs.iter().for_each(|(name, words)| function.set_slot(name, words).expect("an input"));
         function.run().expect("a run");
         outputs.iter().map(|output| function.get(output).expect("an output")).collect::<Vec<_>>()
@@ -135,7 +136,7 @@ fn a_concatenation_moves_each_part_once() {
         let leaves: Vec<Tensor> =
             (0..parts).map(|i| graph.input(&format!("part {i}"), [3, length, 5])).collect();
         let y = graph.concat(&leaves.iter().collect::<Vec<_>>(), 1);
-        let function = Function::new(&Device::cpu(), &[("y", &y)]).expect("a function");
+        let function = Function::new(&Device::cpu(), &[&y]).expect("a function");
         let summary = function.program().summary();
         assert_eq!(summary.bytes_moved, 2 * 4 * 3 * 64 * 5, "{parts} parts");
         assert_eq!((summary.dispatches, summary.transient_bytes), (parts, 0));

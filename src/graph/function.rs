@@ -22,7 +22,7 @@ pub struct Function {
     unset: RefCell<BTreeSet<(String, usize)>>,
 }
 
-/// A node whose values the host gives: a [`Tensor`] of f32, or [`Indices`] of u32.
+/// A node whose values the host gives: a [`Tensor`] of f32, or [`Indices`] or [`super::Counters`] of u32.
 pub trait Value {
     /// The type of its elements.
     type Element: Element;
