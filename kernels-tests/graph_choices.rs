@@ -1,12 +1,14 @@
 //! Operations that choose elements, where a difference of numbers shows nothing: ties, NaN, indices out of range, dropout.
 
 use super::harness::devices;
+use jem::device::Device;
 use jem::graph::{Function, Graph, Tensor};
 
 tests![
     equal_extrema_share_the_gradient,
     a_nan_is_an_extremum_and_its_gradient,
     the_first_maximum_of_a_window_has_its_gradient,
+    a_concatenation_moves_each_part_once,
     an_index_that_is_no_row,
     dropout_keeps_the_mean_and_draws_anew,
 ];
@@ -124,4 +126,21 @@ fn dropout_keeps_the_mean_and_draws_anew() {
     }
     assert_eq!(at(5, 0), first, "the same counters draw the same");
     assert_eq!(x.dropout(0.0, &counters).id(), x.id(), "without a probability nothing is drawn");
+}
+
+/// So its cost grows with the result and not with the number of parts.
+fn a_concatenation_moves_each_part_once() {
+    for parts in [2, 8, 32] {
+        let graph = Graph::new();
+        let length = 64 / parts;
+        let leaves: Vec<Tensor> =
+            (0..parts).map(|i| graph.input(&format!("part {i}"), [3, length, 5])).collect();
+        let y = graph.concat(&leaves.iter().collect::<Vec<_>>(), 1).scale(2.0);
+        let function = Function::new(&Device::cpu(), &[&y]).expect("a function");
+        let summary = function.program().summary();
+        // The parts are read and written, and so is all for the scale.
+        let bytes = 4 * 3 * 64 * 5;
+        assert_eq!(summary.bytes_moved, 2 * bytes + 2 * bytes, "{parts} parts");
+        assert_eq!((summary.dispatches, summary.transient_bytes), (parts + 1, bytes));
+    }
 }

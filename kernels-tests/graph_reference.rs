@@ -77,9 +77,9 @@ impl Evaluator {
             let groups = |axes: &[usize]| groups(inputs[0].shape, inputs[0].values, axes).into_iter();
             match &node.op {
                 Op::Max(axes) => groups(axes).for_each(|group| near(gap(&group))),
-                Op::Min(axes) => {
-                    groups(axes).for_each(|group| near(gap(&group.iter().map(|v| -v).collect::<Vec<_>>())))
-                }
+                Op::Min(axes) => groups(axes).for_each(|group| {
+                    near(gap(&group.iter().map(|v| -v).collect::<Vec<_>>()));
+                }),
                 &Op::ArgMax(axis) => groups(&[axis]).for_each(|group| near(gap(&group))),
                 Op::MaxPool(g) | Op::MaxPoolGradient(g) => {
                     let values = |window: Vec<usize>| window.iter().map(|&i| inputs[0].values[i]).collect();

@@ -75,11 +75,12 @@ impl PoolGeometry {
         };
         let (rows, columns) = (inside(row, self.h), inside(column, self.w));
         let mut best = (rows.start * self.w + columns.start) * self.c + channel;
+        let mut value = x[best];
         for row in rows {
             for column in columns.clone() {
                 let at = (row * self.w + column) * self.c + channel;
-                if exceeds(x[at], x[best]) {
-                    best = at;
+                if exceeds(x[at], value) {
+                    (best, value) = (at, x[at]);
                 }
             }
         }

@@ -22,7 +22,7 @@ pub struct Function {
     unset: RefCell<BTreeSet<(String, usize)>>,
 }
 
-/// A node whose values the host gives: a [`Tensor`] of f32, or [`Indices`] of u32.
+/// A node whose values the host gives: a [`Tensor`] of f32, or [`Indices`] or [`super::Counters`] of u32.
 pub trait Value {
     /// The type of its elements.
     type Element: Element;
@@ -108,10 +108,6 @@ impl Function {
         }
         for (leaf, _) in leaves {
             buffers.zeros_named(&leaf.slot, leaf.words)?;
-        }
-        // A kernel may write an output part by part.
-        for (&id, name) in &names {
-            buffers.zeros_named(name, outputs[0].graph().node(id).shape.iter().product())?;
         }
         let executable = buffers.load(program)?;
         let (device, unset) = (buffers.device().clone(), RefCell::new(unset));

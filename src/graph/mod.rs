@@ -3,6 +3,25 @@
 //! A [`Graph`] is a list of nodes; a [`Tensor`] names one. Operations append nodes and infer shapes; a
 //! mistake in shapes is kept by the graph and returned by whatever lowers it, so that expressions can be
 //! written without a `?` after every operation. Equal operations on equal inputs are one node.
+//!
+//! # Operations
+//!
+//! | | |
+//! |---|---|
+//! | element by element | [`add`](Tensor::add), [`sub`](Tensor::sub), [`mul`](Tensor::mul), [`div`](Tensor::div), [`maximum`](Tensor::maximum), [`minimum`](Tensor::minimum), [`step`](Tensor::step), [`affine`](Tensor::affine), [`scale`](Tensor::scale), [`exp`](Tensor::exp), [`log`](Tensor::log), [`reciprocal`](Tensor::reciprocal), [`sqrt`](Tensor::sqrt), [`square`](Tensor::square), [`pow`](Tensor::pow), [`abs`](Tensor::abs), [`sign`](Tensor::sign), [`clamp`](Tensor::clamp), [`inside`](Tensor::inside) |
+//! | activations | [`relu`](Tensor::relu), [`leaky_relu`](Tensor::leaky_relu), [`sigmoid`](Tensor::sigmoid), [`tanh`](Tensor::tanh), [`softplus`](Tensor::softplus), [`silu`](Tensor::silu) |
+//! | shapes | [`reshape`](Tensor::reshape), [`flatten`](Tensor::flatten), [`permute`](Tensor::permute), [`broadcast_to`](Tensor::broadcast_to) |
+//! | parts | [`slice`](Tensor::slice), [`slice_step`](Tensor::slice_step), [`pad`](Tensor::pad), [`concat`](Graph::concat) |
+//! | over axes | [`sum`](Tensor::sum), [`sum_all`](Tensor::sum_all), [`mean`](Tensor::mean), [`max`](Tensor::max), [`min`](Tensor::min), [`argmax`](Tensor::argmax); [`sum_keep`](Tensor::sum_keep), [`max_keep`](Tensor::max_keep), [`min_keep`](Tensor::min_keep) |
+//! | matrices | [`matmul`](Tensor::matmul), [`linear`](Tensor::linear), [`matmul_with`](Tensor::matmul_with) |
+//! | images | [`conv2d`](Tensor::conv2d), [`average_pool`](Tensor::average_pool), [`global_average_pool`](Tensor::global_average_pool), [`max_pool`](Tensor::max_pool) |
+//! | normalisation | [`moments`](Tensor::moments), [`normalise`](Tensor::normalise) |
+//! | rows and labels | [`gather_rows`](Tensor::gather_rows), [`scatter_add`](Tensor::scatter_add), [`gather_labels`](Tensor::gather_labels), [`scatter_labels`](Tensor::scatter_labels), [`one_hot`](Indices::one_hot), [`to_floats`](Indices::to_floats) |
+//! | logits and losses | [`logsumexp`](Tensor::logsumexp), [`softmax`](Tensor::softmax), [`log_softmax`](Tensor::log_softmax), [`cross_entropy`](Tensor::cross_entropy), [`mse`](Tensor::mse), [`logit_loss`](Tensor::logit_loss), [`logit_stats`](Tensor::logit_stats) |
+//! | random numbers | [`uniform`](Counters::uniform), [`dropout`](Tensor::dropout) |
+//!
+//! Each has a gradient, and that gradient has one: [`Graph::grad`]. Alone a [`Tensor::logit_loss`] with a functional of
+//! energies is differentiated once only.
 
 mod function;
 mod gradient;

@@ -1,6 +1,6 @@
 //! Random numbers in expressions, and dropout.
 
-use super::{Graph, Leaf, Op, Tensor};
+use super::{Graph, Leaf, Op, Tensor, Value};
 use crate::compute::random::{lane, stream};
 use crate::kernels::tick::COUNTERS;
 
@@ -16,13 +16,13 @@ use crate::kernels::tick::COUNTERS;
 /// let counters = graph.counters("counters");
 /// let x = graph.constant(1.0, [1000]);
 /// let dropped = x.dropout(0.5, &counters);
-/// let function = Function::new(&Device::cpu(), &[("dropped", &dropped)])?;
+/// let function = Function::new(&Device::cpu(), &[&dropped])?;
 /// let mut steps = Vec::new();
 /// for step in 0..2 {
 ///     let seed = 7;
-///     function.set("counters", &[seed, step, 0, 0])?;
+///     function.set(&counters, &[seed, step, 0, 0])?;
 ///     function.run()?;
-///     steps.push(function.get("dropped")?);
+///     steps.push(function.get(&dropped)?);
 /// }
 /// assert!(steps[0].iter().all(|&y| y == 0.0 || y == 2.0));
 /// assert_ne!(steps[0], steps[1]);
@@ -36,6 +36,14 @@ impl Graph {
     pub fn counters(&self, name: &str) -> Counters {
         let leaf = Leaf { slot: name.to_owned(), words: COUNTERS, offset: 0, parameter: false };
         Counters(self.leaf(leaf, [COUNTERS]))
+    }
+}
+
+impl Value for Counters {
+    type Element = u32;
+
+    fn tensor(&self) -> &Tensor {
+        &self.0
     }
 }
 

@@ -69,10 +69,47 @@ impl Kernel for ArgMax {
     fn run(&self, arguments: &mut [Argument<'_>]) {
         let [x, y] = arguments else { unreachable!("argmax binds x and y") };
         let (x, y, axis, inner) = (x.f32(), y.u32_mut(), self.axis, self.inner);
-        y.par_iter_mut().enumerate().with_min_len(items_per_task(axis)).for_each(|(column, y)| {
-            let x = &x[column / inner * axis * inner + column % inner..];
-            let first = |best: usize, a: usize| if exceeds(x[a * inner], x[best * inner]) { a } else { best };
-            *y = (1..axis).fold(0, first) as u32;
+        if inner == 1 {
+            let rows = y.par_iter_mut().zip(x.par_chunks_exact(axis)).with_min_len(items_per_task(axis));
+            rows.for_each(|(y, x)| *y = first_of_the_largest(x) as u32);
+            return;
+        }
+        let outer = y.par_chunks_mut(inner).zip(x.par_chunks_exact(axis * inner));
+        outer.with_min_len(items_per_task(axis * inner)).for_each(|(y, x)| {
+            let blocks_per_task = items_per_task(axis * COLUMNS);
+            y.par_chunks_mut(COLUMNS).with_min_len(blocks_per_task).enumerate().for_each(|(block, y)| {
+                let mut largest = [f32::NEG_INFINITY; COLUMNS];
+                y.fill(0);
+                for (a, x) in x.chunks_exact(inner).enumerate() {
+                    let x = &x[block * COLUMNS..][..y.len()];
+                    for ((y, largest), &x) in y.iter_mut().zip(&mut largest).zip(x) {
+                        let is_larger = exceeds(x, *largest);
+                        *largest = if is_larger { x } else { *largest };
+                        *y = if is_larger { a as u32 } else { *y };
+                    }
+                }
+            });
         });
     }
+}
+
+/// Neighbouring columns that the twin searches at once.
+const COLUMNS: usize = 256;
+
+/// The largest in lanes, then its place: neither waits for the element before.
+fn first_of_the_largest(x: &[f32]) -> usize {
+    let larger = |a: f32, b: f32| if exceeds(b, a) { b } else { a };
+    let (vectors, rest) = x.as_chunks::<16>();
+    let mut lanes = [f32::NEG_INFINITY; 16];
+    for vector in vectors {
+        lanes.iter_mut().zip(vector).for_each(|(lane, &x)| *lane = larger(*lane, x));
+    }
+    lanes.iter_mut().zip(rest).for_each(|(lane, &x)| *lane = larger(*lane, x));
+    let largest = lanes.into_iter().fold(f32::NEG_INFINITY, larger);
+    let place = if largest.is_nan() {
+        x.iter().position(|x| x.is_nan())
+    } else {
+        x.iter().position(|&x| x == largest)
+    };
+    place.unwrap_or(0)
 }

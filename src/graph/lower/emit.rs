@@ -1,14 +1,16 @@
 //! The dispatches of each operation and fused group.
 
 use super::fuse::{Group, HeadGroup};
-use super::strides::{collapse, contiguous};
+use super::parts::{around, too_many_axes};
+use super::strides::collapse;
 use super::{Lowering, label};
+use crate::compute::Kernel;
 use crate::compute::conv_geometry::ConvGeometry;
 use crate::compute::logit_part::STATS;
 use crate::compute::mask::mask_words;
 use crate::compute::storage::{Storage, Storages};
 use crate::device::View;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::graph::{Node, NodeId, Op};
 use crate::kernels::argmax::ArgMax;
 use crate::kernels::average_pool::AveragePool;
@@ -17,7 +19,6 @@ use crate::kernels::binary::{Binary, BinaryOp};
 use crate::kernels::conv2d::Conv2d;
 use crate::kernels::conv2d_input_gradient::Conv2dInputGradient;
 use crate::kernels::conv2d_weight_gradient::Conv2dWeightGradient;
-use crate::kernels::copy::StridedCopy;
 use crate::kernels::fill::Fill;
 use crate::kernels::gather_labels::GatherLabels;
 use crate::kernels::gather_rows::GatherRows;
@@ -53,20 +54,11 @@ impl Lowering<'_> {
                 let view = self.view(node.inputs[0])?;
                 self.views.insert(id, view);
             }
-            &Op::Constant(value) => {
-                let y = self.place(id);
-                self.builder.dispatch(name, Fill { n, value }, &[y]);
-            }
+            &Op::Constant(value) => self.emit_kernel(id, &node, name, Fill { n, value })?,
             &Op::Uniform { stream } => {
-                let [counters, y] = self.through(id, &node)?;
-                let kernel = UniformFill { n, low: 0.0, high: 1.0, stream };
-                self.builder.dispatch(name, kernel, &[counters, y]);
+                self.emit_kernel(id, &node, name, UniformFill { n, low: 0.0, high: 1.0, stream })?;
             }
-            &Op::Unary(op) => {
-                let x = self.view(node.inputs[0])?;
-                let y = self.place(id);
-                self.builder.dispatch(name, Unary { op, n }, &[x, y]);
-            }
+            &Op::Unary(op) => self.emit_kernel(id, &node, name, Unary { op, n })?,
             &Op::Binary(op) => self.emit_binary(id, &node, op, name)?,
             &Op::LeakyReluGradient { slope } => self.emit_leaky_relu_gradient(id, &node, slope, name)?,
             &Op::Slice { axis, first, step } => self.emit_slice(id, &node, axis, first, step)?,
@@ -77,75 +69,53 @@ impl Lowering<'_> {
             Op::Max(axes) => self.emit_reduction(id, &node, axes, ReduceOp::Max, &name)?,
             Op::Min(axes) => self.emit_reduction(id, &node, axes, ReduceOp::Min, &name)?,
             &Op::ArgMax(axis) => {
-                let [x, y] = self.through(id, &node)?;
                 let [outer, axis, inner] = around(&self.node(node.inputs[0]).shape, axis);
-                self.builder.dispatch(name, ArgMax { outer, axis, inner }, &[x, y]);
+                self.emit_kernel(id, &node, name, ArgMax { outer, axis, inner })?;
             }
             &Op::MatMul { transpose_a, transpose_b } => {
-                let mut views = self.inputs(&node)?;
-                views.push(self.place(id));
                 let a = self.node(node.inputs[0]).shape;
                 let k = if transpose_a { a[0] } else { a[1] };
                 let bias = node.inputs.len() == 3;
                 let kernel = Matmul { m: node.shape[0], n: node.shape[1], k, transpose_a, transpose_b, bias };
-                self.builder.dispatch(name, kernel, &views);
+                self.emit_kernel(id, &node, name, kernel)?;
             }
             &Op::Conv2dWeightGradient(geometry) => self.emit_weight_gradient(id, &node, geometry, &name)?,
             &Op::AveragePool { size } => {
-                let [x, y] = self.through(id, &node)?;
                 let [n, h, w, c] = images(&self.node(node.inputs[0]));
-                self.builder.dispatch(name, AveragePool { n, h, w, c, size }, &[x, y]);
+                self.emit_kernel(id, &node, name, AveragePool { n, h, w, c, size })?;
             }
             &Op::AveragePoolGradient { size } => {
-                let [x, y] = self.through(id, &node)?;
                 let [n, h, w, c] = images(&node);
-                self.builder.dispatch(name, AveragePoolGradient { n, h, w, c, size }, &[x, y]);
+                self.emit_kernel(id, &node, name, AveragePoolGradient { n, h, w, c, size })?;
             }
-            &Op::MaxPool(geometry) => {
-                let mut views = self.inputs(&node)?;
-                views.push(self.place(id));
-                self.builder.dispatch(name, MaxPool { geometry }, &views);
-            }
+            &Op::MaxPool(geometry) => self.emit_kernel(id, &node, name, MaxPool { geometry })?,
             &Op::MaxPoolGradient(geometry) => {
-                let mut views = self.inputs(&node)?;
-                views.push(self.place(id));
-                self.builder.dispatch(name, MaxPoolGradient { geometry }, &views);
+                self.emit_kernel(id, &node, name, MaxPoolGradient { geometry })?;
             }
             Op::LogSumExp => {
-                let [x, y] = self.through(id, &node)?;
                 let [rows, cols] = self.matrix(node.inputs[0]);
-                self.builder.dispatch(name, LogSumExp { rows, cols }, &[x, y]);
+                self.emit_kernel(id, &node, name, LogSumExp { rows, cols })?;
             }
             &Op::Softmax { log } => {
-                let [x, y] = self.through(id, &node)?;
                 let [rows, cols] = self.matrix(id);
-                self.builder.dispatch(name, Softmax { rows, cols, log }, &[x, y]);
+                self.emit_kernel(id, &node, name, Softmax { rows, cols, log })?;
             }
             Op::GatherRows => {
-                let mut views = self.inputs(&node)?;
-                views.push(self.place(id));
                 let [_, rows, width] = around(&self.node(node.inputs[0]).shape, 0);
-                let count = n / width;
-                self.builder.dispatch(name, GatherRows { count, rows, width }, &views);
+                self.emit_kernel(id, &node, name, GatherRows { count: n / width, rows, width })?;
             }
             Op::ScatterAdd => {
-                let mut views = self.inputs(&node)?;
-                views.push(self.place(id));
                 let [_, rows, width] = around(&node.shape, 0);
                 let count = self.node(node.inputs[1]).shape.iter().product();
-                self.builder.dispatch(name, ScatterAdd { count, rows, width }, &views);
+                self.emit_kernel(id, &node, name, ScatterAdd { count, rows, width })?;
             }
             Op::GatherLabels => {
-                let mut views = self.inputs(&node)?;
-                views.push(self.place(id));
                 let [rows, cols] = self.matrix(node.inputs[0]);
-                self.builder.dispatch(name, GatherLabels { rows, cols }, &views);
+                self.emit_kernel(id, &node, name, GatherLabels { rows, cols })?;
             }
             Op::ScatterLabels => {
-                let mut views = self.inputs(&node)?;
-                views.push(self.place(id));
                 let [rows, cols] = self.matrix(id);
-                self.builder.dispatch(name, ScatterLabels { rows, cols }, &views);
+                self.emit_kernel(id, &node, name, ScatterLabels { rows, cols })?;
             }
             Op::LogitLoss(parts) | Op::LogitStats(parts) => {
                 // One kernel writes both; what is not asked for goes to a scratch slot.
@@ -162,10 +132,9 @@ impl Lowering<'_> {
                 self.builder.dispatch(name, LogitLoss { n, classes, parts: parts.clone() }, &views);
             }
             Op::LogitLossGradient(parts) => {
-                let mut views = self.inputs(&node)?;
-                views.push(self.place(id));
                 let [n, classes] = self.matrix(id);
-                self.builder.dispatch(name, LogitLossGradient { n, classes, parts: parts.clone() }, &views);
+                let kernel = LogitLossGradient { n, classes, parts: parts.clone() };
+                self.emit_kernel(id, &node, name, kernel)?;
             }
             Op::NormMean(_) | Op::NormVariance(_) | Op::NormSums(_) | Op::NormProducts(_) => {
                 self.emit_statistic(id, &node)?;
@@ -174,6 +143,20 @@ impl Lowering<'_> {
                 unreachable!("{} is always in a group", node.op.name())
             }
         }
+        Ok(())
+    }
+
+    /// The dispatch of a kernel that binds a node's inputs, then its result.
+    fn emit_kernel(
+        &mut self,
+        id: NodeId,
+        node: &Node,
+        name: String,
+        kernel: impl Kernel + 'static,
+    ) -> Result<()> {
+        let mut views = self.inputs(node)?;
+        views.push(self.place(id));
+        self.builder.dispatch(name, kernel, &views);
         Ok(())
     }
 
@@ -301,33 +284,8 @@ impl Lowering<'_> {
         node.inputs.iter().map(|&input| self.view(input)).collect()
     }
 
-    /// The view of the only input and a place for the result.
-    fn through(&mut self, id: NodeId, node: &Node) -> Result<[View; 2]> {
-        let x = self.view(node.inputs[0])?;
-        Ok([x, self.place(id)])
-    }
-
     fn matrix(&self, id: NodeId) -> [usize; 2] {
         self.node(id).shape[..].try_into().expect("shape inference made it a matrix")
-    }
-
-    /// A node as an operand of `shape` that is read by strides: a broadcast is never written out.
-    fn strided(&mut self, id: NodeId) -> Result<(View, Vec<usize>)> {
-        let node = self.node(id);
-        let strides = contiguous(&node.shape);
-        match node.op {
-            Op::Broadcast => {
-                let source = self.node(node.inputs[0]);
-                let mut strides = contiguous(&source.shape);
-                for (stride, (&from, &to)) in strides.iter_mut().zip(source.shape.iter().zip(&node.shape)) {
-                    if from != to {
-                        *stride = 0;
-                    }
-                }
-                Ok((self.view(node.inputs[0])?, strides))
-            }
-            _ => Ok((self.view(id)?, strides)),
-        }
     }
 
     fn emit_binary(&mut self, id: NodeId, node: &Node, op: BinaryOp, name: String) -> Result<()> {
@@ -337,21 +295,6 @@ impl Lowering<'_> {
         let (shape, [a_strides, b_strides]) = collapsed.ok_or_else(|| too_many_axes(node))?;
         let y = self.place(id);
         self.builder.dispatch(name, Binary { op, shape, a_strides, b_strides }, &[a, b, y]);
-        Ok(())
-    }
-
-    fn emit_copy(&mut self, id: NodeId, node: &Node, name: String) -> Result<()> {
-        let (x, strides) = match &node.op {
-            Op::Permute(axes) => {
-                let source = node.inputs[0];
-                let strides = contiguous(&self.node(source).shape);
-                (self.view(source)?, axes.iter().map(|&axis| strides[axis]).collect())
-            }
-            _ => self.strided(id)?,
-        };
-        let (shape, [strides]) = collapse(&node.shape, [&strides]).ok_or_else(|| too_many_axes(node))?;
-        let y = self.place(id);
-        self.builder.dispatch(name, StridedCopy { shape, strides, offset: 0 }, &[x, y]);
         Ok(())
     }
 
@@ -458,11 +401,6 @@ impl Lowering<'_> {
     }
 }
 
-/// The product of the axes before `axis`, its length, and the product of those behind it.
-pub(super) fn around(shape: &[usize], axis: usize) -> [usize; 3] {
-    [shape[..axis].iter().product(), shape[axis], shape[axis + 1..].iter().product()]
-}
-
 fn images(node: &Node) -> [usize; 4] {
     node.shape[..].try_into().expect("shape inference made them images")
 }
@@ -471,9 +409,4 @@ fn images(node: &Node) -> [usize; 4] {
 fn pixels_and_channels(node: &Node) -> (usize, usize) {
     let channels = node.shape.last().copied().unwrap_or(1);
     (node.shape.iter().product::<usize>() / channels.max(1), channels)
-}
-
-pub(super) fn too_many_axes(node: &Node) -> Error {
-    let message = format!("{:?} has more than four axes that do not merge; reshape it", node.shape);
-    Error::Shape { operation: node.op.name(), message }
 }

@@ -187,7 +187,8 @@ impl<'a> Lowering<'a> {
     }
 
     /// Lets nodes write the outputs' views themselves where nothing can read what is not there yet: the slot
-    /// is no leaf's, and neither the kernel nor any that reads its result binds it a second time.
+    /// is no leaf's, and neither the kernel nor any that reads its result binds it a second time. A concatenation is written
+    /// part by part, but the first kernel that binds an output's buffer must write all of it: it is copied there.
     fn choose_targets(&mut self, outputs: &[Output<'_>]) {
         let mut read: HashSet<_> = HashSet::new();
         for id in self.fusions.needed() {
@@ -203,7 +204,7 @@ impl<'a> Lowering<'a> {
                 id = self.graph.node(id).inputs[0];
                 used |= self.fusions.consumers(id) > 1;
             }
-            let made = !matches!(self.graph.node(id).op, Op::Leaf(_) | Op::Broadcast)
+            let made = !matches!(self.graph.node(id).op, Op::Leaf(_) | Op::Broadcast | Op::Concat(_))
                 && !self.prepared.contains_key(&id);
             let beside = self.fusions.group_of(id).is_some_and(|group| self.fusions.writes_several(group));
             if made && !read.contains(&output.view.slot) && (alone || !(used || beside)) {

@@ -1,15 +1,49 @@
-//! The dispatches of slices, padding and concatenations.
+//! The dispatches of what puts elements elsewhere: broadcasts, permutations, slices, padding, concatenations.
 
-use super::emit::{around, too_many_axes};
 use super::strides::{collapse, contiguous};
 use super::{Lowering, label};
-use crate::error::Result;
-use crate::graph::{Node, NodeId};
+use crate::device::View;
+use crate::error::{Error, Result};
+use crate::graph::{Node, NodeId, Op};
 use crate::kernels::copy::StridedCopy;
 use crate::kernels::fill::Fill;
 use crate::kernels::paste::Paste;
 
 impl Lowering<'_> {
+    /// A node as an operand of `shape` that is read by strides: a broadcast is never written out.
+    pub(super) fn strided(&mut self, id: NodeId) -> Result<(View, Vec<usize>)> {
+        let node = self.node(id);
+        let strides = contiguous(&node.shape);
+        match node.op {
+            Op::Broadcast => {
+                let source = self.node(node.inputs[0]);
+                let mut strides = contiguous(&source.shape);
+                for (stride, (&from, &to)) in strides.iter_mut().zip(source.shape.iter().zip(&node.shape)) {
+                    if from != to {
+                        *stride = 0;
+                    }
+                }
+                Ok((self.view(node.inputs[0])?, strides))
+            }
+            _ => Ok((self.view(id)?, strides)),
+        }
+    }
+
+    pub(super) fn emit_copy(&mut self, id: NodeId, node: &Node, name: String) -> Result<()> {
+        let (x, strides) = match &node.op {
+            Op::Permute(axes) => {
+                let source = node.inputs[0];
+                let strides = contiguous(&self.node(source).shape);
+                (self.view(source)?, axes.iter().map(|&axis| strides[axis]).collect())
+            }
+            _ => self.strided(id)?,
+        };
+        let (shape, [strides]) = collapse(&node.shape, [&strides]).ok_or_else(|| too_many_axes(node))?;
+        let y = self.place(id);
+        self.builder.dispatch(name, StridedCopy { shape, strides, offset: 0 }, &[x, y]);
+        Ok(())
+    }
+
     pub(super) fn emit_slice(
         &mut self,
         id: NodeId,
@@ -60,4 +94,14 @@ impl Lowering<'_> {
         }
         Ok(())
     }
+}
+
+/// The product of the axes before `axis`, its length, and the product of those behind it.
+pub(super) fn around(shape: &[usize], axis: usize) -> [usize; 3] {
+    [shape[..axis].iter().product(), shape[axis], shape[axis + 1..].iter().product()]
+}
+
+pub(super) fn too_many_axes(node: &Node) -> Error {
+    let message = format!("{:?} has more than four axes that do not merge; reshape it", node.shape);
+    Error::Shape { operation: node.op.name(), message }
 }
