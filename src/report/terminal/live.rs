@@ -142,6 +142,11 @@ impl Model {
         self.validation.extend(Some((iteration as f64, accuracy)).filter(drawable));
     }
 
+    /// The iteration and its figures, in one line.
+    pub fn line(&self) -> String {
+        format!("{}/{}  {}", self.iteration, self.total, self.status.line())
+    }
+
     /// How long it takes, in words.
     pub fn time(&mut self, words: String) {
         self.time = words;

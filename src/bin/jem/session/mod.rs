@@ -10,7 +10,7 @@ use jem::data::download::Transfer;
 use jem::device::{CooperativeChoice, Device, DeviceOptions, DeviceSpec};
 use jem::interrupt;
 use jem::jem::{Outcome, Precision, Preset, Recipe, RunOptions, choose, run};
-use jem::report::terminal::{Style, Terminal, announce};
+use jem::report::terminal::{Style, Terminal, announce, restore};
 use jem::self_test::is_gate_pending;
 use std::cell::RefCell;
 use std::io::Write as _;
@@ -173,6 +173,7 @@ pub fn say(line: &str) {
 pub fn stop_on_interrupt() -> Result<()> {
     interrupt::handle(|| {
         if STOP.swap(true, Ordering::Relaxed) {
+            restore();
             std::process::exit(130);
         }
         announce("stopping after this iteration, with a checkpoint; Ctrl-C again stops at once");
