@@ -7,6 +7,7 @@ use jem::device::{AdapterKind, CooperativeChoice, Device, DeviceOptions, DeviceS
 use jem::jem::{Family, Precision, Preset, Recipe};
 use jem::nn::network::Network as _;
 use jem::self_test::usable_cooperative;
+use jem::tuning;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -167,7 +168,7 @@ impl Arguments {
     /// # Errors
     /// If there is no such device.
     pub fn open(&self) -> jem::Result<Device> {
-        Device::open(
+        tuning::open(
             &self.device,
             DeviceOptions { cooperative: self.cooperative, ..DeviceOptions::default() },
         )

@@ -44,8 +44,8 @@ fn iteration(
     report: &mut Report,
 ) -> Result<(), Box<dyn Error>> {
     let device = &setting.device;
-    let (choices, chosen) = recipe.precision.choices(device);
-    let ours = Ours::new(device, recipe, choices)?;
+    let (policy, chosen) = recipe.precision.policy(device);
+    let ours = Ours::new(device, recipe, &policy)?;
     let step = Step::Iteration(recipe.steps);
     if !setting.has_timestamps() {
         let rounds = take("iteration", setting.repeats, &mut [], || ours.time(step))?;

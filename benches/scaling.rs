@@ -89,7 +89,7 @@ impl<'a> Table<'a> {
         }
         let device = &self.setting.device;
         let before = device.allocated_bytes();
-        let ours = Ours::new(device, recipe, recipe.precision.choices(device).0)?;
+        let ours = Ours::new(device, recipe, &recipe.precision.policy(device).0)?;
         let bytes = device.allocated_bytes() - before;
         let flops = |step: &Step| ours.summary(*step).flops as f64;
         let all: f64 = steps.iter().map(flops).sum();

@@ -18,15 +18,15 @@ fn main() -> jem::Result<()> {
     let norm = (&gradient * &gradient).sum_all();
     let [second] = graph.grad(&norm, [&weights]);
 
-    let function = Function::new(&device, &[("f", &f), ("df/dx", &gradient), ("d|df/dx|²/dW", &second)])?;
-    function.set("x", &[0.5f32, -1.0, 2.0, 0.0, 1.0, -0.5, 1.5, 0.3, -2.0, 0.1, 0.2, 0.3])?;
-    function.set("weights", &[0.2f32, -0.4, 0.6, 0.1, -0.3, 0.5])?;
-    function.set("bias", &[0.1f32, -0.1])?;
+    let function = Function::new(&device, &[&f, &gradient, &second])?;
+    function.set(&x, &[0.5, -1.0, 2.0, 0.0, 1.0, -0.5, 1.5, 0.3, -2.0, 0.1, 0.2, 0.3])?;
+    function.set(&weights, &[0.2, -0.4, 0.6, 0.1, -0.3, 0.5])?;
+    function.set(&bias, &[0.1, -0.1])?;
     function.run()?;
 
     println!("{}", function.program());
-    for name in ["f", "df/dx", "d|df/dx|²/dW"] {
-        println!("{name}: {:?}", function.get(name)?);
+    for (name, tensor) in [("f", &f), ("df/dx", &gradient), ("d|df/dx|²/dW", &second)] {
+        println!("{name}: {:?}", function.get(tensor)?);
     }
     Ok(())
 }

@@ -2,10 +2,10 @@
 
 use super::harness::{Inputs, devices};
 use super::reference;
-use jem::compute::conv_geometry::{ConvGeometry, Direction, Shape};
+use jem::compute::conv_geometry::{ConvGeometry, ConvProblem, Direction};
 use jem::graph::{Function, Graph};
-use jem::policy::candidate::Candidate;
-use jem::policy::choice::{Choices, Tuned};
+use jem::policy::convolution::{ConvolutionPolicy, Tuned};
+use jem::policy::implementation::ConvImplementation;
 
 tests![every_candidate_computes_its_shape];
 
@@ -29,9 +29,9 @@ fn every_candidate_computes_its_shape() {
         [shape(9, (16, 20), 1), shape(10, (3, 16), 1), shape(8, (32, 64), 2)].into_iter().enumerate()
     {
         for direction in [Direction::Forward, Direction::InputGradient, Direction::WeightGradient] {
-            let shape = Shape::new(direction, geometry);
-            for candidate in Choices::default().candidates(&shape) {
-                winograd += usize::from(matches!(candidate, Candidate::Winograd(_)));
+            let shape = ConvProblem::new(direction, geometry);
+            for candidate in ConvolutionPolicy::default().candidates(&shape) {
+                winograd += usize::from(matches!(candidate, ConvImplementation::Winograd(_)));
                 compare(&shape, candidate, seed as u64);
             }
         }
@@ -39,7 +39,7 @@ fn every_candidate_computes_its_shape() {
     assert_eq!(winograd, 4, "both sizes in both directions");
 }
 
-fn compare(shape: &Shape, candidate: Candidate, seed: u64) {
+fn compare(shape: &ConvProblem, candidate: ConvImplementation, seed: u64) {
     let g = shape.geometry;
     let mut inputs = Inputs::new(seed);
     let [input, weights, gradient] =
@@ -64,13 +64,13 @@ fn compare(shape: &Shape, candidate: Candidate, seed: u64) {
         }
     };
     for (name, device) in devices() {
-        let choices = Choices::default().with_tuned(Tuned::from([(*shape, candidate)]));
-        let function = Function::with_choices(device, choices, &[("y", &tensor)]).expect("a function");
+        let policy = ConvolutionPolicy::default().with_tuned(Tuned::from([(*shape, candidate)]));
+        let function = Function::with_policy(device, &policy, &[&tensor]).expect("a function");
         for (slot, values) in [("input", &input), ("weights", &weights), ("gradient", &gradient)] {
-            function.set(slot, values).expect("an input");
+            function.set_slot(slot, values).expect("an input");
         }
         function.run().expect("a run");
-        let found = function.get("y").expect("the result");
+        let found = function.get(&tensor).expect("the result");
         assert_eq!(found.len(), expected.len());
         let squares = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>();
         let error = squares(&mut found.iter().zip(&expected).map(|(&a, b)| f64::from(a) - b))

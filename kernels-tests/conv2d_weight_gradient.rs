@@ -8,7 +8,7 @@ use jem::compute::conv_tile::ScalarTile;
 use jem::compute::storage::{Storage, Storages};
 use jem::device::Device;
 use jem::kernels::conv2d_weight_gradient::Conv2dWeightGradient;
-use jem::policy::choice::Choices;
+use jem::policy::convolution::ConvolutionPolicy;
 use proptest::prelude::*;
 use std::sync::Arc;
 
@@ -144,10 +144,10 @@ fn hundreds_of_parts_and_empty_ones() {
 
 /// The first layer of the preset `tiny` and an inner one, with the tiles and parts of a GPU's rule.
 fn as_many_parts_as_a_gpu_has() {
-    let choices = Choices::fastest(u64::MAX, Choices::HARDWARE);
+    let policy = ConvolutionPolicy::fastest(u64::MAX, ConvolutionPolicy::HARDWARE);
     for (seed, (c_in, c_out)) in [(3, 16), (16, 16)].into_iter().enumerate() {
         let shape = ConvGeometry { n: 32, h: 32, w: 32, c_in, c_out, kh: 3, kw: 3, stride: 1, padding: 1 };
-        let kernel = choices.weight_gradient(Conv2dWeightGradient::new(shape));
+        let kernel = policy.weight_gradient(Conv2dWeightGradient::new(shape));
         assert!(kernel.splits > 64, "{kernel:?}");
         check_kernel(kernel, seed as u64);
     }

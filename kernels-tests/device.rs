@@ -39,17 +39,14 @@ tests![
 
 /// A device of this test's own, for what is counted or broken.
 fn open(checked: bool) -> Device {
-    Device::open(
-        &gpu_spec(),
-        DeviceOptions { checked, untuned: true, uncached: true, ..DeviceOptions::default() },
-    )
-    .expect("the device that other tests open")
+    Device::open(&gpu_spec(), DeviceOptions { checked, uncached: true, ..DeviceOptions::default() })
+        .expect("the device that other tests open")
 }
 
 /// `x = 2 x + 1` over `n` elements of the external `x`, through a transient.
 fn doubling(n: usize) -> Program {
     let mut builder = ProgramBuilder::new("doubling");
-    let x = builder.external("x", n);
+    let x = builder.external_named("x", n);
     let t = builder.transient("t", n);
     builder.dispatch("twice", Unary { op: UnaryOp::Affine(2.0, 1.0), n }, &[x, t]);
     builder.dispatch("back", Unary { op: UnaryOp::Affine(1.0, 0.0), n }, &[t, x]);
@@ -100,7 +97,7 @@ impl Kernel for Probe {
 /// Loads a program of one [`Probe`] labelled `probed`, on a buffer of its own.
 fn load_probe(device: &Device, probe: Probe) -> Result<(Buffer, Executable)> {
     let mut builder = ProgramBuilder::new("probing");
-    let y = builder.external("y", probe.words.max(1));
+    let y = builder.external_named("y", probe.words.max(1));
     builder.dispatch("probed", probe, &[y]);
     let y = device.buffer("y", probe.words as u64 * 4)?;
     let executable = device.load(builder.finish(), &[("y", &y)])?;
@@ -267,7 +264,7 @@ fn a_long_program_is_cut_without_a_trace() {
     // More dispatches than one submission holds; each reads what the one before it wrote.
     const N: usize = 64;
     let mut builder = ProgramBuilder::new("long");
-    let x = builder.external("x", N);
+    let x = builder.external_named("x", N);
     let t = builder.transient("t", N);
     for _ in 0..1250 {
         builder.dispatch("there", Unary { op: UnaryOp::Affine(2.0, 1.0), n: N }, &[x, t]);
@@ -316,7 +313,7 @@ impl Kernel for Watched {
 fn pipelines_compile_on_threads_of_their_own() {
     let device = open(false);
     let mut builder = ProgramBuilder::new("watching");
-    let y = builder.external("y", 1);
+    let y = builder.external_named("y", 1);
     let kernel = Watched(Arc::default());
     builder.dispatch("watched", kernel.clone(), &[y]);
     let y = device.buffer("y", 4).unwrap();
@@ -399,7 +396,7 @@ fn a_profile_has_one_time_for_each_dispatch() {
 fn a_profile_may_be_longer_than_a_query_set() {
     const DISPATCHES: usize = 2048 + 3;
     let mut builder = ProgramBuilder::new("long");
-    let y = builder.external("y", 1);
+    let y = builder.external_named("y", 1);
     for _ in 0..DISPATCHES {
         builder.dispatch("probed", Probe { text: ONE_WORD, workgroups: [1, 1, 1], words: 1 }, &[y]);
     }
@@ -415,7 +412,7 @@ fn a_tensor_beyond_the_binding_limit_is_named() {
     let adapter = Device::adapters().into_iter().find(|a| device.name().contains(&a.name)).unwrap();
     let n = adapter.max_storage_binding as usize / 4 + 1;
     let mut builder = ProgramBuilder::new("too large");
-    let (x, y) = (builder.external("features", n), builder.transient("activations", n));
+    let (x, y) = (builder.external_named("features", n), builder.transient("activations", n));
     builder.dispatch("layer 3", Unary { op: UnaryOp::Exp, n }, &[x, y]);
     let error = device.load(builder.finish(), &[]).unwrap_err();
     let Error::Limit { tensor, program, needs, allows, .. } = &error else { panic!("{error}") };
@@ -491,7 +488,7 @@ fn a_missing_small_or_doubled_buffer_is_named() {
     for (name, device) in devices() {
         let two = || {
             let mut builder = ProgramBuilder::new("two");
-            let (x, y) = (builder.external("x", 64), builder.external("y", 64));
+            let (x, y) = (builder.external_named("x", 64), builder.external_named("y", 64));
             builder.dispatch("copy", Unary { op: UnaryOp::Affine(1.0, 0.0), n: 64 }, &[x, y]);
             builder.finish()
         };

@@ -15,7 +15,7 @@ use jem::nn::init::Init;
 use jem::nn::network::{Network as _, Pass};
 use jem::nn::parameters::PARAMETERS;
 use jem::nn::wide_resnet::{SLOPE, WideResNet};
-use jem::policy::choice::Choices;
+use jem::policy::convolution::ConvolutionPolicy;
 use std::collections::BTreeMap;
 
 tests![twenty_steps];
@@ -36,7 +36,7 @@ impl Chain {
     fn new() -> Self {
         let graph = Graph::new();
         let x = graph.input("x", [CHAINS, 8, 8, 3]);
-        let labels = graph.input("labels", [CHAINS]);
+        let labels = graph.indices("labels", [CHAINS]);
         let logits = NETWORK.logits(&x, &mut Pass::new(&NETWORK.layout(), Mode::Inference));
         let log_density = logits.logit_loss(&labels, &[Langevin::log_density(CHAINS, false)]);
         Self { x, log_density }
@@ -45,7 +45,7 @@ impl Chain {
     fn slots(&self) -> Slots {
         let mut slots = random_slots(&[&self.log_density], 10, 1);
         let parameters = NETWORK.layout().initialise(Init::HeNormal, SLOPE, 5);
-        slots.insert(PARAMETERS.into(), parameters.into_iter().map(f64::from).collect());
+        slots.insert(PARAMETERS.name().into(), parameters.into_iter().map(f64::from).collect());
         slots
     }
 
@@ -65,13 +65,12 @@ impl Chain {
     }
 
     /// The same on a device.
-    fn on(&self, device: &Device, choices: Choices) -> Vec<f32> {
+    fn on(&self, device: &Device, policy: &ConvolutionPolicy) -> Vec<f32> {
         let slots = self.slots();
-        let (mut prepare, mut step) =
-            (ProgramBuilder::new("prepare"), ProgramBuilder::new("sgld").choosing(choices));
-        let images = step.external("x", self.x.elements());
+        let (mut prepare, mut step) = (ProgramBuilder::new("prepare"), ProgramBuilder::new("sgld"));
+        let images = step.external_named("x", self.x.elements());
         LANGEVIN
-            .append(&mut step, &mut prepare, &self.log_density, &self.x, images, &[], None)
+            .append(policy, &mut step, &mut prepare, &self.log_density, &self.x, images, &[], None)
             .expect("a program");
         let programs = [prepare.finish(), step.finish()];
         let mut buffers: BTreeMap<String, Buffer> = BTreeMap::new();
@@ -124,15 +123,15 @@ fn twenty_steps() {
     let noise = distance(noise.into_iter(), first);
     println!("twenty steps of WRN-10-2: {way:.3} long, by noise alone {noise:.3}");
     assert!(way > 3.0 * noise, "the gradient makes too little of the way");
-    let choices = [
-        ("f32", Choices::default(), 2e-6),
-        ("f32 by Winograd F(2x2)", Choices::always(Winograd::F2), 2e-6),
-        ("f32 by Winograd F(4x4)", Choices::always(Winograd::F4), 2e-6),
-        ("f16", Choices::default().in_f16(Method::Scalar), 0.1),
+    let policy = [
+        ("f32", ConvolutionPolicy::default(), 2e-6),
+        ("f32 by Winograd F(2x2)", ConvolutionPolicy::always(Winograd::F2), 2e-6),
+        ("f32 by Winograd F(4x4)", ConvolutionPolicy::always(Winograd::F4), 2e-6),
+        ("f16", ConvolutionPolicy::default().in_f16(Method::Scalar), 0.1),
     ];
     for (device_name, device) in devices() {
-        for &(name, ref choices, bound) in &choices {
-            let found = chain.on(device, choices.clone());
+        for &(name, ref policy, bound) in &policy {
+            let found = chain.on(device, policy);
             let drift = distance(found.into_iter().map(f64::from), last) / way;
             println!("  {name} on {device_name}: drift {drift:.1e}");
             assert!(drift < bound, "{name} on {device_name}: drift {drift:.1e} over {bound:.0e}");

@@ -3,7 +3,8 @@
 use jem::compute::conv_geometry::ConvGeometry;
 use jem::compute::logit_part::Part;
 use jem::compute::norm_geometry::NormGeometry;
-use jem::graph::{Graph, Normalisation, Op, Tensor};
+use jem::compute::pool_geometry::PoolGeometry;
+use jem::graph::{Graph, Indices, Normalisation, Op, Tensor};
 use jem::kernels::binary::BinaryOp;
 use jem::kernels::unary::UnaryOp;
 
@@ -38,6 +39,7 @@ macro_rules! operations {
 operations! {
     leaf: Op::Leaf(_),
     constant: Op::Constant(_),
+    uniform: Op::Uniform { .. },
     affine: Op::Unary(UnaryOp::Affine(..)),
     exp: Op::Unary(UnaryOp::Exp),
     log: Op::Unary(UnaryOp::Log),
@@ -51,6 +53,7 @@ operations! {
     abs: Op::Unary(UnaryOp::Abs),
     sign: Op::Unary(UnaryOp::Sign),
     tanh: Op::Unary(UnaryOp::Tanh),
+    to_floats: Op::Unary(UnaryOp::Float),
     add: Op::Binary(BinaryOp::Add),
     sub: Op::Binary(BinaryOp::Sub),
     mul: Op::Binary(BinaryOp::Mul),
@@ -62,7 +65,13 @@ operations! {
     broadcast: Op::Broadcast,
     reshape: Op::Reshape,
     permute: Op::Permute(_),
+    slice: Op::Slice { .. },
+    pad: Op::Pad { .. },
+    concat: Op::Concat(_),
     sum: Op::Sum(_),
+    max: Op::Max(_),
+    min: Op::Min(_),
+    argmax: Op::ArgMax(_),
     matmul: Op::MatMul { transpose_a: false, transpose_b: false },
     matmul_nt: Op::MatMul { transpose_a: false, transpose_b: true },
     matmul_tn: Op::MatMul { transpose_a: true, transpose_b: false },
@@ -72,6 +81,8 @@ operations! {
     conv2d_weight_gradient: Op::Conv2dWeightGradient(_),
     average_pool: Op::AveragePool { .. },
     average_pool_gradient: Op::AveragePoolGradient { .. },
+    max_pool: Op::MaxPool(_),
+    max_pool_gradient: Op::MaxPoolGradient(_),
     norm_mean: Op::NormMean(_),
     norm_variance: Op::NormVariance(_),
     normalise: Op::Normalise(_),
@@ -81,6 +92,8 @@ operations! {
     logsumexp: Op::LogSumExp,
     softmax: Op::Softmax { log: false },
     log_softmax: Op::Softmax { log: true },
+    gather_rows: Op::GatherRows,
+    scatter_add: Op::ScatterAdd,
     gather_labels: Op::GatherLabels,
     scatter_labels: Op::ScatterLabels,
     logit_loss: Op::LogitLoss(_),
@@ -100,8 +113,8 @@ pub fn parts() -> Vec<Part> {
 /// Rows of the cases with labels.
 pub const ROWS: usize = 5;
 
-fn labels(graph: &Graph) -> Tensor {
-    graph.input("labels", [ROWS])
+fn labels(graph: &Graph) -> Indices {
+    graph.indices("labels", [ROWS])
 }
 
 fn geometry(
@@ -159,6 +172,8 @@ pub fn cases() -> Vec<Case> {
     case("pow 0.5", one, |_, x| x[0].affine(0.5, 2.0).pow(0.5));
     case("pow 1.25", one, |_, x| x[0].affine(0.5, 2.0).pow(1.25));
 
+    case("dropout", one, |graph, x| x[0].dropout(0.375, &graph.counters("counters")));
+
     let two: Leaves = &[("a", &[3, 5]), ("b", &[3, 5])];
     case("add", two, |_, x| x[0].add(&x[1]));
     case("sub", two, |_, x| x[0].sub(&x[1]));
@@ -196,12 +211,37 @@ pub fn cases() -> Vec<Case> {
     case("permute in a cycle", &[("x", &[2, 3, 4])], |_, x| x[0].permute(&[1, 2, 0]));
 
     let four: Leaves = &[("x", &[2, 3, 4, 2])];
+    case("slice of the first axis", four, |_, x| x[0].slice(0, 1..2));
+    case("slice of an inner axis", four, |_, x| x[0].slice(2, 1..3));
+    case("slice of every second", &[("x", &[2, 7, 3])], |_, x| x[0].slice_step(1, 1..6, 2));
+    case("slice of a broadcast", &[("x", &[3, 1])], |_, x| x[0].broadcast_to([3, 4]).slice(1, 1..3));
+    case("pad", four, |_, x| x[0].pad(1, 2, 1, 0.25).pad(3, 0, 1, -0.5));
+    case("pad of the last axis in front", &[("x", &[3])], |_, x| x[0].pad(0, 2, 0, 0.75));
+    let three: Leaves = &[("a", &[2, 3, 4]), ("b", &[2, 1, 4]), ("c", &[2, 2, 4])];
+    case("concat", three, |graph, x| graph.concat(&[&x[0], &x[1], &x[2]], 1));
+    case("concat of one twice", three, |graph, x| graph.concat(&[&x[1], &x[0], &x[1]], 1));
+    case("concat of the first axis", &[("a", &[2, 3]), ("b", &[1, 3])], |graph, x| {
+        graph.concat(&[&x[0], &x[1].exp()], 0)
+    });
+    case("concat of the last axis", &[("a", &[5, 2]), ("b", &[5, 3])], |graph, x| {
+        graph.concat(&[&x[1], &x[0]], 1)
+    });
+
     case("sum of the first axis", four, |_, x| x[0].sum(&[0]));
     case("sum of the last axis", four, |_, x| x[0].sum(&[3]));
     case("sum of the inner axes", four, |_, x| x[0].sum(&[1, 2]));
     case("sum of axes apart", four, |_, x| x[0].sum(&[2, 0]));
     case("sum of runs of axes", &[("x", &[2, 3, 2, 2, 3])], |_, x| x[0].sum_keep(&[0, 2, 3]));
     case("sum of all", four, |_, x| x[0].sum_all());
+    case("max of the last axis", four, |_, x| x[0].max(&[3]));
+    case("max of the first axis", four, |_, x| x[0].max_keep(&[0]).mul(&x[0]));
+    case("max of axes apart", four, |_, x| x[0].max(&[2, 0]));
+    case("min of the inner axes", four, |_, x| x[0].min(&[1, 2]));
+    case("min of all", four, |_, x| x[0].min_keep(&[0, 1, 2, 3]));
+    case("argmax of the last axis", &[("x", &[ROWS, CLASSES])], |_, x| x[0].gather_labels(&x[0].argmax(1)));
+    case("argmax of the first axis", &[("x", &[ROWS, CLASSES])], |_, x| {
+        x[0].mul(&x[0].argmax(0).to_floats().affine(1.0, 1.0))
+    });
     case("mean", four, |_, x| x[0].mean(&[0, 3]));
 
     let nn: Leaves = &[("a", &[3, 4]), ("b", &[4, 5]), ("bias", &[5])];
@@ -247,6 +287,14 @@ pub fn cases() -> Vec<Case> {
     case("global_average_pool", &[("x", &[2, 3, 3, 4])], |_, x| x[0].global_average_pool());
     case("global_average_pool, not square", &[("x", &[2, 3, 4, 2])], |_, x| x[0].global_average_pool());
 
+    case("max_pool", &[("x", &[2, 4, 6, 3])], |_, x| x[0].max_pool(2, 2, 0));
+    case("max_pool with overlap and padding", &[("x", &[1, 5, 4, 2])], |_, x| x[0].max_pool(3, 2, 1));
+    case("max_pool_gradient", &[("x", &[1, 4, 3, 2]), ("g", &[1, 2, 2, 2])], |_, x| {
+        let geometry = PoolGeometry { n: 1, h: 4, w: 3, c: 2, size: 3, stride: 2, padding: 1 };
+        x[0].max_pool_gradient(&x[1], geometry)
+    });
+    case("max_pool of stride 1", &[("x", &[1, 4, 3, 2])], |_, x| x[0].max_pool(2, 1, 1));
+
     // Populations are powers of two, by which the table divides in f32.
     let batch: Leaves = &[("x", &[2, 4, 4]), ("weight", &[4]), ("bias", &[4])];
     case("batch norm", batch, |_, x| x[0].normalise(norm(&x[0], 0), &x[1], &x[2]));
@@ -283,7 +331,15 @@ pub fn cases() -> Vec<Case> {
     case("logsumexp", logits, |_, x| x[0].logsumexp());
     case("softmax", logits, |_, x| x[0].softmax());
     case("log_softmax", logits, |_, x| x[0].log_softmax());
+    case("gather_rows", &[("x", &[CLASSES, 3])], |graph, x| x[0].gather_rows(&labels(graph)));
+    case("gather_rows of more axes", &[("x", &[CLASSES, 2, 2])], |graph, x| {
+        x[0].gather_rows(&labels(graph).reshape([ROWS, 1]))
+    });
+    case("scatter_add", &[("x", &[ROWS, 2])], |graph, x| x[0].scatter_add(&labels(graph), CLASSES));
+    case("scatter_add of numbers", &[("x", &[ROWS])], |graph, x| x[0].scatter_add(&labels(graph), CLASSES));
     case("gather_labels", logits, |graph, x| x[0].gather_labels(&labels(graph)));
+    case("to_floats", logits, |graph, x| x[0].mul(&labels(graph).to_floats().reshape([ROWS, 1])));
+    case("one_hot", logits, |graph, x| x[0].mul(&labels(graph).one_hot(CLASSES)));
     case("scatter_labels", &[("x", &[ROWS])], |graph, x| x[0].scatter_labels(&labels(graph), CLASSES));
     case("logit_loss", logits, |graph, x| x[0].logit_loss(&labels(graph), &parts()));
     case("cross_entropy", logits, |graph, x| x[0].mul(&x[0].cross_entropy(&labels(graph))));

@@ -1,10 +1,11 @@
 //! Lowered expressions on every device against the float64 evaluator.
 
 use super::graph_cases::{CLASSES, cases, parts};
-use super::graph_reference::{Evaluator, LABELS, Slots, smooth_slots};
+use super::graph_reference::{Evaluator, Slots, is_whole, smooth_slots};
 use super::harness::devices;
 use jem::device::{Buffer, Device, Program, ProgramBuilder, SlotKind};
 use jem::graph::{Function, Graph, Leaf, Output, Tensor, lower};
+use jem::policy::convolution::ConvolutionPolicy;
 
 tests![
     every_operation_alone,
@@ -26,7 +27,7 @@ const BOUND: f64 = 1e-10;
 
 /// The words of a slot as a device holds them: labels are u32.
 pub fn slot_words(name: &str, values: &[f64]) -> Vec<u32> {
-    let word = |&v: &f64| if name.starts_with(LABELS) { v as u32 } else { (v as f32).to_bits() };
+    let word = |&v: &f64| if is_whole(name) { v as u32 } else { (v as f32).to_bits() };
     values.iter().map(word).collect()
 }
 
@@ -49,16 +50,18 @@ fn check(context: &str, outputs: &[(&str, &Tensor)], slots: &Slots, bound: f64) 
     let expected = Evaluator::new(&tensors).run(slots);
     for (device_name, device) in devices() {
         let context = format!("{context} on {device_name}");
-        let function = Function::new(device, outputs).unwrap_or_else(|error| panic!("{context}: {error}"));
+        let function = Function::new(device, &tensors).unwrap_or_else(|error| panic!("{context}: {error}"));
         let mut shown = false;
         // Twice: a replay starts from what the first run left.
         for _ in 0..2 {
             for (name, values) in slots {
-                function.set(name, &slot_words(name, values)).unwrap_or_else(|e| panic!("{context}: {e}"));
+                function
+                    .set_slot(name, &slot_words(name, values))
+                    .unwrap_or_else(|e| panic!("{context}: {e}"));
             }
             function.run().unwrap_or_else(|error| panic!("{context}: {error}"));
-            for ((name, _), expected) in outputs.iter().zip(&expected) {
-                let result = function.get(name).unwrap_or_else(|error| panic!("{context}: {error}"));
+            for ((name, tensor), expected) in outputs.iter().zip(&expected) {
+                let result = function.get(tensor).unwrap_or_else(|error| panic!("{context}: {error}"));
                 let context = format!("{context}: {name}\n{}", function.program());
                 shown |= assert_agree(&result, expected, bound, &context);
             }
@@ -155,10 +158,11 @@ fn check_views(context: &str, outputs: &[(&Tensor, (&str, usize, usize))], befor
             .iter()
             .map(|(tensor, (slot, first, words))| Output {
                 tensor,
-                view: builder.external(slot, *words).part(*first, tensor.elements()),
+                view: builder.external_named(slot, *words).part(*first, tensor.elements()),
             })
             .collect();
-        lower(&mut builder, None, &targets).unwrap_or_else(|error| panic!("{context}: {error}"));
+        lower(&ConvolutionPolicy::default(), &mut builder, None, &targets)
+            .unwrap_or_else(|error| panic!("{context}: {error}"));
         let program = builder.finish();
         let names: Vec<String> = program.externals().map(|slot| slot.name.clone()).collect();
         let buffers: Vec<Buffer> = names
@@ -171,7 +175,7 @@ fn check_views(context: &str, outputs: &[(&Tensor, (&str, usize, usize))], befor
             device.load(program, &externals).unwrap_or_else(|error| panic!("{context}: {error}"));
         device.run(&executable).unwrap_or_else(|error| panic!("{context}: {error}"));
         for (name, buffer) in &externals {
-            if name.starts_with(LABELS) {
+            if is_whole(name) {
                 let result: Vec<u32> = device.read_as(buffer).expect("contents");
                 assert_eq!(result, slot_words(name, &expected[*name]), "{context}: {name}");
                 continue;
@@ -267,7 +271,7 @@ struct HeadTensors {
 fn head(graph: &Graph) -> HeadTensors {
     let x = graph.input("x", [5, 3, 3, 6]);
     let [w, b] = [graph.input("w", [6, CLASSES]), graph.input("b", [CLASSES])];
-    let labels = graph.input("labels", [5]);
+    let labels = graph.indices("labels", [5]);
     let pooled = x.leaky_relu(0.2).global_average_pool();
     let logits = pooled.linear(&w, &b);
     let loss = logits.logit_loss(&labels, &parts());
@@ -313,23 +317,23 @@ fn every_choice_of_the_heads_outputs() {
 fn check_cpu(context: &str, outputs: &[(&str, &Tensor)], slots: &Slots) {
     let tensors: Vec<&Tensor> = outputs.iter().map(|(_, tensor)| *tensor).collect();
     let function =
-        Function::new(&Device::cpu(), outputs).unwrap_or_else(|error| panic!("{context}: {error}"));
+        Function::new(&Device::cpu(), &tensors).unwrap_or_else(|error| panic!("{context}: {error}"));
     for (name, values) in
         slots.iter().filter(|(name, _)| function.program().externals().any(|s| s.name == **name))
     {
-        function.set(name, &slot_words(name, values)).expect("an input");
+        function.set_slot(name, &slot_words(name, values)).expect("an input");
     }
     function.run().expect("a run");
-    for ((name, _), expected) in outputs.iter().zip(Evaluator::new(&tensors).run(slots)) {
+    for ((name, tensor), expected) in outputs.iter().zip(Evaluator::new(&tensors).run(slots)) {
         let context = format!("{context}: {name}\n{}", function.program());
-        assert_agree(&function.get(name).expect("an output"), &expected, BOUND, &context);
+        assert_agree(&function.get(tensor).expect("an output"), &expected, BOUND, &context);
     }
 }
 
 fn two_losses_on_the_same_logits() {
     let graph = Graph::new();
     let net = head(&graph);
-    let [labels, others] = ["labels", "labels.other"].map(|name| graph.input(name, [5]));
+    let [labels, others] = ["labels", "labels.other"].map(|name| graph.indices(name, [5]));
     let other_stats = net.logits.logit_stats(&others, &parts());
     let other_loss = net.logits.logit_loss(&others, &parts());
     let [other_gradient] = &graph.grad(&other_loss, [&net.x]);
@@ -383,9 +387,9 @@ fn what_depends_on_parameters_alone_is_computed_in_prepare() {
     // Two expressions in one pair of programs keep apart what their nodes share by number.
     let (mut main, mut prepare) = (ProgramBuilder::new("main"), ProgramBuilder::new("prepare"));
     for name in ["dx", "again"] {
-        let view = main.external(name, x.elements());
+        let view = main.external_named(name, x.elements());
         let output = Output { tensor: &gradients[0], view };
-        lower(&mut main, Some(&mut prepare), &[output]).expect("a program");
+        lower(&ConvolutionPolicy::default(), &mut main, Some(&mut prepare), &[output]).expect("a program");
     }
     assert_eq!(prepare.finish().dispatches.len(), 10);
 }
@@ -396,9 +400,9 @@ fn check_prepared(outputs: &[(&str, &Tensor)], slots: &Slots) -> [Program; 2] {
     let (mut main, mut prepare) = (ProgramBuilder::new("main"), ProgramBuilder::new("prepare"));
     let views: Vec<Output<'_>> = outputs
         .iter()
-        .map(|(name, tensor)| Output { tensor, view: main.external(name, tensor.elements()) })
+        .map(|(name, tensor)| Output { tensor, view: main.external_named(name, tensor.elements()) })
         .collect();
-    lower(&mut main, Some(&mut prepare), &views).expect("a program");
+    lower(&ConvolutionPolicy::default(), &mut main, Some(&mut prepare), &views).expect("a program");
     let programs = [prepare.finish(), main.finish()];
     for (device_name, device) in devices() {
         let mut buffers: Vec<Buffer> = Vec::new();

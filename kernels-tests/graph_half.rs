@@ -7,7 +7,7 @@ use jem::compute::cooperative::{Cooperative, Method};
 use jem::compute::storage::Storage;
 use jem::device::{Device, Program};
 use jem::graph::{Graph, Tensor};
-use jem::policy::choice::Choices;
+use jem::policy::convolution::ConvolutionPolicy;
 use std::collections::BTreeMap;
 
 tests![
@@ -18,8 +18,8 @@ tests![
     matrices_multiply_the_same_numbers
 ];
 
-fn in_f16() -> Choices {
-    Choices::default().in_f16(Method::Scalar)
+fn in_f16() -> ConvolutionPolicy {
+    ConvolutionPolicy::default().in_f16(Method::Scalar)
 }
 
 /// Σ(a-b)²/Σb².
@@ -28,9 +28,14 @@ fn error(found: &[f32], expected: &[f64]) -> f64 {
     error / expected.iter().map(|b| b * b).sum::<f64>()
 }
 
-/// Some outputs by `choices` on a device, one after the other.
-fn results(device: &Device, choices: Choices, net: &Net, outputs: &[(Tensor, usize, &str)]) -> Vec<Vec<f32>> {
-    let found = run(device, programs_by(choices, outputs), &slots(net));
+/// Some outputs by `policy` on a device, one after the other.
+fn results(
+    device: &Device,
+    policy: &ConvolutionPolicy,
+    net: &Net,
+    outputs: &[(Tensor, usize, &str)],
+) -> Vec<Vec<f32>> {
+    let found = run(device, programs_by(policy, outputs), &slots(net));
     outputs
         .iter()
         .map(|(tensor, offset, slot)| found[*slot][*offset..][..tensor.elements()].to_vec())
@@ -60,9 +65,9 @@ fn compare(what: &str, net: &Net, outputs: Vec<(Tensor, usize, &str)>) {
     let slots = slots(net);
     let tensors: Vec<&Tensor> = outputs.iter().map(|(tensor, ..)| tensor).collect();
     let expected = Evaluator::new(&tensors).run(&slots);
-    let host = results(&Device::cpu(), in_f16(), net, &outputs);
+    let host = results(&Device::cpu(), &in_f16(), net, &outputs);
     for (name, device) in devices() {
-        let found = results(device, in_f16(), net, &outputs);
+        let found = results(device, &in_f16(), net, &outputs);
         for (i, ((found, expected), host)) in found.iter().zip(&expected).zip(&host).enumerate() {
             let context = format!("{what} on {name}, output {i} of {:?}", outputs[i].0.shape());
             let e = error(found, expected);
@@ -90,8 +95,8 @@ fn storages(program: &Program) -> BTreeMap<(&'static str, &'static str), Vec<Sto
 
 fn a_step_has_no_tensor_in_f32_but_images() {
     let net = Net::new(&Graph::new(), false);
-    let [prepare, step] = programs_by(in_f16(), &net.step());
-    let [_, single] = programs_by(Choices::default(), &net.step());
+    let [prepare, step] = programs_by(&in_f16(), &net.step());
+    let [_, single] = programs_by(&ConvolutionPolicy::default(), &net.step());
     assert_eq!(count(&step), count(&single), "{step}");
     let singles = |of: (&'static str, &'static str)| {
         storages(&step)[&of].iter().filter(|&&storage| storage == Storage::F32).count()
@@ -117,7 +122,7 @@ fn a_step_has_no_tensor_in_f32_but_images() {
     // What is asked for is f32, and so is what an operation without f16 reads.
     let graph = Graph::new();
     let apart = Net::new(&graph, true);
-    let [_, apart] = programs_by(in_f16(), &apart.step());
+    let [_, apart] = programs_by(&in_f16(), &apart.step());
     assert!(storages(&apart).values().flatten().all(|&storage| storage == Storage::F32), "{apart}");
 }
 
@@ -128,7 +133,7 @@ fn gradients_are_scaled_into_the_range_of_f16() {
         let tensors: Vec<&Tensor> = outputs.iter().map(|(tensor, ..)| tensor).collect();
         let expected = Evaluator::new(&tensors).run(&slots(&net));
         for (name, device) in devices() {
-            for (found, expected) in results(device, in_f16(), &net, &outputs).iter().zip(&expected) {
+            for (found, expected) in results(device, &in_f16(), &net, &outputs).iter().zip(&expected) {
                 let e = error(found, expected);
                 assert!(e < 1e-5, "{name}: {e:.1e}");
             }
@@ -142,8 +147,8 @@ fn matrices_multiply_the_same_numbers() {
     let host = Device::cpu();
     let matrices = Method::Cooperative(Cooperative::new(16, 32));
     for outputs in [net.step(), net.update()] {
-        let [scalar, cooperative] = [in_f16(), Choices::default().in_f16(matrices)]
-            .map(|choices| results(&host, choices, &net, &outputs));
+        let [scalar, cooperative] = [in_f16(), ConvolutionPolicy::default().in_f16(matrices)]
+            .map(|policy| results(&host, &policy, &net, &outputs));
         for (scalar, cooperative) in scalar.iter().zip(&cooperative) {
             assert_eq!(scalar, cooperative);
         }

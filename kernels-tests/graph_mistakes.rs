@@ -6,12 +6,14 @@ use jem::compute::conv_geometry::ConvGeometry;
 use jem::compute::functional::Functional;
 use jem::compute::logit_part::{LabelledLoss, Part};
 use jem::compute::norm_geometry::NormGeometry;
+use jem::compute::pool_geometry::PoolGeometry;
 use jem::device::Device;
 use jem::graph::{Function, Graph, Leaf, Normalisation, Tensor};
 
 tests![
     element_by_element,
     shapes_alone,
+    parts_of_tensors,
     normalisations,
     matrices,
     convolutions,
@@ -19,6 +21,7 @@ tests![
     logits_and_labels,
     second_derivatives_of_functionals,
     leaves,
+    probabilities,
     two_graphs,
     five_axes_that_do_not_merge,
     the_first_mistake_is_the_one_that_is_told
@@ -33,8 +36,7 @@ fn mistake(build: impl FnOnce(&Graph) -> Tensor) -> String {
     let first = graph.grad(&functional(&y), [&leaf, &y]);
     let leaves: Vec<Tensor> = [graph.input("x", [2, 3]), first[0].clone()].into();
     let second = graph.grad_of_all(&[&functional(&first[1])], &leaves.iter().collect::<Vec<_>>());
-    let error =
-        Function::new(&Device::cpu(), &[("y", &y), ("dy", &second[0])]).expect_err("a mistake in shapes");
+    let error = Function::new(&Device::cpu(), &[&y, &second[0]]).expect_err("a mistake in shapes");
     assert!(matches!(error, jem::error::Error::Shape { .. }), "{error:?}");
     error.to_string()
 }
@@ -73,7 +75,22 @@ fn shapes_alone() {
     says(|g| x(g, [2, 3]).permute(&[0, 0]), &["permute:", "[0, 0]", "[2, 3]"]);
     says(|g| x(g, [2, 3]).permute(&[0]), &["permute:", "[0]", "[2, 3]"]);
     says(|g| x(g, [2, 3]).sum(&[2]), &["sum:", "[2]", "[2, 3]"]);
+    says(|g| x(g, [2, 3]).max(&[2]), &["max:", "[2]", "[2, 3]"]);
+    says(|g| x(g, [2, 3]).min_keep(&[0, 4]), &["min:", "[0, 4]", "[2, 3]"]);
+    says(|g| x(g, [2, 3]).argmax(2).to_floats(), &["argmax:", "axis 2", "[2, 3]"]);
     says(|g| x(g, [2, 3]).mean(&[5]), &["sum:", "[5]", "[2, 3]"]);
+}
+
+fn parts_of_tensors() {
+    says(|g| x(g, [2, 3]).slice(2, 0..1), &["slice:", "axis 2", "[2, 3]"]);
+    says(|g| x(g, [2, 3]).slice(1, 2..4), &["slice:", "2..4", "[2, 3]"]);
+    says(|g| x(g, [2, 3]).slice(1, 1..1), &["slice:", "1..1", "[2, 3]"]);
+    says(|g| x(g, [2, 3]).slice_step(1, 0..3, 0), &["slice:", "step 0"]);
+    says(|g| x(g, [2, 3]).pad(2, 1, 1, 0.0), &["pad:", "axis 2", "[2, 3]"]);
+    says(|g| g.concat(&[], 0), &["concat:", "no parts"]);
+    says(|g| g.concat(&[&x(g, [2, 3]), &w(g, [2, 4])], 0), &["concat:", "[2, 3]", "[2, 4]", "axis 0"]);
+    says(|g| g.concat(&[&x(g, [2, 3]), &w(g, [2])], 0), &["concat:", "[2, 3]", "[2]"]);
+    says(|g| g.concat(&[&x(g, [2, 3]), &w(g, [2, 3])], 2), &["concat:", "axis 2"]);
 }
 
 fn normalisations() {
@@ -130,19 +147,32 @@ fn convolutions() {
 fn pools() {
     says(|g| x(g, [1, 8, 6, 3]).average_pool(4), &["average_pool:", "4", "[1, 8, 6, 3]"]);
     says(|g| x(g, [1, 8, 6, 3]).average_pool(0), &["average_pool:", "0", "[1, 8, 6, 3]"]);
+    for (size, stride, padding) in [(0, 1, 0), (2, 0, 0), (2, 2, 2), (9, 1, 0)] {
+        let texts = [format!("size {size}, stride {stride}, padding {padding}"), "[1, 8, 6, 3]".into()];
+        says(|g| x(g, [1, 8, 6, 3]).max_pool(size, stride, padding), &["max_pool:", &texts[0], &texts[1]]);
+    }
+    let geometry = PoolGeometry { n: 1, h: 8, w: 6, c: 3, size: 2, stride: 2, padding: 0 };
+    says(
+        |g| x(g, [1, 8, 6, 3]).max_pool_gradient(&w(g, [1, 4, 2, 3]), geometry),
+        &["max_pool_gradient:", "[1, 8, 6, 3]", "[1, 4, 2, 3]", "size: 2"],
+    );
+    says(|g| x(g, [8, 6]).max_pool(2, 2, 0), &["max_pool:", "[8, 6]"]);
     says(|g| x(g, [8, 6]).average_pool(2), &["average_pool:", "[8, 6]"]);
     says(|g| x(g, [8, 6]).average_pool_gradient(2), &["average_pool_gradient:", "[8, 6]"]);
     says(|g| x(g, [8, 6, 3]).global_average_pool(), &["global_average_pool:", "[8, 6, 3]"]);
 }
 
 fn logits_and_labels() {
-    let labels = |g: &Graph, n: usize| g.input("labels", [n]);
+    let labels = |g: &Graph, n: usize| g.indices("labels", [n]);
     says(|g| x(g, [5]).logsumexp(), &["logsumexp:", "[5]"]);
     says(|g| x(g, [5]).softmax(), &["softmax:", "[5]"]);
     says(|g| x(g, [5, 4, 3]).log_softmax(), &["log_softmax:", "[5, 4, 3]"]);
     says(|g| x(g, [5, 4]).gather_labels(&labels(g, 6)), &["gather_labels:", "[6]", "5 rows"]);
     says(|g| x(g, [1]).gather_labels(&labels(g, 1)), &["gather_labels:", "[1]"]);
     says(|g| x(g, [5]).scatter_labels(&labels(g, 6), 4), &["scatter_labels:", "[6]", "[5]"]);
+    says(|g| x(g, []).gather_rows(&labels(g, 6)), &["gather_rows:", "[]"]);
+    says(|g| x(g, [5, 3]).scatter_add(&labels(g, 6), 4), &["scatter_add:", "[6]", "[5, 3]"]);
+    says(|g| x(g, [6, 3]).scatter_add(&labels(g, 6), 0), &["scatter_add:", "no rows"]);
     says(|g| x(g, [ROWS, 4]).logit_loss(&labels(g, 3), &parts()), &["logit_loss:", "[5, 4]", "[3]"]);
     says(|g| x(g, [ROWS]).logit_loss(&labels(g, ROWS), &parts()), &["logit_loss:", "[5]"]);
     says(
@@ -164,7 +194,7 @@ fn second_derivatives_of_functionals() {
     says(
         |g| {
             let x = x(g, [5, 4]);
-            let [gradient] = g.grad(&x.logit_loss(&g.input("labels", [5]), &part), [&x]);
+            let [gradient] = g.grad(&x.logit_loss(&g.indices("labels", [5]), &part), [&x]);
             let [second] = g.grad(&gradient.mul(&gradient), [&x]);
             second
         },
@@ -179,22 +209,32 @@ fn leaves() {
     says(|g| g.input("empty", [3, 0]), &["leaf:", "empty", "[3, 0]"]);
 }
 
+fn probabilities() {
+    for (p, text) in [(1.0, "probability 1;"), (-0.25, "probability -0.25;"), (f32::NAN, "probability NaN;")]
+    {
+        says(|g| x(g, [3]).dropout(p, &g.counters("counters")), &["dropout:", text]);
+    }
+}
+
 fn two_graphs() {
     let other = Graph::new();
     says(|g| x(g, [3]).add(&w(&other, [3])), &["add:", "two graphs"]);
     says(|g| x(g, [3]).add(&other.constant(1.0, [3])), &["add:", "two graphs"]);
     says(|g| x(g, [3, 3]).matmul(&w(&other, [3, 3])), &["matmul:", "two graphs"]);
+    says(|g| g.concat(&[&w(&other, [3])], 0), &["concat:", "two graphs"]);
+    says(|g| g.concat(&[&x(g, [3]), &w(&other, [3])], 0), &["concat:", "two graphs"]);
+    says(|g| x(g, [3]).dropout(0.5, &other.counters("counters")), &["mul:", "two graphs"]);
     says(|g| g.grad(&x(g, [3]).exp(), [&w(&other, [3])])[0].clone(), &["grad:", "two graphs"]);
     let graph = Graph::new();
     let [a, b] = [x(&graph, [3]).exp(), w(&other, [3]).exp()];
-    let error = Function::new(&Device::cpu(), &[("a", &a), ("b", &b)]).expect_err("two graphs").to_string();
+    let error = Function::new(&Device::cpu(), &[&a, &b]).expect_err("two graphs").to_string();
     assert!(error.contains("another graph"), "{error}");
 }
 
 fn five_axes_that_do_not_merge() {
     let message = |build: fn(&Graph) -> Tensor| {
         let graph = Graph::new();
-        let error = Function::new(&Device::cpu(), &[("y", &build(&graph))]).expect_err("five axes");
+        let error = Function::new(&Device::cpu(), &[&build(&graph)]).expect_err("five axes");
         assert!(matches!(error, jem::error::Error::Shape { .. }), "{error:?}");
         error.to_string()
     };

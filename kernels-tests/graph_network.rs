@@ -10,7 +10,7 @@ use jem::compute::logit_part::{LabelledLoss, Part};
 use jem::compute::norm_geometry::NormGeometry;
 use jem::device::{Buffer, Device, Program, ProgramBuilder, SlotId};
 use jem::graph::{Graph, Leaf, Normalisation, Output, Tensor, lower};
-use jem::policy::choice::Choices;
+use jem::policy::convolution::ConvolutionPolicy;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
@@ -130,7 +130,7 @@ impl Net {
         let pooled = through(activate(&y).global_average_pool());
         let [w, b] = [&[16, CLASSES][..], &[CLASSES]].map(|shape| parameters.next(shape));
         let logits = through(pooled.linear(&w, &b));
-        let labels = graph.input("labels", [IMAGES]);
+        let labels = graph.indices("labels", [IMAGES]);
         let loss = logits.logit_loss(&labels, parts);
         let stats = logits.logit_stats(&labels, parts);
         Self { x, parameters: parameters.made.into_inner(), stats, loss }
@@ -179,21 +179,20 @@ pub fn slots(net: &Net) -> Slots {
 
 /// The program of some outputs and the one that prepares the parameters.
 fn programs(outputs: &[(Tensor, usize, &str)]) -> [Program; 2] {
-    programs_by(Choices::default(), outputs)
+    programs_by(&ConvolutionPolicy::default(), outputs)
 }
 
 /// [`programs`] with these kernels.
-pub fn programs_by(choices: Choices, outputs: &[(Tensor, usize, &str)]) -> [Program; 2] {
-    let (mut main, mut prepare) =
-        (ProgramBuilder::new("main").choosing(choices), ProgramBuilder::new("prepare"));
+pub fn programs_by(policy: &ConvolutionPolicy, outputs: &[(Tensor, usize, &str)]) -> [Program; 2] {
+    let (mut main, mut prepare) = (ProgramBuilder::new("main"), ProgramBuilder::new("prepare"));
     let targets: Vec<Output<'_>> = outputs
         .iter()
         .map(|(tensor, offset, slot)| {
             let words = if *slot == "gradients" { PARAMETERS } else { tensor.elements() };
-            Output { tensor, view: main.external(slot, words).part(*offset, tensor.elements()) }
+            Output { tensor, view: main.external_named(slot, words).part(*offset, tensor.elements()) }
         })
         .collect();
-    lower(&mut main, Some(&mut prepare), &targets).expect("a program");
+    lower(policy, &mut main, Some(&mut prepare), &targets).expect("a program");
     [prepare.finish(), main.finish()]
 }
 

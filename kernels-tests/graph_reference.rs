@@ -1,7 +1,9 @@
 //! A naive float64 evaluator of graphs: the judge of gradients and of lowered programs.
 
 use super::harness::Inputs;
-use super::reference::{for_each_product, normalise as norm};
+use super::reference::axes::{argmax, flat, gap, groups, indices};
+use super::reference::{for_each_product, normalise as norm, pool};
+use super::reference_random::uniform;
 use jem::compute::conv_geometry::ConvGeometry;
 use jem::compute::logit_part::{Part, STATS};
 use jem::graph::{Graph, Node, NodeId, Normalisation, Op, Tensor};
@@ -12,8 +14,10 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The contents of external slots by name; labels are whole numbers.
 pub type Slots = BTreeMap<String, Vec<f64>>;
 
-/// A leaf whose name begins so holds labels.
-pub const LABELS: &str = "labels";
+/// Whether a leaf of this name holds whole numbers, labels or counters.
+pub fn is_whole(name: &str) -> bool {
+    name.starts_with("labels") || name == "counters"
+}
 
 /// What some outputs depend on, ready to be evaluated many times.
 pub struct Evaluator {
@@ -67,7 +71,21 @@ impl Evaluator {
             }
             if let Op::Binary(BinaryOp::Max | BinaryOp::Min | BinaryOp::Step) = node.op {
                 let pairs = inputs[0].values.iter().zip(inputs[1].values);
-                pairs.for_each(|(a, b)| near((a - b).abs()));
+                // A difference of exactly 0 is no accident: an element beside the maximum that it is.
+                pairs.filter(|(a, b)| a != b).for_each(|(a, b)| near((a - b).abs()));
+            }
+            let groups = |axes: &[usize]| groups(inputs[0].shape, inputs[0].values, axes).into_iter();
+            match &node.op {
+                Op::Max(axes) => groups(axes).for_each(|group| near(gap(&group))),
+                Op::Min(axes) => {
+                    groups(axes).for_each(|group| near(gap(&group.iter().map(|v| -v).collect::<Vec<_>>())))
+                }
+                &Op::ArgMax(axis) => groups(&[axis]).for_each(|group| near(gap(&group))),
+                Op::MaxPool(g) | Op::MaxPoolGradient(g) => {
+                    let values = |window: Vec<usize>| window.iter().map(|&i| inputs[0].values[i]).collect();
+                    pool::windows(g).into_iter().map(values).for_each(|window: Vec<f64>| near(gap(&window)));
+                }
+                _ => {}
             }
             if let Op::LogitLoss(parts) | Op::LogitLossGradient(parts) = &node.op {
                 let functionals = logit_rows(&inputs, parts).filter_map(|row| row.functional());
@@ -105,7 +123,7 @@ pub fn random_slots(outputs: &[&Tensor], classes: u32, seed: u64) -> Slots {
     }
     let mut inputs = Inputs::new(seed);
     let mut fill = |name: &str, words: usize| -> Vec<f64> {
-        match name.starts_with(LABELS) {
+        match is_whole(name) {
             true => inputs.below(words, classes).into_iter().map(f64::from).collect(),
             false => inputs.floats(words).into_iter().map(f64::from).collect(),
         }
@@ -137,9 +155,16 @@ fn evaluate(node: &Node, inputs: &[Input<'_>], slots: &Slots) -> Vec<f64> {
     let n: usize = node.shape.iter().product();
     let x = |i: usize| inputs[i].values;
     let cols = |i: usize| inputs[i].shape[1];
+    let group = |axes: &[usize], of: fn(&[f64]) -> f64| -> Vec<f64> {
+        groups(inputs[0].shape, x(0), axes).iter().map(|group| of(group)).collect()
+    };
     match &node.op {
         Op::Leaf(leaf) => slots[&leaf.slot][leaf.offset..leaf.offset + n].to_vec(),
         Op::Constant(value) => vec![f64::from(*value); n],
+        Op::Uniform { stream } => {
+            let (seed, step) = (x(0)[0] as u32, x(0)[1] as u32);
+            (0..n).map(|i| uniform([seed, *stream], step, i)).collect()
+        }
         Op::Unary(op) => x(0).iter().map(|&x| super::reference_elementwise::unary(*op, x)).collect(),
         Op::Binary(op) => {
             x(0).iter().zip(x(1)).map(|(&a, &b)| super::reference_elementwise::binary(*op, a, b)).collect()
@@ -164,15 +189,30 @@ fn evaluate(node: &Node, inputs: &[Input<'_>], slots: &Slots) -> Vec<f64> {
             }
             y
         }
-        Op::Sum(axes) => {
-            let mut y = vec![0.0; n];
-            for (index, value) in indices(inputs[0].shape).zip(x(0)) {
-                let kept =
-                    index.iter().enumerate().map(|(axis, &i)| if axes.contains(&axis) { 0 } else { i });
-                y[flat(&node.shape, kept)] += value;
+        &Op::Slice { axis, first, step } => indices(&node.shape)
+            .map(|index| x(0)[flat(inputs[0].shape, moved(index, axis, first, step))])
+            .collect(),
+        &Op::Pad { axis, first, step, value } => {
+            let mut y = vec![f64::from(value); n];
+            for (index, x) in indices(inputs[0].shape).zip(x(0)) {
+                y[flat(&node.shape, moved(index, axis, first, step))] = *x;
             }
             y
         }
+        &Op::Concat(axis) => {
+            let (mut y, mut first) = (vec![f64::NAN; n], 0);
+            for part in inputs {
+                for (index, x) in indices(part.shape).zip(part.values) {
+                    y[flat(&node.shape, moved(index, axis, first, 1))] = *x;
+                }
+                first += part.shape[axis];
+            }
+            y
+        }
+        Op::Sum(axes) => group(axes, |group| group.iter().sum()),
+        Op::Max(axes) => group(axes, |group| group[argmax(group)]),
+        Op::Min(axes) => group(axes, |group| group.iter().copied().fold(f64::INFINITY, f64::min)),
+        &Op::ArgMax(axis) => group(&[axis], |group| argmax(group) as f64),
         &Op::MatMul { transpose_a, transpose_b } => {
             let k = if transpose_a { inputs[0].shape[0] } else { cols(0) };
             let a = |i: usize, p: usize| x(0)[if transpose_a { p * cols(0) + i } else { i * cols(0) + p }];
@@ -208,6 +248,12 @@ fn evaluate(node: &Node, inputs: &[Input<'_>], slots: &Slots) -> Vec<f64> {
         &Op::AveragePoolGradient { size } => indices(&node.shape)
             .map(|index| x(0)[flat(inputs[0].shape, square(&index, size))] / (size * size) as f64)
             .collect(),
+        Op::MaxPool(g) => pool::chosen(g, x(0)).into_iter().map(|i| x(1)[i]).collect(),
+        Op::MaxPoolGradient(g) => {
+            let mut y = vec![0.0; n];
+            pool::chosen(g, x(0)).into_iter().zip(x(1)).for_each(|(i, gradient)| y[i] += gradient);
+            y
+        }
         Op::NormMean(g) => norm::means(g, x(0)),
         Op::NormVariance(g) => norm::moments(g, x(0))[1].clone(),
         Op::Normalise(Normalisation { geometry, epsilon }) => {
@@ -231,6 +277,19 @@ fn evaluate(node: &Node, inputs: &[Input<'_>], slots: &Slots) -> Vec<f64> {
             };
             x(0).chunks(cols(0)).flat_map(row).collect()
         }
+        Op::GatherRows => {
+            let row = |&index: &f64| &x(0)[index as usize * n / x(1).len()..][..n / x(1).len()];
+            x(1).iter().flat_map(row).copied().collect()
+        }
+        Op::ScatterAdd => {
+            let mut y = vec![0.0; n];
+            let width = x(0).len() / x(1).len();
+            for (x, &index) in x(0).chunks(width).zip(x(1)) {
+                let row = &mut y[index as usize * width..][..width];
+                row.iter_mut().zip(x).for_each(|(y, x)| *y += x);
+            }
+            y
+        }
         Op::GatherLabels => x(0).chunks(cols(0)).zip(x(1)).map(|(row, &label)| row[label as usize]).collect(),
         Op::ScatterLabels => {
             let row = |(value, &label): (&f64, &f64)| -> Vec<f64> {
@@ -244,6 +303,12 @@ fn evaluate(node: &Node, inputs: &[Input<'_>], slots: &Slots) -> Vec<f64> {
             logit_rows(inputs, parts).zip(x(2)).flat_map(|(row, &upstream)| row.gradient(upstream)).collect()
         }
     }
+}
+
+/// `index` with position `first + step i` of `axis` in place of `i`.
+fn moved(mut index: Vec<usize>, axis: usize, first: usize, step: usize) -> Vec<usize> {
+    index[axis] = first + step * index[axis];
+    index
 }
 
 fn products(geometry: &ConvGeometry, visit: impl FnMut(usize, usize, usize)) {
@@ -314,24 +379,6 @@ impl LogitRow<'_> {
         };
         self.logits.iter().enumerate().map(at).collect()
     }
-}
-
-/// All indices of a tensor, the last axis fastest.
-fn indices(shape: &[usize]) -> impl Iterator<Item = Vec<usize>> {
-    let n: usize = shape.iter().product();
-    (0..n).map(move |mut at| {
-        let mut index = vec![0; shape.len()];
-        for axis in (0..shape.len()).rev() {
-            index[axis] = at % shape[axis];
-            at /= shape[axis];
-        }
-        index
-    })
-}
-
-/// The position of an index in a contiguous tensor.
-fn flat(shape: &[usize], index: impl IntoIterator<Item = usize>) -> usize {
-    shape.iter().zip(index).fold(0, |at, (&length, i)| at * length + i)
 }
 
 /// The pooled index of an unpooled one.

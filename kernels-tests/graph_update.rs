@@ -14,7 +14,7 @@ use jem::nn::cifar_resnet::CifarResNet;
 use jem::nn::network::{Network as _, Pass};
 use jem::nn::parameters::Layout;
 use jem::nn::wide_resnet::{Norm, WideResNet};
-use jem::policy::choice::Choices;
+use jem::policy::convolution::ConvolutionPolicy;
 use std::collections::{BTreeMap, BTreeSet};
 
 tests![
@@ -42,7 +42,7 @@ fn network(graph: &Graph) -> (Tensor, Tensor, Tensor) {
     }
     let (w, b) = (graph.input("w", [8, 5]), graph.input("b", [5]));
     let logits = y.global_average_pool().linear(&w, &b);
-    let labels = graph.input("labels", [IMAGES]);
+    let labels = graph.indices("labels", [IMAGES]);
     let parts = [Part { count: IMAGES, log_p_x: 1.0, ..Part::default() }];
     (x, logits.logit_loss(&labels, &parts), logits.logit_stats(&labels, &parts))
 }
@@ -59,20 +59,25 @@ fn update_of(x: &Tensor) -> Sgld {
 }
 
 /// One step on `x` with these other outputs, by name.
-fn programs(choices: Choices, x: &Tensor, gradient: &Tensor, others: &[(&str, &Tensor)]) -> [Program; 2] {
+fn programs(
+    policy: &ConvolutionPolicy,
+    x: &Tensor,
+    gradient: &Tensor,
+    others: &[(&str, &Tensor)],
+) -> [Program; 2] {
     let mut prepare = ProgramBuilder::new("prepare");
-    let mut step = ProgramBuilder::new("step").choosing(choices);
+    let mut step = ProgramBuilder::new("step");
     let kernel = update_of(x);
-    let images = step.external("x", kernel.n);
+    let images = step.external_named("x", kernel.n);
     let others: Vec<Output<'_>> = others
         .iter()
-        .map(|(name, tensor)| Output { tensor, view: step.external(name, tensor.elements()) })
+        .map(|(name, tensor)| Output { tensor, view: step.external_named(name, tensor.elements()) })
         .collect();
-    let gradient = Output { tensor: gradient, view: step.external("gradient", kernel.n) };
-    let counters = step.external("counters", COUNTERS.len());
-    let moving = Some(step.external("moving", kernel.n));
+    let gradient = Output { tensor: gradient, view: step.external_named("gradient", kernel.n) };
+    let counters = step.external_named("counters", COUNTERS.len());
+    let moving = Some(step.external_named("moving", kernel.n));
     let update = Update { kernel, x: images, counters, moving };
-    lower_with_update(&mut step, &mut prepare, gradient, &others, &update).expect("a program");
+    lower_with_update(policy, &mut step, &mut prepare, gradient, &others, &update).expect("a program");
     [prepare.finish(), step.finish()]
 }
 
@@ -102,14 +107,14 @@ fn kernels(program: &Program) -> BTreeSet<&'static str> {
 }
 
 /// Compares a step with float64; `others` may name the images, or the gradient.
-fn compare(choices: Choices, others: &[&str], fused: bool) {
+fn compare(policy: &ConvolutionPolicy, others: &[&str], fused: bool) {
     let graph = Graph::new();
     let (x, log_density, stats) = network(&graph);
     let [gradient] = graph.grad(&log_density, [&x]);
     let slots = smooth_slots(&[&log_density, &gradient], 5, 2e-6);
     let tensors = BTreeMap::from([("stats", &stats), ("as they were", &x), ("again", &gradient)]);
     let others: Vec<_> = others.iter().map(|&name| (name, tensors[name])).collect();
-    let programs = || programs(choices.clone(), &x, &gradient, &others);
+    let programs = || programs(policy, &x, &gradient, &others);
     let [_, step] = programs();
     assert_eq!(!kernels(&step).contains("sgld"), fused, "{step}");
 
@@ -135,35 +140,35 @@ fn compare(choices: Choices, others: &[&str], fused: bool) {
 
 fn the_update_follows_all_that_reads_the_images() {
     for others in [&[][..], &["stats"], &["as they were", "stats"]] {
-        compare(Choices::default(), others, true);
+        compare(&ConvolutionPolicy::default(), others, true);
     }
 }
 
 fn a_gradient_that_others_read_is_followed_by_a_kernel_of_its_own() {
-    compare(Choices::default(), &["again"], false);
-    compare(Choices::default().separately(), &["stats"], false);
+    compare(&ConvolutionPolicy::default(), &["again"], false);
+    compare(&ConvolutionPolicy::default().separately(), &["stats"], false);
 }
 
 /// The step on a network with these logits.
 fn step_of(
-    choices: Choices,
+    policy: &ConvolutionPolicy,
     layout: &Layout,
     channels: usize,
     logits: impl Fn(&Layout, &Tensor) -> Tensor,
 ) -> Program {
     let graph = Graph::new();
     let x = graph.input("x", [16, 32, 32, channels]);
-    let labels = graph.input("labels", [16]);
+    let labels = graph.indices("labels", [16]);
     let log_density =
         logits(layout, &x).logit_loss(&labels, &[Part { count: 16, log_p_x: 1.0, ..Part::default() }]);
     let [gradient] = graph.grad(&log_density, [&x]);
-    let [_, step] = programs(choices, &x, &gradient, &[]);
+    let [_, step] = programs(policy, &x, &gradient, &[]);
     step
 }
 
-fn wide_resnet(choices: Choices, network: WideResNet) -> Program {
+fn wide_resnet(policy: &ConvolutionPolicy, network: WideResNet) -> Program {
     let layout = network.layout();
-    step_of(choices, &layout, network.channels, |layout, x| {
+    step_of(policy, &layout, network.channels, |layout, x| {
         network.logits(x, &mut Pass::new(layout, Mode::Inference))
     })
 }
@@ -172,11 +177,11 @@ fn a_step_of_every_network_is_convolutions_and_one_head() {
     let known = BTreeSet::from(["conv2d", "conv2d_input_gradient", "head"]);
     for channels in [1, 3, 4] {
         let network = WideResNet::new(10, 2, 10, channels);
-        let step = wide_resnet(Choices::default(), network);
+        let step = wide_resnet(&ConvolutionPolicy::default(), network);
         assert_eq!(kernels(&step), known, "{channels} channels: {step}");
     }
     let network = CifarResNet { depth: 20, classes: 10, channels: 3 };
-    let step = step_of(Choices::default(), &network.layout(), 3, |layout, x| {
+    let step = step_of(&ConvolutionPolicy::default(), &network.layout(), 3, |layout, x| {
         network.logits(x, &mut Pass::new(layout, Mode::Inference))
     });
     assert_eq!(kernels(&step), known, "{step}");
@@ -195,8 +200,11 @@ fn a_step_of_a_normalised_network_has_six_kernels_a_norm() {
         let network = WideResNet { norm, ..WideResNet::new(16, 4, 10, 3) };
         let layout = network.layout();
         let logits = |layout: &Layout, x: &Tensor| network.logits(x, &mut Pass::new(layout, Mode::Training));
-        let step_by = |choices| step_of(choices, &layout, 3, logits);
-        let [step, half] = [Choices::default(), Choices::default().in_f16(Method::Scalar)].map(step_by);
+        let step_by = |policy| step_of(policy, &layout, 3, logits);
+        let [step, half] =
+            [ConvolutionPolicy::default(), ConvolutionPolicy::default().in_f16(Method::Scalar)]
+                .each_ref()
+                .map(step_by);
         // 13 convolutions and 3 shortcuts there and back, and the head; two norms in each of six blocks and the last.
         assert_eq!((kernels(&step), step.dispatches.len()), (known.clone(), 33 + 6 * 13), "{step}");
         // In f16 nothing else, and half the bytes.
@@ -210,8 +218,9 @@ fn a_step_of_a_normalised_network_has_six_kernels_a_norm() {
 /// A kernel for each operation against the fused program: docs/performance.md counts the same.
 fn fusion_spares_the_dispatches_and_bytes_that_it_should() {
     let network = WideResNet::new(16, 4, 10, 3);
-    let [fused, separate] =
-        [Choices::default(), Choices::default().separately()].map(|choices| wide_resnet(choices, network));
+    let [fused, separate] = [ConvolutionPolicy::default(), ConvolutionPolicy::default().separately()]
+        .each_ref()
+        .map(|policy| wide_resnet(policy, network));
     let [a, b] = [fused.summary(), separate.summary()];
     println!("WRN-16-4, batch 16, one SGLD step\n  fused: {a}\n  a kernel an operation: {b}");
     // 13 convolutions and 3 shortcuts there and back, and the head.

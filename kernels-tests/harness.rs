@@ -17,11 +17,8 @@ const SENTINEL: u32 = 0x7fc0_dead;
 pub fn gpu(checked: bool) -> &'static Device {
     static DEVICES: [OnceLock<Device>; 2] = [OnceLock::new(), OnceLock::new()];
     DEVICES[usize::from(checked)].get_or_init(|| {
-        Device::open(
-            &gpu_spec(),
-            DeviceOptions { checked, untuned: true, uncached: true, ..DeviceOptions::default() },
-        )
-        .unwrap_or_else(|error| panic!("{error}"))
+        Device::open(&gpu_spec(), DeviceOptions { checked, uncached: true, ..DeviceOptions::default() })
+            .unwrap_or_else(|error| panic!("{error}"))
     })
 }
 
@@ -154,7 +151,7 @@ pub fn run_on(
             contents[GUARD..GUARD + binding.words].copy_from_slice(words);
         }
         buffers.push((binding.name, device.buffer_from(binding.name, &contents).expect("a buffer")));
-        views.push(builder.external(binding.name, contents.len()).part(GUARD, binding.words));
+        views.push(builder.external_named(binding.name, contents.len()).part(GUARD, binding.words));
     }
     builder.dispatch_shared("test", Arc::clone(kernel), &views);
     let externals: Vec<_> = buffers.iter().map(|(name, buffer)| (*name, buffer)).collect();

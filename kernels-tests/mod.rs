@@ -25,6 +25,7 @@ mod errors;
 mod functional;
 mod gradients;
 mod graph_cases;
+mod graph_choices;
 mod graph_function;
 mod graph_half;
 mod graph_mistakes;
@@ -64,6 +65,7 @@ const OTHERS: &[(&str, Tests)] = files![
     errors,
     functional,
     gradients,
+    graph_choices,
     graph_function,
     graph_half,
     graph_mistakes,

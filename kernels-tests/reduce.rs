@@ -11,25 +11,40 @@ tests![
     every_permutation,
     the_engines_shapes_in_stages,
     non_finite_terms_reach_their_own_sum_alone,
+    nan_and_infinities_of_extrema,
     seventy_thousand_parts,
     the_order_of_additions_is_fixed,
     any_shape_and_part
 ];
 
 fn reference(kernel: &Reduce, x: &[f32]) -> Vec<f64> {
-    let mut y = vec![0.0; kernel.output_len()];
+    let start = match kernel.op {
+        ReduceOp::Sum | ReduceOp::SumOfSquares => 0.0,
+        ReduceOp::Max => f64::NEG_INFINITY,
+        ReduceOp::Min => f64::INFINITY,
+    };
+    let mut y = vec![start; kernel.output_len()];
     for outer in 0..kernel.outer {
         for a in 0..kernel.axis {
             for i in 0..kernel.inner {
                 let x = f64::from(x[(outer * kernel.axis + a) * kernel.inner + i]);
-                let term = if kernel.op == ReduceOp::Sum { x } else { x * x };
-                y[(outer * kernel.parts() + a / kernel.part) * kernel.inner + i] +=
-                    f64::from(kernel.factor) * term;
+                let factor = f64::from(kernel.factor);
+                let y = &mut y[(outer * kernel.parts() + a / kernel.part) * kernel.inner + i];
+                match kernel.op {
+                    ReduceOp::Sum => *y += factor * x,
+                    ReduceOp::SumOfSquares => *y += factor * x * x,
+                    // `f64::max` passes over a NaN.
+                    _ if x.is_nan() || y.is_nan() => *y = f64::NAN,
+                    ReduceOp::Max => *y = y.max(factor * x),
+                    ReduceOp::Min => *y = y.min(factor * x),
+                }
             }
         }
     }
     y
 }
+
+const OPERATIONS: [ReduceOp; 4] = [ReduceOp::Sum, ReduceOp::SumOfSquares, ReduceOp::Max, ReduceOp::Min];
 
 /// Terms with a mean, so that no sum nearly cancels.
 fn terms(n: usize, seed: u64) -> Vec<f32> {
@@ -67,7 +82,7 @@ fn every_permutation() {
 }
 
 fn the_engines_shapes_in_stages() {
-    for op in [ReduceOp::Sum, ReduceOp::SumOfSquares] {
+    for op in OPERATIONS {
         compare_stages(1, 16_384, 16, op); // the bias gradient of an early layer
         compare_stages(1, 4096, 160, op);
         compare_stages(1, 16, 9 * 33 * 64, op); // split-K partial sums
@@ -88,6 +103,21 @@ fn non_finite_terms_reach_their_own_sum_alone() {
     x[3 * 100 + 1] = 1e4;
     x[3 * 101 + 2] = -1e4;
     compare(kernel, &x);
+}
+
+fn nan_and_infinities_of_extrema() {
+    for op in [ReduceOp::Max, ReduceOp::Min] {
+        for kernel in [Reduce::new(3, 100, 3, op), Reduce::new(9, 100, 1, op)] {
+            let mut x = terms(kernel.input_len(), 5);
+            x[71] = f32::NAN;
+            x[140] = -f32::NAN;
+            x[290] = f32::INFINITY;
+            x[391] = f32::NEG_INFINITY;
+            x[600..].fill(f32::NEG_INFINITY);
+            x[800..].fill(f32::INFINITY);
+            compare(kernel, &x);
+        }
+    }
 }
 
 /// More workgroups than one dimension of a dispatch may have.
@@ -118,10 +148,9 @@ proptest! {
         axis in 1..700_usize,
         inner in 1..50_usize,
         part in 1..900_usize,
-        squares in any::<bool>(),
+        op in prop::sample::select(OPERATIONS.to_vec()),
         seed in any::<u64>(),
     ) {
-        let op = if squares { ReduceOp::SumOfSquares } else { ReduceOp::Sum };
         let kernel = Reduce { part, ..Reduce::new(outer, axis, inner, op) };
         let x = terms(kernel.input_len(), seed);
         compare(kernel, &x);

@@ -1,6 +1,8 @@
 //! Naive float64 statements of the kernels that several tests need.
 
+pub mod axes;
 pub mod normalise;
+pub mod pool;
 pub mod winograd;
 
 use jem::compute::conv_geometry::ConvGeometry;

@@ -20,6 +20,7 @@ pub fn unary(op: UnaryOp, x: f64) -> f64 {
         UnaryOp::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
         UnaryOp::Abs => x.abs(),
         UnaryOp::Tanh => x.tanh(),
+        UnaryOp::Float => x,
         UnaryOp::Sign => ordered(x, 0.0, [1.0, -1.0, x]),
     }
 }

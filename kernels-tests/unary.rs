@@ -4,7 +4,13 @@ use super::harness::{Expect, Inputs, check, words};
 use super::reference_elementwise::unary;
 use jem::kernels::unary::{Unary, UnaryOp};
 
-tests![every_function, far_from_zero, non_finite_values_stay_visible, the_ends_of_domains];
+tests![
+    every_function,
+    far_from_zero,
+    non_finite_values_stay_visible,
+    the_ends_of_domains,
+    whole_numbers_as_floats
+];
 
 fn reference(op: UnaryOp, x: f32) -> f64 {
     unary(op, f64::from(x))
@@ -13,7 +19,8 @@ fn reference(op: UnaryOp, x: f32) -> f64 {
 fn every_function() {
     for n in [1, 3, 255, 256, 257, 1000, 70_000] {
         let mut inputs = Inputs::new(n as u64);
-        for permutation in Unary::permutations() {
+        // `Float` takes no floats.
+        for permutation in Unary::permutations().into_iter().filter(|unary| unary.op != UnaryOp::Float) {
             let positive = matches!(permutation.op, UnaryOp::Log | UnaryOp::Sqrt);
             let low = if positive { 0.01 } else { -3.0 };
             let mut x: Vec<f32> = (0..n).map(|_| inputs.uniform(low, 3.0)).collect();
@@ -68,4 +75,11 @@ fn the_ends_of_domains() {
         let y = x.iter().map(|&x| reference(op, x)).collect();
         check(Unary { op, n: x.len() }, &[Some(words(&x)), None], &[Expect::Close(y, 1e-12)]);
     }
+}
+
+fn whole_numbers_as_floats() {
+    let mut x = vec![0, 1, 7, 1000, (1 << 24) - 1, 1 << 24, 1 << 31];
+    x.extend(Inputs::new(4).below(70_000, 1 << 24));
+    let y: Vec<f32> = x.iter().map(|&x| x as f32).collect();
+    check(Unary { op: UnaryOp::Float, n: x.len() }, &[Some(x), None], &[Expect::Exactly(words(&y))]);
 }

@@ -110,9 +110,9 @@ pub fn by_winograd(
     let [rows, columns] = convolution.channels();
     let flipped = matches!(convolution, Convolution::InputGradient(_));
     let mut builder = ProgramBuilder::new("winograd");
-    let x = builder.external("source", source.len());
-    let w = builder.external("weights", weights.len());
-    let result = builder.external("result", tiling.pixels() * columns);
+    let x = builder.external_named("source", source.len());
+    let w = builder.external_named("weights", weights.len());
+    let result = builder.external_named("result", tiling.pixels() * columns);
     let u = builder.transient("weights", size.points() * rows * columns);
     builder.dispatch("weights", WinogradWeights { rows, columns, size, flipped }, &[w, u]);
     let v = builder.transient("input", tiling.transformed_len(rows));

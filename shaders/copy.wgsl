@@ -1,4 +1,4 @@
-// copy: y = x read through strides. Words, not floats: a NaN keeps its payload.
+// copy: y = x from `offset` on, read through strides. Words, not floats: a NaN keeps its payload.
 //
 // Dispatch: ceil(n / 256) workgroups of 256, over x and y.
 // Constant: RANK, the axes left after neighbours that are walked in one stride were joined.
@@ -9,9 +9,9 @@ struct Parameters {
     shape: vec4<u32>,
     strides: vec4<u32>,
     n: u32,
+    offset: u32,
     padding_0: u32,
     padding_1: u32,
-    padding_2: u32,
 }
 
 @group(0) @binding(0) var<uniform> parameters: Parameters;
@@ -26,6 +26,6 @@ fn main(
 ) {
     let i = (group.x + group.y * groups.x) * 256u + local;
     if i < parameters.n {
-        y[i] = x[strided(i, parameters.shape, parameters.strides)];
+        y[i] = x[parameters.offset + strided(i, parameters.shape, parameters.strides)];
     }
 }

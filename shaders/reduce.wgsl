@@ -1,10 +1,12 @@
-// reduce: y[o, p, i] = factor * Σ x[o, a, i] over the a of part p, or factor * Σ x².
+// reduce: y[o, p, i] = factor * Σ x[o, a, i] over the a of part p, or factor * Σ x², or factor times the largest or
+// smallest x, in which NaN counts as both.
 //
 // Dispatch: a workgroup for LANES neighbouring columns (o, i) of one part:
 // ceil(outer inner / LANES) parts workgroups of 256, over x and y.
-// Constant: LANES, a power of two up to 256; 256 / LANES threads share the terms of a column, each taking
-// every 256 / LANES-th, and add up in a tree. The order of the additions depends on the shape alone.
-// Switches: SQUARES, HALF (x is f16, two to a word).
+// Constants: OP, the operation (ReduceOp::code in src/kernels/reduce.rs); LANES, a power of two up to 256; 256 / LANES
+// threads share the terms of a column, each taking every 256 / LANES-th, and join theirs in a tree. The order of the
+// additions depends on the shape alone.
+// Switch: HALF (x is f16, two to a word).
 
 struct Parameters {
     columns: u32,
@@ -24,6 +26,17 @@ struct Parameters {
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 //#endif
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
+
+//#include exceeds
+
+// What becomes of a and b together.
+fn join(a: f32, b: f32) -> f32 {
+    switch OP {
+        case 2u: { return select(a, b, exceeds(b, a)); }
+        case 3u: { return select(a, b, exceeds(-b, -a)); }
+        default: { return a + b; }
+    }
+}
 
 const ROWS: u32 = 256u / LANES;
 var<workgroup> scratch: array<f32, 256>;
@@ -49,26 +62,26 @@ fn main(
     let row = local / LANES;
     let outer = column / parameters.inner;
     let i = column % parameters.inner;
-    var sum = 0.0;
+    var result = 0.0;
     if column < parameters.columns {
-        let end = min((part + 1u) * parameters.part, parameters.axis);
-        for (var a = part * parameters.part + row; a < end; a += ROWS) {
+        let first = part * parameters.part;
+        let end = min(first + parameters.part, parameters.axis);
+        if OP >= 2u {
+            result = term((outer * parameters.axis + first) * parameters.inner + i);
+        }
+        for (var a = first + row; a < end; a += ROWS) {
             let v = term((outer * parameters.axis + a) * parameters.inner + i);
-//#if SQUARES
-            sum += v * v;
-//#else
-            sum += v;
-//#endif
+            result = join(result, select(v, v * v, OP == 1u));
         }
     }
-    scratch[local] = sum;
+    scratch[local] = result;
     for (var step = ROWS / 2u; step > 0u; step /= 2u) {
         workgroupBarrier();
         if row < step {
-            scratch[local] += scratch[local + step * LANES];
+            scratch[local] = join(scratch[local], scratch[local + step * LANES]);
         }
     }
-    // A column's thread of row 0 wrote its sum itself: no barrier before it reads it back.
+    // A column's thread of row 0 wrote its result itself: no barrier before it reads it back.
     if row == 0u && column < parameters.columns {
         y[(outer * parameters.parts + part) * parameters.inner + i] = parameters.factor * scratch[local];
     }

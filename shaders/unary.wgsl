@@ -2,6 +2,7 @@
 //
 // Dispatch: ceil(n / 256) workgroups of 256, over x and y.
 // Constant: OP, the function (the order of UnaryOp in src/kernels/unary.rs).
+// Switch: WORDS (x is u32, and y the same numbers).
 
 struct Parameters {
     n: u32,
@@ -11,7 +12,11 @@ struct Parameters {
 }
 
 @group(0) @binding(0) var<uniform> parameters: Parameters;
+//#if WORDS
+@group(0) @binding(1) var<storage, read> x: array<u32>;
+//#else
 @group(0) @binding(1) var<storage, read> x: array<f32>;
+//#endif
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
 
 //#include exp_log
@@ -68,6 +73,10 @@ fn main(
 ) {
     let i = (group.x + group.y * groups.x) * 256u + local;
     if i < parameters.n {
+//#if WORDS
+        y[i] = f32(x[i]);
+//#else
         y[i] = apply(x[i]);
+//#endif
     }
 }

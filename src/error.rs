@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-/// Everything that can go wrong without being a bug.
-#[derive(Debug, thiserror::Error)]
+/// Everything that can go wrong without being a bug. `Debug` shows the message too, for a `main` that returns it.
+#[derive(thiserror::Error)]
 pub enum Error {
     /// A tensor expression whose shapes do not fit.
     #[error("{operation}: {message}")]
@@ -142,6 +142,12 @@ pub(crate) const OUT_OF_MEMORY: &str = "the device is out of memory";
 
 /// The crate's result type.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl std::fmt::Debug for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
 
 impl Error {
     /// A closure that attaches `path` to a [`std::io::Error`].

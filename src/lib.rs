@@ -24,7 +24,7 @@ pub mod process;
 #[cfg(feature = "train")]
 pub mod report;
 pub mod self_test;
-pub mod tune;
+pub mod tuning;
 
 pub use error::{Error, Result};
 

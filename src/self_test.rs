@@ -214,7 +214,7 @@ fn outputs(
     for binding in kernel.bindings() {
         let contents = contents(&binding, |i| input(binding.name, i));
         buffers.push((binding, device.buffer_from(binding.name, &contents)?));
-        views.push(builder.external(binding.name, binding.words));
+        views.push(builder.external_named(binding.name, binding.words));
     }
     builder.dispatch_shared(kernel.name(), Arc::clone(kernel), &views);
     let externals: Vec<_> = buffers.iter().map(|(binding, buffer)| (binding.name, buffer)).collect();

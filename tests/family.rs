@@ -51,7 +51,7 @@ fn beginning(network: &WideResNet, optimizer: &Optimizer, ema: bool, case: u32) 
         };
         let zeros = vec![0.0; values.len()];
         for state in optimizer.state() {
-            checkpoint.push_f32(format!("{state}.{name}"), shape, zeros.clone());
+            checkpoint.push_f32(format!("{}.{name}", state.name()), shape, zeros.clone());
         }
         if ema {
             checkpoint.push_f32(format!("raw.{name}"), shape, values.clone());

@@ -10,7 +10,7 @@ use jem::kernels::fill::Fill;
 
 fn program() -> jem::device::Program {
     let mut builder = ProgramBuilder::new("seven");
-    let x = builder.external("x", 64);
+    let x = builder.external_named("x", 64);
     builder.dispatch("fill", Fill { n: 64, value: 7.0 }, &[x]);
     builder.finish()
 }

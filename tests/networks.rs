@@ -176,9 +176,10 @@ fn run(
     outputs: &[(&str, &Tensor)],
     next: &[(String, Tensor)],
 ) -> (Vec<Vec<f32>>, Vec<f32>) {
-    let mut builder = ProgramBuilder::new("step").choosing(device.choices());
+    let mut builder = ProgramBuilder::new("step");
     let mut prepare = ProgramBuilder::new("prepare");
-    let to = |builder: &mut ProgramBuilder, name, tensor: &Tensor| builder.external(name, tensor.elements());
+    let to =
+        |builder: &mut ProgramBuilder, name, tensor: &Tensor| builder.external_named(name, tensor.elements());
     let mut all: Vec<Output<'_>> = outputs
         .iter()
         .map(|(name, tensor)| Output { tensor, view: to(&mut builder, name, tensor) })
@@ -186,12 +187,12 @@ fn run(
     all.extend(layout.outputs(&mut builder, next));
     // A step of power iteration comes before what is prepared.
     let prepared = (!outputs.is_empty()).then_some(&mut prepare);
-    lower(&mut builder, prepared, &all).expect("a program");
+    lower(device.policy(), &mut builder, prepared, &all).expect("a program");
     let mut buffers: BTreeMap<String, Buffer> = BTreeMap::new();
     for program in [prepare.finish(), builder.finish()] {
         for slot in program.externals() {
             let make = || match slot.name.as_str() {
-                PARAMETERS => device.buffer_from(PARAMETERS, flat),
+                name if name == PARAMETERS.name() => device.buffer_from(name, flat),
                 "images" => device.buffer_from("images", images),
                 name => device.buffer(name, slot.bytes),
             };
@@ -201,7 +202,7 @@ fn run(
         device.run(&device.load(program, &externals).expect("a program")).expect("a run");
     }
     let read = |name: &str| device.read_as(&buffers[name]).expect("values");
-    (outputs.iter().map(|(name, _)| read(name)).collect(), read(PARAMETERS))
+    (outputs.iter().map(|(name, _)| read(name)).collect(), read(PARAMETERS.name()))
 }
 
 /// The values of a tensor of `make.py`'s, in its order.

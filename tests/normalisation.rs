@@ -22,17 +22,14 @@ fn values(count: usize, seed: u32) -> Vec<f32> {
 
 /// What `tensors` are on each device, for the flat buffer and `x`.
 fn on_devices(tensors: &[&Tensor], flat: &[f32], x: Option<&[f32]>, check: impl Fn(&str, &[Vec<f32>])) {
-    let names: Vec<String> = (0..tensors.len()).map(|i| format!("output {i}")).collect();
-    let outputs: Vec<(&str, &Tensor)> =
-        names.iter().map(String::as_str).zip(tensors.iter().copied()).collect();
     for (name, device) in devices() {
-        let function = Function::new(&device, &outputs).expect("a program");
-        function.set(PARAMETERS, flat).expect("parameters");
+        let function = Function::new(&device, tensors).expect("a program");
+        function.set_slot(PARAMETERS.name(), flat).expect("parameters");
         if let Some(x) = x {
-            function.set("x", x).expect("x");
+            function.set_slot("x", x).expect("x");
         }
         function.run().expect("a run");
-        let values: Vec<_> = names.iter().map(|name| function.get(name).expect("values")).collect();
+        let values: Vec<_> = tensors.iter().map(|tensor| function.get(tensor).expect("values")).collect();
         check(name, &values);
     }
 }
@@ -176,12 +173,12 @@ fn power_iteration_finds_the_largest_singular_value() {
     let offsets: Vec<usize> = layout.parameters().iter().map(|p| p.offset).collect();
     let next = spectral_norm::iterate(&layout, &Graph::new());
     let (_, device) = devices().into_iter().next().expect("the host");
-    let function = Function::new(&device, &[("v", &next[0].1), ("u", &next[1].1)]).expect("a program");
+    let function = Function::new(&device, &[&next[0].1, &next[1].1]).expect("a program");
     for _ in 0..100 {
-        function.set(PARAMETERS, &flat).expect("parameters");
+        function.set_slot(PARAMETERS.name(), &flat).expect("parameters");
         function.run().expect("a run");
-        flat[offsets[2]..][..5].copy_from_slice(&function.get("u").expect("u"));
-        flat[offsets[3]..][..24].copy_from_slice(&function.get("v").expect("v"));
+        flat[offsets[2]..][..5].copy_from_slice(&function.get(&next[1].1).expect("u"));
+        flat[offsets[3]..][..24].copy_from_slice(&function.get(&next[0].1).expect("v"));
     }
     let weights = &flat[..120];
     let vector =

@@ -12,7 +12,7 @@ use jem::io::checkpoint::Checkpoint;
 use jem::jem::programs::BatchLayout;
 use jem::jem::{Metrics, Overrides, Precision, Preset, Recipe, Trainer, sgld_program};
 use jem::nn::network::Network as _;
-use jem::policy::choice::Choices;
+use jem::policy::convolution::ConvolutionPolicy;
 use small::{pictures, recipe};
 
 fn in_f16() -> Recipe {
@@ -109,20 +109,22 @@ fn a_recipe_without_precision_is_f32() {
 }
 
 /// One SGLD step of the published network, built, not run.
-fn published(choices: Choices) -> Summary {
+fn published(policy: &ConvolutionPolicy) -> Summary {
     let recipe = Preset::Paper.recipe();
     let network = recipe.network(10, 3);
     let batch = BatchLayout::new(&recipe, 32, 32, 3);
     let mut prepare = ProgramBuilder::new("prepare");
-    let step = sgld_program(&recipe, &network, &network.layout(), batch, choices, &mut prepare);
+    let step = sgld_program(&recipe, &network, &network.layout(), batch, policy, &mut prepare);
     step.expect("a program").summary()
 }
 
 #[test]
 fn a_step_of_the_published_network_moves_half_the_bytes() {
-    let choices = Choices::default();
+    let policy = ConvolutionPolicy::default();
     let [single, half, separate] =
-        [choices.clone(), choices.clone().in_f16(Method::Scalar), choices.separately()].map(published);
+        [policy.clone(), policy.clone().in_f16(Method::Scalar), policy.separately()]
+            .each_ref()
+            .map(published);
     println!("WRN-28-10, batch 64, one SGLD step\n  f32: {single}\n  f16: {half}\n  unfused: {separate}");
     assert_eq!(half.dispatches, single.dispatches);
     assert_eq!(half.flops, single.flops);
@@ -139,6 +141,6 @@ fn a_step_of_the_published_network_moves_half_the_bytes() {
 
 #[test]
 fn the_host_has_no_matrices() {
-    let (choices, _) = Precision::F16.choices(&Device::cpu());
-    assert_eq!(choices.method(), Method::Scalar);
+    let (policy, _) = Precision::F16.policy(&Device::cpu());
+    assert_eq!(policy.method(), Method::Scalar);
 }

@@ -6,17 +6,17 @@ use jem::device::{Program, ProgramBuilder, SlotKind};
 use jem::jem::programs::BatchLayout;
 use jem::jem::{Preset, sgld_program};
 use jem::nn::network::Network as _;
-use jem::policy::choice::Choices;
+use jem::policy::convolution::ConvolutionPolicy;
 use std::collections::BTreeSet;
 
 /// One SGLD step of WRN-28-10 at batch 64, as published: built, not run.
-fn published_step(choices: Choices) -> Program {
+fn published_step(policy: &ConvolutionPolicy) -> Program {
     let recipe = Preset::Paper.recipe();
     let network = recipe.network(10, 3);
     let batch = BatchLayout::new(&recipe, 32, 32, 3);
     assert_eq!(recipe.batch, 64);
     let mut prepare = ProgramBuilder::new("prepare");
-    let program = sgld_program(&recipe, &network, &network.layout(), batch, choices, &mut prepare);
+    let program = sgld_program(&recipe, &network, &network.layout(), batch, policy, &mut prepare);
     let program = program.expect("a program");
     println!("WRN-28-10, batch {}, one SGLD step: {}", recipe.batch, program.summary());
     program
@@ -24,7 +24,7 @@ fn published_step(choices: Choices) -> Program {
 
 #[test]
 fn an_sgld_step_of_the_published_network_fits() {
-    let program = published_step(Choices::default());
+    let program = published_step(&ConvolutionPolicy::default());
     let summary = program.summary();
     let readme = include_str!("../README.md");
     let stated = format!("an SGLD step of a WRN-28-10 is {} dispatches", summary.dispatches);
@@ -36,7 +36,9 @@ fn an_sgld_step_of_the_published_network_fits() {
 #[test]
 fn an_sgld_step_of_the_published_network_by_winograd_fits() {
     let [implicit, winograd] =
-        [Choices::default(), Choices::fastest(2 << 30, Choices::HARDWARE)].map(published_step);
+        [ConvolutionPolicy::default(), ConvolutionPolicy::fastest(2 << 30, ConvolutionPolicy::HARDWARE)]
+            .each_ref()
+            .map(published_step);
     let ratio = winograd.summary().flops as f64 / implicit.summary().flops as f64;
     println!("{ratio:.3} of the implicit product's arithmetic");
     let stated = format!("it is {} with", winograd.summary().dispatches);

@@ -8,17 +8,20 @@ mod devices;
 
 use devices::devices;
 use jem::compute::winograd::Winograd;
-use jem::device::{Buffer, Device, Executable, Program};
+use jem::device::{Buffers, Device, Element, Executable, Key, Program};
 use jem::graph::{Function, Graph};
 use jem::io::{checkpoint::Checkpoint, pack};
-use jem::jem::programs::{BatchLayout, IMAGES, LABELS, METRICS, Programs, loss_parts};
+use jem::jem::langevin::INPUT_GRADIENT;
+use jem::jem::programs::{
+    BatchLayout, CHAIN_LABELS, IMAGES, LABELS, METRICS, Programs, loss_parts, make_inputs,
+};
 use jem::jem::{Metrics, Preset, Recipe};
 use jem::nn::batch_norm::Mode;
 use jem::nn::network::{Network, Pass};
 use jem::nn::optimizer::{CONTROL_WORDS, GRADIENTS};
 use jem::nn::parameters::{Layout, PARAMETERS};
 use jem::nn::wide_resnet::WideResNet;
-use jem::policy::choice::Choices;
+use jem::policy::convolution::ConvolutionPolicy;
 use safetensors::{Dtype, SafeTensors};
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -127,50 +130,47 @@ fn nhwc(images: &[f64]) -> Vec<f32> {
 struct Iteration {
     device: Device,
     batch: BatchLayout,
-    buffers: BTreeMap<String, Buffer>,
+    buffers: Buffers,
     prepare: Executable,
     sgld: Executable,
     update: Executable,
 }
 
 impl Iteration {
-    fn new(device: &Device, choices: Choices, recipe: &Recipe, reference: &Reference) -> Self {
+    fn new(device: &Device, policy: ConvolutionPolicy, recipe: &Recipe, reference: &Reference) -> Self {
         let network = &reference.network;
         let batch = BatchLayout::new(recipe, SIDE, SIDE, CHANNELS);
-        let programs =
-            Programs::build(recipe, network, batch, IMAGES_EACH, choices.clone()).expect("programs");
+        let programs = Programs::build(recipe, network, batch, IMAGES_EACH, &policy).expect("programs");
         let winograd =
             |program: &Program| program.dispatches.iter().any(|d| d.kernel.name() == "winograd_product");
         let [sgld, update] = [programs.sgld.as_ref().expect("samples"), &programs.update].map(winograd);
-        assert_eq!([sgld, update], [choices != Choices::default(); 2], "the method that was asked for");
-        let mut buffers = BTreeMap::new();
-        let weights = reference.parameters(&network.layout());
-        buffers.insert(PARAMETERS.to_owned(), device.buffer_from(PARAMETERS, &weights).expect("weights"));
-        let mut load = |program: Program| {
-            for slot in program.externals() {
-                let buffer = || device.buffer(&slot.name, slot.bytes).expect("a buffer");
-                buffers.entry(slot.name.clone()).or_insert_with(buffer);
-            }
-            let externals: Vec<_> = buffers.iter().map(|(name, buffer)| (name.as_str(), buffer)).collect();
-            device.load(program, &externals).expect("a program")
-        };
-        let prepare = load(programs.prepare);
-        let sgld = load(programs.sgld.expect("a recipe with samples"));
-        let update = load(programs.update);
+        assert_eq!(
+            [sgld, update],
+            [policy != ConvolutionPolicy::default(); 2],
+            "the method that was asked for"
+        );
+        let mut buffers = Buffers::new(device);
+        let layout = network.layout();
+        buffers.add(PARAMETERS, &reference.parameters(&layout)).expect("weights");
+        buffers.zeros(IMAGES, batch.images() * batch.image()).expect("images");
+        make_inputs(&mut buffers, recipe, batch, &layout).expect("inputs");
+        let prepare = buffers.load(programs.prepare).expect("prepare");
+        let sgld = buffers.load(programs.sgld.expect("a recipe with samples")).expect("sgld");
+        let update = buffers.load(programs.update).expect("update");
         Self { device: device.clone(), batch, buffers, prepare, sgld, update }
     }
 
-    fn write<T: bytemuck::Pod>(&self, name: &str, words: &[T]) {
-        self.device.write(&self.buffers[name], 0, bytemuck::cast_slice(words)).expect("a write");
+    fn write<T: Element>(&self, key: Key<T>, words: &[T]) {
+        self.buffers.write(key, words).expect("a write");
     }
 
-    fn read(&self, name: &str) -> Vec<f32> {
-        self.device.read_as(&self.buffers[name]).expect("a read")
+    fn read(&self, key: Key<f32>) -> Vec<f32> {
+        self.buffers.read(key).expect("a read")
     }
 
     fn write_chains(&self, images: &[f32]) {
-        let first = self.batch.data * self.batch.image() * 4;
-        self.device.write(&self.buffers[IMAGES], first as u64, bytemuck::cast_slice(images)).expect("chains");
+        let first = self.batch.data * self.batch.image();
+        self.buffers.write_from(IMAGES, first, images).expect("chains");
     }
 
     fn chains(&self) -> Vec<f32> {
@@ -181,10 +181,10 @@ impl Iteration {
     /// One SGLD step from `x`: the gradient of log p̃ there, NCHW.
     fn input_gradient(&self, x: &[f32], labels: &[u32]) -> Vec<f32> {
         self.write_chains(x);
-        self.write("chain labels", labels);
+        self.write(CHAIN_LABELS, labels);
         self.device.run(&self.prepare).expect("prepare");
         self.device.run(&self.sgld).expect("sgld");
-        self.nchw(&self.read("input gradient"))
+        self.nchw(&self.read(INPUT_GRADIENT))
     }
 
     fn nchw(&self, images: &[f32]) -> Vec<f32> {
@@ -242,7 +242,7 @@ fn recipe() -> Recipe {
 }
 
 /// Runs `test` for every reference network on every device, with every method for its convolutions.
-fn for_each(test: impl Fn(&Device, Choices, &Reference, &mut Report)) {
+fn for_each(test: impl Fn(&Device, ConvolutionPolicy, &Reference, &mut Report)) {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     let mut folders = folders(&fixtures);
     assert!(!folders.is_empty(), "no references in {}", fixtures.display());
@@ -263,11 +263,11 @@ fn for_each(test: impl Fn(&Device, Choices, &Reference, &mut Report)) {
     for folder in folders {
         let reference = Reference::load(&folder);
         for (name, device) in &devices {
-            let winograd = Winograd::ALL.map(|size| (format!("{size:?}"), Choices::always(size)));
-            let methods = [("implicit".to_owned(), Choices::default())].into_iter().chain(winograd);
-            for (method, choices) in methods {
+            let winograd = Winograd::ALL.map(|size| (format!("{size:?}"), ConvolutionPolicy::always(size)));
+            let methods = [("implicit".to_owned(), ConvolutionPolicy::default())].into_iter().chain(winograd);
+            for (method, policy) in methods {
                 let mut report = Report(Vec::new());
-                test(device, choices, &reference, &mut report);
+                test(device, policy, &reference, &mut report);
                 let folder = folder.file_name().unwrap_or_default().display();
                 report.finish(&format!("{folder} on {name}, {method}"));
             }
@@ -285,11 +285,11 @@ fn folders(parent: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn logits_energies_and_probabilities() {
-    for_each(|device, choices, reference, report| {
+    for_each(|device, policy, reference, report| {
         let layout = reference.network.layout();
         let graph = Graph::new();
         let x = graph.input("x", [IMAGES_EACH, SIDE, SIDE, CHANNELS]);
-        let y = graph.input("y", [IMAGES_EACH]);
+        let y = graph.indices("y", [IMAGES_EACH]);
         let logits = reference.network.logits(&x, &mut Pass::new(&layout, Mode::Inference));
         let outputs = [
             ("logits", &logits),
@@ -297,13 +297,14 @@ fn logits_energies_and_probabilities() {
             ("probabilities", &logits.softmax()),
             ("logit_y", &logits.gather_labels(&y)),
         ];
-        let function = Function::with_choices(device, choices, &outputs).expect("a function");
-        function.set(PARAMETERS, &reference.parameters(&layout)).expect("weights");
-        function.set("x", &reference.images("x_p")).expect("images");
-        function.set("y", &reference.labels("y_cond")).expect("labels");
+        let function =
+            Function::with_policy(device, &policy, &outputs.map(|(_, tensor)| tensor)).expect("a function");
+        function.set_slot(PARAMETERS.name(), &reference.parameters(&layout)).expect("weights");
+        function.set(&x, &reference.images("x_p")).expect("images");
+        function.set(&y, &reference.labels("y_cond")).expect("labels");
         function.run().expect("a run");
-        for (name, _) in outputs {
-            let value = function.get(name).expect("an output");
+        for (name, tensor) in outputs {
+            let value = function.get(tensor).expect("an output");
             report.compare(name, &value, &reference.case[name], LOGITS);
         }
     });
@@ -311,11 +312,11 @@ fn logits_energies_and_probabilities() {
 
 #[test]
 fn input_gradients() {
-    for_each(|device, choices, reference, report| {
+    for_each(|device, policy, reference, report| {
         for (name, class_conditional) in [("dlogsumexp_dx", false), ("dlogit_y_dx", true)] {
             let buffer = IMAGES_EACH * reference.network.classes;
             let recipe = Recipe { class_conditional, buffer, ..recipe() };
-            let iteration = Iteration::new(device, choices.clone(), &recipe, reference);
+            let iteration = Iteration::new(device, policy.clone(), &recipe, reference);
             let gradient = iteration.input_gradient(&reference.images("x_p"), &reference.labels("y_cond"));
             report.compare(name, &gradient, &reference.case[name], GRADIENT);
         }
@@ -324,8 +325,8 @@ fn input_gradients() {
 
 #[test]
 fn sgld_chain() {
-    for_each(|device, choices, reference, report| {
-        let iteration = Iteration::new(device, choices, &recipe(), reference);
+    for_each(|device, policy, reference, report| {
+        let iteration = Iteration::new(device, policy, &recipe(), reference);
         let size = IMAGES_EACH * iteration.batch.image();
         let noise = &reference.case["sgld_noise"];
         let mut states = reference.case["sgld_chain"].chunks(size);
@@ -356,10 +357,10 @@ fn sgld_chain() {
 
 #[test]
 fn loss_gradients_and_five_adam_steps() {
-    for_each(|device, choices, reference, report| {
+    for_each(|device, policy, reference, report| {
         let recipe = recipe();
         let layout = reference.network.layout();
-        let iteration = Iteration::new(device, choices.clone(), &recipe, reference);
+        let iteration = Iteration::new(device, policy.clone(), &recipe, reference);
         let parts = loss_parts(&recipe, iteration.batch, reference.network.classes).expect("a recipe");
         let images = ["x_p", "x_q", "x_l"].map(|name| reference.images(name)).concat();
         // No term of data or samples has a label: a class that there is not would show up as NaN.

@@ -363,7 +363,8 @@ fn timed<K: Kernel + 'static>(
 ) -> Result<Vec<Duration>, String> {
     let measure = || {
         let mut builder = ProgramBuilder::new("probe");
-        let views: Vec<_> = kernel.bindings().iter().map(|b| builder.external(b.name, b.words)).collect();
+        let views: Vec<_> =
+            kernel.bindings().iter().map(|b| builder.external_named(b.name, b.words)).collect();
         builder.dispatch("probe", kernel, &views);
         let executable = device.load(builder.finish(), buffers)?;
         replay(budget, || Ok(device.profile(&executable)?[0].time))

@@ -7,10 +7,10 @@ use jem::kernels::conv2d_weight_gradient::Conv2dWeightGradient;
 
 /// Times every layer.
 pub fn run(bench: &mut Bench) {
-    let choices = bench.device.choices().by_rule();
+    let policy = bench.device.policy().by_rule();
     time_networks(bench, |geometry, method| {
         let storage = Storages { c: Storage::F32, ..of_products(method) };
         let kernel = Conv2dWeightGradient { storage, ..Conv2dWeightGradient::new(geometry) };
-        choices.clone().in_f16(method).weight_gradient(kernel)
+        policy.clone().in_f16(method).weight_gradient(kernel)
     });
 }

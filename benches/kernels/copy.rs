@@ -9,6 +9,7 @@ pub fn run(bench: &mut Bench) {
         let kernel = StridedCopy {
             shape: [3, 3, channels, channels],
             strides: [3 * channels * channels, channels * channels, 1, channels],
+            offset: 0,
         };
         bench.time(&format!("3x3x{channels}x{channels}, channels swapped"), kernel);
     }

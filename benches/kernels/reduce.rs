@@ -1,4 +1,4 @@
-//! `reduce`: the sums behind bias gradients, the gradient norm and the loss.
+//! `reduce`: the sums behind bias gradients, the gradient norm and the loss, and a maximum.
 
 use super::timing::Bench;
 use jem::kernels::reduce::{Reduce, ReduceOp};
@@ -14,5 +14,8 @@ pub fn run(bench: &mut Bench) {
         for stage in Reduce::stages(outer, axis, inner, ReduceOp::Sum) {
             bench.time(&format!("{label}: {} to {}", stage.input_len(), stage.output_len()), stage);
         }
+    }
+    for stage in Reduce::stages(1, pixels * 16, 1, ReduceOp::Max) {
+        bench.time(&format!("maximum: {} to {}", stage.input_len(), stage.output_len()), stage);
     }
 }

@@ -90,7 +90,7 @@ impl Bench<'_> {
         let mut views = Vec::new();
         for binding in kernel.bindings() {
             buffers.push((binding.name, self.device.buffer_from(binding.name, &contents(&binding))?));
-            views.push(builder.external(binding.name, binding.words));
+            views.push(builder.external_named(binding.name, binding.words));
         }
         builder.dispatch(label, kernel, &views);
         let externals: Vec<_> = buffers.iter().map(|(name, buffer)| (*name, buffer)).collect();

@@ -133,7 +133,7 @@ impl Series {
         let load = |n: usize, buffers: &[Buffer]| {
             let mut builder = ProgramBuilder::new("series");
             for i in 0..n {
-                let y = builder.external(buffers[i % buffers.len()].name(), groups);
+                let y = builder.external_named(buffers[i % buffers.len()].name(), groups);
                 builder.dispatch("touch", Touch { groups }, &[y]);
             }
             let externals: Vec<_> = buffers.iter().map(|buffer| (buffer.name(), buffer)).collect();

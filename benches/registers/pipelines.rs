@@ -31,11 +31,11 @@ pub struct Shader {
 /// # Errors
 /// If the recipe's network is invalid.
 pub fn of(device: &Device, recipe: &Recipe) -> jem::Result<(Vec<Shader>, String)> {
-    let (choices, words) = recipe.precision.choices(device);
+    let (policy, words) = recipe.precision.policy(device);
     let network = recipe.network(CLASSES, 3);
     network.check()?;
     let batch = BatchLayout::new(recipe, 32, 32, 3);
-    let programs = Programs::build(recipe, &network, batch, recipe.batch, choices)?;
+    let programs = Programs::build(recipe, &network, batch, recipe.batch, &policy)?;
     let mut all: Vec<Shader> = Vec::new();
     let mut known: HashMap<(String, Vec<u32>), usize> = HashMap::new();
     let dispatches = [programs.sgld, programs.climb, Some(programs.update)].into_iter().flatten();

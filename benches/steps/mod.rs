@@ -23,7 +23,7 @@ use jem::data::synthetic::synthetic;
 use jem::device::{Device, Program, Summary};
 use jem::jem::{Recipe, Trainer};
 use jem::nn::network::Network as _;
-use jem::policy::choice::Choices;
+use jem::policy::convolution::ConvolutionPolicy;
 use ours::{Ours, Step, convolution_flops, total};
 use peer::{Peer, Task};
 use serde_json::json;
@@ -59,8 +59,8 @@ pub fn run(setting: &Setting, arguments: &Arguments, ceilings: &Ceilings, report
     for (name, recipe) in &setting.recipes() {
         let name = format!("{name} x{}", recipe.batch);
         let (report, comparison) = (&mut *report, &mut comparison);
-        let (choices, _) = recipe.precision.choices(&setting.device);
-        let mut section = Section { setting, ceilings, recipe, choices, name, report, comparison };
+        let (policy, _) = recipe.precision.policy(&setting.device);
+        let mut section = Section { setting, ceilings, recipe, policy, name, report, comparison };
         let task = Task::of(recipe);
         if alive.as_ref().is_none_or(|(others, _)| *others != task) {
             // The peers of another task end first and free the device's memory.
@@ -105,7 +105,7 @@ struct Section<'a> {
     setting: &'a Setting,
     ceilings: &'a Ceilings,
     recipe: &'a Recipe,
-    choices: Choices,
+    policy: ConvolutionPolicy,
     name: String,
     report: &'a mut Report,
     comparison: &'a mut Comparison,
@@ -152,7 +152,7 @@ impl Section<'_> {
 
     /// The SGLD step and the update.
     fn steps(&mut self, peers: &mut [Peer]) -> Result<(), Box<dyn Error>> {
-        let ours = Ours::new(&self.setting.device, self.recipe, self.choices.clone())?;
+        let ours = Ours::new(&self.setting.device, self.recipe, &self.policy)?;
         for (name, step) in [("sgld", Step::Sgld), ("update", Step::Update)] {
             let rounds = take(name, self.setting.repeats, peers, || ours.time(step))?;
             let floor =
@@ -165,7 +165,7 @@ impl Section<'_> {
 
     /// The SGLD step with nothing fused, which shows what fusion spares: docs/performance.md predicts it.
     fn separately(&mut self) -> Result<(), Box<dyn Error>> {
-        let separate = Ours::new(&self.setting.device, self.recipe, self.choices.clone().separately())?;
+        let separate = Ours::new(&self.setting.device, self.recipe, &self.policy.clone().separately())?;
         let rounds =
             take("sgld, nothing fused", self.setting.repeats, &mut [], || separate.time(Step::Sgld))?;
         let programs = separate.programs(Step::Sgld);
@@ -232,7 +232,7 @@ impl Section<'_> {
             self.report.row(row);
         }
         // bf16 and f16 have 16 bits, and tensor cores multiply both at the same rate. TF32 is between the two classes.
-        let class = if self.choices.storage() == Storage::F16 { "bf16" } else { "float32" };
+        let class = if self.policy.storage() == Storage::F16 { "bf16" } else { "float32" };
         self.comparison.add(&format!("{} {step}", self.name), class, peers, rounds);
     }
 }

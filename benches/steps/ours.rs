@@ -1,14 +1,15 @@
 //! The engine's side: the programs of an iteration, loaded on a device and run one by one.
 
 use super::clock::StepTime;
-use jem::device::{Buffer, Device, Executable, Program, Summary};
+use jem::device::{Buffers, Device, Executable, Program, Summary};
 use jem::jem::Recipe;
-use jem::jem::programs::{BatchLayout, COUNTER_WORDS, IMAGES, LABELS, Programs};
+use jem::jem::programs::{
+    BatchLayout, CHAIN_LABELS, COUNTER_WORDS, IMAGES, LABELS, Programs, Role, make_inputs,
+};
 use jem::nn::network::Network as _;
-use jem::nn::optimizer::CONTROL_WORDS;
+use jem::nn::optimizer::{AVERAGES, CONTROL_WORDS};
 use jem::nn::parameters::PARAMETERS;
-use jem::policy::choice::Choices;
-use std::collections::BTreeMap;
+use jem::policy::convolution::ConvolutionPolicy;
 
 /// Classes of the network.
 pub const CLASSES: usize = 10;
@@ -34,16 +35,16 @@ pub struct Ours {
 }
 
 impl Ours {
-    /// Builds the programs of `recipe` by `choices` for 32x32 images in three channels, with initial parameters
+    /// Builds the programs of `recipe` by `policy` for 32x32 images in three channels, with initial parameters
     /// and uniform images.
     ///
     /// # Errors
     /// What the device refuses.
-    pub fn new(device: &Device, recipe: &Recipe, choices: Choices) -> jem::Result<Self> {
+    pub fn new(device: &Device, recipe: &Recipe, policy: &ConvolutionPolicy) -> jem::Result<Self> {
         let network = recipe.network(CLASSES, 3);
         network.check()?;
         let batch = BatchLayout::new(recipe, 32, 32, 3);
-        let programs = Programs::build(recipe, &network, batch, recipe.batch, choices)?;
+        let programs = Programs::build(recipe, &network, batch, recipe.batch, policy)?;
         let image_words = batch.images() * batch.image();
         // Weyl's sequence: uniform in [-1, 1), and the same in every run.
         let uniform = |i: usize| (i as f64 * 0.618_033_988_749_894_9).fract() as f32 * 2.0 - 1.0;
@@ -51,17 +52,21 @@ impl Ours {
         let labels: Vec<u32> = (0..batch.rows()).map(|i| (i % CLASSES) as u32).collect();
         let parameters = network.layout().initialise(recipe.init, network.slope(), recipe.seed);
         let control = recipe.optimizer()?.control(1, recipe.lr, recipe.ema);
-        let mut buffers = BTreeMap::from([
-            (IMAGES.to_owned(), device.buffer_from(IMAGES, &images)?),
-            (LABELS.to_owned(), device.buffer_from(LABELS, &labels)?),
-            (PARAMETERS.to_owned(), device.buffer_from(PARAMETERS, &parameters)?),
-            (CONTROL_WORDS.to_owned(), device.buffer_from(CONTROL_WORDS, &control)?),
-            (COUNTER_WORDS.to_owned(), device.buffer_from(COUNTER_WORDS, &[recipe.seed, 0, 0, 0])?),
-        ]);
-        let prepare = load(device, programs.prepare, &mut buffers)?;
-        let sgld = load(device, programs.sgld.expect("the recipe samples"), &mut buffers)?;
-        let climb = programs.climb.map(|program| load(device, program, &mut buffers)).transpose()?;
-        let update = load(device, programs.update, &mut buffers)?;
+        let mut buffers = Buffers::new(device);
+        buffers.add(IMAGES, &images)?;
+        buffers.add(LABELS, &labels)?;
+        buffers.add(CHAIN_LABELS, &labels[batch.rows_of(Role::Samples)])?;
+        buffers.add(PARAMETERS, &parameters)?;
+        buffers.add(CONTROL_WORDS, &control)?;
+        buffers.add(COUNTER_WORDS, &[recipe.seed, 0, 0, 0])?;
+        make_inputs(&mut buffers, recipe, batch, &network.layout())?;
+        if recipe.ema > 0.0 {
+            buffers.add(AVERAGES, &parameters)?;
+        }
+        let prepare = buffers.load(programs.prepare)?;
+        let sgld = buffers.load(programs.sgld.expect("the recipe samples"))?;
+        let climb = programs.climb.map(|program| buffers.load(program)).transpose()?;
+        let update = buffers.load(programs.update)?;
         device.run(&prepare)?;
         device.wait()?;
         Ok(Self { device: device.clone(), prepare, sgld, climb, update })
@@ -109,7 +114,7 @@ impl Ours {
 pub fn convolution_flops(recipe: &Recipe) -> jem::Result<u64> {
     let batch = BatchLayout::new(recipe, 32, 32, 3);
     let network = recipe.network(CLASSES, 3);
-    let programs = Programs::build(recipe, &network, batch, recipe.batch, Choices::default())?;
+    let programs = Programs::build(recipe, &network, batch, recipe.batch, &ConvolutionPolicy::default())?;
     Ok(programs.sgld.expect("the recipe samples").convolution_flops())
 }
 
@@ -127,19 +132,4 @@ pub fn total<'a>(programs: impl Iterator<Item = &'a Program>) -> Summary {
         peak_bytes: a.peak_bytes.max(b.peak_bytes),
     };
     programs.map(Program::summary).reduce(add).expect("a program")
-}
-
-/// Loads a program; external slots that no program before had get zeroed buffers.
-fn load(
-    device: &Device,
-    program: Program,
-    buffers: &mut BTreeMap<String, Buffer>,
-) -> jem::Result<Executable> {
-    for slot in program.externals() {
-        if !buffers.contains_key(&slot.name) {
-            buffers.insert(slot.name.clone(), device.buffer(&slot.name, slot.bytes)?);
-        }
-    }
-    let externals: Vec<(&str, &Buffer)> = buffers.iter().map(|(name, b)| (name.as_str(), b)).collect();
-    device.load(program, &externals)
 }

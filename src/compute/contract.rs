@@ -1,7 +1,7 @@
 //! The contract of a kernel: its bindings, its shader, its workgroups and its CPU twin.
 
 use crate::compute::argument::Argument;
-use crate::compute::conv_geometry::Shape;
+use crate::compute::conv_geometry::ConvProblem;
 use crate::compute::shader::Shader;
 use crate::compute::storage::Storage;
 
@@ -77,7 +77,7 @@ pub trait Kernel: std::fmt::Debug + Send + Sync {
     fn flops(&self) -> u64;
 
     /// The convolution that it computes by itself, which a policy may compute by another kernel.
-    fn convolution(&self) -> Option<Shape> {
+    fn convolution(&self) -> Option<ConvProblem> {
         None
     }
 

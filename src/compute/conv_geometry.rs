@@ -137,7 +137,7 @@ pub enum Direction {
 
 /// What a choice of kernels depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Shape {
+pub struct ConvProblem {
     /// Which product.
     pub direction: Direction,
     /// The shapes of the forward convolution, the batch among them.
@@ -146,7 +146,7 @@ pub struct Shape {
     pub storage: Storages,
 }
 
-impl Shape {
+impl ConvProblem {
     /// A convolution in f32.
     pub fn new(direction: Direction, geometry: ConvGeometry) -> Self {
         Self { direction, geometry, storage: Storages::default() }
@@ -168,7 +168,7 @@ impl fmt::Display for Direction {
     }
 }
 
-impl fmt::Display for Shape {
+impl fmt::Display for ConvProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ConvGeometry { n, h, w, c_in, c_out, kh, kw, stride, .. } = self.geometry;
         write!(f, "{} {n}x{h}x{w}x{c_in} -> {c_out}, {kh}x{kw}", self.direction)?;

@@ -4,12 +4,12 @@ use crate::compute::conv_geometry::ConvGeometry;
 use crate::compute::conv_tile::Tile;
 
 /// Pixels of a part below which its workspace costs more than its sum.
-const LEAST_PIXELS: usize = 256;
+pub const LEAST_PIXELS: usize = 256;
 /// Pixels of a part above which its sum loses digits: tensor cores are reported to truncate each partial sum towards
 /// zero, and the error grows with the number of terms.
-const MOST_PIXELS: usize = 8192;
+pub const MOST_PIXELS: usize = 8192;
 /// Workgroups that fill a large GPU: 132 multiprocessors with 7 or 8 each.
-const WORKGROUPS: usize = 1024;
+pub const WORKGROUPS: usize = 1024;
 
 /// A rule for the number of parts. The number depends on the shape, and on a GPU also on the tile and the largest
 /// tensor that the device binds, but not on the machine's speed or load: the same kernels add in the same order on
@@ -47,15 +47,9 @@ impl Parts {
 
 #[cfg(all(test, feature = "train"))]
 mod tests {
-    use crate::compute::conv_geometry::{Direction, Shape};
-    use crate::compute::conv_tile::{ConvTile, ScalarTile};
+    use crate::compute::conv_tile::ScalarTile;
     use crate::compute::cooperative::{Cooperative, Method};
     use crate::compute::parts::*;
-    use crate::device::Program;
-    use crate::jem::{BatchLayout, Preset, Programs};
-    use crate::policy::candidate::Candidate;
-    use crate::policy::choice::{Choices, Tuned};
-    use std::collections::BTreeMap;
 
     const UNBOUND: Parts = Parts::Gpu { largest: u64::MAX };
 
@@ -140,103 +134,6 @@ mod tests {
             for tile in tiles(&g) {
                 assert_eq!(Parts::Cpu.count(&g, tile), parts, "{g:?}");
             }
-        }
-    }
-
-    const MATRICES: Method = Method::Cooperative(Cooperative::new(16, 32));
-
-    /// The update of `preset` by `choices`.
-    fn update(preset: Preset, choices: Choices) -> Program {
-        let recipe = preset.recipe();
-        let batch = BatchLayout::new(&recipe, 32, 32, 3);
-        Programs::build(&recipe, &recipe.network(10, 3), batch, 50_000, choices).unwrap().update
-    }
-
-    /// The weight gradients of `program` as they come: the shape, the parts and the workgroups.
-    fn weight_gradients(program: &Program) -> Vec<(Shape, usize, usize)> {
-        let kernels = program.dispatches.iter().map(|dispatch| &dispatch.kernel);
-        let of = kernels.filter_map(|kernel| Some((kernel, kernel.convolution()?)));
-        let of = of.filter(|(_, shape)| shape.direction == Direction::WeightGradient);
-        of.map(|(kernel, shape)| {
-            let partials = kernel.bindings().last().unwrap().words;
-            let workgroups = kernel.workgroups().iter().product::<u32>() as usize;
-            (shape, partials / shape.geometry.weights_len(), workgroups)
-        })
-        .collect()
-    }
-
-    /// `choices` with the parts that GPUs had before they followed the tile.
-    fn as_before(choices: &Choices, program: &Program) -> Choices {
-        let before = |shape: Shape| match choices.candidate(&shape) {
-            Candidate::Parts(tile, _) => {
-                let any = Tile::staged(Method::Scalar, 1, 1, None);
-                (shape, Candidate::Parts(tile, Parts::Cpu.count(&shape.geometry, any)))
-            }
-            other => panic!("{other}"),
-        };
-        let tuned: Tuned = weight_gradients(program).into_iter().map(|(shape, ..)| before(shape)).collect();
-        choices.clone().with_tuned(tuned)
-    }
-
-    /// The results of the preset `tiny` that the README gives come from these sums.
-    #[test]
-    fn the_cpus_tiny_adds_as_it_did_when_it_was_published() {
-        let parts: Vec<_> = weight_gradients(&update(Preset::Tiny, Choices::default()))
-            .into_iter()
-            .map(|(_, n, _)| n)
-            .collect();
-        assert_eq!(parts, [24, 8, 15, 64, 29, 52, 52, 52, 64]);
-        let half = update(Preset::Tiny, Choices::default().in_f16(Method::Scalar));
-        let half: Vec<_> = weight_gradients(&half).into_iter().map(|(_, n, _)| n).collect();
-        assert_eq!(half, parts);
-    }
-
-    /// Prints the tables of docs/performance.md.
-    #[test]
-    fn every_weight_gradient_of_the_published_network_fills_a_gpu() {
-        let gpu = Choices::fastest(u64::MAX, Choices::HARDWARE);
-        for (name, choices) in [("f32", gpu.clone()), ("f16, 16x16 matrices", gpu.clone().in_f16(MATRICES))] {
-            let after = update(Preset::Paper, choices.clone());
-            let before = update(Preset::Paper, as_before(&choices, &after));
-            println!("{name}\n  before: {}\n  after: {}", before.summary(), after.summary());
-            let old: BTreeMap<_, _> = weight_gradients(&before)
-                .into_iter()
-                .map(|(shape, ..)| shape)
-                .zip(weight_gradients(&before))
-                .collect();
-            let found = weight_gradients(&after);
-            let mut counts: BTreeMap<Shape, usize> = BTreeMap::new();
-            found.iter().for_each(|(shape, ..)| *counts.entry(*shape).or_default() += 1);
-            assert_eq!((found.len(), counts.len()), (28, 12), "{counts:?}");
-            for (shape, parts, workgroups) in found {
-                let Some(count) = counts.remove(&shape) else { continue };
-                let pixels = shape.geometry.out_pixels().div_ceil(parts);
-                let (_, old_parts, old_workgroups) = old[&shape];
-                let old_pixels = shape.geometry.out_pixels().div_ceil(old_parts);
-                let tile = match choices.candidate(&shape) {
-                    Candidate::Parts(tile @ ConvTile::Scalar(_), _) => tile.to_string(),
-                    Candidate::Parts(ConvTile::Matrices(tile), _) => {
-                        let Method::Cooperative(matrices) = MATRICES else { unreachable!() };
-                        let [m, n] = tile.size(matrices);
-                        format!("{tile}: {m}x{n}")
-                    }
-                    other => panic!("{other}"),
-                };
-                println!(
-                    "| {shape} | {count} | {tile} | {old_parts}, {parts} | {old_workgroups}, {workgroups} | {old_pixels}, {pixels} |"
-                );
-                assert!(pixels <= MOST_PIXELS, "{shape}: {pixels} pixels a part");
-                let floor = shape.geometry.out_pixels() / (parts + 1) < LEAST_PIXELS;
-                assert!(
-                    workgroups >= WORKGROUPS || floor,
-                    "{shape}: {workgroups} workgroups, {pixels} pixels"
-                );
-            }
-        }
-        for choices in [gpu.clone(), gpu.in_f16(MATRICES)] {
-            let after = update(Preset::Tiny, choices.clone());
-            let before = update(Preset::Tiny, as_before(&choices, &after));
-            println!("tiny\n  before: {}\n  after: {}", before.summary(), after.summary());
         }
     }
 }

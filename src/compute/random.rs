@@ -30,6 +30,8 @@ pub mod stream {
     pub const CHAIN_LABEL: u32 = 9;
     /// The first contents of the replay buffer.
     pub const REPLAY_FILL: u32 = 10;
+    /// Tensor expressions, such as dropout.
+    pub const EXPRESSION: u32 = 11;
 }
 
 /// The second key word for `stream` in `lane`: several users of one stream in one step, such as two

@@ -239,7 +239,7 @@ macro_rules! common {
 }
 
 /// The executable's shared pieces of WGSL, by name.
-const COMMON: [(&str, &str); 27] = common![
+const COMMON: [(&str, &str); 29] = common![
     "clip"
     "conv_ahead"
     "conv_direct"
@@ -250,6 +250,7 @@ const COMMON: [(&str, &str); 27] = common![
     "conv_sums"
     "conv_tiles"
     "conv_window"
+    "exceeds"
     "exp_log"
     "functional"
     "gradient_epilogue"
@@ -257,6 +258,7 @@ const COMMON: [(&str, &str); 27] = common![
     "half"
     "logit_row"
     "matrix_lane"
+    "max_window"
     "norm_statistics"
     "normal"
     "pack_half"

@@ -22,11 +22,11 @@ pub use executable::GpuExecutable;
 pub use readback::GpuPending;
 pub use spirv::spirv;
 
-use super::{CooperativeChoice, DeviceOptions, DeviceSpec, tuned};
+use super::{CooperativeChoice, DeviceOptions, DeviceSpec};
 use crate::compute::cooperative::Cooperative;
 use crate::compute::shader;
 use crate::error::{Error, Result};
-use crate::policy::choice::Choices;
+use crate::policy::convolution::ConvolutionPolicy;
 use health::Health;
 use pipeline_cache::PipelineCache;
 use pipeline_file::PipelineFile;
@@ -87,8 +87,7 @@ pub struct GpuDevice {
     device: wgpu::Device,
     queue: wgpu::Queue,
     limits: wgpu::Limits,
-    choices: Choices,
-    /// Floating-point operations in the time that a byte takes, as [`Choices::fastest`] counts them.
+    /// Floating-point operations in the time that a byte takes, as [`ConvolutionPolicy::fastest`] counts them.
     balance: u64,
     checked: bool,
     cooperative: Vec<Cooperative>,
@@ -114,8 +113,8 @@ impl GpuDevice {
     /// is read only when something is compiled.
     ///
     /// # Errors
-    /// [`Error::NoDevice`] with the adapters that exist and what to install; [`Error::File`] or [`Error::Io`] for
-    /// a file of [`tuned`] kernels that cannot be read; [`Error::File`] for a wrong file in the [`shader::folder`].
+    /// [`Error::NoDevice`] with the adapters that exist and what to install; [`Error::File`] for a wrong file in the
+    /// [`shader::folder`].
     pub fn open(spec: &DeviceSpec, options: DeviceOptions) -> Result<Self> {
         shader::folder()?;
         let (adapter, info) = adapter::choose(spec)?;
@@ -145,11 +144,9 @@ impl GpuDevice {
         };
         let name = info.title();
         let balance = match info.kind {
-            AdapterKind::Software => Choices::SOFTWARE,
-            _ => Choices::HARDWARE,
+            AdapterKind::Software => ConvolutionPolicy::SOFTWARE,
+            _ => ConvolutionPolicy::HARDWARE,
         };
-        let rule = Choices::fastest(info.max_storage_binding, balance);
-        let choices = if options.untuned { rule } else { rule.with_tuned(tuned::load(&info)?) };
         let keeps = features.contains(wgpu::Features::PIPELINE_CACHE) && !options.uncached;
         let key = keeps.then(|| wgpu::util::pipeline_cache_key(&adapter.get_info())).flatten();
         let pipeline_file = key.and_then(|key| PipelineFile::of(&key, &info));
@@ -166,7 +163,6 @@ impl GpuDevice {
             device,
             queue,
             limits,
-            choices,
             balance,
             checked: options.checked,
             cooperative,
@@ -187,9 +183,9 @@ impl GpuDevice {
         &self.usable
     }
 
-    /// [`super::Device::choices`].
-    pub fn choices(&self) -> Choices {
-        self.choices.clone()
+    /// The rule for the adapter: [`ConvolutionPolicy::fastest`].
+    pub fn policy(&self) -> ConvolutionPolicy {
+        ConvolutionPolicy::fastest(self.info.max_storage_binding, self.balance)
     }
 
     /// The adapter, its backend and its driver.

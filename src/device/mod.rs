@@ -1,57 +1,39 @@
 //! Devices that run programs: a GPU through wgpu, or the host.
 
+mod aliases;
+mod buffer;
+mod buffers;
 pub mod cpu;
 mod gpu;
 mod plan;
 mod program;
 mod slot;
 mod spec;
-pub mod tuned;
 
+pub use buffer::{Buffer, Pending};
+pub use buffers::{Buffers, Element, Key};
 pub use gpu::{AdapterInfo, AdapterKind, CooperativeMatrix, spirv};
 pub use plan::Plan;
 pub use program::{Program, ProgramBuilder, Summary};
 pub use slot::{Dispatch, Slot, SlotId, SlotKind, View};
 pub use spec::{CooperativeChoice, DeviceOptions, DeviceSpec};
 
-use crate::compute::Access;
 use crate::compute::cooperative::Cooperative;
 use crate::compute::shader;
 use crate::error::{Error, Result};
-use crate::policy::choice::Choices;
+use crate::policy::convolution::ConvolutionPolicy;
+use aliases::check_aliases;
+use buffer::{Memory, PendingInner};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-/// A buffer on a device. Clones share the memory; it is freed with the last of them.
-#[derive(Debug, Clone)]
-pub struct Buffer {
-    name: Arc<str>,
-    bytes: u64,
-    memory: Memory,
-}
-
-#[derive(Debug, Clone)]
-enum Memory {
-    Cpu(Arc<cpu::CpuBuffer>),
-    Gpu(gpu::GpuBuffer),
-}
-
-impl Buffer {
-    /// The name given when it was made.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Size in bytes.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
-    }
-}
-
 /// An open device. Clones share it.
 #[derive(Debug, Clone)]
-pub struct Device(Inner);
+pub struct Device {
+    inner: Inner,
+    policy: Arc<ConvolutionPolicy>,
+}
 
 #[derive(Debug, Clone)]
 enum Inner {
@@ -89,32 +71,30 @@ pub struct DispatchTime {
     pub time: Duration,
 }
 
-/// A copy of a buffer on its way to the host.
-#[derive(Debug)]
-pub struct Pending(PendingInner);
-
-#[derive(Debug)]
-enum PendingInner {
-    Ready(Vec<u8>),
-    Gpu(gpu::GpuPending),
-}
-
 impl Device {
-    /// Opens the device that `spec` names.
+    fn new(inner: Inner) -> Self {
+        let policy = match &inner {
+            Inner::Cpu(_) => ConvolutionPolicy::default(),
+            Inner::Gpu(gpu) => gpu.policy(),
+        };
+        Self { inner, policy: Arc::new(policy) }
+    }
+
+    /// Opens the device that `spec` names. The kernels of its convolutions are chosen by rule; [`crate::tuning::open`]
+    /// takes those that `jem tune` measured.
     ///
     /// # Errors
-    /// [`Error::NoDevice`] with what there is and what to install; [`Error::File`] or [`Error::Io`] for a file of
-    /// [`tuned`] kernels that cannot be read; unless `spec` is the host, [`Error::File`] for a wrong file in the
-    /// [`shader::folder`].
+    /// [`Error::NoDevice`] with the adapters found and what to install; unless `spec` is the host, [`Error::File`] for
+    /// a wrong file in the [`shader::folder`].
     pub fn open(spec: &DeviceSpec, options: DeviceOptions) -> Result<Self> {
-        let gpu = |spec| gpu::GpuDevice::open(spec, options).map(|gpu| Self(Inner::Gpu(Arc::new(gpu))));
+        let gpu = |spec| gpu::GpuDevice::open(spec, options).map(|gpu| Self::new(Inner::Gpu(Arc::new(gpu))));
         match spec {
             DeviceSpec::Cpu => Ok(Self::cpu()),
             DeviceSpec::Auto => gpu(spec).or_else(|error| match error {
                 // Behind the reason is advice for those who asked for a GPU.
-                Error::NoDevice { message, .. } => Ok(Self(Inner::Cpu(Arc::new(cpu::CpuDevice::instead(
-                    message.split(';').next().unwrap_or_default().to_owned(),
-                ))))),
+                Error::NoDevice { message, .. } => Ok(Self::new(Inner::Cpu(Arc::new(
+                    cpu::CpuDevice::instead(message.split(';').next().unwrap_or_default().to_owned()),
+                )))),
                 other => Err(other),
             }),
             DeviceSpec::Gpu | DeviceSpec::GpuNamed(_) => gpu(spec),
@@ -131,7 +111,7 @@ impl Device {
 
     /// Why [`DeviceSpec::Auto`] took the host instead of a GPU; `None` for any other device.
     pub fn fallback(&self) -> Option<&str> {
-        match &self.0 {
+        match &self.inner {
             Inner::Cpu(cpu) => cpu.fallback(),
             Inner::Gpu(_) => None,
         }
@@ -139,7 +119,7 @@ impl Device {
 
     /// The host.
     pub fn cpu() -> Self {
-        Self(Inner::Cpu(Arc::default()))
+        Self::new(Inner::Cpu(Arc::default()))
     }
 
     /// Every GPU adapter, hardware and software.
@@ -149,7 +129,7 @@ impl Device {
 
     /// A name for people: the adapter and its driver, or `cpu` with the number of threads.
     pub fn name(&self) -> String {
-        match &self.0 {
+        match &self.inner {
             Inner::Cpu(_) => format!("cpu ({} threads)", rayon::current_num_threads()),
             Inner::Gpu(gpu) => gpu.name().to_owned(),
         }
@@ -157,7 +137,7 @@ impl Device {
 
     /// What the adapter is and can do; `None` for the host.
     pub fn adapter(&self) -> Option<&AdapterInfo> {
-        match &self.0 {
+        match &self.inner {
             Inner::Cpu(_) => None,
             Inner::Gpu(gpu) => Some(gpu.info()),
         }
@@ -165,31 +145,33 @@ impl Device {
 
     /// Whether this is the host.
     pub fn is_cpu(&self) -> bool {
-        matches!(self.0, Inner::Cpu(_))
+        matches!(self.inner, Inner::Cpu(_))
     }
 
-    /// Which kernels compute convolutions fastest here: on a GPU those that `jem tune` measured ([`tuned`]), else
-    /// Winograd's where they are faster. The host has one way.
-    pub fn choices(&self) -> Choices {
-        match &self.0 {
-            Inner::Cpu(_) => Choices::default(),
-            Inner::Gpu(gpu) => gpu.choices(),
-        }
+    /// The policy that chooses the kernels of convolutions here: the device's rule, unless another was given by
+    /// [`Device::with_policy`].
+    pub fn policy(&self) -> &ConvolutionPolicy {
+        &self.policy
+    }
+
+    /// The same device with another policy, such as one with the winners of a measurement ([`crate::tuning`]).
+    pub fn with_policy(self, policy: ConvolutionPolicy) -> Self {
+        Self { policy: Arc::new(policy), ..self }
     }
 
     /// A summary of the kernels for the record of a run: how those of convolutions are chosen, and on a GPU whether
     /// shaders come from a [`shader::folder`].
     pub fn kernels(&self) -> String {
-        let choices = self.choices().summary();
+        let policy = self.policy().summary();
         match self.shaders() {
-            Some(folder) => format!("{choices}; shaders from {}", folder.summary()),
-            None => choices,
+            Some(folder) => format!("{policy}; shaders from {}", folder.summary()),
+            None => policy,
         }
     }
 
     /// The folder that replaces shaders of the executable, if any; `None` on the host, which runs no shaders.
     pub fn shaders(&self) -> Option<&'static shader::Folder> {
-        match &self.0 {
+        match &self.inner {
             Inner::Cpu(_) => None,
             Inner::Gpu(_) => shader::folder().ok().flatten(),
         }
@@ -197,7 +179,7 @@ impl Device {
 
     /// Where a GPU keeps the answer of `self_test::usable_cooperative`.
     pub(crate) fn usable_cooperative(&self) -> Option<&gpu::Usable> {
-        match &self.0 {
+        match &self.inner {
             Inner::Cpu(_) => None,
             Inner::Gpu(gpu) => Some(gpu.usable()),
         }
@@ -207,7 +189,7 @@ impl Device {
     /// each in every variant that the driver can take; none on the host. [`crate::self_test::gate`] finds out whether
     /// they multiply correctly.
     pub fn cooperative(&self) -> &[Cooperative] {
-        match &self.0 {
+        match &self.inner {
             Inner::Cpu(_) => &[],
             Inner::Gpu(gpu) => gpu.cooperative(),
         }
@@ -218,7 +200,7 @@ impl Device {
     /// # Errors
     /// [`Error::Device`] when the device has no such memory.
     pub fn buffer(&self, name: &str, bytes: u64) -> Result<Buffer> {
-        let memory = match &self.0 {
+        let memory = match &self.inner {
             Inner::Cpu(cpu) => Memory::Cpu(cpu.buffer(bytes)),
             Inner::Gpu(gpu) => Memory::Gpu(gpu.buffer(name, bytes)?),
         };
@@ -252,7 +234,7 @@ impl Device {
             });
         }
         self.check_owner(buffer, "host")?;
-        match (&self.0, &buffer.memory) {
+        match (&self.inner, &buffer.memory) {
             (Inner::Cpu(cpu), Memory::Cpu(memory)) => cpu.write(memory, offset, data),
             (Inner::Gpu(gpu), Memory::Gpu(memory)) => gpu.write(memory, offset, data)?,
             _ => unreachable!("the owner was checked"),
@@ -283,7 +265,7 @@ impl Device {
     pub fn read_later(&self, buffer: &Buffer, offset: u64, bytes: u64) -> Result<Pending> {
         cpu::check_range(&buffer.name, buffer.bytes, offset, bytes)?;
         self.check_owner(buffer, "host")?;
-        match (&self.0, &buffer.memory) {
+        match (&self.inner, &buffer.memory) {
             (Inner::Cpu(cpu), Memory::Cpu(memory)) => {
                 Ok(Pending(PendingInner::Ready(cpu.read(memory, offset..offset + bytes))))
             }
@@ -306,7 +288,7 @@ impl Device {
             self.check_owner(buffer, &program.name)?;
         }
         check_aliases(&program, externals)?;
-        let inner = match &self.0 {
+        let inner = match &self.inner {
             Inner::Cpu(cpu) => {
                 let externals: Vec<_> = externals.iter().map(|(name, b)| (*name, b.memory.cpu())).collect();
                 ExecutableInner::Cpu(cpu.load(Arc::clone(&program), &externals)?)
@@ -326,7 +308,7 @@ impl Device {
     /// [`Error::Device`] if the driver refuses a kernel; [`Error::DeviceLost`].
     pub fn compile<'a>(&self, programs: impl IntoIterator<Item = &'a Program>) -> Result<()> {
         let dispatches = programs.into_iter().flat_map(|program| &program.dispatches);
-        match &self.0 {
+        match &self.inner {
             Inner::Cpu(_) => Ok(()),
             Inner::Gpu(gpu) => gpu.compile_ahead(&dispatches.cloned().collect::<Vec<_>>()),
         }
@@ -338,7 +320,7 @@ impl Device {
     /// [`Error::DeviceLost`], or [`Error::Device`] for an error that an earlier run raised.
     pub fn run(&self, executable: &Executable) -> Result<()> {
         self.check_loaded_here(executable)?;
-        match (&self.0, &executable.inner) {
+        match (&self.inner, &executable.inner) {
             (Inner::Cpu(cpu), ExecutableInner::Cpu(executable)) => cpu.run(executable),
             (Inner::Gpu(gpu), ExecutableInner::Gpu(executable)) => gpu.run(executable)?,
             _ => unreachable!("the owner was checked"),
@@ -352,7 +334,7 @@ impl Device {
     /// As [`Device::run`]; [`Error::Device`] if the adapter has no timestamps.
     pub fn profile(&self, executable: &Executable) -> Result<Vec<DispatchTime>> {
         self.check_loaded_here(executable)?;
-        let times = match (&self.0, &executable.inner) {
+        let times = match (&self.inner, &executable.inner) {
             (Inner::Cpu(cpu), ExecutableInner::Cpu(executable)) => cpu.profile(executable),
             (Inner::Gpu(gpu), ExecutableInner::Gpu(executable)) => gpu.profile(executable)?,
             _ => unreachable!("the owner was checked"),
@@ -367,7 +349,7 @@ impl Device {
     }
 
     fn identity(&self) -> &Identity {
-        match &self.0 {
+        match &self.inner {
             Inner::Cpu(cpu) => cpu.identity(),
             Inner::Gpu(gpu) => gpu.identity(),
         }
@@ -375,11 +357,7 @@ impl Device {
 
     /// Refuses a buffer that another device made.
     fn check_owner(&self, buffer: &Buffer, program: &str) -> Result<()> {
-        let owner = match &buffer.memory {
-            Memory::Cpu(memory) => memory.owner(),
-            Memory::Gpu(memory) => memory.owner(),
-        };
-        if Arc::ptr_eq(owner, self.identity()) {
+        if Arc::ptr_eq(buffer.memory.owner(), self.identity()) {
             return Ok(());
         }
         Err(Error::Binding {
@@ -401,7 +379,7 @@ impl Device {
     /// Makes a GPU lost, as a driver reset would, so that tests see what follows. The host stays.
     #[doc(hidden)]
     pub fn lose(&self) {
-        if let Inner::Gpu(gpu) = &self.0 {
+        if let Inner::Gpu(gpu) = &self.inner {
             gpu.lose();
         }
     }
@@ -411,7 +389,7 @@ impl Device {
     /// # Errors
     /// [`Error::Device`] or [`Error::DeviceLost`] if anything queued before failed.
     pub fn wait(&self) -> Result<()> {
-        match &self.0 {
+        match &self.inner {
             Inner::Cpu(_) => Ok(()),
             Inner::Gpu(gpu) => gpu.wait(),
         }
@@ -419,7 +397,7 @@ impl Device {
 
     /// Bytes of all live buffers that were made here, transient blocks included.
     pub fn allocated_bytes(&self) -> u64 {
-        match &self.0 {
+        match &self.inner {
             Inner::Cpu(cpu) => cpu.allocated_bytes(),
             Inner::Gpu(gpu) => gpu.allocated_bytes(),
         }
@@ -430,84 +408,5 @@ impl Executable {
     /// The program that was loaded.
     pub fn program(&self) -> &Program {
         &self.program
-    }
-}
-
-impl Pending {
-    /// Whether the bytes have arrived; never waits.
-    pub fn is_ready(&self) -> bool {
-        match &self.0 {
-            PendingInner::Ready(_) => true,
-            PendingInner::Gpu(pending) => pending.is_ready(),
-        }
-    }
-
-    /// The bytes; waits for the device if they have not arrived.
-    ///
-    /// # Errors
-    /// [`Error::Device`] or [`Error::DeviceLost`] if the copy or anything before it failed.
-    pub fn wait(self) -> Result<Vec<u8>> {
-        match self.0 {
-            PendingInner::Ready(bytes) => Ok(bytes),
-            PendingInner::Gpu(pending) => pending.wait(),
-        }
-    }
-}
-
-/// Refuses one buffer under two names of one dispatch that writes to it: two references to the same words
-/// on the host, a validation error on a GPU. (`ProgramBuilder` has refused it under one name.)
-fn check_aliases(program: &Program, externals: &[(&str, &Buffer)]) -> Result<()> {
-    let given = |view: &View| externals.iter().find(|(name, _)| *name == program.slots[view.slot.0].name);
-    for dispatch in &program.dispatches {
-        let bindings = dispatch.kernel.bindings();
-        let external = |view: &View| program.slots[view.slot.0].kind == SlotKind::External;
-        let bound: Vec<_> = bindings
-            .iter()
-            .zip(&dispatch.views)
-            .filter(|(_, view)| external(view))
-            .filter_map(|(binding, view)| Some((binding, view.slot, given(view)?)))
-            .collect();
-        for (i, (a, slot_a, (name_a, buffer_a))) in bound.iter().enumerate() {
-            for (b, slot_b, (name_b, buffer_b)) in &bound[i + 1..] {
-                let written = a.access != Access::Read || b.access != Access::Read;
-                if slot_a != slot_b && written && buffer_a.memory.is(&buffer_b.memory) {
-                    return Err(Error::Binding {
-                        program: program.name.clone(),
-                        buffer: (*name_a).to_owned(),
-                        message: format!(
-                            "is also given as {name_b}, but kernel {} ({}) writes to one of them",
-                            dispatch.kernel.name(),
-                            dispatch.label
-                        ),
-                    });
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-impl Memory {
-    /// Whether both are the same memory.
-    fn is(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Memory::Cpu(a), Memory::Cpu(b)) => Arc::ptr_eq(a, b),
-            (Memory::Gpu(a), Memory::Gpu(b)) => a.is(b),
-            _ => false,
-        }
-    }
-
-    fn cpu(&self) -> &Arc<cpu::CpuBuffer> {
-        match self {
-            Memory::Cpu(memory) => memory,
-            Memory::Gpu(_) => unreachable!("the owner was checked"),
-        }
-    }
-
-    fn gpu(&self) -> &gpu::GpuBuffer {
-        match self {
-            Memory::Gpu(memory) => memory,
-            Memory::Cpu(_) => unreachable!("the owner was checked"),
-        }
     }
 }

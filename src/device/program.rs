@@ -3,11 +3,11 @@
 //! A program is built once and replayed. It can be printed, counted ([`Program::summary`]), and run by
 //! either device.
 
+use super::buffers::{Element, Key};
 use super::plan::{Plan, plan};
 use super::slot::{Dispatch, Slot, SlotId, SlotKind, View};
 use crate::compute::{Access, Kernel, VIEW_ALIGNMENT};
 use crate::error::{Error, Result};
-use crate::policy::choice::Choices;
 use std::sync::Arc;
 
 /// A list of dispatches over slots, with the memory plan of its transient slots.
@@ -27,7 +27,6 @@ pub struct Program {
 #[derive(Debug, Clone)]
 pub struct ProgramBuilder {
     name: String,
-    choices: Choices,
     slots: Vec<Slot>,
     dispatches: Vec<Dispatch>,
 }
@@ -35,24 +34,17 @@ pub struct ProgramBuilder {
 impl ProgramBuilder {
     /// An empty program.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), choices: Choices::default(), slots: Vec::new(), dispatches: Vec::new() }
+        Self { name: name.into(), slots: Vec::new(), dispatches: Vec::new() }
     }
 
-    /// Lets `choices` decide which kernels compute the convolutions that are lowered into the program; those of
-    /// [`super::Device::choices`] are its device's.
-    pub fn choosing(mut self, choices: Choices) -> Self {
-        self.choices = choices;
-        self
+    /// The external slot of `key`, of `words` 32-bit words; the same key gives the same slot, which grows to the largest
+    /// size asked for.
+    pub fn external<T: Element>(&mut self, key: Key<T>, words: usize) -> View {
+        self.external_named(key.name(), words)
     }
 
-    /// What decides which kernels compute its convolutions.
-    pub fn choices(&self) -> &Choices {
-        &self.choices
-    }
-
-    /// The external slot `name` of `words` 32-bit words; the same name gives the same slot, which
-    /// grows to the largest size asked for.
-    pub fn external(&mut self, name: &str, words: usize) -> View {
+    /// [`ProgramBuilder::external`] for a name that is made at run time.
+    pub fn external_named(&mut self, name: &str, words: usize) -> View {
         let bytes = words as u64 * 4;
         let found = self.slots.iter().position(|s| s.kind == SlotKind::External && s.name == name);
         let slot = found.unwrap_or_else(|| {
@@ -166,6 +158,20 @@ impl Program {
         convolutions.map(|shape| shape.geometry.flops()).sum()
     }
 
+    /// Whether slot `id` is given when the program is loaded.
+    pub(super) fn is_external(&self, id: SlotId) -> bool {
+        self.slots[id.0].kind == SlotKind::External
+    }
+
+    /// The first dispatch that binds slot `id`, and what it does to it.
+    pub(super) fn first_use(&self, id: SlotId) -> Option<(&Dispatch, Access)> {
+        self.dispatches.iter().find_map(|dispatch| {
+            let bindings = dispatch.kernel.bindings();
+            let bound = bindings.iter().zip(&dispatch.views).find(|(_, view)| view.slot == id);
+            bound.map(|(binding, _)| (dispatch, binding.access))
+        })
+    }
+
     /// The slots that are given when the program is loaded.
     pub fn externals(&self) -> impl Iterator<Item = &Slot> {
         self.slots.iter().filter(|slot| slot.kind == SlotKind::External)
@@ -270,9 +276,9 @@ mod tests {
     fn a_summary_counts_what_a_gather_moves_and_not_what_it_could() {
         let (batch, size, image) = (2, 1000, 64);
         let mut builder = ProgramBuilder::new("chains");
-        let buffer = builder.external("buffer", size * image);
-        let indices = builder.external("indices", batch);
-        let counters = builder.external("counters", 4);
+        let buffer = builder.external_named("buffer", size * image);
+        let indices = builder.external_named("indices", batch);
+        let counters = builder.external_named("counters", 4);
         let x = builder.transient("x", batch * image);
         let y = builder.transient("y", batch * image);
         let gather = ReplayGather { batch, size, image, reinitialise: 0.0, fresh: false };

@@ -38,6 +38,14 @@ pub struct View {
     pub bytes: u64,
 }
 
+impl View {
+    /// Whether both have bytes in common.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let is_before = |a: &Self, b: &Self| a.offset + a.bytes <= b.offset;
+        self.slot == other.slot && !is_before(self, other) && !is_before(other, self)
+    }
+}
+
 /// One kernel on its buffers.
 #[derive(Debug, Clone)]
 pub struct Dispatch {

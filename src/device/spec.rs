@@ -49,8 +49,6 @@ pub struct DeviceOptions {
     /// Let naga bound every index and loop: slower, for tests and for hunting a bad shader. Shaders that go to the driver
     /// as patched SPIR-V stay unchecked.
     pub checked: bool,
-    /// Choose kernels by rule, whatever `jem tune` measured on the device; [`super::tuned`] else.
-    pub untuned: bool,
     /// Neither read nor write the file of compiled pipelines.
     pub uncached: bool,
     /// The variants of cooperative matrices that may be used; `None` asks [`CooperativeChoice::VARIABLE`].

@@ -1,101 +1,205 @@
 //! An expression as a function on a device: set inputs, run, get outputs.
 
-use super::{Op, Output, Tensor, lower};
-use crate::device::{Buffer, Device, Executable, Program, ProgramBuilder};
+use super::{Graph, Indices, Leaf, NodeId, Op, Output, Tensor, lower};
+use crate::device::{Buffers, Device, Element, Executable, Program, ProgramBuilder, View};
 use crate::error::{Error, Result};
-use crate::policy::choice::Choices;
-use std::collections::BTreeMap;
+use crate::policy::convolution::ConvolutionPolicy;
+use std::cell::RefCell;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Tensors lowered to one program, loaded on a device with buffers of its own.
+/// Tensors lowered to one program, loaded on a device with buffers of its own. Inputs are the leaves of the graph,
+/// outputs the tensors that it was made for.
 #[derive(Debug)]
 pub struct Function {
     device: Device,
+    graph: Option<Graph>,
     executable: Executable,
-    buffers: BTreeMap<String, Buffer>,
+    buffers: Buffers,
+    /// The name of each output's buffer.
+    outputs: BTreeMap<NodeId, String>,
+    /// The leaves that the program reads and nobody has set, by slot and first word.
+    unset: RefCell<BTreeSet<(String, usize)>>,
+}
+
+/// A node whose values the host gives: a [`Tensor`] of f32, or [`Indices`] of u32.
+pub trait Value {
+    /// The type of its elements.
+    type Element: Element;
+
+    /// The node.
+    fn tensor(&self) -> &Tensor;
+}
+
+impl Value for Tensor {
+    type Element = f32;
+
+    fn tensor(&self) -> &Tensor {
+        self
+    }
+}
+
+impl Value for Indices {
+    type Element = u32;
+
+    fn tensor(&self) -> &Tensor {
+        &self.0
+    }
 }
 
 impl Function {
-    /// Lowers `outputs` and loads them. Every leaf's slot is an input of its name.
+    /// Lowers `outputs` and loads them.
     ///
     /// # Errors
     /// [`Error::Shape`] for the graph's first mistake; what [`Device::load`] returns.
-    pub fn new(device: &Device, outputs: &[(&str, &Tensor)]) -> Result<Self> {
-        Self::with_choices(device, device.choices(), outputs)
+    pub fn new(device: &Device, outputs: &[&Tensor]) -> Result<Self> {
+        Self::with_policy(device, device.policy(), outputs)
     }
 
-    /// [`Function::new`] with other kernels for its convolutions than the device's own choices.
+    /// [`Function::new`] with other kernels for its convolutions than the device's own policy chooses.
     ///
     /// # Errors
     /// As [`Function::new`].
-    pub fn with_choices(device: &Device, choices: Choices, outputs: &[(&str, &Tensor)]) -> Result<Self> {
-        let mut builder = ProgramBuilder::new("function").choosing(choices);
-        let targets: Vec<Output<'_>> = outputs
-            .iter()
-            .map(|(name, tensor)| Output { tensor, view: builder.external(name, tensor.elements()) })
-            .collect();
-        lower(&mut builder, None, &targets)?;
-        if let Some((_, tensor)) = outputs.first() {
-            // An input that no kernel reads can still be set.
-            let graph = tensor.graph();
-            for id in 0..graph.len() {
-                if let Op::Leaf(leaf) = graph.node(id).op {
-                    builder.external(&leaf.slot, leaf.words);
-                }
+    pub fn with_policy(device: &Device, policy: &ConvolutionPolicy, outputs: &[&Tensor]) -> Result<Self> {
+        Self::assemble(policy, ProgramBuilder::new("function"), Buffers::new(device), outputs, &[], |_| {})
+    }
+
+    /// A function in the program of `builder` that also puts `assigned` in their places and then does what `finish`
+    /// appends. Its inputs in `buffers` count as set.
+    ///
+    /// # Errors
+    /// As [`Function::new`]; [`Error::Binding`] for a buffer that `finish` reads and `buffers` lacks.
+    pub(crate) fn assemble(
+        policy: &ConvolutionPolicy,
+        mut builder: ProgramBuilder,
+        mut buffers: Buffers,
+        outputs: &[&Tensor],
+        assigned: &[Output<'_>],
+        finish: impl FnOnce(&mut ProgramBuilder),
+    ) -> Result<Self> {
+        let mut names = BTreeMap::new();
+        let mut targets: Vec<Output<'_>> = Vec::new();
+        for &tensor in outputs {
+            if let Entry::Vacant(entry) = names.entry(tensor.id()) {
+                let name = entry.insert(format!("output {}", targets.len()));
+                targets.push(Output { tensor, view: builder.external_named(name, tensor.elements()) });
             }
         }
+        targets.extend(assigned);
+        lower(policy, &mut builder, None, &targets)?;
+        finish(&mut builder);
+        let graph = outputs.first().map(|tensor| tensor.graph().clone());
+        let leaves: Vec<(Leaf, usize)> = graph.iter().flat_map(leaves).collect();
+        // An input that no kernel reads can still be set.
+        let place = |(leaf, words): &(Leaf, usize)| {
+            builder.external_named(&leaf.slot, leaf.words).part(leaf.offset, *words)
+        };
+        let views: Vec<View> = leaves.iter().map(place).collect();
         let program = builder.finish();
-        let buffers: BTreeMap<String, Buffer> = program
-            .externals()
-            .map(|slot| Ok((slot.name.clone(), device.buffer(&slot.name, slot.bytes)?)))
-            .collect::<Result<_>>()?;
-        let externals: Vec<(&str, &Buffer)> = buffers.iter().map(|(name, b)| (name.as_str(), b)).collect();
-        let executable = device.load(program, &externals)?;
-        Ok(Self { device: device.clone(), executable, buffers })
+        let is_bound = |view: &View| {
+            let bound = program.dispatches.iter().flat_map(|dispatch| &dispatch.views);
+            bound.into_iter().any(|other| other.overlaps(view))
+        };
+        let mut unset = BTreeSet::new();
+        for ((leaf, _), view) in leaves.iter().zip(&views) {
+            if buffers.named(&leaf.slot).is_none() && is_bound(view) {
+                unset.insert((leaf.slot.clone(), leaf.offset));
+            }
+        }
+        for (leaf, _) in leaves {
+            buffers.zeros_named(&leaf.slot, leaf.words)?;
+        }
+        let executable = buffers.load(program)?;
+        let (device, unset) = (buffers.device().clone(), RefCell::new(unset));
+        Ok(Self { device, graph, executable, buffers, outputs: names, unset })
     }
 
-    fn buffer(&self, name: &str) -> Result<&Buffer> {
-        self.buffers.get(name).ok_or_else(|| Error::Binding {
-            program: self.program().name.clone(),
-            buffer: name.to_owned(),
-            message: format!("is none of {:?}", self.buffers.keys().collect::<Vec<_>>()),
-        })
+    fn error(&self, buffer: &str, message: impl Into<String>) -> Error {
+        let program = self.program().name.clone();
+        Error::Binding { program, buffer: buffer.to_owned(), message: message.into() }
     }
 
-    /// Writes the words (f32, or u32 for labels) of an input.
+    /// Whether `tensor` is of the graph that was lowered.
+    fn knows(&self, tensor: &Tensor) -> bool {
+        self.graph.as_ref().is_some_and(|graph| graph.is_same(tensor.graph()))
+    }
+
+    /// Sets `input`, a leaf of the graph, to `values`.
+    ///
+    /// # Errors
+    /// [`Error::Binding`] for a tensor that is no leaf or of another graph, or for another number of values.
+    pub fn set<V: Value>(&self, input: &V, values: &[V::Element]) -> Result<()> {
+        let input = input.tensor();
+        let leaf = match self.knows(input).then(|| input.graph().node(input.id()).op) {
+            Some(Op::Leaf(leaf)) => leaf,
+            Some(op) => return Err(self.error(op.name(), "is computed, and cannot be set")),
+            None => return Err(self.error("input", "is a tensor of another graph")),
+        };
+        let Some(buffer) = self.buffers.named(&leaf.slot) else {
+            return Err(self.error(&leaf.slot, "was made after the function"));
+        };
+        let bytes: &[u8] = bytemuck::cast_slice(values);
+        if bytes.len() != 4 * input.elements() {
+            let message =
+                format!("expected {} values {:?}, got {}", input.elements(), input.shape(), values.len());
+            return Err(self.error(&leaf.slot, message));
+        }
+        self.device.write(buffer, 4 * leaf.offset as u64, bytes)?;
+        self.unset.borrow_mut().remove(&(leaf.slot, leaf.offset));
+        Ok(())
+    }
+
+    /// Sets a whole external buffer, with all leaves that lie in it, such as the flat buffer of a network's parameters.
     ///
     /// # Errors
     /// [`Error::Binding`] for an unknown name or another length.
-    pub fn set<T: bytemuck::Pod>(&self, name: &str, words: &[T]) -> Result<()> {
-        let buffer = self.buffer(name)?;
-        let bytes: &[u8] = bytemuck::cast_slice(words);
+    pub fn set_slot<T: Element>(&self, slot: &str, values: &[T]) -> Result<()> {
+        let Some(buffer) = self.buffers.named(slot) else {
+            let names: Vec<&str> = self.program().externals().map(|slot| slot.name.as_str()).collect();
+            return Err(self.error(slot, format!("is none of {names:?}")));
+        };
+        let bytes: &[u8] = bytemuck::cast_slice(values);
         if bytes.len() as u64 != buffer.bytes() {
-            return Err(Error::Binding {
-                program: self.program().name.clone(),
-                buffer: name.to_owned(),
-                message: format!("expected {} words, got {}", buffer.bytes() / 4, bytes.len() / 4),
-            });
+            let message = format!("expected {} words, got {}", buffer.bytes() / 4, bytes.len() / 4);
+            return Err(self.error(slot, message));
         }
-        self.device.write(buffer, 0, bytes)
+        self.device.write(buffer, 0, bytes)?;
+        self.unset.borrow_mut().retain(|(name, _)| name != slot);
+        Ok(())
     }
 
     /// Computes all outputs.
     ///
     /// # Errors
-    /// What [`Device::run`] returns.
+    /// [`Error::Binding`] if an input was never set; what [`Device::run`] returns.
     pub fn run(&self) -> Result<()> {
+        if let Some((slot, _)) = self.unset.borrow().first() {
+            return Err(self.error(slot, "was never set"));
+        }
         self.device.run(&self.executable)
     }
 
-    /// The value of an output (or an input).
+    /// The value of an output after the last run; waits for the device.
     ///
     /// # Errors
-    /// [`Error::Binding`] for an unknown name; what [`Device::read`] returns.
-    pub fn get(&self, name: &str) -> Result<Vec<f32>> {
-        self.device.read_as(self.buffer(name)?)
+    /// [`Error::Binding`] for a tensor that is no output; what [`Device::read`] returns.
+    pub fn get(&self, output: &Tensor) -> Result<Vec<f32>> {
+        let name = self.knows(output).then(|| self.outputs.get(&output.id())).flatten();
+        let name = name.ok_or_else(|| self.error("output", "is none of the function's outputs"))?;
+        self.device.read_as(self.buffers.named(name).expect("an output has a buffer"))
     }
 
-    /// What was lowered.
+    /// The program that was lowered.
     pub fn program(&self) -> &Program {
         self.executable.program()
     }
+}
+
+/// The leaves of `graph`, with their elements.
+fn leaves(graph: &Graph) -> Vec<(Leaf, usize)> {
+    let leaf = |id| match graph.node(id).op {
+        Op::Leaf(leaf) => Some((leaf, graph.tensor(id).elements())),
+        _ => None,
+    };
+    (0..graph.len()).filter_map(leaf).collect()
 }

@@ -5,7 +5,7 @@
 //! gradient and its weight gradient are closed under differentiation, as are the others here, so gradients
 //! of gradients work.
 
-use super::{Graph, Node, NodeId, Op, Tensor};
+use super::{Graph, Indices, Node, NodeId, Op, Tensor};
 use crate::compute::logit_part::Part;
 use crate::kernels::binary::BinaryOp;
 use crate::kernels::unary::UnaryOp;
@@ -67,10 +67,13 @@ impl Graph {
     /// where it is zero everywhere.
     fn local(&self, id: NodeId, node: &Node, position: usize, g: &Tensor) -> Option<Tensor> {
         let x = |index: usize| self.tensor(node.inputs[index]);
+        let indices = |index: usize| Indices(x(index));
         let y = || self.tensor(id);
         let first = position == 0;
         Some(match &node.op {
-            Op::Leaf(_) | Op::Constant(_) | Op::LogitStats(_) => return None,
+            Op::Leaf(_) | Op::Constant(_) | Op::Uniform { .. } | Op::LogitStats(_) | Op::ArgMax(_) => {
+                return None;
+            }
             Op::Unary(UnaryOp::Affine(a, _)) => g.scale(*a),
             Op::Unary(UnaryOp::Exp) => g.mul(&y()),
             Op::Unary(UnaryOp::Log) => g.div(&x(0)),
@@ -78,7 +81,7 @@ impl Graph {
             Op::Unary(UnaryOp::Sqrt) => g.div(&y()).scale(0.5),
             Op::Unary(UnaryOp::LeakyRelu(slope)) => g.leaky_relu_gradient(&x(0), *slope),
             Op::Unary(UnaryOp::Clamp(low, high)) => g.mul(&x(0).inside(*low, *high)),
-            Op::Unary(UnaryOp::Inside(..)) => return None,
+            Op::Unary(UnaryOp::Inside(..) | UnaryOp::Float) => return None,
             Op::Unary(UnaryOp::Sigmoid) => g.mul(&y().mul(&y().affine(-1.0, 1.0))),
             Op::Unary(UnaryOp::Softplus) => g.mul(&x(0).sigmoid()),
             Op::Unary(UnaryOp::Tanh) => g.mul(&y().square().affine(-1.0, 1.0)),
@@ -115,7 +118,15 @@ impl Graph {
                 axes.iter().enumerate().for_each(|(i, &axis)| inverse[axis] = i);
                 g.permute(&inverse)
             }
+            &Op::Slice { axis, first, step } => g.spread(axis, first, step, x(0).shape()[axis], 0.0),
+            &Op::Pad { axis, first, step, .. } => g.every(axis, first, step, x(0).shape()[axis]),
+            &Op::Concat(axis) => {
+                let length = |index: usize| x(index).shape()[axis];
+                g.every(axis, (0..position).map(length).sum(), 1, length(position))
+            }
             Op::Sum(_) => g.broadcast_to(x(0).shape()),
+            Op::Max(axes) => g.mul(&shares(&x(0).step(&y()), axes)),
+            Op::Min(axes) => g.mul(&shares(&y().step(&x(0)), axes)),
             &Op::MatMul { transpose_a: ta, transpose_b: tb } => match (position, ta, tb) {
                 (0, false, _) => g.matmul_with(&x(1), None, false, !tb),
                 (0, true, _) => x(1).matmul_with(g, None, tb, true),
@@ -141,12 +152,18 @@ impl Graph {
             Op::AveragePool { size } => g.average_pool_gradient(*size),
             // The transpose of spreading evenly is the mean of squares.
             Op::AveragePoolGradient { size } => g.average_pool(*size),
+            // The choice of a window's element is constant but where two are equal, so `x` has no gradient by it.
+            Op::MaxPool(_) | Op::MaxPoolGradient(_) if first => return None,
+            Op::MaxPool(geometry) => x(0).max_pool_gradient(g, *geometry),
+            Op::MaxPoolGradient(geometry) => x(0).max_pool_of(g, *geometry),
             Op::LogSumExp => x(0).softmax().mul(&column(g)),
             Op::Softmax { log: false } => y().mul(&g.sub(&g.mul(&y()).sum_keep(&[1]))),
             Op::Softmax { log: true } => g.sub(&x(0).softmax().mul(&g.sum_keep(&[1]))),
-            Op::GatherLabels if first => g.scatter_labels(&x(1), x(0).shape()[1]),
-            Op::ScatterLabels if first => g.gather_labels(&x(1)),
-            Op::LogitLoss(parts) if first => x(0).logit_loss_gradient(&x(1), g, parts),
+            Op::GatherRows if first => g.scatter_add(&indices(1), x(0).shape()[0]),
+            Op::ScatterAdd if first => g.gather_rows(&indices(1)),
+            Op::GatherLabels if first => g.scatter_labels(&indices(1), x(0).shape()[1]),
+            Op::ScatterLabels if first => g.gather_labels(&indices(1)),
+            Op::LogitLoss(parts) if first => x(0).logit_loss_gradient(&indices(1), g, parts),
             Op::LogitLossGradient(parts) => match position {
                 0 => {
                     if parts.iter().any(|part| part.labelled.is_some()) {
@@ -156,11 +173,13 @@ impl Graph {
                 }
                 2 => {
                     let ones = self.constant(1.0, x(2).shape());
-                    x(0).logit_loss_gradient(&x(1), &ones, parts).mul(g).sum(&[1])
+                    x(0).logit_loss_gradient(&indices(1), &ones, parts).mul(g).sum(&[1])
                 }
                 _ => return None,
             },
-            Op::GatherLabels | Op::ScatterLabels | Op::LogitLoss(_) => return None,
+            Op::GatherRows | Op::ScatterAdd | Op::GatherLabels | Op::ScatterLabels | Op::LogitLoss(_) => {
+                return None;
+            }
             Op::NormMean(_)
             | Op::NormVariance(_)
             | Op::Normalise(_)
@@ -169,6 +188,11 @@ impl Graph {
             | Op::NormProducts(_) => unreachable!("norm_gradients has them"),
         })
     }
+}
+
+/// Equal shares over `axes` among the elements of `ties` that are not 0, all of which are 1/2.
+fn shares(ties: &Tensor, axes: &[usize]) -> Tensor {
+    ties.div(&ties.sum_keep(axes))
 }
 
 /// `[rows]` as `[rows, 1]`.
@@ -199,6 +223,6 @@ fn row_weights(logits: &Tensor, parts: &[Part], weight: impl Fn(&Part) -> f32) -
     }
     let l2 = |part: &Part| Part { count: part.count, l2: weight(part) / classes as f32, ..Part::default() };
     let parts: Vec<Part> = parts.iter().map(l2).collect();
-    let labels = graph.constant(0.0, [rows]);
+    let labels = Indices(graph.constant(0.0, [rows]));
     graph.constant(1.0, [rows, classes]).logit_loss(&labels, &parts)
 }

@@ -1,6 +1,6 @@
-//! The operations of networks that users write: convolutions, pools, softmax, and losses of logits.
+//! The operations of networks that users write: convolutions, softmax, and losses of logits.
 
-use super::{Op, Tensor};
+use super::{Indices, Op, Tensor};
 use crate::compute::conv_geometry::ConvGeometry;
 use crate::compute::logit_part::{MAX_PARTS, Part, STATS};
 
@@ -55,7 +55,7 @@ impl Tensor {
 
     /// The lengths of exactly `N` axes, named in the mistake that is kept if there are others. An operation
     /// that gets `None` stands zeros in for its result.
-    fn axes<const N: usize>(&self, operation: &'static str, names: &str) -> Option<[usize; N]> {
+    pub(super) fn axes<const N: usize>(&self, operation: &'static str, names: &str) -> Option<[usize; N]> {
         let axes = self.shape[..].try_into().ok();
         if axes.is_none() {
             self.graph.fail(operation, format!("expected {names}, got {:?}", self.shape));
@@ -63,39 +63,16 @@ impl Tensor {
         axes
     }
 
-    fn zeros<const N: usize>(&self) -> Tensor {
+    pub(super) fn zeros<const N: usize>(&self) -> Tensor {
         self.graph.constant(0.0, [1; N])
     }
 
-    fn images(&self, operation: &'static str) -> Option<[usize; 4]> {
+    pub(super) fn images(&self, operation: &'static str) -> Option<[usize; 4]> {
         self.axes(operation, "images [N, H, W, C]")
     }
 
-    /// Means over `size` x `size` squares of images `[n, h, w, c]`; `size` divides `h` and `w`.
-    pub fn average_pool(&self, size: usize) -> Tensor {
-        let Some([n, h, w, c]) = self.images("average_pool") else { return self.zeros::<4>() };
-        if size == 0 || h % size != 0 || w % size != 0 {
-            let message = format!("size {size} does not divide images {:?}", self.shape);
-            return self.fail("average_pool", message, vec![n, 1, 1, c]);
-        }
-        self.push(Op::AveragePool { size }, &[], vec![n, h / size, w / size, c])
-    }
-
-    /// Each element of `self` spread evenly over its square: the gradient of [`Tensor::average_pool`].
-    pub fn average_pool_gradient(&self, size: usize) -> Tensor {
-        let Some([n, h, w, c]) = self.images("average_pool_gradient") else { return self.zeros::<4>() };
-        self.push(Op::AveragePoolGradient { size }, &[], vec![n, h * size, w * size, c])
-    }
-
-    /// The mean over all pixels of images `[n, h, w, c]`, as `[n, c]`.
-    pub fn global_average_pool(&self) -> Tensor {
-        let Some([n, h, w, c]) = self.images("global_average_pool") else { return self.zeros::<2>() };
-        let pooled = if h == w { self.average_pool(h) } else { self.mean(&[1, 2]) };
-        pooled.reshape([n, c])
-    }
-
     /// Rows and columns of a matrix.
-    fn matrix(&self, operation: &'static str) -> Option<[usize; 2]> {
+    pub(super) fn matrix(&self, operation: &'static str) -> Option<[usize; 2]> {
         self.axes(operation, "[rows, cols]")
     }
 
@@ -117,35 +94,16 @@ impl Tensor {
         self.push(Op::Softmax { log: true }, &[], vec![rows, cols])
     }
 
-    /// `x[r, labels[r]]` for `[rows, cols]`, as `[rows]`; `labels` is a leaf of u32.
-    pub fn gather_labels(&self, labels: &Tensor) -> Tensor {
-        let Some([rows, _]) = self.matrix("gather_labels") else { return self.zeros::<1>() };
-        if labels.shape != [rows] {
-            let message = format!("labels {:?} for {rows} rows", labels.shape);
-            return self.fail("gather_labels", message, vec![rows]);
-        }
-        self.push(Op::GatherLabels, &[labels], vec![rows])
-    }
-
-    /// `[rows]` as `[rows, cols]` with `x[r]` at column `labels[r]` and 0 elsewhere.
-    pub fn scatter_labels(&self, labels: &Tensor, cols: usize) -> Tensor {
-        if self.shape.len() != 1 || labels.shape != self.shape {
-            let message = format!("labels {:?} for {:?}", labels.shape, self.shape);
-            return self.fail("scatter_labels", message, vec![1, cols]);
-        }
-        self.push(Op::ScatterLabels, &[labels], vec![self.shape[0], cols])
-    }
-
     /// Checks logits, labels and parts; returns the rows, or `None` for a mistake.
-    fn parts(&self, operation: &'static str, labels: &Tensor, parts: &[Part]) -> Option<usize> {
+    fn parts(&self, operation: &'static str, labels: &Indices, parts: &[Part]) -> Option<usize> {
         let [rows, _] = self.matrix(operation)?;
         let counted: usize = parts.iter().map(|part| part.count).sum();
-        let fits = labels.shape == [rows] && counted == rows && parts.len() <= MAX_PARTS;
+        let fits = labels.shape() == [rows] && counted == rows && parts.len() <= MAX_PARTS;
         if !fits {
             let message = format!(
                 "logits {:?}, labels {:?}, {counted} images in {} parts (at most {MAX_PARTS})",
                 self.shape,
-                labels.shape,
+                labels.shape(),
                 parts.len()
             );
             self.graph.fail(operation, message);
@@ -155,25 +113,25 @@ impl Tensor {
 
     /// Each image's JEM loss `[n]` of logits `[n, classes]`: see [`crate::kernels::logit_loss`]. With a functional of
     /// the energies it can be differentiated once.
-    pub fn logit_loss(&self, labels: &Tensor, parts: &[Part]) -> Tensor {
+    pub fn logit_loss(&self, labels: &Indices, parts: &[Part]) -> Tensor {
         let Some(rows) = self.parts("logit_loss", labels, parts) else { return self.zeros::<1>() };
-        self.push(Op::LogitLoss(parts.to_vec()), &[labels], vec![rows])
+        self.push(Op::LogitLoss(parts.to_vec()), &[&labels.0], vec![rows])
     }
 
     /// Each image's LogSumExp, cross-entropy, correctness (0 or 1), sum of squared logits and functional, `[n, 5]`.
-    pub fn logit_stats(&self, labels: &Tensor, parts: &[Part]) -> Tensor {
+    pub fn logit_stats(&self, labels: &Indices, parts: &[Part]) -> Tensor {
         let Some(rows) = self.parts("logit_stats", labels, parts) else { return self.zeros::<2>() };
-        self.push(Op::LogitStats(parts.to_vec()), &[labels], vec![rows, STATS])
+        self.push(Op::LogitStats(parts.to_vec()), &[&labels.0], vec![rows, STATS])
     }
 
     /// The gradient of [`Tensor::logit_loss`] at the logits `self`, for `upstream [n]` at each loss.
-    pub fn logit_loss_gradient(&self, labels: &Tensor, upstream: &Tensor, parts: &[Part]) -> Tensor {
+    pub fn logit_loss_gradient(&self, labels: &Indices, upstream: &Tensor, parts: &[Part]) -> Tensor {
         let name = "logit_loss_gradient";
         let Some(rows) = self.parts(name, labels, parts) else { return self.zeros::<2>() };
         if upstream.shape != [rows] {
             let message = format!("upstream {:?} for {rows} rows", upstream.shape);
             return self.fail(name, message, self.shape.clone());
         }
-        self.push(Op::LogitLossGradient(parts.to_vec()), &[labels, upstream], self.shape.clone())
+        self.push(Op::LogitLossGradient(parts.to_vec()), &[&labels.0, upstream], self.shape.clone())
     }
 }

@@ -1,6 +1,6 @@
 //! Losses that every engine has. Those of joint energy-based models are in `layers.rs` ([`Tensor::logit_loss`]).
 
-use super::Tensor;
+use super::{Indices, Tensor};
 use crate::compute::logit_part::Part;
 
 impl Tensor {
@@ -11,9 +11,9 @@ impl Tensor {
         squares.sum_all().scale(1.0 / n as f32)
     }
 
-    /// The mean cross-entropy of logits `[n, classes]` and `labels` `[n]` (u32), in nats, a scalar. A label that is no
+    /// The mean cross-entropy of logits `[n, classes]` and `labels` `[n]`, in nats, a scalar. A label that is no
     /// class makes it NaN.
-    pub fn cross_entropy(&self, labels: &Tensor) -> Tensor {
+    pub fn cross_entropy(&self, labels: &Indices) -> Tensor {
         let n = self.shape().first().copied().unwrap_or(1);
         let part = Part { count: n, cross_entropy: 1.0, ..Part::default() };
         self.logit_loss(labels, &[part]).sum_all().scale(1.0 / n as f32)

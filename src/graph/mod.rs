@@ -6,17 +6,24 @@
 
 mod function;
 mod gradient;
+mod indices;
 mod layers;
 mod loss;
 mod lower;
 mod normalise;
 mod op;
+mod parts;
+mod pools;
+mod random;
+mod reductions;
 mod tensor;
 
-pub use function::Function;
+pub use function::{Function, Value};
+pub use indices::Indices;
 pub use lower::{Output, Update, lower, lower_with_update};
 pub use normalise::Normalisation;
 pub use op::{Leaf, Op};
+pub use random::Counters;
 pub use tensor::Tensor;
 
 use crate::error::{Error, Result};
@@ -50,6 +57,8 @@ struct Nodes {
     /// Hash-consing: the node of each (operation, inputs, shape).
     known: HashMap<String, NodeId>,
     error: Option<(&'static str, String)>,
+    /// The streams of random numbers that are taken.
+    streams: u32,
     scope: String,
 }
 
@@ -148,6 +157,13 @@ impl Graph {
     /// Keeps the first mistake.
     pub(crate) fn fail(&self, operation: &'static str, message: String) {
         self.0.borrow_mut().error.get_or_insert((operation, message));
+    }
+
+    /// The number of a stream of random numbers that nothing else in the graph has.
+    fn next_stream(&self) -> u32 {
+        let streams = &mut self.0.borrow_mut().streams;
+        *streams += 1;
+        *streams - 1
     }
 
     fn is_same(&self, other: &Graph) -> bool {

@@ -4,6 +4,7 @@ use super::Normalisation;
 use crate::compute::conv_geometry::ConvGeometry;
 use crate::compute::logit_part::Part;
 use crate::compute::norm_geometry::NormGeometry;
+use crate::compute::pool_geometry::PoolGeometry;
 use crate::kernels::binary::BinaryOp;
 use crate::kernels::unary::UnaryOp;
 
@@ -28,6 +29,11 @@ pub enum Op {
     Leaf(Leaf),
     /// Every element is this.
     Constant(f32),
+    /// `(counters [4])` (u32) to uniform random numbers in [0, 1).
+    Uniform {
+        /// The key's stream ([`crate::compute::random::lane`]).
+        stream: u32,
+    },
     /// `(x)`, element by element.
     Unary(UnaryOp),
     /// `(a, b)` of one shape, element by element.
@@ -43,8 +49,36 @@ pub enum Op {
     Reshape,
     /// `(x)` with axis `i` of the result being axis `axes[i]` of `x`.
     Permute(Vec<usize>),
+    /// `(x)` at the positions of this axis from `first` on, `step` apart, as many as the node's shape has.
+    Slice {
+        /// The axis.
+        axis: usize,
+        /// The first position.
+        first: usize,
+        /// From one position to the next.
+        step: usize,
+    },
+    /// `(x)` at the positions of this axis from `first` on, `step` apart, amid `value`.
+    Pad {
+        /// The axis.
+        axis: usize,
+        /// The position of the first element of `x`.
+        first: usize,
+        /// From one position to the next.
+        step: usize,
+        /// The other elements.
+        value: f32,
+    },
+    /// `(a, b, ..)` one after the other along this axis.
+    Concat(usize),
     /// `(x)` summed over these axes (ascending), which stay with length 1.
     Sum(Vec<usize>),
+    /// `(x)` to the largest over these axes (ascending), which stay with length 1.
+    Max(Vec<usize>),
+    /// `(x)` to the smallest over these axes (ascending), which stay with length 1.
+    Min(Vec<usize>),
+    /// `(x)` to the position (u32) of the largest along this axis, which stays with length 1.
+    ArgMax(usize),
     /// `(a, b)` or `(a, b, bias)`: `op(a) op(b) + bias`, matrices.
     MatMul {
         /// `a` is `[k, m]`.
@@ -68,6 +102,10 @@ pub enum Op {
         /// The side of a square, and the stride.
         size: usize,
     },
+    /// `(x, v)` to `v` at the first of the largest of `x` in each window; with `v = x` the maximum.
+    MaxPool(PoolGeometry),
+    /// `(x, gradient)` to the sum of `gradient` over the windows of which each element is the first of the largest.
+    MaxPoolGradient(PoolGeometry),
     /// `(x)` to each group's mean, `[outer, groups]`.
     NormMean(NormGeometry),
     /// `(x)` to each group's variance, `[outer, groups]`.
@@ -88,6 +126,10 @@ pub enum Op {
         /// The logarithm of it.
         log: bool,
     },
+    /// `(x [rows, ..], indices [..])` to those rows of `x`, `[.., ..]`.
+    GatherRows,
+    /// `(x [.., ..], indices [..])` to the sums of the rows of `x` with the same index, `[rows, ..]`.
+    ScatterAdd,
     /// `(x [rows, cols], labels [rows])` to `[rows]`.
     GatherLabels,
     /// `(x [rows], labels [rows])` to `[rows, cols]`, zero off the label.
@@ -106,6 +148,7 @@ impl Op {
         match self {
             Op::Leaf(_) => "leaf",
             Op::Constant(_) => "constant",
+            Op::Uniform { .. } => "uniform",
             Op::Unary(UnaryOp::Affine(..)) => "affine",
             Op::Unary(UnaryOp::Exp) => "exp",
             Op::Unary(UnaryOp::Log) => "log",
@@ -119,6 +162,7 @@ impl Op {
             Op::Unary(UnaryOp::Abs) => "abs",
             Op::Unary(UnaryOp::Sign) => "sign",
             Op::Unary(UnaryOp::Tanh) => "tanh",
+            Op::Unary(UnaryOp::Float) => "to_floats",
             Op::Binary(BinaryOp::Add) => "add",
             Op::Binary(BinaryOp::Sub) => "sub",
             Op::Binary(BinaryOp::Mul) => "mul",
@@ -130,13 +174,21 @@ impl Op {
             Op::Broadcast => "broadcast",
             Op::Reshape => "reshape",
             Op::Permute(_) => "permute",
+            Op::Slice { .. } => "slice",
+            Op::Pad { .. } => "pad",
+            Op::Concat(_) => "concat",
             Op::Sum(_) => "sum",
+            Op::Max(_) => "max",
+            Op::Min(_) => "min",
+            Op::ArgMax(_) => "argmax",
             Op::MatMul { .. } => "matmul",
             Op::Conv2d(_) => "conv2d",
             Op::Conv2dInputGradient(_) => "conv2d_input_gradient",
             Op::Conv2dWeightGradient(_) => "conv2d_weight_gradient",
             Op::AveragePool { .. } => "average_pool",
             Op::AveragePoolGradient { .. } => "average_pool_gradient",
+            Op::MaxPool(_) => "max_pool",
+            Op::MaxPoolGradient(_) => "max_pool_gradient",
             Op::NormMean(_) => "norm_mean",
             Op::NormVariance(_) => "norm_variance",
             Op::Normalise(_) => "normalise",
@@ -146,6 +198,8 @@ impl Op {
             Op::LogSumExp => "logsumexp",
             Op::Softmax { log: false } => "softmax",
             Op::Softmax { log: true } => "log_softmax",
+            Op::GatherRows => "gather_rows",
+            Op::ScatterAdd => "scatter_add",
             Op::GatherLabels => "gather_labels",
             Op::ScatterLabels => "scatter_labels",
             Op::LogitLoss(_) => "logit_loss",

@@ -1,5 +1,6 @@
-//! The operations that users write, with shape inference and a few peephole simplifications: arithmetic, shapes, sums and
-//! products. Those of networks are in `layers.rs` and `normalise.rs`.
+//! The operations that users write, with shape inference and a few peephole simplifications: arithmetic, shapes and
+//! products. The others are in `parts.rs`, `reductions.rs`,
+//! `indices.rs`, `layers.rs`, `pools.rs`, `loss.rs` and `normalise.rs`.
 
 use super::{Graph, NodeId, Op};
 use crate::kernels::binary::BinaryOp;
@@ -287,45 +288,6 @@ impl Tensor {
         }
         let shape = axes.iter().map(|&axis| self.shape[axis]).collect();
         self.push(Op::Permute(axes.to_vec()), &[], shape)
-    }
-
-    /// Sums over `axes`, which stay with length 1.
-    pub fn sum_keep(&self, axes: &[usize]) -> Tensor {
-        let mut axes = axes.to_vec();
-        axes.sort_unstable();
-        axes.dedup();
-        if axes.last().is_some_and(|&last| last >= self.shape.len()) {
-            let message = format!("axes {axes:?} of a tensor {:?}", self.shape);
-            return self.fail("sum", message, self.shape.clone());
-        }
-        axes.retain(|&axis| self.shape[axis] != 1);
-        if axes.is_empty() {
-            return self.clone();
-        }
-        let mut shape = self.shape.clone();
-        for &axis in &axes {
-            shape[axis] = 1;
-        }
-        self.push(Op::Sum(axes), &[], shape)
-    }
-
-    /// Sums over `axes`, which go.
-    pub fn sum(&self, axes: &[usize]) -> Tensor {
-        let kept = self.sum_keep(axes);
-        let keep = |(axis, &length): (usize, &usize)| (!axes.contains(&axis)).then_some(length);
-        let shape: Vec<usize> = kept.shape.iter().enumerate().filter_map(keep).collect();
-        if shape.iter().product::<usize>() == kept.elements() { kept.reshape(shape) } else { kept }
-    }
-
-    /// The sum of all elements, a scalar.
-    pub fn sum_all(&self) -> Tensor {
-        self.reshape([self.elements()]).sum(&[0])
-    }
-
-    /// The mean over `axes`, which go.
-    pub fn mean(&self, axes: &[usize]) -> Tensor {
-        let sum = self.sum(axes);
-        sum.scale(sum.elements() as f32 / self.elements() as f32)
     }
 
     /// The matrix product of `[m, k]` and `[k, n]`.

@@ -93,7 +93,7 @@ fn iteration_flops(device: &Device, recipe: &Recipe, train: &Dataset) -> Result<
     let network = recipe.network(train.classes(), train.channels);
     network.check()?;
     let batch = BatchLayout::new(recipe, train.height, train.width, train.channels);
-    let programs = Programs::build(recipe, &network, batch, train.len(), recipe.precision.choices(device).0)?;
+    let programs = Programs::build(recipe, &network, batch, train.len(), &recipe.precision.policy(device).0)?;
     let step = programs.sgld.map_or(0, |program| program.summary().flops);
     Ok((recipe.steps as u64 * step + programs.update.summary().flops) as f64)
 }

@@ -3,7 +3,7 @@
 use super::programs::{COUNTER_WORDS, DATA};
 use crate::compute::logit_part::{Part, STATS};
 use crate::data::Dataset;
-use crate::device::{Buffer, Device, Executable, ProgramBuilder};
+use crate::device::{Buffer, Buffers, Device, Executable, Key, ProgramBuilder, View};
 use crate::error::Result;
 use crate::graph::{Graph, Output, lower};
 use crate::kernels::batch_gather::BatchGather;
@@ -12,6 +12,11 @@ use crate::nn::batch_norm::Mode;
 use crate::nn::network::{Network, Pass};
 use crate::nn::parameters::PARAMETERS;
 use serde::{Deserialize, Deserializer, Serialize};
+
+const INDICES: Key<u32> = Key::new("evaluated indices");
+const IMAGES: Key<f32> = Key::new("evaluated images");
+const LABELS: Key<u32> = Key::new("evaluated labels");
+const STATISTICS: Key<f32> = Key::new("evaluated statistics");
 
 /// What a data set shows of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -34,9 +39,7 @@ fn null_is_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Err
 pub struct Evaluator {
     device: Device,
     program: Executable,
-    indices: Buffer,
-    labels: Buffer,
-    stats: Buffer,
+    buffers: Buffers,
     all_labels: Vec<u32>,
     has_classes: bool,
     batch: usize,
@@ -56,11 +59,11 @@ impl Evaluator {
     ) -> Result<Self> {
         let batch = batch.min(data.len());
         let graph = Graph::new();
-        let x = graph.input("evaluated images", [batch, data.height, data.width, data.channels]);
-        let labels = graph.input("evaluated labels", [batch]);
+        let x = graph.input(IMAGES.name(), [batch, data.height, data.width, data.channels]);
+        let labels = graph.indices(LABELS.name(), [batch]);
         let logits = network.logits(&x, &mut Pass::new(&network.layout(), Mode::Inference));
         let stats = logits.logit_stats(&labels, &[Part { count: batch, ..Part::default() }]);
-        let mut builder = ProgramBuilder::new("evaluate").choosing(device.choices());
+        let mut builder = ProgramBuilder::new("evaluate");
         let kernel = BatchGather {
             batch,
             h: data.height,
@@ -74,42 +77,30 @@ impl Evaluator {
             shard_words: BatchGather::SHARD_WORDS,
         };
         let bytes = builder.external(DATA, kernel.data_words());
-        let mut views = vec![
-            builder.external("indices", batch),
+        let mut shards = kernel.data_parts().into_iter().map(|(first, words)| bytes.part(first, words));
+        let mut views: Vec<View> = shards.next().into_iter().collect();
+        views.extend([
+            builder.external(INDICES, batch),
             builder.external(COUNTER_WORDS, COUNTERS),
-            builder.external("evaluated images", x.elements()),
-        ];
-        let shards: Vec<_> =
-            kernel.data_parts().into_iter().map(|(first, words)| bytes.part(first, words)).collect();
-        views.insert(0, shards[0]);
-        views.extend(&shards[1..]);
+            builder.external(IMAGES, x.elements()),
+        ]);
+        views.extend(shards);
         builder.dispatch("batch", kernel, &views);
-        let view = builder.external("stats", batch * STATS);
-        lower(&mut builder, None, &[Output { tensor: &stats, view }])?;
+        let view = builder.external(STATISTICS, batch * STATS);
+        lower(device.policy(), &mut builder, None, &[Output { tensor: &stats, view }])?;
 
+        let mut buffers = Buffers::new(device);
         let mut packed = data.images.clone();
         packed.resize(packed.len().next_multiple_of(4), 0);
-        let bytes = device.buffer_from(DATA, &packed)?;
-        let indices = device.buffer("indices", batch as u64 * 4)?;
-        let counters = device.buffer(COUNTER_WORDS, COUNTERS as u64 * 4)?;
-        let images = device.buffer("evaluated images", x.elements() as u64 * 4)?;
-        let labels = device.buffer("evaluated labels", batch as u64 * 4)?;
-        let stats = device.buffer("stats", (batch * STATS) as u64 * 4)?;
-        let program = device.load(
-            builder.finish(),
-            &[
-                (DATA, &bytes),
-                ("indices", &indices),
-                (COUNTER_WORDS, &counters),
-                ("evaluated images", &images),
-                ("evaluated labels", &labels),
-                ("stats", &stats),
-                (PARAMETERS, parameters),
-            ],
-        )?;
+        buffers.add(DATA, &packed)?;
+        buffers.zeros(INDICES, batch)?;
+        buffers.zeros(LABELS, batch)?;
+        buffers.zeros(COUNTER_WORDS, COUNTERS)?;
+        buffers.share(PARAMETERS, parameters.clone());
+        let program = buffers.load(builder.finish())?;
         let has_classes = network.classes() > 1;
         let all_labels = if has_classes { data.labels.clone() } else { vec![0; data.len()] };
-        Ok(Self { device: device.clone(), program, indices, labels, stats, all_labels, has_classes, batch })
+        Ok(Self { device: device.clone(), program, buffers, all_labels, has_classes, batch })
     }
 
     /// Scores every image.
@@ -136,10 +127,10 @@ impl Evaluator {
             let index = |i: usize| first + if i < count { i } else { 0 };
             let indices: Vec<u32> = (0..self.batch).map(|i| index(i) as u32).collect();
             let labels: Vec<u32> = (0..self.batch).map(|i| self.all_labels[index(i)]).collect();
-            self.device.write(&self.indices, 0, bytemuck::cast_slice(&indices))?;
-            self.device.write(&self.labels, 0, bytemuck::cast_slice(&labels))?;
+            self.buffers.write(INDICES, &indices)?;
+            self.buffers.write(LABELS, &labels)?;
             self.device.run(&self.program)?;
-            let stats: Vec<f32> = self.device.read_as(&self.stats)?;
+            let stats = self.buffers.read(STATISTICS)?;
             for row in stats.chunks(STATS).take(count) {
                 sums[0] += f64::from(row[2]);
                 sums[1] += f64::from(row[1]);

@@ -2,16 +2,17 @@
 
 use super::Recipe;
 use crate::compute::logit_part::Part;
-use crate::device::{ProgramBuilder, View};
+use crate::device::{Key, ProgramBuilder, View};
 use crate::error::Result;
 use crate::graph::{Output, Tensor, Update, lower_with_update};
 use crate::kernels::sgld::Sgld;
 use crate::kernels::tick::{COUNTERS, SGLD_STEP, Tick};
+use crate::policy::convolution::ConvolutionPolicy;
 
 /// The external slot of the random-number counters.
-pub const COUNTER_WORDS: &str = "counters";
+pub const COUNTER_WORDS: Key<u32> = Key::new("counters");
 /// The external slot of the gradient of the log density at the images.
-pub const INPUT_GRADIENT: &str = "input gradient";
+pub const INPUT_GRADIENT: Key<f32> = Key::new("input gradient");
 
 /// The settings of SGLD (Welling & Teh, ICML 2011), with step and noise set apart, as JEM does.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -66,6 +67,7 @@ impl Langevin {
     /// A mistake in shapes.
     pub fn append(
         &self,
+        policy: &ConvolutionPolicy,
         builder: &mut ProgramBuilder,
         prepare: &mut ProgramBuilder,
         log_density: &Tensor,
@@ -90,7 +92,7 @@ impl Langevin {
         };
         let output = Output { tensor: &gradient, view };
         let update = Update { kernel, x: images, counters, moving };
-        lower_with_update(builder, prepare, output, others, &update)?;
+        lower_with_update(policy, builder, prepare, output, others, &update)?;
         builder.dispatch("sgld step", Tick { word: SGLD_STEP }, &[counters]);
         for _ in 1..updates {
             let views: Vec<View> = [images, view, counters].into_iter().chain(moving).collect();

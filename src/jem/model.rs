@@ -3,7 +3,7 @@
 
 use super::Recipe;
 use super::langevin::Langevin;
-use super::loader::Loader;
+use crate::device::{Buffers, Key};
 use crate::error::{Error, Result};
 use crate::graph::Tensor;
 use crate::io::checkpoint::Checkpoint;
@@ -25,8 +25,8 @@ const OURS: &str = "jem-checkpoint-";
 pub const REPLAY_BUFFER: &str = "replay_buffer";
 /// Rows and columns of the images of a model whose file does not say otherwise.
 const SIDE: usize = 32;
-const SCALE: &str = "normalisation scale";
-const OFFSET: &str = "normalisation offset";
+const SCALE: Key<f32> = Key::new("normalisation scale");
+const OFFSET: Key<f32> = Key::new("normalisation offset");
 
 /// The normalisation that a classifier was trained with: its network sees `(pixel - mean) / std` of pixels in
 /// [0, 1], channel by channel. The engine's images are in [-1, 1].
@@ -277,12 +277,12 @@ impl Model {
     ///
     /// # Errors
     /// A tensor that does not fit; what the device refuses.
-    pub(super) fn give(&self, loader: &mut Loader<'_>, layout: &Layout) -> Result<()> {
-        loader.add(PARAMETERS, &self.parameters(layout)?)?;
+    pub(super) fn give(&self, buffers: &mut Buffers, layout: &Layout) -> Result<()> {
+        buffers.add(PARAMETERS, &self.parameters(layout)?)?;
         if let Some(normalisation) = &self.normalisation {
             let (scale, offset) = normalisation.affine();
-            loader.add(SCALE, &scale)?;
-            loader.add(OFFSET, &offset)?;
+            buffers.add(SCALE, &scale)?;
+            buffers.add(OFFSET, &offset)?;
         }
         Ok(())
     }
@@ -305,7 +305,7 @@ impl Model {
             None => images.clone(),
             Some(normalisation) => {
                 let channels = normalisation.mean.len();
-                let [scale, offset] = [SCALE, OFFSET].map(|name| graph.input(name, [channels]));
+                let [scale, offset] = [SCALE, OFFSET].map(|key| graph.input(key.name(), [channels]));
                 images.mul(&scale).add(&offset)
             }
         };

@@ -3,7 +3,7 @@
 use crate::compute::cooperative::Method;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::policy::choice::Choices;
+use crate::policy::convolution::ConvolutionPolicy;
 use crate::self_test::usable_cooperative;
 use serde::{Deserialize, Serialize};
 
@@ -49,20 +49,20 @@ impl std::fmt::Display for Precision {
 
 impl Precision {
     /// The choice of kernels on `device`, and what was chosen, in words.
-    pub fn choices(self, device: &Device) -> (Choices, String) {
-        let choices = device.choices();
+    pub fn policy(self, device: &Device) -> (ConvolutionPolicy, String) {
+        let policy = device.policy().clone();
         if self == Self::F32 {
-            return (choices, "f32".into());
+            return (policy, "f32".into());
         }
         match (usable_cooperative(device), self) {
             (Ok(matrices), _) => {
                 let method = Method::Cooperative(matrices);
-                (choices.in_f16(method), format!("f16, multiplied by matrices {matrices}"))
+                (policy.in_f16(method), format!("f16, multiplied by matrices {matrices}"))
             }
             (Err(reason), Self::F16) => {
-                (choices.in_f16(Method::Scalar), format!("f16, multiplied in f32: {reason}"))
+                (policy.in_f16(Method::Scalar), format!("f16, multiplied in f32: {reason}"))
             }
-            (Err(reason), _) => (choices, format!("f32, not f16: {reason}")),
+            (Err(reason), _) => (policy, format!("f32, not f16: {reason}")),
         }
     }
 }
@@ -86,12 +86,12 @@ mod tests {
     #[test]
     fn a_device_without_matrices_says_why() {
         let cpu = Device::cpu();
-        let (choices, words) = Precision::Auto.choices(&cpu);
-        assert_eq!((choices.storage(), choices.method()), (Storage::F32, Method::Scalar));
+        let (policy, words) = Precision::Auto.policy(&cpu);
+        assert_eq!((policy.storage(), policy.method()), (Storage::F32, Method::Scalar));
         assert!(words.starts_with("f32, not f16: ") && words.contains("offers no matrices"), "{words}");
-        let (choices, words) = Precision::F16.choices(&cpu);
-        assert_eq!((choices.storage(), choices.method()), (Storage::F16, Method::Scalar));
+        let (policy, words) = Precision::F16.policy(&cpu);
+        assert_eq!((policy.storage(), policy.method()), (Storage::F16, Method::Scalar));
         assert!(words.starts_with("f16, multiplied in f32: "), "{words}");
-        assert_eq!(Precision::F32.choices(&cpu).1, "f32");
+        assert_eq!(Precision::F32.policy(&cpu).1, "f32");
     }
 }

@@ -1,19 +1,26 @@
 //! Samples of a trained model: chains of Langevin dynamics with frozen weights.
 
 use super::langevin::{COUNTER_WORDS, Langevin};
-use super::loader::Loader;
 use super::model::Model;
 use crate::compute::logit_part::STATS;
-use crate::device::{Buffer, Device, Executable, Program, ProgramBuilder};
+use crate::compute::random::{Threefry, stream};
+use crate::device::{Buffers, Device, Executable, Key, Program, ProgramBuilder};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Output, lower};
+use crate::kernels::tick::COUNTERS;
 use crate::nn::architecture::Mode;
-use std::collections::BTreeMap;
 
-const CHAINS: &str = "chains";
-const LABELS: &str = "chain labels";
-const DENSITY: &str = "log density";
-const MASK: &str = "mask";
+const CHAINS: Key<f32> = Key::new("chains");
+const LABELS: Key<u32> = Key::new("chain labels");
+const DENSITY: Key<f32> = Key::new("log density");
+const MASK: Key<f32> = Key::new("mask");
+
+/// The image of `elements` values at which chain `chain` starts without any other: uniform in [-1, 1), as in JEM's replay
+/// buffer.
+pub fn uniform_image(seed: u32, chain: u32, elements: usize) -> Vec<f32> {
+    let mut random = Threefry::new(seed, stream::REPLAY_FILL, chain);
+    (0..elements).map(|_| 2.0 * random.uniform() - 1.0).collect()
+}
 
 /// Chains of one batch on a device. They climb log p(x), or log p(x|y) of each chain's class.
 #[derive(Debug)]
@@ -21,7 +28,7 @@ pub struct Sampler {
     device: Device,
     step: Executable,
     density: Executable,
-    buffers: BTreeMap<String, Buffer>,
+    buffers: Buffers,
     class_conditional: bool,
 }
 
@@ -48,40 +55,38 @@ impl Sampler {
         }
         let layout = model.network().layout();
         let graph = Graph::new();
-        let x = graph.input(CHAINS, [chains, height, width, channels]);
-        let labels = graph.input(LABELS, [chains]);
+        let x = graph.input(CHAINS.name(), [chains, height, width, channels]);
+        let labels = graph.indices(LABELS.name(), [chains]);
         let logits = model.logits(&layout, &x, mode);
         let parts = [Langevin::log_density(chains, class_conditional)];
         let stats = logits.logit_stats(&labels, &parts);
 
         let mut prepare = ProgramBuilder::new("prepare");
-        let mut step = ProgramBuilder::new("sgld").choosing(device.choices());
+        let mut step = ProgramBuilder::new("sgld");
         let images = step.external(CHAINS, chains * image);
         let density = step.external(DENSITY, chains * STATS);
         let held = mask.map(|_| step.external(MASK, chains * image));
         let log_density = logits.logit_loss(&labels, &parts);
         let others = [Output { tensor: &stats, view: density }];
-        langevin.append(&mut step, &mut prepare, &log_density, &x, images, &others, held)?;
+        langevin.append(device.policy(), &mut step, &mut prepare, &log_density, &x, images, &others, held)?;
 
-        let mut last = ProgramBuilder::new("density").choosing(device.choices());
+        let mut last = ProgramBuilder::new("density");
         let view = last.external(DENSITY, chains * STATS);
-        lower(&mut last, Some(&mut prepare), &[Output { tensor: &stats, view }])?;
+        lower(device.policy(), &mut last, Some(&mut prepare), &[Output { tensor: &stats, view }])?;
 
-        let mut loader = Loader::new(device);
-        model.give(&mut loader, &layout)?;
+        let mut buffers = Buffers::new(device);
+        model.give(&mut buffers, &layout)?;
+        buffers.zeros(CHAINS, chains * image)?;
+        buffers.zeros(LABELS, chains)?;
+        buffers.zeros(COUNTER_WORDS, COUNTERS)?;
         if let Some(mask) = mask {
-            loader.add(MASK, &mask.repeat(chains))?;
+            buffers.add(MASK, &mask.repeat(chains))?;
         }
-        let step = loader.load(step.finish())?;
-        let density = loader.load(last.finish())?;
-        let prepare = loader.load(prepare.finish())?;
+        let prepare = buffers.load(prepare.finish())?;
+        let step = buffers.load(step.finish())?;
+        let density = buffers.load(last.finish())?;
         device.run(&prepare)?;
-        let buffers = loader.into_buffers();
         Ok(Self { device: device.clone(), step, density, buffers, class_conditional })
-    }
-
-    fn write<T: bytemuck::Pod>(&self, name: &str, words: &[T]) -> Result<()> {
-        self.device.write(&self.buffers[name], 0, bytemuck::cast_slice(words))
     }
 
     /// Starts the chains at `images` (NHWC), each for its class of `labels` (read if class-conditional).
@@ -90,9 +95,9 @@ impl Sampler {
     /// # Errors
     /// [`Error::Binding`] for other lengths than the number of chains gives; what the device refuses.
     pub fn start(&self, images: &[f32], labels: &[u32], seed: u32, first_step: u32) -> Result<()> {
-        self.write(CHAINS, images)?;
-        self.write(LABELS, labels)?;
-        self.write(COUNTER_WORDS, &[seed, 0, first_step, 0])
+        self.buffers.write(CHAINS, images)?;
+        self.buffers.write(LABELS, labels)?;
+        self.buffers.write(COUNTER_WORDS, &[seed, 0, first_step, 0])
     }
 
     /// Takes one step; returns each chain's log density (up to a constant) before it, in nats.
@@ -115,7 +120,7 @@ impl Sampler {
 
     /// LogSumExp f(x), or f(x)[y] = LogSumExp f(x) - cross-entropy.
     fn log_density(&self) -> Result<Vec<f32>> {
-        let stats: Vec<f32> = self.device.read_as(&self.buffers[DENSITY])?;
+        let stats: Vec<f32> = self.buffers.read(DENSITY)?;
         let one = |row: &[f32]| if self.class_conditional { row[0] - row[1] } else { row[0] };
         Ok(stats.chunks(STATS).map(one).collect())
     }
@@ -125,7 +130,7 @@ impl Sampler {
     /// # Errors
     /// What the device refuses.
     pub fn images(&self) -> Result<Vec<f32>> {
-        self.device.read_as(&self.buffers[CHAINS])
+        self.buffers.read(CHAINS)
     }
 
     /// The program of a step, for its summary.

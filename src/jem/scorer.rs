@@ -1,18 +1,16 @@
 //! What a trained model says of images: logits, energies, probabilities, input gradients.
 
-use super::loader::Loader;
 use super::model::Model;
 use crate::compute::logit_part::Part;
-use crate::device::{Buffer, Device, Executable, Program, ProgramBuilder};
+use crate::device::{Buffers, Device, Executable, Key, Program, ProgramBuilder};
 use crate::error::Result;
 use crate::graph::{Graph, Output, lower};
 use crate::nn::architecture::Mode;
-use std::collections::BTreeMap;
 
-const IMAGES: &str = "images";
-const NO_LABELS: &str = "no labels";
-const LOGITS: &str = "logits";
-const GRADIENT: &str = "input gradient";
+const IMAGES: Key<f32> = Key::new("images");
+const NO_LABELS: Key<u32> = Key::new("no labels");
+const LOGITS: Key<f32> = Key::new("logits");
+const GRADIENT: Key<f32> = Key::new("input gradient");
 
 /// How a model is asked.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -23,6 +21,13 @@ pub struct ScoreSettings {
     pub beta: f32,
     /// Whether the gradient of the free energy at the images is wanted.
     pub input_gradient: bool,
+}
+
+impl Default for ScoreSettings {
+    /// The statistics of training, β = 1, no gradient.
+    fn default() -> Self {
+        Self { mode: Mode::Inference, beta: 1.0, input_gradient: false }
+    }
 }
 
 /// The figures of a batch of images.
@@ -39,7 +44,7 @@ pub struct Scores {
 pub struct Scorer {
     device: Device,
     program: Executable,
-    buffers: BTreeMap<String, Buffer>,
+    buffers: Buffers,
     settings: ScoreSettings,
 }
 
@@ -52,14 +57,14 @@ impl Scorer {
         let [height, width, channels] = model.image_shape();
         let layout = model.network().layout();
         let graph = Graph::new();
-        let x = graph.input(IMAGES, [batch, height, width, channels]);
+        let x = graph.input(IMAGES.name(), [batch, height, width, channels]);
         let logits = model.logits(&layout, &x, settings.mode);
-        let mut builder = ProgramBuilder::new("score").choosing(device.choices());
+        let mut builder = ProgramBuilder::new("score");
         let mut prepare = ProgramBuilder::new("prepare");
         let view = builder.external(LOGITS, logits.elements());
         let mut outputs = vec![Output { tensor: &logits, view }];
         let gradient = settings.input_gradient.then(|| {
-            let labels = graph.input(NO_LABELS, [batch]);
+            let labels = graph.indices(NO_LABELS.name(), [batch]);
             let part = Part { count: batch, log_p_x: 1.0 / settings.beta, ..Part::default() };
             let free_energy = logits.scale(settings.beta).logit_loss(&labels, &[part]);
             let [gradient] = graph.grad(&free_energy, [&x]);
@@ -68,13 +73,15 @@ impl Scorer {
         if let Some(gradient) = &gradient {
             outputs.push(Output { tensor: gradient, view: builder.external(GRADIENT, x.elements()) });
         }
-        lower(&mut builder, Some(&mut prepare), &outputs)?;
-        let mut loader = Loader::new(device);
-        model.give(&mut loader, &layout)?;
-        let program = loader.load(builder.finish())?;
-        let prepare = loader.load(prepare.finish())?;
+        lower(device.policy(), &mut builder, Some(&mut prepare), &outputs)?;
+        let mut buffers = Buffers::new(device);
+        model.give(&mut buffers, &layout)?;
+        buffers.zeros(IMAGES, x.elements())?;
+        buffers.zeros(NO_LABELS, batch)?;
+        let prepare = buffers.load(prepare.finish())?;
+        let program = buffers.load(builder.finish())?;
         device.run(&prepare)?;
-        Ok(Self { device: device.clone(), program, buffers: loader.into_buffers(), settings })
+        Ok(Self { device: device.clone(), program, buffers, settings })
     }
 
     /// Scores a batch of images, NHWC in [-1, 1].
@@ -82,11 +89,11 @@ impl Scorer {
     /// # Errors
     /// [`crate::Error::Binding`] for another number of elements; what the device refuses.
     pub fn score(&self, images: &[f32]) -> Result<Scores> {
-        self.device.write(&self.buffers[IMAGES], 0, bytemuck::cast_slice(images))?;
+        self.buffers.write(IMAGES, images)?;
         self.device.run(&self.program)?;
-        let read = |name: &str| self.device.read_as(&self.buffers[name]);
-        let input_gradient = self.settings.input_gradient.then(|| read(GRADIENT)).transpose()?;
-        Ok(Scores { logits: read(LOGITS)?, input_gradient })
+        let gradient = || self.buffers.read(GRADIENT);
+        let input_gradient = self.settings.input_gradient.then(gradient).transpose()?;
+        Ok(Scores { logits: self.buffers.read(LOGITS)?, input_gradient })
     }
 
     /// What is run for a batch, for its summary.

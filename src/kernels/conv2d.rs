@@ -5,7 +5,7 @@
 
 use crate::compute::Argument;
 use crate::compute::Shader;
-use crate::compute::conv_geometry::{ConvGeometry, Direction, Shape};
+use crate::compute::conv_geometry::{ConvGeometry, ConvProblem, Direction};
 use crate::compute::conv_tile::{ConvTile, ScalarTile, Tile};
 use crate::compute::cooperative::Method;
 use crate::compute::cpu::conv2d::forward;
@@ -156,8 +156,8 @@ impl Kernel for Conv2d {
         self.geometry.flops()
     }
 
-    fn convolution(&self) -> Option<Shape> {
-        Some(Shape { direction: Direction::Forward, geometry: self.geometry, storage: self.storage })
+    fn convolution(&self) -> Option<ConvProblem> {
+        Some(ConvProblem { direction: Direction::Forward, geometry: self.geometry, storage: self.storage })
     }
 
     fn run(&self, arguments: &mut [Argument<'_>]) {

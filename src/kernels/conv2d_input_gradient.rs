@@ -9,7 +9,7 @@ use super::sgld::Sgld;
 use super::tick::COUNTERS;
 use crate::compute::Argument;
 use crate::compute::Shader;
-use crate::compute::conv_geometry::{ConvGeometry, Direction, Shape};
+use crate::compute::conv_geometry::{ConvGeometry, ConvProblem, Direction};
 use crate::compute::conv_tile::{ConvTile, ScalarTile, Tile};
 use crate::compute::cooperative::Method;
 use crate::compute::cpu::conv2d::input_gradient;
@@ -168,8 +168,12 @@ impl Kernel for Conv2dInputGradient {
         self.geometry.flops() + self.update.map_or(0, |update| update.flops())
     }
 
-    fn convolution(&self) -> Option<Shape> {
-        Some(Shape { direction: Direction::InputGradient, geometry: self.geometry, storage: self.storage })
+    fn convolution(&self) -> Option<ConvProblem> {
+        Some(ConvProblem {
+            direction: Direction::InputGradient,
+            geometry: self.geometry,
+            storage: self.storage,
+        })
     }
 
     fn run(&self, arguments: &mut [Argument<'_>]) {

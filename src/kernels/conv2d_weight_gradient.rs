@@ -3,11 +3,11 @@
 //! `partials[k, i, j, c, o] = Σ_{(n, y, x) in part k} input[n, y s + i - p, x s + j - p, c] gradient[n, y, x, o]`
 //!
 //! The output pixels are cut into `splits` contiguous parts; [`super::reduce`] adds the parts in a fixed
-//! order, so that runs repeat bit for bit. [`crate::policy::choice::Choices`] chooses how many.
+//! order, so that runs repeat bit for bit. [`crate::policy::convolution::ConvolutionPolicy`] chooses how many.
 
 use crate::compute::Argument;
 use crate::compute::Shader;
-use crate::compute::conv_geometry::{ConvGeometry, Direction, Shape};
+use crate::compute::conv_geometry::{ConvGeometry, ConvProblem, Direction};
 use crate::compute::conv_tile::{ConvTile, ScalarTile, Tile};
 use crate::compute::cooperative::Method;
 use crate::compute::cpu::conv2d::parameters::WeightGradient;
@@ -36,7 +36,7 @@ pub struct Conv2dWeightGradient {
 
 impl Conv2dWeightGradient {
     /// The kernel in f32, with the CPU device's number of parts, which depends on the shapes alone.
-    /// [`crate::policy::choice::Choices::weight_gradient`] gives it the method, the tile and the parts of a device.
+    /// [`crate::policy::convolution::ConvolutionPolicy::weight_gradient`] gives it the method, the tile and the parts of a device.
     pub fn new(geometry: ConvGeometry) -> Self {
         let (method, storage) = (Method::Scalar, Storages::default());
         let kernel = Self { geometry, splits: 1, method, storage, factor: 1.0, tile: None };
@@ -118,8 +118,12 @@ impl Kernel for Conv2dWeightGradient {
         self.geometry.flops()
     }
 
-    fn convolution(&self) -> Option<Shape> {
-        Some(Shape { direction: Direction::WeightGradient, geometry: self.geometry, storage: self.storage })
+    fn convolution(&self) -> Option<ConvProblem> {
+        Some(ConvProblem {
+            direction: Direction::WeightGradient,
+            geometry: self.geometry,
+            storage: self.storage,
+        })
     }
 
     fn run(&self, arguments: &mut [Argument<'_>]) {

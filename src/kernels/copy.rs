@@ -8,7 +8,7 @@ use crate::compute::strides::Walk;
 use crate::compute::{Access, Binding, Kernel, binding, elementwise_grid};
 use rayon::prelude::*;
 
-/// Writes a contiguous tensor of up to four axes from one that is read through strides. Words are copied
+/// Writes a contiguous tensor of up to four axes from one, or from a part of one, that is read through strides. Words are copied
 /// as they are, so the element type does not matter.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StridedCopy {
@@ -16,18 +16,21 @@ pub struct StridedCopy {
     pub shape: [usize; 4],
     /// Elements between neighbours of `x` along each axis of the output; 0 repeats it.
     pub strides: [usize; 4],
+    /// The element of `x` that is the output's first.
+    pub offset: usize,
 }
 
 impl StridedCopy {
     /// One instance for every number of axes that remain after neighbours are joined.
     pub fn permutations() -> Vec<Self> {
         [
-            ([2, 3, 5, 7], strides::contiguous([2, 3, 5, 7])),
-            ([1, 1, 40, 9], [0, 0, 0, 1]),
-            ([1, 9, 16, 3], [0, 48, 1, 16]),
-            ([2, 3, 4, 5], [1, 2, 6, 24]),
+            ([2, 3, 5, 7], strides::contiguous([2, 3, 5, 7]), 0),
+            ([1, 1, 40, 9], [0, 0, 0, 1], 0),
+            ([1, 9, 16, 3], [0, 48, 1, 16], 0),
+            ([2, 3, 4, 5], [1, 2, 6, 24], 0),
+            ([1, 3, 4, 5], [0, 100, 10, 1], 7),
         ]
-        .map(|(shape, strides)| Self { shape, strides })
+        .map(|(shape, strides, offset)| Self { shape, strides, offset })
         .to_vec()
     }
 
@@ -46,8 +49,9 @@ impl Kernel for StridedCopy {
     }
 
     fn bindings(&self) -> Vec<Binding> {
+        let words = self.offset + strides::words(self.shape, self.strides);
         vec![
-            binding("x", 1, Access::Read, strides::words(self.shape, self.strides)),
+            binding("x", 1, Access::Read, words).moving(words - self.offset),
             binding("y", 2, Access::Write, self.n()),
         ]
     }
@@ -58,7 +62,7 @@ impl Kernel for StridedCopy {
 
     fn uniforms(&self) -> Vec<u32> {
         let mut words = self.walk().uniforms();
-        words.extend([self.n() as u32, 0, 0, 0]);
+        words.extend([self.n() as u32, self.offset as u32, 0, 0]);
         words
     }
 
@@ -72,7 +76,7 @@ impl Kernel for StridedCopy {
 
     fn run(&self, arguments: &mut [Argument<'_>]) {
         let [x, y] = arguments else { unreachable!("copy binds x and y") };
-        let (x, y) = (x.u32(), y.u32_mut());
+        let (x, y) = (&x.u32()[self.offset..], y.u32_mut());
         let walk = self.walk();
         let step = walk.strides[0][3];
         y.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, y)| {

@@ -1,4 +1,4 @@
-//! Sums along one axis, in an order that does not depend on the device's parallelism.
+//! Sums, maxima and minima along one axis, in an order that does not depend on the device's parallelism.
 
 use crate::compute::Argument;
 use crate::compute::Shader;
@@ -8,45 +8,66 @@ use crate::compute::storage::Storage;
 use crate::compute::{Access, Binding, Kernel, binding, grid};
 use rayon::prelude::*;
 
-/// What is summed.
+/// What becomes of the elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReduceOp {
     /// `Σ x`.
     Sum,
     /// `Σ x²`.
     SumOfSquares,
+    /// The largest `x`; NaN if any is.
+    Max,
+    /// The smallest `x`; NaN if any is.
+    Min,
 }
 
-/// Sums `x [outer, axis, inner]` over runs of `part` neighbours along its middle axis:
-/// `y [outer, ceil(axis / part), inner]`. With `part = axis` that is the whole sum.
+impl ReduceOp {
+    /// The number in the shader.
+    fn code(self) -> u32 {
+        match self {
+            Self::Sum => 0,
+            Self::SumOfSquares => 1,
+            Self::Max => 2,
+            Self::Min => 3,
+        }
+    }
+
+    /// The operation that reduces the results of parts.
+    fn of_parts(self) -> Self {
+        if self == Self::SumOfSquares { Self::Sum } else { self }
+    }
+}
+
+/// Reduces `x [outer, axis, inner]` over runs of `part` neighbours along its middle axis:
+/// `y [outer, ceil(axis / part), inner]`. With `part = axis` that is the whole axis.
 /// [`Reduce::stages`] chooses `part`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Reduce {
-    /// Product of the axes before the summed one.
+    /// Product of the axes before the reduced one.
     pub outer: usize,
-    /// Length of the summed axis.
+    /// Length of the reduced axis.
     pub axis: usize,
-    /// Product of the axes behind the summed one.
+    /// Product of the axes behind the reduced one.
     pub inner: usize,
-    /// Neighbours along the axis that one output sums; the last output of each axis may have fewer.
+    /// Neighbours along the axis that make one output; the last output of each axis may have fewer.
     pub part: usize,
-    /// What is summed.
+    /// What becomes of them.
     pub op: ReduceOp,
     /// How `x` lies in memory; in f16 it has an even number of elements.
     pub storage: Storage,
-    /// A power of two that multiplies the sums: 1 / that by which `x` was.
+    /// A power of two that multiplies the results: 1 / that by which `x` was.
     pub factor: f32,
 }
 
 impl Reduce {
-    /// One dispatch that sums `x [outer, axis, inner]` in f32.
+    /// One dispatch that reduces `x [outer, axis, inner]` in f32.
     pub fn new(outer: usize, axis: usize, inner: usize, op: ReduceOp) -> Self {
         Self { outer, axis, inner, part: axis, op, storage: Storage::F32, factor: 1.0 }
     }
 
-    /// Both sums, with a long and a short axis, ahead of many and of few inner elements.
+    /// Every operation, with a long and a short axis, ahead of many and of few inner elements.
     pub fn permutations() -> Vec<Self> {
-        let ops = [ReduceOp::Sum, ReduceOp::SumOfSquares];
+        let ops = [ReduceOp::Sum, ReduceOp::SumOfSquares, ReduceOp::Max, ReduceOp::Min];
         let shapes =
             [(1, 3000, 16, 500), (1, 8, 300, 8), (40, 10, 1, 10), (1, 5000, 1, 700), (1, 600, 90, 100)];
         let with =
@@ -57,7 +78,7 @@ impl Reduce {
     }
 
     /// The dispatches that reduce `x [outer, axis, inner]` to `y [outer, inner]`: one, or for a long axis
-    /// two, the second of which sums the first's output (its `output_len` words are a transient slot).
+    /// two, the second of which reduces the first's output (its `output_len` words are a transient slot).
     pub fn stages(outer: usize, axis: usize, inner: usize, op: ReduceOp) -> Vec<Self> {
         let whole = Self::new(outer, axis, inner, op);
         if axis <= LONG || outer * inner >= WIDE {
@@ -65,10 +86,10 @@ impl Reduce {
         }
         let part = axis.div_ceil(axis.div_ceil(PART).min(MOST_PARTS));
         let parts = axis.div_ceil(part);
-        vec![Self { part, ..whole }, Self::new(outer, parts, inner, ReduceOp::Sum)]
+        vec![Self { part, ..whole }, Self::new(outer, parts, inner, op.of_parts())]
     }
 
-    /// Sums per axis: `ceil(axis / part)`.
+    /// Results per axis: `ceil(axis / part)`.
     pub fn parts(&self) -> usize {
         self.axis.div_ceil(self.part)
     }
@@ -83,31 +104,36 @@ impl Reduce {
         self.outer * self.parts() * self.inner
     }
 
-    /// Neighbouring sums of one workgroup of the shader; its other threads share their terms. A long
-    /// part asks for many threads a sum, coalesced loads for as many sums as fit the inner axis.
     fn lanes(&self) -> usize {
-        let threads = self.part.min(self.axis) / 4;
-        let threads = if threads < 2 { 1 } else { 1 << threads.ilog2().min(8) };
-        (256 / threads).max(self.inner.next_power_of_two().min(32))
+        lanes(self.part.min(self.axis), self.inner)
     }
 
-    /// The twin. Sums are held in float64: that costs nothing beside the loads.
-    fn sum(&self, x: &[f32], y: &mut [f32], f: impl Fn(f64) -> f64 + Sync) {
+    /// The twin, in float64, which costs nothing beside the loads: `join` takes what it has so far, at first `start`, and
+    /// the next element, or what another lane has.
+    fn fold(
+        &self,
+        x: &[f32],
+        y: &mut [f32],
+        start: f64,
+        term: impl Fn(f64) -> f64 + Sync,
+        join: impl Fn(f64, f64) -> f64 + Sync,
+    ) {
         let (axis, inner, part, parts) = (self.axis, self.inner, self.part, self.parts());
         let terms = |row: usize| {
             let (outer, first) = (row / parts, row % parts * part);
             &x[(outer * axis + first) * inner..(outer * axis + axis.min(first + part)) * inner]
         };
+        let add = |(so_far, &x): (&mut f64, &f32)| *so_far = join(*so_far, term(f64::from(x)));
         let rows_per_task = items_per_task(part * inner);
         if inner == 1 {
             y.par_iter_mut().with_min_len(rows_per_task).enumerate().for_each(|(row, y)| {
                 let (vectors, rest) = terms(row).as_chunks::<16>();
-                let mut sums = [0.0; 16];
+                let mut lanes = [start; 16];
                 for vector in vectors {
-                    sums.iter_mut().zip(vector).for_each(|(sum, &x)| *sum += f(f64::from(x)));
+                    lanes.iter_mut().zip(vector).for_each(add);
                 }
-                sums.iter_mut().zip(rest).for_each(|(sum, &x)| *sum += f(f64::from(x)));
-                *y = sums.iter().sum::<f64>() as f32;
+                lanes.iter_mut().zip(rest).for_each(add);
+                *y = lanes.into_iter().fold(start, &join) as f32;
             });
             return;
         }
@@ -115,26 +141,34 @@ impl Reduce {
             let terms = terms(row);
             let blocks_per_task = items_per_task(part * COLUMNS);
             y.par_chunks_mut(COLUMNS).with_min_len(blocks_per_task).enumerate().for_each(|(block, y)| {
-                let mut sums = [0.0; COLUMNS];
+                let mut columns = [start; COLUMNS];
                 for x in terms.chunks_exact(inner) {
                     let x = &x[block * COLUMNS..][..y.len()];
-                    sums.iter_mut().zip(x).for_each(|(sum, &x)| *sum += f(f64::from(x)));
+                    columns.iter_mut().zip(x).for_each(add);
                 }
-                y.iter_mut().zip(sums).for_each(|(y, sum)| *y = sum as f32);
+                y.iter_mut().zip(columns).for_each(|(y, column)| *y = column as f32);
             });
         });
     }
 }
 
-/// Neighbouring sums that the twin holds at once.
+/// Neighbouring results of one workgroup of the shader, for `axis` elements each; its other threads share their elements.
+/// A long axis asks for many threads a result, coalesced loads for as many results as fit the inner axis.
+pub(super) fn lanes(axis: usize, inner: usize) -> usize {
+    let threads = axis / 4;
+    let threads = if threads < 2 { 1 } else { 1 << threads.ilog2().min(8) };
+    (256 / threads).max(inner.next_power_of_two().min(32))
+}
+
+/// Neighbouring results that the twin holds at once.
 const COLUMNS: usize = 256;
-/// Up to this length an axis is summed in one dispatch.
+/// Up to this length an axis is reduced in one dispatch.
 const LONG: usize = 1024;
 /// From so many outputs on one dispatch fills any device.
 const WIDE: usize = 65_536;
-/// The part of a long axis that one workgroup sums.
+/// The part of a long axis that one workgroup reduces.
 const PART: usize = 512;
-/// More partial sums than this would make the second dispatch the slow one.
+/// More results of parts than this would make the second dispatch the slow one.
 const MOST_PARTS: usize = 1024;
 
 impl Kernel for Reduce {
@@ -152,7 +186,7 @@ impl Kernel for Reduce {
     fn shader(&self) -> Shader {
         Shader::new("reduce")
             .with_u32("LANES", self.lanes() as u32)
-            .with_switch("SQUARES", self.op == ReduceOp::SumOfSquares)
+            .with_u32("OP", self.op.code())
             .with_switch("HALF", self.storage == Storage::F16)
     }
 
@@ -175,8 +209,16 @@ impl Kernel for Reduce {
             let [x, y] = arguments else { unreachable!("reduce binds x and y") };
             let (x, y, factor) = (x.f32(), y.f32_mut(), f64::from(self.factor));
             match self.op {
-                ReduceOp::Sum => self.sum(x, y, |x| x * factor),
-                ReduceOp::SumOfSquares => self.sum(x, y, |x| x * x * factor),
+                ReduceOp::Sum => self.fold(x, y, 0.0, |x| x * factor, |a, b| a + b),
+                ReduceOp::SumOfSquares => self.fold(x, y, 0.0, |x| x * x * factor, |a, b| a + b),
+                ReduceOp::Max => {
+                    let larger = |a: f64, b: f64| if b > a || b.is_nan() { b } else { a };
+                    self.fold(x, y, f64::NEG_INFINITY, |x| x * factor, larger);
+                }
+                ReduceOp::Min => {
+                    let smaller = |a: f64, b: f64| if b < a || b.is_nan() { b } else { a };
+                    self.fold(x, y, f64::INFINITY, |x| x * factor, smaller);
+                }
             }
         });
     }

@@ -2,8 +2,9 @@
 
 use crate::compute::Argument;
 use crate::compute::Shader;
-use crate::compute::cpu::elementwise::map;
+use crate::compute::cpu::elementwise::{CHUNK, map};
 use crate::compute::{Access, Binding, Kernel, binding, elementwise_grid};
+use rayon::prelude::*;
 
 /// A function of one real number, with its constants.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -34,6 +35,8 @@ pub enum UnaryOp {
     Sign,
     /// `tanh x`.
     Tanh,
+    /// `x`, a word of u32, as a number; exact up to 2^24.
+    Float,
 }
 
 /// [`UnaryOp`] over `n` contiguous elements.
@@ -63,6 +66,7 @@ impl Unary {
             Abs,
             Sign,
             Tanh,
+            Float,
         ];
         ops.map(|op| Self { op, n: 1000 }).to_vec()
     }
@@ -82,6 +86,7 @@ impl Unary {
             UnaryOp::Abs => (10, 0.0, 0.0),
             UnaryOp::Sign => (11, 0.0, 0.0),
             UnaryOp::Tanh => (12, 0.0, 0.0),
+            UnaryOp::Float => (13, 0.0, 0.0),
         }
     }
 }
@@ -96,7 +101,7 @@ impl Kernel for Unary {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("unary").with_u32("OP", self.code().0)
+        Shader::new("unary").with_u32("OP", self.code().0).with_switch("WORDS", self.op == UnaryOp::Float)
     }
 
     fn uniforms(&self) -> Vec<u32> {
@@ -114,7 +119,7 @@ impl Kernel for Unary {
 
     fn run(&self, arguments: &mut [Argument<'_>]) {
         let [x, y] = arguments else { unreachable!("unary binds x and y") };
-        let (x, y) = (x.f32(), y.f32_mut());
+        let (words, x, y) = (x.u32(), x.f32(), y.f32_mut());
         match self.op {
             UnaryOp::Affine(a, b) => map(x, y, |x| a * x + b),
             UnaryOp::Exp => map(x, y, f32::exp),
@@ -139,6 +144,9 @@ impl Kernel for Unary {
                 }
             }),
             UnaryOp::Tanh => map(x, y, f32::tanh),
+            UnaryOp::Float => {
+                y.par_iter_mut().zip(words).with_min_len(CHUNK).for_each(|(y, &x)| *y = x as f32);
+            }
         }
     }
 }

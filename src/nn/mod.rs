@@ -11,4 +11,5 @@ pub mod network;
 pub mod optimizer;
 pub mod parameters;
 pub mod spectral_norm;
+pub mod training;
 pub mod wide_resnet;

@@ -1,7 +1,7 @@
 //! Optimizers over the flat parameter buffer, as dispatches of an update program.
 
 use super::parameters::{Layout, PARAMETERS};
-use crate::device::{ProgramBuilder, View};
+use crate::device::{Key, ProgramBuilder, View};
 use crate::kernels::adam::{Adam, CONTROL};
 use crate::kernels::ascent::Ascent;
 use crate::kernels::binary::{Binary, BinaryOp};
@@ -12,14 +12,14 @@ use crate::kernels::reduce::{Reduce, ReduceOp};
 use serde::{Deserialize, Serialize};
 
 /// The external slot of the gradients, laid out as the parameters.
-pub const GRADIENTS: &str = "gradients";
+pub const GRADIENTS: Key<f32> = Key::new("gradients");
 /// The external slot of the control words, which the host writes before each step.
-pub const CONTROL_WORDS: &str = "control";
+pub const CONTROL_WORDS: Key<f32> = Key::new("control");
 
 /// The external slot of the parameters' moving averages.
-pub const AVERAGES: &str = "averages";
+pub const AVERAGES: Key<f32> = Key::new("averages");
 /// The external slot of the parameters from before a climb.
-const KEPT: &str = "weights before the climb";
+const KEPT: Key<f32> = Key::new("weights before the climb");
 
 /// The largest part of the flat buffer that one dispatch binds: half of WebGPU's default of 128 MiB.
 const CHUNK: usize = 16 << 20;
@@ -52,11 +52,21 @@ pub enum Optimizer {
 }
 
 impl Optimizer {
+    /// Adam with Kingma & Ba's constants: β₁ = 0.9, β₂ = 0.999, ε = 1e-8, no weight decay.
+    pub fn adam() -> Self {
+        Self::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0, decoupled: false }
+    }
+
+    /// Stochastic gradient descent with `momentum`, without weight decay.
+    pub fn sgd(momentum: f32) -> Self {
+        Self::Momentum { momentum, weight_decay: 0.0 }
+    }
+
     /// The external slots of its state, each of the parameters' size.
-    pub fn state(&self) -> &'static [&'static str] {
+    pub fn state(&self) -> &'static [Key<f32>] {
         match self {
-            Self::Adam { .. } => &["adam.first", "adam.second"],
-            Self::Momentum { .. } => &["momentum.velocity"],
+            Self::Adam { .. } => const { &[Key::new("adam.first"), Key::new("adam.second")] },
+            Self::Momentum { .. } => const { &[Key::new("momentum.velocity")] },
         }
     }
 
@@ -74,9 +84,9 @@ impl Optimizer {
 
     /// Appends the step over what is trained of `layout`; `norm` is the squared global norm of [`gradient_norm`].
     pub fn step(&self, builder: &mut ProgramBuilder, layout: &Layout, clip: Option<f32>, norm: View) {
-        let whole = |builder: &mut ProgramBuilder, slot: &str| builder.external(slot, layout.words());
+        let whole = |builder: &mut ProgramBuilder, slot| builder.external(slot, layout.words());
         let mut slots = vec![whole(builder, PARAMETERS), whole(builder, GRADIENTS)];
-        slots.extend(self.state().iter().map(|slot| whole(builder, slot)));
+        slots.extend(self.state().iter().map(|&slot| whole(builder, slot)));
         let control = builder.external(CONTROL_WORDS, CONTROL);
         for (first, n) in chunks(layout.trained_words()) {
             let mut views: Vec<View> = slots.iter().map(|slot| slot.part(first, n)).collect();
@@ -124,7 +134,7 @@ pub fn squared_norm(builder: &mut ProgramBuilder, label: &str, x: View, words: u
         for (row, &(first, n)) in chunks.iter().enumerate() {
             stages(builder, x.part(first, n), n, total.part(row * 64, 1));
         }
-        let sum = StridedCopy { shape: [1, 1, 1, chunks.len()], strides: [0, 0, 0, 64] };
+        let sum = StridedCopy { shape: [1, 1, 1, chunks.len()], strides: [0, 0, 0, 64], offset: 0 };
         let firsts = builder.transient(format!("{label} sums"), chunks.len());
         builder.dispatch(label, sum, &[total, firsts]);
         for stage in Reduce::stages(1, chunks.len(), 1, ReduceOp::Sum) {
@@ -191,7 +201,7 @@ pub fn average(builder: &mut ProgramBuilder, layout: &Layout) {
 }
 
 fn plain_copy(n: usize) -> StridedCopy {
-    StridedCopy { shape: [1, 1, 1, n], strides: [0, 0, 0, 1] }
+    StridedCopy { shape: [1, 1, 1, n], strides: [0, 0, 0, 1], offset: 0 }
 }
 
 /// (first word, words) of the parts of a flat buffer that fit a binding.

@@ -3,13 +3,13 @@
 use super::init::{Fans, Init};
 use crate::compute::random::Threefry;
 use crate::compute::random::stream::WEIGHTS;
-use crate::device::ProgramBuilder;
+use crate::device::{Key, ProgramBuilder};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Leaf, Output, Tensor};
 use crate::io::pack;
 
 /// The external slot that holds all parameters.
-pub const PARAMETERS: &str = "parameters";
+pub const PARAMETERS: Key<f32> = Key::new("parameters");
 
 /// Parameters start at multiples of this many words, so that each can be bound on its own.
 const ALIGNMENT: usize = 64;
@@ -198,8 +198,12 @@ impl Layout {
     }
 
     fn leaf_of(&self, graph: &Graph, parameter: &Parameter) -> Tensor {
-        let leaf =
-            Leaf { slot: PARAMETERS.into(), words: self.words, offset: parameter.offset, parameter: true };
+        let leaf = Leaf {
+            slot: PARAMETERS.name().into(),
+            words: self.words,
+            offset: parameter.offset,
+            parameter: true,
+        };
         graph.leaf(leaf, parameter.shape.clone())
     }
 

@@ -1,4 +1,4 @@
 //! Which kernel computes a convolution: rules, and winners that were measured.
 
-pub mod candidate;
-pub mod choice;
+pub mod convolution;
+pub mod implementation;

@@ -15,7 +15,7 @@ mod case;
 use crate::compute::cooperative::{Cooperative, Method};
 use crate::device::{AdapterKind, Device};
 use crate::error::Error;
-use crate::policy::candidate::fingerprint;
+use crate::policy::implementation::fingerprint;
 use case::{hardware_cases, small_cases};
 use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};

@@ -91,7 +91,7 @@ fn say(line: &str) {
 /// Why it could not be run, which says nothing about the matrices.
 fn answer(request: &Request) -> Result<Answer, String> {
     let choice = CooperativeChoice::Only(request.matrices.variant);
-    let options = DeviceOptions { untuned: true, cooperative: Some(choice), ..DeviceOptions::default() };
+    let options = DeviceOptions { cooperative: Some(choice), ..DeviceOptions::default() };
     let device = Device::open(&DeviceSpec::GpuNamed(request.name.clone()), options);
     let device = device.map_err(|error| error.to_string())?;
     if device.name() != request.title {

@@ -1,9 +1,10 @@
 //! `JEM_SHADERS`: kernels that are tried without a build.
 
 use crate::support::*;
-use jem::compute::conv_geometry::{ConvGeometry, Direction, Shape};
-use jem::device::{Device, DeviceOptions, tuned};
-use jem::policy::choice::Choices;
+use jem::compute::conv_geometry::{ConvGeometry, ConvProblem, Direction};
+use jem::device::{Device, DeviceOptions};
+use jem::policy::convolution::ConvolutionPolicy;
+use jem::tuning::file;
 use serde_json::Value;
 use std::path::Path;
 
@@ -123,9 +124,9 @@ fn tuned_winners_of_other_shaders_are_not_used() {
     let adapter = device.adapter().expect("an adapter");
     let geometry =
         ConvGeometry { n: 4, h: 16, w: 16, c_in: 64, c_out: 64, kh: 3, kw: 3, stride: 1, padding: 1 };
-    let shape = Shape::new(Direction::Forward, geometry);
+    let shape = ConvProblem::new(Direction::Forward, geometry);
     let file = place.at("tuned.toml");
-    tuned::write(Path::new(&file), adapter, &[(shape, Choices::default().candidate(&shape))].into())
+    file::write(Path::new(&file), adapter, &[(shape, ConvolutionPolicy::default().candidate(&shape))].into())
         .expect("a file");
     let shapes = |folder: Option<&str>| {
         let mut command = jem(&["devices", "--json"]);

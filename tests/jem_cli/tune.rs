@@ -1,11 +1,12 @@
 //! `jem tune`: winners are right, are kept, and are what later programs run.
 
 use crate::support::*;
-use jem::compute::conv_geometry::Shape;
-use jem::device::{Device, DeviceOptions, Program, tuned};
+use jem::compute::conv_geometry::ConvProblem;
+use jem::device::{Device, DeviceOptions, Program};
 use jem::jem::{BatchLayout, Preset, Programs, Recipe};
-use jem::policy::candidate::Candidate;
-use jem::policy::choice::{Choices, Tuned};
+use jem::policy::convolution::{ConvolutionPolicy, Tuned};
+use jem::policy::implementation::ConvImplementation;
+use jem::tuning::file;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -32,10 +33,10 @@ fn recipe() -> Recipe {
     Recipe { batch: 2, steps: 2, buffer: 20, ..Preset::Tiny.recipe() }
 }
 
-fn programs(choices: &Choices) -> Programs {
+fn programs(policy: &ConvolutionPolicy) -> Programs {
     let recipe = recipe();
     let batch = BatchLayout::new(&recipe, SIDE, SIDE, 3);
-    Programs::build(&recipe, &recipe.network(10, 3), batch, 1000, choices.clone()).expect("programs")
+    Programs::build(&recipe, &recipe.network(10, 3), batch, 1000, policy).expect("programs")
 }
 
 /// The losses of the first two iterations of `train_cifar`, which `cargo test` builds beside the tests, with the tuned
@@ -75,13 +76,13 @@ fn train(device: &str, file: &str, out: &Path) -> Vec<f64> {
 }
 
 fn open(spec: &str) -> Device {
-    let options = DeviceOptions { untuned: true, uncached: true, ..DeviceOptions::default() };
+    let options = DeviceOptions { uncached: true, ..DeviceOptions::default() };
     Device::open(&spec.parse().expect("a device"), options).expect("a GPU")
 }
 
 /// The convolutions of an iteration.
-fn expected() -> BTreeSet<Shape> {
-    let programs = programs(&Choices::default());
+fn expected() -> BTreeSet<ConvProblem> {
+    let programs = programs(&ConvolutionPolicy::default());
     let programs: [&Program; 2] = [programs.sgld.as_ref().expect("samples"), &programs.update];
     let dispatches = programs.into_iter().flat_map(|program| &program.dispatches);
     dispatches.filter_map(|dispatch| dispatch.kernel.convolution()).collect()
@@ -111,7 +112,7 @@ fn winners_are_right_and_kept() {
 
     let device = open(&gpu);
     let adapter = device.adapter().expect("a GPU");
-    let winners = tuned::read(Path::new(&file), adapter).expect("the file");
+    let winners = file::read(Path::new(&file), adapter).expect("the file");
     assert_eq!(winners.keys().copied().collect::<BTreeSet<_>>(), expected);
     for (with, count) in [(file.as_str(), shapes.len()), ("none", 0)] {
         let devices = facts_with(with, &["devices"]);
@@ -130,20 +131,20 @@ fn training_runs_what_was_tuned() {
     let adapter = device.adapter().expect("a GPU");
     let expected = expected();
     // The last candidate of every shape, which is seldom the rule's choice.
-    let choices = device.choices();
-    let last = |shape: &Shape| *choices.candidates(shape).last().expect("candidates");
+    let policy = device.policy();
+    let last = |shape: &ConvProblem| *policy.candidates(shape).last().expect("candidates");
     let last: Tuned = expected.iter().map(|shape| (*shape, last(shape))).collect();
-    assert!(last.values().any(|candidate| matches!(candidate, Candidate::Winograd(_))));
-    tuned::write(Path::new(&file), adapter, &last).expect("a file");
-    let choices = device.choices().with_tuned(last);
-    let programs = programs(&choices);
+    assert!(last.values().any(|candidate| matches!(candidate, ConvImplementation::Winograd(_))));
+    file::write(Path::new(&file), adapter, &last).expect("a file");
+    let policy = device.policy().clone().with_tuned(last);
+    let programs = programs(&policy);
     let programs = [programs.sgld.as_ref().expect("samples"), &programs.update];
     let kernels: Vec<_> =
         programs.iter().flat_map(|program| &program.dispatches).map(|d| &d.kernel).collect();
     for kernel in &kernels {
         let Some(shape) = kernel.convolution() else { continue };
-        let tile = match choices.candidate(&shape) {
-            Candidate::Implicit(tile) | Candidate::Parts(tile, _) => tile,
+        let tile = match policy.candidate(&shape) {
+            ConvImplementation::Implicit(tile) | ConvImplementation::Parts(tile, _) => tile,
             other => panic!("{shape} by {kernel:?}, not {other}"),
         };
         assert!(format!("{kernel:?}").contains(&format!("tile: Some({tile:?})")), "{kernel:?}");
@@ -158,7 +159,7 @@ fn training_runs_what_was_tuned() {
         (losses, config, events)
     });
     assert_near("losses", &tuned.0, &by_rule.0, 1e-4);
-    let summary = choices.summary();
+    let summary = policy.summary();
     assert!(summary.starts_with(&format!("{} shapes as measured", expected.len())), "{summary}");
     assert!(tuned.1.contains(&format!("# kernels of convolutions: {summary}\n")), "{}", tuned.1);
     assert!(tuned.2.contains(&format!("\"kernels\":\"{summary}\"")), "{}", tuned.2);
@@ -191,7 +192,7 @@ fn a_precision_is_tuned_for_beside_another() {
     let several = of_f16.iter().filter(|s| s["candidates"].as_array().is_some_and(|all| all.len() > 2));
     assert!(several.count() > of_f16.len() / 2, "{f16}");
     let device = open(&gpu);
-    let winners = tuned::read(Path::new(&file), device.adapter().expect("a GPU")).expect("the file");
+    let winners = file::read(Path::new(&file), device.adapter().expect("a GPU")).expect("the file");
     assert_eq!(f32["shapes_in_file"], winners.len());
     let half = winners.keys().filter(|shape| shape.is_half()).count();
     assert!(half > 0 && half < winners.len(), "both precisions are in the file");
@@ -246,10 +247,10 @@ fn listed<'a>(facts: &'a Value, name: &str, key: &str) -> Vec<&'a Value> {
 
 #[test]
 fn the_largest_shapes_of_one_program_are_tuned_and_the_others_named() {
-    let programs = programs(&Choices::default());
+    let programs = programs(&ConvolutionPolicy::default());
     let count = |program: &Program| {
         let of = |dispatch: &jem::device::Dispatch| dispatch.kernel.convolution();
-        program.dispatches.iter().filter_map(of).collect::<BTreeSet<Shape>>().len()
+        program.dispatches.iter().filter_map(of).collect::<BTreeSet<ConvProblem>>().len()
     };
     let sgld = limited(&["--only", "sgld", "--top", "3"]);
     assert_eq!(listed(&sgld, "shapes", "winner").len(), 3, "{sgld}");

@@ -8,6 +8,7 @@ use jem::data::images::Images;
 use jem::device::{Device, DeviceOptions, DeviceSpec};
 use jem::jem::Model;
 use jem::nn::architecture::Mode;
+use jem::tuning;
 use jem::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -43,7 +44,7 @@ impl ModelArguments {
     /// Reads the model and opens the device.
     pub fn open(&self) -> Result<(Model, Device)> {
         let model = Model::open(&self.model)?;
-        let device = Device::open(&self.device, DeviceOptions::default())?;
+        let device = tuning::open(&self.device, DeviceOptions::default())?;
         if let Some(why) = device.fallback() {
             eprintln!("device: {}, because {why}", device.name());
         }

@@ -5,10 +5,9 @@ use crate::facts::say;
 use crate::session::flags::Flags as _;
 use jem::Result;
 use jem::compute::shader;
-use jem::device::{
-    AdapterInfo, CooperativeChoice, CooperativeMatrix, Device, DeviceOptions, DeviceSpec, tuned,
-};
+use jem::device::{AdapterInfo, CooperativeChoice, CooperativeMatrix, Device, DeviceOptions, DeviceSpec};
 use jem::self_test::{CooperativeResult, KernelResult, Report, cooperative, self_test};
+use jem::tuning::{self, file};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -39,13 +38,13 @@ pub struct Arguments {
 /// Runs it.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let options = DeviceOptions { cooperative: arguments.cooperative, ..DeviceOptions::default() };
-    let open = |spec: &DeviceSpec| Device::open(spec, options);
+    let open = |spec: &DeviceSpec| tuning::open(spec, options);
     let tested = |spec: &DeviceSpec| open(spec).flag("device", "--test");
     let devices = arguments.test.iter().map(tested).collect::<Result<Vec<_>>>()?;
     let adapters = Device::adapters();
     let auto = open(&DeviceSpec::Auto)?;
     let shaders = shader::folder()?;
-    let shapes = adapters.iter().map(|info| Ok(tuned::load(info)?.len())).collect::<Result<Vec<usize>>>()?;
+    let shapes = adapters.iter().map(|info| Ok(file::load(info)?.len())).collect::<Result<Vec<usize>>>()?;
     if !arguments.output.json {
         list(&adapters, &shapes, &auto, shaders);
     }
@@ -62,7 +61,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         let facts = json!({
             "adapters": adapters.iter().zip(&shapes).map(|(info, &n)| adapter(info, n)).collect::<Vec<_>>(),
             "shaders": shaders.map(shader::Folder::json),
-            "tuned_file": tuned::path().map(|path| path.display().to_string()),
+            "tuned_file": file::path().map(|path| path.display().to_string()),
             "cpu": {"name": Device::cpu().name(), "threads": threads()},
             "auto": auto.name(),
             "tests": reports.iter().map(|(name, report, matrices)| test(name, report, matrices)).collect::<Vec<_>>(),
@@ -92,7 +91,7 @@ fn list(adapters: &[AdapterInfo], shapes: &[usize], auto: &Device, shaders: Opti
     }
     let mark = if auto.is_cpu() { "  <- auto" } else { "" };
     say(&format!("cpu{mark}\n    {:<21}{}", "threads", threads()));
-    if let Some(path) = tuned::path() {
+    if let Some(path) = file::path() {
         say(&format!("tuned kernels are kept in {}", path.display()));
     }
     if let Some(folder) = shaders {
@@ -112,7 +111,7 @@ fn details(adapter: &AdapterInfo, shapes: usize) -> Vec<(&'static str, String)> 
     let limits = [adapter.max_storage_binding, adapter.max_buffer].map(|bytes| bytes >> 20);
     let workgroup =
         format!("{} invocations, {} KiB", adapter.workgroup_invocations, adapter.workgroup_memory >> 10);
-    let tuned = match (shapes, tuned::path()) {
+    let tuned = match (shapes, file::path()) {
         (0, None) => "not looked for (JEM_TUNED=none)".to_owned(),
         (0, Some(_)) => "none: kernels are chosen by rule; jem tune measures them".to_owned(),
         (1, _) => "in use for 1 shape of convolutions".to_owned(),

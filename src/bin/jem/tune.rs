@@ -5,17 +5,18 @@ mod report;
 use crate::common::{Output, check_batch, check_writable, progress};
 use crate::facts::say;
 use crate::session::DeviceArguments;
-use jem::compute::conv_geometry::Shape;
+use jem::compute::conv_geometry::ConvProblem;
 use jem::compute::storage::Storage;
-use jem::device::{Device, DeviceOptions, tuned};
+use jem::device::Device;
 use jem::jem::{
     BatchLayout, Langevin, Model, Overrides, Precision, Preset, Programs, Recipe, Sampler, ScoreSettings,
     Scorer,
 };
 use jem::nn::architecture::Mode;
 use jem::nn::network::Network as _;
-use jem::policy::choice::{Choices, Tuned};
-use jem::tune::{Limits, Ranked, Tuning, rank, shapes, tune};
+use jem::policy::convolution::{ConvolutionPolicy, Tuned};
+use jem::tuning::file;
+use jem::tuning::{Limits, Ranked, Tuning, rank, shapes, tune};
 use jem::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -125,22 +126,19 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         None => Some(recipe(arguments)?),
     };
     // What was measured before, or a damaged file, must not meddle.
-    let device = Device::open(
-        &arguments.device.device,
-        DeviceOptions { untuned: true, ..arguments.device.options() },
-    )?;
+    let device = Device::open(&arguments.device.device, arguments.device.options())?;
     let Some(adapter) = device.adapter() else {
         let message = format!("{} has no choice of kernels; name a GPU, such as gpu:llvmpipe", device.name());
         return Err(Error::setting("--device", message));
     };
     let precision = recipe.as_ref().map_or(Precision::F32, |recipe| recipe.precision);
-    let (choices, precision) = precision.choices(&device);
+    let (policy, precision) = precision.policy(&device);
     let shapes = match (&recipe, &arguments.model) {
-        (Some(recipe), _) => training_shapes(recipe, arguments.image, &choices, arguments.only)?,
+        (Some(recipe), _) => training_shapes(recipe, arguments.image, &policy, arguments.only)?,
         (None, Some(path)) => model_shapes(path, arguments.batch.unwrap_or(BATCH))?,
         (None, None) => unreachable!("without a model there is a recipe"),
     };
-    let stored = match tuned::read(&out, adapter) {
+    let stored = match file::read(&out, adapter) {
         Ok(tuned) => tuned.len(),
         // The first winner replaces the file.
         Err(error @ Error::File { .. }) => {
@@ -159,7 +157,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let mut ranked = match (limit, arguments.top) {
         (None, None) => shapes.iter().map(|&(shape, runs)| Ranked { shape, runs, time: None }).collect(),
         // Ranking may take a quarter of the time.
-        _ => rank(&device, &choices, &shapes, limit.map(|limit| started + limit / 4))?,
+        _ => rank(&device, &policy, &shapes, limit.map(|limit| started + limit / 4))?,
     };
     let largest = arguments.top.unwrap_or(usize::MAX).min(ranked.len());
     let mut results = Results { stored, ..Results::default() };
@@ -169,7 +167,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     for ranked in ranked {
         let tuning = match limits.is_over() {
             true => None,
-            false => Some(tune(&device, &choices, &ranked.shape, limits)?),
+            false => Some(tune(&device, &policy, &ranked.shape, limits)?),
         };
         match tuning {
             // Without a winner and with untried candidates, only the rule's choice was reached.
@@ -177,7 +175,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
                 if let Some(winner) = tuning.winner() {
                     // Saved after each shape, so that an interruption loses none.
                     let winner = Tuned::from([(ranked.shape, winner.candidate)]);
-                    results.stored = tuned::write(&out, adapter, &winner)?;
+                    results.stored = file::write(&out, adapter, &winner)?;
                 }
                 if !json {
                     bar.suspend(|| report::print(&tuning, ranked.runs));
@@ -218,16 +216,16 @@ fn out(arguments: &Arguments) -> Result<PathBuf> {
         check_writable("--out", out)?;
         return Ok(out.clone());
     }
-    let Some(path) = tuned::path() else {
+    let Some(path) = file::path() else {
         let why = format!(
             "there is no file to keep the winners in ({}=none, or no home directory)",
-            tuned::VARIABLE
+            file::VARIABLE
         );
         return Err(Error::setting("--out", format!("{why}; name one")));
     };
     // Without the variable, the file is in the user's cache directory, and the flag names another.
-    let set = std::env::var_os(tuned::VARIABLE).is_some_and(|value| !value.is_empty());
-    let asked = if set { tuned::VARIABLE } else { "--out" };
+    let set = std::env::var_os(file::VARIABLE).is_some_and(|value| !value.is_empty());
+    let asked = if set { file::VARIABLE } else { "--out" };
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         std::fs::create_dir_all(parent).map_err(|error| {
             Error::setting(asked, format!("the directory {} cannot be made: {error}", parent.display()))
@@ -257,22 +255,22 @@ fn recipe(arguments: &Arguments) -> Result<Recipe> {
     Ok(recipe)
 }
 
-/// The convolutions of a training iteration by `choices`, or of one of its programs, each with its number of runs.
+/// The convolutions of a training iteration by `policy`, or of one of its programs, each with its number of runs.
 fn training_shapes(
     recipe: &Recipe,
     image: [usize; 3],
-    choices: &Choices,
+    policy: &ConvolutionPolicy,
     only: Only,
-) -> Result<Vec<(Shape, usize)>> {
+) -> Result<Vec<(ConvProblem, usize)>> {
     let [height, width, channels] = image;
     let batch = BatchLayout::new(recipe, height, width, channels);
     batch.check(recipe.pad)?;
     // By no Winograd's kernels, which are several.
-    let implicit = match choices.storage() {
-        Storage::F32 => Choices::default(),
-        Storage::F16 => Choices::default().in_f16(choices.method()),
+    let implicit = match policy.storage() {
+        Storage::F32 => ConvolutionPolicy::default(),
+        Storage::F16 => ConvolutionPolicy::default().in_f16(policy.method()),
     };
-    let programs = Programs::build(recipe, &recipe.network(10, channels), batch, IMAGES, implicit)?;
+    let programs = Programs::build(recipe, &recipe.network(10, channels), batch, IMAGES, &implicit)?;
     let sgld = programs.sgld.iter().map(|program| (program, recipe.steps)).filter(|_| only != Only::Update);
     let update = [(&programs.update, 1)].into_iter().filter(|_| only != Only::Sgld);
     let found = shapes(sgld.chain(update));
@@ -283,7 +281,7 @@ fn training_shapes(
 }
 
 /// The convolutions of scoring a batch with gradients, and of an SGLD step.
-fn model_shapes(path: &Path, batch: usize) -> Result<Vec<(Shape, usize)>> {
+fn model_shapes(path: &Path, batch: usize) -> Result<Vec<(ConvProblem, usize)>> {
     check_batch(batch)?;
     let model = Model::open(path)?;
     // On the host, where loading makes no pipelines and every convolution is one kernel.

@@ -23,6 +23,12 @@ pub(crate) fn map2(a: &[f32], b: &[f32], y: &mut [f32], f: impl Fn(f32, f32) -> 
     });
 }
 
+/// Whether `a` is larger than `b` for a maximum, in which NaN counts as larger than any number. Twin:
+/// `shaders/common/exceeds.wgsl`.
+pub(crate) fn exceeds(a: f32, b: f32) -> bool {
+    (a > b || a.is_nan()) && !b.is_nan()
+}
+
 /// The number of items of `len` elements that make a task of at least [`CHUNK`] elements.
 pub(crate) fn items_per_task(len: usize) -> usize {
     CHUNK.div_ceil(len.max(1))

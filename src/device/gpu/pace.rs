@@ -201,7 +201,7 @@ mod tests {
     use crate::device::gpu::executable::work_before;
     use crate::jem::Preset;
     use crate::jem::programs::{BatchLayout, Programs};
-    use crate::policy::choice::Choices;
+    use crate::policy::convolution::ConvolutionPolicy;
 
     const MS: Duration = Duration::from_millis(1);
     const TFLOP: f64 = 1e12;
@@ -429,11 +429,14 @@ mod tests {
 
     /// The submissions of an iteration of WRN-28-10 at batch 64 if cut after every 200 GFLOP, and if cut by time on
     /// `device`, after four iterations.
-    fn submissions_of_an_iteration(choices: &Choices, device: fn(Duration) -> f64) -> (usize, usize) {
+    fn submissions_of_an_iteration(
+        policy: &ConvolutionPolicy,
+        device: fn(Duration) -> f64,
+    ) -> (usize, usize) {
         let recipe = Preset::Paper.recipe();
         let network = recipe.network(10, 3);
         let batch = BatchLayout::new(&recipe, 32, 32, 3);
-        let programs = Programs::build(&recipe, &network, batch, 50_000, choices.clone()).unwrap();
+        let programs = Programs::build(&recipe, &network, batch, 50_000, policy).unwrap();
         let steps = std::iter::repeat_n(programs.sgld.as_ref().unwrap(), recipe.steps);
         let before_steps = [&programs.gather, &programs.prepare];
         let after_steps = [programs.scatter.as_ref().unwrap(), &programs.update];
@@ -450,7 +453,7 @@ mod tests {
             parts
         };
         let mut simulation = Simulation::new(device);
-        let programs: Vec<_> = before(Choices::HARDWARE).collect();
+        let programs: Vec<_> = before(ConvolutionPolicy::HARDWARE).collect();
         let mut first = 0;
         for _ in 0..5 {
             first = simulation.submissions.len();
@@ -462,7 +465,7 @@ mod tests {
     #[test]
     fn an_iteration_of_wide_resnet_28_10_takes_few_submissions() {
         let devices: [fn(Duration) -> f64; 3] = [|_| 50.0 * TFLOP, |_| 150.0 * TFLOP, |_| 300.0 * TFLOP];
-        let counts = devices.map(|device| submissions_of_an_iteration(&Choices::default(), device));
+        let counts = devices.map(|device| submissions_of_an_iteration(&ConvolutionPolicy::default(), device));
         // At least one for each of 24 programs.
         assert_eq!(counts, [(188, 51), (188, 26), (188, 25)]);
     }

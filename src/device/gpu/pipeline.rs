@@ -1,6 +1,7 @@
 //! Compute pipelines: one for each shader text, made in parallel, kept as long as the device.
 
 use super::pipeline_cache::PipelineCache;
+use super::spirv::MAIN;
 use super::{GpuDevice, compilers, memory_model, spirv};
 use crate::compute::Access;
 use crate::device::Dispatch;
@@ -11,9 +12,6 @@ use std::hash::Hash;
 use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
-
-/// The entry point of every shader.
-pub(super) const MAIN: &str = "main";
 
 /// A pipeline with the layout of its one bind group.
 #[derive(Debug)]

@@ -4,7 +4,6 @@
 //! [`super::memory_model`] can change it and `create_shader_module_passthrough` can take it.
 
 use super::memory_model;
-use super::pipeline::MAIN;
 use crate::compute::Shader;
 use naga::back::spv;
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
@@ -20,6 +19,9 @@ pub fn spirv(shader: &Shader, bindings: &[u32], version: (u8, u8)) -> Result<Vec
     let words = translate(&shader.wgsl(), bindings, version)?;
     if shader.has_patched_memory() { memory_model::patch(&words) } else { Ok(words) }
 }
+
+/// The entry point of every shader.
+pub(super) const MAIN: &str = "main";
 
 /// The SPIR-V words of the entry point [`MAIN`] of `wgsl`, without any runtime checks, in SPIR-V `version`.
 ///

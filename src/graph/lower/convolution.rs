@@ -1,8 +1,8 @@
-//! The dispatches of a convolution or input gradient, by the algorithm that the program's choices say, and the
+//! The dispatches of a convolution or input gradient, by the algorithm that the program's policy say, and the
 //! copies of weights that they read.
 
 use super::{Lowering, label};
-use crate::compute::conv_geometry::{ConvGeometry, Shape};
+use crate::compute::conv_geometry::{ConvGeometry, ConvProblem};
 use crate::compute::storage::{Storage, Storages};
 use crate::compute::winograd::Winograd;
 use crate::device::{ProgramBuilder, View};
@@ -15,7 +15,7 @@ use crate::kernels::winograd_input::WinogradInput;
 use crate::kernels::winograd_output::{Convolution, WinogradOutput};
 use crate::kernels::winograd_product::WinogradProduct;
 use crate::kernels::winograd_weights::WinogradWeights;
-use crate::policy::choice::Algorithm;
+use crate::policy::convolution::Algorithm;
 
 /// A copy of weights `[kh, kw, c_in, c_out]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -63,8 +63,11 @@ impl Packing {
         let label = format!("{name} {}", self.name());
         match self {
             Self::Transposed => {
-                let copy =
-                    StridedCopy { shape: [1, kh * kw, c_out, c_in], strides: [0, c_in * c_out, 1, c_out] };
+                let copy = StridedCopy {
+                    shape: [1, kh * kw, c_out, c_in],
+                    strides: [0, c_in * c_out, 1, c_out],
+                    offset: 0,
+                };
                 builder.dispatch(label, copy, views);
             }
             Self::Half | Self::HalfTransposed => {
@@ -107,7 +110,7 @@ impl Lowering<'_> {
             Convolution::InputGradient(Conv2dInputGradient { update: Some(_), .. }) => Algorithm::Implicit,
             // Winograd's kernels read and write f32.
             _ if convolution.storage() != Storages::default() => Algorithm::Implicit,
-            _ => self.builder.choices().algorithm(&Shape::new(convolution.direction(), g)),
+            _ => self.policy.algorithm(&ConvProblem::new(convolution.direction(), g)),
         };
         match algorithm {
             Algorithm::Implicit => {
@@ -166,7 +169,7 @@ impl Lowering<'_> {
         let view = match (source, self.prepare.as_deref_mut()) {
             (Some(source), Some(prepare)) => {
                 let slot = prepare_packed(prepare, &source, g, &name, packing);
-                self.builder.external(&slot, words)
+                self.builder.external_named(&slot, words)
             }
             _ => {
                 let x = match packing.source() {
@@ -196,11 +199,11 @@ fn prepare_packed(
         let x = match packing.source() {
             Some(first) => {
                 let first_slot = prepare_packed(prepare, source, g, name, first);
-                prepare.external(&first_slot, first.words(g))
+                prepare.external_named(&first_slot, first.words(g))
             }
-            None => prepare.external(&source.slot, source.words).part(source.offset, g.weights_len()),
+            None => prepare.external_named(&source.slot, source.words).part(source.offset, g.weights_len()),
         };
-        let y = prepare.external(&slot, packing.words(g));
+        let y = prepare.external_named(&slot, packing.words(g));
         packing.dispatch(prepare, g, name, &[x, y]);
     }
     slot

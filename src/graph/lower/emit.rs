@@ -10,6 +10,7 @@ use crate::compute::storage::{Storage, Storages};
 use crate::device::View;
 use crate::error::{Error, Result};
 use crate::graph::{Node, NodeId, Op};
+use crate::kernels::argmax::ArgMax;
 use crate::kernels::average_pool::AveragePool;
 use crate::kernels::average_pool_gradient::AveragePoolGradient;
 use crate::kernels::binary::{Binary, BinaryOp};
@@ -19,17 +20,22 @@ use crate::kernels::conv2d_weight_gradient::Conv2dWeightGradient;
 use crate::kernels::copy::StridedCopy;
 use crate::kernels::fill::Fill;
 use crate::kernels::gather_labels::GatherLabels;
+use crate::kernels::gather_rows::GatherRows;
 use crate::kernels::head::Head;
 use crate::kernels::leaky_relu_gradient::LeakyReluGradient;
 use crate::kernels::logit_loss::LogitLoss;
 use crate::kernels::logit_loss_gradient::LogitLossGradient;
 use crate::kernels::logsumexp::LogSumExp;
 use crate::kernels::matmul::Matmul;
+use crate::kernels::max_pool::MaxPool;
+use crate::kernels::max_pool_gradient::MaxPoolGradient;
 use crate::kernels::reduce::{Reduce, ReduceOp};
+use crate::kernels::scatter_add::ScatterAdd;
 use crate::kernels::scatter_labels::ScatterLabels;
 use crate::kernels::sign_mask::SignMask;
 use crate::kernels::softmax::Softmax;
 use crate::kernels::unary::Unary;
+use crate::kernels::uniform_fill::UniformFill;
 use crate::kernels::winograd_output::Convolution;
 
 impl Lowering<'_> {
@@ -40,7 +46,7 @@ impl Lowering<'_> {
         let n: usize = node.shape.iter().product();
         match &node.op {
             Op::Leaf(leaf) => {
-                let view = self.builder.external(&leaf.slot, leaf.words).part(leaf.offset, n);
+                let view = self.builder.external_named(&leaf.slot, leaf.words).part(leaf.offset, n);
                 self.views.insert(id, view);
             }
             Op::Reshape => {
@@ -51,6 +57,11 @@ impl Lowering<'_> {
                 let y = self.place(id);
                 self.builder.dispatch(name, Fill { n, value }, &[y]);
             }
+            &Op::Uniform { stream } => {
+                let [counters, y] = self.through(id, &node)?;
+                let kernel = UniformFill { n, low: 0.0, high: 1.0, stream };
+                self.builder.dispatch(name, kernel, &[counters, y]);
+            }
             &Op::Unary(op) => {
                 let x = self.view(node.inputs[0])?;
                 let y = self.place(id);
@@ -58,8 +69,18 @@ impl Lowering<'_> {
             }
             &Op::Binary(op) => self.emit_binary(id, &node, op, name)?,
             &Op::LeakyReluGradient { slope } => self.emit_leaky_relu_gradient(id, &node, slope, name)?,
+            &Op::Slice { axis, first, step } => self.emit_slice(id, &node, axis, first, step)?,
+            &Op::Pad { axis, first, step, value } => self.emit_pad(id, &node, axis, [first, step], value)?,
+            &Op::Concat(axis) => self.emit_concat(id, &node, axis)?,
             Op::Broadcast | Op::Permute(_) => self.emit_copy(id, &node, name)?,
-            Op::Sum(axes) => self.emit_sum(id, &node, axes, &name)?,
+            Op::Sum(axes) => self.emit_reduction(id, &node, axes, ReduceOp::Sum, &name)?,
+            Op::Max(axes) => self.emit_reduction(id, &node, axes, ReduceOp::Max, &name)?,
+            Op::Min(axes) => self.emit_reduction(id, &node, axes, ReduceOp::Min, &name)?,
+            &Op::ArgMax(axis) => {
+                let [x, y] = self.through(id, &node)?;
+                let [outer, axis, inner] = around(&self.node(node.inputs[0]).shape, axis);
+                self.builder.dispatch(name, ArgMax { outer, axis, inner }, &[x, y]);
+            }
             &Op::MatMul { transpose_a, transpose_b } => {
                 let mut views = self.inputs(&node)?;
                 views.push(self.place(id));
@@ -80,6 +101,16 @@ impl Lowering<'_> {
                 let [n, h, w, c] = images(&node);
                 self.builder.dispatch(name, AveragePoolGradient { n, h, w, c, size }, &[x, y]);
             }
+            &Op::MaxPool(geometry) => {
+                let mut views = self.inputs(&node)?;
+                views.push(self.place(id));
+                self.builder.dispatch(name, MaxPool { geometry }, &views);
+            }
+            &Op::MaxPoolGradient(geometry) => {
+                let mut views = self.inputs(&node)?;
+                views.push(self.place(id));
+                self.builder.dispatch(name, MaxPoolGradient { geometry }, &views);
+            }
             Op::LogSumExp => {
                 let [x, y] = self.through(id, &node)?;
                 let [rows, cols] = self.matrix(node.inputs[0]);
@@ -89,6 +120,20 @@ impl Lowering<'_> {
                 let [x, y] = self.through(id, &node)?;
                 let [rows, cols] = self.matrix(id);
                 self.builder.dispatch(name, Softmax { rows, cols, log }, &[x, y]);
+            }
+            Op::GatherRows => {
+                let mut views = self.inputs(&node)?;
+                views.push(self.place(id));
+                let [_, rows, width] = around(&self.node(node.inputs[0]).shape, 0);
+                let count = n / width;
+                self.builder.dispatch(name, GatherRows { count, rows, width }, &views);
+            }
+            Op::ScatterAdd => {
+                let mut views = self.inputs(&node)?;
+                views.push(self.place(id));
+                let [_, rows, width] = around(&node.shape, 0);
+                let count = self.node(node.inputs[1]).shape.iter().product();
+                self.builder.dispatch(name, ScatterAdd { count, rows, width }, &views);
             }
             Op::GatherLabels => {
                 let mut views = self.inputs(&node)?;
@@ -171,7 +216,7 @@ impl Lowering<'_> {
                     ),
                     ..Conv2d::new(geometry)
                 };
-                let kernel = self.builder.choices().forward(kernel);
+                let kernel = self.policy.forward(kernel);
                 self.emit_convolution(name, Convolution::Forward(kernel), node.inputs[1], &views)?;
             }
             Group::InputGradient { conv, masked, residual, when, value } => {
@@ -197,7 +242,7 @@ impl Lowering<'_> {
                     factor: self.factor(node.inputs[0], Some(value)),
                     ..Conv2dInputGradient::new(geometry)
                 };
-                let kernel = self.builder.choices().input_gradient(kernel);
+                let kernel = self.policy.input_gradient(kernel);
                 let convolution = Convolution::InputGradient(kernel);
                 self.emit_convolution(label(&node, conv), convolution, node.inputs[1], &views)?;
             }
@@ -306,7 +351,7 @@ impl Lowering<'_> {
         };
         let (shape, [strides]) = collapse(&node.shape, [&strides]).ok_or_else(|| too_many_axes(node))?;
         let y = self.place(id);
-        self.builder.dispatch(name, StridedCopy { shape, strides }, &[x, y]);
+        self.builder.dispatch(name, StridedCopy { shape, strides, offset: 0 }, &[x, y]);
         Ok(())
     }
 
@@ -333,7 +378,14 @@ impl Lowering<'_> {
     }
 
     /// Runs of neighbouring axes, the last run first, each in one or two stages.
-    fn emit_sum(&mut self, id: NodeId, node: &Node, axes: &[usize], name: &str) -> Result<()> {
+    fn emit_reduction(
+        &mut self,
+        id: NodeId,
+        node: &Node,
+        axes: &[usize],
+        op: ReduceOp,
+        name: &str,
+    ) -> Result<()> {
         let mut shape = self.node(node.inputs[0]).shape;
         let mut stages = Vec::new();
         let mut end = axes.len();
@@ -346,7 +398,7 @@ impl Lowering<'_> {
             let product = |part: &[usize]| part.iter().product::<usize>();
             let outer = product(&shape[..first]);
             let inner = product(&shape[last + 1..]);
-            stages.extend(Reduce::stages(outer, product(&shape[first..=last]), inner, ReduceOp::Sum));
+            stages.extend(Reduce::stages(outer, product(&shape[first..=last]), inner, op));
             shape[first..=last].fill(1);
             end = start;
         }
@@ -372,7 +424,7 @@ impl Lowering<'_> {
         for (i, &stage) in stages.iter().enumerate() {
             let y = match i + 1 == stages.len() {
                 true => self.place(id),
-                false => self.builder.transient(format!("{name} partial sums"), stage.output_len()),
+                false => self.builder.transient(format!("{name} of parts"), stage.output_len()),
             };
             self.builder.dispatch(name, stage, &[x, y]);
             x = y;
@@ -388,7 +440,7 @@ impl Lowering<'_> {
     ) -> Result<()> {
         let [x, gradient] = [self.view(node.inputs[0])?, self.view(node.inputs[1])?];
         let [a, b] = [node.inputs[0], node.inputs[1]].map(|id| self.storage(id));
-        let kernel = self.builder.choices().weight_gradient(Conv2dWeightGradient {
+        let kernel = self.policy.weight_gradient(Conv2dWeightGradient {
             storage: Storages { a, b, c: Storage::F32 },
             factor: self.factor(node.inputs[1], None),
             ..Conv2dWeightGradient::new(geometry)
@@ -406,6 +458,11 @@ impl Lowering<'_> {
     }
 }
 
+/// The product of the axes before `axis`, its length, and the product of those behind it.
+pub(super) fn around(shape: &[usize], axis: usize) -> [usize; 3] {
+    [shape[..axis].iter().product(), shape[axis], shape[axis + 1..].iter().product()]
+}
+
 fn images(node: &Node) -> [usize; 4] {
     node.shape[..].try_into().expect("shape inference made them images")
 }
@@ -416,7 +473,7 @@ fn pixels_and_channels(node: &Node) -> (usize, usize) {
     (node.shape.iter().product::<usize>() / channels.max(1), channels)
 }
 
-fn too_many_axes(node: &Node) -> Error {
+pub(super) fn too_many_axes(node: &Node) -> Error {
     let message = format!("{:?} has more than four axes that do not merge; reshape it", node.shape);
     Error::Shape { operation: node.op.name(), message }
 }

@@ -9,6 +9,7 @@ mod convolution;
 mod emit;
 mod fuse;
 mod normalisation;
+mod parts;
 mod prepared;
 mod storage;
 mod strides;
@@ -21,6 +22,7 @@ use crate::compute::storage::Storage;
 use crate::device::{ProgramBuilder, View};
 use crate::error::{Error, Result};
 use crate::kernels::copy::StridedCopy;
+use crate::policy::convolution::ConvolutionPolicy;
 use convolution::Packing;
 use fuse::{Fusions, GroupId};
 use normalisation::Statistics;
@@ -38,7 +40,8 @@ pub struct Output<'a> {
     pub view: View,
 }
 
-/// Appends to `builder` the dispatches that compute `outputs`.
+/// Appends to `builder` the dispatches that compute `outputs`; `policy` chooses the kernels of convolutions
+/// ([`crate::device::Device::policy`] is the device's).
 ///
 /// With `prepare`, what depends on parameters alone (folded weights, the transposed weights of input gradients)
 /// is computed by that program into external buffers that both programs name; it is run once after each change
@@ -47,15 +50,17 @@ pub struct Output<'a> {
 /// # Errors
 /// [`crate::Error::Shape`]: the graph's first mistake, or a tensor of more axes than the kernels take.
 pub fn lower(
+    policy: &ConvolutionPolicy,
     builder: &mut ProgramBuilder,
     prepare: Option<&mut ProgramBuilder>,
     outputs: &[Output<'_>],
 ) -> Result<()> {
-    lower_checked(builder, prepare, outputs, None).map(|_| ())
+    lower_checked(policy, builder, prepare, outputs, None).map(|_| ())
 }
 
 /// [`lower`]; returns whether its dispatches do the update too, along the first output.
 fn lower_checked(
+    policy: &ConvolutionPolicy,
     builder: &mut ProgramBuilder,
     prepare: Option<&mut ProgramBuilder>,
     outputs: &[Output<'_>],
@@ -68,7 +73,7 @@ fn lower_checked(
         return Err(Error::Shape { operation: "lower", message });
     }
     graph.check()?;
-    let mut lowering = Lowering::new(graph, builder, prepare, outputs)?;
+    let mut lowering = Lowering::new(graph, policy, builder, prepare, outputs)?;
     if let Some(update) = update {
         lowering.fuse_update(outputs, update);
     }
@@ -80,6 +85,7 @@ fn lower_checked(
 /// The state of one call of [`lower`].
 struct Lowering<'a> {
     graph: &'a Graph,
+    policy: &'a ConvolutionPolicy,
     builder: &'a mut ProgramBuilder,
     prepare: Option<&'a mut ProgramBuilder>,
     /// What `prepare` computes.
@@ -105,6 +111,7 @@ struct Lowering<'a> {
 impl<'a> Lowering<'a> {
     fn new(
         graph: &'a Graph,
+        policy: &'a ConvolutionPolicy,
         builder: &'a mut ProgramBuilder,
         mut prepare: Option<&'a mut ProgramBuilder>,
         outputs: &[Output<'_>],
@@ -114,13 +121,14 @@ impl<'a> Lowering<'a> {
             Some(prepare) => prepared::emit(graph, &roots, builder, prepare)?,
             None => Prepared::new(),
         };
-        let fusions = Fusions::find(graph, &roots, &prepared, builder.choices().separate());
-        let halves = match builder.choices().storage() {
+        let fusions = Fusions::find(graph, &roots, &prepared, policy.separate());
+        let halves = match policy.storage() {
             Storage::F32 => Halves::default(),
             Storage::F16 => Halves::find(graph, &fusions, &roots),
         };
         let mut lowering = Self {
             graph,
+            policy,
             builder,
             prepare,
             prepared,
@@ -136,7 +144,7 @@ impl<'a> Lowering<'a> {
         };
         for (&id, slot) in &lowering.prepared {
             let words = graph.node(id).shape.iter().product();
-            lowering.views.insert(id, lowering.builder.external(slot, words));
+            lowering.views.insert(id, lowering.builder.external_named(slot, words));
         }
         lowering.choose_targets(outputs);
         Ok(lowering)
@@ -163,7 +171,7 @@ impl<'a> Lowering<'a> {
         }
         // What lies in a slot that outputs go to (a leaf, or a tensor that is asked for twice) is set aside
         // first: another output may overwrite it, and no kernel reads and writes one slot.
-        let copy = |words| StridedCopy { shape: [1, 1, 1, words], strides: [0, 0, 0, 1] };
+        let copy = |words| StridedCopy { shape: [1, 1, 1, words], strides: [0, 0, 0, 1], offset: 0 };
         for (from, _, words) in &mut copies {
             if outputs.iter().any(|output| output.view.slot == from.slot) {
                 let aside = self.builder.transient("output set aside", *words);
@@ -184,7 +192,7 @@ impl<'a> Lowering<'a> {
         let mut read: HashSet<_> = HashSet::new();
         for id in self.fusions.needed() {
             if let Op::Leaf(leaf) = self.graph.node(id).op {
-                read.insert(self.builder.external(&leaf.slot, leaf.words).slot);
+                read.insert(self.builder.external_named(&leaf.slot, leaf.words).slot);
             }
         }
         for output in outputs {

@@ -4,6 +4,7 @@
 use super::{Graph, NodeId, Op, Output, label, lower};
 use crate::device::ProgramBuilder;
 use crate::error::Result;
+use crate::policy::convolution::ConvolutionPolicy;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// The external slot of each prepared node that other nodes read.
@@ -27,12 +28,13 @@ pub fn emit(
         let numbered = (1..).map(|n| if n == 1 { name.clone() } else { format!("{name}.{n}") });
         let slot = { numbered }.find(|slot| !prepare.has_external(slot)).expect("numbers have no end");
         let tensor = graph.tensor(id);
-        outputs.push((prepare.external(&slot, tensor.elements()), tensor));
+        outputs.push((prepare.external_named(&slot, tensor.elements()), tensor));
         prepared.insert(id, slot);
     }
     let outputs: Vec<Output<'_>> =
         outputs.iter().map(|(view, tensor)| Output { tensor, view: *view }).collect();
-    lower(prepare, None, &outputs)?;
+    // In f32, whatever the main program computes in.
+    lower(&ConvolutionPolicy::default(), prepare, None, &outputs)?;
     Ok(prepared)
 }
 

@@ -6,6 +6,7 @@ use crate::device::{ProgramBuilder, View};
 use crate::error::Result;
 use crate::graph::{NodeId, Op};
 use crate::kernels::sgld::Sgld;
+use crate::policy::convolution::ConvolutionPolicy;
 
 /// A step of SGLD.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +42,7 @@ pub struct Fused {
 /// # Errors
 /// As [`super::lower`].
 pub fn lower_with_update(
+    policy: &ConvolutionPolicy,
     builder: &mut ProgramBuilder,
     prepare: &mut ProgramBuilder,
     gradient: Output<'_>,
@@ -48,7 +50,7 @@ pub fn lower_with_update(
     update: &Update,
 ) -> Result<()> {
     let outputs: Vec<_> = std::iter::once(gradient).chain(others.iter().copied()).collect();
-    if !lower_checked(builder, Some(prepare), &outputs, Some(update))? {
+    if !lower_checked(policy, builder, Some(prepare), &outputs, Some(update))? {
         let mut views = update.views();
         views.insert(1, gradient.view);
         builder.dispatch("sgld", update.kernel, &views);
@@ -65,12 +67,7 @@ impl Lowering<'_> {
         let made = matches!(group, Some(&Group::InputGradient { value, .. }) if value == gradient);
         let others = outputs[1..].iter().any(|output| self.source(output.tensor.id()) == gradient);
         let written = self.targets.get(&gradient).is_some_and(|&view| view == outputs[0].view);
-        if made
-            && written
-            && !others
-            && self.fusions.consumers(gradient) == 0
-            && !self.builder.choices().separate()
-        {
+        if made && written && !others && self.fusions.consumers(gradient) == 0 && !self.policy.separate() {
             self.update = Some(Fused { gradient, kernel: update.kernel, views: update.views() });
         }
     }

@@ -1,7 +1,9 @@
 //! The images of an iteration: from the data set, and chains from the replay buffer.
 
 use super::layout::{BatchLayout, Role};
-use super::{CHAIN_INDICES, COUNTER_WORDS, DATA, FRESH_CHAINS, REPLAY, STARTS};
+use super::{
+    CHAIN_INDICES, COUNTER_WORDS, DATA, DATA_INDICES, FRESH_CHAINS, LABELLED_INDICES, REPLAY, STARTS,
+};
 use crate::device::{Program, ProgramBuilder, View};
 use crate::jem::{Recipe, Start};
 use crate::kernels::batch_gather::BatchGather;
@@ -13,8 +15,7 @@ use crate::kernels::tick::COUNTERS;
 pub(super) fn program(recipe: &Recipe, batch: BatchLayout, data_images: usize) -> Program {
     let mut builder = ProgramBuilder::new("gather");
     let counters = builder.external(COUNTER_WORDS, COUNTERS);
-    let parts =
-        [("data indices", Role::Data, recipe.augment_p_x), ("labelled indices", Role::Labelled, true)];
+    let parts = [(DATA_INDICES, Role::Data, recipe.augment_p_x), (LABELLED_INDICES, Role::Labelled, true)];
     for (stream, (slot, role, augmented)) in parts.into_iter().enumerate() {
         let count = batch.images_of(role).len();
         if count == 0 {
@@ -39,7 +40,7 @@ pub(super) fn program(recipe: &Recipe, batch: BatchLayout, data_images: usize) -
         let mut views: Vec<View> = shards.next().into_iter().collect();
         views.extend([indices, counters, out]);
         views.extend(shards);
-        builder.dispatch(slot, kernel, &views);
+        builder.dispatch(slot.name(), kernel, &views);
     }
     if batch.samples > 0 {
         let image = batch.image();
@@ -60,7 +61,7 @@ pub(super) fn program(recipe: &Recipe, batch: BatchLayout, data_images: usize) -
         }
         builder.dispatch("chains", kernel, &views);
         let starts = builder.external(STARTS, n);
-        let copy = StridedCopy { shape: [1, 1, 1, n], strides: [0, 0, 0, 1] };
+        let copy = StridedCopy { shape: [1, 1, 1, n], strides: [0, 0, 0, 1], offset: 0 };
         builder.dispatch("chain starts", copy, &[out, starts]);
     }
     builder.finish()

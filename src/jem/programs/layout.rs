@@ -4,7 +4,7 @@ use super::{IMAGES, LABELS};
 use crate::compute::logit_part::STATS;
 use crate::device::{ProgramBuilder, View};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Leaf, Tensor};
+use crate::graph::{Graph, Indices, Leaf, Tensor};
 use crate::jem::Recipe;
 use crate::nn::wide_resnet::Norm;
 use std::ops::Range;
@@ -148,14 +148,16 @@ impl BatchLayout {
     /// The images of `range` as a leaf.
     pub(super) fn leaf(&self, graph: &Graph, range: Range<usize>) -> Tensor {
         let words = self.images() * self.image();
-        let leaf = Leaf { slot: IMAGES.into(), words, offset: range.start * self.image(), parameter: false };
+        let leaf =
+            Leaf { slot: IMAGES.name().into(), words, offset: range.start * self.image(), parameter: false };
         graph.leaf(leaf, [range.len(), self.height, self.width, self.channels])
     }
 
     /// The labels of `rows` as a leaf.
-    pub(super) fn labels(&self, graph: &Graph, rows: Range<usize>) -> Tensor {
-        let leaf = Leaf { slot: LABELS.into(), words: self.rows(), offset: rows.start, parameter: false };
-        graph.leaf(leaf, [rows.len()])
+    pub(super) fn labels(&self, graph: &Graph, rows: Range<usize>) -> Indices {
+        let leaf =
+            Leaf { slot: LABELS.name().into(), words: self.rows(), offset: rows.start, parameter: false };
+        graph.indices_leaf(leaf, [rows.len()])
     }
 
     /// Where the images of a part lie.

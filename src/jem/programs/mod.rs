@@ -15,40 +15,47 @@ mod layout;
 mod sampling;
 mod update;
 
-use super::Recipe;
 pub use super::langevin::COUNTER_WORDS;
-use crate::device::{Program, ProgramBuilder};
+use super::{Recipe, Start};
+use crate::device::{Buffers, Key, Program, ProgramBuilder};
 use crate::error::Result;
 use crate::graph::{Graph, lower};
+use crate::kernels::adam::CONTROL;
+use crate::kernels::tick::COUNTERS;
 use crate::nn::network::Network;
+use crate::nn::optimizer::CONTROL_WORDS;
 use crate::nn::parameters::Layout;
 use crate::nn::spectral_norm;
-use crate::policy::choice::Choices;
+use crate::policy::convolution::ConvolutionPolicy;
 pub use layout::{BatchLayout, Role};
 pub use sampling::sgld_program;
 use update::Job;
 pub use update::loss_parts;
 
 /// The external slot of the concatenated batch `[data | samples | labelled]`.
-pub const IMAGES: &str = "images";
+pub const IMAGES: Key<f32> = Key::new("images");
 /// The external slot of its labels.
-pub const LABELS: &str = "labels";
+pub const LABELS: Key<u32> = Key::new("labels");
 /// The external slot of the replay buffer.
-pub const REPLAY: &str = "replay buffer";
+pub const REPLAY: Key<f32> = Key::new("replay buffer");
 /// The external slot of the data set's bytes.
-pub const DATA: &str = "data set";
+pub const DATA: Key<u8> = Key::new("data set");
 /// The external slot of what the host reads after each iteration.
-pub const METRICS: &str = "metrics";
+pub const METRICS: Key<f32> = Key::new("metrics");
+/// The external slot of the images of the data set that p(x) is trained on.
+pub(super) const DATA_INDICES: Key<u32> = Key::new("data indices");
+/// The external slot of the images of the data set that p(y|x) is trained on.
+pub(super) const LABELLED_INDICES: Key<u32> = Key::new("labelled indices");
 /// The external slot of the chains' entries in the replay buffer.
-pub(super) const CHAIN_INDICES: &str = "chain indices";
+pub(super) const CHAIN_INDICES: Key<u32> = Key::new("chain indices");
 /// The external slot of the chains' classes.
-pub(super) const CHAIN_LABELS: &str = "chain labels";
+pub const CHAIN_LABELS: Key<u32> = Key::new("chain labels");
 /// The external slot of where the chains go with reservoir sampling.
-pub(super) const CHAIN_TARGETS: &str = "chain targets";
+pub(super) const CHAIN_TARGETS: Key<u32> = Key::new("chain targets");
 /// The external slot of the images of chains that begin anew.
-pub(super) const FRESH_CHAINS: &str = "fresh chains";
+pub(super) const FRESH_CHAINS: Key<f32> = Key::new("fresh chains");
 /// The external slot of the chains as the iteration found them.
-const STARTS: &str = "chain starts";
+const STARTS: Key<f32> = Key::new("chain starts");
 
 /// A sample's element of this size or more is saturated: the clamp holds it, or images have no such value.
 pub const SATURATED: f32 = 1.0 - 1e-6;
@@ -73,7 +80,7 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Builds the programs for a data set of `data_images` training images and a device of these `choices`.
+    /// Builds the programs for a data set of `data_images` training images with the kernels of convolutions that `policy` chooses.
     ///
     /// # Errors
     /// A mistake in shapes, or an unknown optimizer.
@@ -82,15 +89,15 @@ impl Programs {
         network: &dyn Network,
         batch: BatchLayout,
         data_images: usize,
-        choices: Choices,
+        policy: &ConvolutionPolicy,
     ) -> Result<Self> {
         let layout = network.layout();
         let mut prepare = ProgramBuilder::new("prepare");
         let sampling = batch.samples > 0;
         let sgld = sampling
-            .then(|| sgld_program(recipe, network, &layout, batch, choices.clone(), &mut prepare))
+            .then(|| sgld_program(recipe, network, &layout, batch, policy, &mut prepare))
             .transpose()?;
-        let job = Job { recipe, network, layout: &layout, batch, choices };
+        let job = Job { recipe, network, layout: &layout, batch, policy };
         let climb = (recipe.sam > 0.0).then(|| job.climb(&mut prepare)).transpose()?;
         let update = job.update(&mut prepare)?;
         Ok(Self {
@@ -109,6 +116,40 @@ fn iterate_program(layout: &Layout) -> Result<Program> {
     let mut builder = ProgramBuilder::new("iterate");
     let next = spectral_norm::iterate(layout, &Graph::new());
     let outputs = layout.outputs(&mut builder, &next);
-    lower(&mut builder, None, &outputs)?;
+    lower(&ConvolutionPolicy::default(), &mut builder, None, &outputs)?;
     Ok(builder.finish())
+}
+
+/// Makes the buffers that the host writes before each iteration, and the state that the programs go on from; those that
+/// are there stay.
+///
+/// # Errors
+/// As [`crate::device::Device::buffer`].
+pub fn make_inputs(
+    buffers: &mut Buffers,
+    recipe: &Recipe,
+    batch: BatchLayout,
+    layout: &Layout,
+) -> Result<()> {
+    buffers.zeros(COUNTER_WORDS, COUNTERS)?;
+    buffers.zeros(CONTROL_WORDS, CONTROL)?;
+    buffers.zeros(LABELS, batch.rows())?;
+    if batch.data > 0 {
+        buffers.zeros(DATA_INDICES, batch.data)?;
+    }
+    if batch.labelled > 0 {
+        buffers.zeros(LABELLED_INDICES, batch.labelled)?;
+    }
+    if batch.samples > 0 {
+        buffers.zeros(CHAIN_INDICES, batch.samples)?;
+        buffers.zeros(CHAIN_LABELS, batch.samples)?;
+        buffers.zeros(REPLAY, recipe.buffer * batch.image())?;
+        if recipe.reservoir {
+            buffers.zeros(CHAIN_TARGETS, batch.samples)?;
+        }
+        if recipe.start == Start::Gaussian {
+            buffers.zeros(FRESH_CHAINS, batch.samples * batch.image())?;
+        }
+    }
+    recipe.optimizer()?.state().iter().try_for_each(|&slot| buffers.zeros(slot, layout.words()))
 }

@@ -14,7 +14,7 @@ use crate::nn::batch_norm::Mode;
 use crate::nn::network::{Network, Pass};
 use crate::nn::optimizer::squared_norm;
 use crate::nn::parameters::Layout;
-use crate::policy::choice::Choices;
+use crate::policy::convolution::ConvolutionPolicy;
 
 /// One SGLD step on the samples of the batch. Batch norm takes the chains' own statistics, as in training.
 ///
@@ -25,19 +25,19 @@ pub fn sgld_program(
     network: &dyn Network,
     layout: &Layout,
     batch: BatchLayout,
-    choices: Choices,
+    policy: &ConvolutionPolicy,
     prepare: &mut ProgramBuilder,
 ) -> Result<Program> {
     let count = batch.samples;
     let graph = Graph::new();
     let x = batch.leaf(&graph, batch.images_of(Role::Samples));
-    let labels = graph.input(CHAIN_LABELS, [count]);
+    let labels = graph.indices(CHAIN_LABELS.name(), [count]);
     let part = Langevin::log_density(count, recipe.class_conditional);
     let log_density =
         network.logits(&x, &mut Pass::new(layout, Mode::in_training(layout))).logit_loss(&labels, &[part]);
-    let mut builder = ProgramBuilder::new("sgld").choosing(choices);
+    let mut builder = ProgramBuilder::new("sgld");
     let images = batch.view(&mut builder, Role::Samples);
-    Langevin::of(recipe).append(&mut builder, prepare, &log_density, &x, images, &[], None)?;
+    Langevin::of(recipe).append(policy, &mut builder, prepare, &log_density, &x, images, &[], None)?;
     Ok(builder.finish())
 }
 

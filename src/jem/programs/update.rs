@@ -12,7 +12,7 @@ use crate::nn::batch_norm::Mode;
 use crate::nn::network::{Network, Pass};
 use crate::nn::optimizer::{self, GRADIENTS, gradient_norm};
 use crate::nn::parameters::Layout;
-use crate::policy::choice::Choices;
+use crate::policy::convolution::ConvolutionPolicy;
 
 /// The parts of the loss: means over each part, so weights are divided by its images.
 ///
@@ -60,14 +60,14 @@ pub(super) struct Job<'a> {
     pub network: &'a dyn Network,
     pub layout: &'a Layout,
     pub batch: BatchLayout,
-    pub choices: Choices,
+    pub policy: &'a ConvolutionPolicy,
 }
 
 impl Job<'_> {
     /// The optimizer's step, with the gradients it goes along: at the weights, or where [`Job::climb`] went.
     pub fn update(&self, prepare: &mut ProgramBuilder) -> Result<Program> {
         let (recipe, words) = (self.recipe, self.layout.trained_words());
-        let mut builder = ProgramBuilder::new("update").choosing(self.choices.clone());
+        let mut builder = ProgramBuilder::new("update");
         let climbed = recipe.sam > 0.0;
         self.gradients(&mut builder, prepare, !climbed)?;
         if climbed {
@@ -86,7 +86,7 @@ impl Job<'_> {
 
     /// The way up of sharpness-aware minimisation.
     pub fn climb(&self, prepare: &mut ProgramBuilder) -> Result<Program> {
-        let mut builder = ProgramBuilder::new("climb").choosing(self.choices.clone());
+        let mut builder = ProgramBuilder::new("climb");
         self.gradients(&mut builder, prepare, true)?;
         let Recipe { sam, sam_adaptive, .. } = *self.recipe;
         optimizer::climb(&mut builder, self.layout.words(), self.layout.trained_words(), sam, sam_adaptive);
@@ -142,7 +142,7 @@ impl Job<'_> {
         let mut outputs: Vec<Output<'_>> =
             outputs.iter().map(|(tensor, view)| Output { tensor, view: *view }).collect();
         outputs.extend(layout.outputs(builder, &statistics));
-        lower(builder, Some(prepare), &outputs)
+        lower(self.policy, builder, Some(prepare), &outputs)
     }
 
     /// Each element's part of `gradient_penalty mean |∂ log p(x)/∂x|²` at the data: R1 of Mescheder et al. (ICML 2018),

@@ -50,6 +50,25 @@ pub struct RunOptions<'a> {
     pub visit: Option<Visit<'a>>,
 }
 
+/// Never set.
+static NEVER: AtomicBool = AtomicBool::new(false);
+
+impl RunOptions<'_> {
+    /// A new run in the directory `out`, by the recipe's own network, in silence, until its end.
+    pub fn new(out: impl Into<PathBuf>) -> Self {
+        Self {
+            out: out.into(),
+            resume: false,
+            network: None,
+            source: None,
+            progress: None,
+            stop: &NEVER,
+            reopen: None,
+            visit: None,
+        }
+    }
+}
+
 /// How a run ended, and what it left.
 #[derive(Debug)]
 pub struct Outcome {

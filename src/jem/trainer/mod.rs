@@ -4,24 +4,23 @@ mod state;
 
 use super::batches::{Shuffled, labelled_images};
 use super::chains::{Chains, Drawn};
-use super::loader::Loader;
 use super::metrics::Metrics;
 use super::programs::{
-    BatchLayout, CHAIN_INDICES, CHAIN_LABELS, CHAIN_TARGETS, COUNTER_WORDS, DATA, FRESH_CHAINS, IMAGES,
-    LABELS, METRICS, Programs, REPLAY, Role, loss_parts,
+    BatchLayout, CHAIN_INDICES, CHAIN_LABELS, CHAIN_TARGETS, COUNTER_WORDS, DATA, DATA_INDICES, FRESH_CHAINS,
+    IMAGES, LABELLED_INDICES, LABELS, METRICS, Programs, REPLAY, Role, loss_parts, make_inputs,
 };
 use super::{Evaluator, Recipe};
 use crate::compute::logit_part::Part;
 use crate::compute::random::stream;
 use crate::data::Dataset;
-use crate::device::{Buffer, Device, DispatchTime, Executable, Pending, Program, ProgramBuilder};
+use crate::device::{Buffers, Device, DispatchTime, Executable, Key, Pending, Program, ProgramBuilder};
 use crate::error::{Error, Result};
 use crate::kernels::tick::COUNTERS;
 use crate::kernels::uniform_fill::UniformFill;
 use crate::nn::network::Network;
 use crate::nn::optimizer::{AVERAGES, CONTROL_WORDS, Optimizer};
 use crate::nn::parameters::{Layout, PARAMETERS};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Iterations whose metrics may be under way before the host waits for the oldest.
@@ -40,7 +39,7 @@ pub struct Trainer {
     batch: BatchLayout,
     parts: Vec<(Role, Part)>,
     optimizer: Optimizer,
-    buffers: BTreeMap<String, Buffer>,
+    buffers: Buffers,
     programs: Loaded,
     data_order: Shuffled,
     labelled_order: Shuffled,
@@ -71,15 +70,15 @@ struct Loaded {
 }
 
 impl Loaded {
-    fn new(loader: &mut Loader<'_>, programs: Programs) -> Result<Self> {
+    fn new(buffers: &mut Buffers, programs: Programs) -> Result<Self> {
         Ok(Self {
-            gather: loader.load(programs.gather)?,
-            iterate: programs.iterate.map(|program| loader.load(program)).transpose()?,
-            prepare: loader.load(programs.prepare)?,
-            sgld: programs.sgld.map(|program| loader.load(program)).transpose()?,
-            scatter: programs.scatter.map(|program| loader.load(program)).transpose()?,
-            climb: programs.climb.map(|program| loader.load(program)).transpose()?,
-            update: loader.load(programs.update)?,
+            gather: buffers.load(programs.gather)?,
+            iterate: programs.iterate.map(|program| buffers.load(program)).transpose()?,
+            prepare: buffers.load(programs.prepare)?,
+            sgld: programs.sgld.map(|program| buffers.load(program)).transpose()?,
+            scatter: programs.scatter.map(|program| buffers.load(program)).transpose()?,
+            climb: programs.climb.map(|program| buffers.load(program)).transpose()?,
+            update: buffers.load(programs.update)?,
         })
     }
 }
@@ -123,18 +122,19 @@ impl Trainer {
         let layout = network.layout();
         let batch = batch_layout(recipe, &layout, [train.height, train.width, train.channels]);
         batch.check(recipe.pad)?;
-        let (choices, precision) = recipe.precision.choices(device);
-        let programs = Programs::build(recipe, &*network, batch, train.len(), choices)?;
-        let mut loader = Loader::new(device);
+        let (policy, precision) = recipe.precision.policy(device);
+        let programs = Programs::build(recipe, &*network, batch, train.len(), &policy)?;
+        let mut buffers = Buffers::new(device);
         let mut bytes = train.images.clone();
         bytes.resize(bytes.len().next_multiple_of(4), 0);
-        loader.add(DATA, &bytes)?;
+        buffers.add(DATA, &bytes)?;
         let parameters = layout.initialise(recipe.init, network.slope(), recipe.seed);
-        loader.add(PARAMETERS, &parameters)?;
+        buffers.add(PARAMETERS, &parameters)?;
         if recipe.ema > 0.0 {
-            loader.add(AVERAGES, &parameters)?;
+            buffers.add(AVERAGES, &parameters)?;
         }
-        let programs = Loaded::new(&mut loader, programs)?;
+        make_inputs(&mut buffers, recipe, batch, &layout)?;
+        let programs = Loaded::new(&mut buffers, programs)?;
         let trainer = Self {
             device: device.clone(),
             optimizer: recipe.optimizer()?,
@@ -152,7 +152,7 @@ impl Trainer {
             network,
             layout,
             batch,
-            buffers: loader.into_buffers(),
+            buffers,
             programs,
             iteration: 0,
             random_stream: 0,
@@ -184,12 +184,10 @@ impl Trainer {
                 && optimizer.state() == self.optimizer.state(),
             "a recipe of another network, optimizer, batch or buffer"
         );
-        let (choices, precision) = recipe.precision.choices(&self.device);
-        let programs = Programs::build(recipe, &*self.network, batch, images, choices)?;
-        let mut loader = Loader::with(&self.device, std::mem::take(&mut self.buffers));
-        let loaded = Loaded::new(&mut loader, programs);
-        self.buffers = loader.into_buffers();
-        self.programs = loaded?;
+        let (policy, precision) = recipe.precision.policy(&self.device);
+        let programs = Programs::build(recipe, &*self.network, batch, images, &policy)?;
+        make_inputs(&mut self.buffers, recipe, batch, &self.layout)?;
+        self.programs = Loaded::new(&mut self.buffers, programs)?;
         self.optimizer = optimizer;
         self.parts = loss_parts(recipe, batch, self.network.classes())?;
         self.precision = precision;
@@ -202,7 +200,7 @@ impl Trainer {
             return Ok(());
         }
         if let Some(images) = self.chains.first_images(&self.recipe, self.seed()) {
-            return self.write(REPLAY, &images);
+            return self.buffers.write(REPLAY, &images);
         }
         self.write_counters()?;
         let n = self.recipe.buffer * self.batch.image();
@@ -211,24 +209,19 @@ impl Trainer {
         let replay = builder.external(REPLAY, n);
         let kernel = UniformFill { n, low: -1.0, high: 1.0, stream: stream::REPLAY_FILL };
         builder.dispatch("replay buffer", kernel, &[counters, replay]);
-        let externals = [(COUNTER_WORDS, self.buffer(COUNTER_WORDS)), (REPLAY, self.buffer(REPLAY))];
+        let externals = [
+            (COUNTER_WORDS.name(), self.buffers.get(COUNTER_WORDS)),
+            (REPLAY.name(), self.buffers.get(REPLAY)),
+        ];
         let program = self.device.load(builder.finish(), &externals)?;
         self.device.run(&program)?;
         self.device.wait()
     }
 
-    fn buffer(&self, name: &str) -> &Buffer {
-        self.buffers.get(name).unwrap_or_else(|| panic!("no buffer {name}"))
-    }
-
-    fn write<T: bytemuck::Pod>(&self, name: &str, words: &[T]) -> Result<()> {
-        self.device.write(self.buffer(name), 0, bytemuck::cast_slice(words))
-    }
-
     /// The counters are a function of the iteration, so that a resumed run has the same.
     fn write_counters(&self) -> Result<()> {
         let sgld_step = self.iteration * (self.recipe.steps * self.recipe.inner_steps) as u64;
-        self.write(COUNTER_WORDS, &[self.seed(), self.iteration as u32, sgld_step as u32, 0])
+        self.buffers.write(COUNTER_WORDS, &[self.seed(), self.iteration as u32, sgld_step as u32, 0])
     }
 
     /// The seed of chains and augmentation: another for each stream.
@@ -259,7 +252,7 @@ impl Trainer {
             self.device.run(&self.programs.prepare)?;
         }
         self.device.run(&self.programs.update)?;
-        let metrics = self.buffer(METRICS);
+        let metrics = self.buffers.get(METRICS);
         let words = self.device.read_later(metrics, 0, metrics.bytes())?;
         self.pending.push_back(Awaited { iteration: self.iteration, learning_rate, chain_age, words });
         self.iteration += 1;
@@ -294,25 +287,25 @@ impl Trainer {
         let iteration = self.iteration;
         self.write_counters()?;
         let learning_rate = self.recipe.learning_rate(iteration, self.train_labels.len());
-        self.write(CONTROL_WORDS, &self.optimizer.control(iteration + 1, learning_rate, self.recipe.ema))?;
+        self.buffers
+            .write(CONTROL_WORDS, &self.optimizer.control(iteration + 1, learning_rate, self.recipe.ema))?;
         let mut labels = vec![0; self.batch.rows()];
         if self.batch.data > 0 {
             let indices = self.data_order.draw(iteration, self.batch.data);
             self.set_labels(&mut labels, Role::Data, &indices);
-            self.write("data indices", &indices)?;
+            self.buffers.write(DATA_INDICES, &indices)?;
         }
         if self.batch.samples > 0 {
             let seed = self.seed();
             let Drawn { entries, labels: classes, targets, fresh } =
                 self.chains.draw(&self.recipe, seed, iteration);
-            self.write(CHAIN_INDICES, &entries)?;
-            self.write(CHAIN_LABELS, &classes)?;
+            self.buffers.write(CHAIN_INDICES, &entries)?;
+            self.buffers.write(CHAIN_LABELS, &classes)?;
             if self.recipe.reservoir {
-                self.write(CHAIN_TARGETS, &targets)?;
+                self.buffers.write(CHAIN_TARGETS, &targets)?;
             }
             for (slot, image) in fresh {
-                let first = (slot * self.batch.image() * 4) as u64;
-                self.device.write(self.buffer(FRESH_CHAINS), first, bytemuck::cast_slice(&image))?;
+                self.buffers.write_from(FRESH_CHAINS, slot * self.batch.image(), &image)?;
             }
             labels[self.batch.rows_of(Role::Samples)].copy_from_slice(&classes);
         }
@@ -320,9 +313,9 @@ impl Trainer {
             let drawn = self.labelled_order.draw(iteration, self.batch.labelled);
             let indices: Vec<u32> = drawn.iter().map(|&i| self.labelled_images[i as usize]).collect();
             self.set_labels(&mut labels, Role::Labelled, &indices);
-            self.write("labelled indices", &indices)?;
+            self.buffers.write(LABELLED_INDICES, &indices)?;
         }
-        self.write(LABELS, &labels)?;
+        self.buffers.write(LABELS, &labels)?;
         Ok(learning_rate)
     }
 
@@ -408,7 +401,7 @@ impl Trainer {
     }
 
     /// The slot of the parameters that the model is used with.
-    fn model_slot(&self) -> &'static str {
+    fn model_slot(&self) -> Key<f32> {
         if self.recipe.ema > 0.0 { AVERAGES } else { PARAMETERS }
     }
 
@@ -417,7 +410,7 @@ impl Trainer {
     /// # Errors
     /// What the device refuses.
     pub fn evaluator(&self, data: &Dataset, batch: usize) -> Result<Evaluator> {
-        Evaluator::new(&self.device, &*self.network, self.buffer(self.model_slot()), data, batch)
+        Evaluator::new(&self.device, &*self.network, self.buffers.get(self.model_slot()), data, batch)
     }
 
     /// The current values of all parameters, as the flat buffer.
@@ -425,7 +418,7 @@ impl Trainer {
     /// # Errors
     /// What failed on the device.
     pub fn parameters(&self) -> Result<Vec<f32>> {
-        self.device.read_as(self.buffer(PARAMETERS))
+        self.buffers.read(PARAMETERS)
     }
 
     /// Replaces all parameters, and their moving averages, by those of a flat buffer.
@@ -433,8 +426,8 @@ impl Trainer {
     /// # Errors
     /// What the device refuses.
     pub fn set_parameters(&self, flat: &[f32]) -> Result<()> {
-        self.write(self.model_slot(), flat)?;
-        self.write(PARAMETERS, flat)
+        self.buffers.write(self.model_slot(), flat)?;
+        self.buffers.write(PARAMETERS, flat)
     }
 
     /// The samples of the last iteration, NHWC; empty without sampling.
@@ -464,10 +457,10 @@ impl Trainer {
     }
 
     /// `count` images from number `first` on of a buffer of images.
-    fn images(&self, slot: &str, first: usize, count: usize) -> Result<Vec<f32>> {
+    fn images(&self, slot: Key<f32>, first: usize, count: usize) -> Result<Vec<f32>> {
         let image = self.batch.image() as u64 * 4;
         let pending =
-            self.device.read_later(self.buffer(slot), first as u64 * image, count as u64 * image)?;
+            self.device.read_later(self.buffers.get(slot), first as u64 * image, count as u64 * image)?;
         Ok(bytemuck::pod_collect_to_vec(&pending.wait()?))
     }
 }

@@ -31,15 +31,19 @@ impl Trainer {
                 checkpoint.push_f32(format!("{RAW}{}", parameter.name), &parameter.file_shape(), values);
             }
         }
-        for slot in self.optimizer.state() {
-            let flat: Vec<f32> = self.device.read_as(self.buffer(slot))?;
+        for &slot in self.optimizer.state() {
+            let flat = self.buffers.read(slot)?;
             for (parameter, values) in self.layout.scatter(&flat) {
-                checkpoint.push_f32(format!("{slot}.{}", parameter.name), &parameter.file_shape(), values);
+                checkpoint.push_f32(
+                    format!("{}.{}", slot.name(), parameter.name),
+                    &parameter.file_shape(),
+                    values,
+                );
             }
         }
         if self.batch.samples > 0 {
             let (h, w, c) = (self.batch.height, self.batch.width, self.batch.channels);
-            let images: Vec<f32> = self.device.read_as(self.buffer(REPLAY))?;
+            let images = self.buffers.read(REPLAY)?;
             let images = pack::nhwc_to_nchw(&images, self.recipe.buffer, h, w, c);
             checkpoint.push_f32("replay_buffer", &[self.recipe.buffer, c, h, w], images);
             // f32 holds whole numbers up to 2^24 exactly.
@@ -55,7 +59,7 @@ impl Trainer {
     /// What failed on the device.
     pub fn model(&self) -> Result<Checkpoint> {
         let mut checkpoint = Checkpoint::default();
-        let flat: Vec<f32> = self.device.read_as(self.buffer(self.model_slot()))?;
+        let flat = self.buffers.read(self.model_slot())?;
         for (parameter, values) in self.layout.scatter(&flat) {
             checkpoint.push_f32(&parameter.name, &parameter.file_shape(), values);
         }
@@ -102,15 +106,15 @@ impl Trainer {
             .map_err(|_| Error::file(path, format!("iteration: expected a number, got {iteration:?}")))?;
         self.set_parameters(&find("")?)?;
         if self.recipe.ema > 0.0 {
-            self.write(PARAMETERS, &find(RAW)?)?;
+            self.buffers.write(PARAMETERS, &find(RAW)?)?;
         }
-        for slot in self.optimizer.state() {
-            self.write(slot, &find(&format!("{slot}."))?)?;
+        for &slot in self.optimizer.state() {
+            self.buffers.write(slot, &find(&format!("{}.", slot.name()))?)?;
         }
         if self.batch.samples > 0 {
             let (h, w, c) = (self.batch.height, self.batch.width, self.batch.channels);
             let images = checkpoint.f32(path, "replay_buffer", &[self.recipe.buffer, c, h, w])?;
-            self.write(REPLAY, &pack::nchw_to_nhwc(images, self.recipe.buffer, c, h, w))?;
+            self.buffers.write(REPLAY, &pack::nchw_to_nhwc(images, self.recipe.buffer, c, h, w))?;
             // Checkpoints of earlier versions have none.
             self.chains.ages = match checkpoint.tensors.iter().any(|(name, ..)| name == CHAIN_AGES) {
                 true => checkpoint

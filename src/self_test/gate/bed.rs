@@ -46,7 +46,7 @@ impl<'a> Bed<'a> {
     fn program(&self, more: impl FnOnce(&mut ProgramBuilder, &[View])) -> ProgramBuilder {
         let mut builder = ProgramBuilder::new("gate");
         let bindings = self.kernel.bindings();
-        let views: Vec<_> = bindings.iter().map(|b| builder.external(b.name, b.words)).collect();
+        let views: Vec<_> = bindings.iter().map(|b| builder.external_named(b.name, b.words)).collect();
         for (binding, view) in bindings.iter().zip(&views).filter(|(b, _)| b.access != Access::Read) {
             let fill = Fill { n: binding.words, value: f32::from_bits(POISON) };
             builder.dispatch("poison", fill, &[*view]);
@@ -82,8 +82,8 @@ impl<'a> Bed<'a> {
             let written = self.kernel.bindings().into_iter().zip(views);
             let written = written.filter(|(binding, _)| binding.access != Access::Read);
             for (((_, view), kernel), names) in written.zip(&kernels).zip(&names) {
-                let first = builder.external(&names[0], kernel.n);
-                let counts = builder.external(&names[1], kernel.counters);
+                let first = builder.external_named(&names[0], kernel.n);
+                let counts = builder.external_named(&names[1], kernel.counters);
                 builder.dispatch("compare", *kernel, &[*view, first, counts]);
             }
         });

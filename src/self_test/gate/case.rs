@@ -130,7 +130,8 @@ impl Case {
         let mut builder = ProgramBuilder::new("gate");
         for tile in self.tiles(matrices) {
             let kernel = self.kernel(Method::Cooperative(matrices), Some(tile.into()));
-            let views: Vec<_> = kernel.bindings().iter().map(|b| builder.external(b.name, b.words)).collect();
+            let views: Vec<_> =
+                kernel.bindings().iter().map(|b| builder.external_named(b.name, b.words)).collect();
             builder.dispatch_shared(kernel.name(), kernel, &views);
         }
         device.compile([&builder.finish()])

@@ -4,7 +4,7 @@ use super::Arguments;
 use crate::session::flags::Flags as _;
 use jem::compute::random::{Threefry, stream};
 use jem::data::images::{Images, Pixels};
-use jem::jem::{ClassGaussians, Model};
+use jem::jem::{ClassGaussians, Model, uniform_image};
 use jem::{Error, Result};
 
 /// The most chains when nothing says how many.
@@ -93,9 +93,8 @@ impl Start {
     /// The first image of chain `chain`, HWC: a function of the seed and of the chain's number. Past the last of
     /// given images comes the first again.
     pub fn image(&self, chain: usize, class: Option<u32>) -> Vec<f32> {
-        let mut random = Threefry::new(self.seed, stream::REPLAY_FILL, chain as u32);
         match &self.source {
-            Source::Uniform => (0..self.image).map(|_| 2.0 * random.uniform() - 1.0).collect(),
+            Source::Uniform => uniform_image(self.seed, chain as u32, self.image),
             Source::Images(images) => {
                 let i = chain % images.count;
                 images.batch(i..i + 1)
@@ -103,7 +102,7 @@ impl Start {
             Source::Gaussians(gaussians, _) => {
                 // Without a class, the classes in turn.
                 let class = class.map_or(chain % gaussians.classes(), |class| class as usize);
-                gaussians.sample(class, &mut random)
+                gaussians.sample(class, &mut Threefry::new(self.seed, stream::REPLAY_FILL, chain as u32))
             }
         }
     }

@@ -12,6 +12,7 @@ use jem::interrupt;
 use jem::jem::{Outcome, Precision, Preset, Recipe, RunOptions, choose, run};
 use jem::report::terminal::{Style, Terminal, announce, restore};
 use jem::self_test::is_gate_pending;
+use jem::tuning;
 use std::cell::RefCell;
 use std::io::Write as _;
 use std::path::Path;
@@ -43,9 +44,9 @@ impl DeviceArguments {
     /// Opens the device.
     ///
     /// # Errors
-    /// As [`Device::open`].
+    /// As [`tuning::open`].
     pub fn open(&self) -> Result<Device> {
-        Device::open(&self.device, self.options())
+        tuning::open(&self.device, self.options())
     }
 }
 
@@ -61,12 +62,12 @@ impl Session {
     /// Opens a device and says which; nothing is said if `quiet`.
     ///
     /// # Errors
-    /// What [`Device::open`] returns.
+    /// As [`tuning::open`].
     pub fn open(arguments: &DeviceArguments, quiet: bool) -> Result<Self> {
         let session = Self { arguments: arguments.clone(), device: arguments.open()?, quiet };
         let why = session.device.fallback().map(|why| format!(", because {why}")).unwrap_or_default();
         session.say(&format!("device  {}{why}", session.device.name()));
-        if !session.device.choices().tuned().is_empty() || session.device.shaders().is_some() {
+        if !session.device.policy().tuned().is_empty() || session.device.shaders().is_some() {
             session.say(&format!("kernels {}", session.device.kernels()));
         }
         Ok(session)
@@ -80,7 +81,7 @@ impl Session {
     /// Opens the device again, for a run that must not mind what became of it in the one before.
     ///
     /// # Errors
-    /// What [`Device::open`] returns.
+    /// As [`tuning::open`].
     pub fn reopen(&mut self) -> Result<()> {
         self.device = self.arguments.open()?;
         Ok(())

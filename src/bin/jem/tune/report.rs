@@ -2,9 +2,10 @@
 
 use super::{Arguments, Only, Results};
 use crate::facts::say;
-use jem::compute::conv_geometry::Shape;
-use jem::device::{Device, tuned};
-use jem::tune::{Ranked, Trial, Tuning};
+use jem::compute::conv_geometry::ConvProblem;
+use jem::device::Device;
+use jem::tuning::file;
+use jem::tuning::{Ranked, Trial, Tuning};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 use std::time::Duration;
@@ -96,8 +97,8 @@ pub fn finish(
     say(&format!("{all} of {what}: {by_rule:.1} ms by rule, {as_tuned:.1} ms as tuned"));
     let shapes = if *stored == 1 { "shape" } else { "shapes" };
     say(&format!("{} has {stored} {shapes} for this device", out.display()));
-    if tuned::path().as_deref() != Some(out) {
-        say(&format!("to use them, set {}={}", tuned::VARIABLE, out.display()));
+    if file::path().as_deref() != Some(out) {
+        say(&format!("to use them, set {}={}", file::VARIABLE, out.display()));
     }
 }
 
@@ -129,7 +130,7 @@ fn left_out_facts(ranked: &Ranked, why: &str) -> Value {
     facts.into()
 }
 
-fn shape_facts(shape: &Shape, runs: usize) -> Map<String, Value> {
+fn shape_facts(shape: &ConvProblem, runs: usize) -> Map<String, Value> {
     let (g, storage) = (shape.geometry, shape.storage);
     let facts = json!({
         "direction": shape.direction,

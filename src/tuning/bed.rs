@@ -2,7 +2,7 @@
 
 use super::bound::bound;
 use crate::compute::Kernel;
-use crate::compute::conv_geometry::{ConvGeometry, Direction, Shape};
+use crate::compute::conv_geometry::{ConvGeometry, ConvProblem, Direction};
 use crate::compute::half::narrow;
 use crate::compute::storage::{Storage, Storages};
 use crate::device::{Buffer, Device, Executable, Program, ProgramBuilder, View};
@@ -12,8 +12,8 @@ use crate::kernels::conv2d::Conv2d;
 use crate::kernels::conv2d_input_gradient::Conv2dInputGradient;
 use crate::kernels::conv2d_weight_gradient::Conv2dWeightGradient;
 use crate::kernels::reduce::{Reduce, ReduceOp};
-use crate::policy::candidate::Candidate;
-use crate::policy::choice::Choices;
+use crate::policy::convolution::ConvolutionPolicy;
+use crate::policy::implementation::ConvImplementation;
 use crate::self_test::{random, stored_difference};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -29,18 +29,18 @@ const RESULT: &str = "result";
 /// A device with the tensors of a shape.
 pub(super) struct Bed {
     device: Device,
-    shape: Shape,
+    shape: ConvProblem,
     buffers: BTreeMap<String, Buffer>,
 }
 
 impl Bed {
-    pub(super) fn new(device: &Device, shape: &Shape) -> Self {
+    pub(super) fn new(device: &Device, shape: &ConvProblem) -> Self {
         Self { device: device.clone(), shape: *shape, buffers: BTreeMap::new() }
     }
 
-    /// The program that `choices` make of the shape, loaded, with its weights prepared.
-    pub(super) fn load(&mut self, choices: Choices) -> Result<Executable> {
-        let [prepare, program] = programs(&self.shape, choices)?;
+    /// The program that `policy` make of the shape, loaded, with its weights prepared.
+    pub(super) fn load(&mut self, policy: ConvolutionPolicy) -> Result<Executable> {
+        let [prepare, program] = programs(&self.shape, &policy)?;
         for slot in prepare.externals().chain(program.externals()) {
             if !self.buffers.contains_key(&slot.name) {
                 // Inputs are random numbers, the same on every device, made on all cores.
@@ -72,14 +72,14 @@ impl Bed {
         self.device.read_as(result)
     }
 
-    /// The program of `candidate`, which `choices` take, if its result is near `expected`, else a message.
+    /// The program of `candidate`, which `policy` take, if its result is near `expected`, else a message.
     pub(super) fn right(
         &mut self,
-        choices: Choices,
-        candidate: &Candidate,
+        policy: ConvolutionPolicy,
+        candidate: &ConvImplementation,
         expected: &[u32],
     ) -> Result<Result<Executable, String>> {
-        let program = self.load(choices)?;
+        let program = self.load(policy)?;
         let error = stored_difference(storage_of(&self.shape, RESULT), &self.result(&program)?, expected);
         let bound = bound(&self.shape, candidate);
         Ok(match error <= bound {
@@ -105,13 +105,13 @@ impl Bed {
     }
 }
 
-/// The program that prepares the weights, and the convolution of `shape` as `choices` make it.
-pub(super) fn programs(shape: &Shape, choices: Choices) -> Result<[Program; 2]> {
-    if shape.is_half() { Ok(half_programs(shape, &choices)) } else { lowered(shape, choices) }
+/// The program that prepares the weights, and the convolution of `shape` as `policy` makes it.
+pub(super) fn programs(shape: &ConvProblem, policy: &ConvolutionPolicy) -> Result<[Program; 2]> {
+    if shape.is_half() { Ok(half_programs(shape, policy)) } else { lowered(shape, policy) }
 }
 
 /// [`programs`] in f32, by lowering.
-fn lowered(shape: &Shape, choices: Choices) -> Result<[Program; 2]> {
+fn lowered(shape: &ConvProblem, policy: &ConvolutionPolicy) -> Result<[Program; 2]> {
     let g = shape.geometry;
     let ConvGeometry { n, h, w, c_in, c_out, kh, kw, stride, padding } = g;
     let graph = Graph::new();
@@ -128,27 +128,27 @@ fn lowered(shape: &Shape, choices: Choices) -> Result<[Program; 2]> {
         Direction::WeightGradient => input().conv2d_weight_gradient(&gradient(), g),
     };
     let mut prepare = ProgramBuilder::new("prepare");
-    let mut program = ProgramBuilder::new(shape.to_string()).choosing(choices);
-    let view = program.external(RESULT, tensor.elements());
-    lower(&mut program, Some(&mut prepare), &[Output { tensor: &tensor, view }])?;
+    let mut program = ProgramBuilder::new(shape.to_string());
+    let view = program.external_named(RESULT, tensor.elements());
+    lower(policy, &mut program, Some(&mut prepare), &[Output { tensor: &tensor, view }])?;
     Ok([prepare.finish(), program.finish()])
 }
 
 /// [`programs`] in f16, kernel by kernel, without a preparation: the copies of the weights are random numbers too.
-fn half_programs(shape: &Shape, choices: &Choices) -> [Program; 2] {
-    let &Shape { direction, geometry, storage } = shape;
+fn half_programs(shape: &ConvProblem, policy: &ConvolutionPolicy) -> [Program; 2] {
+    let &ConvProblem { direction, geometry, storage } = shape;
     let (kernel, sums): (Arc<dyn Kernel>, Vec<Reduce>) = match direction {
         Direction::Forward => {
             let kernel = Conv2d { raw: false, activated: Some(0.2), storage, ..Conv2d::new(geometry) };
-            (Arc::new(choices.forward(kernel)), Vec::new())
+            (Arc::new(policy.forward(kernel)), Vec::new())
         }
         Direction::InputGradient => {
             let kernel = Conv2dInputGradient { storage, ..Conv2dInputGradient::new(geometry) };
-            (Arc::new(choices.input_gradient(kernel)), Vec::new())
+            (Arc::new(policy.input_gradient(kernel)), Vec::new())
         }
         Direction::WeightGradient => {
             let kernel = Conv2dWeightGradient { storage, ..Conv2dWeightGradient::new(geometry) };
-            let kernel = choices.weight_gradient(kernel);
+            let kernel = policy.weight_gradient(kernel);
             let sums = match kernel.splits {
                 1 => Vec::new(),
                 splits => Reduce::stages(1, splits, geometry.weights_len(), ReduceOp::Sum),
@@ -163,9 +163,9 @@ fn half_programs(shape: &Shape, choices: &Choices) -> [Program; 2] {
     let lens: Vec<usize> =
         std::iter::once(written.words).chain(sums.iter().map(Reduce::output_len)).collect();
     let mut views: Vec<View> =
-        read.iter().map(|binding| program.external(binding.name, binding.words)).collect();
+        read.iter().map(|binding| program.external_named(binding.name, binding.words)).collect();
     let place = |(i, &len): (usize, &usize)| match i == sums.len() {
-        true => program.external(RESULT, len),
+        true => program.external_named(RESULT, len),
         false => program.transient("partial sums", len),
     };
     let places: Vec<View> = lens.iter().enumerate().map(place).collect();
@@ -178,7 +178,7 @@ fn half_programs(shape: &Shape, choices: &Choices) -> [Program; 2] {
 }
 
 /// The storage of slot `name` of [`programs`].
-fn storage_of(shape: &Shape, name: &str) -> Storage {
+fn storage_of(shape: &ConvProblem, name: &str) -> Storage {
     let Storages { a, b, c } = shape.storage;
     match (name, shape.direction) {
         (RESULT, _) => c,

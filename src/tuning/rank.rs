@@ -2,17 +2,17 @@
 
 use super::bed::Bed;
 use super::is_past;
-use crate::compute::conv_geometry::Shape;
+use crate::compute::conv_geometry::ConvProblem;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::policy::choice::Choices;
+use crate::policy::convolution::ConvolutionPolicy;
 use std::time::{Duration, Instant};
 
 /// A shape with its share of a program's time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ranked {
     /// The shape.
-    pub shape: Shape,
+    pub shape: ConvProblem,
     /// How often the program runs it.
     pub runs: usize,
     /// The time of one run of the rule's choice; `None` if there was no time to measure it or the device refused it.
@@ -40,18 +40,18 @@ impl Ranked {
 /// [`Error::DeviceLost`].
 pub fn rank(
     device: &Device,
-    choices: &Choices,
-    shapes: &[(Shape, usize)],
+    policy: &ConvolutionPolicy,
+    shapes: &[(ConvProblem, usize)],
     deadline: Option<Instant>,
 ) -> Result<Vec<Ranked>> {
-    let ranked = |&(shape, runs): &(Shape, usize)| Ranked { shape, runs, time: None };
+    let ranked = |&(shape, runs): &(ConvProblem, usize)| Ranked { shape, runs, time: None };
     let mut all: Vec<Ranked> = shapes.iter().map(ranked).collect();
     all.sort_by_key(|ranked| std::cmp::Reverse(ranked.flops()));
     for ranked in &mut all {
         if is_past(deadline) {
             break;
         }
-        ranked.time = match time(device, choices, &ranked.shape) {
+        ranked.time = match time(device, policy, &ranked.shape) {
             Err(error @ Error::DeviceLost { .. }) => return Err(error),
             time => time.ok(),
         };
@@ -61,9 +61,9 @@ pub fn rank(
 }
 
 /// The time of one run of the rule's choice, without a check: the lesser of two, after one in which drivers compile.
-fn time(device: &Device, choices: &Choices, shape: &Shape) -> Result<Duration> {
+fn time(device: &Device, policy: &ConvolutionPolicy, shape: &ConvProblem) -> Result<Duration> {
     let mut bed = Bed::new(device, shape);
-    let program = bed.load(choices.by_rule())?;
+    let program = bed.load(policy.by_rule())?;
     bed.time(&program)?;
     let seconds = bed.time(&program)?.min(bed.time(&program)?);
     Ok(Duration::from_secs_f64(seconds))
@@ -74,10 +74,10 @@ mod tests {
     use super::*;
     use crate::compute::conv_geometry::{ConvGeometry, Direction};
 
-    fn shape(size: usize) -> Shape {
+    fn shape(size: usize) -> ConvProblem {
         let geometry =
             ConvGeometry { n: 1, h: size, w: size, c_in: 16, c_out: 16, kh: 3, kw: 3, stride: 1, padding: 1 };
-        Shape::new(Direction::Forward, geometry)
+        ConvProblem::new(Direction::Forward, geometry)
     }
 
     #[test]
@@ -92,7 +92,7 @@ mod tests {
     fn the_largest_part_of_the_time_comes_first() {
         let shapes = [(shape(4), 1), (shape(64), 2), (shape(16), 1)];
         let order = |deadline| -> Vec<Ranked> {
-            rank(&Device::cpu(), &Choices::default(), &shapes, deadline).unwrap()
+            rank(&Device::cpu(), &ConvolutionPolicy::default(), &shapes, deadline).unwrap()
         };
         let untimed = order(Some(Instant::now()));
         let sizes = |all: &[Ranked]| all.iter().map(|ranked| ranked.shape.geometry.h).collect::<Vec<_>>();

@@ -3,14 +3,14 @@
 //! Sections of others are left alone and never read further, so that machines can share a file. In one's own
 //! section a choice that this version would not measure is damage.
 
-use super::AdapterInfo;
-use crate::compute::conv_geometry::{ConvGeometry, Direction, Shape};
+use crate::compute::conv_geometry::{ConvGeometry, ConvProblem, Direction};
 use crate::compute::storage::{Storage, Storages};
+use crate::device::{AdapterInfo, Device, DeviceOptions, DeviceSpec};
 use crate::error::{Error, Result};
 use crate::io::atomic;
 use crate::io::user::{self, cache_directory, variable};
-use crate::policy::candidate::{Candidate, fingerprint};
-use crate::policy::choice::Tuned;
+use crate::policy::convolution::Tuned;
+use crate::policy::implementation::{ConvImplementation, fingerprint};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::io::{ErrorKind, Write as _};
@@ -66,11 +66,22 @@ struct Entry {
     padding: usize,
     /// How the three tensors of [`Storages`] lie in memory.
     storage: [Storage; 3],
-    /// A [`Candidate`] in words.
+    /// A [`ConvImplementation`] in words.
     kernel: String,
 }
 
-/// The file that devices read when they are opened: `$JEM_TUNED`, else `tuned.toml` in the user's cache directory.
+/// Opens a device; a GPU has the kernels that [`path`]'s file holds for it.
+///
+/// # Errors
+/// As [`Device::open`], then as [`read`].
+pub fn open(spec: &DeviceSpec, options: DeviceOptions) -> Result<Device> {
+    let device = Device::open(spec, options)?;
+    let Some(adapter) = device.adapter() else { return Ok(device) };
+    let policy = device.policy().clone().with_tuned(load(adapter)?);
+    Ok(device.with_policy(policy))
+}
+
+/// The file that [`open`] reads: `$JEM_TUNED`, else `tuned.toml` in the user's cache directory.
 /// `None` where `JEM_TUNED=none`, or where there is no such directory.
 pub fn path() -> Option<PathBuf> {
     path_from(variable)
@@ -192,14 +203,14 @@ impl Section {
 }
 
 impl Entry {
-    fn new(shape: &Shape, candidate: &Candidate) -> Self {
+    fn new(shape: &ConvProblem, candidate: &ConvImplementation) -> Self {
         let ConvGeometry { n, h, w, c_in, c_out, kh, kw, stride, padding } = shape.geometry;
         let Storages { a, b, c } = shape.storage;
         let (direction, storage, kernel) = (shape.direction, [a, b, c], candidate.to_string());
         Self { direction, n, h, w, c_in, c_out, kh, kw, stride, padding, storage, kernel }
     }
 
-    fn parse(&self) -> Result<(Shape, Candidate), String> {
+    fn parse(&self) -> Result<(ConvProblem, ConvImplementation), String> {
         let &Self { direction, n, h, w, c_in, c_out, kh, kw, stride, padding, storage, ref kernel } = self;
         let product = [n, h, w, c_in, c_out, kh, kw].into_iter().try_fold(1usize, usize::checked_mul);
         let sane = product.is_some_and(|product| (1..=LARGEST).contains(&product))
@@ -212,7 +223,7 @@ impl Entry {
         }
         let geometry = ConvGeometry { n, h, w, c_in, c_out, kh, kw, stride, padding };
         let [a, b, c] = storage;
-        let shape = Shape { direction, geometry, storage: Storages { a, b, c } };
+        let shape = ConvProblem { direction, geometry, storage: Storages { a, b, c } };
         let candidate = shape.named(kernel).ok_or_else(|| format!("no kernel {kernel:?} for {shape}"))?;
         Ok((shape, candidate))
     }
@@ -222,14 +233,14 @@ impl Entry {
 mod tests {
     use super::*;
     use crate::compute::cooperative::{Cooperative, Method};
-    use crate::policy::choice::Choices;
+    use crate::policy::convolution::ConvolutionPolicy;
     use std::fs;
 
     fn adapter(name: &str) -> AdapterInfo {
         AdapterInfo { name: name.into(), ..AdapterInfo::example() }
     }
 
-    fn shape(direction: Direction, channels: usize) -> Shape {
+    fn shape(direction: Direction, channels: usize) -> ConvProblem {
         let geometry = ConvGeometry {
             n: 4,
             h: 16,
@@ -241,14 +252,16 @@ mod tests {
             stride: 1,
             padding: 1,
         };
-        Shape::new(direction, geometry)
+        ConvProblem::new(direction, geometry)
     }
 
     /// Another candidate than the rule's for one shape of each direction.
     fn tuned(channels: usize) -> Tuned {
         [Direction::Forward, Direction::InputGradient, Direction::WeightGradient]
             .map(|direction| shape(direction, channels))
-            .map(|shape| (shape, *Choices::default().candidates(&shape).last().expect("candidates")))
+            .map(|shape| {
+                (shape, *ConvolutionPolicy::default().candidates(&shape).last().expect("candidates"))
+            })
             .into()
     }
 
@@ -260,12 +273,13 @@ mod tests {
         let sums = Storages { c: Storage::F32, ..Storages::F16 };
         // Every tile of matrices fits those.
         let matrices = Cooperative::new(8, 32);
-        let choices = Choices::fastest(u64::MAX, Choices::HARDWARE).in_f16(Method::Cooperative(matrices));
+        let policy = ConvolutionPolicy::fastest(u64::MAX, ConvolutionPolicy::HARDWARE)
+            .in_f16(Method::Cooperative(matrices));
         for direction in [Direction::Forward, Direction::InputGradient, Direction::WeightGradient] {
             let f32 = shape(direction, 64);
-            for f16 in [Shape { storage: Storages::F16, ..f32 }, Shape { storage: sums, ..f32 }] {
-                for candidate in choices.candidates(&f16) {
-                    let rule = choices.candidate(&f32);
+            for f16 in [ConvProblem { storage: Storages::F16, ..f32 }, ConvProblem { storage: sums, ..f32 }] {
+                for candidate in policy.candidates(&f16) {
+                    let rule = policy.candidate(&f32);
                     let both: Tuned = [(f32, rule), (f16, candidate)].into();
                     write(&path, &one, &both).unwrap();
                     let read = read(&path, &one).unwrap();
@@ -276,8 +290,8 @@ mod tests {
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.contains("storage = [\"f16\", \"f16\", \"f32\"]"), "{text}");
         // Matrices are for f16 alone.
-        let half = Shape { storage: Storages::F16, ..shape(Direction::Forward, 64) };
-        let by_matrices = choices.candidate(&half);
+        let half = ConvProblem { storage: Storages::F16, ..shape(Direction::Forward, 64) };
+        let by_matrices = policy.candidate(&half);
         assert!(by_matrices.is_by_matrices());
         write(&path, &one, &[(half, by_matrices)].into()).unwrap();
         let text = fs::read_to_string(&path).unwrap();
@@ -337,7 +351,7 @@ mod tests {
         assert_eq!(read(&path, &two).unwrap(), tuned(32));
         // Measured again: the new winner counts.
         let shape = shape(Direction::Forward, 64);
-        let rule = Choices::default().candidate(&shape);
+        let rule = ConvolutionPolicy::default().candidate(&shape);
         assert_eq!(write(&path, &one, &[(shape, rule)].into()).unwrap(), 6);
         assert_eq!(read(&path, &one).unwrap()[&shape], rule);
         // Another driver: the old one's measurements go.

@@ -1,20 +1,20 @@
 //! Tests of the candidates.
 
-use crate::policy::candidate::*;
+use crate::policy::implementation::*;
 use std::collections::HashSet;
 
 const DIRECTIONS: [Direction; 3] = [Direction::Forward, Direction::InputGradient, Direction::WeightGradient];
 
-fn shape(direction: Direction, size: usize, c_in: usize, c_out: usize, stride: usize) -> Shape {
+fn shape(direction: Direction, size: usize, c_in: usize, c_out: usize, stride: usize) -> ConvProblem {
     let geometry = ConvGeometry { n: 64, h: size, w: size, c_in, c_out, kh: 3, kw: 3, stride, padding: 1 };
-    Shape::new(direction, geometry)
+    ConvProblem::new(direction, geometry)
 }
 
 const MATRICES: Cooperative = Cooperative::new(16, 32);
 const GPU: Parts = Parts::Gpu { largest: u64::MAX };
 
 /// The candidates on a GPU with matrices.
-fn candidates(shape: Shape) -> Vec<Candidate> {
+fn candidates(shape: ConvProblem) -> Vec<ConvImplementation> {
     shape.candidates(Method::Cooperative(MATRICES), GPU)
 }
 
@@ -24,7 +24,7 @@ fn candidates_are_distinct_and_begin_with_the_rules_and_have_names() {
     for (direction, storage) in DIRECTIONS.into_iter().flat_map(|d| storages.map(|s| (d, s))) {
         let large = shape(direction, 32, 160, 160, 1).geometry;
         for geometry in ConvGeometry::examples().into_iter().chain([large]) {
-            let shape = Shape { direction, geometry, storage };
+            let shape = ConvProblem { direction, geometry, storage };
             for parts in [Parts::Cpu, GPU] {
                 let candidates = shape.candidates(Method::Cooperative(MATRICES), parts);
                 assert_eq!(candidates[0], shape.implicit(parts), "{shape}");
@@ -71,14 +71,14 @@ fn every_tile_has_the_parts_that_fill_a_gpu_by_it() {
     let sums = Storages { c: Storage::F32, ..Storages::F16 };
     for (size, channels) in [(32, 160), (16, 320), (8, 640)] {
         let mut shape =
-            Shape { storage: sums, ..shape(Direction::WeightGradient, size, channels, channels, 1) };
+            ConvProblem { storage: sums, ..shape(Direction::WeightGradient, size, channels, channels, 1) };
         shape.geometry.n = 192;
         let mut own = HashSet::new();
         // Half and twice follow a tile's own parts.
         let all = candidates(shape);
         let mut firsts = Vec::new();
         for &candidate in &all {
-            let Candidate::Parts(tile, splits) = candidate else { panic!("{candidate}") };
+            let ConvImplementation::Parts(tile, splits) = candidate else { panic!("{candidate}") };
             if !firsts.iter().any(|(other, _)| *other == tile) {
                 firsts.push((tile, splits));
             }
@@ -94,7 +94,10 @@ fn every_tile_has_the_parts_that_fill_a_gpu_by_it() {
             assert!(splits * tiles >= 1024 && pixels <= 8192, "{shape} by {tile}: {splits} parts");
             assert!((splits - 1) * tiles < 1024 || 2 * pixels > 8192, "{shape} by {tile}: {splits} parts");
             for other in [splits / 2, 2 * splits] {
-                assert!(other == 0 || all.contains(&Candidate::Parts(tile, other)), "{tile}, {other}");
+                assert!(
+                    other == 0 || all.contains(&ConvImplementation::Parts(tile, other)),
+                    "{tile}, {other}"
+                );
             }
             own.insert(splits);
         }
@@ -118,8 +121,8 @@ fn some_tile_wastes_nothing_of_the_channels_of_a_wide_resnet() {
 
 #[test]
 fn winograd_is_a_candidate_where_it_fits() {
-    let winograd = |shape: Shape| {
-        let of = |candidate: &Candidate| matches!(candidate, Candidate::Winograd(_));
+    let winograd = |shape: ConvProblem| {
+        let of = |candidate: &ConvImplementation| matches!(candidate, ConvImplementation::Winograd(_));
         candidates(shape).iter().filter(|candidate| of(candidate)).count()
     };
     assert_eq!(winograd(shape(Direction::Forward, 32, 160, 160, 1)), 2);
@@ -130,11 +133,11 @@ fn winograd_is_a_candidate_where_it_fits() {
 
 #[test]
 fn both_forms_are_candidates_where_their_kernels_differ() {
-    let is_ahead = |candidate: &Candidate| match tile_of(candidate) {
+    let is_ahead = |candidate: &ConvImplementation| match tile_of(candidate) {
         Some(ConvTile::Scalar(tile)) => tile.is_ahead(),
         _ => false,
     };
-    let ahead = |shape: Shape| candidates(shape).iter().filter(|candidate| is_ahead(candidate)).count();
+    let ahead = |shape: ConvProblem| candidates(shape).iter().filter(|candidate| is_ahead(candidate)).count();
     for direction in DIRECTIONS {
         let shape = shape(direction, 32, 64, 64, 1);
         assert!(ahead(shape) > 0 && is_ahead(&shape.implicit(GPU)), "{direction}");
@@ -159,7 +162,9 @@ fn parts_keep_enough_pixels() {
         let mut shape = shape(Direction::WeightGradient, size, 16, 16, 1);
         shape.geometry.n = batch;
         for candidate in shape.candidates(Method::Scalar, parts) {
-            let Candidate::Parts(ConvTile::Scalar(tile), splits) = candidate else { panic!("{candidate}") };
+            let ConvImplementation::Parts(ConvTile::Scalar(tile), splits) = candidate else {
+                panic!("{candidate}")
+            };
             assert!(!tile.is_direct(), "{candidate}");
             assert!(splits == 1 || shape.geometry.out_pixels() / splits >= LEAST_PIXELS, "{candidate}");
         }
@@ -179,17 +184,17 @@ fn tiles_keep_within_webgpus_limits() {
     }
 }
 
-fn tile_of(candidate: &Candidate) -> Option<ConvTile> {
+fn tile_of(candidate: &ConvImplementation) -> Option<ConvTile> {
     match candidate {
-        Candidate::Implicit(tile) | Candidate::Parts(tile, _) => Some(*tile),
-        Candidate::Winograd(_) => None,
+        ConvImplementation::Implicit(tile) | ConvImplementation::Parts(tile, _) => Some(*tile),
+        ConvImplementation::Winograd(_) => None,
     }
 }
 
 #[test]
 fn matrices_are_candidates_between_tensors_in_f16_alone() {
-    let matrices = |shape: Shape| {
-        let of = |candidate: &Candidate| matches!(tile_of(candidate), Some(ConvTile::Matrices(_)));
+    let matrices = |shape: ConvProblem| {
+        let of = |candidate: &ConvImplementation| matches!(tile_of(candidate), Some(ConvTile::Matrices(_)));
         candidates(shape).iter().filter(|candidate| of(candidate)).count()
     };
     let sums = Storages { c: Storage::F32, ..Storages::F16 };
@@ -197,15 +202,15 @@ fn matrices_are_candidates_between_tensors_in_f16_alone() {
     for direction in [Direction::Forward, Direction::InputGradient] {
         let f32 = shape(direction, 32, 160, 160, 1);
         assert_eq!(matrices(f32), 0, "{direction}");
-        assert_eq!(matrices(Shape { storage: Storages::F16, ..f32 }), MatrixTile::ALL.len());
-        assert_eq!(matrices(Shape { storage: sums, ..f32 }), MatrixTile::ALL.len());
-        assert_eq!(matrices(Shape { storage: image, ..f32 }), 0);
+        assert_eq!(matrices(ConvProblem { storage: Storages::F16, ..f32 }), MatrixTile::ALL.len());
+        assert_eq!(matrices(ConvProblem { storage: sums, ..f32 }), MatrixTile::ALL.len());
+        assert_eq!(matrices(ConvProblem { storage: image, ..f32 }), 0);
         let narrow = shape(direction, 32, 3, 16, 1);
-        assert_eq!(matrices(Shape { storage: Storages::F16, ..narrow }), 0);
-        let half = Shape { storage: Storages::F16, ..f32 };
+        assert_eq!(matrices(ConvProblem { storage: Storages::F16, ..narrow }), 0);
+        let half = ConvProblem { storage: Storages::F16, ..f32 };
         assert!(candidates(half).iter().all(|candidate| tile_of(candidate).is_some()), "no Winograd");
     }
-    let weights = Shape { storage: sums, ..shape(Direction::WeightGradient, 32, 160, 160, 1) };
+    let weights = ConvProblem { storage: sums, ..shape(Direction::WeightGradient, 32, 160, 160, 1) };
     assert!(matrices(weights) > MatrixTile::ALL.len(), "with several numbers of parts");
 }
 

@@ -1,7 +1,7 @@
-//! The ways to compute a convolution that are worth measuring: what `jem tune` tries and [`crate::policy::choice`] takes.
+//! The ways to compute a convolution that are worth measuring: what `jem tune` tries and [`crate::policy::convolution`] takes.
 
 use crate::compute::Kernel;
-use crate::compute::conv_geometry::{ConvGeometry, Direction, Shape};
+use crate::compute::conv_geometry::{ConvGeometry, ConvProblem, Direction};
 use crate::compute::conv_tile::{ConvTile, MatrixTile, STEP_K, ScalarTile, Tile, can_load_ahead};
 use crate::compute::cooperative::{Cooperative, Method, suits_matrices};
 use crate::compute::epilogue::Residual;
@@ -14,9 +14,9 @@ use crate::kernels::conv2d_weight_gradient::Conv2dWeightGradient;
 use md5::{Digest, Md5};
 use std::fmt;
 
-/// A way to compute the convolution of a [`Shape`].
+/// A way to compute the convolution of a [`ConvProblem`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Candidate {
+pub enum ConvImplementation {
     /// `conv2d` or `conv2d_input_gradient`, by this tile.
     Implicit(ConvTile),
     /// Winograd's four kernels, in f32: forward and input gradient.
@@ -25,7 +25,7 @@ pub enum Candidate {
     Parts(ConvTile, usize),
 }
 
-impl Candidate {
+impl ConvImplementation {
     /// Whether cooperative matrices compute it.
     pub fn is_by_matrices(&self) -> bool {
         matches!(self, Self::Implicit(ConvTile::Matrices(_)) | Self::Parts(ConvTile::Matrices(_), _))
@@ -41,26 +41,26 @@ const MOST_TILES: usize = 10;
 /// Pixels of a part of a weight gradient below which measuring it is a waste of time.
 const LEAST_PIXELS: usize = 64;
 
-impl Shape {
+impl ConvProblem {
     /// The implicit product by the rule's tile; a weight gradient has the number of parts that `parts` gives.
-    pub(crate) fn implicit(&self, parts: Parts) -> Candidate {
+    pub(crate) fn implicit(&self, parts: Parts) -> ConvImplementation {
         self.by_tile(self.rule_tile().into(), Method::Scalar, parts)
     }
 
-    /// The same as [`Shape::implicit`], by these matrices.
-    pub(crate) fn by_matrices(&self, matrices: Cooperative, parts: Parts) -> Candidate {
+    /// The same as [`ConvProblem::implicit`], by these matrices.
+    pub(crate) fn by_matrices(&self, matrices: Cooperative, parts: Parts) -> ConvImplementation {
         let (_, columns) = self.product();
         self.by_tile(MatrixTile::rule(matrices, columns).into(), Method::Cooperative(matrices), parts)
     }
 
     /// The implicit product by `tile`, one of `method`'s; a weight gradient has the number of parts that `parts` gives.
-    fn by_tile(&self, tile: ConvTile, method: Method, parts: Parts) -> Candidate {
+    fn by_tile(&self, tile: ConvTile, method: Method, parts: Parts) -> ConvImplementation {
         match self.direction {
-            Direction::Forward | Direction::InputGradient => Candidate::Implicit(tile),
+            Direction::Forward | Direction::InputGradient => ConvImplementation::Implicit(tile),
             Direction::WeightGradient => {
                 let (rows, columns) = self.product();
                 let count = parts.count(&self.geometry, Tile::staged(method, rows, columns, Some(tile)));
-                Candidate::Parts(tile, count)
+                ConvImplementation::Parts(tile, count)
             }
         }
     }
@@ -76,9 +76,9 @@ impl Shape {
     }
 
     /// Every candidate on a device that multiplies f16 by `method` and cuts weight gradients by `parts`: each of
-    /// [`Shape::tiles`], the rule's first, for a weight gradient with the rule's number of parts, half and twice as
+    /// [`ConvProblem::tiles`], the rule's first, for a weight gradient with the rule's number of parts, half and twice as
     /// many; then Winograd's sizes where they fit, if all tensors are f32.
-    pub(crate) fn candidates(&self, method: Method, parts: Parts) -> Vec<Candidate> {
+    pub(crate) fn candidates(&self, method: Method, parts: Parts) -> Vec<ConvImplementation> {
         let mut all = Vec::new();
         for tile in self.tiles() {
             let method = match (tile, method) {
@@ -87,10 +87,10 @@ impl Shape {
                 (ConvTile::Matrices(_), Method::Scalar) => continue,
             };
             match self.by_tile(tile, method, parts) {
-                Candidate::Parts(tile, count) => {
+                ConvImplementation::Parts(tile, count) => {
                     let counts = [count, count / 2, 2 * count];
                     let counts = counts.into_iter().filter(|&n| n == count || self.can_have_parts(n));
-                    all.extend(counts.map(|count| Candidate::Parts(tile, count)));
+                    all.extend(counts.map(|count| ConvImplementation::Parts(tile, count)));
                 }
                 other => all.push(other),
             }
@@ -100,15 +100,15 @@ impl Shape {
     }
 
     /// The candidate of this name, if any device could have it.
-    pub fn named(&self, name: &str) -> Option<Candidate> {
+    pub fn named(&self, name: &str) -> Option<ConvImplementation> {
         let tile = |name: &str| self.tiles().into_iter().find(|tile| tile.to_string() == name);
         if self.direction != Direction::WeightGradient {
             let winograd = || self.winograd().find(|candidate| candidate.to_string() == name);
-            return tile(name).map(Candidate::Implicit).or_else(winograd);
+            return tile(name).map(ConvImplementation::Implicit).or_else(winograd);
         }
         let (tile_name, count) = name.rsplit_once(", ")?;
-        let candidate = Candidate::Parts(tile(tile_name)?, count.split_once(' ')?.0.parse().ok()?);
-        let Candidate::Parts(_, count) = candidate else { return None };
+        let candidate = ConvImplementation::Parts(tile(tile_name)?, count.split_once(' ')?.0.parse().ok()?);
+        let ConvImplementation::Parts(_, count) = candidate else { return None };
         (candidate.to_string() == name && self.can_have_parts(count)).then_some(candidate)
     }
 
@@ -118,10 +118,10 @@ impl Shape {
     }
 
     /// Winograd's kernels where they fit.
-    fn winograd(&self) -> impl Iterator<Item = Candidate> {
+    fn winograd(&self) -> impl Iterator<Item = ConvImplementation> {
         let gathers = self.direction != Direction::WeightGradient;
         let fits = gathers && !self.is_half() && Winograd::takes(&self.geometry);
-        Winograd::ALL.into_iter().filter(move |_| fits).map(Candidate::Winograd)
+        Winograd::ALL.into_iter().filter(move |_| fits).map(ConvImplementation::Winograd)
     }
 
     /// The tiles that are worth measuring, the rule's first: those in f32 that pad the channels to at most a tenth more
@@ -218,7 +218,7 @@ pub fn fingerprint() -> String {
     digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-impl fmt::Display for Candidate {
+impl fmt::Display for ConvImplementation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Implicit(tile) => write!(f, "{tile}"),

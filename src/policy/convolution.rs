@@ -1,7 +1,7 @@
 //! Which kernels compute a convolution: winners that `jem tune` measured, else a rule of the shapes and the device.
 
 use crate::compute::Kernel as _;
-use crate::compute::conv_geometry::{ConvGeometry, Direction, Shape};
+use crate::compute::conv_geometry::{ConvGeometry, ConvProblem, Direction};
 use crate::compute::conv_tile::ConvTile;
 use crate::compute::cooperative::Method;
 use crate::compute::parts::Parts;
@@ -11,7 +11,7 @@ use crate::kernels::conv2d::Conv2d;
 use crate::kernels::conv2d_input_gradient::Conv2dInputGradient;
 use crate::kernels::conv2d_weight_gradient::Conv2dWeightGradient;
 use crate::kernels::winograd_product::WinogradProduct;
-use crate::policy::candidate::Candidate;
+use crate::policy::implementation::ConvImplementation;
 use md5::{Digest, Md5};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub enum Algorithm {
 /// The default is the CPU device's: [`Algorithm::Implicit`] everywhere, which needs no memory and runs on every device,
 /// and weight gradients in few parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Choices {
+pub struct ConvolutionPolicy {
     rule: Rule,
     /// The largest tensor that the device binds, in bytes.
     largest: u64,
@@ -44,7 +44,7 @@ pub struct Choices {
 }
 
 /// The fastest candidates of some shapes, as measured on a device.
-pub type Tuned = BTreeMap<Shape, Candidate>;
+pub type Tuned = BTreeMap<ConvProblem, ConvImplementation>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rule {
@@ -53,7 +53,7 @@ enum Rule {
     Fastest,
 }
 
-impl Default for Choices {
+impl Default for ConvolutionPolicy {
     fn default() -> Self {
         Self {
             rule: Rule::Implicit,
@@ -67,8 +67,8 @@ impl Default for Choices {
     }
 }
 
-impl Choices {
-    /// The [`Choices::fastest`] balance of a hardware GPU: data-centre cards have 60 to 70 TFLOP/s and 3 to 5
+impl ConvolutionPolicy {
+    /// The [`ConvolutionPolicy::fastest`] balance of a hardware GPU: data-centre cards have 60 to 70 TFLOP/s and 3 to 5
     /// TB/s, of which matrix products reach half and transforms nearly all; others are alike.
     pub const HARDWARE: u64 = 10;
     /// That of a driver that computes on the CPU: as measured on Mesa's llvmpipe, 6 GFLOP/s and 3 GB/s.
@@ -114,7 +114,7 @@ impl Choices {
         self.separate
     }
 
-    /// These choices with those of `tuned` before the rule's.
+    /// These policy with those of `tuned` before the rule's.
     pub fn with_tuned(self, tuned: Tuned) -> Self {
         Self { tuned: Arc::new(tuned), ..self }
     }
@@ -129,8 +129,8 @@ impl Choices {
         &self.tuned
     }
 
-    /// The choices in words, for the record of a run: whether kernels were measured, how many shapes, and a digest
-    /// by which equal choices are known.
+    /// The policy in words, for the record of a run: whether kernels were measured, how many shapes, and a digest
+    /// by which equal policy are known.
     pub fn summary(&self) -> String {
         if self.tuned.is_empty() {
             return "by rule".into();
@@ -144,21 +144,23 @@ impl Choices {
     }
 
     /// What computes the convolution of `shape`.
-    pub fn candidate(&self, shape: &Shape) -> Candidate {
+    pub fn candidate(&self, shape: &ConvProblem) -> ConvImplementation {
         if let Some(&candidate) = self.measured(shape) {
             return candidate;
         }
         let (gathers, parts) = (shape.direction != Direction::WeightGradient, self.parts());
         match (self.method.suiting(&shape.geometry), self.rule(&shape.geometry)) {
             (Method::Cooperative(matrices), _) if shape.is_half() => shape.by_matrices(matrices, parts),
-            (_, Algorithm::Winograd(size)) if gathers && !shape.is_half() => Candidate::Winograd(size),
+            (_, Algorithm::Winograd(size)) if gathers && !shape.is_half() => {
+                ConvImplementation::Winograd(size)
+            }
             _ => shape.implicit(parts),
         }
     }
 
     /// Every candidate that the device can run for `shape`: the rule's choice first, then, if that is by matrices, the
     /// others by matrices, then the rest.
-    pub fn candidates(&self, shape: &Shape) -> Vec<Candidate> {
+    pub fn candidates(&self, shape: &ConvProblem) -> Vec<ConvImplementation> {
         let first = self.by_rule().candidate(shape);
         let mut all = shape.candidates(self.method.suiting(&shape.geometry), self.parts());
         all.retain(|other| *other != first && self.takes(shape, other));
@@ -176,62 +178,62 @@ impl Choices {
     }
 
     /// The algorithm for the convolution of `shape`, or its input gradient.
-    pub fn algorithm(&self, shape: &Shape) -> Algorithm {
+    pub fn algorithm(&self, shape: &ConvProblem) -> Algorithm {
         match self.candidate(shape) {
-            Candidate::Winograd(size) => Algorithm::Winograd(size),
-            Candidate::Implicit(_) | Candidate::Parts(..) => Algorithm::Implicit,
+            ConvImplementation::Winograd(size) => Algorithm::Winograd(size),
+            ConvImplementation::Implicit(_) | ConvImplementation::Parts(..) => Algorithm::Implicit,
         }
     }
 
     /// The kernel with the method and the tile that its shape is to have.
     pub fn forward(&self, kernel: Conv2d) -> Conv2d {
         let shape =
-            Shape { direction: Direction::Forward, geometry: kernel.geometry, storage: kernel.storage };
+            ConvProblem { direction: Direction::Forward, geometry: kernel.geometry, storage: kernel.storage };
         let (method, tile) = self.method_and_tile(&shape);
         Conv2d { method, tile, ..kernel }
     }
 
-    /// As [`Choices::forward`].
+    /// As [`ConvolutionPolicy::forward`].
     pub fn input_gradient(&self, kernel: Conv2dInputGradient) -> Conv2dInputGradient {
         let Conv2dInputGradient { geometry, storage, .. } = kernel;
         let (method, tile) =
-            self.method_and_tile(&Shape { direction: Direction::InputGradient, geometry, storage });
+            self.method_and_tile(&ConvProblem { direction: Direction::InputGradient, geometry, storage });
         Conv2dInputGradient { method, tile, ..kernel }
     }
 
-    /// As [`Choices::forward`], and with the measured number of parts, else the rule's for the tile.
+    /// As [`ConvolutionPolicy::forward`], and with the measured number of parts, else the rule's for the tile.
     pub fn weight_gradient(&self, kernel: Conv2dWeightGradient) -> Conv2dWeightGradient {
         let Conv2dWeightGradient { geometry, storage, .. } = kernel;
-        let shape = Shape { direction: Direction::WeightGradient, geometry, storage };
+        let shape = ConvProblem { direction: Direction::WeightGradient, geometry, storage };
         let (method, tile) = self.method_and_tile(&shape);
         let kernel = Conv2dWeightGradient { method, tile, ..kernel };
         let splits = match self.measured(&shape) {
-            Some(&Candidate::Parts(_, splits)) => splits,
+            Some(&ConvImplementation::Parts(_, splits)) => splits,
             _ => self.parts().count(&geometry, kernel.tile()),
         };
         Conv2dWeightGradient { splits, ..kernel }
     }
 
     /// How a kernel other than Winograd's multiplies, and the tile if it was measured.
-    fn method_and_tile(&self, shape: &Shape) -> (Method, Option<ConvTile>) {
+    fn method_and_tile(&self, shape: &ConvProblem) -> (Method, Option<ConvTile>) {
         let by_rule = self.method.suiting(&shape.geometry);
         match self.measured(shape) {
-            Some(&(Candidate::Implicit(tile) | Candidate::Parts(tile, _))) => match tile {
+            Some(&(ConvImplementation::Implicit(tile) | ConvImplementation::Parts(tile, _))) => match tile {
                 // What was measured in f32 says nothing of matrices.
                 ConvTile::Scalar(_) if !shape.is_half() => (by_rule, Some(tile)),
                 ConvTile::Scalar(_) => (Method::Scalar, Some(tile)),
                 ConvTile::Matrices(_) => (by_rule, Some(tile)),
             },
-            Some(Candidate::Winograd(_)) | None => (by_rule, None),
+            Some(ConvImplementation::Winograd(_)) | None => (by_rule, None),
         }
     }
 
-    fn measured(&self, shape: &Shape) -> Option<&Candidate> {
+    fn measured(&self, shape: &ConvProblem) -> Option<&ConvImplementation> {
         self.tuned.get(shape).filter(|candidate| self.takes(shape, candidate))
     }
 
     /// Whether the device has what `candidate` needs beside the tensors of `shape`: room, and matrices.
-    pub fn takes(&self, shape: &Shape, candidate: &Candidate) -> bool {
+    pub fn takes(&self, shape: &ConvProblem, candidate: &ConvImplementation) -> bool {
         let g = &shape.geometry;
         let has = |tile: &ConvTile| match (tile, self.method.suiting(g)) {
             (ConvTile::Scalar(_), _) => true,
@@ -239,9 +241,9 @@ impl Choices {
             (ConvTile::Matrices(_), Method::Scalar) => false,
         };
         match candidate {
-            Candidate::Implicit(tile) => has(tile),
-            &Candidate::Winograd(size) => self.fits(g, size),
-            Candidate::Parts(tile, splits) => {
+            ConvImplementation::Implicit(tile) => has(tile),
+            &ConvImplementation::Winograd(size) => self.fits(g, size),
+            ConvImplementation::Parts(tile, splits) => {
                 has(tile) && 4 * (splits * g.weights_len()) as u64 <= self.largest
             }
         }
@@ -281,10 +283,10 @@ impl Choices {
 mod tests {
     use crate::compute::cooperative::Cooperative;
     use crate::compute::storage::Storages;
-    use crate::policy::choice::*;
+    use crate::policy::convolution::*;
 
-    fn forward(geometry: ConvGeometry) -> Shape {
-        Shape::new(Direction::Forward, geometry)
+    fn forward(geometry: ConvGeometry) -> ConvProblem {
+        ConvProblem::new(Direction::Forward, geometry)
     }
 
     fn geometry(size: usize, c_in: usize, c_out: usize) -> ConvGeometry {
@@ -293,14 +295,14 @@ mod tests {
 
     #[test]
     fn wide_layers_take_large_tiles_and_narrow_ones_none() {
-        let choices = Choices::fastest(u64::MAX, Choices::HARDWARE);
+        let policy = ConvolutionPolicy::fastest(u64::MAX, ConvolutionPolicy::HARDWARE);
         for (size, channels) in [(32, 160), (16, 320), (8, 640), (32, 64)] {
-            let algorithm = choices.algorithm(&forward(geometry(size, channels, channels)));
+            let algorithm = policy.algorithm(&forward(geometry(size, channels, channels)));
             assert_eq!(algorithm, Algorithm::Winograd(Winograd::F4), "{channels}");
         }
         for (c_in, c_out) in [(3, 16), (16, 16), (16, 160)] {
             assert_eq!(
-                choices.algorithm(&forward(geometry(32, c_in, c_out))),
+                policy.algorithm(&forward(geometry(32, c_in, c_out))),
                 Algorithm::Implicit,
                 "{c_in}, {c_out}"
             );
@@ -309,9 +311,9 @@ mod tests {
 
     #[test]
     fn strides_and_odd_rows_are_left_to_the_implicit_product() {
-        let choices = Choices::always(Winograd::F2);
+        let policy = ConvolutionPolicy::always(Winograd::F2);
         let g = geometry(32, 64, 64);
-        assert_eq!(choices.algorithm(&forward(g)), Algorithm::Winograd(Winograd::F2));
+        assert_eq!(policy.algorithm(&forward(g)), Algorithm::Winograd(Winograd::F2));
         for other in [
             ConvGeometry { stride: 2, ..g },
             ConvGeometry { kh: 1, kw: 1, padding: 0, ..g },
@@ -319,7 +321,7 @@ mod tests {
             ConvGeometry { c_in: 18, ..g },
             ConvGeometry { c_out: 12, ..g },
         ] {
-            assert_eq!(choices.algorithm(&forward(other)), Algorithm::Implicit, "{other:?}");
+            assert_eq!(policy.algorithm(&forward(other)), Algorithm::Implicit, "{other:?}");
         }
     }
 
@@ -329,20 +331,20 @@ mod tests {
         let bytes = 64 * 64 * 36 * 160 * 4;
         let g = geometry(32, 160, 160);
         assert_eq!(
-            Choices::fastest(bytes, Choices::HARDWARE).algorithm(&forward(g)),
+            ConvolutionPolicy::fastest(bytes, ConvolutionPolicy::HARDWARE).algorithm(&forward(g)),
             Algorithm::Winograd(Winograd::F4)
         );
         assert_eq!(
-            Choices::fastest(bytes - 1, Choices::HARDWARE).algorithm(&forward(g)),
+            ConvolutionPolicy::fastest(bytes - 1, ConvolutionPolicy::HARDWARE).algorithm(&forward(g)),
             Algorithm::Implicit
         );
     }
 
     #[test]
     fn what_was_measured_goes_before_the_rule() {
-        let rule = Choices::fastest(u64::MAX, Choices::HARDWARE);
+        let rule = ConvolutionPolicy::fastest(u64::MAX, ConvolutionPolicy::HARDWARE);
         let g = geometry(32, 160, 160);
-        let shape = |direction| Shape::new(direction, g);
+        let shape = |direction| ConvProblem::new(direction, g);
         let last = |direction| *rule.candidates(&shape(direction)).iter().rfind(|c| is_implicit(c)).unwrap();
         let (forward_last, weights) = (last(Direction::Forward), last(Direction::WeightGradient));
         let tuned = rule.clone().with_tuned(Tuned::from([
@@ -351,9 +353,9 @@ mod tests {
         ]));
         assert_eq!(rule.algorithm(&forward(g)), Algorithm::Winograd(Winograd::F4));
         assert_eq!(tuned.algorithm(&forward(g)), Algorithm::Implicit);
-        assert_eq!(tuned.forward(Conv2d::new(g)).tile.map(Candidate::Implicit), Some(forward_last));
+        assert_eq!(tuned.forward(Conv2d::new(g)).tile.map(ConvImplementation::Implicit), Some(forward_last));
         let kernel = tuned.weight_gradient(Conv2dWeightGradient::new(g));
-        assert_eq!(kernel.tile.map(|tile| Candidate::Parts(tile, kernel.splits)), Some(weights));
+        assert_eq!(kernel.tile.map(|tile| ConvImplementation::Parts(tile, kernel.splits)), Some(weights));
         assert_ne!(kernel, rule.weight_gradient(Conv2dWeightGradient::new(g)));
         // The other direction and another batch are left to the rule.
         let gradient = shape(Direction::InputGradient);
@@ -367,20 +369,21 @@ mod tests {
         assert_eq!(rule.summary(), "by rule");
         assert!(tuned.summary().starts_with("2 shapes as measured ("), "{}", tuned.summary());
         let less = rule.clone().with_tuned(Tuned::from([(forward(g), forward_last)]));
-        assert_ne!(tuned.summary()[2..], less.summary()[2..], "other choices have another digest");
+        assert_ne!(tuned.summary()[2..], less.summary()[2..], "other policy have another digest");
     }
 
-    fn is_implicit(candidate: &Candidate) -> bool {
-        !matches!(candidate, Candidate::Winograd(_))
+    fn is_implicit(candidate: &ConvImplementation) -> bool {
+        !matches!(candidate, ConvImplementation::Winograd(_))
     }
 
     #[test]
     fn what_was_measured_and_cannot_be_bound_is_left_to_the_rule() {
         let g = geometry(32, 160, 160);
-        let tuned = Tuned::from([(forward(g), Candidate::Winograd(Winograd::F2))]);
-        let wide = Choices::fastest(u64::MAX, Choices::HARDWARE).with_tuned(tuned.clone());
+        let tuned = Tuned::from([(forward(g), ConvImplementation::Winograd(Winograd::F2))]);
+        let wide =
+            ConvolutionPolicy::fastest(u64::MAX, ConvolutionPolicy::HARDWARE).with_tuned(tuned.clone());
         assert_eq!(wide.algorithm(&forward(g)), Algorithm::Winograd(Winograd::F2));
-        let narrow = Choices::fastest(1 << 20, Choices::HARDWARE).with_tuned(tuned);
+        let narrow = ConvolutionPolicy::fastest(1 << 20, ConvolutionPolicy::HARDWARE).with_tuned(tuned);
         assert_eq!(narrow.algorithm(&forward(g)), Algorithm::Implicit);
     }
 
@@ -388,16 +391,16 @@ mod tests {
     fn in_f16_matrices_and_threads_are_chosen_between() {
         let matrices = Cooperative::new(16, 32);
         let method = Method::Cooperative(matrices);
-        let rule = Choices::fastest(u64::MAX, Choices::HARDWARE).in_f16(method);
+        let rule = ConvolutionPolicy::fastest(u64::MAX, ConvolutionPolicy::HARDWARE).in_f16(method);
         let g = geometry(32, 160, 160);
-        let half = Shape { storage: Storages::F16, ..forward(g) };
+        let half = ConvProblem { storage: Storages::F16, ..forward(g) };
         let kernel = Conv2d { storage: Storages::F16, ..Conv2d::new(g) };
         assert_eq!(rule.candidate(&half), half.by_matrices(matrices, rule.parts()));
         assert_eq!((rule.forward(kernel).method, rule.forward(kernel).tile), (method, None));
         assert!(rule.candidates(&half).iter().all(|candidate| rule.takes(&half, candidate)));
         for candidate in half.candidates(method, rule.parts()) {
             let tuned = rule.clone().with_tuned(Tuned::from([(half, candidate)]));
-            let Candidate::Implicit(tile) = candidate else { panic!("{candidate}") };
+            let ConvImplementation::Implicit(tile) = candidate else { panic!("{candidate}") };
             let chosen = tuned.forward(kernel);
             match tile {
                 ConvTile::Scalar(_) => assert_eq!((chosen.method, chosen.tile), (Method::Scalar, Some(tile))),

@@ -1,6 +1,6 @@
 //! Finds the fastest kernels for a convolution on a device: checks candidates, then times them in turns.
 //!
-//! This runs only when a user asks for it (`jem tune`); [`crate::device::tuned`] keeps the results. A candidate is
+//! This runs only when a user asks for it (`jem tune`); [`file`] keeps the results. A candidate is
 //! measured as the program that lowering makes of it, so that what is measured is what runs: all of Winograd's kernels
 //! except the transform of the weights, which `prepare` makes once for many steps, and for a weight gradient its sum of
 //! parts too. Lowering uses f16 only for tensors inside a network; there a candidate is the same kernels between f16
@@ -8,15 +8,17 @@
 
 mod bed;
 mod bound;
+pub mod file;
 mod rank;
 
+pub use file::open;
 pub use rank::{Ranked, rank};
 
-use crate::compute::conv_geometry::Shape;
+use crate::compute::conv_geometry::ConvProblem;
 use crate::device::{Device, Executable, Program};
 use crate::error::{Error, Result};
-use crate::policy::candidate::Candidate;
-use crate::policy::choice::{Choices, Tuned};
+use crate::policy::convolution::{ConvolutionPolicy, Tuned};
+use crate::policy::implementation::ConvImplementation;
 use bed::{Bed, programs};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -34,7 +36,7 @@ const HOPELESS: f64 = 2.0;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trial {
     /// The candidate.
-    pub candidate: Candidate,
+    pub candidate: ConvImplementation,
     /// Why it may not be used: the device refused it, or its numbers are wrong.
     pub refused: Option<String>,
     /// The median time of one run; `None` if it was refused.
@@ -48,11 +50,11 @@ pub struct Trial {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tuning {
     /// The shape.
-    pub shape: Shape,
+    pub shape: ConvProblem,
     /// One trial for each candidate, the rule's choice first.
     pub trials: Vec<Trial>,
     /// The candidates for which the deadline left no time.
-    pub untried: Vec<Candidate>,
+    pub untried: Vec<ConvImplementation>,
     winner: Option<usize>,
 }
 
@@ -69,16 +71,16 @@ impl Tuning {
     }
 
     /// The candidates that may not be used.
-    pub fn refused(&self) -> impl Iterator<Item = (&Candidate, &str)> {
+    pub fn refused(&self) -> impl Iterator<Item = (&ConvImplementation, &str)> {
         self.trials.iter().filter_map(|trial| Some((&trial.candidate, trial.refused.as_deref()?)))
     }
 }
 
 /// The distinct convolutions of `programs`, which come with their numbers of runs, each with its number of runs.
-/// Programs built with [`Choices::default`], in f16 or not, show all of theirs; convolutions by Winograd's kernels are
+/// Programs built with [`ConvolutionPolicy::default`], in f16 or not, show all of theirs; convolutions by Winograd's kernels are
 /// not seen.
-pub fn shapes<'a>(programs: impl IntoIterator<Item = (&'a Program, usize)>) -> Vec<(Shape, usize)> {
-    let mut shapes: BTreeMap<Shape, usize> = BTreeMap::new();
+pub fn shapes<'a>(programs: impl IntoIterator<Item = (&'a Program, usize)>) -> Vec<(ConvProblem, usize)> {
+    let mut shapes: BTreeMap<ConvProblem, usize> = BTreeMap::new();
     for (program, runs) in programs {
         for shape in program.dispatches.iter().filter_map(|dispatch| dispatch.kernel.convolution()) {
             *shapes.entry(shape).or_default() += runs;
@@ -109,19 +111,24 @@ fn is_past(deadline: Option<Instant>) -> bool {
 }
 
 /// Checks the candidates for `shape` against the host, then times those that are correct in turns, within `limits`.
-/// `choices` are those of the device for the precision of `shape`; earlier measurements in them are ignored.
+/// `policy` are those of the device for the precision of `shape`; earlier measurements in them are ignored.
 ///
 /// # Errors
 /// If the device refuses something other than a candidate, such as memory for the tensors; [`Error::DeviceLost`].
-pub fn tune(device: &Device, choices: &Choices, shape: &Shape, limits: Limits) -> Result<Tuning> {
-    let rule = choices.by_rule();
+pub fn tune(
+    device: &Device,
+    policy: &ConvolutionPolicy,
+    shape: &ConvProblem,
+    limits: Limits,
+) -> Result<Tuning> {
+    let rule = policy.by_rule();
     // Computed on the host, in f32 and once for each shape: 30 GFLOP, an inner layer of WRN-28-10 at batch 64, take
     // 0.4 s of one AVX-512 core. The device would be faster, but a faulty driver cannot vouch for itself.
     let mut host = Bed::new(&Device::cpu(), shape);
-    let expected = host.load(Choices::default()).and_then(|program| host.result(&program))?;
-    let choosing = |candidate| rule.clone().with_tuned(Tuned::from([(*shape, candidate)]));
+    let expected = host.load(ConvolutionPolicy::default()).and_then(|program| host.result(&program))?;
+    let with_candidate = |candidate| rule.clone().with_tuned(Tuned::from([(*shape, candidate)]));
     // Compile on all cores at once. Errors are ignored here: they come again below, where the candidate is known.
-    let all = rule.candidates(shape).into_iter().map(|candidate| programs(shape, choosing(candidate)));
+    let all = rule.candidates(shape).into_iter().map(|candidate| programs(shape, &with_candidate(candidate)));
     let all: Vec<Program> = all.filter_map(Result::ok).flatten().collect();
     drop(device.compile(&all));
     let mut bed = Bed::new(device, shape);
@@ -129,14 +136,14 @@ pub fn tune(device: &Device, choices: &Choices, shape: &Shape, limits: Limits) -
     let mut candidates = rule.candidates(shape).into_iter();
     while runs.is_empty() || !limits.is_over() {
         let Some(candidate) = candidates.next() else { break };
-        let program = match bed.right(choosing(candidate), &candidate, &expected) {
+        let program = match bed.right(with_candidate(candidate), &candidate, &expected) {
             Err(error @ Error::DeviceLost { .. }) => return Err(error),
             Err(error) => Err(error.to_string()),
             Ok(right) => right,
         };
         runs.push(Run { candidate, program, times: Vec::new() });
     }
-    let untried: Vec<Candidate> = candidates.collect();
+    let untried: Vec<ConvImplementation> = candidates.collect();
     // The rule's choice alone has nothing to be compared with, and is not measured.
     if runs.len() > 1 || untried.is_empty() {
         measure(&bed, &mut runs, limits)?;
@@ -146,7 +153,7 @@ pub fn tune(device: &Device, choices: &Choices, shape: &Shape, limits: Limits) -
 
 /// A candidate under measurement.
 struct Run {
-    candidate: Candidate,
+    candidate: ConvImplementation,
     /// Its program, or why it was refused.
     program: Result<Executable, String>,
     /// Seconds of each round.
@@ -172,7 +179,7 @@ fn measure(bed: &Bed, runs: &mut [Run], limits: Limits) -> Result<()> {
     Ok(())
 }
 
-fn judge(shape: Shape, runs: Vec<Run>, untried: Vec<Candidate>) -> Tuning {
+fn judge(shape: ConvProblem, runs: Vec<Run>, untried: Vec<ConvImplementation>) -> Tuning {
     let rule = runs[0].times.clone();
     let trial = |run: Run| {
         let time = median(&run.times);
@@ -215,10 +222,10 @@ mod tests {
 
     const ONCE: Limits = Limits { budget: Duration::ZERO, deadline: None };
 
-    fn shape(direction: Direction) -> Shape {
+    fn shape(direction: Direction) -> ConvProblem {
         let geometry =
             ConvGeometry { n: 2, h: 8, w: 8, c_in: 16, c_out: 20, kh: 3, kw: 3, stride: 1, padding: 1 };
-        Shape::new(direction, geometry)
+        ConvProblem::new(direction, geometry)
     }
 
     const DIRECTIONS: [Direction; 3] =
@@ -230,10 +237,10 @@ mod tests {
         let matrices = Cooperative::new(16, 32);
         let sums = Storages { c: Storage::F32, ..Storages::F16 };
         let image = Storages { a: Storage::F32, b: Storage::F32, ..Storages::F16 };
-        let f32 = Choices::default();
-        let by_threads = Choices::default().in_f16(Method::Scalar);
-        let by_matrices = Choices::default().in_f16(Method::Cooperative(matrices));
-        let half = |direction, storage| Shape { storage, ..shape(direction) };
+        let f32 = ConvolutionPolicy::default();
+        let by_threads = ConvolutionPolicy::default().in_f16(Method::Scalar);
+        let by_matrices = ConvolutionPolicy::default().in_f16(Method::Cooperative(matrices));
+        let half = |direction, storage| ConvProblem { storage, ..shape(direction) };
         let mut cases = vec![
             (&by_threads, half(Direction::Forward, image)),
             (&by_threads, half(Direction::Forward, Storages::F16)),
@@ -244,19 +251,19 @@ mod tests {
             (&by_matrices, half(Direction::WeightGradient, sums)),
         ];
         cases.extend(DIRECTIONS.map(|direction| (&f32, shape(direction))));
-        for (choices, shape) in cases {
-            let tuning = tune(&Device::cpu(), choices, &shape, ONCE).unwrap();
+        for (policy, shape) in cases {
+            let tuning = tune(&Device::cpu(), policy, &shape, ONCE).unwrap();
             let candidates: Vec<_> = tuning.trials.iter().map(|trial| trial.candidate).collect();
-            assert_eq!(candidates[0], choices.candidate(&shape), "the rule's choice is first");
-            assert_eq!(candidates, choices.candidates(&shape));
+            assert_eq!(candidates[0], policy.candidate(&shape), "the rule's choice is first");
+            assert_eq!(candidates, policy.candidates(&shape));
             assert_eq!(tuning.refused().count(), 0, "{:?}", tuning.trials);
             assert!(tuning.trials.iter().all(|trial| trial.time.is_some() && trial.ratio.is_some()));
             assert!(tuning.winner().is_some());
             let texts: std::collections::BTreeSet<String> = candidates
                 .iter()
                 .map(|&candidate| {
-                    let choices = choices.clone().with_tuned(Tuned::from([(shape, candidate)]));
-                    let [_, program] = programs(&shape, choices).unwrap();
+                    let policy = policy.clone().with_tuned(Tuned::from([(shape, candidate)]));
+                    let [_, program] = programs(&shape, &policy).unwrap();
                     format!("{:?}", program.dispatches)
                 })
                 .collect();
@@ -269,29 +276,29 @@ mod tests {
     fn the_shapes_of_a_network_in_f16_are_found_and_chosen_for() {
         use crate::jem::{BatchLayout, Preset, Programs, Recipe};
         let matrices = Cooperative::new(16, 32);
-        let choices = Choices::default().in_f16(Method::Cooperative(matrices));
+        let policy = ConvolutionPolicy::default().in_f16(Method::Cooperative(matrices));
         let recipe = Recipe { batch: 4, steps: 2, buffer: 40, ..Preset::Tiny.recipe() };
-        let build = |choices: &Choices| {
+        let build = |policy: &ConvolutionPolicy| {
             let batch = BatchLayout::new(&recipe, 16, 16, 3);
-            Programs::build(&recipe, &recipe.network(10, 3), batch, 1000, choices.clone()).unwrap()
+            Programs::build(&recipe, &recipe.network(10, 3), batch, 1000, &policy).unwrap()
         };
-        let found = |choices: &Choices| {
-            let programs = build(choices);
+        let found = |policy: &ConvolutionPolicy| {
+            let programs = build(policy);
             shapes(programs.sgld.iter().chain([&programs.update]).map(|program| (program, 1)))
         };
-        let by_rule = found(&choices);
+        let by_rule = found(&policy);
         assert!(
             by_rule.iter().filter(|(shape, _)| shape.is_half()).count() > by_rule.len() / 2,
             "{by_rule:?}"
         );
-        let of_matrices = |candidate: &Candidate| candidate.to_string().starts_with("matrices");
-        let last = |shape: &Shape| {
-            let all = choices.candidates(shape);
+        let of_matrices = |candidate: &ConvImplementation| candidate.to_string().starts_with("matrices");
+        let last = |shape: &ConvProblem| {
+            let all = policy.candidates(shape);
             *all.iter().rfind(|candidate| of_matrices(candidate)).or(all.last()).unwrap()
         };
         let tuned: Tuned = by_rule.iter().map(|(shape, _)| (*shape, last(shape))).collect();
         assert!(tuned.values().any(of_matrices));
-        let tuned = choices.with_tuned(tuned);
+        let tuned = policy.with_tuned(tuned);
         assert_eq!(found(&tuned), by_rule, "the same shapes");
         let programs = build(&tuned);
         for dispatch in programs.sgld.iter().chain([&programs.update]).flat_map(|program| &program.dispatches)
@@ -299,12 +306,14 @@ mod tests {
             let Some(shape) = dispatch.kernel.convolution() else { continue };
             let kernel = format!("{:?}", dispatch.kernel);
             match tuned.candidate(&shape) {
-                Candidate::Implicit(tile) => assert!(kernel.contains(&format!("Some({tile:?})")), "{kernel}"),
-                Candidate::Parts(tile, splits) => {
+                ConvImplementation::Implicit(tile) => {
+                    assert!(kernel.contains(&format!("Some({tile:?})")), "{kernel}")
+                }
+                ConvImplementation::Parts(tile, splits) => {
                     assert!(kernel.contains(&format!("Some({tile:?})")), "{kernel}");
                     assert!(kernel.contains(&format!("splits: {splits},")), "{kernel}");
                 }
-                Candidate::Winograd(_) => assert!(!shape.is_half()),
+                ConvImplementation::Winograd(_) => assert!(!shape.is_half()),
             }
         }
     }
@@ -312,13 +321,13 @@ mod tests {
     #[test]
     fn a_deadline_leaves_candidates_untried_and_nothing_is_won_against_nothing() {
         let shape = shape(Direction::WeightGradient);
-        let all = Choices::default().candidates(&shape);
+        let all = ConvolutionPolicy::default().candidates(&shape);
         let past = Limits { deadline: Some(Instant::now()), ..ONCE };
-        let tuning = tune(&Device::cpu(), &Choices::default(), &shape, past).unwrap();
+        let tuning = tune(&Device::cpu(), &ConvolutionPolicy::default(), &shape, past).unwrap();
         assert_eq!((tuning.rule().candidate, tuning.rule().time), (all[0], None));
         assert_eq!((&tuning.untried[..], tuning.winner()), (&all[1..], None));
         let far = Limits { deadline: Some(Instant::now() + Duration::from_secs(600)), ..ONCE };
-        let tuning = tune(&Device::cpu(), &Choices::default(), &shape, far).unwrap();
+        let tuning = tune(&Device::cpu(), &ConvolutionPolicy::default(), &shape, far).unwrap();
         assert_eq!((tuning.trials.len(), tuning.untried.len()), (all.len(), 0));
         assert!(tuning.winner().is_some());
     }
@@ -327,19 +336,19 @@ mod tests {
     fn a_wrong_result_is_refused_and_cannot_win() {
         let shape = shape(Direction::Forward);
         let mut bed = Bed::new(&Device::cpu(), &shape);
-        let program = bed.load(Choices::default()).unwrap();
+        let program = bed.load(ConvolutionPolicy::default()).unwrap();
         let expected = bed.result(&program).unwrap();
-        let rule = Choices::default().candidate(&shape);
-        assert!(bed.right(Choices::default(), &rule, &expected).unwrap().is_ok());
+        let rule = ConvolutionPolicy::default().candidate(&shape);
+        assert!(bed.right(ConvolutionPolicy::default(), &rule, &expected).unwrap().is_ok());
         let mut other = expected.clone();
         other[7] = (f32::from_bits(other[7]) + 0.01).to_bits();
-        let refused = bed.right(Choices::default(), &rule, &other).unwrap().unwrap_err();
+        let refused = bed.right(ConvolutionPolicy::default(), &rule, &other).unwrap().unwrap_err();
         assert!(refused.contains("error"), "{refused}");
     }
 
-    fn run(candidate: Candidate, times: &[f64], refused: bool) -> Run {
+    fn run(candidate: ConvImplementation, times: &[f64], refused: bool) -> Run {
         let mut bed = Bed::new(&Device::cpu(), &shape(Direction::Forward));
-        let program = bed.load(Choices::default()).unwrap();
+        let program = bed.load(ConvolutionPolicy::default()).unwrap();
         let program = if refused { Err("wrong".to_owned()) } else { Ok(program) };
         Run { candidate, program, times: times.into() }
     }
@@ -347,7 +356,7 @@ mod tests {
     #[test]
     fn the_fastest_wins_by_more_than_noise_or_not_at_all() {
         let shape = shape(Direction::Forward);
-        let [rule, a, b] = Choices::default().candidates(&shape)[..3] else { panic!("candidates") };
+        let [rule, a, b] = ConvolutionPolicy::default().candidates(&shape)[..3] else { panic!("candidates") };
         let winner = |runs: Vec<Run>| judge(shape, runs, Vec::new()).winner().map(|trial| trial.candidate);
         let of = |times: [&[f64]; 3]| {
             vec![run(rule, times[0], false), run(a, times[1], false), run(b, times[2], false)]
@@ -366,8 +375,9 @@ mod tests {
 
     #[test]
     fn shapes_are_those_of_the_programs_and_counted() {
-        let [_, forward] = programs(&shape(Direction::Forward), Choices::default()).unwrap();
-        let [_, weights] = programs(&shape(Direction::WeightGradient), Choices::default()).unwrap();
+        let [_, forward] = programs(&shape(Direction::Forward), &ConvolutionPolicy::default()).unwrap();
+        let [_, weights] =
+            programs(&shape(Direction::WeightGradient), &ConvolutionPolicy::default()).unwrap();
         let found = shapes([(&forward, 20), (&weights, 1), (&forward, 2)]);
         assert_eq!(found, [(shape(Direction::Forward), 22), (shape(Direction::WeightGradient), 1)]);
     }

@@ -1,12 +1,12 @@
 //! The largest error of a candidate's sums that rounding explains; a larger one means that its results are wrong.
 
-use crate::compute::conv_geometry::{Direction, Shape};
-use crate::policy::candidate::Candidate;
+use crate::compute::conv_geometry::{ConvProblem, Direction};
+use crate::policy::implementation::ConvImplementation;
 use crate::self_test::{BOUND, sum_bound};
 
 /// The largest Σ(a-b)²/Σb² from sums in f32 that rounding explains: [`BOUND`], or [`sum_bound`] for long sums by
 /// matrices.
-pub(super) fn bound(shape: &Shape, candidate: &Candidate) -> f64 {
+pub(super) fn bound(shape: &ConvProblem, candidate: &ConvImplementation) -> f64 {
     if candidate.is_by_matrices() { by_matrices(terms(shape, candidate)) } else { BOUND }
 }
 
@@ -15,12 +15,12 @@ fn by_matrices(terms: usize) -> f64 {
 }
 
 /// The products that `candidate` adds up in one accumulator.
-fn terms(shape: &Shape, candidate: &Candidate) -> usize {
+fn terms(shape: &ConvProblem, candidate: &ConvImplementation) -> usize {
     let g = &shape.geometry;
     match (shape.direction, candidate) {
         (Direction::Forward, _) => g.kh * g.kw * g.c_in,
         (Direction::InputGradient, _) => g.kh * g.kw * g.c_out,
-        (Direction::WeightGradient, Candidate::Parts(_, parts)) => g.out_pixels().div_ceil(*parts),
+        (Direction::WeightGradient, ConvImplementation::Parts(_, parts)) => g.out_pixels().div_ceil(*parts),
         (Direction::WeightGradient, _) => g.out_pixels(),
     }
 }
@@ -37,21 +37,21 @@ mod tests {
     fn terms_are_those_of_one_accumulator() {
         let geometry =
             ConvGeometry { n: 192, h: 32, w: 32, c_in: 160, c_out: 320, kh: 3, kw: 3, stride: 1, padding: 1 };
-        let shape = |direction| Shape::new(direction, geometry);
+        let shape = |direction| ConvProblem::new(direction, geometry);
         let [matrices, scalar] = [MatrixTile::ALL[0].into(), ScalarTile::ALL[9].into()];
         let of = |direction, candidate| terms(&shape(direction), &candidate);
-        assert_eq!(of(Direction::Forward, Candidate::Implicit(matrices)), 1440);
-        assert_eq!(of(Direction::InputGradient, Candidate::Implicit(matrices)), 2880);
-        assert_eq!(of(Direction::WeightGradient, Candidate::Parts(matrices, 48)), 4096);
-        assert_eq!(of(Direction::WeightGradient, Candidate::Parts(matrices, 1)), 196_608);
+        assert_eq!(of(Direction::Forward, ConvImplementation::Implicit(matrices)), 1440);
+        assert_eq!(of(Direction::InputGradient, ConvImplementation::Implicit(matrices)), 2880);
+        assert_eq!(of(Direction::WeightGradient, ConvImplementation::Parts(matrices, 48)), 4096);
+        assert_eq!(of(Direction::WeightGradient, ConvImplementation::Parts(matrices, 1)), 196_608);
 
         let of = |direction, candidate| bound(&shape(direction), &candidate);
-        assert_eq!(of(Direction::Forward, Candidate::Implicit(scalar)), BOUND);
-        assert_eq!(of(Direction::Forward, Candidate::Winograd(Winograd::F4)), BOUND);
-        assert_eq!(of(Direction::WeightGradient, Candidate::Parts(scalar, 1)), BOUND);
-        assert_eq!(of(Direction::Forward, Candidate::Implicit(matrices)), BOUND);
-        let one = of(Direction::WeightGradient, Candidate::Parts(matrices, 1));
-        let many = of(Direction::WeightGradient, Candidate::Parts(matrices, 48));
+        assert_eq!(of(Direction::Forward, ConvImplementation::Implicit(scalar)), BOUND);
+        assert_eq!(of(Direction::Forward, ConvImplementation::Winograd(Winograd::F4)), BOUND);
+        assert_eq!(of(Direction::WeightGradient, ConvImplementation::Parts(scalar, 1)), BOUND);
+        assert_eq!(of(Direction::Forward, ConvImplementation::Implicit(matrices)), BOUND);
+        let one = of(Direction::WeightGradient, ConvImplementation::Parts(matrices, 1));
+        let many = of(Direction::WeightGradient, ConvImplementation::Parts(matrices, 48));
         assert!((one - 8.6e-6).abs() < 1e-7 && (many - 3.7e-9).abs() < 1e-10, "{one:e} {many:e}");
     }
 

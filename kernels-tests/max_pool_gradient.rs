@@ -1,0 +1,97 @@
+//! `max_pool_gradient` against float64.
+
+use super::harness::{Expect, Inputs, cases, check, words};
+use super::reference::pool::chosen;
+use jem::compute::pool_geometry::PoolGeometry;
+use jem::kernels::max_pool_gradient::MaxPoolGradient;
+use proptest::prelude::*;
+
+tests![
+    every_permutation,
+    awkward_shapes,
+    the_first_of_equals,
+    non_finite_values_stay_with_their_pixel,
+    any_windows
+];
+
+fn compare(geometry: PoolGeometry, x: &[f32], gradient: &[f32]) {
+    let x64: Vec<f64> = x.iter().copied().map(f64::from).collect();
+    let mut y = vec![0.0; x.len()];
+    for (i, gradient) in chosen(&geometry, &x64).into_iter().zip(gradient) {
+        y[i] += f64::from(*gradient);
+    }
+    let initial = [Some(words(x)), Some(words(gradient)), None];
+    check(MaxPoolGradient { geometry }, &initial, &[Expect::Close(y, 1e-12)]);
+}
+
+/// With a mean, so that no sum nearly cancels.
+fn gradients(geometry: &PoolGeometry, inputs: &mut Inputs) -> Vec<f32> {
+    (0..geometry.output_len()).map(|_| inputs.uniform(-0.5, 1.5)).collect()
+}
+
+fn compare_random(geometry: PoolGeometry, seed: u64) {
+    let mut inputs = Inputs::new(seed);
+    let x = inputs.floats(geometry.input_len());
+    let gradient = gradients(&geometry, &mut inputs);
+    compare(geometry, &x, &gradient);
+}
+
+fn every_permutation() {
+    for kernel in MaxPoolGradient::permutations() {
+        compare_random(kernel.geometry, 3);
+    }
+}
+
+fn awkward_shapes() {
+    for (n, h, w, c, size, stride, padding) in [
+        (1, 1, 1, 1, 1, 1, 0),
+        (1, 1, 1, 2, 3, 1, 1),
+        (3, 5, 5, 1, 5, 3, 4),
+        (2, 32, 32, 3, 2, 2, 0),
+        (1, 9, 4, 7, 3, 2, 1),
+        (2, 7, 7, 5, 2, 3, 0),
+        (1, 40, 40, 50, 3, 1, 1),
+    ] {
+        compare_random(PoolGeometry { n, h, w, c, size, stride, padding }, (h + c) as u64);
+    }
+}
+
+fn the_first_of_equals() {
+    let geometry = PoolGeometry { n: 2, h: 6, w: 6, c: 2, size: 3, stride: 1, padding: 1 };
+    let gradient = gradients(&geometry, &mut Inputs::new(5));
+    for value in [0.5, f32::NEG_INFINITY, f32::NAN] {
+        compare(geometry, &vec![value; geometry.input_len()], &gradient);
+    }
+}
+
+fn non_finite_values_stay_with_their_pixel() {
+    let geometry = PoolGeometry { n: 1, h: 6, w: 6, c: 2, size: 3, stride: 2, padding: 1 };
+    let mut inputs = Inputs::new(7);
+    let x = inputs.floats(geometry.input_len());
+    let mut gradient = gradients(&geometry, &mut inputs);
+    gradient[0] = f32::NAN;
+    gradient[5] = f32::INFINITY;
+    compare(geometry, &x, &gradient);
+}
+
+proptest! {
+    #![proptest_config(cases(24))]
+    fn any_windows(
+        n in 1..4_usize,
+        h in 1..9_usize,
+        w in 1..9_usize,
+        c in 1..6_usize,
+        size in 1..6_usize,
+        stride in 1..5_usize,
+        padding in 0..5_usize,
+        values in 1..9_u32,
+        seed in any::<u64>(),
+    ) {
+        let geometry = PoolGeometry { n, h, w, c, size, stride, padding };
+        prop_assume!(geometry.is_valid());
+        let mut inputs = Inputs::new(seed);
+        let x: Vec<f32> = inputs.below(geometry.input_len(), values).into_iter().map(|v| v as f32).collect();
+        let gradient = gradients(&geometry, &mut inputs);
+        compare(geometry, &x, &gradient);
+    }
+}

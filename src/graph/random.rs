@@ -1,0 +1,67 @@
+//! Random numbers in expressions, and dropout.
+
+use super::{Graph, Leaf, Op, Tensor};
+use crate::compute::random::{lane, stream};
+use crate::kernels::tick::COUNTERS;
+
+/// What the random numbers of an expression follow from: an external buffer of four words (u32), the seed, the step and
+/// two that other kernels use ([`crate::kernels::tick`]). The same words give the same numbers on every device; another
+/// step, or another seed, gives others.
+///
+/// ```
+/// use jem::device::Device;
+/// use jem::graph::{Function, Graph};
+///
+/// let graph = Graph::new();
+/// let counters = graph.counters("counters");
+/// let x = graph.constant(1.0, [1000]);
+/// let dropped = x.dropout(0.5, &counters);
+/// let function = Function::new(&Device::cpu(), &[("dropped", &dropped)])?;
+/// let mut steps = Vec::new();
+/// for step in 0..2 {
+///     let seed = 7;
+///     function.set("counters", &[seed, step, 0, 0])?;
+///     function.run()?;
+///     steps.push(function.get("dropped")?);
+/// }
+/// assert!(steps[0].iter().all(|&y| y == 0.0 || y == 2.0));
+/// assert_ne!(steps[0], steps[1]);
+/// # Ok::<(), jem::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Counters(Tensor);
+
+impl Graph {
+    /// The counters in the external buffer `name`.
+    pub fn counters(&self, name: &str) -> Counters {
+        let leaf = Leaf { slot: name.to_owned(), words: COUNTERS, offset: 0, parameter: false };
+        Counters(self.leaf(leaf, [COUNTERS]))
+    }
+}
+
+impl Counters {
+    /// Uniform random numbers in [0, 1), with 24 bits; their gradient is 0. Every call on the counters of a graph has a
+    /// stream of its own, numbered in the order of the calls, so the same expression draws the same numbers.
+    pub fn uniform(&self, shape: impl Into<Vec<usize>>) -> Tensor {
+        let shape = shape.into();
+        let stream = lane(stream::EXPRESSION, self.0.graph.next_stream());
+        self.0.push(Op::Uniform { stream }, &[], shape)
+    }
+}
+
+impl Tensor {
+    /// Each element with probability `p` 0, else `x / (1 - p)`, so that the mean stays. Every call draws its own elements,
+    /// and others at each step of `counters`; the gradient goes to the elements that stayed. `p` is at least 0, where
+    /// nothing is drawn, and below 1.
+    pub fn dropout(&self, p: f32, counters: &Counters) -> Tensor {
+        if !(0.0..1.0).contains(&p) {
+            let message = format!("probability {p}; it must be at least 0 and below 1");
+            return self.fail("dropout", message, self.shape.clone());
+        }
+        if p == 0.0 {
+            return self.clone();
+        }
+        let kept = counters.uniform(self.shape.clone()).inside(p, 1.0);
+        self.mul(&kept.scale(1.0 / (1.0 - p)))
+    }
+}

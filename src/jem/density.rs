@@ -1,0 +1,100 @@
+//! Langevin dynamics on any density that can be written as an expression.
+
+use super::langevin::{COUNTER_WORDS, Langevin};
+use crate::device::{Buffers, Device, Executable, Program, ProgramBuilder};
+use crate::error::{Error, Result};
+use crate::graph::{Leaf, Op, Tensor};
+use crate::kernels::tick::COUNTERS;
+use crate::nn::training::Weights;
+
+/// Chains of Langevin dynamics that climb a log density of one's own, with the weights as they are.
+///
+/// The density need not be normalised: any differentiable expression in the chains and in [`Weights`] will do.
+#[derive(Debug)]
+pub struct DensitySampler {
+    device: Device,
+    prepare: Executable,
+    step: Executable,
+    buffers: Buffers,
+    x: Leaf,
+    elements: usize,
+}
+
+impl DensitySampler {
+    /// Loads the programs for chains at the input `x` that climb `log_density`, the sum of its elements: chains are
+    /// independent if no element depends on two of them.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if `x` is no input, or for the graph's first mistake; what the device refuses.
+    pub fn new(weights: &Weights, langevin: Langevin, log_density: &Tensor, x: &Tensor) -> Result<Self> {
+        let leaf = leaf(x)?;
+        let device = weights.device();
+        let mut prepare = ProgramBuilder::new("prepare");
+        let mut step = ProgramBuilder::new("langevin");
+        let points = step.external_named(&leaf.slot, leaf.words).part(leaf.offset, x.elements());
+        langevin.append(device.policy(), &mut step, &mut prepare, log_density, x, points, &[], None)?;
+        let mut buffers = weights.buffers();
+        buffers.zeros(COUNTER_WORDS, COUNTERS)?;
+        buffers.zeros_named(&leaf.slot, leaf.words)?;
+        let prepare = buffers.load(prepare.finish())?;
+        let step = buffers.load(step.finish())?;
+        Ok(Self { device: device.clone(), prepare, step, buffers, x: leaf, elements: x.elements() })
+    }
+
+    /// Starts the chains at `x`. Noise comes from `seed` and the number of the step.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for another number of elements; as [`Device::write`].
+    pub fn start(&self, x: &[f32], seed: u32) -> Result<()> {
+        self.place(x)?;
+        self.buffers.write(COUNTER_WORDS, &[seed, 0, 0, 0])
+    }
+
+    /// Moves the chains to `x`, such as where some of them begin anew; the noise goes on.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for another number of elements; as [`Device::write`].
+    pub fn place(&self, x: &[f32]) -> Result<()> {
+        if x.len() != self.elements {
+            let message = format!("expected {} elements for the chains, got {}", self.elements, x.len());
+            return Err(Error::Shape { operation: "sampler", message });
+        }
+        let buffer = self.buffers.named(&self.x.slot).expect("it was made");
+        self.device.write(buffer, 4 * self.x.offset as u64, bytemuck::cast_slice(x))
+    }
+
+    /// Queues `count` steps.
+    ///
+    /// # Errors
+    /// As [`Device::run`].
+    pub fn run(&self, count: usize) -> Result<()> {
+        self.device.run(&self.prepare)?;
+        (0..count).try_for_each(|_| self.device.run(&self.step))
+    }
+
+    /// The chains as they are; waits for the device.
+    ///
+    /// # Errors
+    /// As [`Device::read`].
+    pub fn chains(&self) -> Result<Vec<f32>> {
+        let buffer = self.buffers.named(&self.x.slot).expect("it was made");
+        let (first, bytes) = (4 * self.x.offset as u64, 4 * self.elements as u64);
+        Ok(bytemuck::pod_collect_to_vec(&self.device.read_later(buffer, first, bytes)?.wait()?))
+    }
+
+    /// The program of a step.
+    pub fn program(&self) -> &Program {
+        self.step.program()
+    }
+}
+
+fn leaf(x: &Tensor) -> Result<Leaf> {
+    match x.graph().node(x.id()).op {
+        Op::Leaf(leaf) => Ok(leaf),
+        op => {
+            let message =
+                format!("the chains must be an input of the graph, not the result of {}", op.name());
+            Err(Error::Shape { operation: "sampler", message })
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Training by a loss of one's own: weights on a device, and a step of an optimizer from a loss expression.
+//!
+//! ```
+//! use jem::device::Device;
+//! use jem::graph::Graph;
+//! use jem::nn::batch_norm::Mode;
+//! use jem::nn::init::Init;
+//! use jem::nn::layers::Layered;
+//! use jem::nn::network::{Network, Pass};
+//! use jem::nn::optimizer::Optimizer;
+//! use jem::nn::training::{TrainingStep, Weights};
+//!
+//! # fn main() -> jem::Result<()> {
+//! let network = Layered::new("xor", [1, 1, 2], 2, |layers, x| layers.linear("fc", &x.flatten(), 16).tanh());
+//! let weights = Weights::of(&Device::cpu(), &network, Init::HeNormal, 1)?;
+//! let graph = Graph::new();
+//! let (x, labels) = (graph.input("x", [4, 1, 1, 2]), graph.indices("labels", [4]));
+//! let logits = network.logits(&x, &mut Pass::new(weights.layout(), Mode::Training));
+//! let loss = logits.cross_entropy(&labels).mean(&[0]);
+//! let mut step = TrainingStep::new(&weights, Optimizer::adam(), &loss)?;
+//! step.set(&x, &[-1.0, -1.0, -1.0, 1.0, 1.0, -1.0, 1.0, 1.0])?;
+//! step.set(&labels, &[0, 1, 1, 0])?;
+//! for _ in 0..300 {
+//!     step.run(1e-2)?;
+//! }
+//! assert!(step.get(&loss)?[0] < 0.05);
+//! # Ok(())
+//! # }
+//! ```
+
+use super::init::Init;
+use super::network::{Network, Pass};
+use super::optimizer::{CONTROL_WORDS, GRADIENTS, Optimizer, gradient_norm};
+use super::parameters::{Layout, PARAMETERS};
+use crate::device::{Buffer, Buffers, Device, Program, ProgramBuilder};
+use crate::error::{Error, Result};
+use crate::graph::{Function, Output, Tensor, Value};
+use crate::kernels::adam::CONTROL;
+
+/// The parameters of a network on a device. Clones share them, and so do all functions and steps made from them.
+#[derive(Debug, Clone)]
+pub struct Weights {
+    device: Device,
+    layout: Layout,
+    buffer: Buffer,
+}
+
+impl Weights {
+    /// Puts `values` on the device, the flat buffer of `layout`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for another number of values; as [`Device::buffer`].
+    pub fn new(device: &Device, layout: Layout, values: &[f32]) -> Result<Self> {
+        check_len(&layout, values)?;
+        let buffer = device.buffer_from(PARAMETERS.name(), values)?;
+        Ok(Self { device: device.clone(), layout, buffer })
+    }
+
+    /// Initial parameters of `network`.
+    ///
+    /// # Errors
+    /// As [`Network::check`] and [`Device::buffer`].
+    pub fn of(device: &Device, network: &dyn Network, init: Init, seed: u32) -> Result<Self> {
+        network.check()?;
+        let layout = network.layout();
+        let values = layout.initialise(init, network.slope(), seed);
+        Self::new(device, layout, &values)
+    }
+
+    /// The device that they are on.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The names, shapes and places of the parameters.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The current values, as the flat buffer; waits for the device.
+    ///
+    /// # Errors
+    /// As [`Device::read`].
+    pub fn values(&self) -> Result<Vec<f32>> {
+        self.device.read_as(&self.buffer)
+    }
+
+    /// Replaces all values.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for another number of values; as [`Device::write`].
+    pub fn set(&self, values: &[f32]) -> Result<()> {
+        check_len(&self.layout, values)?;
+        self.device.write(&self.buffer, 0, bytemuck::cast_slice(values))
+    }
+
+    /// A function of `outputs` that reads these parameters, as they are whenever it runs.
+    ///
+    /// # Errors
+    /// As [`Function::new`].
+    pub fn function(&self, outputs: &[&Tensor]) -> Result<Function> {
+        let builder = ProgramBuilder::new("function");
+        Function::assemble(self.device.policy(), builder, self.buffers(), outputs, &[], |_| {})
+    }
+
+    /// The buffers of a program that reads them.
+    pub(crate) fn buffers(&self) -> Buffers {
+        let mut buffers = Buffers::new(&self.device);
+        buffers.share(PARAMETERS, self.buffer.clone());
+        buffers
+    }
+}
+
+fn check_len(layout: &Layout, values: &[f32]) -> Result<()> {
+    if values.len() == layout.words() {
+        return Ok(());
+    }
+    let message = format!("expected a flat buffer of {} values, got {}", layout.words(), values.len());
+    Err(Error::Shape { operation: "parameters", message })
+}
+
+/// A step of an optimizer down the gradient of a loss, as one program.
+#[derive(Debug)]
+pub struct TrainingStep {
+    function: Function,
+    optimizer: Optimizer,
+    steps: u64,
+}
+
+impl TrainingStep {
+    /// The step that lowers `loss`, the sum of its elements if it is no scalar.
+    ///
+    /// # Errors
+    /// As [`Function::new`].
+    pub fn new(weights: &Weights, optimizer: Optimizer, loss: &Tensor) -> Result<Self> {
+        Self::with(weights, optimizer, loss, &StepOptions::default())
+    }
+
+    /// [`TrainingStep::new`] with more than the loss to do.
+    ///
+    /// # Errors
+    /// As [`Function::new`]; [`Error::Shape`] for a network whose trained parameters are not its first.
+    pub fn with(
+        weights: &Weights,
+        optimizer: Optimizer,
+        loss: &Tensor,
+        options: &StepOptions<'_>,
+    ) -> Result<Self> {
+        let layout = weights.layout();
+        let mut builder = ProgramBuilder::new("training step");
+        let flat = builder.external(GRADIENTS, layout.words());
+        let leaves = layout.leaves(loss.graph());
+        let gradients = loss.graph().grad_of_all(&[loss], &leaves.iter().collect::<Vec<_>>());
+        let mut assigned = Vec::new();
+        for (parameter, tensor) in layout.trained().zip(&gradients) {
+            assigned.push(Output { tensor, view: flat.part(parameter.offset, parameter.elements()) });
+        }
+        let next = options.pass.map(|(pass, momentum)| pass.running_statistics(momentum)).unwrap_or_default();
+        assigned.extend(layout.outputs(&mut builder, &next));
+        let mut buffers = weights.buffers();
+        buffers.zeros(CONTROL_WORDS, CONTROL)?;
+        for &slot in optimizer.state() {
+            buffers.zeros(slot, layout.words())?;
+        }
+        let outputs: Vec<&Tensor> = std::iter::once(loss).chain(options.outputs.iter().copied()).collect();
+        let finish = |builder: &mut ProgramBuilder| {
+            let norm = builder.transient("gradient norm", 1);
+            gradient_norm(builder, layout.words(), norm);
+            optimizer.step(builder, layout, options.clip_norm, norm);
+        };
+        let policy = weights.device.policy();
+        let function = Function::assemble(policy, builder, buffers, &outputs, &assigned, finish)?;
+        Ok(Self { function, optimizer, steps: 0 })
+    }
+
+    /// Sets an input of the loss: [`Function::set`].
+    ///
+    /// # Errors
+    /// As [`Function::set`].
+    pub fn set<V: Value>(&self, input: &V, values: &[V::Element]) -> Result<()> {
+        self.function.set(input, values)
+    }
+
+    /// Queues a step at this learning rate.
+    ///
+    /// # Errors
+    /// As [`Function::run`].
+    pub fn run(&mut self, learning_rate: f64) -> Result<()> {
+        let control = self.optimizer.control(self.steps + 1, learning_rate, 0.0);
+        self.function.set_slot(CONTROL_WORDS.name(), &control)?;
+        self.function.run()?;
+        self.steps += 1;
+        Ok(())
+    }
+
+    /// The value of the loss, or of another output, before the last step; waits for the device.
+    ///
+    /// # Errors
+    /// As [`Function::get`].
+    pub fn get(&self, output: &Tensor) -> Result<Vec<f32>> {
+        self.function.get(output)
+    }
+
+    /// Steps taken.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// The program of a step.
+    pub fn program(&self) -> &Program {
+        self.function.program()
+    }
+}
+
+/// Options of a [`TrainingStep`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StepOptions<'a> {
+    /// The largest norm of the gradient of all parameters; a longer one is scaled down to it.
+    pub clip_norm: Option<f32>,
+    /// The pass through a network with batch norm, and the part of the batch in the next running statistics.
+    pub pass: Option<(&'a Pass<'a>, f32)>,
+    /// Tensors to [`TrainingStep::get`] besides the loss.
+    pub outputs: &'a [&'a Tensor],
+}
