@@ -109,6 +109,10 @@ impl Function {
         for (leaf, _) in leaves {
             buffers.zeros_named(&leaf.slot, leaf.words)?;
         }
+        // A kernel may write an output part by part.
+        for (&id, name) in &names {
+            buffers.zeros_named(name, outputs[0].graph().node(id).shape.iter().product())?;
+        }
         let executable = buffers.load(program)?;
         let (device, unset) = (buffers.device().clone(), RefCell::new(unset));
         Ok(Self { device, graph, executable, buffers, outputs: names, unset })
