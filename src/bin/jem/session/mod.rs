@@ -30,7 +30,7 @@ pub struct DeviceArguments {
     #[arg(long, env = "JEM_DEVICE", default_value = "auto")]
     pub device: DeviceSpec,
     /// Variant of the tensor-core shaders: any (the first that passes a test on this GPU), none, naga, patched, flat or
-    /// flat-patched [default: $JEM_COOPERATIVE, else any]
+    /// flat-patched [default: `JEM_COOPERATIVE`, else any]
     #[arg(long, value_name = "VARIANT")]
     pub cooperative: Option<CooperativeChoice>,
 }
