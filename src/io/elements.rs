@@ -1,6 +1,7 @@
 //! The elements of a tensor as files hold them, and as they are kept here: floats of any width as 32-bit floats,
 //! signed integers as 64-bit ones.
 
+use crate::compute::half;
 use std::io::{self, Read, Write};
 
 /// The elements of a tensor, row-major.
@@ -142,7 +143,9 @@ impl ElementType {
             }
             Self::U8 => Elements::U8(read_words(reader, count, u8::from_le, |words| words)?),
             Self::F64 => Elements::F32(converted(reader, count, |bytes| f64::from_le_bytes(bytes) as f32)?),
-            Self::F16 => Elements::F32(converted(reader, count, |bytes| half(u16::from_le_bytes(bytes)))?),
+            Self::F16 => {
+                Elements::F32(converted(reader, count, |bytes| half::from_bits(u16::from_le_bytes(bytes)))?)
+            }
             Self::Bf16 => {
                 let widened = |bytes| f32::from_bits(u32::from(u16::from_le_bytes(bytes)) << 16);
                 Elements::F32(converted(reader, count, widened)?)
@@ -187,19 +190,6 @@ fn converted<T, const N: usize>(
     Ok(values)
 }
 
-/// The value of an IEEE 754 half-precision float; every one is a 32-bit float.
-fn half(bits: u16) -> f32 {
-    let sign = u32::from(bits & 0x8000) << 16;
-    let (exponent, fraction) = (u32::from(bits >> 10 & 0x1f), u32::from(bits & 0x3ff));
-    let magnitude = match (exponent, fraction) {
-        // Subnormal: fraction * 2^-24.
-        (0, fraction) => (fraction as f32 / 16_777_216.0).to_bits(),
-        (0x1f, fraction) => 0x7f80_0000 | fraction << 13,
-        (exponent, fraction) => (exponent + 112) << 23 | fraction << 13,
-    };
-    f32::from_bits(sign | magnitude)
-}
-
 fn write_words<T: bytemuck::Pod, const N: usize>(
     file: &mut (impl Write + ?Sized),
     values: &[T],
@@ -231,6 +221,23 @@ mod tests {
         };
         assert!(values[0].is_nan());
         assert_eq!(read(ElementType::Bf16, &[0x80, 0x3f, 0x00, 0xc0]), Elements::F32(vec![1.0, -2.0]));
+    }
+
+    #[test]
+    fn every_half_has_the_value_of_its_digits() {
+        let bytes: Vec<u8> = (0..=u16::MAX).flat_map(u16::to_le_bytes).collect();
+        let Elements::F32(values) = read(ElementType::F16, &bytes) else { panic!("floats") };
+        for (bits, value) in (0..=u16::MAX).zip(values) {
+            let (exponent, fraction) = (i32::from(bits >> 10 & 0x1f), f32::from(bits & 0x3ff));
+            let magnitude = match exponent {
+                0 => fraction * 2f32.powi(-24),
+                0x1f if fraction > 0.0 => f32::from_bits(0x7f80_0000 | u32::from(bits & 0x3ff) << 13),
+                0x1f => f32::INFINITY,
+                _ => (1024.0 + fraction) * 2f32.powi(exponent - 25),
+            };
+            let expected = magnitude.to_bits() | u32::from(bits >> 15) << 31;
+            assert_eq!(value.to_bits(), expected, "{bits:#x}");
+        }
     }
 
     #[test]

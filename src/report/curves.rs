@@ -3,9 +3,9 @@
 use std::ops::Range;
 use std::path::Path;
 
-use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
 use plotters::prelude::*;
 
+use super::axes::{Axes, short};
 use super::canvas::{self, FONT, PlotError, Root};
 use super::metrics::Table;
 use crate::error::Result;
@@ -135,26 +135,17 @@ fn draw_panel(panel: &Panel, area: &Root, table: &Table, last: f64, lowest: bool
         .collect();
     let range = panel.range.clone().unwrap_or_else(|| range_of(lines.iter().map(|(_, points)| &points[..])));
     let extent = range.end - range.start;
-    let mut chart = ChartBuilder::on(area)
-        .margin_right(30)
-        .margin_top(HEADING)
-        .margin_bottom(4)
-        .x_label_area_size(if lowest { 46 } else { 24 })
-        .y_label_area_size(LEFT)
-        .build_cartesian_2d(0.0..last, Axis(range.clone()))?;
-    chart
-        .configure_mesh()
-        .bold_line_style(BLACK.mix(0.13))
-        .light_line_style(TRANSPARENT)
-        .axis_style(BLACK.mix(0.5))
-        .x_labels(11)
-        .y_labels(6)
-        .x_label_formatter(&|&iteration| iterations(iteration, last))
-        .y_label_formatter(&|&value| short(value, extent))
-        .label_style((FONT, 15))
-        .x_desc(if lowest { "iteration" } else { "" })
-        .axis_desc_style((FONT, 17))
-        .draw()?;
+    let axes = Axes {
+        last,
+        range: range.clone(),
+        margins: [HEADING, 30, 4, 0],
+        areas: [if lowest { 46 } else { 24 }, LEFT],
+        labels: [11, 6],
+        x_label: &|iteration| iterations(iteration, last),
+        names: [if lowest { "iteration" } else { "" }, ""],
+        fonts: [15, 17],
+    };
+    let mut chart = axes.draw(area)?;
 
     // Values beyond the panel end at its edge, where they can be seen to leave it.
     let lines: Vec<_> = lines
@@ -189,34 +180,6 @@ fn draw_panel(panel: &Panel, area: &Root, table: &Table, last: f64, lowest: bool
         x += 30 + legend.box_size(&text)?.0 as i32 + 26;
     }
     Ok(())
-}
-
-/// A vertical axis whose key points are multiples of 1, 2 or 5 times a power of ten. (plotters'
-/// own float axis shows 0.30000000000000004 where this shows 0.3.)
-pub(super) struct Axis(pub Range<f64>);
-
-impl Ranged for Axis {
-    type FormatOption = DefaultFormatting;
-    type ValueType = f64;
-
-    fn map(&self, value: &f64, (from, to): (i32, i32)) -> i32 {
-        let share = (value - self.0.start) / (self.0.end - self.0.start);
-        from + (f64::from(to - from) * share).round() as i32
-    }
-
-    fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
-        let rough = (self.0.end - self.0.start) / hint.max_num_points().clamp(2, 8) as f64;
-        let power = 10f64.powf(rough.log10().floor());
-        let step = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power).into_iter().find(|&step| step >= rough);
-        let step = step.unwrap_or(10.0 * power);
-        let first = (self.0.start / step - 1e-9).ceil() as i64;
-        let last = (self.0.end / step + 1e-9).floor() as i64;
-        (first..=last).map(|multiple| multiple as f64 * step).collect()
-    }
-
-    fn range(&self) -> Range<f64> {
-        self.0.clone()
-    }
 }
 
 /// The range that shows all but the outermost hundredth of the values at either end, with a margin.
@@ -290,17 +253,6 @@ pub(super) fn smooth(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
 /// An iteration, in thousands where the run has more than ten thousand.
 pub(super) fn iterations(value: f64, last: f64) -> String {
     if last > 10_000.0 && value > 0.0 { format!("{}k", value / 1000.0) } else { value.to_string() }
-}
-
-/// A number with the digits that an axis of `extent` needs.
-pub(super) fn short(value: f64, extent: f64) -> String {
-    let digits = (2.0 - extent.max(1e-9).log10().floor()).clamp(0.0, 8.0) as usize;
-    if value.abs() >= 1e5 {
-        return format!("{value:.2e}");
-    }
-    let text = format!("{value:.digits$}");
-    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
-    if text == "-0" { "0".into() } else { text.to_owned() }
 }
 
 #[cfg(test)]
@@ -413,12 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_short() {
-        let cases =
-            [(0.1 + 0.2, 1.0, "0.3"), (-1e-12, 1.0, "0"), (1234.5, 900.0, "1234"), (2.5e7, 1e7, "2.50e7")];
-        for (value, extent, expected) in cases {
-            assert_eq!(short(value, extent), expected);
-        }
+    fn iterations_are_short() {
         assert_eq!([iterations(9000.0, 1e4), iterations(2500.0, 1.2e4)], ["9000", "2.5k"]);
     }
 }

@@ -1,5 +1,6 @@
 //! What a run shows for itself: the metrics file, curves, densities and the progress line.
 
+mod axes;
 mod canvas;
 pub mod curves;
 pub mod heatmap;

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use plotters::prelude::*;
 
+use super::axes::{Axes, short};
 use super::canvas::{self, FONT, PlotError, Root};
-use super::curves::{Axis, BLUE, short};
+use super::curves::BLUE;
 use crate::error::Result;
 
 /// A panel's size in pixels.
@@ -62,26 +63,17 @@ fn draw_panel(
     (last, range): (f64, &Range<f64>),
     x: &str,
 ) -> Result<(), PlotError> {
-    let extent = range.end - range.start;
-    let mut chart = ChartBuilder::on(area)
-        .margin_top(HEADING)
-        .margin_right(18)
-        .x_label_area_size(42)
-        .y_label_area_size(48)
-        .build_cartesian_2d(0.0..last, Axis(range.clone()))?;
-    chart
-        .configure_mesh()
-        .bold_line_style(BLACK.mix(0.13))
-        .light_line_style(TRANSPARENT)
-        .axis_style(BLACK.mix(0.5))
-        .x_labels(5)
-        .y_labels(5)
-        .x_label_formatter(&|&x| short(x, last))
-        .y_label_formatter(&|&y| short(y, extent))
-        .label_style((FONT, 13))
-        .x_desc(x)
-        .axis_desc_style((FONT, 14))
-        .draw()?;
+    let axes = Axes {
+        last,
+        range: range.clone(),
+        margins: [HEADING, 18, 0, 0],
+        areas: [42, 48],
+        labels: [5, 5],
+        x_label: &|x| short(x, last),
+        names: [x, ""],
+        fonts: [13, 14],
+    };
+    let mut chart = axes.draw(area)?;
     for other in all {
         chart.draw_series(LineSeries::new(other.iter().copied(), BLACK.mix(0.16)))?;
     }

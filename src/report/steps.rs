@@ -4,8 +4,9 @@ use std::path::Path;
 
 use plotters::prelude::*;
 
-use super::canvas::{self, FONT};
-use super::curves::{Axis, BLUE, range_of, short};
+use super::axes::Axes;
+use super::canvas;
+use super::curves::{BLUE, range_of};
 use crate::error::Result;
 
 /// The picture's size in pixels.
@@ -28,28 +29,19 @@ pub fn plot(path: &Path, log_density: &[Vec<f32>]) -> Result<()> {
     let mean = line(&|row: &[f32]| row.iter().map(|&v| f64::from(v)).sum::<f64>() / row.len() as f64);
     let lines: Vec<_> = lines.into_iter().filter(|line| !line.is_empty()).collect();
     let range = range_of(lines.iter().map(|line| &line[..]));
-    let extent = range.end - range.start;
     let last = (log_density.len().max(2) - 1) as f64;
     canvas::write_png(path, SIZE, |root| {
-        let mut chart = ChartBuilder::on(root)
-            .margin(16)
-            .x_label_area_size(46)
-            .y_label_area_size(90)
-            .build_cartesian_2d(0.0..last, Axis(range.clone()))?;
-        chart
-            .configure_mesh()
-            .bold_line_style(BLACK.mix(0.13))
-            .light_line_style(TRANSPARENT)
-            .axis_style(BLACK.mix(0.5))
-            .x_labels(11)
-            .y_labels(6)
-            .x_label_formatter(&|step| format!("{step:.0}"))
-            .y_label_formatter(&|&value| short(value, extent))
-            .label_style((FONT, 15))
-            .x_desc("SGLD step")
-            .y_desc("energy (nats, up to a constant)")
-            .axis_desc_style((FONT, 17))
-            .draw()?;
+        let axes = Axes {
+            last,
+            range: range.clone(),
+            margins: [16; 4],
+            areas: [46, 90],
+            labels: [11, 6],
+            x_label: &|step| format!("{step:.0}"),
+            names: ["SGLD step", "energy (nats, up to a constant)"],
+            fonts: [15, 17],
+        };
+        let mut chart = axes.draw(root)?;
         let clipped = |points: Vec<(f64, f64)>| {
             points.into_iter().map(|(x, y)| (x, y.clamp(range.start, range.end))).collect::<Vec<_>>()
         };

@@ -10,6 +10,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Axis, Block, Chart, Dataset, GraphType, LineGauge, Padding, Paragraph};
 
 use crate::io::png::to_byte;
+use crate::report::axes::short;
 use crate::report::curves::{self, BLUE, ORANGE, SPARSE};
 use crate::report::metrics::Table;
 use crate::report::status::Status;
@@ -140,6 +141,11 @@ impl Model {
     pub fn validation(&mut self, iteration: u64, accuracy: f64, line: &str) {
         line.clone_into(&mut self.notes[0]);
         self.validation.extend(Some((iteration as f64, accuracy)).filter(drawable));
+    }
+
+    /// The iteration and its figures, in one line.
+    pub fn line(&self) -> String {
+        format!("{}/{}  {}", self.iteration, self.total, self.status.line())
     }
 
     /// How long it takes, in words.
@@ -314,7 +320,7 @@ fn draw_panel(frame: &mut Frame, area: Rect, panel: &Panel, model: &Model, lowes
             .style(model.colors.style(curve.color))
     });
     let dim = Style::new().add_modifier(Modifier::DIM);
-    let label = |value: f64| format!("{:>LABELS$}", curves::short(value, high - low));
+    let label = |value: f64| format!("{:>LABELS$}", short(value, high - low));
     let mut vertical = Axis::default().bounds([low, high]).style(dim);
     vertical = match area.height {
         0..=5 => vertical.labels([label(low), label(high)]),

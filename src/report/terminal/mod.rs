@@ -1,22 +1,21 @@
 //! Progress of a run on standard error: a bar or a live view of curves and samples on a terminal, a plain line every few
 //! seconds elsewhere, only warnings when quiet.
 
-mod inline;
 mod live;
+mod screen;
 
 use super::metrics::Table;
 use super::progress::{Progress, validation_line};
 use super::status::Status;
-use std::io::{self, BufWriter, IsTerminal, Stderr, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ratatui::crossterm::terminal;
 use ratatui::layout::Size;
 
-use inline::Inline;
 use live::{Colors, Model};
+use screen::Screen;
 
 /// Seconds between plain lines.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -27,9 +26,6 @@ const LOOK: Duration = Duration::from_secs(3);
 const LOOK_SHARE: u32 = 100;
 /// Columns and rows below which a bar says more than a live view.
 const SMALLEST: Size = Size::new(60, 15);
-
-/// Whether a live view is on the terminal.
-static LIVE: AtomicBool = AtomicBool::new(false);
 
 /// Shows the progress of a run on the terminal.
 pub struct Terminal {
@@ -165,18 +161,18 @@ impl Progress for Terminal {
             // As [`Plain::print`].
             Mode::Quiet => drop(writeln!(io::stderr(), "{line}")),
             // Must be there to read when the run has ended.
-            Mode::Live(live) => live.print(line),
+            Mode::Live(live) => live.warn(line),
             _ => self.note(line),
         }
     }
 
-    /// The bar or the view stays as it was last.
+    /// The bar stays as it was last; the view gives way to its warnings and last figures.
     fn finish(&mut self) {
         match &mut self.mode {
             Mode::Bar(bar) => bar.abandon(),
             Mode::Live(live) => {
                 let Clock { start, total, began } = live.clock;
-                // Ends the view. What is said from now on stands under it.
+                // Ends the view.
                 self.mode = Mode::Plain(Plain::new(start, total, began, Box::new(io::stderr())));
             }
             Mode::Quiet | Mode::Plain(_) => {}
@@ -187,8 +183,8 @@ impl Progress for Terminal {
 /// Prints `line` from any thread, such as a signal's, and leaves a live view whole.
 pub fn announce(line: &str) {
     // The terminal may be gone, which must not keep a signal from being obeyed.
-    let _ = match (LIVE.load(Ordering::Relaxed), size()) {
-        // On the empty line under the view, which must not move.
+    let _ = match (screen::is_shown(), size()) {
+        // On the empty row under the view, where the cursor rests.
         (true, Ok(size)) => {
             let line: String = line.chars().take(usize::from(size.width.saturating_sub(1))).collect();
             write!(io::stderr(), "\r{line}")
@@ -196,6 +192,11 @@ pub fn announce(line: &str) {
         // The bar's line has no end.
         _ => write!(io::stderr(), "\n{line}\n"),
     };
+}
+
+/// Takes a live view off the terminal, for a program that is about to exit in the middle of a run.
+pub fn restore() {
+    screen::leave();
 }
 
 /// The columns and rows of the terminal.
@@ -207,7 +208,9 @@ fn size() -> io::Result<Size> {
 struct Live {
     model: Model,
     /// `None` once it cannot be written to: training must not end because nobody looks any more.
-    terminal: Option<Inline<BufWriter<Stderr>>>,
+    screen: Option<Screen>,
+    /// Warnings, to be printed when the view is gone.
+    warnings: Vec<String>,
     clock: Clock,
     /// When to draw next.
     due: Instant,
@@ -217,19 +220,16 @@ struct Live {
 
 impl Live {
     fn new(start: u64, total: u64) -> io::Result<Self> {
-        let variable = |name: &str| std::env::var(name).ok();
         let now = Instant::now();
-        // A picture is written in one piece.
-        let out = BufWriter::with_capacity(1 << 18, io::stderr());
         let mut live = Self {
-            model: Model::new(start, total, Colors::of(variable)),
-            terminal: Some(Inline::new(out, reflows(variable))?),
+            model: Model::new(start, total, Colors::of(|name| std::env::var(name).ok())),
+            screen: Some(Screen::enter()?),
+            warnings: Vec::new(),
             clock: Clock { start, total, began: now },
             due: now,
             look: now,
         };
         live.draw();
-        LIVE.store(true, Ordering::Relaxed);
         Ok(live)
     }
 
@@ -248,6 +248,12 @@ impl Live {
         self.refresh();
     }
 
+    /// Shows `line` in the view, and prints it when the view is gone.
+    fn warn(&mut self, line: &str) {
+        self.warnings.push(line.to_owned());
+        self.note(line);
+    }
+
     /// Draws, if it is time to.
     fn refresh(&mut self) {
         if Instant::now() >= self.due {
@@ -255,20 +261,11 @@ impl Live {
         }
     }
 
-    /// Prints `line` above the view, where it stays.
-    fn print(&mut self, line: &str) {
-        if let (Some(terminal), Ok(size)) = (&mut self.terminal, size()) {
-            let _ = terminal.print(line, size);
-        }
-        self.draw();
-    }
-
     fn draw(&mut self) {
         let began = Instant::now();
-        let Some(terminal) = &mut self.terminal else { return };
-        let drawn = size().and_then(|size| terminal.draw(size, |frame| live::draw(frame, &self.model)));
-        if drawn.is_err() {
-            self.terminal = None;
+        let Some(screen) = &mut self.screen else { return };
+        if screen.draw(|frame| live::draw(frame, &self.model)).is_err() {
+            self.screen = None;
         }
         // A slow terminal gets fewer pictures.
         self.due = began + REDRAW.max(20 * began.elapsed());
@@ -276,25 +273,16 @@ impl Live {
 }
 
 impl Drop for Live {
+    /// Shows the terminal as it was, and below that the warnings and the last figures.
     fn drop(&mut self) {
-        // The message of a panic stands where the picture would be drawn.
-        if !std::thread::panicking() {
-            self.model.time(format!("took {}", duration(self.clock.began.elapsed().as_secs_f64())));
-            self.draw();
-            if let Some(terminal) = &mut self.terminal {
-                let _ = terminal.finish();
-            }
+        let shown = self.screen.take().is_some();
+        let took = duration(self.clock.began.elapsed().as_secs_f64());
+        let figures = format!("{}  took {took}", self.model.line());
+        for line in self.warnings.iter().chain(shown.then_some(&figures)) {
+            // As [`Plain::print`].
+            let _ = writeln!(io::stderr(), "{line}");
         }
-        LIVE.store(false, Ordering::Relaxed);
     }
-}
-
-/// Whether the terminal breaks long lines anew when it gets narrower: most do.
-fn reflows(variable: impl Fn(&str) -> Option<String>) -> bool {
-    let term = variable("TERM").unwrap_or_default();
-    let cuts = variable("XTERM_VERSION").is_some() || term.starts_with("linux");
-    let screen = term.starts_with("screen");
-    variable("TMUX").is_some() || !(cuts || screen)
 }
 
 /// How long iterations take that are made now: not those before a resume.

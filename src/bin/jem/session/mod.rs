@@ -10,7 +10,7 @@ use jem::data::download::Transfer;
 use jem::device::{CooperativeChoice, Device, DeviceOptions, DeviceSpec};
 use jem::interrupt;
 use jem::jem::{Outcome, Precision, Preset, Recipe, RunOptions, choose, run};
-use jem::report::terminal::{Style, Terminal, announce};
+use jem::report::terminal::{Style, Terminal, announce, restore};
 use jem::self_test::is_gate_pending;
 use jem::tuning;
 use std::cell::RefCell;
@@ -30,7 +30,7 @@ pub struct DeviceArguments {
     #[arg(long, env = "JEM_DEVICE", default_value = "auto")]
     pub device: DeviceSpec,
     /// Variant of the tensor-core shaders: any (the first that passes a test on this GPU), none, naga, patched, flat or
-    /// flat-patched [default: $JEM_COOPERATIVE, else any]
+    /// flat-patched [default: `JEM_COOPERATIVE`, else any]
     #[arg(long, value_name = "VARIANT")]
     pub cooperative: Option<CooperativeChoice>,
 }
@@ -174,6 +174,7 @@ pub fn say(line: &str) {
 pub fn stop_on_interrupt() -> Result<()> {
     interrupt::handle(|| {
         if STOP.swap(true, Ordering::Relaxed) {
+            restore();
             std::process::exit(130);
         }
         announce("stopping after this iteration, with a checkpoint; Ctrl-C again stops at once");
