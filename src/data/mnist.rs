@@ -23,6 +23,11 @@ pub const CLOTHES: [&str; 10] = [
     "Ankle boot",
 ];
 
+/// Whether these are classes of written characters, which mean something else in a mirror.
+pub fn are_characters(class_names: &[String]) -> bool {
+    class_names == DIGITS
+}
+
 /// Reads the idx file of images at `images` and that of their labels at `labels`, plain or gzipped.
 ///
 /// # Errors

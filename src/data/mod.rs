@@ -61,9 +61,9 @@ impl Dataset {
         self.class_names.len()
     }
 
-    /// Whether the classes are the ten digits: most of their mirror images are no digits, or others.
-    pub fn is_of_digits(&self) -> bool {
-        self.class_names == mnist::DIGITS
+    /// Whether the classes are written characters: most of their mirror images are none, or others.
+    pub fn is_of_characters(&self) -> bool {
+        mnist::are_characters(&self.class_names)
     }
 
     /// The bytes of one image: `height * width * channels`.

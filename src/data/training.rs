@@ -308,7 +308,7 @@ mod tests {
         error(&at("c"), &["sub-folder that names its class"]);
         fs::create_dir(at("d")).unwrap();
         error(&at("d"), &["found none"]);
-        error(&at("e"), &["data", "cifar10, cifar100, svhn, mnist, fashion-mnist, synthetic", "no such set"]);
+        error(&at("e"), &["data", &format!("{}, synthetic", Collection::known()), "no such set"]);
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub fn recipe_for(preset: Preset, overrides: &[&Overrides], train: &Dataset) -> 
     if !asked(|overrides| overrides.validation.is_some()) && recipe.validation > train.len() / 5 {
         recipe.validation = (train.len() / 10).max(1);
     }
-    if !asked(|overrides| overrides.flip.is_some()) && train.is_of_digits() {
+    if !asked(|overrides| overrides.flip.is_some()) && train.is_of_characters() {
         recipe.flip = false;
     }
     if !asked(|overrides| overrides.decay_at.is_some()) {

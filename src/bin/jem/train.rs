@@ -2,7 +2,8 @@
 
 use crate::session::training::{Job, TrainingArguments};
 use crate::session::{self, say};
-use jem::data::training::Source;
+use jem::data::named::Collection;
+use jem::data::training::{SYNTHETIC, Source};
 use jem::jem::{Outcome, Recipe, RunDirectory};
 use jem::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -32,12 +33,17 @@ pub struct Arguments {
     training: TrainingArguments,
 }
 
+fn data_help() -> String {
+    let known = Collection::known();
+    format!(
+        "{known}, {SYNTHETIC} (drawings that need no files), or the path of a folder of images [default: cifar10]"
+    )
+}
+
 /// What is trained on.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DataArguments {
-    /// cifar10, cifar100, svhn, mnist, fashion-mnist, synthetic (drawings that need no files), or the path of a folder
-    /// of images [default: cifar10]
-    #[arg(long, value_name = "DATA")]
+    #[arg(long, value_name = "DATA", help = data_help())]
     data: Option<String>,
     /// Directory of data sets [default: $JEM_DATA, ./data, the user's cache]
     #[arg(long, value_name = "DIR")]
