@@ -23,9 +23,12 @@ pub const CLOTHES: [&str; 10] = [
     "Ankle boot",
 ];
 
+/// The classes of Kuzushiji-MNIST, hiragana in old handwriting, in the order of the labels.
+pub const KUZUSHIJI: [&str; 10] = ["o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"];
+
 /// Whether these are classes of written characters, which mean something else in a mirror.
 pub fn are_characters(class_names: &[String]) -> bool {
-    class_names == DIGITS
+    class_names == DIGITS || class_names == KUZUSHIJI
 }
 
 /// Reads the idx file of images at `images` and that of their labels at `labels`, plain or gzipped.

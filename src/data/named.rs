@@ -45,7 +45,7 @@ enum Format {
 }
 
 /// Every collection.
-pub static COLLECTIONS: [Collection; 5] = [
+pub static COLLECTIONS: [Collection; 6] = [
     Collection {
         key: "cifar10",
         title: "CIFAR-10",
@@ -85,6 +85,14 @@ pub static COLLECTIONS: [Collection; 5] = [
         home: "https://github.com/zalandoresearch/fashion-mnist",
         splits: &[Split::Train, Split::Test],
         format: Format::Idx(mnist::CLOTHES),
+    },
+    Collection {
+        key: "kmnist",
+        title: "Kuzushiji-MNIST",
+        folder: "kmnist",
+        home: "https://codh.rois.ac.jp/kmnist",
+        splits: &[Split::Train, Split::Test],
+        format: Format::Idx(mnist::KUZUSHIJI),
     },
 ];
 

@@ -26,6 +26,11 @@ impl Place {
         self.idx("fashion-mnist", n)
     }
 
+    /// The same of Kuzushiji-MNIST.
+    pub fn hiragana(&self, n: usize) -> String {
+        self.idx("kmnist", n)
+    }
+
     fn folder(&self, name: &str) -> PathBuf {
         let folder = Path::new(&self.at("data")).join(name);
         fs::create_dir_all(&folder).expect("a directory");

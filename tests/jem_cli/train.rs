@@ -133,6 +133,7 @@ fn every_set_is_trained_on_by_its_name() {
         // From 28x28.
         ("mnist", place.digits(60), "MNIST", 10, of_grey, false),
         ("fashion-mnist", place.clothes(60), "Fashion-MNIST", 10, of_grey, true),
+        ("kmnist", place.hiragana(60), "Kuzushiji-MNIST", 10, of_grey, false),
     ] {
         let out = place.at(name);
         let printed = succeed(&train(name, &out, &["--data-dir", &data, "--validation", "20"]));
