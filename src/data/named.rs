@@ -185,6 +185,11 @@ impl NamedSet {
         plain.into_iter().flat_map(|name| [name.clone(), format!("{name}.gz")]).collect()
     }
 
+    /// The address where its files are given away.
+    pub fn home(self) -> &'static str {
+        self.collection.home
+    }
+
     /// The spellings of the name of each file.
     fn files(self) -> Vec<Vec<String>> {
         let one = |name: String| vec![name];
