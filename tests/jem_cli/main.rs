@@ -3,6 +3,7 @@
 mod ablate;
 #[path = "../../kernels-tests/adapter.rs"]
 mod adapter;
+mod data;
 mod devices;
 mod errors;
 mod models;

@@ -2,6 +2,7 @@
 
 mod ablate;
 mod common;
+mod data;
 mod devices;
 mod export;
 mod facts;
@@ -37,6 +38,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Devices(devices::Arguments),
+    Data(data::Arguments),
     Train(Box<train::Arguments>),
     Ablate(Box<ablate::Arguments>),
     Report(report::Arguments),
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
     jem::self_test::serve();
     let result = match Arguments::parse().command {
         Command::Devices(arguments) => devices::run(&arguments),
+        Command::Data(arguments) => data::run(&arguments),
         Command::Train(arguments) => train::run(&arguments),
         Command::Ablate(arguments) => ablate::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),

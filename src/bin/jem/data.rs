@@ -1,0 +1,51 @@
+//! `jem data`: the data sets, and where they are.
+
+use crate::common::Output;
+use crate::facts::say;
+use jem::Result;
+use jem::data::named::NamedSet;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+const EXAMPLES: &str = "Examples:
+  jem data
+  jem data --data-dir ~/datasets --json
+
+CIFAR-10 is downloaded when it is trained on and found nowhere; the others come from their authors.";
+
+/// List the data sets that have a name, with the directory where each was found
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// Directory of data sets [default: $JEM_DATA, ./data, the user's cache]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Runs it.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let find = |set: NamedSet| {
+        let files = set.find(arguments.data_dir.as_deref());
+        (set, files.map(|files| files[0].parent().unwrap_or(Path::new(".")).display().to_string()))
+    };
+    let sets: Vec<_> = NamedSet::all().map(find).collect();
+    if arguments.output.json {
+        let object = |(set, found): &(NamedSet, Result<String>)| match found {
+            Ok(directory) => json!({ "set": set.to_string(), "directory": directory }),
+            Err(error) => json!({ "set": set.to_string(), "directory": null, "missing": error.to_string() }),
+        };
+        say(&Value::Array(sets.iter().map(object).collect()).to_string());
+        return Ok(());
+    }
+    let width = sets.iter().map(|(set, _)| set.to_string().len()).max().unwrap_or(0);
+    for (set, found) in &sets {
+        let text = match found {
+            Ok(directory) => directory.clone(),
+            Err(_) => format!("not found; its files are at {}", set.home()),
+        };
+        say(&format!("{:<width$}  {text}", set.to_string()));
+    }
+    Ok(())
+}
