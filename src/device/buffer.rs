@@ -85,7 +85,7 @@ impl Pending {
     /// The bytes; waits for the device if they have not arrived.
     ///
     /// # Errors
-    /// [`Error::Device`] or [`Error::DeviceLost`] if the copy or anything before it failed.
+    /// [`crate::Error::Device`] or [`crate::Error::DeviceLost`] if the copy or anything before it failed.
     pub fn wait(self) -> Result<Vec<u8>> {
         match self.0 {
             PendingInner::Ready(bytes) => Ok(bytes),

@@ -1,6 +1,6 @@
 //! Finds the fastest kernels for a convolution on a device: checks candidates, then times them in turns.
 //!
-//! This runs only when a user asks for it (`jem tune`); [`file`] keeps the results. A candidate is
+//! This runs only when a user asks for it (`jem tune`); [`mod@file`] keeps the results. A candidate is
 //! measured as the program that lowering makes of it, so that what is measured is what runs: all of Winograd's kernels
 //! except the transform of the weights, which `prepare` makes once for many steps, and for a weight gradient its sum of
 //! parts too. Lowering uses f16 only for tensors inside a network; there a candidate is the same kernels between f16
@@ -280,7 +280,7 @@ mod tests {
         let recipe = Recipe { batch: 4, steps: 2, buffer: 40, ..Preset::Tiny.recipe() };
         let build = |policy: &ConvolutionPolicy| {
             let batch = BatchLayout::new(&recipe, 16, 16, 3);
-            Programs::build(&recipe, &recipe.network(10, 3), batch, 1000, &policy).unwrap()
+            Programs::build(&recipe, &recipe.network(10, 3), batch, 1000, policy).unwrap()
         };
         let found = |policy: &ConvolutionPolicy| {
             let programs = build(policy);
@@ -307,7 +307,7 @@ mod tests {
             let kernel = format!("{:?}", dispatch.kernel);
             match tuned.candidate(&shape) {
                 ConvImplementation::Implicit(tile) => {
-                    assert!(kernel.contains(&format!("Some({tile:?})")), "{kernel}")
+                    assert!(kernel.contains(&format!("Some({tile:?})")), "{kernel}");
                 }
                 ConvImplementation::Parts(tile, splits) => {
                     assert!(kernel.contains(&format!("Some({tile:?})")), "{kernel}");
