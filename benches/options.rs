@@ -4,7 +4,7 @@ use crate::build::{commit, date};
 use crate::measure;
 use clap::{Args, Parser, Subcommand};
 use jem::device::{AdapterKind, CooperativeChoice, Device, DeviceOptions, DeviceSpec};
-use jem::jem::{Family, Precision, Preset, Recipe};
+use jem::ebm::{Family, Precision, Preset, Recipe};
 use jem::nn::network::Network as _;
 use jem::self_test::usable_cooperative;
 use jem::tuning;

@@ -7,7 +7,7 @@ use crate::report::{Report, milliseconds};
 use crate::steps::ours::{Ours, Step};
 use crate::steps::turns::{median, take};
 use jem::device::{DispatchTime, Executable};
-use jem::jem::Recipe;
+use jem::ebm::Recipe;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::error::Error;

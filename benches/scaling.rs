@@ -4,7 +4,7 @@ use crate::options::{Network, Setting};
 use crate::report::{Report, mebibytes, milliseconds};
 use crate::steps::ours::{Ours, Step};
 use crate::steps::turns::median;
-use jem::jem::{Family, Recipe};
+use jem::ebm::{Family, Recipe};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 

@@ -2,9 +2,9 @@
 //! that of f at the data minus that at samples of the model.
 
 use jem::device::Device;
+use jem::ebm::{DensitySampler, Langevin};
 use jem::graph::Graph;
-use jem::jem::{DensitySampler, Langevin};
-use jem::nn::{batch_norm::Mode, init::Init, layers::Layered, optimizer::Optimizer};
+use jem::nn::{batch_norm::NormMode, init::Init, layers::Layered, optimizer::Optimizer};
 use jem::nn::{network::Network, network::Pass, training::TrainingStep, training::Weights};
 
 const POINTS: usize = 256;
@@ -17,7 +17,7 @@ fn main() -> jem::Result<()> {
         layers.linear("fc2", &x, 64).silu()
     });
     let weights = Weights::of(&Device::auto()?, &network, Init::HeNormal, 1)?;
-    let (graph, mut pass) = (Graph::new(), Pass::new(weights.layout(), Mode::Training));
+    let (graph, mut pass) = (Graph::new(), Pass::new(weights.layout(), NormMode::Training));
     let [data, samples] = ["data", "samples"].map(|name| graph.input(name, [POINTS, 1, 1, 2]));
     let [f_data, f_samples] = [&data, &samples].map(|x| network.logits(x, &mut pass));
     let size = &f_data.square() + &f_samples.square();

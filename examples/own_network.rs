@@ -2,7 +2,7 @@
 
 use jem::data::synthetic::synthetic;
 use jem::device::Device;
-use jem::jem::{Family, Preset, Recipe, RunDirectory, RunOptions, run};
+use jem::ebm::{Family, Preset, Recipe, RunDirectory, RunOptions, run};
 use jem::nn::{init::Init, layers::Layered};
 use jem::report::terminal::{Style, Terminal};
 use std::path::Path;

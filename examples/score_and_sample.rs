@@ -4,8 +4,8 @@
 use jem::data::images::Images;
 use jem::data::synthetic::synthetic;
 use jem::device::Device;
+use jem::ebm::{Model, Posterior, Sampler, ScoreSettings, Scorer, uniform_image};
 use jem::io::png::write_grid;
-use jem::jem::{Model, Posterior, Sampler, ScoreSettings, Scorer, uniform_image};
 use std::path::Path;
 
 fn main() -> jem::Result<()> {

@@ -8,8 +8,8 @@ use clap::Parser;
 use jem::Result;
 use jem::data::download::Fetched;
 use jem::data::locate;
-use jem::data::training::{SYNTHETIC, Source};
-use jem::jem::RunDirectory;
+use jem::data::training::{DataSource, SYNTHETIC};
+use jem::ebm::RunDirectory;
 use session::flags::Flags as _;
 use session::training::TrainingArguments;
 use std::path::PathBuf;
@@ -49,12 +49,12 @@ fn train(Arguments { data, synthetic, training }: &Arguments) -> Result<()> {
     let resume = training.resume.as_deref().filter(|_| data.is_none() && !synthetic);
     let run = training.prepare(|| match resume.map(RunDirectory::source).transpose()?.flatten() {
         Some(remembered) => Ok(remembered),
-        None if *synthetic => Source::new(SYNTHETIC, None),
+        None if *synthetic => DataSource::new(SYNTHETIC, None),
         None => match locate::cifar10(data.as_deref(), &session::download_bar(training.quiet)) {
-            Ok(Fetched::Ready(directory)) => Source::new("cifar10", Some(&directory)),
+            Ok(Fetched::Ready(directory)) => DataSource::new("cifar10", Some(&directory)),
             Ok(Fetched::Unavailable { reason }) => {
                 eprintln!("CIFAR-10 cannot be downloaded ({reason}); training on synthetic drawings instead");
-                Source::new(SYNTHETIC, None)
+                DataSource::new(SYNTHETIC, None)
             }
             Err(error) => Err(error).flag("directory", "--data"),
         },

@@ -8,9 +8,9 @@ use clap::Parser;
 use jem::Result;
 use jem::compute::random::Threefry;
 use jem::device::DeviceSpec;
+use jem::ebm::{DensitySampler, Langevin};
 use jem::graph::Graph;
-use jem::jem::{DensitySampler, Langevin};
-use jem::nn::batch_norm::Mode;
+use jem::nn::batch_norm::NormMode;
 use jem::nn::init::Init;
 use jem::nn::layers::Layered;
 use jem::nn::network::{Network, Pass};
@@ -68,7 +68,7 @@ fn main() -> Result<()> {
     });
     let weights = Weights::of(&device, &network, Init::HeNormal, 1)?;
 
-    let (graph, mut pass) = (Graph::new(), Pass::new(weights.layout(), Mode::Training));
+    let (graph, mut pass) = (Graph::new(), Pass::new(weights.layout(), NormMode::Training));
     let points = |name: &str| graph.input(name, [BATCH, 1, 1, 2]);
     let [data, samples, labelled] = ["data", "samples", "labelled"].map(points);
     let labels = graph.indices("labels", [BATCH]);
@@ -120,7 +120,8 @@ fn main() -> Result<()> {
     let pixels: Vec<f32> = (0..PIXELS * PIXELS).flat_map(|i| [at(i % PIXELS), -at(i / PIXELS)]).collect();
     let graph = Graph::new();
     let grid = graph.input("grid", [PIXELS * PIXELS, 1, 1, 2]);
-    let log_density = network.logits(&grid, &mut Pass::new(weights.layout(), Mode::Inference)).logsumexp();
+    let log_density =
+        network.logits(&grid, &mut Pass::new(weights.layout(), NormMode::Inference)).logsumexp();
     let density = weights.function(&[&log_density])?;
     density.set(&grid, &pixels)?;
     density.run()?;

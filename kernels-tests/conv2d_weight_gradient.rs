@@ -17,8 +17,8 @@ tests![
     every_permutation,
     every_tile,
     loading_ahead_changes_no_bit,
-    as_many_splits_as_the_shape_wants,
-    more_splits_than_pixels,
+    as_many_parts_as_the_shape_wants,
+    more_parts_than_pixels,
     hundreds_of_parts_and_empty_ones,
     as_many_parts_as_a_gpu_has,
     any_shape,
@@ -48,23 +48,23 @@ fn check_kernel_on(
     let (gradient_words, gradient) = stored(kernel.storage.b, inputs.floats(g.output_len()));
     let [a, b] =
         [&input, &gradient].map(|x| x.iter().map(|&x| operand(kernel.method, x)).collect::<Vec<_>>());
-    let mut partials = vec![0.0; kernel.splits * g.weights_len()];
+    let mut partials = vec![0.0; kernel.parts * g.weights_len()];
     reference::for_each_product(&g, |i, w, o| {
-        let split = o / g.c_out / kernel.pixels_per_split();
+        let split = o / g.c_out / kernel.pixels_per_part();
         partials[split * g.weights_len() + w] += f64::from(a[i]) * f64::from(b[o]) * f64::from(kernel.factor);
     });
     let initial = [Some(input_words), Some(gradient_words), None];
     check_on(devices, kernel, &initial, &[Expect::Close(partials, bound)])
 }
 
-fn split(geometry: ConvGeometry, splits: usize) -> Conv2dWeightGradient {
-    Conv2dWeightGradient { splits, ..Conv2dWeightGradient::new(geometry) }
+fn split(geometry: ConvGeometry, parts: usize) -> Conv2dWeightGradient {
+    Conv2dWeightGradient { parts, ..Conv2dWeightGradient::new(geometry) }
 }
 
 fn awkward_shapes() {
     for (seed, geometry) in reference::awkward_geometries().into_iter().enumerate() {
-        for splits in [1, 3] {
-            check_kernel(split(geometry, splits), seed as u64);
+        for parts in [1, 3] {
+            check_kernel(split(geometry, parts), seed as u64);
         }
     }
 }
@@ -103,14 +103,14 @@ fn loading_ahead_changes_no_bit() {
     }
 }
 
-fn as_many_splits_as_the_shape_wants() {
+fn as_many_parts_as_the_shape_wants() {
     let shape = ConvGeometry { n: 2, h: 32, w: 32, c_in: 16, c_out: 16, kh: 3, kw: 3, stride: 1, padding: 1 };
     let kernel = Conv2dWeightGradient::new(shape);
-    assert!(kernel.splits > 1, "{kernel:?}");
+    assert!(kernel.parts > 1, "{kernel:?}");
     check_kernel(kernel, 5);
 }
 
-fn more_splits_than_pixels() {
+fn more_parts_than_pixels() {
     let shape = ConvGeometry { n: 1, h: 2, w: 2, c_in: 3, c_out: 4, kh: 3, kw: 3, stride: 1, padding: 1 };
     check_kernel(split(shape, 7), 6);
 }
@@ -119,18 +119,18 @@ fn more_splits_than_pixels() {
 /// with 2 the last is full.
 const MANY: [usize; 3] = [300, 100, 256];
 
-fn many_parts(splits: usize) -> Conv2dWeightGradient {
+fn many_parts(parts: usize) -> Conv2dWeightGradient {
     let shape = ConvGeometry { n: 2, h: 16, w: 16, c_in: 16, c_out: 20, kh: 3, kw: 3, stride: 1, padding: 1 };
-    split(shape, splits)
+    split(shape, parts)
 }
 
 fn hundreds_of_parts_and_empty_ones() {
     let ahead = ScalarTile::ALL.into_iter().find(|tile| tile.is_ahead()).expect("such a tile");
-    for (seed, splits) in MANY.into_iter().enumerate() {
-        let kernel = many_parts(splits);
+    for (seed, parts) in MANY.into_iter().enumerate() {
+        let kernel = many_parts(parts);
         let empty =
-            splits * kernel.pixels_per_split() > kernel.geometry.out_pixels() + kernel.pixels_per_split();
-        assert_eq!(empty, splits != 256, "{kernel:?}");
+            parts * kernel.pixels_per_part() > kernel.geometry.out_pixels() + kernel.pixels_per_part();
+        assert_eq!(empty, parts != 256, "{kernel:?}");
         for tile in [ahead, ahead.plain()] {
             for storage in [Storages::default(), HALF] {
                 check_kernel(
@@ -148,14 +148,14 @@ fn as_many_parts_as_a_gpu_has() {
     for (seed, (c_in, c_out)) in [(3, 16), (16, 16)].into_iter().enumerate() {
         let shape = ConvGeometry { n: 32, h: 32, w: 32, c_in, c_out, kh: 3, kw: 3, stride: 1, padding: 1 };
         let kernel = policy.weight_gradient(Conv2dWeightGradient::new(shape));
-        assert!(kernel.splits > 64, "{kernel:?}");
+        assert!(kernel.parts > 64, "{kernel:?}");
         check_kernel(kernel, seed as u64);
     }
 }
 
 fn by_cooperative_matrices() {
     let awkward = reference::awkward_geometries().into_iter().map(|geometry| split(geometry, 3));
-    let many = MANY.into_iter().map(|splits| Conv2dWeightGradient { storage: HALF, ..many_parts(splits) });
+    let many = MANY.into_iter().map(|parts| Conv2dWeightGradient { storage: HALF, ..many_parts(parts) });
     let kernels: Vec<_> =
         Conv2dWeightGradient::permutations().into_iter().chain(awkward).chain(many).collect();
     cooperative::each("conv2d_weight_gradient", &kernels, |devices, method, kernel, seed| {
@@ -175,7 +175,7 @@ fn every_tile_of_matrices() {
 
 proptest! {
     #![proptest_config(super::harness::cases(32))]
-    fn any_shape(geometry in reference::any_geometry(), splits in 1usize..5, seed in any::<u64>()) {
-        check_kernel(split(geometry, splits), seed);
+    fn any_shape(geometry in reference::any_geometry(), parts in 1usize..5, seed in any::<u64>()) {
+        check_kernel(split(geometry, parts), seed);
     }
 }

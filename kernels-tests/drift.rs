@@ -7,10 +7,10 @@ use super::sgld::reference;
 use jem::compute::cooperative::Method;
 use jem::compute::winograd::Winograd;
 use jem::device::{Buffer, Device, ProgramBuilder};
+use jem::ebm::Langevin;
 use jem::graph::{Graph, Tensor};
-use jem::jem::Langevin;
 use jem::kernels::sgld::Sgld;
-use jem::nn::batch_norm::Mode;
+use jem::nn::batch_norm::NormMode;
 use jem::nn::init::Init;
 use jem::nn::network::{Network as _, Pass};
 use jem::nn::parameters::PARAMETERS;
@@ -37,7 +37,7 @@ impl Chain {
         let graph = Graph::new();
         let x = graph.input("x", [CHAINS, 8, 8, 3]);
         let labels = graph.indices("labels", [CHAINS]);
-        let logits = NETWORK.logits(&x, &mut Pass::new(&NETWORK.layout(), Mode::Inference));
+        let logits = NETWORK.logits(&x, &mut Pass::new(&NETWORK.layout(), NormMode::Inference));
         let log_density = logits.logit_loss(&labels, &[Langevin::log_density(CHAINS, false)]);
         Self { x, log_density }
     }

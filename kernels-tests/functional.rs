@@ -6,7 +6,7 @@ use super::logit_loss_gradient::compare as compare_gradient;
 use super::reference_logits::{FunctionalReference, functional_reference, functionals, row_reference};
 use jem::compute::Kernel;
 use jem::compute::functional::Functional;
-use jem::compute::logit_part::{LabelledLoss, Part, STATS};
+use jem::compute::loss_term::{LabelledLoss, LossTerm, STATS};
 use jem::kernels::logit_loss::LogitLoss;
 use std::sync::Arc;
 
@@ -22,16 +22,17 @@ tests![
     without_one_it_is_zero_and_changes_nothing
 ];
 
-fn part(count: usize, weight: f32, functional: Functional) -> Part {
-    Part { count, labelled: Some(LabelledLoss { weight, functional }), ..Part::default() }
+fn part(count: usize, weight: f32, functional: Functional) -> LossTerm {
+    LossTerm { count, labelled: Some(LabelledLoss { weight, functional }), ..LossTerm::default() }
 }
 
 /// A functional alone, beside every other term, of weight 0, and a part without.
-fn parts(functional: Functional, counts: [usize; 4]) -> Vec<Part> {
-    let all = Part { log_p_x: 0.3, cross_entropy: 0.7, logit_y: -0.4, l2: 0.01, ..part(0, -0.6, functional) };
-    let plain = Part { cross_entropy: 1.5, ..Part::default() };
+fn parts(functional: Functional, counts: [usize; 4]) -> Vec<LossTerm> {
+    let all =
+        LossTerm { log_p_x: 0.3, cross_entropy: 0.7, logit_y: -0.4, l2: 0.01, ..part(0, -0.6, functional) };
+    let plain = LossTerm { cross_entropy: 1.5, ..LossTerm::default() };
     let weighted = [part(0, 1.3, functional), plain, all, part(0, 0.0, functional)];
-    counts.iter().zip(weighted).map(|(&count, part)| Part { count, ..part }).collect()
+    counts.iter().zip(weighted).map(|(&count, part)| LossTerm { count, ..part }).collect()
 }
 
 /// Rows away from the kink, half of them with the label of the largest logit.
@@ -163,7 +164,7 @@ fn labels_that_are_no_class() {
         compare(parts(functional, [2, 1, 1, 1]), 10, &logits, &labels);
         compare_gradient(parts(functional, [2, 1, 1, 1]), 10, &logits, &labels, &[1.0; 5]);
         // A functional of weight 0 needs no label.
-        let unweighted = vec![Part { log_p_x: 1.0, ..part(5, 0.0, functional) }];
+        let unweighted = vec![LossTerm { log_p_x: 1.0, ..part(5, 0.0, functional) }];
         compare_gradient(unweighted, 10, &logits, &labels, &[1.0; 5]);
     }
 }
@@ -188,10 +189,16 @@ fn non_finite_logits_show() {
 
 /// The same bits with the functional's shader and without it.
 fn without_one_it_is_zero_and_changes_nothing() {
-    let plain =
-        Part { count: 6, log_p_x: 0.3, cross_entropy: 0.7, logit_y: -0.4, l2: 0.01, ..Part::default() };
+    let plain = LossTerm {
+        count: 6,
+        log_p_x: 0.3,
+        cross_entropy: 0.7,
+        logit_y: -0.4,
+        l2: 0.01,
+        ..LossTerm::default()
+    };
     let (logits, labels) = rows(Functional::Energy, 7, 10, 4.0);
-    let [without, with] = [Part { count: 1, ..plain }, part(1, 1.0, Functional::Log)].map(|last| {
+    let [without, with] = [LossTerm { count: 1, ..plain }, part(1, 1.0, Functional::Log)].map(|last| {
         let kernel: Arc<dyn Kernel> = Arc::new(LogitLoss { n: 7, classes: 10, parts: vec![plain, last] });
         devices().map(|(name, device)| {
             let initial = [Some(words(&logits)), Some(labels.clone()), None, None];

@@ -1,7 +1,7 @@
 //! Small expressions, one or more for each operation, that gradients and lowering are held to.
 
 use jem::compute::conv_geometry::ConvGeometry;
-use jem::compute::logit_part::Part;
+use jem::compute::loss_term::LossTerm;
 use jem::compute::norm_geometry::NormGeometry;
 use jem::compute::pool_geometry::PoolGeometry;
 use jem::graph::{Graph, Indices, Normalisation, Op, Tensor};
@@ -102,11 +102,11 @@ operations! {
 }
 
 /// Data, samples and labelled images: [`ROWS`] rows.
-pub fn parts() -> Vec<Part> {
+pub fn parts() -> Vec<LossTerm> {
     vec![
-        Part { count: 2, log_p_x: -1.0, l2: 0.25, ..Part::default() },
-        Part { count: 1, log_p_x: 1.0, logit_y: 0.5, l2: 0.125, ..Part::default() },
-        Part { count: 2, cross_entropy: 1.5, ..Part::default() },
+        LossTerm { count: 2, log_p_x: -1.0, l2: 0.25, ..LossTerm::default() },
+        LossTerm { count: 1, log_p_x: 1.0, logit_y: 0.5, l2: 0.125, ..LossTerm::default() },
+        LossTerm { count: 2, cross_entropy: 1.5, ..LossTerm::default() },
     ]
 }
 

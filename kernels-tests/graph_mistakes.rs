@@ -4,7 +4,7 @@
 use super::graph_cases::{ROWS, parts};
 use jem::compute::conv_geometry::ConvGeometry;
 use jem::compute::functional::Functional;
-use jem::compute::logit_part::{LabelledLoss, Part};
+use jem::compute::loss_term::{LabelledLoss, LossTerm};
 use jem::compute::norm_geometry::NormGeometry;
 use jem::compute::pool_geometry::PoolGeometry;
 use jem::device::Device;
@@ -179,7 +179,7 @@ fn logits_and_labels() {
         |g| x(g, [6, 4]).logit_stats(&labels(g, 6), &parts()),
         &["logit_stats:", "[6, 4]", "5 images in 3 parts"],
     );
-    let five = vec![Part { count: 1, ..Part::default() }; 5];
+    let five = vec![LossTerm { count: 1, ..LossTerm::default() }; 5];
     says(|g| x(g, [5, 4]).logit_loss(&labels(g, 5), &five), &["logit_loss:", "5 parts (at most 4)"]);
     says(|g| x(g, [5, 4]).logit_loss(&labels(g, 5), &[]), &["logit_loss:", "0 images in 0 parts"]);
     says(
@@ -190,7 +190,7 @@ fn logits_and_labels() {
 
 fn second_derivatives_of_functionals() {
     let labelled = Some(LabelledLoss { weight: 1.0, functional: Functional::Log });
-    let part = [Part { count: 5, labelled, ..Part::default() }];
+    let part = [LossTerm { count: 5, labelled, ..LossTerm::default() }];
     says(
         |g| {
             let x = x(g, [5, 4]);

@@ -6,7 +6,7 @@ use super::graph_reference::{Evaluator, Slots, random_slots};
 use super::harness::devices;
 use jem::compute::Access;
 use jem::compute::functional::Functional;
-use jem::compute::logit_part::{LabelledLoss, Part};
+use jem::compute::loss_term::{LabelledLoss, LossTerm};
 use jem::compute::norm_geometry::NormGeometry;
 use jem::device::{Buffer, Device, Program, ProgramBuilder, SlotId};
 use jem::graph::{Graph, Leaf, Normalisation, Output, Tensor, lower};
@@ -89,9 +89,9 @@ impl Net {
     /// [`Net::new`] with the losses times `weight`.
     pub fn with_weight(graph: &Graph, apart: bool, weight: f32) -> Self {
         let parts = [
-            Part { count: 2, log_p_x: -weight, l2: 0.01 * weight, ..Part::default() },
-            Part { count: 2, log_p_x: weight, l2: 0.01 * weight, ..Part::default() },
-            Part { count: 1, cross_entropy: weight, ..Part::default() },
+            LossTerm { count: 2, log_p_x: -weight, l2: 0.01 * weight, ..LossTerm::default() },
+            LossTerm { count: 2, log_p_x: weight, l2: 0.01 * weight, ..LossTerm::default() },
+            LossTerm { count: 1, cross_entropy: weight, ..LossTerm::default() },
         ];
         Self::with_parts(graph, apart, InFront::Nothing, SLOPE, &parts)
     }
@@ -99,14 +99,14 @@ impl Net {
     /// [`Net::new`] with a normalisation and another slope of the leaky ReLUs, for a classifier and a density.
     pub fn normalised(graph: &Graph, apart: bool, in_front: InFront, slope: f32) -> Self {
         let parts = [
-            Part { count: 2, log_p_x: 1.0, ..Part::default() },
-            Part { count: 3, cross_entropy: 1.0, ..Part::default() },
+            LossTerm { count: 2, log_p_x: 1.0, ..LossTerm::default() },
+            LossTerm { count: 3, cross_entropy: 1.0, ..LossTerm::default() },
         ];
         Self::with_parts(graph, apart, in_front, slope, &parts)
     }
 
     /// [`Net::normalised`] with other losses.
-    fn with_parts(graph: &Graph, apart: bool, in_front: InFront, slope: f32, parts: &[Part]) -> Self {
+    fn with_parts(graph: &Graph, apart: bool, in_front: InFront, slope: f32, parts: &[LossTerm]) -> Self {
         let ones = graph.input("ones", [1]);
         let through = |x: Tensor| if apart { x.mul(&ones) } else { x };
         let parameters = Parameters { graph, made: RefCell::default() };
@@ -278,12 +278,12 @@ fn functionals_of_energies_fused_and_unfused() {
     for functionals in super::reference_logits::functionals().chunks(3) {
         let part = |(functional, count): (&Functional, usize)| {
             let labelled = Some(LabelledLoss { weight: 0.8, functional: *functional });
-            Part { count, cross_entropy: 0.1, labelled, ..Part::default() }
+            LossTerm { count, cross_entropy: 0.1, labelled, ..LossTerm::default() }
         };
         let counts = [2, 2, 1];
-        let mut parts: Vec<Part> = functionals.iter().zip(counts).map(part).collect();
+        let mut parts: Vec<LossTerm> = functionals.iter().zip(counts).map(part).collect();
         let rest = IMAGES - parts.iter().map(|part| part.count).sum::<usize>();
-        parts.push(Part { count: rest, log_p_x: 1.0, ..Part::default() });
+        parts.push(LossTerm { count: rest, log_p_x: 1.0, ..LossTerm::default() });
         let graph = Graph::new();
         let [fused, apart] =
             [false, true].map(|apart| Net::with_parts(&graph, apart, InFront::Nothing, SLOPE, &parts));

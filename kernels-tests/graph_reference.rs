@@ -5,7 +5,7 @@ use super::reference::axes::{argmax, flat, gap, groups, indices};
 use super::reference::{for_each_product, normalise as norm, pool};
 use super::reference_random::uniform;
 use jem::compute::conv_geometry::ConvGeometry;
-use jem::compute::logit_part::{Part, STATS};
+use jem::compute::loss_term::{LossTerm, STATS};
 use jem::graph::{Graph, Node, NodeId, Normalisation, Op, Tensor};
 use jem::kernels::binary::BinaryOp;
 use jem::kernels::unary::UnaryOp;
@@ -324,10 +324,10 @@ fn logsumexp(row: &[f64]) -> f64 {
 struct LogitRow<'a> {
     logits: &'a [f64],
     label: usize,
-    part: &'a Part,
+    part: &'a LossTerm,
 }
 
-fn logit_rows<'a>(inputs: &'a [Input<'a>], parts: &'a [Part]) -> impl Iterator<Item = LogitRow<'a>> {
+fn logit_rows<'a>(inputs: &'a [Input<'a>], parts: &'a [LossTerm]) -> impl Iterator<Item = LogitRow<'a>> {
     let parts = parts.iter().flat_map(|part| std::iter::repeat_n(part, part.count));
     inputs[0]
         .values
@@ -357,7 +357,7 @@ impl LogitRow<'_> {
     }
 
     fn weights(&self) -> [f64; 4] {
-        let Part { log_p_x, cross_entropy, logit_y, l2, .. } = *self.part;
+        let LossTerm { log_p_x, cross_entropy, logit_y, l2, .. } = *self.part;
         [log_p_x, cross_entropy, logit_y, l2].map(f64::from)
     }
 

@@ -5,14 +5,14 @@ use super::graph_reference::{Evaluator, Slots, smooth_slots};
 use super::harness::devices;
 use super::sgld::{COUNTERS, reference};
 use jem::compute::cooperative::Method;
-use jem::compute::logit_part::Part;
+use jem::compute::loss_term::LossTerm;
 use jem::device::{Buffer, Device, Program, ProgramBuilder};
 use jem::graph::{Graph, Output, Tensor, Update, lower_with_update};
 use jem::kernels::sgld::Sgld;
-use jem::nn::batch_norm::Mode;
+use jem::nn::batch_norm::NormMode;
 use jem::nn::cifar_resnet::CifarResNet;
 use jem::nn::network::{Network as _, Pass};
-use jem::nn::parameters::Layout;
+use jem::nn::parameters::ParameterLayout;
 use jem::nn::wide_resnet::{Norm, WideResNet};
 use jem::policy::convolution::ConvolutionPolicy;
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,7 +43,7 @@ fn network(graph: &Graph) -> (Tensor, Tensor, Tensor) {
     let (w, b) = (graph.input("w", [8, 5]), graph.input("b", [5]));
     let logits = y.global_average_pool().linear(&w, &b);
     let labels = graph.indices("labels", [IMAGES]);
-    let parts = [Part { count: IMAGES, log_p_x: 1.0, ..Part::default() }];
+    let parts = [LossTerm { count: IMAGES, log_p_x: 1.0, ..LossTerm::default() }];
     (x, logits.logit_loss(&labels, &parts), logits.logit_stats(&labels, &parts))
 }
 
@@ -146,21 +146,21 @@ fn the_update_follows_all_that_reads_the_images() {
 
 fn a_gradient_that_others_read_is_followed_by_a_kernel_of_its_own() {
     compare(&ConvolutionPolicy::default(), &["again"], false);
-    compare(&ConvolutionPolicy::default().separately(), &["stats"], false);
+    compare(&ConvolutionPolicy::default().unfused(), &["stats"], false);
 }
 
 /// The step on a network with these logits.
 fn step_of(
     policy: &ConvolutionPolicy,
-    layout: &Layout,
+    layout: &ParameterLayout,
     channels: usize,
-    logits: impl Fn(&Layout, &Tensor) -> Tensor,
+    logits: impl Fn(&ParameterLayout, &Tensor) -> Tensor,
 ) -> Program {
     let graph = Graph::new();
     let x = graph.input("x", [16, 32, 32, channels]);
     let labels = graph.indices("labels", [16]);
-    let log_density =
-        logits(layout, &x).logit_loss(&labels, &[Part { count: 16, log_p_x: 1.0, ..Part::default() }]);
+    let log_density = logits(layout, &x)
+        .logit_loss(&labels, &[LossTerm { count: 16, log_p_x: 1.0, ..LossTerm::default() }]);
     let [gradient] = graph.grad(&log_density, [&x]);
     let [_, step] = programs(policy, &x, &gradient, &[]);
     step
@@ -169,7 +169,7 @@ fn step_of(
 fn wide_resnet(policy: &ConvolutionPolicy, network: WideResNet) -> Program {
     let layout = network.layout();
     step_of(policy, &layout, network.channels, |layout, x| {
-        network.logits(x, &mut Pass::new(layout, Mode::Inference))
+        network.logits(x, &mut Pass::new(layout, NormMode::Inference))
     })
 }
 
@@ -182,7 +182,7 @@ fn a_step_of_every_network_is_convolutions_and_one_head() {
     }
     let network = CifarResNet { depth: 20, classes: 10, channels: 3 };
     let step = step_of(&ConvolutionPolicy::default(), &network.layout(), 3, |layout, x| {
-        network.logits(x, &mut Pass::new(layout, Mode::Inference))
+        network.logits(x, &mut Pass::new(layout, NormMode::Inference))
     });
     assert_eq!(kernels(&step), known, "{step}");
     // The stem, two convolutions in each of nine blocks and two shortcuts, there and back.
@@ -199,7 +199,9 @@ fn a_step_of_a_normalised_network_has_six_kernels_a_norm() {
     for norm in [Norm::Batch, Norm::Group] {
         let network = WideResNet { norm, ..WideResNet::new(16, 4, 10, 3) };
         let layout = network.layout();
-        let logits = |layout: &Layout, x: &Tensor| network.logits(x, &mut Pass::new(layout, Mode::Training));
+        let logits = |layout: &ParameterLayout, x: &Tensor| {
+            network.logits(x, &mut Pass::new(layout, NormMode::Training))
+        };
         let step_by = |policy| step_of(policy, &layout, 3, logits);
         let [step, half] =
             [ConvolutionPolicy::default(), ConvolutionPolicy::default().in_f16(Method::Scalar)]
@@ -218,7 +220,7 @@ fn a_step_of_a_normalised_network_has_six_kernels_a_norm() {
 /// A kernel for each operation against the fused program: docs/performance.md counts the same.
 fn fusion_spares_the_dispatches_and_bytes_that_it_should() {
     let network = WideResNet::new(16, 4, 10, 3);
-    let [fused, separate] = [ConvolutionPolicy::default(), ConvolutionPolicy::default().separately()]
+    let [fused, separate] = [ConvolutionPolicy::default(), ConvolutionPolicy::default().unfused()]
         .each_ref()
         .map(|policy| wide_resnet(policy, network));
     let [a, b] = [fused.summary(), separate.summary()];

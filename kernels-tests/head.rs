@@ -5,7 +5,7 @@ use super::logit_loss::assert_stats;
 use super::reference_logits::{RowReference, functional_reference, part_of_rows, parts, row_reference};
 use jem::compute::Kernel;
 use jem::compute::half::widen;
-use jem::compute::logit_part::{LabelledLoss, Part, STATS};
+use jem::compute::loss_term::{LabelledLoss, LossTerm, STATS};
 use jem::compute::mask::{mask_bit, mask_words};
 use jem::compute::storage::Storage;
 use jem::kernels::head::Head;
@@ -206,9 +206,9 @@ fn functionals() {
     for functional in super::reference_logits::functionals() {
         let labelled = |weight| Some(LabelledLoss { weight, functional });
         let parts = vec![
-            Part { count: 4, labelled: labelled(1.3), ..Part::default() },
-            Part { count: 1, log_p_x: 1.0, l2: 0.05, ..Part::default() },
-            Part { count: 3, cross_entropy: 0.7, labelled: labelled(-0.6), ..Part::default() },
+            LossTerm { count: 4, labelled: labelled(1.3), ..LossTerm::default() },
+            LossTerm { count: 1, log_p_x: 1.0, l2: 0.05, ..LossTerm::default() },
+            LossTerm { count: 3, cross_entropy: 0.7, labelled: labelled(-0.6), ..LossTerm::default() },
         ];
         let away = |kernel: &Head, case: &Case| {
             let rows = case.reference(kernel).logits;

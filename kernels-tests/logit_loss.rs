@@ -3,7 +3,7 @@
 use super::harness::{Inputs, assert_close, devices, run_on, words};
 use super::reference_logits::{RowReference, part_of_rows, parts, row_reference};
 use jem::compute::Kernel;
-use jem::compute::logit_part::{Part, STATS};
+use jem::compute::loss_term::{LossTerm, STATS};
 use jem::kernels::logit_loss::LogitLoss;
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ pub fn assert_stats(result: &[u32], expected: &[[f64; STATS]], context: &str) {
     }
 }
 
-pub fn compare(parts: Vec<Part>, classes: usize, logits: &[f32], labels: &[u32]) {
+pub fn compare(parts: Vec<LossTerm>, classes: usize, logits: &[f32], labels: &[u32]) {
     let n = labels.len();
     let rows: Vec<RowReference> = logits
         .chunks(classes)
@@ -80,7 +80,7 @@ fn large_logits_do_not_cancel() {
     for offset in [1e4, -1e4] {
         // About 1e4 with a spread of 2: the cross-entropy is about 2.3 and still accurate.
         let near: Vec<f32> = (0..n * classes).map(|_| offset + inputs.uniform(-1.0, 1.0)).collect();
-        let plain = vec![Part { count: n, cross_entropy: 1.0, ..Part::default() }];
+        let plain = vec![LossTerm { count: n, cross_entropy: 1.0, ..LossTerm::default() }];
         compare(plain, classes, &near, &labels);
     }
     let spread: Vec<f32> = (0..n * classes).map(|_| inputs.uniform(-1e4, 1e4)).collect();
@@ -93,7 +93,7 @@ fn confident_rows_keep_their_digits() {
         for classes in [2, 10, 100] {
             let mut logits = Inputs::new(classes as u64).floats(classes);
             logits[1] = 1.0 + gap;
-            let part = Part { count: 1, cross_entropy: 1.0, ..Part::default() };
+            let part = LossTerm { count: 1, cross_entropy: 1.0, ..LossTerm::default() };
             compare(vec![part], classes, &logits, &[1]);
         }
     }
@@ -123,7 +123,7 @@ fn non_finite_logits_show() {
     let kernel: Arc<dyn Kernel> = Arc::new(LogitLoss {
         n,
         classes: 10,
-        parts: vec![Part { count: n, log_p_x: 1.0, ..Part::default() }],
+        parts: vec![LossTerm { count: n, log_p_x: 1.0, ..LossTerm::default() }],
     });
     let initial = [Some(words(&logits)), Some(vec![0; n]), None, None];
     for (name, device) in devices() {

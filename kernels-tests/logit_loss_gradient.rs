@@ -2,7 +2,7 @@
 
 use super::harness::{Expect, Inputs, check, words};
 use super::reference_logits::{part_of_rows, parts, row_reference};
-use jem::compute::logit_part::Part;
+use jem::compute::loss_term::LossTerm;
 use jem::kernels::logit_loss_gradient::LogitLossGradient;
 use proptest::prelude::*;
 
@@ -17,7 +17,7 @@ tests![
 
 const BOUND: f64 = 1e-11;
 
-pub fn compare(parts: Vec<Part>, classes: usize, logits: &[f32], labels: &[u32], upstream: &[f32]) {
+pub fn compare(parts: Vec<LossTerm>, classes: usize, logits: &[f32], labels: &[u32], upstream: &[f32]) {
     let n = labels.len();
     let mut expected = Vec::new();
     for (i, part) in part_of_rows(&parts).iter().enumerate() {
@@ -61,7 +61,7 @@ fn large_logits() {
     let mut inputs = Inputs::new(4);
     let (n, classes) = (12, 10);
     let labels = inputs.below(n, classes as u32);
-    let plain = vec![Part { count: n, log_p_x: -0.5, cross_entropy: 1.0, ..Part::default() }];
+    let plain = vec![LossTerm { count: n, log_p_x: -0.5, cross_entropy: 1.0, ..LossTerm::default() }];
     for offset in [1e4, -1e4] {
         let near: Vec<f32> = (0..n * classes).map(|_| offset + inputs.uniform(-1.0, 1.0)).collect();
         compare(plain.clone(), classes, &near, &labels, &inputs.floats(n));
@@ -76,7 +76,7 @@ fn confident_rows_keep_their_digits() {
         for classes in [2, 10, 100] {
             let mut logits = Inputs::new(classes as u64).floats(classes);
             logits[1] = 1.0 + gap;
-            let part = Part { count: 1, cross_entropy: 1.0, ..Part::default() };
+            let part = LossTerm { count: 1, cross_entropy: 1.0, ..LossTerm::default() };
             compare(vec![part], classes, &logits, &[1], &[1.0]);
         }
     }

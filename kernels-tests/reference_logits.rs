@@ -1,7 +1,7 @@
 //! Losses of rows of logits in float64.
 
 use jem::compute::functional::Functional;
-use jem::compute::logit_part::{Part, STATS};
+use jem::compute::loss_term::{LossTerm, STATS};
 
 /// One row's loss and statistics, and the loss's gradient.
 pub struct RowReference {
@@ -11,7 +11,7 @@ pub struct RowReference {
 }
 
 /// The naive statement, in float64.
-pub fn row_reference(logits: &[f64], label: u32, part: &Part) -> RowReference {
+pub fn row_reference(logits: &[f64], label: u32, part: &LossTerm) -> RowReference {
     let maximum = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let argmax = logits.iter().position(|&f| f == maximum);
     // Without the largest, whose 1 would swallow what the others of a confident row add.
@@ -58,19 +58,19 @@ pub fn row_reference(logits: &[f64], label: u32, part: &Part) -> RowReference {
 }
 
 /// The part of each row.
-pub fn part_of_rows(parts: &[Part]) -> Vec<Part> {
+pub fn part_of_rows(parts: &[LossTerm]) -> Vec<LossTerm> {
     parts.iter().flat_map(|part| vec![*part; part.count]).collect()
 }
 
 /// Four parts with every weight, `counts` rows each.
-pub fn parts(counts: &[usize]) -> Vec<Part> {
+pub fn parts(counts: &[usize]) -> Vec<LossTerm> {
     let weights = [
-        Part { log_p_x: -1.0, l2: 0.05, ..Part::default() },
-        Part { log_p_x: 1.0, l2: 0.05, ..Part::default() },
-        Part { cross_entropy: 1.5, ..Part::default() },
-        Part { log_p_x: 0.3, cross_entropy: 0.7, logit_y: -0.4, l2: 0.01, ..Part::default() },
+        LossTerm { log_p_x: -1.0, l2: 0.05, ..LossTerm::default() },
+        LossTerm { log_p_x: 1.0, l2: 0.05, ..LossTerm::default() },
+        LossTerm { cross_entropy: 1.5, ..LossTerm::default() },
+        LossTerm { log_p_x: 0.3, cross_entropy: 0.7, logit_y: -0.4, l2: 0.01, ..LossTerm::default() },
     ];
-    counts.iter().zip(weights).map(|(&count, part)| Part { count, ..part }).collect()
+    counts.iter().zip(weights).map(|(&count, part)| LossTerm { count, ..part }).collect()
 }
 
 /// A functional of one row in float64.

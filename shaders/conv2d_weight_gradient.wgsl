@@ -1,10 +1,10 @@
 // conv2d_weight_gradient: partials[k, i, j, c, o] = Σ_{(n, y, x) in part k} input[n, y s + i - p, x s + j - p, c] gradient[n, y, x, o]
 //
-// GEMM view: M = kh * kw * c_in, N = c_out, K = output pixels, cut into `splits` parts of
-// `pixels_per_split`; each part writes its own slice of partials, which `reduce` adds in a fixed order.
+// GEMM view: M = kh * kw * c_in, N = c_out, K = output pixels, cut into `parts` parts of
+// `pixels_per_part`; each part writes its own slice of partials, which `reduce` adds in a fixed order.
 // Tile: TILE_M x TILE_N a workgroup, 8 x 8 a thread, or matrices of a subgroup with COOPERATIVE; STEP_K pixels a
 // step (src/compute/conv_tile.rs), with AHEAD fetched while the step before is multiplied.
-// Dispatch: splits * ceil(M / TILE_M) * ceil(N / TILE_N) workgroups of THREADS threads,
+// Dispatch: parts * ceil(M / TILE_M) * ceil(N / TILE_N) workgroups of THREADS threads,
 // over x and y; channel tiles run fastest, parts slowest.
 // Fused: nothing. Never written to memory: the im2col matrix.
 
@@ -229,17 +229,17 @@ fn put_b(load: u32, v: StoredB) {
 //#endif
 
 // Writes four channels of row m of a part's slice.
-fn finish(split: u32, m: u32, quad: u32, unscaled: vec4<f32>) {
+fn finish(part: u32, m: u32, quad: u32, unscaled: vec4<f32>) {
     if m < rows() {
         var sum = unscaled;
 //#if SCALED
         sum *= parameters.factor;
 //#endif
 //#if TARGET_VEC4
-        partials[(split * rows() + m) * (parameters.c_out / 4u) + quad] = sum;
+        partials[(part * rows() + m) * (parameters.c_out / 4u) + quad] = sum;
 //#else
         let n = quad * 4u;
-        let first = (split * rows() + m) * parameters.c_out + n;
+        let first = (part * rows() + m) * parameters.c_out + n;
         partials[first] = sum.x;
         if n + 1u < parameters.c_out { partials[first + 1u] = sum.y; }
         if n + 2u < parameters.c_out { partials[first + 2u] = sum.z; }
@@ -252,16 +252,16 @@ fn finish(split: u32, m: u32, quad: u32, unscaled: vec4<f32>) {
 alias Place = u32;
 
 // Writes 8 rows of one quad of columns.
-fn finish_rows(split: Place, m: u32, quad: u32, sums: Rows) {
+fn finish_rows(part: Place, m: u32, quad: u32, sums: Rows) {
     if quad < (parameters.c_out + 3u) / 4u {
-        finish(split, m, quad, sums.r0);
-        finish(split, m + 1u, quad, sums.r1);
-        finish(split, m + 2u, quad, sums.r2);
-        finish(split, m + 3u, quad, sums.r3);
-        finish(split, m + 4u, quad, sums.r4);
-        finish(split, m + 5u, quad, sums.r5);
-        finish(split, m + 6u, quad, sums.r6);
-        finish(split, m + 7u, quad, sums.r7);
+        finish(part, m, quad, sums.r0);
+        finish(part, m + 1u, quad, sums.r1);
+        finish(part, m + 2u, quad, sums.r2);
+        finish(part, m + 3u, quad, sums.r3);
+        finish(part, m + 4u, quad, sums.r4);
+        finish(part, m + 5u, quad, sums.r5);
+        finish(part, m + 6u, quad, sums.r6);
+        finish(part, m + 7u, quad, sums.r7);
     }
 }
 
@@ -276,12 +276,12 @@ fn main(
     let tile = group.x + group.y * groups.x;
     let first_quad = tile % tiles_n * QUADS_N;
     let first_m = tile / tiles_n % tiles_m * TILE_M;
-    let split = tile / (tiles_n * tiles_m);
-    if split >= parameters.splits {
+    let part = tile / (tiles_n * tiles_m);
+    if part >= parameters.parts {
         return;
     }
-    let begin = split * parameters.pixels_per_split;
-    let end = min(begin + parameters.pixels_per_split, parameters.out_pixels);
+    let begin = part * parameters.pixels_per_part;
+    let end = min(begin + parameters.pixels_per_part, parameters.out_pixels);
     var sums = Sums();
     for (var k = lane.index; k < STEP_K; k += THREADS) {
         origins[k] = origin_of(begin + k, end);
@@ -328,5 +328,5 @@ fn main(
         multiply(lane, &sums);
     }
 //#endif
-    finish_tile(split, first_m, first_quad, lane, sums);
+    finish_tile(part, first_m, first_quad, lane, sums);
 }

@@ -1,7 +1,7 @@
 //! Joint energy-based models on any GPU: an autodiff tensor engine with hand-written WGSL kernels.
 //!
 //! From the bottom up: [`compute`] (the contract of a kernel), [`kernels`] (one file each, with a CPU twin), [`policy`]
-//! (which kernel computes a convolution), [`device`] (programs as data, replayed on a GPU or the host), [`graph`] (tensor expressions, gradients, lowering), [`nn`] (networks and optimizers), [`jem`]
+//! (which kernel computes a convolution), [`device`] (programs as data, replayed on a GPU or the host), [`graph`] (tensor expressions, gradients, lowering), [`nn`] (networks and optimizers), [`ebm`]
 //! (the programs and the loop of training), beside [`data`], [`io`] and [`report`].
 
 // A library prints nothing; `report::terminal` writes to the stream that it is for.
@@ -14,12 +14,12 @@ pub mod compute;
 #[cfg(feature = "train")]
 pub mod data;
 pub mod device;
+#[cfg(feature = "train")]
+pub mod ebm;
 pub mod error;
 pub mod graph;
 pub mod interrupt;
 pub mod io;
-#[cfg(feature = "train")]
-pub mod jem;
 pub mod kernels;
 pub mod nn;
 pub mod policy;

@@ -59,7 +59,7 @@ impl KernelResult {
 
 /// The result of the test of a device.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Report {
+pub struct SelfTestReport {
     /// One result for each kernel.
     pub results: Vec<KernelResult>,
     /// Seconds it took.
@@ -67,7 +67,7 @@ pub struct Report {
     against_twins: bool,
 }
 
-impl Report {
+impl SelfTestReport {
     /// The kernels that failed.
     pub fn failures(&self) -> impl Iterator<Item = &KernelResult> {
         self.results.iter().filter(|result| !result.passed())
@@ -96,7 +96,7 @@ impl Report {
 ///
 /// # Errors
 /// What the device refuses outside a kernel, such as memory.
-pub fn self_test(device: &Device, budget: Duration) -> Result<Report> {
+pub fn self_test(device: &Device, budget: Duration) -> Result<SelfTestReport> {
     let started = Instant::now();
     let mut by_stem: BTreeMap<&'static str, Vec<Arc<dyn Kernel>>> = BTreeMap::new();
     for kernel in catalogue() {
@@ -120,7 +120,7 @@ pub fn self_test(device: &Device, budget: Duration) -> Result<Report> {
             }
         }
     }
-    Ok(Report { results, seconds: started.elapsed().as_secs_f64(), against_twins: !device.is_cpu() })
+    Ok(SelfTestReport { results, seconds: started.elapsed().as_secs_f64(), against_twins: !device.is_cpu() })
 }
 
 /// The largest difference of an output from the host's.

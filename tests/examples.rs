@@ -4,7 +4,7 @@
 mod small;
 
 use jem::device::Device;
-use jem::jem::Trainer;
+use jem::ebm::Trainer;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

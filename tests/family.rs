@@ -11,8 +11,8 @@ mod formula;
 use devices::devices;
 use formula::{parameter, values};
 use jem::data::Dataset;
+use jem::ebm::{ChainStart, Family, Metrics, Preset, Recipe, Trainer};
 use jem::io::checkpoint::Checkpoint;
-use jem::jem::{Family, Metrics, Preset, Recipe, Start, Trainer};
 use jem::nn::network::Network as _;
 use jem::nn::optimizer::Optimizer;
 use jem::nn::wide_resnet::{Activation, Norm, WideResNet};
@@ -104,7 +104,7 @@ fn recipe(family: Family) -> Recipe {
         clamp_gradient: 1.0,
         clamp_x: true,
         reinitialise: 0.0,
-        start: Start::Uniform,
+        start: ChainStart::Uniform,
         p_x: 1.0,
         energy_l2: 0.0,
         clip_norm: 0.0,

@@ -6,8 +6,8 @@
 
 use jem::data::cifar::{Version, append_records};
 use jem::data::{array, folder, idx, svhn};
+use jem::ebm::Overrides;
 use jem::io::{npy, npz, state_file};
-use jem::jem::Overrides;
 use std::io::Cursor;
 use std::path::Path;
 

@@ -7,7 +7,7 @@ mod devices;
 mod small;
 
 use devices::devices;
-use jem::jem::{Recipe, Trainer};
+use jem::ebm::{Recipe, Trainer};
 use small::{pictures, recipe};
 
 /// Growth allowed to a process between iterations 20 and 200: less than 6 KiB an iteration, what a leaked

@@ -11,15 +11,15 @@ mod formula;
 use devices::devices;
 use formula::{parameter, values};
 use jem::device::{Buffer, Device, ProgramBuilder};
+use jem::ebm::{ImportOptions, InputNormalisation, Langevin, Model, Sampler, ScoreSettings, Scorer};
 use jem::graph::{Graph, Output, Tensor, lower};
 use jem::io::checkpoint::Checkpoint;
 use jem::io::elements::Elements;
 use jem::io::pack;
-use jem::jem::{ImportOptions, Langevin, Model, Normalisation, Sampler, ScoreSettings, Scorer};
-use jem::nn::architecture::{Architecture, Mode};
+use jem::nn::architecture::{Architecture, NormMode};
 use jem::nn::cifar_resnet::CifarResNet;
 use jem::nn::network::{Network, Pass};
-use jem::nn::parameters::{Layout, PARAMETERS};
+use jem::nn::parameters::{PARAMETERS, ParameterLayout};
 use jem::nn::spectral_norm;
 use jem::nn::wide_resnet::{Activation, Norm, WideResNet};
 use std::collections::BTreeMap;
@@ -90,8 +90,10 @@ fn architecture_of(model: &Model) -> Architecture {
 fn case(name: &str, architecture: Architecture, last: &str) -> (Model, Checkpoint) {
     let directory = tempfile::tempdir().expect("a directory");
     let path = file(architecture, last, directory.path());
-    let normalisation = matches!(architecture, Architecture::CifarResNet(_))
-        .then(|| Normalisation { mean: vec![0.4914, 0.4822, 0.4465], std: vec![0.2470, 0.2435, 0.2616] });
+    let normalisation = matches!(architecture, Architecture::CifarResNet(_)).then(|| InputNormalisation {
+        mean: vec![0.4914, 0.4822, 0.4465],
+        std: vec![0.2470, 0.2435, 0.2616],
+    });
     let import = |stated| {
         let options = ImportOptions { architecture: stated, normalisation: normalisation.clone() };
         Model::import(&path, options).expect("a model")
@@ -128,7 +130,7 @@ fn assert_close(found: &[f32], expected: &[f32], bound: f64, what: &str) {
     assert!(norm > 0.0 && error < bound, "{what}: relative error {error:.2e} over {bound:.0e}");
 }
 
-fn compare(model: &Model, numbers: &Checkpoint, mode: Mode, number: u32, [logits, dx]: [&str; 2]) {
+fn compare(model: &Model, numbers: &Checkpoint, mode: NormMode, number: u32, [logits, dx]: [&str; 2]) {
     let path = Path::new("make.py");
     let settings = ScoreSettings { mode, beta: 1.0, input_gradient: true };
     let classes = model.network().classes();
@@ -146,24 +148,24 @@ fn compare(model: &Model, numbers: &Checkpoint, mode: Mode, number: u32, [logits
 #[test]
 fn residual_networks_are_pytorchs() {
     let (model, numbers) = case("resnet20", residual(20, 10), "linear");
-    compare(&model, &numbers, Mode::Inference, RESNET_20, ["logits", "dx"]);
+    compare(&model, &numbers, NormMode::Inference, RESNET_20, ["logits", "dx"]);
     let (model, numbers) = case("resnet8_fc", residual(8, 7), "fc");
-    compare(&model, &numbers, Mode::Inference, RESNET_8, ["logits", "dx"]);
+    compare(&model, &numbers, NormMode::Inference, RESNET_8, ["logits", "dx"]);
 }
 
 #[test]
 fn batch_norm_with_the_statistics_of_training_and_of_the_batch() {
     let (model, numbers) = case("wrn10_1_bn", wide(Norm::Batch), "linear");
-    compare(&model, &numbers, Mode::Inference, WIDE, ["logits", "dx"]);
-    compare(&model, &numbers, Mode::Training, TRAINING, ["training_logits", "training_dx"]);
+    compare(&model, &numbers, NormMode::Inference, WIDE, ["logits", "dx"]);
+    compare(&model, &numbers, NormMode::Training, TRAINING, ["training_logits", "training_dx"]);
 }
 
 #[test]
 fn group_norm_and_smooth_activations() {
     for (name, network) in &smooth()[..2] {
         let (model, numbers) = case(name, Architecture::WideResNet(*network), "linear");
-        compare(&model, &numbers, Mode::Inference, SMOOTH, ["logits", "dx"]);
-        compare(&model, &numbers, Mode::Training, SMOOTH, ["logits", "dx"]);
+        compare(&model, &numbers, NormMode::Inference, SMOOTH, ["logits", "dx"]);
+        compare(&model, &numbers, NormMode::Training, SMOOTH, ["logits", "dx"]);
     }
 }
 
@@ -171,7 +173,7 @@ fn group_norm_and_smooth_activations() {
 /// places; returns the outputs' values and the flat buffer.
 fn run(
     device: &Device,
-    (layout, flat): (&Layout, &[f32]),
+    (layout, flat): (&ParameterLayout, &[f32]),
     images: &[f32],
     outputs: &[(&str, &Tensor)],
     next: &[(String, Tensor)],
@@ -214,7 +216,12 @@ fn floats<'a>(numbers: &'a Checkpoint, name: &str) -> &'a [f32] {
 }
 
 /// Holds the parameters of these names to PyTorch's and all others to `before`, to the bit.
-fn assert_changed(layout: &Layout, [before, after]: [&[f32]; 2], suffixes: &[&str], numbers: &Checkpoint) {
+fn assert_changed(
+    layout: &ParameterLayout,
+    [before, after]: [&[f32]; 2],
+    suffixes: &[&str],
+    numbers: &Checkpoint,
+) {
     let mut changed = 0;
     for parameter in layout.parameters() {
         let of = |flat: &[f32]| flat[parameter.offset..][..parameter.elements()].to_vec();
@@ -239,7 +246,7 @@ fn a_step_of_training_with_batch_norm() {
     for (name, device) in devices() {
         let graph = Graph::new();
         let x = graph.input("images", [IMAGES, SIDE, SIDE, 3]);
-        let mut pass = Pass::new(&layout, Mode::Training);
+        let mut pass = Pass::new(&layout, NormMode::Training);
         let logits = network.logits(&x, &mut pass);
         let next = pass.running_statistics(MOMENTUM);
         let [dx] = graph.grad(&logits.logsumexp(), [&x]);
@@ -261,12 +268,12 @@ fn a_step_of_training_with_spectral_norm_and_inference_behind_it() {
     let layout = network.layout();
     let flat = model.parameters(&layout).expect("parameters");
     for (name, device) in devices() {
-        let iteration = spectral_norm::iterate(&layout, &Graph::new());
+        let iteration = spectral_norm::power_iteration(&layout, &Graph::new());
         let (_, iterated) = run(&device, (&layout, &flat), &[], &[], &iteration);
         assert_changed(&layout, [&flat, &iterated], &["weight_u", "weight_v"], &numbers);
         let graph = Graph::new();
         let x = graph.input("images", [IMAGES, SIDE, SIDE, 3]);
-        let mut pass = Pass::new(&layout, Mode::Training);
+        let mut pass = Pass::new(&layout, NormMode::Training);
         let logits = network.logits(&x, &mut pass);
         let next = pass.running_statistics(MOMENTUM);
         let weights = ["f.conv1.weight", "f.layer2.0.shortcut.0.weight"];
@@ -296,7 +303,7 @@ fn a_step_of_training_with_spectral_norm_and_inference_behind_it() {
     file.save(&path).expect("a file");
     let architecture = Some(Architecture::WideResNet(network));
     let model = Model::import(&path, ImportOptions { architecture, normalisation: None }).expect("a model");
-    let settings = ScoreSettings { mode: Mode::Inference, beta: 1.0, input_gradient: false };
+    let settings = ScoreSettings { mode: NormMode::Inference, beta: 1.0, input_gradient: false };
     for (name, device) in devices() {
         let scorer = Scorer::new(&device, &model, settings, IMAGES).expect("programs");
         let logits = scorer.score(&images(SMOOTH)).expect("scores").logits;
@@ -329,7 +336,8 @@ fn chains_without_noise_are_gradient_ascent() {
     for (name, device) in devices() {
         for (chain, class) in [("ascent", None), ("ascent_class_3", Some(3))] {
             let conditional = class.is_some();
-            let sampler = Sampler::new(&device, &model, Mode::Inference, ASCENT, IMAGES, conditional, None);
+            let sampler =
+                Sampler::new(&device, &model, NormMode::Inference, ASCENT, IMAGES, conditional, None);
             let sampler = sampler.expect("programs");
             sampler.start(&images(WIDE), &[class.unwrap_or(0); IMAGES], 7, 0).expect("a start");
             let mut densities = Vec::new();
@@ -356,8 +364,9 @@ fn a_mask_holds_pixels_to_the_bit() {
     let mask: Vec<f32> = (0..SIDE * SIDE * 3).map(|i| if i / 3 % SIDE < 10 { 0.0 } else { 1.0 }).collect();
     let langevin = Langevin { noise: 0.1, clamp_x: true, ..ASCENT };
     for (name, device) in devices() {
-        let sampler = Sampler::new(&device, &model, Mode::Inference, langevin, IMAGES, false, Some(&mask))
-            .expect("programs");
+        let sampler =
+            Sampler::new(&device, &model, NormMode::Inference, langevin, IMAGES, false, Some(&mask))
+                .expect("programs");
         sampler.start(&images(WIDE), &[0; IMAGES], 7, 0).expect("a start");
         for _ in 0..3 {
             sampler.step().expect("a step");
@@ -371,7 +380,7 @@ fn a_mask_holds_pixels_to_the_bit() {
             }
         }
         assert!(changed > moved.len() / 2, "{name}: {changed} elements moved");
-        let misfit = Sampler::new(&device, &model, Mode::Inference, langevin, 1, false, Some(&mask[1..]));
+        let misfit = Sampler::new(&device, &model, NormMode::Inference, langevin, 1, false, Some(&mask[1..]));
         assert!(misfit.expect_err("a mask of another size").to_string().contains("expected 3072 elements"));
     }
 }
@@ -382,8 +391,8 @@ fn noise_is_the_seeds() {
     let (model, _) = case("wrn10_1_bn", wide(Norm::None), "linear");
     let langevin = Langevin { noise: 0.01, ..ASCENT };
     for (name, device) in devices() {
-        let sampler =
-            Sampler::new(&device, &model, Mode::Inference, langevin, IMAGES, false, None).expect("programs");
+        let sampler = Sampler::new(&device, &model, NormMode::Inference, langevin, IMAGES, false, None)
+            .expect("programs");
         let run = |seed: u32| {
             sampler.start(&images(WIDE), &[0; IMAGES], seed, 0).expect("a start");
             sampler.step().expect("a step");
@@ -404,7 +413,7 @@ fn inner_steps_take_one_gradient() {
     let noisy = Langevin { noise: 0.02, ..ASCENT };
     for (name, device) in devices() {
         let moved = |langevin: Langevin| {
-            let sampler = Sampler::new(&device, &model, Mode::Inference, langevin, IMAGES, false, None);
+            let sampler = Sampler::new(&device, &model, NormMode::Inference, langevin, IMAGES, false, None);
             let sampler = sampler.expect("programs");
             sampler.start(&images(WIDE), &[0; IMAGES], 7, 0).expect("a start");
             sampler.step().expect("a step");
@@ -436,7 +445,7 @@ fn networks_of_other_sizes() {
         let model = Model::open(&file(architecture, "linear", directory.path())).expect("a model");
         assert_eq!(architecture_of(&model), architecture);
         let images = values(1000, SIDE * SIDE * architecture.network().channels() * 2);
-        let settings = ScoreSettings { mode: Mode::Inference, beta: 0.5, input_gradient: true };
+        let settings = ScoreSettings { mode: NormMode::Inference, beta: 0.5, input_gradient: true };
         let [cpu, gpu] = devices().map(|(_, device)| {
             let scorer = Scorer::new(&device, &model, settings, 2).expect("programs");
             scorer.score(&images).expect("scores")

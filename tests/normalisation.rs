@@ -6,7 +6,7 @@ mod devices;
 use devices::devices;
 use jem::graph::{Function, Graph, Tensor};
 use jem::nn::init::{Fans, Init};
-use jem::nn::parameters::{Layout, PARAMETERS};
+use jem::nn::parameters::{PARAMETERS, ParameterLayout};
 use jem::nn::{batch_norm, group_norm, spectral_norm};
 
 /// Relative, of float32.
@@ -52,7 +52,7 @@ fn moments(x: &[f32], of: impl Fn(usize) -> bool) -> (f64, f64, f64) {
 
 #[test]
 fn group_norm_takes_each_images_groups() {
-    let mut layout = Layout::default();
+    let mut layout = ParameterLayout::default();
     batch_norm::declare_affine(&mut layout, "norm", CHANNELS);
     let graph = Graph::new();
     let y = group_norm::normalise(&graph.input("x", SHAPE), &layout, "norm", group_norm::GROUPS);
@@ -75,7 +75,7 @@ fn group_norm_takes_each_images_groups() {
 
 #[test]
 fn running_statistics_take_the_unbiased_variance() {
-    let mut layout = Layout::default();
+    let mut layout = ParameterLayout::default();
     batch_norm::declare_affine(&mut layout, "norm", CHANNELS);
     batch_norm::declare_statistics(&mut layout, "norm", CHANNELS);
     let graph = Graph::new();
@@ -96,8 +96,8 @@ fn running_statistics_take_the_unbiased_variance() {
 }
 
 /// Weights `[2, 3, 4, 5]` with spectral norm.
-fn divided() -> Layout {
-    let mut layout = Layout::default();
+fn divided() -> ParameterLayout {
+    let mut layout = ParameterLayout::default();
     let fans = Fans { fan_in: 24, fan_out: 30, bias: false };
     layout.push("weight".into(), vec![2, 3, 4, 5], fans);
     layout.push("bias".into(), vec![5], Fans { bias: true, ..fans });
@@ -157,7 +157,7 @@ fn spectral_norm_divides_by_sigma_and_its_gradient_flows_through_it() {
 
     let next_v = normalised(&product(weights, &u, true));
     let next_u = normalised(&product(weights, &next_v, false));
-    let next = spectral_norm::iterate(&layout, &Graph::new());
+    let next = spectral_norm::power_iteration(&layout, &Graph::new());
     let names: Vec<&str> = next.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["weight_v", "weight_u"]);
     on_devices(&[&next[0].1, &next[1].1], &flat, None, |name, found| {
@@ -171,7 +171,7 @@ fn power_iteration_finds_the_largest_singular_value() {
     let layout = divided();
     let mut flat = layout.initialise(Init::HeNormal, 0.0, 8);
     let offsets: Vec<usize> = layout.parameters().iter().map(|p| p.offset).collect();
-    let next = spectral_norm::iterate(&layout, &Graph::new());
+    let next = spectral_norm::power_iteration(&layout, &Graph::new());
     let (_, device) = devices().into_iter().next().expect("the host");
     let function = Function::new(&device, &[&next[0].1, &next[1].1]).expect("a program");
     for _ in 0..100 {

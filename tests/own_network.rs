@@ -10,10 +10,10 @@ mod small;
 
 use devices::devices;
 use jem::device::Device;
-use jem::jem::{
+use jem::ebm::{
     Family, Model, Outcome, Preset, Recipe, RunOptions, Sampler, ScoreSettings, Scorer, Trainer, run,
 };
-use jem::nn::batch_norm::Mode;
+use jem::nn::batch_norm::NormMode;
 use jem::nn::cifar_resnet::CifarResNet;
 use jem::nn::init::Init;
 use jem::nn::layers::Layered;
@@ -146,14 +146,15 @@ fn score_and_sample(device: &Device, network: &Arc<dyn Network>, path: &Path) {
     let model = Model::open_with(path, network.clone()).expect("a model");
     assert_eq!(model.image_shape(), [SIDE, SIDE, 3], "{name}");
     let images: Vec<f32> = (0..2 * SIDE * SIDE * 3).map(|i| ((i * 37) % 101) as f32 / 50.5 - 1.0).collect();
-    let settings = ScoreSettings { mode: Mode::Inference, beta: 1.0, input_gradient: true };
+    let settings = ScoreSettings { mode: NormMode::Inference, beta: 1.0, input_gradient: true };
     let scorer = Scorer::new(device, &model, settings, 2).expect("programs");
     let scores = scorer.score(&images).expect("scores");
     assert_eq!(scores.logits.len(), 2 * network.classes(), "{name}");
     assert!(scores.logits.iter().all(|logit| logit.is_finite()), "{name}");
     assert!(scores.input_gradient.expect("asked for").iter().any(|&g| g != 0.0), "{name}");
     let langevin = model.langevin().expect("it was trained with chains");
-    let sampler = Sampler::new(device, &model, Mode::Inference, langevin, 2, false, None).expect("programs");
+    let sampler =
+        Sampler::new(device, &model, NormMode::Inference, langevin, 2, false, None).expect("programs");
     sampler.start(&images, &[0, 0], 1, 0).expect("chains");
     let before = sampler.density().expect("log densities");
     for _ in 0..5 {

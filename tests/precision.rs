@@ -8,9 +8,9 @@ mod small;
 use devices::devices;
 use jem::compute::cooperative::Method;
 use jem::device::{Device, ProgramBuilder, Summary};
+use jem::ebm::programs::BatchLayout;
+use jem::ebm::{Metrics, Overrides, Precision, Preset, Recipe, Trainer, sgld_program};
 use jem::io::checkpoint::Checkpoint;
-use jem::jem::programs::BatchLayout;
-use jem::jem::{Metrics, Overrides, Precision, Preset, Recipe, Trainer, sgld_program};
 use jem::nn::network::Network as _;
 use jem::policy::convolution::ConvolutionPolicy;
 use small::{pictures, recipe};
@@ -122,9 +122,7 @@ fn published(policy: &ConvolutionPolicy) -> Summary {
 fn a_step_of_the_published_network_moves_half_the_bytes() {
     let policy = ConvolutionPolicy::default();
     let [single, half, separate] =
-        [policy.clone(), policy.clone().in_f16(Method::Scalar), policy.separately()]
-            .each_ref()
-            .map(published);
+        [policy.clone(), policy.clone().in_f16(Method::Scalar), policy.unfused()].each_ref().map(published);
     println!("WRN-28-10, batch 64, one SGLD step\n  f32: {single}\n  f16: {half}\n  unfused: {separate}");
     assert_eq!(half.dispatches, single.dispatches);
     assert_eq!(half.flops, single.flops);

@@ -3,8 +3,8 @@
 
 use jem::compute::Access;
 use jem::device::{Program, ProgramBuilder, SlotKind};
-use jem::jem::programs::BatchLayout;
-use jem::jem::{Preset, sgld_program};
+use jem::ebm::programs::BatchLayout;
+use jem::ebm::{Preset, sgld_program};
 use jem::nn::network::Network as _;
 use jem::policy::convolution::ConvolutionPolicy;
 use std::collections::BTreeSet;

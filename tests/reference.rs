@@ -9,17 +9,17 @@ mod devices;
 use devices::devices;
 use jem::compute::winograd::Winograd;
 use jem::device::{Buffers, Device, Element, Executable, Key, Program};
+use jem::ebm::langevin::INPUT_GRADIENT;
+use jem::ebm::programs::{
+    BatchLayout, CHAIN_LABELS, IMAGES, LABELS, METRICS, Programs, loss_terms, make_inputs,
+};
+use jem::ebm::{Metrics, Preset, Recipe};
 use jem::graph::{Function, Graph};
 use jem::io::{checkpoint::Checkpoint, pack};
-use jem::jem::langevin::INPUT_GRADIENT;
-use jem::jem::programs::{
-    BatchLayout, CHAIN_LABELS, IMAGES, LABELS, METRICS, Programs, loss_parts, make_inputs,
-};
-use jem::jem::{Metrics, Preset, Recipe};
-use jem::nn::batch_norm::Mode;
+use jem::nn::batch_norm::NormMode;
 use jem::nn::network::{Network, Pass};
 use jem::nn::optimizer::{CONTROL_WORDS, GRADIENTS};
-use jem::nn::parameters::{Layout, PARAMETERS};
+use jem::nn::parameters::{PARAMETERS, ParameterLayout};
 use jem::nn::wide_resnet::WideResNet;
 use jem::policy::convolution::ConvolutionPolicy;
 use safetensors::{Dtype, SafeTensors};
@@ -73,7 +73,7 @@ impl Reference {
     }
 
     /// The weights as the library's flat buffer.
-    fn parameters(&self, layout: &Layout) -> Vec<f32> {
+    fn parameters(&self, layout: &ParameterLayout) -> Vec<f32> {
         let path = self.folder.join("weights.safetensors");
         layout
             .gather(|parameter| self.weights.f32(&path, &parameter.name, &parameter.file_shape()))
@@ -81,7 +81,7 @@ impl Reference {
     }
 
     /// [`Reference::parameters`] moved off the [`KINK`].
-    fn parameters_off_kink(&self, layout: &Layout) -> Vec<f32> {
+    fn parameters_off_kink(&self, layout: &ParameterLayout) -> Vec<f32> {
         let mut flat = self.parameters(layout);
         let (network, name, channel, nudge) = KINK;
         if self.network == network {
@@ -290,7 +290,7 @@ fn logits_energies_and_probabilities() {
         let graph = Graph::new();
         let x = graph.input("x", [IMAGES_EACH, SIDE, SIDE, CHANNELS]);
         let y = graph.indices("y", [IMAGES_EACH]);
-        let logits = reference.network.logits(&x, &mut Pass::new(&layout, Mode::Inference));
+        let logits = reference.network.logits(&x, &mut Pass::new(&layout, NormMode::Inference));
         let outputs = [
             ("logits", &logits),
             ("logsumexp", &logits.logsumexp()),
@@ -361,7 +361,7 @@ fn loss_gradients_and_five_adam_steps() {
         let recipe = recipe();
         let layout = reference.network.layout();
         let iteration = Iteration::new(device, policy.clone(), &recipe, reference);
-        let parts = loss_parts(&recipe, iteration.batch, reference.network.classes).expect("a recipe");
+        let parts = loss_terms(&recipe, iteration.batch, reference.network.classes).expect("a recipe");
         let images = ["x_p", "x_q", "x_l"].map(|name| reference.images(name)).concat();
         // No term of data or samples has a label: a class that there is not would show up as NaN.
         let labels = [vec![u32::MAX; 2 * IMAGES_EACH], reference.labels("y_l")].concat();

@@ -14,8 +14,8 @@ use devices::devices;
 use every_recipe::family;
 use jem::data::Dataset;
 use jem::device::Device;
+use jem::ebm::{Outcome, Precision, Recipe, RunOptions, Trainer};
 use jem::io::checkpoint::Checkpoint;
-use jem::jem::{Outcome, Precision, Recipe, RunOptions, Trainer};
 use run_files::{assert_same_run, checkpoints, copy, events, files, truncate};
 use small::pictures;
 use std::fs;
@@ -64,7 +64,7 @@ fn session(
         visit: Some(&mut visit),
     };
     let (train, test) = data();
-    jem::jem::run(device, recipe, &train, &test, options)
+    jem::ebm::run(device, recipe, &train, &test, options)
 }
 
 fn run(out: &Path, resume: bool, stop: bool) -> jem::Result<Outcome> {

@@ -4,7 +4,7 @@
 mod small;
 
 use jem::device::Device;
-use jem::jem::{Recipe, Trainer};
+use jem::ebm::{Recipe, Trainer};
 use small::{pictures, recipe};
 
 /// A setting that is wrong, and the key that the message must name.
@@ -111,6 +111,6 @@ fn a_config_without_a_labelled_loss_has_the_cross_entropy() {
         .collect();
     assert_eq!(text.lines().count(), older.lines().count() + 3);
     assert_eq!(Recipe::parse(&older).expect("an older recipe"), recipe());
-    let overrides = jem::jem::Overrides::parse(&older).expect("an older config.toml");
+    let overrides = jem::ebm::Overrides::parse(&older).expect("an older config.toml");
     assert_eq!((overrides.labelled_loss, overrides.margin, overrides.beta), (None, None, None));
 }

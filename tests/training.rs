@@ -12,9 +12,9 @@ use every_recipe::family;
 use jem::compute::functional::Functional;
 use jem::data::Dataset;
 use jem::device::Device;
+use jem::ebm::{Guard, Metrics, Precision, Recipe, Trainer};
 use jem::io::checkpoint::Checkpoint;
 use jem::io::pack;
-use jem::jem::{Guard, Metrics, Precision, Recipe, Trainer};
 use small::{pictures, recipe};
 use std::path::Path;
 

@@ -6,15 +6,15 @@ mod devices;
 use approx::assert_relative_eq;
 use devices::devices;
 use jem::device::{Buffers, Device, Key, ProgramBuilder};
+use jem::ebm::{DensitySampler, Langevin};
 use jem::graph::{Function, Graph};
-use jem::jem::{DensitySampler, Langevin};
 use jem::kernels::unary::{Unary, UnaryOp};
-use jem::nn::batch_norm::Mode;
+use jem::nn::batch_norm::NormMode;
 use jem::nn::init::Init;
 use jem::nn::layers::Layered;
 use jem::nn::network::{Network, Pass};
 use jem::nn::optimizer::Optimizer;
-use jem::nn::parameters::{Layout, Role};
+use jem::nn::parameters::{ParameterKind, ParameterLayout};
 use jem::nn::training::{StepOptions, TrainingStep, Weights};
 
 #[test]
@@ -80,9 +80,9 @@ fn a_buffer_that_nobody_gave_is_an_error_when_the_program_is_loaded() {
 /// One step of gradient descent on mean (x w + b - y)² against the formula.
 #[test]
 fn a_step_of_gradient_descent_is_its_formula() {
-    let mut layout = Layout::default();
-    layout.push("w".into(), vec![3, 1], Role::Constant(0.5));
-    layout.push("b".into(), vec![1], Role::Constant(-0.25));
+    let mut layout = ParameterLayout::default();
+    layout.push("w".into(), vec![3, 1], ParameterKind::Constant(0.5));
+    layout.push("b".into(), vec![1], ParameterKind::Constant(-0.25));
     let x = [0.5f32, -1.0, 2.0, 1.0, 0.25, -0.75, -1.5, 0.5, 0.125, 1.0, 1.0, 1.0];
     let y = [1.0, -1.0, 0.5, 2.0];
     for (name, device) in devices() {
@@ -139,7 +139,7 @@ fn a_step_clips_and_moves_running_statistics() {
             let before = weights.values().expect("values");
             let graph = Graph::new();
             let x = graph.input("x", [8, 4, 4, 2]);
-            let mut pass = Pass::new(weights.layout(), Mode::Training);
+            let mut pass = Pass::new(weights.layout(), NormMode::Training);
             let loss = network.logits(&x, &mut pass).square().sum_all();
             let options = StepOptions { clip_norm, pass: Some((&pass, 0.1)), outputs: &[] };
             let mut step =
@@ -165,8 +165,8 @@ fn a_step_clips_and_moves_running_statistics() {
 #[test]
 fn chains_of_a_normal_density_are_normal() {
     const CHAINS: usize = 4096;
-    let mut layout = Layout::default();
-    layout.push("mean".into(), vec![1], Role::Constant(0.75));
+    let mut layout = ParameterLayout::default();
+    layout.push("mean".into(), vec![1], ParameterKind::Constant(0.75));
     let (epsilon, variance) = (0.05f32, 0.25);
     for (name, device) in devices() {
         let flat = layout.initialise(Init::HeNormal, 0.0, 1);

@@ -5,7 +5,7 @@ use jem::compute::conv_tile::ConvTile;
 use jem::compute::cooperative::{Cooperative, Method};
 use jem::compute::parts::{LEAST_PIXELS, MOST_PIXELS, WORKGROUPS};
 use jem::device::Program;
-use jem::jem::{BatchLayout, Preset, Programs};
+use jem::ebm::{BatchLayout, Preset, Programs};
 use jem::policy::convolution::{ConvolutionPolicy, Tuned};
 use jem::policy::implementation::ConvImplementation;
 use std::collections::BTreeMap;

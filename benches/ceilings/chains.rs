@@ -15,10 +15,10 @@ const ADDEND: f32 = 1.0;
 
 /// `y[i]`: the sum of the last values of thread i's chains.
 #[derive(Debug, Clone, Copy)]
-pub struct Chains {
+pub struct FmaChains {
     /// Threads, a multiple of 256.
     pub n: usize,
-    /// vec4s of chains of a thread: one of [`Chains::VECTORS`].
+    /// vec4s of chains of a thread: one of [`FmaChains::VECTORS`].
     pub vectors: usize,
     /// `fma` instead of a product and a sum, which a compiler may fuse or not.
     pub fused: bool,
@@ -26,12 +26,12 @@ pub struct Chains {
     pub f16: bool,
 }
 
-impl Chains {
+impl FmaChains {
     /// The numbers of vec4s that there are.
     pub const VECTORS: [usize; 4] = [2, 3, 4, 8];
 }
 
-impl Probe for Chains {
+impl Probe for FmaChains {
     fn n(&self) -> usize {
         self.n
     }
@@ -47,7 +47,7 @@ impl Probe for Chains {
     }
 }
 
-impl Kernel for Chains {
+impl Kernel for FmaChains {
     fn name(&self) -> &'static str {
         "chains"
     }

@@ -9,7 +9,7 @@ mod stream;
 use crate::options::{Arguments, Setting};
 use crate::replay::replay;
 use crate::report::{Report, mebibytes, milliseconds};
-use chains::Chains;
+use chains::FmaChains;
 use jem::compute::Kernel;
 use jem::compute::cooperative::Cooperative;
 use jem::device::{Buffer, Device, ProgramBuilder};
@@ -45,7 +45,7 @@ trait Probe: Kernel + Copy + std::fmt::Debug + 'static {
 #[derive(Debug)]
 pub struct Ceilings {
     /// f32 operations a second, and the probe that reached them.
-    f32: (f64, Chains),
+    f32: (f64, FmaChains),
     /// The same of each of the device's cooperative matrices that computed what they should.
     matrices: Vec<(f64, Matrices)>,
     /// Bytes that a probe touches and the bytes a second at which it does, by ascending size.
@@ -163,17 +163,18 @@ pub fn bytes(kernel: &dyn Kernel) -> u64 {
 }
 
 /// The best rate of f32, in operations a second, and its probe; reports those of f16 too.
-fn arithmetic(setting: &Setting, report: &mut Report) -> Result<(f64, Chains), String> {
+fn arithmetic(setting: &Setting, report: &mut Report) -> Result<(f64, FmaChains), String> {
     let title = "Ceiling of arithmetic: chains of multiply-adds in registers";
     report.table(title, "", &["probe", "ms", "GFLOP/s"]);
-    let mut best: [Option<(f64, Chains)>; 2] = [None, None];
+    let mut best: [Option<(f64, FmaChains)>; 2] = [None, None];
     let f16 = setting.device.adapter().is_some_and(|adapter| adapter.f16);
     // The host has one way to multiply and add.
     let ways: &[bool] = if setting.device.is_cpu() { &[true] } else { &[true, false] };
     for half in [false, true].into_iter().filter(|half| !half || f16) {
-        for (vectors, &fused) in Chains::VECTORS.iter().flat_map(|v| ways.iter().map(move |way| (*v, way))) {
+        for (vectors, &fused) in FmaChains::VECTORS.iter().flat_map(|v| ways.iter().map(move |way| (*v, way)))
+        {
             let (kernel, time) =
-                sized(&setting.device, setting.probe, Chains { n: 4096, vectors, fused, f16: half })?;
+                sized(&setting.device, setting.probe, FmaChains { n: 4096, vectors, fused, f16: half })?;
             let rate = kernel.flops() as f64 / time.as_secs_f64();
             let (number, way) = (if half { "f16" } else { "f32" }, if fused { "fma" } else { "x * a + b" });
             let label = format!("{number}, {way}, {} chains a thread", 4 * vectors);

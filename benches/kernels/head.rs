@@ -1,14 +1,14 @@
 //! `head` as the SGLD step uses it (gradient down to the last activation) and as an evaluation does.
 
 use super::timing::Bench;
-use jem::compute::logit_part::Part;
+use jem::compute::loss_term::LossTerm;
 use jem::compute::storage::Storage;
 use jem::kernels::head::Head;
 
 /// Times it.
 pub fn run(bench: &mut Bench) {
     for features in [64, 128, 640] {
-        let part = Part { count: bench.batch, log_p_x: 1.0, ..Part::default() };
+        let part = LossTerm { count: bench.batch, log_p_x: 1.0, ..LossTerm::default() };
         let kernel = Head {
             n: bench.batch,
             pixels: 64,

@@ -3,7 +3,7 @@
 use super::plan::{HEAVY, Task};
 use super::state::State;
 use jem::device::DeviceSpec;
-use jem::jem::Precision;
+use jem::ebm::Precision;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,7 +1,7 @@
 //! The steps, the most important first.
 
 use super::share::Share;
-use jem::jem::Precision;
+use jem::ebm::Precision;
 use serde_json::Value;
 
 /// The variants of the kernels that use cooperative matrices (`JEM_COOPERATIVE`), the best first.

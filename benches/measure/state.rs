@@ -3,7 +3,7 @@
 use super::figures::{is_in, rows, text};
 use super::plan::Task;
 use jem::device::DeviceSpec;
-use jem::jem::Precision;
+use jem::ebm::Precision;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -3,8 +3,8 @@
 use crate::steps::ours::CLASSES;
 use jem::compute::shader;
 use jem::device::{Device, Dispatch, Program};
-use jem::jem::Recipe;
-use jem::jem::programs::{BatchLayout, Programs};
+use jem::ebm::Recipe;
+use jem::ebm::programs::{BatchLayout, Programs};
 use jem::nn::network::Network as _;
 use std::collections::HashMap;
 
@@ -38,7 +38,7 @@ pub fn of(device: &Device, recipe: &Recipe) -> jem::Result<(Vec<Shader>, String)
     let programs = Programs::build(recipe, &network, batch, recipe.batch, &policy)?;
     let mut all: Vec<Shader> = Vec::new();
     let mut known: HashMap<(String, Vec<u32>), usize> = HashMap::new();
-    let dispatches = [programs.sgld, programs.climb, Some(programs.update)].into_iter().flatten();
+    let dispatches = [programs.sgld, programs.perturb, Some(programs.update)].into_iter().flatten();
     for dispatch in dispatches.flat_map(|program: Program| program.dispatches) {
         let shader = Shader::of(&dispatch);
         let at = *known.entry((shader.wgsl.clone(), shader.storage.clone())).or_insert(all.len());

@@ -21,7 +21,7 @@ use comparison::Comparison;
 use jem::compute::storage::Storage;
 use jem::data::synthetic::synthetic;
 use jem::device::{Device, Program, Summary};
-use jem::jem::{Recipe, Trainer};
+use jem::ebm::{Recipe, Trainer};
 use jem::nn::network::Network as _;
 use jem::policy::convolution::ConvolutionPolicy;
 use ours::{Ours, Step, convolution_flops, total};
@@ -85,7 +85,7 @@ pub fn run(setting: &Setting, arguments: &Arguments, ceilings: &Ceilings, report
         }
         if let Err(error) = section.steps(peers) {
             section.failed("its steps", error.as_ref());
-        } else if let Err(error) = section.separately() {
+        } else if let Err(error) = section.unfused() {
             section.failed("a step with nothing fused", error.as_ref());
         }
         // The next recipe starts new peers.
@@ -164,8 +164,8 @@ impl Section<'_> {
     }
 
     /// The SGLD step with nothing fused, which shows what fusion spares: docs/performance.md predicts it.
-    fn separately(&mut self) -> Result<(), Box<dyn Error>> {
-        let separate = Ours::new(&self.setting.device, self.recipe, &self.policy.clone().separately())?;
+    fn unfused(&mut self) -> Result<(), Box<dyn Error>> {
+        let separate = Ours::new(&self.setting.device, self.recipe, &self.policy.clone().unfused())?;
         let rounds =
             take("sgld, nothing fused", self.setting.repeats, &mut [], || separate.time(Step::Sgld))?;
         let programs = separate.programs(Step::Sgld);

@@ -2,9 +2,9 @@
 
 use super::clock::StepTime;
 use jem::device::{Buffers, Device, Executable, Program, Summary};
-use jem::jem::Recipe;
-use jem::jem::programs::{
-    BatchLayout, CHAIN_LABELS, COUNTER_WORDS, IMAGES, LABELS, Programs, Role, make_inputs,
+use jem::ebm::Recipe;
+use jem::ebm::programs::{
+    BatchLayout, BatchPart, CHAIN_LABELS, COUNTER_WORDS, IMAGES, LABELS, Programs, make_inputs,
 };
 use jem::nn::network::Network as _;
 use jem::nn::optimizer::{AVERAGES, CONTROL_WORDS};
@@ -30,7 +30,7 @@ pub struct Ours {
     device: Device,
     prepare: Executable,
     sgld: Executable,
-    climb: Option<Executable>,
+    perturb: Option<Executable>,
     update: Executable,
 }
 
@@ -55,7 +55,7 @@ impl Ours {
         let mut buffers = Buffers::new(device);
         buffers.add(IMAGES, &images)?;
         buffers.add(LABELS, &labels)?;
-        buffers.add(CHAIN_LABELS, &labels[batch.rows_of(Role::Samples)])?;
+        buffers.add(CHAIN_LABELS, &labels[batch.rows_of(BatchPart::Samples)])?;
         buffers.add(PARAMETERS, &parameters)?;
         buffers.add(CONTROL_WORDS, &control)?;
         buffers.add(COUNTER_WORDS, &[recipe.seed, 0, 0, 0])?;
@@ -65,11 +65,11 @@ impl Ours {
         }
         let prepare = buffers.load(programs.prepare)?;
         let sgld = buffers.load(programs.sgld.expect("the recipe samples"))?;
-        let climb = programs.climb.map(|program| buffers.load(program)).transpose()?;
+        let perturb = programs.perturb.map(|program| buffers.load(program)).transpose()?;
         let update = buffers.load(programs.update)?;
         device.run(&prepare)?;
         device.wait()?;
-        Ok(Self { device: device.clone(), prepare, sgld, climb, update })
+        Ok(Self { device: device.clone(), prepare, sgld, perturb, update })
     }
 
     /// The programs of a step, in order.
@@ -86,7 +86,7 @@ impl Ours {
 
     /// The optimizer's step; with SAM behind the way up and what depends on the weights that are there.
     fn descent(&self) -> impl Iterator<Item = &Executable> {
-        let up = self.climb.iter().flat_map(|climb| [climb, &self.prepare]);
+        let up = self.perturb.iter().flat_map(|perturb| [perturb, &self.prepare]);
         up.chain([&self.update])
     }
 

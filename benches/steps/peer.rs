@@ -7,7 +7,7 @@
 
 use crate::options::Arguments;
 use jem::device::{AdapterKind, Device};
-use jem::jem::Recipe;
+use jem::ebm::Recipe;
 use serde::Deserialize;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;

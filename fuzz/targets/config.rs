@@ -3,6 +3,6 @@
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     if let Ok(text) = std::str::from_utf8(data) {
-        let _ = jem::jem::Overrides::parse(text);
+        let _ = jem::ebm::Overrides::parse(text);
     }
 });

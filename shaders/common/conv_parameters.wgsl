@@ -16,8 +16,8 @@ struct Parameters {
     // conv2d, conv2d_input_gradient: the leaky ReLU's.
     slope: f32,
     // conv2d_weight_gradient.
-    splits: u32,
-    pixels_per_split: u32,
+    parts: u32,
+    pixels_per_part: u32,
     // conv2d_input_gradient, conv2d_weight_gradient: of the sums.
     factor: f32,
 //#if UPDATE

@@ -215,7 +215,7 @@ impl fmt::Display for MatrixTile {
 
 /// The tile of one workgroup: `m` rows (pixels, or rows of the weight matrix) by `n` columns (channels).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tile {
+pub struct WorkgroupTile {
     /// Rows; a multiple of 8.
     m: usize,
     /// Columns; a multiple of 8.
@@ -240,7 +240,7 @@ enum Way {
 /// Terms of the sum between two barriers.
 pub(crate) const STEP_K: usize = 16;
 
-impl Tile {
+impl WorkgroupTile {
     /// The tile for a gather of `pixels` x `channels`: `chosen`, if the method has such, or by rule.
     pub fn gather(method: Method, pixels: usize, channels: usize, chosen: Option<ConvTile>) -> Self {
         Self::new(method, channels, chosen, || ScalarTile::gather(pixels, channels))
@@ -307,7 +307,7 @@ impl Tile {
     }
 }
 
-impl From<ScalarTile> for Tile {
+impl From<ScalarTile> for WorkgroupTile {
     fn from(ScalarTile { m, n, direct, ahead }: ScalarTile) -> Self {
         Self { m, n, way: if direct { Way::Direct } else { Way::Staged }, ahead }
     }

@@ -14,7 +14,7 @@ pub(crate) mod cpu;
 pub mod epilogue;
 pub mod functional;
 pub mod half;
-pub mod logit_part;
+pub mod loss_term;
 pub mod mask;
 pub mod norm_geometry;
 pub mod parts;

@@ -1,7 +1,7 @@
 //! The number of parts that a weight gradient's sum over output pixels is cut into.
 
 use crate::compute::conv_geometry::ConvGeometry;
-use crate::compute::conv_tile::Tile;
+use crate::compute::conv_tile::WorkgroupTile;
 
 /// Pixels of a part below which its workspace costs more than its sum.
 pub const LEAST_PIXELS: usize = 256;
@@ -26,7 +26,7 @@ pub(crate) enum Parts {
 
 impl Parts {
     /// The parts of the weight gradient of `g` by `tile`; at least 1.
-    pub(crate) fn count(self, g: &ConvGeometry, tile: Tile) -> usize {
+    pub(crate) fn count(self, g: &ConvGeometry, tile: WorkgroupTile) -> usize {
         let pixels = g.out_pixels();
         match self {
             Self::Cpu => {
@@ -58,14 +58,14 @@ mod tests {
     }
 
     fn by_rule(parts: Parts, g: &ConvGeometry) -> usize {
-        parts.count(g, Tile::staged(Method::Scalar, g.weight_rows(), g.c_out, None))
+        parts.count(g, WorkgroupTile::staged(Method::Scalar, g.weight_rows(), g.c_out, None))
     }
 
     /// The tiles that the rule or `jem tune` may take.
-    fn tiles(g: &ConvGeometry) -> impl Iterator<Item = Tile> {
-        let scalar = ScalarTile::ALL.into_iter().filter(|tile| !tile.is_direct()).map(Tile::from);
+    fn tiles(g: &ConvGeometry) -> impl Iterator<Item = WorkgroupTile> {
+        let scalar = ScalarTile::ALL.into_iter().filter(|tile| !tile.is_direct()).map(WorkgroupTile::from);
         let of = |size| Method::Cooperative(Cooperative::new(size, 32));
-        let matrices = [8, 16].map(|size| Tile::staged(of(size), g.weight_rows(), g.c_out, None));
+        let matrices = [8, 16].map(|size| WorkgroupTile::staged(of(size), g.weight_rows(), g.c_out, None));
         scalar.chain(matrices)
     }
 

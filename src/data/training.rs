@@ -20,7 +20,7 @@ const SEED: u64 = 0;
 
 /// Where training data comes from. A run remembers it, to go on without being told again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Source {
+pub struct DataSource {
     /// The name of a set, or the absolute path of a folder.
     pub data: String,
     /// The directory of data sets to look in, absolute; `None`: as [`locate::Place::find`] does without one.
@@ -38,7 +38,7 @@ pub struct TrainingData {
     pub notes: Vec<String>,
 }
 
-impl Source {
+impl DataSource {
     /// The set called `data`, looked for in `directory`, or the folder at the path `data`. Nothing is read.
     ///
     /// # Errors
@@ -240,7 +240,7 @@ mod tests {
     }
 
     fn load(path: &Path) -> Result<TrainingData> {
-        Source::new(path.to_str().unwrap(), None)?.load(&unobserved)
+        DataSource::new(path.to_str().unwrap(), None)?.load(&unobserved)
     }
 
     fn error(path: &Path, parts: &[&str]) {
@@ -316,7 +316,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         for (name, part) in [("mnist", "train-images-idx3-ubyte"), ("cifar10", "data_batch_1.bin")] {
             let message =
-                Source::new(name, Some(root.path())).unwrap().load(&unobserved).unwrap_err().to_string();
+                DataSource::new(name, Some(root.path())).unwrap().load(&unobserved).unwrap_err().to_string();
             assert!(
                 message.contains(part) && message.contains(&root.path().display().to_string()),
                 "{message}"
@@ -328,7 +328,7 @@ mod tests {
     fn what_is_tested_on_has_a_name_for_scoring() {
         let root = tempfile::tempdir().unwrap();
         fill(root.path(), &["cat", "dog"], 1, 8);
-        let images = |data: &str| Source::new(data, None).unwrap().test_images();
+        let images = |data: &str| DataSource::new(data, None).unwrap().test_images();
         assert_eq!(images("svhn").as_deref(), Some("svhn:test"));
         assert_eq!(images(SYNTHETIC), None);
         assert_eq!(images(root.path().to_str().unwrap()).as_deref(), root.path().to_str());

@@ -6,7 +6,7 @@
 //! of gradients work.
 
 use super::{Graph, Indices, Node, NodeId, Op, Tensor};
-use crate::compute::logit_part::Part;
+use crate::compute::loss_term::LossTerm;
 use crate::kernels::binary::BinaryOp;
 use crate::kernels::unary::UnaryOp;
 use std::collections::HashSet;
@@ -202,7 +202,7 @@ fn column(x: &Tensor) -> Tensor {
 
 /// The second derivative of the logit loss applied to `v`, times `upstream` of each row:
 /// `u ((a + b) (p v - p <p, v>) + 2 d v)` with `p = softmax(f)`; the terms in the labels are linear in `f`.
-fn logit_curvature(logits: &Tensor, upstream: &Tensor, v: &Tensor, parts: &[Part]) -> Tensor {
+fn logit_curvature(logits: &Tensor, upstream: &Tensor, v: &Tensor, parts: &[LossTerm]) -> Tensor {
     let p = logits.softmax();
     let pv = p.mul(v);
     let centred = pv.sub(&p.mul(&pv.sum_keep(&[1])));
@@ -214,15 +214,19 @@ fn logit_curvature(logits: &Tensor, upstream: &Tensor, v: &Tensor, parts: &[Part
 
 /// Each row's weight, by its part. The rows' losses of all-one logits with an L2 term alone are just that,
 /// whatever the labels.
-fn row_weights(logits: &Tensor, parts: &[Part], weight: impl Fn(&Part) -> f32) -> Tensor {
+fn row_weights(logits: &Tensor, parts: &[LossTerm], weight: impl Fn(&LossTerm) -> f32) -> Tensor {
     let graph = logits.graph();
     let [rows, classes] = [logits.shape()[0], logits.shape()[1]];
     let uniform = weight(&parts[0]);
     if parts.iter().all(|part| weight(part) == uniform) {
         return graph.constant(uniform, [rows]);
     }
-    let l2 = |part: &Part| Part { count: part.count, l2: weight(part) / classes as f32, ..Part::default() };
-    let parts: Vec<Part> = parts.iter().map(l2).collect();
+    let l2 = |part: &LossTerm| LossTerm {
+        count: part.count,
+        l2: weight(part) / classes as f32,
+        ..LossTerm::default()
+    };
+    let parts: Vec<LossTerm> = parts.iter().map(l2).collect();
     let labels = Indices(graph.constant(0.0, [rows]));
     graph.constant(1.0, [rows, classes]).logit_loss(&labels, &parts)
 }

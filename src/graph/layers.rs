@@ -2,7 +2,7 @@
 
 use super::{Indices, Op, Tensor};
 use crate::compute::conv_geometry::ConvGeometry;
-use crate::compute::logit_part::{MAX_PARTS, Part, STATS};
+use crate::compute::loss_term::{LossTerm, MAX_PARTS, STATS};
 
 impl Tensor {
     /// Cross-correlates images `[n, h, w, c_in]` with `weights [kh, kw, c_in, c_out]`, plus `bias [c_out]`.
@@ -95,7 +95,7 @@ impl Tensor {
     }
 
     /// Checks logits, labels and parts; returns the rows, or `None` for a mistake.
-    fn parts(&self, operation: &'static str, labels: &Indices, parts: &[Part]) -> Option<usize> {
+    fn parts(&self, operation: &'static str, labels: &Indices, parts: &[LossTerm]) -> Option<usize> {
         let [rows, _] = self.matrix(operation)?;
         let counted: usize = parts.iter().map(|part| part.count).sum();
         let fits = labels.shape() == [rows] && counted == rows && parts.len() <= MAX_PARTS;
@@ -113,19 +113,19 @@ impl Tensor {
 
     /// Each image's JEM loss `[n]` of logits `[n, classes]`: see [`crate::kernels::logit_loss`]. With a functional of
     /// the energies it can be differentiated once.
-    pub fn logit_loss(&self, labels: &Indices, parts: &[Part]) -> Tensor {
+    pub fn logit_loss(&self, labels: &Indices, parts: &[LossTerm]) -> Tensor {
         let Some(rows) = self.parts("logit_loss", labels, parts) else { return self.zeros::<1>() };
         self.push(Op::LogitLoss(parts.to_vec()), &[&labels.0], vec![rows])
     }
 
     /// Each image's LogSumExp, cross-entropy, correctness (0 or 1), sum of squared logits and functional, `[n, 5]`.
-    pub fn logit_stats(&self, labels: &Indices, parts: &[Part]) -> Tensor {
+    pub fn logit_stats(&self, labels: &Indices, parts: &[LossTerm]) -> Tensor {
         let Some(rows) = self.parts("logit_stats", labels, parts) else { return self.zeros::<2>() };
         self.push(Op::LogitStats(parts.to_vec()), &[&labels.0], vec![rows, STATS])
     }
 
     /// The gradient of [`Tensor::logit_loss`] at the logits `self`, for `upstream [n]` at each loss.
-    pub fn logit_loss_gradient(&self, labels: &Indices, upstream: &Tensor, parts: &[Part]) -> Tensor {
+    pub fn logit_loss_gradient(&self, labels: &Indices, upstream: &Tensor, parts: &[LossTerm]) -> Tensor {
         let name = "logit_loss_gradient";
         let Some(rows) = self.parts(name, labels, parts) else { return self.zeros::<2>() };
         if upstream.shape != [rows] {

@@ -1,7 +1,7 @@
 //! Losses that every engine has. Those of joint energy-based models are in `layers.rs` ([`Tensor::logit_loss`]).
 
 use super::{Indices, Tensor};
-use crate::compute::logit_part::Part;
+use crate::compute::loss_term::LossTerm;
 
 impl Tensor {
     /// The mean squared difference to `target`, a scalar.
@@ -15,7 +15,7 @@ impl Tensor {
     /// class makes it NaN.
     pub fn cross_entropy(&self, labels: &Indices) -> Tensor {
         let n = self.shape().first().copied().unwrap_or(1);
-        let part = Part { count: n, cross_entropy: 1.0, ..Part::default() };
+        let part = LossTerm { count: n, cross_entropy: 1.0, ..LossTerm::default() };
         self.logit_loss(labels, &[part]).sum_all().scale(1.0 / n as f32)
     }
 }

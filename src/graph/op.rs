@@ -2,7 +2,7 @@
 
 use super::Normalisation;
 use crate::compute::conv_geometry::ConvGeometry;
-use crate::compute::logit_part::Part;
+use crate::compute::loss_term::LossTerm;
 use crate::compute::norm_geometry::NormGeometry;
 use crate::compute::pool_geometry::PoolGeometry;
 use crate::kernels::binary::BinaryOp;
@@ -135,11 +135,11 @@ pub enum Op {
     /// `(x [rows], labels [rows])` to `[rows, cols]`, zero off the label.
     ScatterLabels,
     /// `(logits [n, classes], labels [n])` to each image's loss `[n]`.
-    LogitLoss(Vec<Part>),
+    LogitLoss(Vec<LossTerm>),
     /// `(logits, labels)` to `[n, 4]`: LogSumExp, cross-entropy, 1 if correct, sum of squares.
-    LogitStats(Vec<Part>),
+    LogitStats(Vec<LossTerm>),
     /// `(logits, labels, upstream [n])` to `[n, classes]`.
-    LogitLossGradient(Vec<Part>),
+    LogitLossGradient(Vec<LossTerm>),
 }
 
 impl Op {

@@ -48,7 +48,7 @@ pub fn cooperative_catalogue(matrices: Cooperative) -> Vec<Box<dyn Kernel>> {
             tile,
             ..Conv2dInputGradient::new(geometry)
         }));
-        let parts = Conv2dWeightGradient { splits: 2, ..Conv2dWeightGradient::new(geometry) };
+        let parts = Conv2dWeightGradient { parts: 2, ..Conv2dWeightGradient::new(geometry) };
         all.push(Box::new(Conv2dWeightGradient { method, storage: sums, tile, ..parts }));
     }
     all

@@ -6,7 +6,7 @@
 use crate::compute::Argument;
 use crate::compute::Shader;
 use crate::compute::conv_geometry::{ConvGeometry, ConvProblem, Direction};
-use crate::compute::conv_tile::{ConvTile, ScalarTile, Tile};
+use crate::compute::conv_tile::{ConvTile, ScalarTile, WorkgroupTile};
 use crate::compute::cooperative::Method;
 use crate::compute::cpu::conv2d::forward;
 use crate::compute::cpu::conv2d::parameters::Forward;
@@ -104,8 +104,8 @@ impl Conv2d {
             .with_switch("HALF_C", self.storage.c == Storage::F16)
     }
 
-    fn tile(&self) -> Tile {
-        Tile::gather(self.method, self.geometry.out_pixels(), self.geometry.c_out, self.tile)
+    fn tile(&self) -> WorkgroupTile {
+        WorkgroupTile::gather(self.method, self.geometry.out_pixels(), self.geometry.c_out, self.tile)
     }
 
     /// The settings that the twin depends on.

@@ -10,7 +10,7 @@ use super::tick::COUNTERS;
 use crate::compute::Argument;
 use crate::compute::Shader;
 use crate::compute::conv_geometry::{ConvGeometry, ConvProblem, Direction};
-use crate::compute::conv_tile::{ConvTile, ScalarTile, Tile};
+use crate::compute::conv_tile::{ConvTile, ScalarTile, WorkgroupTile};
 use crate::compute::cooperative::Method;
 use crate::compute::cpu::conv2d::input_gradient;
 use crate::compute::cpu::conv2d::parameters::InputGradient;
@@ -111,8 +111,8 @@ impl Conv2dInputGradient {
         }
     }
 
-    fn tile(&self) -> Tile {
-        Tile::gather(self.method, self.geometry.class_pixels(), self.geometry.c_in, self.tile)
+    fn tile(&self) -> WorkgroupTile {
+        WorkgroupTile::gather(self.method, self.geometry.class_pixels(), self.geometry.c_in, self.tile)
     }
 
     /// The settings that the twin depends on.

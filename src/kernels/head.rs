@@ -5,8 +5,8 @@ use crate::compute::Argument;
 use crate::compute::Shader;
 use crate::compute::cpu::logits::LogitRow;
 use crate::compute::half::in_f32;
-use crate::compute::logit_part::{
-    Part, STATS, any_functional, example_functionals, example_parts, part_of_rows, part_words,
+use crate::compute::loss_term::{
+    LossTerm, STATS, any_functional, example_functionals, example_parts, part_of_rows, part_words,
 };
 use crate::compute::mask::{mask_bit, mask_words};
 use crate::compute::storage::Storage;
@@ -30,8 +30,8 @@ pub struct Head {
     pub features: usize,
     /// Classes, at most [`Head::MAX_CLASSES`].
     pub classes: usize,
-    /// The parts of the batch in order, at most [`crate::compute::logit_part::MAX_PARTS`].
-    pub parts: Vec<Part>,
+    /// The parts of the batch in order, at most [`crate::compute::loss_term::MAX_PARTS`].
+    pub parts: Vec<LossTerm>,
     /// The slope of the leaky ReLU that made `activated`: its gradient is applied through the mask of its
     /// input (layout: [`crate::compute::mask`], pixels counted over the whole batch).
     pub slope: Option<f32>,
@@ -90,7 +90,7 @@ impl Head {
     }
 
     /// Writes one image's outputs.
-    fn image(&self, image: usize, inputs: &Inputs<'_>, part: &Part, outputs: Outputs<'_>) {
+    fn image(&self, image: usize, inputs: &Inputs<'_>, part: &LossTerm, outputs: Outputs<'_>) {
         let (pixels, features, classes) = (self.pixels, self.features, self.classes);
         let mut pooled = vec![0.0f32; features];
         for pixel in inputs.activated[image * pixels * features..][..pixels * features].chunks(features) {

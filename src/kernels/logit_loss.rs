@@ -6,8 +6,8 @@
 use crate::compute::Argument;
 use crate::compute::Shader;
 use crate::compute::cpu::logits::LogitRow;
-use crate::compute::logit_part::{
-    Part, STATS, any_functional, example_functionals, example_parts, part_of_rows, part_words,
+use crate::compute::loss_term::{
+    LossTerm, STATS, any_functional, example_functionals, example_parts, part_of_rows, part_words,
 };
 use crate::compute::{Access, Binding, Kernel, binding, grid};
 use rayon::prelude::*;
@@ -23,7 +23,7 @@ pub struct LogitLoss {
     /// Classes.
     pub classes: usize,
     /// The parts of the batch in order, 1 to [`MAX_PARTS`](crate::compute::logit_part::MAX_PARTS).
-    pub parts: Vec<Part>,
+    pub parts: Vec<LossTerm>,
 }
 
 impl LogitLoss {

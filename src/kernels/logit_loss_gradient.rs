@@ -3,8 +3,8 @@
 use crate::compute::Argument;
 use crate::compute::Shader;
 use crate::compute::cpu::logits::LogitRow;
-use crate::compute::logit_part::{
-    Part, any_functional, example_functionals, example_parts, part_of_rows, part_words,
+use crate::compute::loss_term::{
+    LossTerm, any_functional, example_functionals, example_parts, part_of_rows, part_words,
 };
 use crate::compute::{Access, Binding, Kernel, binding, grid};
 use rayon::prelude::*;
@@ -19,8 +19,8 @@ pub struct LogitLossGradient {
     pub n: usize,
     /// Classes.
     pub classes: usize,
-    /// The parts of the batch in order, at most [`crate::compute::logit_part::MAX_PARTS`].
-    pub parts: Vec<Part>,
+    /// The parts of the batch in order, at most [`crate::compute::loss_term::MAX_PARTS`].
+    pub parts: Vec<LossTerm>,
 }
 
 impl LogitLossGradient {

@@ -3,7 +3,7 @@
 use super::matmul::Matmul;
 use crate::compute::Argument;
 use crate::compute::Shader;
-use crate::compute::conv_tile::Tile;
+use crate::compute::conv_tile::WorkgroupTile;
 use crate::compute::cooperative::Method;
 use crate::compute::{Access, Binding, Kernel, binding, grid};
 
@@ -26,8 +26,8 @@ impl WinogradProduct {
         [(70, 80, 32), (33, 20, 20)].map(|(m, n, k)| Self { points: 3, m, n, k }).into()
     }
 
-    fn tile(&self) -> Tile {
-        Tile::staged(Method::Scalar, self.m, self.n, None)
+    fn tile(&self) -> WorkgroupTile {
+        WorkgroupTile::staged(Method::Scalar, self.m, self.n, None)
     }
 }
 

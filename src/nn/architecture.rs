@@ -1,6 +1,6 @@
 //! The networks that checkpoints are read for, and which of them a file's names and shapes say it is.
 
-pub use super::batch_norm::Mode;
+pub use super::batch_norm::NormMode;
 use super::cifar_resnet::CifarResNet;
 use super::network::{KIND, Network, SETTINGS};
 use super::wide_resnet::{Norm, WideResNet};

@@ -1,10 +1,10 @@
 //! Batch normalisation (Ioffe & Szegedy 2015), as PyTorch's `BatchNorm2d` has it.
 //!
 //! `y = (x - mean) / sqrt(variance + 1e-5) * weight + bias`, channel by channel: with the statistics of training
-//! ([`Mode::Inference`]), or with those of the batch at hand, over images and pixels ([`Mode::Training`]). Behind a
+//! ([`NormMode::Inference`]), or with those of the batch at hand, over images and pixels ([`NormMode::Training`]). Behind a
 //! convolution the statistics of training are folded into its weights and bias, so that it stays one fused kernel.
 
-use super::parameters::{Layout, Role};
+use super::parameters::{ParameterKind, ParameterLayout};
 use crate::compute::norm_geometry::NormGeometry;
 use crate::error::{Error, Result};
 use crate::graph::{Normalisation, Tensor};
@@ -16,7 +16,7 @@ pub const EPSILON: f32 = 1e-5;
 /// Which statistics batch normalisation takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Mode {
+pub enum NormMode {
     /// Those that training left.
     #[default]
     Inference,
@@ -24,15 +24,15 @@ pub enum Mode {
     Training,
 }
 
-impl Mode {
+impl NormMode {
     /// The mode of a network in training: each batch's own statistics, those of chains too, as JEM++ does;
-    /// [`Mode::Inference`], which is the same, for a network without batch norm.
-    pub fn in_training(layout: &Layout) -> Self {
+    /// [`NormMode::Inference`], which is the same, for a network without batch norm.
+    pub fn in_training(layout: &ParameterLayout) -> Self {
         if layout.has_statistics() { Self::Training } else { Self::Inference }
     }
 }
 
-impl std::str::FromStr for Mode {
+impl std::str::FromStr for NormMode {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
@@ -45,15 +45,15 @@ impl std::str::FromStr for Mode {
 }
 
 /// Declares `NAME.weight` and `NAME.bias`, which are trained.
-pub fn declare_affine(layout: &mut Layout, name: &str, channels: usize) {
-    layout.push(format!("{name}.weight"), vec![channels], Role::Constant(1.0));
-    layout.push(format!("{name}.bias"), vec![channels], Role::Constant(0.0));
+pub fn declare_affine(layout: &mut ParameterLayout, name: &str, channels: usize) {
+    layout.push(format!("{name}.weight"), vec![channels], ParameterKind::Constant(1.0));
+    layout.push(format!("{name}.bias"), vec![channels], ParameterKind::Constant(0.0));
 }
 
 /// Declares `NAME.running_mean` and `NAME.running_var`, which [`running_statistics`] changes.
-pub fn declare_statistics(layout: &mut Layout, name: &str, channels: usize) {
-    layout.push(format!("{name}.running_mean"), vec![channels], Role::Statistic(0.0));
-    layout.push(format!("{name}.running_var"), vec![channels], Role::Statistic(1.0));
+pub fn declare_statistics(layout: &mut ParameterLayout, name: &str, channels: usize) {
+    layout.push(format!("{name}.running_mean"), vec![channels], ParameterKind::Statistic(0.0));
+    layout.push(format!("{name}.running_var"), vec![channels], ParameterKind::Statistic(1.0));
 }
 
 /// The parameters of one normalisation as leaves of a graph.
@@ -65,7 +65,7 @@ struct Leaves {
 }
 
 impl Leaves {
-    fn new(like: &Tensor, layout: &Layout, name: &str) -> Self {
+    fn new(like: &Tensor, layout: &ParameterLayout, name: &str) -> Self {
         let leaf = |part: &str| layout.leaf(like.graph(), &format!("{name}.{part}"));
         let (mean, variance) = (leaf("running_mean"), leaf("running_var"));
         Self { weight: leaf("weight"), bias: leaf("bias"), mean, variance }
@@ -80,9 +80,9 @@ impl Leaves {
 }
 
 /// Images `[n, h, w, c]`, normalised.
-pub fn normalise(x: &Tensor, layout: &Layout, name: &str, mode: Mode) -> Tensor {
+pub fn normalise(x: &Tensor, layout: &ParameterLayout, name: &str, mode: NormMode) -> Tensor {
     let leaves = Leaves::new(x, layout, name);
-    if mode == Mode::Inference {
+    if mode == NormMode::Inference {
         let (factor, shift) = leaves.affine();
         return x.mul(&factor).add(&shift);
     }
@@ -93,7 +93,12 @@ pub fn normalise(x: &Tensor, layout: &Layout, name: &str, mode: Mode) -> Tensor 
 /// The next `NAME.running_mean` and `NAME.running_var` behind a batch that the normalisation `name` took as `x`:
 /// `(1 - momentum) running + momentum batch`, with the batch's unbiased variance (divided by n - 1), as PyTorch
 /// has it. A channel needs two numbers or more: of one, that variance is NaN.
-pub fn running_statistics(x: &Tensor, layout: &Layout, name: &str, momentum: f32) -> [(String, Tensor); 2] {
+pub fn running_statistics(
+    x: &Tensor,
+    layout: &ParameterLayout,
+    name: &str,
+    momentum: f32,
+) -> [(String, Tensor); 2] {
     let geometry = NormGeometry::of_batch(x);
     let [mean, variance] = x.moments(geometry).map(|of| of.reshape([geometry.channels]));
     let n = geometry.population() as f32;
@@ -113,7 +118,7 @@ pub fn convolve(
     bias: Option<&Tensor>,
     stride: usize,
     padding: usize,
-    layout: &Layout,
+    layout: &ParameterLayout,
     name: &str,
 ) -> Tensor {
     let (factor, shift) = Leaves::new(x, layout, name).affine();

@@ -11,7 +11,7 @@
 use super::batch_norm;
 use super::init::Fans;
 use super::network::{Network, Pass};
-use super::parameters::{Layout, Role};
+use super::parameters::{ParameterKind, ParameterLayout};
 use crate::error::{Error, Result};
 use crate::graph::Tensor;
 use serde::{Deserialize, Serialize};
@@ -105,13 +105,13 @@ impl Network for CifarResNet {
         Ok(())
     }
 
-    fn layout(&self) -> Layout {
-        let mut layout = Layout::default();
-        let conv = |layout: &mut Layout, name: &str, c_in: usize, c_out: usize| {
+    fn layout(&self) -> ParameterLayout {
+        let mut layout = ParameterLayout::default();
+        let conv = |layout: &mut ParameterLayout, name: &str, c_in: usize, c_out: usize| {
             let fans = Fans { fan_in: 9 * c_in, fan_out: 9 * c_out, bias: false };
             layout.push(format!("{name}.weight"), vec![3, 3, c_in, c_out], fans);
         };
-        let norm = |layout: &mut Layout, name: &str, channels: usize| {
+        let norm = |layout: &mut ParameterLayout, name: &str, channels: usize| {
             batch_norm::declare_affine(layout, name, channels);
             batch_norm::declare_statistics(layout, name, channels);
         };
@@ -125,7 +125,7 @@ impl Network for CifarResNet {
             norm(&mut layout, &format!("{name}.bn2"), block.c_out);
             if block.c_in != block.c_out {
                 let shape = vec![1, 1, block.c_in, block.c_out];
-                layout.push(format!("{name}.shortcut"), shape, Role::Fixed(block.option_a()));
+                layout.push(format!("{name}.shortcut"), shape, ParameterKind::Fixed(block.option_a()));
             }
         }
         let fans = Fans { fan_in: FEATURES, fan_out: self.classes, bias: false };

@@ -4,7 +4,7 @@
 //! of neighbouring channels, over their pixels; weight and bias are each channel's. No image sees another, so
 //! that training and inference are the same. The parameters are named as batch norm's.
 
-use super::parameters::Layout;
+use super::parameters::ParameterLayout;
 use crate::compute::norm_geometry::NormGeometry;
 use crate::graph::{Normalisation, Tensor};
 
@@ -15,7 +15,7 @@ pub const GROUPS: usize = 8;
 pub const EPSILON: f32 = 1e-5;
 
 /// Images `[n, h, w, c]`, normalised; `groups` divides `c`.
-pub fn normalise(x: &Tensor, layout: &Layout, name: &str, groups: usize) -> Tensor {
+pub fn normalise(x: &Tensor, layout: &ParameterLayout, name: &str, groups: usize) -> Tensor {
     let leaf = |part: &str| layout.leaf(x.graph(), &format!("{name}.{part}"));
     let (weight, bias) = (leaf("weight"), leaf("bias"));
     let norm = Normalisation { geometry: NormGeometry::of_groups(x, groups), epsilon: EPSILON };

@@ -17,7 +17,7 @@ use super::batch_norm;
 use super::group_norm;
 use super::init::Fans;
 use super::network::{Network, Pass};
-use super::parameters::{Layout, Role};
+use super::parameters::{ParameterKind, ParameterLayout};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Tensor};
 use std::fmt;
@@ -33,7 +33,7 @@ pub struct Layers<'a, 'b>(Source<'a, 'b>);
 #[derive(Debug)]
 enum Source<'a, 'b> {
     /// Collects what the layers declare.
-    Declaring(&'a mut Layout),
+    Declaring(&'a mut ParameterLayout),
     /// Gives them their parameters.
     Passing(&'a mut Pass<'b>),
 }
@@ -92,13 +92,13 @@ impl Layers<'_, '_> {
         }
     }
 
-    /// A parameter of your own, such as `(Role::Constant(1.0), vec![channels])`; `like` says in which graph.
+    /// A parameter of your own, such as `(ParameterKind::Constant(1.0), vec![channels])`; `like` says in which graph.
     pub fn parameter(
         &mut self,
         name: &str,
         like: &Tensor,
         shape: Vec<usize>,
-        role: impl Into<Role>,
+        role: impl Into<ParameterKind>,
     ) -> Tensor {
         match &mut self.0 {
             Source::Declaring(layout) => {
@@ -124,7 +124,7 @@ pub struct Layered<F> {
     classes: usize,
     slope: f32,
     features: F,
-    layout: Layout,
+    layout: ParameterLayout,
     /// The first mistake in shapes, if there is one.
     mistake: Option<(&'static str, String)>,
 }
@@ -136,7 +136,7 @@ impl<F: Fn(&mut Layers<'_, '_>, &Tensor) -> Tensor + Send + Sync> Layered<F> {
     ///
     /// [`Network::check`] returns the first mistake in shapes.
     pub fn new(name: &str, image: [usize; 3], classes: usize, features: F) -> Self {
-        let mut layout = Layout::default();
+        let mut layout = ParameterLayout::default();
         let graph = Graph::new();
         let [height, width, channels] = image;
         let images = graph.input("images", [2, height, width, channels]);
@@ -203,7 +203,7 @@ impl<F: Fn(&mut Layers<'_, '_>, &Tensor) -> Tensor + Send + Sync> Network for La
         Ok(())
     }
 
-    fn layout(&self) -> Layout {
+    fn layout(&self) -> ParameterLayout {
         self.layout.clone()
     }
 
@@ -232,7 +232,7 @@ impl<F: Fn(&mut Layers<'_, '_>, &Tensor) -> Tensor + Send + Sync> Network for La
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::batch_norm::Mode;
+    use crate::nn::batch_norm::NormMode;
 
     #[test]
     fn statistics_come_after_all_that_is_trained() {
@@ -265,7 +265,7 @@ mod tests {
         assert!(layout.has_statistics() && !layout.has_spectral_norm());
         let graph = Graph::new();
         let images = graph.input("images", [5, 8, 8, 3]);
-        let mut pass = Pass::new(&layout, Mode::Training);
+        let mut pass = Pass::new(&layout, NormMode::Training);
         assert_eq!(network.logits(&images, &mut pass).shape(), [5, 10]);
         assert_eq!(pass.running_statistics(0.1).len(), 2);
         graph.check().unwrap();

@@ -1,7 +1,7 @@
 //! The interface of networks: parameters, logits, and the name of the network in files.
 
-use super::batch_norm::{self, Mode};
-use super::parameters::Layout;
+use super::batch_norm::{self, NormMode};
+use super::parameters::ParameterLayout;
 use crate::error::{Error, Result};
 use crate::graph::Tensor;
 use std::collections::BTreeMap;
@@ -40,7 +40,7 @@ pub trait Network: fmt::Debug + Send + Sync {
     }
 
     /// Its parameters: first all that are trained, then running statistics and the like.
-    fn layout(&self) -> Layout;
+    fn layout(&self) -> ParameterLayout;
 
     /// The slope below 0 of its activation, which initialisations of the He kind depend on: 0 for ReLU and smooth
     /// relatives.
@@ -91,25 +91,25 @@ pub trait Network: fmt::Debug + Send + Sync {
 /// and sees.
 #[derive(Debug)]
 pub struct Pass<'a> {
-    layout: &'a Layout,
-    mode: Mode,
-    /// The name and the input of each batch norm, in [`Mode::Training`].
+    layout: &'a ParameterLayout,
+    mode: NormMode,
+    /// The name and the input of each batch norm, in [`NormMode::Training`].
     seen: Vec<(String, Tensor)>,
 }
 
 impl<'a> Pass<'a> {
     /// A pass with the parameters of `layout`, the network's own.
-    pub fn new(layout: &'a Layout, mode: Mode) -> Self {
+    pub fn new(layout: &'a ParameterLayout, mode: NormMode) -> Self {
         Self { layout, mode, seen: Vec::new() }
     }
 
     /// The parameters.
-    pub fn layout(&self) -> &'a Layout {
+    pub fn layout(&self) -> &'a ParameterLayout {
         self.layout
     }
 
     /// The statistics that batch norm takes.
-    pub fn mode(&self) -> Mode {
+    pub fn mode(&self) -> NormMode {
         self.mode
     }
 
@@ -121,9 +121,9 @@ impl<'a> Pass<'a> {
         self.layout.leaf(like.graph(), name)
     }
 
-    /// Batch norm `name` of `x`; in [`Mode::Training`] it is noted for [`Pass::running_statistics`].
+    /// Batch norm `name` of `x`; in [`NormMode::Training`] it is noted for [`Pass::running_statistics`].
     pub fn batch_norm(&mut self, x: &Tensor, name: &str) -> Tensor {
-        if self.mode == Mode::Training {
+        if self.mode == NormMode::Training {
             self.seen.push((name.to_owned(), x.clone()));
         }
         x.graph().scope(name, || batch_norm::normalise(x, self.layout, name, self.mode))
@@ -140,13 +140,13 @@ impl<'a> Pass<'a> {
         norm: &str,
     ) -> Tensor {
         match self.mode {
-            Mode::Inference => batch_norm::convolve(x, weights, bias, stride, padding, self.layout, norm),
-            Mode::Training => self.batch_norm(&x.conv2d(weights, bias, stride, padding), norm),
+            NormMode::Inference => batch_norm::convolve(x, weights, bias, stride, padding, self.layout, norm),
+            NormMode::Training => self.batch_norm(&x.conv2d(weights, bias, stride, padding), norm),
         }
     }
 
     /// For each running statistic of the batch norms that this pass went through, the parameter's name and its next
-    /// value ([`batch_norm::running_statistics`]); none in [`Mode::Inference`]. They are results of nodes that the
+    /// value ([`batch_norm::running_statistics`]); none in [`NormMode::Inference`]. They are results of nodes that the
     /// logits have anyway: gradients are as without them.
     pub fn running_statistics(&self, momentum: f32) -> Vec<(String, Tensor)> {
         let next =

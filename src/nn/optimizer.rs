@@ -1,6 +1,6 @@
 //! Optimizers over the flat parameter buffer, as dispatches of an update program.
 
-use super::parameters::{Layout, PARAMETERS};
+use super::parameters::{PARAMETERS, ParameterLayout};
 use crate::device::{Key, ProgramBuilder, View};
 use crate::kernels::adam::{Adam, CONTROL};
 use crate::kernels::ascent::Ascent;
@@ -19,7 +19,7 @@ pub const CONTROL_WORDS: Key<f32> = Key::new("control");
 /// The external slot of the parameters' moving averages.
 pub const AVERAGES: Key<f32> = Key::new("averages");
 /// The external slot of the parameters from before a climb.
-const KEPT: Key<f32> = Key::new("weights before the climb");
+const KEPT: Key<f32> = Key::new("weights before the perturbation");
 
 /// The largest part of the flat buffer that one dispatch binds: half of WebGPU's default of 128 MiB.
 const CHUNK: usize = 16 << 20;
@@ -83,7 +83,13 @@ impl Optimizer {
     }
 
     /// Appends the step over what is trained of `layout`; `norm` is the squared global norm of [`gradient_norm`].
-    pub fn step(&self, builder: &mut ProgramBuilder, layout: &Layout, clip: Option<f32>, norm: View) {
+    pub fn step(
+        &self,
+        builder: &mut ProgramBuilder,
+        layout: &ParameterLayout,
+        clip: Option<f32>,
+        norm: View,
+    ) {
         let whole = |builder: &mut ProgramBuilder, slot| builder.external(slot, layout.words());
         let mut slots = vec![whole(builder, PARAMETERS), whole(builder, GRADIENTS)];
         slots.extend(self.state().iter().map(|&slot| whole(builder, slot)));
@@ -146,12 +152,12 @@ pub fn squared_norm(builder: &mut ProgramBuilder, label: &str, x: View, words: u
 }
 
 /// Appends the climb of sharpness-aware minimisation from the first `trained` of `words` parameters, which it keeps
-/// for [`climb_down`]: see [`Ascent`].
-pub fn climb(builder: &mut ProgramBuilder, words: usize, trained: usize, radius: f32, adaptive: bool) {
+/// for [`unperturb`]: see [`Ascent`].
+pub fn perturb(builder: &mut ProgramBuilder, words: usize, trained: usize, radius: f32, adaptive: bool) {
     let parameters = builder.external(PARAMETERS, words);
     let gradients = builder.external(GRADIENTS, words);
     let kept = builder.external(KEPT, trained);
-    let norm = builder.transient("climb norm", 1);
+    let norm = builder.transient("perturbation norm", 1);
     let measured = match adaptive {
         true => builder.transient("relative gradients", trained),
         false => gradients,
@@ -167,15 +173,15 @@ pub fn climb(builder: &mut ProgramBuilder, words: usize, trained: usize, radius:
             builder.dispatch("relative gradients", product, &[parameters, gradients, out]);
         }
     }
-    squared_norm(builder, "climb norm", measured, trained, norm);
+    squared_norm(builder, "perturbation norm", measured, trained, norm);
     for (first, n) in chunks(trained) {
         let views = [parameters.part(first, n), gradients.part(first, n), norm];
-        builder.dispatch("climb", Ascent { n, radius, adaptive }, &views);
+        builder.dispatch("perturb", Ascent { n, radius, adaptive }, &views);
     }
 }
 
-/// Appends the way back from where [`climb`] went.
-pub fn climb_down(builder: &mut ProgramBuilder, words: usize, trained: usize) {
+/// Appends the way back from where [`perturb`] went.
+pub fn unperturb(builder: &mut ProgramBuilder, words: usize, trained: usize) {
     let parameters = builder.external(PARAMETERS, words);
     let kept = builder.external(KEPT, trained);
     for (first, n) in chunks(trained) {
@@ -184,7 +190,7 @@ pub fn climb_down(builder: &mut ProgramBuilder, words: usize, trained: usize) {
 }
 
 /// Appends a step of the moving average of what is trained of `layout`; the rest of it is as in [`PARAMETERS`].
-pub fn average(builder: &mut ProgramBuilder, layout: &Layout) {
+pub fn average(builder: &mut ProgramBuilder, layout: &ParameterLayout) {
     let parameters = builder.external(PARAMETERS, layout.words());
     let averages = builder.external(AVERAGES, layout.words());
     let control = builder.external(CONTROL_WORDS, CONTROL);

@@ -16,7 +16,7 @@ const ALIGNMENT: usize = 64;
 
 /// What becomes of a tensor of parameters.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Role {
+pub enum ParameterKind {
     /// Trained, from an initialisation.
     Weights(Fans),
     /// Trained, from this value.
@@ -29,7 +29,7 @@ pub enum Role {
     Fixed(Vec<f32>),
 }
 
-impl From<Fans> for Role {
+impl From<Fans> for ParameterKind {
     fn from(fans: Fans) -> Self {
         Self::Weights(fans)
     }
@@ -45,7 +45,7 @@ pub struct Parameter {
     pub shape: Vec<usize>,
     /// The first word in the flat buffer.
     pub offset: usize,
-    role: Role,
+    role: ParameterKind,
 }
 
 impl Parameter {
@@ -56,12 +56,12 @@ impl Parameter {
 
     /// Whether an optimizer changes it.
     pub fn is_trained(&self) -> bool {
-        matches!(self.role, Role::Weights(_) | Role::Constant(_))
+        matches!(self.role, ParameterKind::Weights(_) | ParameterKind::Constant(_))
     }
 
     /// Whether it is in files.
     pub fn is_in_files(&self) -> bool {
-        !matches!(self.role, Role::Fixed(_))
+        !matches!(self.role, ParameterKind::Fixed(_))
     }
 
     /// The shape in files, as PyTorch has it: `[c_out, c_in, kh, kw]`, `[out, in]`, `[out]`, `[c_in kh kw]`.
@@ -97,14 +97,14 @@ impl Parameter {
 
 /// The parameters of a network in the order in which its layers declare them.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Layout {
+pub struct ParameterLayout {
     parameters: Vec<Parameter>,
     words: usize,
 }
 
-impl Layout {
+impl ParameterLayout {
     /// Declares a tensor of parameters of `shape` (device order); [`Fans`] say that it is trained.
-    pub fn push(&mut self, name: String, shape: Vec<usize>, role: impl Into<Role>) {
+    pub fn push(&mut self, name: String, shape: Vec<usize>, role: impl Into<ParameterKind>) {
         let elements: usize = shape.iter().product();
         self.parameters.push(Parameter { name, shape, offset: self.words, role: role.into() });
         self.words += elements.next_multiple_of(ALIGNMENT);
@@ -123,12 +123,12 @@ impl Layout {
 
     /// Whether there are running statistics: the network has batch norm.
     pub fn has_statistics(&self) -> bool {
-        self.parameters.iter().any(|parameter| matches!(parameter.role, Role::Statistic(_)))
+        self.parameters.iter().any(|parameter| matches!(parameter.role, ParameterKind::Statistic(_)))
     }
 
     /// Whether there are vectors of spectral norm.
     pub fn has_spectral_norm(&self) -> bool {
-        self.parameters.iter().any(|parameter| parameter.role == Role::Unit)
+        self.parameters.iter().any(|parameter| parameter.role == ParameterKind::Unit)
     }
 
     /// All parameters.
@@ -214,10 +214,10 @@ impl Layout {
             let mut random = Threefry::new(seed, WEIGHTS, number as u32);
             let values = &mut values[parameter.offset..][..parameter.elements()];
             match &parameter.role {
-                Role::Weights(fans) => init.fill(values, *fans, slope, &mut random),
-                Role::Constant(value) | Role::Statistic(value) => values.fill(*value),
-                Role::Unit => unit_vector(values, &mut random),
-                Role::Fixed(fixed) => values.copy_from_slice(fixed),
+                ParameterKind::Weights(fans) => init.fill(values, *fans, slope, &mut random),
+                ParameterKind::Constant(value) | ParameterKind::Statistic(value) => values.fill(*value),
+                ParameterKind::Unit => unit_vector(values, &mut random),
+                ParameterKind::Fixed(fixed) => values.copy_from_slice(fixed),
             }
         }
         values
@@ -230,7 +230,7 @@ impl Layout {
     pub fn gather<'a>(&self, mut find: impl FnMut(&Parameter) -> Result<&'a [f32]>) -> Result<Vec<f32>> {
         let mut flat = vec![0.0; self.words];
         for parameter in &self.parameters {
-            if let Role::Fixed(fixed) = &parameter.role {
+            if let ParameterKind::Fixed(fixed) = &parameter.role {
                 flat[parameter.offset..][..fixed.len()].copy_from_slice(fixed);
                 continue;
             }

@@ -4,7 +4,7 @@
 //! first singular vectors, which one step of power iteration improves before each training step: `sigma` then
 //! is near the largest singular value. The gradient takes `u` and `v` as constants and flows through `sigma`.
 
-use super::parameters::{Layout, Parameter, Role};
+use super::parameters::{Parameter, ParameterKind, ParameterLayout};
 use crate::graph::{Graph, Tensor};
 
 /// The least norm that a vector is divided by.
@@ -12,19 +12,19 @@ pub const EPSILON: f32 = 1e-12;
 
 /// Declares `NAME_u [out]` and `NAME_v`, shaped as what reaches one output, of all weights `[.., out]` that
 /// are there: those of convolutions and linear layers.
-pub fn declare(layout: &mut Layout) {
+pub fn declare(layout: &mut ParameterLayout) {
     for Parameter { name, shape, .. } in layout.parameters().to_vec() {
         if let [inputs @ .., out] = &shape[..]
             && !inputs.is_empty()
         {
-            layout.push(format!("{name}_u"), vec![*out], Role::Unit);
-            layout.push(format!("{name}_v"), inputs.to_vec(), Role::Unit);
+            layout.push(format!("{name}_u"), vec![*out], ParameterKind::Unit);
+            layout.push(format!("{name}_v"), inputs.to_vec(), ParameterKind::Unit);
         }
     }
 }
 
 /// Weights as the matrix `[in, out]`, transposed beside the paper's, and their `u [out, 1]` and `v [1, in]`.
-fn matrices(weights: &Tensor, layout: &Layout, name: &str) -> [Tensor; 3] {
+fn matrices(weights: &Tensor, layout: &ParameterLayout, name: &str) -> [Tensor; 3] {
     let leaf = |part: &str| layout.leaf(weights.graph(), &format!("{name}_{part}"));
     let (u, v) = (leaf("u"), leaf("v"));
     let (inputs, out) = (v.elements(), u.elements());
@@ -32,7 +32,7 @@ fn matrices(weights: &Tensor, layout: &Layout, name: &str) -> [Tensor; 3] {
 }
 
 /// `weights / sigma`, for the weights `name`.
-pub fn divide(weights: &Tensor, layout: &Layout, name: &str) -> Tensor {
+pub fn divide(weights: &Tensor, layout: &ParameterLayout, name: &str) -> Tensor {
     let [matrix, u, v] = matrices(weights, layout, name);
     let sigma = v.matmul(&matrix).matmul(&u);
     weights.div(&sigma.reshape([]))
@@ -40,8 +40,8 @@ pub fn divide(weights: &Tensor, layout: &Layout, name: &str) -> Tensor {
 
 /// One step of power iteration: the next `NAME_u` and `NAME_v` of every weights of `layout` that have them,
 /// `v = W^T u / |W^T u|` and `u = W v / |W v|`. To be lowered on its own, without a `prepare` program, into
-/// [`Layout::outputs`], and run before what depends on parameters alone is prepared.
-pub fn iterate(layout: &Layout, graph: &Graph) -> Vec<(String, Tensor)> {
+/// [`ParameterLayout::outputs`], and run before what depends on parameters alone is prepared.
+pub fn power_iteration(layout: &ParameterLayout, graph: &Graph) -> Vec<(String, Tensor)> {
     let names = layout.parameters().iter().filter_map(|parameter| parameter.name.strip_suffix("_u"));
     names
         .flat_map(|name| {

@@ -31,7 +31,7 @@
 use super::init::Init;
 use super::network::{Network, Pass};
 use super::optimizer::{CONTROL_WORDS, GRADIENTS, Optimizer, gradient_norm};
-use super::parameters::{Layout, PARAMETERS};
+use super::parameters::{PARAMETERS, ParameterLayout};
 use crate::device::{Buffer, Buffers, Device, Program, ProgramBuilder};
 use crate::error::{Error, Result};
 use crate::graph::{Function, Output, Tensor, Value};
@@ -41,7 +41,7 @@ use crate::kernels::adam::CONTROL;
 #[derive(Debug, Clone)]
 pub struct Weights {
     device: Device,
-    layout: Layout,
+    layout: ParameterLayout,
     buffer: Buffer,
 }
 
@@ -50,7 +50,7 @@ impl Weights {
     ///
     /// # Errors
     /// [`Error::Shape`] for another number of values; as [`Device::buffer`].
-    pub fn new(device: &Device, layout: Layout, values: &[f32]) -> Result<Self> {
+    pub fn new(device: &Device, layout: ParameterLayout, values: &[f32]) -> Result<Self> {
         check_len(&layout, values)?;
         let buffer = device.buffer_from(PARAMETERS.name(), values)?;
         Ok(Self { device: device.clone(), layout, buffer })
@@ -73,7 +73,7 @@ impl Weights {
     }
 
     /// The names, shapes and places of the parameters.
-    pub fn layout(&self) -> &Layout {
+    pub fn layout(&self) -> &ParameterLayout {
         &self.layout
     }
 
@@ -111,7 +111,7 @@ impl Weights {
     }
 }
 
-fn check_len(layout: &Layout, values: &[f32]) -> Result<()> {
+fn check_len(layout: &ParameterLayout, values: &[f32]) -> Result<()> {
     if values.len() == layout.words() {
         return Ok(());
     }

@@ -8,10 +8,10 @@
 //! With batch norm or group norm, one stands before every activation. Parameters are named as in the released
 //! checkpoints.
 
-use super::batch_norm::{self, Mode};
+use super::batch_norm::{self, NormMode};
 use super::init::Fans;
 use super::network::{Network, Pass};
-use super::parameters::Layout;
+use super::parameters::ParameterLayout;
 use super::{group_norm, spectral_norm};
 use crate::error::{Error, Result};
 use crate::graph::Tensor;
@@ -189,7 +189,7 @@ impl WideResNet {
 
     /// A 3x3 convolution of stride 1 and the normalisation behind it.
     fn conv_normalise(&self, x: &Tensor, name: &str, norm: &str, pass: &mut Pass<'_>) -> Tensor {
-        if (self.norm, pass.mode()) != (Norm::Batch, Mode::Inference) {
+        if (self.norm, pass.mode()) != (Norm::Batch, NormMode::Inference) {
             let x = self.conv(x, name, [1, 1], pass);
             return self.normalise(&x, norm, pass);
         }
@@ -232,8 +232,8 @@ impl Network for WideResNet {
         Ok(())
     }
 
-    fn layout(&self) -> Layout {
-        let mut layout = Layout::default();
+    fn layout(&self) -> ParameterLayout {
+        let mut layout = ParameterLayout::default();
         let mut conv = |name: &str, k: usize, c_in: usize, c_out: usize| {
             let fans = Fans { fan_in: k * k * c_in, fan_out: k * k * c_out, bias: false };
             layout.push(format!("f.{name}.weight"), vec![k, k, c_in, c_out], fans);

@@ -36,7 +36,7 @@ pub struct ConvolutionPolicy {
     largest: u64,
     /// Floating-point operations of the device in the time that it moves a byte.
     balance: u64,
-    separate: bool,
+    is_unfused: bool,
     storage: Storage,
     method: Method,
     /// What goes before the rule.
@@ -59,7 +59,7 @@ impl Default for ConvolutionPolicy {
             rule: Rule::Implicit,
             largest: u64::MAX,
             balance: 0,
-            separate: false,
+            is_unfused: false,
             storage: Storage::default(),
             method: Method::default(),
             tuned: Arc::default(),
@@ -105,13 +105,13 @@ impl ConvolutionPolicy {
     }
 
     /// These, but a kernel for each operation of the graph, none fused: what fusion is measured against.
-    pub fn separately(self) -> Self {
-        Self { separate: true, ..self }
+    pub fn unfused(self) -> Self {
+        Self { is_unfused: true, ..self }
     }
 
     /// Whether each operation has a kernel of its own.
-    pub fn separate(&self) -> bool {
-        self.separate
+    pub fn is_unfused(&self) -> bool {
+        self.is_unfused
     }
 
     /// These policy with those of `tuned` before the rule's.
@@ -207,11 +207,11 @@ impl ConvolutionPolicy {
         let shape = ConvProblem { direction: Direction::WeightGradient, geometry, storage };
         let (method, tile) = self.method_and_tile(&shape);
         let kernel = Conv2dWeightGradient { method, tile, ..kernel };
-        let splits = match self.measured(&shape) {
-            Some(&ConvImplementation::Parts(_, splits)) => splits,
+        let parts = match self.measured(&shape) {
+            Some(&ConvImplementation::Parts(_, parts)) => parts,
             _ => self.parts().count(&geometry, kernel.tile()),
         };
-        Conv2dWeightGradient { splits, ..kernel }
+        Conv2dWeightGradient { parts, ..kernel }
     }
 
     /// How a kernel other than Winograd's multiplies, and the tile if it was measured.
@@ -243,8 +243,8 @@ impl ConvolutionPolicy {
         match candidate {
             ConvImplementation::Implicit(tile) => has(tile),
             &ConvImplementation::Winograd(size) => self.fits(g, size),
-            ConvImplementation::Parts(tile, splits) => {
-                has(tile) && 4 * (splits * g.weights_len()) as u64 <= self.largest
+            ConvImplementation::Parts(tile, parts) => {
+                has(tile) && 4 * (parts * g.weights_len()) as u64 <= self.largest
             }
         }
     }
@@ -355,7 +355,7 @@ mod tests {
         assert_eq!(tuned.algorithm(&forward(g)), Algorithm::Implicit);
         assert_eq!(tuned.forward(Conv2d::new(g)).tile.map(ConvImplementation::Implicit), Some(forward_last));
         let kernel = tuned.weight_gradient(Conv2dWeightGradient::new(g));
-        assert_eq!(kernel.tile.map(|tile| ConvImplementation::Parts(tile, kernel.splits)), Some(weights));
+        assert_eq!(kernel.tile.map(|tile| ConvImplementation::Parts(tile, kernel.parts)), Some(weights));
         assert_ne!(kernel, rule.weight_gradient(Conv2dWeightGradient::new(g)));
         // The other direction and another batch are left to the rule.
         let gradient = shape(Direction::InputGradient);

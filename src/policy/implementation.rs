@@ -2,7 +2,7 @@
 
 use crate::compute::Kernel;
 use crate::compute::conv_geometry::{ConvGeometry, ConvProblem, Direction};
-use crate::compute::conv_tile::{ConvTile, MatrixTile, STEP_K, ScalarTile, Tile, can_load_ahead};
+use crate::compute::conv_tile::{ConvTile, MatrixTile, STEP_K, ScalarTile, WorkgroupTile, can_load_ahead};
 use crate::compute::cooperative::{Cooperative, Method, suits_matrices};
 use crate::compute::epilogue::Residual;
 use crate::compute::parts::Parts;
@@ -59,7 +59,8 @@ impl ConvProblem {
             Direction::Forward | Direction::InputGradient => ConvImplementation::Implicit(tile),
             Direction::WeightGradient => {
                 let (rows, columns) = self.product();
-                let count = parts.count(&self.geometry, Tile::staged(method, rows, columns, Some(tile)));
+                let count =
+                    parts.count(&self.geometry, WorkgroupTile::staged(method, rows, columns, Some(tile)));
                 ConvImplementation::Parts(tile, count)
             }
         }
@@ -205,8 +206,8 @@ pub fn fingerprint() -> String {
                 let plain = Conv2dWeightGradient::new(geometry);
                 let kernel = Conv2dWeightGradient { method, tile, storage, ..plain };
                 let batch = ConvGeometry { n: 64, h: 32, w: 32, ..geometry };
-                let splits = Parts::Gpu { largest: u64::MAX }.count(&batch, kernel.tile());
-                add(&Conv2dWeightGradient { splits, ..kernel });
+                let parts = Parts::Gpu { largest: u64::MAX }.count(&batch, kernel.tile());
+                add(&Conv2dWeightGradient { parts, ..kernel });
             }
         }
     }
@@ -224,7 +225,7 @@ impl fmt::Display for ConvImplementation {
             Self::Implicit(tile) => write!(f, "{tile}"),
             Self::Winograd(size) => write!(f, "winograd {size:?}"),
             Self::Parts(tile, 1) => write!(f, "{tile}, 1 part"),
-            Self::Parts(tile, splits) => write!(f, "{tile}, {splits} parts"),
+            Self::Parts(tile, parts) => write!(f, "{tile}, {parts} parts"),
         }
     }
 }

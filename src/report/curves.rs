@@ -7,7 +7,7 @@ use plotters::prelude::*;
 
 use super::axes::{Axes, short};
 use super::canvas::{self, FONT, PlotError, Root};
-use super::metrics::Table;
+use super::metrics::MetricsTable;
 use crate::error::Result;
 
 /// The picture's size in pixels.
@@ -102,7 +102,7 @@ const HEALTH: [Panel; 3] = [
 ///
 /// # Errors
 /// [`crate::Error::Io`] when the file cannot be written.
-pub fn plot(path: &Path, table: &Table, title: &str) -> Result<()> {
+pub fn plot(path: &Path, table: &MetricsTable, title: &str) -> Result<()> {
     plot_panels(path, table, title, &PANELS)
 }
 
@@ -110,11 +110,11 @@ pub fn plot(path: &Path, table: &Table, title: &str) -> Result<()> {
 ///
 /// # Errors
 /// As [`plot`].
-pub fn plot_health(path: &Path, table: &Table, title: &str) -> Result<()> {
+pub fn plot_health(path: &Path, table: &MetricsTable, title: &str) -> Result<()> {
     plot_panels(path, table, title, &HEALTH)
 }
 
-fn plot_panels(path: &Path, table: &Table, title: &str, panels: &[Panel]) -> Result<()> {
+fn plot_panels(path: &Path, table: &MetricsTable, title: &str, panels: &[Panel]) -> Result<()> {
     canvas::write_png(path, SIZE, |root| {
         let root = root.margin(8, 0, 0, 0).titled(title, (FONT, 20).into_font().color(&BLACK))?;
         let last = table.rows.iter().filter_map(|row| row.first().copied().flatten()).fold(1.0, f64::max);
@@ -126,7 +126,13 @@ fn plot_panels(path: &Path, table: &Table, title: &str, panels: &[Panel]) -> Res
     })
 }
 
-fn draw_panel(panel: &Panel, area: &Root, table: &Table, last: f64, lowest: bool) -> Result<(), PlotError> {
+fn draw_panel(
+    panel: &Panel,
+    area: &Root,
+    table: &MetricsTable,
+    last: f64,
+    lowest: bool,
+) -> Result<(), PlotError> {
     let lines: Vec<_> = panel
         .lines
         .iter()
@@ -261,7 +267,7 @@ mod tests {
     use crate::compute::splitmix::SplitMix;
 
     /// A run as one sees them: noisy, with an outlier, and a validation every tenth row.
-    fn run(rows: usize) -> Table {
+    fn run(rows: usize) -> MetricsTable {
         let columns = [
             "iteration",
             "loss",
@@ -292,7 +298,7 @@ mod tests {
                 validation,
             ]
         });
-        Table { columns: columns.map(String::from).to_vec(), rows: rows.collect() }
+        MetricsTable { columns: columns.map(String::from).to_vec(), rows: rows.collect() }
     }
 
     fn count(picture: &image::RgbImage, color: RGBColor) -> usize {
@@ -324,11 +330,11 @@ mod tests {
         let path = directory.path().join("curves.png");
         let mut nan = run(3);
         nan.rows[1] = vec![Some(10.0), Some(f64::NAN), Some(f64::INFINITY), None, None, None, None, None];
-        let constant = Table {
+        let constant = MetricsTable {
             columns: vec!["iteration".into(), "loss".into()],
             rows: vec![vec![Some(0.0), Some(2.0)]],
         };
-        for table in [Table::default(), run(1), nan, constant] {
+        for table in [MetricsTable::default(), run(1), nan, constant] {
             plot(&path, &table, "").unwrap();
             assert_eq!(image::open(&path).unwrap().into_rgb8().dimensions(), SIZE);
         }

@@ -10,14 +10,14 @@ use crate::io::journal::Journal;
 
 /// Metrics by column name, in the order of the file.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Table {
+pub struct MetricsTable {
     /// The names; the first is what rows are ordered by (`iteration`).
     pub columns: Vec<String>,
     /// One value a column, `None` where there was none.
     pub rows: Vec<Vec<Option<f64>>>,
 }
 
-impl Table {
+impl MetricsTable {
     /// Reads a file that [`MetricsLog`] wrote. A last line that a crash cut short is left out.
     ///
     /// # Errors
@@ -99,7 +99,7 @@ impl MetricsLog {
         if !path.exists() {
             return Self::create(path, columns);
         }
-        let (mut table, damage) = Table::read_until_damage(path)?;
+        let (mut table, damage) = MetricsTable::read_until_damage(path)?;
         if table.columns != columns {
             return Err(Error::file(
                 path,
@@ -180,7 +180,7 @@ mod tests {
             log.append(row).unwrap();
         }
         // Readable while the log is open.
-        let table = Table::read(&path).unwrap();
+        let table = MetricsTable::read(&path).unwrap();
         assert_eq!(table.columns, COLUMNS);
         assert_eq!(format!("{:?}", table.rows), format!("{rows:?}"));
         assert_eq!(table.points("accuracy"), [(2.0, 1e-300), (3.0, 1.0 / 3.0)]);
@@ -228,7 +228,7 @@ mod tests {
         );
         for damaged in ["1,2", "1,2,x", "1,2,3,4"] {
             fs::write(&path, format!("iteration,loss,accuracy\n0,,\n{damaged}\n")).unwrap();
-            let message = Table::read(&path).unwrap_err().to_string();
+            let message = MetricsTable::read(&path).unwrap_err().to_string();
             assert!(message.contains("line 3") && message.contains(damaged), "{message}");
         }
     }

@@ -1,13 +1,13 @@
 //! The interface through which a run reports its progress to the program that started it.
 
-use super::metrics::Table;
+use super::metrics::MetricsTable;
 use super::status::Status;
 use std::time::Duration;
 
 /// Receives the progress of a run. Nothing that an implementation does can end the run or change its numbers.
 pub trait Progress {
     /// Training starts after `done` of `total` iterations; `history` has the metrics of those that are done.
-    fn begin(&mut self, done: u64, total: u64, history: Option<&Table>);
+    fn begin(&mut self, done: u64, total: u64, history: Option<&MetricsTable>);
 
     /// `iteration` iterations are done.
     fn update(&mut self, iteration: u64, status: &Status);
@@ -54,7 +54,7 @@ pub(super) fn validation_line(iteration: u64, accuracy: f64) -> String {
 pub struct Silent;
 
 impl Progress for Silent {
-    fn begin(&mut self, _done: u64, _total: u64, _history: Option<&Table>) {}
+    fn begin(&mut self, _done: u64, _total: u64, _history: Option<&MetricsTable>) {}
 
     fn update(&mut self, _iteration: u64, _status: &Status) {}
 

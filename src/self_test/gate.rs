@@ -9,8 +9,8 @@
 //!
 //! A crash of the driver ends the process, so [`super::serve`] runs [`attempt`] in a child.
 
-mod bed;
 mod case;
+mod runner;
 
 use crate::compute::cooperative::{Cooperative, Method};
 use crate::device::{AdapterKind, Device};

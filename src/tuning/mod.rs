@@ -6,10 +6,10 @@
 //! parts too. Lowering uses f16 only for tensors inside a network; there a candidate is the same kernels between f16
 //! buffers.
 
-mod bed;
 mod bound;
 pub mod file;
 mod rank;
+mod runner;
 
 pub use file::open;
 pub use rank::{Ranked, rank};
@@ -19,7 +19,7 @@ use crate::device::{Device, Executable, Program};
 use crate::error::{Error, Result};
 use crate::policy::convolution::{ConvolutionPolicy, Tuned};
 use crate::policy::implementation::ConvImplementation;
-use bed::{Bed, programs};
+use runner::{TrialRunner, programs};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -124,19 +124,19 @@ pub fn tune(
     let rule = policy.by_rule();
     // Computed on the host, in f32 and once for each shape: 30 GFLOP, an inner layer of WRN-28-10 at batch 64, take
     // 0.4 s of one AVX-512 core. The device would be faster, but a faulty driver cannot vouch for itself.
-    let mut host = Bed::new(&Device::cpu(), shape);
+    let mut host = TrialRunner::new(&Device::cpu(), shape);
     let expected = host.load(ConvolutionPolicy::default()).and_then(|program| host.result(&program))?;
     let with_candidate = |candidate| rule.clone().with_tuned(Tuned::from([(*shape, candidate)]));
     // Compile on all cores at once. Errors are ignored here: they come again below, where the candidate is known.
     let all = rule.candidates(shape).into_iter().map(|candidate| programs(shape, &with_candidate(candidate)));
     let all: Vec<Program> = all.filter_map(Result::ok).flatten().collect();
     drop(device.compile(&all));
-    let mut bed = Bed::new(device, shape);
+    let mut runner = TrialRunner::new(device, shape);
     let mut runs: Vec<Run> = Vec::new();
     let mut candidates = rule.candidates(shape).into_iter();
     while runs.is_empty() || !limits.is_over() {
         let Some(candidate) = candidates.next() else { break };
-        let program = match bed.right(with_candidate(candidate), &candidate, &expected) {
+        let program = match runner.right(with_candidate(candidate), &candidate, &expected) {
             Err(error @ Error::DeviceLost { .. }) => return Err(error),
             Err(error) => Err(error.to_string()),
             Ok(right) => right,
@@ -146,7 +146,7 @@ pub fn tune(
     let untried: Vec<ConvImplementation> = candidates.collect();
     // The rule's choice alone has nothing to be compared with, and is not measured.
     if runs.len() > 1 || untried.is_empty() {
-        measure(&bed, &mut runs, limits)?;
+        measure(&runner, &mut runs, limits)?;
     }
     Ok(judge(*shape, runs, untried))
 }
@@ -161,7 +161,7 @@ struct Run {
 }
 
 /// Times one run of every candidate in each round, so that all meet the same clocks and the same other load.
-fn measure(bed: &Bed, runs: &mut [Run], limits: Limits) -> Result<()> {
+fn measure(runner: &TrialRunner, runs: &mut [Run], limits: Limits) -> Result<()> {
     let started = Instant::now();
     for round in 0..ROUNDS.end {
         let best = runs.iter().filter_map(|run| run.times.first().copied()).fold(f64::INFINITY, f64::min);
@@ -169,7 +169,7 @@ fn measure(bed: &Bed, runs: &mut [Run], limits: Limits) -> Result<()> {
             let Ok(program) = &run.program else { continue };
             // All others are compared with the rule's choice.
             if i == 0 || round == 0 || run.times[0] <= HOPELESS * best {
-                run.times.push(bed.time(program)?);
+                run.times.push(runner.time(program)?);
             }
         }
         if round + 1 >= ROUNDS.start && (started.elapsed() >= limits.budget || limits.is_over()) {
@@ -213,7 +213,7 @@ fn median(values: &[f64]) -> Option<f64> {
 
 #[cfg(all(test, feature = "train"))]
 mod tests {
-    use super::bed::programs;
+    use super::runner::programs;
     use super::*;
     use crate::compute::conv_geometry::{ConvGeometry, Direction};
     use crate::compute::cooperative::{Cooperative, Method};
@@ -274,7 +274,7 @@ mod tests {
     /// What is measured in f16 is what a network runs: the same shapes, and kernels that differ in their epilogues.
     #[test]
     fn the_shapes_of_a_network_in_f16_are_found_and_chosen_for() {
-        use crate::jem::{BatchLayout, Preset, Programs, Recipe};
+        use crate::ebm::{BatchLayout, Preset, Programs, Recipe};
         let matrices = Cooperative::new(16, 32);
         let policy = ConvolutionPolicy::default().in_f16(Method::Cooperative(matrices));
         let recipe = Recipe { batch: 4, steps: 2, buffer: 40, ..Preset::Tiny.recipe() };
@@ -309,9 +309,9 @@ mod tests {
                 ConvImplementation::Implicit(tile) => {
                     assert!(kernel.contains(&format!("Some({tile:?})")), "{kernel}");
                 }
-                ConvImplementation::Parts(tile, splits) => {
+                ConvImplementation::Parts(tile, parts) => {
                     assert!(kernel.contains(&format!("Some({tile:?})")), "{kernel}");
-                    assert!(kernel.contains(&format!("splits: {splits},")), "{kernel}");
+                    assert!(kernel.contains(&format!("parts: {parts},")), "{kernel}");
                 }
                 ConvImplementation::Winograd(_) => assert!(!shape.is_half()),
             }
@@ -335,20 +335,20 @@ mod tests {
     #[test]
     fn a_wrong_result_is_refused_and_cannot_win() {
         let shape = shape(Direction::Forward);
-        let mut bed = Bed::new(&Device::cpu(), &shape);
-        let program = bed.load(ConvolutionPolicy::default()).unwrap();
-        let expected = bed.result(&program).unwrap();
+        let mut runner = TrialRunner::new(&Device::cpu(), &shape);
+        let program = runner.load(ConvolutionPolicy::default()).unwrap();
+        let expected = runner.result(&program).unwrap();
         let rule = ConvolutionPolicy::default().candidate(&shape);
-        assert!(bed.right(ConvolutionPolicy::default(), &rule, &expected).unwrap().is_ok());
+        assert!(runner.right(ConvolutionPolicy::default(), &rule, &expected).unwrap().is_ok());
         let mut other = expected.clone();
         other[7] = (f32::from_bits(other[7]) + 0.01).to_bits();
-        let refused = bed.right(ConvolutionPolicy::default(), &rule, &other).unwrap().unwrap_err();
+        let refused = runner.right(ConvolutionPolicy::default(), &rule, &other).unwrap().unwrap_err();
         assert!(refused.contains("error"), "{refused}");
     }
 
     fn run(candidate: ConvImplementation, times: &[f64], refused: bool) -> Run {
-        let mut bed = Bed::new(&Device::cpu(), &shape(Direction::Forward));
-        let program = bed.load(ConvolutionPolicy::default()).unwrap();
+        let mut runner = TrialRunner::new(&Device::cpu(), &shape(Direction::Forward));
+        let program = runner.load(ConvolutionPolicy::default()).unwrap();
         let program = if refused { Err("wrong".to_owned()) } else { Ok(program) };
         Run { candidate, program, times: times.into() }
     }

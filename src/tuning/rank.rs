@@ -1,7 +1,7 @@
 //! The order in which to tune shapes: by their share of a program's time.
 
-use super::bed::Bed;
 use super::is_past;
+use super::runner::TrialRunner;
 use crate::compute::conv_geometry::ConvProblem;
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -62,10 +62,10 @@ pub fn rank(
 
 /// The time of one run of the rule's choice, without a check: the lesser of two, after one in which drivers compile.
 fn time(device: &Device, policy: &ConvolutionPolicy, shape: &ConvProblem) -> Result<Duration> {
-    let mut bed = Bed::new(device, shape);
-    let program = bed.load(policy.by_rule())?;
-    bed.time(&program)?;
-    let seconds = bed.time(&program)?.min(bed.time(&program)?);
+    let mut runner = TrialRunner::new(device, shape);
+    let program = runner.load(policy.by_rule())?;
+    runner.time(&program)?;
+    let seconds = runner.time(&program)?.min(runner.time(&program)?);
     Ok(Duration::from_secs_f64(seconds))
 }
 

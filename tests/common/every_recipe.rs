@@ -1,7 +1,7 @@
 //! Every recipe of the family, as small runs.
 
 use crate::small::recipe;
-use jem::jem::{Family, Precision, Preset, Recipe};
+use jem::ebm::{Family, Precision, Preset, Recipe};
 use jem::nn::wide_resnet::{Activation, Norm};
 
 /// Every recipe of the family, and one with the ingredients that none of them has.

@@ -1,7 +1,7 @@
 //! Small runs: pictures of a few pixels, and a recipe in which everything random and scheduled takes part.
 
 use jem::data::{Dataset, synthetic::synthetic};
-use jem::jem::{Preset, Recipe};
+use jem::ebm::{Preset, Recipe};
 
 /// `images` synthetic pictures of `side` pixels, 32 divided by a whole number: every so many pixels of those
 /// of 32.

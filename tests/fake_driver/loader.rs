@@ -4,6 +4,7 @@ use ash::vk::{self, Handle};
 use std::ffi::c_void;
 
 /// `VkNegotiateLayerInterface`.
+#[derive(Debug)]
 #[repr(C)]
 pub struct NegotiateLayerInterface {
     pub ty: i32,

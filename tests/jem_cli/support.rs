@@ -1,10 +1,10 @@
 //! The command, and small models and images for it.
 
 use jem::device::Device;
+use jem::ebm::{Recipe, RunOptions, run};
 use jem::io::checkpoint::Checkpoint;
 use jem::io::elements::{Array, Elements};
 use jem::io::{npy, npz};
-use jem::jem::{Recipe, RunOptions, run};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use std::collections::BTreeMap;

@@ -3,7 +3,7 @@
 use crate::support::*;
 use jem::compute::conv_geometry::ConvProblem;
 use jem::device::{Device, DeviceOptions, Program};
-use jem::jem::{BatchLayout, Preset, Programs, Recipe};
+use jem::ebm::{BatchLayout, Preset, Programs, Recipe};
 use jem::policy::convolution::{ConvolutionPolicy, Tuned};
 use jem::policy::implementation::ConvImplementation;
 use jem::tuning::file;

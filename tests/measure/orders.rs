@@ -5,7 +5,7 @@ use crate::measure::orders::{blocked, order};
 use crate::measure::plan::{HEAVY, Task, VARIANTS};
 use crate::measure::state::State;
 use crate::measure::{environment, orders};
-use jem::jem::Precision::{F16, F32};
+use jem::ebm::Precision::{F16, F32};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;

@@ -8,9 +8,9 @@ use crate::common::Directory;
 use crate::session::training::{self, Job, describe};
 use crate::session::{self, DeviceArguments, Session, say};
 use crate::train::DataArguments;
-use jem::data::training::{Source, TrainingData};
+use jem::data::training::{DataSource, TrainingData};
+use jem::ebm::{Family, Overrides, Preset, RunDirectory, check_recipe};
 use jem::interrupt::is_requested;
-use jem::jem::{Family, Overrides, Preset, RunDirectory, check_recipe};
 use jem::{Error, Result};
 use plan::{Run, Setup, Vary};
 use result::Figures;
@@ -91,7 +91,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 struct Ablation<'a> {
     arguments: &'a Arguments,
     vary: Option<Vary>,
-    source: Source,
+    source: DataSource,
     data: TrainingData,
     session: Session,
     setups: Vec<Setup>,

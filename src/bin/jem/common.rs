@@ -6,8 +6,8 @@ use crate::session::flags::Flags as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jem::data::images::Images;
 use jem::device::{Device, DeviceOptions, DeviceSpec};
-use jem::jem::Model;
-use jem::nn::architecture::Mode;
+use jem::ebm::Model;
+use jem::nn::architecture::NormMode;
 use jem::tuning;
 use jem::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -37,7 +37,7 @@ pub struct ModelArguments {
     pub device: DeviceSpec,
     /// Statistics of batch normalisation: inference (those of training) or training (each batch's own)
     #[arg(long, value_name = "MODE", default_value = "inference")]
-    pub norm_mode: Mode,
+    pub norm_mode: NormMode,
 }
 
 impl ModelArguments {

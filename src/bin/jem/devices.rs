@@ -6,7 +6,7 @@ use crate::session::flags::Flags as _;
 use jem::Result;
 use jem::compute::shader;
 use jem::device::{AdapterInfo, CooperativeChoice, CooperativeMatrix, Device, DeviceOptions, DeviceSpec};
-use jem::self_test::{CooperativeResult, KernelResult, Report, cooperative, self_test};
+use jem::self_test::{CooperativeResult, KernelResult, SelfTestReport, cooperative, self_test};
 use jem::tuning::{self, file};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -140,7 +140,7 @@ fn details(adapter: &AdapterInfo, shapes: usize) -> Vec<(&'static str, String)> 
     details
 }
 
-fn print(name: &str, report: &Report, matrices: &[CooperativeResult]) {
+fn print(name: &str, report: &SelfTestReport, matrices: &[CooperativeResult]) {
     say(&format!("\ntest of {name}: {}", report.what()));
     for result in &report.results {
         let KernelResult { kernel, variants, .. } = result;
@@ -158,7 +158,7 @@ fn print(name: &str, report: &Report, matrices: &[CooperativeResult]) {
     say(&format!("{} kernels, {verdict}, {:.1} s", report.results.len(), report.seconds));
 }
 
-fn test(name: &str, report: &Report, matrices: &[CooperativeResult]) -> Value {
+fn test(name: &str, report: &SelfTestReport, matrices: &[CooperativeResult]) -> Value {
     let kernel = |r: &KernelResult| json!({"kernel": r.kernel, "variants": r.variants, "relative_error": r.error, "passed": r.passed()});
     let shape = |r: &CooperativeResult| {
         json!({

@@ -3,10 +3,10 @@
 use crate::common::{Output, check_writable, describe};
 use crate::facts::Facts;
 use jem::Result;
+use jem::ebm::Model;
 use jem::io::checkpoint::Checkpoint;
 use jem::io::elements::Array;
 use jem::io::npz;
-use jem::jem::Model;
 use std::collections::HashSet;
 use std::path::PathBuf;
 

@@ -3,7 +3,7 @@
 use crate::common::{Output, check_writable, describe};
 use crate::facts::{Facts, number};
 use crate::session::flags::Flags as _;
-use jem::jem::{ImportOptions, Model, Normalisation};
+use jem::ebm::{ImportOptions, InputNormalisation, Model};
 use jem::nn::architecture::Architecture;
 use jem::{Error, Result};
 use std::path::PathBuf;
@@ -42,7 +42,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<()> {
     check_writable("--out", &arguments.out)?;
     let stated = match (&arguments.mean, &arguments.std) {
-        (Some(mean), Some(std)) => Some(Normalisation { mean: mean.clone(), std: std.clone() }),
+        (Some(mean), Some(std)) => Some(InputNormalisation { mean: mean.clone(), std: std.clone() }),
         _ => None,
     };
     let options = ImportOptions { architecture: arguments.arch, normalisation: stated };
@@ -70,6 +70,6 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// A normalisation for people.
-pub fn normalisation(normalisation: &Normalisation) -> String {
+pub fn normalisation(normalisation: &InputNormalisation) -> String {
     format!("mean {:?}, std {:?} of pixels in [0, 1]", normalisation.mean, normalisation.std)
 }

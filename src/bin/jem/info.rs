@@ -4,8 +4,8 @@ use crate::common::{Output, check_batch, describe};
 use crate::facts::{Facts, number};
 use jem::Result;
 use jem::device::{Device, Summary};
-use jem::jem::{Langevin, Model, Sampler, ScoreSettings, Scorer};
-use jem::nn::architecture::Mode;
+use jem::ebm::{Langevin, Model, Sampler, ScoreSettings, Scorer};
+use jem::nn::architecture::NormMode;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -102,7 +102,7 @@ fn figure((name, value): (&String, &Value)) -> String {
 fn summaries(model: &Model, batch: usize) -> Result<[(&'static str, Summary); 2]> {
     // On the host, where loading makes no pipelines.
     let device = Device::cpu();
-    let mode = Mode::Inference;
+    let mode = NormMode::Inference;
     let settings = ScoreSettings { mode, beta: 1.0, input_gradient: false };
     let score = Scorer::new(&device, model, settings, batch)?.program().summary();
     let langevin = Langevin::default();

@@ -3,7 +3,7 @@
 use crate::common::Output;
 use crate::facts::Facts;
 use jem::Result;
-use jem::jem::RunDirectory;
+use jem::ebm::RunDirectory;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "Examples:

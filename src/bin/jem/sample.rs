@@ -7,7 +7,7 @@ mod write;
 use crate::common::{Directory, ImageArguments, ModelArguments, Output, check_batch, describe, progress};
 use crate::facts::Facts;
 use jem::device::Device;
-use jem::jem::{Langevin, Model, Sampler};
+use jem::ebm::{Langevin, Model, Sampler};
 use jem::{Error, Result};
 use serde_json::{Value, json};
 use start::Start;

@@ -11,11 +11,11 @@ use crate::common::{
 use crate::facts::{Facts, number};
 use jem::data::images::Images;
 use jem::device::Device;
-use jem::jem::{Model, Posterior, ScoreSettings, Scorer, ranking};
+use jem::ebm::{Model, Posterior, ScoreSettings, Scorer, ranking};
 use jem::{Error, Result};
 use std::path::PathBuf;
 use std::time::Instant;
-use table::{Gradients, Table};
+use table::{Gradients, ScoreTable};
 use verdict::Threshold;
 use write::Format;
 
@@ -127,7 +127,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let ranked = |k| logits.chunks(classes).map(|row| ranking(row, k)).collect();
     let ranking = arguments.top.map(ranked);
     let verdict = threshold.map(|least| posteriors.iter().map(|p| p.logsumexp >= least).collect());
-    let table = Table { classes, logits, posteriors, gradients, labels, ranking, verdict };
+    let table = ScoreTable { classes, logits, posteriors, gradients, labels, ranking, verdict };
 
     if !arguments.output.json {
         show::figures(arguments, &table, &images);
@@ -236,7 +236,13 @@ impl Task<'_> {
     }
 }
 
-fn facts(model: &Model, device: &Device, images: &Images, table: &Table, threshold: Option<f64>) -> Facts {
+fn facts(
+    model: &Model,
+    device: &Device,
+    images: &Images,
+    table: &ScoreTable,
+    threshold: Option<f64>,
+) -> Facts {
     let mut facts = Facts::default();
     let share = |count: usize| count as f64 / table.len() as f64;
     let mean = |value: fn(&Posterior) -> f64| table.posteriors.iter().map(value).sum::<f64>() * share(1);

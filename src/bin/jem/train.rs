@@ -3,8 +3,8 @@
 use crate::session::training::{Job, TrainingArguments};
 use crate::session::{self, say};
 use jem::data::named::Collection;
-use jem::data::training::{SYNTHETIC, Source};
-use jem::jem::{Outcome, Recipe, RunDirectory};
+use jem::data::training::{DataSource, SYNTHETIC};
+use jem::ebm::{Outcome, Recipe, RunDirectory};
 use jem::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -52,16 +52,16 @@ pub struct DataArguments {
 
 impl DataArguments {
     /// Where the data comes from: by the flags, else as the run that is resumed remembers.
-    pub fn source(&self, resume: Option<&Path>) -> Result<Source> {
+    pub fn source(&self, resume: Option<&Path>) -> Result<DataSource> {
         let directory = self.data_dir.as_deref();
         let (None, Some(run)) = (&self.data, resume) else {
-            return Source::new(self.data.as_deref().unwrap_or("cifar10"), directory);
+            return DataSource::new(self.data.as_deref().unwrap_or("cifar10"), directory);
         };
         let Some(remembered) = RunDirectory::source(run)? else {
             let message = format!("{} does not say what it was trained on; name it", run.display());
             return Err(Error::setting("--data", message));
         };
-        Source::new(&remembered.data, directory.or(remembered.directory.as_deref()))
+        DataSource::new(&remembered.data, directory.or(remembered.directory.as_deref()))
     }
 }
 

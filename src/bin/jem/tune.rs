@@ -8,11 +8,11 @@ use crate::session::DeviceArguments;
 use jem::compute::conv_geometry::ConvProblem;
 use jem::compute::storage::Storage;
 use jem::device::Device;
-use jem::jem::{
+use jem::ebm::{
     BatchLayout, Langevin, Model, Overrides, Precision, Preset, Programs, Recipe, Sampler, ScoreSettings,
     Scorer,
 };
-use jem::nn::architecture::Mode;
+use jem::nn::architecture::NormMode;
 use jem::nn::network::Network as _;
 use jem::policy::convolution::{ConvolutionPolicy, Tuned};
 use jem::tuning::file;
@@ -285,7 +285,7 @@ fn model_shapes(path: &Path, batch: usize) -> Result<Vec<(ConvProblem, usize)>> 
     check_batch(batch)?;
     let model = Model::open(path)?;
     // On the host, where loading makes no pipelines and every convolution is one kernel.
-    let (host, mode) = (Device::cpu(), Mode::Inference);
+    let (host, mode) = (Device::cpu(), NormMode::Inference);
     let settings = ScoreSettings { mode, beta: 1.0, input_gradient: true };
     let scorer = Scorer::new(&host, &model, settings, batch)?;
     let langevin = Langevin::default();

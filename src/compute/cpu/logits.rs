@@ -1,7 +1,7 @@
 //! What the loss kernels' twins compute of one row of logits.
 
 use crate::compute::functional::{Energies, Slopes};
-use crate::compute::logit_part::{LabelledLoss, Part, STATS};
+use crate::compute::loss_term::{LabelledLoss, LossTerm, STATS};
 
 /// One row of logits with its label.
 pub struct LogitRow<'a> {
@@ -38,7 +38,7 @@ impl<'a> LogitRow<'a> {
     }
 
     /// LogSumExp, cross-entropy, correct, Σ f², the part's functional.
-    pub fn stats(&self, part: &Part) -> [f32; STATS] {
+    pub fn stats(&self, part: &LossTerm) -> [f32; STATS] {
         let correct = if self.argmax == self.label { 1.0 } else { 0.0 };
         let functional = part.labelled.map_or(0.0, |labelled| self.functional(&labelled).slopes.value);
         [self.logsumexp, self.cross_entropy(), correct, self.squares, functional]
@@ -68,7 +68,7 @@ impl<'a> LogitRow<'a> {
     }
 
     /// The loss under the weights of `part`; terms of weight 0 are not touched.
-    pub fn loss(&self, part: &Part) -> f32 {
+    pub fn loss(&self, part: &LossTerm) -> f32 {
         let term = |weight: f32, value: f32| if weight == 0.0 { 0.0 } else { weight * value };
         term(part.log_p_x, self.logsumexp)
             + term(part.cross_entropy, self.cross_entropy())
@@ -78,7 +78,7 @@ impl<'a> LogitRow<'a> {
     }
 
     /// The gradient of `upstream` times the loss.
-    pub fn gradient(&self, part: &Part, upstream: f32, gradient: &mut [f32]) {
+    pub fn gradient(&self, part: &LossTerm, upstream: f32, gradient: &mut [f32]) {
         let labelled = part.labelled.filter(|labelled| labelled.weight != 0.0);
         let functional = labelled.map(|labelled| (labelled.weight, self.functional(&labelled)));
         let no_label = self.label >= self.logits.len() && (part.logit_y != 0.0 || part.cross_entropy != 0.0);

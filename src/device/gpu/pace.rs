@@ -199,8 +199,8 @@ impl Pace {
 mod tests {
     use super::*;
     use crate::device::gpu::executable::work_before;
-    use crate::jem::Preset;
-    use crate::jem::programs::{BatchLayout, Programs};
+    use crate::ebm::Preset;
+    use crate::ebm::programs::{BatchLayout, Programs};
     use crate::policy::convolution::ConvolutionPolicy;
 
     const MS: Duration = Duration::from_millis(1);

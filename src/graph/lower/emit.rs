@@ -6,7 +6,7 @@ use super::strides::collapse;
 use super::{Lowering, label};
 use crate::compute::Kernel;
 use crate::compute::conv_geometry::ConvGeometry;
-use crate::compute::logit_part::STATS;
+use crate::compute::loss_term::STATS;
 use crate::compute::mask::mask_words;
 use crate::compute::storage::{Storage, Storages};
 use crate::device::View;
@@ -388,15 +388,15 @@ impl Lowering<'_> {
             factor: self.factor(node.inputs[1], None),
             ..Conv2dWeightGradient::new(geometry)
         });
-        if kernel.splits == 1 {
+        if kernel.parts == 1 {
             let y = self.place(id);
             self.builder.dispatch(name, kernel, &[x, gradient, y]);
             return Ok(());
         }
         let weights = geometry.weights_len();
-        let partials = self.builder.transient(format!("{name} split-K workspace"), kernel.splits * weights);
+        let partials = self.builder.transient(format!("{name} split-K workspace"), kernel.parts * weights);
         self.builder.dispatch(name, kernel, &[x, gradient, partials]);
-        self.emit_stages(id, partials, &Reduce::stages(1, kernel.splits, weights, ReduceOp::Sum), name);
+        self.emit_stages(id, partials, &Reduce::stages(1, kernel.parts, weights, ReduceOp::Sum), name);
         Ok(())
     }
 }

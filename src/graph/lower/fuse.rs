@@ -8,7 +8,7 @@
 use super::super::{Graph, Node, NodeId, Op};
 use super::prepared::Prepared;
 use crate::compute::epilogue::Residual;
-use crate::compute::logit_part::Part;
+use crate::compute::loss_term::LossTerm;
 use crate::kernels::head::Head;
 use crate::kernels::unary::UnaryOp;
 use std::collections::{BTreeSet, HashMap};
@@ -55,7 +55,7 @@ pub struct HeadGroup {
     pub weights: NodeId,
     pub bias: NodeId,
     pub labels: NodeId,
-    pub parts: Vec<Part>,
+    pub parts: Vec<LossTerm>,
     /// The linear layer's input, `[n, features]`.
     pub pooled: NodeId,
     pub logits: NodeId,
@@ -83,8 +83,8 @@ pub struct Fusions {
 }
 
 impl Fusions {
-    /// Finds the groups in what `roots` depend on and is not `prepared`: of one operation each if `separate`.
-    pub fn find(graph: &Graph, roots: &[NodeId], prepared: &Prepared, separate: bool) -> Self {
+    /// Finds the groups in what `roots` depend on and is not `prepared`: of one operation each if `is_unfused`.
+    pub fn find(graph: &Graph, roots: &[NodeId], prepared: &Prepared, is_unfused: bool) -> Self {
         let inputs = |id: NodeId| match prepared.contains_key(&id) {
             true => Vec::new(),
             false => graph.node(id).inputs,
@@ -100,15 +100,15 @@ impl Fusions {
             Finder { graph, roots, consumers: &consumers, groups: Vec::new(), group_of: HashMap::new() };
         for &id in live.iter().filter(|id| !prepared.contains_key(id)) {
             match graph.node(id).op {
-                Op::Conv2d(_) if separate => finder.conv_alone(id),
-                Op::Conv2dInputGradient(_) if separate => finder.input_gradient_alone(id),
-                Op::Normalise(_) if separate => finder.norm_alone(id),
-                Op::NormaliseGradient(_) if separate => finder.norm_gradient_alone(id),
+                Op::Conv2d(_) if is_unfused => finder.conv_alone(id),
+                Op::Conv2dInputGradient(_) if is_unfused => finder.input_gradient_alone(id),
+                Op::Normalise(_) if is_unfused => finder.norm_alone(id),
+                Op::NormaliseGradient(_) if is_unfused => finder.norm_gradient_alone(id),
                 Op::Normalise(_) => finder.norm(id),
                 Op::NormaliseGradient(_) => finder.norm_gradient(id),
                 Op::Conv2d(_) => finder.conv(id),
                 Op::Conv2dInputGradient(_) => finder.input_gradient(id),
-                Op::AveragePoolGradient { .. } if separate => {}
+                Op::AveragePoolGradient { .. } if is_unfused => {}
                 Op::AveragePoolGradient { .. } => finder.head(id),
                 _ => {}
             }
@@ -199,7 +199,7 @@ fn reachable(roots: &[NodeId], inputs: impl Fn(NodeId) -> Vec<NodeId>) -> BTreeS
 }
 
 /// What a kernel makes of its value.
-struct Behind {
+struct Followers {
     /// The value itself is used by others.
     raw: bool,
     activated: Option<(NodeId, f32)>,
@@ -254,13 +254,13 @@ impl Finder<'_> {
 
     fn conv(&mut self, conv: NodeId) {
         let (value, residual) = self.residual(conv).map_or((conv, None), |(sum, other)| (sum, Some(other)));
-        let Behind { raw, activated, mask } = self.behind(value);
+        let Followers { raw, activated, mask } = self.followers(value);
         let nodes = [Some(value), activated.map(|(id, _)| id)];
         self.add(Group::Conv { conv, residual, value, raw, activated, mask }, nodes.into_iter().flatten());
     }
 
     /// What can be made with `value`, by the kernel that makes it.
-    fn behind(&self, value: NodeId) -> Behind {
+    fn followers(&self, value: NodeId) -> Followers {
         let op = |id: NodeId| self.graph.node(id).op;
         let activation = |&(user, _): &(NodeId, usize)| match op(user) {
             Op::Unary(UnaryOp::LeakyRelu(slope)) => Some((user, slope)),
@@ -276,7 +276,7 @@ impl Finder<'_> {
             .iter()
             .any(|user| !is_mask(user) && activated.is_none_or(|(activated, _)| activated != user.0));
         let raw = others || activated.is_none() || self.roots.contains(&value);
-        Behind { raw, activated, mask }
+        Followers { raw, activated, mask }
     }
 
     fn norm_alone(&mut self, norm: NodeId) {
@@ -284,7 +284,7 @@ impl Finder<'_> {
     }
 
     fn norm(&mut self, norm: NodeId) {
-        let Behind { raw, activated, mask } = self.behind(norm);
+        let Followers { raw, activated, mask } = self.followers(norm);
         let nodes = [Some(norm), activated.map(|(id, _)| id)];
         self.add(Group::Norm { norm, raw, activated, mask }, nodes.into_iter().flatten());
     }

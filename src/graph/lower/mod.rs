@@ -28,7 +28,7 @@ use fuse::{Fusions, GroupId};
 use normalisation::Statistics;
 use prepared::Prepared;
 use std::collections::{HashMap, HashSet};
-use storage::Halves;
+use storage::HalfPrecision;
 use update::Fused;
 
 /// A tensor and the view that its value goes to.
@@ -91,7 +91,7 @@ struct Lowering<'a> {
     /// What `prepare` computes.
     prepared: Prepared,
     fusions: Fusions,
-    halves: Halves,
+    halves: HalfPrecision,
     /// The groups whose dispatches are written.
     emitted: HashSet<GroupId>,
     /// Where each node's value is, once emitted.
@@ -121,10 +121,10 @@ impl<'a> Lowering<'a> {
             Some(prepare) => prepared::emit(graph, &roots, builder, prepare)?,
             None => Prepared::new(),
         };
-        let fusions = Fusions::find(graph, &roots, &prepared, policy.separate());
+        let fusions = Fusions::find(graph, &roots, &prepared, policy.is_unfused());
         let halves = match policy.storage() {
-            Storage::F32 => Halves::default(),
-            Storage::F16 => Halves::find(graph, &fusions, &roots),
+            Storage::F32 => HalfPrecision::default(),
+            Storage::F16 => HalfPrecision::find(graph, &fusions, &roots),
         };
         let mut lowering = Self {
             graph,

@@ -7,14 +7,14 @@
 
 use super::Lowering;
 use super::fuse::{Fusions, Group};
-use crate::compute::logit_part::Part;
+use crate::compute::loss_term::LossTerm;
 use crate::compute::storage::Storage;
 use crate::graph::{Graph, Node, NodeId, Op};
 use std::collections::HashSet;
 
 /// The nodes whose values lie in f16.
 #[derive(Debug, Default)]
-pub struct Halves {
+pub struct HalfPrecision {
     nodes: HashSet<NodeId>,
     /// The gradients among them.
     gradients: HashSet<NodeId>,
@@ -26,7 +26,7 @@ pub struct Halves {
 /// thousandth or a hundred times of it, and either is far from f16's limits of 6e-8 and 65,504.
 const LARGEST_LOGIT_GRADIENT: f32 = 128.0;
 
-impl Halves {
+impl HalfPrecision {
     /// The nodes that may lie in f16, given those that outputs ask for.
     pub fn find(graph: &Graph, fusions: &Fusions, roots: &[NodeId]) -> Self {
         let needed = fusions.needed();
@@ -64,8 +64,8 @@ impl Halves {
 
 /// A power of two that brings the gradient of these losses at the logits to [`LARGEST_LOGIT_GRADIENT`] or less, the
 /// L2 left out, which has no bound.
-fn scale(parts: &[Part]) -> f32 {
-    let largest = |part: &Part| {
+fn scale(parts: &[LossTerm]) -> f32 {
+    let largest = |part: &LossTerm| {
         let functional = part.labelled.map_or(0.0, |l| l.weight * l.functional.steepness());
         let slopes = [part.log_p_x, part.cross_entropy, part.logit_y, functional];
         slopes.iter().map(|slope| slope.abs()).sum::<f32>()
@@ -77,7 +77,7 @@ fn scale(parts: &[Part]) -> f32 {
 struct Finder<'a> {
     graph: &'a Graph,
     fusions: &'a Fusions,
-    halves: Halves,
+    halves: HalfPrecision,
 }
 
 impl Finder<'_> {
@@ -221,7 +221,7 @@ impl Finder<'_> {
 }
 
 impl Lowering<'_> {
-    /// [`Halves::storage`].
+    /// [`HalfPrecision::storage`].
     pub(super) fn storage(&self, id: NodeId) -> Storage {
         self.halves.storage(id)
     }

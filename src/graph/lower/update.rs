@@ -67,7 +67,7 @@ impl Lowering<'_> {
         let made = matches!(group, Some(&Group::InputGradient { value, .. }) if value == gradient);
         let others = outputs[1..].iter().any(|output| self.source(output.tensor.id()) == gradient);
         let written = self.targets.get(&gradient).is_some_and(|&view| view == outputs[0].view);
-        if made && written && !others && self.fusions.consumers(gradient) == 0 && !self.policy.separate() {
+        if made && written && !others && self.fusions.consumers(gradient) == 0 && !self.policy.is_unfused() {
             self.update = Some(Fused { gradient, kernel: update.kernel, views: update.views() });
         }
     }

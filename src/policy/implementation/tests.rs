@@ -78,28 +78,28 @@ fn every_tile_has_the_parts_that_fill_a_gpu_by_it() {
         let all = candidates(shape);
         let mut firsts = Vec::new();
         for &candidate in &all {
-            let ConvImplementation::Parts(tile, splits) = candidate else { panic!("{candidate}") };
+            let ConvImplementation::Parts(tile, parts) = candidate else { panic!("{candidate}") };
             if !firsts.iter().any(|(other, _)| *other == tile) {
-                firsts.push((tile, splits));
+                firsts.push((tile, parts));
             }
         }
-        for &(tile, splits) in &firsts {
+        for &(tile, parts) in &firsts {
             let (rows, columns) = (9 * channels, channels);
             let method = match tile {
                 ConvTile::Scalar(_) => Method::Scalar,
                 ConvTile::Matrices(_) => Method::Cooperative(MATRICES),
             };
-            let tiles = Tile::staged(method, rows, columns, Some(tile)).count(rows, columns);
-            let pixels = shape.geometry.out_pixels().div_ceil(splits);
-            assert!(splits * tiles >= 1024 && pixels <= 8192, "{shape} by {tile}: {splits} parts");
-            assert!((splits - 1) * tiles < 1024 || 2 * pixels > 8192, "{shape} by {tile}: {splits} parts");
-            for other in [splits / 2, 2 * splits] {
+            let tiles = WorkgroupTile::staged(method, rows, columns, Some(tile)).count(rows, columns);
+            let pixels = shape.geometry.out_pixels().div_ceil(parts);
+            assert!(parts * tiles >= 1024 && pixels <= 8192, "{shape} by {tile}: {parts} parts");
+            assert!((parts - 1) * tiles < 1024 || 2 * pixels > 8192, "{shape} by {tile}: {parts} parts");
+            for other in [parts / 2, 2 * parts] {
                 assert!(
                     other == 0 || all.contains(&ConvImplementation::Parts(tile, other)),
                     "{tile}, {other}"
                 );
             }
-            own.insert(splits);
+            own.insert(parts);
         }
         assert!(firsts.len() >= 10 && own.len() > 2, "{shape}: {firsts:?}");
     }
@@ -162,11 +162,11 @@ fn parts_keep_enough_pixels() {
         let mut shape = shape(Direction::WeightGradient, size, 16, 16, 1);
         shape.geometry.n = batch;
         for candidate in shape.candidates(Method::Scalar, parts) {
-            let ConvImplementation::Parts(ConvTile::Scalar(tile), splits) = candidate else {
+            let ConvImplementation::Parts(ConvTile::Scalar(tile), parts) = candidate else {
                 panic!("{candidate}")
             };
             assert!(!tile.is_direct(), "{candidate}");
-            assert!(splits == 1 || shape.geometry.out_pixels() / splits >= LEAST_PIXELS, "{candidate}");
+            assert!(parts == 1 || shape.geometry.out_pixels() / parts >= LEAST_PIXELS, "{candidate}");
         }
     }
 }

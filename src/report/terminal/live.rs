@@ -12,7 +12,7 @@ use ratatui::widgets::{Axis, Block, Chart, Dataset, GraphType, LineGauge, Paddin
 use crate::io::png::to_byte;
 use crate::report::axes::short;
 use crate::report::curves::{self, BLUE, ORANGE, SPARSE};
-use crate::report::metrics::Table;
+use crate::report::metrics::MetricsTable;
 use crate::report::status::Status;
 
 /// Columns of the labels of vertical axes: panels stand under one another.
@@ -73,7 +73,7 @@ struct Samples {
 }
 
 /// What the view shows.
-pub struct Model {
+pub struct LiveState {
     colors: Colors,
     total: u64,
     iteration: u64,
@@ -88,7 +88,7 @@ pub struct Model {
     samples: Option<Samples>,
 }
 
-impl Model {
+impl LiveState {
     /// A run that has made `start` of `total` iterations.
     pub fn new(start: u64, total: u64, colors: Colors) -> Self {
         Self {
@@ -107,7 +107,7 @@ impl Model {
     }
 
     /// The curves so far, of a run that goes on.
-    pub fn history(&mut self, table: &Table) {
+    pub fn history(&mut self, table: &MetricsTable) {
         let columns = [
             ("energy_gap", &mut self.gap),
             ("loss", &mut self.loss),
@@ -180,7 +180,7 @@ fn drawable(point: &(f64, f64)) -> bool {
 }
 
 /// Draws `model` on the whole of `frame`, but for its last line.
-pub fn draw(frame: &mut Frame, model: &Model) {
+pub fn draw(frame: &mut Frame, model: &LiveState) {
     let area = frame.area();
     let area = Rect { height: area.height.saturating_sub(1), ..area };
     let [main, progress, note] =
@@ -203,7 +203,7 @@ pub fn draw(frame: &mut Frame, model: &Model) {
     frame.render_widget(Paragraph::new(notes.join(" · ")).style(dim), note);
 }
 
-fn draw_progress(frame: &mut Frame, area: Rect, model: &Model) {
+fn draw_progress(frame: &mut Frame, area: Rect, model: &LiveState) {
     let share = model.iteration as f64 / model.total.max(1) as f64;
     let mut figures = format!("{:>3.0}%", 100.0 * share);
     if !model.time.is_empty() {
@@ -242,7 +242,7 @@ struct Panel<'a> {
     shares: bool,
 }
 
-fn curves(frame: &mut Frame, area: Rect, model: &Model) {
+fn curves(frame: &mut Frame, area: Rect, model: &LiveState) {
     let line = |points, name, color| Curve { points, name, color, marker: Marker::Braille };
     let percent = |value: f64| format!("{:.1}%", 100.0 * value);
     let panels = [
@@ -278,7 +278,7 @@ fn curves(frame: &mut Frame, area: Rect, model: &Model) {
     }
 }
 
-fn draw_panel(frame: &mut Frame, area: Rect, panel: &Panel, model: &Model, lowest: bool) {
+fn draw_panel(frame: &mut Frame, area: Rect, panel: &Panel, model: &LiveState, lowest: bool) {
     // Braille has two dots a column: more points cannot be seen apart.
     let columns = 2 * usize::from(area.width);
     let lines: Vec<Points> = panel
@@ -436,7 +436,7 @@ mod tests {
     use super::*;
 
     /// The view of `model` as `width` x `height` characters.
-    fn view(model: &Model, width: u16, height: u16) -> Buffer {
+    fn view(model: &LiveState, width: u16, height: u16) -> Buffer {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         terminal.draw(|frame| draw(frame, model)).unwrap();
         terminal.backend().buffer().clone()
@@ -456,8 +456,8 @@ mod tests {
         }
     }
 
-    fn run(iterations: u64, colors: Colors) -> Model {
-        let mut model = Model::new(0, 2 * iterations, colors);
+    fn run(iterations: u64, colors: Colors) -> LiveState {
+        let mut model = LiveState::new(0, 2 * iterations, colors);
         for iteration in 1..=iterations {
             model.update(iteration, &status((iteration as f64 / 50.0).sin()));
         }
@@ -492,7 +492,7 @@ mod tests {
 
     #[test]
     fn no_size_and_no_value_makes_it_panic() {
-        let mut odd = Model::new(5, 0, Colors::True);
+        let mut odd = LiveState::new(5, 0, Colors::True);
         for (iteration, value) in
             [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MAX, -3e38, 3e38, 1e-300, 0.0]
                 .iter()
@@ -502,9 +502,9 @@ mod tests {
             odd.validation(iteration as u64, *value, "");
         }
         odd.samples(1, &[f32::NAN; 3 * 5 * 7], [5, 7, 1], Some(2));
-        let mut one = Model::new(0, 1, Colors::Indexed);
+        let mut one = LiveState::new(0, 1, Colors::Indexed);
         one.update(1, &status(0.25));
-        let models = [Model::new(0, 10, Colors::None), odd, one, run(100, Colors::True)];
+        let models = [LiveState::new(0, 10, Colors::None), odd, one, run(100, Colors::True)];
         for model in &models {
             for (width, height) in
                 (1..100).step_by(3).flat_map(|width| [1, 2, 3, 4, 7, 12, 40].map(|height| (width, height)))
@@ -530,7 +530,7 @@ mod tests {
         model.update(41, &status(0.5));
         assert_eq!([model.loss.len(), model.gap.len(), model.accuracy.len()], [41; 3]);
         assert_eq!((model.validation.len(), model.loss[40]), (0, (41.0, 0.5)));
-        let table = Table {
+        let table = MetricsTable {
             columns: ["iteration", "loss", "validation_accuracy"].map(String::from).to_vec(),
             rows: vec![vec![Some(0.0), Some(2.0), None], vec![Some(1.0), Some(f64::NAN), Some(0.1)]],
         };
@@ -541,7 +541,7 @@ mod tests {
     #[test]
     fn a_half_block_shows_two_pixels() {
         // Two grey images of 2x2 pixels in a row, then two more: those of a column come first.
-        let mut model = Model::new(0, 1, Colors::True);
+        let mut model = LiveState::new(0, 1, Colors::True);
         let images: Vec<f32> = [-1.0f32, 1.0, 0.0, 0.5].iter().flat_map(|&v| [v, v, -v, -v]).collect();
         model.samples(1, &images, [2, 2, 1], Some(2));
         let buffer = view(&model, 60, 14);

@@ -4,7 +4,7 @@
 mod live;
 mod screen;
 
-use super::metrics::Table;
+use super::metrics::MetricsTable;
 use super::progress::{Progress, validation_line};
 use super::status::Status;
 use std::io::{self, IsTerminal, Write};
@@ -14,7 +14,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ratatui::crossterm::terminal;
 use ratatui::layout::Size;
 
-use live::{Colors, Model};
+use live::{Colors, LiveState};
 use screen::Screen;
 
 /// Seconds between plain lines.
@@ -63,7 +63,7 @@ impl Terminal {
         Self { style, mode: Mode::Quiet }
     }
 
-    fn live(&mut self, start: u64, total: u64, history: Option<&Table>) {
+    fn live(&mut self, start: u64, total: u64, history: Option<&MetricsTable>) {
         let why = if !io::stdout().is_terminal() || !io::stderr().is_terminal() {
             "standard output and error must be a terminal"
         } else if !size().is_ok_and(|size| size.width >= SMALLEST.width && size.height >= SMALLEST.height) {
@@ -98,7 +98,7 @@ impl Mode {
 }
 
 impl Progress for Terminal {
-    fn begin(&mut self, done: u64, total: u64, history: Option<&Table>) {
+    fn begin(&mut self, done: u64, total: u64, history: Option<&MetricsTable>) {
         match self.style {
             Style::Quiet => self.mode = Mode::Quiet,
             Style::Bar => self.mode = Mode::bar(done, total),
@@ -206,7 +206,7 @@ fn size() -> io::Result<Size> {
 
 /// The live view on the terminal, until it is dropped.
 struct Live {
-    model: Model,
+    model: LiveState,
     /// `None` once it cannot be written to: training must not end because nobody looks any more.
     screen: Option<Screen>,
     /// Warnings, to be printed when the view is gone.
@@ -222,7 +222,7 @@ impl Live {
     fn new(start: u64, total: u64) -> io::Result<Self> {
         let now = Instant::now();
         let mut live = Self {
-            model: Model::new(start, total, Colors::of(|name| std::env::var(name).ok())),
+            model: LiveState::new(start, total, Colors::of(|name| std::env::var(name).ok())),
             screen: Some(Screen::enter()?),
             warnings: Vec::new(),
             clock: Clock { start, total, began: now },

@@ -1,7 +1,7 @@
 //! The convolutions that the gate runs, and how their results are judged.
 
 use super::Failure;
-use super::bed::Bed;
+use super::runner::CaseRunner;
 use crate::compute::Kernel;
 use crate::compute::conv_geometry::{ConvGeometry, Direction};
 use crate::compute::conv_tile::{ConvTile, MatrixTile};
@@ -90,7 +90,7 @@ impl Case {
         }
     }
 
-    fn splits(&self) -> usize {
+    fn parts(&self) -> usize {
         self.geometry.out_pixels().div_ceil(PIXELS).max(4)
     }
 
@@ -100,7 +100,7 @@ impl Case {
         match self.direction {
             Direction::Forward => g.kh * g.kw * g.c_in,
             Direction::InputGradient => g.kh * g.kw * g.c_out,
-            Direction::WeightGradient => g.out_pixels().div_ceil(self.splits()),
+            Direction::WeightGradient => g.out_pixels().div_ceil(self.parts()),
         }
     }
 
@@ -120,7 +120,7 @@ impl Case {
             }
             Direction::WeightGradient => {
                 let plain = Conv2dWeightGradient::new(geometry);
-                Arc::new(Conv2dWeightGradient { splits: self.splits(), method, tile, storage, ..plain })
+                Arc::new(Conv2dWeightGradient { parts: self.parts(), method, tile, storage, ..plain })
             }
         }
     }
@@ -140,8 +140,8 @@ impl Case {
     /// The results of the scalar kernel on operands rounded to f16.
     pub fn expected(&self, device: &Device) -> Result<Vec<Contents>> {
         let kernel = self.kernel(Method::Scalar, None);
-        let bed = Bed::new(device, kernel, true)?;
-        bed.run_first()
+        let runner = CaseRunner::new(device, kernel, true)?;
+        runner.run_first()
     }
 
     /// The largest Σ(a-b)²/Σb² of the results of `tile`.
@@ -157,14 +157,14 @@ impl Case {
         repeats: usize,
     ) -> std::result::Result<f64, Failure> {
         let kernel = self.kernel(Method::Cooperative(matrices), Some(tile.into()));
-        let bed = Bed::new(device, kernel, false)?;
-        let found = bed.run_first()?;
+        let runner = CaseRunner::new(device, kernel, false)?;
+        let found = runner.run_first()?;
         let bound = sum_bound(self.terms());
         let mut worst = 0.0f64;
         for ((storage, found), (_, expected)) in found.iter().zip(expected) {
             worst = worst.max(judge(*storage, found, expected, bound).map_err(Failure::Refused)?);
         }
-        match bed.repeat(&found, repeats - 1)? {
+        match runner.repeat(&found, repeats - 1)? {
             0 => Ok(worst),
             words => {
                 let reason = format!("{words} words in {repeats} runs differ from the first run's");
@@ -212,7 +212,7 @@ fn judge(storage: Storage, found: &[u32], expected: &[u32], bound: f64) -> std::
 #[cfg(test)]
 mod tests {
     use super::super::REPEATS;
-    use super::super::bed::POISON;
+    use super::super::runner::POISON;
     use super::*;
     use crate::self_test::random;
 
@@ -246,7 +246,7 @@ mod tests {
             let device = Device::cpu();
             let expected = case.expected(&device).unwrap();
             let kernel = case.kernel(Method::Scalar, None);
-            let found = Bed::new(&device, kernel, false).unwrap().run_first().unwrap();
+            let found = CaseRunner::new(&device, kernel, false).unwrap().run_first().unwrap();
             let judged = judge(found[0].0, &found[0].1, &expected[0].1, sum_bound(case.terms()));
             assert!(judged.is_err(), "{case:?}: {judged:?}");
         }
@@ -257,11 +257,12 @@ mod tests {
     fn runs_that_differ_are_seen() {
         let case = small_cases()[0];
         let device = Device::cpu();
-        let bed = Bed::new(&device, case.kernel(Method::Cooperative(MATRICES), None), false).unwrap();
-        let mut first = bed.run_first().unwrap();
-        assert_eq!(bed.repeat(&first, 2).unwrap(), 0);
+        let runner =
+            CaseRunner::new(&device, case.kernel(Method::Cooperative(MATRICES), None), false).unwrap();
+        let mut first = runner.run_first().unwrap();
+        assert_eq!(runner.repeat(&first, 2).unwrap(), 0);
         first[0].1[1000] ^= 1;
-        assert_eq!(bed.repeat(&first, 2).unwrap(), 2);
+        assert_eq!(runner.repeat(&first, 2).unwrap(), 2);
     }
 
     #[test]

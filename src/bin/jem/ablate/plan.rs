@@ -3,8 +3,8 @@
 use super::Arguments;
 use super::result::Figures;
 use jem::data::Dataset;
-use jem::data::training::Source;
-use jem::jem::{Family, Overrides, Recipe, RunDirectory, recipe_for};
+use jem::data::training::DataSource;
+use jem::ebm::{Family, Overrides, Recipe, RunDirectory, recipe_for};
 use jem::{Error, Result};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -74,7 +74,7 @@ impl Vary {
 
 impl Run {
     /// Refuses to take over a run with other settings or data.
-    pub fn check_taken_over(&self, source: &Source) -> Result<()> {
+    pub fn check_taken_over(&self, source: &DataSource) -> Result<()> {
         let Ok(config) = RunDirectory::config(&self.directory) else { return Ok(()) };
         let text = std::fs::read_to_string(&config).map_err(Error::io(&config))?;
         let found = Recipe::parse(&text).map_err(|message| Error::file(&config, message))?;

@@ -1,8 +1,8 @@
 //! What a run came to.
 
+use jem::ebm::Evaluation;
 use jem::io::atomic;
-use jem::jem::Evaluation;
-use jem::report::metrics::Table;
+use jem::report::metrics::MetricsTable;
 use jem::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::io::Write as _;
@@ -31,7 +31,7 @@ pub struct Figures {
 impl Figures {
     /// The figures of the run in `directory`, which ended with those of the test images and its faults, or failed.
     pub fn of(directory: &Path, end: Result<(Evaluation, u32)>) -> Result<Self> {
-        let metrics = Table::read(&directory.join("metrics.csv"))?;
+        let metrics = MetricsTable::read(&directory.join("metrics.csv"))?;
         let (test, trips, failure) = match end {
             Ok((test, trips)) => (Some(test), Some(trips), None),
             Err(error) => (None, None, Some(error.to_string())),

@@ -3,9 +3,9 @@
 use super::plan::{Run, Setup};
 use super::result::Figures;
 use jem::Result;
+use jem::ebm::Preset;
 use jem::io::atomic;
-use jem::jem::Preset;
-use jem::report::metrics::Table;
+use jem::report::metrics::MetricsTable;
 use jem::report::multiples::{Curve, plot};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -128,7 +128,7 @@ impl<'a> Row<'a> {
         let seeds = self.accuracy().count;
         let mut sums: BTreeMap<u64, (f64, f64)> = BTreeMap::new();
         for (run, _) in self.ended.iter().filter(|(_, figures)| seeds == 0 || figures.test.is_some()) {
-            let metrics = Table::read(&run.directory.join("metrics.csv"))?;
+            let metrics = MetricsTable::read(&run.directory.join("metrics.csv"))?;
             for (iteration, accuracy) in metrics.points("validation_accuracy") {
                 let (sum, count) = sums.entry(iteration as u64 + 1).or_default();
                 (*sum, *count) = (*sum + accuracy, *count + 1.0);

@@ -1,7 +1,7 @@
 //! Which pixels inpainting holds.
 
 use jem::data::folder;
-use jem::jem::Model;
+use jem::ebm::Model;
 use jem::{Error, Result};
 use std::path::Path;
 

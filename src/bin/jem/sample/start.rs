@@ -4,7 +4,7 @@ use super::Arguments;
 use crate::session::flags::Flags as _;
 use jem::compute::random::{Threefry, stream};
 use jem::data::images::{Images, Pixels};
-use jem::jem::{ClassGaussians, Model, uniform_image};
+use jem::ebm::{ClassGaussians, Model, uniform_image};
 use jem::{Error, Result};
 
 /// The most chains when nothing says how many.

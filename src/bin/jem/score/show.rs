@@ -1,6 +1,6 @@
 //! The figures of the first few images, one by one.
 
-use super::{Arguments, Table};
+use super::{Arguments, ScoreTable};
 use crate::facts::{number, say};
 use jem::data::images::Images;
 
@@ -8,7 +8,7 @@ use jem::data::images::Images;
 const SHOWN: usize = 20;
 
 /// Prints those figures that the flags ask for, a line an image.
-pub fn figures(arguments: &Arguments, table: &Table, images: &Images) {
+pub fn figures(arguments: &Arguments, table: &ScoreTable, images: &Images) {
     let asked =
         arguments.predict || arguments.conditional || table.ranking.is_some() || table.verdict.is_some();
     if !asked {
@@ -31,7 +31,7 @@ fn name(images: &Images, i: usize) -> String {
     images.files.as_ref().map_or_else(|| i.to_string(), |files| files[i].display().to_string())
 }
 
-fn figures_of(i: usize, arguments: &Arguments, table: &Table, images: &Images) -> String {
+fn figures_of(i: usize, arguments: &Arguments, table: &ScoreTable, images: &Images) -> String {
     let named = images.class_names.len() == table.classes;
     let class = |k: usize| if named { images.class_names[k].clone() } else { k.to_string() };
     let (posterior, logits) = (&table.posteriors[i], table.logits_of(i));

@@ -1,10 +1,10 @@
 //! The figures of all images.
 
+use jem::ebm::Posterior;
 use jem::io::pack;
-use jem::jem::Posterior;
 
 /// A row an image.
-pub struct Table {
+pub struct ScoreTable {
     pub classes: usize,
     pub logits: Vec<f32>,
     pub posteriors: Vec<Posterior>,
@@ -16,7 +16,7 @@ pub struct Table {
     pub verdict: Option<Vec<bool>>,
 }
 
-impl Table {
+impl ScoreTable {
     pub fn len(&self) -> usize {
         self.posteriors.len()
     }

@@ -1,6 +1,6 @@
 //! Scores as files: `.npz` with an array a figure, or `.csv` with a row an image.
 
-use super::{Gradients, Table};
+use super::{Gradients, ScoreTable};
 use jem::data::images::Images;
 use jem::io::elements::{Array, Elements};
 use jem::io::{atomic, npy, npz};
@@ -29,20 +29,20 @@ impl Format {
 }
 
 /// Writes all figures, atomically.
-pub fn write(path: &Path, format: Format, table: Table, images: &Images) -> Result<()> {
+pub fn write(path: &Path, format: Format, table: ScoreTable, images: &Images) -> Result<()> {
     match format {
         Format::Npz => npz::write(path, &arrays(table)),
         Format::Csv => csv(path, &table, images),
     }
 }
 
-fn arrays(mut table: Table) -> Vec<(String, Array)> {
+fn arrays(mut table: ScoreTable) -> Vec<(String, Array)> {
     let (logits, gradients) = (table.logits.clone(), table.gradients.take());
     let n = table.len();
     let mut arrays = Vec::new();
     let mut add =
         |name: &str, shape: Vec<usize>, elements| arrays.push((name.to_owned(), Array { shape, elements }));
-    let each = |value: fn(&jem::jem::Posterior) -> f64| -> Elements {
+    let each = |value: fn(&jem::ebm::Posterior) -> f64| -> Elements {
         Elements::F32(table.posteriors.iter().map(|p| value(p) as f32).collect())
     };
     add("logits", vec![n, table.classes], Elements::F32(logits));
@@ -80,7 +80,7 @@ fn arrays(mut table: Table) -> Vec<(String, Array)> {
 }
 
 /// A row an image; gradients by their norm alone.
-fn csv(path: &Path, table: &Table, images: &Images) -> Result<()> {
+fn csv(path: &Path, table: &ScoreTable, images: &Images) -> Result<()> {
     let norms = table.gradients.as_ref().map(|gradients| &gradients.norms);
     let mut columns = vec!["image".to_owned()];
     columns.extend(table.labels.is_some().then(|| "label".into()));

@@ -2,8 +2,8 @@
 
 use super::flags::Flags as _;
 use super::{DeviceArguments, Session, download_bar, report, say, stop_on_interrupt};
-use jem::data::training::{Source, TrainingData};
-use jem::jem::{Outcome, Overrides, Preset, Recipe, RunDirectory, Trainer, check_recipe, recipe_for};
+use jem::data::training::{DataSource, TrainingData};
+use jem::ebm::{Outcome, Overrides, Preset, Recipe, RunDirectory, Trainer, check_recipe, recipe_for};
 use jem::report::profile::table;
 use jem::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -49,7 +49,7 @@ pub struct Job {
     /// Show it as a live view.
     pub live: bool,
     /// Where its data comes from, for the run directory to remember.
-    pub source: Source,
+    pub source: DataSource,
 }
 
 /// A run whose settings, data and device are ready.
@@ -63,7 +63,7 @@ pub struct Training {
 
 impl TrainingArguments {
     /// Checks the settings on the images of `source`, opens the device, and chooses the preset if none is named.
-    pub fn prepare(&self, source: impl FnOnce() -> Result<Source>) -> Result<Training> {
+    pub fn prepare(&self, source: impl FnOnce() -> Result<DataSource>) -> Result<Training> {
         if let Some(out) = &self.out {
             RunDirectory::check_free(out).hint("choose another --out, or go on with --resume")?;
         }
@@ -130,7 +130,7 @@ impl Training {
 }
 
 /// Reads the images of `source`.
-pub fn load(source: &Source, quiet: bool) -> Result<TrainingData> {
+pub fn load(source: &DataSource, quiet: bool) -> Result<TrainingData> {
     let bar = download_bar(quiet);
     let loaded = source.load(&bar);
     if matches!(&loaded, Err(Error::Setting { key, .. }) if key != "directory") {
@@ -166,7 +166,7 @@ fn asked_preset(text: &str) -> Result<Option<Preset>> {
 }
 
 /// A new directory under runs/, with a name that says what the run is.
-fn fresh(source: &Source, recipe: &Recipe, size: Option<Preset>) -> PathBuf {
+fn fresh(source: &DataSource, recipe: &Recipe, size: Option<Preset>) -> PathBuf {
     let data = Path::new(&source.data).file_name().map_or("data".into(), |name| name.to_string_lossy());
     let size = size.map(|size| format!("-{size}")).unwrap_or_default();
     RunDirectory::fresh(Path::new("runs"), &format!("{data}-{}{size}", recipe.recipe))

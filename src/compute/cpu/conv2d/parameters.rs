@@ -39,9 +39,9 @@ pub struct WeightGradient {
     /// Shapes of the forward convolution.
     pub geometry: ConvGeometry,
     /// Parts.
-    pub splits: usize,
+    pub parts: usize,
     /// Output pixels of each part; the last ones may have fewer, or none.
-    pub pixels_per_split: usize,
+    pub pixels_per_part: usize,
 }
 
 /// The tensors that all tasks of an input gradient read.

@@ -64,7 +64,7 @@ fn kernels() -> Vec<(Box<dyn Kernel>, Run)> {
             ..Conv2dInputGradient::new(geometry)
         };
         all.push((Box::new(input), Box::new(move |isa, a| input_gradient_on(isa, &input.twin(), a))));
-        let weight = Conv2dWeightGradient { splits: 2, ..Conv2dWeightGradient::new(geometry) };
+        let weight = Conv2dWeightGradient { parts: 2, ..Conv2dWeightGradient::new(geometry) };
         all.push((Box::new(weight), Box::new(move |isa, a| weight_gradient_on(isa, &weight.twin(), a))));
     }
     all

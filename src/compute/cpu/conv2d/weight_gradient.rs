@@ -30,7 +30,7 @@ pub fn weight_gradient_on(isa: Isa, kernel: &WeightGradient, arguments: &mut [Ar
     let (input, gradient) = (input.f32(), gradient.f32());
     let taps = g.kh * g.kw;
     // Where there are few (part, tap) pairs, their rows are cut. (No sum depends on how.)
-    let cuts = (TASKS_PER_THREAD * rayon::current_num_threads()).div_ceil(kernel.splits * taps);
+    let cuts = (TASKS_PER_THREAD * rayon::current_num_threads()).div_ceil(kernel.parts * taps);
     let rows = g.c_in.div_ceil(cuts).next_multiple_of(CUT_ROWS);
     partials.f32_mut().par_chunks_mut(g.c_in * g.c_out).enumerate().for_each(|(index, block)| {
         block.par_chunks_mut(rows * g.c_out).enumerate().for_each(|(cut, partial)| {
@@ -64,7 +64,7 @@ impl Job for Task<'_> {
     #[inline(always)]
     unsafe fn run<L: Lanes, const R: usize, const V: usize>(mut self) {
         let g = &self.kernel.geometry;
-        let per_split = self.kernel.pixels_per_split;
+        let per_split = self.kernel.pixels_per_part;
         let start = (self.split * per_split).min(g.out_pixels());
         let end = (start + per_split).min(g.out_pixels());
         let block = (BLOCK_BYTES / (size_of::<f32>() * (g.c_in + g.c_out))).max(BLOCK_PIXELS);

@@ -1,0 +1,104 @@
+//! The host's side of the chains: which take part in an iteration, where they come from and go to, their ages.
+
+use super::batches::{draw_chains, reservoir};
+use super::{ChainStart, ClassGaussians, Recipe};
+use crate::compute::random::{Threefry, lane, stream};
+use crate::data::Dataset;
+use crate::error::{Error, Result};
+use crate::kernels::replay_gather::ReplayGather;
+use crate::kernels::replay_scatter::DISCARDED;
+use rand::RngExt as _;
+use rayon::prelude::*;
+
+/// The rank of the covariance of the Gaussians that chains start from.
+const RANK: usize = 256;
+
+/// The chains of the replay buffer.
+#[derive(Debug)]
+pub struct Chains {
+    /// SGLD steps since each began.
+    pub ages: Vec<u32>,
+    /// What they start from, if not uniform noise.
+    gaussians: Option<ClassGaussians>,
+    classes: usize,
+}
+
+/// The chains of one iteration.
+#[derive(Debug)]
+pub struct Drawn {
+    /// Their entries of the replay buffer.
+    pub entries: Vec<u32>,
+    /// The class that each is sampled for; 0 if it is not class-conditional.
+    pub labels: Vec<u32>,
+    /// The entries that they go to, or [`DISCARDED`].
+    pub targets: Vec<u32>,
+    /// The slots that begin anew from images that the host gives, and these, HWC.
+    pub fresh: Vec<(usize, Vec<f32>)>,
+}
+
+impl Chains {
+    /// Those of a new run, aged 0; none without sampling.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for Gaussians of a class without images.
+    pub fn new(recipe: &Recipe, train: &Dataset) -> Result<Self> {
+        let gaussians = match recipe.start {
+            ChainStart::Gaussian if recipe.samples() => {
+                let fitted = ClassGaussians::fit_low_rank(train.clone().into(), RANK);
+                Some(fitted.map_err(|error| match error {
+                    Error::Setting { message, .. } => Error::setting("start", message),
+                    other => other,
+                })?)
+            }
+            _ => None,
+        };
+        let ages = vec![0; if recipe.samples() { recipe.buffer } else { 0 }];
+        Ok(Self { ages, gaussians, classes: train.classes() })
+    }
+
+    /// The first contents of the replay buffer, NHWC; `None`: uniform noise.
+    pub fn first_images(&self, recipe: &Recipe, seed: u32) -> Option<Vec<f32>> {
+        let gaussians = self.gaussians.as_ref()?;
+        // A chain of class-conditional sampling keeps its class.
+        let part = recipe.buffer / self.classes;
+        let image = |entry: usize| {
+            let mut random = Threefry::new(seed, lane(stream::REPLAY_FILL, 1), entry as u32);
+            let class = match recipe.class_conditional {
+                true => (entry / part.max(1)).min(self.classes - 1),
+                false => random.random_range(0..self.classes),
+            };
+            gaussians.sample(class, &mut random)
+        };
+        Some((0..recipe.buffer).into_par_iter().flat_map_iter(image).collect())
+    }
+
+    /// Draws those of `iteration`, and notes their ages.
+    pub fn draw(&mut self, recipe: &Recipe, seed: u32, iteration: u64) -> Drawn {
+        let batch = recipe.batch;
+        let classes = recipe.class_conditional.then_some(self.classes);
+        let chains = draw_chains(seed, iteration, batch, recipe.buffer, classes);
+        let targets = match recipe.reservoir {
+            true => reservoir(seed, iteration, batch, recipe.buffer),
+            false => chains.entries.clone(),
+        };
+        let mut fresh = Vec::new();
+        let mut ages = Vec::with_capacity(batch);
+        for (slot, (&entry, &label)) in chains.entries.iter().zip(&chains.labels).enumerate() {
+            let begins = ReplayGather::begins_anew(seed, iteration as u32, slot as u32, recipe.reinitialise);
+            ages.push(if begins { 0 } else { self.ages[entry as usize] } + recipe.steps as u32);
+            if let Some(gaussians) = self.gaussians.as_ref().filter(|_| begins) {
+                let stream = lane(stream::REPLAY_INIT, slot as u32 + 1);
+                let mut random = Threefry::new(seed, stream, iteration as u32);
+                let class = match recipe.class_conditional {
+                    true => label as usize,
+                    false => random.random_range(0..self.classes),
+                };
+                fresh.push((slot, gaussians.sample(class, &mut random)));
+            }
+        }
+        for (&target, age) in targets.iter().zip(ages).filter(|(target, _)| **target != DISCARDED) {
+            self.ages[target as usize] = age;
+        }
+        Drawn { entries: chains.entries, labels: chains.labels, targets, fresh }
+    }
+}

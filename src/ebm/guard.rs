@@ -1,0 +1,264 @@
+//! Whether a run is healthy: bounds on what an iteration shows, and on where the energy gap is heading.
+//!
+//! A fault is found some iterations after its cause. [`Fault::onset`] says up to where the run is to be trusted.
+
+use super::{Evaluation, Metrics, Recipe};
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+
+/// Iterations of each of the two windows whose energy gaps are compared, and by which a fault's cause may be older than
+/// its first sign.
+pub const WINDOW: usize = 25;
+
+/// Growth of the gap from one window to the next, beyond half of its bound, that is taken for the beginning of its end.
+const RUNAWAY: f64 = 2.0;
+
+/// The best accuracy that held-out images must once have reached, in shares of a guess's, before its loss counts; and
+/// the part of it that may be lost.
+const LEARNT: f64 = 2.0;
+const COLLAPSED: f64 = 0.5;
+
+/// Something is wrong with a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fault {
+    /// The iteration that showed it.
+    pub iteration: u64,
+    /// The last iteration, from 0 on, that is to be trusted.
+    pub onset: u64,
+    /// What was seen, with the bound.
+    pub message: String,
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "iteration {}: {}", self.iteration, self.message)
+    }
+}
+
+/// Watches the numbers of a run. Its memory is part of a checkpoint, so that a resumed run finds what an uninterrupted
+/// one does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Guard {
+    /// |energy gap| of the last iterations, the newest last.
+    gaps: VecDeque<f64>,
+    /// The best accuracy on held-out images, and the iteration of the last evaluation that was no collapse.
+    best: Option<(f64, u64)>,
+}
+
+/// A number of an iteration with its name and the bound on its size.
+type Bounded = (&'static str, f64, f64);
+
+impl Guard {
+    /// Has seen nothing.
+    pub fn new() -> Self {
+        Self { gaps: VecDeque::new(), best: None }
+    }
+
+    /// Looks at the metrics of the next iteration.
+    ///
+    /// # Errors
+    /// The first fault that they show.
+    pub fn check(&mut self, recipe: &Recipe, metrics: &Metrics) -> Result<(), Fault> {
+        let fault = |message: String| {
+            let iteration = metrics.iteration;
+            Err(Fault { iteration, onset: iteration.saturating_sub(WINDOW as u64), message })
+        };
+        for (name, value, bound) in bounded(recipe, metrics) {
+            // NaN is within no bound.
+            if value.is_nan() || value.abs() > bound {
+                return fault(format!("{name} is {} (bound {})", number(value), number(bound)));
+            }
+        }
+        if recipe.samples() {
+            self.gaps.push_back(metrics.energy_gap().abs());
+            if self.gaps.len() > 2 * WINDOW {
+                self.gaps.pop_front();
+            }
+            if self.gaps.len() == 2 * WINDOW {
+                let mean = |gaps: &mut dyn Iterator<Item = &f64>| gaps.sum::<f64>() / WINDOW as f64;
+                let (before, now) =
+                    (mean(&mut self.gaps.iter().take(WINDOW)), mean(&mut self.gaps.iter().skip(WINDOW)));
+                if now > 0.5 * recipe.max_gap && now > RUNAWAY * before {
+                    return fault(format!(
+                        "energy gap grew from {before:.1} to {now:.1} in {WINDOW} iterations"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at an evaluation on held-out images after `iteration` iterations.
+    ///
+    /// # Errors
+    /// A collapse: the model has forgotten most of what it knew.
+    pub fn check_validation(
+        &mut self,
+        classes: usize,
+        iteration: u64,
+        evaluation: &Evaluation,
+    ) -> Result<(), Fault> {
+        let accuracy = evaluation.accuracy;
+        if let Some((best, healthy)) = self.best {
+            let learnt = best > LEARNT / classes as f64;
+            if accuracy.is_nan() || (learnt && accuracy < COLLAPSED * best) {
+                let message = format!(
+                    "accuracy on held-out images fell to {:.1}% from {:.1}%",
+                    100.0 * accuracy,
+                    100.0 * best
+                );
+                return Err(Fault { iteration: iteration.saturating_sub(1), onset: healthy, message });
+            }
+        }
+        let best = self.best.map_or(accuracy, |(best, _)| best.max(accuracy));
+        self.best = Some((best, iteration));
+        Ok(())
+    }
+}
+
+impl Default for Guard {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A number as people write it.
+fn number(value: f64) -> String {
+    match value.abs() {
+        size if size < 10.0 => format!("{}", (1e3 * value).round() / 1e3),
+        size if size < 1e5 => format!("{}", value.round()),
+        _ => format!("{value:.1e}"),
+    }
+}
+
+fn bounded(recipe: &Recipe, metrics: &Metrics) -> Vec<Bounded> {
+    let bound = recipe.diverged_above;
+    let mut all = vec![
+        ("loss", metrics.loss, bound),
+        ("energy of data", metrics.energy_data, bound),
+        ("gradient norm", metrics.gradient_norm, bound),
+    ];
+    if recipe.samples() {
+        all.extend([
+            ("energy of samples", metrics.energy_samples, bound),
+            ("input gradient norm", metrics.input_gradient_norm, bound),
+            ("energy gap", metrics.energy_gap(), recipe.max_gap),
+            ("way of the chains", metrics.displacement, recipe.max_displacement),
+            ("share of saturated pixels", metrics.saturated, recipe.max_saturated),
+            ("age of the chains", metrics.chain_age, recipe.max_chain_age),
+        ]);
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ebm::Preset;
+
+    fn recipe() -> Recipe {
+        Recipe { max_gap: 40.0, max_chain_age: 1000.0, ..Preset::Tiny.recipe() }
+    }
+
+    fn metrics(iteration: u64, gap: f64) -> Metrics {
+        Metrics {
+            iteration,
+            learning_rate: 1e-3,
+            loss: 2.0,
+            energy_data: -3.0,
+            energy_samples: gap - 3.0,
+            cross_entropy: 2.0,
+            accuracy: 0.3,
+            gradient_norm: 1.0,
+            input_gradient_norm: 1.0,
+            displacement: 0.1,
+            saturated: 0.1,
+            chain_age: 100.0,
+        }
+    }
+
+    #[test]
+    fn numbers_are_written_as_people_do() {
+        let all = [0.98, 1.0, -3.25049, 204.7, 1e6, f64::NAN, f64::INFINITY].map(number);
+        assert_eq!(all, ["0.98", "1", "-3.25", "205", "1.0e6", "NaN", "inf"]);
+    }
+
+    #[test]
+    fn a_steady_run_has_no_fault() {
+        let mut guard = Guard::new();
+        for iteration in 0..1000 {
+            let gap = 15.0 * (iteration as f64 / 40.0).sin();
+            guard.check(&recipe(), &metrics(iteration, gap)).unwrap();
+        }
+    }
+
+    #[test]
+    fn every_number_beyond_its_bound_is_a_fault_and_so_is_nan() {
+        type Set = fn(&mut Metrics, f64);
+        let numbers: [(&str, Set, f64); 9] = [
+            ("loss", |m, v| m.loss = v, 2e6),
+            ("energy of data", |m, v| m.energy_data = v, -2e6),
+            ("gradient norm", |m, v| m.gradient_norm = v, 2e6),
+            ("energy of samples", |m, v| m.energy_samples = v, 2e6),
+            ("input gradient norm", |m, v| m.input_gradient_norm = v, 2e6),
+            ("energy gap", |m, v| m.energy_samples = v, 50.0),
+            ("way of the chains", |m, v| m.displacement = v, 1e3),
+            ("saturated", |m, v| m.saturated = v, 1.0),
+            ("age of the chains", |m, v| m.chain_age = v, 1001.0),
+        ];
+        for (name, set, beyond) in numbers {
+            for value in [beyond, f64::NAN] {
+                let mut metrics = metrics(90, 0.0);
+                set(&mut metrics, value);
+                let fault = Guard::new().check(&recipe(), &metrics).unwrap_err();
+                let named = fault.message.contains(name) || (value.is_nan() && name == "energy gap");
+                assert!(named && fault.message.contains("bound"), "{name}: {fault:?}");
+                assert_eq!((fault.iteration, fault.onset), (90, 65));
+                // Without samples there are none of theirs.
+                let classifier = Recipe { p_x: 0.0, p_xy: 0.0, ..recipe() };
+                let of_samples = ["samples", "input", "gap", "chains", "saturated"];
+                let expected = of_samples.iter().any(|word| name.contains(word));
+                assert_eq!(Guard::new().check(&classifier, &metrics).is_ok(), expected, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_gap_that_runs_away_is_a_fault_before_it_is_beyond_its_bound() {
+        let mut guard = Guard::new();
+        let gap = |iteration: u64| 0.5 * (iteration as f64 / 20.0).exp();
+        let fault = (0..).find_map(|i| guard.check(&recipe(), &metrics(i, gap(i))).err()).unwrap();
+        assert!(fault.message.contains("energy gap grew from"), "{fault:?}");
+        assert!(gap(fault.iteration) < recipe().max_gap, "{fault:?}");
+        assert!(gap(fault.onset) < 0.5 * recipe().max_gap);
+        // As large, but not growing.
+        let mut guard = Guard::new();
+        for iteration in 0..200 {
+            guard.check(&recipe(), &metrics(iteration, 30.0)).unwrap();
+        }
+    }
+
+    #[test]
+    fn forgetting_is_a_fault_and_not_having_learnt_is_none() {
+        let evaluation = |accuracy: f64| Evaluation { accuracy, cross_entropy: 2.0, energy: -3.0 };
+        let mut guard = Guard::new();
+        guard.check_validation(10, 100, &evaluation(0.12)).unwrap();
+        guard.check_validation(10, 200, &evaluation(0.05)).unwrap();
+        guard.check_validation(10, 300, &evaluation(0.50)).unwrap();
+        guard.check_validation(10, 400, &evaluation(0.30)).unwrap();
+        let fault = guard.check_validation(10, 500, &evaluation(0.24)).unwrap_err();
+        assert_eq!((fault.iteration, fault.onset), (499, 400));
+        assert!(fault.message.contains("24.0% from 50.0%"), "{fault:?}");
+        assert!(guard.check_validation(10, 500, &evaluation(f64::NAN)).is_err());
+    }
+
+    #[test]
+    fn its_memory_survives_a_checkpoint() {
+        let mut guard = Guard::new();
+        for iteration in 0..30 {
+            guard.check(&recipe(), &metrics(iteration, iteration as f64 / 3.0)).unwrap();
+        }
+        let text = serde_json::to_string(&guard).unwrap();
+        assert_eq!(serde_json::from_str::<Guard>(&text).unwrap(), guard);
+    }
+}

@@ -1,0 +1,104 @@
+//! One step of stochastic gradient Langevin dynamics on a batch of images, as part of a program.
+
+use super::Recipe;
+use crate::compute::loss_term::LossTerm;
+use crate::device::{Key, ProgramBuilder, View};
+use crate::error::Result;
+use crate::graph::{Output, Tensor, Update, lower_with_update};
+use crate::kernels::sgld::Sgld;
+use crate::kernels::tick::{COUNTERS, SGLD_STEP, Tick};
+use crate::policy::convolution::ConvolutionPolicy;
+
+/// The external slot of the random-number counters.
+pub const COUNTER_WORDS: Key<u32> = Key::new("counters");
+/// The external slot of the gradient of the log density at the images.
+pub const INPUT_GRADIENT: Key<f32> = Key::new("input gradient");
+
+/// The settings of SGLD (Welling & Teh, ICML 2011), with step and noise set apart, as JEM does.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Langevin {
+    /// Factor of the gradient.
+    pub step_size: f32,
+    /// Standard deviation of the noise.
+    pub noise: f32,
+    /// Bound on each element of the gradient.
+    pub clamp_gradient: Option<f32>,
+    /// Keeps the images in [-1, 1].
+    pub clamp_x: bool,
+    /// Updates along each gradient: the proximal inner steps of JEM++ (Yang & Ji, ICCV 2021; after YOPO, Zhang et al.,
+    /// NeurIPS 2019), which take the gradient p at the first convolution's output once and then ascend
+    /// `<conv1(x), p>`. conv1 is linear, so that inner gradient, conv1ᵀ p, is log p(x)'s own at the first x throughout.
+    pub inner_steps: usize,
+}
+
+impl Default for Langevin {
+    /// The published settings of JEM.
+    fn default() -> Self {
+        Self { step_size: 1.0, noise: 0.01, clamp_gradient: None, clamp_x: false, inner_steps: 1 }
+    }
+}
+
+impl Langevin {
+    /// The settings of a recipe.
+    pub fn of(recipe: &Recipe) -> Self {
+        Self {
+            step_size: recipe.step_size,
+            noise: recipe.noise,
+            clamp_gradient: (recipe.clamp_gradient > 0.0).then_some(recipe.clamp_gradient),
+            clamp_x: recipe.clamp_x,
+            inner_steps: recipe.inner_steps,
+        }
+    }
+
+    /// The part of a batch of `count` images whose loss is the log density that chains climb, up to a
+    /// constant: log p(x), or log p(x|y) of each image's label.
+    pub fn log_density(count: usize, class_conditional: bool) -> LossTerm {
+        match class_conditional {
+            true => LossTerm { count, logit_y: 1.0, ..LossTerm::default() },
+            false => LossTerm { count, log_p_x: 1.0, ..LossTerm::default() },
+        }
+    }
+
+    /// Appends `inner_steps` times `x += step * clamp(∂ log_density/∂x) + noise * N(0, 1)` for the images `x`, which lie
+    /// in `images`, and moves the counter of SGLD steps on; the gradient is that at the first. `others` are computed at the images as they were.
+    /// Elements whose `moving` (one float each) is 0 stay.
+    ///
+    /// # Errors
+    /// A mistake in shapes.
+    pub fn append(
+        &self,
+        policy: &ConvolutionPolicy,
+        builder: &mut ProgramBuilder,
+        prepare: &mut ProgramBuilder,
+        log_density: &Tensor,
+        x: &Tensor,
+        images: View,
+        others: &[Output<'_>],
+        moving: Option<View>,
+    ) -> Result<()> {
+        let n = x.elements();
+        let [gradient] = x.graph().grad(log_density, [x]);
+        let view = builder.external(INPUT_GRADIENT, n);
+        let counters = builder.external(COUNTER_WORDS, COUNTERS);
+        // Without noise the inner steps go one way, also into the clamp, and are one of that length.
+        let updates = if self.noise == 0.0 { 1 } else { self.inner_steps };
+        let kernel = Sgld {
+            n,
+            step: self.step_size * (self.inner_steps / updates) as f32,
+            noise: self.noise,
+            clamp_gradient: self.clamp_gradient,
+            clamp_x: self.clamp_x.then_some((-1.0, 1.0)),
+            masked: moving.is_some(),
+        };
+        let output = Output { tensor: &gradient, view };
+        let update = Update { kernel, x: images, counters, moving };
+        lower_with_update(policy, builder, prepare, output, others, &update)?;
+        builder.dispatch("sgld step", Tick { word: SGLD_STEP }, &[counters]);
+        for _ in 1..updates {
+            let views: Vec<View> = [images, view, counters].into_iter().chain(moving).collect();
+            builder.dispatch("inner step", kernel, &views);
+            builder.dispatch("sgld step", Tick { word: SGLD_STEP }, &[counters]);
+        }
+        Ok(())
+    }
+}

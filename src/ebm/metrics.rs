@@ -1,0 +1,90 @@
+//! What an iteration shows: losses, energies, accuracy, gradient norms.
+
+use super::programs::{BatchLayout, BatchPart};
+use crate::compute::loss_term::{LossTerm, STATS};
+
+/// The numbers of one iteration, from before its optimizer step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Metrics {
+    /// The iteration, from 0 on.
+    pub iteration: u64,
+    /// The learning rate of its step.
+    pub learning_rate: f64,
+    /// The whole loss.
+    pub loss: f64,
+    /// Mean energy -LogSumExp f(x) of the images for log p(x), or of the labelled ones without that term.
+    pub energy_data: f64,
+    /// Mean energy of the samples; NaN without samples.
+    pub energy_samples: f64,
+    /// Mean cross-entropy of the labelled images, in nats; NaN without them.
+    pub cross_entropy: f64,
+    /// The share of the labelled images that is classified right; NaN without them.
+    pub accuracy: f64,
+    /// The norm of the loss's gradient at all parameters.
+    pub gradient_norm: f64,
+    /// The root mean square over the chains of the norm of log p̃'s gradient at each, in the last SGLD step.
+    pub input_gradient_norm: f64,
+    /// The root mean square way of a sample's element in the iteration's K steps, on the scale of images in [-1, 1].
+    pub displacement: f64,
+    /// The share of the samples' elements at or beyond the ends of [-1, 1].
+    pub saturated: f64,
+    /// The mean number of SGLD steps since the replay buffer's chains began; the trainer knows it.
+    pub chain_age: f64,
+}
+
+impl Metrics {
+    /// From the words that the programs leave in [`super::programs::METRICS`]; `parts` are those of
+    /// [`super::loss_terms`].
+    pub fn new(
+        iteration: u64,
+        learning_rate: f64,
+        words: &[f32],
+        batch: BatchLayout,
+        parts: &[(BatchPart, LossTerm)],
+    ) -> Self {
+        let rows: Vec<[f64; STATS]> = words[..batch.rows() * STATS]
+            .chunks(STATS)
+            .map(|row| std::array::from_fn(|stat| f64::from(row[stat])))
+            .collect();
+        let [data, samples, labelled] =
+            [BatchPart::Data, BatchPart::Samples, BatchPart::Labelled].map(|role| &rows[batch.rows_of(role)]);
+        let mean = |rows: &[[f64; STATS]], stat: usize| {
+            rows.iter().map(|row| row[stat]).sum::<f64>() / rows.len() as f64
+        };
+        // Never written, and 0, without a penalty.
+        let mut loss = f64::from(words[batch.penalty_word()]);
+        for (role, part) in parts {
+            for &[lse, cross_entropy, _, squares, functional] in &rows[batch.rows_of(*role)] {
+                // A term of weight 0 is not there: its statistic may be of no meaning, or NaN.
+                let term =
+                    |weight: f32, value: f64| if weight == 0.0 { 0.0 } else { f64::from(weight) * value };
+                loss += term(part.log_p_x, lse)
+                    + term(part.cross_entropy, cross_entropy)
+                    + term(part.logit_y, lse - cross_entropy)
+                    + term(part.l2, squares)
+                    + part.labelled.map_or(0.0, |labelled| term(labelled.weight, functional));
+            }
+        }
+        let norm = |word: usize, per: usize| (f64::from(words[word]) / per as f64).sqrt();
+        let elements = batch.samples * batch.image();
+        Self {
+            iteration,
+            learning_rate,
+            loss,
+            energy_data: -mean(if batch.data > 0 { data } else { labelled }, 0),
+            energy_samples: -mean(samples, 0),
+            cross_entropy: mean(labelled, 1),
+            accuracy: mean(labelled, 2),
+            gradient_norm: norm(batch.gradient_norm_word(), 1),
+            input_gradient_norm: norm(batch.input_norm_word(), batch.samples),
+            displacement: norm(batch.displacement_word(), elements),
+            saturated: 1.0 - f64::from(words[batch.inside_word()]) / elements as f64,
+            chain_age: f64::NAN,
+        }
+    }
+
+    /// The energy of samples minus that of data: 0 when the model cannot tell them apart.
+    pub fn energy_gap(&self) -> f64 {
+        self.energy_samples - self.energy_data
+    }
+}

@@ -1,0 +1,337 @@
+//! A trained classifier with what is needed to use it: its tensors under their public names, its
+//! architecture, and how the images that it was trained on were normalised.
+
+use super::Recipe;
+use super::langevin::Langevin;
+use crate::device::{Buffers, Key};
+use crate::error::{Error, Result};
+use crate::graph::Tensor;
+use crate::io::checkpoint::Checkpoint;
+use crate::io::elements::{Array, Elements};
+use crate::io::pack;
+use crate::io::safetensors::FORMAT;
+use crate::io::state_file::{self, StateFile};
+use crate::nn::architecture::{Architecture, NormMode};
+use crate::nn::network::{Network, Pass};
+use crate::nn::parameters::{PARAMETERS, Parameter, ParameterLayout};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What marks a file as one of ours begins so; the number is the version.
+const OURS: &str = "jem-checkpoint-";
+/// The tensor of chains that a JEM was trained with, [n, c, h, w].
+pub const REPLAY_BUFFER: &str = "replay_buffer";
+/// Rows and columns of the images of a model whose file does not say otherwise.
+const SIDE: usize = 32;
+const SCALE: Key<f32> = Key::new("normalisation scale");
+const OFFSET: Key<f32> = Key::new("normalisation offset");
+
+/// The normalisation that a classifier was trained with: its network sees `(pixel - mean) / std` of pixels in
+/// [0, 1], channel by channel. The engine's images are in [-1, 1].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InputNormalisation {
+    /// The mean of each channel.
+    pub mean: Vec<f32>,
+    /// The standard deviation of each channel.
+    pub std: Vec<f32>,
+}
+
+impl InputNormalisation {
+    /// Checks the numbers for images of `channels` channels.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] with the name, the allowed range and what was found.
+    pub fn check(&self, channels: usize) -> Result<()> {
+        for (name, values, low) in [("mean", &self.mean, f32::MIN), ("std", &self.std, f32::MIN_POSITIVE)] {
+            if values.len() != channels {
+                let message = format!("expected {channels} numbers, one a channel, got {}", values.len());
+                return Err(Error::setting(name, message));
+            }
+            if let Some(value) = values.iter().find(|value| !(value.is_finite() && **value >= low)) {
+                let range = if name == "std" { "finite numbers above 0" } else { "finite numbers" };
+                return Err(Error::setting(name, format!("expected {range}, got {value}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// The factor and the offset that take a channel from [-1, 1] to what the network sees.
+    fn affine(&self) -> (Vec<f32>, Vec<f32>) {
+        let scale = self.std.iter().map(|std| 0.5 / std).collect();
+        let offset = self.mean.iter().zip(&self.std).map(|(mean, std)| (0.5 - mean) / std).collect();
+        (scale, offset)
+    }
+}
+
+/// How a file that says nothing of itself is to be read.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ImportOptions {
+    /// The architecture, instead of the one that names and shapes suggest.
+    pub architecture: Option<Architecture>,
+    /// The normalisation that the classifier was trained with.
+    pub normalisation: Option<InputNormalisation>,
+}
+
+/// A trained classifier.
+#[derive(Debug, Clone)]
+pub struct Model {
+    path: PathBuf,
+    network: Arc<dyn Network>,
+    normalisation: Option<InputNormalisation>,
+    image: [usize; 2],
+    /// The public name of each of the architecture's parameters.
+    names: BTreeMap<String, String>,
+    file: Checkpoint,
+}
+
+impl Model {
+    /// Reads a model: a file of ours (a checkpoint of training, or what [`Model::save`] wrote), or any that
+    /// [`Model::import`] reads.
+    ///
+    /// # Errors
+    /// As [`Model::import`].
+    pub fn open(path: &Path) -> Result<Self> {
+        Self::import(path, ImportOptions::default())
+    }
+
+    /// Reads a checkpoint of PyTorch or a safetensors file. Architecture, depth, width, norm and classes are
+    /// inferred from names and shapes where the file does not say.
+    ///
+    /// # Errors
+    /// [`Error::Io`], or [`Error::File`] with the tensor, what was expected and what was found; weights
+    /// must be finite.
+    pub fn import(path: &Path, options: ImportOptions) -> Result<Self> {
+        let file = state_file::read(path)?;
+        let named = named(&file);
+        let stated = match (&options.architecture, is_ours(&file)) {
+            (Some(architecture), _) => Some(*architecture),
+            (None, true) => {
+                Some(Architecture::from_metadata(&file.facts.metadata).map_err(|m| Error::file(path, m))?)
+            }
+            (None, false) => None,
+        };
+        let found = match stated {
+            Some(architecture) => architecture.find(&named),
+            None => Architecture::infer(&named),
+        };
+        let found = found.map_err(|message| Error::file(path, message))?;
+        Self::of(path, file, found.architecture.network(), found.names, options.normalisation)
+    }
+
+    /// Reads a model of a network of your own: a checkpoint of its training, or a state dict with the names of its
+    /// [`Network::layout`].
+    ///
+    /// # Errors
+    /// As [`Model::import`].
+    pub fn open_with(path: &Path, network: Arc<dyn Network>) -> Result<Self> {
+        network.check()?;
+        let file = state_file::read(path)?;
+        let layout = network.layout();
+        for parameter in layout.in_files() {
+            let (name, expected) = (&parameter.name, parameter.file_shape());
+            let found = file.tensors.iter().find(|(found, _)| found == name).map(|(_, array)| &array.shape);
+            if found != Some(&expected) {
+                let found = found.map_or("none".into(), |shape| format!("{shape:?}"));
+                let message =
+                    format!("{}: tensor {name}: expected {expected:?}, found {found}", network.name());
+                return Err(Error::file(path, message));
+            }
+        }
+        let names = layout.in_files().map(|p| (p.name.clone(), p.name.clone())).collect();
+        Self::of(path, file, network, names, None)
+    }
+
+    /// The model of `network` in `file`, which has its parameters under `names`.
+    fn of(
+        path: &Path,
+        file: StateFile,
+        network: Arc<dyn Network>,
+        names: BTreeMap<String, String>,
+        normalisation: Option<InputNormalisation>,
+    ) -> Result<Self> {
+        let ours = is_ours(&file);
+        let StateFile { tensors, replay_buffer, facts } = file;
+        let mut metadata = facts.metadata.clone();
+        metadata.insert(FORMAT.0.into(), FORMAT.1.into());
+        network.write_metadata(&mut metadata);
+        if !ours {
+            metadata.insert("source".into(), facts.to_string());
+        }
+        let normalisation = match normalisation {
+            Some(normalisation) => Some(normalisation),
+            None => stored(&metadata, "normalisation", path)?,
+        };
+        if let Some(normalisation) = &normalisation {
+            normalisation.check(network.channels())?;
+            let text = serde_json::to_string(normalisation).expect("finite numbers");
+            metadata.insert("normalisation".into(), text);
+        }
+        let size = network.image_size().unwrap_or([SIDE, SIDE]);
+        let image = stored(&metadata, "image_size", path)?.unwrap_or(size);
+        network.check_images([image[0], image[1], network.channels()])?;
+        metadata.insert("image_size".into(), format!("[{},{}]", image[0], image[1]));
+        let mut file = Checkpoint { tensors: Vec::with_capacity(tensors.len() + 1), metadata };
+        file.tensors
+            .extend(tensors.into_iter().map(|(name, Array { shape, elements })| (name, shape, elements)));
+        file.tensors.extend(replay_buffer.map(|b| (REPLAY_BUFFER.to_owned(), b.shape, b.elements)));
+        let model = Self { path: path.to_owned(), network, normalisation, image, names, file };
+        model.check()?;
+        Ok(model)
+    }
+
+    /// Refuses weights that are not finite, and chains of another size than the images.
+    fn check(&self) -> Result<()> {
+        for name in self.names.values() {
+            let (_, elements) = self.tensor(name)?;
+            let Elements::F32(values) = elements else {
+                let message = format!("tensor {name}: expected floats, found {}", elements.type_name());
+                return Err(Error::file(&self.path, message));
+            };
+            if let Some(i) = values.iter().position(|value| !value.is_finite()) {
+                let message =
+                    format!("tensor {name}: element {i} is {}, expected a finite number", values[i]);
+                return Err(Error::file(&self.path, message));
+            }
+        }
+        if let Some((_, shape, elements)) = self.file.tensors.iter().find(|tensor| tensor.0 == REPLAY_BUFFER)
+        {
+            let [h, w, c] = self.image_shape();
+            if shape.len() != 4 || shape[1..] != [c, h, w] || !matches!(elements, Elements::F32(_)) {
+                let message = format!(
+                    "tensor {REPLAY_BUFFER}: expected F32[n, {c}, {h}, {w}], found {}{shape:?}",
+                    elements.type_name()
+                );
+                return Err(Error::file(&self.path, message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the model as safetensors, atomically; the same model gives the same bytes.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn save(&self, path: &Path) -> Result<()> {
+        self.file.save(path)
+    }
+
+    fn tensor(&self, name: &str) -> Result<(&[usize], &Elements)> {
+        let found = self.file.tensors.iter().find(|tensor| tensor.0 == name);
+        let (_, shape, elements) =
+            found.ok_or_else(|| Error::file(&self.path, format!("expected tensor {name}, found none")))?;
+        Ok((shape, elements))
+    }
+
+    /// The file that it was read from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The network.
+    pub fn network(&self) -> &Arc<dyn Network> {
+        &self.network
+    }
+
+    /// The normalisation that it was trained with; `None`: it takes images in [-1, 1].
+    pub fn normalisation(&self) -> Option<&InputNormalisation> {
+        self.normalisation.as_ref()
+    }
+
+    /// Rows, columns and channels of its images.
+    pub fn image_shape(&self) -> [usize; 3] {
+        [self.image[0], self.image[1], self.network.channels()]
+    }
+
+    /// All tensors under their public names, in a file's order, and the file's metadata.
+    pub fn file(&self) -> &Checkpoint {
+        &self.file
+    }
+
+    /// The names of the tensors that the architecture uses.
+    pub fn used_names(&self) -> impl Iterator<Item = &str> {
+        self.names.values().map(String::as_str)
+    }
+
+    /// How many chains the model was trained with, if it has them.
+    pub fn chains(&self) -> Option<usize> {
+        self.file.tensors.iter().find(|tensor| tensor.0 == REPLAY_BUFFER).map(|(_, shape, _)| shape[0])
+    }
+
+    /// The chains that the model was trained with, NHWC, and how many.
+    pub fn replay_buffer(&self) -> Option<(Vec<f32>, usize)> {
+        let (_, shape, elements) = self.file.tensors.iter().find(|tensor| tensor.0 == REPLAY_BUFFER)?;
+        let Elements::F32(values) = elements else { return None };
+        let [h, w, c] = self.image_shape();
+        Some((pack::nchw_to_nhwc(values, shape[0], c, h, w), shape[0]))
+    }
+
+    /// The SGLD settings that the model was trained with, if it was trained with any.
+    pub fn langevin(&self) -> Option<Langevin> {
+        let recipe = Recipe::parse(self.file.metadata.get("recipe")?).ok()?;
+        recipe.samples().then(|| Langevin::of(&recipe))
+    }
+
+    /// Gives a job's programs the parameters and the normalisation.
+    ///
+    /// # Errors
+    /// A tensor that does not fit; what the device refuses.
+    pub(super) fn add_to(&self, buffers: &mut Buffers, layout: &ParameterLayout) -> Result<()> {
+        buffers.add(PARAMETERS, &self.parameters(layout)?)?;
+        if let Some(normalisation) = &self.normalisation {
+            let (scale, offset) = normalisation.affine();
+            buffers.add(SCALE, &scale)?;
+            buffers.add(OFFSET, &offset)?;
+        }
+        Ok(())
+    }
+
+    /// The parameters as the flat buffer of `layout`, the architecture's own.
+    ///
+    /// # Errors
+    /// [`Error::File`] for a tensor of another shape.
+    pub fn parameters(&self, layout: &ParameterLayout) -> Result<Vec<f32>> {
+        layout.gather(|parameter: &Parameter| {
+            let name = self.names.get(&parameter.name).unwrap_or(&parameter.name);
+            self.file.f32(&self.path, name, &parameter.file_shape())
+        })
+    }
+
+    /// The logits `[n, classes]` of images `[n, h, w, c]` in [-1, 1].
+    pub fn logits(&self, layout: &ParameterLayout, images: &Tensor, mode: NormMode) -> Tensor {
+        let graph = images.graph();
+        let images = match &self.normalisation {
+            None => images.clone(),
+            Some(normalisation) => {
+                let channels = normalisation.mean.len();
+                let [scale, offset] = [SCALE, OFFSET].map(|key| graph.input(key.name(), [channels]));
+                images.mul(&scale).add(&offset)
+            }
+        };
+        self.network.logits(&images, &mut Pass::new(layout, mode))
+    }
+}
+
+/// Names and shapes of a file's tensors.
+fn named(file: &StateFile) -> Vec<(&str, &[usize])> {
+    file.tensors.iter().map(|(name, array)| (name.as_str(), array.shape.as_slice())).collect()
+}
+
+/// Whether this program, or another of this library, wrote the file.
+fn is_ours(file: &StateFile) -> bool {
+    file.facts.metadata.get(FORMAT.0).is_some_and(|format| format.starts_with(OURS))
+}
+
+/// The JSON value of a metadata key.
+fn stored<T: serde::de::DeserializeOwned>(
+    metadata: &BTreeMap<String, String>,
+    key: &str,
+    path: &Path,
+) -> Result<Option<T>> {
+    let parse = |text: &String| {
+        serde_json::from_str(text)
+            .map_err(|error| Error::file(path, format!("metadata {key}: {error} in {text:?}")))
+    };
+    metadata.get(key).map(parse).transpose()
+}

@@ -1,0 +1,158 @@
+//! The programs of a training iteration, built once and replayed.
+//!
+//! | program | what | when |
+//! |---|---|---|
+//! | `gather` | data and labelled images from the data set's bytes; chains from the replay buffer, kept as they were | once an iteration |
+//! | `power_iteration` | with spectral norm: a step of power iteration | once an iteration |
+//! | `prepare` | what depends on parameters alone, such as the transposed weights that input gradients read | once an iteration, with SAM twice |
+//! | `sgld` | forward, head, input gradient, SGLD update of the chains | K times |
+//! | `scatter` | the chains back into the replay buffer; the last input gradient's norm, how far they went, saturated pixels | once |
+//! | `perturb` | with SAM: all gradients, and the weights to where the loss is larger | once |
+//! | `update` | one pass over [data | samples | labelled], all gradients, their norm, the optimizer | once |
+
+mod gather;
+mod layout;
+mod sampling;
+mod update;
+
+pub use super::langevin::COUNTER_WORDS;
+use super::{ChainStart, Recipe};
+use crate::device::{Buffers, Key, Program, ProgramBuilder};
+use crate::error::Result;
+use crate::graph::{Graph, lower};
+use crate::kernels::adam::CONTROL;
+use crate::kernels::tick::COUNTERS;
+use crate::nn::network::Network;
+use crate::nn::optimizer::CONTROL_WORDS;
+use crate::nn::parameters::ParameterLayout;
+use crate::nn::spectral_norm;
+use crate::policy::convolution::ConvolutionPolicy;
+pub use layout::{BatchLayout, BatchPart};
+pub use sampling::sgld_program;
+use update::LossPrograms;
+pub use update::loss_terms;
+
+/// The external slot of the concatenated batch `[data | samples | labelled]`.
+pub const IMAGES: Key<f32> = Key::new("images");
+/// The external slot of its labels.
+pub const LABELS: Key<u32> = Key::new("labels");
+/// The external slot of the replay buffer.
+pub const REPLAY: Key<f32> = Key::new("replay buffer");
+/// The external slot of the data set's bytes.
+pub const DATA: Key<u8> = Key::new("data set");
+/// The external slot of what the host reads after each iteration.
+pub const METRICS: Key<f32> = Key::new("metrics");
+/// The external slot of the images of the data set that p(x) is trained on.
+pub(super) const DATA_INDICES: Key<u32> = Key::new("data indices");
+/// The external slot of the images of the data set that p(y|x) is trained on.
+pub(super) const LABELLED_INDICES: Key<u32> = Key::new("labelled indices");
+/// The external slot of the chains' entries in the replay buffer.
+pub(super) const CHAIN_INDICES: Key<u32> = Key::new("chain indices");
+/// The external slot of the chains' classes.
+pub const CHAIN_LABELS: Key<u32> = Key::new("chain labels");
+/// The external slot of where the chains go with reservoir sampling.
+pub(super) const CHAIN_TARGETS: Key<u32> = Key::new("chain targets");
+/// The external slot of the images of chains that begin anew.
+pub(super) const FRESH_CHAINS: Key<f32> = Key::new("fresh chains");
+/// The external slot of the chains as the iteration found them.
+const STARTS: Key<f32> = Key::new("chain starts");
+
+/// A sample's element of this size or more is saturated: the clamp holds it, or images have no such value.
+pub const SATURATED: f32 = 1.0 - 1e-6;
+
+/// All programs of an iteration.
+#[derive(Debug)]
+pub struct Programs {
+    /// Fills the batch.
+    pub gather: Program,
+    /// A step of spectral norm's power iteration; `None` without it.
+    pub power_iteration: Option<Program>,
+    /// Computes what depends on parameters alone, such as transposed weights.
+    pub prepare: Program,
+    /// One SGLD step; `None` without samples.
+    pub sgld: Option<Program>,
+    /// Puts the chains back; `None` without samples.
+    pub scatter: Option<Program>,
+    /// The way up of sharpness-aware minimisation, after which `prepare` is due again; `None` without it.
+    pub perturb: Option<Program>,
+    /// The optimizer step.
+    pub update: Program,
+}
+
+impl Programs {
+    /// Builds the programs for a data set of `data_images` training images with the kernels of convolutions that `policy` chooses.
+    ///
+    /// # Errors
+    /// A mistake in shapes, or an unknown optimizer.
+    pub fn build(
+        recipe: &Recipe,
+        network: &dyn Network,
+        batch: BatchLayout,
+        data_images: usize,
+        policy: &ConvolutionPolicy,
+    ) -> Result<Self> {
+        let layout = network.layout();
+        let mut prepare = ProgramBuilder::new("prepare");
+        let sampling = batch.samples > 0;
+        let sgld = sampling
+            .then(|| sgld_program(recipe, network, &layout, batch, policy, &mut prepare))
+            .transpose()?;
+        let loss_programs = LossPrograms { recipe, network, layout: &layout, batch, policy };
+        let perturb = (recipe.sam > 0.0).then(|| loss_programs.perturb(&mut prepare)).transpose()?;
+        let update = loss_programs.update(&mut prepare)?;
+        Ok(Self {
+            gather: gather::program(recipe, batch, data_images),
+            power_iteration: layout
+                .has_spectral_norm()
+                .then(|| power_iteration_program(&layout))
+                .transpose()?,
+            prepare: prepare.finish(),
+            sgld,
+            scatter: sampling.then(|| sampling::scatter_program(recipe, batch)),
+            perturb,
+            update,
+        })
+    }
+}
+
+fn power_iteration_program(layout: &ParameterLayout) -> Result<Program> {
+    let mut builder = ProgramBuilder::new("power iteration");
+    let next = spectral_norm::power_iteration(layout, &Graph::new());
+    let outputs = layout.outputs(&mut builder, &next);
+    lower(&ConvolutionPolicy::default(), &mut builder, None, &outputs)?;
+    Ok(builder.finish())
+}
+
+/// Makes the buffers that the host writes before each iteration, and the state that the programs go on from; those that
+/// are there stay.
+///
+/// # Errors
+/// As [`crate::device::Device::buffer`].
+pub fn make_inputs(
+    buffers: &mut Buffers,
+    recipe: &Recipe,
+    batch: BatchLayout,
+    layout: &ParameterLayout,
+) -> Result<()> {
+    buffers.zeros(COUNTER_WORDS, COUNTERS)?;
+    buffers.zeros(CONTROL_WORDS, CONTROL)?;
+    buffers.zeros(LABELS, batch.rows())?;
+    if batch.data > 0 {
+        buffers.zeros(DATA_INDICES, batch.data)?;
+    }
+    if batch.labelled > 0 {
+        buffers.zeros(LABELLED_INDICES, batch.labelled)?;
+    }
+    if batch.samples > 0 {
+        buffers.zeros(CHAIN_INDICES, batch.samples)?;
+        buffers.zeros(CHAIN_LABELS, batch.samples)?;
+        buffers.zeros(REPLAY, recipe.buffer * batch.image())?;
+        if recipe.reservoir {
+            buffers.zeros(CHAIN_TARGETS, batch.samples)?;
+        }
+        if recipe.start == ChainStart::Gaussian {
+            buffers.zeros(FRESH_CHAINS, batch.samples * batch.image())?;
+        }
+    }
+    recipe.optimizer()?.state().iter().try_for_each(|&slot| buffers.zeros(slot, layout.words()))
+}

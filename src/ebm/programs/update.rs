@@ -1,0 +1,159 @@
+//! The loss, its gradients and the optimizer.
+
+use super::METRICS;
+use super::layout::{BatchLayout, BatchPart};
+use crate::compute::loss_term::{LabelledLoss, LossTerm, STATS};
+use crate::device::{Program, ProgramBuilder, View};
+use crate::ebm::Recipe;
+use crate::ebm::langevin::Langevin;
+use crate::error::Result;
+use crate::graph::{Graph, Output, Tensor, lower};
+use crate::nn::batch_norm::NormMode;
+use crate::nn::network::{Network, Pass};
+use crate::nn::optimizer::{self, GRADIENTS, gradient_norm};
+use crate::nn::parameters::ParameterLayout;
+use crate::policy::convolution::ConvolutionPolicy;
+
+/// The parts of the loss: means over each part, so weights are divided by its images.
+///
+/// `loss = p_x (mean f(samples) - mean f(data)) + p_y_given_x mean labelled_loss(labelled)
+///       + p_xy (mean f(samples)[y] - mean f(labelled)[y]) + energy_l2 (mean f² over data, and over samples)
+///       + gradient_penalty mean |∂f/∂x|²(data)`,
+/// with `f(x) = LogSumExp_y f(x)[y]`, and f² averaged over classes. The labelled loss is the cross-entropy or a
+/// [`crate::compute::functional::Functional`]. The last term is none of the parts.
+///
+/// # Errors
+/// [`crate::Error::Setting`] for a labelled loss that there is not.
+pub fn loss_terms(recipe: &Recipe, batch: BatchLayout, classes: usize) -> Result<Vec<(BatchPart, LossTerm)>> {
+    let mean = |weight: f32, count: usize| weight / count as f32;
+    let weight = mean(recipe.p_y_given_x, batch.labelled);
+    let labelled = recipe.functional()?.map(|functional| LabelledLoss { weight, functional });
+    let l2 = |count: usize| mean(recipe.energy_l2, count * classes);
+    let data = LossTerm {
+        count: batch.data,
+        log_p_x: mean(-recipe.p_x, batch.data),
+        l2: l2(batch.data),
+        ..LossTerm::default()
+    };
+    let samples = LossTerm {
+        count: batch.samples,
+        log_p_x: mean(recipe.p_x, batch.samples),
+        logit_y: mean(recipe.p_xy, batch.samples),
+        l2: l2(batch.samples),
+        ..LossTerm::default()
+    };
+    let labelled = LossTerm {
+        count: batch.labelled,
+        cross_entropy: if labelled.is_none() { weight } else { 0.0 },
+        logit_y: mean(-recipe.p_xy, batch.labelled),
+        labelled,
+        ..LossTerm::default()
+    };
+    let all = [(BatchPart::Data, data), (BatchPart::Samples, samples), (BatchPart::Labelled, labelled)];
+    Ok(all.into_iter().filter(|(_, part)| part.count > 0).collect())
+}
+
+/// What the loss is of.
+#[derive(Debug, Clone)]
+pub(super) struct LossPrograms<'a> {
+    pub recipe: &'a Recipe,
+    pub network: &'a dyn Network,
+    pub layout: &'a ParameterLayout,
+    pub batch: BatchLayout,
+    pub policy: &'a ConvolutionPolicy,
+}
+
+impl LossPrograms<'_> {
+    /// The optimizer's step, with the gradients it goes along: at the weights, or where [`LossPrograms::perturb`] went.
+    pub fn update(&self, prepare: &mut ProgramBuilder) -> Result<Program> {
+        let (recipe, words) = (self.recipe, self.layout.trained_words());
+        let mut builder = ProgramBuilder::new("update");
+        let perturbed = recipe.sam > 0.0;
+        self.gradients(&mut builder, prepare, !perturbed)?;
+        if perturbed {
+            optimizer::unperturb(&mut builder, self.layout.words(), words);
+        }
+        let metrics = builder.external(METRICS, self.batch.metrics_words());
+        let norm = metrics.part(self.batch.gradient_norm_word(), 1);
+        gradient_norm(&mut builder, self.layout.words(), norm);
+        let clip = (recipe.clip_norm > 0.0).then_some(recipe.clip_norm);
+        recipe.optimizer()?.step(&mut builder, self.layout, clip, norm);
+        if recipe.ema > 0.0 {
+            optimizer::average(&mut builder, self.layout);
+        }
+        Ok(builder.finish())
+    }
+
+    /// The way up of sharpness-aware minimisation.
+    pub fn perturb(&self, prepare: &mut ProgramBuilder) -> Result<Program> {
+        let mut builder = ProgramBuilder::new("perturb");
+        self.gradients(&mut builder, prepare, true)?;
+        let Recipe { sam, sam_adaptive, .. } = *self.recipe;
+        optimizer::perturb(&mut builder, self.layout.words(), self.layout.trained_words(), sam, sam_adaptive);
+        Ok(builder.finish())
+    }
+
+    /// All gradients of the loss, and, if `figures`, what the host reads of it and batch norm's next statistics.
+    fn gradients(
+        &self,
+        builder: &mut ProgramBuilder,
+        prepare: &mut ProgramBuilder,
+        figures: bool,
+    ) -> Result<()> {
+        let &Self { recipe, network, layout, batch, .. } = self;
+        let graph = Graph::new();
+        let metrics = builder.external(METRICS, batch.metrics_words());
+        let flat = builder.external(GRADIENTS, layout.words());
+        let mut losses = Vec::new();
+        let mut outputs: Vec<(Tensor, View)> = Vec::new();
+        let parts = loss_terms(recipe, batch, network.classes())?;
+        let groups: Vec<&[(BatchPart, LossTerm)]> =
+            if batch.separate { parts.chunks(1).collect() } else { vec![&parts[..]] };
+        let mut statistics = Vec::new();
+        for group in groups {
+            let (Some((first, _)), Some((last, _))) = (group.first(), group.last()) else { continue };
+            let x = batch.leaf(&graph, batch.images_of(*first).start..batch.images_of(*last).end);
+            let rows = batch.rows_of(*first).start..batch.rows_of(*last).end;
+            let labels = batch.labels(&graph, rows.clone());
+            let mut pass = Pass::new(layout, NormMode::Training);
+            let logits = network.logits(&x, &mut pass);
+            let parts: Vec<LossTerm> = group.iter().map(|(_, part)| *part).collect();
+            losses.push(logits.logit_loss(&labels, &parts));
+            if figures {
+                let view = metrics.part(rows.start * STATS, rows.len() * STATS);
+                outputs.push((logits.logit_stats(&labels, &parts), view));
+                // The last part's images are those that the model will be asked about.
+                statistics = pass.running_statistics(recipe.norm_momentum);
+            }
+        }
+        if recipe.gradient_penalty > 0.0 {
+            let penalty = self.penalty(&graph);
+            if figures {
+                outputs.push((penalty.sum_all(), metrics.part(batch.penalty_word(), 1)));
+            }
+            losses.push(penalty);
+        }
+        let leaves = layout.leaves(&graph);
+        let gradients =
+            graph.grad_of_all(&losses.iter().collect::<Vec<_>>(), &leaves.iter().collect::<Vec<_>>());
+        for (parameter, tensor) in layout.trained().zip(gradients) {
+            outputs.push((tensor, flat.part(parameter.offset, parameter.elements())));
+        }
+        let mut outputs: Vec<Output<'_>> =
+            outputs.iter().map(|(tensor, view)| Output { tensor, view: *view }).collect();
+        outputs.extend(layout.outputs(builder, &statistics));
+        lower(self.policy, builder, Some(prepare), &outputs)
+    }
+
+    /// Each element's part of `gradient_penalty mean |∂ log p(x)/∂x|²` at the data: R1 of Mescheder et al. (ICML 2018),
+    /// without its half.
+    fn penalty(&self, graph: &Graph) -> Tensor {
+        let &Self { recipe, network, layout, batch, .. } = self;
+        let x = batch.leaf(graph, batch.images_of(BatchPart::Data));
+        let labels = batch.labels(graph, batch.rows_of(BatchPart::Data));
+        let logits = network.logits(&x, &mut Pass::new(layout, NormMode::Training));
+        let log_density = logits.logit_loss(&labels, &[Langevin::log_density(batch.data, false)]);
+        let [gradient] = graph.grad(&log_density, [&x]);
+        gradient.mul(&gradient).scale(recipe.gradient_penalty / batch.data as f32)
+    }
+}

@@ -1,0 +1,368 @@
+//! A recipe is a value: every setting of a training run, readable as TOML, stored in every checkpoint.
+
+mod check;
+mod published;
+
+use super::chain_start::ChainStart;
+use super::family::Family;
+use super::precision::Precision;
+use crate::compute::functional::Functional;
+use crate::error::{Error, Result};
+use crate::nn::init::Init;
+use crate::nn::optimizer::Optimizer;
+use crate::nn::wide_resnet::{Activation, Norm, WideResNet};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// Declares [`Recipe`] and [`Overrides`], the same settings as options: of a command line, under headings, and of a file.
+macro_rules! settings {
+    ($([$heading:expr] $($(#[$attribute:meta])* $name:ident: $type:ty,)*)*) => {
+        /// Every setting of a training run. A setting of 0 switches off what has a natural "off".
+        #[derive(Debug, Clone, PartialEq, Serialize)]
+        pub struct Recipe {
+            $($($(#[$attribute])* pub $name: $type,)*)*
+        }
+
+        /// Settings that replace a preset's: flags of a command line, or keys of a TOML file.
+        #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+        #[cfg_attr(feature = "cli", derive(clap::Args))]
+        #[serde(deny_unknown_fields, default)]
+        pub struct Overrides {
+            $($(
+                $(#[$attribute])*
+                #[cfg_attr(feature = "cli", arg(
+                    long,
+                    value_name = <$type as flag::Value>::NAME,
+                    value_delimiter = ',',
+                    allow_negative_numbers = true,
+                    hide_possible_values = true,
+                    help_heading = $heading,
+                ))]
+                pub $name: Option<$type>,
+            )*)*
+        }
+
+        impl Recipe {
+            /// Replaces what `overrides` sets.
+            pub fn apply(&mut self, overrides: &Overrides) {
+                $($(if let Some(value) = &overrides.$name {
+                    self.$name = value.clone();
+                })*)*
+            }
+        }
+    };
+}
+
+settings! {
+    // Among the options of the command.
+    [None::<&'static str>]
+    /// Recipe to start from: classifier, jem, jem-class-conditional, jem-joint, jem++, sada-jem or semi-supervised
+    recipe: Family,
+
+    ["Model"]
+    /// Layers of the WideResNet: 6n + 4
+    depth: usize,
+    /// Widening factor of the WideResNet
+    width: usize,
+    /// Initial weights: lecun-uniform, he-normal or glorot-uniform
+    init: Init,
+    /// Normalisation before activations: none, batch or group
+    norm: Norm,
+    /// Weight of the current batch in batch norm's running statistics (PyTorch's momentum)
+    norm_momentum: f32,
+    /// Activation: leaky-relu, silu or softplus
+    activation: Activation,
+    /// Divide each layer's weights by their largest singular value
+    spectral_norm: bool,
+
+    ["Data"]
+    /// Images per iteration for p(x); as many samples and labelled images
+    batch: usize,
+    /// Labelled images per iteration; 0: as many as --batch
+    labelled_batch: usize,
+    /// Labelled images of each class to train p(y|x) on; 0: all
+    labels_per_class: usize,
+
+    ["SGLD"]
+    /// SGLD steps per iteration (K)
+    steps: usize,
+    /// Updates of the samples per SGLD step, all with the gradient at its start (JEM++'s N)
+    inner_steps: usize,
+    /// SGLD step size
+    step_size: f32,
+    /// Standard deviation of SGLD's noise
+    noise: f32,
+    /// Bound on each element of SGLD's gradient; 0: none
+    clamp_gradient: f32,
+    /// Clamp samples to [-1, 1]
+    clamp_x: bool,
+    /// Chains in the replay buffer
+    buffer: usize,
+    /// Probability that a chain restarts
+    reinitialise: f32,
+    /// Starting points of chains: uniform in [-1, 1], or gaussian with the mean and covariance of a class's images
+    start: ChainStart,
+    /// Return samples to the replay buffer by reservoir sampling instead of to the places of their chains
+    reservoir: bool,
+    /// Sample x from p(x|y) for uniform y instead of from p(x)
+    class_conditional: bool,
+
+    ["Loss"]
+    /// Weight of log p(x)
+    p_x: f32,
+    /// Weight of log p(y|x), or of the labelled loss in its place
+    p_y_given_x: f32,
+    /// Loss of labelled images: cross-entropy, or one of LeCun et al. (2006): energy, perceptron, hinge, log, lvq2, mce,
+    /// square-square, square-exponential, nll, mee
+    labelled_loss: String,
+    /// Margin of hinge and square-square; largest loss of lvq2
+    margin: f32,
+    /// Inverse temperature of nll and mee; weight of the wrong answer in square-exponential
+    beta: f32,
+    /// Weight of log p(x, y); requires class-conditional samples
+    p_xy: f32,
+    /// Weight of the mean squared logits of data and samples
+    energy_l2: f32,
+    /// Weight of the mean squared norm of the gradient of log p(x) at the data
+    gradient_penalty: f32,
+
+    ["Optimizer"]
+    /// Optimizer: adam, adamw (decoupled weight decay) or sgd
+    optimizer: String,
+    /// Learning rate
+    lr: f64,
+    /// Adam's decay rate of the first moment
+    beta1: f64,
+    /// Adam's decay rate of the second moment
+    beta2: f64,
+    /// Adam's epsilon
+    epsilon: f32,
+    /// SGD's momentum
+    momentum: f32,
+    /// Weight decay: part of the gradient, except with adamw
+    weight_decay: f32,
+    /// Radius of sharpness-aware minimisation (SAM); 0: off
+    sam: f32,
+    /// Scale SAM's radius by the size of the weights
+    sam_adaptive: bool,
+    /// Decay of the moving average of the weights that is evaluated and saved; 0: the weights themselves
+    ema: f64,
+    /// Bound on the global gradient norm; 0: none
+    clip_norm: f32,
+    /// Iterations of linear learning-rate warm-up
+    warmup: u64,
+    /// Epochs after which the learning rate decays
+    decay_at: Vec<f64>,
+    /// Factor of each learning-rate decay
+    decay_factor: f64,
+
+    ["Run"]
+    /// Passes over the training images
+    epochs: f64,
+    /// Iterations; 0: as many as the epochs take
+    iterations: u64,
+
+    ["Data"]
+    /// Pixels of reflect padding before the random crop; 0: no crop
+    pad: usize,
+    /// Flip training images at random
+    flip: bool,
+    /// Standard deviation of the noise added to training images
+    input_noise: f32,
+    /// Augment the images for p(x) like the labelled ones: crop, flip, noise
+    augment_p_x: bool,
+    /// Training images held out to choose the best model
+    validation: usize,
+
+    ["Run"]
+    /// Iterations between evaluations on the held-out images
+    evaluate_every: u64,
+    /// Iterations between sample grids
+    sample_every: u64,
+    /// Iterations between checkpoints
+    checkpoint_every: u64,
+    /// Checkpoints to keep
+    keep: usize,
+    /// Precision of activations: f32, f16 (on a GPU's tensor cores where they pass a test), or auto (f16 where they do)
+    precision: Precision,
+
+    ["Guard"]
+    /// Heal a run that diverges: roll back, reseed and apply a remedy; false: stop
+    guard: bool,
+    /// Faults before a run is given up
+    max_trips: u32,
+    /// Iterations between the snapshots that a run rolls back to
+    snapshot_every: u64,
+    /// Treat an |energy|, loss or gradient norm above this as a fault
+    diverged_above: f64,
+    /// Treat an |energy of samples - energy of data| above this as a fault
+    max_gap: f64,
+    /// Treat a root-mean-square displacement of pixels above this, in one iteration of SGLD on images in [-1, 1], as a fault
+    max_displacement: f64,
+    /// Treat a share of sample pixels at -1 or 1 above this as a fault
+    max_saturated: f64,
+    /// Treat a mean chain age above this many SGLD steps as a fault (chains never restart); inf: no check
+    max_chain_age: f64,
+
+    ["Run"]
+    /// Random seed
+    seed: u32,
+}
+
+/// Names of values in the help of flags.
+#[cfg(feature = "cli")]
+mod flag {
+    use super::{Activation, ChainStart, Family, Init, Norm, Precision};
+
+    /// A type of setting with the name of its values.
+    pub trait Value {
+        const NAME: &'static str;
+    }
+
+    macro_rules! names {
+        ($($name:literal: $($type:ty),*;)*) => {
+            $($(impl Value for $type {
+                const NAME: &'static str = $name;
+            })*)*
+        };
+    }
+
+    names! {
+        "N": usize, u64, u32;
+        "X": f32, f64;
+        "X,X": Vec<f64>;
+        "BOOL": bool;
+        "NAME": String, Activation, Family, Init, Norm, Precision, ChainStart;
+    }
+}
+
+/// The labelled loss of JEM.
+const CROSS_ENTROPY: &str = "cross-entropy";
+
+impl Overrides {
+    /// Reads a TOML file of settings.
+    ///
+    /// # Errors
+    /// [`Error::Io`], or [`Error::File`] with the line and key that is wrong.
+    pub fn from_file(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        Self::parse(&text).map_err(|message| Error::file(path, message))
+    }
+
+    /// Reads the text of a TOML file of settings.
+    ///
+    /// # Errors
+    /// The line and key that is wrong, in one line.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|error| one_line(&error.to_string()))
+    }
+}
+
+/// A TOML error in one line: of its drawing of the line that is wrong only the key.
+fn one_line(message: &str) -> String {
+    let lines = || message.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('|'));
+    let drawn = lines().find_map(|line| line.split_once(" | "));
+    let is_key = |key: &&str| !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let key = drawn.and_then(|(_, line)| line.split_once('=')).map(|(key, _)| key.trim()).filter(is_key);
+    let mut parts: Vec<&str> = lines().filter(|line| !line.contains(" | ")).collect();
+    if let Some(key) = key.filter(|key| !parts.iter().any(|part| part.contains(&format!("`{key}`")))) {
+        parts.insert(1.min(parts.len()), key);
+    }
+    parts.join(": ")
+}
+
+impl Recipe {
+    /// The recipe as TOML.
+    pub fn to_toml(&self) -> String {
+        toml::to_string_pretty(self).expect("a recipe is plain data")
+    }
+
+    /// The network for `classes` classes of images with `channels` channels.
+    pub fn network(&self, classes: usize, channels: usize) -> WideResNet {
+        WideResNet {
+            depth: self.depth,
+            width: self.width,
+            classes,
+            channels,
+            norm: self.norm,
+            activation: self.activation,
+            spectral_norm: self.spectral_norm,
+        }
+    }
+
+    /// The update rule.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for an unknown name.
+    pub fn optimizer(&self) -> Result<Optimizer> {
+        let weight_decay = self.weight_decay;
+        match self.optimizer.as_str() {
+            "adam" | "adamw" => {
+                let (beta1, beta2, epsilon) = (self.beta1, self.beta2, self.epsilon);
+                let decoupled = self.optimizer == "adamw";
+                Ok(Optimizer::Adam { beta1, beta2, epsilon, weight_decay, decoupled })
+            }
+            "sgd" => Ok(Optimizer::Momentum { momentum: self.momentum, weight_decay }),
+            other => Err(Error::setting("optimizer", format!("expected adam, adamw or sgd, got {other:?}"))),
+        }
+    }
+
+    /// The functional of the labelled images' energies; `None` for the cross-entropy.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for an unknown name.
+    pub fn functional(&self) -> Result<Option<Functional>> {
+        match self.labelled_loss.as_str() {
+            CROSS_ENTROPY => Ok(None),
+            name => Functional::named(name, self.margin, self.beta).map(Some),
+        }
+    }
+
+    /// Labelled images per iteration, with the 0 of `labelled_batch` made explicit.
+    pub fn labelled(&self) -> usize {
+        if self.labelled_batch == 0 { self.batch } else { self.labelled_batch }
+    }
+
+    /// Whether the model is trained as a density, with samples.
+    pub fn samples(&self) -> bool {
+        self.p_x != 0.0 || self.p_xy != 0.0
+    }
+
+    /// Iterations for `images` training images.
+    pub fn total_iterations(&self, images: usize) -> u64 {
+        match self.iterations {
+            0 => (self.epochs * images as f64 / self.batch as f64).ceil() as u64,
+            iterations => iterations,
+        }
+    }
+
+    /// The learning rate of `iteration` (from 0 on) for `images` training images: linear warm-up, then
+    /// `lr * decay_factor^(decays passed)`.
+    pub fn learning_rate(&self, iteration: u64, images: usize) -> f64 {
+        let epoch = iteration as f64 * self.batch as f64 / images as f64;
+        let decays = self.decay_at.iter().filter(|&&at| epoch >= at).count();
+        let warm = ((iteration + 1) as f64 / self.warmup.max(1) as f64).min(1.0);
+        self.lr * warm * self.decay_factor.powi(decays as i32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_in_a_file_is_one_line_with_the_key() {
+        for (text, key) in [
+            ("steps = 3\nlr = \"fast\"\n", "lr"),
+            ("steps = -1\n", "steps"),
+            ("step_sise = 1.0\n", "step_sise"),
+            ("recipe = \"jem+++\"\n", "recipe"),
+            ("norm = \"layer\"\n", "norm"),
+            ("clamp_x = 1\n", "clamp_x"),
+        ] {
+            let message = Overrides::parse(text).unwrap_err();
+            assert!(message.contains(key) && message.contains("line "), "{key}: {message}");
+            assert_eq!(message.lines().count(), 1, "{message}");
+        }
+    }
+}

@@ -1,0 +1,469 @@
+//! A training run from its first iteration to its last, with its record.
+
+mod faults;
+
+use super::run_directory::{Best, Clock, RunDirectory};
+use super::{Evaluation, Evaluator, Fault, Guard, Healing, Metrics, Precision, Recipe, Trainer};
+use crate::data::Dataset;
+use crate::data::training::DataSource;
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::io::checkpoint::Checkpoint;
+use crate::nn::network::Network;
+use crate::report::progress::{Progress, Silent};
+use crate::report::status::Status;
+use serde_json::json;
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Images of one evaluation batch.
+const EVALUATION_BATCH: usize = 100;
+/// Snapshots that a run keeps beside its checkpoints.
+const SNAPSHOTS: usize = 3;
+/// The metadata of a checkpoint: what the guard remembers, and the treatment.
+const GUARD: &str = "guard";
+const HEALING: &str = "healing";
+
+/// Called with the trainer before each iteration.
+pub type Visit<'a> = &'a mut dyn FnMut(&mut Trainer) -> Result<()>;
+
+/// What a run needs besides its recipe and data.
+pub struct RunOptions<'a> {
+    /// The run directory.
+    pub out: PathBuf,
+    /// Go on from the newest checkpoint in it.
+    pub resume: bool,
+    /// The network; `None`: the recipe's own.
+    pub network: Option<Arc<dyn Network>>,
+    /// Where the data comes from, for the run directory to remember.
+    pub source: Option<&'a DataSource>,
+    /// Receives the progress, such as `report::terminal::Terminal`; `None`: [`Silent`].
+    pub progress: Option<Box<dyn Progress + 'a>>,
+    /// Set (by Ctrl-C) to end the run after the current iteration, with a checkpoint.
+    pub stop: &'a AtomicBool,
+    /// Opens the device again when it was lost, such as by a driver's reset; `None`: a loss ends the run.
+    pub reopen: Option<&'a dyn Fn() -> Result<Device>>,
+    /// Sees the trainer before each iteration, for a schedule of one's own or a look at the weights.
+    pub visit: Option<Visit<'a>>,
+}
+
+impl std::fmt::Debug for RunOptions<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { out, resume, network, source, .. } = self;
+        f.debug_struct("RunOptions")
+            .field("out", out)
+            .field("resume", resume)
+            .field("network", network)
+            .field("source", source)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Never set.
+static NEVER: AtomicBool = AtomicBool::new(false);
+
+impl RunOptions<'_> {
+    /// A new run in the directory `out`, by the recipe's own network, in silence, until its end.
+    pub fn new(out: impl Into<PathBuf>) -> Self {
+        Self {
+            out: out.into(),
+            resume: false,
+            network: None,
+            source: None,
+            progress: None,
+            stop: &NEVER,
+            reopen: None,
+            visit: None,
+        }
+    }
+}
+
+/// How a run ended, and what it left.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Iterations done.
+    pub iterations: u64,
+    /// Whether it was stopped before its last iteration.
+    pub interrupted: bool,
+    /// Faults that were healed.
+    pub trips: u32,
+    /// The last row of metrics.
+    pub last: Option<Metrics>,
+    /// The best model's figures on the held-out images.
+    pub validation: Option<Evaluation>,
+    /// The best model's figures on the test images; `None` if interrupted.
+    pub test: Option<Evaluation>,
+    /// The last checkpoint.
+    pub checkpoint: PathBuf,
+    /// The best model; `None` if the run was interrupted before the first evaluation.
+    pub best: Option<PathBuf>,
+    /// The last sample grid; `None` without sampling.
+    pub samples: Option<PathBuf>,
+    /// The curves.
+    pub curves: PathBuf,
+    /// The page with all there is to see.
+    pub report: PathBuf,
+}
+
+struct Run<'a> {
+    /// As it was asked for; the trainer's has the remedies that are in force.
+    recipe: Recipe,
+    train: Dataset,
+    held_out: Dataset,
+    trainer: Trainer,
+    healing: Healing,
+    /// The latest states that a fault can go back to, the newest last; older ones are checkpoints.
+    snapshots: VecDeque<(u64, Checkpoint)>,
+    directory: RunDirectory,
+    progress: Box<dyn Progress + 'a>,
+    validation: Evaluator,
+    guard: Guard,
+    title: String,
+    shape: [usize; 3],
+    images_per_iteration: usize,
+    started: Instant,
+    first_iteration: u64,
+    /// Time spent on evaluations, pictures and checkpoints.
+    aside: Duration,
+    last: Option<Metrics>,
+    /// The checkpoint that the run goes on from.
+    resumed: Option<PathBuf>,
+    options: RunOptions<'a>,
+}
+
+/// Trains `recipe` on `train`, of which its `validation` images are held out; scores the best model on `test`.
+///
+/// # Errors
+/// A bad setting, data or directory before anything starts; [`Error::Diverged`] when the numbers cannot be
+/// trained on (the last checkpoint stays); what the device or the disk refuses.
+pub fn run(
+    device: &Device,
+    recipe: &Recipe,
+    train: &Dataset,
+    test: &Dataset,
+    mut options: RunOptions<'_>,
+) -> Result<Outcome> {
+    let (train_part, held_out) = train.split(recipe.validation, u64::from(recipe.seed))?;
+    let recovered = options.resume.then(|| RunDirectory::recover(&options.out)).transpose()?;
+    let start = recovered.as_ref().and_then(|recovered| recovered.checkpoint.as_ref());
+    let healing: Healing = start.map(|(_, checkpoint)| memory(checkpoint, HEALING)).unwrap_or_default();
+    let guard = start.map(|(_, checkpoint)| memory(checkpoint, GUARD)).unwrap_or_default();
+    let own = || -> Arc<dyn Network> { Arc::new(recipe.network(train.classes(), train.channels)) };
+    let network = options.network.clone().unwrap_or_else(own);
+    let mut trainer = Trainer::with_network(device, &healing.treat(recipe), network, &train_part)?;
+    let mut snapshots = VecDeque::new();
+    if let Some((path, checkpoint)) = start {
+        trainer.restore(checkpoint, path)?;
+        for (iteration, path) in RunDirectory::snapshots(&options.out)? {
+            // One that is damaged is one place less to go back to; the checkpoint is what the run needs.
+            let snapshot = Checkpoint::load(&path).ok().filter(|_| iteration <= trainer.iteration());
+            snapshots.extend(snapshot.map(|snapshot| (iteration, snapshot)));
+        }
+    }
+    let resumed = start.map(|(path, _)| path.clone());
+    let total = recipe.total_iterations(train_part.len());
+    let kernels = device.kernels();
+    let source = options.source.map(RunDirectory::source_line).unwrap_or_default();
+    let config = format!(
+        "# data: {}\n{source}# device: {}\n# kernels of convolutions: {kernels}\n{}",
+        train.name,
+        device.name(),
+        recipe.to_toml()
+    );
+    let complete = trainer.iteration() >= total;
+    let config = (!complete).then_some(config.as_str());
+    let mut directory = RunDirectory::open(&options.out, config, recovered.as_ref())?;
+    drop(recovered);
+    if !complete {
+        let details = json!({"device": device.name(), "kernels": kernels, "data": train.name, "synthetic": train.synthetic, "iterations": total, "precision": trainer.precision(), "checkpoint": resumed});
+        directory.event(if options.resume { "resume" } else { "start" }, trainer.iteration(), details);
+    }
+    let mut progress = options.progress.take().unwrap_or_else(|| Box::new(Silent));
+    progress.begin(trainer.iteration(), total, directory.metrics().ok().as_ref());
+    let title = format!("{} on {}", trainer.network().name(), train.name);
+    let mut run = Run {
+        validation: trainer.evaluator(&held_out, EVALUATION_BATCH)?,
+        progress,
+        guard,
+        healing,
+        snapshots,
+        recipe: recipe.clone(),
+        title,
+        shape: [train.height, train.width, train.channels],
+        images_per_iteration: recipe.batch,
+        started: Instant::now(),
+        first_iteration: trainer.iteration(),
+        aside: Duration::ZERO,
+        last: None,
+        resumed,
+        trainer,
+        directory,
+        options,
+        train: train_part,
+        held_out,
+    };
+    if recipe.precision != Precision::F32 {
+        run.progress.note(&format!("numbers: {}", run.trainer.precision()));
+    }
+    run.warn();
+    run.train(total, test)
+}
+
+/// What a checkpoint remembers under `key`; nothing, if it was written before there was such.
+fn memory<T: Default + serde::de::DeserializeOwned>(checkpoint: &Checkpoint, key: &str) -> T {
+    checkpoint.metadata.get(key).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+}
+
+/// What an iteration left behind.
+#[derive(Default)]
+struct Left {
+    /// Whether the run is to stop.
+    interrupted: bool,
+    samples: Option<PathBuf>,
+    checkpoint: Option<PathBuf>,
+}
+
+impl Run<'_> {
+    fn train(mut self, total: u64, test: &Dataset) -> Result<Outcome> {
+        let mut left = Left::default();
+        let complete = self.trainer.iteration() >= total;
+        if complete {
+            let (done, out) = (self.trainer.iteration(), self.options.out.display());
+            self.progress.note(&format!("{out} is complete: {done} of {total} iterations are done"));
+            left.checkpoint = self.resumed.take();
+        }
+        let mut interrupted = false;
+        let mut losses = 0;
+        while self.trainer.iteration() < total && !interrupted {
+            match self.advance(total, &mut left) {
+                Ok(None) => interrupted = left.interrupted,
+                Ok(Some(fault)) => self.heal(fault)?,
+                Err(Error::DeviceLost { device, message }) if losses < self.recipe.max_trips => {
+                    losses += 1;
+                    self.reopen(&device, message)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.warn();
+        self.progress.finish();
+        let iteration = self.trainer.iteration();
+        let checkpoint = match left.checkpoint {
+            Some(path) => path,
+            None => self.last_checkpoint()?,
+        };
+        // Lost with the disk, or refused by it.
+        if self.directory.best().is_none() && !interrupted {
+            let evaluation = self.validation.evaluate()?;
+            self.keep_best(evaluation)?;
+        }
+        self.directory.last_best()?;
+        let ended = complete && self.directory.has_ended(iteration);
+        let test = if interrupted { None } else { self.score_best(test)? };
+        // Even if all iterations are done: the resumed run then scores the test images.
+        let interrupted = test.is_none();
+        if !ended {
+            self.directory.curves(iteration, &self.title);
+            let test_accuracy = test.as_ref().map(|test| test.accuracy).filter(|accuracy| !accuracy.is_nan());
+            let details = json!({"interrupted": interrupted, "test_accuracy": test_accuracy});
+            self.directory.event("end", iteration, details);
+            self.directory.write_report(iteration);
+        }
+        self.warn();
+        let best = self.directory.best();
+        Ok(Outcome {
+            iterations: iteration,
+            interrupted,
+            trips: self.healing.trips,
+            last: self.last,
+            validation: best.map(|best| best.evaluation),
+            test,
+            checkpoint,
+            best: best.map(|_| self.directory.best_path()),
+            samples: left.samples,
+            curves: self.directory.curves_path(),
+            report: self.directory.report_path(),
+        })
+    }
+
+    /// One iteration, and what is due after it.
+    fn advance(&mut self, total: u64, left: &mut Left) -> Result<Option<Fault>> {
+        if let Some(visit) = &mut self.options.visit {
+            visit(&mut self.trainer)?;
+        }
+        self.trainer.step()?;
+        left.checkpoint = None;
+        left.interrupted = self.options.stop.load(Ordering::Relaxed);
+        let done = self.trainer.iteration();
+        let scheduled = |every: u64| done.is_multiple_of(every) || done == total;
+        let due = |every: u64| scheduled(every) || left.interrupted;
+        let Recipe { evaluate_every, sample_every, checkpoint_every, snapshot_every, .. } = self.recipe;
+        if ![evaluate_every, sample_every, checkpoint_every, snapshot_every].into_iter().any(due) {
+            if self.progress.wants_samples() {
+                let aside = Instant::now();
+                self.look()?;
+                self.aside += aside.elapsed();
+            }
+            let arrived = self.trainer.metrics()?;
+            return self.record(&arrived, None);
+        }
+        // What is written or scored here must come from a healthy state: all metrics first.
+        let arrived = self.trainer.finish_metrics()?;
+        let aside = Instant::now();
+        // Also if interrupted: the resumed run goes on behind it.
+        let evaluation = if scheduled(evaluate_every) {
+            if let Some(fault) = self.check(&arrived) {
+                return Ok(Some(fault));
+            }
+            let evaluation = self.validation.evaluate()?;
+            let classes = self.trainer.network().classes();
+            // An energy without classes has no accuracy to lose.
+            if classes > 1
+                && let Err(fault) = self.guard.check_validation(classes, done, &evaluation)
+            {
+                return Ok(Some(fault));
+            }
+            self.keep_best(evaluation)?;
+            Some(evaluation)
+        } else {
+            None
+        };
+        if let Some(fault) = self.record(&arrived, evaluation.as_ref())? {
+            return Ok(Some(fault));
+        }
+        if due(sample_every) {
+            left.samples = self.picture()?;
+        }
+        self.ease()?;
+        if due(checkpoint_every) {
+            if done.is_multiple_of(checkpoint_every) {
+                // A run that is resumed from here has none from before: nor has this one.
+                self.snapshots.clear();
+            }
+            left.checkpoint = self.checkpoint()?;
+        } else if due(snapshot_every) {
+            self.snapshots.push_back((done, self.state()?));
+            if self.snapshots.len() > SNAPSHOTS {
+                self.snapshots.pop_front();
+            }
+        }
+        self.aside += aside.elapsed();
+        Ok(None)
+    }
+
+    fn clock(&self) -> Clock {
+        let elapsed = self.started.elapsed();
+        let training = elapsed.saturating_sub(self.aside).as_secs_f64();
+        let iterations = self.trainer.iteration() - self.first_iteration;
+        let images = iterations as f64 * self.images_per_iteration as f64;
+        Clock { seconds: elapsed.as_secs_f64(), images_per_second: images / training.max(1e-9) }
+    }
+
+    /// The first fault that the metrics show.
+    fn check(&mut self, arrived: &[Metrics]) -> Option<Fault> {
+        arrived.iter().find_map(|metrics| self.guard.check(self.trainer.recipe(), metrics).err())
+    }
+
+    /// All that this run needs to go on from here.
+    fn state(&self) -> Result<Checkpoint> {
+        let mut checkpoint = self.trainer.checkpoint()?;
+        checkpoint.metadata.insert("recipe".into(), self.recipe.to_toml());
+        for (key, memory) in
+            [(GUARD, serde_json::to_string(&self.guard)), (HEALING, serde_json::to_string(&self.healing))]
+        {
+            checkpoint.metadata.insert(key.into(), memory.expect("plain numbers"));
+        }
+        self.directory.name_best(&mut checkpoint);
+        Ok(checkpoint)
+    }
+
+    /// Appends rows; `evaluation` belongs to the last.
+    fn record(&mut self, arrived: &[Metrics], evaluation: Option<&Evaluation>) -> Result<Option<Fault>> {
+        let clock = self.clock();
+        for (index, metrics) in arrived.iter().enumerate() {
+            let evaluation = evaluation.filter(|_| index + 1 == arrived.len());
+            self.directory.record(metrics, clock, evaluation);
+            self.last = Some(*metrics);
+            let present = |value: f64| (!value.is_nan()).then_some(value);
+            let status = Status {
+                loss: present(metrics.loss),
+                energy_gap: present(metrics.energy_gap()),
+                accuracy: present(metrics.accuracy),
+                images_per_second: present(clock.images_per_second),
+            };
+            self.progress.update(metrics.iteration + 1, &status);
+        }
+        self.warn();
+        // Rows that belong to an evaluation were looked at before it.
+        Ok(if evaluation.is_none() { self.check(arrived) } else { None })
+    }
+
+    /// Notes the figures on the held-out images; keeps the model if it is the best so far.
+    fn keep_best(&mut self, evaluation: Evaluation) -> Result<()> {
+        let iteration = self.trainer.iteration();
+        let details = json!({"accuracy": evaluation.accuracy, "cross_entropy": evaluation.cross_entropy});
+        self.directory.event("validation", iteration, details);
+        if !evaluation.accuracy.is_nan() {
+            self.progress.validation(iteration, evaluation.accuracy);
+        }
+        // Of an energy without classes the latest is kept: nothing that is measured here ranks models of a density.
+        let is_best =
+            |best: &Best| evaluation.accuracy.is_nan() || evaluation.accuracy > best.evaluation.accuracy;
+        if self.directory.best().is_none_or(is_best) {
+            self.directory.keep_best(iteration, evaluation, self.trainer.model()?);
+        }
+        Ok(())
+    }
+
+    /// The gallery, also for the progress.
+    fn look(&mut self) -> Result<(Vec<f32>, Option<usize>)> {
+        let began = Instant::now();
+        let (images, columns) = self.trainer.gallery()?;
+        let iteration = self.trainer.iteration();
+        self.progress.samples(iteration, &images, self.shape, columns, began.elapsed());
+        Ok((images, columns))
+    }
+
+    fn picture(&mut self) -> Result<Option<PathBuf>> {
+        let (images, columns) = self.look()?;
+        if images.is_empty() {
+            return Ok(None);
+        }
+        self.directory.samples(self.trainer.iteration(), &images, self.shape, columns)
+    }
+
+    /// `None` if the disk refused it: training goes on.
+    fn checkpoint(&mut self) -> Result<Option<PathBuf>> {
+        let (iteration, keep) = (self.trainer.iteration(), self.recipe.keep);
+        let mut checkpoint = self.state()?;
+        self.directory.curves(iteration, &self.title);
+        self.directory.keep_snapshots(iteration, &self.snapshots);
+        Ok(self.directory.checkpoint(iteration, &mut checkpoint, keep))
+    }
+
+    /// The checkpoint of the end, which must be written.
+    fn last_checkpoint(&mut self) -> Result<PathBuf> {
+        let (iteration, keep) = (self.trainer.iteration(), self.recipe.keep);
+        let mut checkpoint = self.state()?;
+        self.directory.last_checkpoint(iteration, &mut checkpoint, keep)
+    }
+
+    /// Says what the disk has refused.
+    fn warn(&mut self) {
+        self.directory.warnings().iter().for_each(|warning| self.progress.warn(warning));
+    }
+
+    /// The figures of the best model on `test`; `None` if interrupted.
+    fn score_best(&mut self, test: &Dataset) -> Result<Option<Evaluation>> {
+        let path = self.directory.best_path();
+        let model = Checkpoint::load(&path)?;
+        let layout = self.trainer.network().layout();
+        let flat = layout.gather(|parameter| model.f32(&path, &parameter.name, &parameter.file_shape()))?;
+        self.trainer.set_parameters(&flat)?;
+        let stop = self.options.stop;
+        self.trainer.evaluator(test, EVALUATION_BATCH)?.evaluate_until(|| stop.load(Ordering::Relaxed))
+    }
+}

@@ -1,0 +1,272 @@
+//! `report.html`: a run in one file that needs no other.
+
+use super::RunDirectory;
+use crate::error::{Error, Result};
+use crate::io::atomic;
+use crate::report::curves;
+use crate::report::metrics::MetricsTable;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+/// Pictures of samples that a report shows.
+const PICTURES: usize = 8;
+/// The share of the run's last iterations whose means its figures are.
+const LAST: f64 = 0.05;
+
+/// The columns whose means over the last iterations are among the figures, and their names.
+const FIGURES: [(&str, &str); 8] = [
+    ("loss", "loss"),
+    ("energy_gap", "energy gap (samples - data)"),
+    ("cross_entropy", "cross-entropy"),
+    ("accuracy", "accuracy on training batches"),
+    ("gradient_norm", "gradient norm"),
+    ("displacement", "way of a pixel in an iteration"),
+    ("saturated", "share of saturated pixels"),
+    ("chain_age", "age of chains, SGLD steps"),
+];
+
+/// What is no event of interest by itself: it comes again and again in a healthy run.
+const ROUTINE: [&str; 2] = ["checkpoint", "validation"];
+
+const STYLE: &str = "
+body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1240px; margin: 24px auto; padding: 0 20px; }
+h1 { font-size: 24px; margin-bottom: 4px; } h2 { font-size: 18px; margin-top: 36px; }
+table { border-collapse: collapse; } td, th { padding: 3px 18px 3px 0; text-align: left; vertical-align: top; }
+td.number { text-align: right; font-variant-numeric: tabular-nums; } tr + tr td { border-top: 1px solid #e4e4e4; }
+img { max-width: 100%; } figure { display: inline-block; margin: 0 16px 16px 0; width: 400px; vertical-align: top; }
+figure img { width: 400px; image-rendering: pixelated; } figcaption { color: #555; }
+pre { background: #f6f6f6; padding: 12px 16px; overflow-x: auto; font-size: 13px; }
+.state { color: #555; } .bad { color: #b00020; font-weight: 600; }
+@media (prefers-color-scheme: dark) { body { background: #16181c; color: #ddd; } pre { background: #22252b; }
+.state, figcaption { color: #aaa; } tr + tr td { border-color: #3a3d44; } .bad { color: #ff7b8a; } }
+";
+
+impl RunDirectory {
+    /// Writes `report.html` of the run in `path`, and the pictures of its curves: figures, curves, samples over time,
+    /// what the guard did, settings. The run may still be going on, in another process.
+    ///
+    /// # Errors
+    /// [`Error::File`] if there is no run; [`Error::Io`].
+    pub fn report(path: &Path) -> Result<PathBuf> {
+        let config_path = Self::config(path)?;
+        let config = std::fs::read_to_string(&config_path).map_err(Error::io(&config_path))?;
+        let table = MetricsTable::read(&path.join("metrics.csv"))?;
+        let events = events(&path.join("events.jsonl"));
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        let data = config.lines().find_map(|line| line.strip_prefix("# data: ")).unwrap_or("unknown data");
+        let title = format!("{name}: {data}");
+        let curves = path.join("curves.png");
+        let health = path.join("health.png");
+        curves::plot(&curves, &table, &title)?;
+        curves::plot_health(&health, &table, &title)?;
+        let mut page = format!(
+            "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{0}</title>\n<style>{STYLE}</style></head>\n<body>\n<h1>{0}</h1>\n",
+            escape(&title)
+        );
+        page += &state(&events);
+        page += &figures(&table, &events);
+        page += "<h2>Curves</h2>\n";
+        for (file, text) in [(&curves, "losses, energies and accuracies"), (&health, "gradients and chains")]
+        {
+            let _ = writeln!(page, "<p>{}</p>", image(file, text)?);
+        }
+        page += &samples(&path.join("samples"))?;
+        page += &happened(&events);
+        let _ = write!(page, "<h2>Settings</h2>\n<pre>{}</pre>\n</body></html>\n", escape(&config));
+        let report = path.join("report.html");
+        atomic::write(&report, |file| file.write_all(page.as_bytes()))?;
+        Ok(report)
+    }
+}
+
+/// The lines of an events file that can be read.
+fn events(path: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// A picture, as part of the page.
+fn image(path: &Path, text: &str) -> Result<String> {
+    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    Ok(format!("<img alt=\"{}\" src=\"data:image/png;base64,{}\">", escape(text), STANDARD.encode(bytes)))
+}
+
+/// Whether the run is complete, in words.
+fn state(events: &[Value]) -> String {
+    let last = events.iter().rev().find(|event| {
+        matches!(event["event"].as_str(), Some("start" | "resume" | "end" | "diverged" | "device lost"))
+    });
+    let iteration = last.map_or(0, |event| event["iteration"].as_u64().unwrap_or(0));
+    let (class, text) = match last.map(|event| (event["event"].as_str().unwrap_or(""), &event["details"])) {
+        Some(("end", details)) if details["interrupted"] == true => {
+            ("state", format!("interrupted after {iteration} iterations"))
+        }
+        Some(("end", _)) => ("state", format!("complete: {iteration} iterations")),
+        Some(("diverged", details)) => {
+            let why = details["message"].as_str().unwrap_or("");
+            ("bad", format!("given up in iteration {iteration}: {why}"))
+        }
+        Some(("device lost", _)) => ("bad", format!("the device was lost in iteration {iteration}")),
+        _ => ("state", "going on, or ended without a word".into()),
+    };
+    format!("<p class=\"{class}\">{}</p>\n", escape(&text))
+}
+
+/// A table of names and values.
+fn rows(rows: &[(String, String)]) -> String {
+    let mut table = String::from("<table>\n");
+    for (name, value) in rows {
+        let _ =
+            writeln!(table, "<tr><td>{}</td><td class=\"number\">{}</td></tr>", escape(name), escape(value));
+    }
+    table + "</table>\n"
+}
+
+/// A number as people write it.
+fn number(value: f64) -> String {
+    match value.abs() {
+        0.0 => "0".into(),
+        size if (1e-3..1e5).contains(&size) => {
+            let digits = (3.0 - size.log10().floor()).clamp(0.0, 6.0) as usize;
+            format!("{value:.digits$}")
+        }
+        _ => format!("{value:.3e}"),
+    }
+}
+
+fn figures(table: &MetricsTable, events: &[Value]) -> String {
+    let named = |kind: &'static str| events.iter().filter(move |event| event["event"] == kind);
+    let percent = |value: f64| format!("{:.2}%", 100.0 * value);
+    let mut all = Vec::new();
+    let test = named("end").next_back().and_then(|end| end["details"]["test_accuracy"].as_f64());
+    all.extend(test.map(|accuracy| ("test accuracy of the best model".to_owned(), percent(accuracy))));
+    let validations = named("validation").filter_map(|event| event["details"]["accuracy"].as_f64());
+    let best = validations.fold(None, |best: Option<f64>, a| Some(best.map_or(a, |best| best.max(a))));
+    all.extend(best.map(|accuracy| ("best accuracy on held-out images".to_owned(), percent(accuracy))));
+    all.push(("iterations recorded".into(), table.rows.len().to_string()));
+    all.push(("faults healed".into(), named("healed").count().to_string()));
+    let device = events.iter().rev().find_map(|event| event["details"]["device"].as_str());
+    all.extend(device.map(|device| ("device".to_owned(), device.to_owned())));
+    for (column, name) in FIGURES {
+        let points = table.points(column);
+        let last = ((points.len() as f64 * LAST) as usize).max(1);
+        if let Some(points) = points.len().checked_sub(last).map(|first| &points[first..]) {
+            let mean = points.iter().map(|point| point.1).sum::<f64>() / points.len() as f64;
+            all.push((format!("{name}, mean of the last {}", points.len()), number(mean)));
+        }
+    }
+    format!("<h2>Figures</h2>\n{}", rows(&all))
+}
+
+/// The pictures of samples: the first, the last, and some between.
+fn samples(directory: &Path) -> Result<String> {
+    let mut pictures: Vec<PathBuf> = std::fs::read_dir(directory)
+        .map(|entries| entries.filter_map(|entry| Some(entry.ok()?.path())).collect())
+        .unwrap_or_default();
+    pictures.retain(|path| path.extension().is_some_and(|ending| ending == "png"));
+    pictures.sort();
+    if pictures.is_empty() {
+        return Ok(String::new());
+    }
+    let shown = PICTURES.min(pictures.len());
+    let mut page = String::from("<h2>Samples</h2>\n");
+    for number in 0..shown {
+        let at = if shown == 1 { 0 } else { number * (pictures.len() - 1) / (shown - 1) };
+        let name = pictures[at].file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let iteration = name.trim_start_matches(|c: char| !c.is_ascii_digit()).trim_start_matches('0');
+        let caption = format!("iteration {}", if iteration.is_empty() { "0" } else { iteration });
+        let _ = writeln!(
+            page,
+            "<figure>{}<figcaption>{caption}</figcaption></figure>",
+            image(&pictures[at], &caption)?
+        );
+    }
+    Ok(page)
+}
+
+/// The events, but for those that come again and again.
+fn happened(events: &[Value]) -> String {
+    let mut page = String::from(
+        "<h2>What happened</h2>\n<table>\n<tr><th>iteration</th><th>event</th><th>details</th></tr>\n",
+    );
+    let of_interest = |event: &&Value| !event["event"].as_str().is_some_and(|event| ROUTINE.contains(&event));
+    for event in events.iter().filter(of_interest) {
+        let details: Vec<String> = match &event["details"] {
+            Value::Object(all) => all.iter().filter(|(_, value)| !value.is_null()).map(detail).collect(),
+            other => vec![other.to_string()],
+        };
+        let _ = writeln!(
+            page,
+            "<tr><td class=\"number\">{}</td><td>{}</td><td>{}</td></tr>",
+            event["iteration"],
+            escape(event["event"].as_str().unwrap_or("")),
+            escape(&details.join("; "))
+        );
+    }
+    page + "</table>\n"
+}
+
+fn detail((key, value): (&String, &Value)) -> String {
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    format!("{}: {text}", key.replace('_', " "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::png;
+    use std::fs;
+
+    #[test]
+    fn a_report_has_all_that_there_is_in_one_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a <run>");
+        fs::create_dir_all(path.join("samples")).unwrap();
+        let message = RunDirectory::report(&path).unwrap_err().to_string();
+        assert!(message.contains("config.toml"), "{message}");
+        fs::write(path.join("config.toml"), "# data: drawings\nlr = 0.1\n").unwrap();
+        fs::write(path.join("metrics.csv"), "iteration,loss,energy_gap\n0,3,1\n1,2.5,\n2,2,0.25\n").unwrap();
+        let healed =
+            "{\"event\":\"healed\",\"iteration\":7,\"details\":{\"fault\":\"gap > 200\",\"back_to\":3}}";
+        let end =
+            "{\"event\":\"end\",\"iteration\":9,\"details\":{\"interrupted\":false,\"test_accuracy\":0.75}}";
+        // The last line was being written.
+        fs::write(path.join("events.jsonl"), format!("{healed}\n{end}\n{{\"event\":\"ch")).unwrap();
+        for iteration in 0..20 {
+            let picture = png::grid(&[0.0; 12], 1, 2, 2, 3, 1, 1).unwrap();
+            picture.write_png(&path.join(format!("samples/samples-{iteration:08}.png"))).unwrap();
+        }
+        let page = fs::read_to_string(RunDirectory::report(&path).unwrap()).unwrap();
+        for part in [
+            "a &lt;run&gt;: drawings",
+            "complete: 9 iterations",
+            "75.00%",
+            "gap &gt; 200",
+            "back to: 3",
+            "lr = 0.1",
+            "iteration 19<",
+            "iteration 0<",
+        ] {
+            assert!(page.contains(part), "{part} is not in the page");
+        }
+        assert_eq!(page.matches("data:image/png;base64,").count(), 2 + PICTURES);
+        assert!(!page.contains("http") && !page.contains("src=\"samples"), "it needs no other file");
+    }
+
+    #[test]
+    fn numbers_are_as_people_write_them() {
+        let cases =
+            [(0.0, "0"), (0.25, "0.2500"), (-12.345, "-12.35"), (54_321.0, "54321"), (2e7, "2.000e7")];
+        for (value, expected) in cases {
+            assert_eq!(number(value), expected);
+        }
+    }
+}

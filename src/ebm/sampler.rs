@@ -1,0 +1,140 @@
+//! Samples of a trained model: chains of Langevin dynamics with frozen weights.
+
+use super::langevin::{COUNTER_WORDS, Langevin};
+use super::model::Model;
+use crate::compute::loss_term::STATS;
+use crate::compute::random::{Threefry, stream};
+use crate::device::{Buffers, Device, Executable, Key, Program, ProgramBuilder};
+use crate::error::{Error, Result};
+use crate::graph::{Graph, Output, lower};
+use crate::kernels::tick::COUNTERS;
+use crate::nn::architecture::NormMode;
+
+const CHAINS: Key<f32> = Key::new("chains");
+const LABELS: Key<u32> = Key::new("chain labels");
+const DENSITY: Key<f32> = Key::new("log density");
+const MASK: Key<f32> = Key::new("mask");
+
+/// The image of `elements` values at which chain `chain` starts without any other: uniform in [-1, 1), as in JEM's replay
+/// buffer.
+pub fn uniform_image(seed: u32, chain: u32, elements: usize) -> Vec<f32> {
+    let mut random = Threefry::new(seed, stream::REPLAY_FILL, chain);
+    (0..elements).map(|_| 2.0 * random.uniform() - 1.0).collect()
+}
+
+/// Chains of one batch on a device. They climb log p(x), or log p(x|y) of each chain's class.
+#[derive(Debug)]
+pub struct Sampler {
+    device: Device,
+    step: Executable,
+    density: Executable,
+    buffers: Buffers,
+    class_conditional: bool,
+}
+
+impl Sampler {
+    /// Loads the programs for `chains` chains of `model`. With `mask` (one float for each element of an image,
+    /// NHWC), elements whose mask is 0 stay as they are set, in every chain.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a mask of another size; what the device refuses.
+    pub fn new(
+        device: &Device,
+        model: &Model,
+        mode: NormMode,
+        langevin: Langevin,
+        chains: usize,
+        class_conditional: bool,
+        mask: Option<&[f32]>,
+    ) -> Result<Self> {
+        let [height, width, channels] = model.image_shape();
+        let image = height * width * channels;
+        if let Some(found) = mask.map(<[f32]>::len).filter(|&found| found != image) {
+            let message = format!("expected {image} elements for {height}x{width}x{channels}, got {found}");
+            return Err(Error::setting("mask", message));
+        }
+        let layout = model.network().layout();
+        let graph = Graph::new();
+        let x = graph.input(CHAINS.name(), [chains, height, width, channels]);
+        let labels = graph.indices(LABELS.name(), [chains]);
+        let logits = model.logits(&layout, &x, mode);
+        let parts = [Langevin::log_density(chains, class_conditional)];
+        let stats = logits.logit_stats(&labels, &parts);
+
+        let mut prepare = ProgramBuilder::new("prepare");
+        let mut step = ProgramBuilder::new("sgld");
+        let images = step.external(CHAINS, chains * image);
+        let density = step.external(DENSITY, chains * STATS);
+        let held = mask.map(|_| step.external(MASK, chains * image));
+        let log_density = logits.logit_loss(&labels, &parts);
+        let others = [Output { tensor: &stats, view: density }];
+        langevin.append(device.policy(), &mut step, &mut prepare, &log_density, &x, images, &others, held)?;
+
+        let mut last = ProgramBuilder::new("density");
+        let view = last.external(DENSITY, chains * STATS);
+        lower(device.policy(), &mut last, Some(&mut prepare), &[Output { tensor: &stats, view }])?;
+
+        let mut buffers = Buffers::new(device);
+        model.add_to(&mut buffers, &layout)?;
+        buffers.zeros(CHAINS, chains * image)?;
+        buffers.zeros(LABELS, chains)?;
+        buffers.zeros(COUNTER_WORDS, COUNTERS)?;
+        if let Some(mask) = mask {
+            buffers.add(MASK, &mask.repeat(chains))?;
+        }
+        let prepare = buffers.load(prepare.finish())?;
+        let step = buffers.load(step.finish())?;
+        let density = buffers.load(last.finish())?;
+        device.run(&prepare)?;
+        Ok(Self { device: device.clone(), step, density, buffers, class_conditional })
+    }
+
+    /// Starts the chains at `images` (NHWC), each for its class of `labels` (read if class-conditional).
+    /// Noise comes from `seed` and the number of the step, counted on from `first_step`.
+    ///
+    /// # Errors
+    /// [`Error::Binding`] for other lengths than the number of chains gives; what the device refuses.
+    pub fn start(&self, images: &[f32], labels: &[u32], seed: u32, first_step: u32) -> Result<()> {
+        self.buffers.write(CHAINS, images)?;
+        self.buffers.write(LABELS, labels)?;
+        self.buffers.write(COUNTER_WORDS, &[seed, 0, first_step, 0])
+    }
+
+    /// Takes one step; returns each chain's log density (up to a constant) before it, in nats.
+    ///
+    /// # Errors
+    /// What the device refuses.
+    pub fn step(&self) -> Result<Vec<f32>> {
+        self.device.run(&self.step)?;
+        self.log_density()
+    }
+
+    /// Each chain's log density (up to a constant) where it is, in nats.
+    ///
+    /// # Errors
+    /// What the device refuses.
+    pub fn density(&self) -> Result<Vec<f32>> {
+        self.device.run(&self.density)?;
+        self.log_density()
+    }
+
+    /// LogSumExp f(x), or f(x)[y] = LogSumExp f(x) - cross-entropy.
+    fn log_density(&self) -> Result<Vec<f32>> {
+        let stats: Vec<f32> = self.buffers.read(DENSITY)?;
+        let one = |row: &[f32]| if self.class_conditional { row[0] - row[1] } else { row[0] };
+        Ok(stats.chunks(STATS).map(one).collect())
+    }
+
+    /// The chains, NHWC.
+    ///
+    /// # Errors
+    /// What the device refuses.
+    pub fn images(&self) -> Result<Vec<f32>> {
+        self.buffers.read(CHAINS)
+    }
+
+    /// The program of a step, for its summary.
+    pub fn program(&self) -> &Program {
+        self.step.program()
+    }
+}

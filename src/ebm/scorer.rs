@@ -1,0 +1,178 @@
+//! What a trained model says of images: logits, energies, probabilities, input gradients.
+
+use super::model::Model;
+use crate::compute::loss_term::LossTerm;
+use crate::device::{Buffers, Device, Executable, Key, Program, ProgramBuilder};
+use crate::error::Result;
+use crate::graph::{Graph, Output, lower};
+use crate::nn::architecture::NormMode;
+
+const IMAGES: Key<f32> = Key::new("images");
+const NO_LABELS: Key<u32> = Key::new("no labels");
+const LOGITS: Key<f32> = Key::new("logits");
+const GRADIENT: Key<f32> = Key::new("input gradient");
+
+/// How a model is asked.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ScoreSettings {
+    /// How batch normalisation, if there is any, takes its statistics.
+    pub mode: NormMode,
+    /// The inverse temperature of the Gibbs distribution p(y|x) ∝ exp β f(x)\[y\].
+    pub beta: f32,
+    /// Whether the gradient of the free energy at the images is wanted.
+    pub input_gradient: bool,
+}
+
+impl Default for ScoreSettings {
+    /// The statistics of training, β = 1, no gradient.
+    fn default() -> Self {
+        Self { mode: NormMode::Inference, beta: 1.0, input_gradient: false }
+    }
+}
+
+/// The figures of a batch of images.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scores {
+    /// f(x), [n, classes].
+    pub logits: Vec<f32>,
+    /// The gradient of (1/β) LogSumExp β f(x) at the images, NHWC.
+    pub input_gradient: Option<Vec<f32>>,
+}
+
+/// A model's programs for batches of one size.
+#[derive(Debug)]
+pub struct Scorer {
+    device: Device,
+    program: Executable,
+    buffers: Buffers,
+    settings: ScoreSettings,
+}
+
+impl Scorer {
+    /// Loads the programs for batches of `batch` images.
+    ///
+    /// # Errors
+    /// What the device refuses.
+    pub fn new(device: &Device, model: &Model, settings: ScoreSettings, batch: usize) -> Result<Self> {
+        let [height, width, channels] = model.image_shape();
+        let layout = model.network().layout();
+        let graph = Graph::new();
+        let x = graph.input(IMAGES.name(), [batch, height, width, channels]);
+        let logits = model.logits(&layout, &x, settings.mode);
+        let mut builder = ProgramBuilder::new("score");
+        let mut prepare = ProgramBuilder::new("prepare");
+        let view = builder.external(LOGITS, logits.elements());
+        let mut outputs = vec![Output { tensor: &logits, view }];
+        let gradient = settings.input_gradient.then(|| {
+            let labels = graph.indices(NO_LABELS.name(), [batch]);
+            let part = LossTerm { count: batch, log_p_x: 1.0 / settings.beta, ..LossTerm::default() };
+            let free_energy = logits.scale(settings.beta).logit_loss(&labels, &[part]);
+            let [gradient] = graph.grad(&free_energy, [&x]);
+            gradient
+        });
+        if let Some(gradient) = &gradient {
+            outputs.push(Output { tensor: gradient, view: builder.external(GRADIENT, x.elements()) });
+        }
+        lower(device.policy(), &mut builder, Some(&mut prepare), &outputs)?;
+        let mut buffers = Buffers::new(device);
+        model.add_to(&mut buffers, &layout)?;
+        buffers.zeros(IMAGES, x.elements())?;
+        buffers.zeros(NO_LABELS, batch)?;
+        let prepare = buffers.load(prepare.finish())?;
+        let program = buffers.load(builder.finish())?;
+        device.run(&prepare)?;
+        Ok(Self { device: device.clone(), program, buffers, settings })
+    }
+
+    /// Scores a batch of images, NHWC in [-1, 1].
+    ///
+    /// # Errors
+    /// [`crate::Error::Binding`] for another number of elements; what the device refuses.
+    pub fn score(&self, images: &[f32]) -> Result<Scores> {
+        self.buffers.write(IMAGES, images)?;
+        self.device.run(&self.program)?;
+        let gradient = || self.buffers.read(GRADIENT);
+        let input_gradient = self.settings.input_gradient.then(gradient).transpose()?;
+        Ok(Scores { logits: self.buffers.read(LOGITS)?, input_gradient })
+    }
+
+    /// What is run for a batch, for its summary.
+    pub fn program(&self) -> &Program {
+        self.program.program()
+    }
+}
+
+/// What follows from the logits of one image, in float64.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Posterior {
+    /// (1/β) LogSumExp β f(x): minus the free energy, log p(x) up to a constant; in nats.
+    pub logsumexp: f64,
+    /// p(y|x) = exp(β f(x)\[y\]) / Σ exp(β f(x)).
+    pub probabilities: Vec<f64>,
+    /// The class of least energy -f(x)\[y\], the first of equals.
+    pub prediction: usize,
+    /// -Σ p(y|x) log p(y|x), in nats.
+    pub entropy: f64,
+}
+
+impl Posterior {
+    /// Of the logits of one image; `beta` is the inverse temperature.
+    pub fn new(logits: &[f32], beta: f64) -> Self {
+        let scaled: Vec<f64> = logits.iter().map(|&f| beta * f64::from(f)).collect();
+        let highest = scaled.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let log_sum = scaled.iter().map(|f| (f - highest).exp()).sum::<f64>().ln();
+        // Not f - (highest + log_sum), where large logits would cancel.
+        let log_p: Vec<f64> = scaled.iter().map(|f| (f - highest) - log_sum).collect();
+        let probabilities: Vec<f64> = log_p.iter().map(|l| l.exp()).collect();
+        let entropy =
+            -log_p.iter().zip(&probabilities).filter(|(_, p)| **p > 0.0).map(|(l, p)| l * p).sum::<f64>();
+        let mut prediction = 0;
+        for (class, &logit) in logits.iter().enumerate() {
+            if logit > logits[prediction] {
+                prediction = class;
+            }
+        }
+        Self { logsumexp: (highest + log_sum) / beta, probabilities, prediction, entropy }
+    }
+}
+
+/// The `k` classes of least energy -f(x)\[y\], the least first, equals in the order of the classes.
+pub fn ranking(logits: &[f32], k: usize) -> Vec<usize> {
+    let mut classes: Vec<usize> = (0..logits.len()).collect();
+    classes.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]).then(a.cmp(&b)));
+    classes.truncate(k);
+    classes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use approx::assert_relative_eq;
+
+    #[test]
+    fn the_gibbs_distribution_of_three_energies() {
+        let logits = [1.0f32, 3.0, 2.0];
+        for beta in [0.5f64, 1.0, 4.0] {
+            let posterior = Posterior::new(&logits, beta);
+            let weights = logits.map(|f| (beta * f64::from(f)).exp());
+            let z: f64 = weights.iter().sum();
+            assert_relative_eq!(posterior.logsumexp, z.ln() / beta, max_relative = 1e-14);
+            for (p, weight) in posterior.probabilities.iter().zip(weights) {
+                assert_relative_eq!(*p, weight / z, max_relative = 1e-13);
+            }
+            let entropy: f64 = weights.iter().map(|w| -(w / z) * (w / z).ln()).sum();
+            assert_relative_eq!(posterior.entropy, entropy, max_relative = 1e-12);
+            assert_eq!(posterior.prediction, 1);
+            assert_eq!(ranking(&logits, 2), [1, 2]);
+        }
+    }
+
+    #[test]
+    fn extreme_logits_overflow_nothing() {
+        let posterior = Posterior::new(&[1e4, -1e4, 1e4], 100.0);
+        assert_eq!((posterior.prediction, posterior.probabilities[1]), (0, 0.0));
+        assert_relative_eq!(posterior.probabilities[0], 0.5);
+        assert_relative_eq!(posterior.entropy, 2f64.ln());
+        assert_relative_eq!(posterior.logsumexp, 1e4 + 2f64.ln() / 100.0);
+    }
+}

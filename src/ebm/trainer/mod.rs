@@ -1,0 +1,520 @@
+//! The training iteration: programs, buffers, and what the host writes and reads.
+
+mod state;
+
+use super::batches::{Shuffled, labelled_images};
+use super::chains::{Chains, Drawn};
+use super::metrics::Metrics;
+use super::programs::{
+    BatchLayout, BatchPart, CHAIN_INDICES, CHAIN_LABELS, CHAIN_TARGETS, COUNTER_WORDS, DATA, DATA_INDICES,
+    FRESH_CHAINS, IMAGES, LABELLED_INDICES, LABELS, METRICS, Programs, REPLAY, loss_terms, make_inputs,
+};
+use super::{Evaluator, Recipe};
+use crate::compute::loss_term::LossTerm;
+use crate::compute::random::stream;
+use crate::data::Dataset;
+use crate::device::{Buffers, Device, DispatchTime, Executable, Key, Pending, Program, ProgramBuilder};
+use crate::error::{Error, Result};
+use crate::kernels::tick::COUNTERS;
+use crate::kernels::uniform_fill::UniformFill;
+use crate::nn::network::Network;
+use crate::nn::optimizer::{AVERAGES, CONTROL_WORDS, Optimizer};
+use crate::nn::parameters::{PARAMETERS, ParameterLayout};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Iterations whose metrics may be under way before the host waits for the oldest.
+const METRICS_IN_FLIGHT: usize = 3;
+
+/// The chains of each class that a picture shows.
+const GALLERY: usize = 10;
+
+/// A model in training on a device.
+#[derive(Debug)]
+pub struct Trainer {
+    device: Device,
+    recipe: Recipe,
+    network: Arc<dyn Network>,
+    layout: ParameterLayout,
+    batch: BatchLayout,
+    parts: Vec<(BatchPart, LossTerm)>,
+    optimizer: Optimizer,
+    buffers: Buffers,
+    programs: Loaded,
+    data_order: Shuffled,
+    labelled_order: Shuffled,
+    /// The images that p(y|x) is trained on.
+    labelled_images: Vec<u32>,
+    train_labels: Vec<u32>,
+    /// The data set's name, which says if it is synthetic.
+    data: String,
+    /// What the recipe's precision came to on the device.
+    precision: String,
+    iteration: u64,
+    /// Which sequence of random numbers chains and augmentation take; the order of images does not change.
+    random_stream: u32,
+    chains: Chains,
+    pending: VecDeque<Awaited>,
+}
+
+/// The programs of an iteration, on the device.
+#[derive(Debug)]
+struct Loaded {
+    gather: Executable,
+    power_iteration: Option<Executable>,
+    prepare: Executable,
+    sgld: Option<Executable>,
+    scatter: Option<Executable>,
+    perturb: Option<Executable>,
+    update: Executable,
+}
+
+impl Loaded {
+    fn new(buffers: &mut Buffers, programs: Programs) -> Result<Self> {
+        Ok(Self {
+            gather: buffers.load(programs.gather)?,
+            power_iteration: programs.power_iteration.map(|program| buffers.load(program)).transpose()?,
+            prepare: buffers.load(programs.prepare)?,
+            sgld: programs.sgld.map(|program| buffers.load(program)).transpose()?,
+            scatter: programs.scatter.map(|program| buffers.load(program)).transpose()?,
+            perturb: programs.perturb.map(|program| buffers.load(program)).transpose()?,
+            update: buffers.load(programs.update)?,
+        })
+    }
+}
+
+/// Metrics under way, with what the host knows of their iteration.
+#[derive(Debug)]
+struct Awaited {
+    iteration: u64,
+    learning_rate: f64,
+    chain_age: f64,
+    words: Pending,
+}
+
+impl Trainer {
+    /// Builds and loads all programs for `recipe`, with its own network, on the images of `train`, with initial
+    /// parameters and a replay buffer of new chains.
+    ///
+    /// # Errors
+    /// A setting out of range, or what the device refuses.
+    pub fn new(device: &Device, recipe: &Recipe, train: &Dataset) -> Result<Self> {
+        let network = recipe.network(train.classes(), train.channels);
+        Self::with_network(device, recipe, Arc::new(network), train)
+    }
+
+    /// The same with any network. The recipe's settings of its own network (depth, width, norm, activation, spectral
+    /// norm) have no effect.
+    ///
+    /// # Errors
+    /// As [`Trainer::new`]; [`Error::Shape`] if the network takes other images.
+    pub fn with_network(
+        device: &Device,
+        recipe: &Recipe,
+        network: Arc<dyn Network>,
+        train: &Dataset,
+    ) -> Result<Self> {
+        network.check()?;
+        network.check_images([train.height, train.width, train.channels])?;
+        recipe.check(train.len(), train.classes())?;
+        check_classes(recipe, &*network, train)?;
+        let labelled_images = labelled(recipe, train)?;
+        let layout = network.layout();
+        let batch = batch_layout(recipe, &layout, [train.height, train.width, train.channels]);
+        batch.check(recipe.pad)?;
+        let (policy, precision) = recipe.precision.policy(device);
+        let programs = Programs::build(recipe, &*network, batch, train.len(), &policy)?;
+        let mut buffers = Buffers::new(device);
+        let mut bytes = train.images.clone();
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        buffers.add(DATA, &bytes)?;
+        let parameters = layout.initialise(recipe.init, network.slope(), recipe.seed);
+        buffers.add(PARAMETERS, &parameters)?;
+        if recipe.ema > 0.0 {
+            buffers.add(AVERAGES, &parameters)?;
+        }
+        make_inputs(&mut buffers, recipe, batch, &layout)?;
+        let programs = Loaded::new(&mut buffers, programs)?;
+        let trainer = Self {
+            device: device.clone(),
+            optimizer: recipe.optimizer()?,
+            parts: loss_terms(recipe, batch, network.classes())?,
+            data_order: Shuffled::new(train.len(), recipe.seed, 0),
+            labelled_order: Shuffled::new(labelled_images.len(), recipe.seed, 1),
+            labelled_images,
+            train_labels: match network.classes() {
+                1 => vec![0; train.len()],
+                _ => train.labels.clone(),
+            },
+            data: train.name.clone(),
+            precision,
+            recipe: recipe.clone(),
+            network,
+            layout,
+            batch,
+            buffers,
+            programs,
+            iteration: 0,
+            random_stream: 0,
+            chains: Chains::new(recipe, train)?,
+            pending: VecDeque::new(),
+        };
+        trainer.fill_replay_buffer()?;
+        Ok(trainer)
+    }
+
+    /// Goes on by another recipe of the same network, optimizer, batch and replay buffer: other SGLD, weights of the
+    /// loss, rates and bounds. What is in training stays.
+    ///
+    /// # Errors
+    /// A setting out of range, or what the device refuses.
+    ///
+    /// # Panics
+    /// If the recipe is of another network, optimizer, batch or buffer.
+    pub fn adopt(&mut self, recipe: &Recipe) -> Result<()> {
+        let images = self.train_labels.len();
+        recipe.check(images, self.network.classes())?;
+        let BatchLayout { height, width, channels, .. } = self.batch;
+        let batch = batch_layout(recipe, &self.layout, [height, width, channels]);
+        let optimizer = recipe.optimizer()?;
+        assert!(
+            batch == self.batch
+                && recipe.buffer == self.recipe.buffer
+                && recipe.network(10, channels) == self.recipe.network(10, channels)
+                && optimizer.state() == self.optimizer.state(),
+            "a recipe of another network, optimizer, batch or buffer"
+        );
+        let (policy, precision) = recipe.precision.policy(&self.device);
+        let programs = Programs::build(recipe, &*self.network, batch, images, &policy)?;
+        make_inputs(&mut self.buffers, recipe, batch, &self.layout)?;
+        self.programs = Loaded::new(&mut self.buffers, programs)?;
+        self.optimizer = optimizer;
+        self.parts = loss_terms(recipe, batch, self.network.classes())?;
+        self.precision = precision;
+        self.recipe = recipe.clone();
+        Ok(())
+    }
+
+    fn fill_replay_buffer(&self) -> Result<()> {
+        if self.programs.sgld.is_none() {
+            return Ok(());
+        }
+        if let Some(images) = self.chains.first_images(&self.recipe, self.seed()) {
+            return self.buffers.write(REPLAY, &images);
+        }
+        self.write_counters()?;
+        let n = self.recipe.buffer * self.batch.image();
+        let mut builder = ProgramBuilder::new("replay buffer");
+        let counters = builder.external(COUNTER_WORDS, COUNTERS);
+        let replay = builder.external(REPLAY, n);
+        let kernel = UniformFill { n, low: -1.0, high: 1.0, stream: stream::REPLAY_FILL };
+        builder.dispatch("replay buffer", kernel, &[counters, replay]);
+        let externals = [
+            (COUNTER_WORDS.name(), self.buffers.get(COUNTER_WORDS)),
+            (REPLAY.name(), self.buffers.get(REPLAY)),
+        ];
+        let program = self.device.load(builder.finish(), &externals)?;
+        self.device.run(&program)?;
+        self.device.wait()
+    }
+
+    /// The counters are a function of the iteration, so that a resumed run has the same.
+    fn write_counters(&self) -> Result<()> {
+        let sgld_step = self.iteration * (self.recipe.steps * self.recipe.inner_steps) as u64;
+        self.buffers.write(COUNTER_WORDS, &[self.seed(), self.iteration as u32, sgld_step as u32, 0])
+    }
+
+    /// The seed of chains and augmentation: another for each stream.
+    fn seed(&self) -> u32 {
+        self.recipe.seed.wrapping_add(self.random_stream.wrapping_mul(0x9e37_79b9))
+    }
+
+    /// Queues one iteration: batch, K SGLD steps, update. Nothing waits for the device.
+    ///
+    /// # Errors
+    /// What the device refuses, now or in an earlier iteration.
+    pub fn step(&mut self) -> Result<()> {
+        let learning_rate = self.write_inputs()?;
+        let chain_age = mean(&self.chains.ages);
+        self.device.run(&self.programs.gather)?;
+        if let Some(power_iteration) = &self.programs.power_iteration {
+            self.device.run(power_iteration)?;
+        }
+        self.device.run(&self.programs.prepare)?;
+        if let (Some(sgld), Some(scatter)) = (&self.programs.sgld, &self.programs.scatter) {
+            for _ in 0..self.recipe.steps {
+                self.device.run(sgld)?;
+            }
+            self.device.run(scatter)?;
+        }
+        if let Some(perturb) = &self.programs.perturb {
+            self.device.run(perturb)?;
+            self.device.run(&self.programs.prepare)?;
+        }
+        self.device.run(&self.programs.update)?;
+        let metrics = self.buffers.get(METRICS);
+        let words = self.device.read_later(metrics, 0, metrics.bytes())?;
+        self.pending.push_back(Awaited { iteration: self.iteration, learning_rate, chain_age, words });
+        self.iteration += 1;
+        Ok(())
+    }
+
+    /// Runs one iteration, an SGLD step of it once, and returns each program's name, how often an iteration
+    /// runs it, and the time of each of its dispatches. What is in training changes as little as by that.
+    ///
+    /// # Errors
+    /// What the device refuses, such as timestamps that it does not have.
+    pub fn profile(&mut self) -> Result<Vec<(String, usize, Vec<DispatchTime>)>> {
+        self.write_inputs()?;
+        let Loaded { gather, power_iteration, prepare, sgld, scatter, perturb, update } = &self.programs;
+        let all = [
+            (Some(gather), 1),
+            (power_iteration.as_ref(), 1),
+            (Some(prepare), if perturb.is_some() { 2 } else { 1 }),
+            (sgld.as_ref(), self.recipe.steps),
+            (scatter.as_ref(), 1),
+            (perturb.as_ref(), 1),
+            (Some(update), 1),
+        ];
+        let profile = |(program, runs): (&Executable, usize)| {
+            Ok((program.program().name.clone(), runs, self.device.profile(program)?))
+        };
+        all.into_iter().filter_map(|(program, runs)| Some((program?, runs))).map(profile).collect()
+    }
+
+    /// Writes what the host gives to an iteration; returns the learning rate.
+    fn write_inputs(&mut self) -> Result<f64> {
+        let iteration = self.iteration;
+        self.write_counters()?;
+        let learning_rate = self.recipe.learning_rate(iteration, self.train_labels.len());
+        self.buffers
+            .write(CONTROL_WORDS, &self.optimizer.control(iteration + 1, learning_rate, self.recipe.ema))?;
+        let mut labels = vec![0; self.batch.rows()];
+        if self.batch.data > 0 {
+            let indices = self.data_order.draw(iteration, self.batch.data);
+            self.set_labels(&mut labels, BatchPart::Data, &indices);
+            self.buffers.write(DATA_INDICES, &indices)?;
+        }
+        if self.batch.samples > 0 {
+            let seed = self.seed();
+            let Drawn { entries, labels: classes, targets, fresh } =
+                self.chains.draw(&self.recipe, seed, iteration);
+            self.buffers.write(CHAIN_INDICES, &entries)?;
+            self.buffers.write(CHAIN_LABELS, &classes)?;
+            if self.recipe.reservoir {
+                self.buffers.write(CHAIN_TARGETS, &targets)?;
+            }
+            for (slot, image) in fresh {
+                self.buffers.write_from(FRESH_CHAINS, slot * self.batch.image(), &image)?;
+            }
+            labels[self.batch.rows_of(BatchPart::Samples)].copy_from_slice(&classes);
+        }
+        if self.batch.labelled > 0 {
+            let drawn = self.labelled_order.draw(iteration, self.batch.labelled);
+            let indices: Vec<u32> = drawn.iter().map(|&i| self.labelled_images[i as usize]).collect();
+            self.set_labels(&mut labels, BatchPart::Labelled, &indices);
+            self.buffers.write(LABELLED_INDICES, &indices)?;
+        }
+        self.buffers.write(LABELS, &labels)?;
+        Ok(learning_rate)
+    }
+
+    /// Sets the rows of a part of the batch to the labels of the images `indices`.
+    fn set_labels(&self, labels: &mut [u32], role: BatchPart, indices: &[u32]) {
+        let rows = &mut labels[self.batch.rows_of(role)];
+        rows.iter_mut().zip(indices).for_each(|(label, &i)| *label = self.train_labels[i as usize]);
+    }
+
+    /// The metrics that have arrived; waits only if too many are under way.
+    ///
+    /// # Errors
+    /// What failed on the device.
+    pub fn metrics(&mut self) -> Result<Vec<Metrics>> {
+        self.take_metrics(METRICS_IN_FLIGHT)
+    }
+
+    /// All metrics; waits for the device.
+    ///
+    /// # Errors
+    /// What failed on the device.
+    pub fn finish_metrics(&mut self) -> Result<Vec<Metrics>> {
+        self.take_metrics(0)
+    }
+
+    fn take_metrics(&mut self, in_flight: usize) -> Result<Vec<Metrics>> {
+        let mut arrived = Vec::new();
+        while let Some(front) = self.pending.front() {
+            if self.pending.len() <= in_flight && !front.words.is_ready() {
+                break;
+            }
+            let Awaited { iteration, learning_rate, chain_age, words } =
+                self.pending.pop_front().expect("there is a front");
+            let words: Vec<f32> = bytemuck::pod_collect_to_vec(&words.wait()?);
+            let metrics = Metrics::new(iteration, learning_rate, &words, self.batch, &self.parts);
+            arrived.push(Metrics { chain_age, ..metrics });
+        }
+        Ok(arrived)
+    }
+
+    /// The next iteration, from 0 on: the number of those that were queued.
+    pub fn iteration(&self) -> u64 {
+        self.iteration
+    }
+
+    /// Takes another sequence of random numbers for chains and augmentation from the next iteration on; 0 is the
+    /// first. Images come in the same order.
+    pub fn set_random_stream(&mut self, stream: u32) {
+        self.random_stream = stream;
+    }
+
+    /// What the recipe's precision came to on this device, in words.
+    pub fn precision(&self) -> &str {
+        &self.precision
+    }
+
+    /// The recipe.
+    pub fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    /// The network.
+    pub fn network(&self) -> &Arc<dyn Network> {
+        &self.network
+    }
+
+    /// The device.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The programs of an iteration, for their summaries: gather, power iteration, prepare, SGLD step, scatter, climb, update.
+    pub fn programs(&self) -> Vec<&Program> {
+        let all = [
+            Some(&self.programs.gather),
+            self.programs.power_iteration.as_ref(),
+            Some(&self.programs.prepare),
+            self.programs.sgld.as_ref(),
+            self.programs.scatter.as_ref(),
+            self.programs.perturb.as_ref(),
+        ];
+        all.into_iter().flatten().chain([&self.programs.update]).map(Executable::program).collect()
+    }
+
+    /// The slot of the parameters that the model is used with.
+    fn model_slot(&self) -> Key<f32> {
+        if self.recipe.ema > 0.0 { AVERAGES } else { PARAMETERS }
+    }
+
+    /// Scores `data` with the parameters in training, or with their moving averages if the recipe has such.
+    ///
+    /// # Errors
+    /// What the device refuses.
+    pub fn evaluator(&self, data: &Dataset, batch: usize) -> Result<Evaluator> {
+        Evaluator::new(&self.device, &*self.network, self.buffers.get(self.model_slot()), data, batch)
+    }
+
+    /// The current values of all parameters, as the flat buffer.
+    ///
+    /// # Errors
+    /// What failed on the device.
+    pub fn parameters(&self) -> Result<Vec<f32>> {
+        self.buffers.read(PARAMETERS)
+    }
+
+    /// Replaces all parameters, and their moving averages, by those of a flat buffer.
+    ///
+    /// # Errors
+    /// What the device refuses.
+    pub fn set_parameters(&self, flat: &[f32]) -> Result<()> {
+        self.buffers.write(self.model_slot(), flat)?;
+        self.buffers.write(PARAMETERS, flat)
+    }
+
+    /// The samples of the last iteration, NHWC; empty without sampling.
+    ///
+    /// # Errors
+    /// What failed on the device.
+    pub fn samples(&self) -> Result<Vec<f32>> {
+        self.images(IMAGES, self.batch.data, self.batch.samples)
+    }
+
+    /// Samples to look at, NHWC, and how many make a row, if that matters: with class-conditional sampling a row of
+    /// chains of the replay buffer for each class, else those of [`Trainer::samples`].
+    ///
+    /// # Errors
+    /// What failed on the device.
+    pub fn gallery(&self) -> Result<(Vec<f32>, Option<usize>)> {
+        if !self.recipe.class_conditional || self.batch.samples == 0 {
+            return Ok((self.samples()?, None));
+        }
+        let part = self.recipe.buffer / self.network.classes();
+        let each = part.min(GALLERY);
+        let mut images = Vec::new();
+        for class in 0..self.network.classes() {
+            images.extend(self.images(REPLAY, class * part, each)?);
+        }
+        Ok((images, Some(each)))
+    }
+
+    /// `count` images from number `first` on of a buffer of images.
+    fn images(&self, slot: Key<f32>, first: usize, count: usize) -> Result<Vec<f32>> {
+        let image = self.batch.image() as u64 * 4;
+        let pending =
+            self.device.read_later(self.buffers.get(slot), first as u64 * image, count as u64 * image)?;
+        Ok(bytemuck::pod_collect_to_vec(&pending.wait()?))
+    }
+}
+
+/// The layout of `recipe`'s batch: parts go through a network with batch norm one by one.
+fn batch_layout(
+    recipe: &Recipe,
+    layout: &ParameterLayout,
+    [height, width, channels]: [usize; 3],
+) -> BatchLayout {
+    BatchLayout { separate: layout.has_statistics(), ..BatchLayout::new(recipe, height, width, channels) }
+}
+
+/// Refuses a network whose classes are not the data's, and terms of the loss that need classes where it has none.
+fn check_classes(recipe: &Recipe, network: &dyn Network, train: &Dataset) -> Result<()> {
+    if network.classes() == 1 {
+        let labelled = [("p_y_given_x", recipe.p_y_given_x), ("p_xy", recipe.p_xy)];
+        let name = network.name();
+        if let Some((key, value)) = labelled.into_iter().find(|(_, weight)| *weight != 0.0) {
+            let message = format!("must be 0 for {name}, an energy without classes, got {value}");
+            return Err(Error::setting(key, message));
+        }
+        if recipe.class_conditional {
+            let message = format!("must be false for {name}, an energy without classes");
+            return Err(Error::setting("class_conditional", message));
+        }
+    } else if network.classes() != train.classes() {
+        let (classes, found) = (network.classes(), train.classes());
+        let message = format!("{} has {classes} classes, {} has {found}", network.name(), train.name);
+        return Err(Error::Shape { operation: "network", message });
+    }
+    Ok(())
+}
+
+/// The images that p(y|x) is trained on.
+///
+/// # Errors
+/// [`Error::Setting`] if a class has not as many as the recipe asks for.
+fn labelled(recipe: &Recipe, train: &Dataset) -> Result<Vec<u32>> {
+    if recipe.labels_per_class == 0 {
+        return Ok((0..train.len() as u32).collect());
+    }
+    labelled_images(&train.labels, train.classes(), recipe.labels_per_class, recipe.seed).map_err(
+        |(class, count)| {
+            let message = format!(
+                "must be at most {count}, the training images of class {}, got {}",
+                train.class_names[class], recipe.labels_per_class
+            );
+            Error::setting("labels_per_class", message)
+        },
+    )
+}
+
+/// The mean; NaN of nothing.
+fn mean(ages: &[u32]) -> f64 {
+    ages.iter().map(|&age| f64::from(age)).sum::<f64>() / ages.len() as f64
+}

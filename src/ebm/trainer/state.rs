@@ -1,0 +1,138 @@
+//! What a run is written as, and read from.
+
+use super::Trainer;
+use crate::ebm::programs::REPLAY;
+use crate::error::{Error, Result};
+use crate::io::checkpoint::Checkpoint;
+use crate::io::pack;
+use crate::io::safetensors::FORMAT;
+use crate::nn::architecture::Architecture;
+use crate::nn::network::{KIND, SETTINGS};
+use crate::nn::parameters::PARAMETERS;
+use std::path::Path;
+
+/// The tensor of a checkpoint with the age of each chain, in SGLD steps.
+const CHAIN_AGES: &str = "chain_ages";
+/// The metadata of a checkpoint with the number of its random stream.
+const RANDOM_STREAM: &str = "random_stream";
+/// In front of the names of parameters in training, where others bear the names.
+const RAW: &str = "raw.";
+
+impl Trainer {
+    /// All that the run needs to go on: parameters (with a moving average under their names and themselves under
+    /// `raw.NAME`), optimizer state, replay buffer, iteration, recipe.
+    ///
+    /// # Errors
+    /// What failed on the device.
+    pub fn checkpoint(&self) -> Result<Checkpoint> {
+        let mut checkpoint = self.model()?;
+        if self.recipe.ema > 0.0 {
+            for (parameter, values) in self.layout.scatter(&self.parameters()?) {
+                checkpoint.push_f32(format!("{RAW}{}", parameter.name), &parameter.file_shape(), values);
+            }
+        }
+        for &slot in self.optimizer.state() {
+            let flat = self.buffers.read(slot)?;
+            for (parameter, values) in self.layout.scatter(&flat) {
+                checkpoint.push_f32(
+                    format!("{}.{}", slot.name(), parameter.name),
+                    &parameter.file_shape(),
+                    values,
+                );
+            }
+        }
+        if self.batch.samples > 0 {
+            let (h, w, c) = (self.batch.height, self.batch.width, self.batch.channels);
+            let images = self.buffers.read(REPLAY)?;
+            let images = pack::nhwc_to_nchw(&images, self.recipe.buffer, h, w, c);
+            checkpoint.push_f32("replay_buffer", &[self.recipe.buffer, c, h, w], images);
+            // f32 holds whole numbers up to 2^24 exactly.
+            let ages = self.chains.ages.iter().map(|&age| age as f32).collect();
+            checkpoint.push_f32(CHAIN_AGES, &[self.recipe.buffer], ages);
+        }
+        Ok(checkpoint)
+    }
+
+    /// Parameters (their moving averages, if the recipe has such), iteration and recipe: what is needed to use the model.
+    ///
+    /// # Errors
+    /// What failed on the device.
+    pub fn model(&self) -> Result<Checkpoint> {
+        let mut checkpoint = Checkpoint::default();
+        let flat = self.buffers.read(self.model_slot())?;
+        for (parameter, values) in self.layout.scatter(&flat) {
+            checkpoint.push_f32(&parameter.name, &parameter.file_shape(), values);
+        }
+        checkpoint.metadata.insert(FORMAT.0.into(), FORMAT.1.into());
+        self.network.write_metadata(&mut checkpoint.metadata);
+        checkpoint.metadata.insert("data".into(), self.data.clone());
+        let (height, width) = (self.batch.height, self.batch.width);
+        checkpoint.metadata.insert("image_size".into(), format!("[{height},{width}]"));
+        checkpoint.metadata.insert("iteration".into(), self.iteration.to_string());
+        checkpoint.metadata.insert(RANDOM_STREAM.into(), self.random_stream.to_string());
+        checkpoint.metadata.insert("recipe".into(), self.recipe.to_toml());
+        Ok(checkpoint)
+    }
+
+    /// Refuses a checkpoint that names another network. Settings that a file of an earlier version lacks have their
+    /// defaults; a file that names none is checked by its tensors alone.
+    fn check_network(&self, checkpoint: &Checkpoint, path: &Path) -> Result<()> {
+        let [kind, settings] = [KIND, SETTINGS].map(|key| checkpoint.metadata.get(key).map(String::as_str));
+        let (Some(kind), Some(settings)) = (kind, settings) else { return Ok(()) };
+        let known = Architecture::from_metadata(&checkpoint.metadata).ok();
+        let settings = known.map_or(settings.to_owned(), |known| known.network().settings());
+        if (kind, &*settings) == (self.network.kind(), &*self.network.settings()) {
+            return Ok(());
+        }
+        let expected = format!("{} {:?}", self.network.kind(), self.network.settings());
+        Err(Error::file(path, format!("expected a checkpoint of {expected}, found {kind} {settings:?}")))
+    }
+
+    /// Goes on from a checkpoint of the same recipe; `path` is for messages.
+    ///
+    /// # Errors
+    /// [`Error::File`] if a tensor is missing or has another shape.
+    pub fn restore(&mut self, checkpoint: &Checkpoint, path: &Path) -> Result<()> {
+        let find = |prefix: &str| {
+            let prefix = prefix.to_owned();
+            self.layout.gather(move |parameter| {
+                checkpoint.f32(path, &format!("{prefix}{}", parameter.name), &parameter.file_shape())
+            })
+        };
+        self.check_network(checkpoint, path)?;
+        let iteration = checkpoint.text(path, "iteration")?;
+        let iteration = iteration
+            .parse()
+            .map_err(|_| Error::file(path, format!("iteration: expected a number, got {iteration:?}")))?;
+        self.set_parameters(&find("")?)?;
+        if self.recipe.ema > 0.0 {
+            self.buffers.write(PARAMETERS, &find(RAW)?)?;
+        }
+        for &slot in self.optimizer.state() {
+            self.buffers.write(slot, &find(&format!("{}.", slot.name()))?)?;
+        }
+        if self.batch.samples > 0 {
+            let (h, w, c) = (self.batch.height, self.batch.width, self.batch.channels);
+            let images = checkpoint.f32(path, "replay_buffer", &[self.recipe.buffer, c, h, w])?;
+            self.buffers.write(REPLAY, &pack::nchw_to_nhwc(images, self.recipe.buffer, c, h, w))?;
+            // Checkpoints of earlier versions have none.
+            self.chains.ages = match checkpoint.tensors.iter().any(|(name, ..)| name == CHAIN_AGES) {
+                true => checkpoint
+                    .f32(path, CHAIN_AGES, &[self.recipe.buffer])?
+                    .iter()
+                    .map(|&age| age as u32)
+                    .collect(),
+                false => vec![0; self.recipe.buffer],
+            };
+        }
+        self.random_stream = match checkpoint.metadata.get(RANDOM_STREAM) {
+            Some(text) => text.parse().map_err(|_| {
+                Error::file(path, format!("{RANDOM_STREAM}: expected a number, got {text:?}"))
+            })?,
+            None => 0,
+        };
+        self.pending.clear();
+        self.iteration = iteration;
+        Ok(())
+    }
+}
