@@ -28,6 +28,7 @@ pub mod process;
 pub mod report;
 pub mod self_test;
 pub mod tuning;
+mod user;
 
 pub use error::{Error, Result};
 

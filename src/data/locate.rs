@@ -7,7 +7,7 @@ use super::archive::Archive;
 use super::cifar;
 use super::download::{self, Fetched, Observer};
 use crate::error::{Error, Result};
-use crate::io::user::{cache_directory, variable};
+use crate::user::{cache_directory, variable};
 
 /// The environment variable that names a directory of data sets.
 pub const VARIABLE: &str = "JEM_DATA";

@@ -17,6 +17,8 @@ mod readback;
 mod spirv;
 mod stream;
 
+#[cfg(all(test, feature = "train"))]
+pub(crate) use pace::tests::submissions;
 pub use adapter::{AdapterInfo, AdapterKind, CooperativeMatrix, adapters};
 pub use executable::GpuExecutable;
 pub use readback::GpuPending;

@@ -10,6 +10,8 @@ mod program;
 mod slot;
 mod spec;
 
+#[cfg(all(test, feature = "train"))]
+pub(crate) use gpu::submissions;
 pub use buffer::{Buffer, Pending};
 pub use buffers::{Buffers, Element, Key};
 pub use gpu::{AdapterInfo, AdapterKind, CooperativeMatrix, spirv};

@@ -2,7 +2,7 @@
 
 use crate::compute::cooperative::Variant;
 use crate::error::{Error, Result};
-use crate::io::user::variable;
+use crate::user::variable;
 
 /// Which device to open: `auto`, `gpu`, `gpu:NAME` or `cpu`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -26,7 +26,6 @@ pub mod safetensors;
 pub mod state_file;
 #[cfg(feature = "train")]
 pub mod torch;
-pub(crate) mod user;
 
 /// A message as one printable line of at most 1000 characters, whatever it quotes of a file.
 #[cfg(feature = "train")]

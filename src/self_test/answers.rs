@@ -7,7 +7,7 @@ use super::gate::Answer;
 use crate::compute::cooperative::{Cooperative, Variant};
 use crate::device::AdapterInfo;
 use crate::io::atomic;
-use crate::io::user::{self, cache_directory, variable};
+use crate::user::{self, cache_directory, variable};
 use serde::{Deserialize, Serialize};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

@@ -5,7 +5,7 @@ use super::gate::{self, Answer};
 use crate::compute::cooperative::Cooperative;
 use crate::device::{AdapterInfo, AdapterKind, CooperativeChoice, Device, DeviceOptions, DeviceSpec};
 use crate::interrupt;
-use crate::io::user::variable;
+use crate::user::variable;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
 use std::io::Write;

@@ -8,7 +8,7 @@ use crate::compute::storage::{Storage, Storages};
 use crate::device::{AdapterInfo, Device, DeviceOptions, DeviceSpec};
 use crate::error::{Error, Result};
 use crate::io::atomic;
-use crate::io::user::{self, cache_directory, variable};
+use crate::user::{self, cache_directory, variable};
 use crate::policy::convolution::Tuned;
 use crate::policy::implementation::{ConvImplementation, fingerprint};
 use serde::{Deserialize, Serialize};

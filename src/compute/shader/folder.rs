@@ -2,7 +2,7 @@
 
 use crate::compute::shader::{COMMON, File, KERNELS, line};
 use crate::error::{Error, Result};
-use crate::io::user;
+use crate::user;
 use md5::{Digest, Md5};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;

@@ -7,7 +7,7 @@
 use super::AdapterInfo;
 use crate::error::{Error, Result};
 use crate::io::atomic;
-use crate::io::user::{cache_directory, variable};
+use crate::user::{cache_directory, variable};
 use md5::{Digest as _, Md5};
 use std::ffi::OsString;
 use std::fs;

@@ -156,3 +156,28 @@ pub fn make_inputs(
     }
     recipe.optimizer()?.state().iter().try_for_each(|&slot| buffers.zeros(slot, layout.words()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::submissions;
+    use crate::ebm::Preset;
+    use std::time::Duration;
+
+    #[test]
+    fn an_iteration_of_wide_resnet_28_10_takes_few_submissions() {
+        let recipe = Preset::Paper.recipe();
+        let network = recipe.network(10, 3);
+        let batch = BatchLayout::new(&recipe, 32, 32, 3);
+        let policy = ConvolutionPolicy::default();
+        let programs = Programs::build(&recipe, &network, batch, 50_000, &policy).unwrap();
+        let steps = std::iter::repeat_n(programs.sgld.as_ref().unwrap(), recipe.steps);
+        let before_steps = [&programs.gather, &programs.prepare];
+        let after_steps = [programs.scatter.as_ref().unwrap(), &programs.update];
+        let iteration: Vec<_> = before_steps.into_iter().chain(steps).chain(after_steps).collect();
+        let devices: [fn(Duration) -> f64; 3] = [|_| 50e12, |_| 150e12, |_| 300e12];
+        let counts = devices.map(|device| submissions(&iteration, ConvolutionPolicy::HARDWARE, device));
+        // At least one for each of 24 programs.
+        assert_eq!(counts, [(188, 51), (188, 26), (188, 25)]);
+    }
+}
