@@ -141,7 +141,7 @@ fn a_step_clips_and_moves_running_statistics() {
             let x = graph.input("x", [8, 4, 4, 2]);
             let mut pass = Pass::new(weights.layout(), NormMode::Training);
             let loss = network.logits(&x, &mut pass).square().sum_all();
-            let options = StepOptions { clip_norm, pass: Some((&pass, 0.1)), outputs: &[] };
+            let options = StepOptions { clip_norm, pass: Some((&pass, 0.1)), ..StepOptions::default() };
             let mut step =
                 TrainingStep::with(&weights, Optimizer::sgd(0.0), &loss, &options).expect("a step");
             step.set(&x, &images).expect("images");
@@ -193,5 +193,33 @@ fn chains_of_a_normal_density_are_normal() {
         let other =
             DensitySampler::new(&weights, langevin, &log_density, &log_density).expect_err("no input");
         assert!(other.to_string().contains("must be an input"), "{other}");
+    }
+}
+
+#[test]
+fn every_step_drops_other_elements() {
+    for (name, device) in devices() {
+        let mut layout = ParameterLayout::default();
+        layout.push("w".into(), vec![512], ParameterKind::Constant(1.0));
+        let weights = Weights::new(&device, layout.clone(), &layout.initialise(Init::HeNormal, 0.0, 1))
+            .expect("weights");
+        let graph = Graph::new();
+        let counters = graph.counters("counters");
+        let dropped = weights.layout().leaf(&graph, "w").dropout(0.25, &counters);
+        let loss = dropped.sum_all();
+        let options =
+            StepOptions { counters: Some(&counters), outputs: &[&dropped], ..StepOptions::default() };
+        let mut step = TrainingStep::with(&weights, Optimizer::sgd(0.0), &loss, &options).expect("a step");
+        assert!(step.run(0.0).is_err(), "{name}: without a seed");
+        step.set(&counters, &[7, 0, 0, 0]).expect("a seed");
+        let mut draws = Vec::new();
+        for _ in 0..3 {
+            step.run(0.0).expect("a step");
+            let kept: Vec<bool> = step.get(&dropped).expect("values").iter().map(|&x| x > 0.0).collect();
+            let count = kept.iter().filter(|&&kept| kept).count();
+            assert!((340..430).contains(&count), "{name}: {count} of 512 stayed");
+            draws.push(kept);
+        }
+        assert!(draws[0] != draws[1] && draws[1] != draws[2] && draws[0] != draws[2], "{name}");
     }
 }

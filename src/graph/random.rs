@@ -4,9 +4,9 @@ use super::{Graph, Leaf, Op, Tensor, Value};
 use crate::compute::random::{lane, stream};
 use crate::kernels::tick::COUNTERS;
 
-/// What the random numbers of an expression follow from: an external buffer of four words (u32), the seed, the step and
-/// two that other kernels use ([`crate::kernels::tick`]). The same words give the same numbers on every device; another
-/// step, or another seed, gives others.
+/// The source of an expression's random numbers: an external buffer of four words (u32), the seed, the step and two
+/// that other kernels use ([`crate::kernels::tick`]). The same words give the same numbers on every device; another
+/// step or another seed gives others.
 ///
 /// ```
 /// use jem::device::Device;
@@ -48,6 +48,14 @@ impl Value for Counters {
 }
 
 impl Counters {
+    /// The name of their external buffer.
+    pub(crate) fn slot(&self) -> String {
+        match self.0.graph.node(self.0.id()).op {
+            Op::Leaf(leaf) => leaf.slot,
+            _ => unreachable!("counters are a leaf"),
+        }
+    }
+
     /// Uniform random numbers in [0, 1), with 24 bits; their gradient is 0. Every call on the counters of a graph has a
     /// stream of its own, numbered in the order of the calls, so the same expression draws the same numbers.
     pub fn uniform(&self, shape: impl Into<Vec<usize>>) -> Tensor {
@@ -58,9 +66,9 @@ impl Counters {
 }
 
 impl Tensor {
-    /// Each element with probability `p` 0, else `x / (1 - p)`, so that the mean stays. Every call draws its own elements,
-    /// and others at each step of `counters`; the gradient goes to the elements that stayed. `p` is at least 0, where
-    /// nothing is drawn, and below 1.
+    /// Sets each element to 0 with probability `p`, else to `x / (1 - p)`, which keeps the mean. Every call draws
+    /// elements of its own, and draws anew at each step of `counters`. Only the elements that are kept have a gradient.
+    /// `p` is in [0, 1); with 0 nothing is drawn.
     pub fn dropout(&self, p: f32, counters: &Counters) -> Tensor {
         if !(0.0..1.0).contains(&p) {
             let message = format!("probability {p}; it must be at least 0 and below 1");

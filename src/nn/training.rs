@@ -1,9 +1,9 @@
-//! Training by a loss of one's own: weights on a device, and a step of an optimizer from a loss expression.
+//! Training with a custom loss: weights on a device, and a step of an optimizer from a loss expression.
 //!
 //! ```
 //! use jem::device::Device;
 //! use jem::graph::Graph;
-//! use jem::nn::batch_norm::Mode;
+//! use jem::nn::batch_norm::NormMode;
 //! use jem::nn::init::Init;
 //! use jem::nn::layers::Layered;
 //! use jem::nn::network::{Network, Pass};
@@ -15,8 +15,8 @@
 //! let weights = Weights::of(&Device::cpu(), &network, Init::HeNormal, 1)?;
 //! let graph = Graph::new();
 //! let (x, labels) = (graph.input("x", [4, 1, 1, 2]), graph.indices("labels", [4]));
-//! let logits = network.logits(&x, &mut Pass::new(weights.layout(), Mode::Training));
-//! let loss = logits.cross_entropy(&labels).mean(&[0]);
+//! let logits = network.logits(&x, &mut Pass::new(weights.layout(), NormMode::Training));
+//! let loss = logits.cross_entropy(&labels);
 //! let mut step = TrainingStep::new(&weights, Optimizer::adam(), &loss)?;
 //! step.set(&x, &[-1.0, -1.0, -1.0, 1.0, 1.0, -1.0, 1.0, 1.0])?;
 //! step.set(&labels, &[0, 1, 1, 0])?;
@@ -34,8 +34,9 @@ use super::optimizer::{CONTROL_WORDS, GRADIENTS, Optimizer, gradient_norm};
 use super::parameters::{PARAMETERS, ParameterLayout};
 use crate::device::{Buffer, Buffers, Device, Program, ProgramBuilder};
 use crate::error::{Error, Result};
-use crate::graph::{Function, Output, Tensor, Value};
+use crate::graph::{Counters, Function, Output, Tensor, Value};
 use crate::kernels::adam::CONTROL;
+use crate::kernels::tick::{COUNTERS, ITERATION, Tick};
 
 /// The parameters of a network on a device. Clones share them, and so do all functions and steps made from them.
 #[derive(Debug, Clone)]
@@ -49,7 +50,7 @@ impl Weights {
     /// Puts `values` on the device, the flat buffer of `layout`.
     ///
     /// # Errors
-    /// [`Error::Shape`] for another number of values; as [`Device::buffer`].
+    /// [`Error::Shape`] for another number of values; the errors of [`Device::buffer`].
     pub fn new(device: &Device, layout: ParameterLayout, values: &[f32]) -> Result<Self> {
         check_len(&layout, values)?;
         let buffer = device.buffer_from(PARAMETERS.name(), values)?;
@@ -59,7 +60,7 @@ impl Weights {
     /// Initial parameters of `network`.
     ///
     /// # Errors
-    /// As [`Network::check`] and [`Device::buffer`].
+    /// The errors of [`Network::check`] and [`Device::buffer`].
     pub fn of(device: &Device, network: &dyn Network, init: Init, seed: u32) -> Result<Self> {
         network.check()?;
         let layout = network.layout();
@@ -80,7 +81,7 @@ impl Weights {
     /// The current values, as the flat buffer; waits for the device.
     ///
     /// # Errors
-    /// As [`Device::read`].
+    /// The errors of [`Device::read`].
     pub fn values(&self) -> Result<Vec<f32>> {
         self.device.read_as(&self.buffer)
     }
@@ -88,7 +89,7 @@ impl Weights {
     /// Replaces all values.
     ///
     /// # Errors
-    /// [`Error::Shape`] for another number of values; as [`Device::write`].
+    /// [`Error::Shape`] for another number of values; the errors of [`Device::write`].
     pub fn set(&self, values: &[f32]) -> Result<()> {
         check_len(&self.layout, values)?;
         self.device.write(&self.buffer, 0, bytemuck::cast_slice(values))
@@ -97,7 +98,7 @@ impl Weights {
     /// A function of `outputs` that reads these parameters, as they are whenever it runs.
     ///
     /// # Errors
-    /// As [`Function::new`].
+    /// The errors of [`Function::new`].
     pub fn function(&self, outputs: &[&Tensor]) -> Result<Function> {
         let builder = ProgramBuilder::new("function");
         Function::assemble(self.device.policy(), builder, self.buffers(), outputs, &[], |_| {})
@@ -131,15 +132,15 @@ impl TrainingStep {
     /// The step that lowers `loss`, the sum of its elements if it is no scalar.
     ///
     /// # Errors
-    /// As [`Function::new`].
+    /// The errors of [`Function::new`].
     pub fn new(weights: &Weights, optimizer: Optimizer, loss: &Tensor) -> Result<Self> {
         Self::with(weights, optimizer, loss, &StepOptions::default())
     }
 
-    /// [`TrainingStep::new`] with more than the loss to do.
+    /// [`TrainingStep::new`] with options.
     ///
     /// # Errors
-    /// As [`Function::new`]; [`Error::Shape`] for a network whose trained parameters are not its first.
+    /// The errors of [`Function::new`]; [`Error::Shape`] for a network whose trained parameters are not its first.
     pub fn with(
         weights: &Weights,
         optimizer: Optimizer,
@@ -167,6 +168,10 @@ impl TrainingStep {
             let norm = builder.transient("gradient norm", 1);
             gradient_norm(builder, layout.words(), norm);
             optimizer.step(builder, layout, options.clip_norm, norm);
+            if let Some(counters) = options.counters {
+                let view = builder.external_named(&counters.slot(), COUNTERS);
+                builder.dispatch("step", Tick { word: ITERATION }, &[view]);
+            }
         };
         let policy = weights.device.policy();
         let function = Function::assemble(policy, builder, buffers, &outputs, &assigned, finish)?;
@@ -176,7 +181,7 @@ impl TrainingStep {
     /// Sets an input of the loss: [`Function::set`].
     ///
     /// # Errors
-    /// As [`Function::set`].
+    /// The errors of [`Function::set`].
     pub fn set<V: Value>(&self, input: &V, values: &[V::Element]) -> Result<()> {
         self.function.set(input, values)
     }
@@ -184,7 +189,7 @@ impl TrainingStep {
     /// Queues a step at this learning rate.
     ///
     /// # Errors
-    /// As [`Function::run`].
+    /// The errors of [`Function::run`].
     pub fn run(&mut self, learning_rate: f64) -> Result<()> {
         let control = self.optimizer.control(self.steps + 1, learning_rate, 0.0);
         self.function.set_slot(CONTROL_WORDS.name(), &control)?;
@@ -196,7 +201,7 @@ impl TrainingStep {
     /// The value of the loss, or of another output, before the last step; waits for the device.
     ///
     /// # Errors
-    /// As [`Function::get`].
+    /// The errors of [`Function::get`].
     pub fn get(&self, output: &Tensor) -> Result<Vec<f32>> {
         self.function.get(output)
     }
@@ -219,6 +224,9 @@ pub struct StepOptions<'a> {
     pub clip_norm: Option<f32>,
     /// The pass through a network with batch norm, and the part of the batch in the next running statistics.
     pub pass: Option<(&'a Pass<'a>, f32)>,
+    /// The counters of the loss's random numbers, such as those of dropout: each step draws others, because it adds one to
+    /// their second word. [`TrainingStep::set`] gives them the seed once.
+    pub counters: Option<&'a Counters>,
     /// Tensors to [`TrainingStep::get`] besides the loss.
     pub outputs: &'a [&'a Tensor],
 }
