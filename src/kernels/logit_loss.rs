@@ -14,20 +14,20 @@ use rayon::prelude::*;
 
 /// loss `[n]` and stats `[n, 5]` (LogSumExp, cross-entropy, correct, Σ f², functional) of logits `[n, classes]`.
 ///
-/// Correct is 1 where the largest logit, the first of equals, is the label's. With a label that is no
-/// class the terms that need one are NaN; a functional is NaN with a logit that is NaN or infinity, too.
+/// Correct is 1 where the largest logit, the first of equals, is the label's. If the label is not a class, the terms
+/// that need it are NaN. A functional is also NaN if a logit is NaN or infinite.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogitLoss {
     /// Rows: the sum of the parts' counts.
     pub n: usize,
     /// Classes.
     pub classes: usize,
-    /// The parts of the batch in order, 1 to [`MAX_PARTS`](crate::compute::logit_part::MAX_PARTS).
+    /// The parts of the batch in order, 1 to [`MAX_PARTS`](crate::compute::loss_term::MAX_PARTS).
     pub parts: Vec<LossTerm>,
 }
 
 impl LogitLoss {
-    /// A batch as JEM has it: data, samples, labelled.
+    /// A batch of JEM: data, samples, labelled images.
     pub fn permutations() -> Vec<Self> {
         [example_parts(), example_functionals()].map(|parts| Self { n: 9, classes: 10, parts }).into()
     }
