@@ -1,4 +1,4 @@
-//! Where, when and of what the results are.
+//! The facts about a report: the machine, the device, the date and the commit.
 
 use crate::build::{commit, date};
 use crate::options::Setting;

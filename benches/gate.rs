@@ -5,7 +5,7 @@ use crate::report::Report;
 use jem::self_test::cooperative;
 use serde_json::json;
 
-/// Tries the variant that was asked for, else all of them.
+/// Tries the requested variant, else all of them.
 ///
 /// # Errors
 /// If no variant passes on a device that offers cooperative matrices.

@@ -1,7 +1,7 @@
 //! Measures a device, with its kernel tests, in one executable that needs no source tree.
 //!
-//! `cargo bench --bench gpu -- --help` says how; `scripts/portable-bench` makes an executable for machines without
-//! Rust. Numbers are only as good as the machine is quiet.
+//! `cargo bench --bench gpu -- --help` lists the options; `scripts/portable-bench` makes an executable for machines
+//! without Rust. Figures are reliable only on a machine that does nothing else.
 
 #[macro_use]
 #[path = "../kernels-tests/mod.rs"]
@@ -65,7 +65,7 @@ fn say(message: &str) {
     let _ = writeln!(std::io::stderr(), "{message}");
 }
 
-/// Measures what was asked for; returns the number of errors on the way.
+/// Runs the requested measurements; returns the number of errors on the way.
 fn run(options: &Options) -> Result<usize, Box<dyn Error>> {
     let arguments = &options.arguments;
     let setting = Setting::new(arguments)?;

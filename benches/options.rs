@@ -27,7 +27,7 @@ Examples:
 #[derive(Debug, Parser)]
 #[command(name = "jem-bench", after_help = HELP, version = crate::build::COMMIT.unwrap_or(env!("CARGO_PKG_VERSION")))]
 pub struct Options {
-    /// What to measure; without it, everything
+    /// The section to run; without it, all sections
     #[command(subcommand)]
     pub section: Option<Section>,
     /// Everything else
@@ -98,10 +98,11 @@ pub struct Arguments {
     /// Write bench.json and bench.md into this folder; `measure` writes its results there
     #[arg(long, global = true, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Networks of `kernels`, and of `steps` and `profile` instead of presets, as DEPTH-WIDTH [default: 16-4,28-10; small: 10-1]
+    /// Networks of `kernels`, and of `steps` and `profile` instead of presets, as DEPTH-WIDTH [default: 16-4,28-10;
+    /// quick or software: 10-1]
     #[arg(long = "network", global = true, value_delimiter = ',')]
     networks: Vec<Network>,
-    /// Presets of `steps` and `profile` [default: small,paper; small: tiny]
+    /// Presets of `steps` and `profile` [default: small,paper; quick or software: tiny]
     #[arg(long = "preset", global = true, value_delimiter = ',')]
     presets: Vec<Preset>,
     /// Recipe of `steps` and `profile`, one that samples: jem, jem++, sada-jem …
@@ -123,7 +124,8 @@ pub struct Arguments {
     /// [default: 540; quick: 60]
     #[arg(long, global = true)]
     seconds: Option<u64>,
-    /// Precisions of `steps` and `profile`: f32, f16, auto [default: f32, and f16 where cooperative matrices multiply it]
+    /// Precisions of `steps` and `profile`: f32, f16, auto [default: f32, and f16 where cooperative matrices multiply
+    /// it]
     #[arg(long = "precision", global = true, value_delimiter = ',', value_name = "PRECISION")]
     pub precisions: Vec<Precision>,
     /// A Python with torch, to time PyTorch in turns with `steps`
@@ -221,11 +223,11 @@ impl Network {
     }
 }
 
-/// What to measure on which device.
+/// The measurements to make, and the device.
 pub struct Setting {
     /// The device.
     pub device: Device,
-    /// Small sizes and little time were asked for.
+    /// Whether small sizes and little time were asked for.
     pub quick: bool,
     /// Networks for single kernels.
     pub networks: Vec<Network>,
@@ -269,7 +271,7 @@ impl Setting {
         self.recipes.iter().flat_map(in_each).collect()
     }
 
-    /// Opens the device and settles what was not given.
+    /// Opens the device and fills in the settings that were not given.
     ///
     /// # Errors
     /// If there is no such device.

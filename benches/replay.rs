@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 /// comes first, in which drivers compile.
 ///
 /// # Errors
-/// As `once`.
+/// The errors of `once`.
 pub fn replay(
     budget: Duration,
     mut once: impl FnMut() -> jem::Result<Duration>,

@@ -1,4 +1,4 @@
-//! What was measured: printed as it comes, kept for `bench.json` and `bench.md`.
+//! The results: printed as they come, kept for `bench.json` and `bench.md`.
 
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Characters of the first column, which says what was measured.
+/// Characters of the first column, the labels.
 const LABEL: usize = 58;
 
 macro_rules! say {
@@ -15,7 +15,7 @@ macro_rules! say {
     };
 }
 
-/// Prints a line. A full or closed output is no reason to stop: the files have it too.
+/// Prints a line. A full or closed output is no reason to stop: the files contain it too.
 pub fn print(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
@@ -54,7 +54,7 @@ impl Report {
         Ok(Self { folder, facts, tables: Vec::new(), not_measured: Vec::new(), errors: Vec::new() })
     }
 
-    /// Begins a table with what is to be known of its columns; the first says what was measured.
+    /// Begins a table, with an explanation of its columns; the first holds the labels.
     pub fn table(&mut self, title: &str, about: &str, columns: &[&'static str]) {
         say!("\n{title}");
         self.tables.push(Table { title: title.into(), columns: columns.to_vec(), ..Table::default() });
@@ -71,7 +71,7 @@ impl Report {
         self.keep();
     }
 
-    /// Words that belong to the table that was begun last.
+    /// Adds a note to the table that was begun last.
     pub fn note(&mut self, text: &str) {
         say!("  ({text})");
         self.last_table().notes.push(text.to_owned());
@@ -81,14 +81,14 @@ impl Report {
         self.tables.last_mut().expect("rows and notes follow the table's beginning")
     }
 
-    /// Says that `what` was not measured, and why.
+    /// Reports that `what` was not measured, and the reason.
     pub fn left_out(&mut self, what: &str) {
         say!("  not measured: {what}");
         self.not_measured.push(what.to_owned());
         self.keep();
     }
 
-    /// Says that `what` could not be measured. What is too large for the device is no failure.
+    /// Reports that `what` could not be measured. A tensor that is too large for the device is no error.
     pub fn failed(&mut self, what: &str, error: &jem::Error) {
         match error {
             jem::Error::Limit { .. } => self.left_out(&format!("{what}: {error}")),
@@ -96,14 +96,14 @@ impl Report {
         }
     }
 
-    /// Says that something went wrong.
+    /// Reports an error.
     pub fn error(&mut self, message: &str) {
         say!("  ERROR: {message}");
         self.errors.push(message.to_owned());
         self.keep();
     }
 
-    /// How many errors there were.
+    /// The number of errors.
     pub fn errors(&self) -> usize {
         self.errors.len()
     }
@@ -114,10 +114,10 @@ impl Report {
         let _ = self.write();
     }
 
-    /// Writes `bench.json` and `bench.md`, if a folder was asked for.
+    /// Writes `bench.json` and `bench.md`, if a folder was given.
     ///
     /// # Errors
-    /// What the file system says.
+    /// Errors of the file system.
     pub fn write(&self) -> std::io::Result<()> {
         let Some(folder) = &self.folder else { return Ok(()) };
         let json = serde_json::to_string_pretty(&self.json()).expect("plain data");

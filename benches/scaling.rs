@@ -1,4 +1,4 @@
-//! How time and memory grow with the batch, the width and the SGLD steps of an iteration.
+//! The growth of time and memory with the batch, the width and the SGLD steps of an iteration.
 
 use crate::options::{Network, Setting};
 use crate::report::{Report, mebibytes, milliseconds};
@@ -8,7 +8,7 @@ use jem::ebm::{Family, Recipe};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-/// What the tables vary.
+/// The values that the tables vary.
 struct Ranges {
     depth: usize,
     width: usize,
@@ -36,7 +36,7 @@ const QUICK: Ranges = Ranges {
     steps: &[1, 2, 4, 8],
 };
 
-/// Measures the tables; what would not fit in the time is left out, and said.
+/// Measures the tables; rows that would not fit in the time are left out, with a note.
 pub fn run(setting: &Setting, report: &mut Report) {
     let ranges = if setting.quick { &QUICK } else { &USUAL };
     let network = |width| Network { depth: ranges.depth, width };
@@ -68,7 +68,7 @@ struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    /// Begins it. It has a third of the time, so that one does not take all.
+    /// Begins a table. It has a third of the time, so that no table takes all of it.
     fn begin(setting: &'a Setting, report: &'a mut Report, title: &str) -> Self {
         let columns = ["of", "SGLD ms/image", "update ms/img", "iter ms/image", "peak MiB"];
         report.table(title, "", &columns);

@@ -1,11 +1,11 @@
-//! Which device the tests of the GPU run on; also part of the tests in `tests/`.
+//! The device on which the tests of the GPU run; also part of the tests in `tests/`.
 
 use jem::device::{Device, DeviceSpec};
 
 /// `$JEM_TEST_DEVICE` (as `--device`), else the first adapter.
 ///
 /// # Panics
-/// Without an adapter: what is not run must not look passed.
+/// Without an adapter: a test that does not run must not look passed.
 pub fn gpu_spec() -> DeviceSpec {
     let asked = std::env::var("JEM_TEST_DEVICE").ok().map(|name| name.parse().expect("JEM_TEST_DEVICE"));
     let first = || Device::adapters().first().map(|adapter| DeviceSpec::GpuNamed(adapter.name.clone()));

@@ -33,7 +33,7 @@ fn every_permutation() {
     }
 }
 
-/// Far apart, so that threads of the shader find them that meet late in the tree.
+/// The equal elements are far from each other, so that threads of the shader find them that meet late in the tree.
 fn the_first_of_equals() {
     for (outer, axis, inner) in [(2, 1000, 1), (1, 600, 5), (3, 2, 40)] {
         let kernel = ArgMax { outer, axis, inner };

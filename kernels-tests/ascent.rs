@@ -28,7 +28,7 @@ fn one_climb() {
         for adaptive in [false, true] {
             compare(Ascent { n, radius: 2.0, adaptive }, 9.0);
             compare(Ascent { n, radius: 0.05, adaptive }, 1e-3);
-            // No gradient at all does not divide by 0.
+            // A zero gradient must not divide by 0.
             compare(Ascent { n, radius: 1e-13, adaptive }, 0.0);
         }
     }

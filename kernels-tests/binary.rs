@@ -41,7 +41,7 @@ fn compare_random(kernel: Binary, seed: u64) {
     let mut inputs = Inputs::new(seed);
     let mut a = inputs.floats(strides::words(kernel.shape, kernel.a_strides));
     a[0] = 3.0; // above all of b, so that no step is 0 everywhere
-    // Away from 0, so that no quotient dwarfs the others in the error.
+    // Not near 0, so that no quotient dwarfs the others in the error.
     let b = strides::words(kernel.shape, kernel.b_strides);
     let b: Vec<f32> = (0..b).map(|_| inputs.uniform(0.5, 2.0)).collect();
     compare(kernel, &a, &b);

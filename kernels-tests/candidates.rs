@@ -1,4 +1,4 @@
-//! Every candidate that `jem tune` measures, as lowering makes it of its choice, against float64.
+//! Every implementation that `jem tune` measures, as lowering emits it, against float64.
 
 use super::harness::{Inputs, devices};
 use super::reference;

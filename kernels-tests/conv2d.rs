@@ -100,7 +100,7 @@ fn every_tile() {
         for geometry in reference::geometries_for(tile.size(), tile.is_ahead()) {
             let kernel = Conv2d { tile: Some(tile.into()), ..fused(geometry) };
             check_kernel(kernel, seed as u64);
-            // Tiles that load ahead hold f16 as it lies in memory.
+            // Tiles that load ahead hold f16 as it is in memory.
             if tile.is_ahead() && Storages::F16.fit(geometry.c_in, geometry.c_out) {
                 check_kernel(Conv2d { storage: Storages::F16, ..kernel }, seed as u64);
             }

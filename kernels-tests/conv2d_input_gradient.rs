@@ -139,7 +139,7 @@ fn the_update_is_the_sgld_kernels() {
             let alone = run_on(device, &(Arc::new(update) as _), &initial, name).swap_remove(0);
             let floats = |words: &[u32]| words.iter().map(|&word| f32::from_bits(word)).collect::<Vec<_>>();
             for (i, (a, b)) in floats(&fused).iter().zip(floats(&alone)).enumerate() {
-                // A driver may round the two shaders' products and sums apart: by three operations' last bits.
+                // A driver may round the two shaders' products and sums differently: by three operations' last bits.
                 assert!(
                     (a - b).abs() <= 3.0 * f32::EPSILON,
                     "{name}, {c_in} channels: {i} is {a}, alone {b}"
@@ -181,7 +181,7 @@ fn every_tile() {
             let geometry = ConvGeometry { c_in: g.c_out, c_out: g.c_in, ..g };
             let kernel = Conv2dInputGradient { tile: Some(tile.into()), ..fused(geometry) };
             check_kernel(kernel, seed as u64);
-            // Tiles that load ahead hold f16 as it lies in memory.
+            // Tiles that load ahead hold f16 as it is in memory.
             if tile.is_ahead() && Storages::F16.fit(geometry.c_out, geometry.c_in) {
                 check_kernel(Conv2dInputGradient { storage: Storages::F16, ..kernel }, seed as u64);
             }

@@ -80,7 +80,7 @@ fn every_tile() {
         for geometry in reference::geometries_for(tile.size(), tile.is_ahead()) {
             let kernel = Conv2dWeightGradient { tile: Some(tile.into()), ..split(geometry, 2) };
             check_kernel(kernel, seed as u64);
-            // Tiles that load ahead hold f16 as it lies in memory.
+            // Tiles that load ahead hold f16 as it is in memory.
             if tile.is_ahead() && HALF.fit(geometry.c_in, geometry.c_out) {
                 check_kernel(Conv2dWeightGradient { storage: HALF, ..kernel }, seed as u64);
             }

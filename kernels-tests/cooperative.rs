@@ -1,8 +1,8 @@
-//! What the convolutions by cooperative matrices share: which devices multiply by which matrices, and f16.
+//! Shared code of the tests of convolutions by cooperative matrices: the devices, their matrices, and f16.
 //!
-//! The twins run everywhere. A GPU without cooperative matrices cannot run the kernels, which is said on standard
-//! error. `$JEM_TEST_COOPERATIVE` lists the sizes of matrices that must run, such as `8,16`, even if the driver does
-//! not offer them: scripts/cooperative-matrices has such a driver.
+//! The twins run everywhere. A GPU without cooperative matrices cannot run the kernels, which the tests report on
+//! standard error. `$JEM_TEST_COOPERATIVE` lists the sizes of matrices that must run, such as `8,16`, even if the
+//! driver does not offer them: scripts/cooperative-matrices has such a driver.
 
 use super::harness::{assert_same_words, devices, gpu};
 use super::reference;
@@ -44,7 +44,7 @@ pub fn to_f16(x: f64) -> f64 {
     if rounded.abs() > 65_504.0 { rounded * f64::INFINITY } else { rounded }
 }
 
-/// The ways to multiply by matrices on the GPU, each with the part of the kernels that runs so: one in how many.
+/// The matrices to multiply by on the GPU, each with the fraction of the kernels that runs with them: one in how many.
 fn ways() -> Vec<(Cooperative, usize)> {
     // The variants differ in how a driver gets the shaders, not in what these compute.
     let every =
@@ -75,8 +75,8 @@ fn ways() -> Vec<(Cooperative, usize)> {
 /// Named devices.
 type Devices = Vec<(&'static str, &'static Device)>;
 
-/// Where matrices multiply: devices, the matrices, one in how many kernels they are to run, and the place in words. On
-/// a GPU that has them on all devices, else on the host alone.
+/// The devices to multiply matrices on, with the matrices, the fraction of the kernels to run (one in how many), and a
+/// description. If the GPU has matrices these are all devices, else the host alone.
 fn places() -> Vec<(Devices, Cooperative, usize, String)> {
     let all = devices();
     let ways = ways();
@@ -92,13 +92,13 @@ fn places() -> Vec<(Devices, Cooperative, usize, String)> {
     ways.into_iter().map(by).collect()
 }
 
-/// Not by eprintln, which the harness keeps to itself when a test passes.
+/// Writes to standard error without eprintln, whose output the harness hides when a test passes.
 fn say(line: &str) {
     writeln!(std::io::stderr(), "{line}").expect("standard error");
 }
 
-/// Calls `check`, which returns the error that it found, for `kernels`, with a seed, in every way to multiply by
-/// matrices and on the devices that have it.
+/// Calls `check`, which returns the error that it found, for `kernels`, with a seed, with all matrices and on the
+/// devices that have them.
 pub fn each<K>(
     test: &str,
     kernels: &[K],
@@ -123,7 +123,8 @@ pub fn each_tile(
     for (devices, matrices, every, place) in places() {
         let (mut count, mut worst) = (0, 0.0f64);
         for tile in MatrixTile::ALL.into_iter().filter(|tile| tile.fits(matrices)) {
-            // Where the first way has been through all: channels in quads, in one step a tap and in several.
+            // Matrices of another variant than the first run half of the shapes: channels in quads, in one step a tap
+            // and in several.
             let some = if every == 1 { 1 } else { 2 };
             for geometry in reference::geometries_for(tile.size(matrices), true).into_iter().step_by(some) {
                 worst = worst.max(check(&devices, Method::Cooperative(matrices), tile, &geometry));

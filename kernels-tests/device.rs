@@ -227,7 +227,7 @@ fn memory_is_counted_and_given_back() {
             let (x, executable) = loaded(&device, &[1.0; 1000]);
             let before_reading = device.allocated_bytes();
             device.run(&executable).unwrap();
-            // Dropped before it is waited for: its staging buffer must go as well.
+            // Dropped before it is waited for: its staging buffer must be freed as well.
             drop(device.read_later(&x, 0, 4000).unwrap());
             assert_eq!(device.read_as::<f32>(&x).unwrap(), [3.0; 1000]);
             drop(executable);

@@ -1,4 +1,4 @@
-//! How far a chain of twenty SGLD steps goes astray: each precision and way of convolution beside float64.
+//! The drift of a chain of twenty SGLD steps from float64, for each precision and convolution algorithm.
 
 use super::graph_function::slot_words;
 use super::graph_reference::{Evaluator, Slots, random_slots};
@@ -49,7 +49,7 @@ impl Chain {
         slots
     }
 
-    /// Where the chains are after each step, in float64.
+    /// The chains after each step, in float64.
     fn exact(&self) -> Vec<Vec<f64>> {
         let [gradient] = self.x.graph().grad(&self.log_density, [&self.x]);
         let evaluator = Evaluator::new(&[&gradient]);
@@ -110,9 +110,9 @@ fn distance(a: impl Iterator<Item = f64>, b: &[f64]) -> f64 {
     a.zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
 }
 
-/// The distance from where float64 is, over the way that this went. Noise is the same; what differs is the gradient:
-/// by ten roundings of f32, some 5e-7, or of f16, which are 8192 times as large. Such gradients turn the signs of some
-/// activations on the way, which sets two chains further apart than rounding does.
+/// Bounds the distance from the float64 chain, relative to the chain's own displacement. The noise is the same; the
+/// gradients differ by ten roundings of f32, some 5e-7, or of f16, which are 8192 times as large. Such gradients change
+/// the signs of some activations during the chain, which separates two chains further than rounding does.
 fn twenty_steps() {
     let chain = Chain::new();
     let exact = chain.exact();

@@ -1,4 +1,4 @@
-//! The errors of each way to compute a convolution, shape by shape: the 3x3 layers of WRN-28-10 that have stride 1.
+//! The errors of each algorithm of a convolution, shape by shape: the 3x3 layers of WRN-28-10 that have stride 1.
 
 use super::harness::{Inputs, devices, run_on, stored};
 use super::reference;
@@ -28,10 +28,10 @@ fn error(found: &[f32], expected: &[f64]) -> f64 {
     (error / expected.iter().map(|b| b * b).sum::<f64>()).sqrt()
 }
 
-/// The way's name, the error that it may make, and its result.
+/// The algorithm's name, the error that it may make, and its result.
 type Way<'a> = (&'static str, f64, Box<dyn Fn(&Device) -> Vec<f32> + 'a>);
 
-/// Every way to compute `convolution` of these two operands.
+/// Every algorithm for `convolution` of these two operands.
 fn ways<'a>(convolution: Convolution, source: &'a [f32], weights: &'a [f32]) -> Vec<Way<'a>> {
     let floats = |words: Vec<u32>| bytemuck::cast_vec(words);
     let winograd =

@@ -16,7 +16,7 @@ tests![
 
 /// The step of the differences: five points, so that their error is of fourth order.
 const STEP: f64 = 3e-4;
-/// Of the largest difference, relative to the largest element.
+/// The bound of the largest difference, relative to the largest element.
 const BOUND: f64 = 1e-8;
 
 /// The derivative of the scalar `loss` with respect to every word of slot `name`.

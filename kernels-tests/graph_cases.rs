@@ -13,7 +13,7 @@ pub const CLASSES: usize = 4;
 
 /// An operation on leaves.
 pub struct Case {
-    /// For messages.
+    /// The name in messages.
     pub name: &'static str,
     /// Its float leaves: name and shape.
     pub leaves: &'static [(&'static str, &'static [usize])],
@@ -134,7 +134,7 @@ fn norm(x: &Tensor, groups: usize) -> Normalisation {
     Normalisation { geometry, epsilon: 0.125 }
 }
 
-/// The gradients at tensor, weight and bias, in one.
+/// The gradients at tensor, weight and bias, in one tensor.
 fn gradient_of_norm(graph: &Graph, x: &[Tensor], groups: usize) -> Tensor {
     let y = x[0].normalise(norm(&x[0], groups), &x[1], &x[2]);
     let gradients = graph.grad(&y.mul(&y).scale(0.5), [&x[0], &x[1], &x[2]]);
@@ -355,9 +355,9 @@ pub fn cases() -> Vec<Case> {
 }
 
 impl Case {
-    /// The operation in the middle of an expression: something nonlinear before each input, and behind the
-    /// result something nonlinear with another weight for each element. Returns the float leaves, the
-    /// operation's own result, and the scalar loss.
+    /// The operation in the middle of an expression: something nonlinear before each input, and after the result
+    /// something nonlinear with another weight for each element. Returns the float leaves, the operation's own result,
+    /// and the scalar loss.
     pub fn mid_graph(&self, graph: &Graph) -> (Vec<Tensor>, Tensor, Tensor) {
         let leaves: Vec<Tensor> = self.leaves.iter().map(|(name, shape)| graph.input(name, *shape)).collect();
         let before = |x: &Tensor| x.exp().sub(&x.mul(x).affine(0.25, 1.0));

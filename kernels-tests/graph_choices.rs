@@ -1,4 +1,4 @@
-//! Operations that choose elements, where a difference of numbers shows nothing: ties, NaN, indices out of range, dropout.
+//! Operations that choose elements, where a numeric difference shows nothing: ties, NaN, indices out of range, dropout.
 
 use super::harness::devices;
 use jem::device::Device;
@@ -65,7 +65,7 @@ fn a_nan_is_an_extremum_and_its_gradient() {
     assert_eq!(results[3][3..], [0.0, 1.0, 0.0]);
 }
 
-/// As PyTorch's `max_pool2d`.
+/// The expected values are those of PyTorch's `max_pool2d`.
 fn the_first_maximum_of_a_window_has_its_gradient() {
     let graph = Graph::new();
     let x = graph.input("x", [1, 2, 4, 1]);

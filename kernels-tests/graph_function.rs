@@ -190,7 +190,7 @@ fn check_views(context: &str, outputs: &[(&Tensor, (&str, usize, usize))], befor
     }
 }
 
-/// `slots` with `outputs` written where they go, all at once.
+/// `slots` with `outputs` written to their places, all at once.
 fn assigned(outputs: &[(&Tensor, (&str, usize, usize))], before: &Slots) -> Slots {
     let tensors: Vec<&Tensor> = outputs.iter().map(|(tensor, _)| *tensor).collect();
     let mut after = before.clone();
@@ -251,12 +251,12 @@ fn outputs_into_the_slots_of_leaves() {
     ];
     let before = with_slots(smooth_slots(&[&sum], 1, 0.0), &[("y", 50), ("z", 50)]);
     check_views("exchange", &outputs, &before, &assigned(&outputs, &before));
-    // A leaf into its own place is nothing to do.
+    // A leaf that is written to its own place needs no dispatch.
     let outputs = [(&a, ("x", 0, 256)), (&sum, ("x", 64, 256))];
     check_views("in place", &outputs, &before, &assigned(&outputs, &before));
 }
 
-/// A head on activations, with everything that it may be asked for.
+/// A head on activations, with every output that it can have.
 struct HeadTensors {
     x: Tensor,
     pooled: Tensor,
@@ -384,7 +384,7 @@ fn what_depends_on_parameters_alone_is_computed_in_prepare() {
     let alone = |program: &Program| !program.dispatches.iter().any(|d| d.kernel.name() == "unary");
     assert!(alone(&main), "{main}");
     check_prepared(&outputs, &slots);
-    // Two expressions in one pair of programs keep apart what their nodes share by number.
+    // Two expressions in one pair of programs keep separate what their nodes share by number.
     let (mut main, mut prepare) = (ProgramBuilder::new("main"), ProgramBuilder::new("prepare"));
     for name in ["dx", "again"] {
         let view = main.external_named(name, x.elements());

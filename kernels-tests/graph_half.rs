@@ -1,4 +1,4 @@
-//! A network whose tensors lie in f16: its numbers, how far from float64, and which tensors those are.
+//! A network whose tensors are stored in f16: its numbers, their distance from float64, and which tensors those are.
 
 use super::graph_network::{InFront, Net, count, programs_by, run, slots};
 use super::graph_reference::Evaluator;
@@ -42,16 +42,16 @@ fn results(
         .collect()
 }
 
-/// Each tensor is rounded to 11 digits: 2e-4 of it in the mean, squared and added up over the twelve that follow each
-/// other here 5e-7. A sign that rounding turns adds to that. On devices that round alike only sums differ.
+/// Each tensor is rounded to 11 digits: 2e-4 of it in the mean, squared and added up over the twelve tensors in
+/// sequence here 5e-7. Signs that rounding changes add to that. On devices that round alike only sums differ.
 fn numbers_of_a_step_and_an_update() {
     let net = Net::new(&Graph::new(), false);
     compare("step", &net, net.step());
     compare("update", &net, net.update());
 }
 
-/// With leaky ReLUs that are nearly straight: numbers lie on both sides of 0 behind a norm, and a sign that rounding
-/// turns would be all that is seen (1.8e-2 of a gradient at a slope of 0.2). Gradients at batch norm's own parameters
+/// The leaky ReLUs are nearly straight: after a norm, numbers lie on both sides of 0, and the signs that rounding
+/// changes would dominate the error (1.8e-2 of a gradient at a slope of 0.2). Gradients at batch norm's own parameters
 /// nearly cancel then, unlike group norm's.
 fn numbers_of_normalised_networks() {
     let [batch, groups] = [InFront::Batch, InFront::Groups(4)]
@@ -82,7 +82,7 @@ fn compare(what: &str, net: &Net, outputs: Vec<(Tensor, usize, &str)>) {
     assert!(worst > 1e-9, "{what}: nothing was rounded");
 }
 
-/// How the tensors of a program's convolutions and heads lie, by kernel and binding.
+/// The storage types of the tensors of a program's convolutions and heads, by kernel and binding.
 fn storages(program: &Program) -> BTreeMap<(&'static str, &'static str), Vec<Storage>> {
     let mut all: BTreeMap<_, Vec<Storage>> = BTreeMap::new();
     for dispatch in &program.dispatches {
@@ -101,7 +101,7 @@ fn a_step_has_no_tensor_in_f32_but_images() {
     let singles = |of: (&'static str, &'static str)| {
         storages(&step)[&of].iter().filter(|&&storage| storage == Storage::F32).count()
     };
-    // The images, their gradient, and the first convolution's weights both ways.
+    // The images, their gradient, and the first convolution's weights, transposed and not.
     for of in [("conv2d", "input"), ("conv2d", "weights"), ("conv2d_input_gradient", "transposed")] {
         assert_eq!(singles(of), 1, "{of:?}");
     }
@@ -117,16 +117,16 @@ fn a_step_has_no_tensor_in_f32_but_images() {
     ] {
         assert_eq!(singles(of), 0, "{of:?}");
     }
-    // Five convolutions' weights each way.
+    // Five convolutions' weights, transposed and not.
     assert_eq!(count(&prepare)["narrow"], 10, "{prepare}");
-    // What is asked for is f32, and so is what an operation without f16 reads.
+    // Tensors that outputs ask for are f32, and so are those that an operation without f16 reads.
     let graph = Graph::new();
     let apart = Net::new(&graph, true);
     let [_, apart] = programs_by(&in_f16(), &apart.step());
     assert!(storages(&apart).values().flatten().all(|&storage| storage == Storage::F32), "{apart}");
 }
 
-/// A loss of 2^-20 of the images: its gradients would be nothing in f16.
+/// The loss is 2^-20 of the images': its gradients would be zero in f16.
 fn gradients_are_scaled_into_the_range_of_f16() {
     let net = Net::with_weight(&Graph::new(), false, 2f32.powi(-20));
     for outputs in [net.step(), net.update()] {

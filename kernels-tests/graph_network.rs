@@ -1,5 +1,5 @@
-//! A whole small wide residual network, as joint energy-based models train it: its numbers on every device
-//! against float64, and the very dispatches that it is lowered to.
+//! A whole small wide residual network, as joint energy-based models train it: its numbers on every device against
+//! float64, and the exact dispatches that it is lowered to.
 
 use super::graph_function::{assert_agree, slot_words};
 use super::graph_reference::{Evaluator, Slots, random_slots};
@@ -49,7 +49,7 @@ impl Parameters<'_> {
     }
 }
 
-/// What stands in front of the network's activations.
+/// The normalisation in front of the network's activations.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum InFront {
     Nothing,
@@ -80,8 +80,7 @@ pub struct Net {
 }
 
 impl Net {
-    /// The network; with `apart`, every value goes through a product with a leaf of ones, which no fused
-    /// pattern knows.
+    /// The network. With `apart`, every value is multiplied by a leaf of ones, so that no fused pattern matches.
     pub fn new(graph: &Graph, apart: bool) -> Self {
         Self::with_weight(graph, apart, 1.0)
     }
@@ -112,7 +111,7 @@ impl Net {
         let parameters = Parameters { graph, made: RefCell::default() };
         let conv = |x: &Tensor, c_out: usize, kernel: usize, stride: usize| {
             let w = parameters.next(&[kernel, kernel, x.shape()[3], c_out]);
-            // Batch norm takes a bias away, whose gradient would be rounding alone.
+            // Batch norm cancels a bias, whose gradient would be rounding alone.
             let b = (in_front != InFront::Batch).then(|| parameters.next(&[c_out]));
             through(x.conv2d(&w, b.as_ref(), stride, kernel / 2))
         };
@@ -161,7 +160,7 @@ impl Net {
     }
 }
 
-/// Inputs and parameters that keep activations around 1 and away from the kinks.
+/// Inputs and parameters that keep activations around 1 and at a distance from the kinks.
 pub fn slots(net: &Net) -> Slots {
     let graph = net.loss.graph();
     let [gradient] = graph.grad(&net.loss, [&net.x]);
@@ -347,7 +346,7 @@ fn an_update_computes_each_gradient_once() {
         (CONVOLUTIONS, 1, CONVOLUTIONS),
         "{update}"
     );
-    // The images' gradient is not asked for, and the first convolution's weights are not transposed.
+    // Nobody asks for the images' gradient, and the first convolution's weights are not transposed.
     assert_eq!(of("conv2d_input_gradient"), CONVOLUTIONS - 1, "{update}");
     assert_eq!(count(&prepare)["copy"], CONVOLUTIONS - 1, "{prepare}");
     // The linear layer's weight gradient; biases' gradients are sums over pixels and rows.

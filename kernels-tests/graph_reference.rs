@@ -19,7 +19,7 @@ pub fn is_whole(name: &str) -> bool {
     name.starts_with("labels") || name == "counters"
 }
 
-/// What some outputs depend on, ready to be evaluated many times.
+/// The nodes that some outputs depend on, ready to be evaluated many times.
 pub struct Evaluator {
     nodes: BTreeMap<NodeId, Node>,
     outputs: Vec<NodeId>,
@@ -49,7 +49,7 @@ impl Evaluator {
         self.outputs.iter().map(|id| values[id].clone()).collect()
     }
 
-    /// How near any value comes to a kink of the function that it goes into.
+    /// The least distance of any value from a kink of the function that it enters.
     pub fn kink_distance(&self, slots: &Slots) -> f64 {
         let values = self.values(slots);
         let mut nearest = f64::INFINITY;
@@ -131,7 +131,7 @@ pub fn random_slots(outputs: &[&Tensor], classes: u32, seed: u64) -> Slots {
     sizes.into_iter().map(|(name, words)| (name.clone(), fill(&name, words))).collect()
 }
 
-/// [`random_slots`] that keep away from kinks by more than `distance`.
+/// [`random_slots`] whose values are further than `distance` from every kink.
 pub fn smooth_slots(outputs: &[&Tensor], classes: u32, distance: f64) -> Slots {
     let evaluator = Evaluator::new(outputs);
     (0..200)
@@ -349,7 +349,7 @@ impl LogitRow<'_> {
         a * lse + b * (lse - f_y) + c * f_y + d * self.squares() + functional
     }
 
-    /// The weight of the functional and what it is.
+    /// The weight of the functional, and the functional.
     fn functional(&self) -> Option<(f64, super::reference_logits::FunctionalReference)> {
         let labelled = self.part.labelled?;
         let row = super::reference_logits::functional_reference(labelled.functional, self.logits, self.label);

@@ -1,4 +1,4 @@
-//! An SGLD step with its update: the numbers against float64, what is fused, and when.
+//! An SGLD step with its update: the numbers against float64, which operations are fused, and when.
 
 use super::graph_function::{assert_agree, slot_words};
 use super::graph_reference::{Evaluator, Slots, smooth_slots};
@@ -27,7 +27,7 @@ tests![
 
 const IMAGES: usize = 3;
 
-/// A residual network that activates behind its additions, as ResNets do, and its log density.
+/// A residual network that activates after its additions, as ResNets do, and its log density.
 fn network(graph: &Graph) -> (Tensor, Tensor, Tensor) {
     let x = graph.input("x", [IMAGES, 8, 8, 3]);
     let conv = |x: &Tensor, name: &str, c_out: usize| {
@@ -190,7 +190,7 @@ fn a_step_of_every_network_is_convolutions_and_one_head() {
 }
 
 /// Batch norm takes the batch's own statistics while it samples, and group norm always does: two stages of sums and one
-/// pass over the tensor each way, with the leaky ReLU and the shortcut's gradient in it.
+/// pass over the tensor, forward and backward each, with the leaky ReLU and the shortcut's gradient in it.
 fn a_step_of_a_normalised_network_has_six_kernels_a_norm() {
     let norms = ["moments", "moments_combine", "normalise"];
     let gradients = ["normalise_sums", "normalise_sums_combine", "normalise_gradient"];
@@ -230,7 +230,7 @@ fn fusion_spares_the_dispatches_and_bytes_that_it_should() {
     // 13 activations and their gradients, 6 sums and as many of gradients, the update, and 6 for 1 of the head.
     assert_eq!(b.dispatches, 33 + 2 * 13 + 2 * 6 + 1 + 5, "{separate}");
 
-    // What is fused to a convolution is no part of its product.
+    // Operations that are fused to a convolution are not part of its product.
     assert!(a.flops != b.flops && fused.convolution_flops() == separate.convolution_flops());
 
     // Tensors read or written, in units of 32 elements, of which a mask has one word.
@@ -264,6 +264,6 @@ fn fusion_spares_the_dispatches_and_bytes_that_it_should() {
         "  {:.2} times the bytes; the difference is {ratio:.4} of the prediction",
         b.bytes_moved as f64 / a.bytes_moved as f64
     );
-    // What is left are the head's logits and the gradient that the update reads again.
+    // The rest is the head's logits and the gradient that the update reads again.
     assert!((1.0..1.005).contains(&ratio), "{fused}{separate}");
 }

@@ -28,16 +28,16 @@ pub fn devices() -> [(&'static str, &'static Device); 3] {
     [("cpu", CPU.get_or_init(Device::cpu)), ("gpu checked", gpu(true)), ("gpu unchecked", gpu(false))]
 }
 
-/// What a binding must hold after the dispatch.
+/// The contents that a binding must have after the dispatch.
 pub enum Expect {
     /// Floats within the relative error Σ(a-b)²/Σb² <= bound; non-finite values exactly where the
     /// reference has them.
     Close(Vec<f64>, f64),
-    /// The same of what is stored in f16.
+    /// The same for floats stored in f16.
     Halves(Vec<f64>, f64),
-    /// These very words.
+    /// Exactly these words.
     Exactly(Vec<u32>),
-    /// These very bits, except where those of `uncertain` are 1.
+    /// Exactly these bits, except where those of `uncertain` are 1.
     Bits {
         /// The bits.
         value: Vec<u32>,
@@ -46,11 +46,11 @@ pub enum Expect {
     },
 }
 
-/// Σ(a-b)²/Σb² of numbers rounded to the nearest f16: at most 2^-11 each, 4e-8 in the mean. Cut off, they would make
+/// Σ(a-b)²/Σb² of numbers rounded to the nearest f16: at most 2^-11 each, 4e-8 in the mean. Truncation would make
 /// 1.6e-7.
 pub const F16_BOUND: f64 = 1e-7;
 
-/// Floats as the words that they are stored in, and what these hold.
+/// Floats as the words in which they are stored, and the values of these words.
 pub fn stored(storage: Storage, values: Vec<f32>) -> (Vec<u32>, Vec<f32>) {
     match storage {
         Storage::F32 => (words(&values), values),
@@ -62,7 +62,7 @@ pub fn stored(storage: Storage, values: Vec<f32>) -> (Vec<u32>, Vec<f32>) {
     }
 }
 
-/// [`Expect::Close`] of what is stored so.
+/// [`Expect::Close`] for values in this storage type.
 pub fn close_to(storage: Storage, values: Vec<f64>, bound: f64) -> Expect {
     match storage {
         Storage::F32 => Expect::Close(values, bound),

@@ -33,7 +33,7 @@ struct Case {
     mask: Vec<u32>,
 }
 
-/// What a head writes.
+/// The outputs of a head.
 struct Reference {
     pooled: Vec<f64>,
     logits: Vec<f64>,
@@ -197,7 +197,7 @@ fn awkward_shapes() {
 fn large_logits() {
     let kernel = Head { logits: true, slope: None, ..head(&[2, 2, 2, 2], 4, 16, 10) };
     let mut case = Case::new(&kernel, 5);
-    // Distinct enough that no softmax hangs on the last bits of a logit of 1e4.
+    // Distinct enough that no softmax depends on the last bits of a logit of 1e4.
     case.bias = (0..10).map(|k| if k % 2 == 0 { 1e4 - 1000.0 * k as f32 } else { -1e4 }).collect();
     compare(&kernel, &case);
 }

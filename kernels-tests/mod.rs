@@ -80,8 +80,8 @@ pub fn files() -> Vec<(&'static str, Tests)> {
     [KERNELS, OTHERS].concat()
 }
 
-/// Runs the tests of `files` in parallel, as `arguments` says; if there are `filters`, those alone whose name
-/// contains one of them. A test's name is `file::test`.
+/// Runs the tests of `files` in parallel, as `arguments` says. With `filters`, runs only the tests whose name contains
+/// one of them. A test's name is `file::test`.
 pub fn run(files: &[(&str, Tests)], arguments: &Arguments, filters: &[String]) -> Conclusion {
     let mut trials = Vec::new();
     for (file, tests) in files {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 tests![every_permutation, awkward_shapes, far_from_zero, equal_values, a_nan_stays_visible, any_shape];
 
-/// Compares means and sums of squares, each by itself: neither is to hide behind the other's size.
+/// Compares means and sums of squares separately, so that neither hides behind the other's size.
 fn compare(kernel: Moments, x: Vec<f32>) {
     let channels = kernel.geometry.channels;
     let (words, x) = stored(kernel.storage, x);

@@ -20,7 +20,7 @@ fn compare(x: &[f32]) {
     check(Narrow { n: x.len() }, &[Some(words(x)), None], &[Expect::Exactly(expected)]);
 }
 
-/// Normal and subnormal f16, what lies halfway between two, and what is under the smallest.
+/// Normal and subnormal f16, numbers halfway between two, and numbers under the smallest.
 fn every_size_of_number() {
     let mut inputs = Inputs::new(4);
     let mut x: Vec<f32> = (0..20_000).map(|i| inputs.uniform(-1.0, 1.0) * 2f32.powi(i % 40 - 24)).collect();

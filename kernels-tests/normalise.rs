@@ -67,7 +67,7 @@ fn awkward_shapes() {
     }
 }
 
-/// It is not greater than 0, and reaches its group alone.
+/// A NaN is not greater than 0, and reaches its group alone.
 fn a_nan_and_its_sign() {
     for kernel in Normalise::permutations() {
         let mut x = random(&kernel, 9);

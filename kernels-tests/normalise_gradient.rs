@@ -22,7 +22,7 @@ fn compare(kernel: NormaliseGradient, seed: u64) {
     let (x_words, x) = stored(storage, x);
     let (upstream_words, upstream) = stored(storage, inputs.floats(g.elements()));
     let (other_words, other) = stored(storage, inputs.floats(g.elements()));
-    // What the kernel is given, in f32.
+    // The kernel's inputs, in f32.
     let narrow = |values: Vec<f64>| -> Vec<f32> { values.into_iter().map(|v| v as f32).collect() };
     let statistics = moments(&g, &wide(&x)).map(narrow);
     let wide_statistics = statistics.each_ref().map(|of| wide(of));
@@ -48,14 +48,15 @@ fn every_permutation() {
 
 fn awkward_shapes() {
     for geometry in awkward_norms() {
-        // Of one element the gradient is 0 and rounding all there is: with another gradient beside it.
+        // The gradient of a single element is 0, and its error all rounding: add another gradient.
         let residual = geometry.population() < 8;
         let kernel = NormaliseGradient { geometry, epsilon: 1e-5, residual, storage: Storage::F32 };
         compare(kernel, geometry.rows as u64);
     }
 }
 
-/// The judge judged: what moves all of a group alike, or only its spread, changes nothing behind a normalisation.
+/// Checks the reference: a change that moves all of a group alike, or only its spread, changes nothing after a
+/// normalisation.
 fn the_statement_is_blind_to_means_and_spreads() {
     for kernel in NormaliseGradient::permutations() {
         let g = kernel.geometry;

@@ -1,6 +1,6 @@
-//! Every shader as naga sees it: parsed, validated for a device without optional features, and written for
-//! Vulkan, Metal, DX12 and OpenGL, so that machines which have none of them keep all of them working.
-//! Cooperative matrices are a feature that naga writes for Vulkan and Metal only.
+//! Every shader in naga: parsed, validated for a device without optional features, and written for Vulkan, Metal, DX12
+//! and OpenGL, so that machines which have none of them keep all of them working. Cooperative matrices are a feature
+//! that naga writes for Vulkan and Metal only.
 
 use jem::compute::Kernel;
 use jem::compute::cooperative::Cooperative;
@@ -24,8 +24,8 @@ fn validated(kernel: &dyn Kernel, text: &str) -> (naga::Module, ModuleInfo) {
         true => Capabilities::COOPERATIVE_MATRIX | Capabilities::SHADER_FLOAT16 | Capabilities::SUBGROUP,
         false => Capabilities::empty(),
     };
-    // What packs f16 into words is WebGPU's own; of wgpu's devices only old OpenGL ones lack it. Kernels in f32 ask
-    // for nothing.
+    // Packing f16 into words is part of WebGPU; of wgpu's devices only old OpenGL ones lack it. Kernels in f32 need no
+    // capability.
     let capabilities = match text.contains("pack2x16float") {
         true => capabilities | Capabilities::SHADER_FLOAT16_IN_FLOAT32,
         false => capabilities,
@@ -77,7 +77,8 @@ fn every_shader_is_written_for_every_api() {
             fail("SPIR-V", &error);
         }
 
-        // Of memory of vec4s naga would write matrix loads that Metal does not compile; no device there gets such.
+        // From memory of vec4s naga would write matrix loads that Metal does not compile; no device there uses such
+        // memory.
         if !text.contains("alias Half = vec4<f16>;") {
             let lang_version = if is_cooperative(&text) { (2, 3) } else { (2, 0) };
             let options = msl::Options { lang_version, ..msl::Options::default() };
@@ -118,7 +119,7 @@ fn every_shader_is_written_for_every_api() {
     }
 }
 
-/// What a kernel says of its bindings is what its shader uses.
+/// The bindings that a kernel lists are those that its shader uses.
 fn bindings_match_the_shader() {
     for (kernel, text) in shaders() {
         let (module, info) = validated(kernel.as_ref(), &text);
@@ -126,7 +127,7 @@ fn bindings_match_the_shader() {
         let mut uniform_words = 0;
         for (handle, variable) in module.global_variables.iter() {
             let Some(binding) = &variable.binding else { continue };
-            // A permutation may declare what it does not touch.
+            // A permutation may declare bindings that it does not use.
             if info.get_entry_point(0)[handle].is_empty() {
                 continue;
             }

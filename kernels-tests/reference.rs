@@ -113,9 +113,10 @@ pub fn awkward_geometries() -> Vec<ConvGeometry> {
     all
 }
 
-/// Shapes whose product a tile of so many rows and columns covers in several parts, the last of them not whole: channels in quads with whole
-/// steps of the sum, and channels of neither, with a stride. For a tile that loads ahead also those of which the
-/// sum's steps differ: several a tap, classes of an input gradient with fewer taps than others, and with none.
+/// Shapes whose product a tile of `rows` and `columns` covers in several parts, the last of them not whole: channels in
+/// quads with whole steps of the sum, and channels of neither, with a stride. For a tile that loads ahead also shapes
+/// whose steps of the sum differ: several a tap, classes of an input gradient with fewer taps than others, and with
+/// none.
 pub fn geometries_for([rows, columns]: [usize; 2], ahead: bool) -> Vec<ConvGeometry> {
     // More rows than one tile of pixels, in either direction, or of weights: 9 taps of 16 or 17 channels.
     let h = (rows + 20).div_ceil(24).max(3);

@@ -78,7 +78,7 @@ pub struct FunctionalReference {
     pub value: f64,
     /// By the logits.
     pub gradient: Vec<f64>,
-    /// How far the row is from a place without a derivative.
+    /// The distance of the row from the nearest point without a derivative.
     pub kink: f64,
 }
 

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 tests![the_rest_stays, what_is_discarded_goes_nowhere, any_shape];
 
-/// Every `discarding`-th image goes nowhere; with 0 none.
+/// Every `discarding`-th image is discarded; with 0 none.
 fn compare(kernel: ReplayScatter, discarding: usize) {
     let ReplayScatter { batch, size, image } = kernel;
     let mut inputs = Inputs::new((batch * image) as u64);

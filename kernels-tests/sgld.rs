@@ -35,8 +35,8 @@ pub fn reference(
     x.iter().zip(gradient).enumerate().map(one).collect()
 }
 
-/// What an update binds last, if it does: every third element is held, and one whose number is neither 0 nor 1
-/// moves.
+/// The binding `moving` of an update that has one: every third element is held, and elements whose number is neither 0
+/// nor 1 move.
 pub fn moving(kernel: &Sgld) -> Option<Vec<f32>> {
     kernel.masked.then(|| (0..kernel.n).map(|i| [0.0, 1.0, 0.25][i % 3]).collect())
 }

@@ -16,9 +16,9 @@ pub enum Error {
     /// No device of the asked kind could be opened.
     #[error("device {asked}: {message}")]
     NoDevice {
-        /// What the user asked for (`auto`, `gpu`, `gpu:NAME`, `cpu`).
+        /// The device that the user asked for (`auto`, `gpu`, `gpu:NAME`, `cpu`).
         asked: String,
-        /// Why not, what there is, and what to install.
+        /// The reason, the devices that there are, and what to install.
         message: String,
     },
     /// A tensor is larger than the device allows.
@@ -67,7 +67,7 @@ pub enum Error {
         /// Expected and found.
         message: String,
     },
-    /// A file that holds something else than it should.
+    /// A file whose contents are not what they should be.
     #[error("{}: {message}", path.display())]
     File {
         /// The file or directory.
@@ -108,7 +108,7 @@ pub enum Error {
     Diverged {
         /// The iteration whose metrics showed it.
         iteration: u64,
-        /// What was seen and which checkpoint is good.
+        /// The symptom, and the checkpoint that is good.
         message: String,
     },
     /// A Langevin chain left the range of finite numbers.

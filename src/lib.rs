@@ -1,8 +1,20 @@
 //! Joint energy-based models on any GPU: an autodiff tensor engine with hand-written WGSL kernels.
 //!
-//! From the bottom up: [`compute`] (the contract of a kernel), [`kernels`] (one file each, with a CPU twin), [`policy`]
-//! (which kernel computes a convolution), [`device`] (programs as data, replayed on a GPU or the host), [`graph`] (tensor expressions, gradients, lowering), [`nn`] (networks and optimizers), [`ebm`]
-//! (the programs and the loop of training), beside [`data`], [`io`] and [`report`].
+//! The modules, from the bottom up:
+//! - [`error`]: the one error type;
+//! - [`process`], [`interrupt`]: child processes and signals;
+//! - [`io`]: file formats;
+//! - [`compute`]: the contract of a kernel, and everything that kernels share;
+//! - [`kernels`]: the kernels, one file each, with a CPU twin;
+//! - [`policy`]: the choice of the kernels that compute a convolution;
+//! - [`device`]: programs as data, replayed on a GPU or the host;
+//! - [`graph`]: tensor expressions, their gradients, and their lowering to programs;
+//! - [`nn`]: networks, parameters and optimizers;
+//! - [`data`]: image data sets;
+//! - [`self_test`]: the test of a device, and of its cooperative matrices;
+//! - [`tuning`]: the measurements behind `jem tune`;
+//! - [`report`]: pages, plots and progress of runs;
+//! - [`ebm`]: joint energy-based models: recipes, samplers, the trainer and its runs.
 
 // A library prints nothing; `report::terminal` writes to the stream that it is for.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]

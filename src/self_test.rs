@@ -83,7 +83,7 @@ impl SelfTestReport {
         Err(Error::SelfTest { device: device.to_owned(), message })
     }
 
-    /// What was compared with what.
+    /// The comparison, in words.
     pub fn what(&self) -> &'static str {
         match self.against_twins {
             true => "every kernel beside its twin on the host",
@@ -95,7 +95,7 @@ impl SelfTestReport {
 /// Runs every kernel at least once, and as many permutations as `budget` has time for.
 ///
 /// # Errors
-/// What the device refuses outside a kernel, such as memory.
+/// Errors of the device outside a kernel, such as too little memory.
 pub fn self_test(device: &Device, budget: Duration) -> Result<SelfTestReport> {
     let started = Instant::now();
     let mut by_stem: BTreeMap<&'static str, Vec<Arc<dyn Kernel>>> = BTreeMap::new();

@@ -77,7 +77,7 @@ impl Kernel for FmaChains {
         (self.n * STEPS * 4 * self.vectors * 2) as u64
     }
 
-    /// In f32 throughout: the host has no f16.
+    /// Computes in f32 throughout: the host has no f16.
     fn run(&self, arguments: &mut [Argument<'_>]) {
         let [y] = arguments else { unreachable!("chains binds y") };
         let [steps, factor, addend] = std::hint::black_box([STEPS as f32, FACTOR, ADDEND]);

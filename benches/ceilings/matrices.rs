@@ -19,7 +19,7 @@ const FACTOR: f32 = 1.0;
 pub struct Matrices {
     /// Threads, a multiple of [`Matrices::threads`].
     pub n: usize,
-    /// What is multiplied.
+    /// The matrices that are multiplied.
     pub matrices: Cooperative,
     /// Matrices A and B of a subgroup: one of [`Matrices::BLOCKS`].
     pub block: (usize, usize),
@@ -102,7 +102,7 @@ impl Kernel for Matrices {
         (2 * products * self.matrices.size.pow(3)) as u64
     }
 
-    /// The host has no such matrices and is never asked: what a device must give.
+    /// The results that a device must produce. The host has no such matrices and never runs this.
     fn run(&self, arguments: &mut [Argument<'_>]) {
         let [y] = arguments else { unreachable!("matrices binds y") };
         y.f32_mut().copy_from_slice(&self.expected());

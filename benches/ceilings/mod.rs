@@ -1,5 +1,6 @@
-//! What a device reaches when nothing is in its way: multiply-adds in registers, by threads and by cooperative
-//! matrices, and big tensors moved. All probes are held to exact results, so that no compiler can have left their work out.
+//! The highest rates that a device reaches: multiply-adds in registers, by threads and by cooperative matrices, and
+//! transfers of large tensors. The results of all probes are exact, so that a compiler that drops their work is
+//! noticed.
 
 mod chains;
 mod chains_cpu;
@@ -29,15 +30,15 @@ const QUICK_SIZE: usize = 64 << 10;
 /// A child whose probe prints nothing for this long is taken to hang.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A probe of arithmetic: a kernel whose results are known to the last bit, on as many threads as one likes.
+/// A probe of arithmetic: a kernel whose results are known to the last bit, on any number of threads.
 trait Probe: Kernel + Copy + std::fmt::Debug + 'static {
     /// Threads, each of which writes a word of the one binding, `y`.
     fn n(&self) -> usize;
 
-    /// The same for other threads.
+    /// The same probe on another number of threads.
     fn with_n(self, n: usize) -> Self;
 
-    /// What `y` must hold.
+    /// The values that `y` must hold.
     fn expected(&self) -> Vec<f32>;
 }
 
@@ -46,7 +47,7 @@ trait Probe: Kernel + Copy + std::fmt::Debug + 'static {
 pub struct Ceilings {
     /// f32 operations a second, and the probe that reached them.
     f32: (f64, FmaChains),
-    /// The same of each of the device's cooperative matrices that computed what they should.
+    /// The same for each of the device's cooperative matrices that computed correctly.
     matrices: Vec<(f64, Matrices)>,
     /// Bytes that a probe touches and the bytes a second at which it does, by ascending size.
     streams: Vec<(u64, f64)>,
@@ -56,7 +57,7 @@ impl Ceilings {
     /// Measures them.
     ///
     /// # Errors
-    /// What the device refuses, and wrong results.
+    /// Errors of the device, and wrong results.
     pub fn measure(setting: &Setting, report: &mut Report) -> Result<Self, String> {
         let f32 = arithmetic(setting, report)?;
         let matrices = cooperative(setting, report);
@@ -64,11 +65,11 @@ impl Ceilings {
         Ok(Self { f32, matrices, streams })
     }
 
-    /// Measures the ceilings of arithmetic again and says what became of them, below what was held to them: clocks
-    /// change, and machines are shared.
+    /// Measures the ceilings of arithmetic again and reports the change, after the results that were compared with
+    /// them: clocks change, and machines are shared.
     ///
     /// # Errors
-    /// As [`Ceilings::measure`].
+    /// The errors of [`Ceilings::measure`].
     pub fn again(&self, setting: &Setting, report: &mut Report) -> Result<(), String> {
         let change = |(kernel, time): (u64, Duration), rate| {
             format!("{:+.0}%", 100.0 * (kernel as f64 / time.as_secs_f64() / rate - 1.0))
@@ -89,16 +90,16 @@ impl Ceilings {
         Ok(())
     }
 
-    /// Bytes a second that tensors of `bytes` in all can be moved at: the best of any probe of that size (the
-    /// next smaller one that was measured) or a larger one, because small ones are measured with the cost of
-    /// beginning and may stay in caches.
+    /// Bytes a second at which tensors of `bytes` in all can be moved: the best rate of any probe of that size (or the
+    /// next smaller one that was measured) or a larger one, because small ones are measured with the cost of starting
+    /// and may stay in caches.
     fn bandwidth(&self, bytes: u64) -> f64 {
         let from = self.streams.iter().map(|(size, _)| *size).filter(|&size| size <= bytes).max();
         let above = self.streams.iter().filter(|(size, _)| *size >= from.unwrap_or(0));
         above.map(|(_, rate)| *rate).fold(0.0, f64::max)
     }
 
-    /// The least time of `kernel`, the roofline of its own precision; `None` if it multiplies by matrices that have
+    /// The least time of `kernel`, by the roofline of its own precision; `None` if it multiplies by matrices that have
     /// no ceiling here.
     pub fn floor(&self, kernel: &dyn Kernel) -> Option<Floor> {
         let rate = match Precision::of(kernel) {
@@ -114,7 +115,7 @@ impl Ceilings {
     }
 }
 
-/// The time below which the ceilings let no kernel come, or several, one after the other.
+/// The least time that the ceilings allow a kernel, or several kernels, one after the other.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Floor {
     arithmetic: Duration,
@@ -133,13 +134,13 @@ impl Floor {
         }
     }
 
-    /// Which of the two bounds it.
+    /// The bound, arithmetic or memory, that is larger.
     pub fn bound(&self) -> &'static str {
         if self.arithmetic > self.memory { "arithmetic" } else { "memory" }
     }
 }
 
-/// What a kernel multiplies in.
+/// The precision in which a kernel multiplies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Precision {
     /// f32, thread by thread.
@@ -149,7 +150,7 @@ enum Precision {
 }
 
 impl Precision {
-    /// As its shader says: what WGSL calls the matrices of the first operand.
+    /// Reads it from the kernel's shader: the type that WGSL gives the matrices of the first operand.
     fn of(kernel: &dyn Kernel) -> Self {
         let text = kernel.shader().wgsl();
         let multiplies = |size: &usize| text.contains(&format!("coop_mat{size}x{size}<f16, A>"));
@@ -168,7 +169,7 @@ fn arithmetic(setting: &Setting, report: &mut Report) -> Result<(f64, FmaChains)
     report.table(title, "", &["probe", "ms", "GFLOP/s"]);
     let mut best: [Option<(f64, FmaChains)>; 2] = [None, None];
     let f16 = setting.device.adapter().is_some_and(|adapter| adapter.f16);
-    // The host has one way to multiply and add.
+    // The host has one instruction to multiply and add.
     let ways: &[bool] = if setting.device.is_cpu() { &[true] } else { &[true, false] };
     for half in [false, true].into_iter().filter(|half| !half || f16) {
         for (vectors, &fused) in FmaChains::VECTORS.iter().flat_map(|v| ways.iter().map(move |way| (*v, way)))
@@ -196,7 +197,7 @@ fn arithmetic(setting: &Setting, report: &mut Report) -> Result<(f64, FmaChains)
     best[0].ok_or_else(|| "no f32 probe".into())
 }
 
-/// The best rate of each of the device's cooperative matrices that compute what they should, and its probe.
+/// The best rate of each of the device's cooperative matrices that computes correctly, and its probe.
 fn cooperative(setting: &Setting, report: &mut Report) -> Vec<(f64, Matrices)> {
     let title = "Ceiling of cooperative matrices (tensor cores): products in registers, f16 with sums in f32";
     report.table(title, "", &["probe", "ms", "GFLOP/s"]);
@@ -341,7 +342,7 @@ fn memory(setting: &Setting, report: &mut Report) -> Result<Vec<(u64, f64)>, Str
     if streams.is_empty() { Err("no tensor could be moved".into()) } else { Ok(streams) }
 }
 
-/// Holds the first and last MiB of `y` to what they must be.
+/// Compares the first and last MiB of `y` with the values that they must have.
 fn check(device: &Device, kernel: &Stream, y: &Buffer) -> Result<(), String> {
     let written = kernel.bindings().last().map_or(0, |binding| binding.words);
     let part = written.min(1 << 18);

@@ -9,10 +9,10 @@ use rayon::prelude::*;
 const SUMMED: usize = 32;
 /// Words of a workgroup's sums.
 const GROUP: usize = 256 * SUMMED;
-/// What a fill writes, and what is added to every sum.
+/// The value that a fill writes, and that is added to every sum.
 const VALUE: u32 = 0x1234_5678;
 
-/// What is done with the words.
+/// The traffic of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Traffic {
     /// Reads and writes.
@@ -26,7 +26,7 @@ pub enum Traffic {
 /// Moves words from `x` to `y`, to `y`, or out of `x`.
 #[derive(Debug, Clone, Copy)]
 pub struct Stream {
-    /// Which way.
+    /// The traffic.
     pub traffic: Traffic,
     /// Words of a big tensor, a multiple of 8192.
     pub words: usize,
@@ -43,7 +43,7 @@ impl Stream {
         if self.traffic == Traffic::Sums { self.words / SUMMED } else { self.words }
     }
 
-    /// What word `i` of `y` must be.
+    /// The value that word `i` of `y` must have.
     fn expected(&self, i: usize) -> u32 {
         match self.traffic {
             Traffic::Copy => Self::word(i),
@@ -116,8 +116,8 @@ impl Kernel for Stream {
     }
 }
 
-/// What stays in caches is copied by the page, which goes through registers; the C library would pass longer
-/// copies around the caches, as is best for those that do not fit.
+/// Tensors that stay in caches are copied by the page, through registers; the C library would pass longer copies around
+/// the caches, which is best for tensors that do not fit.
 fn copy(x: &[u32], y: &mut [u32]) {
     const CACHED: usize = 1 << 19;
     let part = if x.len() <= CACHED { 1024 } else { x.len() };

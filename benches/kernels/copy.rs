@@ -1,4 +1,4 @@
-//! `copy` as the rotation of convolution weights for the input gradient: both channel axes swapped.
+//! `copy` as the transposition of convolution weights for the input gradient: both channel axes swapped.
 
 use super::timing::Bench;
 use jem::kernels::copy::StridedCopy;

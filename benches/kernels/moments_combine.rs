@@ -1,4 +1,4 @@
-//! `moments_combine`: the parts of a tensor's moments put together.
+//! `moments_combine` of the parts of a tensor's moments.
 
 use super::shapes::norms;
 use super::timing::Bench;

@@ -1,4 +1,4 @@
-//! `normalise`, with the leaky ReLU and its mask behind it.
+//! `normalise`, with the leaky ReLU and its mask.
 
 use super::shapes::norms;
 use super::timing::Bench;

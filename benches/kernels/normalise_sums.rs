@@ -1,4 +1,4 @@
-//! `normalise_sums`: what batch norm's gradient needs of all rows, in parts of them.
+//! `normalise_sums`: the sums over rows for batch norm's gradient, in parts of the rows.
 
 use super::shapes::norms;
 use super::timing::Bench;

@@ -1,4 +1,4 @@
-//! `normalise_sums_combine`: the parts of those sums put together.
+//! `normalise_sums_combine` of the parts of those sums.
 
 use super::shapes::norms;
 use super::timing::Bench;

@@ -1,4 +1,4 @@
-//! `reduce`: the sums behind bias gradients, the gradient norm and the loss, and a maximum.
+//! `reduce`: the sums for bias gradients, the gradient norm and the loss, and a maximum.
 
 use super::timing::Bench;
 use jem::kernels::reduce::{Reduce, ReduceOp};

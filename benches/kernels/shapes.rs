@@ -13,7 +13,7 @@ use jem::self_test::usable_cooperative;
 pub struct Layer {
     /// Its place.
     pub name: &'static str,
-    /// How often the network has it.
+    /// The number of times that the network has it.
     pub count: u32,
     /// Its shapes.
     pub geometry: ConvGeometry,
@@ -48,7 +48,7 @@ pub fn wide_resnet(network: Network, n: usize) -> Vec<Layer> {
     layers
 }
 
-/// How a program that multiplies by `method` stores the tensors.
+/// The storage types of the tensors in a program that multiplies by `method`.
 pub fn of_products(method: Method) -> Storages {
     match method {
         Method::Scalar => Storages::default(),
@@ -80,7 +80,7 @@ pub fn time_networks<K: Kernel + 'static>(bench: &mut Bench, make: impl Fn(ConvG
     }
 }
 
-/// What batch norm takes in the inner layers of the networks, and group norm in the first ones.
+/// The normalised tensors of the networks: batch norm's in the inner layers, group norm's in the first ones.
 pub fn norms(bench: &Bench) -> Vec<(String, NormGeometry)> {
     let mut all = Vec::new();
     for &network in bench.networks {

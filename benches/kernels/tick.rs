@@ -1,4 +1,4 @@
-//! `tick`: what a dispatch costs that does nothing else.
+//! `tick`: the cost of a dispatch that does next to nothing.
 
 use super::timing::Bench;
 use jem::kernels::tick::{SGLD_STEP, Tick};

@@ -12,11 +12,11 @@ use rayon::prelude::*;
 use serde_json::json;
 use std::time::Duration;
 
-/// Where and how long to measure, and where results go.
+/// The settings of a measurement, and the report that its results go to.
 pub struct Bench<'a> {
     /// The device.
     pub device: &'a Device,
-    /// What it reaches.
+    /// The ceilings of the device.
     pub ceilings: &'a Ceilings,
     /// Networks whose shapes are measured.
     pub networks: &'a [Network],
@@ -43,13 +43,13 @@ pub struct Times {
 }
 
 impl Times {
-    /// Those of nothing at all.
+    /// The times of no dispatch.
     pub fn none() -> Self {
         let zero = Duration::ZERO;
         Self { best: zero, median: zero, flops: 0, bytes: 0, floor: Some(Floor::default()) }
     }
 
-    /// These and `count` times `other`.
+    /// The sum of these times and `count` times `other`.
     pub fn plus(self, count: u32, other: &Self) -> Self {
         Self {
             best: self.best + count * other.best,

@@ -7,9 +7,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long to wait for a killed process to end. It takes longer only if it hangs in the kernel.
+/// The time to wait for a killed process to end. It takes longer only if it hangs in the kernel.
 const GONE: Duration = Duration::from_secs(5);
-/// How long its output may stay open after its end.
+/// The time for which its output may stay open after its end.
 const CLOSED: Duration = Duration::from_secs(1);
 /// The time between two checks of a process.
 const LOOK: Duration = Duration::from_millis(10);
@@ -17,7 +17,7 @@ const LOOK: Duration = Duration::from_millis(10);
 /// Set by Ctrl-C or SIGTERM: the run must end.
 pub static STOP: AtomicBool = AtomicBool::new(false);
 
-/// How a step ended.
+/// The end of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
     /// With exit status 0.
@@ -51,7 +51,7 @@ impl Status {
 /// The end of a process.
 #[derive(Debug, Clone)]
 pub struct Ended {
-    /// How.
+    /// The kind of its end.
     pub status: Status,
     /// Its exit status.
     pub exit: Option<i32>,
@@ -65,7 +65,7 @@ pub struct Ended {
     pub last_words: Vec<String>,
 }
 
-/// When to end a process that does not end by itself.
+/// The times at which a process that does not end by itself is ended.
 #[derive(Debug, Clone, Copy)]
 pub struct Limit {
     /// After this it is killed.

@@ -84,7 +84,7 @@ pub struct Beside {
     pub turns: bool,
 }
 
-/// How `step` in `precision` compares with PyTorch's fastest mode in `theirs`: in turns, else with PyTorch alone.
+/// The comparison of `step` in `precision` with PyTorch's fastest mode in `theirs`: in turns, else with PyTorch alone.
 pub fn beside(lines: Lines<'_>, precision: &str, step: &str, theirs: &str) -> Option<Beside> {
     let name = format!("steps-{precision}");
     let mut found: Vec<Beside> = Vec::new();

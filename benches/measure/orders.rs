@@ -28,7 +28,7 @@ except ImportError as error:
 print(json.dumps(facts), flush=True)
 "#;
 
-/// How the output of a step is read.
+/// The format in which a step prints its result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reader {
     /// The last line that is a JSON object.

@@ -1,11 +1,11 @@
-//! Steps that go wrong on purpose, to see that the run survives them.
+//! Steps that fail on purpose, to test that the run survives them.
 
 use std::io::Write;
 use std::process::Command;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// How a process goes wrong.
+/// A failure of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pretence {
     /// It reads where there is no memory.
@@ -16,12 +16,12 @@ pub enum Pretence {
     Flood,
 }
 
-/// A step that goes wrong.
+/// A step that fails.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sabotage {
     /// The step.
     pub step: String,
-    /// How it goes wrong.
+    /// Its failure.
     pub pretence: Pretence,
 }
 

@@ -19,7 +19,7 @@ use std::process::{Command, ExitCode};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// Prints a line. If the terminal is gone, the run goes on.
+/// Prints a line. If the terminal is gone, the run continues.
 macro_rules! say {
     ($($words:tt)*) => {
         // A closed terminal is no reason to stop.
@@ -268,7 +268,7 @@ impl Run {
         say!("[{:5.1} s] {name:<18} {status}{more}", self.at());
     }
 
-    /// Writes the summary; if that panics, a line that says so.
+    /// Writes the summary; if that panics, a line that reports it.
     fn summarise(&self, print: bool) {
         let page = catch_unwind(AssertUnwindSafe(|| summary::page(self.journal.lines())));
         let page = page

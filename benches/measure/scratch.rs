@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// How many names to try in a folder.
+/// The number of names to try in a folder.
 const NAMES: u32 = 100;
 
 /// A folder that did not exist before.

@@ -1,4 +1,4 @@
-//! How the steps share the time of a run.
+//! The division of a run's time among its steps.
 
 /// The time of a step, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -165,7 +165,7 @@ fn verdict(lines: Lines<'_>) -> String {
     text
 }
 
-/// How much faster this engine is.
+/// This engine's speed relative to a peer's, in words.
 fn faster(ratio: f64) -> String {
     if ratio >= 1.0 {
         format!("{} times as fast as PyTorch", digits(ratio))

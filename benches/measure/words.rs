@@ -13,17 +13,17 @@ pub fn words(value: &Value) -> &str {
     value.as_str().unwrap_or("unknown")
 }
 
-/// The text of a section without figures: how `step`, which measures them, ended.
+/// The text of a section without figures: the end of `step`, which measures them.
 pub fn nothing(lines: Lines<'_>, step: &str) -> String {
     format!("Not measured; {}.\n", ending(lines, step))
 }
 
-/// The name of a step and how it ended.
+/// The name of a step and its end.
 pub fn ending(lines: Lines<'_>, step: &str) -> String {
     format!("`{step}` {}", end(lines, step))
 }
 
-/// How a step ended, as text to follow its name.
+/// The end of a step, as text to follow its name.
 pub fn end(lines: Lines<'_>, step: &str) -> String {
     let Some(line) = lines.line(step) else { return "has not run".into() };
     match line["status"].as_str() {

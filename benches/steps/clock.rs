@@ -1,4 +1,4 @@
-//! The clock of a step: until the device is done, and what of it the host spends recording.
+//! The clock of a step: the time until the device is done, and the host's time to record it.
 
 use jem::device::Device;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 pub struct StepTime {
     /// From the first dispatch until the device is done.
     pub whole: Duration,
-    /// What the host needs to record and submit it; `None` where the host is the device.
+    /// The host's time to record and submit it; `None` where the host is the device.
     pub recording: Option<Duration>,
 }
 
@@ -16,7 +16,7 @@ impl StepTime {
     /// Times `queue`, which queues a step's programs on an idle `device`, and waits for the device.
     ///
     /// # Errors
-    /// As `queue`, and what failed on the device.
+    /// The errors of `queue`, and errors on the device.
     pub fn of(device: &Device, queue: impl FnOnce() -> jem::Result<()>) -> jem::Result<Self> {
         let (start, busy) = (Instant::now(), thread_time());
         queue()?;

@@ -1,4 +1,4 @@
-//! What the turns say of this engine beside each peer, mode by mode, and beside each peer's best.
+//! The comparison of this engine with each peer from their turns, mode by mode, and with each peer's best mode.
 
 use super::peer::Peer;
 use super::turns::{Contestant, Rounds, median};
@@ -10,7 +10,7 @@ use std::time::Duration;
 #[derive(Default)]
 pub struct Comparison {
     rows: Vec<Vec<Value>>,
-    /// Modes that there were no times of, with the reason.
+    /// Modes without times, with the reason.
     skipped: Vec<String>,
 }
 

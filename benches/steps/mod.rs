@@ -1,4 +1,4 @@
-//! Times of the steps that a training iteration is made of, and of whole iterations; beside its peers' if there are
+//! Times of the steps that make up a training iteration, and of whole iterations, beside those of peers if there are
 //! any.
 //!
 //! The SGLD step is forward, input gradient alone, and the noisy update of the chains. The update is the transposed
@@ -120,7 +120,7 @@ impl Section<'_> {
         }
     }
 
-    /// Makes sure that the peers' network is the recipe's, and says who they are.
+    /// Checks that the peers' network is the recipe's, and reports who they are.
     fn meet(&mut self, peers: &[Peer]) -> Result<(), Box<dyn Error>> {
         let parameters = self.recipe.network(ours::CLASSES, 3).layout().elements() as u64;
         let flops = convolution_flops(self.recipe)?;
@@ -163,7 +163,7 @@ impl Section<'_> {
         Ok(())
     }
 
-    /// The SGLD step with nothing fused, which shows what fusion spares: docs/performance.md predicts it.
+    /// The SGLD step with nothing fused, which shows the effect of fusion: docs/performance.md predicts it.
     fn unfused(&mut self) -> Result<(), Box<dyn Error>> {
         let separate = Ours::new(&self.setting.device, self.recipe, &self.policy.clone().unfused())?;
         let rounds =
@@ -216,7 +216,8 @@ impl Section<'_> {
         ]);
     }
 
-    /// The peers' rows. Their arithmetic is known of the SGLD step: its convolutions, which is nearly all.
+    /// Reports the peers' rows. Their arithmetic is known for the SGLD step alone: its convolutions, which are nearly
+    /// all of it.
     fn compare(&mut self, step: &str, peers: &[Peer], rounds: &Rounds) {
         for one in &rounds.peers {
             let (Peer { name, about, .. }, Ok(times)) = (&peers[one.peer], &one.times) else { continue };

@@ -14,14 +14,14 @@ use jem::policy::convolution::ConvolutionPolicy;
 /// Classes of the network.
 pub const CLASSES: usize = 10;
 
-/// What is timed.
+/// The step that is timed.
 #[derive(Debug, Clone, Copy)]
 pub enum Step {
     /// Forward, input gradient, SGLD update.
     Sgld,
     /// Forward, all gradients, optimizer.
     Update,
-    /// So many SGLD steps and an update.
+    /// This many SGLD steps and an update.
     Iteration(usize),
 }
 
@@ -39,7 +39,7 @@ impl Ours {
     /// and uniform images.
     ///
     /// # Errors
-    /// What the device refuses.
+    /// Errors of the device.
     pub fn new(device: &Device, recipe: &Recipe, policy: &ConvolutionPolicy) -> jem::Result<Self> {
         let network = recipe.network(CLASSES, 3);
         network.check()?;
@@ -84,7 +84,7 @@ impl Ours {
         }
     }
 
-    /// The optimizer's step; with SAM behind the way up and what depends on the weights that are there.
+    /// The optimizer's step; with SAM also the perturbation and the programs that depend on the perturbed weights.
     fn descent(&self) -> impl Iterator<Item = &Executable> {
         let up = self.perturb.iter().flat_map(|perturb| [perturb, &self.prepare]);
         up.chain([&self.update])
@@ -93,21 +93,21 @@ impl Ours {
     /// The time of one step, from its first dispatch until the device is done.
     ///
     /// # Errors
-    /// What failed on the device.
+    /// Errors on the device.
     pub fn time(&self, step: Step) -> jem::Result<StepTime> {
         StepTime::of(&self.device, || {
             self.programs(step).into_iter().try_for_each(|program| self.device.run(program))
         })
     }
 
-    /// What one step costs: sums over its programs, and the highest peak.
+    /// The cost of one step: sums over its programs, and the highest peak.
     pub fn summary(&self, step: Step) -> Summary {
         total(self.programs(step).into_iter().map(Executable::program))
     }
 }
 
-/// Operations of the convolutions of an SGLD step, counted directly: as one product of matrices each, whichever
-/// algorithm the device takes.
+/// Operations of the convolutions of an SGLD step, counted directly: each as one product of matrices, whatever
+/// algorithm the device uses.
 ///
 /// # Errors
 /// If there is no such network.

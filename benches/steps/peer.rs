@@ -14,23 +14,23 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-/// How long a side's threads may go on waiting busily after a step; the other side's turn begins after it.
+/// The time for which a side's threads may busy-wait after a step; the other side's turn begins after it.
 const PAUSE: Duration = Duration::from_millis(30);
 
 /// The process. It ends when its input does.
 pub struct Peer {
-    /// What it is called in reports.
+    /// Its name in reports.
     pub name: &'static str,
-    /// What it says of itself.
+    /// Its description of itself.
     pub about: About,
-    /// Why it can no longer be timed.
+    /// The reason that it can no longer be timed.
     failure: Option<String>,
     child: Child,
     requests: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
 }
 
-/// The line that it begins with.
+/// The first line that it prints.
 #[derive(Debug, Deserialize)]
 pub struct About {
     /// Version and device.
@@ -39,11 +39,11 @@ pub struct About {
     pub parameters: u64,
     /// Operations of all convolutions of an SGLD step, forward and input gradient; a multiply-add counts 2.
     pub convolution_flops: u64,
-    /// The ways in which it runs a step.
+    /// The modes in which it runs a step.
     pub modes: Vec<String>,
     /// The steps that it has: `sgld`, `update`, `iteration`.
     pub steps: Vec<String>,
-    /// Modes that it has not, here.
+    /// Modes that it does not have here.
     pub skipped: Vec<Skipped>,
 }
 
@@ -56,7 +56,7 @@ pub struct Skipped {
     pub reason: String,
 }
 
-/// What it says of one step.
+/// Its answer about one step.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Answer {
@@ -82,7 +82,7 @@ impl Task {
 }
 
 impl Peer {
-    /// Starts those that `arguments` ask for, on `task`.
+    /// Starts the peers that `arguments` ask for, on `task`.
     ///
     /// # Errors
     /// With the flag, if one does not start or ends at once.
@@ -145,11 +145,11 @@ impl Peer {
         Ok(Self { name, about, failure: None, child, requests, answers })
     }
 
-    /// The time of a step in `mode`, as it measures it.
+    /// The time of a step in `mode`, as the peer measures it.
     ///
     /// # Errors
-    /// Why this mode does not work. Once the process has ended or sent an unexpected answer, every mode returns that
-    /// as its reason, and so does [`Self::failed`].
+    /// The reason that this mode does not work. Once the process has ended or sent an unexpected answer, every mode
+    /// returns that as its reason, and so does [`Self::failed`].
     pub fn time(&mut self, mode: &str, step: &str) -> Result<Duration, String> {
         if let Some(failure) = &self.failure {
             return Err(failure.clone());
@@ -189,7 +189,7 @@ fn answer<T: for<'a> Deserialize<'a>>(answers: &mut impl BufRead) -> io::Result<
 impl Drop for Peer {
     fn drop(&mut self) {
         drop(self.requests.take());
-        // Its time is of no interest any more, nor is its exit status.
+        // Its time no longer matters, nor does its exit status.
         let _ = self.child.wait();
     }
 }

@@ -1,5 +1,5 @@
-//! Turns: this engine's step, then each peer's in each of its modes, and so on, so that whatever else the machine
-//! does meets all alike.
+//! Turns: this engine's step, then each peer's in each of its modes, and so on, so that other load on the machine
+//! affects all alike.
 
 use super::clock::StepTime;
 use super::peer::Peer;
@@ -18,7 +18,7 @@ pub struct Rounds {
 
 /// A peer in one of its modes.
 pub struct Contestant {
-    /// Which of the peers.
+    /// The index of the peer.
     pub peer: usize,
     /// Its mode.
     pub mode: String,
@@ -32,7 +32,7 @@ pub struct Contestant {
 /// A peer that ends has no times in its remaining modes; [`Peer::failed`] says why.
 ///
 /// # Errors
-/// As `ours`.
+/// The errors of `ours`.
 pub fn take(
     step: &str,
     repeats: usize,
@@ -71,10 +71,10 @@ pub fn take(
     Ok(rounds)
 }
 
-/// The middle one.
+/// The median.
 ///
 /// # Panics
-/// If there is none.
+/// If there are no times.
 pub fn median(times: &[Duration]) -> Duration {
     let mut times = times.to_vec();
     times.sort();

@@ -18,7 +18,7 @@ pub fn flat(shape: &[usize], index: impl IntoIterator<Item = usize>) -> usize {
     shape.iter().zip(index).fold(0, |at, (&length, i)| at * length + i)
 }
 
-/// The elements of `x` that each element of a reduction over `axes` is made of, in their order.
+/// The elements of `x` that each element of a reduction over `axes` combines, in their order.
 pub fn groups(shape: &[usize], x: &[f64], axes: &[usize]) -> Vec<Vec<f64>> {
     let kept: Vec<usize> = shape
         .iter()
@@ -39,7 +39,7 @@ pub fn argmax(x: &[f64]) -> usize {
     x.iter().position(|&v| v == largest).expect("an element")
 }
 
-/// How far the largest element is above the next that differs; infinite if none does.
+/// The gap between the largest element and the next one that differs; infinite if none does.
 pub fn gap(x: &[f64]) -> f64 {
     let largest = x[argmax(x)];
     let others = x.iter().filter(|&&v| v != largest);

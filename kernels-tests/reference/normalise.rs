@@ -2,7 +2,7 @@
 
 use jem::compute::norm_geometry::{NormGeometry, RowParts};
 
-/// The numbers of each element: of `outer`, the row, the channel.
+/// The indices of each element: `outer`, row, channel.
 fn elements(g: &NormGeometry) -> impl Iterator<Item = (usize, usize, usize)> + '_ {
     let rows = (0..g.outer).flat_map(|outer| (0..g.rows).map(move |row| (outer, row)));
     rows.flat_map(|(outer, row)| (0..g.channels).map(move |channel| (outer, row, channel)))
@@ -55,7 +55,7 @@ pub fn channel_sums(g: &NormGeometry, values: &[f64]) -> Vec<f64> {
     sums
 }
 
-/// Element by element.
+/// The product, element by element.
 pub fn product(a: &[f64], b: &[f64]) -> Vec<f64> {
     a.iter().zip(b).map(|(a, b)| a * b).collect()
 }
@@ -79,7 +79,8 @@ pub fn gradient(
     elements(g).enumerate().map(of).collect()
 }
 
-/// `[outer, parts, 2, channels]`: what `first` and `second` make of the values of a channel in each part of the rows.
+/// `[outer, parts, 2, channels]`: the results of `first` and `second` for the values of a channel in each part of the
+/// rows.
 pub fn in_parts(
     g: &NormGeometry,
     first: impl Fn(&[usize]) -> f64,

@@ -16,7 +16,7 @@ pub struct Matrices {
 }
 
 impl Matrices {
-    /// Of a size, with the points that the kernels take.
+    /// The matrices of a size, with the points that the kernels take.
     pub fn of(size: Winograd) -> Self {
         let (near, far) = (0.5_f64.sqrt(), 2_f64.sqrt());
         let points = match size {

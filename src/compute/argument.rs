@@ -1,4 +1,4 @@
-//! What a CPU twin sees of its bindings.
+//! The bindings of a kernel as its CPU twin sees them.
 
 /// A kernel's binding on the host: exactly the bound view.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use crate::compute::storage::Storage;
 /// WebGPU's default `min_storage_buffer_offset_alignment`, in bytes: views of buffers start at multiples of it.
 pub const VIEW_ALIGNMENT: u64 = 256;
 
-/// How a kernel touches a binding.
+/// The access of a kernel to a binding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// `var<storage, read>`.
@@ -30,19 +30,19 @@ pub struct Binding {
     pub access: Access,
     /// The 32-bit words that the kernel may touch, from the start of the view.
     pub words: usize,
-    /// The words that one dispatch reads and those that it writes, together.
+    /// The words that one dispatch reads plus those that it writes.
     pub moved: usize,
-    /// How its elements lie in those words.
+    /// The storage type of its elements.
     pub storage: Storage,
 }
 
 impl Binding {
-    /// With only `words` moved: of a gather's or scatter's big buffer.
+    /// Sets the words that one dispatch moves, for the large buffer of a gather or scatter.
     pub const fn moving(self, words: usize) -> Self {
         Self { moved: words, ..self }
     }
 
-    /// With the elements that it was made for stored so.
+    /// Sets the storage type of the elements, and converts the numbers of words from those of f32.
     pub fn stored(self, storage: Storage) -> Self {
         let of = |words| storage.words(words);
         Self { words: of(self.words), moved: of(self.moved), storage, ..self }

@@ -21,7 +21,7 @@ pub struct ConvGeometry {
     pub kh: usize,
     /// Kernel columns.
     pub kw: usize,
-    /// Step of the output grid in input pixels, both ways.
+    /// Step of the output grid in input pixels, along both axes.
     pub stride: usize,
     /// Zeros around the input, on each side.
     pub padding: usize,
@@ -123,7 +123,7 @@ impl ConvGeometry {
     }
 }
 
-/// Which of the three products of a convolution is computed.
+/// One of the three products of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Direction {
@@ -135,14 +135,14 @@ pub enum Direction {
     WeightGradient,
 }
 
-/// What a choice of kernels depends on.
+/// A convolution in one direction, with its shapes and storage types: the key by which a policy chooses kernels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConvProblem {
-    /// Which product.
+    /// The product.
     pub direction: Direction,
     /// The shapes of the forward convolution, the batch among them.
     pub geometry: ConvGeometry,
-    /// How its tensors lie in memory.
+    /// The storage types of its tensors.
     pub storage: Storages,
 }
 
@@ -152,7 +152,7 @@ impl ConvProblem {
         Self { direction, geometry, storage: Storages::default() }
     }
 
-    /// Whether any tensor lies in f16.
+    /// Whether any tensor is stored in f16.
     pub fn is_half(&self) -> bool {
         self.storage != Storages::default()
     }

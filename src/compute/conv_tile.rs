@@ -4,12 +4,12 @@ use crate::compute::cooperative::{Cooperative, Method};
 use crate::compute::shader::Shader;
 use std::fmt;
 
-/// How a convolution is cut into tiles: a choice of the policy.
+/// The tile of a convolution, chosen by the policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ConvTile {
-    /// By threads, in f32.
+    /// A tile of threads, in f32.
     Scalar(ScalarTile),
-    /// By cooperative matrices.
+    /// A tile of cooperative matrices.
     Matrices(MatrixTile),
 }
 
@@ -48,8 +48,8 @@ pub struct ScalarTile {
 }
 
 impl ScalarTile {
-    /// All that there are: those that the rule takes, and wider ones, of which some channels of a WideResNet
-    /// (16, 32, 64, 160, 320, 640) fill each; and each again that can load ahead. None takes more than WebGPU's 256
+    /// All tiles: those that the rule takes; wider ones, each of which some channels of a WideResNet (16, 32, 64, 160,
+    /// 320, 640) fill; and for each tile that can load ahead, the variant that does. None takes more than WebGPU's 256
     /// threads or 16 KiB of workgroup memory.
     pub const ALL: [Self; 25] = [
         Self::direct(512, 8),
@@ -124,7 +124,7 @@ impl ScalarTile {
         Self::staged(m, n).ahead()
     }
 
-    /// Whether threads gather straight from storage, which the weight gradient does not.
+    /// Whether threads gather straight from storage, as those of the weight gradient never do.
     pub fn is_direct(self) -> bool {
         self.direct
     }
@@ -134,7 +134,7 @@ impl ScalarTile {
         self.m / 8 * self.n / 8
     }
 
-    /// `columns` with what fills the last tile.
+    /// `columns`, rounded up to whole tiles.
     pub fn padded(self, columns: usize) -> usize {
         columns.next_multiple_of(self.n)
     }
@@ -153,7 +153,7 @@ impl fmt::Display for ScalarTile {
     }
 }
 
-/// A tile of cooperative matrices: so many subgroups one above the other and side by side, each of which takes 4 by 2
+/// A tile of cooperative matrices: a grid of subgroups, each of which computes 4 by 2 matrices.
 /// matrices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MatrixTile {
@@ -162,8 +162,8 @@ pub struct MatrixTile {
 }
 
 impl MatrixTile {
-    /// All that there are: the two that the rule takes, those of half as many subgroups, which leave room for more
-    /// workgroups at a time, wider ones, and those of twice as many, which load each value less often.
+    /// All tiles: the two that the rule takes, those of half as many subgroups, which leave room for more workgroups at
+    /// a time, wider ones, and those of twice as many, which load each value less often.
     pub const ALL: [Self; 7] = [
         Self::of(2, 2),
         Self::of(4, 1),
@@ -198,8 +198,8 @@ impl MatrixTile {
     /// Whether a workgroup keeps within the limits of the device with these matrices.
     pub fn fits(self, matrices: Cooperative) -> bool {
         let [m, n] = self.size(matrices);
-        // As `shaders/common/conv_matrices.wgsl` and `conv_gather.wgsl` declare it: both operands in f16, a row of
-        // matrices of each subgroup in f32, and where the tile's pixels lie.
+        // The arrays of `shaders/common/conv_matrices.wgsl` and `conv_gather.wgsl`: both operands in f16, a row of
+        // matrices of each subgroup in f32, and the positions of the tile's pixels.
         let operands = 2 * (m * (STEP_K + 8) + STEP_K * (n + 8));
         let sums = 4 * self.down * self.across * matrices.size * (2 * matrices.size + 4);
         let bytes = operands + sums + 16 * m;
@@ -226,7 +226,7 @@ pub struct WorkgroupTile {
     ahead: bool,
 }
 
-/// How the tile is computed.
+/// The implementation of a tile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     /// Threads take 8 rows by 8 columns each and gather straight from storage, without workgroup memory.
@@ -241,12 +241,13 @@ enum Way {
 pub(crate) const STEP_K: usize = 16;
 
 impl WorkgroupTile {
-    /// The tile for a gather of `pixels` x `channels`: `chosen`, if the method has such, or by rule.
+    /// The tile for a gather of `pixels` x `channels`: `chosen` if it is a tile of the method, else the rule's.
     pub fn gather(method: Method, pixels: usize, channels: usize, chosen: Option<ConvTile>) -> Self {
         Self::new(method, channels, chosen, || ScalarTile::gather(pixels, channels))
     }
 
-    /// The tile through workgroup memory for `rows` x `columns`: `chosen`, if the method has such, or by rule.
+    /// The tile through workgroup memory for `rows` x `columns`: `chosen` if it is a tile of the method, else the
+    /// rule's.
     pub fn staged(method: Method, rows: usize, columns: usize, chosen: Option<ConvTile>) -> Self {
         Self::new(method, columns, chosen, || ScalarTile::through_memory(rows, columns))
     }
@@ -320,13 +321,14 @@ const fn few_loads(m: usize, n: usize, threads: usize) -> bool {
     m * STEP_K <= most && n * STEP_K <= most
 }
 
-/// Whether a kernel that reads `source` and `target` channels reads both by fours: fetching ahead is a thread's loads
-/// one by one in the text, twice, and of single elements that takes SwiftShader minutes and gigabytes to compile.
+/// Whether a kernel that reads `source` and `target` channels reads both four at a time. To load ahead, the shader text
+/// has each load of a thread twice, one by one; SwiftShader takes minutes and gigabytes to compile that many loads of
+/// single elements.
 pub(crate) fn can_load_ahead(source: usize, target: usize) -> bool {
     source.is_multiple_of(4) && target.is_multiple_of(4)
 }
 
-/// Of these widths the first that pads `columns` least.
+/// The first of `widths` that pads `columns` least.
 fn least_padded<const N: usize>(widths: [usize; N], columns: usize) -> usize {
     let padded = |n: usize| columns.div_ceil(n) * n;
     widths.into_iter().min_by_key(|&n| padded(n)).expect("there are widths")

@@ -1,4 +1,4 @@
-//! How a convolution multiplies: in f32, or by cooperative matrices (tensor cores) of f16.
+//! The arithmetic of a convolution: f32, or cooperative matrices (tensor cores) of f16.
 
 use crate::compute::argument::Argument;
 use crate::compute::conv_geometry::ConvGeometry;
@@ -15,9 +15,10 @@ pub struct Cooperative {
     pub size: usize,
     /// Invocations of the device's largest subgroup, at most [`Cooperative::LARGEST_SUBGROUP`].
     pub subgroup: usize,
-    /// Keeps f16 in workgroup memory by fours, where the device loads matrices from such an array; Metal does not.
+    /// Stores f16 in workgroup memory four to an element, for devices that can load matrices from such an array. Metal
+    /// cannot.
     pub quads: bool,
-    /// How the driver gets the shaders.
+    /// The form in which the driver gets the shaders.
     pub variant: Variant,
     /// Bytes of workgroup memory that the device allows a workgroup.
     pub memory: u32,
@@ -26,7 +27,7 @@ pub struct Cooperative {
 }
 
 impl Cooperative {
-    /// Invocations of a subgroup of which four are a workgroup within WebGPU's limits.
+    /// The largest subgroup, in invocations, of which four fit into a workgroup within WebGPU's limits.
     pub const LARGEST_SUBGROUP: usize = 64;
     /// Bytes of workgroup memory that the rule's tiles need: twice WebGPU's default limit.
     pub const WORKGROUP_MEMORY: u32 = 32 << 10;
@@ -56,8 +57,8 @@ impl Cooperative {
     }
 }
 
-/// How a driver gets shaders with cooperative matrices. Drivers differ in which variants they compile, and which they
-/// compile correctly; [`crate::self_test::gate`] finds the first that works on a device.
+/// The form in which a driver gets shaders with cooperative matrices. Drivers differ in which variants they compile,
+/// and which they compile correctly; [`crate::self_test::gate`] finds the first that works on a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Variant {
@@ -108,19 +109,19 @@ impl std::fmt::Display for Cooperative {
     }
 }
 
-/// How a convolution multiplies.
+/// The arithmetic of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Method {
     /// In f32, invocation by invocation.
     #[default]
     Scalar,
-    /// By cooperative matrices: both operands are rounded to the nearest f16, products are summed in f32, and what
-    /// follows is f32. An operand of 65,520 or more becomes infinite, and one under 6.1e-5 loses digits.
+    /// Cooperative matrices: both operands are rounded to the nearest f16, products are summed in f32, and the epilogue
+    /// computes in f32. An operand of 65,520 or more becomes infinite, and one under 6.1e-5 loses digits.
     Cooperative(Cooperative),
 }
 
-/// Whether matrices suit a convolution of `geometry`: they compute any, but padding would waste most of them below 16
-/// channels, and other channels than multiples of 4 are read one by one.
+/// Whether matrices suit a convolution of `geometry`. They can compute any, but with fewer than 16 channels most of the
+/// work is padding, and channels that are not multiples of 4 are read one by one.
 pub(crate) fn suits_matrices(geometry: &ConvGeometry) -> bool {
     let fits = |channels: usize| channels >= 16 && channels.is_multiple_of(4);
     fits(geometry.c_in) && fits(geometry.c_out)

@@ -3,11 +3,11 @@
 /// Whether and where a residual gradient is added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Residual {
-    /// Nowhere.
+    /// No residual gradient.
     #[default]
     None,
-    /// To the masked sums: a network that activates before its convolutions.
+    /// To the masked sums, for a network that activates before its convolutions.
     AfterMask,
-    /// To the sums, before the mask: one that activates behind its additions.
+    /// To the sums, before the mask, for a network that activates after its additions.
     BeforeMask,
 }

@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Result};
 
-/// A loss of one labelled example: how the energy of the right answer is pulled down and that of others up.
+/// A loss of one labelled example, which pulls the energy of the right answer down and pushes that of others up.
 ///
 /// With `E` the energy of the right answer, `W = min over other classes` that of the most offending wrong one,
 /// and `p = exp(-β E) / Σ exp(-β E_k)` the right answer's probability:
@@ -13,16 +13,16 @@ use crate::error::{Error, Result};
 pub enum Functional {
     /// `E`. Pushes nothing up: all energies collapse unless the architecture forbids it.
     Energy,
-    /// `E - min over all classes`. Without a margin: equal energies are as good as any.
+    /// `E - min over all classes`. It has no margin: equal energies have no loss.
     Perceptron,
     /// `max(0, margin + E - W)`.
     Hinge {
-        /// By how much the wrong answer must lie higher.
+        /// The least difference by which the wrong answer's energy must be higher.
         margin: f32,
     },
     /// `ln(1 + exp(E - W))`, a hinge with a soft margin.
     Log,
-    /// `min(bound, max(0, E - W))`: what is too wrong is given up. No margin.
+    /// `min(bound, max(0, E - W))`: an example beyond the bound has no gradient. It has no margin.
     Lvq2 {
         /// The largest loss.
         bound: f32,
@@ -31,7 +31,7 @@ pub enum Functional {
     Mce,
     /// `E² + max(0, margin - W)²`: the energies themselves, not their difference.
     SquareSquare {
-        /// Where the energy of the wrong answer is let go.
+        /// The energy of the wrong answer from which it is no longer pushed up.
         margin: f32,
     },
     /// `E² + beta exp(-W)`.
@@ -52,7 +52,7 @@ pub enum Functional {
     },
 }
 
-/// What a functional depends on, for one row of logits.
+/// The inputs of a functional, for one row of logits.
 #[derive(Debug, Clone, Copy)]
 pub struct Energies {
     /// E, of the right answer.
@@ -63,21 +63,21 @@ pub struct Energies {
     pub surprise: f32,
 }
 
-/// A functional's value and its partial derivatives by what it depends on.
+/// The value of a functional and its partial derivatives with respect to its inputs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Slopes {
     /// The loss.
     pub value: f32,
-    /// By [`Energies::right`].
+    /// The derivative with respect to [`Energies::right`].
     pub right: f32,
-    /// By [`Energies::wrong`].
+    /// The derivative with respect to [`Energies::wrong`].
     pub wrong: f32,
-    /// By [`Energies::surprise`].
+    /// The derivative with respect to [`Energies::surprise`].
     pub surprise: f32,
 }
 
 impl Functional {
-    /// Every functional, with all margins, bounds and inverse temperatures as given.
+    /// Every functional, with `margin` for each margin or bound, and `beta` for each weight or inverse temperature.
     pub fn all(margin: f32, beta: f32) -> [Self; 10] {
         [
             Self::Energy,
@@ -93,7 +93,7 @@ impl Functional {
         ]
     }
 
-    /// The functional called `name`, with the parameter that it has.
+    /// The functional called `name`, with `margin` or `beta` if it has such a parameter.
     ///
     /// # Errors
     /// [`Error::Setting`] of `labelled_loss` for an unknown name.
@@ -143,7 +143,8 @@ impl Functional {
         [number, parameter.to_bits()]
     }
 
-    /// β where the functional is one of the Gibbs distribution, which needs the surprise.
+    /// The inverse temperature β of a functional of the Gibbs distribution, which needs the surprise; `None` for
+    /// others.
     pub fn temperature(self) -> Option<f32> {
         match self {
             Self::NegativeLogLikelihood { beta } | Self::MinimumEmpiricalError { beta } => Some(beta),
@@ -151,8 +152,8 @@ impl Functional {
         }
     }
 
-    /// About the largest derivative by a logit: a bound, but of the two that square the energies, whose energies
-    /// are taken to be about the margin.
+    /// About the largest derivative with respect to a logit. This is a bound except for the two functionals that square
+    /// the energies, where the energies are assumed to be about the margin.
     pub fn steepness(self) -> f32 {
         match self {
             Self::SquareSquare { margin } => 2.0 * margin,
@@ -167,7 +168,7 @@ impl Functional {
     pub fn slopes(self, energies: Energies) -> Slopes {
         let Energies { right, wrong, surprise } = energies;
         let zero = Slopes { value: 0.0, right: 0.0, wrong: 0.0, surprise: 0.0 };
-        // Of the two energies, of their difference, and of the surprise.
+        // Slopes of functionals of the two energies, of their difference, and of the surprise.
         let each = |value, right, wrong| Slopes { value, right, wrong, ..zero };
         let gap = |value, slope: f32| each(value, slope, -slope);
         let gibbs = |value, surprise| Slopes { value, surprise, ..zero };

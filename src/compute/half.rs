@@ -1,7 +1,7 @@
-//! f16 on the host: how tensors lie in memory at half the bytes, and how a cooperative matrix rounds its operands.
+//! f16 on the host: the storage of tensors at half the bytes, and the rounding of a cooperative matrix's operands.
 //!
-//! Kernels read f16 by `unpack2x16float` and write it by `shaders/common/pack_half.wgsl`, two to a word, the first in the
-//! lower half: no device needs an extension for it. They compute in f32.
+//! Kernels read f16 by `unpack2x16float` and write it by `shaders/common/pack_half.wgsl`, two to a word, the first in
+//! the lower half: no device needs an extension for it. They compute in f32.
 
 use crate::compute::argument::Argument;
 use crate::compute::contract::{Access, Binding};
@@ -9,12 +9,12 @@ use crate::compute::cpu::elementwise::CHUNK;
 use crate::compute::storage::Storage;
 use rayon::prelude::*;
 
-/// The bits of the f16 nearest to `x`, ties to even. Beyond the largest f16 (from 65,520 on) it is infinite; below the
-/// smallest normal one (6.1e-5) f16 has fewer digits, and nothing under 2.98e-8.
+/// The bits of the f16 nearest to `x`, ties to even. From 65,520 on, beyond the largest f16, the result is infinite.
+/// Below the smallest normal f16 (6.1e-5) it has fewer digits, and under 2.98e-8 it is 0.
 pub fn to_bits(x: f32) -> u16 {
     // Every case is computed and one taken: such loops become vector instructions.
     let (sign, magnitude) = ((x.to_bits() >> 16 & 0x8000) as u16, x.to_bits() & 0x7fff_ffff);
-    // 13 of the 23 bits go; a carry runs into the exponent, as it should. The exponents' biases differ by 112.
+    // Drops 13 of the 23 bits; a carry runs into the exponent, as it should. The exponents' biases differ by 112.
     let normal = (magnitude + 0xfff + (magnitude >> 13 & 1)) >> 13;
     let normal = normal.wrapping_sub(112 << 10);
     // Multiples of 2^-24: the unit in the last place of 0.5 is just that, so that the addition rounds.
@@ -68,7 +68,7 @@ pub fn widen(words: &[u32]) -> Vec<f32> {
     values
 }
 
-/// Runs a twin, which computes in f32, on arguments of which some lie in f16.
+/// Runs a twin, which computes in f32, on arguments some of which are stored in f16.
 pub(crate) fn in_f32(
     bindings: &[Binding],
     arguments: &mut [Argument<'_>],
@@ -141,7 +141,7 @@ mod tests {
         }
     }
 
-    /// By the definition, not by bits.
+    /// The value by the definition of f16, not from its bits.
     #[test]
     fn the_value_of_an_f16() {
         for bits in 0..0x7c00u16 {

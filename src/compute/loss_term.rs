@@ -2,7 +2,7 @@
 
 use crate::compute::functional::Functional;
 
-/// Parts that one batch may have.
+/// The most parts that a batch may have.
 pub const MAX_PARTS: usize = 4;
 /// Statistics of a row: LogSumExp, cross-entropy, correct (1 or 0), Σ f², the functional (0 without).
 pub const STATS: usize = 5;
@@ -71,8 +71,8 @@ pub(crate) fn any_functional(parts: &[LossTerm]) -> bool {
     parts.iter().any(|part| part.labelled.is_some())
 }
 
-/// The words of the parts in a uniform block: the row after each part's last, 4; the weights, 16; with
-/// [`any_functional`] 16 more, of each part the functional's number (0: none), its parameter, its weight, and 0.
+/// The words of the parts in a uniform block: 4 with the row after each part's last; 16 with the weights; and, if
+/// [`any_functional`], 16 more with the functional's number (0: none), its parameter, its weight and 0 for each part.
 pub(crate) fn part_words(n: usize, parts: &[LossTerm]) -> Vec<u32> {
     assert_eq!(parts.iter().map(|part| part.count).sum::<usize>(), n, "the parts' rows");
     assert!(parts.len() <= MAX_PARTS, "{} parts of a batch", parts.len());

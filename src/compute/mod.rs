@@ -1,5 +1,5 @@
-//! The contract of a kernel, and everything that kernels share: shader text, bindings, storage types, geometries, tiles,
-//! random numbers, host lanes.
+//! The contract of a kernel, and everything that kernels share: shader text, bindings, storage types, geometries,
+//! tiles, random numbers, SIMD lanes of the host.
 //!
 //! A kernel is a value: shapes and switches that are fixed when a program is built. It names the buffers that it
 //! binds, its shader's text and its number of workgroups, and it runs itself on the host. All memory consists of

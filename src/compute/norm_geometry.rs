@@ -1,11 +1,11 @@
-//! What a normalisation's kernels share: which elements have their statistics together, and how their sums are divided.
+//! The geometry of a normalisation: which elements share statistics, and how sums over rows are divided.
 
 use crate::compute::contract::grid;
 use crate::compute::cpu::elementwise::items_per_task;
 use rayon::prelude::*;
 
-/// Which elements of a tensor, seen as `[outer, rows, channels]`, share a mean and a variance: those of one of `outer`
-/// and of `size` neighbouring channels, over all rows.
+/// The groups of a tensor, seen as `[outer, rows, channels]`, whose elements share a mean and a variance: `size`
+/// neighbouring channels of one of `outer`, over all rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NormGeometry {
     /// Images that have statistics of their own; 1 for batch norm.
@@ -24,12 +24,12 @@ impl NormGeometry {
         self.outer * self.rows * self.channels
     }
 
-    /// Pairs of a mean and a variance for each of `outer`.
+    /// Groups of each of `outer`, with a mean and a variance each.
     pub fn groups(&self) -> usize {
         self.channels / self.size
     }
 
-    /// All means.
+    /// The number of means, and of variances.
     pub fn statistics_len(&self) -> usize {
         self.outer * self.groups()
     }
@@ -44,7 +44,7 @@ impl NormGeometry {
         self.channels / 4
     }
 
-    /// Whether the kernels take it.
+    /// Whether the kernels support it.
     pub fn is_supported(&self) -> bool {
         self.channels.is_multiple_of(4) && self.elements() > 0
     }
@@ -54,12 +54,13 @@ impl NormGeometry {
         (self.outer * self.rows).div_ceil(8)
     }
 
-    /// The sizes as the shaders' parameter blocks begin.
+    /// The sizes, as the shaders' parameter blocks begin.
     pub(crate) fn words(&self) -> [u32; 4] {
         [self.outer, self.rows, self.channels, self.size].map(|v| v as u32)
     }
 
-    /// `[outer, channels]` of what `value` makes of the number of a channel's mean, and of the channel.
+    /// A tensor `[outer, channels]` of `value(statistic, channel)`, where `statistic` is the number of the channel's
+    /// mean.
     pub(crate) fn per_channel(&self, value: impl Fn(usize, usize) -> f32) -> Vec<f32> {
         let places =
             (0..self.outer).flat_map(|outer| (0..self.channels).map(move |channel| (outer, channel)));
@@ -72,7 +73,7 @@ impl NormGeometry {
     }
 }
 
-/// How sums over the rows of a tensor are divided: a workgroup sums a part of the rows, of some neighbouring quads.
+/// The division of sums over the rows of a tensor: a workgroup sums a part of the rows, of some neighbouring quads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RowParts {
     /// Rows of a part; the last one of each of `outer` may have fewer.
@@ -81,9 +82,9 @@ pub struct RowParts {
     pub parts: usize,
 }
 
-/// The rows that a thread sums, where there are so many.
+/// The rows that a thread sums, if there are that many.
 const ROWS_PER_THREAD: usize = 16;
-/// More parts than this would make adding them up the slow part.
+/// The most parts: with more, adding them up would dominate the time.
 const MOST_PARTS: usize = 64;
 
 impl RowParts {
@@ -95,7 +96,7 @@ impl RowParts {
         Self { part, parts: geometry.rows.div_ceil(part) }
     }
 
-    /// Neighbouring quads of channels that a workgroup sums: their loads are one; no thread is without a quad.
+    /// Neighbouring quads of channels that a workgroup sums. Their loads coalesce, and every thread has a quad.
     pub(crate) fn lanes(geometry: &NormGeometry) -> usize {
         1 << geometry.quads().trailing_zeros().min(5)
     }
@@ -132,11 +133,11 @@ impl RowParts {
     }
 }
 
-/// Rows that the twins sum in f32 before they go on in f64.
+/// Rows that the twins sum in f32 before they continue in f64.
 const SHORT: usize = 16;
 
-/// For each channel the sums over `rows` of the two terms that `add` adds to those at hand. Few terms at a time are
-/// summed in f32, in vectors, and what they come to in f64.
+/// For each channel, the sums over `rows` of the two terms that `add` adds to its arguments. A few terms at a time are
+/// summed in f32, in vectors, and these sums are added in f64.
 pub(crate) fn channel_sums<R>(
     channels: usize,
     mut rows: impl Iterator<Item = R>,

@@ -20,7 +20,7 @@ pub(crate) enum Parts {
     Cpu,
     /// The rule of a GPU that binds tensors of up to `largest` bytes: at least [`WORKGROUPS`] workgroups and at most
     /// [`MOST_PIXELS`] pixels a part, as far as parts of [`LEAST_PIXELS`] pixels and a workspace of `largest` bytes
-    /// go. No part is empty.
+    /// allow. No part is empty.
     Gpu { largest: u64 },
 }
 

@@ -2,8 +2,8 @@
 
 use crate::compute::cpu::elementwise::exceeds;
 
-/// Windows of `size` x `size` pixels over images `[n, h, w, c]`, `stride` apart, with `padding` pixels around the images
-/// that are never chosen.
+/// Windows of `size` x `size` pixels over images `[n, h, w, c]`, `stride` apart, with `padding` pixels around the
+/// images that are never chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PoolGeometry {
     /// Images.
@@ -66,7 +66,7 @@ impl PoolGeometry {
         words.to_vec()
     }
 
-    /// The element of the image `x [h, w, c]` that is the first of the largest of a window's channel. Twin:
+    /// The index in the image `x [h, w, c]` of the largest element of a window's channel, the first of equals. Twin:
     /// `shaders/common/max_window.wgsl`.
     pub(crate) fn largest(&self, x: &[f32], row: usize, column: usize, channel: usize) -> usize {
         let inside = |window: usize, length: usize| {

@@ -8,13 +8,13 @@ use rand::rand_core::TryRng;
 use std::convert::Infallible;
 use std::f32::consts::TAU;
 
-/// What random numbers are for: the second word of the key, below 256 (see [`lane`]).
+/// The purposes of random numbers: the second word of the key, below 256 (see [`lane`]).
 pub mod stream {
     /// The noise of the SGLD update.
     pub const SGLD_NOISE: u32 = 1;
     /// The images that start new chains.
     pub const REPLAY_INIT: u32 = 2;
-    /// Which chains start anew.
+    /// The choice of the chains that start anew.
     pub const REPLAY_CHOICE: u32 = 3;
     /// Crops and flips.
     pub const AUGMENT: u32 = 4;
@@ -24,7 +24,7 @@ pub mod stream {
     pub const SHUFFLE: u32 = 6;
     /// Initial weights, on the host.
     pub const WEIGHTS: u32 = 7;
-    /// Which entries of the replay buffer a batch continues, on the host.
+    /// The choice of the replay buffer's entries that a batch continues, on the host.
     pub const REPLAY_INDEX: u32 = 8;
     /// The labels of class-conditional chains, on the host.
     pub const CHAIN_LABEL: u32 = 9;

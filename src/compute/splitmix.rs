@@ -1,10 +1,11 @@
-//! The generator behind splits and drawn images: `SplitMix64` (Steele, Lea and Flood, 2014).
+//! The random number generator of data splits and synthetic images: `SplitMix64` (Steele, Lea and Flood, 2014).
 
 /// A stream of 64-bit numbers that a seed and a stream number determine.
 pub(crate) struct SplitMix(u64);
 
 impl SplitMix {
-    /// Streams of one seed are far apart: both numbers pass through the mixing function.
+    /// The stream `stream` of `seed`. Both numbers pass through the mixing function, which sets the streams of a seed
+    /// far apart.
     pub(crate) fn new(seed: u64, stream: u64) -> Self {
         Self(mix(mix(seed) ^ stream.wrapping_mul(0xd134_2543_de82_ef95)))
     }

@@ -2,7 +2,7 @@
 
 use crate::compute::shader::Shader;
 
-/// How a tensor's elements lie in memory.
+/// The storage type of a tensor's elements.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
 )]
@@ -25,7 +25,7 @@ impl Storage {
     }
 }
 
-/// How the tensors of a convolution's kernel lie in memory.
+/// The storage types of the tensors of a convolution's kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord)]
 pub struct Storages {
     /// The gathered tensor, of which the kernel reads windows.
@@ -40,7 +40,7 @@ impl Storages {
     /// All three in f16.
     pub const F16: Self = Self { a: Storage::F16, b: Storage::F16, c: Storage::F16 };
 
-    /// All in f16, as inside of a network; the results alone, as in its first layer; both operands, as at its end.
+    /// All in f16, as inside a network; the results alone, as in its first layer; both operands, as at its end.
     pub(crate) fn examples() -> [Self; 3] {
         let f32 = Storage::F32;
         [Self::F16, Self { a: f32, b: f32, ..Self::F16 }, Self { c: f32, ..Self::F16 }]
@@ -54,8 +54,8 @@ impl Storages {
             .with_switch("HALF", self != Self::default())
     }
 
-    /// Whether a kernel that gathers `source` channels and makes `target` ones can have its tensors so: f16 is read
-    /// and written by fours.
+    /// Whether a kernel that gathers `source` channels and computes `target` channels supports these storage types: f16
+    /// is read and written four elements at a time.
     pub fn fit(self, source: usize, target: usize) -> bool {
         let fits = |storage: Storage, channels: usize| storage == Storage::F32 || channels.is_multiple_of(4);
         fits(self.a, source) && fits(self.b, target) && fits(self.c, target)

@@ -1,4 +1,4 @@
-//! Four-axis strides: how [`crate::kernels::binary`] and [`crate::kernels::copy`] broadcast and permute.
+//! Four-axis strides, by which [`crate::kernels::binary`] and [`crate::kernels::copy`] broadcast and permute.
 
 /// The strides of a contiguous tensor.
 pub fn contiguous(shape: [usize; 4]) -> [usize; 4] {
@@ -14,7 +14,7 @@ pub fn words(shape: [usize; 4], strides: [usize; 4]) -> usize {
     shape.iter().zip(strides).map(|(&size, stride)| (size - 1) * stride).sum::<usize>() + 1
 }
 
-/// The same walk over `N` operands with as few axes as possible.
+/// A walk over `N` operands with as few axes as possible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Walk<const N: usize> {
     /// Axes in use: the last `rank` of `shape`.

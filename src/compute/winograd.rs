@@ -21,7 +21,7 @@ pub enum Winograd {
     F4,
 }
 
-/// A quad of channels: what a step of the twins computes.
+/// Four channels, which one step of the twins computes.
 pub(crate) type Quad = [f32; 4];
 
 const NEAR: f32 = std::f32::consts::FRAC_1_SQRT_2;
@@ -84,7 +84,7 @@ impl Winograd {
     }
 }
 
-/// How a convolution's output is cut into tiles.
+/// The tiles of a convolution's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tiling {
     /// Images.

@@ -1,4 +1,4 @@
-//! Buffers on a device, and copies of them on their way to the host.
+//! Buffers on a device, and copies of them to the host.
 
 use super::{Identity, cpu, gpu};
 use crate::error::Result;
@@ -31,7 +31,7 @@ impl Buffer {
 }
 
 impl Memory {
-    /// The mark of the device that made it.
+    /// The identity of the device that made it.
     pub(super) fn owner(&self) -> &Identity {
         match self {
             Memory::Cpu(memory) => memory.owner(),
@@ -63,7 +63,7 @@ impl Memory {
     }
 }
 
-/// A copy of a buffer on its way to the host.
+/// A copy of a buffer to the host that may not be complete yet.
 #[derive(Debug)]
 pub struct Pending(pub(super) PendingInner);
 

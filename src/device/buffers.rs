@@ -14,7 +14,8 @@ impl Element for u32 {}
 /// Four to a word, the first in the lowest bits.
 impl Element for u8 {}
 
-/// The name of an external buffer of programs, and the type of its elements. Programs with the same key share the buffer.
+/// The name of an external buffer of programs, and the type of its elements. Programs with the same key share the
+/// buffer.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Key<T> {
     name: &'static str,
@@ -60,7 +61,7 @@ impl Buffers {
     /// Makes the buffer of `key` with `values`, in place of one that was there.
     ///
     /// # Errors
-    /// As [`Device::buffer`].
+    /// The errors of [`Device::buffer`].
     pub fn add<T: Element>(&mut self, key: Key<T>, values: &[T]) -> Result<()> {
         self.share(key, self.device.buffer_from(key.name, values)?);
         Ok(())
@@ -69,7 +70,7 @@ impl Buffers {
     /// Makes the buffer of `key` with `len` zeros, unless there is one.
     ///
     /// # Errors
-    /// As [`Device::buffer`].
+    /// The errors of [`Device::buffer`].
     pub fn zeros<T: Element>(&mut self, key: Key<T>, len: usize) -> Result<()> {
         if !self.by_name.contains_key(key.name) {
             self.share(key, self.device.buffer(key.name, (len * size_of::<T>()) as u64)?);
@@ -111,7 +112,7 @@ impl Buffers {
     /// Queues a copy of `values` to the start of the buffer of `key`.
     ///
     /// # Errors
-    /// As [`Device::write`].
+    /// The errors of [`Device::write`].
     ///
     /// # Panics
     /// If there is no such buffer.
@@ -122,7 +123,7 @@ impl Buffers {
     /// Queues a copy of `values` to the buffer of `key`, from element `first` on.
     ///
     /// # Errors
-    /// As [`Device::write`].
+    /// The errors of [`Device::write`].
     ///
     /// # Panics
     /// If there is no such buffer.
@@ -133,7 +134,7 @@ impl Buffers {
     /// The elements of the buffer of `key`; waits for the device.
     ///
     /// # Errors
-    /// As [`Device::read`].
+    /// The errors of [`Device::read`].
     ///
     /// # Panics
     /// If there is no such buffer.
@@ -144,7 +145,7 @@ impl Buffers {
     /// Loads a program with its buffers.
     ///
     /// # Errors
-    /// [`Error::Binding`] for a buffer that is not here and that the program reads before it writes it; else as
+    /// [`Error::Binding`] for a buffer that is not here and that the program reads before it writes it; the errors of
     /// [`Device::load`].
     pub fn load(&mut self, program: Program) -> Result<Executable> {
         for (number, slot) in program.slots.iter().enumerate() {

@@ -17,10 +17,10 @@ mod readback;
 mod spirv;
 mod stream;
 
-#[cfg(all(test, feature = "train"))]
-pub(crate) use pace::tests::submissions;
 pub use adapter::{AdapterInfo, AdapterKind, CooperativeMatrix, adapters};
 pub use executable::GpuExecutable;
+#[cfg(all(test, feature = "train"))]
+pub(crate) use pace::tests::submissions;
 pub use readback::GpuPending;
 pub use spirv::spirv;
 
@@ -78,7 +78,7 @@ impl Drop for Allocation {
     }
 }
 
-/// The matrices that multiply right, once they were tried, or why none.
+/// The matrices that multiply correctly, or the reason that there are none; empty until they are tried.
 pub type Usable = OnceLock<std::result::Result<Cooperative, String>>;
 
 /// A GPU.
@@ -180,7 +180,7 @@ impl GpuDevice {
         })
     }
 
-    /// Where the answer of `self_test::usable_cooperative` is kept.
+    /// The cell that keeps the answer of `self_test::usable_cooperative`.
     pub fn usable(&self) -> &Usable {
         &self.usable
     }
@@ -195,7 +195,7 @@ impl GpuDevice {
         &self.name
     }
 
-    /// What the adapter is and can do.
+    /// The adapter's description and capabilities.
     pub fn info(&self) -> &AdapterInfo {
         &self.info
     }

@@ -10,10 +10,10 @@ mod program;
 mod slot;
 mod spec;
 
-#[cfg(all(test, feature = "train"))]
-pub(crate) use gpu::submissions;
 pub use buffer::{Buffer, Pending};
 pub use buffers::{Buffers, Element, Key};
+#[cfg(all(test, feature = "train"))]
+pub(crate) use gpu::submissions;
 pub use gpu::{AdapterInfo, AdapterKind, CooperativeMatrix, spirv};
 pub use plan::Plan;
 pub use program::{Program, ProgramBuilder, Summary};
@@ -93,7 +93,7 @@ impl Device {
         match spec {
             DeviceSpec::Cpu => Ok(Self::cpu()),
             DeviceSpec::Auto => gpu(spec).or_else(|error| match error {
-                // Behind the reason is advice for those who asked for a GPU.
+                // The reason is followed by advice for users who asked for a GPU.
                 Error::NoDevice { message, .. } => Ok(Self::new(Inner::Cpu(Arc::new(
                     cpu::CpuDevice::instead(message.split(';').next().unwrap_or_default().to_owned()),
                 )))),
@@ -106,12 +106,12 @@ impl Device {
     /// A hardware GPU if there is one, else the host; [`Device::fallback`] then says why.
     ///
     /// # Errors
-    /// As [`Device::open`].
+    /// The errors of [`Device::open`].
     pub fn auto() -> Result<Self> {
         Self::open(&DeviceSpec::Auto, DeviceOptions::default())
     }
 
-    /// Why [`DeviceSpec::Auto`] took the host instead of a GPU; `None` for any other device.
+    /// The reason that [`DeviceSpec::Auto`] opened the host instead of a GPU; `None` for any other device.
     pub fn fallback(&self) -> Option<&str> {
         match &self.inner {
             Inner::Cpu(cpu) => cpu.fallback(),
@@ -137,7 +137,7 @@ impl Device {
         }
     }
 
-    /// What the adapter is and can do; `None` for the host.
+    /// The adapter's description and capabilities; `None` for the host.
     pub fn adapter(&self) -> Option<&AdapterInfo> {
         match &self.inner {
             Inner::Cpu(_) => None,
@@ -179,7 +179,7 @@ impl Device {
         }
     }
 
-    /// Where a GPU keeps the answer of `self_test::usable_cooperative`.
+    /// The cell in which a GPU keeps the answer of `self_test::usable_cooperative`.
     pub(crate) fn usable_cooperative(&self) -> Option<&gpu::Usable> {
         match &self.inner {
             Inner::Cpu(_) => None,
@@ -212,7 +212,7 @@ impl Device {
     /// A buffer that holds `words` (f32 or u32).
     ///
     /// # Errors
-    /// As [`Device::buffer`].
+    /// The errors of [`Device::buffer`].
     pub fn buffer_from<T: bytemuck::Pod>(&self, name: &str, words: &[T]) -> Result<Buffer> {
         let data: &[u8] = bytemuck::cast_slice(words);
         let buffer = self.buffer(name, data.len() as u64)?;
@@ -255,7 +255,7 @@ impl Device {
     /// [`Device::read`] as f32 or u32.
     ///
     /// # Errors
-    /// As [`Device::read`].
+    /// The errors of [`Device::read`].
     pub fn read_as<T: bytemuck::Pod>(&self, buffer: &Buffer) -> Result<Vec<T>> {
         Ok(bytemuck::pod_collect_to_vec(&self.read(buffer)?))
     }
@@ -333,7 +333,7 @@ impl Device {
     /// Runs a loaded program once and returns the time of each dispatch.
     ///
     /// # Errors
-    /// As [`Device::run`]; [`Error::Device`] if the adapter has no timestamps.
+    /// The errors of [`Device::run`]; [`Error::Device`] if the adapter has no timestamps.
     pub fn profile(&self, executable: &Executable) -> Result<Vec<DispatchTime>> {
         self.check_loaded_here(executable)?;
         let times = match (&self.inner, &executable.inner) {
@@ -378,7 +378,7 @@ impl Device {
         Err(Error::Device { device: self.name(), what, message: "it was loaded on another device".into() })
     }
 
-    /// Makes a GPU lost, as a driver reset would, so that tests see what follows. The host stays.
+    /// Makes a GPU lost, as a driver reset would, so that tests see the consequences. Has no effect on the host.
     #[doc(hidden)]
     pub fn lose(&self) {
         if let Inner::Gpu(gpu) = &self.inner {

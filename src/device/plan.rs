@@ -5,7 +5,7 @@
 
 use super::slot::{Dispatch, Slot, SlotKind};
 
-/// Which memory block each slot takes.
+/// The memory block of each slot.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Plan {
     /// The block of each slot; `None` for external slots and for slots that nothing binds.

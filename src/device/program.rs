@@ -19,7 +19,7 @@ pub struct Program {
     pub slots: Vec<Slot>,
     /// The dispatches, in order.
     pub dispatches: Vec<Dispatch>,
-    /// Which memory block each transient slot takes.
+    /// The memory block of each transient slot.
     pub plan: Plan,
 }
 
@@ -37,8 +37,8 @@ impl ProgramBuilder {
         Self { name: name.into(), slots: Vec::new(), dispatches: Vec::new() }
     }
 
-    /// The external slot of `key`, of `words` 32-bit words; the same key gives the same slot, which grows to the largest
-    /// size asked for.
+    /// The external slot of `key`, of `words` 32-bit words; the same key gives the same slot, which grows to the
+    /// largest size that is requested.
     pub fn external<T: Element>(&mut self, key: Key<T>, words: usize) -> View {
         self.external_named(key.name(), words)
     }
@@ -133,7 +133,7 @@ impl View {
     }
 }
 
-/// What a program costs, counted from its dispatches.
+/// The cost of a program, counted from its dispatches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Summary {
     /// Kernel dispatches.
@@ -151,14 +151,14 @@ pub struct Summary {
 }
 
 impl Program {
-    /// Operations of the convolutions, counted directly: as one product of matrices each, whatever is fused to it. Those
-    /// by Winograd's kernels do not count.
+    /// Operations of the convolutions, counted directly: each as one product of matrices, whatever is fused to it.
+    /// Convolutions by Winograd's kernels do not count.
     pub fn convolution_flops(&self) -> u64 {
         let convolutions = self.dispatches.iter().filter_map(|dispatch| dispatch.kernel.convolution());
         convolutions.map(|shape| shape.geometry.flops()).sum()
     }
 
-    /// Whether slot `id` is given when the program is loaded.
+    /// Whether slot `id` gets its buffer when the program is loaded.
     pub(super) fn is_external(&self, id: SlotId) -> bool {
         self.slots[id.0].kind == SlotKind::External
     }
@@ -172,7 +172,7 @@ impl Program {
         })
     }
 
-    /// The slots that are given when the program is loaded.
+    /// The slots that get their buffers when the program is loaded.
     pub fn externals(&self) -> impl Iterator<Item = &Slot> {
         self.slots.iter().filter(|slot| slot.kind == SlotKind::External)
     }

@@ -7,10 +7,10 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SlotId(pub usize);
 
-/// Who owns the memory of a slot.
+/// The owner of a slot's memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SlotKind {
-    /// A named buffer given when the program is loaded; it outlives the program.
+    /// A named buffer that the caller binds when the program is loaded; it outlives the program.
     External,
     /// Memory of the program, shared between slots whose lives do not overlap.
     Transient,

@@ -1,10 +1,10 @@
-//! What the user asks for: `--device auto|gpu|gpu:NAME|cpu`.
+//! The device that the user asks for: `--device auto|gpu|gpu:NAME|cpu`.
 
 use crate::compute::cooperative::Variant;
 use crate::error::{Error, Result};
 use crate::user::variable;
 
-/// Which device to open: `auto`, `gpu`, `gpu:NAME` or `cpu`.
+/// The device to open: `auto`, `gpu`, `gpu:NAME` or `cpu`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum DeviceSpec {
     /// A hardware GPU if there is one, else the CPU.
@@ -43,13 +43,13 @@ impl std::fmt::Display for DeviceSpec {
     }
 }
 
-/// How to open a GPU.
+/// Options for opening a GPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DeviceOptions {
-    /// Let naga bound every index and loop: slower, for tests and for hunting a bad shader. Shaders that go to the driver
-    /// as patched SPIR-V stay unchecked.
+    /// Lets naga bound every index and loop, which is slower: for tests and for finding a bad shader. Shaders that go
+    /// to the driver as patched SPIR-V stay unchecked.
     pub checked: bool,
-    /// Neither read nor write the file of compiled pipelines.
+    /// Neither reads nor writes the file of compiled pipelines.
     pub uncached: bool,
     /// The variants of cooperative matrices that may be used; `None` asks [`CooperativeChoice::VARIABLE`].
     pub cooperative: Option<CooperativeChoice>,

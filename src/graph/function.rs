@@ -8,8 +8,8 @@ use std::cell::RefCell;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Tensors lowered to one program, loaded on a device with buffers of its own. Inputs are the leaves of the graph,
-/// outputs the tensors that it was made for.
+/// Tensors lowered to one program, loaded on a device with buffers of its own. Inputs are the leaves of the graph;
+/// outputs are the tensors that it was made for.
 #[derive(Debug)]
 pub struct Function {
     device: Device,
@@ -22,7 +22,7 @@ pub struct Function {
     unset: RefCell<BTreeSet<(String, usize)>>,
 }
 
-/// A node whose values the host gives: a [`Tensor`] of f32, or [`Indices`] or [`super::Counters`] of u32.
+/// A node whose values the host sets: a [`Tensor`] of f32, or [`Indices`] or [`super::Counters`] of u32.
 pub trait Value {
     /// The type of its elements.
     type Element: Element;
@@ -59,16 +59,16 @@ impl Function {
     /// [`Function::new`] with other kernels for its convolutions than the device's own policy chooses.
     ///
     /// # Errors
-    /// As [`Function::new`].
+    /// The errors of [`Function::new`].
     pub fn with_policy(device: &Device, policy: &ConvolutionPolicy, outputs: &[&Tensor]) -> Result<Self> {
         Self::assemble(policy, ProgramBuilder::new("function"), Buffers::new(device), outputs, &[], |_| {})
     }
 
-    /// A function in the program of `builder` that also puts `assigned` in their places and then does what `finish`
+    /// A function in the program of `builder`, which also writes `assigned` to their places and then runs what `finish`
     /// appends. Its inputs in `buffers` count as set.
     ///
     /// # Errors
-    /// As [`Function::new`]; [`Error::Binding`] for a buffer that `finish` reads and `buffers` lacks.
+    /// The errors of [`Function::new`]; [`Error::Binding`] for a buffer that `finish` reads and `buffers` lacks.
     pub(crate) fn assemble(
         policy: &ConvolutionPolicy,
         mut builder: ProgramBuilder,
@@ -127,7 +127,7 @@ impl Function {
     /// Sets `input`, a leaf of the graph, to `values`.
     ///
     /// # Errors
-    /// [`Error::Binding`] for a tensor that is no leaf or of another graph, or for another number of values.
+    /// [`Error::Binding`] for a tensor that is not a leaf or is of another graph, or for another number of values.
     pub fn set<V: Value>(&self, input: &V, values: &[V::Element]) -> Result<()> {
         let input = input.tensor();
         let leaf = match self.knows(input).then(|| input.graph().node(input.id()).op) {
@@ -149,7 +149,7 @@ impl Function {
         Ok(())
     }
 
-    /// Sets a whole external buffer, with all leaves that lie in it, such as the flat buffer of a network's parameters.
+    /// Sets a whole external buffer, with all leaves in it, such as the flat buffer of a network's parameters.
     ///
     /// # Errors
     /// [`Error::Binding`] for an unknown name or another length.
@@ -182,7 +182,7 @@ impl Function {
     /// The value of an output after the last run; waits for the device.
     ///
     /// # Errors
-    /// [`Error::Binding`] for a tensor that is no output; what [`Device::read`] returns.
+    /// [`Error::Binding`] for a tensor that is not an output; what [`Device::read`] returns.
     pub fn get(&self, output: &Tensor) -> Result<Vec<f32>> {
         let name = self.knows(output).then(|| self.outputs.get(&output.id())).flatten();
         let name = name.ok_or_else(|| self.error("output", "is none of the function's outputs"))?;

@@ -1,9 +1,8 @@
 //! The gradient table: for each operation, the gradient at each input as more graph.
 //!
-//! What is not asked for is never built: only nodes on a path from `wrt` to the loss get a gradient, so that
-//! SGLD, which asks for the images' alone, has no weight gradients by construction. Convolution, its input
-//! gradient and its weight gradient are closed under differentiation, as are the others here, so gradients
-//! of gradients work.
+//! A gradient that is not asked for is never built: only nodes on a path from `wrt` to the loss get a gradient, so that
+//! SGLD, which asks for the images' alone, has no weight gradients by construction. Convolution, its input gradient and
+//! its weight gradient are closed under differentiation, as are the others here, so gradients of gradients work.
 
 use super::{Graph, Indices, Node, NodeId, Op, Tensor};
 use crate::compute::loss_term::LossTerm;
@@ -28,7 +27,7 @@ impl Graph {
         self.grad_from(&seeds, wrt)
     }
 
-    /// The gradients with respect to each of `wrt` for those given at some tensors.
+    /// The gradients with respect to each of `wrt`, for the gradients `seeds` at some tensors.
     pub(super) fn grad_from(&self, seeds: &[(&Tensor, Tensor)], wrt: &[&Tensor]) -> Vec<Tensor> {
         let mut varying: HashSet<NodeId> = wrt.iter().map(|tensor| tensor.id()).collect();
         let last = seeds.iter().map(|(tensor, _)| tensor.id() + 1).max().unwrap_or(0);

@@ -57,8 +57,8 @@ impl Indices {
 }
 
 impl Tensor {
-    /// Row `indices[..]` of a table `[rows, ..]` for each index, such as the embeddings of tokens: the shape of the indices,
-    /// then that of a row. An index that is no row gives a row of NaN.
+    /// For each index, the row of a table `[rows, ..]`, such as the embeddings of tokens. The result has the shape of
+    /// the indices, then that of a row. An index that is not a row gives a row of NaN.
     pub fn gather_rows(&self, indices: &Indices) -> Tensor {
         if self.shape.is_empty() {
             return self.fail("gather_rows", "expected [rows, ..], got []".into(), indices.shape().to_vec());
@@ -67,9 +67,9 @@ impl Tensor {
         self.push(Op::GatherRows, &[&indices.0], shape)
     }
 
-    /// The sum of those rows of `self` that have the same index, as `[rows, ..]`; 0 where there are none: the gradient of
-    /// [`Tensor::gather_rows`]. `self` has the shape of the indices, then that of a row. An index that is no row adds
-    /// nothing. On a GPU this compares all indices with all `rows`.
+    /// For each of `rows` indices, the sum of the rows of `self` that have this index, as `[rows, ..]`, or 0 if there
+    /// are none: the gradient of [`Tensor::gather_rows`]. `self` has the shape of the indices, then that of a row. An
+    /// index that is not a row adds nothing. On a GPU this compares all indices with all `rows`.
     pub fn scatter_add(&self, indices: &Indices, rows: usize) -> Tensor {
         let Some(row) = self.shape.strip_prefix(indices.shape()) else {
             let message = format!("indices {:?} for {:?}", indices.shape(), self.shape);
@@ -92,8 +92,8 @@ impl Tensor {
         self.push(Op::GatherLabels, &[&labels.0], vec![rows])
     }
 
-    /// `[rows]` as `[rows, cols]` with `x[r]` at column `labels[r]` and 0 elsewhere. A label outside the columns gives a
-    /// row of zeros.
+    /// `[rows]` as `[rows, cols]` with `x[r]` at column `labels[r]` and 0 elsewhere. A label outside the columns gives
+    /// a row of zeros.
     pub fn scatter_labels(&self, labels: &Indices, cols: usize) -> Tensor {
         if self.shape.len() != 1 || labels.shape() != self.shape {
             let message = format!("labels {:?} for {:?}", labels.shape(), self.shape);

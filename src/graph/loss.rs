@@ -1,4 +1,4 @@
-//! Losses that every engine has. Those of joint energy-based models are in `layers.rs` ([`Tensor::logit_loss`]).
+//! Common losses. Those of joint energy-based models are in `layers.rs` ([`Tensor::logit_loss`]).
 
 use super::{Indices, Tensor};
 use crate::compute::loss_term::LossTerm;
@@ -11,8 +11,8 @@ impl Tensor {
         squares.sum_all().scale(1.0 / n as f32)
     }
 
-    /// The mean cross-entropy of logits `[n, classes]` and `labels` `[n]`, in nats, a scalar. A label that is no
-    /// class makes it NaN.
+    /// The mean cross-entropy of logits `[n, classes]` and `labels` `[n]`, in nats, a scalar. It is NaN if a label is
+    /// not a class.
     pub fn cross_entropy(&self, labels: &Indices) -> Tensor {
         let n = self.shape().first().copied().unwrap_or(1);
         let part = LossTerm { count: n, cross_entropy: 1.0, ..LossTerm::default() };

@@ -20,8 +20,8 @@
 //! | logits and losses | [`logsumexp`](Tensor::logsumexp), [`softmax`](Tensor::softmax), [`log_softmax`](Tensor::log_softmax), [`cross_entropy`](Tensor::cross_entropy), [`mse`](Tensor::mse), [`logit_loss`](Tensor::logit_loss), [`logit_stats`](Tensor::logit_stats) |
 //! | random numbers | [`uniform`](Counters::uniform), [`dropout`](Tensor::dropout) |
 //!
-//! Each has a gradient, and that gradient has one: [`Graph::grad`]. Alone a [`Tensor::logit_loss`] with a functional of
-//! energies is differentiated once only.
+//! Each operation has a gradient, and so does that gradient: [`Graph::grad`]. The only exception is a
+//! [`Tensor::logit_loss`] with a functional of energies, which can be differentiated only once.
 
 mod function;
 mod gradient;
@@ -56,9 +56,9 @@ pub type NodeId = usize;
 /// One operation with its inputs and the shape of its result.
 #[derive(Debug, Clone)]
 pub struct Node {
-    /// What is computed.
+    /// The operation.
     pub op: Op,
-    /// From which nodes.
+    /// The nodes that it takes.
     pub inputs: Vec<NodeId>,
     /// The result's lengths, outermost axis first; `[]` is a scalar.
     pub shape: Vec<usize>,

@@ -1,31 +1,32 @@
-//! Normalisation by a tensor's own statistics: the operations, and what they are made of.
+//! Normalisation by a tensor's own statistics: the operations, and their compositions of other operations.
 //!
 //! [`Tensor::normalise`] and its gradient are an operation each, with kernels of their own. Means and variances are
-//! inputs of these operations, so that a tensor's are computed once; they are always those of the tensor itself, and the
-//! gradients at the tensor go through them. Where the kernels do not take a shape, and in derivatives of the gradients,
-//! the same formulas stand as compositions of other operations.
+//! inputs of these operations, so that a tensor's are computed once; they are always those of the tensor itself, and
+//! the gradients at the tensor go through them. For shapes that the kernels do not support, and in derivatives of the
+//! gradients, the same formulas are composed of other operations.
 
 use super::{Graph, Node, Op, Tensor};
 use crate::compute::norm_geometry::NormGeometry;
 
-/// What is normalised, and what is added to variances.
+/// The geometry of a normalisation, and the constant that is added to variances.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Normalisation {
-    /// Which elements share statistics.
+    /// The groups that share statistics.
     pub geometry: NormGeometry,
     /// Added to the variance.
     pub epsilon: f32,
 }
 
 impl NormGeometry {
-    /// Batch norm's: each channel (the last axis) over all else.
+    /// The normalisation of batch norm: each channel (the last axis) over all other axes.
     pub fn of_batch(x: &Tensor) -> Self {
         let channels = x.shape().last().copied().unwrap_or(1);
         Self { outer: 1, rows: x.elements() / channels.max(1), channels, size: 1 }
     }
 
-    /// Group norm's: `groups` runs of neighbouring channels of each image (the first axis), over its pixels. Groups
-    /// that do not divide the channels are a mistake that what takes the geometry keeps: they have no size.
+    /// The normalisation of group norm: `groups` runs of neighbouring channels of each image (the first axis), over its
+    /// pixels. If `groups` does not divide the channels, the groups have size 0, which the operation that takes the
+    /// geometry keeps as a mistake.
     pub fn of_groups(x: &Tensor, groups: usize) -> Self {
         let axis = |length: Option<&usize>| length.copied().unwrap_or(1);
         let (outer, channels) = (axis(x.shape().first()), axis(x.shape().last()));
@@ -33,7 +34,7 @@ impl NormGeometry {
         Self { outer, rows: x.elements() / (outer * channels).max(1), channels, size }
     }
 
-    /// Whether it can be of `x`.
+    /// Whether it fits the shape of `x`.
     fn fits(&self, x: &Tensor) -> bool {
         self.elements() == x.elements() && self.size > 0 && self.channels.is_multiple_of(self.size)
     }
@@ -63,7 +64,7 @@ impl Normalisation {
         centred.div(&variance.affine(1.0, self.epsilon).sqrt())
     }
 
-    /// [`Op::Normalise`] of other operations.
+    /// [`Op::Normalise`], composed of other operations.
     fn composed(&self, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
         let [weight, bias] = [weight, bias].map(|channels| self.geometry.channels(channels));
         self.standardised(x).mul(&weight).add(&bias).reshape(x.shape())
@@ -107,7 +108,7 @@ impl Tensor {
 
 impl Graph {
     /// The gradients at the inputs `positions` of a normalisation's operation for `upstream` at its result; `None` for
-    /// any other operation. What depends on the statistics goes through them, so that they have no gradient themselves.
+    /// any other operation. Gradients go through the statistics to the tensor, so the statistics have none themselves.
     pub(super) fn norm_gradients(
         &self,
         node: &Node,
@@ -190,14 +191,14 @@ impl Graph {
     }
 }
 
-/// What stands for an input of a formula: `tensor` is what the formula takes, `source` what it is differentiated at.
+/// The stand-in for an input of a formula: the formula takes `tensor` and is differentiated at `source`.
 struct StandIn {
     source: Tensor,
     tensor: Tensor,
 }
 
 impl NormGeometry {
-    /// `gradient [outer, groups]` at the means as that at `x`: shared by all elements.
+    /// The gradient at `x` for `gradient [outer, groups]` at the means: all elements of a group share it.
     fn spread(&self, gradient: &Tensor, x: &Tensor) -> Tensor {
         let share = gradient.scale(1.0 / self.population() as f32).reshape([self.outer, 1, self.groups(), 1]);
         share.broadcast_to([self.outer, self.rows, self.groups(), self.size]).reshape(x.shape())

@@ -8,7 +8,7 @@ use crate::compute::pool_geometry::PoolGeometry;
 use crate::kernels::binary::BinaryOp;
 use crate::kernels::unary::UnaryOp;
 
-/// Where the contents of a leaf are: a range of an external buffer.
+/// The place of a leaf's contents: a range of an external buffer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Leaf {
     /// The external slot's name; leaves of one slot share its buffer.
@@ -17,17 +17,17 @@ pub struct Leaf {
     pub words: usize,
     /// The leaf's first word: a multiple of 64.
     pub offset: usize,
-    /// Whether it changes only between optimizer steps, so that what depends on parameters alone is
-    /// computed by the `prepare` program.
+    /// Whether it changes only between optimizer steps, so that nodes that depend on parameters alone are computed by
+    /// the `prepare` program.
     pub parameter: bool,
 }
 
 /// An operation; its inputs are in the node's list, in the order given here.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Op {
-    /// Contents given from outside.
+    /// Contents that come from outside the program.
     Leaf(Leaf),
-    /// Every element is this.
+    /// This value in every element.
     Constant(f32),
     /// `(counters [4])` (u32) to uniform random numbers in [0, 1).
     Uniform {
@@ -55,7 +55,7 @@ pub enum Op {
         axis: usize,
         /// The first position.
         first: usize,
-        /// From one position to the next.
+        /// The distance from one position to the next.
         step: usize,
     },
     /// `(x)` at the positions of this axis from `first` on, `step` apart, amid `value`.
@@ -64,7 +64,7 @@ pub enum Op {
         axis: usize,
         /// The position of the first element of `x`.
         first: usize,
-        /// From one position to the next.
+        /// The distance from one position to the next.
         step: usize,
         /// The other elements.
         value: f32,
@@ -136,7 +136,7 @@ pub enum Op {
     ScatterLabels,
     /// `(logits [n, classes], labels [n])` to each image's loss `[n]`.
     LogitLoss(Vec<LossTerm>),
-    /// `(logits, labels)` to `[n, 4]`: LogSumExp, cross-entropy, 1 if correct, sum of squares.
+    /// `(logits, labels)` to `[n, 5]`: LogSumExp, cross-entropy, 1 if correct, sum of squares, functional.
     LogitStats(Vec<LossTerm>),
     /// `(logits, labels, upstream [n])` to `[n, classes]`.
     LogitLossGradient(Vec<LossTerm>),

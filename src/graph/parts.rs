@@ -4,7 +4,7 @@ use super::{Graph, Op, Tensor};
 use std::ops::Range;
 
 impl Graph {
-    /// `parts` one after the other along `axis`, alike in all other lengths.
+    /// `parts` one after the other along `axis`, with equal lengths of all other axes.
     pub fn concat(&self, parts: &[&Tensor], axis: usize) -> Tensor {
         let mistake = |message: String| {
             self.fail("concat", message);
@@ -58,7 +58,7 @@ impl Tensor {
         self.push(Op::Slice { axis, first, step }, &[], shape)
     }
 
-    /// `before` positions of `value` in front of `axis`, and `after` behind it.
+    /// `before` positions of `value` in front of `axis`, and `after` positions at its end.
     pub fn pad(&self, axis: usize, before: usize, after: usize, value: f32) -> Tensor {
         let Some(&length) = self.shape.get(axis) else {
             let message = format!("axis {axis} of a tensor {:?}", self.shape);
@@ -67,7 +67,7 @@ impl Tensor {
         self.spread(axis, before, 1, before + length + after, value)
     }
 
-    /// `length` positions of `axis` that are `value` but for every `step`-th from `first` on: the transpose of
+    /// `length` positions of `axis` that are `value` except every `step`-th from `first` on: the transpose of
     /// [`Tensor::every`].
     pub(super) fn spread(&self, axis: usize, first: usize, step: usize, length: usize, value: f32) -> Tensor {
         if length == self.shape[axis] {

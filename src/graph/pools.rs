@@ -28,9 +28,9 @@ impl Tensor {
     }
 
     /// The largest element of every window of `size` x `size` pixels of images `[n, h, w, c]`, as `[n, h', w', c]` with
-    /// `h' = (h + 2 padding - size) / stride + 1`, rounded down. `padding` pixels around the images, fewer than `size`, are
-    /// never chosen. The first of the largest elements of a window, row by row, has its whole gradient; NaN counts as
-    /// larger than any number.
+    /// `h' = (h + 2 padding - size) / stride + 1`, rounded down. `padding` pixels around the images, fewer than `size`,
+    /// are never chosen. The first of the largest elements of a window, row by row, has its whole gradient; NaN counts
+    /// as larger than any number.
     pub fn max_pool(&self, size: usize, stride: usize, padding: usize) -> Tensor {
         let Some([n, h, w, c]) = self.images("max_pool") else { return self.zeros::<4>() };
         let geometry = PoolGeometry { n, h, w, c, size, stride, padding };
@@ -44,7 +44,7 @@ impl Tensor {
         self.max_pool_of(self, geometry)
     }
 
-    /// `v` in the place of each window's largest element of `self`.
+    /// The element of `v` at the position of each window's largest element of `self`.
     pub(super) fn max_pool_of(&self, v: &Tensor, geometry: PoolGeometry) -> Tensor {
         self.push(Op::MaxPool(geometry), &[v], geometry.output_shape().to_vec())
     }

@@ -8,7 +8,7 @@ impl Tensor {
         self.reduce_keep("sum", axes, Op::Sum)
     }
 
-    /// Sums over `axes`, which go.
+    /// Sums over `axes`, which are removed.
     pub fn sum(&self, axes: &[usize]) -> Tensor {
         self.sum_keep(axes).without(axes)
     }
@@ -18,7 +18,7 @@ impl Tensor {
         self.reshape([self.elements()]).sum(&[0])
     }
 
-    /// The mean over `axes`, which go.
+    /// The mean over `axes`, which are removed.
     pub fn mean(&self, axes: &[usize]) -> Tensor {
         let sum = self.sum(axes);
         sum.scale(sum.elements() as f32 / self.elements() as f32)
@@ -30,7 +30,7 @@ impl Tensor {
         self.reduce_keep("max", axes, Op::Max)
     }
 
-    /// [`Tensor::max_keep`] without `axes`.
+    /// [`Tensor::max_keep`] with `axes` removed.
     pub fn max(&self, axes: &[usize]) -> Tensor {
         self.max_keep(axes).without(axes)
     }
@@ -41,13 +41,13 @@ impl Tensor {
         self.reduce_keep("min", axes, Op::Min)
     }
 
-    /// [`Tensor::min_keep`] without `axes`.
+    /// [`Tensor::min_keep`] with `axes` removed.
     pub fn min(&self, axes: &[usize]) -> Tensor {
         self.min_keep(axes).without(axes)
     }
 
-    /// The position of the largest element along `axis`, which goes: the first of equals. NaN counts as larger than any
-    /// number.
+    /// The position of the largest element along `axis`, which is removed: the first of equals. NaN counts as larger
+    /// than any number.
     pub fn argmax(&self, axis: usize) -> Indices {
         let mut shape = self.shape.clone();
         if axis >= shape.len() {
@@ -77,7 +77,7 @@ impl Tensor {
         self.push(op(axes), &[], shape)
     }
 
-    /// Drops `axes`, of length 1. After a mistake in a reduction the shape stays as it is.
+    /// Removes `axes`, of length 1. After a mistake in a reduction the shape stays the same.
     fn without(&self, axes: &[usize]) -> Tensor {
         let keep = |(axis, &length): (usize, &usize)| (!axes.contains(&axis)).then_some(length);
         let shape: Vec<usize> = self.shape.iter().enumerate().filter_map(keep).collect();

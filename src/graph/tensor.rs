@@ -1,6 +1,6 @@
 //! The operations that users write, with shape inference and a few peephole simplifications: arithmetic, shapes and
-//! products. The others are in `parts.rs`, `reductions.rs`,
-//! `indices.rs`, `layers.rs`, `pools.rs`, `loss.rs` and `normalise.rs`.
+//! products. The others are in `parts.rs`, `reductions.rs`, `indices.rs`, `layers.rs`, `pools.rs`, `random.rs`,
+//! `loss.rs` and `normalise.rs`.
 
 use super::{Graph, NodeId, Op};
 use crate::kernels::binary::BinaryOp;

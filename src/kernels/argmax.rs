@@ -15,7 +15,7 @@ pub struct ArgMax {
     pub outer: usize,
     /// Length of the searched axis.
     pub axis: usize,
-    /// Product of the axes behind the searched one.
+    /// Product of the axes after the searched one.
     pub inner: usize,
 }
 
@@ -96,7 +96,7 @@ impl Kernel for ArgMax {
 /// Neighbouring columns that the twin searches at once.
 const COLUMNS: usize = 256;
 
-/// The largest in lanes, then its place: neither waits for the element before.
+/// Finds the maximum in lanes, then its position: neither loop waits for the element before.
 fn first_of_the_largest(x: &[f32]) -> usize {
     let larger = |a: f32, b: f32| if exceeds(b, a) { b } else { a };
     let (vectors, rest) = x.as_chunks::<16>();

@@ -1,12 +1,12 @@
-//! The climb of sharpness-aware minimisation (Foret et al., ICLR 2021; adaptive: Kwon et al., ICML 2021).
+//! The perturbation of sharpness-aware minimisation (Foret et al., ICLR 2021; adaptive: Kwon et al., ICML 2021).
 
 use crate::compute::Argument;
 use crate::compute::Shader;
 use crate::compute::{Access, Binding, Kernel, binding, grid};
 use rayon::prelude::*;
 
-/// `p += radius · s² · gradient / (√norm + 1e-12)`, with s = |p| if `adaptive`, else 1: to where the loss is about
-/// largest within `radius` of the parameters. `norm` is the sum over all parameters of (s · gradient)².
+/// `p += radius · s² · gradient / (√norm + 1e-12)`, with s = |p| if `adaptive`, else 1: moves to about the largest loss
+/// within `radius` of the parameters. `norm` is the sum over all parameters of (s · gradient)².
 ///
 /// Bindings: parameters 1, gradient 2, norm 3 (one word).
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -15,12 +15,12 @@ pub struct Ascent {
     pub n: usize,
     /// The radius (ρ).
     pub radius: f32,
-    /// Measures the way of each parameter relative to its size.
+    /// Measures the perturbation of each parameter relative to its size.
     pub adaptive: bool,
 }
 
 impl Ascent {
-    /// Both measures.
+    /// With and without `adaptive`.
     pub fn permutations() -> Vec<Self> {
         [false, true].map(|adaptive| Self { n: 1000, radius: 0.05, adaptive }).to_vec()
     }

@@ -1,4 +1,4 @@
-//! A training batch straight from the bytes of a data set on the device, augmented on the way.
+//! Gathers a training batch from the bytes of a data set on the device, and augments it.
 
 use super::tick::{COUNTERS, ITERATION, SEED};
 use crate::compute::Argument;
@@ -7,9 +7,9 @@ use crate::compute::random::{lane, normal_pair, stream, threefry2x32};
 use crate::compute::{Access, Binding, Kernel, binding, grid};
 use rayon::prelude::*;
 
-/// Images `indices[b]` of a data set of NHWC bytes, four in a word, image i from byte `i h w c` on: padded
-/// by reflection, cropped at random back to `[h, w]`, flipped at random, as v / 127.5 - 1, plus
-/// noise · N(0, 1). With `pad` 0, no `flip` and `noise` 0 the plain batch.
+/// Images `indices[b]` of a data set of NHWC bytes, four in a word, image i from byte `i h w c` on: padded by
+/// reflection, cropped at random back to `[h, w]`, flipped at random, scaled to v / 127.5 - 1, plus noise · N(0, 1).
+/// With `pad` 0, no `flip` and `noise` 0 this is the plain batch.
 ///
 /// Random numbers: the words of key (seed, lane of [`stream::AUGMENT`]) and counter (iteration, b) give
 /// the flip (lowest bit of the first), the crop's row (the first's other bits modulo 2 pad + 1) and its

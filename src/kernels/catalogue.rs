@@ -1,4 +1,4 @@
-//! Small instances of every kernel, for tests that hold all of them to something.
+//! Small instances of every kernel, for tests that cover all of them.
 
 use super::conv2d::Conv2d;
 use super::conv2d_input_gradient::Conv2dInputGradient;
@@ -9,8 +9,8 @@ use crate::compute::conv_tile::MatrixTile;
 use crate::compute::cooperative::{Cooperative, Method};
 use crate::compute::storage::{Storage, Storages};
 
-/// One or more small instances of every kernel and permutation, for the tests that hold all of them to
-/// something (naga's validation and back ends, twin/test/bench completeness).
+/// One or more small instances of every kernel and permutation, for the tests that cover all of them (naga's validation
+/// and back ends, twin/test/bench completeness).
 pub fn catalogue() -> Vec<Box<dyn Kernel>> {
     fn boxed<K: Kernel + 'static>(kernel: K) -> Box<dyn Kernel> {
         Box::new(kernel)
@@ -23,8 +23,8 @@ pub fn catalogue() -> Vec<Box<dyn Kernel>> {
     crate::for_each_kernel!(all).into_iter().flatten().collect()
 }
 
-/// The convolution kernels' permutations by these matrices, and by every tile that fits their device;
-/// [`catalogue`], whose kernels run on every device, lacks them.
+/// The convolution kernels' permutations with these matrices, and with every tile that fits their device. [`catalogue`]
+/// lacks them, because its kernels run on every device.
 pub fn cooperative_catalogue(matrices: Cooperative) -> Vec<Box<dyn Kernel>> {
     let method = Method::Cooperative(matrices);
     let mut all: Vec<Box<dyn Kernel>> = Vec::new();

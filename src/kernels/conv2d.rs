@@ -1,7 +1,8 @@
-//! Convolution (cross-correlation, as in every network library), with bias, residual, leaky ReLU and its
-//! sign mask fused behind it.
+//! Convolution (cross-correlation, as in every network library), with bias, residual, leaky ReLU and its sign mask
+//! fused to it.
 //!
-//! `v[n, y, x, o] = Σ_{i, j, c} input[n, y s + i - p, x s + j - p, c] weights[i, j, c, o] + bias[o] + residual[n, y, x, o]`
+//! `v[n, y, x, o] = Σ_{i, j, c} input[n, y s + i - p, x s + j - p, c] weights[i, j, c, o]`
+//! `+ bias[o] + residual[n, y, x, o]`
 
 use crate::compute::Argument;
 use crate::compute::Shader;
@@ -15,7 +16,7 @@ use crate::compute::mask::mask_words;
 use crate::compute::storage::{Storage, Storages};
 use crate::compute::{Access, Binding, Kernel, binding, grid};
 
-/// The convolution with its epilogue. At least one of `raw` and `activated` is asked for.
+/// The convolution with its epilogue. At least one of `raw` and `activated` is written.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Conv2d {
     /// Shapes.
@@ -30,11 +31,11 @@ pub struct Conv2d {
     pub activated: Option<f32>,
     /// Writes the sign mask of `v` (layout: [`crate::compute::mask`]).
     pub mask: bool,
-    /// How it multiplies.
+    /// The arithmetic: f32 or cooperative matrices.
     pub method: Method,
-    /// How input, weights, and residual and results lie in memory. [`Storages::fit`] says where f16 can.
+    /// The storage types of input, weights, and residual and results. [`Storages::fit`] says where f16 is possible.
     pub storage: Storages,
-    /// The tile, if the method has such; `None`: by rule.
+    /// The tile; the rule's if this is `None` or not a tile of the method.
     pub tile: Option<ConvTile>,
 }
 

@@ -1,5 +1,5 @@
-//! The convolution's gradient with respect to its input, with a leaky ReLU's gradient, a residual gradient and
-//! the SGLD update of that input fused behind it.
+//! The convolution's gradient with respect to its input, with a leaky ReLU's gradient, a residual gradient and the SGLD
+//! update of that input fused to it.
 //!
 //! `gradient_in[n, y, x, c] = mask(n, y, x, c) * Σ gradient[n, v, u, o] transposed[i, j, o, c] + residual[n, y, x, c]`
 //! over all `(i, j, v, u, o)` with `v s + i - p = y` and `u s + j - p = x`, where `mask` is 1 where its bit is
@@ -32,15 +32,15 @@ pub struct Conv2dInputGradient {
     pub mask: Option<f32>,
     /// Adds `residual`, shaped like the input.
     pub residual: Residual,
-    /// Moves the input along the gradient, which is still written, in f32: what this does to `x`, whose gradient it is.
+    /// Also moves the input `x` along the gradient by this update. The gradient is still written, in f32.
     pub update: Option<Sgld>,
-    /// How it multiplies.
+    /// The arithmetic: f32 or cooperative matrices.
     pub method: Method,
-    /// How gradient, weights, and residual and result lie in memory. [`Storages::fit`] says where f16 can.
+    /// The storage types of gradient, weights, and residual and result. [`Storages::fit`] says where f16 is possible.
     pub storage: Storages,
-    /// A power of two that multiplies the sums, before all else: 1 / that by which `gradient` was.
+    /// A power of two that multiplies the sums before all else: the inverse of the factor in `gradient`.
     pub factor: f32,
-    /// The tile, if the method has such; `None`: by rule.
+    /// The tile; the rule's if this is `None` or not a tile of the method.
     pub tile: Option<ConvTile>,
 }
 
@@ -70,7 +70,8 @@ impl Conv2dInputGradient {
                 }
             }
             all.push(Self { mask: Some(0.2), residual: Residual::BeforeMask, ..plain });
-            // Each costs a pipeline: the shapes differ in how the update's elements lie, by ones or by fours.
+            // Each costs a pipeline: the shapes differ in whether the update's elements come one by one or four at a
+            // time.
             for update in Sgld::permutations() {
                 let update = Some(Sgld { n: geometry.input_len(), ..update });
                 all.extend((i < 2).then_some(Self { update, ..plain }));

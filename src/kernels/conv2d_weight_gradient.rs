@@ -24,19 +24,20 @@ pub struct Conv2dWeightGradient {
     pub geometry: ConvGeometry,
     /// Parts of the sum over output pixels; 1 writes the gradient itself. A part without pixels is all zeros.
     pub parts: usize,
-    /// How it multiplies.
+    /// The arithmetic: f32 or cooperative matrices.
     pub method: Method,
-    /// How input and gradient lie in memory; sums are f32. [`Storages::fit`] says where f16 can.
+    /// The storage types of input and gradient; sums are f32. [`Storages::fit`] says where f16 is possible.
     pub storage: Storages,
-    /// A power of two that multiplies the sums: 1 / that by which `gradient` was.
+    /// A power of two that multiplies the sums: the inverse of the factor in `gradient`.
     pub factor: f32,
-    /// The tile, no direct one, if the method has such; `None`: by rule.
+    /// The tile, which is not a direct one; the rule's if this is `None` or not a tile of the method.
     pub tile: Option<ConvTile>,
 }
 
 impl Conv2dWeightGradient {
     /// The kernel in f32, with the CPU device's number of parts, which depends on the shapes alone.
-    /// [`crate::policy::convolution::ConvolutionPolicy::weight_gradient`] gives it the method, the tile and the parts of a device.
+    /// [`crate::policy::convolution::ConvolutionPolicy::weight_gradient`] sets the method, the tile and the parts of a
+    /// device.
     pub fn new(geometry: ConvGeometry) -> Self {
         let (method, storage) = (Method::Scalar, Storages::default());
         let kernel = Self { geometry, parts: 1, method, storage, factor: 1.0, tile: None };

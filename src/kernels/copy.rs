@@ -8,8 +8,8 @@ use crate::compute::strides::Walk;
 use crate::compute::{Access, Binding, Kernel, binding, elementwise_grid};
 use rayon::prelude::*;
 
-/// Writes a contiguous tensor of up to four axes from one, or from a part of one, that is read through strides. Words are copied
-/// as they are, so the element type does not matter.
+/// Writes a contiguous tensor of up to four axes from a tensor, or a part of one, that is read through strides. Words
+/// are copied as they are, so the element type does not matter.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StridedCopy {
     /// The output's shape; leading axes are padded with 1.

@@ -6,7 +6,8 @@ use crate::compute::cpu::elementwise::items_per_task;
 use crate::compute::{Access, Binding, Kernel, binding, elementwise_grid};
 use rayon::prelude::*;
 
-/// `y [count, width]`: the rows `indices [count]` (u32) of `x [rows, width]`. An index that is no row gives a row of NaN.
+/// `y [count, width]`: the rows `indices [count]` (u32) of `x [rows, width]`. An index that is not a row gives a row of
+/// NaN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GatherRows {
     /// Indices.

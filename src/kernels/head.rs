@@ -17,9 +17,9 @@ use rayon::prelude::*;
 /// `[features, classes]` + bias; stats `[n, 5]` and the loss's gradient as in [`super::logit_loss`], the
 /// upstream gradient of each image's loss being 1 (the loss is the sum over images).
 ///
-/// Bindings: activated 1, weights 2, bias 3, labels 4, mask 5 (with `slope`), logits 6 (with `logits`),
-/// stats 7, gradient 8 (with `gradient`), saved 9 (with `saved`). WebGPU grants 8 storage buffers, so
-/// that mask, logits, gradient and saved are never asked for together.
+/// Bindings: activated 1, weights 2, bias 3, labels 4, mask 5 (with `slope`), logits 6 (with `logits`), stats 7,
+/// gradient 8 (with `gradient`), saved 9 (with `saved`). WebGPU grants 8 storage buffers, so mask, logits, gradient and
+/// saved cannot all be bound at once.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Head {
     /// Images: the sum of the parts' counts.
@@ -43,7 +43,7 @@ pub struct Head {
     /// pooled `[n, features]`, zeros up to word [`Head::logit_gradient_offset`], the loss's gradient at
     /// the logits `[n, classes]`.
     pub saved: bool,
-    /// How `activated` and `gradient` lie in memory; in f16 the features are a multiple of 4.
+    /// The storage type of `activated` and `gradient`; with f16 the features are a multiple of 4.
     pub storage: Storage,
     /// A power of two that multiplies `gradient` alone, to keep small ones within f16.
     pub factor: f32,
@@ -65,7 +65,7 @@ impl Head {
         self.logit_gradient_offset() + self.n * self.classes
     }
 
-    /// The uses the engine makes: scores, an SGLD step, an update, and all but the mask.
+    /// The permutations that the engine uses: scores, an SGLD step, an update, and everything except the mask.
     pub fn permutations() -> Vec<Self> {
         let scores = Self {
             n: 9,

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 /// `gradient[i, k] = upstream[i] ((a + b) softmax(f_i)[k] + (c - b) [k = y_i] + 2 d f_i[k] + e ∂φ/∂f_i[k])`,
 /// `[n, classes]`.
 ///
-/// A row whose label is no class is NaN if its part weighs a term that needs the label.
+/// The gradient of a row whose label is not a class is NaN if a term of its part that needs the label has a weight.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogitLossGradient {
     /// Rows: the sum of the parts' counts.
@@ -24,7 +24,7 @@ pub struct LogitLossGradient {
 }
 
 impl LogitLossGradient {
-    /// A batch as JEM has it: data, samples, labelled.
+    /// A batch of JEM: data, samples, labelled images.
     pub fn permutations() -> Vec<Self> {
         [example_parts(), example_functionals()].map(|parts| Self { n: 9, classes: 10, parts }).into()
     }

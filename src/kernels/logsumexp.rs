@@ -7,8 +7,8 @@ use crate::compute::cpu::row_softmax::max_and_sum;
 use crate::compute::{Access, Binding, Kernel, binding, grid};
 use rayon::prelude::*;
 
-/// `y [rows] = ln Σ exp(x [rows, cols])`, computed as `max + ln Σ exp(x - max)`. A row of -inf gives -inf,
-/// one with +inf +inf, one with NaN NaN.
+/// `y [rows] = ln Σ exp(x [rows, cols])`, computed as `max + ln Σ exp(x - max)`. A row of -inf alone gives -inf, a row
+/// with +inf gives +inf, and a row with NaN gives NaN.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LogSumExp {
     /// Rows.

@@ -60,7 +60,7 @@ impl Matmul {
         );
     }
 
-    /// op(B) as `[ceil(n / NR), k, NR]`, zeros behind the last column.
+    /// op(B) as `[ceil(n / NR), k, NR]`, with zeros after the last column.
     fn packed_b(&self, b: &[f32]) -> Vec<f32> {
         let (n, k) = (self.n, self.k);
         let mut panels = vec![0.0; n.div_ceil(NR) * NR * k];
@@ -80,7 +80,7 @@ impl Matmul {
         panels
     }
 
-    /// The rows `first ..` of op(A) as `[k, MR]`, zeros behind the last row.
+    /// The rows `first ..` of op(A) as `[k, MR]`, with zeros after the last row.
     fn pack_rows(&self, a: &[f32], first: usize, to: &mut [f32]) {
         let (m, k) = (self.m, self.k);
         let rows = first..m.min(first + MR);

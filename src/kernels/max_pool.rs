@@ -1,4 +1,4 @@
-//! The largest element of every window, or what another tensor has in its place.
+//! The largest element of every window, or the element of another tensor at its position.
 
 use crate::compute::Argument;
 use crate::compute::Shader;
@@ -16,7 +16,7 @@ pub struct MaxPool {
 }
 
 impl MaxPool {
-    /// Windows beside one another, and windows that overlap and reach over the edge.
+    /// Adjacent windows, and overlapping windows that reach over the edge.
     pub fn permutations() -> Vec<Self> {
         let apart = PoolGeometry { n: 2, h: 6, w: 4, c: 5, size: 2, stride: 2, padding: 0 };
         let overlapping = PoolGeometry { n: 2, h: 7, w: 5, c: 3, size: 3, stride: 2, padding: 1 };

@@ -7,10 +7,10 @@ use crate::compute::pool_geometry::PoolGeometry;
 use crate::compute::{Access, Binding, Kernel, binding, elementwise_grid};
 use rayon::prelude::*;
 
-/// `y [n, h, w, c]`: at each element the sum of `gradient [n, out_h, out_w, c]` over the windows of which it is the first
-/// of the largest of `x [n, h, w, c]`, in the order of the windows.
+/// `y [n, h, w, c]`: at each element, the sum of `gradient [n, out_h, out_w, c]` over the windows in which it is the
+/// largest of `x [n, h, w, c]`, the first of equals, in the order of the windows.
 ///
-/// On a GPU a thread for each element looks through every window that has it: `size⁴ / stride²` loads of `x`.
+/// On a GPU a thread for each element searches every window that contains it: `size⁴ / stride²` loads of `x`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MaxPoolGradient {
     /// The windows.
@@ -18,7 +18,7 @@ pub struct MaxPoolGradient {
 }
 
 impl MaxPoolGradient {
-    /// Windows beside one another, and windows that overlap and reach over the edge.
+    /// Adjacent windows, and overlapping windows that reach over the edge.
     pub fn permutations() -> Vec<Self> {
         let apart = PoolGeometry { n: 2, h: 6, w: 4, c: 5, size: 2, stride: 2, padding: 0 };
         let overlapping = PoolGeometry { n: 2, h: 7, w: 5, c: 3, size: 3, stride: 2, padding: 1 };

@@ -1,4 +1,4 @@
-//! The first stage of means and variances: those of parts of the rows.
+//! The first stage of means and variances: the moments of parts of the rows.
 
 use crate::compute::Argument;
 use crate::compute::Shader;
@@ -7,21 +7,21 @@ use crate::compute::norm_geometry::{NormGeometry, RowParts, channel_sums};
 use crate::compute::storage::Storage;
 use crate::compute::{Access, Binding, Kernel, binding};
 
-/// Of each channel of `x [outer, rows, channels]`, over the rows of each part: the mean, and the sum of the squared
-/// deviations from it, `y [outer, parts, 2, channels]`. [`super::moments_combine`] puts the parts together.
+/// `y [outer, parts, 2, channels]`: the mean of each channel of `x [outer, rows, channels]` over the rows of each part,
+/// and the sum of the squared deviations from it. [`super::moments_combine`] combines the parts.
 ///
-/// A thread takes deviations from the first of its values, which are no larger than the spread, whatever the mean;
-/// threads are put together as Chan, Golub and `LeVeque` 1979 have it.
+/// A thread takes deviations from its first value, which are no larger than the spread, whatever the mean. The sums of
+/// threads are combined by the formula of Chan, Golub and `LeVeque` (1979).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Moments {
     /// The tensor.
     pub geometry: NormGeometry,
-    /// How `x` lies in memory.
+    /// The storage type of `x`.
     pub storage: Storage,
 }
 
 impl Moments {
-    /// One and several parts and outer, quads that fill lanes and such that do not, in either storage.
+    /// One and several parts and outer, quads that fill lanes and quads that do not, in either storage type.
     pub fn permutations() -> Vec<Self> {
         let of = |outer, rows, channels| NormGeometry { outer, rows, channels, size: 1 };
         let with = |storage| {
@@ -30,7 +30,7 @@ impl Moments {
         [Storage::F32, Storage::F16].map(with).into_iter().flatten().collect()
     }
 
-    /// How the rows are divided.
+    /// The division of the rows.
     pub fn parts(&self) -> RowParts {
         RowParts::new(&self.geometry)
     }

@@ -1,4 +1,4 @@
-//! The second stage of means and variances: the parts of [`super::moments`] put together.
+//! The second stage of means and variances: combines the parts of [`super::moments`].
 
 use crate::compute::Argument;
 use crate::compute::Shader;
@@ -6,8 +6,9 @@ use crate::compute::norm_geometry::{NormGeometry, RowParts, combine_workgroups};
 use crate::compute::{Access, Binding, Kernel, binding};
 use rayon::prelude::*;
 
-/// The mean and the variance (divided by the population) of each group of channels of each of `outer`, of the means and
-/// sums of squared deviations of its parts: the sum of all deviations is that of the parts' own and of their means'.
+/// The mean and the variance (divided by the population) of each group of channels of each of `outer`, from the means
+/// and the sums of squared deviations of its parts. The squared deviations of a group sum to those of its parts plus
+/// those of the parts' means.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MomentsCombine {
     /// The tensor that [`super::moments::Moments`] took.
@@ -68,7 +69,7 @@ impl Kernel for MomentsCombine {
         let results = mean.f32_mut().par_iter_mut().zip(variance.f32_mut()).enumerate();
         results.for_each(|(index, (mean, variance))| {
             let (outer, group) = (index / g.groups(), index % g.groups());
-            // Of each part and channel: its rows, its mean, and its sum of squares.
+            // For each part and channel: its rows, its mean, and its sum of squares.
             let terms = || {
                 (0..parts).flat_map(move |p| {
                     let rows = part.min(g.rows - p * part) as f64;

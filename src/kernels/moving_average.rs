@@ -21,8 +21,8 @@ impl MovingAverage {
         vec![Self { n: 1000 }]
     }
 
-    /// The rate of step `t` (from 1 on) for `decay`: 1 minus the decay, or more in the first steps, so that the
-    /// average forgets where it began: `1 - min(decay, (1 + t) / (10 + t))`, as TensorFlow's has it.
+    /// The rate of step `t` (from 1 on) for `decay`: 1 minus the decay, or more in the first steps, so that the average
+    /// forgets its initial value: `1 - min(decay, (1 + t) / (10 + t))`, as in TensorFlow.
     pub fn rate(decay: f64, t: u64) -> f32 {
         let t = t as f64;
         (1.0 - decay.min((1.0 + t) / (10.0 + t))) as f32

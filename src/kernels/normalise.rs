@@ -1,5 +1,5 @@
-//! Normalised channels, with the leaky ReLU behind them: batch norm (Ioffe & Szegedy 2015) and group norm (Wu & He,
-//! ECCV 2018), by the statistics of the tensor itself.
+//! Normalised channels, and their leaky ReLU: batch norm (Ioffe & Szegedy 2015) and group norm (Wu & He, ECCV 2018), by
+//! the statistics of the tensor itself.
 
 use crate::compute::Argument;
 use crate::compute::Shader;
@@ -12,25 +12,25 @@ use crate::compute::{Access, Binding, Kernel, binding, elementwise_grid};
 use rayon::prelude::*;
 
 /// `raw = (x - mean) / sqrt(variance + epsilon) * weight + bias`, `activated = leaky_relu(raw)`, and the sign mask of
-/// `raw` (layout: [`crate::compute::mask`]); which of the three are written is chosen.
+/// `raw` (layout: [`crate::compute::mask`]). Each of the three is written only if asked for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Normalise {
-    /// What shares statistics.
+    /// The groups that share statistics.
     pub geometry: NormGeometry,
     /// Added to the variance.
     pub epsilon: f32,
-    /// The normalised values are written.
+    /// Writes the normalised values.
     pub raw: bool,
-    /// Their leaky ReLU of this slope is written.
+    /// Writes their leaky ReLU with this slope.
     pub activated: Option<f32>,
-    /// Their sign mask is written.
+    /// Writes their sign mask.
     pub mask: bool,
-    /// How `x`, `raw` and `activated` lie in memory.
+    /// The storage type of `x`, `raw` and `activated`.
     pub storage: Storage,
 }
 
 impl Normalise {
-    /// Every choice of results, with images that end in the middle of a band, in either storage.
+    /// Every choice of results, with images that end in the middle of a band, in either storage type.
     pub fn permutations() -> Vec<Self> {
         let results = [
             (true, None, false),
@@ -140,7 +140,7 @@ impl Kernel for Normalise {
     }
 }
 
-/// Chunks of what may not be bound.
+/// Chunks of an output that may not be bound.
 fn chunks<T: Send>(
     values: Option<&mut [T]>,
     len: usize,
@@ -153,7 +153,7 @@ fn chunks<T: Send>(
     chunks.into_par_iter()
 }
 
-/// What each channel of each of `outer` is multiplied by around which mean, and what is added.
+/// For each channel of each of `outer`: the mean that is subtracted, the factor, and the addend.
 struct Affine<'a> {
     channels: usize,
     mean: Vec<f32>,

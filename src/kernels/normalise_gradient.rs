@@ -10,23 +10,24 @@ use crate::compute::{Access, Binding, Kernel, binding, elementwise_grid};
 use rayon::prelude::*;
 
 /// `y = (weight gradient - m₀ - m₁ x̂) / sqrt(variance + epsilon) + residual` with
-/// `x̂ = (x - mean) / sqrt(variance + epsilon)` and, for each group, `m₀` the mean of `weight gradient` and `m₁` that of
-/// `weight gradient x̂` (`means [outer, groups, 2]`, of [`super::normalise_sums_combine`]): Ioffe & Szegedy 2015,
-/// section 3.
+/// `x̂ = (x - mean) / sqrt(variance + epsilon)`: Ioffe & Szegedy 2015, section 3.
+///
+/// For each group, `m₀` is the mean of `weight gradient`, and `m₁` that of `weight gradient x̂`:
+/// `means [outer, groups, 2]`, of [`super::normalise_sums_combine`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct NormaliseGradient {
-    /// What shares statistics.
+    /// The groups that share statistics.
     pub geometry: NormGeometry,
     /// Added to the variance.
     pub epsilon: f32,
     /// Whether another gradient is added.
     pub residual: bool,
-    /// How `gradient`, `x`, `residual` and `y` lie in memory.
+    /// The storage type of `gradient`, `x`, `residual` and `y`.
     pub storage: Storage,
 }
 
 impl NormaliseGradient {
-    /// With a residual and without, for batch and group norm, in either storage.
+    /// With a residual and without, for batch and group norm, in either storage type.
     pub fn permutations() -> Vec<Self> {
         let of = |outer, rows, channels, size| NormGeometry { outer, rows, channels, size };
         let all = [(of(1, 43, 16, 1), false), (of(1, 100, 20, 1), true), (of(3, 15, 24, 3), true)];

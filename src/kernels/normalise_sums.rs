@@ -1,4 +1,4 @@
-//! The first stage of what the gradient of a normalisation needs of all rows.
+//! The first stage of the sums over rows that the gradient of a normalisation needs.
 
 use crate::compute::Argument;
 use crate::compute::Shader;
@@ -7,20 +7,20 @@ use crate::compute::norm_geometry::{NormGeometry, RowParts, channel_sums};
 use crate::compute::storage::Storage;
 use crate::compute::{Access, Binding, Kernel, binding};
 
-/// Of each channel, over the rows of each part, with `x̂ = (x - mean) / sqrt(variance + epsilon)`: `Σ gradient` and
-/// `Σ gradient x̂`, `y [outer, parts, 2, channels]`. [`super::normalise_sums_combine`] puts the parts together.
+/// `y [outer, parts, 2, channels]`: `Σ gradient` and `Σ gradient x̂` of each channel over the rows of each part, with
+/// `x̂ = (x - mean) / sqrt(variance + epsilon)`. [`super::normalise_sums_combine`] combines the parts.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct NormaliseSums {
-    /// What shares statistics.
+    /// The groups that share statistics.
     pub geometry: NormGeometry,
     /// Added to the variance.
     pub epsilon: f32,
-    /// How `gradient` and `x` lie in memory.
+    /// The storage type of `gradient` and `x`.
     pub storage: Storage,
 }
 
 impl NormaliseSums {
-    /// One and several parts and outer, quads that fill lanes and such that do not, in either storage.
+    /// One and several parts and outer, quads that fill lanes and quads that do not, in either storage type.
     pub fn permutations() -> Vec<Self> {
         let of = |outer, rows, channels, size| NormGeometry { outer, rows, channels, size };
         let all = [of(1, 5000, 16, 1), of(3, 37, 20, 5), of(2, 300, 128, 16)];
@@ -28,7 +28,7 @@ impl NormaliseSums {
         [Storage::F32, Storage::F16].map(with).into_iter().flatten().collect()
     }
 
-    /// How the rows are divided.
+    /// The division of the rows.
     pub fn parts(&self) -> RowParts {
         RowParts::new(&self.geometry)
     }

@@ -1,5 +1,5 @@
-//! The second stage of what the gradient of a normalisation needs of all rows: the parts of [`super::normalise_sums`]
-//! put together.
+//! The second stage of the sums over rows that the gradient of a normalisation needs: combines the parts of
+//! [`super::normalise_sums`].
 
 use crate::compute::Argument;
 use crate::compute::Shader;
@@ -7,14 +7,14 @@ use crate::compute::norm_geometry::{NormGeometry, RowParts, combine_workgroups};
 use crate::compute::{Access, Binding, Kernel, binding};
 use rayon::prelude::*;
 
-/// Of the parts' sums: each channel's `sums = factor Σ gradient` and `products = factor Σ gradient x̂`, which are the
-/// gradients at bias and weight, `[outer, channels]`; and, over each group's population, the means of
-/// `weight gradient` and of `weight gradient x̂`, `means [outer, groups, 2]`.
+/// From the parts' sums, each channel's `sums = factor Σ gradient` and `products = factor Σ gradient x̂`, which are the
+/// gradients at bias and weight, `[outer, channels]`; and, over each group's population, the means of `weight gradient`
+/// and of `weight gradient x̂`, `means [outer, groups, 2]`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct NormaliseSumsCombine {
-    /// What [`super::normalise_sums::NormaliseSums`] took.
+    /// The geometry of [`super::normalise_sums::NormaliseSums`].
     pub geometry: NormGeometry,
-    /// A power of two that multiplies `sums` and `products`: 1 / that by which `gradient` was.
+    /// A power of two that multiplies `sums` and `products`: the inverse of the factor in `gradient`.
     pub factor: f32,
 }
 

@@ -10,11 +10,11 @@ use rayon::prelude::*;
 /// `first` on; the other elements of `y` stay. Words are copied as they are, so the element type does not matter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Paste {
-    /// Product of the axes before the axis.
+    /// Product of the axes before the pasted one.
     pub outer: usize,
     /// Length of the axis in `x`.
     pub axis: usize,
-    /// Product of the axes behind the axis.
+    /// Product of the axes after the pasted one.
     pub inner: usize,
     /// Length of the axis in `y`.
     pub length: usize,

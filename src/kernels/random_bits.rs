@@ -1,5 +1,5 @@
-//! Random words by a counter: the shader's Threefry as a kernel of its own, held to the published
-//! known-answer vectors on every device.
+//! Random words by a counter: the shader's Threefry as a kernel of its own, checked against the published known-answer
+//! vectors on every device.
 
 use crate::compute::Argument;
 use crate::compute::Shader;

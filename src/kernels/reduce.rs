@@ -8,7 +8,7 @@ use crate::compute::storage::Storage;
 use crate::compute::{Access, Binding, Kernel, binding, grid};
 use rayon::prelude::*;
 
-/// What becomes of the elements.
+/// The reduction of the elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReduceOp {
     /// `Σ x`.
@@ -47,15 +47,15 @@ pub struct Reduce {
     pub outer: usize,
     /// Length of the reduced axis.
     pub axis: usize,
-    /// Product of the axes behind the reduced one.
+    /// Product of the axes after the reduced one.
     pub inner: usize,
     /// Neighbours along the axis that make one output; the last output of each axis may have fewer.
     pub part: usize,
-    /// What becomes of them.
+    /// The reduction.
     pub op: ReduceOp,
-    /// How `x` lies in memory; in f16 it has an even number of elements.
+    /// The storage type of `x`; with f16 it has an even number of elements.
     pub storage: Storage,
-    /// A power of two that multiplies the results: 1 / that by which `x` was.
+    /// A power of two that multiplies the results: the inverse of the factor in `x`.
     pub factor: f32,
 }
 
@@ -108,8 +108,8 @@ impl Reduce {
         lanes(self.part.min(self.axis), self.inner)
     }
 
-    /// The twin, in float64, which costs nothing beside the loads: `join` takes what it has so far, at first `start`, and
-    /// the next element, or what another lane has.
+    /// The twin, in float64, which costs nothing beside the loads. `join` combines the result so far, at first `start`,
+    /// with the next element or with another lane's result.
     fn fold(
         &self,
         x: &[f32],
@@ -152,8 +152,8 @@ impl Reduce {
     }
 }
 
-/// Neighbouring results of one workgroup of the shader, for `axis` elements each; its other threads share their elements.
-/// A long axis asks for many threads a result, coalesced loads for as many results as fit the inner axis.
+/// Neighbouring results of one workgroup of the shader, for `axis` elements each; its other threads share their
+/// elements. A long axis needs many threads a result, and coalesced loads need as many results as fit the inner axis.
 pub(super) fn lanes(axis: usize, inner: usize) -> usize {
     let threads = axis / 4;
     let threads = if threads < 2 { 1 } else { 1 << threads.ilog2().min(8) };
@@ -164,11 +164,11 @@ pub(super) fn lanes(axis: usize, inner: usize) -> usize {
 const COLUMNS: usize = 256;
 /// Up to this length an axis is reduced in one dispatch.
 const LONG: usize = 1024;
-/// From so many outputs on one dispatch fills any device.
+/// From this many outputs on, one dispatch fills any device.
 const WIDE: usize = 65_536;
 /// The part of a long axis that one workgroup reduces.
 const PART: usize = 512;
-/// More results of parts than this would make the second dispatch the slow one.
+/// The most results of parts: with more, the second dispatch would dominate the time.
 const MOST_PARTS: usize = 1024;
 
 impl Kernel for Reduce {

@@ -1,5 +1,4 @@
-//! Draws a batch of chains from the replay buffer, some of them started anew (Du & Mordatch, NeurIPS
-//! 2019).
+//! Draws a batch of chains from the replay buffer and starts some of them anew (Du & Mordatch, NeurIPS 2019).
 
 use super::tick::{COUNTERS, ITERATION, SEED};
 use crate::compute::Argument;
@@ -8,7 +7,8 @@ use crate::compute::random::{stream, threefry2x32, uniform};
 use crate::compute::{Access, Binding, Kernel, binding, grid};
 use rayon::prelude::*;
 
-/// `out[b]` = `buffer[indices[b]]`, or, with probability `reinitialise`, a new image: uniform in [-1, 1), or `fresh[b]`.
+/// `out[b]` is `buffer[indices[b]]`, or, with probability `reinitialise`, a new image: uniform in [-1, 1), or
+/// `fresh[b]`.
 ///
 /// The choice for slot b comes from key (seed, [`stream::REPLAY_CHOICE`]), counter (iteration, b); a new
 /// image's elements 2i and 2i + 1 of the batch from key (seed, [`stream::REPLAY_INIT`]), counter
@@ -23,19 +23,19 @@ pub struct ReplayGather {
     pub size: usize,
     /// Elements of an image.
     pub image: usize,
-    /// The probability of a new start, 0 to 1.
+    /// The probability that a chain starts anew, 0 to 1.
     pub reinitialise: f32,
-    /// New images are given, for those slots that begin anew.
+    /// Takes new images from the binding `fresh` instead of drawing them.
     pub fresh: bool,
 }
 
 impl ReplayGather {
-    /// With new images drawn, and given.
+    /// With new images that are drawn, and with new images that are given.
     pub fn permutations() -> Vec<Self> {
         [false, true].map(|fresh| Self { batch: 8, size: 20, image: 75, reinitialise: 0.05, fresh }).to_vec()
     }
 
-    /// Whether slot `slot` of an iteration's batch begins anew: what the kernel decides, for a host that keeps count.
+    /// Whether slot `slot` of an iteration's batch starts anew: the kernel's decision, for a host that keeps count.
     pub fn begins_anew(seed: u32, iteration: u32, slot: u32, reinitialise: f32) -> bool {
         uniform(threefry2x32([seed, stream::REPLAY_CHOICE], [iteration, slot])[0]) < reinitialise
     }

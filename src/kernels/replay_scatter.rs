@@ -4,10 +4,11 @@ use crate::compute::Argument;
 use crate::compute::Shader;
 use crate::compute::{Access, Binding, Kernel, binding, grid};
 
-/// The index of an image that goes nowhere.
+/// The index of an image that is not put back.
 pub const DISCARDED: u32 = u32::MAX;
 
-/// `buffer[indices[b]] = x[b]`, or nothing where the index is [`DISCARDED`]. The others are distinct and below `size`.
+/// `buffer[indices[b]] = x[b]`, or nothing where the index is [`DISCARDED`]. The other indices are distinct and below
+/// `size`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReplayScatter {
     /// Images to put back.

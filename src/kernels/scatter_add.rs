@@ -1,4 +1,4 @@
-//! The transpose of [`super::gather_rows`], and so its gradient: rows added up by their indices.
+//! The transpose of [`super::gather_rows`], and so its gradient: sums of rows by their indices.
 
 use crate::compute::Argument;
 use crate::compute::Shader;
@@ -6,11 +6,11 @@ use crate::compute::cpu::elementwise::items_per_task;
 use crate::compute::{Access, Binding, Kernel, binding, grid};
 use rayon::prelude::*;
 
-/// `y [rows, width]`: at each row the sum of those rows of `x [count, width]` whose `indices [count]` (u32) are that row,
-/// in their order. An index that is no row adds nothing.
+/// `y [rows, width]`: for each row, the sum of the rows of `x [count, width]` whose `indices [count]` (u32) name it, in
+/// their order. An index that is not a row adds nothing.
 ///
-/// There are no atomics on floats, so on a GPU every row of `y` looks through all indices: `count rows` comparisons for
-/// each 256 columns.
+/// There are no atomics on floats, so on a GPU every row of `y` searches all indices: `count rows` comparisons for each
+/// 256 columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScatterAdd {
     /// Indices.
@@ -65,7 +65,7 @@ impl Kernel for ScatterAdd {
     fn run(&self, arguments: &mut [Argument<'_>]) {
         let [x, indices, y] = arguments else { unreachable!("scatter_add binds x, indices and y") };
         let (x, indices, width) = (x.f32(), indices.u32(), self.width);
-        // Rows of a task: every task looks through all indices once.
+        // Rows of a task: every task searches all indices once.
         let rows = items_per_task(width);
         y.f32_mut().par_chunks_mut(rows * width).enumerate().for_each(|(task, y)| {
             y.fill(0.0);

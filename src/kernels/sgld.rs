@@ -37,7 +37,7 @@ impl Sgld {
         vec![plain, clamped, Self { noise: 0.0, ..clamped }, Self { masked: true, ..clamped }]
     }
 
-    /// With all of them.
+    /// The update with noise, both clamps and mask.
     pub(super) fn everything() -> Self {
         Self::permutations().pop().expect("the last one")
     }

@@ -1,4 +1,4 @@
-//! The counters of random numbers on the device, and the kernel that moves them on.
+//! The counters of random numbers on the device, and the kernel that increments them.
 
 use crate::compute::Argument;
 use crate::compute::Shader;

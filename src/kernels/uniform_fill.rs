@@ -15,7 +15,7 @@ pub struct UniformFill {
     pub n: usize,
     /// The smallest number.
     pub low: f32,
-    /// The bound above.
+    /// The upper bound, which is excluded.
     pub high: f32,
     /// The key's stream ([`stream`], [`crate::compute::random::lane`]).
     pub stream: u32,

@@ -1,4 +1,4 @@
-//! Winograd's transform back, with the epilogue of the convolution that it stands for.
+//! Winograd's output transform, with the epilogue of the convolution.
 
 use super::conv2d::Conv2d;
 use super::conv2d_input_gradient::Conv2dInputGradient;
@@ -17,7 +17,7 @@ use rayon::prelude::*;
 /// it binds under the same names.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct WinogradOutput {
-    /// What the tiles are of.
+    /// The convolution whose output is tiled.
     pub convolution: Convolution,
     /// The size of a tile.
     pub size: Winograd,
@@ -41,7 +41,7 @@ impl Convolution {
         }
     }
 
-    /// How its tensors lie in memory.
+    /// The storage types of its tensors.
     pub fn storage(&self) -> Storages {
         match self {
             Self::Forward(kernel) => kernel.storage,
@@ -49,7 +49,7 @@ impl Convolution {
         }
     }
 
-    /// Which product of it.
+    /// Its direction.
     pub fn direction(&self) -> Direction {
         match self {
             Self::Forward(_) => Direction::Forward,
@@ -62,7 +62,7 @@ impl Convolution {
         Tiling::new(self.geometry(), size)
     }
 
-    /// Channels of the tensors that it reads and makes.
+    /// Channels of the tensor that it reads and of the one that it computes.
     pub fn channels(&self) -> [usize; 2] {
         let g = self.geometry();
         match self {
@@ -171,7 +171,7 @@ impl Kernel for WinogradOutput {
 
     fn bindings(&self) -> Vec<Binding> {
         let product = self.tiling().transformed_len(self.channels());
-        // Behind the convolution's input and weights.
+        // The bindings after the convolution's input and weights.
         let epilogue = self.convolution.kernel().bindings().into_iter().skip(2);
         std::iter::once(binding("product", 1, Access::Read, product)).chain(epilogue).collect()
     }

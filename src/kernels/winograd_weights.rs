@@ -22,7 +22,7 @@ pub struct WinogradWeights {
 pub(super) const THREADS: usize = 64;
 
 impl WinogradWeights {
-    /// Both sizes, both ways round.
+    /// Both sizes, flipped and not.
     pub fn permutations() -> Vec<Self> {
         let with = |size| [false, true].map(|flipped| Self { rows: 18, columns: 20, size, flipped });
         Winograd::ALL.into_iter().flat_map(with).collect()

@@ -1,4 +1,4 @@
-//! The networks that checkpoints are read for, and which of them a file's names and shapes say it is.
+//! The architectures of the networks in checkpoints, and their detection from the names and shapes in a file.
 
 pub use super::batch_norm::NormMode;
 use super::cifar_resnet::CifarResNet;
@@ -20,7 +20,7 @@ pub enum Architecture {
 /// An architecture in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// What it is.
+    /// The architecture.
     pub architecture: Architecture,
     /// The file's name of each of the architecture's parameters.
     pub names: BTreeMap<String, String>,
@@ -43,10 +43,10 @@ impl Architecture {
         }
     }
 
-    /// The architecture that a file of ours says it has.
+    /// The architecture that the metadata of a file of this library names.
     ///
     /// # Errors
-    /// What is missing or wrong.
+    /// The setting that is missing or wrong.
     pub fn from_metadata(metadata: &BTreeMap<String, String>) -> Result<Self, String> {
         let text =
             |key: &str| metadata.get(key).ok_or_else(|| format!("expected metadata {key}, found none"));
@@ -68,7 +68,7 @@ impl Architecture {
     /// The architecture that a file's tensors are of, and their names.
     ///
     /// # Errors
-    /// The tensor that is missing or too many, or whose shape does not fit, with both shapes.
+    /// The tensor that is missing or unexpected, or whose shape does not fit, with both shapes.
     pub fn infer(tensors: &Named<'_>) -> Result<Found, String> {
         let shapes = Shapes::of(tensors)?;
         let wide = shapes.has("f.conv1.weight") || shapes.has("layer1.0.conv1.bias");
@@ -107,7 +107,7 @@ impl Architecture {
     /// and spectral norm if the file has its vectors.
     ///
     /// # Errors
-    /// As [`Architecture::infer`].
+    /// The errors of [`Architecture::infer`].
     pub fn find(&self, tensors: &Named<'_>) -> Result<Found, String> {
         self.find_sized(&Shapes::of(tensors)?, tensors)
     }
@@ -168,9 +168,9 @@ impl Architecture {
     }
 }
 
-/// Whether a tensor may lie beside a network's own: layers of the released JEM that its class-conditional model never
-/// uses, a counter of batch norm, the state of our optimizers, weights beside their moving
-/// averages, and the ages of our chains.
+/// Whether a file may hold a tensor besides a network's own: layers of the released JEM that its class-conditional
+/// model never uses, a counter of batch norm, the state of our optimizers, weights beside their moving averages, and
+/// the ages of our chains.
 fn is_known_beside(name: &str) -> bool {
     name.ends_with(".num_batches_tracked")
         || name == "chain_ages"

@@ -1,8 +1,8 @@
-//! Batch normalisation (Ioffe & Szegedy 2015), as PyTorch's `BatchNorm2d` has it.
+//! Batch normalisation (Ioffe & Szegedy 2015), as in PyTorch's `BatchNorm2d`.
 //!
-//! `y = (x - mean) / sqrt(variance + 1e-5) * weight + bias`, channel by channel: with the statistics of training
-//! ([`NormMode::Inference`]), or with those of the batch at hand, over images and pixels ([`NormMode::Training`]). Behind a
-//! convolution the statistics of training are folded into its weights and bias, so that it stays one fused kernel.
+//! `y = (x - mean) / sqrt(variance + 1e-5) * weight + bias`, channel by channel: with the running statistics of
+//! training ([`NormMode::Inference`]), or with those of the batch, over images and pixels ([`NormMode::Training`]).
+//! After a convolution the running statistics are folded into its weights and bias, so that it stays one fused kernel.
 
 use super::parameters::{ParameterKind, ParameterLayout};
 use crate::compute::norm_geometry::NormGeometry;
@@ -13,19 +13,19 @@ use serde::{Deserialize, Serialize};
 /// Added to the variance.
 pub const EPSILON: f32 = 1e-5;
 
-/// Which statistics batch normalisation takes.
+/// The statistics that batch normalisation takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NormMode {
-    /// Those that training left.
+    /// The running statistics of training.
     #[default]
     Inference,
-    /// Those of each batch.
+    /// The statistics of each batch.
     Training,
 }
 
 impl NormMode {
-    /// The mode of a network in training: each batch's own statistics, those of chains too, as JEM++ does;
+    /// The mode of a network in training: each batch's own statistics, for batches of chains too, as in JEM++;
     /// [`NormMode::Inference`], which is the same, for a network without batch norm.
     pub fn in_training(layout: &ParameterLayout) -> Self {
         if layout.has_statistics() { Self::Training } else { Self::Inference }
@@ -90,9 +90,9 @@ pub fn normalise(x: &Tensor, layout: &ParameterLayout, name: &str, mode: NormMod
     x.normalise(norm, &leaves.weight, &leaves.bias)
 }
 
-/// The next `NAME.running_mean` and `NAME.running_var` behind a batch that the normalisation `name` took as `x`:
-/// `(1 - momentum) running + momentum batch`, with the batch's unbiased variance (divided by n - 1), as PyTorch
-/// has it. A channel needs two numbers or more: of one, that variance is NaN.
+/// The next `NAME.running_mean` and `NAME.running_var` after a batch that the normalisation `name` took as `x`:
+/// `(1 - momentum) running + momentum batch`, with the batch's unbiased variance (divided by n - 1), as in PyTorch. A
+/// channel needs two numbers or more: that variance of a single number is NaN.
 pub fn running_statistics(
     x: &Tensor,
     layout: &ParameterLayout,
@@ -110,8 +110,8 @@ pub fn running_statistics(
     [next("running_mean", mean), next("running_var", variance.scale(n / (n - 1.0)))]
 }
 
-/// A convolution (`weights [kh, kw, c_in, c_out]`, bias or none) and behind it the normalisation `name`, with the
-/// statistics of training folded into the weights and the bias.
+/// A convolution (`weights [kh, kw, c_in, c_out]`, bias or none) followed by the normalisation `name`, with the running
+/// statistics folded into the weights and the bias.
 pub fn convolve(
     x: &Tensor,
     weights: &Tensor,

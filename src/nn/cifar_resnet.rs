@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 /// Channels of the first convolution.
 const CHANNELS: usize = 16;
-/// Features that the linear layer sees.
+/// Features that the linear layer reads.
 const FEATURES: usize = CHANNELS << 2;
 
 /// The shape of a ResNet for CIFAR.

@@ -1,8 +1,8 @@
-//! Group normalisation (Wu & He, ECCV 2018), as PyTorch's `GroupNorm` has it.
+//! Group normalisation (Wu & He, ECCV 2018), as in PyTorch's `GroupNorm`.
 //!
-//! `y = (x - mean) / sqrt(variance + 1e-5) * weight + bias`: the statistics are those of each image's groups
-//! of neighbouring channels, over their pixels; weight and bias are each channel's. No image sees another, so
-//! that training and inference are the same. The parameters are named as batch norm's.
+//! `y = (x - mean) / sqrt(variance + 1e-5) * weight + bias`: the statistics are those of each image's groups of
+//! neighbouring channels, over their pixels; weight and bias are each channel's. Images do not affect each other, so
+//! training and inference are the same. The parameters are named as batch norm's.
 
 use super::parameters::ParameterLayout;
 use crate::compute::norm_geometry::NormGeometry;

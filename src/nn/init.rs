@@ -4,7 +4,7 @@ use crate::compute::random::Threefry;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// How the weights of a layer with `fan_in` inputs and `fan_out` outputs per position begin.
+/// The initialisation of a layer's weights, with `fan_in` inputs and `fan_out` outputs per position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Init {
@@ -12,7 +12,7 @@ pub enum Init {
     /// PyTorch's convolutions and linear layers (and so the published JEM) begin with.
     #[default]
     LecunUniform,
-    /// Normal with variance `2/((1 + slope²) fan_in)` for the leaky ReLU behind it, biases 0: He et al. 2015,
+    /// Normal with variance `2/((1 + slope²) fan_in)` for the leaky ReLU after the layer, biases 0: He et al. 2015,
     /// "Delving deep into rectifiers".
     HeNormal,
     /// Uniform in `±√(6/(fan_in + fan_out))`, biases 0: Glorot & Bengio 2010, "Understanding the difficulty
@@ -48,7 +48,7 @@ pub struct Fans {
 }
 
 impl Init {
-    /// Fills `values` from `random`; `slope` is that of the leaky ReLU behind the layer.
+    /// Fills `values` from `random`; `slope` is that of the leaky ReLU after the layer.
     pub fn fill(self, values: &mut [f32], fans: Fans, slope: f32, random: &mut Threefry) {
         let Fans { fan_in, fan_out, bias } = fans;
         let uniform = |values: &mut [f32], bound: f32, random: &mut Threefry| {

@@ -1,5 +1,5 @@
-//! Networks: parameters in one flat buffer, initialisations, normalisations, the WideResNet of JEM, the ResNets
-//! of CIFAR, and optimizers.
+//! Networks: parameters in one flat buffer, initialisations, layers, normalisations, the WideResNet of JEM, the ResNets
+//! of CIFAR, optimizers, and training steps.
 
 pub mod architecture;
 pub mod batch_norm;

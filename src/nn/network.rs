@@ -42,13 +42,12 @@ pub trait Network: fmt::Debug + Send + Sync {
     /// Its parameters: first all that are trained, then running statistics and the like.
     fn layout(&self) -> ParameterLayout;
 
-    /// The slope below 0 of its activation, which initialisations of the He kind depend on: 0 for ReLU and smooth
-    /// relatives.
+    /// The slope below 0 of its activation, on which He initialisations depend: 0 for ReLU and smooth relatives.
     fn slope(&self) -> f32 {
         0.0
     }
 
-    /// The features that its last layer sees.
+    /// The features that its last layer reads.
     fn features(&self, images: &Tensor, pass: &mut Pass<'_>) -> Tensor;
 
     /// The logits of [`Network::features`].
@@ -87,7 +86,7 @@ pub trait Network: fmt::Debug + Send + Sync {
     }
 }
 
-/// One way of a batch through a network: the parameters that its layers take, and the statistics that batch norm uses
+/// One pass of a batch through a network: the parameters that its layers take, and the statistics that batch norm uses
 /// and sees.
 #[derive(Debug)]
 pub struct Pass<'a> {
@@ -145,9 +144,9 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// For each running statistic of the batch norms that this pass went through, the parameter's name and its next
-    /// value ([`batch_norm::running_statistics`]); none in [`NormMode::Inference`]. They are results of nodes that the
-    /// logits have anyway: gradients are as without them.
+    /// For each running statistic of the batch norms in this pass, the parameter's name and its next value
+    /// ([`batch_norm::running_statistics`]); none in [`NormMode::Inference`]. They are results of nodes that the logits
+    /// need anyway, so they do not change gradients.
     pub fn running_statistics(&self, momentum: f32) -> Vec<(String, Tensor)> {
         let next =
             |(name, x): &(String, Tensor)| batch_norm::running_statistics(x, self.layout, name, momentum);

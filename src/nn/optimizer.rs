@@ -18,7 +18,7 @@ pub const CONTROL_WORDS: Key<f32> = Key::new("control");
 
 /// The external slot of the parameters' moving averages.
 pub const AVERAGES: Key<f32> = Key::new("averages");
-/// The external slot of the parameters from before a climb.
+/// The external slot of the parameters from before a perturbation.
 const KEPT: Key<f32> = Key::new("weights before the perturbation");
 
 /// The largest part of the flat buffer that one dispatch binds: half of WebGPU's default of 128 MiB.
@@ -82,7 +82,8 @@ impl Optimizer {
         }
     }
 
-    /// Appends the step over what is trained of `layout`; `norm` is the squared global norm of [`gradient_norm`].
+    /// Appends the step over the trained parameters of `layout`; `norm` is the squared global norm of
+    /// [`gradient_norm`].
     pub fn step(
         &self,
         builder: &mut ProgramBuilder,
@@ -151,8 +152,8 @@ pub fn squared_norm(builder: &mut ProgramBuilder, label: &str, x: View, words: u
     stages(builder, x, n, out);
 }
 
-/// Appends the climb of sharpness-aware minimisation from the first `trained` of `words` parameters, which it keeps
-/// for [`unperturb`]: see [`Ascent`].
+/// Appends the perturbation of sharpness-aware minimisation of the first `trained` of `words` parameters, which it
+/// keeps for [`unperturb`]: see [`Ascent`].
 pub fn perturb(builder: &mut ProgramBuilder, words: usize, trained: usize, radius: f32, adaptive: bool) {
     let parameters = builder.external(PARAMETERS, words);
     let gradients = builder.external(GRADIENTS, words);
@@ -180,7 +181,7 @@ pub fn perturb(builder: &mut ProgramBuilder, words: usize, trained: usize, radiu
     }
 }
 
-/// Appends the way back from where [`perturb`] went.
+/// Appends the restoration of the parameters that [`perturb`] kept.
 pub fn unperturb(builder: &mut ProgramBuilder, words: usize, trained: usize) {
     let parameters = builder.external(PARAMETERS, words);
     let kept = builder.external(KEPT, trained);
@@ -189,7 +190,8 @@ pub fn unperturb(builder: &mut ProgramBuilder, words: usize, trained: usize) {
     }
 }
 
-/// Appends a step of the moving average of what is trained of `layout`; the rest of it is as in [`PARAMETERS`].
+/// Appends a step of the moving average of the trained parameters of `layout`; the others are copied from
+/// [`PARAMETERS`].
 pub fn average(builder: &mut ProgramBuilder, layout: &ParameterLayout) {
     let parameters = builder.external(PARAMETERS, layout.words());
     let averages = builder.external(AVERAGES, layout.words());

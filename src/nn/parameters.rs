@@ -14,7 +14,7 @@ pub const PARAMETERS: Key<f32> = Key::new("parameters");
 /// Parameters start at multiples of this many words, so that each can be bound on its own.
 const ALIGNMENT: usize = 64;
 
-/// What becomes of a tensor of parameters.
+/// The kind of a tensor of parameters, which decides whether it is trained and whether it is in files.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ParameterKind {
     /// Trained, from an initialisation.
@@ -38,7 +38,7 @@ impl From<Fans> for ParameterKind {
 /// A tensor of parameters: its place in the flat buffer and its names and shapes here and in files.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parameter {
-    /// The name in checkpoints, as the released JEM has it: `f.layer1.0.conv1.weight`.
+    /// The name in checkpoints, as in the released JEM: `f.layer1.0.conv1.weight`.
     pub name: String,
     /// The shape on the device: `[kh, kw, c_in, c_out]`, `[in, out]`, `[out]`, or `[kh, kw, c_in]` of a
     /// vector over what reaches one output of a convolution.
@@ -64,7 +64,7 @@ impl Parameter {
         !matches!(self.role, ParameterKind::Fixed(_))
     }
 
-    /// The shape in files, as PyTorch has it: `[c_out, c_in, kh, kw]`, `[out, in]`, `[out]`, `[c_in kh kw]`.
+    /// The shape in files, as in PyTorch: `[c_out, c_in, kh, kw]`, `[out, in]`, `[out]`, `[c_in kh kw]`.
     pub fn file_shape(&self) -> Vec<usize> {
         match self.shape[..] {
             [kh, kw, i, o] => vec![o, i, kh, kw],
@@ -136,12 +136,12 @@ impl ParameterLayout {
         &self.parameters
     }
 
-    /// Those that are trained.
+    /// The parameters that are trained.
     pub fn trained(&self) -> impl Iterator<Item = &Parameter> {
         self.parameters.iter().filter(|parameter| parameter.is_trained())
     }
 
-    /// Those that are in files.
+    /// The parameters that are in files.
     pub fn in_files(&self) -> impl Iterator<Item = &Parameter> {
         self.parameters.iter().filter(|parameter| parameter.is_in_files())
     }
@@ -151,8 +151,8 @@ impl ParameterLayout {
         self.words
     }
 
-    /// Words of the first part of the flat buffer, all that is trained and nothing else: for networks that
-    /// declare what is not trained last, as those do that are trained here.
+    /// Words of the first part of the flat buffer, which holds all trained parameters and nothing else. Only for
+    /// networks that declare their other parameters last, as those do that are trained here.
     pub fn trained_words(&self) -> usize {
         let first = self.parameters.iter().position(|parameter| !parameter.is_trained());
         let first = first.unwrap_or(self.parameters.len());
@@ -160,7 +160,7 @@ impl ParameterLayout {
         self.parameters.get(first).map_or(self.words, |parameter| parameter.offset)
     }
 
-    /// Elements of all that is trained.
+    /// Elements of all trained parameters.
     pub fn elements(&self) -> usize {
         self.trained().map(Parameter::elements).sum()
     }
@@ -178,8 +178,8 @@ impl ParameterLayout {
         parameter.unwrap_or_else(|| panic!("no parameter {name}"))
     }
 
-    /// Each parameter's next value as an output to its place in the flat buffer of `builder`. Lowering writes
-    /// them behind all that reads the parameters.
+    /// Each parameter's next value as an output to its place in the flat buffer of `builder`. Lowering writes them
+    /// after everything that reads the parameters.
     ///
     /// # Panics
     /// If there is no parameter of a name: a bug in the network.
@@ -192,7 +192,7 @@ impl ParameterLayout {
         next.iter().map(output).collect()
     }
 
-    /// The leaves of all that is trained, in order.
+    /// The leaves of all trained parameters, in order.
     pub fn leaves(&self, graph: &Graph) -> Vec<Tensor> {
         self.trained().map(|parameter| self.leaf_of(graph, parameter)).collect()
     }
@@ -223,10 +223,10 @@ impl ParameterLayout {
         values
     }
 
-    /// The flat buffer's values from `find`, which gives each parameter's values in a file's order.
+    /// The flat buffer's values from `find`, which returns each parameter's values in a file's order.
     ///
     /// # Errors
-    /// What `find` returns; [`Error::Shape`] if it gives another number of values.
+    /// The errors of `find`; [`Error::Shape`] if it returns another number of values.
     pub fn gather<'a>(&self, mut find: impl FnMut(&Parameter) -> Result<&'a [f32]>) -> Result<Vec<f32>> {
         let mut flat = vec![0.0; self.words];
         for parameter in &self.parameters {

@@ -1,4 +1,4 @@
-//! Spectral normalisation (Miyato et al., ICLR 2018), as PyTorch's `torch.nn.utils.spectral_norm` has it.
+//! Spectral normalisation (Miyato et al., ICLR 2018), as in PyTorch's `torch.nn.utils.spectral_norm`.
 //!
 //! Weights `W` are divided by `sigma = u^T W v`, with `W` as a matrix `[out, in kh kw]` and `u` and `v` its
 //! first singular vectors, which one step of power iteration improves before each training step: `sigma` then

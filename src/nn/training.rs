@@ -129,7 +129,7 @@ pub struct TrainingStep {
 }
 
 impl TrainingStep {
-    /// The step that lowers `loss`, the sum of its elements if it is no scalar.
+    /// The step that lowers `loss`, or the sum of its elements if it is not a scalar.
     ///
     /// # Errors
     /// The errors of [`Function::new`].
@@ -224,8 +224,8 @@ pub struct StepOptions<'a> {
     pub clip_norm: Option<f32>,
     /// The pass through a network with batch norm, and the part of the batch in the next running statistics.
     pub pass: Option<(&'a Pass<'a>, f32)>,
-    /// The counters of the loss's random numbers, such as those of dropout: each step draws others, because it adds one to
-    /// their second word. [`TrainingStep::set`] gives them the seed once.
+    /// The counters of the loss's random numbers, such as those of dropout: each step draws new numbers, because it
+    /// adds one to their second word. [`TrainingStep::set`] sets their seed once.
     pub counters: Option<&'a Counters>,
     /// Tensors to [`TrainingStep::get`] besides the loss.
     pub outputs: &'a [&'a Tensor],

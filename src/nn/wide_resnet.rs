@@ -20,11 +20,11 @@ use serde::{Deserialize, Serialize};
 /// The slope of the leaky ReLUs below 0.
 pub const SLOPE: f32 = 0.2;
 
-/// Which normalisation a network has.
+/// The normalisation of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Norm {
-    /// None.
+    /// No normalisation.
     #[default]
     None,
     /// Batch normalisation.
@@ -86,10 +86,10 @@ pub struct WideResNet {
     pub classes: usize,
     /// Channels of the images.
     pub channels: usize,
-    /// The normalisation; what does not say has none.
+    /// The normalisation; none if settings do not name one.
     #[serde(default)]
     pub norm: Norm,
-    /// The nonlinearity; what does not say has leaky ReLUs.
+    /// The nonlinearity; leaky ReLU if settings do not name one.
     #[serde(default)]
     pub activation: Activation,
     /// Whether weights are divided by their largest singular value.
@@ -187,7 +187,7 @@ impl WideResNet {
         }
     }
 
-    /// A 3x3 convolution of stride 1 and the normalisation behind it.
+    /// A 3x3 convolution of stride 1 and the normalisation after it.
     fn conv_normalise(&self, x: &Tensor, name: &str, norm: &str, pass: &mut Pass<'_>) -> Tensor {
         if (self.norm, pass.mode()) != (Norm::Batch, NormMode::Inference) {
             let x = self.conv(x, name, [1, 1], pass);

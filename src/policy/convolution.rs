@@ -1,4 +1,5 @@
-//! Which kernels compute a convolution: winners that `jem tune` measured, else a rule of the shapes and the device.
+//! The choice of the kernels that compute a convolution: winners that `jem tune` measured, else a rule of the shapes
+//! and the device.
 
 use crate::compute::Kernel as _;
 use crate::compute::conv_geometry::{ConvGeometry, ConvProblem, Direction};
@@ -16,16 +17,16 @@ use md5::{Digest, Md5};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// How a convolution or an input gradient is computed.
+/// The algorithm of a convolution or an input gradient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Algorithm {
-    /// By `conv2d` or `conv2d_input_gradient`: an implicit matrix product.
+    /// `conv2d` or `conv2d_input_gradient`: an implicit matrix product.
     Implicit,
-    /// By Winograd's four kernels.
+    /// Winograd's four kernels.
     Winograd(Winograd),
 }
 
-/// What decides which kernels compute each convolution of a program, and how.
+/// Decides which kernels compute each convolution of a program.
 ///
 /// The default is the CPU device's: [`Algorithm::Implicit`] everywhere, which needs no memory and runs on every device,
 /// and weight gradients in few parts.
@@ -39,11 +40,11 @@ pub struct ConvolutionPolicy {
     is_unfused: bool,
     storage: Storage,
     method: Method,
-    /// What goes before the rule.
+    /// The measured winners, which take precedence over the rule.
     tuned: Arc<Tuned>,
 }
 
-/// The fastest candidates of some shapes, as measured on a device.
+/// The fastest implementation of some convolutions, as measured on a device.
 pub type Tuned = BTreeMap<ConvProblem, ConvImplementation>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +72,7 @@ impl ConvolutionPolicy {
     /// The [`ConvolutionPolicy::fastest`] balance of a hardware GPU: data-centre cards have 60 to 70 TFLOP/s and 3 to 5
     /// TB/s, of which matrix products reach half and transforms nearly all; others are alike.
     pub const HARDWARE: u64 = 10;
-    /// That of a driver that computes on the CPU: as measured on Mesa's llvmpipe, 6 GFLOP/s and 3 GB/s.
+    /// The balance of a driver that computes on the CPU: Mesa's llvmpipe was measured at 6 GFLOP/s and 3 GB/s.
     pub const SOFTWARE: u64 = 2;
 
     /// The rule for a GPU that binds tensors of up to `largest` bytes and does `balance` floating-point operations in
@@ -87,24 +88,25 @@ impl ConvolutionPolicy {
         Self { rule: Rule::Always(size), largest: u64::MAX, ..Self::default() }
     }
 
-    /// These, but with the tensors between convolutions in f16, and the convolutions on them by `method`: mixed
-    /// precision (Micikevicius et al. 2018). Parameters, their gradients and images stay in f32, and all sums are
-    /// f32's.
+    /// The same policy, with the tensors between convolutions in f16, and the convolutions on them by `method`: mixed
+    /// precision (Micikevicius et al. 2018). Parameters, their gradients and images stay in f32, and all sums are in
+    /// f32.
     pub fn in_f16(self, method: Method) -> Self {
         Self { storage: Storage::F16, method, ..self }
     }
 
-    /// How tensors between convolutions lie in memory.
+    /// The storage type of the tensors between convolutions.
     pub fn storage(&self) -> Storage {
         self.storage
     }
 
-    /// How convolutions multiply that are no Winograd's.
+    /// The arithmetic of the convolutions that are not Winograd's.
     pub fn method(&self) -> Method {
         self.method
     }
 
-    /// These, but a kernel for each operation of the graph, none fused: what fusion is measured against.
+    /// The same policy, with a kernel for each operation of the graph and none fused: the baseline for measuring
+    /// fusion.
     pub fn unfused(self) -> Self {
         Self { is_unfused: true, ..self }
     }
@@ -114,23 +116,23 @@ impl ConvolutionPolicy {
         self.is_unfused
     }
 
-    /// These policy with those of `tuned` before the rule's.
+    /// The same policy, with the winners of `tuned` before the rule.
     pub fn with_tuned(self, tuned: Tuned) -> Self {
         Self { tuned: Arc::new(tuned), ..self }
     }
 
-    /// The rule alone.
+    /// The same policy without measured winners.
     pub fn by_rule(&self) -> Self {
         self.clone().with_tuned(Tuned::new())
     }
 
-    /// What goes before the rule.
+    /// The measured winners.
     pub fn tuned(&self) -> &Tuned {
         &self.tuned
     }
 
-    /// The policy in words, for the record of a run: whether kernels were measured, how many shapes, and a digest
-    /// by which equal policy are known.
+    /// The policy as text, for the record of a run: whether kernels were measured, for how many shapes, and a digest
+    /// that identifies equal policies.
     pub fn summary(&self) -> String {
         if self.tuned.is_empty() {
             return "by rule".into();
@@ -143,7 +145,7 @@ impl ConvolutionPolicy {
         format!("{} shapes as measured ({digest}), others by rule", self.tuned.len())
     }
 
-    /// What computes the convolution of `shape`.
+    /// The implementation of the convolution of `shape`.
     pub fn candidate(&self, shape: &ConvProblem) -> ConvImplementation {
         if let Some(&candidate) = self.measured(shape) {
             return candidate;
@@ -185,7 +187,7 @@ impl ConvolutionPolicy {
         }
     }
 
-    /// The kernel with the method and the tile that its shape is to have.
+    /// The kernel with the method and the tile that the policy chooses for its shape.
     pub fn forward(&self, kernel: Conv2d) -> Conv2d {
         let shape =
             ConvProblem { direction: Direction::Forward, geometry: kernel.geometry, storage: kernel.storage };
@@ -193,7 +195,7 @@ impl ConvolutionPolicy {
         Conv2d { method, tile, ..kernel }
     }
 
-    /// As [`ConvolutionPolicy::forward`].
+    /// The kernel with the method and the tile that the policy chooses for its shape.
     pub fn input_gradient(&self, kernel: Conv2dInputGradient) -> Conv2dInputGradient {
         let Conv2dInputGradient { geometry, storage, .. } = kernel;
         let (method, tile) =
@@ -201,7 +203,8 @@ impl ConvolutionPolicy {
         Conv2dInputGradient { method, tile, ..kernel }
     }
 
-    /// As [`ConvolutionPolicy::forward`], and with the measured number of parts, else the rule's for the tile.
+    /// The kernel with the method and the tile that the policy chooses for its shape, and the measured number of parts,
+    /// else the rule's for the tile.
     pub fn weight_gradient(&self, kernel: Conv2dWeightGradient) -> Conv2dWeightGradient {
         let Conv2dWeightGradient { geometry, storage, .. } = kernel;
         let shape = ConvProblem { direction: Direction::WeightGradient, geometry, storage };
@@ -214,12 +217,12 @@ impl ConvolutionPolicy {
         Conv2dWeightGradient { parts, ..kernel }
     }
 
-    /// How a kernel other than Winograd's multiplies, and the tile if it was measured.
+    /// The arithmetic of a kernel other than Winograd's, and the tile if it was measured.
     fn method_and_tile(&self, shape: &ConvProblem) -> (Method, Option<ConvTile>) {
         let by_rule = self.method.suiting(&shape.geometry);
         match self.measured(shape) {
             Some(&(ConvImplementation::Implicit(tile) | ConvImplementation::Parts(tile, _))) => match tile {
-                // What was measured in f32 says nothing of matrices.
+                // Measurements in f32 say nothing about matrices.
                 ConvTile::Scalar(_) if !shape.is_half() => (by_rule, Some(tile)),
                 ConvTile::Scalar(_) => (Method::Scalar, Some(tile)),
                 ConvTile::Matrices(_) => (by_rule, Some(tile)),
@@ -254,7 +257,7 @@ impl ConvolutionPolicy {
         Winograd::takes(g) && 4 * elements as u64 <= self.largest
     }
 
-    /// The rule for the convolution of `g` and its input gradient: the sizes of the two are alike.
+    /// The rule for the convolution of `g` and for its input gradient, which have similar sizes.
     fn rule(&self, g: &ConvGeometry) -> Algorithm {
         let fits = |size| self.fits(g, size);
         let faster = |&size: &Winograd| 5 * self.winograd_cost(g, size) < 4 * g.flops();
@@ -409,7 +412,7 @@ mod tests {
                 }
                 ConvTile::Matrices(_) => assert_eq!((chosen.method, chosen.tile), (method, None)),
             }
-            // What was measured in f16 is not for f32, and matrices are not for a device whose fail the gate.
+            // Measurements in f16 are not for f32, and matrices are not for a device whose matrices fail the gate.
             assert_eq!(tuned.forward(Conv2d::new(g)).tile, None);
             let without = tuned.in_f16(Method::Scalar).forward(kernel);
             assert_eq!(without.method, Method::Scalar);

@@ -1,4 +1,5 @@
-//! The ways to compute a convolution that are worth measuring: what `jem tune` tries and [`crate::policy::convolution`] takes.
+//! The implementations of a convolution that are worth measuring: `jem tune` measures them, and
+//! [`crate::policy::convolution`] chooses among them.
 
 use crate::compute::Kernel;
 use crate::compute::conv_geometry::{ConvGeometry, ConvProblem, Direction};
@@ -14,14 +15,14 @@ use crate::kernels::conv2d_weight_gradient::Conv2dWeightGradient;
 use md5::{Digest, Md5};
 use std::fmt;
 
-/// A way to compute the convolution of a [`ConvProblem`].
+/// An implementation of the convolution of a [`ConvProblem`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ConvImplementation {
     /// `conv2d` or `conv2d_input_gradient`, by this tile.
     Implicit(ConvTile),
     /// Winograd's four kernels, in f32: forward and input gradient.
     Winograd(Winograd),
-    /// `conv2d_weight_gradient` by this tile in so many parts, and the sum of the parts.
+    /// `conv2d_weight_gradient` by this tile in this many parts, and the sum of the parts.
     Parts(ConvTile, usize),
 }
 
@@ -77,8 +78,8 @@ impl ConvProblem {
     }
 
     /// Every candidate on a device that multiplies f16 by `method` and cuts weight gradients by `parts`: each of
-    /// [`ConvProblem::tiles`], the rule's first, for a weight gradient with the rule's number of parts, half and twice as
-    /// many; then Winograd's sizes where they fit, if all tensors are f32.
+    /// [`ConvProblem::tiles`], the rule's first, for a weight gradient with the rule's number of parts, half and twice
+    /// as many; then Winograd's sizes where they fit, if all tensors are f32.
     pub(crate) fn candidates(&self, method: Method, parts: Parts) -> Vec<ConvImplementation> {
         let mut all = Vec::new();
         for tile in self.tiles() {
@@ -100,7 +101,7 @@ impl ConvProblem {
         all
     }
 
-    /// The candidate of this name, if any device could have it.
+    /// The implementation of this name, if any device could have it.
     pub fn named(&self, name: &str) -> Option<ConvImplementation> {
         let tile = |name: &str| self.tiles().into_iter().find(|tile| tile.to_string() == name);
         if self.direction != Direction::WeightGradient {

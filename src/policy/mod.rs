@@ -1,4 +1,4 @@
-//! Which kernel computes a convolution: rules, and winners that were measured.
+//! The choice of the kernels that compute a convolution: rules, and measured winners.
 
 pub mod convolution;
 pub mod implementation;

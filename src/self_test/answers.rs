@@ -1,6 +1,6 @@
 //! The file of the gate's answers: TOML, with an entry for each adapter, driver, set of shaders and matrices.
 //!
-//! It lies in the user's cache directory. It is a cache: if it cannot be read or written, the gate runs again.
+//! It is in the user's cache directory. It is a cache: if it cannot be read or written, the gate runs again.
 
 use super::gate;
 use super::gate::Answer;

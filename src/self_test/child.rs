@@ -18,13 +18,13 @@ const LINE: usize = 400;
 /// Time for a child to end after it closed its output.
 const FAREWELL: Duration = Duration::from_secs(10);
 
-/// How often a silent child is checked for its end.
+/// The time between two checks of a silent child for its end.
 const POLL: Duration = Duration::from_millis(100);
 
 /// The exit status of a process that Ctrl-C ended on Windows (`STATUS_CONTROL_C_EXIT`).
 const CONTROL_C_EXIT: i32 = 0xC000_013A_u32 as i32;
 
-/// How a child ended.
+/// The end of a child.
 #[derive(Debug)]
 pub struct Ended {
     /// Its exit status; `None` if it was stopped.
@@ -50,7 +50,7 @@ impl Ended {
 }
 
 impl fmt::Display for Ended {
-    /// How it ended, such as `was killed by SIGSEGV`, with its last words.
+    /// The end in words, such as `was killed by SIGSEGV`, with the child's last words.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.status.map(|status| (status, process::signal(status))) {
             None if self.interrupted => f.write_str("was stopped")?,

@@ -1,4 +1,4 @@
-//! Which cooperative matrices (tensor cores) programs may use on a device.
+//! The cooperative matrices (tensor cores) that programs may use on a device.
 
 use super::gate::Answer;
 use super::{answers, service};
@@ -57,8 +57,8 @@ pub fn usable_cooperative(device: &Device) -> Result<Cooperative, String> {
     known.get_or_init(|| first_usable(device, adapter)).clone()
 }
 
-/// Whether [`usable_cooperative`] would have to run the gate, which may take a minute. Never true in a program that does
-/// not call [`serve`](super::serve), where the gate cannot run.
+/// Whether [`usable_cooperative`] would have to run the gate, which may take a minute. Never true in a program that
+/// does not call [`serve`](super::serve), where the gate cannot run.
 pub fn is_gate_pending(device: &Device) -> bool {
     let (Some(known), Some(adapter)) = (device.usable_cooperative(), device.adapter()) else { return false };
     if known.get().is_some() || !service::serves() {

@@ -8,9 +8,9 @@ use crate::compute::storage::{Storage, Storages};
 use crate::device::{AdapterInfo, Device, DeviceOptions, DeviceSpec};
 use crate::error::{Error, Result};
 use crate::io::atomic;
-use crate::user::{self, cache_directory, variable};
 use crate::policy::convolution::Tuned;
 use crate::policy::implementation::{ConvImplementation, fingerprint};
+use crate::user::{self, cache_directory, variable};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::io::{ErrorKind, Write as _};
@@ -34,7 +34,7 @@ struct File {
     adapter: Vec<Section>,
 }
 
-/// What was measured on an adapter.
+/// The measurements on an adapter.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Section {
@@ -64,7 +64,7 @@ struct Entry {
     kw: usize,
     stride: usize,
     padding: usize,
-    /// How the three tensors of [`Storages`] lie in memory.
+    /// The storage types of the three tensors of [`Storages`].
     storage: [Storage; 3],
     /// A [`ConvImplementation`] in words.
     kernel: String,
@@ -73,7 +73,7 @@ struct Entry {
 /// Opens a device; a GPU has the kernels that [`path`]'s file holds for it.
 ///
 /// # Errors
-/// As [`Device::open`], then as [`read`].
+/// The errors of [`Device::open`], and those of [`read`].
 pub fn open(spec: &DeviceSpec, options: DeviceOptions) -> Result<Device> {
     let device = Device::open(spec, options)?;
     let Some(adapter) = device.adapter() else { return Ok(device) };
@@ -95,16 +95,16 @@ fn path_from(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     }
 }
 
-/// What [`path`]'s file holds for `adapter`; nothing where there is no file.
+/// The winners that [`path`]'s file holds for `adapter`; none if there is no file.
 ///
 /// # Errors
-/// As [`read`].
+/// The errors of [`read`].
 pub fn load(adapter: &AdapterInfo) -> Result<Tuned> {
     path().map_or(Ok(Tuned::new()), |path| read(&path, adapter))
 }
 
-/// What the file at `path` holds for `adapter`, its driver and the kernels of this version; nothing where there is
-/// no file.
+/// The winners that the file at `path` holds for `adapter`, its driver and the kernels of this version; none if there
+/// is no file.
 ///
 /// # Errors
 /// [`Error::File`] for a damaged file, [`Error::Io`] for one that cannot be read.
@@ -124,9 +124,9 @@ pub fn read(path: &Path, adapter: &AdapterInfo) -> Result<Tuned> {
     Ok(tuned)
 }
 
-/// Puts `tuned` into the file at `path` as what was measured on `adapter`, beside what it holds for other adapters
-/// and other shapes; what it holds of this adapter with other drivers or kernels goes. A damaged file is replaced.
-/// Returns how many shapes the file has for the adapter now.
+/// Puts `tuned` into the file at `path` as the measurements on `adapter`, beside those on other adapters and of other
+/// shapes. Measurements on this adapter with other drivers or kernels are dropped. A damaged file is replaced. Returns
+/// the number of shapes that the file now has for the adapter.
 ///
 /// # Errors
 /// [`Error::Io`]: the old file is intact.
@@ -318,7 +318,7 @@ mod tests {
         ] {
             assert_eq!(read(&path, &other).unwrap(), Tuned::new(), "{other}");
         }
-        // Limits are no part of what it is.
+        // The adapter's limits do not identify it.
         assert_eq!(read(&path, &AdapterInfo { timestamps: true, ..one }).unwrap(), tuned(64));
     }
 
@@ -354,7 +354,7 @@ mod tests {
         let rule = ConvolutionPolicy::default().candidate(&shape);
         assert_eq!(write(&path, &one, &[(shape, rule)].into()).unwrap(), 6);
         assert_eq!(read(&path, &one).unwrap()[&shape], rule);
-        // Another driver: the old one's measurements go.
+        // Another driver: the old one's measurements are dropped.
         let newer = AdapterInfo { driver_info: "2".into(), ..one.clone() };
         assert_eq!(write(&path, &newer, &tuned(64)).unwrap(), 3);
         assert_eq!(read(&path, &one).unwrap(), Tuned::new());

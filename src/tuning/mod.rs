@@ -77,8 +77,8 @@ impl Tuning {
 }
 
 /// The distinct convolutions of `programs`, which come with their numbers of runs, each with its number of runs.
-/// Programs built with [`ConvolutionPolicy::default`], in f16 or not, show all of theirs; convolutions by Winograd's kernels are
-/// not seen.
+/// Programs built with [`ConvolutionPolicy::default`], in f16 or not, show all of their convolutions; those by
+/// Winograd's kernels are not seen.
 pub fn shapes<'a>(programs: impl IntoIterator<Item = (&'a Program, usize)>) -> Vec<(ConvProblem, usize)> {
     let mut shapes: BTreeMap<ConvProblem, usize> = BTreeMap::new();
     for (program, runs) in programs {
@@ -111,7 +111,7 @@ fn is_past(deadline: Option<Instant>) -> bool {
 }
 
 /// Checks the candidates for `shape` against the host, then times those that are correct in turns, within `limits`.
-/// `policy` are those of the device for the precision of `shape`; earlier measurements in them are ignored.
+/// `policy` is the device's for the precision of `shape`; earlier measurements in it are ignored.
 ///
 /// # Errors
 /// If the device refuses something other than a candidate, such as memory for the tensors; [`Error::DeviceLost`].
@@ -127,7 +127,7 @@ pub fn tune(
     let mut host = TrialRunner::new(&Device::cpu(), shape);
     let expected = host.load(ConvolutionPolicy::default()).and_then(|program| host.result(&program))?;
     let with_candidate = |candidate| rule.clone().with_tuned(Tuned::from([(*shape, candidate)]));
-    // Compile on all cores at once. Errors are ignored here: they come again below, where the candidate is known.
+    // Compile on all cores at once. Errors are ignored here: they recur below, where the candidate is known.
     let all = rule.candidates(shape).into_iter().map(|candidate| programs(shape, &with_candidate(candidate)));
     let all: Vec<Program> = all.filter_map(Result::ok).flatten().collect();
     drop(device.compile(&all));

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 pub struct Ranked {
     /// The shape.
     pub shape: ConvProblem,
-    /// How often the program runs it.
+    /// The number of runs in the program.
     pub runs: usize,
     /// The time of one run of the rule's choice; `None` if there was no time to measure it or the device refused it.
     pub time: Option<Duration>,

@@ -38,7 +38,7 @@ impl TrialRunner {
         Self { device: device.clone(), shape: *shape, buffers: BTreeMap::new() }
     }
 
-    /// The program that `policy` make of the shape, loaded, with its weights prepared.
+    /// The program that `policy` makes of the shape, loaded, with its weights prepared.
     pub(super) fn load(&mut self, policy: ConvolutionPolicy) -> Result<Executable> {
         let [prepare, program] = programs(&self.shape, &policy)?;
         for slot in prepare.externals().chain(program.externals()) {
@@ -72,7 +72,7 @@ impl TrialRunner {
         self.device.read_as(result)
     }
 
-    /// The program of `candidate`, which `policy` take, if its result is near `expected`, else a message.
+    /// The program of `candidate`, which `policy` chooses, if its result is near `expected`, else a message.
     pub(super) fn right(
         &mut self,
         policy: ConvolutionPolicy,

@@ -18,7 +18,7 @@ pub trait Lanes: Copy {
     unsafe fn splat(value: f32) -> Self;
     /// Sixteen floats from `from`, of any alignment.
     unsafe fn load(from: *const f32) -> Self;
-    /// The first `n` lanes from `from`, zeros behind; reads nothing past them.
+    /// The first `n` lanes from `from`, then zeros; reads nothing past them.
     unsafe fn load_first(from: *const f32, n: usize) -> Self;
     /// Stores all lanes.
     unsafe fn store(self, to: *mut f32);

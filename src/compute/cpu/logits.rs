@@ -1,4 +1,4 @@
-//! What the loss kernels' twins compute of one row of logits.
+//! One row of logits in the loss kernels' twins: its values and gradients.
 
 use crate::compute::functional::{Energies, Slopes};
 use crate::compute::loss_term::{LabelledLoss, LossTerm, STATS};
@@ -8,7 +8,7 @@ pub struct LogitRow<'a> {
     logits: &'a [f32],
     label: usize,
     maximum: f32,
-    /// ln Σ exp(f - maximum): kept apart from `maximum`, or large logits would cancel.
+    /// ln Σ exp(f - maximum), kept separate from `maximum`: the sum of both loses digits if the logits are large.
     log_sum: f32,
     /// ln Σ exp(f)
     pub logsumexp: f32,
@@ -32,7 +32,7 @@ impl<'a> LogitRow<'a> {
         Self { logits, label: label as usize, maximum, log_sum, logsumexp, squares, argmax }
     }
 
-    /// f[label]; NaN for a label that is no class.
+    /// f[label]; NaN if the label is not a class.
     fn logit_y(&self) -> f32 {
         self.logits.get(self.label).copied().unwrap_or(f32::NAN)
     }
@@ -44,7 +44,7 @@ impl<'a> LogitRow<'a> {
         [self.logsumexp, self.cross_entropy(), correct, self.squares, functional]
     }
 
-    /// A functional of the row; NaN without a class for a label, and where `logsumexp` is.
+    /// A functional of the row. It is NaN if the label is not a class, or if `logsumexp` is NaN.
     fn functional(&self, labelled: &LabelledLoss) -> FunctionalRow {
         let functional = labelled.functional;
         let (mut wrong, mut largest) = (self.logits.len(), f32::MIN);
@@ -122,13 +122,13 @@ struct FunctionalRow {
     slopes: Slopes,
     /// The class of the most offending wrong answer, the first of equals.
     wrong: usize,
-    /// 0 where the functional is none of the Gibbs distribution.
+    /// The inverse temperature; 0 for a functional that does not use the Gibbs distribution.
     beta: f32,
     /// ln Σ exp(β (f - maximum))
     log_sum: f32,
 }
 
-/// ln Σ exp(β (f - maximum)), the largest logit being that of class `argmax`.
+/// ln Σ exp(β (f - maximum)), where class `argmax` has the largest logit.
 fn log_sum(logits: &[f32], argmax: usize, maximum: f32, beta: f32) -> f32 {
     // The largest adds 1, beside which the others of a confident row would be lost. (Not 1 but 0 or NaN
     // where no logit is finite.)

@@ -5,7 +5,7 @@ use crate::device::DeviceSpec;
 use crate::error::{Error, Result};
 use std::fmt;
 
-/// What hardware an adapter is; in the order of preference.
+/// The kind of an adapter's hardware, in the order of preference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AdapterKind {
     /// A graphics card.
@@ -35,12 +35,12 @@ pub struct CooperativeMatrix {
     pub accumulator: String,
 }
 
-/// An adapter: what it is and what it can do.
+/// The description and capabilities of an adapter.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AdapterInfo {
     /// The name, as `--device gpu:NAME` matches it.
     pub name: String,
-    /// What it is.
+    /// The kind of hardware.
     pub kind: AdapterKind,
     /// The maker's PCI number, or another of the backend.
     pub vendor: u32,

@@ -1,4 +1,4 @@
-//! What the driver reports outside the call that caused it.
+//! Errors that the driver reports outside the call that caused them.
 
 use crate::error::{Error, OUT_OF_MEMORY, Result};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,7 +37,7 @@ impl Health {
         self.lost.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    /// [`Error::DeviceLost`] for ever after a loss.
+    /// [`Error::DeviceLost`] on every call after a loss.
     pub fn check_lost(&self, device: &str) -> Result<()> {
         match self.lost.lock().unwrap_or_else(PoisonError::into_inner).clone() {
             None => Ok(()),

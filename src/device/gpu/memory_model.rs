@@ -212,8 +212,8 @@ mod tests {
         translate(&kernel.shader().wgsl(), &bindings, (1, 6)).unwrap()
     }
 
-    /// Accesses to workgroup memory, and how many of them are `NonPrivatePointer`; barriers for workgroup memory, and how
-    /// many of them make available and visible; decorations of layout, and how many of them buffers need.
+    /// Accesses to workgroup memory, and how many of them are `NonPrivatePointer`; barriers for workgroup memory, and
+    /// how many of them make available and visible; decorations of layout, and how many of them buffers need.
     fn count(words: &[u32]) -> [(usize, usize); 3] {
         let instructions = instructions(words).unwrap();
         let facts = Facts::of(&instructions);
@@ -256,7 +256,7 @@ mod tests {
         let [accesses, barriers, layouts] = count(&before);
         assert!(accesses.0 >= 8 && accesses.1 == 0, "{accesses:?}");
         assert!(barriers.0 >= 3 && barriers.1 == 0, "{barriers:?}");
-        // The strides of two operands, the sums, and where the pixels lie; members of structures in functions.
+        // The strides of two operands, the sums, and the positions of the pixels; members of structures in functions.
         assert!(layouts.0 - layouts.1 > 4 && layouts.1 > 0, "{layouts:?}");
         let after = patch(&before).unwrap();
         let of_buffers = (layouts.1, layouts.1);

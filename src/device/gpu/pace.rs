@@ -1,4 +1,4 @@
-//! How much work goes into a submission: about 20 ms of a GPU's measured pace.
+//! The size of submissions: about 20 ms of work at a GPU's measured pace.
 //!
 //! Work is in the units of [`super::executable`]: floating-point operations, with each byte counted as a number of
 //! them. The estimate comes from two times on the host's clock: when a submission was handed over, and when the host

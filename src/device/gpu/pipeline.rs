@@ -24,8 +24,8 @@ pub struct Pipeline {
 #[derive(Debug, Default)]
 pub struct Cache(Mutex<HashMap<Key, Arc<Pipeline>>>);
 
-/// What makes two dispatches share a pipeline. The bindings follow from the shader of every kernel here,
-/// but nothing makes them, and a wrong layout would be a validation error far from its cause.
+/// The key of a pipeline, which dispatches with equal keys share. The bindings follow from the shader of every kernel
+/// here, but nothing enforces it, and a wrong layout would be a validation error far from its cause.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     wgsl: String,
@@ -36,7 +36,7 @@ struct Key {
     storage: Vec<(u32, bool)>,
 }
 
-/// What naga knows of a shader that wgpu either does not check or wants to be told.
+/// Facts about a shader from naga, which wgpu either does not check or needs to be told.
 #[derive(Default)]
 struct Reflection {
     /// Bytes of workgroup memory, each variable rounded up to 16 as WebGPU counts them.
@@ -52,7 +52,8 @@ impl GpuDevice {
     /// cache if an earlier run left them there.
     ///
     /// # Errors
-    /// [`Error::Device`] naming the first kernel and label that the driver refuses. The pipelines of the others are kept.
+    /// [`Error::Device`] naming the first kernel and label that the driver refuses. The pipelines of the others are
+    /// kept.
     pub(super) fn pipelines(&self, dispatches: &[Dispatch]) -> Result<Vec<Arc<Pipeline>>> {
         let keys: Vec<Key> = dispatches.iter().map(Key::of).collect();
         let mut missing: Vec<(&Key, &Dispatch)> = Vec::new();
@@ -237,7 +238,7 @@ impl Key {
 }
 
 impl Reflection {
-    /// Of a text that does not parse, nothing: wgpu will say what is wrong with it.
+    /// Reads the facts from `wgsl`. A text that does not parse has none: wgpu will report its error.
     fn of(wgsl: &str) -> Self {
         let mut reflection = Self::default();
         let Ok(module) = naga::front::wgsl::parse_str(wgsl) else { return reflection };

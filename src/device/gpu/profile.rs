@@ -12,7 +12,7 @@ impl GpuDevice {
     /// Runs the program once, a pass for each dispatch, and returns the time of each.
     ///
     /// # Errors
-    /// As [`GpuDevice::run`]; [`crate::Error::Device`] if the adapter has no timestamps.
+    /// The errors of [`GpuDevice::run`]; [`crate::Error::Device`] if the adapter has no timestamps.
     pub fn profile(self: &Arc<Self>, executable: &GpuExecutable) -> Result<Vec<Duration>> {
         self.check()?;
         let name = &executable.program.name;
@@ -50,7 +50,7 @@ impl GpuDevice {
                 encoder.resolve_query_set(&query_set, 0..queries, ticks.raw(), 0);
                 encoder.finish()
             })?;
-            // No work is given: with a pass for each dispatch the time says nothing about the pace of a run.
+            // No work is passed: with a pass for each dispatch, the time says nothing about the pace of a run.
             self.submit(what, Some(commands), None)?;
             let bytes = self.read_later(&ticks, 0, ticks.bytes())?.wait()?;
             let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&bytes);

@@ -16,7 +16,7 @@ const SMALLEST: u64 = 256;
 #[derive(Debug, Default)]
 pub struct StagingPool(Mutex<Vec<GpuBuffer>>);
 
-/// A copy to the host under way.
+/// A copy to the host that may not be complete yet.
 #[derive(Debug)]
 pub struct GpuPending {
     device: Arc<GpuDevice>,
@@ -26,7 +26,7 @@ pub struct GpuPending {
     submission: Submission,
     /// Bytes that were copied: whole words.
     length: u64,
-    /// Bytes of the staging buffer before the first that was asked for.
+    /// Bytes of the staging buffer before the requested range.
     skip: usize,
     bytes: usize,
 }

@@ -1,4 +1,4 @@
-//! The dispatches of a convolution or input gradient, by the algorithm that the program's policy say, and the
+//! The dispatches of a convolution or input gradient, by the algorithm that the program's policy chooses, and the
 //! copies of weights that they read.
 
 use super::{Lowering, label};
@@ -33,7 +33,7 @@ pub enum Packing {
 }
 
 impl Packing {
-    /// The name of its slot, but for what it is a copy of.
+    /// The name of its slot, without the name of the weights.
     fn name(self) -> String {
         match self {
             Self::Transposed => "transposed".into(),
@@ -44,7 +44,7 @@ impl Packing {
         }
     }
 
-    /// What it is made from, if not from the weights themselves.
+    /// The packing that it is made from, if it is not made from the weights themselves.
     fn source(self) -> Option<Self> {
         matches!(self, Self::TransposedWinograd(_) | Self::HalfTransposed).then_some(Self::Transposed)
     }
@@ -85,7 +85,7 @@ impl Packing {
     }
 }
 
-/// What `prepare` makes copies from: an external slot's name, its words, and where in it the weights begin.
+/// The weights that `prepare` copies: an external slot's name, its words, and the word at which the weights begin.
 #[derive(Debug, Clone)]
 struct Source {
     slot: String,

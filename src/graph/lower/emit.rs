@@ -118,7 +118,7 @@ impl Lowering<'_> {
                 self.emit_kernel(id, &node, name, ScatterLabels { rows, cols })?;
             }
             Op::LogitLoss(parts) | Op::LogitStats(parts) => {
-                // One kernel writes both; what is not asked for goes to a scratch slot.
+                // One kernel writes both; an output that nobody asks for goes to a scratch slot.
                 let mut views = self.inputs(&node)?;
                 let [n, classes] = self.matrix(node.inputs[0]);
                 let own = self.place(id);
@@ -354,7 +354,7 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    /// How the tensors of a convolution that gathers `source` and makes `target`, of `channels`, lie in memory.
+    /// The storage types of a convolution that gathers `source` and computes `target`, which has `channels` channels.
     fn storages(&self, source: NodeId, target: NodeId, channels: usize) -> Storages {
         let (a, c) = (self.storage(source), self.storage(target));
         // Weights are the copies that `emit_convolution` makes.

@@ -61,12 +61,12 @@ pub struct HeadGroup {
     pub logits: NodeId,
     pub stats: Option<NodeId>,
     pub logit_gradient: NodeId,
-    /// What the backward half ends with, and the mask's tensor and slope if a leaky ReLU is part of it.
+    /// The last node of the backward half, and the mask's tensor and slope if a leaky ReLU is part of it.
     pub gradient: NodeId,
     pub masked: Option<(NodeId, f32)>,
     /// Whether the logits are used by others.
     pub writes_logits: bool,
-    /// Whether `pooled`, `logit_gradient` or what the latter leads to is used by others.
+    /// Whether `pooled`, `logit_gradient` or a node that follows from the latter is used by others.
     pub writes_saved: bool,
 }
 
@@ -158,7 +158,7 @@ impl Fusions {
         self.needed.iter().copied().collect()
     }
 
-    /// How many times node `id` is an input of a node that the roots depend on.
+    /// The number of times that node `id` is an input of a node that the roots depend on.
     pub fn consumers(&self, id: NodeId) -> usize {
         self.consumers.get(&id).map_or(0, Vec::len)
     }
@@ -186,7 +186,7 @@ impl Fusions {
     }
 }
 
-/// `roots` and all that `inputs` leads to.
+/// `roots` and all nodes that `inputs` leads to.
 fn reachable(roots: &[NodeId], inputs: impl Fn(NodeId) -> Vec<NodeId>) -> BTreeSet<NodeId> {
     let mut found = BTreeSet::new();
     let mut stack = roots.to_vec();
@@ -198,7 +198,7 @@ fn reachable(roots: &[NodeId], inputs: impl Fn(NodeId) -> Vec<NodeId>) -> BTreeS
     found
 }
 
-/// What a kernel makes of its value.
+/// The results that a kernel writes from its value.
 struct Followers {
     /// The value itself is used by others.
     raw: bool,
@@ -259,7 +259,7 @@ impl Finder<'_> {
         self.add(Group::Conv { conv, residual, value, raw, activated, mask }, nodes.into_iter().flatten());
     }
 
-    /// What can be made with `value`, by the kernel that makes it.
+    /// The results that the kernel which computes `value` can write from it.
     fn followers(&self, value: NodeId) -> Followers {
         let op = |id: NodeId| self.graph.node(id).op;
         let activation = |&(user, _): &(NodeId, usize)| match op(user) {
@@ -378,7 +378,7 @@ impl Finder<'_> {
         };
         let writes_logits = uses(logits, &[Some(logit_gradient), stats]);
         let back = unreshaped(spread.inputs[0]);
-        // What is between the logits' gradient and the pool's is not written: for others it starts anew.
+        // The nodes between the logits' gradient and the pool's are not written: other users compute them again.
         let shared = [back, spread.inputs[0]].into_iter().any(|id| self.only_use(id).is_none());
         let writes_saved = shared || uses(pooled, &[Some(logits)]) || uses(logit_gradient, &[Some(back)]);
         // One binding too many for WebGPU's eight: the mask is applied by a kernel of its own.

@@ -1,9 +1,8 @@
 //! Lowering: from a graph to dispatches.
 //!
-//! [`fuse`] finds the hand-fused patterns; this file walks what the outputs need, in the order in which it
-//! was written (so that a weight gradient is computed while its operands are there, and the liveness plan
-//! can free them), and [`emit`] writes the dispatch of each operation or group. What depends on parameters
-//! alone is [`prepared`].
+//! [`fuse`] finds the hand-fused patterns; this file walks what the outputs need, in the order in which it was written
+//! (so that a weight gradient is computed while its operands are there, and the liveness plan can free them), and
+//! [`emit`] writes the dispatch of each operation or group. Nodes that depend on parameters alone are [`prepared`].
 
 mod convolution;
 mod emit;
@@ -31,21 +30,21 @@ use std::collections::{HashMap, HashSet};
 use storage::HalfPrecision;
 use update::Fused;
 
-/// A tensor and the view that its value goes to.
+/// A tensor and the view that receives its value.
 #[derive(Debug, Clone, Copy)]
 pub struct Output<'a> {
-    /// What to compute.
+    /// The tensor.
     pub tensor: &'a Tensor,
-    /// Where to; at least as long as the tensor.
+    /// The view; at least as long as the tensor.
     pub view: View,
 }
 
 /// Appends to `builder` the dispatches that compute `outputs`; `policy` chooses the kernels of convolutions
 /// ([`crate::device::Device::policy`] is the device's).
 ///
-/// With `prepare`, what depends on parameters alone (folded weights, the transposed weights of input gradients)
-/// is computed by that program into external buffers that both programs name; it is run once after each change
-/// of the parameters. Without, it is computed in line.
+/// With `prepare`, nodes that depend on parameters alone (folded weights, the transposed weights of input gradients)
+/// are computed by that program into external buffers that both programs name; it is run once after each change of the
+/// parameters. Without it, they are computed in line.
 ///
 /// # Errors
 /// [`crate::Error::Shape`]: the graph's first mistake, or a tensor of more axes than the kernels take.
@@ -88,19 +87,19 @@ struct Lowering<'a> {
     policy: &'a ConvolutionPolicy,
     builder: &'a mut ProgramBuilder,
     prepare: Option<&'a mut ProgramBuilder>,
-    /// What `prepare` computes.
+    /// The nodes that `prepare` computes.
     prepared: Prepared,
     fusions: Fusions,
     halves: HalfPrecision,
     /// The groups whose dispatches are written.
     emitted: HashSet<GroupId>,
-    /// Where each node's value is, once emitted.
+    /// The view of each node's value, once emitted.
     views: HashMap<NodeId, View>,
-    /// Where each node's sign mask is, once emitted.
+    /// The view of each node's sign mask, once emitted.
     masks: HashMap<NodeId, View>,
     /// The repacked copies of weight nodes, once emitted.
     packed: HashMap<(NodeId, Packing), View>,
-    /// What normalisations share, once emitted.
+    /// The statistics and sums that normalisations share, once emitted.
     statistics: Statistics,
     /// The views that nodes write directly.
     targets: HashMap<NodeId, View>,
@@ -169,8 +168,8 @@ impl<'a> Lowering<'a> {
                 copies.push((view, output.view, words));
             }
         }
-        // What lies in a slot that outputs go to (a leaf, or a tensor that is asked for twice) is set aside
-        // first: another output may overwrite it, and no kernel reads and writes one slot.
+        // A value in a slot that outputs go to (a leaf, or a tensor that is asked for twice) is set aside first:
+        // another output may overwrite it, and no kernel reads and writes one slot.
         let copy = |words| StridedCopy { shape: [1, 1, 1, words], strides: [0, 0, 0, 1], offset: 0 };
         for (from, _, words) in &mut copies {
             if outputs.iter().any(|output| output.view.slot == from.slot) {
@@ -182,13 +181,13 @@ impl<'a> Lowering<'a> {
         for (from, to, words) in copies {
             self.builder.dispatch("output", copy(words), &[from, to]);
         }
-        // Behind all that reads what it moves.
+        // The update comes after all that reads what it moves.
         last.map_or(Ok(()), |gradient| self.compute(gradient))
     }
 
-    /// Lets nodes write the outputs' views themselves where nothing can read what is not there yet: the slot
-    /// is no leaf's, and neither the kernel nor any that reads its result binds it a second time. A concatenation is written
-    /// part by part, but the first kernel that binds an output's buffer must write all of it: it is copied there.
+    /// Lets nodes write the outputs' views themselves where nothing can read them too early: the slot is not a leaf's,
+    /// and neither the kernel nor any that reads its result binds it a second time. A concatenation is written part by
+    /// part, but the first kernel that binds an output's buffer must write all of it: it is copied there.
     fn choose_targets(&mut self, outputs: &[Output<'_>]) {
         let mut read: HashSet<_> = HashSet::new();
         for id in self.fusions.needed() {

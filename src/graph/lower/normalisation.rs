@@ -1,4 +1,4 @@
-//! The dispatches of normalisations: their statistics and sums are of two stages each, made once for all that read them.
+//! The dispatches of normalisations. Statistics and sums take two stages each, and all that read them share them.
 
 use super::{Lowering, label};
 use crate::compute::mask::mask_words;
@@ -14,13 +14,13 @@ use crate::kernels::normalise_sums::NormaliseSums;
 use crate::kernels::normalise_sums_combine::NormaliseSumsCombine;
 use std::collections::HashMap;
 
-/// What normalisations share, once emitted.
+/// The statistics and sums that normalisations share, once emitted.
 #[derive(Debug, Default)]
 pub struct Statistics {
     /// The means and variances of a tensor.
     moments: HashMap<(NodeId, NormGeometry), [View; 2]>,
-    /// Of gradient, tensor, statistics (which are those of one geometry) and weight, and of the bits of what is added
-    /// to the variance: sums, products and each group's means.
+    /// Sums, products and each group's means. The key is gradient, tensor, statistics (which are those of one geometry)
+    /// and weight, and the bits of epsilon.
     sums: HashMap<(Vec<NodeId>, u32), [View; 3]>,
 }
 
@@ -56,7 +56,7 @@ impl Lowering<'_> {
         Ok(views)
     }
 
-    /// What the inputs of `node`, gradient, `x`, mean, variance and weight, come to over all rows.
+    /// The sums, products and means over all rows for the inputs of `node`: gradient, `x`, mean, variance and weight.
     fn norm_sums(&mut self, node: &Node, norm: Normalisation) -> Result<[View; 3]> {
         let Normalisation { geometry, epsilon } = norm;
         let [gradient, x, ..] = node.inputs[..] else { unreachable!("five inputs") };
@@ -82,7 +82,7 @@ impl Lowering<'_> {
         Ok(views)
     }
 
-    /// A normalisation with what [`super::fuse::Group::Norm`] puts behind it.
+    /// A normalisation with the operations that [`super::fuse::Group::Norm`] fuses to it.
     pub(super) fn emit_norm(
         &mut self,
         id: NodeId,

@@ -1,4 +1,4 @@
-//! The dispatches of what puts elements elsewhere: broadcasts, permutations, slices, padding, concatenations.
+//! The dispatches of operations that move elements: broadcasts, permutations, slices, padding, concatenations.
 
 use super::strides::{collapse, contiguous};
 use super::{Lowering, label};
@@ -96,7 +96,7 @@ impl Lowering<'_> {
     }
 }
 
-/// The product of the axes before `axis`, its length, and the product of those behind it.
+/// The product of the axes before `axis`, its length, and the product of those after it.
 pub(super) fn around(shape: &[usize], axis: usize) -> [usize; 3] {
     [shape[..axis].iter().product(), shape[axis], shape[axis + 1..].iter().product()]
 }

@@ -1,5 +1,5 @@
-//! What the `prepare` program computes: nodes that depend on parameters alone, such as weights into which a
-//! batch norm is folded.
+//! The `prepare` program, which computes nodes that depend on parameters alone, such as weights into which a batch norm
+//! is folded.
 
 use super::{Graph, NodeId, Op, Output, label, lower};
 use crate::device::ProgramBuilder;
@@ -10,10 +10,10 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 /// The external slot of each prepared node that other nodes read.
 pub type Prepared = BTreeMap<NodeId, String>;
 
-/// Appends to `prepare` what nodes under `roots` read that depends on parameters alone.
+/// Appends to `prepare` the nodes that depend on parameters alone and that nodes under `roots` read.
 ///
 /// # Errors
-/// As [`lower`].
+/// The errors of [`lower`].
 pub fn emit(
     graph: &Graph,
     roots: &[NodeId],

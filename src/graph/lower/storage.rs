@@ -1,9 +1,9 @@
-//! Which tensors lie in f16: those between a network's convolutions, which are read and written by kernels that take
-//! either.
+//! The tensors that are stored in f16: those between a network's convolutions, which are read and written by kernels
+//! that take either storage type.
 //!
-//! Gradients lie there multiplied by a power of two, so that small ones do not fall under f16's smallest number
-//! (Micikevicius et al. 2018, "Mixed precision training", section 3.2): the head multiplies, and whatever makes f32
-//! of them divides.
+//! Gradients are stored multiplied by a power of two, so that small ones do not fall under f16's smallest number
+//! (Micikevicius et al. 2018, "Mixed precision training", section 3.2): the head multiplies, and every kernel that
+//! writes f32 from them divides.
 
 use super::Lowering;
 use super::fuse::{Fusions, Group};
@@ -12,22 +12,22 @@ use crate::compute::storage::Storage;
 use crate::graph::{Graph, Node, NodeId, Op};
 use std::collections::HashSet;
 
-/// The nodes whose values lie in f16.
+/// The nodes whose values are stored in f16.
 #[derive(Debug, Default)]
 pub struct HalfPrecision {
     nodes: HashSet<NodeId>,
     /// The gradients among them.
     gradients: HashSet<NodeId>,
-    /// What these are multiplied by.
+    /// The factor by which the gradients are multiplied.
     scale: f32,
 }
 
-/// The largest gradient of a loss at a logit is brought to this: the mean over an 8x8 map and 28 layers may make a
-/// thousandth or a hundred times of it, and either is far from f16's limits of 6e-8 and 65,504.
+/// The scale brings the largest gradient of a loss at a logit to this value. The mean over an 8x8 map and 28 layers may
+/// change it by a factor from a thousandth to a hundred, and either is far from f16's limits of 6e-8 and 65,504.
 const LARGEST_LOGIT_GRADIENT: f32 = 128.0;
 
 impl HalfPrecision {
-    /// The nodes that may lie in f16, given those that outputs ask for.
+    /// The nodes that may be stored in f16, given those that outputs ask for.
     pub fn find(graph: &Graph, fusions: &Fusions, roots: &[NodeId]) -> Self {
         let needed = fusions.needed();
         // One scale for the program, that of the largest losses: the gradients of several heads are added up.
@@ -46,24 +46,24 @@ impl HalfPrecision {
         for &id in &needed {
             finder.check_reads(id);
         }
-        // A kernel's results and residual lie alike.
+        // A kernel's results and residual have one storage type.
         while needed.iter().any(|&id| finder.drop_unlike(id)) {}
         finder.halves
     }
 
-    /// How node `id` lies in memory.
+    /// The storage type of node `id`.
     pub fn storage(&self, id: NodeId) -> Storage {
         if self.nodes.contains(&id) { Storage::F16 } else { Storage::F32 }
     }
 
-    /// What the value of node `id` is multiplied by where it lies.
+    /// The factor by which the stored value of node `id` is multiplied.
     pub fn scale(&self, id: NodeId) -> f32 {
         if self.nodes.contains(&id) && self.gradients.contains(&id) { self.scale } else { 1.0 }
     }
 }
 
-/// A power of two that brings the gradient of these losses at the logits to [`LARGEST_LOGIT_GRADIENT`] or less, the
-/// L2 left out, which has no bound.
+/// A power of two that brings the gradient of these losses at the logits to [`LARGEST_LOGIT_GRADIENT`] or less. It
+/// ignores the L2 term, whose gradient has no bound.
 fn scale(parts: &[LossTerm]) -> f32 {
     let largest = |part: &LossTerm| {
         let functional = part.labelled.map_or(0.0, |l| l.weight * l.functional.steepness());
@@ -114,7 +114,7 @@ impl Finder<'_> {
         self.halves.nodes.remove(&id);
     }
 
-    /// Keeps `id` only if it is a gradient or is none, as `gradient` says.
+    /// Keeps `id` only if it is a gradient, or only if it is not, as `gradient` says.
     fn keep_if(&mut self, id: NodeId, gradient: bool) {
         if self.is_gradient(id) != gradient {
             self.drop(id);
@@ -155,14 +155,14 @@ impl Finder<'_> {
         }
     }
 
-    /// A mask that no convolution writes is made of the value itself, in f32.
+    /// A mask that no convolution writes is computed from the value itself, in f32.
     fn check_mask(&mut self, x: NodeId) {
         if !self.fusions.writes_mask(x) {
             self.drop(x);
         }
     }
 
-    /// A gradient and what was normalised are read in either storage.
+    /// A gradient and the tensor that was normalised are read in either storage type.
     fn check_norm_sums(&mut self, node: &Node) {
         self.keep_if(node.inputs[0], true);
         self.keep_if(node.inputs[1], false);
@@ -187,7 +187,8 @@ impl Finder<'_> {
         }
     }
 
-    /// If some of what the kernel of node `id` takes to be stored alike lies in f16 and some not: takes all of it out.
+    /// Takes all tensors out that the kernel of node `id` needs in one storage type, if some of them are in f16 and
+    /// some not; returns whether that was so.
     fn drop_unlike(&mut self, id: NodeId) -> bool {
         let alike: Vec<NodeId> = match self.group(id) {
             Some(&Group::Conv { residual, value, raw, activated, .. }) => {
@@ -226,8 +227,8 @@ impl Lowering<'_> {
         self.halves.storage(id)
     }
 
-    /// What a kernel that reads node `from` and writes node `to` linearly must multiply by; without `to`, one that
-    /// writes f32.
+    /// The factor by which a kernel must multiply that reads node `from` and writes node `to` linearly; without `to`,
+    /// one that writes f32.
     pub(super) fn factor(&self, from: NodeId, to: Option<NodeId>) -> f32 {
         to.map_or(1.0, |to| self.halves.scale(to)) / self.halves.scale(from)
     }

@@ -1,4 +1,4 @@
-//! The SGLD update behind the gradient that it follows.
+//! The SGLD update that follows a gradient.
 
 use super::fuse::Group;
 use super::{Lowering, Output, lower_checked};
@@ -13,16 +13,16 @@ use crate::policy::convolution::ConvolutionPolicy;
 pub struct Update {
     /// The step; of as many elements as the gradient has.
     pub kernel: Sgld,
-    /// What moves: the leaf at which the gradient is taken.
+    /// The view that moves: the leaf at which the gradient is taken.
     pub x: View,
     /// The random-number counters.
     pub counters: View,
-    /// Where elements move, if not everywhere ([`Sgld::masked`]).
+    /// The elements that move, if not all of them ([`Sgld::masked`]).
     pub moving: Option<View>,
 }
 
 impl Update {
-    /// What it binds behind the gradient.
+    /// The views that it binds after the gradient.
     fn views(&self) -> Vec<View> {
         [self.x, self.counters].into_iter().chain(self.moving).collect()
     }
@@ -40,7 +40,7 @@ pub struct Fused {
 /// [`super::lower`], then one step of SGLD along `gradient`. `others` are computed at `x` as it was.
 ///
 /// # Errors
-/// As [`super::lower`].
+/// The errors of [`super::lower`].
 pub fn lower_with_update(
     policy: &ConvolutionPolicy,
     builder: &mut ProgramBuilder,
@@ -72,7 +72,7 @@ impl Lowering<'_> {
         }
     }
 
-    /// What node `id` is another shape of.
+    /// The node of which `id` is a reshape, or a reshape of a reshape; else `id` itself.
     fn source(&self, mut id: NodeId) -> NodeId {
         while let Op::Reshape = self.graph.node(id).op {
             id = self.graph.node(id).inputs[0];

@@ -22,7 +22,7 @@ use std::time::Instant;
 type Inner = Wgpu;
 type Differentiated = Autodiff<Inner>;
 
-/// The one way that burn is timed in.
+/// The only mode in which burn is timed.
 const MODE: &str = "float32";
 const STEP: &str = "sgld";
 /// The version that Cargo.toml pins.
@@ -45,7 +45,7 @@ struct Options {
     /// Timed steps, after two to warm up
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     steps: u32,
-    /// Which kind of adapter
+    /// Kind of adapter
     #[arg(long, value_enum, default_value_t = Adapter::Best)]
     device: Adapter,
     /// Print a line of JSON
@@ -59,7 +59,7 @@ struct Options {
 /// burn's names of devices, the first of a kind.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Adapter {
-    /// What burn takes by itself
+    /// The adapter that burn chooses by itself
     Best,
     Discrete,
     Integrated,

@@ -1,4 +1,4 @@
-//! The WideResNet without norms of the bench, in burn's modules, and what it costs to run.
+//! The WideResNet without norms of the bench, in burn's modules, and its multiply-adds.
 
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
@@ -30,7 +30,7 @@ pub struct WideResNet<B: Backend> {
     head: Linear<B>,
 }
 
-/// Makes convolutions and counts what they cost.
+/// Makes convolutions and counts their multiply-adds.
 struct Maker<'a, B: Backend> {
     device: &'a B::Device,
     /// Multiply-adds of all convolutions for one image.

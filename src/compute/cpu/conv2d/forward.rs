@@ -53,7 +53,7 @@ fn chunks<'a>(argument: Option<&'a mut Argument<'_>>, len: usize) -> Option<std:
     argument.map(|a| a.f32_mut().chunks_mut(len))
 }
 
-/// What all tasks read.
+/// The tensors and settings that all tasks read.
 struct Common<'a> {
     kernel: &'a Forward,
     panels: &'a Panels<'a>,
@@ -88,7 +88,8 @@ impl Job for Task<'_> {
             let mut start = 0;
             for (tile, &end) in ends[..tiles].iter().enumerate() {
                 let valid = (pixels - tile * PIXELS).min(PIXELS);
-                // SAFETY: the runs point into the source or at its zeros, and their taps are the kernel's; the instruction set is there by the caller's contract.
+                // SAFETY: the runs point into the source or at its zeros, and their taps are the kernel's; the
+                // instruction set is there by the caller's contract.
                 unsafe {
                     sums.fill::<L, P, V>(&runs[start..end], panel, g.c_in, valid);
                     self.write::<L>(&sums, tile, valid, panel);
@@ -119,7 +120,7 @@ impl Task<'_> {
             }
             return;
         }
-        // The tile goes on in the next rows, or images.
+        // The tile continues in the next rows, or images.
         for tap in 0..g.kh * g.kw {
             let mut rows = [source.zeros.as_ptr(); PIXELS];
             let mut any = false;

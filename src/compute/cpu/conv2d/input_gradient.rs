@@ -69,7 +69,7 @@ struct Task<'a> {
 struct Tile {
     /// The first pixel, counted from the task's first.
     pixel: usize,
-    /// How many there are.
+    /// The number of pixels.
     pixels: usize,
     /// The end of its taps in the task's list; they begin where the last tile's ended.
     end: usize,
@@ -84,7 +84,8 @@ impl Job for Task<'_> {
         for panel in self.common.panels.iter() {
             let mut start = 0;
             for tile in &tiles {
-                // SAFETY: the runs point into the source or at its zeros, and their taps are the kernel's; the instruction set is there by the caller's contract.
+                // SAFETY: the runs point into the source or at its zeros, and their taps are the kernel's; the
+                // instruction set is there by the caller's contract.
                 unsafe {
                     sums.fill::<L, P, V>(&runs[start..tile.end], panel, channels, tile.pixels);
                     self.write::<L>(&sums, tile, panel);

@@ -12,7 +12,7 @@ use crate::compute::cpu::lanes::{Job, LANES, Lanes};
 use crate::compute::epilogue::Residual;
 use crate::compute::mask::mask_bit;
 
-/// Whether this way is the better one.
+/// Whether this algorithm is faster for `g`.
 pub fn fits(g: &ConvGeometry) -> bool {
     g.stride == 1 && g.kw > 1 && g.kw * g.c_in <= LANES
 }
@@ -33,7 +33,7 @@ pub fn lane_weights(g: &ConvGeometry, transposed: &[f32]) -> Vec<f32> {
 
 /// Some whole rows of the input gradient, from row `first` of the batch on.
 pub struct Task<'a> {
-    /// What all tasks read; the panels are of [`lane_weights`].
+    /// The tensors that all tasks read; the panels hold [`lane_weights`].
     pub common: &'a InputGradientData<'a>,
     /// The first row.
     pub first: usize,
@@ -49,7 +49,7 @@ impl Job for Task<'_> {
         let panel = panels.iter().next().expect("one panel holds all lanes");
         let mut sums = Sums::new();
         let mut runs = Vec::with_capacity(g.kh);
-        // Zeros before and behind the line, for taps outside the gradient, and room for a whole vector.
+        // Zeros before and after the line, for taps outside the gradient, and room for a whole vector.
         let margin = g.kw - 1;
         let mut line = vec![0.0; (source.w + 2 * margin + 1) * LANES];
         for (row, out) in self.gradient_in.chunks_exact_mut(g.w * g.c_in).enumerate() {

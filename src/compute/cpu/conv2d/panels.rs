@@ -4,8 +4,8 @@ use crate::compute::cpu::lanes::LANES;
 use rayon::prelude::*;
 use std::borrow::Cow;
 
-/// Weights `[taps, channels, outputs]`, cut along the outputs into panels `[taps, channels, 16 vectors]`,
-/// with zeros behind the last output.
+/// Weights `[taps, channels, outputs]`, cut along the outputs into panels `[taps, channels, 16 vectors]`, with zeros
+/// after the last output.
 pub struct Panels<'a> {
     weights: Cow<'a, [f32]>,
     rows: usize,

@@ -13,7 +13,7 @@ pub struct Run {
     pub tap: usize,
     /// Numbers of each row: the taps' channels, one tap after the other.
     pub length: usize,
-    /// For each pixel, what the taps read: channels of neighbouring pixels, or zeros.
+    /// For each pixel, the numbers that the taps read: channels of neighbouring pixels, or zeros.
     pub rows: [*const f32; PIXELS],
 }
 
@@ -28,11 +28,11 @@ pub struct Source<'a> {
     pub w: usize,
     /// Channels.
     pub c: usize,
-    /// `c` zeros: what lies outside the image.
+    /// `c` zeros, which stand for pixels outside the image.
     pub zeros: &'a [f32],
 }
 
-/// Where the pixels of a tile read: pixel `k`, tap `t` at `(y, x + k step + t)` of `image`.
+/// The positions that the pixels of a tile read: tap `t` of pixel `k` reads `(y, x + k step + t)` of `image`.
 #[derive(Clone, Copy)]
 pub struct Window {
     /// The image in the batch.
@@ -85,8 +85,8 @@ impl Source<'_> {
         }
     }
 
-    /// Points the rows of those of the window's pixels at their first tap that lie inside the image;
-    /// returns whether any does.
+    /// Points the rows of the window's pixels at their first tap, for those pixels whose first tap is inside the image;
+    /// returns whether there are any.
     #[inline(always)]
     pub fn point(&self, rows: &mut [*const f32], window: Window) -> bool {
         let Window { image, y, x, step, .. } = window;

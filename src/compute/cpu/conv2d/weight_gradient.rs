@@ -77,10 +77,10 @@ impl Job for Task<'_> {
 }
 
 impl Task<'_> {
-    /// Adds what `pixels` make to all sums.
+    /// Adds the contribution of `pixels` to all sums.
     ///
     /// # Safety
-    /// As [`Self::tile`].
+    /// The same as for [`Self::tile`].
     #[inline(always)]
     unsafe fn block<L: Lanes, const R: usize, const V: usize>(&mut self, pixels: Range<usize>) {
         let c_out = self.kernel.geometry.c_out;
@@ -116,7 +116,7 @@ impl Task<'_> {
     /// The narrowest tile that holds `width` columns, with or without missing lanes.
     ///
     /// # Safety
-    /// As [`Self::tile`].
+    /// The same as for [`Self::tile`].
     #[inline(always)]
     unsafe fn columns<L: Lanes, const R: usize, const V: usize>(
         &mut self,
@@ -136,7 +136,7 @@ impl Task<'_> {
         }
     }
 
-    /// Adds what `pixels` make to `R` rows from `row` on, of `width` columns from `first` on, pixel by pixel.
+    /// Adds the contribution of `pixels` to `R` rows from `row` on, of `width` columns from `first` on, pixel by pixel.
     /// `FULL`: no lane is missing.
     ///
     /// # Safety

@@ -14,10 +14,10 @@ struct Simulation {
     device: fn(Duration) -> f64,
     /// The device's fixed time for a submission.
     overhead: Duration,
-    /// How late the host wakes up from its `n`th wait.
+    /// The delay of the host's `n`th wake-up from a wait.
     late: fn(usize) -> Duration,
     now: Duration,
-    /// When the device is done with all that it was given.
+    /// The time at which the device has done all its work.
     free: Duration,
     in_flight: VecDeque<(u64, Duration)>,
     waits: usize,
