@@ -20,6 +20,7 @@ mod adapter;
 mod candidates;
 mod cooperative;
 mod device;
+mod device_limits;
 mod drift;
 mod errors;
 mod functional;
@@ -61,6 +62,7 @@ const OTHERS: &[(&str, Tests)] = files![
     candidates,
     cooperative,
     device,
+    device_limits,
     drift,
     errors,
     functional,
