@@ -1,5 +1,5 @@
-//! Differentiate an expression of your own: f(x) = Σ log(1 + exp(x W + b)), its gradient, and the gradient
-//! of the gradient's squared norm, on whatever device there is.
+//! Differentiates a user-defined expression: f(x) = Σ log(1 + exp(x W + b)), its gradient, and the gradient of the
+//! gradient's squared norm, on the default device.
 
 use jem::device::Device;
 use jem::graph::{Function, Graph};

@@ -1,4 +1,4 @@
-//! An energy of your own: fits E(x) = -f(x), a perceptron, to points on a circle by the gradient of log p(x), which is
+//! Trains a user-defined energy: fits E(x) = -f(x), a perceptron, to points on a circle. The gradient of log p(x) is
 //! that of f at the data minus that at samples of the model.
 
 use jem::device::Device;

@@ -1,4 +1,4 @@
-//! A network of your own, trained as a joint energy-based model: classifier, density and generator in one.
+//! Trains a user-defined network as a joint energy-based model: classifier, density and generator in one.
 
 use jem::data::synthetic::synthetic;
 use jem::device::Device;

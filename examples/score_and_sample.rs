@@ -1,5 +1,5 @@
-//! Loads a model, scores images by it and draws samples from it:
-//! `score_and_sample MODEL [IMAGES]`, where IMAGES is a folder, a NumPy file or a set such as `cifar10:test`.
+//! Loads a model, scores images with it and draws samples from it: `score_and_sample MODEL [IMAGES]`, where IMAGES is a
+//! folder, a NumPy file or a data set such as `cifar10:test`.
 
 use jem::data::images::Images;
 use jem::data::synthetic::synthetic;

@@ -30,10 +30,10 @@ Run it by `cargo run --release --example train_cifar -- FLAGS`.";
 #[derive(Debug, Parser)]
 #[command(name = "train_cifar", after_help = EXAMPLES, args_override_self = true)]
 struct Arguments {
-    /// Directory with CIFAR-10's binary version [default: $JEM_DATA, ./data, the user's cache, download]
+    /// Directory with CIFAR-10's binary version [default: $JEM_DATA, ./data, the user's cache, else downloaded]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Train on the embedded drawings instead of CIFAR-10
+    /// Train on synthetic drawings instead of CIFAR-10
     #[arg(long)]
     synthetic: bool,
     #[command(flatten)]

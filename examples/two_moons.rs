@@ -1,8 +1,8 @@
 //! A joint energy-based model in two dimensions: the two moons, their classes and their density.
 //!
-//! A perceptron f(x) with two logits is trained as JEM trains a WideResNet: cross-entropy on labelled points, and
-//! log p(x) by samples from persistent Langevin chains. Writes `two_moons.png`: the learnt log-density with the
-//! data points on it.
+//! A perceptron f(x) with two logits is trained as JEM trains a WideResNet: with the cross-entropy of labelled points,
+//! and log p(x) with samples from persistent Langevin chains. Writes `two_moons.png`: the learnt log density and the
+//! data points.
 
 use clap::Parser;
 use jem::Result;
@@ -19,14 +19,14 @@ use jem::nn::training::{StepOptions, TrainingStep, Weights};
 use jem::report::heatmap::heatmap;
 use std::path::PathBuf;
 
-/// Points of each part of a batch: data, samples, labelled.
+/// The number of points in each part of a batch: data, samples, labelled.
 const BATCH: usize = 256;
-/// The probability with which a chain restarts before an iteration; JEM's is 0.05 too.
+/// The probability that a chain restarts before an iteration, the same as in JEM.
 const RESTART: f32 = 0.05;
 /// Langevin steps per iteration; ε of x += ε/2 ∂log p/∂x + √ε N(0, 1).
 const STEPS: usize = 40;
 const EPSILON: f32 = 0.01;
-/// The picture shows [-RANGE, RANGE]² at PIXELS x PIXELS.
+/// The picture shows [-RANGE, RANGE]² with PIXELS x PIXELS pixels.
 const RANGE: f32 = 2.5;
 const PIXELS: usize = 200;
 
@@ -34,18 +34,18 @@ const PIXELS: usize = 200;
 #[derive(Debug, Parser)]
 #[command(after_help = "Example: cargo run --release --example two_moons -- --device cpu --out moons.png")]
 struct Arguments {
-    /// auto, gpu, gpu:NAME or cpu
+    /// Device: auto, gpu, gpu:NAME or cpu
     #[arg(long, env = "JEM_DEVICE", default_value = "auto")]
     device: DeviceSpec,
-    /// Optimizer steps
+    /// Number of optimizer steps
     #[arg(long, default_value_t = 1500)]
     iterations: u64,
-    /// The picture
+    /// File to write the picture to
     #[arg(long, default_value = "two_moons.png")]
     out: PathBuf,
 }
 
-/// A point of a moon and its class.
+/// Draws a point of a moon, with its class.
 fn moon(random: &mut Threefry) -> ([f32; 2], u32) {
     let angle = std::f32::consts::PI * random.uniform();
     let [a, b] = random.normal_pair();
@@ -75,7 +75,7 @@ fn main() -> Result<()> {
     let [f_data, f_samples, f] = [&data, &samples, &labelled].map(|x| network.logits(x, &mut pass));
     let [log_p_data, log_p_samples] = [&f_data, &f_samples].map(|f| f.logsumexp());
     let cross_entropy = f.cross_entropy(&labels);
-    // Without a bound on the energies' size they grow without end: log p(x) is free to move by a constant.
+    // Without a bound the energies grow indefinitely, because log p(x) does not depend on a constant.
     let size = (&f_data.square() + &f_samples.square()).sum(&[1]).scale(0.005);
     let loss = (&log_p_samples - &log_p_data + cross_entropy + size).mean(&[0]);
     let outputs = [&log_p_data, &log_p_samples, &f];
@@ -127,7 +127,7 @@ fn main() -> Result<()> {
     density.run()?;
     let values = density.get(&log_density)?;
     let highest = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    // Twelve nats below the mode is dark: the tails would take all the colours.
+    // Clip at twelve nats below the mode, so that the tails do not take all the colours.
     let shown: Vec<f32> = values.iter().map(|value| (value - highest).max(-12.0)).collect();
     let on_picture = |[x, y]: [f32; 2]| [0.5 + 0.5 * x / RANGE, 0.5 - 0.5 * y / RANGE];
     let points: Vec<[f32; 2]> = (0..300).map(|_| on_picture(moon(&mut random).0)).collect();

@@ -1,16 +1,16 @@
-//! The user's own directories, the environment variables that name others, and the files there.
+//! The user's directories, the environment variables that name others, and the files in them.
 
 use std::ffi::OsString;
 use std::io::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 
-/// An environment variable that is set to something.
+/// The value of an environment variable, unless it is empty.
 pub(crate) fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
-/// The user's directory for files that can be made or fetched again: `jem` in `$XDG_CACHE_HOME`,
-/// `~/.cache`, `~/Library/Caches` (macOS) or `%LOCALAPPDATA%` (Windows).
+/// The user's directory for files that can be created or downloaded again: `jem` in `$XDG_CACHE_HOME`, `~/.cache`,
+/// `~/Library/Caches` (macOS) or `%LOCALAPPDATA%` (Windows).
 pub(crate) fn cache_directory(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let home = |child: &str| Some(PathBuf::from(variable("HOME")?).join(child));
     let parent = if cfg!(windows) {
@@ -26,8 +26,7 @@ pub(crate) fn cache_directory(variable: impl Fn(&str) -> Option<OsString>) -> Op
     Some(parent?.join("jem"))
 }
 
-/// Reads a file that the user did not name on the command line. A pipe, from which a read might never return, is an
-/// error.
+/// Reads a file that the user did not name on the command line. Refuses a pipe, from which a read might never return.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     let kind = std::fs::metadata(path)?.file_type();
     if !kind.is_file() && !kind.is_dir() {
@@ -36,7 +35,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path)
 }
 
-/// Reads UTF-8 text as [`read`] does.
+/// Reads UTF-8 text in the same way as [`read`].
 pub(crate) fn read_to_string(path: &Path) -> Result<String> {
     String::from_utf8(read(path)?).map_err(|error| Error::new(ErrorKind::InvalidData, error))
 }
@@ -64,7 +63,7 @@ mod tests {
             cache_directory(|name| pairs.iter().find(|pair| pair.0 == name).map(|pair| pair.1.into()))
         };
         assert_eq!(with(&[("HOME", "/h"), ("XDG_CACHE_HOME", "/x")]), Some("/x/jem".into()));
-        // A relative path there is to be ignored, says the XDG specification.
+        // The XDG specification says to ignore relative paths there.
         assert_eq!(with(&[("HOME", "/h"), ("XDG_CACHE_HOME", "x")]), Some("/h/.cache/jem".into()));
         assert_eq!(with(&[]), None);
     }

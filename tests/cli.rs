@@ -1,4 +1,4 @@
-//! `train_cifar` as a user runs it: what it writes, how it stops and goes on, and what it says to bad input.
+//! `train_cifar` as a user runs it: its files, interruption and resumption, and its errors.
 
 #[path = "common/run_files.rs"]
 mod run_files;
@@ -16,7 +16,7 @@ fn train_cifar() -> Command {
     train_cifar_on("cpu")
 }
 
-/// A run of seconds: the embedded drawings, few images of everything.
+/// A run of seconds: synthetic drawings, with few images of everything.
 fn small_run(out: &Path) -> Command {
     let mut command = train_cifar();
     command.args(["--synthetic", "--preset", "tiny", "--batch", "4", "--steps", "2", "--buffer", "40"]);
@@ -35,13 +35,13 @@ fn succeed(mut command: Command) -> String {
     text(&output.stdout)
 }
 
-/// Asserts a failing exit, no panic, and one line of error that has all of `words`.
+/// Asserts a failing exit without a panic, with one line of error that contains all of `words`.
 fn fail(mut command: Command, words: &[&str]) {
     let output: Output = command.output().expect("the example starts");
     let stderr = text(&output.stderr);
     assert!(!output.status.success(), "it should fail with {words:?}: {}", text(&output.stdout));
     assert!(!stderr.contains("panicked"), "{stderr}");
-    // The last one is ours: a driver may have complained before.
+    // The last one is ours: a driver may have printed one before.
     let line = stderr.lines().rfind(|line| line.starts_with("error:"));
     let line = line.unwrap_or_else(|| panic!("no error: {stderr}"));
     for word in words {
@@ -95,7 +95,7 @@ fn a_run_leaves_its_record_and_goes_on() {
     assert!(last(&out) == last(&whole), "the resumed run differs from the uninterrupted one");
 }
 
-/// Starts a run and waits until `ready`.
+/// Starts a run and waits until `ready` returns true.
 #[cfg(unix)]
 fn start(mut command: Command, ready: impl Fn() -> bool) -> Child {
     let mut child =
@@ -129,7 +129,7 @@ fn a_signal_ends_the_run_within_an_iteration_with_a_checkpoint() {
         let rows =
             || std::fs::read_to_string(&metrics).map_or(0, |text| text.lines().count().saturating_sub(1));
         let child = start(command, || rows() > 0);
-        // Held still, so that no iteration ends between the count and the signal.
+        // Stopped, so that no iteration ends between the count and the signal.
         signal(&child, "-STOP");
         let before = rows();
         signal(&child, name);
@@ -139,7 +139,7 @@ fn a_signal_ends_the_run_within_an_iteration_with_a_checkpoint() {
         assert!(text(&output.stdout).contains("--resume"), "{name}: {}", text(&output.stdout));
         let (done, path) = run_files::checkpoints(&out).pop().expect("a checkpoint");
         Checkpoint::load(&path).expect("a whole checkpoint");
-        // One may have been done whose row was not written, and one was under way.
+        // One iteration may be done without its row, and one in progress.
         assert!(done <= before as u64 + 2, "{name}: {done} iterations, {before} when it was asked to stop");
         assert_eq!(rows() as u64, done, "{name}");
     }
@@ -179,7 +179,7 @@ fn a_run_under_nohup_outlives_its_terminal() {
         let before = rows();
         let more = (0..600).any(|_| {
             std::thread::sleep(Duration::from_millis(100));
-            // One iteration may have been under way, and another's row not yet written.
+            // One iteration may be in progress, and the row of another not yet written.
             rows() > before + 3 || child.try_wait().expect("its state").is_some()
         });
         assert!(more);
@@ -211,7 +211,7 @@ fn a_second_interrupt_ends_it_at_once(out: &Path) {
     assert!(run_files::files(&out.join("checkpoints")) == before, "the checkpoints are as they were");
 }
 
-/// Files of more than about a megabyte fail, as on a full disk: checkpoints, but not the rest.
+/// Writes beyond about a megabyte per file fail, as on a full disk: those of checkpoints, but not the others.
 #[cfg(unix)]
 #[test]
 fn checkpoints_that_cannot_be_written_end_a_run_at_its_end_only() {
@@ -237,7 +237,7 @@ fn checkpoints_that_cannot_be_written_end_a_run_at_its_end_only() {
     resumed.args(["--synthetic", "--resume"]).arg(&out);
     succeed(resumed);
     assert_eq!(run_files::checkpoints(&out).len(), 2, "at iterations 2 and 4");
-    // A complete run says so.
+    // A complete run reports that it is complete.
     let mut again = train_cifar();
     again.args(["--synthetic", "--resume"]).arg(&out);
     let output = again.output().expect("the example starts");

@@ -1,4 +1,4 @@
-//! The short examples as programs, and their length.
+//! The short examples as programs, and their length in lines.
 
 #[path = "common/small.rs"]
 mod small;
@@ -8,7 +8,7 @@ use jem::ebm::Trainer;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Lines of an example that a reader takes in at one look.
+/// The most lines of an example that a reader can take in at a glance.
 const LINES: usize = 40;
 
 /// Runs the example `name`, which `cargo test` builds beside the tests, in `folder`; returns what it printed.
@@ -27,7 +27,7 @@ fn run(name: &str, arguments: &[&str], folder: &Path) -> String {
     printed
 }
 
-/// The number behind `label`.
+/// The number after `label`.
 fn number(printed: &str, label: &str) -> f64 {
     let (_, rest) = printed.split_once(label).unwrap_or_else(|| panic!("no {label:?} in {printed}"));
     let end = rest.find(|c: char| !(c.is_ascii_digit() || "+-.".contains(c))).unwrap_or(rest.len());

@@ -1,4 +1,4 @@
-//! The fake driver of `tests/fake_driver`: adapters have cooperative matrices under it, and only under it.
+//! The fake driver of `tests/fake_driver`: adapters have cooperative matrices with it, and only with it.
 //!
 //! Only on Linux, whose loader takes layers from the environment.
 #![cfg(target_os = "linux")]
@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 
 const MATRICES: &str = "16x16x16 F16 -> F32";
 
-/// `jem` with these arguments, under the fake driver if there is a mode.
+/// Runs `jem` with these arguments, with the fake driver if there is a mode.
 fn jem(mode: Option<&str>, words: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_jem"));
     command.env("XDG_RUNTIME_DIR", std::env::temp_dir()).env("JEM_TUNED", "none").args(words);
@@ -33,6 +33,6 @@ fn every_adapter_has_cooperative_matrices_under_the_fake_driver_only() {
     let adapters = without.lines().filter(|line| line.starts_with("gpu:")).count();
     assert!(adapters > 0, "the tests have an adapter: {without}");
     assert_eq!(with.matches(MATRICES).count(), adapters, "{with}");
-    // Without the fake driver adapters have only their own.
+    // Without the fake driver adapters report only their own matrices.
     assert!(without.matches(MATRICES).count() < adapters, "{without}");
 }

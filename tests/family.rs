@@ -1,7 +1,8 @@
-//! Whole iterations of the family's recipes against PyTorch's numbers in float64.
+//! Complete iterations of the family's recipes, compared with PyTorch's numbers in float64.
 //!
-//! `fixtures/family/make.py` made the numbers. Four images are in every batch and four chains go on in every iteration,
-//! so nothing depends on their order. Weights and images come from a formula that it shares with this file.
+//! `fixtures/family/make.py` made the numbers. Every batch has the same four images and every iteration continues the
+//! same four chains, so nothing depends on their order. Weights and images come from a formula that it shares with this
+//! file.
 
 #[path = "common/devices.rs"]
 mod devices;
@@ -18,14 +19,14 @@ use jem::nn::optimizer::Optimizer;
 use jem::nn::wide_resnet::{Activation, Norm, WideResNet};
 use std::path::Path;
 
-/// Rounding of float32 over two iterations, relative to what a tensor changed by.
+/// The bound on float32 rounding over two iterations, relative to the change of a tensor.
 const CHANGE: f64 = 1e-3;
-/// The same of chains, losses and statistics, relative to their size.
+/// The bound on float32 rounding of chains, losses and statistics, relative to their size.
 const SIZE: f64 = 1e-5;
 const IMAGES: usize = 4;
 const SIDE: usize = 8;
 
-/// A vector of spectral norm: of length 1.
+/// A unit vector for spectral norm.
 fn unit(name: &str, count: usize) -> Vec<f32> {
     let (layer, part) = name.rsplit_once(".weight_").expect("a vector of a layer's weights");
     let u = values(layer.len() as u32 + u32::from(part.as_bytes()[0]), count);
@@ -33,7 +34,7 @@ fn unit(name: &str, count: usize) -> Vec<f32> {
     u.into_iter().map(|u| (f64::from(u) / norm) as f32).collect()
 }
 
-/// What `make.py`'s run of `case` begins with.
+/// The initial state of `make.py`'s run of `case`.
 fn beginning(network: &WideResNet, optimizer: &Optimizer, ema: bool, case: u32) -> Checkpoint {
     let layout = network.layout();
     let is_vector = |name: &str| name.ends_with(".weight_u") || name.ends_with(".weight_v");
@@ -93,7 +94,7 @@ fn norm(values: &[f32]) -> f64 {
     values.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt()
 }
 
-/// The settings that all cases have.
+/// The settings that all cases share.
 fn recipe(family: Family) -> Recipe {
     Recipe {
         batch: IMAGES,
@@ -136,7 +137,7 @@ fn compare(name: &str, recipe: &Recipe, case: u32) {
         let mut wrong = Vec::new();
         for (tensor, shape, expected) in &numbers.tensors {
             let jem::io::elements::Elements::F32(expected) = expected else { panic!("{tensor}: floats") };
-            // With a moving average the model's names are its.
+            // With a moving average the plain names are those of the average.
             let (found, bound, size) = match tensor.as_str() {
                 "losses" => (losses.clone(), SIZE, norm(expected)),
                 "chains" => (found("replay_buffer", shape), SIZE, norm(expected)),
@@ -152,7 +153,7 @@ fn compare(name: &str, recipe: &Recipe, case: u32) {
                     let found = found(&ours, shape);
                     match name.contains("running") || name.contains("weight_") {
                         true => (found, SIZE, norm(expected)),
-                        // Of weights at about 1 the change has no more digits than this.
+                        // For weights near 1 the change has no more digits than this.
                         false => (found, CHANGE, norm(&change).max(1e-4 * norm(expected))),
                     }
                 }
@@ -175,7 +176,7 @@ fn plus_plus_is_pytorchs() {
 #[test]
 fn sharpness_aware_minimisation_is_pytorchs() {
     let base = recipe(Family::SadaJem);
-    // Each image twice: the same means.
+    // Each image twice, for the same means.
     let labelled_batch = 2 * IMAGES;
     compare("sada", &Recipe { lr: 0.05, sam: 0.5, weight_decay: 4e-4, labelled_batch, ..base }, 1054);
 }

@@ -1,7 +1,7 @@
-//! Drivers that crash, hang or fail when they compile cooperative matrices: every command survives them, says what
-//! happened, and computes without matrices.
+//! Drivers that crash, hang or fail when they compile cooperative matrices: every command survives them, reports the
+//! failure, and computes without matrices.
 //!
-//! Only on Linux, whose loader takes the fake driver (`tests/fake_driver`) from the environment.
+//! Only on Linux, where the loader takes the fake driver (`tests/fake_driver`) from the environment.
 #![cfg(target_os = "linux")]
 
 #[path = "../kernels-tests/adapter.rs"]
@@ -21,7 +21,7 @@ use tempfile::TempDir;
 
 const VARIANTS: [&str; 4] = ["naga", "patched", "flat", "flat-patched"];
 
-/// `jem` under the fake driver, with a cache of its own in which the gate's answers are kept.
+/// `jem` with the fake driver, and with its own cache for the gate's answers.
 struct Jem {
     variables: Vec<(String, String)>,
     _layer: TempDir,
@@ -155,7 +155,7 @@ fn drawings(folder: &Path) -> String {
     folder.join("drawings").to_str().expect("UTF-8").to_owned()
 }
 
-/// `--precision auto` says why it is f32, trains, and does not try a driver that crashed again.
+/// `--precision auto` explains why it is f32, trains, and does not try a driver again that has crashed.
 #[test]
 fn training_goes_on_in_f32() {
     let jem = Jem::new("crash");
@@ -204,7 +204,7 @@ fn an_interrupt_ends_the_test_and_says_nothing_about_the_driver() {
     assert!(Command::new("kill").args(["-INT", &pid]).status().expect("kill starts").success());
     assert!(lines.any(|line| line.contains("--resume")), "it can be resumed");
     assert!(child.wait_with_output().expect("it ends").status.success());
-    // A hang takes 300 s with each of four variants.
+    // A hang would take 300 s with each of four variants.
     assert!(interrupted.elapsed() < Duration::from_secs(200), "{:?}", interrupted.elapsed());
     assert_eq!(jem.answers(), "");
 }

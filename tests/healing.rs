@@ -1,4 +1,4 @@
-//! Runs that something goes wrong in: each finishes by itself, as good as without.
+//! Runs with injected faults: each completes by itself, with results as good as without the fault.
 
 #[path = "common/devices.rs"]
 mod devices;
@@ -14,10 +14,10 @@ use serde_json::Value;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Seeds whose runs are compared, undisturbed and healed.
+/// The number of seeds whose runs are compared, undisturbed and healed.
 const SEEDS: u32 = 8;
 
-/// Enough iterations to learn the drawings, and to be disturbed in the middle of it.
+/// Enough iterations to learn the drawings, with a disturbance in the middle.
 fn recipe() -> Recipe {
     Recipe {
         depth: 10,
@@ -58,7 +58,7 @@ fn drawings() -> (Dataset, Dataset) {
     (shrink(train), shrink(test))
 }
 
-/// Trains in a folder of its own; `disturb` sees the trainer before each iteration.
+/// Trains in a new folder; `disturb` is called with the trainer before each iteration.
 fn train(
     device: &Device,
     recipe: &Recipe,
@@ -110,7 +110,7 @@ type Disturbance = fn(&mut Trainer) -> Result<()>;
 const DISTURBANCES: [(&str, Disturbance); 6] = [
     ("a weight is NaN", |trainer| alter(trainer, "conv1.weight", |values| values[3] = f32::NAN)),
     ("samples are NaN", |trainer| alter(trainer, "replay_buffer", |values| values.fill(f32::NAN))),
-    // Bytes have no NaN: noise beyond the largest number makes them.
+    // Bytes cannot be NaN: noise beyond the largest number makes the images NaN.
     ("batches are NaN", |trainer| {
         let recipe = trainer.recipe().clone();
         trainer.adopt(&Recipe { input_noise: 3e38, ..recipe })
@@ -142,8 +142,8 @@ fn disturbed(device: &Device, recipe: &Recipe, out: &Path, disturb: Disturbance)
     })
 }
 
-/// A run that nothing goes wrong in, but that goes on from iteration 40 as one that is healed for the first time: with
-/// twice the SGLD steps and other random numbers.
+/// A run without a fault that continues from iteration 40 like a run after its first healing: with twice the SGLD steps
+/// and other random numbers.
 fn remedied(device: &Device, recipe: &Recipe, out: &Path) -> Result<Outcome> {
     train(device, recipe, out, |trainer| {
         if trainer.iteration() == 40 {
@@ -162,7 +162,7 @@ fn accuracy(outcome: &Outcome) -> f64 {
 fn nothing_of_a_fault_is_left_in_a_healed_run() {
     let folder = tempfile::tempdir().expect("a folder");
     for (name, device) in devices() {
-        // The host's time is for every fault, the software GPU's for three.
+        // The host has time for every fault, the software GPU for three.
         let disturbances = if device.is_cpu() { &DISTURBANCES[..] } else { &DISTURBANCES[..3] };
         let calm = folder.path().join(format!("{name}-calm"));
         let expected = remedied(&device, &recipe(), &calm).expect("a run");
@@ -187,17 +187,17 @@ fn nothing_of_a_fault_is_left_in_a_healed_run() {
     }
 }
 
-/// The means over several seeds are within three standard errors of their difference, which come from how far the
-/// runs of each kind are apart; that holds the test set's error too. On the host alone, and with one fault: the others,
-/// and those on other devices, come to the same, as `nothing_of_a_fault_is_left_in_a_healed_run` says.
+/// The means over several seeds are within three standard errors of their difference, estimated from the spread of the
+/// runs of each kind, which includes the error of the test set. Only on the host and with one fault: the other faults
+/// and devices give the same, as `nothing_of_a_fault_is_left_in_a_healed_run` shows.
 ///
-/// Seen with 56 seeds: 55.3% undisturbed and 52.3% healed, both with a standard deviation of 5.8%; of these eight, 55.1%
-/// and 50.6%, with a standard error of 2.7%.
+/// Measured with 56 seeds: 55.3% undisturbed and 52.3% healed, both with a standard deviation of 5.8%; for these eight,
+/// 55.1% and 50.6%, with a standard error of 2.7%.
 #[test]
 fn a_healed_run_is_as_good_as_an_undisturbed_one() {
     let folder = tempfile::tempdir().expect("a folder");
     let [(_, device), _] = devices();
-    // The fault that is the hardest to see.
+    // The fault that is the hardest to detect.
     let (what, disturb) = DISTURBANCES[4];
     let [mut undisturbed, mut healed] = [Vec::new(), Vec::new()];
     for seed in 1..=SEEDS {
@@ -228,7 +228,7 @@ fn mean_and_spread(values: &[f64]) -> (f64, f64) {
     (mean, (squares / (n - 1.0)).sqrt())
 }
 
-/// The trainer's own copy of a device that is gone answers with nothing but its loss.
+/// The trainer's handle of a lost device reports nothing but its loss.
 #[test]
 fn a_lost_device_is_opened_again_and_changes_no_number() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -264,7 +264,7 @@ fn a_healed_run_that_is_interrupted_and_resumed_is_the_same_run() {
     let folder = tempfile::tempdir().expect("a folder");
     let [(_, device), _] = devices();
     let out = |name: &str| folder.path().join(name);
-    // The fault comes from the recipe: both meet it.
+    // The recipe causes the fault, so it occurs in both runs.
     let recipe = Recipe {
         step_size: 30.0,
         clamp_gradient: 0.0,
@@ -328,7 +328,7 @@ fn a_run_that_cannot_be_healed_says_why_and_keeps_its_best_model() {
     assert_eq!(message.lines().count(), 1, "{message}");
     assert_eq!((events(&out, "healed").len(), events(&out, "diverged").len()), (3, 1));
     assert!(out.join("best.safetensors").exists());
-    // Without the guard, at once.
+    // Without the guard the run ends at once.
     let out = folder.path().join("unguarded");
     let recipe = Recipe { guard: false, ..recipe };
     let error = train(&device, &recipe, &out, |trainer| match trainer.iteration() {

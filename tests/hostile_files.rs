@@ -1,8 +1,8 @@
-//! Files that a fuzzer made for each reader (see `fuzz/`): whatever one holds, its reader returns, with contents or with
-//! one line that says what is wrong.
+//! Files that a fuzzer made for each reader (see `fuzz/`). Whatever a file contains, its reader returns, either with
+//! the contents or with a one-line error.
 //!
-//! `fixtures/hostile/TARGET` holds a selection of what took new paths through the reader, under the names of `fuzz/`'s
-//! targets; an input that finds a fault goes there too.
+//! `fixtures/hostile/TARGET` holds a selection of the inputs that took new paths through the reader, with the names of
+//! `fuzz/`'s targets. Inputs that reveal a bug are added there.
 
 use jem::data::cifar::{Version, append_records};
 use jem::data::{array, folder, idx, svhn};
@@ -11,7 +11,7 @@ use jem::io::{npy, npz, state_file};
 use std::io::Cursor;
 use std::path::Path;
 
-/// Reads every file of a target; returns how many were accepted and how many refused.
+/// Reads every file of a target; returns the numbers of accepted and refused files.
 fn read_all(target: &str, read: impl Fn(&[u8]) -> Result<(), String>) -> (usize, usize) {
     let folder = Path::new("tests/fixtures/hostile").join(target);
     let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));

@@ -1,4 +1,4 @@
-//! A run that is killed again and again, at any moment, is in the end the run that was left alone.
+//! A run that is killed repeatedly at random moments ends as the run that was not killed.
 
 #[path = "common/run_files.rs"]
 mod run_files;
@@ -16,7 +16,7 @@ use train_cifar::train_cifar_on;
 const KILLS: u64 = 20;
 const CHECKPOINT_EVERY: u64 = 3;
 
-/// Starts a small run in `out`, or goes on with it; what it says goes to `log`.
+/// Starts or resumes a small run in `out`; its output goes to `log`.
 fn start(out: &Path, log: &Path) -> Child {
     let mut command: Command = train_cifar_on("cpu");
     command.arg("--synthetic");
@@ -42,7 +42,7 @@ fn start(out: &Path, log: &Path) -> Child {
     command.spawn().expect("the example starts")
 }
 
-/// Whole rows of metrics, the header not counted.
+/// The number of complete rows of metrics, without the header.
 fn rows(out: &Path) -> u64 {
     let text = fs::read_to_string(out.join("metrics.csv")).unwrap_or_default();
     (text.matches('\n').count() as u64).saturating_sub(1)
@@ -67,7 +67,7 @@ fn a_run_killed_at_random_moments_is_the_uninterrupted_one() {
             // While it starts.
             std::thread::sleep(Duration::from_millis(random(1200)));
         } else {
-            // While it trains: some rows on, somewhere in an iteration, an evaluation or a write.
+            // While it trains: some rows later, during an iteration, an evaluation or a write.
             let more = random(6);
             let began = Instant::now();
             while rows(&out) < before + more && child.try_wait().expect("its state").is_none() {
@@ -79,7 +79,7 @@ fn a_run_killed_at_random_moments_is_the_uninterrupted_one() {
         child.kill().expect("it can be killed, or has ended");
         let status = child.wait().expect("its state");
         assert!(status.success() || status.code().is_none(), "kill {kill}: {}", said(&log));
-        // Nothing is lost that is older than the last interval.
+        // Only work since the last checkpoint is lost.
         let (rows, newest) = (rows(&out), out.join("checkpoints").exists().then(|| checkpoints(&out)));
         let newest = newest.and_then(|mut all| all.pop());
         let done = newest.as_ref().map_or(0, |(done, _)| *done);

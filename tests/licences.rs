@@ -4,7 +4,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::process::Command;
 
-/// Licences that let a program under MIT or Apache-2.0 be given away, as SPDX names them.
+/// SPDX names of the licences that allow distribution with a program under MIT or Apache-2.0.
 const ALLOWED: [&str; 13] = [
     "0BSD",
     "Apache-2.0",
@@ -22,14 +22,14 @@ const ALLOWED: [&str; 13] = [
     "Zlib",
 ];
 
-/// Whether one may choose allowed licences only: `AND` asks for both sides, `OR` (in old files `/`) for one.
+/// Whether allowed licences satisfy the expression: `AND` needs both sides, `OR` (in old files `/`) one.
 fn is_allowed(expression: &str) -> bool {
     let expression = expression.replace('/', " OR ");
     let one = |part: &str| ALLOWED.contains(&part.trim().trim_matches(['(', ')']));
     expression.split(" AND ").all(|part| part.split(" OR ").any(one))
 }
 
-/// The packages that `cargo metadata` finds; from the registry only if they are not all on the disk.
+/// The packages that `cargo metadata` lists; it uses the registry only if they are not all on disk.
 fn packages() -> Vec<Value> {
     let metadata = |offline: &[&str]| {
         let mut command = Command::new(env!("CARGO"));

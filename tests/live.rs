@@ -1,4 +1,4 @@
-//! The live view on a pseudo-terminal, which `script` of util-linux makes.
+//! The live view on a pseudo-terminal, which `script` of util-linux provides.
 #![cfg(target_os = "linux")]
 
 #[path = "common/run_files.rs"]
@@ -14,7 +14,7 @@ use std::time::Duration;
 const ENTER: &str = "\x1b[?1049h";
 const LEAVE: &str = "\x1b[?1049l";
 
-/// A run in a terminal of 80x24 characters after `before`, a command of the shell.
+/// A run in a terminal of 80x24 characters after the shell command `before`.
 struct Run {
     script: Child,
     out: PathBuf,
@@ -59,14 +59,14 @@ impl Run {
         self.script.stdin.as_mut().expect("piped").write_all(b"\x03").expect("the terminal takes it");
     }
 
-    /// The exit code, and what the terminal was sent while the view was shown and afterwards.
+    /// The exit code, and the output to the terminal while the view was shown and afterwards.
     fn end(self) -> (Option<i32>, String, String) {
         let output = self.script.wait_with_output().expect("script ends");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert_eq!((text.matches(ENTER).count(), text.matches(LEAVE).count()), (1, 1), "{text:?}");
         let (_, rest) = text.split_once(ENTER).expect("it is entered");
         let (view, after) = rest.split_once(LEAVE).expect("it is left");
-        // The terminal is never asked anything, because the answer would be read by the shell.
+        // The view must not query the terminal, because the shell would read the answer.
         assert!(!text.contains("\x1b[6n") && !text.contains("\x1b[?25l"), "{text:?}");
         (output.status.code(), view.to_owned(), after.to_owned())
     }

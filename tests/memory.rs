@@ -1,5 +1,5 @@
-//! Training holds as much memory after 200 iterations as after 2: the buffers that the library counts, and
-//! the process as the system sees it. The only test of its program, so that nothing else moves the figures.
+//! Training uses as much memory after 200 iterations as after 2: both the buffers that the library counts and the
+//! process as the system reports it. This is the only test of its program, so that nothing else changes the figures.
 
 #[path = "common/devices.rs"]
 mod devices;
@@ -10,19 +10,18 @@ use devices::devices;
 use jem::ebm::{Recipe, Trainer};
 use small::{pictures, recipe};
 
-/// Growth allowed to a process between iterations 20 and 200: less than 6 KiB an iteration, what a leaked
-/// buffer with what the driver keeps for it costs.
+/// The allowed growth of the process between iterations 20 and 200: less than 6 KiB per iteration, the cost of a leaked
+/// buffer with the driver's own data for it.
 const GROWTH: u64 = 1 << 20;
 
-/// The resident bytes of this process, where the system tells.
+/// The resident bytes of this process, if the system reports them.
 fn resident() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = text.split_whitespace().nth(1)?.parse().ok()?;
     Some(pages * 4096)
 }
 
-/// Each iteration's metrics are waited for: how many copies are under way at once must not decide on the
-/// figures.
+/// Waits for the metrics of each iteration, so that the number of pending copies does not affect the figures.
 fn train(trainer: &mut Trainer, iterations: usize) {
     for _ in 0..iterations {
         trainer.step().expect("an iteration");

@@ -1,5 +1,5 @@
-//! Imported networks against PyTorch's numbers in float64: normalisations in both modes, smooth activations,
-//! spectral norm, what a step of training leaves in buffers, CIFAR ResNets, chains.
+//! Imported networks compared with PyTorch's numbers in float64: normalisations in both modes, smooth activations,
+//! spectral norm, buffers after a step of training, CIFAR ResNets, chains.
 //!
 //! `fixtures/networks/make.py` made the numbers. Weights and images come from a formula that it shares with this file.
 
@@ -25,11 +25,11 @@ use jem::nn::wide_resnet::{Activation, Norm, WideResNet};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Rounding of float32 on logits.
+/// The bound on float32 rounding of logits.
 const LOGITS: f64 = 1e-5;
-/// Rounding of float32 on gradients and chains.
+/// The bound on float32 rounding of gradients and chains.
 const GRADIENT: f64 = 1e-4;
-/// Images of a case.
+/// The number of images of a case.
 const IMAGES: usize = 3;
 const SIDE: usize = 32;
 /// The images of the cases.
@@ -38,11 +38,11 @@ const RESNET_8: u32 = 4280;
 const WIDE: u32 = 3071;
 const TRAINING: u32 = 1781;
 const SMOOTH: u32 = 5;
-/// That of PyTorch's running statistics.
+/// The momentum of PyTorch's running statistics.
 const MOMENTUM: f32 = 0.1;
 
-/// A file of `architecture` with `make.py`'s weights, its linear layer called `last`; weights beside spectral
-/// norm have PyTorch's names.
+/// A file of `architecture` with `make.py`'s weights, with its linear layer called `last`; the buffers of spectral norm
+/// have PyTorch's names.
 fn file(architecture: Architecture, last: &str, directory: &Path) -> std::path::PathBuf {
     let layout = architecture.network().layout();
     let divided = matches!(architecture, Architecture::WideResNet(network) if network.spectral_norm);
@@ -81,7 +81,7 @@ fn residual(depth: usize, classes: usize) -> Architecture {
     Architecture::CifarResNet(CifarResNet { depth, classes, channels: 3 })
 }
 
-/// The architecture that a model's metadata name.
+/// The architecture that the metadata of a model name.
 fn architecture_of(model: &Model) -> Architecture {
     Architecture::from_metadata(&model.file().metadata).expect("an architecture")
 }
@@ -111,7 +111,7 @@ fn case(name: &str, architecture: Architecture, last: &str) -> (Model, Checkpoin
     (model, Checkpoint::load(&numbers).expect("make.py's numbers"))
 }
 
-/// `make.py`'s images of a case, by their number: no activation is near its kink.
+/// `make.py`'s images of a case, by their number; no activation is near its kink.
 fn images(number: u32) -> Vec<f32> {
     pack::nchw_to_nhwc(&values(number, IMAGES * 3 * SIDE * SIDE), IMAGES, 3, SIDE, SIDE)
 }
@@ -169,8 +169,8 @@ fn group_norm_and_smooth_activations() {
     }
 }
 
-/// Runs one program on the flat buffer and the images, which computes `outputs` and puts `next` in its
-/// places; returns the outputs' values and the flat buffer.
+/// Runs one program on the flat buffer and the images, which computes `outputs` and writes `next` to its places;
+/// returns the values of the outputs and the flat buffer.
 fn run(
     device: &Device,
     (layout, flat): (&ParameterLayout, &[f32]),
@@ -187,7 +187,7 @@ fn run(
         .map(|(name, tensor)| Output { tensor, view: to(&mut builder, name, tensor) })
         .collect();
     all.extend(layout.outputs(&mut builder, next));
-    // A step of power iteration comes before what is prepared.
+    // A step of power iteration precedes `prepare`.
     let prepared = (!outputs.is_empty()).then_some(&mut prepare);
     lower(device.policy(), &mut builder, prepared, &all).expect("a program");
     let mut buffers: BTreeMap<String, Buffer> = BTreeMap::new();
@@ -215,7 +215,7 @@ fn floats<'a>(numbers: &'a Checkpoint, name: &str) -> &'a [f32] {
     }
 }
 
-/// Holds the parameters of these names to PyTorch's and all others to `before`, to the bit.
+/// Compares the parameters with these names with PyTorch's, and all others with `before`, bit for bit.
 fn assert_changed(
     layout: &ParameterLayout,
     [before, after]: [&[f32]; 2],
@@ -385,7 +385,7 @@ fn a_mask_holds_pixels_to_the_bit() {
     }
 }
 
-/// The same seed gives the same chains, another seed others.
+/// Equal seeds give equal chains, different seeds different ones.
 #[test]
 fn noise_is_the_seeds() {
     let (model, _) = case("wrn10_1_bn", wide(Norm::None), "linear");
@@ -405,7 +405,7 @@ fn noise_is_the_seeds() {
     }
 }
 
-/// Inner steps go along the gradient at the first of them, each with noise of its own.
+/// Inner steps use the gradient at the first of them, each with its own noise.
 #[test]
 fn inner_steps_take_one_gradient() {
     let (model, _) = case("wrn10_1_bn", wide(Norm::None), "linear");

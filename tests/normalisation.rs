@@ -1,4 +1,4 @@
-//! The normalisations, small, against float64 statements of their formulas.
+//! The normalisations on small inputs, compared with float64 implementations of their formulas.
 
 #[path = "common/devices.rs"]
 mod devices;
@@ -9,18 +9,18 @@ use jem::nn::init::{Fans, Init};
 use jem::nn::parameters::{PARAMETERS, ParameterLayout};
 use jem::nn::{batch_norm, group_norm, spectral_norm};
 
-/// Relative, of float32.
+/// The relative rounding of float32.
 const ROUNDING: f64 = 1e-6;
 const SHAPE: [usize; 4] = [3, 2, 5, 16];
 const CHANNELS: usize = 16;
 
-/// Numbers without a pattern in [-1, 1), in float32.
+/// Pseudo-random numbers in [-1, 1), in float32.
 fn values(count: usize, seed: u32) -> Vec<f32> {
     let one = |i: u32| i.wrapping_mul(2_654_435_761).wrapping_add(seed).wrapping_mul(0x045d_9f3b) >> 8;
     (0..count as u32).map(|i| one(i + 1) as f32 / 8_388_608.0 - 1.0).collect()
 }
 
-/// What `tensors` are on each device, for the flat buffer and `x`.
+/// Evaluates `tensors` on each device, for the flat buffer and `x`, and calls `check`.
 fn on_devices(tensors: &[&Tensor], flat: &[f32], x: Option<&[f32]>, check: impl Fn(&str, &[Vec<f32>])) {
     for (name, device) in devices() {
         let function = Function::new(&device, tensors).expect("a program");
@@ -57,7 +57,7 @@ fn group_norm_takes_each_images_groups() {
     let graph = Graph::new();
     let y = group_norm::normalise(&graph.input("x", SHAPE), &layout, "norm", group_norm::GROUPS);
     let (image, size) = (SHAPE[1] * SHAPE[2] * CHANNELS, CHANNELS / 8);
-    // A mean that is large beside the deviation.
+    // A mean that is large relative to the standard deviation.
     let x: Vec<f32> = values(SHAPE[0] * image, 1).iter().map(|x| 3.0 + x).collect();
     let flat = values(layout.words(), 2);
     let affine = |part: usize, channel: usize| f64::from(flat[layout.parameters()[part].offset + channel]);
@@ -150,7 +150,7 @@ fn spectral_norm_divides_by_sigma_and_its_gradient_flows_through_it() {
     let y = spectral_norm::divide(&leaf, &layout, "weight");
     let [gradient] = graph.grad(&y.mul(&graph.input("x", y.shape())), [&leaf]);
     on_devices(&[&y, &gradient], &flat, Some(&c), |name, found| {
-        // Sigma is small beside its terms: u and v are no singular vectors yet.
+        // Sigma is smaller than its terms: u and v are not yet singular vectors.
         assert_close(&found[0], &expected, 20.0 * ROUNDING, name);
         assert_close(&found[1], &slopes, 20.0 * ROUNDING, name);
     });
@@ -185,7 +185,7 @@ fn power_iteration_finds_the_largest_singular_value() {
         |offset: usize, n: usize| flat[offset..][..n].iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
     let (u, v) = (vector(offsets[2], 5), vector(offsets[3], 24));
     let sigma = dot(&u, &product(weights, &v, false));
-    // W^T W v = sigma^2 v, and no direction is stretched more.
+    // W^T W v = sigma^2 v, and no other direction is stretched more.
     let image = product(weights, &product(weights, &v, false), true);
     for (image, v) in image.iter().zip(&v) {
         assert!((image - sigma * sigma * v).abs() < 1e-4 * sigma * sigma, "{image} for {v}");

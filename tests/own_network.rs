@@ -1,5 +1,5 @@
-//! Any network trains: a perceptron and an energy of one's own, and a ResNet for CIFAR, by `jem` and `jem++`. What is
-//! interrupted and resumed is the uninterrupted run, bit for bit; the models score and sample.
+//! Any network trains: a user-defined perceptron and energy, and a ResNet for CIFAR, with `jem` and `jem++`. An
+//! interrupted and resumed run equals the uninterrupted one, bit for bit; the models score and sample.
 
 #[path = "common/devices.rs"]
 mod devices;
@@ -73,7 +73,7 @@ fn recipe(family: Family) -> Recipe {
         sample_every: 3,
         checkpoint_every: 2,
         keep: 3,
-        // Its own network has none; one that has must be recognised by its parameters.
+        // The recipe's own network has no norm; a network with one must be recognised by its parameters.
         norm: jem::nn::wide_resnet::Norm::None,
         init: Init::HeNormal,
         ..family.recipe(Preset::Tiny)

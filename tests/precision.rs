@@ -1,4 +1,4 @@
-//! Training in f16: close to f32, resumable, at half the bytes, and chosen by name.
+//! Training in f16: close to f32, resumable, with half the bytes, and selected by name.
 
 #[path = "common/devices.rs"]
 mod devices;
@@ -26,7 +26,7 @@ fn train(trainer: &mut Trainer, iterations: usize) -> Vec<Metrics> {
     trainer.finish_metrics().expect("metrics")
 }
 
-/// The first iterations, before rounding has had the time to send chains elsewhere.
+/// The first iterations, before rounding has moved chains elsewhere.
 #[test]
 fn the_first_iterations_are_those_of_f32() {
     let data = pictures(64, 32);
@@ -93,7 +93,7 @@ fn what_a_device_came_to_is_said() {
     }
 }
 
-/// A config.toml from before there was a choice.
+/// A config.toml of an earlier version, without the setting.
 #[test]
 fn a_recipe_without_precision_is_f32() {
     let text = in_f16().to_toml();
@@ -108,7 +108,7 @@ fn a_recipe_without_precision_is_f32() {
     assert!(error.contains("f64") && error.contains("f16"), "{error}");
 }
 
-/// One SGLD step of the published network, built, not run.
+/// One SGLD step of the published network, built but not run.
 fn published(policy: &ConvolutionPolicy) -> Summary {
     let recipe = Preset::Paper.recipe();
     let network = recipe.network(10, 3);
@@ -126,13 +126,14 @@ fn a_step_of_the_published_network_moves_half_the_bytes() {
     println!("WRN-28-10, batch 64, one SGLD step\n  f32: {single}\n  f16: {half}\n  unfused: {separate}");
     assert_eq!(half.dispatches, single.dispatches);
     assert_eq!(half.flops, single.flops);
-    // All but images and sign masks.
+    // All tensors except images and sign masks.
     let ratio = half.bytes_moved as f64 / single.bytes_moved as f64;
     assert!((0.5..0.52).contains(&ratio), "{ratio}");
     assert!(half.transient_bytes as f64 <= 0.55 * single.transient_bytes as f64, "{half}");
-    // Apart: 25 activations and gradients, 12 sums and as many of gradients, the update, and 6 for 1 of the head.
+    // The unfused program has 25 activations and 25 gradients, 12 sums and 12 of gradients, the update, and 6 for 1 of
+    // the head.
     assert_eq!(separate.dispatches, single.dispatches + 2 * 25 + 2 * 12 + 1 + 5, "{separate}");
-    // Predicted for blocks without their weights: 24 tensors for 11 and their masks.
+    // Predicted for blocks without their weights: 24 tensors instead of 11 and their masks.
     let ratio = separate.bytes_moved as f64 / single.bytes_moved as f64;
     assert!((1.9..2.2).contains(&ratio), "{ratio}");
 }

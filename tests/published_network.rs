@@ -1,5 +1,5 @@
-//! One SGLD step of the published network, as a program that is built but not run: how much it computes, and how
-//! little of the forward pass it keeps.
+//! One SGLD step of the published network, as a program that is built but not run: the amount of computation, and the
+//! small part of the forward pass that it keeps.
 
 use jem::compute::Access;
 use jem::device::{Program, ProgramBuilder, SlotKind};
@@ -9,7 +9,7 @@ use jem::nn::network::Network as _;
 use jem::policy::convolution::ConvolutionPolicy;
 use std::collections::BTreeSet;
 
-/// One SGLD step of WRN-28-10 at batch 64, as published: built, not run.
+/// One SGLD step of WRN-28-10 at batch 64, as published, built but not run.
 fn published_step(policy: &ConvolutionPolicy) -> Program {
     let recipe = Preset::Paper.recipe();
     let network = recipe.network(10, 3);
@@ -45,19 +45,19 @@ fn an_sgld_step_of_the_published_network_by_winograd_fits() {
     assert!(include_str!("../README.md").contains(&stated), "README.md does not say that {stated}");
     // A quarter for all but the first convolutions, the strides and the shortcuts.
     assert!(ratio < 0.45, "{winograd}");
-    // Half of it are the transformed weights of both directions, four times the weights each.
+    // Half of it is the transformed weights of both directions, each four times as large as the weights.
     assert!(winograd.summary().peak_bytes <= 9 << 28, "{winograd}");
     keeps_masks_alone(&winograd);
 }
 
-/// Asserts that of the forward pass, the backward pass of a step reads the sign masks and nothing else.
+/// Asserts that the sign masks are the only results of the forward pass that the backward pass reads.
 fn keeps_masks_alone(program: &Program) {
     let heads: Vec<usize> = (0..program.dispatches.len())
         .filter(|&step| program.dispatches[step].kernel.name() == "head")
         .collect();
     let [head] = heads[..] else { panic!("not one head: {program}") };
     let (mut written_before, mut read_after) = (BTreeSet::new(), BTreeSet::new());
-    // The slots that any dispatch binds as something else than a sign mask.
+    // The slots that any dispatch binds as something other than a sign mask.
     let mut not_masks = BTreeSet::new();
     for (step, dispatch) in program.dispatches.iter().enumerate() {
         for (binding, view) in dispatch.kernel.bindings().iter().zip(&dispatch.views) {
@@ -79,7 +79,7 @@ fn keeps_masks_alone(program: &Program) {
     assert!(floats.is_empty(), "kept for the backward pass: {floats:?}\n{program}");
     assert!(kept.iter().all(|&slot| program.slots[slot].kind == SlotKind::Transient));
     let bytes: u64 = kept.iter().map(|&slot| program.slots[slot].bytes).sum();
-    // Two leaky ReLUs a block; the last one's mask ends in the head.
+    // Two leaky ReLUs per block; the mask of the last one ends in the head.
     assert_eq!(kept.len(), 24, "{program}");
     let mib = bytes as f64 / f64::from(1 << 20);
     println!("kept for the backward pass: {} masks, {mib:.1} MiB", kept.len());

@@ -1,4 +1,4 @@
-//! The fused programs of training against numbers of the published JEM implementation, computed in float64.
+//! The fused programs of training compared with numbers of the published JEM implementation, computed in float64.
 //!
 //! `fixtures/wrn10_1` is a copy of one of its networks. With `JEM_REFERENCE=DIR`, every folder of DIR that has
 //! the same files (WRN-16-2 is too large to keep here) is compared as well. Errors are ||a - b|| / ||b||.
@@ -27,22 +27,22 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-/// Rounding of float32 on logits, energies and losses.
+/// The bound on float32 rounding of logits, energies and losses.
 const LOGITS: f64 = 1e-5;
-/// Rounding of float32 on gradients, chains and steps.
+/// The bound on float32 rounding of gradients, chains and steps.
 const GRADIENT: f64 = 1e-4;
-/// Adam divides by the root of the squared gradient: where a gradient is below this part of the parameter's
-/// root mean square, its rounding decides on the step. Those few elements are left out.
+/// Adam divides by the root of the squared gradient: if a gradient is below this fraction of the parameter's root mean
+/// square, its rounding determines the step. Those few elements are left out.
 const NEAR_ZERO: f64 = 1e-2;
-/// Image 16's value at row 10, column 4 of this channel, before the leaky ReLU, is 2.3e-8 in WRN-16-2, where
-/// the mean is 7e-2: the rounding of float32 decides on its sign, and on 1.6e-4 of the gradient of this
-/// convolution's weights. A bias that is this much larger, while all other values of the channel are beyond
-/// 1.3e-5, takes the side of float64 again.
+/// Image 16's value at row 10, column 4 of this channel, before the leaky ReLU, is 2.3e-8 in WRN-16-2, where the mean
+/// is 7e-2: the rounding of float32 determines its sign, and 1.6e-4 of the gradient of this convolution's weights. With
+/// a bias larger by this amount the value has the sign of float64 again, while all other values of the channel are
+/// beyond 1.3e-5.
 const KINK: (WideResNet, &str, usize, f32) =
     (WideResNet::new(16, 2, 10, CHANNELS), "f.layer2.1.conv1.bias", 8, 3e-7);
-/// Images of each part of the batch.
+/// The number of images of each part of the batch.
 const IMAGES_EACH: usize = 6;
-/// Rows, columns and channels of an image.
+/// The number of rows and of columns of an image.
 const SIDE: usize = 32;
 const CHANNELS: usize = 3;
 
@@ -80,7 +80,7 @@ impl Reference {
             .expect("every parameter")
     }
 
-    /// [`Reference::parameters`] moved off the [`KINK`].
+    /// [`Reference::parameters`] with the bias that avoids the [`KINK`].
     fn parameters_off_kink(&self, layout: &ParameterLayout) -> Vec<f32> {
         let mut flat = self.parameters(layout);
         let (network, name, channel, nudge) = KINK;
@@ -101,8 +101,7 @@ impl Reference {
     }
 }
 
-/// The tensors of a file by name, as float64, and its metadata. (The library reads no float64: it writes
-/// none.)
+/// The tensors of a file by name, as float64, and its metadata. (The library reads float64 as float32.)
 fn tensors(path: &Path) -> (BTreeMap<String, Vec<f64>>, BTreeMap<String, String>) {
     let bytes = std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let file = SafeTensors::deserialize(&bytes).expect("safetensors");
@@ -119,14 +118,14 @@ fn tensors(path: &Path) -> (BTreeMap<String, Vec<f64>>, BTreeMap<String, String>
     (tensors, metadata.unwrap_or_default().into_iter().collect())
 }
 
-/// Images of a file, NCHW, as the device has them.
+/// Converts images of a file, NCHW, to the layout of the device.
 fn nhwc(images: &[f64]) -> Vec<f32> {
     let images: Vec<f32> = images.iter().map(|&v| v as f32).collect();
     let n = images.len() / (CHANNELS * SIDE * SIDE);
     pack::nchw_to_nhwc(&images, n, CHANNELS, SIDE, SIDE)
 }
 
-/// The programs of a training iteration without its trainer: the test chooses batch and moment.
+/// The programs of a training iteration without its trainer, so that the test chooses the batch and the iteration.
 struct Iteration {
     device: Device,
     batch: BatchLayout,
@@ -178,7 +177,7 @@ impl Iteration {
         self.read(IMAGES)[first..][..self.batch.samples * self.batch.image()].to_vec()
     }
 
-    /// One SGLD step from `x`: the gradient of log p̃ there, NCHW.
+    /// Runs one SGLD step from `x`; returns the gradient of log p̃ there, NCHW.
     fn input_gradient(&self, x: &[f32], labels: &[u32]) -> Vec<f32> {
         self.write_chains(x);
         self.write(CHAIN_LABELS, labels);
@@ -192,7 +191,7 @@ impl Iteration {
     }
 }
 
-/// What was compared, with error and bound.
+/// The compared quantities, with error and bound.
 struct Report(Vec<(String, f64, f64)>);
 
 impl Report {
@@ -210,7 +209,7 @@ impl Report {
     }
 
     /// # Panics
-    /// With every line that is out of bounds.
+    /// If any error exceeds its bound; the message has every such line.
     fn finish(self, title: &str) {
         let line = |(what, error, bound): &(String, f64, f64)| {
             format!("{title}: {what}: {error:.2e} (bound {bound:.0e})")
@@ -222,7 +221,7 @@ impl Report {
     }
 }
 
-/// The published recipe, with steps of df/dx alone: the noise is the reference's, added by the host.
+/// The published recipe, with steps along the gradient only: the noise is the reference's, added by the host.
 fn recipe() -> Recipe {
     Recipe {
         batch: IMAGES_EACH,
@@ -248,7 +247,7 @@ fn for_each(test: impl Fn(&Device, ConvolutionPolicy, &Reference, &mut Report)) 
     assert!(!folders.is_empty(), "no references in {}", fixtures.display());
     match std::env::var_os("JEM_REFERENCE") {
         None => {
-            // Past libtest's capture, so that it is seen when the test passes.
+            // Bypass libtest's capture, so that this is shown when the test passes.
             let line =
                 "reference: JEM_REFERENCE is not set: only the networks in tests/fixtures are compared";
             writeln!(std::io::stderr(), "{line}").expect("standard error");
@@ -363,7 +362,7 @@ fn loss_gradients_and_five_adam_steps() {
         let iteration = Iteration::new(device, policy.clone(), &recipe, reference);
         let parts = loss_terms(&recipe, iteration.batch, reference.network.classes).expect("a recipe");
         let images = ["x_p", "x_q", "x_l"].map(|name| reference.images(name)).concat();
-        // No term of data or samples has a label: a class that there is not would show up as NaN.
+        // No term of data or samples uses a label: an invalid class would show up as NaN.
         let labels = [vec![u32::MAX; 2 * IMAGES_EACH], reference.labels("y_l")].concat();
         iteration.write(IMAGES, &images);
         iteration.write(LABELS, &labels);
@@ -414,7 +413,7 @@ fn loss_gradients_and_five_adam_steps() {
             let certain: Vec<usize> =
                 (0..ours.len()).filter(|&i| gradient[i].abs() >= NEAR_ZERO * rms).collect();
             let pick = |values: &[f64]| -> Vec<f64> { certain.iter().map(|&i| values[i]).collect() };
-            // Five steps against five in the other direction, at most.
+            // At most five steps against five in the opposite direction.
             let opposite = |(a, b): (&f64, &f64)| (a - b).abs() <= 10.0 * 1e-4;
             assert!(ours.iter().zip(&theirs).all(opposite), "{name}: longer steps than Adam's");
             let what = format!("Adam's change of {name} ({} of {} elements)", certain.len(), ours.len());

@@ -1,5 +1,5 @@
-//! Runs that were ended in any way and go on: by Ctrl-C, a kill, a damaged file, a full disk. What counts is that in the
-//! end they are the uninterrupted run, bit for bit.
+//! Runs that end in any way and are resumed: after Ctrl-C, a kill, a damaged file, a full disk. The result must equal
+//! the uninterrupted run, bit for bit.
 
 #[path = "common/devices.rs"]
 mod devices;
@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::TempDir;
 
-/// Evaluations, pictures and checkpoints fall together and apart.
+/// Evaluations, pictures and checkpoints occur together and separately.
 fn recipe() -> Recipe {
     Recipe {
         validation: 16,
@@ -39,8 +39,8 @@ fn data() -> (Dataset, Dataset) {
     (pictures(48, 8), pictures(16, 8))
 }
 
-/// A run of `recipe`, stopped as by Ctrl-C in the iteration after which `stop_at` are done, or in its first if that
-/// is past; by 0, before it begins.
+/// A run of `recipe`, stopped as by Ctrl-C in the iteration after which `stop_at` are done, or in its first if that is
+/// past; with 0, before it begins.
 fn session(
     device: &Device,
     recipe: &Recipe,
@@ -82,7 +82,7 @@ fn a_stop_ends_the_scoring_of_the_test_images_and_the_next_run_scores_them() {
     assert!(!scored.interrupted && scored.test.is_some());
 }
 
-/// A whole run, with checkpoints at iterations 6, 9 and 12.
+/// A complete run, with checkpoints at iterations 6, 9 and 12.
 fn uninterrupted() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a directory");
     let out = folder.path().join("whole");
@@ -91,7 +91,7 @@ fn uninterrupted() -> (TempDir, PathBuf) {
     (folder, out)
 }
 
-/// A copy of the directory of a whole run that was killed when its last checkpoint was that of `iteration`.
+/// A copy of the directory of a complete run, as if killed when its last checkpoint was that of `iteration`.
 fn killed_after(iteration: u64, whole: &Path) -> PathBuf {
     let out = whole.with_file_name(format!("killed-{iteration}"));
     let _ = fs::remove_dir_all(&out);
@@ -112,7 +112,7 @@ fn a_run_that_is_interrupted_after_every_iteration_is_the_uninterrupted_one() {
     for done in 1..=12 {
         assert_eq!((outcome.iterations, outcome.interrupted), (done, true));
         assert_eq!(checkpoints(&out).last().expect("a checkpoint").0, done);
-        // After the last one there are only the test images to score.
+        // After the last iteration only the test images remain to be scored.
         outcome = run(&out, true, done < 12).expect("an iteration more");
     }
     assert!(!outcome.interrupted && outcome.test.is_some(), "{outcome:?}");
@@ -120,7 +120,7 @@ fn a_run_that_is_interrupted_after_every_iteration_is_the_uninterrupted_one() {
     assert_eq!(checkpoints(&out).len(), 3);
 }
 
-/// Not the trainer alone, as in `training.rs`: what a run has around it takes part, on both sides of the interruption.
+/// `training.rs` tests only the trainer; here the rest of a run takes part, on both sides of the interruption.
 #[test]
 fn a_run_of_every_recipe_that_is_interrupted_at_iteration_37_is_the_uninterrupted_one() {
     let folder = tempfile::tempdir().expect("a directory");
@@ -128,15 +128,15 @@ fn a_run_of_every_recipe_that_is_interrupted_at_iteration_37_is_the_uninterrupte
         session(device, recipe, out, resume, stop_at)
             .unwrap_or_else(|error| panic!("{}: {error}", out.display()))
     };
-    // A device each, for the two runs to go on side by side.
+    // A device for each, so that the two runs proceed in parallel.
     for ((name, device), (_, other)) in devices().into_iter().zip(devices()) {
         for (variant, recipe) in family() {
-            // What takes a software GPU the longest; `training.rs` has its halves.
+            // The slowest variant on a software GPU; `training.rs` covers it.
             if recipe.precision == Precision::F16 && !device.is_cpu() {
                 continue;
             }
             let recipe = Recipe {
-                // Two SGLD steps are compared in `training.rs`.
+                // `training.rs` compares two SGLD steps.
                 steps: 1,
                 iterations: 40,
                 validation: 16,
@@ -228,7 +228,7 @@ fn a_damaged_checkpoint_is_named_and_the_one_before_is_used() {
     drop(folder);
 }
 
-/// The rows, events and models of iterations after the checkpoint are there, and half of what was being written.
+/// The rows, events and models of iterations after the checkpoint are there, and half of the record in progress.
 #[test]
 fn what_a_kill_leaves_is_cleared_and_done_again() {
     let (_folder, whole) = uninterrupted();
@@ -251,7 +251,7 @@ fn what_a_kill_leaves_is_cleared_and_done_again() {
         run(&out, true, false).expect("the rest of the run");
         assert_same_run(&out, &whole);
         assert!(left.iter().all(|path| !path.exists()), "{left:?}");
-        // TensorBoard leaves a record that was cut and goes on with the next file.
+        // TensorBoard skips a truncated record and continues with the next file.
         assert!(fs::read(&cut).expect("a file") == before);
         assert_eq!(fs::read_dir(out.join("tensorboard")).expect("event files").count(), 2);
         let resumed = events(&out).into_iter().find(|event| event["event"] == "resume").expect("an event");
@@ -310,7 +310,7 @@ fn a_complete_run_is_left_as_it_is() {
     assert_eq!((last["event"].as_str(), last["iteration"].as_u64()), (Some("end"), Some(12)));
 }
 
-/// A file system in memory, as root can have one; `None` where it cannot be had.
+/// A file system in memory, which only root can mount; `None` if that fails.
 #[cfg(target_os = "linux")]
 struct Disk(TempDir);
 
@@ -349,14 +349,14 @@ impl Drop for Disk {
 fn a_full_disk_does_not_end_a_run() {
     let (_folder, whole) = uninterrupted();
     let checkpoint = fs::metadata(&checkpoints(&whole)[0].1).expect("a checkpoint").len() as usize;
-    // Room for one checkpoint, the best model and what else there is, but not for two.
+    // Room for one checkpoint, the best model and the other files, but not for two.
     let Some(disk) = Disk::mount(checkpoint * 2) else { return };
     let out = disk.0.path().join("run");
     let message = run(&out, false, false).expect_err("no room for the last checkpoint").to_string();
     for word in ["checkpoint-00000012.safetensors", "No space left", "make room", "resume the run"] {
         assert!(message.contains(word), "{message}");
     }
-    // It trained to its end.
+    // The run trained to its end.
     let rows = fs::read_to_string(out.join("metrics.csv")).expect("metrics");
     assert_eq!(rows.lines().count(), 13, "{rows}");
     let failed = events(&out).into_iter().filter(|event| event["event"] == "write_failed");

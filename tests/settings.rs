@@ -1,4 +1,4 @@
-//! Settings: what is refused, by name and in one line, and what an older file of them means.
+//! Settings: invalid ones are refused by name and in one line, and older files keep their meaning.
 
 #[path = "common/small.rs"]
 mod small;
@@ -7,7 +7,7 @@ use jem::device::Device;
 use jem::ebm::{Recipe, Trainer};
 use small::{pictures, recipe};
 
-/// A setting that is wrong, and the key that the message must name.
+/// An invalid setting, and the key that the message must name.
 type BadSetting = (&'static str, fn(&mut Recipe));
 
 #[test]

@@ -1,5 +1,5 @@
-//! Reading what PyTorch, safetensors and NumPy wrote: the files of `fixtures/torch`, whose numbers are formulas that
-//! `make.py` there and this file both know.
+//! Reads files from PyTorch, safetensors and NumPy: those of `fixtures/torch`, whose numbers are formulas that
+//! `make.py` shares with this file.
 //!
 //! With `JEM_REFERENCE=DIR`, every folder of DIR that has `checkpoint.pt` beside `weights.safetensors` is compared too.
 
@@ -32,7 +32,7 @@ fn counted(shape: &[usize]) -> Array {
     floats(shape, (0..shape.iter().product()).map(|i: usize| i as f32))
 }
 
-/// `state()` of `make.py`.
+/// The result of `state()` of `make.py`.
 fn state() -> Vec<(String, Array)> {
     let batches = Array { shape: vec![], elements: Elements::I64(vec![7]) };
     [
@@ -142,7 +142,7 @@ fn views_are_gathered_row_major() {
     }
 }
 
-/// -3 to 3 as each type.
+/// The numbers -3 to 3 in each type.
 fn numbers(kind: &str) -> Array {
     let elements = match kind {
         "float64" | "float32" | "float16" | "bfloat16" | "f8" | "f4" | "f2" => {
@@ -201,7 +201,7 @@ fn what_would_run_code_is_refused_by_name() {
     assert!(refusal("make.py").contains("expected a checkpoint"));
 }
 
-/// Every cut of a file is an error, and every changed byte an error or something else that can be read.
+/// Every truncation of a file is an error, and every changed byte is an error or a readable file.
 #[test]
 fn damaged_files_never_panic() {
     for name in ["training_2.pt", "training_legacy.pt", "views.pt", "jem.safetensors"] {
@@ -222,11 +222,11 @@ fn damaged_files_never_panic() {
     }
 }
 
-/// The checkpoints of the published implementation, where the environment names them.
+/// Reads the checkpoints of the published implementation, if the environment names them.
 #[test]
 fn reference_checkpoints_are_their_safetensors() {
     let Some(root) = std::env::var_os("JEM_REFERENCE") else {
-        // Past libtest's capture, so that it is seen when the test passes.
+        // Bypass libtest's capture, so that it is shown when the test passes.
         let line = "torch_files: JEM_REFERENCE is not set: ran without the reference checkpoints";
         writeln!(std::io::stderr(), "{line}").expect("standard error");
         return;

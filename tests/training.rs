@@ -1,4 +1,4 @@
-//! Training as a whole: reproducible, resumable, the same on every device, whatever the objective.
+//! Training as a whole: reproducible, resumable, equal on every device, for every objective.
 
 #[path = "common/devices.rs"]
 mod devices;
@@ -36,7 +36,7 @@ fn checkpoint_bytes(trainer: &Trainer, folder: &Path) -> Vec<u8> {
     std::fs::read(path).expect("the file")
 }
 
-/// Says where two files differ rather than printing them.
+/// Reports where two files differ instead of printing them.
 fn assert_same_bytes(a: &[u8], b: &[u8], context: &str) {
     assert_eq!(a.len(), b.len(), "{context}: file sizes");
     let different = a.iter().zip(b).filter(|(a, b)| a != b).count();
@@ -107,7 +107,7 @@ fn devices_agree_on_the_first_iterations() {
     }
 }
 
-/// Iterations before and after the interruption, in variants of the recipe on every device.
+/// Resumes variants of the recipe on every device, with these numbers of iterations before and after the interruption.
 fn resumes(data: &Dataset, [before, after]: [usize; 2], variants: &[(&str, Recipe)]) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("interrupted.safetensors");
@@ -122,7 +122,7 @@ fn resumes(data: &Dataset, [before, after]: [usize; 2], variants: &[(&str, Recip
             let mut resumed = trainer();
             resumed.restore(&Checkpoint::load(&path).expect("the file"), &path).expect("the same network");
             assert_eq!(resumed.iteration(), before as u64, "{context}");
-            // As text: what was not measured is NaN.
+            // Compare as text, because metrics that were not measured are NaN.
             assert_eq!(format!("{:?}", train(&mut resumed, after)), format!("{metrics:?}"), "{context}");
             let [a, b] = [&uninterrupted, &resumed].map(|t| checkpoint_bytes(t, folder.path()));
             assert_same_bytes(&a, &b, &context);
@@ -135,7 +135,7 @@ fn a_resumed_run_is_the_uninterrupted_one() {
     let adam = recipe();
     let sgd = Recipe { optimizer: "sgd".into(), ..recipe() };
     resumes(&pictures(32, 16), [7, 5], &[("adam", adam.clone()), ("sgd", sgd)]);
-    // Past the ends of warm-up and of several epochs.
+    // After the end of warm-up and of several epochs.
     resumes(&pictures(32, 8), [37, 3], &[("iteration 37", Recipe { iterations: 40, ..adam })]);
 }
 
@@ -178,7 +178,7 @@ fn a_checkpoint_of_another_network_is_refused() {
     let error = trainer(2).restore(&narrow, Path::new("narrow.safetensors")).unwrap_err().to_string();
     assert!(error.starts_with("narrow.safetensors: expected a checkpoint of wide-resnet"), "{error}");
     assert!(error.contains("width = 1"), "{error}");
-    // One that names no network is checked by its tensors.
+    // A checkpoint that names no network is checked by its tensors.
     let mut nameless = narrow;
     nameless.metadata.remove("architecture");
     let error = trainer(2).restore(&nameless, Path::new("narrow.safetensors")).unwrap_err().to_string();
@@ -208,7 +208,7 @@ fn a_class_conditional_joint_density_trains() {
     trains(recipe.clone(), |trainer, _, _, name| {
         let names: Vec<&str> = trainer.programs().iter().map(|program| program.name.as_str()).collect();
         assert_eq!(names, ["gather", "prepare", "sgld", "scatter", "update"], "{name}");
-        // Four chains of each of ten classes, in the order of the buffer.
+        // Four chains for each of ten classes, in the order of the replay buffer.
         let (gallery, columns) = trainer.gallery().expect("pictures");
         let checkpoint = trainer.checkpoint().expect("a checkpoint");
         let shape = [40, 3, 8, 8];
@@ -264,7 +264,7 @@ fn every_functional_of_energies_trains() {
     }
 }
 
-/// The reported loss has every term: with β = 1, NLL is the cross-entropy.
+/// The reported loss includes every term: with β = 1, NLL is the cross-entropy.
 #[test]
 fn the_loss_of_a_joint_model_holds_the_functional() {
     let recipe =
@@ -304,7 +304,7 @@ fn clip_norm_bounds_the_step() {
         let after = trainer.parameters().expect("parameters");
         let squares = |(a, b): (&f32, &f32)| f64::from(a - b).powi(2);
         let moved: f64 = after.iter().zip(before).map(squares).sum::<f64>().sqrt();
-        // Three steps of length lr * clip, at most in one direction.
+        // Three steps of length lr * clip, at most, in one direction.
         let longest = 3.0 * recipe.lr * f64::from(clip);
         assert!(moved <= longest * 1.001 && moved > longest / 10.0, "{name}: {moved} of {longest}");
     });

@@ -1,4 +1,4 @@
-//! Losses and densities of one's own: functions that share weights, steps of an optimizer, Langevin chains.
+//! User-defined losses and densities: functions that share weights, optimizer steps, Langevin chains.
 
 #[path = "common/devices.rs"]
 mod devices;
@@ -77,7 +77,7 @@ fn a_buffer_that_nobody_gave_is_an_error_when_the_program_is_loaded() {
     }
 }
 
-/// One step of gradient descent on mean (x w + b - y)² against the formula.
+/// One step of gradient descent on mean (x w + b - y)², compared with the formula.
 #[test]
 fn a_step_of_gradient_descent_is_its_formula() {
     let mut layout = ParameterLayout::default();

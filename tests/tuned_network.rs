@@ -22,10 +22,7 @@ fn the_shapes_of_a_network_in_f16_are_found_and_chosen_for() {
         shapes(programs.sgld.iter().chain([&programs.update]).map(|program| (program, 1)))
     };
     let by_rule = found(&policy);
-    assert!(
-        by_rule.iter().filter(|(shape, _)| shape.is_half()).count() > by_rule.len() / 2,
-        "{by_rule:?}"
-    );
+    assert!(by_rule.iter().filter(|(shape, _)| shape.is_half()).count() > by_rule.len() / 2, "{by_rule:?}");
     let of_matrices = |candidate: &ConvImplementation| candidate.to_string().starts_with("matrices");
     let last = |shape: &ConvProblem| {
         let all = policy.candidates(shape);
@@ -36,8 +33,7 @@ fn the_shapes_of_a_network_in_f16_are_found_and_chosen_for() {
     let tuned = policy.with_tuned(tuned);
     assert_eq!(found(&tuned), by_rule, "the same shapes");
     let programs = build(&tuned);
-    for dispatch in programs.sgld.iter().chain([&programs.update]).flat_map(|program| &program.dispatches)
-    {
+    for dispatch in programs.sgld.iter().chain([&programs.update]).flat_map(|program| &program.dispatches) {
         let Some(shape) = dispatch.kernel.convolution() else { continue };
         let kernel = format!("{:?}", dispatch.kernel);
         match tuned.candidate(&shape) {

@@ -1,4 +1,4 @@
-//! The parts in which whole networks sum their weight gradients.
+//! The numbers of parts in which complete networks sum their weight gradients.
 
 use jem::compute::conv_geometry::{ConvProblem, Direction};
 use jem::compute::conv_tile::ConvTile;
@@ -12,14 +12,14 @@ use std::collections::BTreeMap;
 
 const MATRICES: Method = Method::Cooperative(Cooperative::new(16, 32));
 
-/// The update of `preset` by `policy`.
+/// The update of `preset` with `policy`.
 fn update(preset: Preset, policy: ConvolutionPolicy) -> Program {
     let recipe = preset.recipe();
     let batch = BatchLayout::new(&recipe, 32, 32, 3);
     Programs::build(&recipe, &recipe.network(10, 3), batch, 50_000, &policy).unwrap().update
 }
 
-/// The weight gradients of `program` as they come: the shape, the parts and the workgroups.
+/// The weight gradients of `program` in order: the shape, the parts and the workgroups.
 fn weight_gradients(program: &Program) -> Vec<(ConvProblem, usize, usize)> {
     let kernels = program.dispatches.iter().map(|dispatch| &dispatch.kernel);
     let of = kernels.filter_map(|kernel| Some((kernel, kernel.convolution()?)));
@@ -32,7 +32,7 @@ fn weight_gradients(program: &Program) -> Vec<(ConvProblem, usize, usize)> {
     .collect()
 }
 
-/// `policy` with the parts that GPUs had before they followed the tile.
+/// Returns `policy` with the numbers of parts that GPUs had before they depended on the tile.
 fn as_before(policy: &ConvolutionPolicy, program: &Program) -> ConvolutionPolicy {
     let cpu = ConvolutionPolicy::default();
     let before = |shape: ConvProblem| match (policy.candidate(&shape), cpu.candidate(&shape)) {
@@ -45,7 +45,7 @@ fn as_before(policy: &ConvolutionPolicy, program: &Program) -> ConvolutionPolicy
     policy.clone().with_tuned(tuned)
 }
 
-/// The results of the preset `tiny` that the README gives come from these sums.
+/// The README's results for the preset `tiny` come from these sums.
 #[test]
 fn the_cpus_tiny_adds_as_it_did_when_it_was_published() {
     let parts: Vec<_> = weight_gradients(&update(Preset::Tiny, ConvolutionPolicy::default()))

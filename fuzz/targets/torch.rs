@@ -1,4 +1,4 @@
-//! PyTorch's files, and safetensors by their contents.
+//! PyTorch's files and safetensors, distinguished by their contents.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {

@@ -1,24 +1,24 @@
-//! Archives on the network and what is wanted from them.
+//! Archives on the network and their expected contents.
 
 use super::cifar;
 
-/// An archive on the network and what is wanted from it.
+/// An archive on the network and its expected contents.
 #[derive(Debug, Clone)]
 pub struct Archive {
-    /// Where it is: `http` or `https`.
+    /// The address, `http` or `https`.
     pub url: String,
-    /// Its MD5, in lower-case hexadecimal.
+    /// The MD5 of the archive, in lower-case hexadecimal.
     pub md5: String,
-    /// No more than this is downloaded, in bytes.
+    /// The most bytes to download.
     pub max_bytes: u64,
     /// The directory within the archive, and in the cache.
     pub folder: String,
-    /// The files wanted from `folder`, with the size each must have.
+    /// The files to unpack from `folder`, with the size that each must have.
     pub members: Vec<(String, u64)>,
 }
 
 impl Archive {
-    /// CIFAR-10's binary version, from its authors.
+    /// The binary version of CIFAR-10, from its authors.
     pub fn cifar10() -> Self {
         let size = (cifar::RECORD * cifar::RECORDS_PER_FILE) as u64;
         let files = cifar::TRAIN_FILES.iter().chain([&cifar::TEST_FILE]);
@@ -31,7 +31,7 @@ impl Archive {
         }
     }
 
-    /// The archive's own name: the last part of its address.
+    /// The file name of the archive: the last part of its address.
     pub fn name(&self) -> &str {
         self.url.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("archive")
     }

@@ -10,16 +10,16 @@ use crate::io::{npy, pack};
 /// Reads the `.npy` file `path`.
 ///
 /// # Errors
-/// As [`npy::read`]; [`Error::File`] as [`images`].
+/// The errors of [`npy::read`], and those of [`images`] as [`Error::File`].
 pub fn load(path: &Path) -> Result<Images> {
     images(npy::read(path)?, &path.display().to_string()).map_err(|message| Error::file(path, message))
 }
 
-/// The images of an array, under `name`.
+/// The images in an array, with `name`.
 ///
 /// # Errors
-/// When it has another rank or type, another number of channels than 1 or 3, no element, or a value that
-/// is not finite.
+/// When the array has another rank or type, another number of channels than 1 or 3, no element, or a value that is not
+/// finite.
 pub fn images(array: Array, name: &str) -> Result<Images, String> {
     let Array { shape, elements } = array;
     let wrong = |type_name: &str| {
@@ -56,7 +56,7 @@ pub fn images(array: Array, name: &str) -> Result<Images, String> {
     })
 }
 
-/// Checks that `values`, in images of `image` values, are numbers.
+/// Checks that `values`, in images of `image` values, are finite.
 fn check_finite(values: &[f32], image: usize) -> Result<(), String> {
     if let Some(index) = values.iter().position(|value| !value.is_finite()) {
         return Err(format!(

@@ -34,9 +34,9 @@ pub const CLASS_NAMES: [&str; 10] =
 
 /// The directory of CIFAR-100's official archive that holds the files.
 pub const FOLDER_100: &str = "cifar-100-binary";
-/// The file beside CIFAR-100's records with the names of the fine classes, one a line.
+/// The file beside CIFAR-100's records with the names of the fine classes, one per line.
 const NAMES_FILE_100: &str = "fine_label_names.txt";
-/// No more of that file is read.
+/// The most bytes of that file to read.
 const MAX_NAMES_BYTES: u64 = 1 << 16;
 /// The fine classes of CIFAR-100, in the order of the labels.
 #[rustfmt::skip]
@@ -54,17 +54,17 @@ pub const CLASS_NAMES_100: [&str; 100] = [
     "whale", "willow_tree", "wolf", "woman", "worm",
 ];
 
-/// What the records of a version of CIFAR hold.
+/// The record layout of a version of CIFAR.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
     /// One label byte.
     Cifar10,
-    /// The coarse label's byte and the fine label's, which counts.
+    /// The byte of the coarse label and that of the fine label, which is used.
     Cifar100,
 }
 
 impl Version {
-    /// Bytes of a record.
+    /// The size of a record in bytes.
     pub fn record(self) -> usize {
         self.label_bytes() + IMAGE
     }
@@ -90,7 +90,7 @@ impl Version {
         }
     }
 
-    /// What to do about a file that is not there.
+    /// Advice on a missing file.
     fn remedy(self) -> &'static str {
         match self {
             Self::Cifar10 => {
@@ -110,18 +110,18 @@ pub fn load(directory: &Path) -> Result<(Dataset, Dataset)> {
     Ok((load_train(directory)?, load_test(directory)?))
 }
 
-/// Reads the training set of CIFAR-10 alone.
+/// Reads the training set of CIFAR-10 only.
 ///
 /// # Errors
-/// As [`load`].
+/// The errors of [`load`].
 pub fn load_train(directory: &Path) -> Result<Dataset> {
     load_files(directory, "CIFAR-10 train", &TRAIN_FILES, RECORDS_PER_FILE)
 }
 
-/// Reads the test set of CIFAR-10 alone.
+/// Reads the test set of CIFAR-10 only.
 ///
 /// # Errors
-/// As [`load`].
+/// The errors of [`load`].
 pub fn load_test(directory: &Path) -> Result<Dataset> {
     load_files(directory, "CIFAR-10 test", &[TEST_FILE], RECORDS_PER_FILE)
 }
@@ -134,8 +134,8 @@ fn load_files(directory: &Path, name: &str, files: &[&str], records_per_file: us
     Ok(set)
 }
 
-/// Reads a file of `records` records of CIFAR-100, with its fine labels: `train.bin` has 50,000,
-/// `test.bin` 10,000. The classes' names are those of `fine_label_names.txt` beside it, if that is there.
+/// Reads a file of `records` records of CIFAR-100, with its fine labels: `train.bin` has 50,000, `test.bin` 10,000. The
+/// names of the classes are read from `fine_label_names.txt` beside it, if that exists.
 ///
 /// # Errors
 /// [`Error::File`] for a missing file, one of the wrong size, a fine label above 99, or another
@@ -147,7 +147,7 @@ pub fn load_100(path: &Path, name: &str, records: usize) -> Result<Dataset> {
     Ok(set)
 }
 
-/// The names in the file `path`, one a line, where there is such a file.
+/// The names in the file `path`, one per line; `None` without the file.
 fn fine_names(path: &Path) -> Result<Option<Vec<String>>> {
     let file = match File::open(path) {
         Ok(file) => file,
@@ -199,10 +199,10 @@ fn read_file(path: &Path, version: Version, records: usize, into: &mut Dataset) 
     append_records(&bytes, version, &mut into.images, &mut into.labels).map_err(wrong)
 }
 
-/// Appends the whole records in `bytes` to `images` (planar to interleaved) and `labels`.
+/// Appends the complete records in `bytes` to `images` (planar to interleaved) and `labels`.
 ///
 /// # Errors
-/// The first record whose label is no class, in words that go on with what the file is not.
+/// The first record whose label is out of range, in words that complete a message on what the file is not.
 pub fn append_records(
     bytes: &[u8],
     version: Version,
@@ -250,7 +250,7 @@ fn check_size(version: Version, size: u64, records: usize) -> Result<(), String>
 mod tests {
     use super::*;
 
-    /// Writes a tiny set with two records a file: label by file and record, pixels by position.
+    /// Writes a tiny set with two records per file: labels by file and record, pixels by position.
     fn write_tiny(directory: &Path) {
         for (number, file) in TRAIN_FILES.iter().chain([&TEST_FILE]).enumerate() {
             let mut bytes = Vec::new();
@@ -298,7 +298,7 @@ mod tests {
         contains(&message(2), &["data_batch_1.bin", "not found", "cifar-10-binary.tar.gz"]);
 
         write_tiny(directory.path());
-        // Whole records of another number: a download cut at a record's edge.
+        // Complete records of another number: a download truncated between two records.
         contains(&message(3), &["data_batch_1.bin", "9219 bytes", "found 6146 (2 whole records)"]);
         let third = directory.path().join("data_batch_3.bin");
         let bytes = fs::read(&third).unwrap();
@@ -310,7 +310,7 @@ mod tests {
         contains(&message(2), &["data_batch_3.bin", "record 1 ", "label 10", "0 to 9"]);
     }
 
-    /// A record of CIFAR-100 whose planes are each of one byte.
+    /// A record of CIFAR-100 with a constant byte in each plane.
     fn record_100(coarse: u8, fine: u8, color: [u8; 3]) -> Vec<u8> {
         let mut record = vec![coarse, fine];
         record.extend(color.iter().flat_map(|&byte| [byte; SIDE * SIDE]));
@@ -357,13 +357,13 @@ mod tests {
         check(message(1), &[NAMES_FILE_100, "expected 100", "found 2"]);
     }
 
-    /// The real files, where the environment names them.
+    /// Checks the real files, if the environment names them.
     #[test]
     fn official_files() {
         let directory =
             std::env::var_os("JEM_DATA").map(|root| Path::new(&root).join("cifar-10-batches-bin"));
         let Some(directory) = directory.filter(|directory| directory.is_dir()) else {
-            // Past libtest's capture, so that it is seen when the test passes.
+            // Bypass libtest's capture, so that this is shown when the test passes.
             use std::io::Write as _;
             let line = "data::cifar: $JEM_DATA has no CIFAR-10: ran without the official files";
             writeln!(std::io::stderr(), "{line}").unwrap();

@@ -1,14 +1,14 @@
-//! Reading data whose size a header declares: never more memory than the source can fill.
+//! Reads data whose size a header declares, without allocating more memory than the source can fill.
 
 use std::io::Read;
 
-/// The most bytes that one byte of a deflate stream stands for (zlib's technical details).
+/// The highest compression ratio of a deflate stream (zlib's technical details).
 pub(super) const DEFLATE_RATIO: u64 = 1032;
 
 /// Reads `declared` bytes from a source that cannot hold more than `at_most`.
 ///
 /// # Errors
-/// When the source cannot hold as many, ends before, or fails; when there is not the memory.
+/// When the source cannot hold as many bytes, ends early or fails; when memory is short.
 pub(super) fn read_declared(source: &mut impl Read, declared: u64, at_most: u64) -> Result<Vec<u8>, String> {
     if declared > at_most {
         return Err(format!(
@@ -29,7 +29,7 @@ pub(super) fn read_declared(source: &mut impl Read, declared: u64, at_most: u64)
     Ok(data)
 }
 
-/// What a failed read means to the reader of a message.
+/// The meaning of a failed read, for a message.
 pub(super) fn broken(error: &std::io::Error) -> String {
     if error.kind() == std::io::ErrorKind::UnexpectedEof {
         return "the file is truncated".into();

@@ -1,4 +1,4 @@
-//! Fetching CIFAR-10: one archive, resumed where it was cut, checked, then unpacked.
+//! Fetches CIFAR-10: downloads one archive, resumes a truncated download, verifies it and unpacks it.
 
 #[cfg(feature = "download")]
 mod http;
@@ -7,21 +7,22 @@ use super::archive::Archive;
 use crate::error::Result;
 use std::path::{Path, PathBuf};
 
-/// The state of a download, given to its observer.
+/// The state of a download, passed to its observer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transfer<'a> {
-    /// The server begins to send `file` behind the `have` bytes that are here; `total` is its size, if the server says.
+    /// The server starts to send `file` after the `have` bytes that are here; `total` is its size, if the server states
+    /// it.
     Begins {
         /// The name of the file.
         file: &'a str,
-        /// Bytes that are here.
+        /// The bytes that are here.
         have: u64,
-        /// Bytes of the whole file.
+        /// The size of the complete file in bytes.
         total: Option<u64>,
     },
-    /// So many bytes are here.
+    /// The number of bytes that are here.
     Has(u64),
-    /// The download has ended, whole or not.
+    /// The download has ended, complete or not.
     Ends,
 }
 
@@ -31,25 +32,25 @@ pub type Observer<'a> = &'a dyn Fn(Transfer<'_>);
 /// An [`Observer`] that does nothing.
 pub fn unobserved(_: Transfer<'_>) {}
 
-/// Whether a data set could be had.
+/// The availability of a data set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fetched {
-    /// The directory that holds its files.
+    /// The directory that holds the files of the set.
     Ready(PathBuf),
-    /// It is not here and the network does not give it: no connection, or the server refuses.
+    /// The set is not on this machine and cannot be downloaded: there is no connection, or the server refuses.
     Unavailable {
-        /// Why, in one line, with the address.
+        /// The reason, in one line, with the address.
         reason: String,
     },
 }
 
-/// Downloads `archive` into the directory `cache` (which is created), unpacks it there and returns
-/// its folder. What an interrupted download left behind is continued, now or in a later call.
-/// Without the feature `download` an archive that is not in `cache` is unavailable.
+/// Downloads `archive` into the directory `cache` (which is created), unpacks it there and returns its folder. An
+/// interrupted download is resumed, in this or a later call. Without the feature `download` an archive that is not in
+/// `cache` is unavailable.
 ///
 /// # Errors
-/// [`Error::File`](crate::Error::File) when what came is not the archive (its MD5 or a file in it is wrong);
-/// [`Error::Io`](crate::Error::Io) when the cache cannot be written. Failures of the network are no errors but
+/// [`Error::File`](crate::Error::File) when the downloaded file is not the archive (its MD5 or a file in it is wrong);
+/// [`Error::Io`](crate::Error::Io) when the cache cannot be written. A failure of the network is not an error but
 /// [`Fetched::Unavailable`].
 pub fn fetch(archive: &Archive, cache: &Path, observer: Observer) -> Result<Fetched> {
     let folder = cache.join(&archive.folder);

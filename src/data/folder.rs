@@ -1,7 +1,7 @@
 //! A folder of PNG and JPEG images of one size.
 //!
-//! Where every image lies in a sub-folder, the sub-folders are the classes, in alphabetical order.
-//! Hidden files and those with other endings are passed over, links are followed.
+//! If all images are in sub-folders, the sub-folders are the classes, in alphabetical order. Hidden files and files
+//! with other extensions are ignored; links are followed.
 
 use std::fs;
 use std::io::Cursor;
@@ -14,19 +14,19 @@ use super::images::{Images, Pixels};
 use crate::error::{Error, Result};
 use crate::io::png::Picture;
 
-/// The endings of the files that are taken, in any case.
+/// The extensions of the files that are read, in any case.
 const ENDINGS: [&str; 3] = ["png", "jpg", "jpeg"];
 /// The most rows or columns of an image.
 const MAX_SIDE: u32 = 8192;
-/// Folders within folders, beyond which a link is taken to lead back.
+/// The deepest nesting of folders; deeper, a link is assumed to form a cycle.
 const MAX_DEPTH: usize = 32;
 
-/// Reads the images in `folder` and its sub-folders, sorted by path. They are grey if all are; else
-/// grey ones are repeated over the channels. Alpha is dropped, 16 bits are reduced to 8.
+/// Reads the images in `folder` and its sub-folders, sorted by path. The result is grey if all images are; otherwise
+/// grey images are repeated over the channels. Alpha is dropped, 16 bits are reduced to 8.
 ///
 /// # Errors
-/// [`Error::File`] when there is no image, one cannot be decoded, two differ in size, or a sub-folder
-/// that would be a class has no image; [`Error::Io`] when something cannot be read.
+/// [`Error::File`] when there is no image, an image cannot be decoded, two images differ in size, or a sub-folder that
+/// would be a class has no image; [`Error::Io`] when something cannot be read.
 pub fn load(folder: &Path) -> Result<Images> {
     let mut files = Vec::new();
     collect(folder, 0, &mut files)?;
@@ -72,7 +72,7 @@ pub fn load(folder: &Path) -> Result<Images> {
 /// Decodes a PNG or JPEG image: grey (1 channel) or RGB (3), without alpha, 8 bits.
 ///
 /// # Errors
-/// When it is neither, is damaged, or has a side above 8192 pixels.
+/// When the image is neither, is damaged, or has a side above 8192 pixels.
 pub fn decode(bytes: &[u8]) -> Result<Picture, String> {
     let image = DynamicImage::from_decoder(decoder(bytes)?).map_err(one_line)?;
     let (width, height) = (image.width() as usize, image.height() as usize);
@@ -84,7 +84,7 @@ pub fn decode(bytes: &[u8]) -> Result<Picture, String> {
     Ok(Picture { width, height, channels, pixels })
 }
 
-/// A codec's message, which may have line breaks and what the file holds, as one line.
+/// A codec's message as one line; it may have line breaks and quote the file.
 fn one_line(error: impl std::fmt::Display) -> String {
     let text = error.to_string();
     let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
@@ -102,7 +102,7 @@ fn decoder(bytes: &[u8]) -> Result<impl ImageDecoder + '_, String> {
     reader.into_decoder().map_err(one_line)
 }
 
-/// What an image's header says.
+/// The size of an image and whether it has colour, from its header.
 struct Size {
     /// Columns and rows.
     sides: (usize, usize),
@@ -116,7 +116,7 @@ fn size_of(file: &Path) -> Result<Size> {
     Ok(Size { sides: (width as usize, height as usize), color: decoder.color_type().has_color() })
 }
 
-/// Decodes `file` into `out`, over `channels` channels.
+/// Decodes `file` into `out`, with `channels` channels.
 fn fill(out: &mut [u8], file: &Path, channels: usize) -> Result<()> {
     let bytes = fs::read(file).map_err(Error::io(file))?;
     let picture = decode(&bytes).map_err(of_file(file))?;
@@ -129,12 +129,12 @@ fn fill(out: &mut [u8], file: &Path, channels: usize) -> Result<()> {
     Ok(())
 }
 
-/// An error of `file` with a codec's message.
+/// An error about `file`, with a codec's message.
 fn of_file(file: &Path) -> impl FnOnce(String) -> Error {
     move |message| Error::file(file, message)
 }
 
-/// Appends the images in `folder` and below.
+/// Appends the paths of the images in `folder` and its sub-folders.
 fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<()> {
     if depth > MAX_DEPTH {
         let message = format!("more than {MAX_DEPTH} folders within each other; does a link lead back?");
@@ -160,7 +160,7 @@ fn is_image(path: &Path) -> bool {
     ending.is_some_and(|ending| ENDINGS.iter().any(|known| known.eq_ignore_ascii_case(ending)))
 }
 
-/// The class of each of the sorted `files` and the classes' names, if all are in sub-folders.
+/// The class of each of the sorted `files` and the names of the classes, if all files are in sub-folders.
 fn classes(folder: &Path, files: &[PathBuf]) -> Result<(Option<Vec<u32>>, Vec<String>)> {
     let (mut labels, mut names) = (Vec::new(), Vec::<String>::new());
     for file in files {
@@ -172,7 +172,7 @@ fn classes(folder: &Path, files: &[PathBuf]) -> Result<(Option<Vec<u32>>, Vec<St
         }
         labels.push(names.len() as u32 - 1);
     }
-    // A class without an image would shift the labels of those after it.
+    // A class without images would shift the labels of the following classes.
     for entry in fs::read_dir(folder).map_err(Error::io(folder))? {
         let entry = entry.map_err(Error::io(folder))?;
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -227,7 +227,7 @@ mod tests {
             [3; 6],
         ];
         assert_eq!(images.pixels, Pixels::Bytes(expected.concat()));
-        // One image lies in no sub-folder: there are no classes.
+        // One image is not in a sub-folder, so there are no classes.
         assert_eq!((images.labels, images.class_names.len()), (None, 0));
         let names = ["a.PNG", "b.png", "c.png", "d.png", "e.png", "f.jpeg", "z/a.png"];
         assert_eq!(images.files.unwrap(), names.map(at));
@@ -259,7 +259,7 @@ mod tests {
         GrayImage::new(2, 3).save(&b).unwrap();
         error(root.path(), &["b.png: ", "found 2x3 pixels", "a.png has 3x2"]);
 
-        // Whole headers, but not all of the pixels.
+        // Complete headers, but truncated pixels.
         RgbImage::from_fn(3, 2, |x, y| Rgb([x as u8, y as u8, 77])).save(&b).unwrap();
         let whole = fs::read(&b).unwrap();
         for length in [0, 7, 30, whole.len() - 20] {

@@ -12,11 +12,11 @@ use flate2::bufread::GzDecoder;
 use super::declared::{DEFLATE_RATIO, broken, read_declared};
 use crate::error::{Error, Result};
 
-/// The type of the elements that is read.
+/// The only element type that is supported.
 const BYTES: u8 = 8;
-/// The most dimensions that a header may have.
+/// The maximum number of dimensions.
 const MAX_DIMENSIONS: u8 = 8;
-/// How a gzip stream begins.
+/// The first bytes of a gzip stream.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// An array of bytes.
@@ -24,34 +24,34 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 pub struct Idx {
     /// The sizes, outermost first.
     pub shape: Vec<usize>,
-    /// As many elements as the product of the sizes, row-major.
+    /// The elements, row-major; their number is the product of the sizes.
     pub elements: Vec<u8>,
 }
 
 /// Reads the file `path`, which may be gzipped under any name.
 ///
 /// # Errors
-/// [`Error::Io`] when the file cannot be opened; [`Error::File`] as [`read`].
+/// [`Error::Io`] when the file cannot be opened; the errors of [`read`] as [`Error::File`].
 pub fn read_file(path: &Path) -> Result<Idx> {
     let file = File::open(path).map_err(Error::io(path))?;
     let size = file.metadata().map_err(Error::io(path))?.len();
     read(BufReader::new(file), size).map_err(|message| Error::file(path, message))
 }
 
-/// Reads an array from `source`, whose size in bytes is `size`. Allocates no more than that, or, where
-/// it is gzipped, than deflate can make of it.
+/// Reads an array from `source`, which has `size` bytes. Allocates at most that, or, if it is gzipped, as much as
+/// deflate can expand it to.
 ///
 /// # Errors
-/// When it is not an idx array of bytes, ends too early or goes on.
+/// When it is not an idx array of bytes, ends early or continues after its elements.
 pub fn read(mut source: impl BufRead, size: u64) -> Result<Idx, String> {
     if source.fill_buf().map_err(|error| broken(&error))?.starts_with(&GZIP) {
-        // Not the decoder for many members: an idx file is one.
+        // The single-member decoder: an idx file has one member.
         return read_plain(GzDecoder::new(source), size.saturating_mul(DEFLATE_RATIO));
     }
     read_plain(source, size)
 }
 
-/// Reads an array from `source`, which holds no more than `at_most` bytes.
+/// Reads an array from `source`, which holds at most `at_most` bytes.
 fn read_plain(mut source: impl Read, at_most: u64) -> Result<Idx, String> {
     let [zero_0, zero_1, kind, dimensions] = bytes(&mut source)?;
     if [zero_0, zero_1, kind] != [0, 0, BYTES] {
@@ -71,9 +71,11 @@ fn read_plain(mut source: impl Read, at_most: u64) -> Result<Idx, String> {
     let header = 4 + 4 * u64::from(dimensions);
     let elements = read_declared(&mut source, count, at_most.saturating_sub(header))
         .map_err(|message| format!("shape {shape:?}: {message}"))?;
-    // Also lets gzip's checksum be seen.
+    // Reading to the end also verifies gzip's checksum.
     if source.read(&mut [0]).map_err(|error| broken(&error))? != 0 {
-        return Err(format!("shape {shape:?} needs {count} bytes of data, but the file goes on after them"));
+        return Err(format!(
+            "shape {shape:?} needs {count} bytes of data, but the file continues after them"
+        ));
     }
     Ok(Idx { shape, elements })
 }
@@ -134,13 +136,13 @@ mod tests {
             (file(&[], &[]), "1 to 8 dimensions, found 0"),
             (file(&[1; 9], &[0]), "found 9"),
             (file(&[2, 3], &[0])[..9].to_vec(), "truncated"),
-            // The count lies: more, far more, and less than there is.
+            // The count is false: more, far more, and less than the elements present.
             (file(&[4], &[0; 3]), "[4]: the header declares 4 bytes of data, but at most 3"),
             (file(&[u32::MAX, 28, 28], &[0; 9]), "declares 3367254359280 bytes of data, but at most 9"),
             (file(&[u32::MAX; 8], &[0; 9]), "too large"),
-            (file(&[3], &[0; 4]), "goes on"),
+            (file(&[3], &[0; 4]), "continues"),
             (gzip(&file(&[4], &[0; 3])), "declares 4 bytes of data, found 3"),
-            (gzip(&file(&[3], &[0; 4])), "goes on"),
+            (gzip(&file(&[3], &[0; 4])), "continues"),
             (gzip(&file(&[u32::MAX, 28, 28], &[0; 9])), "but at most"),
             (whole[..whole.len() - 12].to_vec(), "truncated"),
             (flipped, "corrupt"),

@@ -1,4 +1,4 @@
-//! Images to look at, score or start from: of any source, with labels or without.
+//! Images to show, score or start chains from: from any source, with or without labels.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -6,21 +6,20 @@ use std::path::PathBuf;
 use super::Dataset;
 use crate::error::{Error, Result};
 
-/// Values of images that were meant to be in [-1, 1] are within this: unclamped chains and noise leave it a little,
-/// images in [0, 255] or normalised to unit variance much.
+/// The bound on values that are meant to be in [-1, 1]. Unclamped chains and noise exceed [-1, 1] slightly; images in
+/// [0, 255] or normalised to unit variance exceed it by far.
 const FURTHEST: f32 = 2.0;
 
 /// The pixels of images, NHWC.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Pixels {
-    /// Bytes, which stand for values as [`from_byte`] says.
+    /// Bytes, which [`from_byte`] maps to values.
     Bytes(Vec<u8>),
-    /// Values, in [-1, 1] for a model's images, beyond for some samples.
+    /// Values, in [-1, 1] for a model's images; some samples exceed it.
     Floats(Vec<f32>),
 }
 
-/// Sizes of images that are trained on are multiples of this: what the network's strides and the kernels'
-/// vectors ask for.
+/// The sizes of training images are multiples of this, as the network's strides and the kernels' vectors need.
 pub(super) const SIDE: usize = 8;
 
 /// Images of one size.
@@ -36,20 +35,20 @@ pub struct Images {
     pub width: usize,
     /// Channels of a pixel: 1 (grey) or 3 (RGB).
     pub channels: usize,
-    /// The class of each image, below `class_names.len()`, where the source has classes.
+    /// The class of each image, below `class_names.len()`, if the source has classes.
     pub labels: Option<Vec<u32>>,
     /// The classes' names, in the order of the labels; empty without labels.
     pub class_names: Vec<String>,
-    /// What a report calls them: the set, file or folder.
+    /// The name in reports: the data set, file or folder.
     pub name: String,
-    /// The file of each image, where each has its own.
+    /// The file of each image, if each has its own.
     pub files: Option<Vec<PathBuf>>,
 }
 
 impl Images {
-    /// The images as a model takes them. Grey images are centred on black of a larger size (an odd row
-    /// or column goes below or right) and repeated over the channels; colour images are centred on the next size
-    /// that is trained on ([`training_side`]).
+    /// Converts the images to the shape that a model takes. Grey images are centred on a black background of a larger
+    /// size (an odd row or column is added below or right) and repeated over the channels; colour images are padded to
+    /// the next size for training ([`training_side`]).
     ///
     /// # Errors
     /// [`Error::Setting`] with both sizes for any other difference.
@@ -76,7 +75,7 @@ impl Images {
         Ok(Self { pixels, height, width, channels, ..self })
     }
 
-    /// Refuses values far outside [-1, 1]: such images were scaled for another program.
+    /// Refuses values far outside [-1, 1]: such images are scaled for another program.
     ///
     /// # Errors
     /// [`Error::Setting`] with the least and the greatest value.
@@ -97,7 +96,7 @@ impl Images {
     /// The values of the images `range`, NHWC.
     ///
     /// # Panics
-    /// When `range` goes beyond the images.
+    /// When `range` exceeds the images.
     pub fn batch(&self, range: Range<usize>) -> Vec<f32> {
         let image = self.height * self.width * self.channels;
         let range = range.start * image..range.end * image;
@@ -124,18 +123,18 @@ impl From<Dataset> for Images {
     }
 }
 
-/// The least number of rows or columns of at least `side` that is trained on: the next multiple of 8.
+/// The smallest size for training of at least `side` rows or columns: the next multiple of 8.
 pub fn training_side(side: usize) -> usize {
     side.next_multiple_of(SIDE)
 }
 
-/// The value in [-1, 1] of a byte, to the bit that of the kernel `batch_gather`.
+/// The value in [-1, 1] of a byte, bit for bit the same as in the kernel `batch_gather`.
 pub fn from_byte(byte: u8) -> f32 {
     f32::from(byte) * (1.0 / 127.5) - 1.0
 }
 
-/// Images of `from` (rows, columns, channels) in the middle of `black` ones of `to`, which have as many channels, or
-/// repeat a grey one's value over theirs.
+/// Centres images of size `from` (rows, columns, channels) on `black` ones of size `to`, which have the same number of
+/// channels, or repeat the value of a grey image over theirs.
 pub(super) fn pad<T: Copy>(pixels: &[T], from: [usize; 3], to: [usize; 3], black: T) -> Vec<T> {
     let ([rows, columns, depth], [height, width, channels]) = (from, to);
     let (top, left) = ((height - rows) / 2, (width - columns) / 2);

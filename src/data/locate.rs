@@ -1,4 +1,4 @@
-//! Where data sets are on this machine.
+//! Finds data sets on this machine.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -12,30 +12,29 @@ use crate::user::{cache_directory, variable};
 /// The environment variable that names a directory of data sets.
 pub const VARIABLE: &str = "JEM_DATA";
 
-/// How a data set lies in a directory of data sets.
+/// The location of a data set within a directory of data sets.
 #[derive(Debug, Clone)]
 pub struct Place {
-    /// The child directory for its files, such as `cifar-10-batches-bin`.
+    /// The sub-directory for its files, such as `cifar-10-batches-bin`.
     pub folder: &'static str,
-    /// Files by which its directory is known: any of them will do.
+    /// The files that identify its directory: any one of them is enough.
     pub files: Vec<String>,
-    /// Whether its directory must be called `folder`, because other sets have files of these names.
+    /// Whether its directory must be named `folder`, because other sets have files of the same names.
     pub by_name: bool,
 }
 
 impl Place {
-    /// Finds the directory of the set, in this order: `asked` and no other; else
-    /// `$JEM_DATA`, `./data`, the user's cache directory. Each may hold the files or have a child
-    /// [`Self::folder`] that does. The first with any of the files is taken: an incomplete set is
-    /// reported by the file it lacks.
+    /// Finds the directory of the set: in `asked` only, if given, else in `$JEM_DATA`, `./data` and the user's cache
+    /// directory, in this order. Each may hold the files or have a sub-directory [`Self::folder`] that does. The first
+    /// directory with any of the files is returned, so that an incomplete set is reported by the missing file.
     ///
     /// # Errors
-    /// The directories looked in, when none of them has any of the files.
+    /// The directories that were searched, when none of them has any of the files.
     pub fn find(&self, asked: Option<&Path>) -> Result<PathBuf, Vec<PathBuf>> {
         self.first_of(self.candidates(asked, variable(VARIABLE), cache_directory(variable).as_deref()))
     }
 
-    /// The directories to look in, in order.
+    /// The directories to search, in order.
     fn candidates(
         &self,
         asked: Option<&Path>,
@@ -66,12 +65,12 @@ impl Place {
     }
 }
 
-/// Finds the directory of CIFAR-10's binary files as [`Place::find`] does. Found nowhere, it is downloaded to the user's
-/// cache directory, under the eyes of `observer`.
+/// Finds the directory of CIFAR-10's binary files as [`Place::find`] does. If it is not found, the set is downloaded to
+/// the user's cache directory, with reports to `observer`.
 ///
 /// # Errors
-/// [`Error::Setting`] when `asked` is given and does not hold the set: a directory named by hand is
-/// never replaced by another. Otherwise as [`download::fetch`].
+/// [`Error::Setting`] when `asked` is given and does not hold the set: it is never replaced by another directory.
+/// Otherwise the errors of [`download::fetch`].
 pub fn cifar10(asked: Option<&Path>, observer: Observer) -> Result<Fetched> {
     let looked = match cifar10_place().find(asked) {
         Ok(found) => return Ok(Fetched::Ready(found)),
@@ -106,7 +105,7 @@ fn cifar10_place() -> Place {
     Place { folder: cifar::FOLDER, files: files.map(|&file| file.into()).collect(), by_name: false }
 }
 
-/// The paths for a message.
+/// The paths as text for a message.
 pub(super) fn list(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
@@ -132,7 +131,7 @@ mod tests {
         assert_eq!(look().as_ref(), Some(&child));
         assert_eq!(place.find(Some(&second)).as_ref(), Ok(&child));
         assert_eq!(place.find(Some(&child)).as_ref(), Ok(&child));
-        // Asked for by hand: no other place is looked in.
+        // A directory named by the user is the only one searched.
         assert_eq!(
             place.first_of(place.candidates(Some(&first), None, Some(&second))),
             Err(vec![first.join(cifar::FOLDER), first.clone()])

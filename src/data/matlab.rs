@@ -1,9 +1,9 @@
-//! MATLAB 5 MAT-files (`save -v6`, `-v7`): the arrays of numbers in them.
+//! MATLAB 5 MAT-files (`save -v6`, `-v7`): reads the numeric arrays in them.
 //!
-//! A header of 128 bytes, then data elements: a tag of a type and a number of bytes, and the bytes.
-//! Up to four bytes may lie in the tag itself. A variable is a `miMATRIX` element made of elements,
-//! each padded to 8 bytes: flags, dimensions, name, values. A `miCOMPRESSED` element is a zlib
-//! stream of one such element. Source: MATLAB's "MAT-File Format".
+//! A file is a header of 128 bytes, then data elements: a tag with a type and a number of bytes, then the bytes. Up to
+//! four bytes may be stored in the tag itself. A variable is a `miMATRIX` element that contains elements, each padded
+//! to 8 bytes: flags, dimensions, name, values. A `miCOMPRESSED` element is a zlib stream of one such element. Source:
+//! MATLAB's "MAT-File Format".
 
 use std::io::{self, Read};
 
@@ -11,25 +11,25 @@ use flate2::read::ZlibDecoder;
 
 use super::declared::{DEFLATE_RATIO, broken, read_declared};
 
-/// Bytes of the header of a file.
+/// The size of the file header in bytes.
 const HEADER: usize = 128;
-/// Types of data elements; those of numbers are in [`Storage`].
+/// Types of data elements; the numeric types are in [`Storage`].
 const INT8: u32 = 1;
 const INT32: u32 = 5;
 const UINT32: u32 = 6;
 const MATRIX: u32 = 14;
 const COMPRESSED: u32 = 15;
-/// The classes of full arrays of numbers, from double to `uint64`.
+/// The classes of full numeric arrays, from double to `uint64`.
 const NUMERIC_CLASSES: std::ops::RangeInclusive<u32> = 6..=15;
 /// The flag of an array with imaginary parts.
 const COMPLEX: u32 = 0x800;
-/// The most dimensions of an array that is read.
+/// The maximum number of dimensions.
 const MAX_DIMENSIONS: u64 = 32;
-/// The longest name of a variable that is read; MATLAB's have up to 63 characters.
+/// The longest supported name of a variable; MATLAB's have up to 63 characters.
 const MAX_NAME: u64 = 255;
 
-/// How the numbers of an array are stored: MATLAB takes the smallest type that holds the values,
-/// whatever the class of the array.
+/// The storage type of the numbers of an array: MATLAB uses the smallest type that holds the values, whatever the class
+/// of the array.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say what they are")]
 pub enum Storage {
@@ -46,7 +46,7 @@ pub enum Storage {
 }
 
 impl Storage {
-    /// The storage that a data element's type says, if it is one of numbers.
+    /// The storage for a data element's type; `None` if the type is not numeric.
     fn of(kind: u32) -> Option<Self> {
         Some(match kind {
             INT8 => Self::Int8,
@@ -63,7 +63,7 @@ impl Storage {
         })
     }
 
-    /// Bytes of one number.
+    /// The size of one number in bytes.
     fn bytes(self) -> u64 {
         match self {
             Self::Int8 | Self::Uint8 => 1,
@@ -77,7 +77,7 @@ impl Storage {
 /// An array of real numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Array {
-    /// The sizes; the first index is the fastest. MATLAB keeps no sizes of 1 after the second.
+    /// The sizes; the first index varies fastest. MATLAB drops sizes of 1 after the second.
     pub dimensions: Vec<usize>,
     /// The type of the stored numbers.
     pub storage: Storage,
@@ -103,7 +103,7 @@ impl Array {
         }
     }
 
-    /// The numbers by `of`, which is given the bytes of each in little-endian order.
+    /// Decodes each number with `of` from its bytes in little-endian order.
     fn decode<const N: usize>(&self, of: impl Fn([u8; N]) -> f64) -> Vec<f64> {
         let numbers = self.data.as_chunks::<N>().0.iter();
         numbers
@@ -117,12 +117,12 @@ impl Array {
     }
 }
 
-/// Reads the variables called `wanted` from `source`, whose size in bytes is `size`, and nothing after
-/// the last of them. Other variables are passed over. Allocates no more than the elements of the
-/// variables, each bounded by `size` or, compressed, by what deflate can make of its part of it.
+/// Reads the variables `wanted` from `source`, which has `size` bytes, and nothing after the last of them. Skips other
+/// variables. Allocates at most the elements of the variables, each bounded by `size` or, if compressed, by the size
+/// that deflate can expand its stream to.
 ///
 /// # Errors
-/// When it is not a MAT-file of version 5, is damaged, or has no such variable of real numbers.
+/// When it is not a MAT-file of version 5, is damaged, or lacks a wanted variable of real numbers.
 pub fn read<const N: usize>(
     mut source: impl Read,
     size: u64,
@@ -158,7 +158,7 @@ pub fn read<const N: usize>(
     Ok(found.map(|array| array.expect("the loop ends when all are found")))
 }
 
-/// Reads the header of a file and says whether its numbers are big-endian.
+/// Reads the header of a file; returns whether its numbers are big-endian.
 fn read_header(source: &mut impl Read) -> Result<bool, String> {
     let mut header = [0; HEADER];
     source.read_exact(&mut header).map_err(|error| broken(&error))?;
@@ -175,7 +175,7 @@ fn read_header(source: &mut impl Read) -> Result<bool, String> {
     }
 }
 
-/// A matrix in a zlib stream of `bytes` bytes, as [`matrix`].
+/// Reads a matrix from a zlib stream of `bytes` bytes; see [`matrix`].
 fn compressed_matrix(
     source: &mut impl Read,
     bytes: u64,
@@ -191,19 +191,19 @@ fn compressed_matrix(
     }
     let mut element = (&mut stream).take(tag.bytes);
     let Some(found) = matrix(&mut element, tag.bytes, big_endian, wanted)? else { return Ok(None) };
-    // To the end of the stream, so that its checksum is seen.
+    // Read to the end of the stream, to verify its checksum.
     io::copy(&mut element, &mut io::sink()).map_err(|error| broken(&error))?;
     let missing = element.limit();
     if missing != 0 || stream.read(&mut [0]).map_err(|error| broken(&error))? != 0 {
         let name = wanted[found.0];
-        let what = if missing == 0 { "goes on after its end" } else { "is truncated" };
+        let what = if missing == 0 { "continues after its end" } else { "is truncated" };
         return Err(format!("the compressed variable {name} {what}; the file is damaged"));
     }
     Ok(Some(found))
 }
 
-/// Reads a matrix element of `bytes` bytes, if it is one of `wanted` and of numbers; which, and the array.
-/// Of any other the beginning is read.
+/// Reads a matrix element of `bytes` bytes if it is numeric and one of `wanted`; returns its index in `wanted` and the
+/// array. Only the beginning of any other element is read.
 fn matrix(
     source: &mut impl Read,
     bytes: u64,
@@ -229,7 +229,7 @@ fn matrix(
     let tag = elements.tag()?;
     let storage = Storage::of(tag.kind)
         .ok_or_else(|| format!("variable {name}: expected numbers, found elements of type {}", tag.kind))?;
-    // A negative size is a large one here.
+    // A negative size is a large unsigned one.
     let expected = dimensions.iter().try_fold(storage.bytes(), |all, &size| all.checked_mul(size as u64));
     if expected != Some(tag.bytes) {
         return Err(format!(
@@ -243,15 +243,15 @@ fn matrix(
     Ok(Some((index, Array { dimensions, storage, data, big_endian })))
 }
 
-/// The beginning of a data element.
+/// The tag of a data element.
 struct Tag {
     kind: u32,
     bytes: u64,
-    /// The data and their padding, where they lie in the tag.
+    /// The data and their padding, if they are in the tag.
     inside: Option<[u8; 4]>,
 }
 
-/// A row of data elements, no longer than the limit of `source`.
+/// A sequence of data elements, within the limit of `source`.
 struct Elements<R> {
     source: io::Take<R>,
     big_endian: bool,
@@ -268,7 +268,7 @@ impl<R: Read> Elements<R> {
         Ok(bytes)
     }
 
-    /// The next tag, of data that are in it or can follow it.
+    /// Reads the next tag, whose data must be in it or within the limit.
     fn tag(&mut self) -> Result<Tag, String> {
         let first = self.next_bytes()?;
         let second = self.next_bytes()?;
@@ -290,7 +290,7 @@ impl<R: Read> Elements<R> {
         Ok(Tag { kind: first, bytes, inside: None })
     }
 
-    /// The data of the element that `tag` begins, without the padding after them.
+    /// Reads the data of the element with tag `tag`, without the padding.
     fn data(&mut self, tag: &Tag) -> Result<Vec<u8>, String> {
         if let Some(inside) = tag.inside {
             return Ok(inside[..tag.bytes as usize].to_vec());
@@ -299,8 +299,8 @@ impl<R: Read> Elements<R> {
         read_declared(&mut self.source, tag.bytes, at_most)
     }
 
-    /// The data of the next element, which is `what`, of type `kind` and at most `at_most` bytes; passes
-    /// over its padding.
+    /// Reads the data of the next element, which is `what`, of type `kind` and at most `at_most` bytes; skips its
+    /// padding.
     fn element(&mut self, kind: u32, what: &str, at_most: u64) -> Result<Vec<u8>, String> {
         let tag = self.tag()?;
         if tag.kind != kind || tag.bytes > at_most {
@@ -318,7 +318,7 @@ impl<R: Read> Elements<R> {
         Ok(data)
     }
 
-    /// The next element, at most `at_most` words.
+    /// Reads the next element as words, at most `at_most` of them.
     fn words(&mut self, kind: u32, what: &str, at_most: u64) -> Result<Vec<u32>, String> {
         let data = self.element(kind, what, 4 * at_most)?;
         Ok(data.as_chunks::<4>().0.iter().map(|&bytes| self.word(bytes)).collect())

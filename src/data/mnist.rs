@@ -1,4 +1,4 @@
-//! MNIST and sets in its layout: a file of 28x28 grey images and a file of their labels.
+//! MNIST and data sets with its layout: a file of 28x28 grey images and a file of their labels.
 
 use std::path::Path;
 
@@ -26,7 +26,7 @@ pub const CLOTHES: [&str; 10] = [
 /// The classes of Kuzushiji-MNIST, hiragana in old handwriting, in the order of the labels.
 pub const KUZUSHIJI: [&str; 10] = ["o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"];
 
-/// Whether these are classes of written characters, which mean something else in a mirror.
+/// Whether these are classes of written characters, whose mirror images have another meaning or none.
 pub fn are_characters(class_names: &[String]) -> bool {
     class_names == DIGITS || class_names == KUZUSHIJI
 }
@@ -34,8 +34,8 @@ pub fn are_characters(class_names: &[String]) -> bool {
 /// Reads the idx file of images at `images` and that of their labels at `labels`, plain or gzipped.
 ///
 /// # Errors
-/// [`Error::File`] or [`Error::Io`] when one of them is not a whole idx file, the shapes are not
-/// `[n, 28, 28]` and `[n]`, or a label is no class.
+/// [`Error::File`] or [`Error::Io`] when one of them is not a complete idx file, the shapes are not `[n, 28, 28]` and
+/// `[n]`, or a label is out of range.
 pub fn load(images: &Path, labels: &Path, name: &str, class_names: [&str; 10]) -> Result<Dataset> {
     let pictures = idx::read_file(images)?;
     let &[count, SIDE, SIDE] = pictures.shape.as_slice() else {

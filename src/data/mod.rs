@@ -1,4 +1,4 @@
-//! Data sets: labelled byte images on the host, where they come from and how they are split.
+//! Data sets: labelled byte images on the host, their sources and their splits.
 
 pub mod archive;
 pub mod array;
@@ -27,7 +27,7 @@ use crate::error::{Error, Result};
 /// Labelled images, all of one size.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dataset {
-    /// What a report calls it, such as `CIFAR-10 train`.
+    /// The name in reports, such as `CIFAR-10 train`.
     pub name: String,
     /// Whether the images are drawn by [`synthetic::synthetic`] rather than real.
     pub synthetic: bool,
@@ -61,7 +61,7 @@ impl Dataset {
         self.class_names.len()
     }
 
-    /// Whether the classes are written characters: most of their mirror images are none, or others.
+    /// Whether the classes are written characters, most of whose mirror images are another character or none.
     pub fn is_of_characters(&self) -> bool {
         mnist::are_characters(&self.class_names)
     }
@@ -76,7 +76,7 @@ impl Dataset {
         &self.images[self.byte_range(index)]
     }
 
-    /// The images `indices`, in that order, with everything else unchanged.
+    /// The images `indices`, in that order; everything else is unchanged.
     pub fn subset(&self, indices: &[usize]) -> Self {
         let mut images = Vec::with_capacity(indices.len() * self.image_bytes());
         for &index in indices {
@@ -110,13 +110,13 @@ impl Dataset {
         Err(Error::setting("validation", message))
     }
 
-    /// Holds `validation` images out: returns (the rest, the validation set).
+    /// Holds out `validation` images: returns (the remaining images, the validation set).
     ///
-    /// The split is stratified: each class gives in proportion to its size (largest remainders, ties
-    /// to the lower class), chosen by `seed` alone. Both parts keep the order of the images.
+    /// The split is stratified: each class contributes in proportion to its size (largest remainders, ties to the lower
+    /// class), chosen by `seed` alone. Both parts keep the order of the images.
     ///
     /// # Errors
-    /// As [`Self::check_split`].
+    /// The errors of [`Self::check_split`].
     pub fn split(&self, validation: usize, seed: u64) -> Result<(Self, Self)> {
         self.check_split(validation)?;
         let classes = self.labels.iter().map(|&label| label as usize + 1).max().unwrap_or(0);
@@ -146,7 +146,7 @@ impl Dataset {
     }
 }
 
-/// Shares of `total` in proportion to `sizes`, by largest remainders; their sum is `total`.
+/// Splits `total` in proportion to `sizes`, by largest remainders; the parts sum to `total`.
 fn proportional(sizes: &[usize], total: usize) -> Vec<usize> {
     let all = sizes.iter().sum::<usize>().max(1);
     let mut shares: Vec<usize> = sizes.iter().map(|size| size * total / all).collect();

@@ -9,27 +9,27 @@ use super::locate::{self, Place};
 use super::{Dataset, cifar, mnist, svhn};
 use crate::error::{Error, Result};
 
-/// A part of a collection.
+/// A part of a collection, such as its training set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Split {
-    /// For training.
+    /// The training set.
     Train,
-    /// For testing.
+    /// The test set.
     Test,
-    /// SVHN's further, easier digits.
+    /// The extra training set of SVHN, with easier digits.
     Extra,
 }
 
-/// Data sets under one name: where their files are, and what is in them.
+/// Data sets with a common name: their files and contents.
 #[derive(Debug, PartialEq)]
 pub struct Collection {
     /// The name, such as `cifar10`.
     pub key: &'static str,
     /// The name in reports.
     title: &'static str,
-    /// The child of a directory of data sets that holds the files.
+    /// The sub-directory of a directory of data sets that holds the files.
     folder: &'static str,
-    /// Where its authors, or those who keep a copy, give it away.
+    /// The web page of the authors or of a mirror.
     home: &'static str,
     splits: &'static [Split],
     format: Format,
@@ -40,11 +40,11 @@ enum Format {
     Cifar10,
     Cifar100,
     Svhn,
-    /// The idx files of MNIST under the same names, with these classes.
+    /// The idx files of MNIST, with the same names and these classes.
     Idx([&'static str; 10]),
 }
 
-/// Every collection.
+/// All collections.
 pub static COLLECTIONS: [Collection; 6] = [
     Collection {
         key: "cifar10",
@@ -97,28 +97,28 @@ pub static COLLECTIONS: [Collection; 6] = [
 ];
 
 impl Collection {
-    /// The collection of the name `text`.
+    /// The collection called `text`.
     pub fn named(text: &str) -> Option<&'static Self> {
         COLLECTIONS.iter().find(|collection| collection.key == text)
     }
 
-    /// Its part `split`; only SVHN has [`Split::Extra`].
+    /// The part `split` of the collection; only SVHN has [`Split::Extra`].
     pub fn part(&'static self, split: Split) -> Option<NamedSet> {
         self.splits.contains(&split).then_some(NamedSet { collection: self, split })
     }
 
-    /// Whether it is CIFAR-10, which is downloaded where it is on no disk.
+    /// Whether this is CIFAR-10, which is downloaded if it is not on disk.
     pub(super) fn is_downloaded(&self) -> bool {
         self.format == Format::Cifar10
     }
 
-    /// The names of all, for a message.
+    /// The names of all collections, for a message.
     pub fn known() -> String {
         COLLECTIONS.each_ref().map(|collection| collection.key).join(", ")
     }
 }
 
-/// A data set that is known by a name, `COLLECTION:SPLIT`.
+/// A data set with a name, `COLLECTION:SPLIT`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct NamedSet {
     collection: &'static Collection,
@@ -143,16 +143,16 @@ impl NamedSet {
             .flat_map(|collection| collection.splits.iter().map(|&split| Self { collection, split }))
     }
 
-    /// The names of all, for a message.
+    /// The names of all data sets, for a message.
     pub fn known() -> String {
         Self::all().map(|set| set.to_string()).collect::<Vec<_>>().join(", ")
     }
 
-    /// Finds the set as [`Place::find`] does, in `asked` if that is given, and reads it. CIFAR-10 that is
-    /// nowhere is downloaded as by [`locate::cifar10`], which `observer` is told of.
+    /// Finds the set as [`Place::find`] does, in `asked` if it is given, and reads it. If CIFAR-10 is not found, it is
+    /// downloaded with [`locate::cifar10`], which reports to `observer`.
     ///
     /// # Errors
-    /// [`Error::Setting`] with the directories looked in and the file they lack; what the readers return.
+    /// [`Error::Setting`] with the directories that were searched and the missing file; the errors of the readers.
     pub fn load(self, asked: Option<&Path>, observer: Observer) -> Result<Dataset> {
         let name = format!("{} {}", self.collection.title, self.split.key());
         match self.collection.format {
@@ -185,7 +185,7 @@ impl NamedSet {
         plain.into_iter().flat_map(|name| [name.clone(), format!("{name}.gz")]).collect()
     }
 
-    /// The address where its files are given away.
+    /// The web page that offers the files of the set.
     pub fn home(self) -> &'static str {
         self.collection.home
     }
@@ -213,7 +213,7 @@ impl NamedSet {
     /// The files of the set, each under one of its spellings.
     ///
     /// # Errors
-    /// [`Error::Setting`] with the directories looked in and the file they lack.
+    /// [`Error::Setting`] with the directories that were searched and the missing file.
     pub fn find(self, asked: Option<&Path>) -> Result<Vec<PathBuf>> {
         let missing = |spellings: &[String], looked: &[PathBuf]| {
             let message = format!(
@@ -330,13 +330,13 @@ mod tests {
         fs::create_dir(&folder).unwrap();
         fs::write(folder.join("train-images-idx3-ubyte"), "").unwrap();
         error("mnist:train", root.path(), &["expected train-labels-idx1-ubyte", &looked]);
-        // An incomplete CIFAR-100 is told by its size.
+        // A truncated file is recognised by its size.
         fs::create_dir(root.path().join("cifar-100-binary")).unwrap();
         fs::write(root.path().join("cifar-100-binary/train.bin"), [0; 3074]).unwrap();
         error("cifar100:train", root.path(), &["train.bin", "153700000", "found 3074"]);
     }
 
-    /// The real files, where the environment names them.
+    /// Checks the real files, if the environment names them.
     #[test]
     fn official_files() {
         let root = std::env::var_os(locate::VARIABLE).map(PathBuf::from);
@@ -349,7 +349,7 @@ mod tests {
         ] {
             let named = set(named);
             let Some(root) = root.as_ref().filter(|root| root.join(named.collection.folder).is_dir()) else {
-                // Past libtest's capture, so that it is seen when the test passes.
+                // Bypass libtest's capture, so that this is shown when the test passes.
                 use std::io::Write as _;
                 let line = format!("data::named: $JEM_DATA has no {named}: ran without the official files");
                 writeln!(std::io::stderr(), "{line}").unwrap();

@@ -1,4 +1,4 @@
-//! Where images come from, by what a user writes: an array, a folder, or the name of a data set.
+//! Opens images by a user's description of the source: an array, a folder, or the name of a data set.
 
 use std::path::Path;
 
@@ -10,10 +10,10 @@ use crate::error::{Error, Result};
 
 impl Images {
     /// Opens `text`: the path of a `.npy` array (see [`array::images`]) or of a folder of images (see
-    /// [`folder::load`]), or else the name of a set, looked for in the directory `data` as [`NamedSet::load`] says.
+    /// [`folder::load`]), or else the name of a set, which [`NamedSet::load`] finds in the directory `data`.
     ///
     /// # Errors
-    /// [`Error::Setting`] when `text` is none of these; else what the reader of the source returns.
+    /// [`Error::Setting`] when `text` is none of these; else the errors of the reader of the source.
     pub fn open(text: &str, data: Option<&Path>, observer: Observer) -> Result<Self> {
         let path = Path::new(text);
         if path.is_dir() {

@@ -21,7 +21,7 @@ const IMAGE: usize = SIDE * SIDE * CHANNELS;
 /// Reads the MAT-file `path`; the classes are the digits.
 ///
 /// # Errors
-/// [`Error::Io`] when the file cannot be opened; [`Error::File`] as [`read`].
+/// [`Error::Io`] when the file cannot be opened; the errors of [`read`] as [`Error::File`].
 pub fn load(path: &Path, name: &str) -> Result<Dataset> {
     let file = File::open(path).map_err(Error::io(path))?;
     let size = file.metadata().map_err(Error::io(path))?.len();
@@ -38,16 +38,15 @@ pub fn load(path: &Path, name: &str) -> Result<Dataset> {
     })
 }
 
-/// Reads the pixels, NHWC, and the labels, 0 to 9, from a MAT-file in `source`, whose size in bytes is
-/// `size`.
+/// Reads the pixels, NHWC, and the labels, 0 to 9, from a MAT-file in `source`, which has `size` bytes.
 ///
 /// # Errors
-/// As [`matlab::read`]; when `X` or `y` has another shape or type, or `y` a value that is no label.
+/// The errors of [`matlab::read`]; when `X` or `y` has another shape or type, or `y` a value that is no label.
 pub fn read(source: impl Read, size: u64) -> Result<(Vec<u8>, Vec<u32>), String> {
     let [x, y] = matlab::read(source, size, ["X", "y"])?;
     let count = match *x.dimensions.as_slice() {
         [SIDE, SIDE, CHANNELS, count] if x.storage == Storage::Uint8 => count,
-        // MATLAB keeps no last dimension of 1.
+        // MATLAB drops a last dimension of 1.
         [SIDE, SIDE, CHANNELS] if x.storage == Storage::Uint8 => 1,
         _ => {
             return Err(format!(
@@ -64,7 +63,7 @@ pub fn read(source: impl Read, size: u64) -> Result<(Vec<u8>, Vec<u32>), String>
     Ok((pixels, labels))
 }
 
-/// Rows fastest and channels slowest, to channels fastest and rows slowest.
+/// Reorders a pixel array from rows fastest and channels slowest to channels fastest and rows slowest.
 fn to_hwc(image: &mut [u8; IMAGE]) {
     let from = *image;
     for (index, byte) in image.iter_mut().enumerate() {
@@ -105,7 +104,7 @@ mod tests {
         WRITER.file(&[WRITER.compressed(&x), y])
     }
 
-    /// Written by scipy: `tests/fixtures/matlab/write.py`.
+    /// A file written by scipy (`tests/fixtures/matlab/write.py`).
     #[test]
     fn pixels_and_digits_of_a_file_of_another_writer() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/matlab/svhn.mat");

@@ -1,8 +1,8 @@
 //! A data set that needs no download: ten classes of 32x32 RGB pictures, drawn from a seed.
 //!
-//! Colours, positions, sizes and noise vary from picture to picture, so that a network has
-//! something to learn and a sampler something to draw. Only operations that IEEE 754 rounds
-//! exactly are used (no sine or cosine): the same seed gives the same bytes on every machine.
+//! Colours, positions, sizes and noise vary from picture to picture, so that classification and sampling are not
+//! trivial. Only operations that IEEE 754 rounds exactly are used (no sine or cosine), so the same seed makes the same
+//! bytes on every machine.
 
 use rayon::prelude::*;
 
@@ -27,8 +27,8 @@ pub const CLASS_NAMES: [&str; 10] = [
 
 const PIXELS: usize = SIDE * SIDE;
 
-/// Draws a training set and a test set. Picture `i` has class `i % 10`, so the classes are
-/// balanced; it depends on `seed`, its set and `i` alone, so a larger set begins with a smaller one.
+/// Draws a training set and a test set. Picture `i` has class `i % 10`, so the classes are balanced. It depends only on
+/// `seed`, its set and `i`, so a larger set begins with the pictures of a smaller one.
 pub fn synthetic(train: usize, test: usize, seed: u64) -> (Dataset, Dataset) {
     (draw_set("synthetic shapes train", train, seed, 0), draw_set("synthetic shapes test", test, seed, 1))
 }
@@ -51,7 +51,7 @@ fn draw_set(name: &str, count: usize, seed: u64, set: u64) -> Dataset {
     }
 }
 
-/// Everything about a picture but its pixel noise. Lengths are in pixels.
+/// The parameters of a picture, except its pixel noise. Lengths are in pixels.
 struct Picture {
     class: usize,
     background: [f32; 3],
@@ -73,7 +73,7 @@ impl Picture {
     fn new(class: usize, random: &mut SplitMix) -> Self {
         let (background, foreground) = contrasting_colors(random);
         let radius = random.uniform(7.0, 12.0);
-        // The shape stays inside the picture, with a pixel to spare.
+        // The shape stays inside the picture, with a margin of one pixel.
         let room = SIDE as f32 / 2.0 - radius - 1.0;
         let middle = SIDE as f32 / 2.0;
         let center = [middle + random.uniform(-room, room), middle + random.uniform(-room, room)];
@@ -108,7 +108,7 @@ impl Picture {
         }
     }
 
-    /// How much of the pixel at (`column`, `row`) is foreground, 0 to 1.
+    /// The coverage of the pixel at (`column`, `row`) by the foreground, 0 to 1.
     fn foreground_share(&self, column: f32, row: f32) -> f32 {
         let (dx, dy) = (column - self.center[0], row - self.center[1]);
         if self.class == 8 {
@@ -116,7 +116,7 @@ impl Picture {
             let across = if self.axis[1] < 0.0 { dx } else { -dx };
             return (0.5 + (across + dy) / (2.0 * SIDE as f32)).clamp(0.0, 1.0);
         }
-        // One pixel of blur at the edge: the share falls from 1 to 0 as the distance passes 0.
+        // One pixel of blur at the edge: the coverage falls from 1 to 0 as the distance passes 0.
         (0.5 - self.signed_distance(dx, dy)).clamp(0.0, 1.0)
     }
 

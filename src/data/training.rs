@@ -1,4 +1,4 @@
-//! Data to train and test on, by what a user writes: the name of a set, or a folder of images.
+//! Loads training and test data by a user's description: the name of a data set, or a folder of images.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,35 +11,35 @@ use super::named::{Collection, Split};
 use super::{Dataset, cifar, folder, locate, synthetic};
 use crate::error::{Error, Result};
 
-/// The name of the embedded drawings.
+/// The name of the synthetic data set.
 pub const SYNTHETIC: &str = "synthetic";
-/// Of a folder without a part for testing, one image in so many is held out.
+/// For a folder without a test part, one of this many images is held out for testing.
 const HELD_OUT: usize = 10;
-/// The seed by which it is.
+/// The seed of that choice.
 const SEED: u64 = 0;
 
-/// Where training data comes from. A run remembers it, to go on without being told again.
+/// The source of training data. A run records it, so that a resumed run needs no new description.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataSource {
     /// The name of a set, or the absolute path of a folder.
     pub data: String,
-    /// The directory of data sets to look in, absolute; `None`: as [`locate::Place::find`] does without one.
+    /// The directory of data sets to search, absolute; `None`: the search path of [`locate::Place::find`].
     pub directory: Option<PathBuf>,
 }
 
-/// Images to train on and to test on, of the same classes and size.
+/// Training and test images, with the same classes and size.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrainingData {
-    /// To train on and to hold images out of.
+    /// The training images, including those that a run holds out.
     pub train: Dataset,
-    /// To test on once, at the end.
+    /// The test images, used once at the end.
     pub test: Dataset,
-    /// What was done with the images that the user may not expect, a line each.
+    /// Changes to the images that the user may not expect, a line each.
     pub notes: Vec<String>,
 }
 
 impl DataSource {
-    /// The set called `data`, looked for in `directory`, or the folder at the path `data`. Nothing is read.
+    /// The set called `data`, searched in `directory`, or the folder at the path `data`. Does not read the images.
     ///
     /// # Errors
     /// [`Error::Setting`] when `data` is neither.
@@ -61,7 +61,7 @@ impl DataSource {
         Err(Error::setting("data", message))
     }
 
-    /// The test images in the words of [`Images::open`]; `None` for drawings, which have no name there.
+    /// The test images as text for [`Images::open`]; `None` for synthetic data, which have no name there.
     pub fn test_images(&self) -> Option<String> {
         match Collection::named(&self.data) {
             Some(collection) => collection.part(Split::Test).map(|set| set.to_string()),
@@ -73,13 +73,13 @@ impl DataSource {
         }
     }
 
-    /// Reads the images. Those whose sides are no multiples of 8 are centred on black ones that are. CIFAR-10 that
-    /// is nowhere is downloaded. A folder may have sub-folders `train` and `test` of classes; else its sub-folders
-    /// are the classes, of which one image in ten is held out for testing, the same ones each time.
+    /// Reads the images. Images whose sides are not multiples of 8 are padded with black. CIFAR-10 is downloaded if it
+    /// is not found. A folder may have sub-folders `train` and `test`, each with a sub-folder for each class; otherwise
+    /// its sub-folders are the classes, and one image in ten is held out for testing, the same ones each time.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a set that is not there; [`Error::File`] for a folder without classes, or with others
-    /// or images of another size for testing than for training; what the readers return.
+    /// [`Error::Setting`] for a set that is not found; [`Error::File`] for a folder without classes, or with other
+    /// classes or image sizes for testing than for training; the errors of the readers.
     pub fn load(&self, observer: Observer) -> Result<TrainingData> {
         let mut notes = Vec::new();
         let (train, test) = match Collection::named(&self.data) {
@@ -116,7 +116,7 @@ impl DataSource {
     }
 }
 
-/// The images of `path` to train on and to test on.
+/// Reads the training and test images in `path`.
 fn folders(path: &Path, notes: &mut Vec<String>) -> Result<(Dataset, Dataset)> {
     let parts = ["train", "test"].map(|part| path.join(part));
     match parts.each_ref().map(|part| has_folders(part)) {
@@ -152,21 +152,22 @@ fn folders(path: &Path, notes: &mut Vec<String>) -> Result<(Dataset, Dataset)> {
     }
 }
 
-/// Whether `path` is a folder of folders, as a part with classes is; a class called `train` has images.
+/// Whether `path` is a folder with sub-folders, as the train or test part of a set is. A class that happens to be
+/// called `train` has images instead.
 fn has_folders(path: &Path) -> bool {
     let Ok(entries) = fs::read_dir(path) else { return false };
     let hidden = |entry: &fs::DirEntry| entry.file_name().as_encoded_bytes().starts_with(b".");
     entries.flatten().any(|entry| !hidden(&entry) && entry.path().is_dir())
 }
 
-/// What reports call the part `part` of the folder `path`.
+/// The name in reports of part `part` of the folder `path`.
 fn title(path: &Path, part: &str) -> String {
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-    // The name stands in comments, which a line break would end.
+    // The name is written in comments, which a line break would end.
     format!("{} {part}", name.replace(char::is_control, "?"))
 }
 
-/// The images of `folder`, whose sub-folders are classes.
+/// Reads the images of `folder`, whose sub-folders are classes.
 fn classes(folder: &Path, name: String) -> Result<Dataset> {
     let Images { pixels, height, width, channels, labels, class_names, .. } = folder::load(folder)?;
     let (Some(labels), Pixels::Bytes(images)) = (labels, pixels) else {
@@ -176,14 +177,14 @@ fn classes(folder: &Path, name: String) -> Result<Dataset> {
     Ok(Dataset { name, synthetic: false, images, labels, height, width, channels, class_names })
 }
 
-/// Refuses a folder of one class.
+/// Refuses a folder with a single class.
 fn check_classes(path: &Path, set: &Dataset) -> Result<()> {
     let [class] = set.class_names.as_slice() else { return Ok(()) };
     let message = format!("expected a sub-folder for each of at least two classes, found {class} alone");
     Err(Error::file(path, message))
 }
 
-/// Refuses parts whose classes or sizes differ.
+/// Refuses parts with different classes or sizes.
 fn agree([train_part, test_part]: &[PathBuf; 2], train: &Dataset, test: &Dataset) -> Result<()> {
     for (has, lacks, names, others) in [
         (test_part, train_part, &test.class_names, &train.class_names),
@@ -210,7 +211,7 @@ fn agree([train_part, test_part]: &[PathBuf; 2], train: &Dataset, test: &Dataset
     Ok(())
 }
 
-/// The images of `set` in the middle of black ones of `size` (rows, columns, channels).
+/// Pads the images of `set` with black to `size` (rows, columns, channels).
 fn fit(set: Dataset, size: [usize; 3]) -> Dataset {
     let from = [set.height, set.width, set.channels];
     if from == size {
@@ -227,7 +228,7 @@ mod tests {
     use super::*;
     use crate::data::download::unobserved;
 
-    /// `count` grey images of `side` in each of `classes`.
+    /// Writes `count` grey images with side `side` for each of `classes`.
     fn fill(folder: &Path, classes: &[&str], count: u8, side: u32) {
         for (index, class) in classes.iter().enumerate() {
             let class = folder.join(class);
@@ -263,7 +264,7 @@ mod tests {
             (vec![0, 0, 1, 1], vec!["cat".into(), "dog".into()])
         );
 
-        // One image in colour makes all of them so.
+        // One colour image makes all images colour.
         RgbImage::from_pixel(8, 8, Rgb([1, 2, 3])).save(root.path().join("test/dog/0.png")).unwrap();
         let data = load(root.path()).unwrap();
         assert_eq!(

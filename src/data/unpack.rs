@@ -1,4 +1,4 @@
-//! Unpacking an archive: the expected files and nothing else, all or none.
+//! Unpacks an archive: all of the expected files or none, and nothing else.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
@@ -10,11 +10,11 @@ use super::archive::Archive;
 use crate::error::{Error, Result};
 use crate::io::atomic;
 
-/// What tar adds: headers, padding and files nobody wants.
+/// Allowance for tar's headers and padding, and for other files in the archive.
 const OVERHEAD: u64 = 1 << 20;
 
-/// Unpacks the members of `archive` from the file `packed` into `cache/FOLDER`, which appears whole
-/// or not at all. Other entries of the archive, links and paths that lead elsewhere are ignored.
+/// Unpacks the members of `archive` from the file `packed` into `cache/FOLDER`, which appears complete or not at all.
+/// Other entries of the archive, links and paths that lead elsewhere are ignored.
 ///
 /// # Errors
 /// [`Error::File`] when a member is missing or has another size, or the archive is damaged;
@@ -24,14 +24,14 @@ pub(super) fn unpack(packed: &Path, archive: &Archive, cache: &Path) -> Result<(
     let folder = cache.join(&archive.folder);
     let result = unpack_into(packed, archive, &temporary).and_then(|()| {
         match fs::rename(&temporary, &folder) {
-            // Another process was faster.
+            // Another process has unpacked it first.
             Err(_) if folder.is_dir() => Ok(()),
             result => result.map_err(Error::io(&folder)),
         }?;
         atomic::sync_directory(cache).map_err(Error::io(cache))
     });
     if temporary.is_dir() {
-        // What went wrong before is the error to report.
+        // Report the first error, not one of the clean-up.
         let _ = fs::remove_dir_all(&temporary);
     }
     result
@@ -42,7 +42,7 @@ fn unpack_into(packed: &Path, archive: &Archive, directory: &Path) -> Result<()>
     let damaged = |error: io::Error| Error::file(packed, format!("not a whole tar.gz archive: {error}"));
     let wanted: u64 = archive.members.iter().map(|(_, size)| size).sum();
     let packed_file = File::open(packed).map_err(Error::io(packed))?;
-    // An archive that unpacks to more than it should ends here, as a truncated one.
+    // An archive that expands beyond its expected size is cut off here, and reported as truncated.
     let stream = GzDecoder::new(BufReader::new(packed_file)).take(wanted + OVERHEAD);
     let mut missing: Vec<&(String, u64)> = archive.members.iter().collect();
     for entry in tar::Archive::new(stream).entries().map_err(damaged)? {
@@ -60,7 +60,7 @@ fn unpack_into(packed: &Path, archive: &Archive, directory: &Path) -> Result<()>
         }
         let to = directory.join(name);
         let mut file = File::create_new(&to).map_err(Error::io(&to))?;
-        // Reading fails for a damaged archive, writing for a full disk; both name their file.
+        // Reads fail for a damaged archive, writes for a full disk; both errors name the file.
         let mut data = Vec::new();
         entry.read_to_end(&mut data).map_err(damaged)?;
         if data.len() as u64 != *size {
@@ -90,7 +90,7 @@ mod tests {
         let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
         for (path, kind, data) in entries {
             let mut header = Header::new_gnu();
-            // Not `set_path`, which refuses what an attacker would write.
+            // `set_path` would refuse an attacker's path.
             header.as_mut_bytes()[..path.len()].copy_from_slice(path.as_bytes());
             header.set_entry_type(*kind);
             header.set_size(data.len() as u64);

@@ -1,4 +1,4 @@
-//! The largest preset that a device finishes in reasonable time, by timing a few iterations.
+//! Selects the largest preset that a device finishes in reasonable time, by timing a few iterations.
 
 use super::programs::BatchLayout;
 use super::{Preset, Programs, Recipe, Trainer};
@@ -8,20 +8,20 @@ use crate::error::{Error, Result};
 use crate::nn::network::Network as _;
 use std::time::Instant;
 
-/// Iterations that are timed, after one that is not.
+/// The number of timed iterations, after an untimed one.
 const TIMED: u32 = 3;
-/// A preset is not even tried if, by the smaller one's speed, a run would take this many times its patience
-/// (larger networks keep a device busier, but not by more), and the trial more than [`TRIAL`] seconds.
+/// A preset is not tried if, at the speed of the smaller one, its run would take this many times its patience and its
+/// trial more than [`TRIAL`] seconds. Larger networks use a device more fully, but not by this factor.
 const HOPELESS: f64 = 3.0;
-/// Seconds that a trial may take however hopeless it looks.
+/// The longest trial, in seconds, of a preset that looks too slow.
 const TRIAL: f64 = 15.0;
 
-/// What `auto` took and what it saw.
+/// The preset that `auto` selects, with the estimates for all presets.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Choice {
     /// The preset.
     pub preset: Preset,
-    /// Every preset with the seconds that a run of it would take: measured, or predicted from a smaller one.
+    /// The presets with the estimated seconds of a run: measured, or predicted from a smaller preset.
     pub estimates: Vec<(Preset, f64)>,
 }
 
@@ -53,12 +53,12 @@ fn duration(seconds: f64) -> String {
     }
 }
 
-/// Times a few iterations of the presets, smallest first, and takes the largest whose run ends within its
-/// [`Preset::patience`]. `recipe` makes a preset's recipe, with the user's own settings.
+/// Times a few iterations of the presets, smallest first, and selects the largest whose run ends within its
+/// [`Preset::patience`]. `recipe` makes the recipe of a preset, with the user's own settings.
 ///
 /// # Errors
-/// A bad setting, or what the device refuses for the smallest preset. A larger one that does not fit the
-/// device is passed over.
+/// An invalid setting, or an error of the device for the smallest preset. A larger preset that does not fit the device
+/// is skipped.
 pub fn choose(device: &Device, train: &Dataset, recipe: impl Fn(Preset) -> Recipe) -> Result<Choice> {
     let mut choice = Choice { preset: Preset::Tiny, estimates: Vec::new() };
     let mut rate = None;

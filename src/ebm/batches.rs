@@ -1,12 +1,12 @@
-//! Which images and chains each iteration takes: drawn on the host, a function of seed and iteration alone,
-//! so that a resumed run draws what the uninterrupted one would have.
+//! Draws the images and chains of each iteration, on the host. The draws are a function of seed and iteration alone, so
+//! that a resumed run draws the same as an uninterrupted one.
 
 use crate::compute::random::{Threefry, lane, stream};
 use crate::kernels::replay_scatter::DISCARDED;
 use rand::RngExt as _;
 use rand::seq::{SliceRandom as _, index};
 
-/// Image numbers in shuffled epochs.
+/// Image numbers in a new random order each epoch.
 #[derive(Debug, Clone)]
 pub struct Shuffled {
     seed: u32,
@@ -16,13 +16,13 @@ pub struct Shuffled {
 }
 
 impl Shuffled {
-    /// An endless walk through `images` images; `number` tells the walks of one run apart.
+    /// An endless sequence of the numbers of `images` images; `number` distinguishes the sequences of one run.
     pub fn new(images: usize, seed: u32, number: u32) -> Self {
         let order = (0..images as u32).collect();
         Self { seed, stream: lane(stream::SHUFFLE, number), order, epoch: None }
     }
 
-    /// The images of `iteration` at `batch` images an iteration. Every image comes once an epoch.
+    /// The images of `iteration` at `batch` images per iteration. Every image occurs once per epoch.
     pub fn draw(&mut self, iteration: u64, batch: usize) -> Vec<u32> {
         let images = self.order.len() as u64;
         let first = iteration * batch as u64;
@@ -52,8 +52,8 @@ pub struct DrawnChains {
     pub labels: Vec<u32>,
 }
 
-/// Draws `batch` chains from a buffer of `buffer`. With `classes`, the class of each is uniform, and the
-/// buffer has an equal part for each class, so that a chain keeps its class.
+/// Draws `batch` chains from a buffer of `buffer` chains. With `classes`, the class of each is uniform, and the buffer
+/// has an equal part for each class, so that a chain keeps its class.
 pub fn draw_chains(
     seed: u32,
     iteration: u64,
@@ -81,10 +81,11 @@ pub fn draw_chains(
     DrawnChains { entries, labels }
 }
 
-/// Where each image of an iteration's chains goes in a buffer of `buffer` by reservoir sampling (Vitter 1985, algorithm
-/// R; Du et al. 2021, "Improved contrastive divergence"): the t-th image ever goes to a random entry with probability
-/// `buffer / t`, so that the buffer is a uniform choice of all; the others are [`DISCARDED`]. The first contents of the
-/// buffer are the first images. Of two for one entry the later goes there.
+/// The buffer entry that each image of an iteration's chains replaces, by reservoir sampling (Vitter 1985, algorithm R;
+/// Du et al. 2021, "Improved contrastive divergence"). The t-th image of the run replaces a random one of the `buffer`
+/// entries with probability `buffer / t`, so that the buffer is a uniform sample of all images; an image that replaces
+/// none has [`DISCARDED`]. The initial contents of the buffer count as its first images. If two images draw the same
+/// entry, the later one gets it.
 pub fn reservoir(seed: u32, iteration: u64, batch: usize, buffer: usize) -> Vec<u32> {
     let mut random = Threefry::new(seed, lane(stream::REPLAY_INDEX, 1), iteration as u32);
     let first = buffer as u64 + iteration * batch as u64;
@@ -100,10 +101,10 @@ pub fn reservoir(seed: u32, iteration: u64, batch: usize, buffer: usize) -> Vec<
     targets
 }
 
-/// `count` images of each class, chosen by `seed` alone, in the order of the set.
+/// Chooses `count` images of each class, by `seed` alone, in the order of the data set.
 ///
 /// # Errors
-/// A class that has fewer, and how many.
+/// The class that has fewer images, and how many it has.
 pub fn labelled_images(
     labels: &[u32],
     classes: usize,
@@ -162,7 +163,8 @@ mod tests {
     #[test]
     fn a_reservoir_is_a_uniform_choice_of_all_images() {
         let (buffer, batch, iterations, seeds) = (20, 8, 50, 400);
-        // How often an image of each iteration is in the buffer at the end; the last is the first contents.
+        // The number of images of each iteration in the buffer at the end; the last element counts the initial
+        // contents.
         let mut kept = vec![0usize; iterations + 1];
         for seed in 0..seeds {
             let mut entries = vec![iterations; buffer];
@@ -174,7 +176,7 @@ mod tests {
             }
             entries.into_iter().for_each(|iteration| kept[iteration] += 1);
         }
-        // Each image of all is one of the buffer's with the same probability.
+        // All images are equally likely to be in the buffer.
         let all = (buffer + batch * iterations) as f64;
         for (iteration, &kept) in kept.iter().enumerate() {
             let images = if iteration == iterations { buffer } else { batch };

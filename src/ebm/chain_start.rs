@@ -1,4 +1,4 @@
-//! Where chains start.
+//! The distribution that new chains start from.
 
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -10,8 +10,8 @@ pub enum ChainStart {
     /// Uniform in [-1, 1] (Grathwohl et al. 2019).
     #[default]
     Uniform,
-    /// Normal, with the mean and covariance of a class's training images (Yang & Ji 2021, "JEM++"): of the chain's
-    /// class with class-conditional samples, of a random one without.
+    /// Normal, with the mean and covariance of a class's training images (Yang & Ji 2021, "JEM++"): the chain's own
+    /// class if samples are class-conditional, else a random class.
     Gaussian,
 }
 

@@ -1,4 +1,4 @@
-//! The host's side of the chains: which take part in an iteration, where they come from and go to, their ages.
+//! The chains on the host: which ones take part in an iteration, their starting points, their targets and their ages.
 
 use super::batches::{draw_chains, reservoir};
 use super::{ChainStart, ClassGaussians, Recipe};
@@ -10,15 +10,15 @@ use crate::kernels::replay_scatter::DISCARDED;
 use rand::RngExt as _;
 use rayon::prelude::*;
 
-/// The rank of the covariance of the Gaussians that chains start from.
+/// The maximum rank of the covariances of the Gaussians that chains start from.
 const RANK: usize = 256;
 
 /// The chains of the replay buffer.
 #[derive(Debug)]
 pub struct Chains {
-    /// SGLD steps since each began.
+    /// The number of SGLD steps since each chain started.
     pub ages: Vec<u32>,
-    /// What they start from, if not uniform noise.
+    /// The Gaussians that chains start from; `None`: they start from uniform noise.
     gaussians: Option<ClassGaussians>,
     classes: usize,
 }
@@ -26,18 +26,18 @@ pub struct Chains {
 /// The chains of one iteration.
 #[derive(Debug)]
 pub struct Drawn {
-    /// Their entries of the replay buffer.
+    /// The entries of the replay buffer that the chains continue.
     pub entries: Vec<u32>,
-    /// The class that each is sampled for; 0 if it is not class-conditional.
+    /// The class that each chain is sampled for; 0 if samples are not class-conditional.
     pub labels: Vec<u32>,
-    /// The entries that they go to, or [`DISCARDED`].
+    /// The entries that the chains are written to, or [`DISCARDED`].
     pub targets: Vec<u32>,
-    /// The slots that begin anew from images that the host gives, and these, HWC.
+    /// The slots of the chains that restart at images from the host, with these images, HWC.
     pub fresh: Vec<(usize, Vec<f32>)>,
 }
 
 impl Chains {
-    /// Those of a new run, aged 0; none without sampling.
+    /// The chains of a new run, with age 0; none without sampling.
     ///
     /// # Errors
     /// [`Error::Setting`] for Gaussians of a class without images.
@@ -56,10 +56,10 @@ impl Chains {
         Ok(Self { ages, gaussians, classes: train.classes() })
     }
 
-    /// The first contents of the replay buffer, NHWC; `None`: uniform noise.
+    /// The initial contents of the replay buffer, NHWC; `None`: uniform noise.
     pub fn first_images(&self, recipe: &Recipe, seed: u32) -> Option<Vec<f32>> {
         let gaussians = self.gaussians.as_ref()?;
-        // A chain of class-conditional sampling keeps its class.
+        // With class-conditional sampling a chain keeps its class.
         let part = recipe.buffer / self.classes;
         let image = |entry: usize| {
             let mut random = Threefry::new(seed, lane(stream::REPLAY_FILL, 1), entry as u32);
@@ -72,7 +72,7 @@ impl Chains {
         Some((0..recipe.buffer).into_par_iter().flat_map_iter(image).collect())
     }
 
-    /// Draws those of `iteration`, and notes their ages.
+    /// Draws the chains of `iteration`, and updates the ages.
     pub fn draw(&mut self, recipe: &Recipe, seed: u32, iteration: u64) -> Drawn {
         let batch = recipe.batch;
         let classes = recipe.class_conditional.then_some(self.classes);

@@ -7,9 +7,9 @@ use crate::graph::{Leaf, Op, Tensor};
 use crate::kernels::tick::COUNTERS;
 use crate::nn::training::Weights;
 
-/// Chains of Langevin dynamics that climb a log density of one's own, with the weights as they are.
+/// Chains of Langevin dynamics that sample a user-defined log density, with fixed weights.
 ///
-/// The density need not be normalised: any differentiable expression in the chains and in [`Weights`] will do.
+/// The density need not be normalised: any differentiable expression in the chains and in [`Weights`] works.
 #[derive(Debug)]
 pub struct DensitySampler {
     device: Device,
@@ -21,11 +21,11 @@ pub struct DensitySampler {
 }
 
 impl DensitySampler {
-    /// Loads the programs for chains at the input `x` that climb `log_density`, the sum of its elements: chains are
+    /// Loads the programs for chains at the input `x` that sample `log_density`, the sum of its elements: chains are
     /// independent if no element depends on two of them.
     ///
     /// # Errors
-    /// [`Error::Shape`] if `x` is no input, or for the graph's first mistake; what the device refuses.
+    /// [`Error::Shape`] if `x` is no input, or for the graph's first invalid operation; an error of the device.
     pub fn new(weights: &Weights, langevin: Langevin, log_density: &Tensor, x: &Tensor) -> Result<Self> {
         let leaf = leaf(x)?;
         let device = weights.device();
@@ -41,19 +41,19 @@ impl DensitySampler {
         Ok(Self { device: device.clone(), prepare, step, buffers, x: leaf, elements: x.elements() })
     }
 
-    /// Starts the chains at `x`. Noise comes from `seed` and the number of the step.
+    /// Starts the chains at `x`. The noise is a function of `seed` and the number of the step.
     ///
     /// # Errors
-    /// [`Error::Shape`] for another number of elements; as [`Device::write`].
+    /// [`Error::Shape`] for another number of elements; the errors of [`Device::write`].
     pub fn start(&self, x: &[f32], seed: u32) -> Result<()> {
         self.place(x)?;
         self.buffers.write(COUNTER_WORDS, &[seed, 0, 0, 0])
     }
 
-    /// Moves the chains to `x`, such as where some of them begin anew; the noise goes on.
+    /// Moves the chains to `x`, for example to restart some of them; the sequence of the noise continues.
     ///
     /// # Errors
-    /// [`Error::Shape`] for another number of elements; as [`Device::write`].
+    /// [`Error::Shape`] for another number of elements; the errors of [`Device::write`].
     pub fn place(&self, x: &[f32]) -> Result<()> {
         if x.len() != self.elements {
             let message = format!("expected {} elements for the chains, got {}", self.elements, x.len());
@@ -66,16 +66,16 @@ impl DensitySampler {
     /// Queues `count` steps.
     ///
     /// # Errors
-    /// As [`Device::run`].
+    /// The errors of [`Device::run`].
     pub fn run(&self, count: usize) -> Result<()> {
         self.device.run(&self.prepare)?;
         (0..count).try_for_each(|_| self.device.run(&self.step))
     }
 
-    /// The chains as they are; waits for the device.
+    /// The current chains; waits for the device.
     ///
     /// # Errors
-    /// As [`Device::read`].
+    /// The errors of [`Device::read`].
     pub fn chains(&self) -> Result<Vec<f32>> {
         let buffer = self.buffers.named(&self.x.slot).expect("it was made");
         let (first, bytes) = (4 * self.x.offset as u64, 4 * self.elements as u64);

@@ -18,7 +18,7 @@ const IMAGES: Key<f32> = Key::new("evaluated images");
 const LABELS: Key<u32> = Key::new("evaluated labels");
 const STATISTICS: Key<f32> = Key::new("evaluated statistics");
 
-/// What a data set shows of a model.
+/// The scores of a model on a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// Accuracy; NaN (in JSON null) for an energy without classes.
@@ -34,7 +34,7 @@ fn null_is_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Err
     Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
-/// Scores a data set, without augmentation or noise, with the parameters of a model that may be in training.
+/// Scores a data set without augmentation or noise, also with the parameters of a model in training.
 #[derive(Debug)]
 pub struct Evaluator {
     device: Device,
@@ -46,7 +46,7 @@ pub struct Evaluator {
 }
 
 impl Evaluator {
-    /// Puts `data` on the device, to be scored by the parameters in `parameters`, `batch` images at a time.
+    /// Loads `data` onto the device, to be scored with the parameters in `parameters`, `batch` images at a time.
     ///
     /// # Errors
     /// An error of the device, such as [`crate::Error::DeviceLost`].
@@ -123,7 +123,7 @@ impl Evaluator {
                 return Ok(None);
             }
             let count = self.batch.min(n - first);
-            // The last batch is filled up with its first image, whose extra rows are not counted.
+            // The last batch is padded with its first image; the extra rows are not counted.
             let index = |i: usize| first + if i < count { i } else { 0 };
             let indices: Vec<u32> = (0..self.batch).map(|i| index(i) as u32).collect();
             let labels: Vec<u32> = (0..self.batch).map(|i| self.all_labels[index(i)]).collect();

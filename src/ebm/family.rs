@@ -1,32 +1,32 @@
-//! The names of JEM's recipes. What they set is in `recipe/published.rs`.
+//! The names of JEM's recipes. `recipe/published.rs` has their settings.
 
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// A published way to train a joint energy-based model, or what it is compared with.
+/// A published method of training a joint energy-based model, or a baseline for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Family {
-    /// The network as a classifier alone: the baseline.
+    /// The network as a classifier only: the baseline.
     Classifier,
     /// Grathwohl et al., ICLR 2020: log p(y|x) + log p(x).
     #[default]
     Jem,
-    /// The same with samples from p(x|y) for y uniform.
+    /// JEM with samples from p(x|y) for uniform y.
     JemClassConditional,
     /// log p(x, y) alone, the factorisation that Grathwohl et al. compare with.
     JemJoint,
     /// Yang & Ji, ICCV 2021: batch norm, SGD, chains from class-wise Gaussians, proximal inner steps, clamps.
     #[serde(rename = "jem++")]
     JemPlusPlus,
-    /// Yang, Su & Ji, ECML 2023: JEM++ with sharpness-aware minimisation and p(x)'s images as they are.
+    /// Yang, Su & Ji, ECML 2023: JEM++ with sharpness-aware minimisation and no augmentation of p(x)'s images.
     SadaJem,
     /// JEM with few labels: p(x) is trained on all images, p(y|x) on `labels_per_class` of each class.
     SemiSupervised,
 }
 
 impl Family {
-    /// All, the baseline first.
+    /// All recipes, the baseline first.
     pub const ALL: [Self; 7] = [
         Self::Classifier,
         Self::Jem,

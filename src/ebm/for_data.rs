@@ -1,14 +1,14 @@
-//! The recipe for a data set: what a preset becomes on it, and whether it can be trained on it.
+//! The recipe for a data set: adapts a preset to the set, and checks that the set can be trained on.
 
 use super::{BatchLayout, Overrides, Preset, Recipe};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::nn::network::Network;
 
-/// The recipe of `preset`'s size that `overrides` ask for, as [`Recipe::of`], with what suits `train` where they do not
-/// say: a tenth of it is held out if the preset's images were more than a fifth, digits are not flipped (Grathwohl
-/// et al.'s code flips CIFAR, not SVHN), and the learning rate of a preset of so many iterations decays after the same
-/// number of images whatever the size of the set.
+/// The recipe of `preset`'s size that `overrides` ask for, as from [`Recipe::of`], adapted to `train` where they set
+/// nothing: if the preset holds out more than a fifth of the images, a tenth is held out; digits are not flipped
+/// (Grathwohl et al.'s code flips CIFAR, not SVHN); and with a preset of a fixed number of iterations, the learning
+/// rate decays after the same number of images as on CIFAR-10.
 pub fn recipe_for(preset: Preset, overrides: &[&Overrides], train: &Dataset) -> Recipe {
     let mut recipe = Recipe::of(preset, overrides);
     let asked = |set: fn(&Overrides) -> bool| overrides.iter().any(|overrides| set(overrides));
@@ -24,7 +24,7 @@ pub fn recipe_for(preset: Preset, overrides: &[&Overrides], train: &Dataset) -> 
     recipe
 }
 
-/// Checks a recipe on the images of `train`, before anything is opened or made.
+/// Checks a recipe on the images of `train`, before anything is opened or created.
 ///
 /// # Errors
 /// [`Error::Setting`] with the key, the allowed range and what was found.
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
     use crate::data::synthetic::synthetic;
 
-    /// The iterations before which the learning rate is another than after.
+    /// The iterations before which the learning rate changes.
     fn decays(recipe: &Recipe, images: usize) -> Vec<u64> {
         let rate = |iteration| recipe.learning_rate(iteration, images);
         let warm = recipe.warmup..recipe.total_iterations(images);
@@ -59,16 +59,16 @@ mod tests {
             let decays = decays(&recipe, train.len() - recipe.validation);
             (recipe, decays)
         };
-        // There the preset says 0.45 epochs, which here would be after 25 iterations.
+        // The preset says 0.45 epochs, which would be after 25 iterations of this set.
         let (tiny, found) = of(Preset::Tiny, Overrides::default());
         assert_eq!((tiny.validation, found), (200, vec![675]));
         let mut cifar = Preset::Tiny.recipe();
         cifar.decay_as_on_cifar_10(Preset::Tiny, 48_000);
         assert_eq!(cifar, Preset::Tiny.recipe(), "the preset on its own set is the preset");
-        // A longer run is the same up to where a shorter one ends.
+        // A longer run equals a shorter one up to the end of the latter.
         let long = Overrides { iterations: Some(1600), ..Overrides::default() };
         assert_eq!(of(Preset::Tiny, long.clone()).1, [675]);
-        // What is said stays, and so does a run of epochs.
+        // Explicit settings are kept, and so is a run of epochs.
         let said = Overrides { decay_at: Some(vec![1.0]), ..long };
         assert_eq!(of(Preset::Tiny, said).0.decay_at, [1.0]);
         assert_eq!(of(Preset::Small, Overrides::default()).0.decay_at, [14.0, 18.0]);

@@ -1,13 +1,13 @@
-//! A Gaussian for each class, to start chains from (Yang & Ji 2021, "JEM++").
+//! A Gaussian for each class, as a starting distribution of chains (Yang & Ji 2021, "JEM++").
 
 use crate::compute::random::Threefry;
 use crate::data::images::{Images, Pixels};
 use crate::error::{Error, Result};
 
-/// What is added to the covariance's diagonal, as in JEM++.
+/// The number added to the covariance's diagonal, as in JEM++.
 const RIDGE: f32 = 1e-4;
 
-/// N(mean, covariance + 1e-4 I) of each class of a labelled set, clamped to [-1, 1].
+/// The Gaussian N(mean, covariance + 1e-4 I) of each class of a labelled set, with samples clamped to [-1, 1].
 ///
 /// The covariance is never formed: with X the class's n centred images, `Xᵀ z / √(n - 1)` for z of n standard normal
 /// numbers has covariance `Xᵀ X / (n - 1)`.
@@ -16,12 +16,12 @@ pub struct ClassGaussians {
     images: Images,
     members: Vec<Vec<usize>>,
     means: Vec<Vec<f32>>,
-    /// What takes the deviation of each element from that of the members to that of the class.
+    /// The factors that scale each element's standard deviation among the members to that of the whole class.
     scales: Option<Vec<Vec<f32>>>,
 }
 
 impl ClassGaussians {
-    /// The means and members of the classes of `images`.
+    /// Fits a Gaussian to each class of `images`.
     ///
     /// # Errors
     /// [`Error::Setting`] for images without labels or a class without images.
@@ -49,16 +49,16 @@ impl ClassGaussians {
         Ok(Self { images, members, means, scales: None })
     }
 
-    /// [`ClassGaussians::fit`] with a covariance of low rank: X has at most `rank` images of each class, and its rows
-    /// are scaled so that each element keeps its class's variance. A sample costs `rank` images' worth of work.
+    /// Fits as [`ClassGaussians::fit`], with covariances of low rank: X has at most `rank` images of each class, and is
+    /// scaled so that each element keeps the variance of its class. A sample costs a pass over at most `rank` images.
     ///
     /// # Errors
-    /// As [`ClassGaussians::fit`].
+    /// The errors of [`ClassGaussians::fit`].
     pub fn fit_low_rank(images: Images, rank: usize) -> Result<Self> {
         let mut fitted = Self::fit(images)?;
         let all = fitted.members.clone();
         for members in &mut fitted.members {
-            // Spread over the set, whatever its order.
+            // Spread the members over the set, whatever its order.
             let (count, kept) = (members.len(), rank.min(members.len()));
             *members = (0..kept).map(|i| members[i * count / kept]).collect();
         }
@@ -75,7 +75,7 @@ impl ClassGaussians {
         Ok(Self { scales: Some(scales), ..fitted })
     }
 
-    /// Lets go of all images that are no members.
+    /// Drops all images that are not members.
     fn keep_members(&mut self) {
         fn of<T: Copy>(pixels: &[T], image: usize, kept: &[usize]) -> Vec<T> {
             kept.iter().flat_map(|&i| &pixels[i * image..][..image]).copied().collect()
@@ -90,7 +90,7 @@ impl ClassGaussians {
         self.members.iter_mut().flatten().zip(0..).for_each(|(member, place)| *member = place);
     }
 
-    /// The deviation of each element of the images `members` about the mean of their class.
+    /// The standard deviation of each element of the images `members` about the mean of their class.
     fn deviations(&self, class: usize, members: &[usize]) -> Vec<f32> {
         let mut squares = vec![0.0f64; self.means[class].len()];
         for &i in members {
@@ -108,7 +108,7 @@ impl ClassGaussians {
         self.members.len()
     }
 
-    /// An image of class `class`, HWC.
+    /// Samples an image of class `class`, HWC.
     pub fn sample(&self, class: usize, random: &mut Threefry) -> Vec<f32> {
         let (members, mean) = (&self.members[class], &self.means[class]);
         let mut normal = Normals { random, spare: None };
@@ -129,7 +129,7 @@ impl ClassGaussians {
     }
 }
 
-/// Standard normal numbers one by one.
+/// Draws standard normal numbers one by one.
 struct Normals<'a> {
     random: &'a mut Threefry,
     spare: Option<f32>,

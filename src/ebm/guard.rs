@@ -1,31 +1,31 @@
-//! Whether a run is healthy: bounds on what an iteration shows, and on where the energy gap is heading.
+//! Checks that a run is healthy: bounds on the metrics of an iteration, and on the growth of the energy gap.
 //!
-//! A fault is found some iterations after its cause. [`Fault::onset`] says up to where the run is to be trusted.
+//! A fault shows some iterations after its cause. [`Fault::onset`] is the last iteration that can be trusted.
 
 use super::{Evaluation, Metrics, Recipe};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
-/// Iterations of each of the two windows whose energy gaps are compared, and by which a fault's cause may be older than
-/// its first sign.
+/// The length in iterations of each of the two windows whose energy gaps are compared. The cause of a fault may be this
+/// many iterations older than its first symptom.
 pub const WINDOW: usize = 25;
 
-/// Growth of the gap from one window to the next, beyond half of its bound, that is taken for the beginning of its end.
+/// The growth of the gap from one window to the next, once it is above half of its bound, that counts as divergence.
 const RUNAWAY: f64 = 2.0;
 
-/// The best accuracy that held-out images must once have reached, in shares of a guess's, before its loss counts; and
-/// the part of it that may be lost.
+/// A loss of accuracy on held-out images counts only once their best accuracy is this multiple of a random guess's; it
+/// is a collapse below this fraction of the best accuracy.
 const LEARNT: f64 = 2.0;
 const COLLAPSED: f64 = 0.5;
 
-/// Something is wrong with a run.
+/// A sign that a run diverges.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fault {
-    /// The iteration that showed it.
+    /// The iteration that shows the fault.
     pub iteration: u64,
-    /// The last iteration, from 0 on, that is to be trusted.
+    /// The last iteration, from 0 on, that can be trusted.
     pub onset: u64,
-    /// What was seen, with the bound.
+    /// A description of the fault, with the bound.
     pub message: String,
 }
 
@@ -35,36 +35,36 @@ impl std::fmt::Display for Fault {
     }
 }
 
-/// Watches the numbers of a run. Its memory is part of a checkpoint, so that a resumed run finds what an uninterrupted
-/// one does.
+/// Monitors the metrics of a run. Its state is saved in checkpoints, so that a resumed run detects the same faults as
+/// an uninterrupted one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Guard {
-    /// |energy gap| of the last iterations, the newest last.
+    /// |Energy gap| of the last iterations, the newest last.
     gaps: VecDeque<f64>,
-    /// The best accuracy on held-out images, and the iteration of the last evaluation that was no collapse.
+    /// The best accuracy on held-out images, and the iteration of the last evaluation without a collapse.
     best: Option<(f64, u64)>,
 }
 
-/// A number of an iteration with its name and the bound on its size.
+/// The name of a metric, its value and the bound on its size.
 type Bounded = (&'static str, f64, f64);
 
 impl Guard {
-    /// Has seen nothing.
+    /// A guard without history.
     pub fn new() -> Self {
         Self { gaps: VecDeque::new(), best: None }
     }
 
-    /// Looks at the metrics of the next iteration.
+    /// Checks the metrics of the next iteration.
     ///
     /// # Errors
-    /// The first fault that they show.
+    /// The first fault that the metrics show.
     pub fn check(&mut self, recipe: &Recipe, metrics: &Metrics) -> Result<(), Fault> {
         let fault = |message: String| {
             let iteration = metrics.iteration;
             Err(Fault { iteration, onset: iteration.saturating_sub(WINDOW as u64), message })
         };
         for (name, value, bound) in bounded(recipe, metrics) {
-            // NaN is within no bound.
+            // NaN exceeds every bound.
             if value.is_nan() || value.abs() > bound {
                 return fault(format!("{name} is {} (bound {})", number(value), number(bound)));
             }
@@ -88,10 +88,10 @@ impl Guard {
         Ok(())
     }
 
-    /// Looks at an evaluation on held-out images after `iteration` iterations.
+    /// Checks an evaluation on held-out images after `iteration` iterations.
     ///
     /// # Errors
-    /// A collapse: the model has forgotten most of what it knew.
+    /// A collapse of the accuracy.
     pub fn check_validation(
         &mut self,
         classes: usize,
@@ -122,7 +122,7 @@ impl Default for Guard {
     }
 }
 
-/// A number as people write it.
+/// A number in readable form.
 fn number(value: f64) -> String {
     match value.abs() {
         size if size < 10.0 => format!("{}", (1e3 * value).round() / 1e3),
@@ -214,7 +214,7 @@ mod tests {
                 let named = fault.message.contains(name) || (value.is_nan() && name == "energy gap");
                 assert!(named && fault.message.contains("bound"), "{name}: {fault:?}");
                 assert_eq!((fault.iteration, fault.onset), (90, 65));
-                // Without samples there are none of theirs.
+                // Without samples there are no metrics of samples.
                 let classifier = Recipe { p_x: 0.0, p_xy: 0.0, ..recipe() };
                 let of_samples = ["samples", "input", "gap", "chains", "saturated"];
                 let expected = of_samples.iter().any(|word| name.contains(word));
@@ -231,7 +231,7 @@ mod tests {
         assert!(fault.message.contains("energy gap grew from"), "{fault:?}");
         assert!(gap(fault.iteration) < recipe().max_gap, "{fault:?}");
         assert!(gap(fault.onset) < 0.5 * recipe().max_gap);
-        // As large, but not growing.
+        // As large a gap, but not growing.
         let mut guard = Guard::new();
         for iteration in 0..200 {
             guard.check(&recipe(), &metrics(iteration, 30.0)).unwrap();

@@ -1,17 +1,17 @@
-//! What is done against faults: a run goes back to where it was healthy and on with other random numbers and the next of
-//! a list of remedies; after a quiet while the last one is taken back.
+//! Heals a run after a fault: the run rolls back to a healthy state, reseeds, and continues with the next of a list of
+//! remedies. After a period without faults the last remedy is undone.
 
 use super::Recipe;
 use serde::{Deserialize, Serialize};
 
-/// Quiet iterations after which the first remedy is taken back; they double with each that had to come again.
+/// Iterations without a fault after which a remedy is undone; doubled each time a remedy has to be applied again.
 const QUIET: u64 = 500;
 
-/// A name, and what is done to a recipe.
+/// The name of a remedy, and the change that it makes to a recipe.
 type Remedy = (&'static str, fn(&mut Recipe));
 
-/// Remedies that make a p(x) weight trainable, in the order of Grathwohl et al.'s advice (README of the released code:
-/// more steps, a smaller learning rate, L2 on the energy) and with JEM++'s clamp (Yang & Ji, ICCV 2021) behind them.
+/// Remedies that stabilise training with p(x): first Grathwohl et al.'s advice in its order (README of the released
+/// code: more steps, a smaller learning rate, L2 on the energy), then JEM++'s clamp (Yang & Ji, ICCV 2021) and others.
 const REMEDIES: [Remedy; 6] = [
     ("twice the SGLD steps", |recipe| recipe.steps *= 2),
     ("0.3 times the learning rate", |recipe| recipe.lr *= 0.3),
@@ -27,23 +27,23 @@ const REMEDIES: [Remedy; 6] = [
     }),
 ];
 
-/// The remedy that every level behind the list has.
+/// The remedy of every level past the end of the list.
 const LAST: Remedy = REMEDIES[1];
 
-/// The treatment of a run; part of its checkpoints.
+/// The state of the healing of a run; saved in checkpoints.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Healing {
-    /// Faults so far, and with them the random stream.
+    /// The number of faults so far, which is also the number of the random stream.
     pub trips: u32,
-    /// Remedies that are in force: the first so many.
+    /// The number of remedies in force, counted from the start of the list.
     pub level: usize,
-    /// The iteration from which on quiet ones count.
+    /// The iteration from which iterations without a fault are counted.
     since: u64,
-    /// Quiet iterations that the next easing takes.
+    /// The iterations without a fault that undo the next remedy.
     quiet: u64,
-    /// The level that was eased last: should a fault bring it back, easing it again takes longer.
+    /// The level that was undone last: if a fault brings it back, it takes longer to undo.
     eased: usize,
-    /// The iteration that the run went back to last.
+    /// The iteration that the last rollback restored.
     returned: Option<u64>,
 }
 
@@ -54,12 +54,12 @@ impl Default for Healing {
 }
 
 impl Healing {
-    /// The remedy of `level`, from 1 on: its name and what it does to a recipe.
+    /// The remedy of `level`, from 1 on: its name and its change to a recipe.
     fn remedy(level: usize) -> Remedy {
         REMEDIES.get(level - 1).copied().unwrap_or(LAST)
     }
 
-    /// Whether `level`'s remedy does anything to a recipe that has those before it.
+    /// Whether the remedy of `level` changes a recipe that has the remedies before it.
     fn is_of_use(recipe: &Recipe, level: usize) -> bool {
         let [before, with] = [level - 1, level].map(|level| Self::apply(recipe, level));
         let sampling = recipe.samples() || level == 2 || level >= REMEDIES.len();
@@ -74,18 +74,18 @@ impl Healing {
         treated
     }
 
-    /// `recipe` with the remedies that are in force.
+    /// Applies the remedies in force to `recipe`.
     pub fn treat(&self, recipe: &Recipe) -> Recipe {
         Self::apply(recipe, self.level)
     }
 
-    /// The remedies that are in force, in words.
+    /// The names of the remedies in force.
     pub fn names(&self, recipe: &Recipe) -> Vec<&'static str> {
         let in_force = (1..=self.level).filter(|&level| Self::is_of_use(recipe, level));
         in_force.map(|level| Self::remedy(level).0).collect()
     }
 
-    /// Counts a fault and takes the next remedy that is of use; returns its name.
+    /// Counts a fault and applies the next remedy that changes the recipe; returns its name.
     pub fn escalate(&mut self, recipe: &Recipe) -> &'static str {
         self.trips += 1;
         let level = (self.level + 1..).find(|&level| Self::is_of_use(recipe, level));
@@ -96,8 +96,8 @@ impl Healing {
         Self::remedy(self.level).0
     }
 
-    /// Where to go back to at the latest for a fault with this onset, found in `iteration`: if the last return was to
-    /// no healthy place, before it.
+    /// The latest iteration to roll back to for a fault with this onset, found in `iteration`. If the fault follows the
+    /// last rollback closely, the state that this restored was not healthy: the target lies before it.
     pub fn target(&self, onset: u64, iteration: u64, window: u64) -> u64 {
         match self.returned {
             Some(to) if iteration < to + 2 * window => onset.min(to.saturating_sub(1)),
@@ -105,14 +105,14 @@ impl Healing {
         }
     }
 
-    /// The run has gone back from `from` to `to`.
+    /// Notes a rollback from iteration `from` to `to`.
     pub fn returned(&mut self, to: u64, from: u64) {
         self.returned = Some(to);
-        // What was quiet before the fault was so without the remedy.
+        // The iterations before the fault were without the new remedy: they do not count.
         self.since = from;
     }
 
-    /// Takes the last remedy back if `iteration` iterations have been quiet for long enough; returns its name.
+    /// Undoes the last remedy if there has been no fault for long enough before `iteration`; returns its name.
     pub fn ease(&mut self, recipe: &Recipe, iteration: u64) -> Option<&'static str> {
         if self.level == 0 || iteration < self.since + self.quiet {
             return None;

@@ -14,20 +14,21 @@ pub const COUNTER_WORDS: Key<u32> = Key::new("counters");
 /// The external slot of the gradient of the log density at the images.
 pub const INPUT_GRADIENT: Key<f32> = Key::new("input gradient");
 
-/// The settings of SGLD (Welling & Teh, ICML 2011), with step and noise set apart, as JEM does.
+/// The settings of SGLD (Welling & Teh, ICML 2011), with step size and noise set independently, as in JEM.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Langevin {
-    /// Factor of the gradient.
+    /// The step size: the factor of the gradient.
     pub step_size: f32,
     /// Standard deviation of the noise.
     pub noise: f32,
-    /// Bound on each element of the gradient.
+    /// The bound on each element of the gradient; `None`: no bound.
     pub clamp_gradient: Option<f32>,
-    /// Keeps the images in [-1, 1].
+    /// Whether to clamp the images to [-1, 1].
     pub clamp_x: bool,
-    /// Updates along each gradient: the proximal inner steps of JEM++ (Yang & Ji, ICCV 2021; after YOPO, Zhang et al.,
-    /// NeurIPS 2019), which take the gradient p at the first convolution's output once and then ascend
-    /// `<conv1(x), p>`. conv1 is linear, so that inner gradient, conv1ᵀ p, is log p(x)'s own at the first x throughout.
+    /// The number of updates with each gradient: the proximal inner steps of JEM++ (Yang & Ji, ICCV 2021; after YOPO,
+    /// Zhang et al., NeurIPS 2019), which compute the gradient p at the output of the first convolution once and then
+    /// ascend `<conv1(x), p>`. conv1 is linear, so the inner gradient conv1ᵀ p is the gradient of log p(x) at the first
+    /// x throughout.
     pub inner_steps: usize,
 }
 
@@ -50,8 +51,8 @@ impl Langevin {
         }
     }
 
-    /// The part of a batch of `count` images whose loss is the log density that chains climb, up to a
-    /// constant: log p(x), or log p(x|y) of each image's label.
+    /// The loss term of a batch of `count` images that is the log density of the chains, up to a constant: log p(x), or
+    /// log p(x|y) for each image's label.
     pub fn log_density(count: usize, class_conditional: bool) -> LossTerm {
         match class_conditional {
             true => LossTerm { count, logit_y: 1.0, ..LossTerm::default() },
@@ -59,12 +60,12 @@ impl Langevin {
         }
     }
 
-    /// Appends `inner_steps` times `x += step * clamp(∂ log_density/∂x) + noise * N(0, 1)` for the images `x`, which lie
-    /// in `images`, and moves the counter of SGLD steps on; the gradient is that at the first. `others` are computed at the images as they were.
-    /// Elements whose `moving` (one float each) is 0 stay.
+    /// Appends `inner_steps` updates `x += step * clamp(∂ log_density/∂x) + noise * N(0, 1)` of the images `x`, which
+    /// are in `images`, and increments the counter of SGLD steps. All updates use the gradient at the first `x`, and
+    /// `others` are computed at the same `x`. Elements whose `moving` (one float each) is 0 do not change.
     ///
     /// # Errors
-    /// A mistake in shapes.
+    /// A shape error of the graph.
     pub fn append(
         &self,
         policy: &ConvolutionPolicy,
@@ -80,7 +81,8 @@ impl Langevin {
         let [gradient] = x.graph().grad(log_density, [x]);
         let view = builder.external(INPUT_GRADIENT, n);
         let counters = builder.external(COUNTER_WORDS, COUNTERS);
-        // Without noise the inner steps go one way, also into the clamp, and are one of that length.
+        // Without noise all inner steps are equal, also with the clamp, and one step of their total length replaces
+        // them.
         let updates = if self.noise == 0.0 { 1 } else { self.inner_steps };
         let kernel = Sgld {
             n,

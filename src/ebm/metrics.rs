@@ -1,40 +1,41 @@
-//! What an iteration shows: losses, energies, accuracy, gradient norms.
+//! The metrics of an iteration: losses, energies, accuracy, gradient norms.
 
 use super::programs::{BatchLayout, BatchPart};
 use crate::compute::loss_term::{LossTerm, STATS};
 
-/// The numbers of one iteration, from before its optimizer step.
+/// The metrics of one iteration, from before its optimizer step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Metrics {
     /// The iteration, from 0 on.
     pub iteration: u64,
-    /// The learning rate of its step.
+    /// The learning rate of the optimizer step.
     pub learning_rate: f64,
-    /// The whole loss.
+    /// The total loss.
     pub loss: f64,
-    /// Mean energy -LogSumExp f(x) of the images for log p(x), or of the labelled ones without that term.
+    /// Mean energy -LogSumExp f(x) of the images for log p(x), or of the labelled images without that term.
     pub energy_data: f64,
     /// Mean energy of the samples; NaN without samples.
     pub energy_samples: f64,
     /// Mean cross-entropy of the labelled images, in nats; NaN without them.
     pub cross_entropy: f64,
-    /// The share of the labelled images that is classified right; NaN without them.
+    /// Accuracy on the labelled images; NaN without them.
     pub accuracy: f64,
-    /// The norm of the loss's gradient at all parameters.
+    /// The norm of the gradient of the loss with respect to all parameters.
     pub gradient_norm: f64,
-    /// The root mean square over the chains of the norm of log p̃'s gradient at each, in the last SGLD step.
+    /// The root mean square over the chains of the norm of the gradient of log p̃(x), in the last SGLD step.
     pub input_gradient_norm: f64,
-    /// The root mean square way of a sample's element in the iteration's K steps, on the scale of images in [-1, 1].
+    /// The root mean square displacement of a sample's elements over the K steps of the iteration, for images in
+    /// [-1, 1].
     pub displacement: f64,
-    /// The share of the samples' elements at or beyond the ends of [-1, 1].
+    /// The fraction of the samples' elements at or beyond the ends of [-1, 1].
     pub saturated: f64,
-    /// The mean number of SGLD steps since the replay buffer's chains began; the trainer knows it.
+    /// The mean number of SGLD steps since the chains of the replay buffer started; the trainer sets it.
     pub chain_age: f64,
 }
 
 impl Metrics {
-    /// From the words that the programs leave in [`super::programs::METRICS`]; `parts` are those of
-    /// [`super::loss_terms`].
+    /// Reads the metrics from the words that the programs write to [`super::programs::METRICS`]; `parts` are the loss
+    /// terms of [`super::loss_terms`].
     pub fn new(
         iteration: u64,
         learning_rate: f64,
@@ -51,11 +52,11 @@ impl Metrics {
         let mean = |rows: &[[f64; STATS]], stat: usize| {
             rows.iter().map(|row| row[stat]).sum::<f64>() / rows.len() as f64
         };
-        // Never written, and 0, without a penalty.
+        // Never written without a penalty, so 0.
         let mut loss = f64::from(words[batch.penalty_word()]);
         for (role, part) in parts {
             for &[lse, cross_entropy, _, squares, functional] in &rows[batch.rows_of(*role)] {
-                // A term of weight 0 is not there: its statistic may be of no meaning, or NaN.
+                // A term of weight 0 is left out: its statistic may be undefined or NaN.
                 let term =
                     |weight: f32, value: f64| if weight == 0.0 { 0.0 } else { f64::from(weight) * value };
                 loss += term(part.log_p_x, lse)
@@ -83,7 +84,7 @@ impl Metrics {
         }
     }
 
-    /// The energy of samples minus that of data: 0 when the model cannot tell them apart.
+    /// The mean energy of samples minus that of data: 0 when the model cannot distinguish them.
     pub fn energy_gap(&self) -> f64 {
         self.energy_samples - self.energy_data
     }

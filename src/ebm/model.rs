@@ -1,5 +1,5 @@
-//! A trained classifier with what is needed to use it: its tensors under their public names, its
-//! architecture, and how the images that it was trained on were normalised.
+//! A trained classifier with everything needed to use it: its tensors under their public names, its architecture, and
+//! the normalisation of its training images.
 
 use super::Recipe;
 use super::langevin::Langevin;
@@ -19,16 +19,16 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What marks a file as one of ours begins so; the number is the version.
+/// The prefix of the format of this library's files, followed by the version.
 const OURS: &str = "jem-checkpoint-";
-/// The tensor of chains that a JEM was trained with, [n, c, h, w].
+/// The tensor of the chains of a JEM's training, [n, c, h, w].
 pub const REPLAY_BUFFER: &str = "replay_buffer";
-/// Rows and columns of the images of a model whose file does not say otherwise.
+/// The default height and width of the images, for a model whose file does not state them.
 const SIDE: usize = 32;
 const SCALE: Key<f32> = Key::new("normalisation scale");
 const OFFSET: Key<f32> = Key::new("normalisation offset");
 
-/// The normalisation that a classifier was trained with: its network sees `(pixel - mean) / std` of pixels in
+/// The normalisation that a classifier was trained with: its network expects `(pixel - mean) / std` for pixels in
 /// [0, 1], channel by channel. The engine's images are in [-1, 1].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct InputNormalisation {
@@ -39,7 +39,7 @@ pub struct InputNormalisation {
 }
 
 impl InputNormalisation {
-    /// Checks the numbers for images of `channels` channels.
+    /// Checks the normalisation for images with `channels` channels.
     ///
     /// # Errors
     /// [`Error::Setting`] with the name, the allowed range and what was found.
@@ -57,7 +57,7 @@ impl InputNormalisation {
         Ok(())
     }
 
-    /// The factor and the offset that take a channel from [-1, 1] to what the network sees.
+    /// The factor and the offset that convert each channel from [-1, 1] to the network's input.
     fn affine(&self) -> (Vec<f32>, Vec<f32>) {
         let scale = self.std.iter().map(|std| 0.5 / std).collect();
         let offset = self.mean.iter().zip(&self.std).map(|(mean, std)| (0.5 - mean) / std).collect();
@@ -65,10 +65,10 @@ impl InputNormalisation {
     }
 }
 
-/// How a file that says nothing of itself is to be read.
+/// Options for a file without metadata.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ImportOptions {
-    /// The architecture, instead of the one that names and shapes suggest.
+    /// The architecture; `None`: inferred from names and shapes.
     pub architecture: Option<Architecture>,
     /// The normalisation that the classifier was trained with.
     pub normalisation: Option<InputNormalisation>,
@@ -87,11 +87,11 @@ pub struct Model {
 }
 
 impl Model {
-    /// Reads a model: a file of ours (a checkpoint of training, or what [`Model::save`] wrote), or any that
+    /// Reads a model: a file of this library (a checkpoint of training, or one that [`Model::save`] wrote), or any that
     /// [`Model::import`] reads.
     ///
     /// # Errors
-    /// As [`Model::import`].
+    /// The errors of [`Model::import`].
     pub fn open(path: &Path) -> Result<Self> {
         Self::import(path, ImportOptions::default())
     }
@@ -100,8 +100,8 @@ impl Model {
     /// inferred from names and shapes where the file does not say.
     ///
     /// # Errors
-    /// [`Error::Io`], or [`Error::File`] with the tensor, what was expected and what was found; weights
-    /// must be finite.
+    /// [`Error::Io`], or [`Error::File`] with the tensor, what was expected and what was found, such as a weight that
+    /// is not finite.
     pub fn import(path: &Path, options: ImportOptions) -> Result<Self> {
         let file = state_file::read(path)?;
         let named = named(&file);
@@ -120,11 +120,11 @@ impl Model {
         Self::of(path, file, found.architecture.network(), found.names, options.normalisation)
     }
 
-    /// Reads a model of a network of your own: a checkpoint of its training, or a state dict with the names of its
+    /// Reads a model of a user-defined network: a checkpoint of its training, or a state dict with the names of its
     /// [`Network::layout`].
     ///
     /// # Errors
-    /// As [`Model::import`].
+    /// The errors of [`Model::import`].
     pub fn open_with(path: &Path, network: Arc<dyn Network>) -> Result<Self> {
         network.check()?;
         let file = state_file::read(path)?;
@@ -143,7 +143,7 @@ impl Model {
         Self::of(path, file, network, names, None)
     }
 
-    /// The model of `network` in `file`, which has its parameters under `names`.
+    /// The model of `network` from `file`, which has the parameters under `names`.
     fn of(
         path: &Path,
         file: StateFile,
@@ -209,7 +209,7 @@ impl Model {
         Ok(())
     }
 
-    /// Writes the model as safetensors, atomically; the same model gives the same bytes.
+    /// Writes the model as safetensors, atomically. Equal models make identical files.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -224,7 +224,7 @@ impl Model {
         Ok((shape, elements))
     }
 
-    /// The file that it was read from.
+    /// The file that the model was read from.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -234,17 +234,17 @@ impl Model {
         &self.network
     }
 
-    /// The normalisation that it was trained with; `None`: it takes images in [-1, 1].
+    /// The normalisation that the model was trained with; `None`: it takes images in [-1, 1].
     pub fn normalisation(&self) -> Option<&InputNormalisation> {
         self.normalisation.as_ref()
     }
 
-    /// Rows, columns and channels of its images.
+    /// Rows, columns and channels of the model's images.
     pub fn image_shape(&self) -> [usize; 3] {
         [self.image[0], self.image[1], self.network.channels()]
     }
 
-    /// All tensors under their public names, in a file's order, and the file's metadata.
+    /// All tensors under their public names, in the order of the file, and the metadata of the file.
     pub fn file(&self) -> &Checkpoint {
         &self.file
     }
@@ -254,12 +254,12 @@ impl Model {
         self.names.values().map(String::as_str)
     }
 
-    /// How many chains the model was trained with, if it has them.
+    /// The number of chains in the model's replay buffer; `None` without one.
     pub fn chains(&self) -> Option<usize> {
         self.file.tensors.iter().find(|tensor| tensor.0 == REPLAY_BUFFER).map(|(_, shape, _)| shape[0])
     }
 
-    /// The chains that the model was trained with, NHWC, and how many.
+    /// The chains of the model's replay buffer, NHWC, and their number.
     pub fn replay_buffer(&self) -> Option<(Vec<f32>, usize)> {
         let (_, shape, elements) = self.file.tensors.iter().find(|tensor| tensor.0 == REPLAY_BUFFER)?;
         let Elements::F32(values) = elements else { return None };
@@ -267,16 +267,16 @@ impl Model {
         Some((pack::nchw_to_nhwc(values, shape[0], c, h, w), shape[0]))
     }
 
-    /// The SGLD settings that the model was trained with, if it was trained with any.
+    /// The SGLD settings of the model's training, if it was trained with SGLD.
     pub fn langevin(&self) -> Option<Langevin> {
         let recipe = Recipe::parse(self.file.metadata.get("recipe")?).ok()?;
         recipe.samples().then(|| Langevin::of(&recipe))
     }
 
-    /// Gives a job's programs the parameters and the normalisation.
+    /// Adds the parameters and the normalisation to the buffers of a task.
     ///
     /// # Errors
-    /// A tensor that does not fit; what the device refuses.
+    /// A tensor of another shape; an error of the device.
     pub(super) fn add_to(&self, buffers: &mut Buffers, layout: &ParameterLayout) -> Result<()> {
         buffers.add(PARAMETERS, &self.parameters(layout)?)?;
         if let Some(normalisation) = &self.normalisation {
@@ -287,7 +287,7 @@ impl Model {
         Ok(())
     }
 
-    /// The parameters as the flat buffer of `layout`, the architecture's own.
+    /// The parameters as the flat buffer of `layout`, the architecture's layout.
     ///
     /// # Errors
     /// [`Error::File`] for a tensor of another shape.
@@ -313,12 +313,12 @@ impl Model {
     }
 }
 
-/// Names and shapes of a file's tensors.
+/// The names and shapes of the tensors of a file.
 fn named(file: &StateFile) -> Vec<(&str, &[usize])> {
     file.tensors.iter().map(|(name, array)| (name.as_str(), array.shape.as_slice())).collect()
 }
 
-/// Whether this program, or another of this library, wrote the file.
+/// Whether this library wrote the file.
 fn is_ours(file: &StateFile) -> bool {
     file.facts.metadata.get(FORMAT.0).is_some_and(|format| format.starts_with(OURS))
 }

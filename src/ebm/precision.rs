@@ -7,20 +7,20 @@ use crate::policy::convolution::ConvolutionPolicy;
 use crate::self_test::usable_cooperative;
 use serde::{Deserialize, Serialize};
 
-/// How tensors between convolutions lie in memory, and how convolutions multiply them. Parameters, their gradients,
-/// the optimizer's state, images and all sums are f32 in any case, and so are evaluation, scores and sampling from a
-/// finished model.
+/// The storage of tensors between convolutions, and the arithmetic of convolutions. Parameters, their gradients, the
+/// optimizer's state, images and all sums are always f32, and so are evaluation, scoring and sampling from a trained
+/// model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// f32 everywhere.
     #[default]
     F32,
-    /// Tensors and copies of the weights in f16, gradients scaled by a power of two (Micikevicius et al. 2018,
-    /// "Mixed precision training"); multiplied by cooperative matrices where the device's multiply right
-    /// ([`crate::self_test::gate`]), else in f32.
+    /// f16 tensors and f16 copies of the weights, with gradients scaled by a power of two (Micikevicius et al. 2018,
+    /// "Mixed precision training"). Cooperative matrices multiply them if the device's pass the test
+    /// ([`crate::self_test::gate`]), else f32 arithmetic does.
     F16,
-    /// f16 where cooperative matrices multiply it, else f32.
+    /// f16 if cooperative matrices multiply it, else f32.
     Auto,
 }
 
@@ -48,7 +48,7 @@ impl std::fmt::Display for Precision {
 }
 
 impl Precision {
-    /// The choice of kernels on `device`, and what was chosen, in words.
+    /// The choice of kernels on `device`, and a description of it.
     pub fn policy(self, device: &Device) -> (ConvolutionPolicy, String) {
         let policy = device.policy().clone();
         if self == Self::F32 {

@@ -1,8 +1,8 @@
-//! Sizes of a recipe: how much machine it wants. What they set is in `recipe/published.rs`.
+//! Sizes of a recipe, by the machine that they need. `recipe/published.rs` has their settings.
 
 use crate::error::{Error, Result};
 
-/// A size.
+/// A size of a recipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Preset {
     /// WRN-10-1 with a stabilised JEM: minutes on two CPU cores.
@@ -37,10 +37,10 @@ impl std::fmt::Display for Preset {
 }
 
 impl Preset {
-    /// From the smallest to the largest.
+    /// All presets, from the smallest to the largest.
     pub const ALL: [Self; 3] = [Self::Tiny, Self::Small, Self::Paper];
 
-    /// The longest run, in seconds, for which `auto` takes the preset.
+    /// The longest run, in seconds, for which `auto` selects the preset.
     pub fn patience(self) -> f64 {
         match self {
             Self::Tiny => f64::INFINITY,

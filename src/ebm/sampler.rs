@@ -1,4 +1,4 @@
-//! Samples of a trained model: chains of Langevin dynamics with frozen weights.
+//! Samples from a trained model: chains of Langevin dynamics with frozen weights.
 
 use super::langevin::{COUNTER_WORDS, Langevin};
 use super::model::Model;
@@ -15,14 +15,13 @@ const LABELS: Key<u32> = Key::new("chain labels");
 const DENSITY: Key<f32> = Key::new("log density");
 const MASK: Key<f32> = Key::new("mask");
 
-/// The image of `elements` values at which chain `chain` starts without any other: uniform in [-1, 1), as in JEM's replay
-/// buffer.
+/// The default starting image of chain `chain`, with `elements` values: uniform in [-1, 1), as in JEM's replay buffer.
 pub fn uniform_image(seed: u32, chain: u32, elements: usize) -> Vec<f32> {
     let mut random = Threefry::new(seed, stream::REPLAY_FILL, chain);
     (0..elements).map(|_| 2.0 * random.uniform() - 1.0).collect()
 }
 
-/// Chains of one batch on a device. They climb log p(x), or log p(x|y) of each chain's class.
+/// Chains of one batch on a device. They sample log p(x), or log p(x|y) for each chain's class.
 #[derive(Debug)]
 pub struct Sampler {
     device: Device,
@@ -33,11 +32,11 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// Loads the programs for `chains` chains of `model`. With `mask` (one float for each element of an image,
-    /// NHWC), elements whose mask is 0 stay as they are set, in every chain.
+    /// Loads the programs for `chains` chains of `model`. With `mask` (one float for each element of an image, NHWC),
+    /// elements whose mask is 0 are held at their starting values, in every chain.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a mask of another size; what the device refuses.
+    /// [`Error::Setting`] for a mask of another size; an error of the device.
     pub fn new(
         device: &Device,
         model: &Model,
@@ -89,30 +88,30 @@ impl Sampler {
         Ok(Self { device: device.clone(), step, density, buffers, class_conditional })
     }
 
-    /// Starts the chains at `images` (NHWC), each for its class of `labels` (read if class-conditional).
-    /// Noise comes from `seed` and the number of the step, counted on from `first_step`.
+    /// Starts the chains at `images` (NHWC), each for its class in `labels` (read if class-conditional). The noise is a
+    /// function of `seed` and the number of the step, which starts at `first_step`.
     ///
     /// # Errors
-    /// [`Error::Binding`] for other lengths than the number of chains gives; what the device refuses.
+    /// [`Error::Binding`] for lengths that do not match the number of chains; an error of the device.
     pub fn start(&self, images: &[f32], labels: &[u32], seed: u32, first_step: u32) -> Result<()> {
         self.buffers.write(CHAINS, images)?;
         self.buffers.write(LABELS, labels)?;
         self.buffers.write(COUNTER_WORDS, &[seed, 0, first_step, 0])
     }
 
-    /// Takes one step; returns each chain's log density (up to a constant) before it, in nats.
+    /// Runs one step; returns each chain's log density (up to a constant) before it, in nats.
     ///
     /// # Errors
-    /// What the device refuses.
+    /// An error of the device.
     pub fn step(&self) -> Result<Vec<f32>> {
         self.device.run(&self.step)?;
         self.log_density()
     }
 
-    /// Each chain's log density (up to a constant) where it is, in nats.
+    /// Each chain's current log density (up to a constant), in nats.
     ///
     /// # Errors
-    /// What the device refuses.
+    /// An error of the device.
     pub fn density(&self) -> Result<Vec<f32>> {
         self.device.run(&self.density)?;
         self.log_density()
@@ -128,7 +127,7 @@ impl Sampler {
     /// The chains, NHWC.
     ///
     /// # Errors
-    /// What the device refuses.
+    /// An error of the device.
     pub fn images(&self) -> Result<Vec<f32>> {
         self.buffers.read(CHAINS)
     }

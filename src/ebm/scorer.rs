@@ -1,4 +1,4 @@
-//! What a trained model says of images: logits, energies, probabilities, input gradients.
+//! Scores images with a trained model: logits, energies, probabilities, input gradients.
 
 use super::model::Model;
 use crate::compute::loss_term::LossTerm;
@@ -12,25 +12,25 @@ const NO_LABELS: Key<u32> = Key::new("no labels");
 const LOGITS: Key<f32> = Key::new("logits");
 const GRADIENT: Key<f32> = Key::new("input gradient");
 
-/// How a model is asked.
+/// The settings of a scorer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ScoreSettings {
-    /// How batch normalisation, if there is any, takes its statistics.
+    /// The statistics that batch normalisation uses, if the model has it.
     pub mode: NormMode,
     /// The inverse temperature of the Gibbs distribution p(y|x) ∝ exp β f(x)\[y\].
     pub beta: f32,
-    /// Whether the gradient of the free energy at the images is wanted.
+    /// Whether to compute the gradient of the LogSumExp, minus the free energy, at the images.
     pub input_gradient: bool,
 }
 
 impl Default for ScoreSettings {
-    /// The statistics of training, β = 1, no gradient.
+    /// Inference statistics, β = 1, no gradient.
     fn default() -> Self {
         Self { mode: NormMode::Inference, beta: 1.0, input_gradient: false }
     }
 }
 
-/// The figures of a batch of images.
+/// The scores of a batch of images.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scores {
     /// f(x), [n, classes].
@@ -39,7 +39,7 @@ pub struct Scores {
     pub input_gradient: Option<Vec<f32>>,
 }
 
-/// A model's programs for batches of one size.
+/// The programs that score batches of one size with a model.
 #[derive(Debug)]
 pub struct Scorer {
     device: Device,
@@ -52,7 +52,7 @@ impl Scorer {
     /// Loads the programs for batches of `batch` images.
     ///
     /// # Errors
-    /// What the device refuses.
+    /// An error of the device.
     pub fn new(device: &Device, model: &Model, settings: ScoreSettings, batch: usize) -> Result<Self> {
         let [height, width, channels] = model.image_shape();
         let layout = model.network().layout();
@@ -87,7 +87,7 @@ impl Scorer {
     /// Scores a batch of images, NHWC in [-1, 1].
     ///
     /// # Errors
-    /// [`crate::Error::Binding`] for another number of elements; what the device refuses.
+    /// [`crate::Error::Binding`] for another number of elements; an error of the device.
     pub fn score(&self, images: &[f32]) -> Result<Scores> {
         self.buffers.write(IMAGES, images)?;
         self.device.run(&self.program)?;
@@ -96,32 +96,32 @@ impl Scorer {
         Ok(Scores { logits: self.buffers.read(LOGITS)?, input_gradient })
     }
 
-    /// What is run for a batch, for its summary.
+    /// The program that scores a batch, for its summary.
     pub fn program(&self) -> &Program {
         self.program.program()
     }
 }
 
-/// What follows from the logits of one image, in float64.
+/// The scores that follow from the logits of one image, in float64.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Posterior {
     /// (1/β) LogSumExp β f(x): minus the free energy, log p(x) up to a constant; in nats.
     pub logsumexp: f64,
     /// p(y|x) = exp(β f(x)\[y\]) / Σ exp(β f(x)).
     pub probabilities: Vec<f64>,
-    /// The class of least energy -f(x)\[y\], the first of equals.
+    /// The lowest-energy class, by -f(x)\[y\]; the first among equals.
     pub prediction: usize,
     /// -Σ p(y|x) log p(y|x), in nats.
     pub entropy: f64,
 }
 
 impl Posterior {
-    /// Of the logits of one image; `beta` is the inverse temperature.
+    /// The scores of one image with these `logits`; `beta` is the inverse temperature.
     pub fn new(logits: &[f32], beta: f64) -> Self {
         let scaled: Vec<f64> = logits.iter().map(|&f| beta * f64::from(f)).collect();
         let highest = scaled.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let log_sum = scaled.iter().map(|f| (f - highest).exp()).sum::<f64>().ln();
-        // Not f - (highest + log_sum), where large logits would cancel.
+        // f - (highest + log_sum) would cancel for large logits.
         let log_p: Vec<f64> = scaled.iter().map(|f| (f - highest) - log_sum).collect();
         let probabilities: Vec<f64> = log_p.iter().map(|l| l.exp()).collect();
         let entropy =
@@ -136,7 +136,7 @@ impl Posterior {
     }
 }
 
-/// The `k` classes of least energy -f(x)\[y\], the least first, equals in the order of the classes.
+/// The `k` lowest-energy classes, by -f(x)\[y\], the lowest first; ties are in the order of the classes.
 pub fn ranking(logits: &[f32], k: usize) -> Vec<usize> {
     let mut classes: Vec<usize> = (0..logits.len()).collect();
     classes.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]).then(a.cmp(&b)));

@@ -1,20 +1,21 @@
-//! Zip archives whose entries are one name and one place each.
+//! Zip archives in which each name and each byte range belongs to one entry.
 //!
-//! The `zip` crate reads the directory of entries; what PyTorch and NumPy never write, and what would let an archive
-//! hold more than its bytes or mean different things to different readers, is refused here.
+//! The `zip` crate reads the directory of entries. This module refuses archives that PyTorch and NumPy never write, and
+//! those that claim more data than their bytes or that readers could interpret differently.
 
 use std::io::{Read, Seek};
 
 use zip::ZipArchive;
 use zip::read::{ArchiveOffset, Config};
 
-/// Opens an archive that begins where its file does.
+/// Opens an archive that starts at the beginning of its file.
 ///
 /// # Errors
-/// What is wrong with it.
+/// A description of the first problem.
 pub(super) fn open<R: Read + Seek>(reader: R) -> Result<ZipArchive<R>, String> {
-    // Said, not detected. PyTorch writes two records of 76 bytes behind the directory; where the directory's first entry
-    // has as many, which the length of the file's name decides, the detection takes the second entry for the first.
+    // The offset is set, not detected. PyTorch writes two records of 76 bytes after the directory. If the first entry
+    // of the directory also has 76 bytes, which depends on the length of its name, the detection takes the second entry
+    // for the first.
     let config = Config { archive_offset: ArchiveOffset::Known(0) };
     let mut archive = ZipArchive::with_config(config, reader)
         .map_err(|error| format!("expected a whole zip archive: {error}"))?;

@@ -1,4 +1,4 @@
-//! Files that are whole or absent: written to a temporary name, synced, then renamed.
+//! Atomic file writes: a file is written to a temporary name, synced, then renamed, so it is complete or absent.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, ErrorKind, Write};
@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
-/// Symbolic links that are followed, one after the other: as many as Linux follows.
+/// The most symbolic links to follow in a chain, the same number as on Linux.
 const MOST_LINKS: usize = 40;
 
-/// Writes `path` through `fill`. A reader sees the old file or the whole new one, also after a
-/// crash or a power cut: the contents are synced before the rename, the directory after it. A symbolic link stays one,
-/// and the file that it names is written.
+/// Writes `path` through `fill`. A reader sees the old file or the complete new one, even after a crash or a power cut:
+/// the contents are synced before the rename, the directory after it. If `path` is a symbolic link, the file that it
+/// names is written and the link is kept.
 ///
 /// # Errors
-/// [`Error::Io`] naming `path`; the temporary file is removed. The same error is returned if `path` is a device or a
-/// pipe, which a rename would replace.
+/// [`Error::Io`] with `path`; the temporary file is removed. Also if `path` is a device or a pipe, which a rename would
+/// replace.
 pub fn write(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>) -> Result<()> {
     let target = regular(path)?;
     let temporary = temporary_name(&target).ok_or_else(|| Error::file(path, "is not the name of a file"))?;
@@ -28,17 +28,17 @@ pub fn write(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> std::io::Re
         fs::rename(&temporary, &target)
     };
     if let Err(error) = attempt() {
-        // The write's own error is the one to report.
+        // Report the error of the write, not one of the clean-up.
         let _ = fs::remove_file(&temporary);
         return Err(Error::io(path)(error));
     }
     sync_directory(directory_of(&target)).map_err(Error::io(path))
 }
 
-/// Follows symbolic links at `path`, also to a file that does not exist yet; returns `path` itself if it is no link.
+/// Follows symbolic links at `path`, even to a file that does not exist yet; returns `path` itself if it is not a link.
 ///
 /// # Errors
-/// [`Error::Io`] naming `path` if it is a device, a pipe or the like, or if the links go round in a circle.
+/// [`Error::Io`] with `path` if it is a device, a pipe or similar, or if the links form a cycle.
 pub fn regular(path: &Path) -> Result<PathBuf> {
     let wrong = |message| Err(Error::io(path)(std::io::Error::new(ErrorKind::InvalidInput, message)));
     // A rename onto a directory fails by itself.
@@ -48,7 +48,7 @@ pub fn regular(path: &Path) -> Result<PathBuf> {
     let mut target = path.to_owned();
     for _ in 0..MOST_LINKS {
         match fs::read_link(&target) {
-            // A relative link is relative to its own folder; `join` takes an absolute one as it is.
+            // A relative link is relative to its own folder; `join` keeps an absolute one.
             Ok(link) => target = directory_of(&target).join(link),
             Err(_) => return Ok(target),
         }
@@ -56,7 +56,7 @@ pub fn regular(path: &Path) -> Result<PathBuf> {
     wrong("is a symbolic link in a circle of links")
 }
 
-/// The directory that holds `path`.
+/// The directory that contains `path`.
 pub(crate) fn directory_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -64,15 +64,15 @@ pub(crate) fn directory_of(path: &Path) -> &Path {
     }
 }
 
-/// `.NAME.PID.tmp` beside `path`: on the same file system, so that the rename is atomic. `None` if `path` ends in no
-/// name.
+/// The name `.NAME.PID.tmp` beside `path`: on the same file system, so that the rename is atomic. `None` if `path` has
+/// no file name.
 fn temporary_name(path: &Path) -> Option<PathBuf> {
     let name = format!(".{}.{}.tmp", path.file_name()?.to_string_lossy(), std::process::id());
     Some(directory_of(path).join(name))
 }
 
-/// Makes a rename in `directory` survive a power cut, where the system can sync a directory: some network file
-/// systems cannot.
+/// Syncs `directory`, so that a rename in it survives a power cut. Does nothing where directories cannot be synced,
+/// such as on some network file systems.
 pub(crate) fn sync_directory(directory: &Path) -> std::io::Result<()> {
     if !cfg!(unix) {
         return Ok(());
@@ -83,10 +83,10 @@ pub(crate) fn sync_directory(directory: &Path) -> std::io::Result<()> {
     }
 }
 
-/// Removes the temporary files that killed processes left in `directory`; a missing directory has none.
+/// Removes the temporary files that killed processes left in `directory`; accepts a missing directory.
 ///
 /// # Errors
-/// [`Error::Io`] when the directory cannot be read or a file not be removed.
+/// [`Error::Io`] when the directory cannot be read or a file cannot be removed.
 #[cfg(any(test, feature = "train"))]
 pub(crate) fn remove_temporary(directory: &Path) -> Result<()> {
     let entries = match fs::read_dir(directory) {
@@ -101,7 +101,7 @@ pub(crate) fn remove_temporary(directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether `name` is one of [`temporary_name`]'s.
+/// Whether `name` has the form of [`temporary_name`].
 #[cfg(any(test, feature = "train"))]
 fn is_temporary(name: &str) -> bool {
     let inner = name.strip_prefix('.').and_then(|name| name.strip_suffix(".tmp"));
@@ -155,7 +155,7 @@ mod tests {
             ["outer", "below/inner", "below/file"].map(|name| directory.path().join(name));
         fs::create_dir(directory.path().join("below")).unwrap();
         symlink("below/inner", &outer).unwrap();
-        // Relative to the folder of the link.
+        // A link relative to its own folder.
         symlink("file", &inner).unwrap();
         assert_eq!(regular(&outer).unwrap(), file);
         write(&outer, |file| file.write_all(b"new")).unwrap();

@@ -1,9 +1,9 @@
-//! Named tensors and string metadata in safetensors files, and keeping the last few of them.
+//! Named tensors and string metadata in safetensors files, and rotation of such files.
 //!
-//! The same contents always give the same bytes: names are sorted, which the safetensors crate's
-//! own writer does not do for metadata. Tensors of wider elements come first, so that all are
-//! aligned; the header is padded to 8 bytes. A checksum of it all is one more string of the metadata: other
-//! programs open such a file, and damage is found when it is loaded.
+//! Equal contents make identical files: names are sorted, also those of the metadata, which the safetensors crate's own
+//! writer does not sort. Tensors with wider elements come first, so that all are aligned; the header is padded to 8
+//! bytes. A checksum of everything is stored as one more metadata string, so other programs can open the file, and
+//! damage is detected when it is loaded.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -18,12 +18,12 @@ use super::elements::Elements;
 use super::safetensors;
 use crate::error::{Error, Result};
 
-/// What a checkpoint file holds.
+/// The contents of a checkpoint file.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Checkpoint {
-    /// Name, shape and elements of each tensor; names differ, and [`Checkpoint::load`] sorts them.
+    /// Name, shape and elements of each tensor; names are unique, and [`Checkpoint::load`] sorts them.
     pub tensors: Vec<(String, Vec<usize>, Elements)>,
-    /// Strings by name, without the checksum.
+    /// The metadata strings by key, without the checksum.
     pub metadata: BTreeMap<String, String>,
 }
 
@@ -33,11 +33,11 @@ impl Checkpoint {
         self.tensors.push((name.into(), shape.to_vec(), Elements::F32(values)));
     }
 
-    /// Writes the file atomically: a crash leaves the old file or the whole new one.
+    /// Writes the file atomically: a crash leaves the old file or the complete new one.
     ///
     /// # Errors
-    /// [`Error::File`] for two tensors of one name or a shape that does not fit its elements;
-    /// [`Error::Io`] when writing fails.
+    /// [`Error::File`] for two tensors with the same name or a shape that does not match its elements; [`Error::Io`]
+    /// when writing fails.
     pub fn save(&self, path: &Path) -> Result<()> {
         let mut sorted: Vec<_> = self.tensors.iter().collect();
         sorted.sort_by(|a, b| b.2.element_bytes().cmp(&a.2.element_bytes()).then(a.0.cmp(&b.0)));
@@ -52,9 +52,8 @@ impl Checkpoint {
     /// Reads a file that [`Checkpoint::save`] (or any safetensors writer) wrote.
     ///
     /// # Errors
-    /// [`Error::Io`] when it cannot be read; [`Error::File`] when it is not a whole safetensors
-    /// file, its checksum (if it has one) is another, or a tensor has a type that
-    /// [`ElementType`](super::elements::ElementType) has not.
+    /// [`Error::Io`] when it cannot be read; [`Error::File`] when it is not a complete safetensors file, its checksum
+    /// (if it has one) does not match, or a tensor has a type that [`ElementType`](super::elements::ElementType) lacks.
     pub fn load(path: &Path) -> Result<Self> {
         let file = fs::File::open(path).map_err(Error::io(path))?;
         let length = file.metadata().map_err(Error::io(path))?.len();
@@ -74,8 +73,8 @@ impl Checkpoint {
         Ok(Self { tensors, metadata })
     }
 
-    /// The floats of tensor `name`, which must have shape `shape`. `path`, where the checkpoint
-    /// came from, is for the message.
+    /// The floats of tensor `name`, which must have shape `shape`. `path`, the file of the checkpoint, is for the
+    /// message.
     ///
     /// # Errors
     /// [`Error::File`] when the tensor is missing or has another shape or type.
@@ -108,7 +107,7 @@ impl Checkpoint {
         }
     }
 
-    /// The string `key`.
+    /// The metadata string `key`.
     ///
     /// # Errors
     /// [`Error::File`] when there is none.
@@ -142,7 +141,7 @@ fn wrong_type(path: &Path, name: &str, expected: &str, found: &Elements) -> Erro
     Error::file(path, format!("tensor {name}: expected type {expected}, found {}", found.type_name()))
 }
 
-/// The first few names and how many more there are.
+/// The first few names and the number of the others.
 fn list<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
     const SHOWN: usize = 6;
     let count = names.len();
@@ -276,7 +275,7 @@ mod tests {
         for tensor in &checkpoint.tensors {
             assert!(loaded.tensors.contains(tensor), "{tensor:?}");
         }
-        // -0.0 == 0.0, so the sign is checked by its bits.
+        // -0.0 == 0.0, so check the bits of the sign.
         let weight = loaded.f32(&first, "conv.weight", &[2, 1, 2]).unwrap();
         assert_eq!(weight[1].to_bits(), (-0.0f32).to_bits());
         assert_eq!(loaded.u32(&first, "counter", &[]).unwrap(), [u32::MAX]);
@@ -340,7 +339,7 @@ mod tests {
             assert!(read.is_err(), "bit {} of byte {}", bit % 8, bit / 8);
             bytes[bit / 8] ^= 1 << (bit % 8);
         }
-        // The last float, little endian: the header still fits.
+        // Damage the last float, little endian: the header is still valid.
         let last = bytes.len() - 4;
         bytes[last] ^= 0x10;
         fs::write(&path, &bytes).unwrap();
@@ -361,7 +360,7 @@ mod tests {
         bytes.extend([7, 8]);
         fs::write(&path, &bytes).unwrap();
         assert_eq!(Checkpoint::load(&path).unwrap().u8(&path, "x", &[2]).unwrap(), [7, 8]);
-        // Theirs opens ours.
+        // The safetensors crate opens our file.
         example().save(&path).unwrap();
         let bytes = fs::read(&path).unwrap();
         let theirs = ::safetensors::SafeTensors::deserialize(&bytes).unwrap();

@@ -1,5 +1,5 @@
-//! The elements of a tensor as files hold them, and as they are kept here: floats of any width as 32-bit floats,
-//! signed integers as 64-bit ones.
+//! The elements of a tensor in files and in memory. In memory floats of any width are 32-bit floats, and integers other
+//! than `U8` and `U32` are 64-bit signed ones.
 
 use crate::compute::half;
 use std::io::{self, Read, Write};
@@ -52,7 +52,7 @@ impl Elements {
         }
     }
 
-    /// The type's name, as safetensors writes it.
+    /// The name of the type in safetensors files.
     pub fn type_name(&self) -> &'static str {
         match self {
             Self::F32(_) => "F32",
@@ -62,7 +62,7 @@ impl Elements {
         }
     }
 
-    /// Bytes of one element.
+    /// The size of one element in bytes.
     pub fn element_bytes(&self) -> usize {
         match self {
             Self::U8(_) => 1,
@@ -71,7 +71,7 @@ impl Elements {
         }
     }
 
-    /// Writes the elements, little endian, without a copy of the whole where the machine allows.
+    /// Writes the elements, little endian, without copying all of them if the machine allows it.
     pub(super) fn write(&self, file: &mut (impl Write + ?Sized)) -> io::Result<()> {
         match self {
             Self::F32(values) => write_words(file, values, |value| value.to_le_bytes()),
@@ -82,14 +82,14 @@ impl Elements {
     }
 }
 
-/// The number of elements of a tensor of `shape`. `None` where the sizes that are not 0 have a product beyond
-/// [`usize`]: products of some of them, such as strides, could overflow.
+/// The number of elements of a tensor of `shape`. `None` if the product of the sizes other than 0 exceeds [`usize`],
+/// because products of some of the sizes, such as strides, could overflow.
 pub(super) fn count(shape: &[usize]) -> Option<usize> {
     let product = shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size.max(1)))?;
     Some(if shape.contains(&0) { 0 } else { product })
 }
 
-/// How a file holds an element, little endian.
+/// The type of an element in a file, little endian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ElementType {
     /// 64-bit floats.
@@ -98,7 +98,7 @@ pub enum ElementType {
     F32,
     /// IEEE 754 half-precision floats.
     F16,
-    /// The upper halves of 32-bit floats.
+    /// bfloat16: the upper halves of 32-bit floats.
     Bf16,
     /// 64-bit signed integers.
     I64,
@@ -117,7 +117,7 @@ pub enum ElementType {
 }
 
 impl ElementType {
-    /// Bytes of one element.
+    /// The size of one element in bytes.
     pub fn bytes(self) -> usize {
         match self {
             Self::F64 | Self::I64 => 8,
@@ -127,11 +127,11 @@ impl ElementType {
         }
     }
 
-    /// Reads `count` elements. What is kept as it is goes straight to its place. The caller has checked that the file
-    /// is long enough: `count` is allocated first.
+    /// Reads `count` elements. Types that need no conversion are read directly into the result. The caller must check
+    /// that the file is long enough, because `count` elements are allocated first.
     ///
     /// # Errors
-    /// What the reader returns, such as an unexpected end.
+    /// The errors of the reader, such as an unexpected end of file.
     pub fn read(self, reader: &mut impl Read, count: usize) -> io::Result<Elements> {
         Ok(match self {
             Self::F32 => {
@@ -158,7 +158,7 @@ impl ElementType {
     }
 }
 
-/// Reads words into their place, then puts their bytes in order if this machine has another.
+/// Reads words into the result, then swaps their bytes on a big-endian machine.
 fn read_words<T: bytemuck::Pod, W: bytemuck::Pod>(
     reader: &mut impl Read,
     count: usize,
@@ -173,7 +173,7 @@ fn read_words<T: bytemuck::Pod, W: bytemuck::Pod>(
     Ok(values)
 }
 
-/// Reads elements of `N` bytes a block at a time and converts them.
+/// Reads elements of `N` bytes in blocks and converts them.
 fn converted<T, const N: usize>(
     reader: &mut impl Read,
     count: usize,
@@ -258,7 +258,7 @@ mod tests {
         assert_eq!(read(ElementType::I32, &i32::MIN.to_le_bytes()), Elements::I64(vec![i32::MIN.into()]));
         assert_eq!(read(ElementType::I64, &7i64.to_le_bytes()), Elements::I64(vec![7]));
         assert_eq!(read(ElementType::U8, &[0, 255]), Elements::U8(vec![0, 255]));
-        // More than a block.
+        // More elements than a block.
         let many = vec![0x3c; 2 * 70_001];
         let Elements::F32(values) = read(ElementType::F16, &many) else { panic!("floats") };
         assert_eq!(values.len(), 70_001);

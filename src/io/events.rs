@@ -12,7 +12,7 @@ use super::journal::Journal;
 use super::png::Picture;
 use crate::error::{Error, Result};
 
-/// Bytes that are gathered before they are written.
+/// The number of bytes to buffer before a write.
 const BLOCK: usize = 8 << 10;
 
 /// Writes events for TensorBoard; [`EventWriter::flush`] makes them visible.
@@ -22,15 +22,15 @@ pub struct EventWriter {
 }
 
 impl EventWriter {
-    /// Opens a new event file in `directory`, which is created. TensorBoard shows all event files of
-    /// a directory as one run, so a resumed run opens another.
+    /// Creates a new event file in `directory`, which is created if it is missing. TensorBoard shows all event files of
+    /// a directory as one run, so a resumed run starts another.
     ///
     /// # Errors
     /// [`Error::Io`] when the file cannot be written.
     pub fn create(directory: &Path) -> Result<Self> {
         fs::create_dir_all(directory).map_err(Error::io(directory))?;
         let (time, process) = (wall_time(), std::process::id());
-        // TensorBoard orders the files of a run by name; the counter is for two within a second.
+        // TensorBoard orders the files of a run by name; the counter separates files of the same second.
         let (path, file) = (0..)
             .find_map(|count: u32| {
                 let name = format!("events.out.tfevents.{:010}.jem.{process}.{count}", time as u64);
@@ -46,7 +46,7 @@ impl EventWriter {
         event.double(1, time);
         event.bytes(3, b"brain.Event:2");
         if let Err(error) = writer.record(&event).and_then(|()| writer.flush()) {
-            // A file without its first record is of no use, and the next try makes another.
+            // A file without its first record is useless, and the next attempt creates another.
             let _ = fs::remove_file(path);
             return Err(error);
         }
@@ -76,7 +76,7 @@ impl EventWriter {
     /// Writes a picture under `tag` at `step`.
     ///
     /// # Errors
-    /// [`Error::Io`] when writing fails; [`Error::Shape`] when the picture has no pixel.
+    /// [`Error::Io`] when writing fails; [`Error::Shape`] when the picture has no pixels.
     pub fn image(&mut self, step: u64, tag: &str, picture: &Picture) -> Result<()> {
         let mut image = Message::default();
         image.integer(1, picture.height as u64);
@@ -91,7 +91,7 @@ impl EventWriter {
         self.event(step, &summary)
     }
 
-    /// Hands everything written so far to the system.
+    /// Writes the buffered events to the file.
     ///
     /// # Errors
     /// [`Error::Io`] when writing fails.
@@ -124,8 +124,7 @@ fn wall_time() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |elapsed| elapsed.as_secs_f64())
 }
 
-/// A protocol-buffer message under construction. Every field is its key (number and wire type) and
-/// its value.
+/// A protocol-buffer message under construction. Every field is its key (number and wire type) and its value.
 #[derive(Debug, Default)]
 struct Message(Vec<u8>);
 
@@ -152,7 +151,7 @@ impl Message {
         self.0.extend(value.to_le_bytes());
     }
 
-    /// A string, bytes or a message within.
+    /// Appends a string, bytes or an embedded message.
     fn bytes(&mut self, field: u64, value: &[u8]) {
         self.key(field, 2);
         self.varint(value.len() as u64);
@@ -165,12 +164,12 @@ impl Message {
     }
 }
 
-/// The checksum of a TFRecord: rotated and offset, so that data which hold checksums stay safe.
+/// The checksum of a TFRecord: rotated and offset, so that data that contain checksums stay safe.
 fn masked_crc32c(data: &[u8]) -> u32 {
     crc32c(data).rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
-/// CRC-32C (Castagnoli), a byte at a time.
+/// CRC-32C (Castagnoli), one byte at a time.
 fn crc32c(data: &[u8]) -> u32 {
     const TABLE: [u32; 256] = {
         let mut table = [0; 256];
@@ -194,7 +193,7 @@ fn crc32c(data: &[u8]) -> u32 {
 mod tests {
     use super::*;
 
-    /// A field of a message: its number and its value's bytes (a varint as eight).
+    /// The fields of a message: number and value bytes (eight for a varint).
     fn fields(mut bytes: &[u8]) -> Vec<(u64, Vec<u8>)> {
         fn varint(bytes: &mut &[u8]) -> u64 {
             let (mut value, mut shift) = (0, 0);
@@ -234,7 +233,7 @@ mod tests {
         found[0].1.clone()
     }
 
-    /// The events of a file, with every checksum checked bit by bit.
+    /// The events of a file, after checking every checksum with a bitwise CRC.
     fn records(mut bytes: &[u8]) -> Vec<Vec<u8>> {
         let masked = |data: &[u8]| {
             let mut crc = u32::MAX;

@@ -1,4 +1,4 @@
-//! Animated GIFs: pictures one after another, for people to watch.
+//! Animated GIFs of a sequence of pictures.
 
 use std::path::Path;
 
@@ -9,17 +9,17 @@ use super::atomic;
 use super::png::Picture;
 use crate::error::{Error, Result};
 
-/// Milliseconds that a picture is shown.
+/// The display time of a picture, in milliseconds.
 const DELAY: u32 = 80;
-/// Milliseconds that the first and the last picture are shown.
+/// The display time of the first and the last picture, in milliseconds.
 const PAUSE: u32 = 1200;
-/// The quantiser's speed, 1 (best) to 30: pixels of 256 colours a frame look the same from 10 down.
+/// The quantiser's speed, 1 (best) to 30: with 256 colours per frame, values up to 10 look the same.
 const SPEED: i32 = 10;
 
-/// Writes `pictures`, all of one size, as an animation that repeats for ever; atomically.
+/// Writes `pictures`, all of one size, as an animation that repeats forever; atomically.
 ///
 /// # Errors
-/// [`Error::Shape`] for no picture, or pictures of several sizes; [`Error::Io`] when writing fails.
+/// [`Error::Shape`] for no pictures, or pictures of different sizes; [`Error::Io`] when writing fails.
 pub fn write(path: &Path, pictures: &[Picture]) -> Result<()> {
     let wrong = |message: String| Error::Shape { operation: "write_gif", message };
     let Some(first) = pictures.first() else { return Err(wrong("expected at least one picture".into())) };

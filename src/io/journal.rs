@@ -1,4 +1,4 @@
-//! Files that grow by records and hold whole records only, whatever ends a write: a kill, a full disk.
+//! Files that grow by records and hold complete records only, even if a kill or a full disk interrupts a write.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -6,18 +6,18 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
-/// Appends records to a file. What cannot be written is kept in memory and tried again with the next record.
+/// Appends records to a file. Records that cannot be written are kept in memory and retried with the next one.
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
     file: File,
-    /// Bytes of the file in whole records.
+    /// The number of bytes of complete records in the file.
     whole: u64,
     pending: Vec<u8>,
 }
 
 impl Journal {
-    /// Goes on behind the first `whole` bytes of `file`, which was opened to append; the rest is cut off.
+    /// Continues after the first `whole` bytes of `file`, which must be open for appending; truncates the rest.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -28,7 +28,7 @@ impl Journal {
         Ok(Self { path: path.to_owned(), file, whole, pending: Vec::new() })
     }
 
-    /// Goes on behind the last whole line of `path`, which is made if it is missing.
+    /// Continues after the last complete line of `path`, which is created if it is missing.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -39,7 +39,7 @@ impl Journal {
         Self::new(path, file, whole as u64)
     }
 
-    /// The file.
+    /// The path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -49,18 +49,18 @@ impl Journal {
         self.pending.extend_from_slice(record);
     }
 
-    /// Bytes that are still to be written.
+    /// The number of bytes not yet written.
     pub fn pending(&self) -> usize {
         self.pending.len()
     }
 
-    /// Hands all records to the system.
+    /// Writes all records to the file.
     ///
     /// # Errors
-    /// [`Error::Io`]; the file then ends with its last whole record, and the others stay pending.
+    /// [`Error::Io`]; the file then ends with its last complete record, and the others stay pending.
     pub fn flush(&mut self) -> Result<()> {
         if let Err(error) = self.file.write_all(&self.pending) {
-            // The write's own error is the one to report.
+            // Report the error of the write, not one of the clean-up.
             let _ = self.file.set_len(self.whole);
             return Err(Error::io(&self.path)(error));
         }
@@ -69,7 +69,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Makes what was flushed survive a power cut.
+    /// Syncs the flushed records, so that they survive a power cut.
     ///
     /// # Errors
     /// [`Error::Io`].

@@ -1,4 +1,4 @@
-//! Files: checkpoints, arrays, pictures and TensorBoard events, and the layouts they hold.
+//! File formats: checkpoints, arrays, pictures and TensorBoard events, and the memory layouts of their data.
 
 #[cfg(feature = "train")]
 mod archive;
@@ -27,7 +27,7 @@ pub mod state_file;
 #[cfg(feature = "train")]
 pub mod torch;
 
-/// A message as one printable line of at most 1000 characters, whatever it quotes of a file.
+/// A message as one printable line of at most 1000 characters, whatever it quotes from a file.
 #[cfg(feature = "train")]
 fn one_line(message: String) -> String {
     let printable = |c: char| if c.is_control() { c.escape_debug().to_string() } else { c.to_string() };

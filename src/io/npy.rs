@@ -9,19 +9,19 @@ use super::elements::{self, Array, ElementType, Elements};
 use crate::error::{Error, Result};
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
-/// Before the header's text: the magic, two version bytes and the text's length.
+/// The bytes before the header's text: the magic, two version bytes and the length of the text.
 const PREFIX: usize = 10;
-/// Data begin at a multiple of this.
+/// The alignment of the data in bytes.
 const ALIGN: usize = 64;
-/// The longest header: a shape of 64 sizes has a tenth of it.
+/// The longest header in bytes; a shape of 64 sizes needs a tenth of it.
 const MAX_HEADER: u32 = 1 << 16;
-/// The most dimensions a header may have (as NumPy itself).
+/// The maximum number of dimensions (as in NumPy itself).
 const MAX_DIMENSIONS: usize = 64;
 
 /// Writes elements of `shape` ([n, c, h, w] for images) as version 1.0, atomically.
 ///
 /// # Errors
-/// [`Error::File`] when the shape does not fit; [`Error::Io`] when writing fails.
+/// [`Error::File`] when the shape does not match the elements; [`Error::Io`] when writing fails.
 pub fn write(path: &Path, shape: &[usize], elements: &Elements) -> Result<()> {
     let header = header(shape, elements).map_err(|message| Error::file(path, message))?;
     atomic::write(path, |file| {
@@ -30,7 +30,7 @@ pub fn write(path: &Path, shape: &[usize], elements: &Elements) -> Result<()> {
     })
 }
 
-/// What is before the elements: the magic, the version, and the header's text.
+/// The bytes before the elements: the magic, the version, and the header's text.
 pub(super) fn header(shape: &[usize], elements: &Elements) -> Result<Vec<u8>, String> {
     if shape.iter().product::<usize>() != elements.len() {
         return Err(format!("shape {shape:?} does not fit {} elements", elements.len()));
@@ -41,7 +41,7 @@ pub(super) fn header(shape: &[usize], elements: &Elements) -> Result<Vec<u8>, St
         Elements::I64(_) => "<i8",
         Elements::U8(_) => "|u1",
     };
-    // A tuple of one has a comma in Python.
+    // A tuple with one element has a comma in Python.
     let mut sizes: String = shape.iter().map(|size| format!("{size}, ")).collect();
     if shape.len() > 1 {
         sizes.truncate(sizes.len() - 2);
@@ -59,27 +59,27 @@ pub(super) fn header(shape: &[usize], elements: &Elements) -> Result<Vec<u8>, St
     Ok(header)
 }
 
-/// Reads an array of numbers; floats of any width become 32-bit ones, signed integers 64-bit ones. Allocates no more
-/// than the file justifies.
+/// Reads a numeric array; floats of any width become 32-bit, integers other than `u1` and `u4` become 64-bit. Allocates
+/// no more than the size of the file justifies.
 ///
 /// # Errors
-/// [`Error::Io`] when the file cannot be opened; [`Error::File`] when it is not a whole `.npy` file of
-/// such elements in C order.
+/// [`Error::Io`] when the file cannot be opened; [`Error::File`] when it is not a complete `.npy` file of such elements
+/// in C order.
 pub fn read(path: &Path) -> Result<Array> {
     let file = File::open(path).map_err(Error::io(path))?;
     let length = file.metadata().map_err(Error::io(path))?.len();
     read_from(&mut BufReader::new(file), length).map_err(|message| Error::file(path, message))
 }
 
-/// Reads the bytes of a file.
+/// Parses the bytes of a file.
 ///
 /// # Errors
-/// What is wrong with them.
+/// A description of the first problem.
 pub fn parse(bytes: &[u8]) -> Result<Array, String> {
     read_from(&mut &*bytes, bytes.len() as u64)
 }
 
-/// Reads a file of `length` bytes, of which the shape must account for every one before anything is allocated.
+/// Reads a file of `length` bytes. Its shape must account for all of them before anything is allocated.
 pub(super) fn read_from(reader: &mut impl Read, length: u64) -> Result<Array, String> {
     let mut prefix = [0; PREFIX];
     let read = reader.read_exact(&mut prefix);
@@ -127,7 +127,7 @@ pub(super) fn read_from(reader: &mut impl Read, length: u64) -> Result<Array, St
         }
     };
     let rest = rest - u64::from(header_bytes);
-    // A hostile shape cannot ask for more than there is.
+    // A hostile shape cannot request more memory than the file has bytes.
     let count = elements::count(&header.shape);
     let bytes = count.and_then(|count| count.checked_mul(kind.bytes()));
     let Some(count) = count.filter(|_| bytes.is_some_and(|bytes| bytes as u64 == rest)) else {
@@ -142,7 +142,7 @@ pub(super) fn read_from(reader: &mut impl Read, length: u64) -> Result<Array, St
     Ok(Array { shape: header.shape, elements })
 }
 
-/// The Python dictionary at the file's beginning.
+/// The Python dictionary at the beginning of the file.
 struct Header<'a> {
     descr: &'a str,
     fortran_order: bool,
@@ -185,7 +185,7 @@ impl<'a> Header<'a> {
     }
 }
 
-/// What is left of the header's text.
+/// The rest of the header's text.
 struct Cursor<'a>(&'a str);
 
 impl<'a> Cursor<'a> {

@@ -1,4 +1,4 @@
-//! NumPy `.npz` files: arrays by name, each a `.npy` file in a zip archive.
+//! NumPy `.npz` files: named arrays, each a `.npy` file in a zip archive.
 
 use std::fs::File;
 use std::io::{BufReader, Cursor, Read, Seek, Write};
@@ -11,13 +11,13 @@ use super::elements::Array;
 use super::{archive, atomic, npy, one_line};
 use crate::error::{Error, Result};
 
-/// The most bytes that one of deflate's stands for: 258 from a match of two bits.
+/// The highest compression ratio of deflate: 258 bytes from a match of two bits.
 const LARGEST_RATIO: u64 = 1032;
 
-/// Writes arrays, uncompressed as `numpy.savez` does, atomically. The same arrays give the same bytes.
+/// Writes arrays, uncompressed as `numpy.savez` does, atomically. Equal arrays make identical files.
 ///
 /// # Errors
-/// [`Error::File`] for a shape that does not fit its elements or a name given twice; [`Error::Io`] when writing fails.
+/// [`Error::File`] for a shape that does not match its elements or a duplicate name; [`Error::Io`] when writing fails.
 pub fn write(path: &Path, arrays: &[(String, Array)]) -> Result<()> {
     let headers = arrays.iter().map(|(name, array)| {
         npy::header(&array.shape, &array.elements)
@@ -44,22 +44,22 @@ pub fn write(path: &Path, arrays: &[(String, Array)]) -> Result<()> {
 /// Reads all arrays, in the order of the archive.
 ///
 /// # Errors
-/// [`Error::Io`], or [`Error::File`] with the array and what is wrong with it.
+/// [`Error::Io`], or [`Error::File`] with the array and the problem.
 pub fn read(path: &Path) -> Result<Vec<(String, Array)>> {
     let file = File::open(path).map_err(Error::io(path))?;
     contents(BufReader::new(file)).map_err(|message| Error::file(path, one_line(message)))
 }
 
-/// Reads the bytes of a file.
+/// Parses the bytes of a file.
 ///
 /// # Errors
-/// What is wrong with them.
+/// A description of the first problem.
 pub fn parse(bytes: &[u8]) -> Result<Vec<(String, Array)>, String> {
     contents(Cursor::new(bytes)).map_err(one_line)
 }
 
-/// Reads an archive. An array must have the bytes that its header declares, and no more than deflate can make of the
-/// entry's.
+/// Reads an archive. An array must have the bytes that its header declares, and no more than deflate can expand its
+/// entry to.
 fn contents(reader: impl Read + Seek) -> Result<Vec<(String, Array)>, String> {
     let mut archive = archive::open(reader)?;
     let mut arrays = Vec::new();
@@ -77,7 +77,7 @@ fn contents(reader: impl Read + Seek) -> Result<Vec<(String, Array)>, String> {
         }
         let length = entry.size();
         let array = npy::read_from(&mut entry, length).map_err(fail)?;
-        // The checksum is compared at the end.
+        // Reading to the end compares the checksum.
         match entry.read(&mut [0]) {
             Ok(0) => {}
             Ok(_) => return Err(fail("is longer than its entry says".into())),
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_small_entry_cannot_ask_for_much_memory() {
-        // A megabyte of zeros behind a header that declares a terabyte, and the same in the directory.
+        // A megabyte of zeros after a header that declares a terabyte, then with the same size in the directory.
         let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
         let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
         archive.start_file("x.npy", options).unwrap();
@@ -158,11 +158,11 @@ mod tests {
         assert!(parse(&bytes[..bytes.len() - 30]).unwrap_err().contains("whole zip archive"));
         assert!(parse(b"not a zip").unwrap_err().contains("whole zip archive"));
         let mut wrong = bytes.clone();
-        // A number of logits: the checksum of the entry does not fit any more.
+        // Damage a number of `logits`, so that the checksum of the entry does not match.
         let at = wrong.windows(4).position(|w| w == 1.5f32.to_le_bytes()).unwrap();
         wrong[at] ^= 1;
         assert!(parse(&wrong).unwrap_err().contains("array logits: "));
-        // What the central directory says of the first entry: where its local header is, and its sizes.
+        // Damage the central directory's record of the first entry: the position of its local header, and its sizes.
         let first = bytes.windows(4).position(|w| w == b"PK\x01\x02").unwrap();
         for (at, value, part) in [
             (42, 150, "archive"),

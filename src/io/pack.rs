@@ -1,38 +1,36 @@
-//! Between the engine's layouts (NHWC, HWIO) and those of files and other frameworks (NCHW, OIHW).
+//! Conversions between the engine's layouts (NHWC, HWIO) and those of files and other frameworks (NCHW, OIHW).
 //!
-//! Every function panics when the slice has another length than its sizes give: callers check
-//! shapes where they read them.
+//! Every function panics if the length of the slice does not match the sizes: callers check shapes when they read them.
 
-/// Images from [n, h, w, c] to [n, c, h, w].
+/// Converts images from [n, h, w, c] to [n, c, h, w].
 pub fn nhwc_to_nchw<T: Copy>(images: &[T], n: usize, h: usize, w: usize, c: usize) -> Vec<T> {
     swap_middle(images, [n, h * w, c, 1])
 }
 
-/// Images from [n, c, h, w] to [n, h, w, c].
+/// Converts images from [n, c, h, w] to [n, h, w, c].
 pub fn nchw_to_nhwc<T: Copy>(images: &[T], n: usize, c: usize, h: usize, w: usize) -> Vec<T> {
     swap_middle(images, [n, c, h * w, 1])
 }
 
-/// Convolution weights from [o, i, kh, kw] to [kh, kw, i, o].
+/// Converts convolution weights from [o, i, kh, kw] to [kh, kw, i, o].
 pub fn oihw_to_hwio<T: Copy>(weights: &[T], o: usize, i: usize, kh: usize, kw: usize) -> Vec<T> {
     // [o, i, k] -> [k, o, i] -> [k, i, o]
     let kernel_first = swap_middle(weights, [1, o * i, kh * kw, 1]);
     swap_middle(&kernel_first, [kh * kw, o, i, 1])
 }
 
-/// Convolution weights from [kh, kw, i, o] to [o, i, kh, kw].
+/// Converts convolution weights from [kh, kw, i, o] to [o, i, kh, kw].
 pub fn hwio_to_oihw<T: Copy>(weights: &[T], kh: usize, kw: usize, i: usize, o: usize) -> Vec<T> {
     let outputs_outside = swap_middle(weights, [kh * kw, i, o, 1]);
     swap_middle(&outputs_outside, [1, kh * kw, o * i, 1])
 }
 
-/// A matrix from [rows, columns] to [columns, rows]: linear weights from [out, in] to [in, out]
-/// and back.
+/// Transposes a matrix from [rows, columns] to [columns, rows]: linear weights from [out, in] to [in, out] and back.
 pub fn transpose<T: Copy>(matrix: &[T], rows: usize, columns: usize) -> Vec<T> {
     swap_middle(matrix, [1, rows, columns, 1])
 }
 
-/// [a, b, c, d] to [a, c, b, d].
+/// Converts [a, b, c, d] to [a, c, b, d].
 fn swap_middle<T: Copy>(values: &[T], [a, b, c, d]: [usize; 4]) -> Vec<T> {
     assert_eq!(values.len(), a * b * c * d, "elements of [{a}, {b}, {c}, {d}]");
     let mut out = Vec::with_capacity(values.len());

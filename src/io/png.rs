@@ -1,4 +1,4 @@
-//! Pictures: grids of images for people to look at, and PNG files.
+//! Pictures: grids of images, and PNG files.
 
 use std::io::{Cursor, Write};
 use std::path::Path;
@@ -8,12 +8,12 @@ use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
 use super::atomic;
 use crate::error::{Error, Result};
 
-/// Pixels between the images of a grid.
+/// The gap between the images of a grid, in pixels.
 const GAP: usize = 2;
-/// The grey of the gaps: apart from both black and white images.
+/// The grey of the gaps, distinct from both black and white images.
 const GAP_BYTE: u8 = 96;
 
-/// A picture of bytes, rows from the top.
+/// A picture of bytes, with rows from top to bottom.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
     /// Columns.
@@ -27,10 +27,10 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// The picture as the bytes of a PNG file.
+    /// Encodes the picture as a PNG file.
     ///
     /// # Errors
-    /// [`Error::Shape`] when there is no pixel.
+    /// [`Error::Shape`] when the picture has no pixels.
     pub fn encode_png(&self) -> Result<Vec<u8>> {
         let color = if self.channels == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
         let mut bytes = Cursor::new(Vec::new());
@@ -43,19 +43,19 @@ impl Picture {
     /// Writes the picture to a PNG file, atomically.
     ///
     /// # Errors
-    /// [`Error::Shape`] when there is no pixel; [`Error::Io`] when writing fails.
+    /// [`Error::Shape`] when the picture has no pixels; [`Error::Io`] when writing fails.
     pub fn write_png(&self, path: &Path) -> Result<()> {
         let bytes = self.encode_png()?;
         atomic::write(path, |file| file.write_all(&bytes))
     }
 }
 
-/// Lays `n` images out in rows of `columns`, each pixel `scale` x `scale` pixels large (the nearest
-/// neighbour), with gaps of two pixels between and around. `images` is [n, h, w, c] in [-1, 1]
-/// (values outside are clamped, NaN is black), `c` 1 (grey) or 3 (RGB).
+/// Arranges `n` images in rows of `columns`, with each pixel enlarged to `scale` x `scale` (nearest neighbour) and gaps
+/// of two pixels between and around them. `images` is [n, h, w, c] in [-1, 1] (other values are clamped, NaN is black),
+/// with `c` 1 (grey) or 3 (RGB).
 ///
 /// # Errors
-/// [`Error::Shape`] when the sizes do not fit.
+/// [`Error::Shape`] when the sizes do not match.
 pub fn grid(
     images: &[f32],
     n: usize,
@@ -104,7 +104,7 @@ pub fn grid(
 /// Writes [`grid`] to a PNG file, atomically.
 ///
 /// # Errors
-/// [`Error::Shape`] when the sizes do not fit; [`Error::Io`] when writing fails.
+/// [`Error::Shape`] when the sizes do not match; [`Error::Io`] when writing fails.
 pub fn write_grid(
     path: &Path,
     images: &[f32],
@@ -120,7 +120,7 @@ pub fn write_grid(
 
 /// The byte of a value in [-1, 1]; the inverse of `byte / 127.5 - 1`.
 pub fn to_byte(value: f32) -> u8 {
-    // A float to integer cast saturates and turns NaN into 0.
+    // A cast from float to integer saturates and turns NaN into 0.
     ((value + 1.0) * 127.5).round() as u8
 }
 

@@ -1,7 +1,7 @@
-//! Reading safetensors files, tensor by tensor: the header is small, the data go straight to their place.
+//! Reads safetensors files tensor by tensor: the header is small, and the data are read directly into the result.
 //!
-//! What [`Checkpoint::save`](super::checkpoint::Checkpoint::save) wrote has a checksum among its metadata, which is
-//! checked; other files have none.
+//! Files of [`Checkpoint::save`](super::checkpoint::Checkpoint::save) have a checksum in their metadata, which is
+//! verified; other files have none.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Seek, SeekFrom};
@@ -18,13 +18,14 @@ const MAX_HEADER: u64 = 100_000_000;
 
 /// The metadata key of the checksum.
 pub(super) const CHECKSUM: &str = "checksum";
-/// The metadata key and value of files that must have a checksum: damage to the key alone would hide it.
+/// The metadata key and value of files that must have a checksum. Otherwise damage to the checksum's key would go
+/// unnoticed.
 pub const FORMAT: (&str, &str) = ("format", "jem-checkpoint-2");
 
 /// Name, type and shape of a tensor, and the CRC-32 of its bytes.
 pub(super) type Summary<'a> = (&'a str, String, &'a [usize], u32);
 
-/// The checksum of a file's contents, whatever their order in it: the CRC-32 of all that `tensors` and `metadata` say.
+/// The checksum of a file's contents, independent of their order: the CRC-32 of all `tensors` and `metadata`.
 pub(super) fn checksum(mut tensors: Vec<Summary<'_>>, metadata: &BTreeMap<String, String>) -> String {
     tensors.sort_unstable();
     let rest: BTreeMap<_, _> = metadata.iter().filter(|(key, _)| *key != CHECKSUM).collect();
@@ -33,10 +34,10 @@ pub(super) fn checksum(mut tensors: Vec<Summary<'_>>, metadata: &BTreeMap<String
     format!("crc32 {:08x}", crc.sum())
 }
 
-/// Tensors by name, in the order of the file, and the file's strings without their checksum.
+/// Tensors by name, in the order of the file, and the metadata strings without the checksum.
 pub type Contents = (Vec<(String, Array)>, BTreeMap<String, String>);
 
-/// Whether a file of `length` bytes that begins with `start` looks like one: the header's length, then a brace.
+/// Whether a file of `length` bytes that begins with `start` looks like safetensors: the header's length, then a brace.
 pub fn is_safetensors(start: &[u8; 9], length: u64) -> bool {
     let [header @ .., brace] = *start;
     u64::from_le_bytes(header).checked_add(8).is_some_and(|end| end <= length) && brace == b'{'
@@ -45,7 +46,7 @@ pub fn is_safetensors(start: &[u8; 9], length: u64) -> bool {
 /// Reads a file of `length` bytes.
 ///
 /// # Errors
-/// What is wrong with it, or the tensor whose type has no place here.
+/// A description of the first problem, or the tensor with an unsupported type.
 pub fn read(reader: &mut (impl Read + Seek), length: u64) -> Result<Contents, String> {
     contents(reader, length).map_err(one_line)
 }

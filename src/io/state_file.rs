@@ -1,4 +1,4 @@
-//! Files with the tensors of a network: of `torch.save`, or safetensors. What a file is, its contents say.
+//! Files with the tensors of a network, from `torch.save` or in safetensors. The contents determine the format.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,39 +10,39 @@ use super::elements::Array;
 use super::{one_line, safetensors, torch};
 use crate::error::{Error, Result};
 
-/// The tensor with a JEM's chains.
+/// The tensor with the chains of a JEM.
 const REPLAY_BUFFER: &str = "replay_buffer";
-/// Prefixes that wrappers put before every name: `DataParallel`, `torch.compile`.
+/// Prefixes that wrappers add to every name: `DataParallel`, `torch.compile`.
 const PREFIXES: [&str; 2] = ["module.", "_orig_mod."];
 
-/// The tensors of a network and what lay beside them.
+/// The tensors of a network, with the other contents of their file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StateFile {
-    /// Tensors by name, in the order of the file. A wrapper's prefix on all names is off.
+    /// Tensors by name, in the order of the file, without the prefixes of wrappers.
     pub tensors: Vec<(String, Array)>,
-    /// The chains that a JEM was trained with, [n, c, h, w].
+    /// The replay buffer of a JEM, [n, c, h, w].
     pub replay_buffer: Option<Array>,
-    /// What else the file says.
+    /// The other contents of the file.
     pub facts: Facts,
 }
 
-/// What a file says of itself.
+/// A summary of a file besides its tensors.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Facts {
     /// The format, such as `PyTorch zip`.
     pub format: &'static str,
-    /// The key that the state dict was under.
+    /// The key of the state dict.
     pub key: Option<String>,
-    /// Numbers and strings beside it, as text: an accuracy, an epoch. The first 100.
+    /// Numbers and strings beside the state dict, as text, such as an accuracy or an epoch: the first 100.
     pub scalars: Vec<(String, String)>,
-    /// Entries that were left out, such as an optimizer's. The first 100.
+    /// Entries that were ignored, such as an optimizer's: the first 100.
     pub ignored: Vec<String>,
-    /// The strings of a safetensors file.
+    /// The metadata strings of a safetensors file.
     pub metadata: BTreeMap<String, String>,
 }
 
 impl fmt::Display for Facts {
-    /// One line.
+    /// Formats the facts in one line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.format)?;
         if let Some(key) = &self.key {
@@ -59,10 +59,10 @@ impl fmt::Display for Facts {
     }
 }
 
-/// Reads a file, whatever its extension. Its data are held once.
+/// Reads a file, whatever its extension. Holds its data in memory once.
 ///
 /// # Errors
-/// [`Error::Io`], or [`Error::File`] with what is wrong or refused.
+/// [`Error::Io`], or [`Error::File`] with the problem or the refused content.
 pub fn read(path: &Path) -> Result<StateFile> {
     let file = File::open(path).map_err(Error::io(path))?;
     let metadata = file.metadata().map_err(Error::io(path))?;
@@ -72,10 +72,10 @@ pub fn read(path: &Path) -> Result<StateFile> {
     parse(&mut BufReader::new(file), metadata.len()).map_err(|message| Error::file(path, message))
 }
 
-/// Reads the `length` bytes of `reader`.
+/// Reads a file of `length` bytes from `reader`.
 ///
 /// # Errors
-/// What is wrong or refused, in one line.
+/// The problem or the refused content, in one line.
 pub fn parse(reader: &mut (impl Read + Seek), length: u64) -> Result<StateFile, String> {
     contents(reader, length).map_err(one_line)
 }
@@ -84,7 +84,7 @@ fn contents(reader: &mut (impl Read + Seek), length: u64) -> Result<StateFile, S
     let mut start = [0; 9];
     let short = || format!("expected a checkpoint of PyTorch or a safetensors file, found {length} bytes");
     reader.read_exact(&mut start).map_err(|_| short())?;
-    // Before pickles, which begin with a byte that may as well be the first of a header's length.
+    // Before pickles, whose first byte may also be the first byte of a header's length.
     if safetensors::is_safetensors(&start, length) {
         let (mut tensors, metadata) = safetensors::read(reader, length)?;
         let at = tensors.iter().position(|(name, _)| name == REPLAY_BUFFER);
@@ -117,7 +117,7 @@ fn contents(reader: &mut (impl Read + Seek), length: u64) -> Result<StateFile, S
     Err(format!("expected a checkpoint of PyTorch or a safetensors file, but it begins with {found:?}"))
 }
 
-/// Takes wrappers' prefixes off, as long as every name has one.
+/// Removes the prefixes of wrappers, as long as every name has one.
 fn strip_prefixes(tensors: &mut [(String, Array)]) {
     let all_have = |tensors: &[(String, Array)], prefix: &str| {
         !tensors.is_empty() && tensors.iter().all(|(name, _)| name.starts_with(prefix))

@@ -1,4 +1,4 @@
-//! The axes of a plot: their ranges, labels and grid, one look for all plots.
+//! The axes of a plot: their ranges, labels and grid, with the same style for all plots.
 
 use super::canvas::{FONT, PlotError, Root};
 use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
@@ -6,18 +6,18 @@ use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use std::ops::Range;
 
-/// The axes of one panel. The horizontal one starts at 0.
+/// The axes of one panel. The horizontal axis starts at 0.
 pub(super) struct Axes<'a> {
-    /// The end of the horizontal axis, and the range of the vertical one.
+    /// The end of the horizontal axis, and the range of the vertical axis.
     pub last: f64,
     pub range: Range<f64>,
-    /// Pixels beyond the labels: top, right, bottom, left.
+    /// Margins outside the labels, in pixels: top, right, bottom, left.
     pub margins: [u32; 4],
-    /// Pixels below the panel and to its left, for labels and names.
+    /// The space for labels and names below the panel and to its left, in pixels.
     pub areas: [u32; 2],
-    /// About how many labels each axis has.
+    /// The approximate number of labels of each axis.
     pub labels: [usize; 2],
-    /// The label of a point of the horizontal axis.
+    /// Formats the label of a point on the horizontal axis.
     pub x_label: &'a dyn Fn(f64) -> String,
     /// The names of the axes; may be empty.
     pub names: [&'a str; 2],
@@ -59,8 +59,8 @@ impl Axes<'_> {
     }
 }
 
-/// A vertical axis whose key points are multiples of 1, 2 or 5 times a power of ten. (plotters'
-/// own float axis shows 0.30000000000000004 where this shows 0.3.)
+/// A vertical axis whose key points are multiples of 1, 2 or 5 times a power of ten. (plotters' own float axis shows
+/// 0.30000000000000004 instead of 0.3.)
 pub(super) struct Axis(pub Range<f64>);
 
 impl Ranged for Axis {
@@ -87,7 +87,7 @@ impl Ranged for Axis {
     }
 }
 
-/// A number with the digits that an axis of `extent` needs.
+/// Formats a number with the digits that an axis of length `extent` needs.
 pub(super) fn short(value: f64, extent: f64) -> String {
     let digits = (2.0 - extent.max(1e-9).log10().floor()).clamp(0.0, 8.0) as usize;
     if value.abs() >= 1e5 {

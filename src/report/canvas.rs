@@ -1,4 +1,4 @@
-//! A bitmap for plotters, with a font that comes with the crate: no system font is needed.
+//! A bitmap for plotters, with a font that is part of the crate: no system font is needed.
 
 use std::path::Path;
 use std::sync::Once;
@@ -9,11 +9,10 @@ use plotters::style::register_font;
 use crate::error::{Error, Result};
 use crate::io::png::Picture;
 
-/// The family under which the font is registered.
+/// The family name of the font.
 pub(super) const FONT: &str = "sans-serif";
 
-/// Draws a picture of `width` x `height` pixels through `draw`, on white, and writes it to a PNG
-/// file, atomically.
+/// Draws a picture of `width` x `height` pixels with `draw`, on white, and writes it to a PNG file, atomically.
 pub(super) fn write_png(
     path: &Path,
     (width, height): (u32, u32),
@@ -38,8 +37,8 @@ pub(super) fn write_png(
     Picture { width: width as usize, height: height as usize, channels: 3, pixels }.write_png(path)
 }
 
-/// What plotters draws on.
+/// The drawing area of plotters.
 pub(super) type Root<'a> = DrawingArea<BitMapBackend<'a>, plotters::coord::Shift>;
 
-/// What plotters may fail with; on a bitmap in memory this is a bug or a range without extent.
+/// An error of plotters; on a bitmap in memory it is a bug or an empty range.
 pub(super) type PlotError = Box<dyn std::error::Error + Send + Sync>;

@@ -10,17 +10,17 @@ use super::canvas::{self, FONT, PlotError, Root};
 use super::metrics::MetricsTable;
 use crate::error::Result;
 
-/// The picture's size in pixels.
+/// The size of the picture in pixels.
 const SIZE: (u32, u32) = (1200, 900);
-/// Pixels left of the panels, for the vertical axes.
+/// The space left of the panels for the vertical axes, in pixels.
 const LEFT: u32 = 84;
-/// Pixels above a panel, for its title and legend.
+/// The space above a panel for its title and legend, in pixels.
 const HEADING: u32 = 32;
-/// A line is drawn from no more groups of points than this.
+/// The maximum number of groups of points of a line.
 const COLUMNS: usize = 1100;
-/// A smoothed line averages over about this share of the run.
+/// The approximate fraction of the run that a smoothed line averages over.
 const SMOOTHING: f64 = 0.03;
-/// Fewer points than this are drawn as they are, with markers.
+/// Fewer points than this are drawn unsmoothed, with markers.
 pub(super) const SPARSE: usize = 40;
 
 /// One panel: its title, its lines (column and legend) and the fixed range of its axis, if any.
@@ -30,14 +30,14 @@ struct Panel {
     range: Option<Range<f64>>,
 }
 
-/// A column and how it is drawn.
+/// A column and its style.
 struct Line {
     column: &'static str,
     legend: &'static str,
     color: RGBColor,
 }
 
-// The colours of Okabe and Ito (2008), told apart by all eyes.
+// The colours of Okabe and Ito (2008), safe for colour-blind readers.
 pub(super) const BLUE: RGBColor = RGBColor(0, 114, 178);
 pub(super) const ORANGE: RGBColor = RGBColor(213, 94, 0);
 const GREY: RGBColor = RGBColor(90, 90, 90);
@@ -70,7 +70,7 @@ const PANELS: [Panel; 3] = [
     },
 ];
 
-/// What shows how chains and gradients are.
+/// The panels on the health of chains and gradients.
 const HEALTH: [Panel; 3] = [
     Panel {
         title: "gradient norms",
@@ -95,10 +95,10 @@ const HEALTH: [Panel; 3] = [
     },
 ];
 
-/// Draws the curves of `table` to a PNG file of 1200x900 pixels, written atomically: panels of
-/// `loss` and `cross_entropy`; of `energy_data`, `energy_samples` and `energy_gap`; of `accuracy` and
-/// `validation_accuracy` (0 to 1). Columns that the table lacks are left out. Faint lines are the
-/// values as they are, strong ones smoothed (local linear fits); a legend ends with the last value.
+/// Draws the curves of `table` to a PNG file of 1200x900 pixels, written atomically: panels of `loss` and
+/// `cross_entropy`; of `energy_data`, `energy_samples` and `energy_gap`; of `accuracy` and `validation_accuracy` (0 to
+/// 1). Columns that the table lacks are left out. Faint lines are the values, strong lines the smoothed values (local
+/// linear fits); a legend ends with the last value.
 ///
 /// # Errors
 /// [`crate::Error::Io`] when the file cannot be written.
@@ -106,10 +106,11 @@ pub fn plot(path: &Path, table: &MetricsTable, title: &str) -> Result<()> {
     plot_panels(path, table, title, &PANELS)
 }
 
-/// As [`plot`], panels of `gradient_norm` and `input_gradient_norm`; of `displacement` and `saturated`; of `chain_age`.
+/// Draws the health of a run like [`plot`]: panels of `gradient_norm` and `input_gradient_norm`; of `displacement` and
+/// `saturated`; of `chain_age`.
 ///
 /// # Errors
-/// As [`plot`].
+/// The errors of [`plot`].
 pub fn plot_health(path: &Path, table: &MetricsTable, title: &str) -> Result<()> {
     plot_panels(path, table, title, &HEALTH)
 }
@@ -153,7 +154,7 @@ fn draw_panel(
     };
     let mut chart = axes.draw(area)?;
 
-    // Values beyond the panel end at its edge, where they can be seen to leave it.
+    // Values outside the panel are drawn at its edge, so that it shows that they leave it.
     let lines: Vec<_> = lines
         .into_iter()
         .map(|(line, points)| {
@@ -179,7 +180,7 @@ fn draw_panel(
         }
         let value = strong.last().map_or(String::new(), |&(_, y)| short(y, extent));
         chart.draw_series(LineSeries::new(strong, color.stroke_width(2)))?;
-        // The legend stands above the panel, where it hides nothing.
+        // The legend is above the panel, where it hides nothing.
         let text = format!("{} {value}", line.legend);
         area.draw(&PathElement::new([(x, 17), (x + 22, 17)], color.stroke_width(4)))?;
         area.draw(&Text::new(text.clone(), (x + 30, 10), legend.clone()))?;
@@ -188,7 +189,7 @@ fn draw_panel(
     Ok(())
 }
 
-/// The range that shows all but the outermost hundredth of the values at either end, with a margin.
+/// The range of the values without the outermost hundredth at each end, with a margin.
 pub(super) fn range_of<'a>(lines: impl Iterator<Item = &'a [(f64, f64)]>) -> Range<f64> {
     let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
     for points in lines {
@@ -205,13 +206,13 @@ pub(super) fn range_of<'a>(lines: impl Iterator<Item = &'a [(f64, f64)]>) -> Ran
     low - margin..high + margin
 }
 
-/// Groups of neighbours, at most `count` of them.
+/// Splits points into at most `count` groups of neighbours.
 fn groups(points: &[(f64, f64)], count: usize) -> impl Iterator<Item = &[(f64, f64)]> {
     points.chunks(points.len().div_ceil(count.max(1)).max(1))
 }
 
-/// The lowest and the highest point of each of [`COLUMNS`] groups, more than can be seen apart, in the order of
-/// the first coordinate.
+/// The lowest and the highest point of each of [`COLUMNS`] groups, finer than the pixels, in the order of the first
+/// coordinate.
 fn extremes(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let by_value = |a: &&(f64, f64), b: &&(f64, f64)| a.1.total_cmp(&b.1);
     let pair = |group: &[(f64, f64)]| {
@@ -230,8 +231,8 @@ pub(super) fn means(points: &[(f64, f64)], count: usize) -> Vec<(f64, f64)> {
     groups(points, count).map(mean).collect()
 }
 
-/// At each point the value of a line fitted to its neighbours, with triangular weights over
-/// [`SMOOTHING`] of the points to either side: unlike a mean it does not lag at the ends.
+/// Smooths by a line fitted around each point, with triangular weights over [`SMOOTHING`] of the points on each side:
+/// unlike a mean it does not lag at the ends.
 pub(super) fn smooth(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let reach = ((points.len() as f64 * SMOOTHING) as usize).max(2);
     (0..points.len())
@@ -256,7 +257,7 @@ pub(super) fn smooth(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
         .collect()
 }
 
-/// An iteration, in thousands where the run has more than ten thousand.
+/// Formats an iteration, in thousands if the run has more than ten thousand.
 pub(super) fn iterations(value: f64, last: f64) -> String {
     if last > 10_000.0 && value > 0.0 { format!("{}k", value / 1000.0) } else { value.to_string() }
 }
@@ -266,7 +267,7 @@ mod tests {
     use super::*;
     use crate::compute::splitmix::SplitMix;
 
-    /// A run as one sees them: noisy, with an outlier, and a validation every tenth row.
+    /// A realistic run: noisy, with an outlier, and a validation every tenth row.
     fn run(rows: usize) -> MetricsTable {
         let columns = [
             "iteration",
@@ -310,7 +311,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("curves.png");
         plot(&path, &run(1200), "cifar10, small").unwrap();
-        // For people: a picture is judged by looking at it.
+        // For visual inspection of the pictures.
         if let Some(keep) = std::env::var_os("JEM_KEEP_PICTURES") {
             std::fs::copy(&path, Path::new(&keep).join("curves.png")).unwrap();
         }

@@ -7,14 +7,14 @@ use plotters::prelude::*;
 use super::canvas;
 use crate::error::{Error, Result};
 
-/// The length of the picture's longer side, about, in pixels.
+/// The approximate length of the picture's longer side, in pixels.
 const SIDE: usize = 640;
 /// The radius of a point in pixels.
 const POINT: i32 = 2;
 
-/// Writes a PNG of `values` ([height, width], row 0 at the top) in the viridis colour map, the lowest
-/// finite value darkest; what is not finite is grey. `points` lie on top: x from 0 (left) to 1, y
-/// from 0 (top) to 1; others are left out.
+/// Writes a PNG of `values` ([height, width], row 0 at the top) in the viridis colour map, with the lowest finite value
+/// darkest and values that are not finite in grey. `points` are drawn on top, with x from 0 (left) to 1 and y from 0
+/// (top) to 1; other points are left out.
 ///
 /// # Errors
 /// [`Error::Shape`] when `values` has another length or is empty; [`Error::Io`] when the file cannot
@@ -54,8 +54,8 @@ pub fn heatmap(path: &Path, values: &[f32], width: usize, height: usize, points:
     })
 }
 
-/// The viridis colour map (Smith and van der Walt, 2015; CC0) at `t` from 0 (dark) to 1 (bright):
-/// linear between 17 of its 256 entries.
+/// The viridis colour map (Smith and van der Walt, 2015; CC0) at `t` from 0 (dark) to 1 (bright), interpolated linearly
+/// between 17 of its 256 entries.
 pub fn viridis(t: f32) -> [u8; 3] {
     const ENTRIES: [[u8; 3]; 17] = [
         [68, 1, 84],

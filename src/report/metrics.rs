@@ -1,4 +1,4 @@
-//! `metrics.csv`: one row a report, fixed columns, empty where a value was not measured.
+//! `metrics.csv`: one row per report, fixed columns, empty cells for values that were not measured.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -11,14 +11,14 @@ use crate::io::journal::Journal;
 /// Metrics by column name, in the order of the file.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct MetricsTable {
-    /// The names; the first is what rows are ordered by (`iteration`).
+    /// The names; the rows are ordered by the first column (`iteration`).
     pub columns: Vec<String>,
-    /// One value a column, `None` where there was none.
+    /// One value per column, `None` for an empty cell.
     pub rows: Vec<Vec<Option<f64>>>,
 }
 
 impl MetricsTable {
-    /// Reads a file that [`MetricsLog`] wrote. A last line that a crash cut short is left out.
+    /// Reads a file that [`MetricsLog`] wrote. Leaves out a last line that a crash truncated.
     ///
     /// # Errors
     /// [`Error::Io`] when it cannot be read; [`Error::File`] for a line that does not fit the header.
@@ -30,11 +30,11 @@ impl MetricsTable {
         }
     }
 
-    /// The rows before the first line that does not fit the header, and what is wrong with that.
+    /// The rows before the first line that does not match the header, and the problem with that line.
     fn read_until_damage(path: &Path) -> Result<(Self, Option<String>)> {
         let bytes = fs::read(path).map_err(Error::io(path))?;
         let text = String::from_utf8_lossy(&bytes);
-        // What follows the last line break was being written.
+        // The text after the last line break is an incomplete row.
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         let mut lines = whole.lines();
         let columns: Vec<String> = lines.next().unwrap_or_default().split(',').map(String::from).collect();
@@ -64,7 +64,7 @@ impl MetricsTable {
         self.columns.iter().position(|column| column == name)
     }
 
-    /// The points (first column, column `name`) of all rows that have both, as finite numbers.
+    /// The points (first column, column `name`) of all rows with finite values in both.
     pub fn points(&self, name: &str) -> Vec<(f64, f64)> {
         let Some(column) = self.column(name) else { return Vec::new() };
         let finite = |row: &Vec<Option<f64>>, index: usize| row[index].filter(|value| value.is_finite());
@@ -80,7 +80,7 @@ pub struct MetricsLog {
 }
 
 impl MetricsLog {
-    /// Starts a new file with a header of `columns`; an old file of that name is replaced.
+    /// Creates a new file with a header of `columns`; replaces an existing file.
     ///
     /// # Errors
     /// [`Error::Io`] when the file cannot be written.
@@ -88,9 +88,8 @@ impl MetricsLog {
         Self::start(path, columns, &[])
     }
 
-    /// Continues a file after the row whose first column (the iteration) is `last`: later rows, which
-    /// a run wrote past its last checkpoint, are dropped, because they will be written again. A
-    /// missing file is created.
+    /// Continues a file after the row whose first column (the iteration) is `last`. Drops later rows, which a run wrote
+    /// after its last checkpoint, because they will be written again. Creates a missing file.
     ///
     /// # Errors
     /// [`Error::File`] when the file has other columns, or a damaged line before row `last`;
@@ -119,21 +118,21 @@ impl MetricsLog {
         Self::start(path, columns, &table.rows)
     }
 
-    /// Appends a row, one value a column, and hands it to the system. A row that could not be written is tried
-    /// again with the next.
+    /// Appends a row, one value per column, and writes it to the file. A row that cannot be written is retried with the
+    /// next one.
     ///
     /// # Errors
     /// [`Error::Io`] when writing fails.
     ///
     /// # Panics
-    /// When the number of values is not the number of columns.
+    /// If the number of values differs from the number of columns.
     pub fn append(&mut self, values: &[Option<f64>]) -> Result<()> {
         assert_eq!(values.len(), self.columns, "values of a metrics row");
         self.file.append(line(values).as_bytes());
         self.file.flush()
     }
 
-    /// Makes all rows survive a power cut.
+    /// Syncs all rows, so that they survive a power cut.
     ///
     /// # Errors
     /// [`Error::Io`] when writing fails.
@@ -144,7 +143,7 @@ impl MetricsLog {
     fn start(path: &Path, columns: &[&str], rows: &[Vec<Option<f64>>]) -> Result<Self> {
         let mut text = columns.join(",") + "\n";
         text.extend(rows.iter().map(|row| line(row)));
-        // A file that is as it should be is left alone.
+        // Do not rewrite a file that is already correct.
         if fs::read(path).ok().as_deref() != Some(text.as_bytes()) {
             atomic::write(path, |file| file.write_all(text.as_bytes()))?;
         }
@@ -153,7 +152,7 @@ impl MetricsLog {
     }
 }
 
-/// A row of the file. Floats are written so that reading gives the same bits.
+/// A row of the file. Floats are written so that they read back bit for bit.
 fn line(values: &[Option<f64>]) -> String {
     let fields: Vec<String> =
         values.iter().map(|value| value.map_or(String::new(), |value| value.to_string())).collect();

@@ -1,4 +1,4 @@
-//! What a run shows for itself: the metrics file, curves, densities and the progress line.
+//! Reports of a run: the metrics file, curves, densities and the progress line.
 
 mod axes;
 mod canvas;

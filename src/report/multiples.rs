@@ -1,4 +1,4 @@
-//! Curves side by side: a panel for each, with all others faint behind it.
+//! Small multiples: a panel for each curve, with all other curves faint behind it.
 
 use std::ops::Range;
 use std::path::Path;
@@ -10,11 +10,11 @@ use super::canvas::{self, FONT, PlotError, Root};
 use super::curves::BLUE;
 use crate::error::Result;
 
-/// A panel's size in pixels.
+/// The size of a panel in pixels.
 const PANEL: (u32, u32) = (310, 244);
-/// Panels beside each other.
+/// The number of panels in a row.
 const COLUMNS: usize = 4;
-/// Pixels above all panels, for the title; and above each, for its name and note.
+/// The space above all panels for the title, and above each panel for its name and note, in pixels.
 const TITLE: u32 = 44;
 const HEADING: u32 = 44;
 
@@ -29,8 +29,8 @@ pub struct Curve {
     pub points: Vec<(f64, f64)>,
 }
 
-/// Writes a PNG of panels, four in a row, each 310x244 pixels: all have the same axes, from 0 to the last point and over
-/// `range`; what is beyond ends at the edge. `x` names the horizontal axis.
+/// Writes a PNG of panels, four in a row, each 310x244 pixels. All have the same axes, from 0 to the last point and
+/// over `range`; values outside are drawn at the edge. `x` names the horizontal axis.
 ///
 /// # Errors
 /// [`crate::Error::Io`] when the file cannot be written.
@@ -79,7 +79,7 @@ fn draw_panel(
     }
     chart.draw_series(LineSeries::new(line.iter().copied(), BLUE.stroke_width(3)))?;
     if let [point] = line {
-        // A line of one point cannot be seen.
+        // A line with a single point is invisible.
         chart.draw_series([Circle::new(*point, 4, BLUE.filled())])?;
     }
     area.draw(&Text::new(curve.name.as_str(), (48, 6), (FONT, 16, FontStyle::Bold).into_font()))?;

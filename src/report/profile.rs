@@ -1,11 +1,11 @@
-//! A table of where the time of a program goes.
+//! A table of the time that the dispatches of a program take.
 
 use crate::device::DispatchTime;
 
-/// Rows of one program's table.
+/// The maximum number of rows of a program's table.
 const ROWS: usize = 12;
 
-/// One program: its time, and its slowest dispatches with their share and rate.
+/// The table of one program: its time, and its slowest dispatches with their share and rate.
 pub fn table(program: &str, runs: usize, times: &[DispatchTime]) -> String {
     let total: f64 = times.iter().map(|time| time.time.as_secs_f64()).sum();
     let flops: u64 = times.iter().map(|time| time.flops).sum();

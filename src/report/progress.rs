@@ -4,26 +4,26 @@ use super::metrics::MetricsTable;
 use super::status::Status;
 use std::time::Duration;
 
-/// Receives the progress of a run. Nothing that an implementation does can end the run or change its numbers.
+/// Receives the progress of a run. An implementation cannot end the run or change its results.
 pub trait Progress {
-    /// Training starts after `done` of `total` iterations; `history` has the metrics of those that are done.
+    /// Training starts after `done` of `total` iterations; `history` has the metrics of the earlier ones.
     fn begin(&mut self, done: u64, total: u64, history: Option<&MetricsTable>);
 
-    /// `iteration` iterations are done.
+    /// Training has completed `iteration` iterations.
     fn update(&mut self, iteration: u64, status: &Status);
 
-    /// The accuracy on held-out images, 0 to 1, after `iteration` iterations.
+    /// Receives the accuracy on held-out images, 0 to 1, after `iteration` iterations.
     fn validation(&mut self, iteration: u64, accuracy: f64) {
         self.note(&validation_line(iteration, accuracy));
     }
 
-    /// Whether [`Progress::samples`] should be called now. Reading samples costs time.
+    /// Whether [`Progress::samples`] should be called now. Reading samples takes time.
     fn wants_samples(&self) -> bool {
         false
     }
 
-    /// The samples after `iteration` iterations, which took `cost` to read: images of `shape` (height, width, channels)
-    /// in [-1, 1], of which `columns` make a row, if that matters.
+    /// Receives the samples after `iteration` iterations, which took `cost` to read: images of `shape` (height, width,
+    /// channels) in [-1, 1], with `columns` in a row, if that matters.
     fn samples(
         &mut self,
         _iteration: u64,
@@ -34,10 +34,10 @@ pub trait Progress {
     ) {
     }
 
-    /// An event in one line: a validation, a fault that was healed.
+    /// Receives an event in one line: a validation, a healed fault.
     fn note(&mut self, line: &str);
 
-    /// A fault in one line that did not end the run, such as a full disk.
+    /// Receives a warning in one line, about a problem that does not end the run, such as a full disk.
     fn warn(&mut self, line: &str);
 
     /// Training has ended, or failed. Notes and warnings may follow.
@@ -49,7 +49,7 @@ pub(super) fn validation_line(iteration: u64, accuracy: f64) -> String {
     format!("iteration {iteration}: validation accuracy {:.1}%", 100.0 * accuracy)
 }
 
-/// Shows nothing. Warnings become events of `tracing`.
+/// A [`Progress`] that shows nothing. Warnings become events of `tracing`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 

@@ -1,20 +1,20 @@
-//! The figures that progress shows beside the iteration.
+//! The figures that the progress line shows beside the iteration.
 
-/// The figures beside the iteration; what was not measured is `None`.
+/// The figures beside the iteration; `None` for those that were not measured.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Status {
-    /// The objective.
+    /// The value of the loss.
     pub loss: Option<f64>,
     /// Mean energy of samples minus mean energy of data.
     pub energy_gap: Option<f64>,
     /// Accuracy on training batches, 0 to 1.
     pub accuracy: Option<f64>,
-    /// Labelled images trained on a second.
+    /// Training images per second, at `batch` an iteration.
     pub images_per_second: Option<f64>,
 }
 
 impl Status {
-    /// The figures in one line, those that there are.
+    /// The measured figures in one line.
     pub fn line(&self) -> String {
         let parts = [
             self.loss.map(|value| format!("loss {value:.3}")),

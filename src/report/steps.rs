@@ -9,13 +9,13 @@ use super::canvas;
 use super::curves::{BLUE, range_of};
 use crate::error::Result;
 
-/// The picture's size in pixels.
+/// The size of the picture in pixels.
 const SIZE: (u32, u32) = (960, 540);
-/// No more chains than this are drawn.
+/// The maximum number of chains drawn.
 const CHAINS: usize = 200;
 
-/// Writes a PNG of 960x540 pixels: the energy (minus the log density) of every chain as a faint line, their mean as
-/// a strong one. `log_density` holds a row a step, each with a value a chain.
+/// Writes a PNG of 960x540 pixels: the energy (minus the log density) of every chain as a faint line, their mean as a
+/// strong one. `log_density` has a row per step with a value per chain.
 ///
 /// # Errors
 /// [`crate::Error::Io`] when the file cannot be written.

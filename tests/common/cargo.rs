@@ -4,8 +4,8 @@ use std::process::Command;
 
 /// `cargo` in the source tree, as a shell would run it.
 ///
-/// cargo sets variables about the test's package. Without their removal ring's build script would take them for its
-/// own, and everything that depends on ring would be built again, here and in the next build.
+/// cargo sets variables about the test's package. They must be removed: otherwise ring's build script takes them for
+/// its own, and everything that depends on ring is rebuilt, here and in the next build.
 pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
     for (name, _) in std::env::vars_os() {

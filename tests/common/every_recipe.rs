@@ -4,13 +4,13 @@ use crate::small::recipe;
 use jem::ebm::{Family, Precision, Preset, Recipe};
 use jem::nn::wide_resnet::{Activation, Norm};
 
-/// Every recipe of the family, and one with the ingredients that none of them has.
+/// Every recipe of the family, and one with the features that none of them has.
 pub fn family() -> Vec<(&'static str, Recipe)> {
     let small = |family: Family| {
         let Recipe { batch, steps, buffer, reinitialise, warmup, decay_at, pad, input_noise, .. } = recipe();
         let labels_per_class = if family == Family::SemiSupervised { 1 } else { 0 };
         let recipe = family.recipe(Preset::Tiny);
-        // Of the semi-supervised one more than there are labels.
+        // For the semi-supervised recipe one more than there are labels.
         let labelled_batch = match family {
             Family::SemiSupervised => 12,
             _ if recipe.labelled_batch > 0 => 2 * batch,

@@ -1,6 +1,6 @@
-//! The weights and images of the fixtures that a `make.py` made: it computes them by the same formula.
+//! The weights and images of the fixtures that a `make.py` made, which computes them with the same formula.
 
-/// `make.py`'s `values` of a tensor: in [-1, 1), each a multiple of 2^-23.
+/// The values of a tensor as in `make.py`: in [-1, 1), each a multiple of 2^-23.
 pub fn values(tensor: u32, count: usize) -> Vec<f32> {
     let one = |i: u32| {
         let mut x = i.wrapping_mul(2_654_435_761).wrapping_add(tensor * 40_503 + 12_345);
@@ -12,7 +12,7 @@ pub fn values(tensor: u32, count: usize) -> Vec<f32> {
     (0..count as u32).map(one).collect()
 }
 
-/// `make.py`'s parameter `name`, the one of this number among the sorted names.
+/// The parameter `name` as in `make.py`, with its number among the sorted names.
 pub fn parameter(name: &str, shape: &[usize], number: u32) -> Vec<f32> {
     let u = values(number, shape.iter().product());
     let fan_in: usize = shape[1..].iter().product();

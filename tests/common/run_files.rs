@@ -1,4 +1,4 @@
-//! The files of runs, and whether two runs are the same.
+//! The files of runs, and a comparison of two runs.
 #![allow(dead_code, reason = "each test takes what it needs")]
 
 use jem::io::checkpoint::list_numbered;
@@ -12,7 +12,7 @@ pub fn checkpoints(out: &Path) -> Vec<(u64, PathBuf)> {
     list_numbered(&out.join("checkpoints"), "checkpoint").expect("a directory of checkpoints")
 }
 
-/// The lines of `events.jsonl`, each of which must be whole.
+/// The lines of `events.jsonl`, each of which must be complete.
 pub fn events(out: &Path) -> Vec<Value> {
     let text = fs::read_to_string(out.join("events.jsonl")).expect("events");
     text.lines().map(|line| serde_json::from_str(line).expect("an event")).collect()
@@ -32,7 +32,7 @@ pub fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-/// Copies a directory with all that is in it.
+/// Copies a directory with all its contents.
 pub fn copy(from: &Path, to: &Path) {
     for (path, contents) in files(from) {
         let target = to.join(path.strip_prefix(from).expect("below it"));
@@ -41,18 +41,18 @@ pub fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Takes the last `bytes` bytes off.
+/// Removes the last `bytes` bytes.
 pub fn truncate(path: &Path, bytes: usize) {
     let contents = fs::read(path).expect("a file");
     fs::write(path, &contents[..contents.len().saturating_sub(bytes)]).expect("a file");
 }
 
-/// Asserts that two runs have the same last checkpoint, best model and metrics, times not counted, bit for bit.
+/// Asserts that two runs have the same last checkpoint, best model and metrics, except for times, bit for bit.
 pub fn assert_same_run(a: &Path, b: &Path) {
     let rows = |out: &Path| -> Vec<Vec<String>> {
         let text = fs::read_to_string(out.join("metrics.csv")).expect("metrics");
         let lines = text.lines().map(|line| line.split(',').map(String::from).collect::<Vec<_>>());
-        // Seconds and images a second.
+        // Without seconds and images per second.
         lines.map(|row| [&row[..1], &row[3..]].concat()).collect()
     };
     let (found, expected) = (rows(a), rows(b));

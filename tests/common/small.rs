@@ -1,10 +1,9 @@
-//! Small runs: pictures of a few pixels, and a recipe in which everything random and scheduled takes part.
+//! Small runs: pictures of a few pixels, and a recipe with every random and scheduled feature.
 
 use jem::data::{Dataset, synthetic::synthetic};
 use jem::ebm::{Preset, Recipe};
 
-/// `images` synthetic pictures of `side` pixels, 32 divided by a whole number: every so many pixels of those
-/// of 32.
+/// `images` synthetic pictures with side `side`, a divisor of 32: a regular subset of the pixels of 32x32 pictures.
 pub fn pictures(images: usize, side: usize) -> Dataset {
     let mut data = synthetic(images, 0, 5).0;
     let every = data.height / side;
@@ -19,7 +18,7 @@ pub fn pictures(images: usize, side: usize) -> Dataset {
     data
 }
 
-/// WRN-10-1 in 12 iterations of which no two have the same learning rate or random numbers.
+/// WRN-10-1 for 12 iterations, each with its own learning rate and random numbers.
 pub fn recipe() -> Recipe {
     Recipe {
         batch: 4,

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-/// The example, which `cargo test` builds beside the tests, on `device`.
+/// Runs the example, which `cargo test` builds beside the tests, on `device`.
 pub fn train_cifar_on(device: &str) -> Command {
     let mut path = std::env::current_exe().expect("the test has a path");
     path.pop();

@@ -1,4 +1,4 @@
-//! The ways in which the fake driver fails.
+//! The failures of the fake driver.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -21,8 +21,8 @@ pub fn is_known() -> bool {
     known
 }
 
-/// Whether there is no memory for a buffer of this size: in mode `full` and in a child that runs the gate, for the
-/// gate's tensors, but not for the buffers that wgpu needs to open a device.
+/// Whether the allocation of a buffer of this size fails: in mode `full`, in a child that runs the gate, for the gate's
+/// tensors, but not for the buffers that wgpu needs to open a device.
 pub fn is_full(bytes: u64) -> bool {
     let full = std::env::var(MODE).is_ok_and(|mode| mode == "full");
     full && std::env::var_os("JEM_GATE_REQUEST").is_some() && (32 << 10..512 << 10).contains(&bytes)
@@ -43,7 +43,7 @@ pub fn capabilities(words: &[u32]) -> Vec<u32> {
     found
 }
 
-/// Fails as `$JEM_FAKE_DRIVER` says; returns only to refuse.
+/// Fails in the mode of `$JEM_FAKE_DRIVER`; returns only if that mode refuses pipelines.
 pub fn fail(group_non_uniform: bool) {
     match std::env::var(MODE).unwrap_or_default().as_str() {
         "abort" => std::process::abort(),

@@ -1,17 +1,17 @@
-//! A Vulkan layer for tests. In front of a driver without cooperative matrices it pretends to have some, and fails as
-//! `$JEM_FAKE_DRIVER` says when a pipeline is made from a shader that uses them.
+//! A Vulkan layer for tests. In front of a driver without cooperative matrices it reports some, and fails in the mode
+//! of `$JEM_FAKE_DRIVER` when a pipeline is created from a shader that uses them.
 //!
 //! | `$JEM_FAKE_DRIVER` | `vkCreateComputePipelines`, if the module declares `CooperativeMatrixKHR` |
 //! |---|---|
 //! | `crash` | stores to an address that is not mapped (SIGSEGV) |
 //! | `abort` | aborts the process (SIGABRT) |
 //! | `exit` | ends the process with exit code 3 |
-//! | `hang` | sleeps for ever |
+//! | `hang` | sleeps forever |
 //! | `refuse` | returns `VK_ERROR_UNKNOWN` |
 //! | `crash-group-non-uniform` | crashes if the module declares `GroupNonUniform` too, else refuses |
-//! | `full` | refuses; and in a child that runs the gate, `vkCreateBuffer` has no memory for its tensors |
+//! | `full` | refuses; and in a child that runs the gate, `vkCreateBuffer` fails for its tensors |
 //!
-//! It also reports registers and spills, the same numbers for every pipeline. Everything else goes to the driver
+//! It also reports registers and spills, the same numbers for every pipeline. Everything else is passed to the driver
 //! unchanged, except that the layer removes its extensions and their features from `vkCreateDevice`, because the driver
 //! does not know them.
 
@@ -26,7 +26,7 @@ use std::ffi::{CStr, c_char, c_void};
 use std::mem::transmute;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The extensions that the layer pretends, and the structures that hold their features, each of one `VkBool32`.
+/// The extensions that the layer reports, and the structures of their features, each with one `VkBool32`.
 const EXTENSIONS: [&CStr; 2] =
     [ash::khr::cooperative_matrix::NAME, ash::khr::pipeline_executable_properties::NAME];
 const FEATURES: [vk::StructureType; 2] = [
@@ -34,7 +34,7 @@ const FEATURES: [vk::StructureType; 2] = [
     vk::StructureType::PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR,
 ];
 
-/// The functions below an instance.
+/// The functions of the next layer for an instance.
 #[derive(Clone)]
 struct Instance {
     get_instance_proc_addr: vk::PFN_vkGetInstanceProcAddr,
@@ -43,14 +43,14 @@ struct Instance {
     v1_1: ash::InstanceFnV1_1,
 }
 
-/// The functions below a device.
+/// The functions of the next layer for a device.
 #[derive(Clone)]
 struct Device {
     get_device_proc_addr: vk::PFN_vkGetDeviceProcAddr,
     v1_0: ash::DeviceFnV1_0,
 }
 
-/// The layer's state, for as long as the process lives.
+/// The state of the layer, for the lifetime of the process.
 struct State {
     instances: BTreeMap<usize, Instance>,
     devices: BTreeMap<usize, Device>,
@@ -77,7 +77,7 @@ unsafe fn device_of(handle: vk::Device) -> Device {
     state().devices.get(&key).expect("a device made through this layer").clone()
 }
 
-/// The loader's first question: where this layer's functions are.
+/// The loader's first call, which asks for the functions of this layer.
 ///
 /// # Safety
 /// The loader calls it with its own structure.
@@ -123,12 +123,12 @@ fn own(name: &CStr) -> vk::PFN_vkVoidFunction {
         }
         _ => return None,
     };
-    // SAFETY: the pointer is a function's. Vulkan returns functions of all types as this one; the caller knows the type
-    // from the name.
+    // SAFETY: the pointer is a function's. Vulkan returns functions of all types as this type; the caller knows the
+    // actual type from the name.
     Some(unsafe { transmute::<*const (), unsafe extern "system" fn()>(function) })
 }
 
-/// The function as ash's tables take it: null if there is none.
+/// Converts the function for ash's tables: null if there is none.
 fn pointer(function: vk::PFN_vkVoidFunction) -> *const c_void {
     function.map_or(std::ptr::null(), |function| function as *const c_void)
 }
@@ -178,7 +178,7 @@ unsafe extern "system" fn create_instance(
     if !failure::is_known() {
         return vk::Result::ERROR_INITIALIZATION_FAILED;
     }
-    // SAFETY: the loader's call, handed on; the functions below are called with what they were made for.
+    // SAFETY: the loader's call, passed on; the functions below are called with the handles that they belong to.
     unsafe {
         let ty = vk::StructureType::LOADER_INSTANCE_CREATE_INFO;
         let Some(link) = take_link((*info).p_next, ty, |link: &InstanceLink| link.next) else {
@@ -210,7 +210,7 @@ unsafe extern "system" fn enumerate_extensions(
     count: *mut u32,
     place: *mut vk::ExtensionProperties,
 ) -> vk::Result {
-    // SAFETY: the caller's arguments, handed on; the second call has place for as many as the first one counted.
+    // SAFETY: the caller's arguments, passed on; the second call has room for as many items as the first one counted.
     unsafe {
         let below = instance_of(physical).v1_0.enumerate_device_extension_properties;
         if !layer.is_null() {
@@ -236,7 +236,7 @@ unsafe extern "system" fn get_features(
     physical: vk::PhysicalDevice,
     features: *mut vk::PhysicalDeviceFeatures2<'_>,
 ) {
-    // SAFETY: the caller's arguments, handed on. Both structures are a head and a VkBool32, so that either type will do.
+    // SAFETY: the caller's arguments, passed on. Both structures are a head and a VkBool32, so either type is valid.
     unsafe {
         (instance_of(physical).v1_1.get_physical_device_features2)(physical, features);
         for ty in FEATURES {
@@ -248,7 +248,7 @@ unsafe extern "system" fn get_features(
     }
 }
 
-/// The matrices that the engine looks for, and a shape that wgpu does not take.
+/// Reports the matrices that the engine looks for, and a shape that wgpu does not accept.
 unsafe extern "system" fn get_matrices(
     _: vk::PhysicalDevice,
     count: *mut u32,
@@ -267,7 +267,7 @@ unsafe extern "system" fn get_matrices(
     };
     let half = shape(16, vk::ComponentTypeKHR::FLOAT16, vk::ComponentTypeKHR::FLOAT32);
     let byte = shape(32, vk::ComponentTypeKHR::SINT8, vk::ComponentTypeKHR::SINT32);
-    // SAFETY: the caller's arguments, as Vulkan wants them.
+    // SAFETY: the caller's arguments, as Vulkan requires them.
     unsafe { answer(&[half, byte], count, place) }
 }
 
@@ -277,8 +277,8 @@ unsafe extern "system" fn create_device(
     allocator: *const vk::AllocationCallbacks<'_>,
     device: *mut vk::Device,
 ) -> vk::Result {
-    // SAFETY: the caller's arguments, handed on in a copy without the extensions. Its chain is the caller's: it lacks
-    // the features only during the call below. (ash builds chains of structures that it has borrowed mutably.)
+    // SAFETY: the caller's arguments, passed on in a copy without the extensions. The chain is the caller's: the
+    // features are removed only during the call below. (ash builds chains of structures that it has borrowed mutably.)
     unsafe {
         let ty = vk::StructureType::LOADER_DEVICE_CREATE_INFO;
         let Some(link) = take_link((*info).p_next, ty, |link: &DeviceLink| link.next) else {
@@ -320,7 +320,7 @@ unsafe extern "system" fn create_buffer(
     allocator: *const vk::AllocationCallbacks<'_>,
     buffer: *mut vk::Buffer,
 ) -> vk::Result {
-    // SAFETY: the caller's arguments, handed on.
+    // SAFETY: the caller's arguments, passed on.
     unsafe {
         if failure::is_full((*info).size) {
             return vk::Result::ERROR_OUT_OF_DEVICE_MEMORY;
@@ -335,7 +335,7 @@ unsafe extern "system" fn create_shader_module(
     allocator: *const vk::AllocationCallbacks<'_>,
     module: *mut vk::ShaderModule,
 ) -> vk::Result {
-    // SAFETY: the caller's arguments, handed on; the code has as many bytes as it says.
+    // SAFETY: the caller's arguments, passed on; the code has the number of bytes that it states.
     unsafe {
         let result = (device_of(device).v1_0.create_shader_module)(device, info, allocator, module);
         if result == vk::Result::SUCCESS {
@@ -360,7 +360,7 @@ unsafe extern "system" fn create_compute_pipelines(
     allocator: *const vk::AllocationCallbacks<'_>,
     pipelines: *mut vk::Pipeline,
 ) -> vk::Result {
-    // SAFETY: the caller's arguments, handed on; there are `count` create infos and places for pipelines.
+    // SAFETY: the caller's arguments, passed on; there are `count` create infos and places for pipelines.
     unsafe {
         let modules = std::slice::from_raw_parts(infos, count as usize).iter().map(|info| info.stage.module);
         let found = modules.filter_map(|module| state().modules.get(&module).copied()).max();

@@ -1,4 +1,4 @@
-//! The loader's side of a Vulkan layer: the structures of `vk_layer.h`, which ash does not have, and chains of structures.
+//! The loader's side of a Vulkan layer: the structures of `vk_layer.h`, which ash lacks, and chains of structures.
 
 use ash::vk::{self, Handle};
 use std::ffi::c_void;
@@ -15,7 +15,7 @@ pub struct NegotiateLayerInterface {
     pub get_physical_device_proc_addr: vk::PFN_vkGetInstanceProcAddr,
 }
 
-/// `VkLayerInstanceCreateInfo` and `VkLayerDeviceCreateInfo`; the link is one where `function` is 0.
+/// `VkLayerInstanceCreateInfo` and `VkLayerDeviceCreateInfo`, which hold a link if `function` is 0.
 #[repr(C)]
 pub struct LayerCreateInfo<Link> {
     pub ty: vk::StructureType,
@@ -24,7 +24,7 @@ pub struct LayerCreateInfo<Link> {
     pub link: *mut Link,
 }
 
-/// `VkLayerInstanceLink`: the way down.
+/// `VkLayerInstanceLink`: the next layer of an instance.
 #[repr(C)]
 pub struct InstanceLink {
     pub next: *mut Self,
@@ -32,7 +32,7 @@ pub struct InstanceLink {
     pub get_physical_device_proc_addr: vk::PFN_vkGetInstanceProcAddr,
 }
 
-/// `VkLayerDeviceLink`: the way down.
+/// `VkLayerDeviceLink`: the next layer of a device.
 #[repr(C)]
 pub struct DeviceLink {
     pub next: *mut Self,
@@ -40,19 +40,19 @@ pub struct DeviceLink {
     pub get_device_proc_addr: vk::PFN_vkGetDeviceProcAddr,
 }
 
-/// The loader's table of a dispatchable handle. A physical device has its instance's.
+/// The loader's table for a dispatchable handle. A physical device has the table of its instance.
 ///
 /// # Safety
-/// The handle is alive.
+/// The handle must be alive.
 pub unsafe fn key(handle: impl Handle) -> usize {
     // SAFETY: a dispatchable handle points at an object that begins with the pointer to the loader's table.
     unsafe { *(handle.as_raw() as *const usize) }
 }
 
-/// The structure of type `ty` in a chain, as the place that points at it.
+/// The structure of type `ty` in a chain, as the pointer to it.
 ///
 /// # Safety
-/// `chain` is the `pNext` of a Vulkan structure.
+/// `chain` must be the `pNext` of a Vulkan structure.
 pub unsafe fn find(
     chain: *mut *const c_void,
     ty: vk::StructureType,
@@ -70,10 +70,10 @@ pub unsafe fn find(
     None
 }
 
-/// The way down in the `pNext` chain of a create info; the chain then holds that of the layer below.
+/// Takes the link to the next layer from the `pNext` chain of a create info, which then holds the link of that layer.
 ///
 /// # Safety
-/// `chain` is the `pNext` of a create info that the loader handed on, and `ty` its structure with a `Link`.
+/// `chain` must be the `pNext` of a create info from the loader, and `ty` the type of its structure with a `Link`.
 pub unsafe fn take_link<Link>(
     mut chain: *const c_void,
     ty: vk::StructureType,
@@ -94,10 +94,10 @@ pub unsafe fn take_link<Link>(
     None
 }
 
-/// Answers a query of Vulkan's kind: the number of `items` if there is no place for them, else as many as fit.
+/// Answers a Vulkan query: the number of `items` if `place` is null, else as many items as fit.
 ///
 /// # Safety
-/// `count` is valid, and `place` null or valid for `count` items.
+/// `count` must be valid, and `place` null or valid for `count` items.
 pub unsafe fn answer<T: Copy>(items: &[T], count: *mut u32, place: *mut T) -> vk::Result {
     // SAFETY: the caller's promise.
     unsafe {

@@ -1,4 +1,4 @@
-//! The fake driver for a child process: builds the layer of lib.rs and says how the Vulkan loader finds it.
+//! The fake driver for a child process: builds the layer of lib.rs and makes the Vulkan loader find it.
 
 #[path = "../common/cargo.rs"]
 pub mod cargo;
@@ -11,8 +11,8 @@ use tempfile::TempDir;
 
 const LAYER: &str = "VK_LAYER_JEM_fake_driver";
 
-/// The environment variables under which a process has cooperative matrices from a driver that fails as `mode` says (a
-/// value of `$JEM_FAKE_DRIVER` in lib.rs), and the folder with the layer's manifest, which must outlive the process.
+/// The environment variables that give a process cooperative matrices from a driver that fails in `mode` (a value of
+/// `$JEM_FAKE_DRIVER` in lib.rs), and the folder with the layer's manifest, which must outlive the process.
 ///
 /// # Panics
 /// If the layer cannot be built.
@@ -36,8 +36,8 @@ pub fn environment(mode: &str) -> (Vec<(String, String)>, TempDir) {
     (variables.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(), folder)
 }
 
-/// The layer's library, beside the examples of the profile in which this test was built. `cargo test` builds it, but
-/// `cargo test --test NAME` does not.
+/// The library of the layer, beside the examples of the profile of this test. `cargo test` builds it, but `cargo test
+/// --test NAME` does not.
 fn library() -> &'static PathBuf {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
     LIBRARY.get_or_init(|| {

@@ -1,13 +1,13 @@
-//! `VK_KHR_pipeline_executable_properties` of the fake driver: the same report on every pipeline.
+//! `VK_KHR_pipeline_executable_properties` in the fake driver: the same report for every pipeline.
 
 use crate::loader::answer;
 use ash::vk;
 
-/// The statistics, by names that NVIDIA's driver uses.
+/// The statistics, with the names that NVIDIA's driver uses.
 const STATISTICS: [(&str, u64); 4] =
     [("Register Count", 168), ("Binary Size", 4096), ("Stack Size", 0), ("Local Memory Size", 64)];
 
-/// `vkGetPipelineExecutablePropertiesKHR`: one executable.
+/// `vkGetPipelineExecutablePropertiesKHR`: reports one executable.
 pub unsafe extern "system" fn get_executables(
     _: vk::Device,
     _: *const vk::PipelineInfoKHR<'_>,
@@ -20,11 +20,11 @@ pub unsafe extern "system" fn get_executables(
         subgroup_size: 32,
         ..Default::default()
     };
-    // SAFETY: the caller's arguments, as Vulkan wants them.
+    // SAFETY: the caller's arguments, as Vulkan requires them.
     unsafe { answer(&[executable], count, place) }
 }
 
-/// `vkGetPipelineExecutableStatisticsKHR`.
+/// `vkGetPipelineExecutableStatisticsKHR`: reports the statistics.
 pub unsafe extern "system" fn get_statistics(
     _: vk::Device,
     _: *const vk::PipelineExecutableInfoKHR<'_>,
@@ -37,11 +37,11 @@ pub unsafe extern "system" fn get_statistics(
         value: vk::PipelineExecutableStatisticValueKHR { u64: value },
         ..Default::default()
     };
-    // SAFETY: the caller's arguments, as Vulkan wants them.
+    // SAFETY: the caller's arguments, as Vulkan requires them.
     unsafe { answer(&STATISTICS.map(statistic), count, place) }
 }
 
-/// A name as Vulkan's structures hold it, padded with zeros.
+/// A name in the form of Vulkan's structures, padded with zeros.
 fn characters(name: &str) -> [std::ffi::c_char; vk::MAX_DESCRIPTION_SIZE] {
     let mut characters = [0; vk::MAX_DESCRIPTION_SIZE];
     for (place, byte) in characters.iter_mut().zip(name.bytes()) {

@@ -1,11 +1,11 @@
-//! `jem ablate`: one protocol, one table; what is interrupted goes on, what is complete is taken over.
+//! `jem ablate`: one protocol and one table; interrupted runs are resumed, complete runs are reused.
 
 use crate::support::*;
 use crate::train::SMALL;
 use serde_json::Value;
 use std::path::Path;
 
-/// The words of a small comparison on `data` into `out`.
+/// The arguments of a small comparison on `data` into `out`.
 fn ablate<'a>(data: &'a str, out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     [&["ablate", "--data", data, "--out", out], &SMALL[..], more].concat()
 }
@@ -15,7 +15,7 @@ fn table(out: &str) -> Value {
     serde_json::from_str(&text).expect("JSON")
 }
 
-/// Accuracies, energies and gaps of all runs: what does not depend on the clock.
+/// Accuracies, energies and gaps of all runs, which do not depend on the clock.
 fn figures(out: &str) -> Vec<Value> {
     let table = table(out);
     let rows = table["rows"].as_array().expect("rows").iter();
@@ -44,7 +44,7 @@ fn what_is_complete_is_taken_over_and_what_is_not_goes_on() {
     );
     assert!(table(&out)["rows"][0]["energy_gap"].is_null());
 
-    // One that was ended before its end, one before its score, one before its beginning.
+    // A run interrupted before its end, one before its score, one before its start.
     let at = |name: &str| Path::new(&out).join(name);
     for name in ["classifier-seed1/result.json", "jem-seed1/result.json"] {
         std::fs::remove_file(at(name)).expect("a file");
@@ -55,7 +55,7 @@ fn what_is_complete_is_taken_over_and_what_is_not_goes_on() {
     let written = || std::fs::metadata(&complete).and_then(|file| file.modified()).expect("a time");
     let before = written();
     let printed = succeed(&words);
-    assert_eq!(printed.matches("as run before").count(), 1, "{printed}");
+    assert_eq!(printed.matches("already done").count(), 1, "{printed}");
     assert_eq!((figures(&out), written()), (all, before));
 }
 
@@ -69,7 +69,7 @@ fn a_run_that_diverges_is_a_row_of_the_table() {
         let printed = succeed(&words);
         assert!(printed.contains("| jem    | 1e30 | 0 of 1 |"), "{printed}");
         assert!(printed.contains("jem, lr = 1e30, seed 7: training diverged"), "{printed}");
-        assert_eq!(printed.matches("as run before").count(), if again { 2 } else { 0 }, "{printed}");
+        assert_eq!(printed.matches("already done").count(), if again { 2 } else { 0 }, "{printed}");
         let rows = &table(&out)["rows"];
         assert_eq!((&rows[0]["value"], &rows[0]["seeds_done"]), (&Value::from("1e-3"), &Value::from(1)));
         assert!(rows[1]["test_accuracy"].is_null() && rows[0]["test_accuracy"]["mean"].is_f64(), "{rows}");
@@ -98,7 +98,7 @@ fn an_interrupt_keeps_what_is_done() {
     let output = child.wait_with_output().expect("the command ends");
     let printed = String::from_utf8_lossy(&output.stdout);
     assert!(killed.success() && output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(printed.contains("the same command goes on"), "{printed}");
+    assert!(printed.contains("run the same command again to resume"), "{printed}");
     let rows = ["|          2 |      1 |", "|    1000000 | 0 of 1 |"];
     assert!(rows.iter().all(|row| printed.contains(row)), "{printed}");
     assert!(!metrics.with_file_name("result.json").exists());

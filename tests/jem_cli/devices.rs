@@ -59,7 +59,7 @@ fn kernels_are_tested_where_asked() {
     misuse(&["devices", "--test", "cuda"], &["cuda", "gpu:NAME"]);
 }
 
-/// The files of compiled pipelines in `directory` of `place`; asserts that each matches its own checksum.
+/// The files of compiled pipelines in `directory` of `place`; asserts that each matches its checksum.
 fn whole_files(place: &Place, directory: &str) -> Vec<PathBuf> {
     let files: Vec<PathBuf> = std::fs::read_dir(place.at(directory))
         .expect("a directory")
@@ -88,7 +88,7 @@ fn compiled_pipelines_are_kept_and_damage_does_no_harm() {
         command.env("JEM_PIPELINE_CACHE", place.at("pipelines"));
         command
     };
-    // Several processes write the same file at once.
+    // Several processes write the same file at the same time.
     let running: Vec<_> = (0..3)
         .map(|_| test().stdout(std::process::Stdio::piped()).spawn().expect("the command starts"))
         .collect();
@@ -108,14 +108,14 @@ fn compiled_pipelines_are_kept_and_damage_does_no_harm() {
         assert!(test().output().expect("the command starts").status.success());
         assert_eq!(whole_files(&place, "pipelines"), files, "it is replaced");
     }
-    // The directory cannot be made.
+    // The directory cannot be created.
     let mut taken = test();
     taken.env("JEM_PIPELINE_CACHE", files[0].join("below"));
     assert!(taken.output().expect("the command starts").status.success());
-    // None.
+    // No file.
     let mut none = test();
     none.env("JEM_PIPELINE_CACHE", "none").env("XDG_CACHE_HOME", place.at("cache"));
     assert!(none.output().expect("the command starts").status.success());
-    // (Mesa keeps its own there.)
+    // (Mesa keeps its cache there.)
     assert!(!Path::new(&place.at("cache/jem")).exists());
 }

@@ -1,5 +1,5 @@
-//! What goes wrong is one line that names the file, the tensor or the flag, what was expected and what was
-//! found; nothing is written.
+//! Every error is one line that names the file, the tensor or the flag, what was expected and what was found. Nothing
+//! is written.
 
 use crate::support::*;
 use jem::io::elements::Elements;
@@ -7,7 +7,7 @@ use jem::io::elements::Elements;
 /// A tensor of a file.
 type Tensor = (String, Vec<usize>, Elements);
 
-/// The words of `jem score`.
+/// The arguments of `jem score`.
 fn score<'a>(model: &'a str, images: &'a str) -> Vec<&'a str> {
     vec!["score", "--model", model, "--images", images]
 }

@@ -1,4 +1,4 @@
-//! `jem` as a user runs it: what each command writes and prints, and what it says to bad input.
+//! `jem` as a user runs it: the files and output of each command, and its errors.
 
 mod ablate;
 #[path = "../../kernels-tests/adapter.rs"]

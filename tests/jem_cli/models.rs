@@ -24,7 +24,7 @@ fn import_export_import_gives_the_same_bytes() {
         succeed(&["import", &exported, "--out", &second]);
         assert_eq!(bytes(&first), bytes(&exported), "{source}");
         assert_eq!(bytes(&first), bytes(&second), "{source}");
-        // Under the names and with the values that it had.
+        // With the same names and values as before.
         let (before, after) = (Checkpoint::load(Path::new(source)), Checkpoint::load(Path::new(&second)));
         let (before, after) = (before.expect("a file"), after.expect("a file"));
         for (name, shape, elements) in before.tensors {
@@ -75,7 +75,7 @@ torch.save({'state_dict': state}, sys.argv[2])
     let again = place.at("again.pt");
     let output = Command::new(python).args(["-c", script, &out, &again]).output().expect("Python starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    // And what PyTorch saves of it scores the same.
+    // PyTorch's file of the same network scores the same.
     let x = place.x_p();
     let logits = |model: &str| {
         let scores = place.at("scores.npz");
@@ -96,7 +96,8 @@ fn a_normalisation_is_kept_and_applied() {
         Some(3),
         "one a channel"
     );
-    // The network sees what the reference's network saw: pixels are its images, normalised backwards.
+    // The network's input must equal that of the reference's network: the pixels are its images, with the normalisation
+    // inverted.
     let (mean, std) = ([0.49, 0.48, 0.45], [0.25, 0.24, 0.26]);
     let squeezed: Vec<f64> = case("x_p").iter().map(|v| v * 0.9).collect();
     let (plain, shifted): (Vec<f32>, Vec<f32>) = squeezed

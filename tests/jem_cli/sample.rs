@@ -18,7 +18,7 @@ fn samples(place: &Place, name: &str) -> Vec<f64> {
     read_npy(&place.at(&format!("{name}/samples.npy"))).1
 }
 
-/// Log densities, a row a step.
+/// Log densities, a row per step.
 fn log_density(place: &Place, name: &str) -> Vec<Vec<f64>> {
     let (shape, values) = read_npy(&place.at(&format!("{name}/log_density.npy")));
     values.chunks(shape[1]).map(<[f64]>::to_vec).collect()
@@ -81,7 +81,7 @@ fn chains_climb_and_leave_their_record() {
         max_relative = 1e-5
     );
 
-    // What is scored is what the last row says.
+    // The scores of the samples equal the last row.
     let (model, x, out) = (weights(), place.at("out/samples.npy"), place.at("scores.npz"));
     succeed(&["score", "--model", &model, "--images", &x, "--out", &out, "--any-range"]);
     assert_near("log density", &rows[6], &numbers(&arrays(&out)["logsumexp"]), LOGITS);
@@ -96,7 +96,7 @@ fn chains_climb_and_leave_their_record() {
     let frames = GifDecoder::new(film).expect("a film").into_frames().collect_frames().expect("frames");
     assert_eq!(frames.len(), 7, "the start and each step");
     assert_eq!(frames[0].buffer().dimensions(), grid.dimensions());
-    // A film's 256 colours are near the picture's own.
+    // A film's 256 colours are near those of the picture.
     let near = |frame: &image::RgbaImage| {
         let apart = frame.pixels().zip(grid.pixels());
         let apart = apart.flat_map(|(a, b)| (0..3).map(move |c| f64::from(a.0[c].abs_diff(b.0[c]))));
@@ -153,7 +153,7 @@ fn a_row_of_the_grid_is_a_class() {
     assert_eq!(facts["classes"], serde_json::json!([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]));
     let grid = image::open(place.at("out/samples.png")).expect("a picture");
     assert!(grid.height() > 4 * grid.width(), "{}x{}", grid.width(), grid.height());
-    // Chains climb the logit of their row's class.
+    // Chains ascend the logit of the class of their row.
     let (model, out, x) = (weights(), place.at("scores.npz"), place.at("out/samples.npy"));
     succeed(&["score", "--model", &model, "--images", &x, "--out", &out]);
     let logits = numbers(&arrays(&out)["logits"]);
@@ -191,7 +191,7 @@ fn inpainting_holds_what_is_black_in_the_mask() {
 fn chains_start_where_init_says() {
     let place = Place::new();
     let [best, checkpoint] = place.trained();
-    // The buffer, in the order of the file.
+    // The replay buffer, in the order of the file.
     let still = ["--steps", "0", "--model", &checkpoint];
     let all = sample(&place, "buffer", &[&still[..], &["--init", "buffer"]].concat());
     assert_eq!(all["samples"], 40);
@@ -202,14 +202,14 @@ fn chains_start_where_init_says() {
     sample(&place, "some", &[&still[..], &["--init", "buffer", "--count", "3"]].concat());
     assert_eq!(samples(&place, "some"), chains[..3 * IMAGE]);
 
-    // As trained, unless flags say otherwise.
+    // The settings of training, unless flags replace them.
     let facts = sample(&place, "trained", &["--model", &best, "--count", "2", "--steps", "2"]);
     assert_eq!((&facts["step_size"], &facts["clamp"]), (&6.0.into(), &true.into()));
     assert!(samples(&place, "trained").iter().all(|v| v.abs() <= 1.0));
     let free = sample(&place, "free", &["--model", &best, "--count", "2", "--steps", "1", "--clamp=false"]);
     assert_eq!(free["clamp"], false);
 
-    // A Gaussian a class: those of constant images are near these.
+    // A Gaussian per class: samples of a class of constant images are near these.
     let data = place.digits(60);
     let fitted = ["--init", "gaussians", "--init-data", "mnist:train", "--data", &data, "--steps", "0"];
     sample(&place, "gaussians", &[&fitted[..], &["--count", "4", "--class", "3"]].concat());

@@ -70,7 +70,7 @@ fn a_temperature_is_that_of_the_gibbs_distribution() {
     assert_near("logsumexp", &numbers(&hot["logsumexp"]), &free, LOGITS);
     assert_near("logits", &numbers(&hot["logits"]), &logits, LOGITS);
     assert_eq!(score(&place, &["--beta", "0.4", "--input-gradient"]), hot);
-    // The gradient is that of the softened free energy: between those of many classes, as of one by one.
+    // The gradient is that of LogSumExp at this temperature, so it differs from the one at temperature 1.
     let cold = score(&place, &["--input-gradient"]);
     let apart = error(&numbers(&hot["dlogsumexp_dx"]), &numbers(&cold["dlogsumexp_dx"]));
     assert!(apart > 0.01, "the temperature changes the gradient by {apart:e}");
@@ -194,7 +194,7 @@ fn a_threshold_is_fitted_to_a_quantile() {
     assert_eq!(facts_of_digits["images"], 40);
     let mut densities = numbers(&arrays(&out)["logsumexp"]);
     densities.sort_by(f64::total_cmp);
-    // NumPy's quantile 0.3 of 40 values is 0.7 of the way from the 12th to the 13th.
+    // NumPy's quantile 0.3 of 40 values lies 0.7 of the distance from the 12th to the 13th.
     let threshold = densities[11] + 0.7 * (densities[12] - densities[11]);
     let fit = ["--threshold-quantile", "0.3", "--threshold-on", "mnist:test", "--data", &data];
     let facts = facts(&[&["score", "--model", &model, "--images", &x, "--out", &out], &fit[..]].concat());
@@ -224,7 +224,7 @@ fn bytes_a_folder_and_a_named_set_are_scored_alike() {
     };
     let array = of(&place.array("bytes.npy", &[4, SIDE, SIDE, 3], Elements::U8(bytes.clone())), &[]);
     for (i, image) in bytes.chunks(IMAGE).enumerate() {
-        // Two classes by sub-folder: labels, but not the model's.
+        // Two classes by sub-folder: they have labels, but not those of the model.
         let folder = Path::new(&place.at("photos")).join(["cat", "dog"][i / 2]);
         std::fs::create_dir_all(&folder).expect("a directory");
         let (values, picture): (Vec<f32>, _) =
@@ -241,13 +241,13 @@ fn bytes_a_folder_and_a_named_set_are_scored_alike() {
     let csv = std::fs::read_to_string(&csv).expect("rows");
     assert!(csv.lines().nth(3).is_some_and(|line| line.contains("2.png,")), "{csv}");
 
-    // Grey digits of 28x28 are centred on black.
+    // Grey digits of 28x28 are padded with black.
     let data = place.digits(3);
     let set = of("mnist:test", &["--data", &data]);
     assert_eq!((set["logits"].shape.clone(), set["correct"].shape.clone()), (vec![3, 10], vec![3]));
     let unlabelled = of("mnist:test", &["--data", &data, "--no-labels"]);
     assert!(!unlabelled.contains_key("correct") && unlabelled["logits"] == set["logits"]);
-    // By the environment, too.
+    // The environment variable works, too.
     let mut command = jem(&["score", "--model", &model, "--images", "mnist:test", "--json"]);
     let output = command.env("JEM_DATA", &data).output().expect("the command starts");
     let facts: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
@@ -259,7 +259,7 @@ fn values_far_outside_the_range_are_scored_when_allowed() {
     let place = Place::new();
     let (model, out) = (weights(), place.at("scores.npz"));
     let scaled = |factor: f32| case("x_p").iter().map(|&v| factor * v as f32).collect();
-    // Chains without clamps leave the range a little; images of another program are far outside.
+    // Unclamped chains exceed the range slightly; images scaled for another program exceed it by far.
     let x = place.floats("chains.npy", &[N, 3, SIDE, SIDE], scaled(1.5));
     succeed(&["score", "--model", &model, "--images", &x]);
     let x = place.floats("wide.npy", &[N, 3, SIDE, SIDE], scaled(2.5));
@@ -278,7 +278,7 @@ fn batch_norm_takes_its_statistics_as_asked() {
     for (seed, parameter) in architecture.network().layout().in_files().enumerate() {
         let shape = parameter.file_shape();
         let value = |i: usize| ((i * 37 + seed * 11) % 101) as f32 / 505.0 - 0.1;
-        // Variances and scales are above 0.
+        // Variances and scales must be above 0.
         let above = if shape.len() == 1 { 0.5 } else { 0.0 };
         let values = (0..shape.iter().product()).map(|i| value(i) + above).collect();
         file.push_f32(parameter.name.clone(), &shape, values);

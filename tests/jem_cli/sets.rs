@@ -1,12 +1,12 @@
-//! Data sets in the layouts of their authors: small where the layout lets them be, else of the official size, of
-//! which all but the first records are holes in a file that takes no room.
+//! Data sets in the layouts of their authors: small if the layout allows it, else of the official size as sparse files,
+//! in which all records but the first are holes.
 
 use crate::support::Place;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-/// Pixels and labels that mean nothing, but differ.
+/// Pixels and labels without meaning, but different from each other.
 fn bytes(count: usize) -> Vec<u8> {
     (0..count).map(|i| (i * 7 / (1 + i % 3) % 256) as u8).collect()
 }
@@ -16,17 +16,17 @@ fn labels(count: usize, classes: usize) -> Vec<u8> {
 }
 
 impl Place {
-    /// A directory of data sets with `n` digits of MNIST's layout, for testing and for training.
+    /// A directory of data sets in MNIST's layout with `n` digits, for testing and for training.
     pub fn digits(&self, n: usize) -> String {
         self.idx("mnist", n)
     }
 
-    /// The same of Fashion-MNIST.
+    /// The same for Fashion-MNIST.
     pub fn clothes(&self, n: usize) -> String {
         self.idx("fashion-mnist", n)
     }
 
-    /// The same of Kuzushiji-MNIST.
+    /// The same for Kuzushiji-MNIST.
     pub fn hiragana(&self, n: usize) -> String {
         self.idx("kmnist", n)
     }
@@ -54,9 +54,9 @@ impl Place {
         self.at("data")
     }
 
-    /// `n` digits of SVHN's layout: a MAT-file for each part, of a matrix of bytes and one of doubles.
+    /// `n` digits in SVHN's layout: a MAT-file for each part, with a matrix of bytes and one of doubles.
     pub fn house_numbers(&self, n: usize) -> String {
-        // A type, a number of bytes, the bytes, and up to the next multiple of 8.
+        // A type, a number of bytes, the bytes, and padding to the next multiple of 8.
         let element = |kind: u32, data: &[u8]| {
             let mut element = [&kind.to_le_bytes(), &(data.len() as u32).to_le_bytes(), data].concat();
             element.resize(element.len().next_multiple_of(8), 0);
@@ -84,7 +84,7 @@ impl Place {
         self.at("data")
     }
 
-    /// CIFAR-10, of which `n` records a file are more than zeros.
+    /// CIFAR-10, with `n` records per file that are not all zeros.
     pub fn cifar10(&self, n: usize) -> String {
         let folder = self.folder("cifar-10-batches-bin");
         let batches = (1..=5).map(|batch| format!("data_batch_{batch}.bin"));
@@ -94,7 +94,7 @@ impl Place {
         self.at("data")
     }
 
-    /// CIFAR-100, of which `n` records a file are more than zeros.
+    /// CIFAR-100, with `n` records per file that are not all zeros.
     pub fn cifar100(&self, n: usize) -> String {
         let folder = self.folder("cifar-100-binary");
         for (name, count) in [("train.bin", 50_000), ("test.bin", 10_000)] {
@@ -104,7 +104,7 @@ impl Place {
     }
 }
 
-/// A file of `count` records of some bytes of labels, the last of which counts, and 3,072 of pixels.
+/// A file of `count` records with some label bytes, of which the last is used, and 3,072 bytes of pixels.
 fn records(path: &Path, label_bytes: usize, classes: usize, filled: usize, count: usize) {
     let record = label_bytes + 3 * 32 * 32;
     let mut contents = bytes(filled * record);

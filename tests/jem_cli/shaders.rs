@@ -1,4 +1,4 @@
-//! `JEM_SHADERS`: kernels that are tried without a build.
+//! `JEM_SHADERS`: kernels that are replaced without a build.
 
 use crate::support::*;
 use jem::compute::conv_geometry::{ConvGeometry, ConvProblem, Direction};
@@ -8,13 +8,13 @@ use jem::tuning::file;
 use serde_json::Value;
 use std::path::Path;
 
-/// The text of the executable's file `shaders/NAME.wgsl`.
+/// The executable's own text of `shaders/NAME.wgsl`.
 fn own(name: &str) -> String {
     let path = format!("{}/shaders/{name}.wgsl", env!("CARGO_MANIFEST_DIR"));
     std::fs::read_to_string(path).expect("a shader")
 }
 
-/// Puts a file into the folder `shaders` of `place`; returns the folder.
+/// Writes a file into the folder `shaders` of `place`; returns the folder.
 fn put(place: &Place, name: &str, text: &str) -> String {
     let file = place.at(&format!("shaders/{name}.wgsl"));
     std::fs::create_dir_all(Path::new(&file).parent().expect("a folder")).expect("a folder");
@@ -22,7 +22,7 @@ fn put(place: &Place, name: &str, text: &str) -> String {
     place.at("shaders")
 }
 
-/// Exit code, output and errors of `jem` with these arguments and the shaders of `folder`.
+/// Exit code, output and errors of `jem` with these arguments and the shaders in `folder`.
 fn with(folder: &str, words: &[&str]) -> (Option<i32>, String, String) {
     let output = jem(words).env("JEM_SHADERS", folder).output().expect("it starts");
     let [stdout, stderr] =
@@ -45,7 +45,7 @@ fn a_kernel_of_the_folder_runs_instead_of_the_executables() {
     assert_eq!(facts["shaders"]["folder"], folder, "{facts}");
     assert_eq!(facts["shaders"]["files"], 2);
     assert_eq!(facts["shaders"]["differing"], serde_json::json!(["tick"]));
-    // The device now computes something else than the twin, in this one kernel.
+    // The device now differs from the twin, in this one kernel only.
     let kernels = facts["tests"][0]["kernels"].as_array().expect("a list");
     let failed: Vec<&Value> = kernels.iter().filter(|kernel| kernel["passed"] == false).collect();
     assert!(failed.len() == 1 && failed[0]["kernel"] == "tick", "{failed:?}");
@@ -115,7 +115,7 @@ fn what_naga_refuses_names_the_kernel_the_file_and_its_line() {
     }
 }
 
-/// Winners are stored with a digest of the kernels' texts: those of other shaders are not used.
+/// Winners are stored with a digest of the kernels' texts: those for other shaders are not used.
 #[test]
 fn tuned_winners_of_other_shaders_are_not_used() {
     let place = Place::new();

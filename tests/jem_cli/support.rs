@@ -1,4 +1,4 @@
-//! The command, and small models and images for it.
+//! Runs the command, and makes small models and images for it.
 
 use jem::device::Device;
 use jem::ebm::{Recipe, RunOptions, run};
@@ -12,18 +12,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::AtomicBool;
 
-/// Rounding of float32 on logits and energies, as ||a - b|| / ||b||.
+/// The bound on float32 rounding of logits and energies, as ||a - b|| / ||b||.
 pub const LOGITS: f64 = 1e-5;
-/// Rounding of float32 on gradients.
+/// The bound on float32 rounding of gradients.
 pub const GRADIENT: f64 = 1e-4;
-/// Images of the reference case.
+/// The number of images of the reference case.
 pub const N: usize = 6;
-/// Rows and columns of an image.
+/// The number of rows and of columns of an image.
 pub const SIDE: usize = 32;
-/// Elements of an image.
+/// The number of elements of an image.
 pub const IMAGE: usize = 3 * SIDE * SIDE;
 
-/// A directory of a test's own, with files for the command.
+/// A temporary directory for a test, with files for the command.
 pub struct Place(tempfile::TempDir);
 
 impl Place {
@@ -36,7 +36,7 @@ impl Place {
         self.0.path().join(name).to_str().expect("UTF-8").to_owned()
     }
 
-    /// The names of all files and directories in it, those below included.
+    /// The names of all files and directories in it, recursively.
     pub fn names(&self) -> Vec<PathBuf> {
         fn below(directory: &Path, names: &mut Vec<PathBuf>) {
             for entry in std::fs::read_dir(directory).expect("a directory") {
@@ -67,7 +67,7 @@ impl Place {
         self.at(name)
     }
 
-    /// Writes `name` with what `change` makes of the reference network's tensors.
+    /// Writes `name`, the reference network after `change` to its tensors.
     pub fn changed_model(&self, name: &str, change: impl FnOnce(&mut Checkpoint)) -> String {
         let mut file = Checkpoint::load(Path::new(&weights())).expect("the fixture");
         change(&mut file);
@@ -88,7 +88,7 @@ impl Place {
         })
     }
 
-    /// Writes a folder `name` of drawings of 8x8 pixels in a sub-folder for each of two classes.
+    /// Writes a folder `name` with a sub-folder of 8x8 drawings for each of two classes.
     pub fn drawings(&self, name: &str, images: usize) -> String {
         let data = crate::small::pictures(5 * images, 8);
         for index in 0..data.len() {
@@ -149,15 +149,15 @@ pub fn case(name: &str) -> Vec<f64> {
     }
 }
 
-/// The devices that must come to the same figures, as `--device` takes them.
+/// The devices that must give the same results, in the form that `--device` takes.
 pub fn devices() -> [String; 2] {
     ["cpu".into(), crate::adapter::gpu_spec().to_string()]
 }
 
-/// The command with these words, on the CPU where `--device` does not say otherwise.
+/// The command with these arguments, on the CPU unless `--device` is among them.
 pub fn jem(words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_jem"));
-    // A driver of Mesa's complains where there is no such directory.
+    // A Mesa driver prints a warning without such a directory.
     command.env("XDG_RUNTIME_DIR", std::env::temp_dir()).env_remove("JEM_DATA").env("JEM_DEVICE", "cpu");
     // A user's tuned kernels and shaders must not affect tests.
     command.env("JEM_TUNED", "none").env("JEM_PIPELINE_CACHE", "none").env_remove("JEM_SHADERS");
@@ -173,14 +173,14 @@ fn output(words: &[&str]) -> Output {
     jem(words).output().expect("the command starts")
 }
 
-/// What a succeeding command prints.
+/// The output of a command that must succeed.
 pub fn succeed(words: &[&str]) -> String {
     let output = output(words);
     assert!(output.status.success(), "{words:?}: {}{}", text(&output.stdout), text(&output.stderr));
     text(&output.stdout)
 }
 
-/// What a succeeding command prints with `--json`, which must be one JSON object.
+/// The output of a command with `--json`, which must succeed and print one JSON object.
 pub fn facts(words: &[&str]) -> Value {
     let printed = succeed(&[words, &["--json"]].concat());
     let value: Value = serde_json::from_str(&printed).unwrap_or_else(|e| panic!("{words:?}: {e}: {printed}"));
@@ -188,7 +188,7 @@ pub fn facts(words: &[&str]) -> Value {
     value
 }
 
-/// Asserts exit code 1, one line of error that has all of `parts`, nothing printed, and nothing written.
+/// Asserts exit code 1, one line of error that contains all of `parts`, no output, and no new files.
 pub fn fail(place: &Place, words: &[&str], parts: &[&str]) {
     let before = place.names();
     let output = output(words);
@@ -202,7 +202,7 @@ pub fn fail(place: &Place, words: &[&str], parts: &[&str]) {
     assert_eq!(place.names(), before, "{words:?} wrote something: {stderr}");
 }
 
-/// Asserts exit code 2, clap's for words that it does not understand, with `parts` in its message.
+/// Asserts exit code 2, clap's for invalid arguments, with `parts` in its message.
 pub fn misuse(words: &[&str], parts: &[&str]) {
     let output = output(words);
     let stderr = text(&output.stderr);
@@ -241,7 +241,7 @@ pub fn error(a: &[f64], b: &[f64]) -> f64 {
     norm(&mut a.iter().zip(b).map(|(a, b)| a - b)) / norm(&mut b.iter().copied())
 }
 
-/// Asserts that `a` is `b` but for rounding.
+/// Asserts that `a` equals `b` except for rounding.
 pub fn assert_near(what: &str, a: &[f64], b: &[f64], bound: f64) {
     let error = error(a, b);
     assert!(error <= bound, "{what}: error {error:e}, allowed {bound:e}");

@@ -1,4 +1,4 @@
-//! `jem train`: what it trains on, what it leaves and says, how it goes on, and what it refuses.
+//! `jem train`: its data sets, files and output, resumption, and errors.
 
 use crate::support::*;
 use jem::io::checkpoint::Checkpoint;
@@ -23,7 +23,7 @@ pub const SMALL: [&str; 14] = [
     "2",
 ];
 
-/// The words of a small run on `data` into `out`.
+/// The arguments of a small run on `data` into `out`.
 fn train<'a>(data: &'a str, out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     [&["train", "--data", data, "--out", out], &SMALL[..], more].concat()
 }
@@ -62,7 +62,7 @@ fn a_folder_of_classes_becomes_a_model_that_goes_on_by_one_flag() {
     let scored = facts(&["score", "--model", &model, "--images", &data]);
     assert_eq!(scored["images"], 40);
 
-    // From another directory, with no other flag.
+    // From another directory, with no other flags.
     let resumed = jem(&["train", "--quiet", "--iterations", "5", "--resume", &out])
         .current_dir(place.at("."))
         .output()
@@ -78,7 +78,7 @@ fn a_folder_of_classes_becomes_a_model_that_goes_on_by_one_flag() {
     };
     assert!(last(&out) == last(&whole), "the resumed run differs from the uninterrupted one");
 
-    // Data that has moved.
+    // Data that has been moved.
     std::fs::rename(&data, place.at("moved")).expect("a directory");
     fail(&place, &["train", "--resume", &out], &["--data", "my photos", "no such set or folder"]);
     succeed(&["train", "--resume", &out, "--data", &place.at("moved")]);
@@ -120,7 +120,7 @@ fn drawings_and_digits_by_name() {
     );
 }
 
-/// Every name that `--data` takes for files, in the layout of the set's authors.
+/// Every data set that `--data` reads from files, in the layout of the set's authors.
 #[test]
 fn every_set_is_trained_on_by_its_name() {
     let place = Place::new();
@@ -130,7 +130,7 @@ fn every_set_is_trained_on_by_its_name() {
         ("cifar10", place.cifar10(20), "CIFAR-10", 10, of_colour, true),
         ("cifar100", place.cifar100(200), "CIFAR-100", 100, of_colour, true),
         ("svhn", place.house_numbers(60), "SVHN", 10, of_colour, false),
-        // From 28x28.
+        // Padded from 28x28.
         ("mnist", place.digits(60), "MNIST", 10, of_grey, false),
         ("fashion-mnist", place.clothes(60), "Fashion-MNIST", 10, of_grey, true),
         ("kmnist", place.hiragana(60), "Kuzushiji-MNIST", 10, of_grey, false),
@@ -172,7 +172,7 @@ fn every_set_is_trained_on_by_its_name() {
     }
 }
 
-/// The real ones, where they are.
+/// The real data sets, if they are on this machine.
 #[test]
 fn official_sets() {
     let root = std::env::var_os("JEM_DATA").map(PathBuf::from);
@@ -186,7 +186,7 @@ fn official_sets() {
         ("fashion-mnist", "fashion-mnist/train-images-idx3-ubyte.gz", "60000 training and 10000 test images"),
     ] {
         let Some(root) = root.as_ref().filter(|root| root.join(file).is_file()) else {
-            // Past libtest's capture, so that it is seen when the test passes.
+            // Bypass libtest's capture, so that this is shown when the test passes.
             use std::io::Write as _;
             let line = format!("jem_cli::train: $JEM_DATA has no {file}: ran without {name}");
             writeln!(std::io::stderr(), "{line}").expect("standard error");
@@ -215,7 +215,7 @@ fn bad_settings_are_one_line_and_leave_nothing() {
     at(&["--optimizer", "adagrad"], &["optimizer", "adam, adamw or sgd", "adagrad"]);
     at(&["--preset", "huge"], &["--preset", "auto, tiny, small or paper", "huge"]);
     at(&["--device", "gpu:no such adapter"], &["no such adapter"]);
-    // The size that is chosen by itself has the same settings.
+    // An automatically selected size has the same checks.
     fail(&place, &["train", "--data", &data, "--lr", "-1"], &["lr", "at least 0", "-1"]);
 
     let config = place.at("mine.toml");
@@ -262,7 +262,7 @@ fn help_groups_the_settings_and_fits_80_columns() {
                 ["Options", "Model", "Data", "SGLD", "Loss", "Optimizer", "Run", "Guard", "Examples"];
             assert_eq!(headings, expected.map(|heading| format!("{heading}:")), "{help}");
             assert!(help.lines().all(|line| line.chars().count() <= width), "{help}");
-            // No example is broken in two.
+            // No example may be wrapped.
             let (_, examples) = help.split_once("Examples:\n").expect("examples");
             let block = examples.lines().take_while(|line| !line.is_empty());
             assert!(block.into_iter().all(|line| line.starts_with("  jem ")), "{examples}");

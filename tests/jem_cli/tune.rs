@@ -1,4 +1,4 @@
-//! `jem tune`: winners are right, are kept, and are what later programs run.
+//! `jem tune`: winners are correct, are saved, and are used by later programs.
 
 use crate::support::*;
 use jem::compute::conv_geometry::ConvProblem;
@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What `command` prints if it succeeds.
+/// The output of `command`, which must succeed.
 fn run(mut command: Command) -> String {
     let output = command.output().expect("it starts");
     let [stdout, stderr] =
@@ -21,14 +21,14 @@ fn run(mut command: Command) -> String {
     stdout
 }
 
-/// `jem` with these words, `--json`, and the tuned kernels of `file`.
+/// The JSON output of `jem` with these arguments and the tuned kernels of `file`.
 fn facts_with(file: &str, words: &[&str]) -> Value {
     let mut command = jem(&[words, &["--json"]].concat());
     command.env("JEM_TUNED", file);
     serde_json::from_str(&run(command)).expect("JSON")
 }
 
-/// The recipe of the training that is tuned for.
+/// The recipe to tune for.
 fn recipe() -> Recipe {
     Recipe { batch: 2, steps: 2, buffer: 20, ..Preset::Tiny.recipe() }
 }
@@ -40,7 +40,7 @@ fn programs(policy: &ConvolutionPolicy) -> Programs {
 }
 
 /// The losses of the first two iterations of `train_cifar`, which `cargo test` builds beside the tests, with the tuned
-/// kernels of `file`. It is interrupted then: to test the model would take a software driver minutes.
+/// kernels of `file`. The run is then interrupted, because testing the model takes a software driver minutes.
 #[cfg(unix)]
 fn train(device: &str, file: &str, out: &Path) -> Vec<f64> {
     let mut path = std::env::current_exe().expect("the test has a path");
@@ -58,7 +58,7 @@ fn train(device: &str, file: &str, out: &Path) -> Vec<f64> {
         let text = std::fs::read_to_string(out.join("metrics.csv")).unwrap_or_default();
         let Some((header, rows)) = text.split_once('\n') else { return Vec::new() };
         let column = header.split(',').position(|name| name == "loss").expect("a loss");
-        // The last line may be under way.
+        // The last line may be incomplete.
         let whole = rows.split_inclusive('\n').filter(|row| row.ends_with('\n'));
         whole.filter_map(|row| row.split(',').nth(column)?.parse().ok()).collect()
     };
@@ -130,7 +130,7 @@ fn training_runs_what_was_tuned() {
     let device = open(&gpu);
     let adapter = device.adapter().expect("a GPU");
     let expected = expected();
-    // The last candidate of every shape, which is seldom the rule's choice.
+    // The last candidate of every shape, which is seldom the default choice.
     let policy = device.policy();
     let last = |shape: &ConvProblem| *policy.candidates(shape).last().expect("candidates");
     let last: Tuned = expected.iter().map(|shape| (*shape, last(shape))).collect();
@@ -166,7 +166,7 @@ fn training_runs_what_was_tuned() {
     assert!(by_rule.1.contains("# kernels of convolutions: by rule\n"), "{}", by_rule.1);
 }
 
-/// In f16, on a driver with matrices or without.
+/// In f16, on a driver with or without matrices.
 #[test]
 fn a_precision_is_tuned_for_beside_another() {
     let place = Place::new();
@@ -211,7 +211,7 @@ fn a_model_is_tuned_for_and_a_damaged_file_replaced() {
     for part in ["tuned.toml", "line 2", "delete it", "jem tune", "JEM_TUNED=none"] {
         assert!(stderr.contains(part), "{part:?} is not in {stderr}");
     }
-    // The host has nothing to choose and reads nothing.
+    // The host has no choice of kernels and reads no file.
     let mut on_cpu = jem(&["score", "--model", &model, "--images", &x, "--device", "cpu"]);
     on_cpu.env("JEM_TUNED", &file);
     run(on_cpu);
@@ -229,7 +229,7 @@ fn a_model_is_tuned_for_and_a_damaged_file_replaced() {
     run(scored);
 }
 
-/// `--only` and `--top` pick the largest shapes of one program.
+/// `--only` and `--top` select the largest shapes of one program.
 fn limited(more: &[&str]) -> Value {
     limited_in(&Place::new(), more)
 }
@@ -290,7 +290,7 @@ fn what_does_not_fit_the_time_is_named_and_not_written() {
     assert!(listed(&all, "shapes", "untried").iter().all(|u| u.as_array().is_some_and(Vec::is_empty)));
 }
 
-/// An empty variable counts as none, so that it is not to blame.
+/// An empty variable counts as unset, so the error must not name it.
 #[cfg(target_os = "linux")]
 #[test]
 fn an_empty_variable_is_not_blamed_for_the_place_of_the_winners() {

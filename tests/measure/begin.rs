@@ -1,4 +1,4 @@
-//! The beginning of a run: what is refused, and what is left behind then.
+//! The beginning of a run: its errors, and the files that remain after them.
 
 use crate::whole::bench;
 use std::fs;
@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 const RUN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/measure-gpu-run");
 
-/// The exit status and what was printed.
+/// The exit status and the output.
 fn end(output: &Output) -> (Option<i32>, String) {
     let text = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
     (output.status.code(), text.concat())
@@ -65,7 +65,7 @@ fn results_of_an_earlier_run_are_kept() {
     }
 }
 
-/// A kit in `folder`, of links.
+/// A kit in `folder`, made of links.
 #[cfg(unix)]
 fn kit(folder: &Path) -> PathBuf {
     let kit = folder.join("kit");
@@ -77,7 +77,7 @@ fn kit(folder: &Path) -> PathBuf {
     kit
 }
 
-/// Calls `run` by `path` with an argument that the bench refuses; returns what was printed.
+/// Calls `run` by `path` with an argument that the bench refuses; returns the output.
 #[cfg(unix)]
 #[track_caller]
 fn refused(path: &Path, variables: &[(&str, &Path)]) -> String {
@@ -133,7 +133,7 @@ fn a_damaged_kit_says_what_to_do() {
     fs::remove_file(kit.join("jem")).unwrap();
     fs::write(kit.join("jem"), "").unwrap();
     assert!(refused(&kit.join("run"), &[]).contains("/jem is missing or empty: copy the whole folder again"));
-    // Without the permission to run, copies are run.
+    // Without the permission to execute, copies are run.
     let mode = std::os::unix::fs::PermissionsExt::from_mode;
     fs::copy(env!("CARGO_BIN_EXE_jem"), kit.join("jem")).unwrap();
     fs::set_permissions(kit.join("jem"), mode(0o644)).unwrap();
@@ -144,7 +144,7 @@ fn a_damaged_kit_says_what_to_do() {
     assert_eq!(temporary.read_dir().unwrap().count(), 0);
 }
 
-/// Steps have a `HOME` of their own, in which the Vulkan loader finds nothing of the user's.
+/// Steps have their own `HOME`, in which the Vulkan loader finds nothing of the user's.
 #[cfg(unix)]
 #[test]
 fn a_driver_that_is_installed_at_home_is_named_to_the_steps() {
@@ -152,7 +152,7 @@ fn a_driver_that_is_installed_at_home_is_named_to_the_steps() {
     let files = system.iter().filter_map(|folder| Path::new(folder).join("vulkan/icd.d").read_dir().ok());
     let mut names = files.flatten().map(|file| file.unwrap().file_name().to_string_lossy().into_owned());
     if names.any(|name| name.contains("nvidia")) {
-        // The loader finds that one.
+        // The loader finds that driver.
         return;
     }
     let folder = tempfile::tempdir().unwrap();

@@ -1,12 +1,12 @@
-//! The bench on a driver that crashes when it compiles cooperative matrices: it reports the crash and goes on.
+//! The bench on a driver that crashes when it compiles cooperative matrices: it reports the crash and continues.
 #![cfg(target_os = "linux")]
 
 use crate::whole::bench;
 use crate::{adapter, fake_driver};
 use std::process::{Command, Output};
 
-/// A part of the bench on the test's adapter, under the fake driver, with a cache of its own; and whether
-/// the gate's answers were kept.
+/// Runs a section of the bench on the test's adapter with the fake driver and its own cache; also returns whether the
+/// gate's answers were saved.
 fn under_a_crash(section: &str) -> (Output, String, bool) {
     let (variables, _layer) = fake_driver::environment("crash");
     let cache = tempfile::tempdir().unwrap();
@@ -40,7 +40,7 @@ fn ceilings_in_f32_are_measured_all_the_same() {
     assert!(kept, "later steps would ask again");
 }
 
-/// The gate takes a hardware GPU seconds for each variant, of the few that such a section has.
+/// On a hardware GPU the gate takes seconds for each variant, and such a section has only a few.
 #[test]
 fn what_multiplies_no_matrices_does_not_ask_the_gate() {
     let (output, printed, kept) = under_a_crash("launch");

@@ -1,4 +1,4 @@
-//! Figures from tables.
+//! Figures that are computed from tables.
 
 use crate::measure::figures::{Beside, Lines, Rates, beside, cell, reached, step_row};
 use serde_json::{Value, json};

@@ -40,7 +40,7 @@ fn lines_of_another_run_are_kept() {
     drop(first);
     assert!(Journal::new(folder.path()).is_none(), "a later run");
     assert_eq!(read(folder.path()).unwrap().len(), 1);
-    // Nor does a run append to them whose own file could not be made.
+    // A run that could not create its own file does not append to an existing one either.
     let mut late = Journal::with(folder.path().join(FILE), None);
     late.add(skipped("b", "", 0.0, "late"));
     assert!(!late.flush());

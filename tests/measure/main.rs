@@ -1,4 +1,4 @@
-//! The run that measures a device (`jem-bench measure`): its parts, and a whole one in which steps crash and hang.
+//! The run that measures a device (`jem-bench measure`): its parts, and complete runs in which steps crash and hang.
 
 #[path = "../../benches/measure/mod.rs"]
 #[allow(dead_code, reason = "the bench uses what the tests do not")]

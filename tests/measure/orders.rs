@@ -103,7 +103,7 @@ fn without_a_device_only_the_host_is_asked() {
         );
     }
     assert_eq!(blocked(Task::Host, &state), None);
-    // If the list of adapters itself failed, everything is tried.
+    // If the list of adapters itself failed, every step is tried.
     let mut state = State::new(Path::new("/out"), Path::new("/scratch"));
     state.learn(Task::Devices, false, &Value::Null);
     assert_eq!(blocked(Task::SelfTest, &state), None);
@@ -208,7 +208,7 @@ fn no_kernel_test_runs_twice() {
         part
     });
     assert_eq!(words(Task::Rest), format!("test-here --skip {}", parts.join(" --skip ")));
-    // The tests by name, as `tests!` lists them in each file.
+    // The names of the tests, as `tests!` lists them in each file.
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels-tests");
     let files = folder.read_dir().unwrap().map(|entry| entry.unwrap().path());
     let listed = files.filter_map(|path| {

@@ -21,7 +21,7 @@ fn a_file_is_complete_or_as_before() {
 fn a_file_that_cannot_be_written_costs_no_other() {
     let folder = tempfile::tempdir().unwrap();
     let (out, said) = (folder.path().join("out"), folder.path().join("said"));
-    // A folder in the way of the first file.
+    // A folder that blocks the first file.
     std::fs::create_dir_all(out.join("profile-f32.json/in the way")).unwrap();
     std::fs::create_dir(&said).unwrap();
     std::fs::write(said.join("01-host.log"), "words\n").unwrap();

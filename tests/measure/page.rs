@@ -1,4 +1,4 @@
-//! The summary of runs that went well and of runs that did not.
+//! The summary of successful and failed runs.
 
 use crate::figures::{line, steps, table};
 use crate::measure::child::{Ended, Status};
@@ -33,7 +33,7 @@ fn a_run_without_any_result_says_so() {
     );
     let page = summary::page(&[start(&["host", "devices"])]);
     has(&page, &["host, devices: the run has not reached it.", "**Nothing was measured.**"]);
-    // A test of tensor cores on a device without them ends without an error, and measures nothing either.
+    // A test of tensor cores on a device without them ends without an error but measures nothing.
     let (facts, gate) = (line("devices", json!({})), line("gate-naga", json!({})));
     let skipped = journal::skipped("selftest-f32", "", 5.0, "no adapter is a hardware GPU");
     let page = summary::page(&[start(&["devices", "gate-naga"]), facts, gate, skipped]);
@@ -284,7 +284,7 @@ fn clocks_are_those_of_the_step() {
     assert_eq!(largest(text, 1), expected);
     assert_eq!(largest(text, 3), Value::Null);
     assert_eq!(largest("No devices were found\n", 0), Value::Null);
-    // Other cards have clocks of their own.
+    // Other cards have their own clocks.
     let other = format!("{text}1, Another, 9000, 9000, 900, 90\n");
     assert_eq!(largest(&other, 1), expected);
     assert_eq!(largest(&other.replace("Another", "A card"), 1), Value::Null, "which of them?");

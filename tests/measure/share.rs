@@ -1,10 +1,10 @@
-//! How the steps share the time of a run.
+//! The division of a run's time among the steps.
 
 use crate::measure::plan::{Step, ending, steps};
 use crate::measure::share::Share;
 use std::collections::BTreeSet;
 
-/// The limits of all steps if each takes `used` of its limit; `None` is a step that is skipped.
+/// The limits of all steps if each uses the time `used` of its limit; `None` for a skipped step.
 fn limits(steps: &[Step], seconds: f64, used: impl Fn(&Step) -> f64) -> (Vec<Option<f64>>, f64) {
     let mut left = seconds;
     let mut limits = Vec::new();
@@ -23,7 +23,7 @@ fn a_step_has_what_is_kept_for_it_and_what_is_to_spare() {
     assert_eq!(share.limit(100.0, 20.0), Some(30.0), "no more than its limit");
     assert_eq!(share.limit(45.0, 20.0), Some(25.0), "what nothing is kept for");
     assert_eq!(share.limit(30.0, 20.0), Some(10.0), "what is kept for it");
-    // When time runs short, the later steps pay: they are worth less.
+    // When time runs short, the later steps lose it: they are worth less.
     assert_eq!(share.limit(20.0, 20.0), Some(10.0));
     assert_eq!(share.limit(7.0, 20.0), Some(7.0), "what is left");
     assert_eq!(share.limit(4.9, 20.0), None, "of no use");
@@ -45,7 +45,7 @@ fn every_step_has_its_time_even_if_all_take_their_limits() {
     }
 }
 
-/// The steps in f32 are estimated at 60 s on an H100: PyTorch starts with two modes, and then all take turns.
+/// The steps in f32 are estimated at 60 s on an H100: PyTorch starts with two modes, and then all alternate.
 #[test]
 fn whole_steps_have_their_time_if_all_before_them_take_their_limits() {
     let steps = steps(false, 540.0);

@@ -1,4 +1,4 @@
-//! Whole runs: steps crash, hang and flood, and the run itself is ended.
+//! Complete runs: steps crash, hang and flood the log, and the run itself is killed.
 
 use crate::children::gone;
 use crate::fake_driver::cargo::cargo;
@@ -12,10 +12,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Seconds of a whole run.
+/// The time limit of a run, in seconds.
 const SECONDS: u64 = 60;
 
-/// Held during a run: two runs at once would distort each other's times.
+/// Locked during a run: two runs at once would distort each other's times.
 static ONE: Mutex<()> = Mutex::new(());
 
 /// The bench, which `cargo test` does not build: `$JEM_BENCH`, or else built here.
@@ -124,7 +124,7 @@ fn a_run_survives_steps_that_crash_hang_and_flood() {
     }
     let words = of(&lines, "launch")["last_words"][1].as_str().unwrap();
     gone(words.strip_prefix("with ").expect("the process that it started"));
-    // Nothing else went wrong. On a busy machine a step may not have come to its end.
+    // Nothing else failed. On a busy machine a step may not have completed.
     for step in ["host", "devices"] {
         assert_eq!(of(&lines, step)["status"], "ok", "{}", of(&lines, step));
     }
@@ -144,8 +144,8 @@ fn a_run_survives_steps_that_crash_hang_and_flood() {
     assert!(!scratch.exists(), "{scratch:?} is left behind");
 }
 
-/// Waits for the line of a step that hangs in the log `name` of the run in `scratch`, and returns the process that
-/// the step started.
+/// Waits for the line of a hanging step in the log `name` of the run in `scratch`, and returns the process that the
+/// step started.
 fn said(scratch: &Path, name: &str, began: Instant) -> String {
     loop {
         let runs = scratch.read_dir().into_iter().flatten().flatten();
@@ -179,7 +179,7 @@ fn a_step_ends_with_a_run_that_is_killed() {
     child.kill().unwrap();
     child.wait().unwrap();
     gone(&step);
-    // What the step started in a group of its own is not this run's.
+    // A process that the step started in its own group is not ended by this run.
     Command::new("kill").arg(&started).status().unwrap();
 }
 

@@ -23,9 +23,9 @@ const EXAMPLES: &str = "Examples:
 
 Written into --out:
   NAME-seedN/    each run's directory, as of `jem train`, with its result.json
-  table.md       mean ± standard deviation over the seeds, a row a recipe and value
+  table.md       mean ± standard deviation over the seeds, a row per recipe and value
   table.json     the same for programs, with the figures of every run
-  accuracy.png   validation accuracy over iterations, a panel a row
+  accuracy.png   validation accuracy over iterations, a panel per row
 
 The same command resumes an interrupted ablation and reuses finished runs; a run that diverged is not repeated until its \
 directory is removed.";
@@ -36,13 +36,13 @@ directory is removed.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, args_override_self = true)]
 pub struct Arguments {
-    /// Recipes to compare, as --recipe of `jem train` [default: classifier,jem; with --vary jem]
+    /// Recipes to compare, as in --recipe of `jem train` [default: classifier,jem; with --vary: jem]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     recipes: Vec<Family>,
-    /// Random seeds to run each with
+    /// Random seeds; every recipe and value runs once with each
     #[arg(long, value_name = "SEEDS", value_delimiter = ',', default_value = "1,2,3")]
     seeds: Vec<u32>,
-    /// A setting and the values to compare, such as steps=5,10,20
+    /// Setting to vary and the values to compare, such as steps=5,10,20
     #[arg(long, value_name = "KEY=VALUES")]
     vary: Option<String>,
     #[command(flatten)]
@@ -65,14 +65,14 @@ pub struct Arguments {
     quiet: bool,
 }
 
-/// Runs it.
+/// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let vary = arguments.vary.as_deref().map(Vary::parse).transpose()?;
     let file = arguments.config.as_deref().map(Overrides::from_file).transpose()?.unwrap_or_default();
     let source = arguments.data.source(None)?;
     let data = training::load(&source, arguments.quiet)?;
     let setups = plan::setups(arguments, vary.as_ref(), &file, &data.train)?;
-    // What is wrong with any run is said before the first minute is spent.
+    // An invalid setting of any run is reported before the first run starts.
     for run in setups.iter().flat_map(|setup| &setup.runs) {
         check_recipe(&run.recipe, &data.train)?;
         run.check_taken_over(&source)?;
@@ -87,7 +87,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// All that the runs share.
+/// State that all runs share.
 struct Ablation<'a> {
     arguments: &'a Arguments,
     vary: Option<Vary>,
@@ -106,7 +106,7 @@ impl Ablation<'_> {
             let run = &self.setups[index].runs[seed];
             let what = format!("[{number}/{total}] {}, seed {}", self.setups[index].label, run.recipe.seed);
             if let Some(figures) = Figures::read(&run.directory)? {
-                self.session.say(&format!("{what}: {}, as run before", figures.summary()));
+                self.session.say(&format!("{what}: {}, already done", figures.summary()));
                 self.setups[index].runs[seed].figures = Some(figures);
                 continue;
             }
@@ -125,12 +125,12 @@ impl Ablation<'_> {
             say(&format!("written into {out}: table.md, table.json, accuracy.png"));
         }
         if is_requested() {
-            say("stopped; the same command goes on");
+            say("stopped; run the same command again to resume");
         }
         Ok(())
     }
 
-    /// Does what is left of a run; `None` if it was interrupted.
+    /// Trains a run, or resumes it; `None` if it was interrupted.
     fn train(&self, run: &Run) -> Result<Option<Figures>> {
         if is_requested() {
             return Ok(None);
@@ -149,7 +149,7 @@ impl Ablation<'_> {
         Ok(Some(figures))
     }
 
-    /// Writes what there is so far; returns the table.
+    /// Writes the results so far; returns the table.
     fn write(&self) -> Result<String> {
         let key = self.vary.as_ref().map(|vary| vary.key.as_str());
         let about = table::About {

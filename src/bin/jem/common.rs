@@ -1,4 +1,4 @@
-//! What the commands share: flags, a place to write to, a progress bar.
+//! The parts that several commands share: flags, output paths, a progress bar.
 
 use crate::facts::number;
 use crate::session::download_bar;
@@ -12,13 +12,13 @@ use jem::tuning;
 use jem::{Error, Result};
 use std::path::{Path, PathBuf};
 
-/// The most images of a batch.
+/// The largest batch, in images.
 const MAX_BATCH: usize = 10_000;
 
-/// How a command speaks.
+/// The output flags of a command.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Output {
-    /// Print facts as one JSON object
+    /// Print the results as one JSON object
     #[arg(long)]
     pub json: bool,
     /// Print no progress
@@ -29,13 +29,13 @@ pub struct Output {
 /// A model on a device.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ModelArguments {
-    /// A model: safetensors of ours or of PyTorch users, or a .pt that `jem import` reads
+    /// Model file: safetensors from this program or for PyTorch, or a .pt that `jem import` reads
     #[arg(long, value_name = "FILE")]
     pub model: PathBuf,
-    /// auto, gpu, gpu:NAME or cpu
+    /// Device: auto, gpu, gpu:NAME or cpu
     #[arg(long, env = "JEM_DEVICE", default_value = "auto")]
     pub device: DeviceSpec,
-    /// Statistics of batch normalisation: inference (those of training) or training (each batch's own)
+    /// Statistics of batch normalisation: inference (running statistics of training) or training (each batch's own)
     #[arg(long, value_name = "MODE", default_value = "inference")]
     pub norm_mode: NormMode,
 }
@@ -52,19 +52,20 @@ impl ModelArguments {
     }
 }
 
-/// Where images come from.
+/// The flags that say how to read images.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ImageArguments {
     /// Directory of data sets [default: $JEM_DATA, ./data, the user's cache]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Take float images with values far outside [-1, 1] (beyond ±2), which mostly were scaled for another program
+    /// Accept float images with values beyond ±2, which are usually scaled for another program; without it they are an
+    /// error
     #[arg(long)]
     pub any_range: bool,
 }
 
 impl ImageArguments {
-    /// The images `text`, which the flag `flag` gave, as `model` takes them.
+    /// Opens the images `text`, the value of `flag`, as `model` takes them.
     pub fn open(&self, flag: &str, text: &str, model: &Model) -> Result<Images> {
         let images = Images::open(text, self.data.as_deref(), &download_bar(false));
         let images = images.flag("images", flag).flag("directory", "--data")?;
@@ -76,7 +77,7 @@ impl ImageArguments {
     }
 }
 
-/// A bar on standard error where that is a terminal.
+/// A progress bar on standard error, if that is a terminal.
 pub fn progress(total: usize, what: &str, output: &Output) -> ProgressBar {
     let target = if output.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
     let style = ProgressStyle::with_template("{msg} {pos}/{len} [{bar:32}]  {eta} left")
@@ -84,12 +85,12 @@ pub fn progress(total: usize, what: &str, output: &Output) -> ProgressBar {
         .progress_chars("=> ");
     let bar = ProgressBar::with_draw_target(Some(total as u64), target).with_style(style);
     let bar = bar.with_message(what.to_owned());
-    // The first batch may take long: show that it is at work.
+    // The first batch may take long: show the bar at once.
     bar.tick();
     bar
 }
 
-/// Refuses a batch that no memory holds.
+/// Refuses a batch that is empty or above [`MAX_BATCH`].
 pub fn check_batch(batch: usize) -> Result<()> {
     if (1..=MAX_BATCH).contains(&batch) {
         return Ok(());
@@ -97,7 +98,7 @@ pub fn check_batch(batch: usize) -> Result<()> {
     Err(Error::setting("--batch", format!("must be from 1 to {MAX_BATCH}, got {batch}")))
 }
 
-/// What kind of model it is, in a line.
+/// A one-line description of the model.
 pub fn describe(model: &Model) -> String {
     let network = model.network();
     let [h, w, c] = model.image_shape();
@@ -106,7 +107,7 @@ pub fn describe(model: &Model) -> String {
     format!("{name}, {parameters} parameters, {classes} classes of images {h}x{w}x{c}")
 }
 
-/// Refuses a path that cannot be written, before the work rather than after it.
+/// Refuses a path that cannot be written, before the work starts.
 pub fn check_writable(flag: &str, path: &Path) -> Result<()> {
     let wrong = |message: String| Err(Error::setting(flag, message));
     if path.is_dir() {
@@ -126,21 +127,21 @@ pub fn check_writable(flag: &str, path: &Path) -> Result<()> {
     }
 }
 
-/// Only writing a file shows that a directory can be written in.
+/// Checks that a directory is writable, by writing a file into it.
 fn can_write_in(directory: &Path) -> std::io::Result<()> {
     let probe = directory.join(format!(".jem.{}.tmp", std::process::id()));
     std::fs::File::create(&probe)?;
     std::fs::remove_file(&probe)
 }
 
-/// A directory to write into. It is made at once, with its parents, and taken away again, if it was not there
-/// before and is empty, unless it is [kept](Self::keep).
+/// A directory to write into. It is created at once, with its parents. Unless [kept](Self::keep), it is removed again
+/// if it is new and empty.
 pub struct Directory {
     made: Vec<PathBuf>,
 }
 
 impl Directory {
-    /// Makes the directory `path`, which the flag `flag` gave.
+    /// Creates the directory `path`, the value of `flag`.
     pub fn make(flag: &str, path: &Path) -> Result<Self> {
         let missing = path.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists());
         let made = Self { made: missing.map(Path::to_owned).collect() };
@@ -154,7 +155,7 @@ impl Directory {
         }
     }
 
-    /// The work is done: the directory stays.
+    /// Keeps the directory: the work is done.
     pub fn keep(mut self) {
         self.made.clear();
     }
@@ -163,7 +164,7 @@ impl Directory {
 impl Drop for Directory {
     fn drop(&mut self) {
         for path in &self.made {
-            // One that holds something stays.
+            // Removal fails for a directory that holds something: it stays.
             let _ = std::fs::remove_dir(path);
         }
     }

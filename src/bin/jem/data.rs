@@ -1,4 +1,4 @@
-//! `jem data`: the data sets, and where they are.
+//! `jem data`: the data sets and their locations.
 
 use crate::common::Output;
 use crate::facts::say;
@@ -11,9 +11,9 @@ const EXAMPLES: &str = "Examples:
   jem data
   jem data --data-dir ~/datasets --json
 
-CIFAR-10 is downloaded when it is trained on and found nowhere; the others come from their authors.";
+Training downloads CIFAR-10 if it is not found; download the other sets from the pages of their authors.";
 
-/// List the data sets that have a name, with the directory where each was found
+/// List the data sets known by name, with the directory where each was found
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -24,7 +24,7 @@ pub struct Arguments {
     output: Output,
 }
 
-/// Runs it.
+/// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let find = |set: NamedSet| {
         let files = set.find(arguments.data_dir.as_deref());

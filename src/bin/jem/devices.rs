@@ -1,4 +1,4 @@
-//! `jem devices`: the adapters of this machine, and whether they compute what they should.
+//! `jem devices`: the adapters of this machine, and a self-test of their kernels.
 
 use crate::common::Output;
 use crate::facts::say;
@@ -11,7 +11,7 @@ use jem::tuning::{self, file};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// What a self-test may take.
+/// The longest a self-test may run.
 const BUDGET: Duration = Duration::from_secs(5);
 
 const EXAMPLES: &str = "Examples:
@@ -20,22 +20,22 @@ const EXAMPLES: &str = "Examples:
   jem devices --test gpu:llvmpipe --test cpu
   jem devices --test gpu --cooperative flat";
 
-/// List the adapters and the CPU, say which one `auto` takes, and test their kernels
+/// List the GPU adapters and the CPU, mark the one that `auto` selects, and, with --test, test kernels
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// Test the kernels of a device for 5 seconds: auto, gpu, gpu:NAME or cpu; alone: auto
+    /// Test the kernels of a device for 5 seconds: auto, gpu, gpu:NAME or cpu; without a value: auto
     #[arg(long, value_name = "DEVICE", num_args = 0..=1, default_missing_value = "auto")]
     test: Vec<DeviceSpec>,
-    /// Variant of the shaders that use tensor cores to test: any (each variant until one passes), none, naga, patched, flat
-    /// or flat-patched [default: `JEM_COOPERATIVE`, else any]
+    /// Tensor-core shaders to test: any (tries each variant until one passes), none, naga, patched, flat or
+    /// flat-patched [default: `JEM_COOPERATIVE`, else any]
     #[arg(long, value_name = "VARIANT")]
     cooperative: Option<CooperativeChoice>,
     #[command(flatten)]
     output: Output,
 }
 
-/// Runs it.
+/// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let options = DeviceOptions { cooperative: arguments.cooperative, ..DeviceOptions::default() };
     let open = |spec: &DeviceSpec| tuning::open(spec, options);
@@ -99,7 +99,7 @@ fn list(adapters: &[AdapterInfo], shapes: &[usize], auto: &Device, shaders: Opti
     }
 }
 
-/// What matters of an adapter, name by name.
+/// The properties of an adapter, as names and values.
 fn details(adapter: &AdapterInfo, shapes: usize) -> Vec<(&'static str, String)> {
     let driver = format!("{} {}", adapter.driver, adapter.driver_info);
     let yes = |on: bool| if on { "yes" } else { "no" }.to_owned();

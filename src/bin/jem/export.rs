@@ -1,4 +1,4 @@
-//! `jem export`: a model as files that PyTorch and NumPy open, under the public names.
+//! `jem export`: writes a model as a file that PyTorch or NumPy opens, under the public names of its tensors.
 
 use crate::common::{Output, check_writable, describe};
 use crate::facts::Facts;
@@ -26,27 +26,27 @@ enum Format {
     Npz,
 }
 
-/// Write a model under the public names of its tensors, for PyTorch or NumPy
+/// Export a model for PyTorch or NumPy, under the public names of its tensors
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// The model
+    /// The model file
     #[arg(long, value_name = "FILE")]
     model: PathBuf,
-    /// safetensors or npz
+    /// Output format: safetensors or npz
     #[arg(long)]
     to: Format,
     /// The file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Only the tensors that the network uses: no replay buffer, no state of an optimizer
+    /// Export only the tensors that the network uses: no replay buffer, no optimizer state
     #[arg(long)]
     weights_only: bool,
     #[command(flatten)]
     output: Output,
 }
 
-/// Runs it.
+/// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<()> {
     check_writable("--out", &arguments.out)?;
     let model = Model::open(&arguments.model)?;

@@ -1,12 +1,12 @@
-//! What a command found out: text for people, JSON for programs.
+//! The results of a command: text for people, JSON for programs.
 
 use serde_json::{Map, Value};
 use std::io::{ErrorKind, Write};
 
-/// Columns of text.
+/// The width of the text, in columns.
 const WIDTH: usize = 100;
 
-/// Facts in the order in which they are printed at a command's end: a line each, or one JSON object.
+/// Facts in the order in which they are printed at the end of a command: a line each, or one JSON object.
 #[derive(Debug, Default)]
 pub struct Facts {
     lines: Vec<(String, String)>,
@@ -14,29 +14,29 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Adds a fact with its text for people and its value for programs, whose key has `_` for spaces.
+    /// Adds a fact with its text for people and its value for programs, whose key has `_` instead of spaces.
     pub fn add(&mut self, name: &str, text: impl Into<String>, value: impl Into<Value>) {
         self.line(name, text);
         self.value(name, value);
     }
 
-    /// Adds a fact that reads the same for both.
+    /// Adds a fact with the same text for people and programs.
     pub fn text(&mut self, name: &str, text: impl Into<String>) {
         let text = text.into();
         self.add(name, text.clone(), text);
     }
 
-    /// Adds a fact for people alone.
+    /// Adds a fact that only people see.
     pub fn line(&mut self, name: &str, text: impl Into<String>) {
         self.lines.push((name.into(), text.into()));
     }
 
-    /// Adds a fact for programs alone.
+    /// Adds a fact that only programs see.
     pub fn value(&mut self, name: &str, value: impl Into<Value>) {
         self.json.insert(name.replace(' ', "_"), value.into());
     }
 
-    /// Prints all.
+    /// Prints all facts.
     pub fn print(&self, json: bool) {
         if json {
             return say(&Value::Object(self.json.clone()).to_string());
@@ -50,7 +50,7 @@ impl Facts {
     }
 }
 
-/// `text` in lines of at most `width` characters, broken after commas.
+/// Breaks `text` after commas into lines of at most `width` characters.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for part in text.split_inclusive(", ") {
@@ -77,7 +77,7 @@ pub fn number(value: usize) -> String {
     text
 }
 
-/// Prints a line. A reader who has left (`| head`) ends the command in silence.
+/// Prints a line. If the reader has closed the pipe (`| head`), the command ends without an error.
 pub fn say(line: &str) {
     let mut out = std::io::stdout().lock();
     if let Err(error) = writeln!(out, "{line}").and_then(|()| out.flush()) {

@@ -1,4 +1,4 @@
-//! `jem import`: a checkpoint of PyTorch as a model file.
+//! `jem import`: writes a PyTorch checkpoint as a model file.
 
 use crate::common::{Output, check_writable, describe};
 use crate::facts::{Facts, number};
@@ -13,32 +13,32 @@ const EXAMPLES: &str = "Examples:
   jem import resnet20.th --out resnet20.safetensors \\
       --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225";
 
-/// Read a checkpoint of PyTorch (.pt, .pth, .th, .safetensors) and write it as a model
+/// Import a PyTorch checkpoint (.pt, .pth, .th, .safetensors) as a model file
 ///
-/// Architecture, depth, width, norm and classes are inferred from names and shapes. A pickle is read by an
-/// interpreter that runs no code.
+/// Architecture, depth, width, norm and classes are inferred from the names and shapes of the tensors. Pickles are read
+/// by an interpreter that runs no code.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// The checkpoint; its contents matter, not its extension
+    /// The checkpoint; its format is detected from its contents, not its extension
     checkpoint: PathBuf,
     /// The model file to write (safetensors)
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// The architecture, such as wrn-28-10, wrn-28-10-bn, wrn-28-10-gn or resnet-20 [default: inferred]
+    /// Architecture, such as wrn-28-10, wrn-28-10-bn, wrn-28-10-gn or resnet-20 [default: inferred]
     #[arg(long)]
     arch: Option<Architecture>,
-    /// Mean of each channel, for pixels in [0, 1], that the classifier's images were normalised with
+    /// Mean of each channel that the classifier's images were normalised with, for pixels in [0, 1]
     #[arg(long, value_delimiter = ',', requires = "std", allow_negative_numbers = true)]
     mean: Option<Vec<f32>>,
-    /// Standard deviation of each channel, for pixels in [0, 1]
+    /// Standard deviation of each channel that they were divided by, for pixels in [0, 1]
     #[arg(long, value_delimiter = ',', requires = "mean", allow_negative_numbers = true)]
     std: Option<Vec<f32>>,
     #[command(flatten)]
     output: Output,
 }
 
-/// Runs it.
+/// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<()> {
     check_writable("--out", &arguments.out)?;
     let stated = match (&arguments.mean, &arguments.std) {
@@ -69,7 +69,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// A normalisation for people.
+/// A normalisation as text for people.
 pub fn normalisation(normalisation: &InputNormalisation) -> String {
     format!("mean {:?}, std {:?} of pixels in [0, 1]", normalisation.mean, normalisation.std)
 }

@@ -1,4 +1,4 @@
-//! `jem info`: what a model is.
+//! `jem info`: describes a model.
 
 use crate::common::{Output, check_batch, describe};
 use crate::facts::{Facts, number};
@@ -13,20 +13,20 @@ const EXAMPLES: &str = "Examples:
   jem info resnet20.safetensors
   jem info runs/cifar10-tiny-1/best.safetensors --batch 64 --json";
 
-/// Say what a model is, how it was trained, and what running it takes
+/// Describe a model: its architecture, how it was trained, and the cost of running it
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// The model
+    /// The model file
     model: PathBuf,
-    /// Images of a batch, for the summaries of its programs
+    /// Batch size for the cost of scoring and sampling, in images
     #[arg(long, value_name = "N", default_value_t = 64)]
     batch: usize,
     #[command(flatten)]
     output: Output,
 }
 
-/// Runs it.
+/// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let model = Model::open(&arguments.model)?;
     check_batch(arguments.batch)?;
@@ -67,7 +67,7 @@ fn network(model: &Model, facts: &mut Facts) {
     }
 }
 
-/// What the file says of where it comes from.
+/// Adds the provenance that the file records.
 fn training(model: &Model, facts: &mut Facts) {
     let metadata = &model.file().metadata;
     for (key, name) in [("source", "source"), ("data", "trained on")] {
@@ -98,9 +98,9 @@ fn figure((name, value): (&String, &Value)) -> String {
     value.as_f64().map_or_else(|| format!("{name} {value}"), |value| format!("{name} {value:.4}"))
 }
 
-/// What scoring a batch and an SGLD step on it take.
+/// The cost of scoring a batch, and of an SGLD step on it.
 fn summaries(model: &Model, batch: usize) -> Result<[(&'static str, Summary); 2]> {
-    // On the host, where loading makes no pipelines.
+    // On the host, loading compiles no pipelines.
     let device = Device::cpu();
     let mode = NormMode::Inference;
     let settings = ScoreSettings { mode, beta: 1.0, input_gradient: false };

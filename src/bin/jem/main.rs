@@ -25,9 +25,9 @@ const EXAMPLES: &str = "Examples:
   jem score --model model.safetensors --images cifar10:test --out scores.npz
   jem sample --model model.safetensors --steps 200 --film --out samples";
 
-/// Train and use classifiers as energy-based models.
+/// Train classifiers as energy-based models, and use them.
 ///
-/// Energies, probabilities, input gradients and samples of a classifier: one trained here, or anyone's.
+/// Computes energies, probabilities, input gradients and samples of a classifier trained here or elsewhere.
 #[derive(Debug, Parser)]
 #[command(name = "jem", version, after_help = EXAMPLES)]
 struct Arguments {
@@ -48,12 +48,12 @@ enum Command {
     Score(score::Arguments),
     Sample(sample::Arguments),
     Tune(tune::Arguments),
-    /// Print a script that completes commands and flags in a shell
+    /// Print a completion script for a shell
     #[command(
         after_help = "Example:\n  jem completions bash > ~/.local/share/bash-completion/completions/jem"
     )]
     Completions {
-        /// bash, zsh, fish, elvish or powershell
+        /// Shell: bash, zsh, fish, elvish or powershell
         shell: clap_complete::Shell,
     },
 }
@@ -73,7 +73,7 @@ fn main() -> ExitCode {
         Command::Sample(arguments) => sample::run(&arguments),
         Command::Tune(arguments) => tune::run(&arguments),
         Command::Completions { shell } => {
-            // Into memory first: it panics where it cannot write.
+            // Generate into memory: `generate` panics when a write fails.
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "jem", &mut script);
             facts::say(String::from_utf8_lossy(&script).trim_end());

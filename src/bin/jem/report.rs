@@ -1,4 +1,4 @@
-//! `jem report`: a run to look at, in one page.
+//! `jem report`: a run as one page.
 
 use crate::common::Output;
 use crate::facts::Facts;
@@ -10,9 +10,9 @@ const EXAMPLES: &str = "Examples:
   jem report runs/mine
   jem report runs/mine --json
 
-The run may be going on. What good, diverging and collapsed runs look like is in docs/healthy-runs.md.";
+The run may still be training. docs/healthy-runs.md shows good, diverging and collapsed runs.";
 
-/// Write report.html into a run directory: figures, curves, samples, faults that were healed, settings
+/// Write report.html into a run directory: figures, curves, samples, healed faults and settings
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -22,7 +22,7 @@ pub struct Arguments {
     output: Output,
 }
 
-/// Runs it.
+/// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let report = RunDirectory::report(&arguments.run)?;
     let mut facts = Facts::default();

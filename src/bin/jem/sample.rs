@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use start::Start;
 use std::path::PathBuf;
 
-/// Chains of a batch.
+/// The default batch size, in chains.
 const BATCH: usize = 64;
 
 const EXAMPLES: &str = "Examples:
@@ -25,79 +25,80 @@ const EXAMPLES: &str = "Examples:
 
 Written into --out:
   samples.npy       float32 [N,C,H,W], beyond [-1, 1] where not clamped
-  samples.png       a grid, of several classes a row a class
+  samples.png       a grid; with several classes, a row per class
   log_density.npy   float32 [steps + 1, N], up to a constant, in nats
-  energies.png      minus that, a line a chain and their mean
+  energies.png      minus log_density, a line per chain and their mean
   film.gif          with --film: the grid, from the start to the samples";
 
-/// Draw samples: x += step size * ∂ log p(x)/∂x + noise * N(0, 1)
+/// Draw samples by SGLD: x += step size * ∂ log p(x)/∂x + noise * N(0, 1)
 ///
-/// log p(x) is LogSumExp f(x) up to a constant; with --class Y each chain climbs log p(x|y), which is f(x)[y].
+/// log p(x) is LogSumExp f(x) up to a constant; with --class Y each chain samples p(x|y), whose log is f(x)[y] up to a
+/// constant.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
-    /// Directory to write into; it is made if it is not there
+    /// Directory to write into; created if it does not exist
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Where chains start: uniform (noise in [-1, 1]), buffer (the model's replay buffer), gaussians (one a class of
-    /// --init-data), or images as `jem score --images` takes them
+    /// Starting points of chains: uniform (noise in [-1, 1]), buffer (the model's replay buffer), gaussians (a Gaussian
+    /// for each class of --init-data), or images as for `jem score --images`
     #[arg(long, value_name = "IN", default_value = "uniform")]
     init: String,
-    /// The labelled images that --init gaussians is fitted to
+    /// Labelled images to fit the Gaussians of --init gaussians to
     #[arg(long, value_name = "SET", default_value = "cifar10:train")]
     init_data: String,
     #[command(flatten)]
     source: ImageArguments,
-    /// Chains [default: as many as --init has images, at most about 64]
+    /// Number of chains [default: 64, at most as many as --init has images, rounded to a multiple of the classes]
     #[arg(long, value_name = "N")]
     count: Option<usize>,
-    /// Classes to sample from: numbers separated by commas, or all; each gets as many chains
+    /// Classes to sample from: numbers separated by commas, or all; each class gets the same number of chains
     #[arg(long, value_name = "Y", value_delimiter = ',')]
     class: Vec<String>,
-    /// SGLD steps
+    /// Number of SGLD steps
     #[arg(long, value_name = "N", default_value_t = 100)]
     steps: usize,
-    /// Factor of the gradient [default: as trained, else 1]
+    /// SGLD step size: factor of the gradient [default: as trained, else 1]
     #[arg(long, value_name = "A")]
     step_size: Option<f32>,
-    /// Standard deviation of the noise [default: as trained, else 0.01]
+    /// Standard deviation of the noise of each update [default: as trained, else 0.01]
     #[arg(long, value_name = "S")]
     noise: Option<f32>,
-    /// Keep samples in [-1, 1]: true or false [default: as trained, else false]
+    /// Clamp samples to [-1, 1]: true or false [default: as trained, else false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     clamp: Option<bool>,
     /// Bound on each element of the gradient; 0: none [default: as trained, else none]
     #[arg(long, value_name = "G")]
     clamp_gradient: Option<f32>,
-    /// A picture of the images' size: pixels that are white in it are filled in, black ones are held
+    /// Mask for inpainting, a picture of the images' size: white pixels are filled in, black pixels are held
     #[arg(long, value_name = "MASK.png")]
     inpaint: Option<PathBuf>,
-    /// Write film.gif, from the start to the samples
+    /// Write film.gif: the grid of samples from the start to the end
     #[arg(long)]
     film: bool,
-    /// Seed of all random numbers
+    /// Random seed
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u32,
-    /// Chains of a batch
+    /// Chains per batch
     #[arg(long, value_name = "N", default_value_t = BATCH)]
     batch: usize,
     #[command(flatten)]
     output: Output,
 }
 
-/// What the chains came to.
+/// The samples.
 pub struct Samples {
-    /// NHWC.
+    /// The final images, NHWC.
     pub images: Vec<f32>,
-    /// Of each step, and of the end: each chain's log density up to a constant, in nats.
+    /// The log density of each chain up to a constant, in nats: before each step and at the end.
     pub log_density: Vec<Vec<f32>>,
-    /// The chains at moments of the way, NHWC; empty without --film.
+    /// The chains at several steps, NHWC; empty without --film.
     pub frames: Vec<Vec<f32>>,
 }
 
-/// Runs it.
+/// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<()> {
     check_batch(arguments.batch)?;
     let (model, device) = arguments.model.open()?;
@@ -141,7 +142,7 @@ fn settings(langevin: Langevin, facts: &mut Facts) {
     let inner = if inner_steps > 1 { format!("{inner_steps} inner steps of ") } else { String::new() };
     let text = format!("{inner}step size {step_size}, noise {noise}, gradient {gradient}, pixels {pixels}");
     facts.line("settings", text);
-    // As people write it: 0.01, not the nearest float32 to it.
+    // The shortest decimal form: 0.01, not the value of the nearest float32.
     let decimal = |value: f32| json!(value.to_string().parse::<f64>().unwrap_or(f64::from(value)));
     facts.value("step_size", decimal(step_size));
     facts.value("noise", decimal(noise));
@@ -150,7 +151,7 @@ fn settings(langevin: Langevin, facts: &mut Facts) {
     facts.value("inner_steps", inner_steps);
 }
 
-/// The flags, over what the model was trained with, over JEM's published settings.
+/// The SGLD settings: the flags, else the model's own, else JEM's published ones.
 fn langevin(arguments: &Arguments, model: &Model) -> Result<Langevin> {
     let mut langevin = model.langevin().unwrap_or_default();
     let check = |flag: &str, value: f32| match value.is_finite() && value >= 0.0 {
@@ -172,7 +173,7 @@ fn langevin(arguments: &Arguments, model: &Model) -> Result<Langevin> {
     Ok(langevin)
 }
 
-/// The classes of the chains; none: samples of p(x).
+/// The classes of the chains; empty for samples of p(x).
 fn classes(asked: &[String], classes: usize) -> Result<Vec<u32>> {
     let all = 0..classes as u32;
     if let [one] = asked
@@ -214,7 +215,7 @@ fn sample(
     let image = model.image_shape().iter().product::<usize>();
     for (batch, first) in (0..count).step_by(chains).enumerate() {
         let kept = chains.min(count - first);
-        // The last batch is filled up with chains that are not kept.
+        // The last batch is padded with chains that are discarded.
         let all = (first..first + chains).map(|chain| chain.min(count - 1));
         let labels: Vec<u32> = all.clone().map(|chain| class(chain).unwrap_or(0)).collect();
         let images: Vec<f32> = all.flat_map(|chain| start.image(chain, class(chain))).collect();
@@ -239,7 +240,7 @@ fn sample(
     Ok(samples)
 }
 
-/// Refuses to go on with chains that have left all numbers.
+/// Fails if the log density of a chain is not finite.
 fn check(log_density: &[f32], first: usize, step: usize) -> Result<()> {
     let Some(i) = log_density.iter().position(|value| !value.is_finite()) else { return Ok(()) };
     Err(Error::ChainDiverged { chain: first + i, step, log_density: log_density[i] })

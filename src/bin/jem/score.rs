@@ -19,7 +19,7 @@ use table::{Gradients, ScoreTable};
 use verdict::Threshold;
 use write::Format;
 
-/// Images of a batch, unless --batch says otherwise.
+/// The default batch size, in images.
 const BATCH: usize = 100;
 
 const EXAMPLES: &str = "Examples:
@@ -29,7 +29,7 @@ const EXAMPLES: &str = "Examples:
       --threshold-quantile 0.05 --threshold-on cifar10:test
   jem score --model M --images x.npy --input-gradient --out scores.npz
 
-Arrays of a .npz, each with a row an image:
+Arrays of a .npz, each with a row per image:
   logits [N,K]            f(x)
   logsumexp [N]           minus the free energy: log p(x) up to a constant
   probabilities [N,K]     p(y|x)
@@ -42,61 +42,61 @@ Arrays of a .npz, each with a row an image:
 
 /// Score images: logits, LogSumExp, p(y|x), predictions, entropies, input gradients
 ///
-/// The energy of an image with a class is E(x, y) = -f(x)[y]; its free energy is -LogSumExp f(x).
+/// The energy of an image and a class is E(x, y) = -f(x)[y]; the free energy of an image is -LogSumExp f(x).
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
-    /// Images: a .npy (float32 [N,C,H,W] in [-1, 1], or uint8 [N,H,W,C]), a folder, or a set such as cifar10:test
+    /// Images: a .npy (float32 [N,C,H,W] in [-1, 1], or uint8 [N,H,W,C]), a folder, or a data set such as cifar10:test
     #[arg(long, value_name = "IN")]
     images: String,
     #[command(flatten)]
     source: ImageArguments,
-    /// Labels [N] as a .npy of integers, instead of those that the images come with
+    /// Labels [N], a .npy of integers that replaces the labels of the images
     #[arg(long, value_name = "FILE", conflicts_with = "no_labels")]
     labels: Option<PathBuf>,
-    /// Leave the labels that the images come with aside
+    /// Ignore the labels of the images
     #[arg(long)]
     no_labels: bool,
-    /// Where to write: .npz (arrays) or .csv (a row an image, of the gradient its norm)
+    /// Output file: .npz (arrays) or .csv (a row per image, with the norm of the gradient only)
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Add the gradient of logsumexp at every image, and its norm
+    /// Add the gradient of logsumexp at each image, and its norm
     #[arg(long)]
     input_gradient: bool,
-    /// Temperature T of the Gibbs distribution p(y|x) ∝ exp(f(x)[y]/T); logsumexp is then T·LogSumExp(f(x)/T)
+    /// Temperature T of the Gibbs distribution p(y|x) ∝ exp(f(x)[y]/T); logsumexp becomes T·LogSumExp(f(x)/T)
     #[arg(long, value_name = "T", default_value_t = 1.0, conflicts_with = "beta")]
     temperature: f64,
-    /// The same as its inverse, β = 1 / T
+    /// Inverse temperature β = 1/T, instead of --temperature
     #[arg(long, value_name = "β")]
     beta: Option<f64>,
-    /// Predict: print the class of least energy of each image
+    /// Predict: print the lowest-energy class of each image
     #[arg(long)]
     predict: bool,
-    /// Rank: print the T classes of least energy of each image
+    /// Rank: print the T lowest-energy classes of each image
     #[arg(long, value_name = "T")]
     top: Option<usize>,
-    /// Detect: print a verdict for each image, in distribution where logsumexp is at least L
+    /// Detect: print for each image whether it is in distribution, that is, whether its logsumexp is at least L
     #[arg(long, value_name = "L", allow_negative_numbers = true, conflicts_with = "threshold_quantile")]
     threshold: Option<f64>,
-    /// Detect, with the threshold that the share Q of --threshold-on lies below
+    /// Detect with the Q-quantile (0 to 1) of the logsumexp of --threshold-on as the threshold
     #[arg(long, value_name = "Q", requires = "threshold_on")]
     threshold_quantile: Option<f64>,
-    /// Images that --threshold-quantile is fitted on, as --images
+    /// Images to fit the threshold of --threshold-quantile to, in the forms of --images
     #[arg(long, value_name = "IN", requires = "threshold_quantile")]
     threshold_on: Option<String>,
-    /// Conditional density: print p(y|x) of every class of each image
+    /// Conditional density: print p(y|x) of every class for each image
     #[arg(long)]
     conditional: bool,
-    /// Images of a batch
+    /// Images per batch
     #[arg(long, value_name = "N", default_value_t = BATCH)]
     batch: usize,
     #[command(flatten)]
     output: Output,
 }
 
-/// Runs it.
+/// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let beta = beta(arguments)?;
     let format = arguments.out.as_deref().map(Format::of).transpose()?;
@@ -154,7 +154,7 @@ fn beta(arguments: &Arguments) -> Result<f64> {
     Err(Error::setting(flag, format!("must be a finite number above 0, got {value}")))
 }
 
-/// The labels to compare with, if there are any.
+/// The labels to compare predictions with, if there are any.
 fn labels(arguments: &Arguments, images: &Images, classes: usize) -> Result<Option<Vec<u32>>> {
     if arguments.no_labels {
         return Ok(None);
@@ -164,15 +164,14 @@ fn labels(arguments: &Arguments, images: &Images, classes: usize) -> Result<Opti
     }
     if images.labels.is_some() && images.class_names.len() != classes {
         let (name, found) = (&images.name, images.class_names.len());
-        let message = format!(
-            "{name} has {found} classes, the model {classes}; score it without labels by --no-labels"
-        );
+        let message =
+            format!("{name} has {found} classes, the model {classes}; use --no-labels to ignore its labels");
         return Err(Error::setting("--images", message));
     }
     Ok(images.labels.clone())
 }
 
-/// A model at work.
+/// A model on a device, with the flags.
 struct Task<'a> {
     arguments: &'a Arguments,
     device: &'a Device,
@@ -181,7 +180,7 @@ struct Task<'a> {
 }
 
 impl Task<'_> {
-    /// The least logsumexp of an image in distribution.
+    /// The threshold: the smallest logsumexp that counts as in distribution.
     fn threshold(&self, threshold: Threshold<'_>) -> Result<f64> {
         let (share, text) = match threshold {
             Threshold::Given(value) => return Ok(value),
@@ -193,7 +192,7 @@ impl Task<'_> {
         Ok(verdict::quantile(rows.map(|row| Posterior::new(row, self.beta).logsumexp).collect(), share))
     }
 
-    /// The logits of all images; their input gradients go into `gradients`.
+    /// The logits of all images; adds their input gradients to `gradients`.
     fn score(
         &self,
         images: &Images,
@@ -210,7 +209,7 @@ impl Task<'_> {
         let mut logits = Vec::with_capacity(images.count * self.model.network().classes());
         for first in (0..images.count).step_by(self.arguments.batch) {
             let size = self.arguments.batch.min(images.count - first);
-            // The last batch has a program of its own size.
+            // The last batch may be smaller; it has its own program.
             let scorer = match loaded.take() {
                 Some((loaded, scorer)) if loaded == size => scorer,
                 _ => Scorer::new(self.device, self.model, settings, size)?,

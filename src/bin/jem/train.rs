@@ -1,4 +1,4 @@
-//! `jem train`: a recipe trained on a set or a folder of images.
+//! `jem train`: trains a recipe on a data set or a folder of images.
 
 use crate::session::training::{Job, TrainingArguments};
 use crate::session::{self, say};
@@ -40,7 +40,7 @@ fn data_help() -> String {
     )
 }
 
-/// What is trained on.
+/// The training data.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DataArguments {
     #[arg(long, value_name = "DATA", help = data_help())]
@@ -51,7 +51,7 @@ pub struct DataArguments {
 }
 
 impl DataArguments {
-    /// Where the data comes from: by the flags, else as the run that is resumed remembers.
+    /// The source of the data: as the flags say, else as the resumed run recorded it.
     pub fn source(&self, resume: Option<&Path>) -> Result<DataSource> {
         let directory = self.data_dir.as_deref();
         let (None, Some(run)) = (&self.data, resume) else {
@@ -65,7 +65,7 @@ impl DataArguments {
     }
 }
 
-/// Runs it.
+/// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let training = &arguments.training;
     let training = training.prepare(|| arguments.data.source(training.resume.as_deref()))?;
@@ -75,7 +75,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Commands to go on with.
+/// Suggests commands to continue with.
 fn next(outcome: &Outcome, job: &Job, recipe: &Recipe) -> Vec<String> {
     let longer = session::next(outcome, &job.out, "jem train");
     let (false, Some(best)) = (outcome.interrupted, &outcome.best) else { return longer };
@@ -96,7 +96,7 @@ fn next(outcome: &Outcome, job: &Job, recipe: &Recipe) -> Vec<String> {
     lines
 }
 
-/// A word of a command line, as a shell takes it.
+/// A word quoted for a shell, if necessary.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "-_./:+,".contains(c);
     if word.chars().all(plain) { word.into() } else { format!("'{}'", word.replace('\'', "'\\''")) }

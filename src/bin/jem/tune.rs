@@ -1,4 +1,4 @@
-//! `jem tune`: which kernels compute a model's convolutions fastest on this device.
+//! `jem tune`: finds the fastest convolution kernels on this device for a model.
 
 mod report;
 
@@ -21,9 +21,9 @@ use jem::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Images of a data set: no convolution depends on them.
+/// The images of the data set, on which no convolution depends.
 const IMAGES: usize = 50_000;
-/// Images of a batch of a model, as `jem score` and `jem sample` take them.
+/// The default batch of a model, in images.
 const BATCH: usize = 64;
 
 const EXAMPLES: &str = "Examples:
@@ -35,18 +35,18 @@ const EXAMPLES: &str = "Examples:
   jem tune --model model.safetensors --batch 100
   jem tune --preset tiny --device gpu:llvmpipe --out tuned.toml
 
-Every later run on the same adapter and driver takes the winners by itself. JEM_TUNED=FILE reads another file, \
-JEM_TUNED=none reads none, and deleting the file forgets the winners. Nothing is measured while training.";
+Every later run on the same adapter and driver uses the winners. JEM_TUNED=FILE reads another file, \
+JEM_TUNED=none reads none, and deleting the file discards the winners. Training itself measures nothing.";
 
-/// Measure which kernels compute a model's convolutions fastest on a GPU, and remember them
+/// Measure which kernels compute a model's convolutions fastest on a GPU, and save the winners
 ///
-/// Every candidate is first checked against the CPU; then those that are correct are timed in turns. A winner must
-/// beat the rule's choice by 3%. With --top or --max-seconds the shapes that take the most time come first, and those
-/// that are left out are named; each winner is saved at once.
+/// Every candidate is first checked against the CPU; the correct ones are then timed alternately. A winner must beat
+/// the default kernel of its shape by 3%. With --top or --max-seconds the most expensive shapes come first, and the
+/// skipped ones are listed; each winner is saved at once.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// The training to tune for: tiny, small or paper
+    /// Preset to tune for: tiny, small or paper
     #[arg(long, default_value = "small", conflicts_with = "model")]
     preset: Preset,
     /// TOML file of settings, such as a run's config.toml, applied over the preset
@@ -58,46 +58,46 @@ pub struct Arguments {
     /// Widening factor of the WideResNet
     #[arg(long, value_name = "N", conflicts_with = "model")]
     width: Option<usize>,
-    /// SGLD steps per iteration, which weigh in the sums
+    /// SGLD steps per iteration, which weight the times in the totals
     #[arg(long, value_name = "N", conflicts_with = "model")]
     steps: Option<usize>,
-    /// Tune for training in f32, f16 or auto [default: the preset's or the file's]
+    /// Precision to tune for: f32, f16 or auto [default: the preset's or the file's]
     #[arg(long, value_name = "P", conflicts_with = "model")]
     precision: Option<Precision>,
-    /// The program to tune for: the SGLD step, the update, or both
+    /// Program to tune for: the SGLD step, the update, or both
     #[arg(long, value_name = "PROGRAM", value_enum, default_value = "all", conflicts_with = "model")]
     only: Only,
-    /// Rows, columns and channels of the images
+    /// Size of the images: rows x columns x channels
     #[arg(long, value_name = "HxWxC", default_value = "32x32x3", value_parser = image_shape, conflicts_with = "model")]
     image: [usize; 3],
     /// Tune for scoring and sampling from this model instead of training
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
-    /// Images of a batch [default: the preset's; with --model 64]
+    /// Images per batch [default: the preset's; with --model: 64]
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
     #[command(flatten)]
     device: DeviceArguments,
-    /// Time to measure each shape for, in seconds, checks not counted
+    /// Measuring time per shape, in seconds, without the checks
     #[arg(long, value_name = "S", default_value_t = 1.0)]
     seconds: f64,
-    /// Tune only the N shapes that take the most time by rule
+    /// Tune only the N shapes that take the most time with the default kernels
     #[arg(long, value_name = "N")]
     top: Option<usize>,
-    /// Start no further check or shape after S seconds in all; the last measurement may end a little later
+    /// Time limit in seconds: no check or shape starts after it, but the last measurement may end a little later
     #[arg(long, value_name = "S")]
     max_seconds: Option<f64>,
-    /// File that keeps the winners [default: $JEM_TUNED, else tuned.toml in the user's cache]
+    /// File to save the winners in [default: $JEM_TUNED, else tuned.toml in the user's cache]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     #[command(flatten)]
     output: Output,
 }
 
-/// Programs of a training iteration.
+/// The programs of a training iteration to tune for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Only {
-    /// The SGLD step, as often as an iteration runs it
+    /// The SGLD step, weighted by its runs per iteration
     Sgld,
     /// The update of the parameters
     Update,
@@ -105,14 +105,16 @@ enum Only {
     All,
 }
 
-/// `HxWxC`.
+/// Parses `HxWxC`.
 fn image_shape(text: &str) -> std::result::Result<[usize; 3], String> {
     let sizes: Option<Vec<usize>> = text.split('x').map(|size| size.parse().ok()).collect();
     let sizes = sizes.and_then(|sizes| <[usize; 3]>::try_from(sizes).ok());
-    sizes.filter(|sizes| !sizes.contains(&0)).ok_or_else(|| "expected such as 32x32x3".into())
+    sizes
+        .filter(|sizes| !sizes.contains(&0))
+        .ok_or_else(|| "expected ROWSxCOLUMNSxCHANNELS, such as 32x32x3".into())
 }
 
-/// Runs it.
+/// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let started = Instant::now();
     let out = out(arguments)?;
@@ -125,7 +127,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         Some(_) => None,
         None => Some(recipe(arguments)?),
     };
-    // What was measured before, or a damaged file, must not meddle.
+    // `Device::open` ignores earlier winners, and a damaged file of them.
     let device = Device::open(&arguments.device.device, arguments.device.options())?;
     let Some(adapter) = device.adapter() else {
         let message = format!("{} has no choice of kernels; name a GPU, such as gpu:llvmpipe", device.name());
@@ -140,7 +142,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     };
     let stored = match file::read(&out, adapter) {
         Ok(tuned) => tuned.len(),
-        // The first winner replaces the file.
+        // The first winner overwrites the damaged file.
         Err(error @ Error::File { .. }) => {
             eprintln!("replacing a damaged file: {error}");
             0
@@ -156,7 +158,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let limits = Limits { budget, deadline: limit.map(|limit| started + limit) };
     let mut ranked = match (limit, arguments.top) {
         (None, None) => shapes.iter().map(|&(shape, runs)| Ranked { shape, runs, time: None }).collect(),
-        // Ranking may take a quarter of the time.
+        // Ranking may take a quarter of the time limit.
         _ => rank(&device, &policy, &shapes, limit.map(|limit| started + limit / 4))?,
     };
     let largest = arguments.top.unwrap_or(usize::MAX).min(ranked.len());
@@ -170,7 +172,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             false => Some(tune(&device, &policy, &ranked.shape, limits)?),
         };
         match tuning {
-            // Without a winner and with untried candidates, only the rule's choice was reached.
+            // Without a winner and with untried candidates, only the default choice was measured.
             Some(tuning) if tuning.winner().is_some() || tuning.untried.is_empty() => {
                 if let Some(winner) = tuning.winner() {
                     // Saved after each shape, so that an interruption loses none.
@@ -194,15 +196,15 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 /// The results of a run.
 #[derive(Default)]
 struct Results {
-    /// The shapes that were tuned, with their runs.
+    /// The tuned shapes, with their runs.
     tunings: Vec<(Tuning, usize)>,
-    /// The shapes that were not, and why.
+    /// The shapes that were not tuned, with the reason.
     left_out: Vec<(Ranked, String)>,
-    /// The number of shapes that the file has for the device.
+    /// The number of shapes that the file holds for the device.
     stored: usize,
 }
 
-/// The time that `flag` gives, checked.
+/// The duration of `value` seconds, checked; `flag` is for the error.
 fn seconds(flag: &str, value: f64) -> Result<Duration> {
     if value > 0.0 && value <= 86_400.0 {
         return Ok(Duration::from_secs_f64(value));
@@ -210,7 +212,7 @@ fn seconds(flag: &str, value: f64) -> Result<Duration> {
     Err(Error::setting(flag, format!("must be above 0 and at most 86400, got {value}")))
 }
 
-/// Where the winners go.
+/// The file to save the winners in.
 fn out(arguments: &Arguments) -> Result<PathBuf> {
     if let Some(out) = &arguments.out {
         check_writable("--out", out)?;
@@ -223,7 +225,7 @@ fn out(arguments: &Arguments) -> Result<PathBuf> {
         );
         return Err(Error::setting("--out", format!("{why}; name one")));
     };
-    // Without the variable, the file is in the user's cache directory, and the flag names another.
+    // Without the variable, the file is in the user's cache directory, and the flag can name another.
     let set = std::env::var_os(file::VARIABLE).is_some_and(|value| !value.is_empty());
     let asked = if set { file::VARIABLE } else { "--out" };
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
@@ -235,7 +237,7 @@ fn out(arguments: &Arguments) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// The training to tune for.
+/// The recipe to tune for.
 fn recipe(arguments: &Arguments) -> Result<Recipe> {
     let mut recipe = arguments.preset.recipe();
     if let Some(path) = &arguments.config {
@@ -248,14 +250,14 @@ fn recipe(arguments: &Arguments) -> Result<Recipe> {
     set(&mut recipe.batch, arguments.batch);
     recipe.precision = arguments.precision.unwrap_or(recipe.precision);
     check_batch(recipe.batch)?;
-    // A buffer too small for the batch is for training to refuse.
+    // Training reports a buffer that is too small for the batch; tuning accepts it.
     let recipe = Recipe { buffer: recipe.buffer.max(recipe.batch * 10), ..recipe };
     recipe.network(10, arguments.image[2]).check()?;
     recipe.check(IMAGES, 10)?;
     Ok(recipe)
 }
 
-/// The convolutions of a training iteration by `policy`, or of one of its programs, each with its number of runs.
+/// The convolutions of a training iteration, or of one of its programs, with `policy`, each with its number of runs.
 fn training_shapes(
     recipe: &Recipe,
     image: [usize; 3],
@@ -265,7 +267,7 @@ fn training_shapes(
     let [height, width, channels] = image;
     let batch = BatchLayout::new(recipe, height, width, channels);
     batch.check(recipe.pad)?;
-    // By no Winograd's kernels, which are several.
+    // Build without Winograd kernels, which take several dispatches for a convolution.
     let implicit = match policy.storage() {
         Storage::F32 => ConvolutionPolicy::default(),
         Storage::F16 => ConvolutionPolicy::default().in_f16(policy.method()),
@@ -280,11 +282,11 @@ fn training_shapes(
     Ok(found)
 }
 
-/// The convolutions of scoring a batch with gradients, and of an SGLD step.
+/// The convolutions of scoring a batch with gradients and of an SGLD step.
 fn model_shapes(path: &Path, batch: usize) -> Result<Vec<(ConvProblem, usize)>> {
     check_batch(batch)?;
     let model = Model::open(path)?;
-    // On the host, where loading makes no pipelines and every convolution is one kernel.
+    // On the host, loading compiles no pipelines, and every convolution is one kernel.
     let (host, mode) = (Device::cpu(), NormMode::Inference);
     let settings = ScoreSettings { mode, beta: 1.0, input_gradient: true };
     let scorer = Scorer::new(&host, &model, settings, batch)?;

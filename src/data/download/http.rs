@@ -1,4 +1,4 @@
-//! The download by HTTP.
+//! Downloads over HTTP.
 
 use super::{Observer, Transfer};
 use crate::data::archive::Archive;
@@ -12,12 +12,12 @@ use std::time::Duration;
 use ureq::Agent;
 use ureq::http::{Response, StatusCode, header};
 
-/// Attempts that brought nothing new before the archive counts as unavailable.
+/// Attempts without new data before the archive counts as unavailable.
 const FRUITLESS_ATTEMPTS: usize = 2;
-/// The pause before another attempt.
+/// The pause between attempts.
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// Downloads and unpacks `archive` into `cache`. `Some(reason)` when the network does not allow it.
+/// Downloads and unpacks `archive` into `cache`. Returns `Some(reason)` when the network fails.
 pub fn fetch(archive: &Archive, cache: &Path, observer: Observer) -> Result<Option<String>> {
     fs::create_dir_all(cache).map_err(Error::io(cache))?;
     let part = cache.join(format!("{}.part", archive.name()));
@@ -31,19 +31,19 @@ pub fn fetch(archive: &Archive, cache: &Path, observer: Observer) -> Result<Opti
     Ok(None)
 }
 
-/// What one request came to.
+/// The result of one request.
 enum Attempt {
-    /// The server sent everything it has.
+    /// The server sent the rest of the file.
     Whole,
     /// The connection failed or ended early.
     Cut(String),
-    /// `part` does not fit what the server has.
+    /// `part` does not match the server's file.
     Misfit,
-    /// The server will not give it.
+    /// The server refuses the request.
     Refused(String),
 }
 
-/// Brings `part` to the archive's contents. `Some(reason)` when the network does not allow it.
+/// Completes `part` to the archive's contents. Returns `Some(reason)` when the network fails.
 fn complete(archive: &Archive, part: &Path, observer: Observer) -> Result<Option<String>> {
     if matches_md5(archive, part)? {
         return Ok(None);
@@ -53,12 +53,12 @@ fn complete(archive: &Archive, part: &Path, observer: Observer) -> Result<Option
         .timeout_connect(Some(Duration::from_secs(20)))
         .timeout_recv_response(Some(Duration::from_secs(60)))
         .timeout_per_read(Some(Duration::from_secs(60)))
-        // Bytes as they are stored: a range of a compressed stream would be another range.
+        // No compression in transit: a range of a compressed stream would be another range.
         .accept_encoding("identity")
         .build()
         .into();
     let mut longest = length(part)?;
-    // A part that an earlier call left may be of another file: it earns one fresh start.
+    // A partial file of an earlier call may be of another archive: start again once.
     let mut may_restart = longest > 0;
     let mut fruitless = 0;
     loop {
@@ -97,7 +97,7 @@ fn complete(archive: &Archive, part: &Path, observer: Observer) -> Result<Option
     }
 }
 
-/// Asks once for what `part` lacks and appends what comes.
+/// Sends one request for the bytes that `part` lacks and appends the response.
 fn attempt(agent: &Agent, archive: &Archive, part: &Path, observer: Observer) -> Result<Attempt> {
     let have = length(part)?;
     let mut request = agent.get(&archive.url);
@@ -151,14 +151,14 @@ fn number<T>(response: &Response<T>, name: header::HeaderName) -> Option<u64> {
     response.headers().get(name)?.to_str().ok()?.trim().parse().ok()
 }
 
-/// The first byte and the whole length of `Content-Range: bytes FIRST-LAST/LENGTH`.
+/// The first byte and the total length of `Content-Range: bytes FIRST-LAST/LENGTH`.
 fn content_range<T>(response: &Response<T>) -> Option<(u64, Option<u64>)> {
     let text = response.headers().get(header::CONTENT_RANGE)?.to_str().ok()?;
     let (range, total) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
     Some((range.split_once('-')?.0.parse().ok()?, total.parse().ok()))
 }
 
-/// The size of `path`, 0 where there is none.
+/// The size of `path`; 0 if it does not exist.
 fn length(path: &Path) -> Result<u64> {
     match fs::metadata(path) {
         Ok(metadata) => Ok(metadata.len()),

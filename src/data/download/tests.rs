@@ -1,4 +1,4 @@
-//! The download against a small server on this machine.
+//! Downloads from a small server on this machine.
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -10,22 +10,22 @@ use flate2::{Compression, write::GzEncoder};
 use super::super::{Fetched, fetch, unobserved};
 use super::*;
 
-/// How the server treats one connection.
+/// The response of the server to one connection.
 #[derive(Clone, Copy)]
 enum Serve {
-    /// As asked, range and all.
+    /// The requested range.
     Asked,
-    /// As asked, but the connection ends after so many bytes of the body.
+    /// The requested range, but the connection closes after this many bytes of the body.
     Cut(usize),
-    /// The whole file, whatever range was asked for.
+    /// The complete file, whatever range is requested.
     Whole,
     /// An error page.
     Status(u16),
-    /// The range is refused, as if the part were longer than the file.
+    /// A refusal of the range, as if the partial file were longer than the file.
     NoRange,
 }
 
-/// Serves `contents` to one connection after the other; sends each request's first byte asked for.
+/// Serves `contents` to one connection after the other; sends the first byte that each request asks for.
 fn server(contents: Vec<u8>, plan: &'static [Serve]) -> (String, Receiver<usize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/tiny.tar.gz", listener.local_addr().unwrap());
@@ -66,7 +66,7 @@ fn server(contents: Vec<u8>, plan: &'static [Serve]) -> (String, Receiver<usize>
     (url, requests)
 }
 
-/// The bytes of member `name`: hard to compress, so that the archive has some length.
+/// The bytes of member `name`: incompressible, so that the archive has some length.
 fn contents(name: &str) -> Vec<u8> {
     let mut random = crate::compute::splitmix::SplitMix::new(name.len() as u64, 5);
     (0..5000).map(|_| random.next() as u8).collect()
@@ -98,7 +98,7 @@ fn archive(url: String, bytes: &[u8]) -> Archive {
     }
 }
 
-/// Fetches `tiny()` from a server with `plan`, beginning with `part`; the ranges asked for.
+/// Fetches `tiny()` from a server with `plan`, starting with `part`; also returns the requested ranges.
 fn fetch_tiny(plan: &'static [Serve], part: &[u8]) -> (Result<Fetched>, Vec<usize>, tempfile::TempDir) {
     let cache = tempfile::tempdir().unwrap();
     let (url, requests) = server(tiny(), plan);
@@ -109,7 +109,7 @@ fn fetch_tiny(plan: &'static [Serve], part: &[u8]) -> (Result<Fetched>, Vec<usiz
     (fetched, requests.try_iter().collect(), cache)
 }
 
-/// The two members are there, whole, and nothing else is.
+/// Checks that the two members are complete, and that nothing else is there.
 fn assert_ready(fetched: Result<Fetched>, cache: &Path) {
     assert_eq!(fetched.unwrap(), Fetched::Ready(cache.join("tiny")));
     for name in ["one.bin", "second.bin"] {
@@ -145,7 +145,7 @@ fn a_full_download() {
     let (fetched, ranges, cache) = fetch_tiny(&[Serve::Asked], &[]);
     assert_ready(fetched, cache.path());
     assert_eq!(ranges, [0]);
-    // The second time there is nothing to ask for: no server listens any more.
+    // The second call sends no request: no server listens any more.
     let again = fetch(&archive("http://127.0.0.1:9/tiny.tar.gz".into(), &tiny()), cache.path(), &unobserved);
     assert_ready(again, cache.path());
 }
@@ -194,7 +194,7 @@ fn a_wrong_checksum_is_an_error_and_leaves_nothing() {
 
 #[test]
 fn no_network_is_an_outcome() {
-    // Bound, then closed: nobody listens there.
+    // Bound, then closed: nothing listens on the port.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let cache = tempfile::tempdir().unwrap();
     let url = format!("http://127.0.0.1:{port}/tiny.tar.gz");

@@ -59,7 +59,7 @@ fn numbers_of_every_storage() {
     }
 }
 
-/// Written by scipy: `tests/fixtures/matlab/write.py`.
+/// A file written by scipy (`tests/fixtures/matlab/write.py`).
 #[test]
 fn a_file_of_another_writer() {
     let file = include_bytes!("../../../tests/fixtures/matlab/plain.mat");
@@ -90,7 +90,7 @@ fn every_truncation_is_an_error() {
         for length in 0..file.len() {
             let message = parse(&file[..length], ["abcdef"]).unwrap_err();
             assert_eq!(message.lines().count(), 1, "{length}: {message}");
-            // The size is that of the whole file, which lost its end after it was opened.
+            // The size is that of the complete file: it was truncated after it was opened.
             assert!(read(&file[..length], file.len() as u64, ["abcdef"]).is_err(), "{length}");
         }
     }
@@ -122,7 +122,7 @@ fn hostile_files_are_refused() {
         (LITTLE.file(&[]), "expected a variable a that is an array of numbers, found none"),
         (file(LITTLE.matrix(UINT8_CLASS, "b", &[1, 1], UINT8, &[1])), "variable a"),
         (file(LITTLE.matrix(1, "a", &[1, 1], UINT8, &[1])), "variable a"),
-        // Lying dimensions and sizes.
+        // False dimensions and sizes.
         (file(a(&[3, 3], &[1; 6])), "variable a: dimensions [3, 3] of Uint8 need 9 bytes, found 6"),
         (file(a(&[3, 1], &[1; 6])), "need 3 bytes, found 6"),
         (file(a(&[-1, 2], &[1; 6])), "need 8589934590 bytes"),
@@ -138,7 +138,7 @@ fn hostile_files_are_refused() {
         (file(LITTLE.matrix(UINT8_CLASS, &"a".repeat(256), &[1, 1], UINT8, &[1])), "expected a name"),
         (file(LITTLE.compressed(&with_word(4, u32::MAX))), "a data element of 4294967295 bytes, but at most"),
         (file(LITTLE.compressed(&with_word(4, 1000))), "truncated"),
-        (file(LITTLE.compressed(&[good.clone(), vec![0]].concat())), "goes on after its end"),
+        (file(LITTLE.compressed(&[good.clone(), vec![0]].concat())), "continues after its end"),
         (file(LITTLE.compressed(&LITTLE.compressed(&good))), "found type 15"),
         (file(flipped), "corrupt deflate stream"),
         (file(LITTLE.element(COMPRESSED, &[1; 16])), "damaged"),

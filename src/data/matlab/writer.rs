@@ -6,7 +6,7 @@ use flate2::{Compression, write::ZlibEncoder};
 
 use super::{COMPRESSED, HEADER, INT8, INT32, MATRIX, UINT32};
 
-/// The class `uint8`; what the reader makes of numbers does not depend on the class.
+/// The class `uint8`; the reader's result does not depend on the class.
 pub(in crate::data) const UINT8_CLASS: u32 = 9;
 /// The storage types of bytes and doubles.
 pub(in crate::data) const UINT8: u32 = 2;
@@ -23,13 +23,13 @@ impl Writer {
         if self.big_endian { value.to_be_bytes() } else { value.to_le_bytes() }
     }
 
-    /// The doubles as bytes.
+    /// Encodes doubles as bytes.
     pub fn doubles(self, values: &[f64]) -> Vec<u8> {
         let bytes = |value: &f64| if self.big_endian { value.to_be_bytes() } else { value.to_le_bytes() };
         values.iter().flat_map(bytes).collect()
     }
 
-    /// A file of `elements`.
+    /// A file with `elements`.
     pub fn file(self, elements: &[Vec<u8>]) -> Vec<u8> {
         let mut file = vec![b' '; HEADER - 4];
         file.extend(if self.big_endian { *b"\x01\x00MI" } else { *b"\x00\x01IM" });
@@ -37,7 +37,7 @@ impl Writer {
         file
     }
 
-    /// A data element, in its tag where it fits, with its padding.
+    /// A data element with its padding, in its tag if it fits.
     pub fn element(self, kind: u32, data: &[u8]) -> Vec<u8> {
         let mut element = if data.len() <= 4 {
             self.word((data.len() as u32) << 16 | kind).to_vec()
@@ -49,7 +49,7 @@ impl Writer {
         element
     }
 
-    /// A matrix element; `data` are in this byte order.
+    /// A matrix element; `data` must be in this byte order.
     pub fn matrix(self, class: u32, name: &str, dimensions: &[i32], storage: u32, data: &[u8]) -> Vec<u8> {
         let flags = [self.word(class), self.word(0)].concat();
         let sizes: Vec<u8> = dimensions.iter().flat_map(|&size| self.word(size as u32)).collect();
@@ -62,7 +62,7 @@ impl Writer {
         self.element(MATRIX, &parts.concat())
     }
 
-    /// A compressed element of `element`.
+    /// A compressed element that contains `element`.
     pub fn compressed(self, element: &[u8]) -> Vec<u8> {
         let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
         encoder.write_all(element).unwrap();

@@ -1,4 +1,4 @@
-//! The images of an iteration: from the data set, and chains from the replay buffer.
+//! Collects the images of an iteration: from the data set, and chains from the replay buffer.
 
 use super::layout::{BatchLayout, BatchPart};
 use super::{

@@ -1,4 +1,4 @@
-//! Where the images, labels and figures of an iteration lie.
+//! The layout of the images, labels and metrics of an iteration.
 
 use super::{IMAGES, LABELS};
 use crate::compute::loss_term::STATS;
@@ -9,10 +9,10 @@ use crate::graph::{Graph, Indices, Leaf, Tensor};
 use crate::nn::wide_resnet::Norm;
 use std::ops::Range;
 
-/// Views start at multiples of this many words.
+/// The alignment of views, in words.
 const ALIGNMENT: usize = 64;
 
-/// How the images of an iteration are laid out.
+/// The layout of the images of an iteration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchLayout {
     /// Images for log p(x); they come first.
@@ -27,7 +27,7 @@ pub struct BatchLayout {
     pub width: usize,
     /// Channels of an image.
     pub channels: usize,
-    /// Whether each part goes through the network by itself, as batch norm wants it; else all go at once.
+    /// Whether each part goes through the network separately, as batch norm needs; else all parts go through together.
     pub separate: bool,
 }
 
@@ -52,8 +52,8 @@ impl BatchLayout {
         Self { data, samples, labelled, height, width, channels, separate }
     }
 
-    /// Checks that the programs can take the images apart: each part of the batch starts at a multiple of 64
-    /// words, and a reflected margin is narrower than the image.
+    /// Checks that the programs can handle the images: each part of the batch must start at a multiple of 64 words, and
+    /// the reflect padding must be narrower than the image.
     ///
     /// # Errors
     /// [`Error::Setting`] for `batch` or `pad`.
@@ -76,17 +76,17 @@ impl BatchLayout {
         Ok(())
     }
 
-    /// Elements of one image.
+    /// The number of elements of an image.
     pub fn image(&self) -> usize {
         self.height * self.width * self.channels
     }
 
-    /// All images.
+    /// The number of images in the batch.
     pub fn images(&self) -> usize {
         self.data + self.samples + self.labelled
     }
 
-    /// The images of a part.
+    /// The range of the images of a part.
     pub fn images_of(&self, role: BatchPart) -> Range<usize> {
         match role {
             BatchPart::Data => 0..self.data,
@@ -95,7 +95,8 @@ impl BatchLayout {
         }
     }
 
-    /// The rows of labels and figures of a part: its images, or, where parts go apart, from a multiple of 64 on.
+    /// The rows of labels and metrics of a part: its images, or, for separate parts, rows that start at a multiple of
+    /// 64.
     pub fn rows_of(&self, role: BatchPart) -> Range<usize> {
         if !self.separate {
             return self.images_of(role);
@@ -110,12 +111,12 @@ impl BatchLayout {
         first..first + self.images_of(role).len()
     }
 
-    /// All rows of labels and figures.
+    /// The number of rows of labels and metrics.
     pub fn rows(&self) -> usize {
         self.rows_of(BatchPart::Labelled).end
     }
 
-    /// The word of [`super::METRICS`] with the squared parameter gradient norm; the stats are in front.
+    /// The word of [`super::METRICS`] with the squared parameter gradient norm, after the statistics.
     pub fn gradient_norm_word(&self) -> usize {
         (self.rows() * STATS).next_multiple_of(ALIGNMENT)
     }
@@ -125,22 +126,22 @@ impl BatchLayout {
         self.gradient_norm_word() + ALIGNMENT
     }
 
-    /// The word of [`super::METRICS`] with the squared distance that the chains went in the iteration.
+    /// The word of [`super::METRICS`] with the squared displacement of the chains in the iteration.
     pub fn displacement_word(&self) -> usize {
         self.input_norm_word() + ALIGNMENT
     }
 
-    /// The word of [`super::METRICS`] with the number of the samples' elements inside of [`super::SATURATED`].
+    /// The word of [`super::METRICS`] with the number of the samples' elements within ±[`super::SATURATED`].
     pub fn inside_word(&self) -> usize {
         self.displacement_word() + ALIGNMENT
     }
 
-    /// The word of [`super::METRICS`] with the gradient penalty's part of the loss.
+    /// The word of [`super::METRICS`] with the gradient penalty, a part of the loss.
     pub fn penalty_word(&self) -> usize {
         self.inside_word() + ALIGNMENT
     }
 
-    /// The words of [`super::METRICS`].
+    /// The number of words of [`super::METRICS`].
     pub fn metrics_words(&self) -> usize {
         self.penalty_word() + 1
     }
@@ -160,7 +161,7 @@ impl BatchLayout {
         graph.indices_leaf(leaf, [rows.len()])
     }
 
-    /// Where the images of a part lie.
+    /// The view of the images of a part.
     pub(super) fn view(&self, builder: &mut ProgramBuilder, role: BatchPart) -> View {
         let images = builder.external(IMAGES, self.images() * self.image());
         let range = self.images_of(role);

@@ -2,12 +2,12 @@
 //!
 //! | program | what | when |
 //! |---|---|---|
-//! | `gather` | data and labelled images from the data set's bytes; chains from the replay buffer, kept as they were | once an iteration |
-//! | `power_iteration` | with spectral norm: a step of power iteration | once an iteration |
-//! | `prepare` | what depends on parameters alone, such as the transposed weights that input gradients read | once an iteration, with SAM twice |
+//! | `gather` | images from the data set's bytes; chains from the replay buffer, with a copy of them | once |
+//! | `power_iteration` | with spectral norm: a step of power iteration | once |
+//! | `prepare` | results of parameters only, such as transposed weights for input gradients | once; twice with SAM |
 //! | `sgld` | forward, head, input gradient, SGLD update of the chains | K times |
-//! | `scatter` | the chains back into the replay buffer; the last input gradient's norm, how far they went, saturated pixels | once |
-//! | `perturb` | with SAM: all gradients, and the weights to where the loss is larger | once |
+//! | `scatter` | the chains to the replay buffer; last input gradient's norm, displacement, saturated pixels | once |
+//! | `perturb` | with SAM: all gradients, and the weights to their perturbed values | once |
 //! | `update` | one pass over [data | samples | labelled], all gradients, their norm, the optimizer | once |
 
 mod gather;
@@ -40,24 +40,25 @@ pub const LABELS: Key<u32> = Key::new("labels");
 pub const REPLAY: Key<f32> = Key::new("replay buffer");
 /// The external slot of the data set's bytes.
 pub const DATA: Key<u8> = Key::new("data set");
-/// The external slot of what the host reads after each iteration.
+/// The external slot of the metrics that the host reads after each iteration.
 pub const METRICS: Key<f32> = Key::new("metrics");
-/// The external slot of the images of the data set that p(x) is trained on.
+/// The external slot of the indices of the images for p(x).
 pub(super) const DATA_INDICES: Key<u32> = Key::new("data indices");
-/// The external slot of the images of the data set that p(y|x) is trained on.
+/// The external slot of the indices of the images for p(y|x).
 pub(super) const LABELLED_INDICES: Key<u32> = Key::new("labelled indices");
 /// The external slot of the chains' entries in the replay buffer.
 pub(super) const CHAIN_INDICES: Key<u32> = Key::new("chain indices");
 /// The external slot of the chains' classes.
 pub const CHAIN_LABELS: Key<u32> = Key::new("chain labels");
-/// The external slot of where the chains go with reservoir sampling.
+/// The external slot of the entries that the chains are written to with reservoir sampling.
 pub(super) const CHAIN_TARGETS: Key<u32> = Key::new("chain targets");
-/// The external slot of the images of chains that begin anew.
+/// The external slot of the images of chains that restart.
 pub(super) const FRESH_CHAINS: Key<f32> = Key::new("fresh chains");
-/// The external slot of the chains as the iteration found them.
+/// The external slot of the chains at the start of the iteration.
 const STARTS: Key<f32> = Key::new("chain starts");
 
-/// A sample's element of this size or more is saturated: the clamp holds it, or images have no such value.
+/// The absolute value from which a sample's element counts as saturated: it is at the clamp, or outside the range of
+/// images.
 pub const SATURATED: f32 = 1.0 - 1e-6;
 
 /// All programs of an iteration.
@@ -65,25 +66,26 @@ pub const SATURATED: f32 = 1.0 - 1e-6;
 pub struct Programs {
     /// Fills the batch.
     pub gather: Program,
-    /// A step of spectral norm's power iteration; `None` without it.
+    /// Runs a step of spectral norm's power iteration; `None` without spectral norm.
     pub power_iteration: Option<Program>,
-    /// Computes what depends on parameters alone, such as transposed weights.
+    /// Computes results that depend on parameters only, such as transposed weights.
     pub prepare: Program,
-    /// One SGLD step; `None` without samples.
+    /// Runs one SGLD step; `None` without samples.
     pub sgld: Option<Program>,
-    /// Puts the chains back; `None` without samples.
+    /// Writes the chains to the replay buffer; `None` without samples.
     pub scatter: Option<Program>,
-    /// The way up of sharpness-aware minimisation, after which `prepare` is due again; `None` without it.
+    /// The perturbation of sharpness-aware minimisation, after which `prepare` must run again; `None` without SAM.
     pub perturb: Option<Program>,
     /// The optimizer step.
     pub update: Program,
 }
 
 impl Programs {
-    /// Builds the programs for a data set of `data_images` training images with the kernels of convolutions that `policy` chooses.
+    /// Builds the programs for a data set of `data_images` training images, with the convolution kernels that `policy`
+    /// chooses.
     ///
     /// # Errors
-    /// A mistake in shapes, or an unknown optimizer.
+    /// A shape error of the graph, or an unknown optimizer.
     pub fn build(
         recipe: &Recipe,
         network: &dyn Network,
@@ -123,11 +125,11 @@ fn power_iteration_program(layout: &ParameterLayout) -> Result<Program> {
     Ok(builder.finish())
 }
 
-/// Makes the buffers that the host writes before each iteration, and the state that the programs go on from; those that
-/// are there stay.
+/// Creates the buffers that the host writes before each iteration, and those of the state that the programs carry over;
+/// existing buffers are kept.
 ///
 /// # Errors
-/// As [`crate::device::Device::buffer`].
+/// The errors of [`crate::device::Device::buffer`].
 pub fn make_inputs(
     buffers: &mut Buffers,
     recipe: &Recipe,

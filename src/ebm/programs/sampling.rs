@@ -1,4 +1,4 @@
-//! SGLD on the chains of an iteration, and their way back into the replay buffer.
+//! SGLD on the chains of an iteration, and their return to the replay buffer.
 
 use super::layout::{BatchLayout, BatchPart};
 use super::{CHAIN_INDICES, CHAIN_LABELS, CHAIN_TARGETS, METRICS, REPLAY, SATURATED, STARTS};
@@ -16,10 +16,10 @@ use crate::nn::optimizer::squared_norm;
 use crate::nn::parameters::ParameterLayout;
 use crate::policy::convolution::ConvolutionPolicy;
 
-/// One SGLD step on the samples of the batch. Batch norm takes the chains' own statistics, as in training.
+/// One SGLD step on the samples of the batch. Batch norm uses the chains' own statistics, as in training.
 ///
 /// # Errors
-/// A mistake in shapes.
+/// A shape error of the graph.
 pub fn sgld_program(
     recipe: &Recipe,
     network: &dyn Network,
@@ -42,7 +42,7 @@ pub fn sgld_program(
     Ok(builder.finish())
 }
 
-/// Puts the chains back, and measures them.
+/// Writes the chains to the replay buffer, and measures them.
 pub(super) fn scatter_program(recipe: &Recipe, batch: BatchLayout) -> Program {
     let mut builder = ProgramBuilder::new("scatter");
     let image = batch.image();
@@ -63,7 +63,7 @@ pub(super) fn scatter_program(recipe: &Recipe, batch: BatchLayout) -> Program {
         Binary { op: BinaryOp::Sub, shape: [1, 1, 1, n], a_strides: strides, b_strides: strides };
     builder.dispatch("chain displacement", difference, &[x, starts, way]);
     squared_norm(&mut builder, "chain displacement", way, n, metrics.part(batch.displacement_word(), 1));
-    // Ones and zeros are their own squares.
+    // The elements are 0 or 1, so their squares sum to their count.
     let inside = builder.transient("pixels inside", n);
     builder.dispatch("pixels inside", Unary { op: UnaryOp::Inside(-SATURATED, SATURATED), n }, &[x, inside]);
     squared_norm(&mut builder, "pixels inside", inside, n, metrics.part(batch.inside_word(), 1));

@@ -14,16 +14,16 @@ use crate::nn::optimizer::{self, GRADIENTS, gradient_norm};
 use crate::nn::parameters::ParameterLayout;
 use crate::policy::convolution::ConvolutionPolicy;
 
-/// The parts of the loss: means over each part, so weights are divided by its images.
+/// The terms of the loss. They are means over a part of the batch, so weights are divided by the number of its images.
 ///
 /// `loss = p_x (mean f(samples) - mean f(data)) + p_y_given_x mean labelled_loss(labelled)
 ///       + p_xy (mean f(samples)[y] - mean f(labelled)[y]) + energy_l2 (mean f² over data, and over samples)
 ///       + gradient_penalty mean |∂f/∂x|²(data)`,
 /// with `f(x) = LogSumExp_y f(x)[y]`, and f² averaged over classes. The labelled loss is the cross-entropy or a
-/// [`crate::compute::functional::Functional`]. The last term is none of the parts.
+/// [`crate::compute::functional::Functional`]. The last term, the gradient penalty, is not among the returned terms.
 ///
 /// # Errors
-/// [`crate::Error::Setting`] for a labelled loss that there is not.
+/// [`crate::Error::Setting`] for an unknown labelled loss.
 pub fn loss_terms(recipe: &Recipe, batch: BatchLayout, classes: usize) -> Result<Vec<(BatchPart, LossTerm)>> {
     let mean = |weight: f32, count: usize| weight / count as f32;
     let weight = mean(recipe.p_y_given_x, batch.labelled);
@@ -53,7 +53,7 @@ pub fn loss_terms(recipe: &Recipe, batch: BatchLayout, classes: usize) -> Result
     Ok(all.into_iter().filter(|(_, part)| part.count > 0).collect())
 }
 
-/// What the loss is of.
+/// Builds the programs that compute the gradients of the loss.
 #[derive(Debug, Clone)]
 pub(super) struct LossPrograms<'a> {
     pub recipe: &'a Recipe,
@@ -64,7 +64,8 @@ pub(super) struct LossPrograms<'a> {
 }
 
 impl LossPrograms<'_> {
-    /// The optimizer's step, with the gradients it goes along: at the weights, or where [`LossPrograms::perturb`] went.
+    /// The optimizer step, with the gradients at the weights, or at the weights that [`LossPrograms::perturb`]
+    /// perturbed.
     pub fn update(&self, prepare: &mut ProgramBuilder) -> Result<Program> {
         let (recipe, words) = (self.recipe, self.layout.trained_words());
         let mut builder = ProgramBuilder::new("update");
@@ -84,7 +85,7 @@ impl LossPrograms<'_> {
         Ok(builder.finish())
     }
 
-    /// The way up of sharpness-aware minimisation.
+    /// The perturbation of sharpness-aware minimisation.
     pub fn perturb(&self, prepare: &mut ProgramBuilder) -> Result<Program> {
         let mut builder = ProgramBuilder::new("perturb");
         self.gradients(&mut builder, prepare, true)?;
@@ -93,7 +94,7 @@ impl LossPrograms<'_> {
         Ok(builder.finish())
     }
 
-    /// All gradients of the loss, and, if `figures`, what the host reads of it and batch norm's next statistics.
+    /// Computes all gradients of the loss, and, if `figures`, the metrics of it and batch norm's next statistics.
     fn gradients(
         &self,
         builder: &mut ProgramBuilder,
@@ -122,7 +123,7 @@ impl LossPrograms<'_> {
             if figures {
                 let view = metrics.part(rows.start * STATS, rows.len() * STATS);
                 outputs.push((logits.logit_stats(&labels, &parts), view));
-                // The last part's images are those that the model will be asked about.
+                // The last part has the labelled images, the distribution that the model is used on.
                 statistics = pass.running_statistics(recipe.norm_momentum);
             }
         }
@@ -145,8 +146,8 @@ impl LossPrograms<'_> {
         lower(self.policy, builder, Some(prepare), &outputs)
     }
 
-    /// Each element's part of `gradient_penalty mean |∂ log p(x)/∂x|²` at the data: R1 of Mescheder et al. (ICML 2018),
-    /// without its half.
+    /// Each element's contribution to `gradient_penalty mean |∂ log p(x)/∂x|²` at the data: R1 of Mescheder et al.
+    /// (ICML 2018), without the factor of one half.
     fn penalty(&self, graph: &Graph) -> Tensor {
         let &Self { recipe, network, layout, batch, .. } = self;
         let x = batch.leaf(graph, batch.images_of(BatchPart::Data));

@@ -87,7 +87,10 @@ impl Recipe {
         if self.samples() {
             self.check_sampling(classes)?;
         } else if self.gradient_penalty != 0.0 {
-            return fail("gradient_penalty", "must be 0 when p_x is 0: it is of the images for p(x)".into());
+            return fail(
+                "gradient_penalty",
+                "must be 0 when p_x is 0: it applies to the images for p(x)".into(),
+            );
         } else if self.p_y_given_x == 0.0 {
             return fail("p_y_given_x", "p_x, p_y_given_x and p_xy are all 0: nothing to train".into());
         }
@@ -117,7 +120,10 @@ impl Recipe {
             );
         }
         if self.gradient_penalty != 0.0 && self.p_x == 0.0 {
-            return fail("gradient_penalty", "must be 0 when p_x is 0: it is of the images for p(x)".into());
+            return fail(
+                "gradient_penalty",
+                "must be 0 when p_x is 0: it applies to the images for p(x)".into(),
+            );
         }
         Ok(())
     }

@@ -14,10 +14,11 @@ use crate::nn::wide_resnet::{Activation, Norm, WideResNet};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// Declares [`Recipe`] and [`Overrides`], the same settings as options: of a command line, under headings, and of a file.
+/// Declares [`Recipe`], and [`Overrides`], which has the same settings as options, for the command line and for TOML
+/// files.
 macro_rules! settings {
     ($([$heading:expr] $($(#[$attribute:meta])* $name:ident: $type:ty,)*)*) => {
-        /// Every setting of a training run. A setting of 0 switches off what has a natural "off".
+        /// Every setting of a training run. A value of 0 turns off an optional feature.
         #[derive(Debug, Clone, PartialEq, Serialize)]
         pub struct Recipe {
             $($($(#[$attribute])* pub $name: $type,)*)*
@@ -43,7 +44,7 @@ macro_rules! settings {
         }
 
         impl Recipe {
-            /// Replaces what `overrides` sets.
+            /// Replaces the settings that `overrides` has.
             pub fn apply(&mut self, overrides: &Overrides) {
                 $($(if let Some(value) = &overrides.$name {
                     self.$name = value.clone();
@@ -54,13 +55,13 @@ macro_rules! settings {
 }
 
 settings! {
-    // Among the options of the command.
+    // Without a heading: listed among the options of the command itself.
     [None::<&'static str>]
     /// Recipe to start from: classifier, jem, jem-class-conditional, jem-joint, jem++, sada-jem or semi-supervised
     recipe: Family,
 
     ["Model"]
-    /// Layers of the WideResNet: 6n + 4
+    /// Number of layers of the WideResNet: 6n + 4
     depth: usize,
     /// Widening factor of the WideResNet
     width: usize,
@@ -76,11 +77,11 @@ settings! {
     spectral_norm: bool,
 
     ["Data"]
-    /// Images per iteration for p(x); as many samples and labelled images
+    /// Images per iteration for p(x); also the number of samples and, without --labelled-batch, of labelled images
     batch: usize,
-    /// Labelled images per iteration; 0: as many as --batch
+    /// Labelled images per iteration; 0: the same number as --batch
     labelled_batch: usize,
-    /// Labelled images of each class to train p(y|x) on; 0: all
+    /// Labelled images of each class to train p(y|x) on; 0: all labelled images
     labels_per_class: usize,
 
     ["SGLD"]
@@ -88,29 +89,29 @@ settings! {
     steps: usize,
     /// Updates of the samples per SGLD step, all with the gradient at its start (JEM++'s N)
     inner_steps: usize,
-    /// SGLD step size
+    /// SGLD step size: factor of the gradient in each update of the samples
     step_size: f32,
-    /// Standard deviation of SGLD's noise
+    /// Standard deviation of the noise added in each update of the samples, for images in [-1, 1]
     noise: f32,
-    /// Bound on each element of SGLD's gradient; 0: none
+    /// Bound on each element of SGLD's gradient; 0: no bound
     clamp_gradient: f32,
     /// Clamp samples to [-1, 1]
     clamp_x: bool,
-    /// Chains in the replay buffer
+    /// Number of chains in the replay buffer
     buffer: usize,
-    /// Probability that a chain restarts
+    /// Probability that a chain restarts when an iteration draws it
     reinitialise: f32,
     /// Starting points of chains: uniform in [-1, 1], or gaussian with the mean and covariance of a class's images
     start: ChainStart,
-    /// Return samples to the replay buffer by reservoir sampling instead of to the places of their chains
+    /// Return samples to the replay buffer by reservoir sampling instead of to the entries of their chains
     reservoir: bool,
-    /// Sample x from p(x|y) for uniform y instead of from p(x)
+    /// Sample x from p(x|y) for uniform y, instead of from p(x)
     class_conditional: bool,
 
     ["Loss"]
     /// Weight of log p(x)
     p_x: f32,
-    /// Weight of log p(y|x), or of the labelled loss in its place
+    /// Weight of log p(y|x), or of the --labelled-loss that replaces it
     p_y_given_x: f32,
     /// Loss of labelled images: cross-entropy, or one of LeCun et al. (2006): energy, perceptron, hinge, log, lvq2, mce,
     /// square-square, square-exponential, nll, mee
@@ -139,39 +140,39 @@ settings! {
     epsilon: f32,
     /// SGD's momentum
     momentum: f32,
-    /// Weight decay: part of the gradient, except with adamw
+    /// Weight decay: added to the gradient, or decoupled with adamw
     weight_decay: f32,
-    /// Radius of sharpness-aware minimisation (SAM); 0: off
+    /// Radius of sharpness-aware minimisation (SAM); 0: no SAM
     sam: f32,
     /// Scale SAM's radius by the size of the weights
     sam_adaptive: bool,
-    /// Decay of the moving average of the weights that is evaluated and saved; 0: the weights themselves
+    /// Decay of the moving average of the weights, which is evaluated and saved instead of them; 0: no average
     ema: f64,
-    /// Bound on the global gradient norm; 0: none
+    /// Bound on the global gradient norm; 0: no bound
     clip_norm: f32,
-    /// Iterations of linear learning-rate warm-up
+    /// Iterations of linear learning-rate warm-up; 0: none
     warmup: u64,
-    /// Epochs after which the learning rate decays
+    /// Epochs after which the learning rate decays, separated by commas
     decay_at: Vec<f64>,
-    /// Factor of each learning-rate decay
+    /// Factor of the learning rate at each decay
     decay_factor: f64,
 
     ["Run"]
     /// Passes over the training images
     epochs: f64,
-    /// Iterations; 0: as many as the epochs take
+    /// Number of iterations; 0: the number that --epochs takes
     iterations: u64,
 
     ["Data"]
-    /// Pixels of reflect padding before the random crop; 0: no crop
+    /// Reflect padding before the random crop, in pixels; 0: no crop
     pad: usize,
     /// Flip training images at random
     flip: bool,
-    /// Standard deviation of the noise added to training images
+    /// Standard deviation of the noise added to training images, for images in [-1, 1]
     input_noise: f32,
-    /// Augment the images for p(x) like the labelled ones: crop, flip, noise
+    /// Augment the images for p(x) like the labelled ones, with crop, flip and noise
     augment_p_x: bool,
-    /// Training images held out to choose the best model
+    /// Number of training images held out to choose the best model
     validation: usize,
 
     ["Run"]
@@ -181,27 +182,29 @@ settings! {
     sample_every: u64,
     /// Iterations between checkpoints
     checkpoint_every: u64,
-    /// Checkpoints to keep
+    /// Number of checkpoints to keep
     keep: usize,
-    /// Precision of activations: f32, f16 (on a GPU's tensor cores where they pass a test), or auto (f16 where they do)
+    /// Precision of activations: f32, f16 (on the GPU's tensor cores if they pass a test), or auto (f16 if they pass,
+    /// else f32)
     precision: Precision,
 
     ["Guard"]
     /// Heal a run that diverges: roll back, reseed and apply a remedy; false: stop
     guard: bool,
-    /// Faults before a run is given up
+    /// Number of faults to heal before the run is given up
     max_trips: u32,
     /// Iterations between the snapshots that a run rolls back to
     snapshot_every: u64,
-    /// Treat an |energy|, loss or gradient norm above this as a fault
+    /// Treat an |energy|, loss or gradient norm above this as a fault; inf: no limit
     diverged_above: f64,
-    /// Treat an |energy of samples - energy of data| above this as a fault
+    /// Treat an |energy of samples - energy of data| above this as a fault; inf: no limit
     max_gap: f64,
-    /// Treat a root-mean-square displacement of pixels above this, in one iteration of SGLD on images in [-1, 1], as a fault
+    /// Treat a root-mean-square displacement of pixels by the SGLD of an iteration above this, for images in [-1, 1],
+    /// as a fault; inf: no limit
     max_displacement: f64,
-    /// Treat a share of sample pixels at -1 or 1 above this as a fault
+    /// Treat a fraction of sample pixels at -1 or 1 above this as a fault; inf: no limit
     max_saturated: f64,
-    /// Treat a mean chain age above this many SGLD steps as a fault (chains never restart); inf: no check
+    /// Treat a mean age of chains above this many SGLD steps as a fault, because chains do not restart; inf: no limit
     max_chain_age: f64,
 
     ["Run"]
@@ -209,12 +212,12 @@ settings! {
     seed: u32,
 }
 
-/// Names of values in the help of flags.
+/// The value names in the help of the flags.
 #[cfg(feature = "cli")]
 mod flag {
     use super::{Activation, ChainStart, Family, Init, Norm, Precision};
 
-    /// A type of setting with the name of its values.
+    /// A type of setting, with the name of its values.
     pub trait Value {
         const NAME: &'static str;
     }
@@ -258,7 +261,7 @@ impl Overrides {
     }
 }
 
-/// A TOML error in one line: of its drawing of the line that is wrong only the key.
+/// A TOML error in one line, with the key that it points at instead of the excerpt of the file.
 fn one_line(message: &str) -> String {
     let lines = || message.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('|'));
     let drawn = lines().find_map(|line| line.split_once(" | "));
@@ -307,7 +310,7 @@ impl Recipe {
         }
     }
 
-    /// The functional of the labelled images' energies; `None` for the cross-entropy.
+    /// The functional of the energies of labelled images; `None` for the cross-entropy.
     ///
     /// # Errors
     /// [`Error::Setting`] for an unknown name.
@@ -318,17 +321,17 @@ impl Recipe {
         }
     }
 
-    /// Labelled images per iteration, with the 0 of `labelled_batch` made explicit.
+    /// The number of labelled images per iteration.
     pub fn labelled(&self) -> usize {
         if self.labelled_batch == 0 { self.batch } else { self.labelled_batch }
     }
 
-    /// Whether the model is trained as a density, with samples.
+    /// Whether training needs samples: whether a term of the loss is a density of x.
     pub fn samples(&self) -> bool {
         self.p_x != 0.0 || self.p_xy != 0.0
     }
 
-    /// Iterations for `images` training images.
+    /// The number of iterations for `images` training images.
     pub fn total_iterations(&self, images: usize) -> u64 {
         match self.iterations {
             0 => (self.epochs * images as f64 / self.batch as f64).ceil() as u64,

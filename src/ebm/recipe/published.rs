@@ -1,4 +1,4 @@
-//! What the sizes and the published recipes set: [`Preset::Paper`]'s are the numbers of the papers.
+//! The settings of the sizes and of the published recipes. [`Preset::Paper`] has the numbers of the papers.
 
 use super::{Overrides, Recipe};
 use crate::ebm::chain_start::ChainStart;
@@ -9,7 +9,8 @@ use crate::nn::init::Init;
 use crate::nn::wide_resnet::{Activation, Norm};
 
 impl Recipe {
-    /// Reads what [`Recipe::to_toml`] wrote; a setting that an earlier version had not is the published one.
+    /// Reads the text that [`Recipe::to_toml`] wrote; settings that it lacks, as from an earlier version, are the
+    /// published ones.
     ///
     /// # Errors
     /// The line and key that is wrong, in one line.
@@ -17,8 +18,8 @@ impl Recipe {
         Ok(Self::of(Preset::Paper, &[&Overrides::parse(text)?]))
     }
 
-    /// The recipe of `preset`'s size that `overrides` ask for, of which later ones replace earlier ones; JEM unless
-    /// they name another.
+    /// The recipe of `preset`'s size with `overrides`, of which later ones replace earlier ones; JEM unless they name
+    /// another recipe.
     pub fn of(preset: Preset, overrides: &[&Overrides]) -> Self {
         let family = overrides.iter().rev().find_map(|overrides| overrides.recipe).unwrap_or_default();
         let mut recipe = family.recipe(preset);
@@ -27,12 +28,12 @@ impl Recipe {
     }
 }
 
-/// The images of CIFAR-10, which the presets are for.
+/// The number of training images of CIFAR-10, which the presets are made for.
 const CIFAR_10: usize = 50_000;
 
 impl Recipe {
-    /// Has the learning rate decay after as many images as `preset` has it on CIFAR-10, if that says how many iterations
-    /// a run takes, not how many epochs, whatever the number `images` of training images.
+    /// Makes the learning rate decay after the same number of images as `preset` has on CIFAR-10, whatever the number
+    /// `images` of training images. Presets whose length is in epochs do not change.
     pub fn decay_as_on_cifar_10(&mut self, preset: Preset, images: usize) {
         let own = self.recipe.recipe(preset);
         if own.iterations > 0 {
@@ -108,8 +109,8 @@ impl Preset {
             snapshot_every: 50,
             diverged_above: 1e6,
             max_gap: 200.0,
-            // From one end of [-1, 1] to the other, root mean square: no image goes further. Healthy runs that were
-            // watched stay below 0.7.
+            // The root mean square of moving from one end of [-1, 1] to the other, the largest displacement of an
+            // image. Healthy runs measured below 0.7.
             max_displacement: 2.0,
             max_saturated: 0.98,
             max_chain_age: f64::INFINITY,
@@ -131,8 +132,8 @@ impl Preset {
                 epochs: 20.0,
                 ..paper
             },
-            // Few chains, visited often, with long steps: after a thousand iterations most have left their
-            // noise, and the energy gap stays near 0.
+            // A small replay buffer, so that each chain is drawn often, with long steps: after 1,000 iterations most
+            // chains have left their initial noise, and the energy gap stays near 0.
             Self::Tiny => Recipe {
                 depth: 10,
                 width: 1,
@@ -162,7 +163,7 @@ impl Preset {
 }
 
 impl Family {
-    /// Its settings at the size of `preset`; those of [`Preset::Paper`] are the published ones.
+    /// The settings of the recipe at the size of `preset`; those of [`Preset::Paper`] are the published ones.
     pub fn recipe(self, preset: Preset) -> Recipe {
         let jem = Recipe { recipe: self, ..preset.recipe() };
         match self {

@@ -1,4 +1,4 @@
-//! What a run does about faults: it goes back, changes something and goes on, or gives up.
+//! Faults of a run: it rolls back, changes a setting and continues, or gives up.
 
 use super::{EVALUATION_BATCH, GUARD, Run, memory};
 use crate::ebm::guard::WINDOW;
@@ -9,7 +9,7 @@ use serde_json::json;
 use std::path::Path;
 
 impl Run<'_> {
-    /// Goes back to before a fault and on with other random numbers and the next remedy, or gives up.
+    /// Rolls back to before a fault and continues with a new random stream and the next remedy, or gives up.
     pub(super) fn heal(&mut self, fault: Fault) -> Result<()> {
         let Fault { iteration, onset, message } = fault;
         if !self.recipe.guard || self.healing.trips >= self.recipe.max_trips {
@@ -32,7 +32,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Restores the newest state of at most `target` iterations, which it returns the number of.
+    /// Restores the newest state of at most `target` iterations; returns its number of iterations.
     fn go_back(&mut self, target: u64) -> Result<u64> {
         self.snapshots.retain(|(iteration, _)| *iteration <= target);
         let to = match self.snapshots.back() {
@@ -47,10 +47,10 @@ impl Run<'_> {
         Ok(to)
     }
 
-    /// Restores the newest checkpoint of at most `target` iterations that can be read, or the beginning.
+    /// Restores the newest readable checkpoint of at most `target` iterations, or the initial state.
     fn restore_checkpoint(&mut self, target: u64) -> Result<u64> {
         for (iteration, path) in RunDirectory::list_checkpoints(self.directory.path())?.into_iter().rev() {
-            // Those of an interruption the uninterrupted run would not have.
+            // Skip checkpoints of an interruption: an uninterrupted run does not have them.
             if iteration > target || !iteration.is_multiple_of(self.recipe.checkpoint_every) {
                 continue;
             }
@@ -64,7 +64,7 @@ impl Run<'_> {
                     self.directory.go_back(iteration, Some(&checkpoint))?;
                     return Ok(iteration);
                 }
-                Err(error) => self.progress.warn(&format!("passing over a checkpoint: {error}")),
+                Err(error) => self.progress.warn(&format!("skipping a checkpoint: {error}")),
             }
         }
         let recipe = self.trainer.recipe().clone();
@@ -105,19 +105,18 @@ impl Run<'_> {
         Err(Error::Diverged { iteration, message: format!("{why}; {good}; {best}") })
     }
 
-    /// Takes a remedy back after a quiet while.
+    /// Undoes a remedy after a period without faults.
     pub(super) fn ease(&mut self) -> Result<()> {
         let iteration = self.trainer.iteration();
         let Some(remedy) = self.healing.ease(&self.recipe, iteration) else { return Ok(()) };
         self.trainer.adopt(&self.healing.treat(&self.recipe))?;
         let details = json!({"without": remedy, "in_force": self.healing.names(&self.recipe)});
         self.directory.event("eased", iteration, details);
-        self.progress
-            .note(&format!("iteration {iteration}: quiet for long enough to go on without {remedy}"));
+        self.progress.note(&format!("iteration {iteration}: no fault for long enough; undoing {remedy}"));
         Ok(())
     }
 
-    /// Goes on after the device was lost, from the last state that is not on it.
+    /// Reopens a lost device, and continues from the newest state in memory or on disk.
     pub(super) fn reopen(&mut self, device: &str, message: String) -> Result<()> {
         let iteration = self.trainer.iteration();
         self.directory.event("device lost", iteration, json!({"device": device, "message": message}));

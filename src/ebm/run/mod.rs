@@ -1,4 +1,4 @@
-//! A training run from its first iteration to its last, with its record.
+//! A training run from its first iteration to its last, with its records.
 
 mod faults;
 
@@ -19,34 +19,34 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Images of one evaluation batch.
+/// The batch size of evaluations, in images.
 const EVALUATION_BATCH: usize = 100;
-/// Snapshots that a run keeps beside its checkpoints.
+/// The number of snapshots that a run keeps in memory, in addition to its checkpoints.
 const SNAPSHOTS: usize = 3;
-/// The metadata of a checkpoint: what the guard remembers, and the treatment.
+/// The metadata of a checkpoint with the state of the guard, and with that of the healing.
 const GUARD: &str = "guard";
 const HEALING: &str = "healing";
 
 /// Called with the trainer before each iteration.
 pub type Visit<'a> = &'a mut dyn FnMut(&mut Trainer) -> Result<()>;
 
-/// What a run needs besides its recipe and data.
+/// The options of a run besides its recipe and data.
 pub struct RunOptions<'a> {
     /// The run directory.
     pub out: PathBuf,
-    /// Go on from the newest checkpoint in it.
+    /// Whether to resume from the newest checkpoint in `out`.
     pub resume: bool,
     /// The network; `None`: the recipe's own.
     pub network: Option<Arc<dyn Network>>,
-    /// Where the data comes from, for the run directory to remember.
+    /// The source of the data, which the run directory records.
     pub source: Option<&'a DataSource>,
     /// Receives the progress, such as `report::terminal::Terminal`; `None`: [`Silent`].
     pub progress: Option<Box<dyn Progress + 'a>>,
     /// Set (by Ctrl-C) to end the run after the current iteration, with a checkpoint.
     pub stop: &'a AtomicBool,
-    /// Opens the device again when it was lost, such as by a driver's reset; `None`: a loss ends the run.
+    /// Reopens a device that was lost, for example to a driver reset; `None`: a loss ends the run.
     pub reopen: Option<&'a dyn Fn() -> Result<Device>>,
-    /// Sees the trainer before each iteration, for a schedule of one's own or a look at the weights.
+    /// Called with the trainer before each iteration, for example for a schedule or to inspect the weights.
     pub visit: Option<Visit<'a>>,
 }
 
@@ -62,11 +62,11 @@ impl std::fmt::Debug for RunOptions<'_> {
     }
 }
 
-/// Never set.
+/// A stop flag that is never set.
 static NEVER: AtomicBool = AtomicBool::new(false);
 
 impl RunOptions<'_> {
-    /// A new run in the directory `out`, by the recipe's own network, in silence, until its end.
+    /// A new run in the directory `out`: with the recipe's own network, without progress output, until its end.
     pub fn new(out: impl Into<PathBuf>) -> Self {
         Self {
             out: out.into(),
@@ -81,12 +81,12 @@ impl RunOptions<'_> {
     }
 }
 
-/// How a run ended, and what it left.
+/// The results of a run, and the paths of its files.
 #[derive(Debug)]
 pub struct Outcome {
     /// Iterations done.
     pub iterations: u64,
-    /// Whether it was stopped before its last iteration.
+    /// Whether the run was stopped before its last iteration.
     pub interrupted: bool,
     /// Faults that were healed.
     pub trips: u32,
@@ -104,18 +104,18 @@ pub struct Outcome {
     pub samples: Option<PathBuf>,
     /// The curves.
     pub curves: PathBuf,
-    /// The page with all there is to see.
+    /// The report: a page with all figures and pictures.
     pub report: PathBuf,
 }
 
 struct Run<'a> {
-    /// As it was asked for; the trainer's has the remedies that are in force.
+    /// The recipe as the user asked for it; the trainer's recipe also has the remedies in force.
     recipe: Recipe,
     train: Dataset,
     held_out: Dataset,
     trainer: Trainer,
     healing: Healing,
-    /// The latest states that a fault can go back to, the newest last; older ones are checkpoints.
+    /// The latest states that a fault can roll back to, the newest last; older states are in checkpoints.
     snapshots: VecDeque<(u64, Checkpoint)>,
     directory: RunDirectory,
     progress: Box<dyn Progress + 'a>,
@@ -129,16 +129,16 @@ struct Run<'a> {
     /// Time spent on evaluations, pictures and checkpoints.
     aside: Duration,
     last: Option<Metrics>,
-    /// The checkpoint that the run goes on from.
+    /// The checkpoint that the run resumes from.
     resumed: Option<PathBuf>,
     options: RunOptions<'a>,
 }
 
-/// Trains `recipe` on `train`, of which its `validation` images are held out; scores the best model on `test`.
+/// Trains `recipe` on `train` without the `validation` images that it holds out; scores the best model on `test`.
 ///
 /// # Errors
-/// A bad setting, data or directory before anything starts; [`Error::Diverged`] when the numbers cannot be
-/// trained on (the last checkpoint stays); what the device or the disk refuses.
+/// An invalid setting, data set or directory, before anything starts; [`Error::Diverged`] when a run diverges and is
+/// given up (the last checkpoint is kept); an error of the device or the disk.
 pub fn run(
     device: &Device,
     recipe: &Recipe,
@@ -158,7 +158,7 @@ pub fn run(
     if let Some((path, checkpoint)) = start {
         trainer.restore(checkpoint, path)?;
         for (iteration, path) in RunDirectory::snapshots(&options.out)? {
-            // One that is damaged is one place less to go back to; the checkpoint is what the run needs.
+            // Skip a damaged snapshot: it is one rollback target less, and the checkpoint is enough to resume.
             let snapshot = Checkpoint::load(&path).ok().filter(|_| iteration <= trainer.iteration());
             snapshots.extend(snapshot.map(|snapshot| (iteration, snapshot)));
         }
@@ -212,15 +212,15 @@ pub fn run(
     run.train(total, test)
 }
 
-/// What a checkpoint remembers under `key`; nothing, if it was written before there was such.
+/// The state that a checkpoint has under `key`; the default if an earlier version wrote the checkpoint.
 fn memory<T: Default + serde::de::DeserializeOwned>(checkpoint: &Checkpoint, key: &str) -> T {
     checkpoint.metadata.get(key).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }
 
-/// What an iteration left behind.
+/// The results of an iteration.
 #[derive(Default)]
 struct Left {
-    /// Whether the run is to stop.
+    /// Whether the run should stop.
     interrupted: bool,
     samples: Option<PathBuf>,
     checkpoint: Option<PathBuf>,
@@ -255,7 +255,7 @@ impl Run<'_> {
             Some(path) => path,
             None => self.last_checkpoint()?,
         };
-        // Lost with the disk, or refused by it.
+        // No best model: the disk lost or refused it.
         if self.directory.best().is_none() && !interrupted {
             let evaluation = self.validation.evaluate()?;
             self.keep_best(evaluation)?;
@@ -263,7 +263,7 @@ impl Run<'_> {
         self.directory.last_best()?;
         let ended = complete && self.directory.has_ended(iteration);
         let test = if interrupted { None } else { self.score_best(test)? };
-        // Even if all iterations are done: the resumed run then scores the test images.
+        // Also true if all iterations are done: the resumed run then scores the test images.
         let interrupted = test.is_none();
         if !ended {
             self.directory.curves(iteration, &self.title);
@@ -289,7 +289,7 @@ impl Run<'_> {
         })
     }
 
-    /// One iteration, and what is due after it.
+    /// Runs one iteration and the tasks that are due after it.
     fn advance(&mut self, total: u64, left: &mut Left) -> Result<Option<Fault>> {
         if let Some(visit) = &mut self.options.visit {
             visit(&mut self.trainer)?;
@@ -310,10 +310,10 @@ impl Run<'_> {
             let arrived = self.trainer.metrics()?;
             return self.record(&arrived, None);
         }
-        // What is written or scored here must come from a healthy state: all metrics first.
+        // Only a healthy state may be saved or evaluated: check all metrics first.
         let arrived = self.trainer.finish_metrics()?;
         let aside = Instant::now();
-        // Also if interrupted: the resumed run goes on behind it.
+        // Evaluate also if interrupted: the resumed run continues after it.
         let evaluation = if scheduled(evaluate_every) {
             if let Some(fault) = self.check(&arrived) {
                 return Ok(Some(fault));
@@ -340,7 +340,7 @@ impl Run<'_> {
         self.ease()?;
         if due(checkpoint_every) {
             if done.is_multiple_of(checkpoint_every) {
-                // A run that is resumed from here has none from before: nor has this one.
+                // A run that resumes from this checkpoint has no earlier snapshots, so this run drops them too.
                 self.snapshots.clear();
             }
             left.checkpoint = self.checkpoint()?;
@@ -367,7 +367,7 @@ impl Run<'_> {
         arrived.iter().find_map(|metrics| self.guard.check(self.trainer.recipe(), metrics).err())
     }
 
-    /// All that this run needs to go on from here.
+    /// The complete state of this run, to resume from.
     fn state(&self) -> Result<Checkpoint> {
         let mut checkpoint = self.trainer.checkpoint()?;
         checkpoint.metadata.insert("recipe".into(), self.recipe.to_toml());
@@ -380,7 +380,7 @@ impl Run<'_> {
         Ok(checkpoint)
     }
 
-    /// Appends rows; `evaluation` belongs to the last.
+    /// Appends rows of metrics; `evaluation` belongs to the last.
     fn record(&mut self, arrived: &[Metrics], evaluation: Option<&Evaluation>) -> Result<Option<Fault>> {
         let clock = self.clock();
         for (index, metrics) in arrived.iter().enumerate() {
@@ -397,11 +397,11 @@ impl Run<'_> {
             self.progress.update(metrics.iteration + 1, &status);
         }
         self.warn();
-        // Rows that belong to an evaluation were looked at before it.
+        // Metrics of an iteration with an evaluation were checked before the evaluation.
         Ok(if evaluation.is_none() { self.check(arrived) } else { None })
     }
 
-    /// Notes the figures on the held-out images; keeps the model if it is the best so far.
+    /// Records the evaluation on the held-out images; keeps the model if it is the best so far.
     fn keep_best(&mut self, evaluation: Evaluation) -> Result<()> {
         let iteration = self.trainer.iteration();
         let details = json!({"accuracy": evaluation.accuracy, "cross_entropy": evaluation.cross_entropy});
@@ -409,7 +409,7 @@ impl Run<'_> {
         if !evaluation.accuracy.is_nan() {
             self.progress.validation(iteration, evaluation.accuracy);
         }
-        // Of an energy without classes the latest is kept: nothing that is measured here ranks models of a density.
+        // For an energy without classes the latest model is kept: no metric here ranks models of a density.
         let is_best =
             |best: &Best| evaluation.accuracy.is_nan() || evaluation.accuracy > best.evaluation.accuracy;
         if self.directory.best().is_none_or(is_best) {
@@ -418,7 +418,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The gallery, also for the progress.
+    /// Reads the gallery, and passes it to the progress.
     fn look(&mut self) -> Result<(Vec<f32>, Option<usize>)> {
         let began = Instant::now();
         let (images, columns) = self.trainer.gallery()?;
@@ -435,7 +435,7 @@ impl Run<'_> {
         self.directory.samples(self.trainer.iteration(), &images, self.shape, columns)
     }
 
-    /// `None` if the disk refused it: training goes on.
+    /// Writes a checkpoint; `None` if the disk refused it, in which case training continues.
     fn checkpoint(&mut self) -> Result<Option<PathBuf>> {
         let (iteration, keep) = (self.trainer.iteration(), self.recipe.keep);
         let mut checkpoint = self.state()?;
@@ -444,19 +444,19 @@ impl Run<'_> {
         Ok(self.directory.checkpoint(iteration, &mut checkpoint, keep))
     }
 
-    /// The checkpoint of the end, which must be written.
+    /// Writes the final checkpoint, which must succeed.
     fn last_checkpoint(&mut self) -> Result<PathBuf> {
         let (iteration, keep) = (self.trainer.iteration(), self.recipe.keep);
         let mut checkpoint = self.state()?;
         self.directory.last_checkpoint(iteration, &mut checkpoint, keep)
     }
 
-    /// Says what the disk has refused.
+    /// Reports failed writes.
     fn warn(&mut self) {
         self.directory.warnings().iter().for_each(|warning| self.progress.warn(warning));
     }
 
-    /// The figures of the best model on `test`; `None` if interrupted.
+    /// Scores the best model on `test`; `None` if interrupted.
     fn score_best(&mut self, test: &Dataset) -> Result<Option<Evaluation>> {
         let path = self.directory.best_path();
         let model = Checkpoint::load(&path)?;

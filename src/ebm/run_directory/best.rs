@@ -1,4 +1,4 @@
-//! Which model is best on the held-out images: kept beside the run, and named by each checkpoint.
+//! The best model on the held-out images: saved in the run directory, and named by each checkpoint.
 
 use super::{BEST, BEST_MODEL, BEST_SO_FAR, RunDirectory, VALIDATION};
 use crate::ebm::Evaluation;
@@ -9,20 +9,20 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
-/// The model that is best on the held-out images.
+/// The best model on the held-out images.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Best {
-    /// Iterations done when it was evaluated.
+    /// The number of iterations of training before its evaluation.
     pub iteration: u64,
-    /// Its figures.
+    /// Its scores.
     pub evaluation: Evaluation,
 }
 
 impl RunDirectory {
-    /// Makes the best model that of `state` after `done` iterations, and removes later ones.
+    /// Restores the best model of `state`, after `done` iterations, and removes later ones.
     pub(super) fn choose_best(&mut self, done: u64, state: Option<&Checkpoint>) -> Result<()> {
         (self.best, self.best_on_disk) = (None, None);
-        // Those of iterations that will be done again.
+        // Remove models of iterations that will be repeated.
         for (iteration, path) in checkpoint::list_numbered(&self.checkpoints(), BEST)? {
             if iteration > done {
                 std::fs::remove_file(&path).map_err(Error::io(path))?;
@@ -36,14 +36,14 @@ impl RunDirectory {
                 let wrong = |error| Error::file(&self.path, format!("metadata {BEST_SO_FAR}: {error}"));
                 Some(best.map_err(wrong)?)
             }
-            // Checkpoints of older versions do not say.
+            // Checkpoints of earlier versions do not name it.
             None => None,
         };
         match self.restore_best(named) {
             Ok(()) => self.best = named.or_else(|| read_best(&self.best_path()).ok()),
             Err(error) => {
                 self.best = read_best(&self.best_path()).ok();
-                self.warnings.push(format!("{error}; the best model is chosen anew"));
+                self.warnings.push(format!("{error}; the best model is chosen again"));
                 self.event("best_model_lost", done, json!({"message": error.to_string()}));
             }
         }
@@ -52,7 +52,7 @@ impl RunDirectory {
         Ok(())
     }
 
-    /// Makes `best.safetensors` the model that a checkpoint has `named`.
+    /// Makes `best.safetensors` the model that a checkpoint `named`.
     fn restore_best(&self, named: Option<Best>) -> Result<()> {
         let Some(named) = named else { return Ok(()) };
         let path = self.best_path();
@@ -68,21 +68,21 @@ impl RunDirectory {
         atomic::sync_directory(&self.path).map_err(Error::io(&self.path))
     }
 
-    /// Notes in a checkpoint which model is the best so far.
+    /// Records the best model so far in a checkpoint.
     pub fn name_best(&self, checkpoint: &mut Checkpoint) {
         let best = self.best.map(|best| toml::to_string(&best).expect("plain numbers")).unwrap_or_default();
         checkpoint.metadata.insert(BEST_SO_FAR.into(), best);
     }
 
-    /// The best model so far, if there was an evaluation.
+    /// The best model so far; `None` before the first evaluation.
     pub fn best(&self) -> Option<&Best> {
         self.best.as_ref()
     }
 
-    /// The best model, which must be written at the end.
+    /// Writes the best model at the end of a run, which must succeed.
     ///
     /// # Errors
-    /// [`Error::File`] if it cannot be, and what to do.
+    /// [`Error::File`] or [`Error::Unwritten`] with a remedy, if it cannot be written.
     pub fn last_best(&mut self) -> Result<()> {
         self.save_best().map_err(|error| self.unwritten(BEST_MODEL, error))
     }
@@ -96,17 +96,17 @@ impl RunDirectory {
         self.attempt(BEST_MODEL, iteration, result);
     }
 
-    /// Writes the best model, if that is still to be done. The one before stays beside the checkpoints, some of which
+    /// Writes the best model, if it is not written yet. The previous one is kept among the checkpoints, some of which
     /// name it.
     pub(super) fn save_best(&mut self) -> Result<()> {
         let (Some(model), Some(best)) = (&self.unsaved, self.best) else { return Ok(()) };
         let path = self.best_path();
         if let Some(before) = self.best_on_disk.filter(|before| *before != best.iteration && path.exists()) {
             let aside = checkpoint::numbered(&self.checkpoints(), BEST, before);
-            // One of a run that went on from here with other settings.
+            // A file of this name is from a run that continued from here with other settings.
             let _ = std::fs::remove_file(&aside);
             let linked = std::fs::hard_link(&path, &aside);
-            // Some file systems have no links.
+            // Some file systems have no hard links.
             linked.or_else(|_| std::fs::copy(&path, &aside).map(drop)).map_err(Error::io(&aside))?;
             atomic::sync_directory(&self.checkpoints()).map_err(Error::io(&aside))?;
         }
@@ -116,13 +116,13 @@ impl RunDirectory {
         Ok(())
     }
 
-    /// Where the best model is.
+    /// The path of the best model.
     pub fn best_path(&self) -> PathBuf {
         self.path.join("best.safetensors")
     }
 }
 
-/// What a best model says of itself.
+/// Reads the metadata of a best model.
 pub(super) fn read_best(path: &Path) -> Result<Best> {
     let model = Checkpoint::load(path)?;
     let number = model.text(path, "iteration")?.parse().ok();

@@ -1,4 +1,4 @@
-//! Checkpoints, of which the last few stay, and the snapshots beside them.
+//! Checkpoints, of which the last few are kept, and snapshots.
 
 use super::{BEST, BEST_MODEL, CHECKPOINT, RunDirectory, SNAPSHOT};
 use crate::error::{Error, Result};
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 impl RunDirectory {
     /// Writes a checkpoint and removes all but the last `keep`; returns its path, `None` if the disk refused it.
-    /// What was written before stays.
+    /// Earlier checkpoints are kept until the new one is written.
     pub fn checkpoint(
         &mut self,
         iteration: u64,
@@ -24,10 +24,10 @@ impl RunDirectory {
         self.attempt("checkpoint", iteration, result)
     }
 
-    /// The last checkpoint and the best model, which must be written.
+    /// Writes the final checkpoint, which must succeed.
     ///
     /// # Errors
-    /// [`Error::File`] with what cannot be written, and what to do.
+    /// [`Error::Unwritten`] with the file that cannot be written and a remedy.
     pub fn last_checkpoint(
         &mut self,
         iteration: u64,
@@ -60,7 +60,7 @@ impl RunDirectory {
         Ok(path)
     }
 
-    /// Removes all but the last `keep` checkpoints, and the models that none of those names as the best.
+    /// Removes all but the last `keep` checkpoints, and the models that no remaining checkpoint names as the best.
     fn rotate(&self, keep: usize) -> Result<()> {
         let directory = self.checkpoints();
         checkpoint::rotate(&directory, CHECKPOINT, keep)?;
@@ -80,7 +80,7 @@ impl RunDirectory {
         self.path.join("checkpoints")
     }
 
-    /// Writes snapshots in place of those that there are.
+    /// Replaces the snapshots on disk.
     pub fn keep_snapshots(&mut self, iteration: u64, all: &VecDeque<(u64, Checkpoint)>) {
         let directory = self.checkpoints();
         let write = || {

@@ -2,20 +2,20 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `config.toml` | every setting, and where the data comes from |
-//! | `metrics.csv` | a row an iteration |
-//! | `events.jsonl` | starts, evaluations, checkpoints, the end: one JSON object a line |
-//! | `tensorboard/` | the same numbers and the sample grids, for TensorBoard |
+//! | `config.toml` | every setting, and the source of the data |
+//! | `metrics.csv` | a row per iteration |
+//! | `events.jsonl` | starts, evaluations, checkpoints, faults, the end: one JSON object per line |
+//! | `tensorboard/` | the same metrics and the sample grids, for TensorBoard |
 //! | `samples/` | a PNG grid of the chains at intervals |
 //! | `curves.png`, `health.png` | losses, energies, accuracies; gradients and chains |
-//! | `report.html` | all of it to look at, in one file: written at the end, and by `jem report` |
-//! | `checkpoints/` | the last few, with all that a run needs to go on; models that were best when they were made; after an interruption what a fault may go back to |
-//! | `best.safetensors` | the model that was best on the held-out images |
+//! | `report.html` | a self-contained page with all figures and pictures: written at the end, and by `jem report` |
+//! | `checkpoints/` | the last checkpoints; earlier best models that they name; snapshots, after an interruption |
+//! | `best.safetensors` | the best model on the held-out images |
 //!
-//! A process may be killed at any moment: files are whole or absent, or end with a whole record or with half of one,
-//! which a resumed run cuts off. Each checkpoint names the model that was best when it was made, so that a run that
-//! goes on from it chooses as the uninterrupted one would. A disk that is full does not end a run: what cannot be
-//! written is said once, and tried again.
+//! A process may be killed at any moment: a file is complete or absent, or is a log that ends with a complete or
+//! partial record; a resumed run removes a partial one. Each checkpoint names the best model at its time, so that a run
+//! that resumes from it chooses as the uninterrupted one does. A full disk does not end a run: each failed write is
+//! reported once and retried.
 
 mod best;
 mod checkpoints;
@@ -61,21 +61,21 @@ const COLUMNS: [&str; 17] = [
     "validation_cross_entropy",
 ];
 
-/// The file of settings.
+/// The settings file.
 const CONFIG: &str = "config.toml";
-/// The file that a process which writes into the directory holds locked.
+/// The file that a process locks while it writes into the directory.
 const LOCK: &str = ".lock";
-/// The comment in it that says where the data comes from, as JSON.
+/// The comment in the settings file with the source of the data, as JSON.
 const SOURCE: &str = "# data source: ";
 /// The prefix of checkpoint files.
 const CHECKPOINT: &str = "checkpoint";
-/// The prefix of the files of snapshots, which a run that is interrupted between two checkpoints leaves beside them.
+/// The prefix of snapshot files, which a run that is interrupted between two checkpoints leaves beside them.
 const SNAPSHOT: &str = "snapshot";
-/// The prefix of models that were best before, beside the checkpoints that name them.
+/// The prefix of earlier best models, beside the checkpoints that name them.
 const BEST: &str = "best";
-/// The metadata of a checkpoint: the best model so far, empty before the first evaluation.
+/// The metadata of a checkpoint with the best model so far, empty before the first evaluation.
 const BEST_SO_FAR: &str = "best";
-/// The metadata of a best model: its figures on the held-out images.
+/// The metadata of a best model with its scores on the held-out images.
 const VALIDATION: &str = "validation";
 /// The name of `best.safetensors` in messages.
 const BEST_MODEL: &str = "best model";
@@ -84,37 +84,37 @@ const BEST_MODEL: &str = "best model";
 #[derive(Debug)]
 pub struct RunDirectory {
     path: PathBuf,
-    /// Held as long as this process writes here.
+    /// Held while this process writes here.
     _lock: File,
     metrics: MetricsLog,
     events: Journal,
-    /// Made when there is something to write.
+    /// Created with the first record.
     tensorboard: Option<EventWriter>,
     best: Option<Best>,
     /// The iteration of the model in `best.safetensors`.
     best_on_disk: Option<u64>,
     /// The best model, if the disk refused it.
     unsaved: Option<Checkpoint>,
-    /// What the disk has refused since the last checkpoint, each said once.
+    /// The files that could not be written since the last checkpoint; each is reported once.
     failing: BTreeSet<&'static str>,
     warnings: Vec<String>,
 }
 
-/// The time of a row of metrics, and the speed so far.
+/// The time stamp of a row of metrics, and the speed so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Clock {
-    /// Seconds since the run (or its resumption) began.
+    /// Seconds since the run started or was resumed.
     pub seconds: f64,
-    /// Labelled images trained on a second, evaluations not counted.
+    /// Training images per second, at `batch` an iteration. Evaluations, pictures and checkpoints do not count.
     pub images_per_second: f64,
 }
 
 impl RunDirectory {
-    /// Makes the directory and its files, or goes on behind what was `recovered`. Without `config` the settings
-    /// stay as they are.
+    /// Creates the directory and its files, or continues after the state in `recovered`. Without `config` the settings
+    /// file is not changed.
     ///
     /// # Errors
-    /// [`Error::File`] if it holds another run; [`Error::Io`] if it cannot be written.
+    /// [`Error::File`] if the directory holds another run; [`Error::Io`] if it cannot be written.
     pub fn open(path: &Path, config: Option<&str>, recovered: Option<&Recovered>) -> Result<Self> {
         let config_path = path.join(CONFIG);
         if recovered.is_none() {
@@ -155,10 +155,10 @@ impl RunDirectory {
         Ok(directory)
     }
 
-    /// Checks that a new run may begin in `path`.
+    /// Checks that a new run can start in `path`.
     ///
     /// # Errors
-    /// [`Error::File`] if it holds another one.
+    /// [`Error::File`] if it holds another run.
     pub fn check_free(path: &Path) -> Result<()> {
         if !path.join(CONFIG).exists() {
             return Ok(());
@@ -166,7 +166,7 @@ impl RunDirectory {
         Err(Error::file(path, "holds another run"))
     }
 
-    /// The file of settings of the run in `path`.
+    /// The settings file of the run in `path`.
     ///
     /// # Errors
     /// [`Error::File`] if there is no run.
@@ -178,15 +178,15 @@ impl RunDirectory {
         Err(Error::file(path, "holds no run: there is no config.toml"))
     }
 
-    /// The line of the file of settings that says where data comes from.
+    /// The line of the settings file with the source of the data.
     pub fn source_line(source: &DataSource) -> String {
         format!("{SOURCE}{}\n", json!(source))
     }
 
-    /// Where the data of the run in `path` comes from; `None` if it was not told.
+    /// The source of the data of the run in `path`; `None` if it was not recorded.
     ///
     /// # Errors
-    /// [`Error::File`] if there is no run, or for a line that cannot be read; [`Error::Io`].
+    /// [`Error::File`] if there is no run, or if the line cannot be read; [`Error::Io`].
     pub fn source(path: &Path) -> Result<Option<DataSource>> {
         let config = Self::config(path)?;
         let text = std::fs::read_to_string(&config).map_err(Error::io(&config))?;
@@ -195,8 +195,8 @@ impl RunDirectory {
         serde_json::from_str(line).map(Some).map_err(wrong)
     }
 
-    /// Takes back what was recorded of iterations from `iteration` on (from 0): rows of metrics, checkpoints, and the
-    /// best model, which is again that of `state`, `None` for the beginning.
+    /// Rolls back the records to the first `iteration` iterations: removes later rows of metrics and checkpoints, and
+    /// restores the best model of `state` (`None`: the initial state).
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::File`].
@@ -218,7 +218,7 @@ impl RunDirectory {
         self.choose_best(iteration, state)
     }
 
-    /// A free directory `BASE/NAME-1`, `BASE/NAME-2`, …
+    /// The first unused directory of `BASE/NAME-1`, `BASE/NAME-2`, …
     pub fn fresh(base: &Path, name: &str) -> PathBuf {
         let path = |number: u32| base.join(format!("{name}-{number}"));
         (1..).map(path).find(|path| !path.exists()).expect("numbers have no end")
@@ -229,12 +229,12 @@ impl RunDirectory {
         &self.path
     }
 
-    /// What is to be said on the terminal, since the last call.
+    /// Takes the warnings for the terminal since the last call.
     pub fn warnings(&mut self) -> Vec<String> {
         std::mem::take(&mut self.warnings)
     }
 
-    /// Appends an iteration's row, with the evaluation made after it.
+    /// Appends the row of an iteration, with the evaluation after it.
     pub fn record(&mut self, metrics: &Metrics, clock: Clock, evaluation: Option<&Evaluation>) {
         let values = [
             metrics.iteration as f64,
@@ -275,7 +275,7 @@ impl RunDirectory {
         self.attempt("events", iteration, result);
     }
 
-    /// Whether the record ends with the end of a run of `iteration` iterations.
+    /// Whether the last event is the end of a run of `iteration` iterations that was not interrupted.
     pub fn has_ended(&self, iteration: u64) -> bool {
         let text = std::fs::read_to_string(self.events.path()).unwrap_or_default();
         let last: Option<Value> = text.lines().last().and_then(|line| serde_json::from_str(line).ok());
@@ -286,8 +286,8 @@ impl RunDirectory {
         })
     }
 
-    /// Writes the chains as a grid of `columns`, or of the squarest shape; returns the picture's path, `None` if the
-    /// disk refused it.
+    /// Writes the samples as a grid with `columns` columns, or the squarest grid; returns the picture's path, `None` if
+    /// the disk refused it.
     ///
     /// # Errors
     /// [`Error::Shape`] if the images are not of `shape`.
@@ -300,7 +300,7 @@ impl RunDirectory {
     ) -> Result<Option<PathBuf>> {
         let [h, w, c] = shape;
         let n = images.len() / (h * w * c);
-        // Without an empty cell.
+        // The squarest grid without an empty cell.
         let squarest = || (1..=n).find(|c| c * c >= n && n.is_multiple_of(*c)).unwrap_or(1);
         let columns = columns.unwrap_or_else(squarest);
         let picture: Picture = png::grid(images, n, h, w, c, columns, 2)?;
@@ -322,7 +322,7 @@ impl RunDirectory {
         Ok(self.tensorboard.as_mut().expect("it was just made"))
     }
 
-    /// Where the curves are.
+    /// The path of the curves.
     pub fn curves_path(&self) -> PathBuf {
         self.path.join("curves.png")
     }
@@ -347,19 +347,20 @@ impl RunDirectory {
         self.attempt("report", iteration, result);
     }
 
-    /// Where the report is.
+    /// The path of the report.
     pub fn report_path(&self) -> PathBuf {
         self.path.join("report.html")
     }
 
-    /// The value of a `result`. A failure to write `what` does not end the run: it is said once, here and as an event.
+    /// The value of `result`. A failed write of `what` does not end the run: it is reported once, as a warning and as
+    /// an event.
     fn attempt<T>(&mut self, what: &'static str, iteration: u64, result: Result<T>) -> Option<T> {
         let error = match result {
             Ok(value) => return Some(value),
             Err(error) => error,
         };
         if self.failing.insert(what) {
-            self.warnings.push(format!("{error}; training goes on, and writes it again later"));
+            self.warnings.push(format!("{error}; training continues and retries the write later"));
             self.event("write_failed", iteration, json!({"what": what, "message": error.to_string()}));
         }
         None
@@ -375,7 +376,7 @@ fn lock(path: &Path) -> Result<File> {
             let message = "another process is training in it; wait for its end, or choose another directory";
             Err(Error::file(path, message))
         }
-        // Some file systems have no locks: then there is none.
+        // Some file systems have no locks: continue without one.
         Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
     }
 }
@@ -414,20 +415,20 @@ mod tests {
         let path = folder.path();
         let mut run = RunDirectory::open(path, Some("settings"), None).unwrap();
         run.checkpoint(1, &mut model(1), 3).unwrap();
-        // Digits that a careless reader would lose.
+        // Values whose last digits an imprecise parser would lose.
         let second = Best { iteration: 2, evaluation: evaluation(0.1 + 0.2) };
         run.keep_best(2, second.evaluation, model(2));
         run.checkpoint(3, &mut model(3), 3).unwrap();
         run.keep_best(4, evaluation(0.5), model(4));
         run.keep_best(6, evaluation(0.6), model(6));
         assert_eq!(names(path, BEST), [2, 4]);
-        // Killed; what was best after iteration 3 is not yet known.
+        // Killed; the model after iteration 3 is not yet evaluated.
         drop(run);
         let mut run = resume(path);
         assert_eq!(run.best(), Some(&second));
         assert_eq!(read_best(&run.best_path()).unwrap(), second);
         assert_eq!(names(path, BEST), [0; 0]);
-        // With other settings, another model is better than the second.
+        // With other settings, a later model beats the second.
         run.keep_best(4, evaluation(0.4), model(4));
         assert_eq!(names(path, BEST), [2]);
         run.checkpoint(5, &mut model(5), 3).unwrap();
@@ -440,7 +441,7 @@ mod tests {
         drop(run);
         let mut run = resume(path);
         assert_eq!(run.best(), None);
-        // No checkpoint that is kept names those of before.
+        // No remaining checkpoint names the earlier models.
         run.keep_best(2, second.evaluation, model(2));
         run.keep_best(4, evaluation(0.5), model(4));
         run.checkpoint(4, &mut model(4), 2).unwrap();
@@ -468,7 +469,7 @@ mod tests {
         let path = folder.path();
         let mut run = RunDirectory::open(path, Some("settings"), None).unwrap();
         run.checkpoint(1, &mut model(1), 1).unwrap();
-        // Directories in the way, each with a file so that nothing replaces it.
+        // Directories with the names of files; each holds a file, so that no write can replace it.
         let blocked = [
             "checkpoints/checkpoint-00000002.safetensors",
             "best.safetensors",
@@ -487,7 +488,7 @@ mod tests {
         let warnings = run.warnings();
         assert_eq!(warnings.len(), 3, "{warnings:?}");
         assert!(
-            warnings.iter().all(|line| line.contains("goes on") && line.lines().count() == 1),
+            warnings.iter().all(|line| line.contains("training continues") && line.lines().count() == 1),
             "{warnings:?}"
         );
         let events = fs::read_to_string(path.join("events.jsonl")).unwrap();
@@ -499,7 +500,7 @@ mod tests {
             let message = result.unwrap_err().to_string();
             assert!(message.contains(name) && message.contains("make room"), "{message}");
         }
-        // The one before stays, and nothing half.
+        // The previous checkpoint is kept, and no partial file is left.
         assert_eq!(
             Checkpoint::load(&checkpoint::numbered(&path.join("checkpoints"), CHECKPOINT, 1))
                 .unwrap()

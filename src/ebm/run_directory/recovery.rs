@@ -1,4 +1,4 @@
-//! What an earlier run left to go on from.
+//! Finds the state of an earlier run to resume from.
 
 use super::{CHECKPOINT, RunDirectory, SNAPSHOT};
 use crate::ebm::{Overrides, Preset, Recipe};
@@ -7,27 +7,27 @@ use crate::io::checkpoint::{self, Checkpoint};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
-/// What a run directory has to go on from.
+/// The state in a run directory to resume from.
 #[derive(Debug, Default)]
 pub struct Recovered {
-    /// The newest checkpoint that can be read; `None` if the run was ended before its first.
+    /// The newest readable checkpoint; `None` if the run ended before its first.
     pub checkpoint: Option<(PathBuf, Checkpoint)>,
-    /// Newer ones that cannot be read, and why.
+    /// Newer checkpoints that cannot be read, with the error.
     pub damaged: Vec<(PathBuf, Error)>,
 }
 
 impl RunDirectory {
-    /// Takes damaged checkpoints out of the way and puts the best model back.
+    /// Renames damaged checkpoints and restores the best model.
     pub(super) fn go_on(&mut self, recovered: &Recovered) -> Result<()> {
         let done = recovered.iteration();
         for (path, error) in &recovered.damaged {
-            // Under its number it would be kept in the place of a newer one.
+            // Rotation would count it as one of the checkpoints to keep.
             let aside = path.with_extension("safetensors.damaged");
             std::fs::rename(path, &aside).map_err(Error::io(path))?;
             let used = recovered.checkpoint.as_ref().map(|(path, _)| path.display().to_string());
             let used = used.unwrap_or_default();
             self.warnings
-                .push(format!("{error}; it is now {}, and the run goes on from {used}", aside.display()));
+                .push(format!("{error}; renamed to {}; the run resumes from {used}", aside.display()));
             let details =
                 json!({"path": path, "message": error.to_string(), "moved_to": aside, "used": used});
             self.event("damaged_checkpoint", done, details);
@@ -42,7 +42,7 @@ impl RunDirectory {
         })
     }
 
-    /// The recipe of the run in `path`, with `overrides` over its `config.toml`.
+    /// The recipe of the run in `path`: its `config.toml`, with `overrides`.
     ///
     /// # Errors
     /// [`Error::File`] if there is no run or its settings are damaged; [`Error::Setting`] if `overrides` name another
@@ -59,7 +59,7 @@ impl RunDirectory {
         Ok(recipe)
     }
 
-    /// What run directory `path` has to go on from: the newest checkpoint that is whole. Nothing is changed.
+    /// Finds the newest complete checkpoint in run directory `path`. Changes nothing.
     ///
     /// # Errors
     /// [`Error::File`] if there is no run, or if none of its checkpoints can be read, with the reason for each.
@@ -111,7 +111,7 @@ impl RunDirectory {
 }
 
 impl Recovered {
-    /// The iterations that are done.
+    /// The number of completed iterations.
     pub fn iteration(&self) -> u64 {
         let iteration =
             |(_, checkpoint): &(_, Checkpoint)| checkpoint.metadata.get("iteration")?.parse().ok();

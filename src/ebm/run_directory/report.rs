@@ -1,4 +1,4 @@
-//! `report.html`: a run in one file that needs no other.
+//! `report.html`: a run in one self-contained file.
 
 use super::RunDirectory;
 use crate::error::{Error, Result};
@@ -12,12 +12,12 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-/// Pictures of samples that a report shows.
+/// The maximum number of sample pictures in a report.
 const PICTURES: usize = 8;
-/// The share of the run's last iterations whose means its figures are.
+/// The fraction of a run, at its end, over which the figures are averaged.
 const LAST: f64 = 0.05;
 
-/// The columns whose means over the last iterations are among the figures, and their names.
+/// The columns whose means over the last iterations are shown, and their names.
 const FIGURES: [(&str, &str); 8] = [
     ("loss", "loss"),
     ("energy_gap", "energy gap (samples - data)"),
@@ -29,7 +29,7 @@ const FIGURES: [(&str, &str); 8] = [
     ("chain_age", "age of chains, SGLD steps"),
 ];
 
-/// What is no event of interest by itself: it comes again and again in a healthy run.
+/// Events that are not shown: they occur regularly in a healthy run.
 const ROUTINE: [&str; 2] = ["checkpoint", "validation"];
 
 const STYLE: &str = "
@@ -47,7 +47,7 @@ pre { background: #f6f6f6; padding: 12px 16px; overflow-x: auto; font-size: 13px
 
 impl RunDirectory {
     /// Writes `report.html` of the run in `path`, and the pictures of its curves: figures, curves, samples over time,
-    /// what the guard did, settings. The run may still be going on, in another process.
+    /// faults and remedies, settings. The run may still be training in another process.
     ///
     /// # Errors
     /// [`Error::File`] if there is no run; [`Error::Io`].
@@ -83,7 +83,7 @@ impl RunDirectory {
     }
 }
 
-/// The lines of an events file that can be read.
+/// The readable lines of an events file.
 fn events(path: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
@@ -93,13 +93,13 @@ fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// A picture, as part of the page.
+/// A picture, embedded in the page.
 fn image(path: &Path, text: &str) -> Result<String> {
     let bytes = std::fs::read(path).map_err(Error::io(path))?;
     Ok(format!("<img alt=\"{}\" src=\"data:image/png;base64,{}\">", escape(text), STANDARD.encode(bytes)))
 }
 
-/// Whether the run is complete, in words.
+/// The state of the run in words.
 fn state(events: &[Value]) -> String {
     let last = events.iter().rev().find(|event| {
         matches!(event["event"].as_str(), Some("start" | "resume" | "end" | "diverged" | "device lost"))
@@ -130,7 +130,7 @@ fn rows(rows: &[(String, String)]) -> String {
     table + "</table>\n"
 }
 
-/// A number as people write it.
+/// A number in readable form.
 fn number(value: f64) -> String {
     match value.abs() {
         0.0 => "0".into(),
@@ -166,7 +166,7 @@ fn figures(table: &MetricsTable, events: &[Value]) -> String {
     format!("<h2>Figures</h2>\n{}", rows(&all))
 }
 
-/// The pictures of samples: the first, the last, and some between.
+/// Pictures of samples: the first, the last, and some in between.
 fn samples(directory: &Path) -> Result<String> {
     let mut pictures: Vec<PathBuf> = std::fs::read_dir(directory)
         .map(|entries| entries.filter_map(|entry| Some(entry.ok()?.path())).collect())
@@ -192,7 +192,7 @@ fn samples(directory: &Path) -> Result<String> {
     Ok(page)
 }
 
-/// The events, but for those that come again and again.
+/// The events, without the routine ones.
 fn happened(events: &[Value]) -> String {
     let mut page = String::from(
         "<h2>What happened</h2>\n<table>\n<tr><th>iteration</th><th>event</th><th>details</th></tr>\n",
@@ -238,7 +238,7 @@ mod tests {
             "{\"event\":\"healed\",\"iteration\":7,\"details\":{\"fault\":\"gap > 200\",\"back_to\":3}}";
         let end =
             "{\"event\":\"end\",\"iteration\":9,\"details\":{\"interrupted\":false,\"test_accuracy\":0.75}}";
-        // The last line was being written.
+        // A last line that is not completely written.
         fs::write(path.join("events.jsonl"), format!("{healed}\n{end}\n{{\"event\":\"ch")).unwrap();
         for iteration in 0..20 {
             let picture = png::grid(&[0.0; 12], 1, 2, 2, 3, 1, 1).unwrap();

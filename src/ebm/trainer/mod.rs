@@ -1,4 +1,4 @@
-//! The training iteration: programs, buffers, and what the host writes and reads.
+//! The training iteration: programs, buffers, and the host's inputs and outputs.
 
 mod state;
 
@@ -23,10 +23,10 @@ use crate::nn::parameters::{PARAMETERS, ParameterLayout};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Iterations whose metrics may be under way before the host waits for the oldest.
+/// The number of iterations whose metrics may be pending before the host waits for the oldest.
 const METRICS_IN_FLIGHT: usize = 3;
 
-/// The chains of each class that a picture shows.
+/// The number of chains of each class in a picture.
 const GALLERY: usize = 10;
 
 /// A model in training on a device.
@@ -43,21 +43,21 @@ pub struct Trainer {
     programs: Loaded,
     data_order: Shuffled,
     labelled_order: Shuffled,
-    /// The images that p(y|x) is trained on.
+    /// The images for p(y|x).
     labelled_images: Vec<u32>,
     train_labels: Vec<u32>,
     /// The data set's name, which says if it is synthetic.
     data: String,
-    /// What the recipe's precision came to on the device.
+    /// A description of the precision that the recipe has on the device.
     precision: String,
     iteration: u64,
-    /// Which sequence of random numbers chains and augmentation take; the order of images does not change.
+    /// The number of the random sequence of chains and augmentation; the order of images does not depend on it.
     random_stream: u32,
     chains: Chains,
     pending: VecDeque<Awaited>,
 }
 
-/// The programs of an iteration, on the device.
+/// The programs of an iteration, loaded on the device.
 #[derive(Debug)]
 struct Loaded {
     gather: Executable,
@@ -83,7 +83,7 @@ impl Loaded {
     }
 }
 
-/// Metrics under way, with what the host knows of their iteration.
+/// Pending metrics, with the host's values for the same iteration.
 #[derive(Debug)]
 struct Awaited {
     iteration: u64,
@@ -93,21 +93,21 @@ struct Awaited {
 }
 
 impl Trainer {
-    /// Builds and loads all programs for `recipe`, with its own network, on the images of `train`, with initial
+    /// Builds and loads all programs for `recipe`, with the recipe's network, on the images of `train`, with initial
     /// parameters and a replay buffer of new chains.
     ///
     /// # Errors
-    /// A setting out of range, or what the device refuses.
+    /// An invalid setting, or an error of the device.
     pub fn new(device: &Device, recipe: &Recipe, train: &Dataset) -> Result<Self> {
         let network = recipe.network(train.classes(), train.channels);
         Self::with_network(device, recipe, Arc::new(network), train)
     }
 
-    /// The same with any network. The recipe's settings of its own network (depth, width, norm, activation, spectral
-    /// norm) have no effect.
+    /// Builds a trainer as [`Trainer::new`] does, with any network. The recipe's settings of its own network (depth,
+    /// width, norm, activation, spectral norm) have no effect.
     ///
     /// # Errors
-    /// As [`Trainer::new`]; [`Error::Shape`] if the network takes other images.
+    /// The errors of [`Trainer::new`]; [`Error::Shape`] if the network takes other images.
     pub fn with_network(
         device: &Device,
         recipe: &Recipe,
@@ -163,14 +163,14 @@ impl Trainer {
         Ok(trainer)
     }
 
-    /// Goes on by another recipe of the same network, optimizer, batch and replay buffer: other SGLD, weights of the
-    /// loss, rates and bounds. What is in training stays.
+    /// Continues with another recipe of the same network, optimizer, batch and replay buffer, whose SGLD, loss weights,
+    /// rates and bounds may differ. The state of training is kept.
     ///
     /// # Errors
-    /// A setting out of range, or what the device refuses.
+    /// An invalid setting, or an error of the device.
     ///
     /// # Panics
-    /// If the recipe is of another network, optimizer, batch or buffer.
+    /// If the recipe has another network, optimizer, batch or buffer.
     pub fn adopt(&mut self, recipe: &Recipe) -> Result<()> {
         let images = self.train_labels.len();
         recipe.check(images, self.network.classes())?;
@@ -218,21 +218,21 @@ impl Trainer {
         self.device.wait()
     }
 
-    /// The counters are a function of the iteration, so that a resumed run has the same.
+    /// Writes the random-number counters, a function of the iteration, so that a resumed run has the same.
     fn write_counters(&self) -> Result<()> {
         let sgld_step = self.iteration * (self.recipe.steps * self.recipe.inner_steps) as u64;
         self.buffers.write(COUNTER_WORDS, &[self.seed(), self.iteration as u32, sgld_step as u32, 0])
     }
 
-    /// The seed of chains and augmentation: another for each stream.
+    /// The seed of chains and augmentation, which differs between streams.
     fn seed(&self) -> u32 {
         self.recipe.seed.wrapping_add(self.random_stream.wrapping_mul(0x9e37_79b9))
     }
 
-    /// Queues one iteration: batch, K SGLD steps, update. Nothing waits for the device.
+    /// Queues one iteration: batch, K SGLD steps, update. Does not wait for the device.
     ///
     /// # Errors
-    /// What the device refuses, now or in an earlier iteration.
+    /// An error of the device, in this or an earlier iteration.
     pub fn step(&mut self) -> Result<()> {
         let learning_rate = self.write_inputs()?;
         let chain_age = mean(&self.chains.ages);
@@ -259,11 +259,11 @@ impl Trainer {
         Ok(())
     }
 
-    /// Runs one iteration, an SGLD step of it once, and returns each program's name, how often an iteration
-    /// runs it, and the time of each of its dispatches. What is in training changes as little as by that.
+    /// Runs one iteration with a single SGLD step, and returns each program's name, its number of runs in an iteration,
+    /// and the time of each of its dispatches. The state of training changes accordingly.
     ///
     /// # Errors
-    /// What the device refuses, such as timestamps that it does not have.
+    /// An error of the device, such as missing support for timestamps.
     pub fn profile(&mut self) -> Result<Vec<(String, usize, Vec<DispatchTime>)>> {
         self.write_inputs()?;
         let Loaded { gather, power_iteration, prepare, sgld, scatter, perturb, update } = &self.programs;
@@ -282,7 +282,7 @@ impl Trainer {
         all.into_iter().filter_map(|(program, runs)| Some((program?, runs))).map(profile).collect()
     }
 
-    /// Writes what the host gives to an iteration; returns the learning rate.
+    /// Writes the host's inputs of an iteration; returns the learning rate.
     fn write_inputs(&mut self) -> Result<f64> {
         let iteration = self.iteration;
         self.write_counters()?;
@@ -325,18 +325,18 @@ impl Trainer {
         rows.iter_mut().zip(indices).for_each(|(label, &i)| *label = self.train_labels[i as usize]);
     }
 
-    /// The metrics that have arrived; waits only if too many are under way.
+    /// The metrics that have arrived; waits only if too many are pending.
     ///
     /// # Errors
-    /// What failed on the device.
+    /// An error of the device.
     pub fn metrics(&mut self) -> Result<Vec<Metrics>> {
         self.take_metrics(METRICS_IN_FLIGHT)
     }
 
-    /// All metrics; waits for the device.
+    /// All pending metrics; waits for the device.
     ///
     /// # Errors
-    /// What failed on the device.
+    /// An error of the device.
     pub fn finish_metrics(&mut self) -> Result<Vec<Metrics>> {
         self.take_metrics(0)
     }
@@ -356,18 +356,18 @@ impl Trainer {
         Ok(arrived)
     }
 
-    /// The next iteration, from 0 on: the number of those that were queued.
+    /// The next iteration, from 0 on: the number of queued iterations.
     pub fn iteration(&self) -> u64 {
         self.iteration
     }
 
-    /// Takes another sequence of random numbers for chains and augmentation from the next iteration on; 0 is the
-    /// first. Images come in the same order.
+    /// Selects another random sequence for chains and augmentation from the next iteration on; 0 is the first. The
+    /// order of images does not change.
     pub fn set_random_stream(&mut self, stream: u32) {
         self.random_stream = stream;
     }
 
-    /// What the recipe's precision came to on this device, in words.
+    /// A description of the precision that the recipe has on this device.
     pub fn precision(&self) -> &str {
         &self.precision
     }
@@ -387,7 +387,8 @@ impl Trainer {
         &self.device
     }
 
-    /// The programs of an iteration, for their summaries: gather, power iteration, prepare, SGLD step, scatter, climb, update.
+    /// The programs of an iteration, for their summaries: gather, power iteration, prepare, SGLD step, scatter,
+    /// perturb, update.
     pub fn programs(&self) -> Vec<&Program> {
         let all = [
             Some(&self.programs.gather),
@@ -400,23 +401,23 @@ impl Trainer {
         all.into_iter().flatten().chain([&self.programs.update]).map(Executable::program).collect()
     }
 
-    /// The slot of the parameters that the model is used with.
+    /// The slot of the parameters that the model is evaluated with.
     fn model_slot(&self) -> Key<f32> {
         if self.recipe.ema > 0.0 { AVERAGES } else { PARAMETERS }
     }
 
-    /// Scores `data` with the parameters in training, or with their moving averages if the recipe has such.
+    /// Scores `data` with the parameters in training, or with their moving averages if the recipe has them.
     ///
     /// # Errors
-    /// What the device refuses.
+    /// An error of the device.
     pub fn evaluator(&self, data: &Dataset, batch: usize) -> Result<Evaluator> {
         Evaluator::new(&self.device, &*self.network, self.buffers.get(self.model_slot()), data, batch)
     }
 
-    /// The current values of all parameters, as the flat buffer.
+    /// The current values of all parameters, as a flat buffer.
     ///
     /// # Errors
-    /// What failed on the device.
+    /// An error of the device.
     pub fn parameters(&self) -> Result<Vec<f32>> {
         self.buffers.read(PARAMETERS)
     }
@@ -424,7 +425,7 @@ impl Trainer {
     /// Replaces all parameters, and their moving averages, by those of a flat buffer.
     ///
     /// # Errors
-    /// What the device refuses.
+    /// An error of the device.
     pub fn set_parameters(&self, flat: &[f32]) -> Result<()> {
         self.buffers.write(self.model_slot(), flat)?;
         self.buffers.write(PARAMETERS, flat)
@@ -433,16 +434,16 @@ impl Trainer {
     /// The samples of the last iteration, NHWC; empty without sampling.
     ///
     /// # Errors
-    /// What failed on the device.
+    /// An error of the device.
     pub fn samples(&self) -> Result<Vec<f32>> {
         self.images(IMAGES, self.batch.data, self.batch.samples)
     }
 
-    /// Samples to look at, NHWC, and how many make a row, if that matters: with class-conditional sampling a row of
-    /// chains of the replay buffer for each class, else those of [`Trainer::samples`].
+    /// Samples to show, NHWC, and the number in a row, if it matters: with class-conditional sampling a row of chains
+    /// of the replay buffer for each class, else those of [`Trainer::samples`].
     ///
     /// # Errors
-    /// What failed on the device.
+    /// An error of the device.
     pub fn gallery(&self) -> Result<(Vec<f32>, Option<usize>)> {
         if !self.recipe.class_conditional || self.batch.samples == 0 {
             return Ok((self.samples()?, None));
@@ -456,7 +457,7 @@ impl Trainer {
         Ok((images, Some(each)))
     }
 
-    /// `count` images from number `first` on of a buffer of images.
+    /// Reads `count` images from number `first` on of a buffer of images.
     fn images(&self, slot: Key<f32>, first: usize, count: usize) -> Result<Vec<f32>> {
         let image = self.batch.image() as u64 * 4;
         let pending =
@@ -465,7 +466,7 @@ impl Trainer {
     }
 }
 
-/// The layout of `recipe`'s batch: parts go through a network with batch norm one by one.
+/// The layout of `recipe`'s batch: parts go through a network with batch norm separately.
 fn batch_layout(
     recipe: &Recipe,
     layout: &ParameterLayout,
@@ -474,7 +475,7 @@ fn batch_layout(
     BatchLayout { separate: layout.has_statistics(), ..BatchLayout::new(recipe, height, width, channels) }
 }
 
-/// Refuses a network whose classes are not the data's, and terms of the loss that need classes where it has none.
+/// Refuses a network whose classes differ from the data's, and terms of the loss that need classes if it has none.
 fn check_classes(recipe: &Recipe, network: &dyn Network, train: &Dataset) -> Result<()> {
     if network.classes() == 1 {
         let labelled = [("p_y_given_x", recipe.p_y_given_x), ("p_xy", recipe.p_xy)];
@@ -495,10 +496,10 @@ fn check_classes(recipe: &Recipe, network: &dyn Network, train: &Dataset) -> Res
     Ok(())
 }
 
-/// The images that p(y|x) is trained on.
+/// The images for p(y|x).
 ///
 /// # Errors
-/// [`Error::Setting`] if a class has not as many as the recipe asks for.
+/// [`Error::Setting`] if a class has fewer than the recipe asks for.
 fn labelled(recipe: &Recipe, train: &Dataset) -> Result<Vec<u32>> {
     if recipe.labels_per_class == 0 {
         return Ok((0..train.len() as u32).collect());
@@ -514,7 +515,7 @@ fn labelled(recipe: &Recipe, train: &Dataset) -> Result<Vec<u32>> {
     )
 }
 
-/// The mean; NaN of nothing.
+/// The mean; NaN if there are none.
 fn mean(ages: &[u32]) -> f64 {
     ages.iter().map(|&age| f64::from(age)).sum::<f64>() / ages.len() as f64
 }

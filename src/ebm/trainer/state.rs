@@ -1,4 +1,4 @@
-//! What a run is written as, and read from.
+//! Saves and restores the state of a trainer.
 
 use super::Trainer;
 use crate::ebm::programs::REPLAY;
@@ -15,15 +15,15 @@ use std::path::Path;
 const CHAIN_AGES: &str = "chain_ages";
 /// The metadata of a checkpoint with the number of its random stream.
 const RANDOM_STREAM: &str = "random_stream";
-/// In front of the names of parameters in training, where others bear the names.
+/// The prefix of the names of parameters in training, where their moving averages have the plain names.
 const RAW: &str = "raw.";
 
 impl Trainer {
-    /// All that the run needs to go on: parameters (with a moving average under their names and themselves under
-    /// `raw.NAME`), optimizer state, replay buffer, iteration, recipe.
+    /// The complete state to resume from: parameters (with `ema`, the moving averages under the parameters' names, and
+    /// the parameters under `raw.NAME`), optimizer state, replay buffer, iteration, recipe.
     ///
     /// # Errors
-    /// What failed on the device.
+    /// An error of the device.
     pub fn checkpoint(&self) -> Result<Checkpoint> {
         let mut checkpoint = self.model()?;
         if self.recipe.ema > 0.0 {
@@ -53,10 +53,11 @@ impl Trainer {
         Ok(checkpoint)
     }
 
-    /// Parameters (their moving averages, if the recipe has such), iteration and recipe: what is needed to use the model.
+    /// The parameters (their moving averages, if the recipe has them), iteration and recipe: the model without the
+    /// training state.
     ///
     /// # Errors
-    /// What failed on the device.
+    /// An error of the device.
     pub fn model(&self) -> Result<Checkpoint> {
         let mut checkpoint = Checkpoint::default();
         let flat = self.buffers.read(self.model_slot())?;
@@ -74,8 +75,8 @@ impl Trainer {
         Ok(checkpoint)
     }
 
-    /// Refuses a checkpoint that names another network. Settings that a file of an earlier version lacks have their
-    /// defaults; a file that names none is checked by its tensors alone.
+    /// Refuses a checkpoint that names another network. Settings missing in a file of an earlier version have their
+    /// defaults; a file that names no network is checked by its tensors only.
     fn check_network(&self, checkpoint: &Checkpoint, path: &Path) -> Result<()> {
         let [kind, settings] = [KIND, SETTINGS].map(|key| checkpoint.metadata.get(key).map(String::as_str));
         let (Some(kind), Some(settings)) = (kind, settings) else { return Ok(()) };
@@ -88,7 +89,7 @@ impl Trainer {
         Err(Error::file(path, format!("expected a checkpoint of {expected}, found {kind} {settings:?}")))
     }
 
-    /// Goes on from a checkpoint of the same recipe; `path` is for messages.
+    /// Restores a checkpoint of the same recipe; `path` is for messages.
     ///
     /// # Errors
     /// [`Error::File`] if a tensor is missing or has another shape.
@@ -115,7 +116,7 @@ impl Trainer {
             let (h, w, c) = (self.batch.height, self.batch.width, self.batch.channels);
             let images = checkpoint.f32(path, "replay_buffer", &[self.recipe.buffer, c, h, w])?;
             self.buffers.write(REPLAY, &pack::nchw_to_nhwc(images, self.recipe.buffer, c, h, w))?;
-            // Checkpoints of earlier versions have none.
+            // Checkpoints of earlier versions have no ages.
             self.chains.ages = match checkpoint.tensors.iter().any(|(name, ..)| name == CHAIN_AGES) {
                 true => checkpoint
                     .f32(path, CHAIN_AGES, &[self.recipe.buffer])?

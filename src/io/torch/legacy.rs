@@ -1,5 +1,5 @@
-//! The format of `torch.save` before PyTorch 1.6: five pickles, then the data of each storage behind its number of
-//! elements.
+//! The format of `torch.save` before PyTorch 1.6: five pickles, then for each storage its number of elements and its
+//! data.
 
 use std::collections::HashMap;
 use std::io::{Read, Seek, SeekFrom};
@@ -8,17 +8,17 @@ use super::pickle::{self, Pickle, Value};
 use super::storages::{Source, element_type, unreadable};
 use crate::io::elements::{ElementType, Elements};
 
-/// The integer that the file begins with, as a pickle.
+/// The integer at the beginning of the file, as a pickle.
 const MAGIC: i128 = 0x1950_a86a_20f9_469c_fc6c;
 /// The beginning of the file in pickle protocol 1, which writes the integer as text.
 pub const MAGIC_TEXT: &[u8] = b"L11954703";
-/// The version that follows it.
+/// The version that follows the integer.
 const VERSION: i128 = 1001;
 
 /// The data of the storages of a file.
 pub struct Data<'a, R> {
     reader: &'a mut R,
-    /// Where the elements of each key begin, and their bytes.
+    /// The position of the elements of each key, and their size in bytes.
     places: HashMap<String, (u64, u64)>,
 }
 
@@ -54,7 +54,7 @@ pub fn open<R: Read + Seek>(reader: &mut R, length: u64) -> Result<(Pickle, Data
     Ok((object, Data { reader, places }))
 }
 
-/// Walks over the storages' data: of each key of `keys`, in order, eight bytes with the number of elements, then the
+/// Finds the data of the storages: for each key of `keys`, in order, eight bytes with the number of elements, then the
 /// elements.
 fn places<R: Read + Seek>(
     reader: &mut R,
@@ -64,7 +64,7 @@ fn places<R: Read + Seek>(
     length: u64,
 ) -> Result<HashMap<String, (u64, u64)>, String> {
     let Value::Sequence(ids) = keys.get(keys.root) else { return Err("has no list of storages".into()) };
-    // The bytes of an element of each storage; of one that no tensor views nothing is known.
+    // The element size of each storage, in bytes; unknown for a storage that no tensor views.
     let sizes: HashMap<&str, u64> = object
         .values()
         .iter()

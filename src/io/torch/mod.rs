@@ -1,7 +1,7 @@
 //! Files of `torch.save`: the zip format (PyTorch 1.6 and later) and the legacy one.
 //!
-//! Both hold a pickle ([`pickle`]) of nested dictionaries with tensors, which are views of storages, and the
-//! storages' data. Nothing in a file is run; what is read and allocated is bounded by the file's length.
+//! Both hold a pickle ([`pickle`]) of nested dictionaries with tensors, which are views of storages, and the data of
+//! the storages. No code of a file is run; reads and allocations are bounded by the length of the file.
 
 mod legacy;
 pub mod pickle;
@@ -15,36 +15,36 @@ use super::elements::Array;
 use pickle::{Id, Pickle, Value};
 use storages::Storages;
 
-/// The keys under which people put a state dict, in the order in which they are looked for.
+/// The usual keys of a state dict, in the order in which they are tried.
 const KEYS: [&str; 6] = ["model_state_dict", "state_dict", "model", "net", "network", "weights"];
-/// The key of a JEM's chains.
+/// The key of the chains of a JEM.
 const REPLAY_BUFFER: &str = "replay_buffer";
-/// The most scalars and the most left out entries that are told of.
+/// The maximum number of scalars, and of ignored entries, that are reported.
 const MAX_FACTS: usize = 100;
 
-/// What a file of `torch.save` holds.
+/// The contents of a file of `torch.save`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TorchFile {
-    /// Which of the formats it is.
+    /// The name of the format.
     pub format: &'static str,
-    /// The state dict, in its order.
+    /// The state dict, in its own order.
     pub tensors: Vec<(String, Array)>,
-    /// The tensor `replay_buffer` beside or in it.
+    /// The tensor `replay_buffer`, in the state dict or beside it.
     pub replay_buffer: Option<Array>,
-    /// The key that the state dict was under; `None`: it was the whole.
+    /// The key of the state dict; `None`: it was the whole pickle.
     pub key: Option<String>,
-    /// Numbers and strings beside it, as text, then tensors of one number: the first 100.
+    /// Numbers and strings beside the state dict, as text, then tensors with one number: the first 100.
     pub scalars: Vec<(String, String)>,
-    /// Entries in or beside it that were left out, such as an optimizer's: the first 100.
+    /// Ignored entries in or beside the state dict, such as an optimizer's: the first 100.
     pub ignored: Vec<String>,
 }
 
-/// Whether a file that begins with `start` is one of `torch.save`.
+/// Whether a file that begins with `start` is from `torch.save`.
 pub fn is_torch(start: &[u8]) -> bool {
     start.starts_with(b"PK\x03\x04") || start.starts_with(&[0x80]) || start.starts_with(legacy::MAGIC_TEXT)
 }
 
-/// Whether a file is a tar archive: what `torch.save` wrote before PyTorch 0.2, if anything of PyTorch's.
+/// Whether a file is a tar archive, the format of `torch.save` before PyTorch 0.2.
 pub fn is_tar(reader: &mut (impl Read + Seek)) -> bool {
     let mut magic = [0; 5];
     let read = reader.seek(SeekFrom::Start(257)).and_then(|_| reader.read_exact(&mut magic));
@@ -54,7 +54,7 @@ pub fn is_tar(reader: &mut (impl Read + Seek)) -> bool {
 /// Reads a file of `length` bytes.
 ///
 /// # Errors
-/// What is wrong with it, or what it asks for that a state dict does not need.
+/// A description of the first problem, or of content that a state dict does not need.
 pub fn read(reader: &mut (impl Read + Seek), length: u64) -> Result<TorchFile, String> {
     let mut start = [0; 4];
     let head = reader.seek(SeekFrom::Start(0)).and_then(|_| reader.read_exact(&mut start));
@@ -67,7 +67,7 @@ pub fn read(reader: &mut (impl Read + Seek), length: u64) -> Result<TorchFile, S
     collect("PyTorch legacy", &pickle, Storages::new(data))
 }
 
-/// What becomes of a tensor.
+/// The use of a tensor.
 #[derive(Clone, Copy, PartialEq)]
 enum Role {
     Parameter,
@@ -75,7 +75,7 @@ enum Role {
     Scalar,
 }
 
-/// Takes the state dict and what is beside it out of the pickle.
+/// Extracts the state dict and the values beside it from the pickle.
 fn collect(
     format: &'static str,
     pickle: &Pickle,
@@ -141,7 +141,7 @@ impl TorchFile {
     }
 }
 
-/// The dictionary of tensors, and the key that it is under.
+/// The dictionary of tensors, and its key.
 fn find(pickle: &Pickle) -> Result<(Option<&'static str>, Id), String> {
     let has_tensors = |id: Id| pickle.entries(id).any(|(_, id)| matches!(pickle.get(id), Value::Tensor(_)));
     for key in KEYS {
@@ -164,7 +164,7 @@ fn find(pickle: &Pickle) -> Result<(Option<&'static str>, Id), String> {
     Err(format!("expected a state dict, bare or under {}, found {found}", KEYS.join(", ")))
 }
 
-/// Whether a tensor has a storage of its own, of one number.
+/// Whether a tensor has a storage of its own with one number.
 fn is_number(pickle: &Pickle, tensor: &pickle::Tensor) -> bool {
     let Value::Storage(storage) = pickle.get(tensor.storage) else { return false };
     storage.elements == 1

@@ -1,5 +1,5 @@
-//! Tensors from the storages that they are views of: each storage is read once, and moved rather than copied where a
-//! tensor is the whole of it.
+//! Builds tensors from the storages that they view: each storage is read once, and moved rather than copied if a tensor
+//! is the whole of it.
 
 use std::collections::HashMap;
 use std::io;
@@ -7,22 +7,23 @@ use std::io;
 use super::pickle::{Id, Pickle, Storage, Tensor, Value};
 use crate::io::elements::{Array, ElementType, Elements, count};
 
-/// Where the data of storages are.
+/// The source of the data of storages.
 pub trait Source {
-    /// The bytes of storage `key`.
+    /// The size of storage `key` in bytes.
     ///
     /// # Errors
-    /// That there is none, or why it cannot be read.
+    /// A message if the storage is missing or cannot be read.
     fn bytes(&mut self, key: &str) -> Result<u64, String>;
 
-    /// The elements of storage `key`, which has room for `count` of them.
+    /// The elements of storage `key`, which must hold `count` elements.
     ///
     /// # Errors
-    /// Why it cannot be read.
+    /// A message if the storage cannot be read.
     fn read(&mut self, key: &str, kind: ElementType, count: usize) -> Result<Elements, String>;
 }
 
-/// Elements that views may have beyond twice those of their storages: what a few views of small tensors come to.
+/// The number of elements that views may have beyond twice those of their storages, enough for a few views of small
+/// tensors.
 const SMALL: u64 = 1 << 16;
 
 /// The storages of a file.
@@ -35,8 +36,8 @@ impl<S: Source> Storages<S> {
 
     /// The tensors `ids` of `pickle`, in that order; `name` is for messages.
     ///
-    /// All tensors together have at most twice the elements of the storages that they view, which the file holds, and
-    /// [`SMALL`] more: tied weights pass, a small storage expanded to a huge tensor does not.
+    /// All tensors together have at most twice the elements of the storages that they view, which are in the file, plus
+    /// [`SMALL`]: tied weights pass, but a small storage expanded to a huge tensor does not.
     pub fn arrays<'a>(
         &mut self,
         pickle: &Pickle,
@@ -103,7 +104,7 @@ fn parts(pickle: &Pickle, id: Id) -> Result<(&Tensor, &Storage), String> {
     Ok((tensor, storage))
 }
 
-/// The type of a storage class.
+/// The element type of a storage class.
 pub fn element_type(class: &str) -> Result<ElementType, String> {
     Ok(match class {
         "DoubleStorage" => ElementType::F64,
@@ -119,7 +120,7 @@ pub fn element_type(class: &str) -> Result<ElementType, String> {
     })
 }
 
-/// The number of elements of a view, if it lies within its storage. No product of its sizes overflows.
+/// The number of elements of a view, which must lie within its storage. No product of its sizes overflows.
 fn elements(tensor: &Tensor, storage: &Storage) -> Result<u64, String> {
     let shape = &tensor.shape;
     let outside = || {
@@ -138,7 +139,7 @@ fn elements(tensor: &Tensor, storage: &Storage) -> Result<u64, String> {
     if last >= storage.elements { Err(outside()) } else { Ok(count) }
 }
 
-/// Whether a view's elements lie one behind the other.
+/// Whether the elements of a view are contiguous.
 fn is_row_major(tensor: &Tensor) -> bool {
     let mut expected = 1;
     tensor.shape.iter().zip(&tensor.strides).rev().all(|(&size, &stride)| {
@@ -171,7 +172,7 @@ fn gather<T: Copy>(values: &[T], tensor: &Tensor) -> Vec<T> {
     let mut at = tensor.offset;
     while out.len() < count {
         out.push(values[at as usize]);
-        // The next index: the last axis runs fastest.
+        // Advance to the next index: the last axis varies fastest.
         for axis in (0..index.len()).rev() {
             if index[axis] + 1 < tensor.shape[axis] {
                 index[axis] += 1;
@@ -185,7 +186,7 @@ fn gather<T: Copy>(values: &[T], tensor: &Tensor) -> Vec<T> {
     out
 }
 
-/// A failure to read the data of storage `key`.
+/// The message for data of storage `key` that cannot be read.
 pub fn unreadable(key: &str, error: &io::Error) -> String {
     format!("storage {key} cannot be read: {error}")
 }

@@ -1,4 +1,4 @@
-//! Files that PyTorch never wrote.
+//! Files that PyTorch would not write.
 
 use std::io::{Cursor, Write};
 
@@ -87,7 +87,7 @@ fn parse(bytes: &[u8]) -> Result<TorchFile, String> {
     read(&mut Cursor::new(bytes), bytes.len() as u64)
 }
 
-/// A file with the tensors `tensors` and six floats as storage `0`.
+/// Parses a file with the tensors `tensors` and six floats as storage `0`.
 fn with(tensors: &[(&str, Vec<u8>)]) -> Result<TorchFile, String> {
     parse(&archive(&[("a/data.pkl", &pickle(tensors)), ("a/data/0", &six())]))
 }
@@ -126,7 +126,7 @@ fn views_stay_inside_their_storage() {
         refused(with(&[("a", view.code())]), "tensor a: ");
         refused(with(&[("a", view.code())]), "reach outside its storage of 6 elements");
     }
-    // The stride of an axis of one is never taken.
+    // The stride of an axis of size 1 is never used.
     let view = View { shape: &[1, 6], strides: &[u64::MAX, 1], ..SIX };
     assert_eq!(with(&[("a", view.code())]).unwrap().tensors[0].1.elements.len(), 6);
     let view = View { shape: &[3, 1, 2], strides: &[1, u64::MAX, 3], ..SIX };
@@ -138,7 +138,7 @@ fn views_stay_inside_their_storage() {
 
 #[test]
 fn tensors_have_few_more_elements_than_their_storages() {
-    // Twice six, and 65,536.
+    // Twice six plus 65,536 elements.
     let most = View { shape: &[65_548], strides: &[0], ..SIX };
     let found = with(&[("a", most.code())]).unwrap().tensors[0].1.elements.clone();
     assert_eq!(found, Elements::F32(vec![0.0; 65_548]));
@@ -171,7 +171,7 @@ fn only_a_state_dict_is_taken() {
         (b"].", "found a list"),
         (b"}.", "found a dictionary without names"),
         (b"}U\x01aNs.", "found a dictionary of a"),
-        // A dictionary that is under its own key.
+        // A dictionary under its own key.
         (b"}q\x00U\x05modelh\x00s.", "found a dictionary of model"),
     ] {
         refused(parse(&archive(&[("a/data.pkl", code)])), part);
@@ -198,7 +198,7 @@ fn archives_that_mean_two_things_are_refused() {
     refused(parse(&archive(&[("a/data.pkl", &pickle), ("a/byteorder", b"big")])), "big-endian");
     refused(parse(&archive(&[("a/data.pkl", &pickle), ("a/byteorder", b"odd")])), "neither little nor big");
 
-    // In the central directory: sizes at 20 and 24, the place of the local header at 42.
+    // In the central directory: sizes at 20 and 24, the position of the local header at 42.
     let second = good.windows(4).enumerate().filter(|(_, w)| w == b"PK\x01\x02").nth(1).unwrap().0;
     let changed = |at: usize, value: u32| {
         let mut bytes = good.clone();
@@ -216,7 +216,7 @@ fn archives_that_mean_two_things_are_refused() {
     refused(parse(&bytes), "compressed");
 }
 
-/// The four pickles, the keys and the data of a legacy file.
+/// A legacy file: the four pickles, the keys and the data.
 fn legacy(object: &[u8], keys: &[u8], data: &[u8]) -> Vec<u8> {
     let start =
         b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}U\x0dlittle_endian\x88s.";

@@ -15,7 +15,7 @@ use crate::io::elements::{ElementType, Elements};
 /// The storages of an archive.
 pub struct Archive<R> {
     archive: ZipArchive<R>,
-    /// The folder that everything lies in, with its slash.
+    /// The folder that contains all entries, with its slash.
     folder: String,
 }
 
@@ -32,7 +32,7 @@ pub fn open<R: Read + Seek>(reader: &mut R) -> Result<(Pickle, Archive<&mut R>),
                 "entry {name:?} is compressed or encrypted, which torch.save never does; refused"
             ));
         }
-        // Where the two differ, the larger could ask for more memory than the file has bytes.
+        // If the two sizes differ, the larger could request more memory than the file has bytes.
         if entry.size() != entry.compressed_size() {
             return Err(format!("entry {name:?} is stored with two sizes; refused"));
         }
@@ -61,7 +61,7 @@ pub fn open<R: Read + Seek>(reader: &mut R) -> Result<(Pickle, Archive<&mut R>),
 }
 
 impl<R: Read + Seek> Archive<R> {
-    /// The bytes of a small entry, if it is there.
+    /// The bytes of a small entry, if it exists.
     fn small(&mut self, name: &str) -> Result<Option<Vec<u8>>, String> {
         let name = format!("{}{name}", self.folder);
         let Some(index) = self.archive.index_for_name(&name) else { return Ok(None) };
@@ -96,7 +96,7 @@ impl<R: Read + Seek> Source for Archive<R> {
         let mut entry =
             opened(&mut self.archive, index).map_err(|error| format!("storage {key}: {error}"))?;
         let elements = kind.read(&mut entry, count).map_err(|error| unreadable(key, &error))?;
-        // The checksum is compared at the end.
+        // Reading to the end compares the checksum.
         match entry.read(&mut [0]) {
             Ok(0) => Ok(elements),
             Ok(_) => Err(format!("storage {key} is longer than its entry says")),
@@ -105,7 +105,7 @@ impl<R: Read + Seek> Source for Archive<R> {
     }
 }
 
-/// An entry, whose checksum is compared where there is one: torch.save can be told to write zeros
+/// Opens an entry. Its checksum is compared unless it is 0: torch.save can be told to write zeros
 /// (`torch.serialization.set_crc32_options`).
 fn opened<R: Read + Seek>(archive: &mut ZipArchive<R>, index: usize) -> ZipResult<ZipFile<'_, R>> {
     let unknown = archive.by_index_data(index)?.crc32() == 0;

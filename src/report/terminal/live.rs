@@ -1,4 +1,4 @@
-//! The live view of a run: curves beside the newest samples, and how far it is.
+//! The live view of a run: curves beside the newest samples, and the progress.
 
 use plotters::style::RGBColor;
 use ratatui::Frame;
@@ -15,31 +15,32 @@ use crate::report::curves::{self, BLUE, ORANGE, SPARSE};
 use crate::report::metrics::MetricsTable;
 use crate::report::status::Status;
 
-/// Columns of the labels of vertical axes: panels stand under one another.
+/// The width of the labels of vertical axes in columns, the same for all panels, which are aligned vertically.
 const LABELS: usize = 7;
-/// Rows of a panel below which there are fewer panels.
+/// The minimum height of a panel in rows; with less room there are fewer panels.
 const PANEL: u16 = 3;
-/// Samples are shown smaller, unless so many fit, but not with fewer pixels a side than can be made out.
+/// Samples are scaled down until this many fit, but not below the following number of pixels per side, where they would
+/// be unrecognisable.
 const ENOUGH: usize = 4;
 const SIDE: usize = 10;
-/// The columns that curves keep beside samples: those of the longest heading.
+/// The columns reserved for curves beside the samples: the length of the longest heading.
 const CURVES: u16 = 47;
 
 type Points = Vec<(f64, f64)>;
 
-/// The colours that a terminal shows.
+/// The colour depth of a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Colors {
     /// 24 bits.
     True,
     /// A palette of 256.
     Indexed,
-    /// None, or none that can be relied on.
+    /// No colours, or none that can be relied on.
     None,
 }
 
 impl Colors {
-    /// What the environment says of the terminal.
+    /// The colour depth that the environment variables indicate.
     pub fn of(variable: impl Fn(&str) -> Option<String>) -> Self {
         let term = variable("TERM").unwrap_or_default();
         let depth = variable("COLORTERM").unwrap_or_default();
@@ -54,7 +55,7 @@ impl Colors {
         }
     }
 
-    /// `color`, or the one of the palette that is nearest to it.
+    /// The style for `color`, or for the nearest colour of the palette.
     fn style(self, color: RGBColor) -> Style {
         match self {
             Self::True => Style::new().fg(Color::Rgb(color.0, color.1, color.2)),
@@ -72,7 +73,7 @@ struct Samples {
     shape: [usize; 3],
 }
 
-/// What the view shows.
+/// The state that the view shows.
 pub struct LiveState {
     colors: Colors,
     total: u64,
@@ -83,13 +84,13 @@ pub struct LiveState {
     loss: Points,
     accuracy: Points,
     validation: Points,
-    /// The last validation and the last other event, in words.
+    /// The last validation and the last other event, as text.
     notes: [String; 2],
     samples: Option<Samples>,
 }
 
 impl LiveState {
-    /// A run that has made `start` of `total` iterations.
+    /// The state of a run that has completed `start` of `total` iterations.
     pub fn new(start: u64, total: u64, colors: Colors) -> Self {
         Self {
             colors,
@@ -106,7 +107,7 @@ impl LiveState {
         }
     }
 
-    /// The curves so far, of a run that goes on.
+    /// Sets the curves of the iterations before a resume.
     pub fn history(&mut self, table: &MetricsTable) {
         let columns = [
             ("energy_gap", &mut self.gap),
@@ -120,9 +121,9 @@ impl LiveState {
         }
     }
 
-    /// The figures after `iteration` iterations.
+    /// Sets the figures after `iteration` iterations.
     pub fn update(&mut self, iteration: u64, status: &Status) {
-        // A fault made the run go back: so do the curves.
+        // The run has rolled back after a fault: truncate the curves.
         if iteration <= self.iteration {
             for points in [&mut self.gap, &mut self.loss, &mut self.accuracy, &mut self.validation] {
                 points.retain(|point| point.0 < iteration as f64);
@@ -137,36 +138,36 @@ impl LiveState {
         }
     }
 
-    /// The accuracy on held-out images after `iteration` iterations.
+    /// Sets the accuracy on held-out images after `iteration` iterations.
     pub fn validation(&mut self, iteration: u64, accuracy: f64, line: &str) {
         line.clone_into(&mut self.notes[0]);
         self.validation.extend(Some((iteration as f64, accuracy)).filter(drawable));
     }
 
-    /// The iteration and its figures, in one line.
+    /// The iteration and its figures in one line.
     pub fn line(&self) -> String {
         format!("{}/{}  {}", self.iteration, self.total, self.status.line())
     }
 
-    /// How long it takes, in words.
+    /// Sets the text on the time left.
     pub fn time(&mut self, words: String) {
         self.time = words;
     }
 
-    /// An event, which no validation hides.
+    /// Sets the last event; a validation does not replace it.
     pub fn note(&mut self, line: &str) {
         line.clone_into(&mut self.notes[1]);
     }
 
-    /// The images of `shape` (height, width, channels) that `iteration` iterations led to; those of a row of
-    /// `columns` belong together.
+    /// Sets the images of `shape` (height, width, channels) after `iteration` iterations, in rows of `columns` images
+    /// of one class.
     pub fn samples(&mut self, iteration: u64, images: &[f32], shape: [usize; 3], columns: Option<usize>) {
         let size = shape.iter().product::<usize>();
         if self.colors != Colors::True || size == 0 || images.len() < size || ![1, 3].contains(&shape[2]) {
             return;
         }
         let count = images.len() / size;
-        // One of each class comes first, where not all fit.
+        // One image of each class comes first, in case not all fit.
         let columns = columns.unwrap_or(count).max(1);
         let order = (0..columns).flat_map(|column| (column..count).step_by(columns));
         let images = order.flat_map(|image| &images[image * size..][..size]).copied().collect();
@@ -179,7 +180,7 @@ fn drawable(point: &(f64, f64)) -> bool {
     point.1.abs() <= f64::from(f32::MAX)
 }
 
-/// Draws `model` on the whole of `frame`, but for its last line.
+/// Draws `model` on all of `frame` except its last line.
 pub fn draw(frame: &mut Frame, model: &LiveState) {
     let area = frame.area();
     let area = Rect { height: area.height.saturating_sub(1), ..area };
@@ -225,7 +226,7 @@ fn draw_progress(frame: &mut Frame, area: Rect, model: &LiveState) {
     frame.render_widget(Paragraph::new(figures).alignment(Alignment::Right), text);
 }
 
-/// A curve: its values, what it is called in the heading, its colour and what it is drawn with.
+/// A curve: its values, its name in the heading, its colour and its marker.
 struct Curve<'a> {
     points: &'a Points,
     name: &'static str,
@@ -236,9 +237,9 @@ struct Curve<'a> {
 struct Panel<'a> {
     title: &'static str,
     curves: Vec<Curve<'a>>,
-    /// How a value is written in the heading.
+    /// Formats a value for the heading.
     write: fn(f64) -> String,
-    /// Whether values are shares, 0 to 1.
+    /// Whether the values are fractions, 0 to 1.
     shares: bool,
 }
 
@@ -268,7 +269,7 @@ fn curves(frame: &mut Frame, area: Rect, model: &LiveState) {
             shares: false,
         },
     ];
-    // The lowest has two rows more, for the horizontal axis.
+    // The lowest panel has two more rows, for the horizontal axis.
     let count = (area.height.saturating_sub(2) / PANEL).clamp(1, 3);
     let rows = area.height.saturating_sub(2) / count;
     let height = |panel| if panel == count { Constraint::Fill(1) } else { Constraint::Length(rows) };
@@ -279,7 +280,7 @@ fn curves(frame: &mut Frame, area: Rect, model: &LiveState) {
 }
 
 fn draw_panel(frame: &mut Frame, area: Rect, panel: &Panel, model: &LiveState, lowest: bool) {
-    // Braille has two dots a column: more points cannot be seen apart.
+    // Braille has two dots per column: more points cannot be distinguished.
     let columns = 2 * usize::from(area.width);
     let lines: Vec<Points> = panel
         .curves
@@ -348,22 +349,22 @@ fn nice(low: f64, high: f64) -> (f64, f64) {
     ((low / step).floor() * step, (high / step).ceil() * step)
 }
 
-/// As many samples as fit, in rows.
+/// The samples that fit, in rows.
 struct Mosaic<'a> {
     samples: &'a Samples,
     columns: usize,
     rows: usize,
-    /// A pixel is the mean of so many rows and columns of an image.
+    /// The number of rows and columns of an image that are averaged to one pixel.
     factor: usize,
 }
 
 impl<'a> Mosaic<'a> {
-    /// The largest images of which enough fit beside curves; `None` if not one does.
+    /// The layout with the largest images of which enough fit beside the curves; `None` if not even one fits.
     fn fit(samples: &'a Samples, area: Rect) -> Option<Self> {
         let [height, width, channels] = samples.shape;
         let count = samples.images.len() / (height * width * channels);
         let room = usize::from(area.width.saturating_sub(CURVES));
-        // A line is the heading.
+        // One line is for the heading.
         let lines = usize::from(area.height.saturating_sub(1));
         let at = |factor| {
             let mosaic = Self { samples, columns: 0, rows: 0, factor };
@@ -378,7 +379,7 @@ impl<'a> Mosaic<'a> {
         (mosaic.columns * mosaic.rows > 0).then_some(mosaic)
     }
 
-    /// The columns and lines from an image to the next.
+    /// The distance from an image to the next, in columns and lines.
     fn cell(&self) -> (usize, usize) {
         let [height, width, _] = self.samples.shape;
         (width.div_ceil(self.factor) + 1, height.div_ceil(self.factor).div_ceil(2) + 1)
@@ -408,7 +409,7 @@ impl<'a> Mosaic<'a> {
         }
     }
 
-    /// The mean of the square that a pixel stands for; `None` below the image.
+    /// The mean of the square of an image that a pixel shows; `None` below the image.
     fn pixel(&self, image: &[f32], y: usize, x: usize) -> Option<Color> {
         let [height, width, channels] = self.samples.shape;
         let of = |at: usize, end: usize| at * self.factor..((at + 1) * self.factor).min(end);
@@ -435,7 +436,7 @@ mod tests {
 
     use super::*;
 
-    /// The view of `model` as `width` x `height` characters.
+    /// The view of `model` in `width` x `height` characters.
     fn view(model: &LiveState, width: u16, height: u16) -> Buffer {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         terminal.draw(|frame| draw(frame, model)).unwrap();
@@ -520,7 +521,7 @@ mod tests {
         let model = run(100_000, Colors::True);
         let began = Instant::now();
         assert!(lines(&view(&model, 120, 40)).join("\n").contains("100000/200000"));
-        // Milliseconds; also unoptimised and on a busy machine not long.
+        // It takes milliseconds; the bound allows for unoptimised builds and a busy machine.
         assert!(began.elapsed().as_secs_f64() < 1.0, "{:?}", began.elapsed());
     }
 
@@ -540,7 +541,7 @@ mod tests {
 
     #[test]
     fn a_half_block_shows_two_pixels() {
-        // Two grey images of 2x2 pixels in a row, then two more: those of a column come first.
+        // Two grey images of 2x2 pixels in a row, then two more: those of the first column come first.
         let mut model = LiveState::new(0, 1, Colors::True);
         let images: Vec<f32> = [-1.0f32, 1.0, 0.0, 0.5].iter().flat_map(|&v| [v, v, -v, -v]).collect();
         model.samples(1, &images, [2, 2, 1], Some(2));

@@ -1,5 +1,5 @@
-//! Progress of a run on standard error: a bar or a live view of curves and samples on a terminal, a plain line every few
-//! seconds elsewhere, only warnings when quiet.
+//! The progress of a run on standard error: a bar or a live view of curves and samples on a terminal, a plain line
+//! every ten seconds elsewhere, only warnings when quiet.
 
 mod live;
 mod screen;
@@ -17,14 +17,15 @@ use ratatui::layout::Size;
 use live::{Colors, LiveState};
 use screen::Screen;
 
-/// Seconds between plain lines.
+/// The time between plain lines.
 const PERIOD: Duration = Duration::from_secs(10);
-/// From one drawing of the live view to the next, at least.
+/// The shortest time between two drawings of the live view.
 const REDRAW: Duration = Duration::from_millis(200);
-/// From a look at the samples to the next, at least; and the time that it takes is at most this part of all.
+/// The shortest time between two reads of the samples, and the reciprocal of the largest fraction of the time that
+/// reads may take.
 const LOOK: Duration = Duration::from_secs(3);
 const LOOK_SHARE: u32 = 100;
-/// Columns and rows below which a bar says more than a live view.
+/// The smallest terminal, in columns and rows, for a live view; a smaller one gets a bar.
 const SMALLEST: Size = Size::new(60, 15);
 
 /// Shows the progress of a run on the terminal.
@@ -33,14 +34,14 @@ pub struct Terminal {
     mode: Mode,
 }
 
-/// What to show.
+/// The style of the progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
     /// Warnings only.
     Quiet,
     /// A bar on a terminal, plain lines elsewhere.
     Bar,
-    /// Curves and samples on a terminal that is large enough, else as [`Style::Bar`].
+    /// Curves and samples on a terminal that is large enough, otherwise like [`Style::Bar`].
     Live,
 }
 
@@ -58,7 +59,7 @@ impl std::fmt::Debug for Terminal {
 }
 
 impl Terminal {
-    /// Shows nothing until training begins.
+    /// A display that shows nothing until training begins.
     pub fn new(style: Style) -> Self {
         Self { style, mode: Mode::Quiet }
     }
@@ -158,21 +159,21 @@ impl Progress for Terminal {
 
     fn warn(&mut self, line: &str) {
         match &mut self.mode {
-            // As [`Plain::print`].
+            // Ignore a failure, as [`Plain::print`] does.
             Mode::Quiet => drop(writeln!(io::stderr(), "{line}")),
-            // Must be there to read when the run has ended.
+            // The warning must still be visible when the run has ended.
             Mode::Live(live) => live.warn(line),
             _ => self.note(line),
         }
     }
 
-    /// The bar stays as it was last; the view gives way to its warnings and last figures.
+    /// Leaves the bar as it is; replaces the view by its warnings and last figures.
     fn finish(&mut self) {
         match &mut self.mode {
             Mode::Bar(bar) => bar.abandon(),
             Mode::Live(live) => {
                 let Clock { start, total, began } = live.clock;
-                // Ends the view.
+                // Dropping the view leaves the alternate screen.
                 self.mode = Mode::Plain(Plain::new(start, total, began, Box::new(io::stderr())));
             }
             Mode::Quiet | Mode::Plain(_) => {}
@@ -180,26 +181,26 @@ impl Progress for Terminal {
     }
 }
 
-/// Prints `line` from any thread, such as a signal's, and leaves a live view whole.
+/// Prints `line` from any thread, such as a signal handler's, without damaging a live view.
 pub fn announce(line: &str) {
-    // The terminal may be gone, which must not keep a signal from being obeyed.
+    // The terminal may be gone, which must not stop the handling of a signal.
     let _ = match (screen::is_shown(), size()) {
-        // On the empty row under the view, where the cursor rests.
+        // Use the empty row under the view, where the cursor is.
         (true, Ok(size)) => {
             let line: String = line.chars().take(usize::from(size.width.saturating_sub(1))).collect();
             write!(io::stderr(), "\r{line}")
         }
-        // The bar's line has no end.
+        // The bar's line has no line break.
         _ => write!(io::stderr(), "\n{line}\n"),
     };
 }
 
-/// Takes a live view off the terminal, for a program that is about to exit in the middle of a run.
+/// Removes a live view from the terminal, for a program that exits in the middle of a run.
 pub fn restore() {
     screen::leave();
 }
 
-/// The columns and rows of the terminal.
+/// The size of the terminal in columns and rows.
 fn size() -> io::Result<Size> {
     terminal::size().map(|(width, height)| Size::new(width, height))
 }
@@ -207,14 +208,14 @@ fn size() -> io::Result<Size> {
 /// The live view on the terminal, until it is dropped.
 struct Live {
     model: LiveState,
-    /// `None` once it cannot be written to: training must not end because nobody looks any more.
+    /// `None` after a failed write: training must not end because the terminal is gone.
     screen: Option<Screen>,
-    /// Warnings, to be printed when the view is gone.
+    /// Warnings to print when the view ends.
     warnings: Vec<String>,
     clock: Clock,
-    /// When to draw next.
+    /// The time of the next drawing.
     due: Instant,
-    /// When to look at the samples next.
+    /// The time of the next read of the samples.
     look: Instant,
 }
 
@@ -248,13 +249,13 @@ impl Live {
         self.refresh();
     }
 
-    /// Shows `line` in the view, and prints it when the view is gone.
+    /// Shows `line` in the view, and prints it when the view ends.
     fn warn(&mut self, line: &str) {
         self.warnings.push(line.to_owned());
         self.note(line);
     }
 
-    /// Draws, if it is time to.
+    /// Draws the view if it is due.
     fn refresh(&mut self) {
         if Instant::now() >= self.due {
             self.draw();
@@ -267,25 +268,25 @@ impl Live {
         if screen.draw(|frame| live::draw(frame, &self.model)).is_err() {
             self.screen = None;
         }
-        // A slow terminal gets fewer pictures.
+        // A slow terminal is drawn less often.
         self.due = began + REDRAW.max(20 * began.elapsed());
     }
 }
 
 impl Drop for Live {
-    /// Shows the terminal as it was, and below that the warnings and the last figures.
+    /// Restores the terminal, and prints the warnings and the last figures.
     fn drop(&mut self) {
         let shown = self.screen.take().is_some();
         let took = duration(self.clock.began.elapsed().as_secs_f64());
         let figures = format!("{}  took {took}", self.model.line());
         for line in self.warnings.iter().chain(shown.then_some(&figures)) {
-            // As [`Plain::print`].
+            // Ignore a failure, as [`Plain::print`] does.
             let _ = writeln!(io::stderr(), "{line}");
         }
     }
 }
 
-/// How long iterations take that are made now: not those before a resume.
+/// Estimates the time left from the iterations since the start or the resume.
 #[derive(Clone, Copy)]
 struct Clock {
     start: u64,
@@ -294,8 +295,8 @@ struct Clock {
 }
 
 impl Clock {
-    /// Seconds from `now`, after `iteration` iterations, to the last; `None` before the first and after the
-    /// last.
+    /// The estimated seconds from `now`, after `iteration` iterations, to the end; `None` before the first iteration
+    /// and after the last.
     fn left(&self, iteration: u64, now: Instant) -> Option<f64> {
         let done = iteration.saturating_sub(self.start);
         let each = now.duration_since(self.began).as_secs_f64() / done as f64;
@@ -303,8 +304,7 @@ impl Clock {
     }
 }
 
-/// Starts `bar` at `start`. The time left is that of the iterations made now: those made before a
-/// resume are seen by a tick, then forgotten.
+/// Starts `bar` at `start`. A tick and a reset exclude the iterations before a resume from the time left.
 fn begin_at(bar: ProgressBar, start: u64) -> ProgressBar {
     bar.set_position(start);
     bar.tick();
@@ -339,7 +339,7 @@ impl Plain {
     }
 
     fn print(&mut self, line: &str) {
-        // Training must not end because nobody reads the log any more.
+        // A closed log must not end training.
         let _ = writeln!(self.out, "{line}");
     }
 }

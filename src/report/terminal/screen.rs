@@ -1,6 +1,6 @@
 //! The alternate screen of the terminal, for ratatui to draw on.
 //!
-//! Raw mode is not needed and not entered: Ctrl-C stays a signal, and what is typed stays for the shell.
+//! Raw mode is not needed and not entered: Ctrl-C remains a signal, and typed text remains for the shell.
 
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::Show;
@@ -16,11 +16,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Whether the alternate screen is shown.
 static SHOWN: AtomicBool = AtomicBool::new(false);
 
-/// The alternate screen, until it is dropped. Its last row stays empty: the cursor rests there between two drawings.
+/// The alternate screen, until it is dropped. Its last row stays empty: the cursor rests there between drawings.
 pub(super) struct Screen(Terminal<CrosstermBackend<BufWriter<Stderr>>>);
 
 impl Screen {
-    /// Shows the alternate screen. A panic leaves it before it prints its message.
+    /// Enters the alternate screen. A panic leaves it before its message is printed.
     pub(super) fn enter() -> io::Result<Self> {
         static HOOK: Once = Once::new();
         HOOK.call_once(|| {
@@ -30,7 +30,7 @@ impl Screen {
                 before(panic);
             }));
         });
-        // A picture is written in one piece.
+        // A picture is written at once.
         let out = BufWriter::with_capacity(1 << 18, io::stderr());
         let mut terminal = Terminal::new(CrosstermBackend::new(out))?;
         execute!(terminal.backend_mut(), EnterAlternateScreen)?;
@@ -38,7 +38,7 @@ impl Screen {
         Ok(Self(terminal))
     }
 
-    /// Draws by `view` on the whole screen.
+    /// Draws the whole screen with `view`.
     pub(super) fn draw(&mut self, view: impl FnOnce(&mut Frame)) -> io::Result<()> {
         queue!(self.0.backend_mut(), BeginSynchronizedUpdate)?;
         self.0.draw(|frame| {
@@ -60,7 +60,7 @@ pub(super) fn is_shown() -> bool {
     SHOWN.load(Ordering::Relaxed)
 }
 
-/// Shows the screen as it was before [`Screen::enter`], if it was entered; from any thread.
+/// Restores the screen before [`Screen::enter`], if it was entered; from any thread.
 pub(super) fn leave() {
     if SHOWN.swap(false, Ordering::Relaxed) {
         // The terminal may be gone.

@@ -1,4 +1,4 @@
-//! What is run: each recipe at each value with each seed.
+//! The runs of an ablation: each recipe at each value with each seed.
 
 use super::Arguments;
 use super::result::Figures;
@@ -16,25 +16,25 @@ pub struct Vary {
     values: Vec<(String, Overrides)>,
 }
 
-/// A row of the table: a recipe at a value of what varies.
+/// A row of the table: a recipe at a value of the setting that varies.
 pub struct Setup {
     /// The recipe and the value, for people.
     pub label: String,
     /// The recipe.
     pub family: Family,
-    /// The value of what varies, as the user wrote it.
+    /// The value of the setting that varies, as the user wrote it.
     pub value: Option<String>,
-    /// One for each seed.
+    /// One run for each seed.
     pub runs: Vec<Run>,
 }
 
-/// One training.
+/// One training run.
 pub struct Run {
     /// All settings.
     pub recipe: Recipe,
-    /// Where it goes.
+    /// The run directory.
     pub directory: PathBuf,
-    /// What it came to, once it has ended.
+    /// The results, once the run has ended.
     pub figures: Option<Figures>,
 }
 
@@ -55,11 +55,11 @@ impl Vary {
         }
         let values: Vec<String> = values.split(',').map(|value| value.trim().to_owned()).collect();
         let overrides = |value: String| {
-            // A name is a string of TOML without its quotes.
+            // A name needs quotes to be a TOML string.
             let parsed = Overrides::parse(&format!("{key} = {value}"))
                 .or_else(|_| Overrides::parse(&format!("{key} = {value:?}")));
             let reason = |message: String| {
-                // Behind where it is in a text that the user has not written.
+                // Drop the location: it is in a text that the user has not written.
                 let reason = message.split_once(": ").map_or(message.as_str(), |(_, reason)| reason);
                 wrong(format!("{key} = {value}: {reason}"))
             };
@@ -73,7 +73,7 @@ impl Vary {
 }
 
 impl Run {
-    /// Refuses to take over a run with other settings or data.
+    /// Refuses to reuse a run with other settings or data.
     pub fn check_taken_over(&self, source: &DataSource) -> Result<()> {
         let Ok(config) = RunDirectory::config(&self.directory) else { return Ok(()) };
         let text = std::fs::read_to_string(&config).map_err(Error::io(&config))?;
@@ -100,7 +100,7 @@ impl Run {
     }
 }
 
-/// What `arguments` ask for, with settings from `file` under the flags.
+/// The setups that `arguments` ask for, with settings from `file` under the flags.
 pub fn setups(
     arguments: &Arguments,
     vary: Option<&Vary>,
@@ -112,7 +112,7 @@ pub fn setups(
         [(flags.recipe.is_some(), "--recipe", "--recipes"), (flags.seed.is_some(), "--seed", "--seeds")]
     {
         if set {
-            return Err(Error::setting(flag, format!("is what is compared: choose with {plural}")));
+            return Err(Error::setting(flag, format!("is set by the comparison: use {plural}")));
         }
     }
     let families = match arguments.recipes.as_slice() {
@@ -148,14 +148,14 @@ pub fn setups(
     Ok(setups)
 }
 
-/// Runs in the order in which they are done, as indices of setups and of their runs: all of the first seed first, so
-/// that there is something to compare early.
+/// The order of the runs, as indices of setups and of their runs: all runs of the first seed come first, so that
+/// recipes can be compared early.
 pub fn order(setups: &[Setup]) -> Vec<(usize, usize)> {
     let seeds = setups.first().map_or(0, |setup| setup.runs.len());
     (0..seeds).flat_map(|seed| (0..setups.len()).map(move |setup| (setup, seed))).collect()
 }
 
-/// Refuses setups that come to the same, as where a whole file of settings is laid over them.
+/// Refuses setups with equal settings, such as when a whole file of settings overrides every recipe.
 fn check_different(setups: &[Setup]) -> Result<()> {
     for (index, setup) in setups.iter().enumerate() {
         let settings = |setup: &Setup| {
@@ -163,7 +163,7 @@ fn check_different(setups: &[Setup]) -> Result<()> {
         };
         if let Some(same) = setups[..index].iter().find(|other| settings(other) == settings(setup)) {
             let message = format!(
-                "{} and {} come to the same settings; leave what makes them differ out of --config and the flags",
+                "{} and {} have the same settings; remove those that distinguish them from --config and the flags",
                 same.label, setup.label
             );
             return Err(Error::setting("--recipes", message));
@@ -172,7 +172,7 @@ fn check_different(setups: &[Setup]) -> Result<()> {
     Ok(())
 }
 
-/// Refuses what is named twice.
+/// Refuses duplicates.
 fn unique<T: std::fmt::Display>(flag: &str, all: impl Iterator<Item = T>) -> Result<()> {
     let mut seen = BTreeSet::new();
     for text in all.map(|item| item.to_string()) {
@@ -184,7 +184,7 @@ fn unique<T: std::fmt::Display>(flag: &str, all: impl Iterator<Item = T>) -> Res
     Ok(())
 }
 
-/// A value as a part of a file's name.
+/// A value as part of a file name.
 fn file_name(value: &str) -> String {
     value.replace(|c: char| !(c.is_ascii_alphanumeric() || "-+.".contains(c)), "_")
 }

@@ -1,4 +1,4 @@
-//! What a run came to.
+//! The results of a run.
 
 use jem::ebm::Evaluation;
 use jem::io::atomic;
@@ -8,28 +8,28 @@ use serde::{Deserialize, Serialize};
 use std::io::Write as _;
 use std::path::Path;
 
-/// The file in a run directory that says that the run has ended, and how.
+/// The file in a run directory that records that the run has ended, and how.
 const FILE: &str = "result.json";
-/// The energy gap of a run is the mean over this many last iterations.
+/// The number of last iterations whose mean is the energy gap of a run.
 const LAST: usize = 50;
 
 /// Figures of a run that has ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
-    /// The best model's on the test images; `None` if the run failed.
+    /// Figures of the best model on the test images; `None` if the run failed.
     pub test: Option<Evaluation>,
     /// Why it failed.
     pub failure: Option<String>,
     /// Mean energy of samples minus that of data, over the last iterations; `None` without samples.
     pub energy_gap: Option<f64>,
-    /// Faults that were healed; of a run that failed its message says.
+    /// Faults that were healed; `None` if the run failed: the message has the number.
     pub trips: Option<u32>,
-    /// Seconds of training and evaluations, without those of iterations that were done again.
+    /// Seconds of training and evaluation, without iterations that were repeated.
     pub seconds: f64,
 }
 
 impl Figures {
-    /// The figures of the run in `directory`, which ended with those of the test images and its faults, or failed.
+    /// The figures of the run in `directory`, which ended with test figures and a number of faults, or failed.
     pub fn of(directory: &Path, end: Result<(Evaluation, u32)>) -> Result<Self> {
         let metrics = MetricsTable::read(&directory.join("metrics.csv"))?;
         let (test, trips, failure) = match end {
@@ -43,7 +43,7 @@ impl Figures {
         Ok(Self { test, failure, energy_gap, trips, seconds: seconds(&metrics.points("seconds")) })
     }
 
-    /// What an earlier call wrote of the run in `directory`; `None` if the run has not ended.
+    /// Reads the figures that an earlier call wrote for the run in `directory`; `None` if the run has not ended.
     pub fn read(directory: &Path) -> Result<Option<Self>> {
         let path = directory.join(FILE);
         if !path.exists() {
@@ -54,13 +54,13 @@ impl Figures {
         serde_json::from_str(&text).map(Some).map_err(wrong)
     }
 
-    /// Writes them into the run directory.
+    /// Writes the figures into the run directory.
     pub fn write(&self, directory: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(self).expect("plain numbers");
         atomic::write(&directory.join(FILE), |file| writeln!(file, "{text}"))
     }
 
-    /// In a few words.
+    /// A summary in a few words.
     pub fn summary(&self) -> String {
         match (&self.test, &self.failure) {
             (Some(test), _) => format!("test accuracy {:.2}%", 100.0 * test.accuracy),
@@ -70,7 +70,7 @@ impl Figures {
     }
 }
 
-/// The sum of a clock that begins anew each time the run is resumed.
+/// The total of a clock that restarts each time the run is resumed.
 fn seconds(points: &[(f64, f64)]) -> f64 {
     let ends = points.windows(2).filter(|pair| pair[1].1 < pair[0].1).map(|pair| pair[0].1);
     ends.chain(points.last().map(|last| last.1)).sum()

@@ -1,4 +1,4 @@
-//! The table and the picture.
+//! The table and the picture of an ablation.
 
 use super::plan::{Run, Setup};
 use super::result::Figures;
@@ -12,11 +12,11 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
 
-/// What all rows share.
+/// The properties that all rows share.
 pub struct About<'a> {
-    /// The set or folder.
+    /// The name of the data set or folder.
     pub data: &'a str,
-    /// Whether that is drawings.
+    /// Whether the data is synthetic.
     pub synthetic: bool,
     pub preset: Preset,
     pub device: &'a str,
@@ -30,7 +30,7 @@ impl About<'_> {
     }
 }
 
-/// Writes `table.md`, `table.json` and `accuracy.png` into `out`; returns the first's table, with what failed.
+/// Writes `table.md`, `table.json` and `accuracy.png` into `out`; returns the table, with a line for each failed run.
 pub fn write(out: &Path, about: &About<'_>, setups: &[Setup]) -> Result<String> {
     let rows: Vec<Row> = setups.iter().map(Row::of).collect();
     let table = markdown(about, &rows);
@@ -50,7 +50,7 @@ pub fn write(out: &Path, about: &About<'_>, setups: &[Setup]) -> Result<String> 
     Ok(table)
 }
 
-/// A setup with its runs that have ended.
+/// A setup with those of its runs that have ended.
 struct Row<'a> {
     setup: &'a Setup,
     ended: Vec<(&'a Run, &'a Figures)>,
@@ -62,7 +62,7 @@ impl<'a> Row<'a> {
         Self { setup, ended: ended.collect() }
     }
 
-    /// A figure of all runs that have it.
+    /// The values of a figure over the runs that have it.
     fn values(&self, value: impl Fn(&Figures) -> Option<f64>) -> Spread {
         Spread::of(&self.ended.iter().filter_map(|(_, figures)| value(figures)).collect::<Vec<_>>())
     }
@@ -123,7 +123,7 @@ impl<'a> Row<'a> {
         })
     }
 
-    /// The mean validation accuracy over the iterations, of the runs that did not fail if there are any.
+    /// The mean validation accuracy over the iterations, of the runs that did not fail, or of all if every run failed.
     fn curve(&self) -> Result<Curve> {
         let seeds = self.accuracy().count;
         let mut sums: BTreeMap<u64, (f64, f64)> = BTreeMap::new();
@@ -146,7 +146,7 @@ impl<'a> Row<'a> {
     }
 }
 
-/// The mean of some numbers and their standard deviation, by n - 1.
+/// Mean and standard deviation (with n - 1) of some numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Spread {
     count: usize,
@@ -179,7 +179,7 @@ impl Spread {
     }
 }
 
-/// The table in columns, which is Markdown too, and a line for each run that failed.
+/// The table with aligned columns, which is also valid Markdown, and a line for each run that failed.
 fn markdown(about: &About<'_>, rows: &[Row<'_>]) -> String {
     let head = ["recipe"].into_iter().chain(about.key).chain([
         "seeds",
@@ -217,17 +217,17 @@ fn markdown(about: &About<'_>, rows: &[Row<'_>]) -> String {
     text
 }
 
-/// Validation accuracies over iterations, a panel a row of the table; nothing if none was measured.
+/// Plots validation accuracy over iterations, a panel for each row of the table; plots nothing if none was measured.
 fn picture(path: &Path, about: &About<'_>, rows: &[Row<'_>]) -> Result<()> {
     let curves = rows.iter().map(Row::curve).collect::<Result<Vec<_>>>()?;
     if curves.iter().all(|curve| curve.points.is_empty()) {
         return Ok(());
     }
     let most = curves.iter().flat_map(|curve| &curve.points).map(|point| point.1).fold(0.1, f64::max);
-    // Whole tenths, so that the axis ends at a mark.
+    // Round up to a multiple of 0.1, so that the axis ends at a tick.
     let range = 0.0..(10.0 * most).ceil() / 10.0;
     let whole = format!("Validation accuracy on {}, mean of the seeds", about.data());
-    // One panel has no room for more.
+    // A single panel has no room for the long title.
     let title = if rows.len() == 1 { "Validation accuracy" } else { &whole };
     plot(path, &curves, range, title, "iteration")
 }

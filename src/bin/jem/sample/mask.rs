@@ -1,11 +1,11 @@
-//! Which pixels inpainting holds.
+//! The mask of inpainting.
 
 use jem::data::folder;
 use jem::ebm::Model;
 use jem::{Error, Result};
 use std::path::Path;
 
-/// The elements of the mask in the picture `path`, HWC of one image: 1 where it is white, 0 where it is black.
+/// Reads the mask in the picture `path` as HWC elements of one image: 1 where it is white, 0 where it is black.
 pub fn read(path: &Path, model: &Model) -> Result<Vec<f32>> {
     let [height, width, channels] = model.image_shape();
     let bytes = std::fs::read(path).map_err(Error::io(path))?;

@@ -1,4 +1,4 @@
-//! Where chains start.
+//! The starting points of chains.
 
 use super::Arguments;
 use crate::session::flags::Flags as _;
@@ -7,10 +7,10 @@ use jem::data::images::{Images, Pixels};
 use jem::ebm::{ClassGaussians, Model, uniform_image};
 use jem::{Error, Result};
 
-/// The most chains when nothing says how many.
+/// The default number of chains.
 const COUNT: usize = 64;
 
-/// A source of first images.
+/// A source of starting images.
 pub struct Start {
     seed: u32,
     image: usize,
@@ -20,13 +20,13 @@ pub struct Start {
 enum Source {
     Uniform,
     Images(Images),
-    /// And what they are fitted to.
+    /// The Gaussians, and the name of the images that they are fitted to.
     Gaussians(ClassGaussians, String),
 }
 
 impl Start {
-    /// What `--init` asks for, for chains of `classes` (none: of p(x)). Inpainting has pixels to hold, so it needs
-    /// images.
+    /// The source that `--init` names, for chains of `classes` (empty: chains of p(x)). Inpainting needs images, whose
+    /// pixels it holds.
     pub fn new(arguments: &Arguments, model: &Model, classes: &[u32]) -> Result<Self> {
         let source = match arguments.init.as_str() {
             "uniform" => Source::Uniform,
@@ -45,14 +45,14 @@ impl Start {
             text => Source::Images(arguments.source.open("--init", text, model)?),
         };
         if arguments.inpaint.is_some() && !matches!(source, Source::Images(_)) {
-            let message = "needs images whose pixels are held: give them by --init";
+            let message = "needs images, whose pixels it holds: pass them with --init";
             return Err(Error::setting("--inpaint", message));
         }
         let image = model.image_shape().iter().product();
         Ok(Self { seed: arguments.seed, image, source })
     }
 
-    /// What `count` chains start from, for people.
+    /// A description of the starting points of `count` chains.
     pub fn name(&self, count: usize) -> String {
         match &self.source {
             Source::Uniform => "uniform noise".into(),
@@ -64,8 +64,8 @@ impl Start {
         }
     }
 
-    /// The number of chains: what was asked for, else what there is, to [`COUNT`]; the same for each of the
-    /// classes.
+    /// The number of chains, a multiple of the number of classes: the number `asked` for, else [`COUNT`] or the number
+    /// of images, whichever is less.
     pub fn count(&self, asked: Option<usize>, classes: &[u32]) -> Result<usize> {
         let there = match &self.source {
             Source::Images(images) => Some((images.count, &images.name)),
@@ -90,8 +90,8 @@ impl Start {
         }
     }
 
-    /// The first image of chain `chain`, HWC: a function of the seed and of the chain's number. Past the last of
-    /// given images comes the first again.
+    /// The starting image of chain `chain`, HWC: a function of the seed and of the chain's number. Given images repeat
+    /// after the last.
     pub fn image(&self, chain: usize, class: Option<u32>) -> Vec<f32> {
         match &self.source {
             Source::Uniform => uniform_image(self.seed, chain as u32, self.image),
@@ -100,7 +100,7 @@ impl Start {
                 images.batch(i..i + 1)
             }
             Source::Gaussians(gaussians, _) => {
-                // Without a class, the classes in turn.
+                // Without a class, cycle through the classes.
                 let class = class.map_or(chain % gaussians.classes(), |class| class as usize);
                 gaussians.sample(class, &mut Threefry::new(self.seed, stream::REPLAY_FILL, chain as u32))
             }

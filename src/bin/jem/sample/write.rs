@@ -1,4 +1,4 @@
-//! Samples as files: arrays, a grid, a plot, a film.
+//! Writes samples as files: arrays, a grid, a plot, a film.
 
 use super::Samples;
 use jem::Result;
@@ -7,12 +7,12 @@ use jem::io::{gif, npy, pack, png};
 use jem::report::steps;
 use std::path::{Path, PathBuf};
 
-/// Pixels a pixel of the pictures.
+/// The scale of the pictures, in pixels per image pixel.
 const SCALE: usize = 2;
 /// The most frames of a film.
 const FRAMES: usize = 50;
 
-/// The steps whose images make the film: evenly spread, the first and the last among them.
+/// The steps whose images make the film: evenly spaced, including the first and the last.
 pub fn frame_steps(steps: usize) -> Vec<usize> {
     let frames = FRAMES.min(steps + 1);
     let mut at: Vec<usize> = (0..frames).map(|i| i * steps / (frames - 1).max(1)).collect();
@@ -20,7 +20,8 @@ pub fn frame_steps(steps: usize) -> Vec<usize> {
     at
 }
 
-/// Writes all files into `directory`; returns their paths. The chains are of `classes` classes, as many of each.
+/// Writes all files into `directory`; returns their paths. The chains are of `classes` classes, with equal numbers of
+/// each.
 pub fn write(
     directory: &Path,
     samples: &Samples,
@@ -47,8 +48,8 @@ pub fn write(
     Ok(written)
 }
 
-/// Columns of the grid: of several classes, each has its row. Else the squarest grid without an empty cell, unless
-/// that is more than twice as wide as high.
+/// The number of columns of the grid: with several classes each has a row; else the squarest grid without an empty
+/// cell, unless it is more than twice as wide as high.
 fn columns(n: usize, classes: usize) -> usize {
     if classes > 1 {
         return n / classes;

@@ -1,13 +1,13 @@
-//! The figures of the first few images, one by one.
+//! Prints the scores of the first images, one by one.
 
 use super::{Arguments, ScoreTable};
 use crate::facts::{number, say};
 use jem::data::images::Images;
 
-/// Images that are shown.
+/// The number of images shown.
 const SHOWN: usize = 20;
 
-/// Prints those figures that the flags ask for, a line an image.
+/// Prints the scores that the flags ask for, a line per image.
 pub fn figures(arguments: &Arguments, table: &ScoreTable, images: &Images) {
     let asked =
         arguments.predict || arguments.conditional || table.ranking.is_some() || table.verdict.is_some();
@@ -26,7 +26,7 @@ pub fn figures(arguments: &Arguments, table: &ScoreTable, images: &Images) {
     say("");
 }
 
-/// An image's file, else its number.
+/// The file name of an image, else its number.
 fn name(images: &Images, i: usize) -> String {
     images.files.as_ref().map_or_else(|| i.to_string(), |files| files[i].display().to_string())
 }

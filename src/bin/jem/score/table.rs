@@ -1,18 +1,18 @@
-//! The figures of all images.
+//! The scores of all images.
 
 use jem::ebm::Posterior;
 use jem::io::pack;
 
-/// A row an image.
+/// The scores, a row per image.
 pub struct ScoreTable {
     pub classes: usize,
     pub logits: Vec<f32>,
     pub posteriors: Vec<Posterior>,
     pub gradients: Option<Gradients>,
     pub labels: Option<Vec<u32>>,
-    /// The classes of least energy.
+    /// The lowest-energy classes of each image, the lowest first.
     pub ranking: Option<Vec<Vec<usize>>>,
-    /// Whether it is in distribution.
+    /// Whether each image is in distribution.
     pub verdict: Option<Vec<bool>>,
 }
 
@@ -25,34 +25,34 @@ impl ScoreTable {
         &self.logits[i * self.classes..][..self.classes]
     }
 
-    /// Whether image `i` is classified right.
+    /// Whether the prediction for image `i` equals its label; `None` without labels.
     pub fn correct(&self, i: usize) -> Option<bool> {
         self.labels.as_ref().map(|labels| labels[i] as usize == self.posteriors[i].prediction)
     }
 }
 
-/// Input gradients as they come, batch by batch: of 10,000 images they fill 123 MB, which only an `.npz` needs.
+/// Input gradients, added batch by batch. Those of 10,000 images take 123 MB, so they are kept only for an `.npz`.
 pub struct Gradients {
     /// Rows, columns and channels.
     pub shape: [usize; 3],
     pub norms: Vec<f32>,
-    /// [n, c, h, w], if they are kept.
+    /// All gradients, [n, c, h, w], if they are kept.
     pub all: Option<Vec<f32>>,
 }
 
 impl Gradients {
-    /// Keeps the norms alone.
+    /// Keeps the norms only.
     pub fn norms(shape: [usize; 3]) -> Self {
         Self { shape, norms: Vec::new(), all: None }
     }
 
-    /// Keeps those of `count` images.
+    /// Keeps the norms and the gradients of `count` images.
     pub fn all(count: usize, shape: [usize; 3]) -> Self {
         let all = Some(Vec::with_capacity(count * shape.iter().product::<usize>()));
         Self { all, ..Self::norms(shape) }
     }
 
-    /// Adds a batch, NHWC.
+    /// Adds a batch of gradients, NHWC.
     pub fn push(&mut self, batch: &[f32]) {
         let [h, w, c] = self.shape;
         let norm = |g: &[f32]| g.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt() as f32;

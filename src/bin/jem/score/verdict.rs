@@ -1,18 +1,18 @@
-//! Detection: which images are likely enough to be of the model's distribution.
+//! Detection: the threshold for images in the model's distribution.
 
 use super::Arguments;
 use jem::{Error, Result};
 
-/// The least logsumexp of an image in distribution.
+/// The smallest logsumexp that counts as in distribution.
 pub enum Threshold<'a> {
-    /// This one.
+    /// A given value.
     Given(f64),
-    /// The quantile of these images.
+    /// This quantile of the logsumexp of these images.
     Quantile(f64, &'a str),
 }
 
 impl<'a> Threshold<'a> {
-    /// What the flags ask for.
+    /// The threshold that the flags ask for; `None` without such a flag.
     pub fn of(arguments: &'a Arguments) -> Result<Option<Self>> {
         if let Some(value) = arguments.threshold {
             if !value.is_finite() {
@@ -32,7 +32,7 @@ impl<'a> Threshold<'a> {
     }
 }
 
-/// The value that `share` of `values` lies below, linear between neighbours (NumPy's default).
+/// The `share`-quantile of `values`, with linear interpolation (NumPy's default).
 pub fn quantile(mut values: Vec<f64>, share: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     let position = share * (values.len() - 1) as f64;

@@ -1,4 +1,4 @@
-//! Scores as files: `.npz` with an array a figure, or `.csv` with a row an image.
+//! Writes scores as files: `.npz` with an array per score, or `.csv` with a row per image.
 
 use super::{Gradients, ScoreTable};
 use jem::data::images::Images;
@@ -8,7 +8,7 @@ use jem::{Error, Result};
 use std::io::Write as _;
 use std::path::Path;
 
-/// How scores are written.
+/// The format of a file of scores.
 #[derive(Debug, Clone, Copy)]
 pub enum Format {
     Npz,
@@ -16,7 +16,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// What the path's extension says.
+    /// The format that the extension of the path names.
     pub fn of(path: &Path) -> Result<Self> {
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("npz") => Ok(Self::Npz),
@@ -28,7 +28,7 @@ impl Format {
     }
 }
 
-/// Writes all figures, atomically.
+/// Writes all scores, atomically.
 pub fn write(path: &Path, format: Format, table: ScoreTable, images: &Images) -> Result<()> {
     match format {
         Format::Npz => npz::write(path, &arrays(table)),
@@ -79,7 +79,7 @@ fn arrays(mut table: ScoreTable) -> Vec<(String, Array)> {
     arrays
 }
 
-/// A row an image; gradients by their norm alone.
+/// Writes a row per image, with gradients reduced to their norms.
 fn csv(path: &Path, table: &ScoreTable, images: &Images) -> Result<()> {
     let norms = table.gradients.as_ref().map(|gradients| &gradients.norms);
     let mut columns = vec!["image".to_owned()];
@@ -123,7 +123,7 @@ fn quoted(text: &str) -> String {
     }
 }
 
-/// Labels of a `.npy` file: `count` integers below `classes`.
+/// Reads labels from a `.npy` file: `count` integers below `classes`.
 pub fn read_labels(path: &Path, count: usize, classes: usize) -> Result<Vec<u32>> {
     let array = npy::read(path)?;
     if array.shape != [count] {

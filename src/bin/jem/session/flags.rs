@@ -1,8 +1,8 @@
-//! The flags behind the names that the library's errors use.
+//! The flags that correspond to the names in the library's errors.
 
 use jem::{Error, Result};
 
-/// The flag of an argument that is no setting of a recipe. A command whose flag has another name maps it by
+/// The flag for each argument that is not a setting of a recipe. A command whose flag has another name maps it with
 /// [`Flags::flag`].
 const FLAGS: [(&str, &str); 8] = [
     ("architecture", "--arch"),
@@ -20,7 +20,7 @@ const DIVERGED: &str =
 /// Advice for a chain that diverged.
 const CHAIN: &str = "take a smaller --step-size, or bound the chain by --clamp or --clamp-gradient";
 
-/// An error of the library as the user of a command reads it.
+/// The message of a library error for the user of a command, with the names of flags.
 pub fn message(error: Error) -> String {
     match error {
         Error::Setting { key, message } => {
@@ -35,12 +35,12 @@ pub fn message(error: Error) -> String {
     }
 }
 
-/// Names of flags for errors of the library.
+/// Renames and extends the library's errors for a command.
 pub trait Flags {
-    /// Names `flag` where the library names `argument`.
+    /// Replaces the library's `argument` by `flag`.
     fn flag(self, argument: &str, flag: &str) -> Self;
 
-    /// Appends `hint` to the message of a setting or a file.
+    /// Appends `hint` to the message of a setting or file error.
     fn hint(self, hint: &str) -> Self;
 }
 

@@ -44,13 +44,13 @@ impl DeviceArguments {
     /// Opens the device.
     ///
     /// # Errors
-    /// As [`tuning::open`].
+    /// The errors of [`tuning::open`].
     pub fn open(&self) -> Result<Device> {
         tuning::open(&self.device, self.options())
     }
 }
 
-/// A device to train on, and a terminal.
+/// A device to train on, and the terminal.
 #[derive(Debug)]
 pub struct Session {
     arguments: DeviceArguments,
@@ -59,10 +59,10 @@ pub struct Session {
 }
 
 impl Session {
-    /// Opens a device and says which; nothing is said if `quiet`.
+    /// Opens a device and prints its name, unless `quiet`.
     ///
     /// # Errors
-    /// As [`tuning::open`].
+    /// The errors of [`tuning::open`].
     pub fn open(arguments: &DeviceArguments, quiet: bool) -> Result<Self> {
         let session = Self { arguments: arguments.clone(), device: arguments.open()?, quiet };
         let why = session.device.fallback().map(|why| format!(", because {why}")).unwrap_or_default();
@@ -78,10 +78,10 @@ impl Session {
         &self.device
     }
 
-    /// Opens the device again, for a run that must not mind what became of it in the one before.
+    /// Opens the device again, so that the next run does not depend on the state that the last one left.
     ///
     /// # Errors
-    /// As [`tuning::open`].
+    /// The errors of [`tuning::open`].
     pub fn reopen(&mut self) -> Result<()> {
         self.device = self.arguments.open()?;
         Ok(())
@@ -94,10 +94,10 @@ impl Session {
         }
     }
 
-    /// The preset that was `asked` for, else by [`choose`]; `recipe` makes a preset's recipe.
+    /// The preset that was `asked` for, else the one that [`choose`] selects; `recipe` makes the recipe of a preset.
     ///
     /// # Errors
-    /// As [`choose`].
+    /// The errors of [`choose`].
     pub fn preset(
         &self,
         asked: Option<Preset>,
@@ -115,14 +115,14 @@ impl Session {
         Ok(choice.preset)
     }
 
-    /// Says why the next step may take a minute if the device's tensor cores were not tested before.
+    /// Explains a delay of up to a minute if the device's tensor cores have not been tested yet.
     fn announce_gate(&self, recipe: &Recipe) {
         if recipe.precision != Precision::F32 && is_gate_pending(&self.device) {
             self.say("f16     testing this GPU's tensor cores, once for this driver …");
         }
     }
 
-    /// Says what is trained on `train`.
+    /// Prints the model that is trained on `train`.
     pub fn describe(&self, recipe: &Recipe, train: &Dataset) {
         self.say(&format!(
             "model   WRN-{}-{}, batch {}, K = {}, {} iterations, p(x) weight {}",
@@ -135,10 +135,10 @@ impl Session {
         ));
     }
 
-    /// [`run`]s `recipe` until its end or until Ctrl-C; a device that is lost is opened again.
+    /// [`run`]s `recipe` until its end or until Ctrl-C; reopens a device that is lost.
     ///
     /// # Errors
-    /// As [`run`].
+    /// The errors of [`run`].
     pub fn train(&self, recipe: &Recipe, train: &Dataset, test: &Dataset, job: &Job) -> Result<Outcome> {
         self.announce_gate(recipe);
         let style = match (self.quiet, job.live) {
@@ -161,7 +161,7 @@ impl Session {
     }
 }
 
-/// Prints a line. The terminal may be gone, which must not keep a run from going on.
+/// Prints a line. A closed terminal must not stop a run, so a failure is ignored.
 pub fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
@@ -170,7 +170,7 @@ pub fn say(line: &str) {
 /// process at once.
 ///
 /// # Errors
-/// As [`interrupt::handle`].
+/// The errors of [`interrupt::handle`].
 pub fn stop_on_interrupt() -> Result<()> {
     interrupt::handle(|| {
         if STOP.swap(true, Ordering::Relaxed) {
@@ -181,7 +181,7 @@ pub fn stop_on_interrupt() -> Result<()> {
     })
 }
 
-/// Ends a program with the status of `result`, and with its error on standard error.
+/// Returns the exit status of `result`; prints its error to standard error.
 pub fn end(result: Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -192,7 +192,7 @@ pub fn end(result: Result<()>) -> ExitCode {
     }
 }
 
-/// Shows a download as a bar on standard error, where that is a terminal; nothing when `quiet`.
+/// Shows a download as a progress bar on standard error, if that is a terminal; shows nothing if `quiet`.
 pub fn download_bar(quiet: bool) -> impl Fn(Transfer<'_>) {
     let target = if quiet { ProgressDrawTarget::hidden } else { ProgressDrawTarget::stderr };
     let shown = RefCell::new(None::<ProgressBar>);
@@ -204,7 +204,7 @@ pub fn download_bar(quiet: bool) -> impl Fn(Transfer<'_>) {
             let style = style.expect("the template is valid").progress_chars("=> ");
             let bar = ProgressBar::with_draw_target(total, target());
             let bar = bar.with_style(style).with_message(file.to_owned());
-            // Bytes that were there before do not count for the speed: they are shown once, then the clock starts.
+            // Bytes from an earlier download do not count towards the speed: set the position, then start the clock.
             bar.set_position(have);
             bar.tick();
             bar.reset_eta();
@@ -217,7 +217,7 @@ pub fn download_bar(quiet: bool) -> impl Fn(Transfer<'_>) {
     }
 }
 
-/// What a run came to and where it is, a line each.
+/// The figures of a run and the paths of its files, a line each.
 pub fn report(outcome: &Outcome, out: &Path, synthetic: bool) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(test) = outcome.test.as_ref().filter(|test| !test.accuracy.is_nan()) {
@@ -252,13 +252,13 @@ pub fn report(outcome: &Outcome, out: &Path, synthetic: bool) -> Vec<String> {
     lines
 }
 
-/// How to go on with a run in `out` by `command`.
+/// Suggests a `command` to continue with the run in `out`.
 pub fn next(outcome: &Outcome, out: &Path, command: &str) -> Vec<String> {
     let out = out.display();
     let done = outcome.iterations;
     if outcome.interrupted {
         return vec![
-            format!("stopped at iteration {done}; go on with"),
+            format!("stopped at iteration {done}; resume with"),
             format!("  {command} --resume {out}"),
         ];
     }

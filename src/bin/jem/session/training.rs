@@ -1,4 +1,4 @@
-//! A training command: the flags that every one has, and the way from them to a finished run.
+//! A training command: its common flags, and the steps from them to a finished run.
 
 use super::flags::Flags as _;
 use super::{DeviceArguments, Session, download_bar, report, say, stop_on_interrupt};
@@ -8,11 +8,11 @@ use jem::report::profile::table;
 use jem::{Error, Result};
 use std::path::{Path, PathBuf};
 
-/// The flags of a training command, except where its data comes from.
+/// The flags of a training command, except for its data.
 #[derive(Debug, clap::Args)]
 pub struct TrainingArguments {
-    /// Size of the network and the run: auto (the largest that this machine can finish), tiny (minutes on a CPU), small
-    /// (WRN-16-4, hours on a GPU) or paper (WRN-28-10, days)
+    /// Size of the network and the run: auto (the largest that this machine finishes in reasonable time), tiny
+    /// (WRN-10-1, minutes on a CPU), small (WRN-16-4, hours on a GPU) or paper (WRN-28-10, days)
     #[arg(long, value_name = "SIZE", default_value = "auto")]
     preset: String,
     #[command(flatten)]
@@ -31,24 +31,24 @@ pub struct TrainingArguments {
     /// Show curves and samples in the terminal while training
     #[arg(long, conflicts_with = "quiet")]
     live: bool,
-    /// Print nothing but errors and the final figures
+    /// Print only errors and the final figures
     #[arg(long)]
     pub quiet: bool,
-    /// Time every kernel of one iteration, print the times and stop
+    /// Time every kernel of one iteration, print the times and exit
     #[arg(long, conflicts_with_all = ["quiet", "live"])]
     profile: bool,
 }
 
-/// Where a run goes, and what it goes on from.
+/// The run directory, and how to run.
 #[derive(Debug, Clone)]
 pub struct Job {
     /// The run directory.
     pub out: PathBuf,
-    /// Go on from its newest checkpoint.
+    /// Whether to resume from its newest checkpoint.
     pub resume: bool,
-    /// Show it as a live view.
+    /// Whether to show the live view.
     pub live: bool,
-    /// Where its data comes from, for the run directory to remember.
+    /// The source of the data, which the run directory records.
     pub source: DataSource,
 }
 
@@ -62,10 +62,10 @@ pub struct Training {
 }
 
 impl TrainingArguments {
-    /// Checks the settings on the images of `source`, opens the device, and chooses the preset if none is named.
+    /// Checks the settings on the images of `source`, opens the device, and selects a preset if none is named.
     pub fn prepare(&self, source: impl FnOnce() -> Result<DataSource>) -> Result<Training> {
         if let Some(out) = &self.out {
-            RunDirectory::check_free(out).hint("choose another --out, or go on with --resume")?;
+            RunDirectory::check_free(out).hint("choose another --out, or resume it with --resume")?;
         }
         let asked = asked_preset(&self.preset)?;
         let file = self.config.as_deref().map(Overrides::from_file).transpose()?.unwrap_or_default();
@@ -100,7 +100,7 @@ impl TrainingArguments {
 }
 
 impl Training {
-    /// Trains until the end or until Ctrl-C, then prints the figures; `None` if only a profile was asked for.
+    /// Trains until the end or until Ctrl-C, then prints the figures; returns `None` if only a profile was asked for.
     pub fn run(&self) -> Result<Option<Outcome>> {
         let Self { session, recipe, data, job, .. } = self;
         if self.profile {
@@ -114,7 +114,7 @@ impl Training {
         Ok(Some(outcome))
     }
 
-    /// Prints the times of the second of two iterations, when caches and clocks are warm.
+    /// Prints the times of the second of two iterations, with warm caches and clocks.
     fn print_profile(&self) -> Result<()> {
         let mut trainer = Trainer::new(self.session.device(), &self.recipe, &self.data.train)?;
         for program in trainer.programs() {
@@ -139,7 +139,7 @@ pub fn load(source: &DataSource, quiet: bool) -> Result<TrainingData> {
     loaded
 }
 
-/// Says what is trained and tested on.
+/// Prints the names of the training and test data.
 pub fn describe(session: &Session, data: &TrainingData) {
     let (train, test) = (&data.train, &data.test);
     let label = if train.synthetic { "SYNTHETIC, " } else { "" };
@@ -156,7 +156,7 @@ pub fn describe(session: &Session, data: &TrainingData) {
     data.notes.iter().for_each(|note| session.say(&format!("        {note}")));
 }
 
-/// The preset that `text` names; `None`: auto.
+/// The preset that `text` names; `None` for auto.
 fn asked_preset(text: &str) -> Result<Option<Preset>> {
     if text == "auto" {
         return Ok(None);
@@ -165,7 +165,7 @@ fn asked_preset(text: &str) -> Result<Option<Preset>> {
     text.parse().map(Some).map_err(wrong)
 }
 
-/// A new directory under runs/, with a name that says what the run is.
+/// A new directory under runs/, named after the data, the recipe and the preset.
 fn fresh(source: &DataSource, recipe: &Recipe, size: Option<Preset>) -> PathBuf {
     let data = Path::new(&source.data).file_name().map_or("data".into(), |name| name.to_string_lossy());
     let size = size.map(|size| format!("-{size}")).unwrap_or_default();

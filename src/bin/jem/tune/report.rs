@@ -19,12 +19,12 @@ fn row([shape, runs, rule, winner, milliseconds, ratio]: [String; 6]) -> String 
     format!("{shape:<43} {runs:>3} {rule:>7}  {winner:<23} {milliseconds:>7} {ratio:>4}")
 }
 
-/// The head of the table.
+/// The header of the table.
 pub fn header() -> String {
     row(["shape", "run", "rule ms", "winner", "ms", "of"].map(str::to_owned))
 }
 
-/// Prints a row of the table, and under it what was refused or not reached.
+/// Prints a row of the table, and under it the refused candidates and the number of untried ones.
 pub fn print(tuning: &Tuning, runs: usize) {
     let ms = |trial: &Trial| milliseconds(trial).map_or("-".into(), |ms| format!("{ms:.3}"));
     let (rule, winner) = (tuning.rule(), tuning.winner());
@@ -44,7 +44,8 @@ pub fn print(tuning: &Tuning, runs: usize) {
     }
 }
 
-/// The milliseconds of all runs of all shapes: by rule and as tuned. Shapes without both times do not count.
+/// The total milliseconds of all runs of all shapes: with the default choices and as tuned. Shapes without both times
+/// do not count.
 fn sums(tunings: &[(Tuning, usize)]) -> [f64; 2] {
     let mut sums = [0.0; 2];
     for (tuning, runs) in tunings {
@@ -57,7 +58,7 @@ fn sums(tunings: &[(Tuning, usize)]) -> [f64; 2] {
     sums
 }
 
-/// Prints the sums, or everything as JSON.
+/// Prints the totals, or everything as JSON.
 pub fn finish(
     arguments: &Arguments,
     (device, precision): (&Device, &str),

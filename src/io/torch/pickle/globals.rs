@@ -1,22 +1,22 @@
-//! What the globals of state dicts build. None is called: each is rebuilt here from its arguments.
+//! The values of the globals in state dicts. None is called: each is rebuilt here from its arguments.
 
 use super::machine::Machine;
 use super::{Id, Storage, Tensor, Value, clip};
 
-/// Axes that a tensor may have.
+/// The maximum number of axes of a tensor.
 const MAX_AXES: usize = 16;
-/// The longest name of a global that is known, or key of a storage, in bytes.
+/// The longest name of a known global, or key of a storage, in bytes.
 const MAX_KEY: usize = 64;
 
 impl Machine<'_> {
-    /// The value of `function(*arguments)`, or of a new object of the class `function`.
+    /// The result of `function(*arguments)`, or of a new object of class `function`.
     pub(super) fn call(&mut self, function: Id, arguments: Id, object: bool) -> Result<Id, String> {
         let refused = |name: &str| if object { refused_object(name) } else { refused_function(name) };
         let name = match &self.values[function] {
-            // A name is compared with known ones: what is longer is none of them.
+            // Longer names match no known one.
             Value::Global(name) if name.len() <= MAX_KEY => name.clone(),
             Value::Global(name) => return Err(refused(name)),
-            _ => return Err("calls what is no function; refused".into()),
+            _ => return Err("calls a value that is not a function; refused".into()),
         };
         let mut first = [0; 4];
         let arguments = self.sequence(arguments)?;
@@ -34,10 +34,10 @@ impl Machine<'_> {
             ("torch._utils._rebuild_parameter" | "torch._utils._rebuild_parameter_with_state", 1..) => {
                 return match &self.values[a] {
                     Value::Tensor(_) => Ok(a),
-                    _ => Err("a parameter of what is no tensor".into()),
+                    _ => Err("a parameter of a value that is not a tensor".into()),
                 };
             }
-            // These are what they are made of.
+            // Types that equal their argument.
             ("torch.Size", 1) => return self.sequence(a).map(|_| a),
             ("collections.Counter", 1) => return Ok(a),
             ("torch.device", _) => Value::Other,
@@ -80,7 +80,7 @@ impl Machine<'_> {
 
     fn tensor(&mut self, storage: Id, offset: Id, shape: Id, strides: Id) -> Result<Value, String> {
         if !matches!(self.values[storage], Value::Storage(_)) {
-            return Err("a tensor of what is no storage".into());
+            return Err("a tensor of a value that is not a storage".into());
         }
         let (offset, shape, strides) = (self.size(offset)?, self.sizes(shape)?, self.sizes(strides)?);
         if shape.len() != strides.len() {
@@ -89,7 +89,7 @@ impl Machine<'_> {
         Ok(Value::Tensor(Box::new(Tensor { storage, offset, shape, strides })))
     }
 
-    /// A number as NumPy writes it; of other kinds nothing is needed.
+    /// A NumPy number; other kinds of value are not needed.
     fn scalar(&self, kind: Id, bytes: Id) -> Value {
         let (&Value::NumpyType(code, big_endian), Value::Bytes(bytes)) =
             (&self.values[kind], &self.values[bytes])
@@ -97,7 +97,7 @@ impl Machine<'_> {
             return Value::Other;
         };
         let Value::Text(code) = &self.values[code] else { return Value::Other };
-        // Little endian, the rest zero.
+        // Little endian, padded with zeros.
         let mut word = [0; 8];
         let Some(place) = word.get_mut(..bytes.len()) else { return Value::Other };
         place.copy_from_slice(bytes);
@@ -115,14 +115,15 @@ impl Machine<'_> {
         }
     }
 
-    /// The bytes that a string of characters below 256 stands for, as Python 3 pickles bytes for Python 2.
+    /// Converts a string of characters below 256 to bytes: Python 3 pickles bytes so for Python 2.
     fn latin1(&mut self, text: Id) -> Result<Value, String> {
-        let byte = |c: char| u8::try_from(u32::from(c)).map_err(|_| "encodes what is not latin-1".to_owned());
+        let byte =
+            |c: char| u8::try_from(u32::from(c)).map_err(|_| "encodes text that is not latin-1".to_owned());
         Ok(Value::Bytes(self.text(text)?.chars().map(byte).collect::<Result<_, _>>()?))
     }
 
-    /// The state of an object. Of a NumPy type it is the order of bytes; of the others that there are nothing is
-    /// needed (a state dict's `_metadata`).
+    /// Sets the state of an object. For a NumPy type it is the byte order; for the other supported objects it is
+    /// ignored (a state dict's `_metadata`).
     pub(super) fn build(&mut self) -> Result<(), String> {
         let (state, object) = (self.pop()?, self.top()?);
         match self.values[object] {
@@ -137,8 +138,8 @@ impl Machine<'_> {
         }
     }
 
-    /// `('storage', class, key, device, elements)`; in the legacy format a sixth item says of which other storage this
-    /// one is a part.
+    /// Builds a storage from `('storage', class, key, device, elements)`; in the legacy format a sixth item names the
+    /// storage that this one is a part of.
     pub(super) fn persistent(&mut self, id: Id) -> Result<Value, String> {
         let items = self.sequence(id)?;
         let [tag, second] = [0, 1].map(|at| items.get(at).map(|&id| &self.values[id]));

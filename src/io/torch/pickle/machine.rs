@@ -1,25 +1,25 @@
-//! The stack machine: its instructions, and the bounds on what they build.
+//! The stack machine: its instructions, and the bounds on the values that they build.
 
 use std::collections::HashMap;
 
 use super::{Id, MAX_NAME, MAX_VALUES, Value, clip};
 
-/// What is on the stack.
+/// An entry of the stack.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Item {
     Mark,
     Value(Id),
 }
 
-/// The state of a run.
+/// The state of the interpreter.
 pub(super) struct Machine<'a> {
     code: &'a [u8],
-    /// The next byte.
+    /// The position of the next byte.
     pub(super) at: usize,
     pub(super) values: Vec<Value>,
     stack: Vec<Item>,
     memo: HashMap<u32, Id>,
-    /// Characters and items that were copied from one value to another.
+    /// The number of characters and items copied between values.
     copied: usize,
 }
 
@@ -28,7 +28,7 @@ impl<'a> Machine<'a> {
         Self { code, at: 0, values: Vec::new(), stack: Vec::new(), memo: HashMap::new(), copied: 0 }
     }
 
-    /// Runs to the end; returns the value that the pickle is of.
+    /// Runs to the end; returns the value that the pickle represents.
     pub(super) fn run(&mut self) -> Result<Id, String> {
         loop {
             let opcode = self.byte()?;
@@ -74,7 +74,7 @@ impl<'a> Machine<'a> {
                         std::str::from_utf8(self.take(length)?).map_err(|_| "a string is not UTF-8")?;
                     self.push(Value::Text(text.to_owned()))?;
                 }
-                // SHORT_BINSTRING, BINSTRING: Python 2's strings, which are names here.
+                // SHORT_BINSTRING, BINSTRING: strings of Python 2, used as names here.
                 b'U' | b'T' => {
                     let length = self.length(opcode, b'U', b'T')?;
                     let text = self.take(length)?.iter().map(|&byte| char::from(byte)).collect();
@@ -180,7 +180,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Counts a copy: through the memo, a long value could be copied at every instruction.
+    /// Counts a copy: through the memo, every instruction could copy a long value.
     pub(super) fn charge(&mut self, items: usize) -> Result<(), String> {
         self.copied = self.copied.saturating_add(items);
         if self.copied > 4 * self.code.len() {
@@ -225,7 +225,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// The values above the last mark, which goes.
+    /// Pops the values above the last mark, and the mark.
     fn marked(&mut self) -> Result<Vec<Id>, String> {
         let mark = self.stack.iter().rposition(|&item| item == Item::Mark).ok_or("there is no mark")?;
         let items = self.stack.split_off(mark);
@@ -254,7 +254,7 @@ impl<'a> Machine<'a> {
         Ok(self.take(N)?.try_into().expect("N bytes were taken"))
     }
 
-    /// The length in front of a string: one byte for opcode `short`, four for `long`, else eight.
+    /// Reads the length before a string: one byte for opcode `short`, four for `long`, else eight.
     fn length(&mut self, opcode: u8, short: u8, long: u8) -> Result<usize, String> {
         let length = match opcode {
             _ if opcode == short => self.byte()?.into(),
@@ -289,7 +289,7 @@ impl<'a> Machine<'a> {
         self.push(Value::Int(i128::from_le_bytes(whole)))
     }
 
-    /// An integer as a line of digits, which may end in an L. `00` and `01` are the truth values.
+    /// Reads an integer as a line of digits, which may end in L. `00` and `01` are booleans.
     fn decimal(&mut self) -> Result<(), String> {
         let line = self.line()?;
         let value = match line {
@@ -322,12 +322,12 @@ impl<'a> Machine<'a> {
         let list = self.top()?;
         match &mut self.values[list] {
             Value::Sequence(list) => list.extend(items),
-            _ => return Err("appends to what is no list".into()),
+            _ => return Err("appends to a value that is not a list".into()),
         }
         Ok(())
     }
 
-    /// Adds keys and values, in turns, to the dictionary on the stack.
+    /// Adds alternating keys and values to the dictionary on the stack.
     fn insert(&mut self, items: &[Id]) -> Result<(), String> {
         let dict = self.top()?;
         let (pairs, rest) = items.as_chunks::<2>();
@@ -339,12 +339,12 @@ impl<'a> Machine<'a> {
                 dict.extend(pairs.iter().map(|&[key, value]| (key, value)));
             }
             Value::Dict(_) => return Err("a key without a value".into()),
-            _ => return Err("sets items of what is no dictionary".into()),
+            _ => return Err("sets items of a value that is not a dictionary".into()),
         }
         Ok(())
     }
 
-    /// Counts a key, because whoever walks over a dictionary reads it there.
+    /// Counts a key, because every traversal of the dictionary reads it.
     pub(super) fn name(&mut self, key: Id) -> Result<(), String> {
         let length = match &self.values[key] {
             Value::Text(key) => key.len(),
@@ -356,7 +356,7 @@ impl<'a> Machine<'a> {
         self.charge(length)
     }
 
-    /// A copy of a string.
+    /// Copies a string.
     pub(super) fn text(&mut self, id: Id) -> Result<String, String> {
         let length = match &self.values[id] {
             Value::Text(text) => text.len(),

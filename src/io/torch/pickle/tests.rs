@@ -7,7 +7,7 @@ fn run(code: &[u8]) -> Result<Pickle, String> {
     })
 }
 
-/// What a pickle is of, with the values that it refers to in the place of their numbers.
+/// The value of a pickle as text, with nested values in place of their indices.
 fn shown(code: &[u8]) -> String {
     fn show(pickle: &Pickle, id: Id) -> String {
         let all = |ids: &[Id]| ids.iter().map(|&id| show(pickle, id)).collect::<Vec<_>>().join(" ");
@@ -44,7 +44,7 @@ fn code(parts: &[&[u8]]) -> Vec<u8> {
     parts.concat()
 }
 
-/// The pickle of a tensor of 2 x 3.
+/// The pickle of a 2 x 3 tensor.
 fn tensor() -> Vec<u8> {
     let arguments = b"K\x00K\x02K\x03\x86K\x03K\x01\x86\x89ccollections\nOrderedDict\n)RtR.";
     code(&[b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n(", STORAGE, arguments])
@@ -161,7 +161,7 @@ fn numbers_of_numpy() {
             let big: Vec<u8> = little.iter().rev().copied().collect();
             assert_eq!(shown(&scalar(module, kind, b">", &big)), expected);
         }
-        // Others are left out, whatever their bytes are.
+        // Other types are ignored, whatever their bytes are.
         for (kind, bytes) in [(b"c8", &[0; 8][..]), (b"f8", &[0; 7]), (b"f8", &[0; 9]), (b"O8", &[])] {
             assert_eq!(shown(&scalar(module, kind, b"<", bytes)), "other");
         }
@@ -186,7 +186,7 @@ fn what_a_state_dict_does_not_need_is_refused() {
         (b"ctorch._utils\n_rebuild_qtensor\n)R.".to_vec(), "has a tensor of torch._utils._rebuild_qtensor"),
         (b"ctorch._utils\n_rebuild_tensor_v2\n)R.".to_vec(), "_rebuild_tensor_v2"),
         (b"ctorch.storage\n_load_from_bytes\nC\0\x85R.".to_vec(), "torch.storage._load_from_bytes"),
-        (b"K\x01)R.".to_vec(), "calls what is no function"),
+        (b"K\x01)R.".to_vec(), "calls a value that is not a function"),
         (b"ctorch\nSize\nK\x01R.".to_vec(), "expected a tuple"),
         (b"cos\nsystem\n}b.".to_vec(), "sets the state of an object"),
         (b"K\x01}b.".to_vec(), "sets the state of an object"),
@@ -207,8 +207,8 @@ fn what_a_state_dict_does_not_need_is_refused() {
         (b"t.".to_vec(), "there is no mark"),
         (b"2.".to_vec(), "no value on the stack"),
         (b"h\x05.".to_vec(), "the memo has no entry 5"),
-        (b"K\x01K\x02a.".to_vec(), "appends to what is no list"),
-        (b"K\x01(K\x01K\x02u.".to_vec(), "sets items of what is no dictionary"),
+        (b"K\x01K\x02a.".to_vec(), "appends to a value that is not a list"),
+        (b"K\x01(K\x01K\x02u.".to_vec(), "sets items of a value that is not a dictionary"),
         (b"}(K\x01u.".to_vec(), "a key without a value"),
         (b"K\x01Q.".to_vec(), "expected a tuple"),
         (b")Q.".to_vec(), "persistent id that is no storage's"),
@@ -228,8 +228,14 @@ fn what_a_state_dict_does_not_need_is_refused() {
         ),
         (with(rebuild, b"K\x00N\x85K\x01\x85tR."), "a size that is no integer"),
         (with(rebuild, b"K\x00(KKKKKKKKKKKKKKKKKKKKKKKKKKKKKKKKKKKKtK\x01\x85tR."), "axes"),
-        (b"ctorch._utils\n_rebuild_tensor_v2\n(NK\x00))tR.".to_vec(), "a tensor of what is no storage"),
-        (b"ctorch._utils\n_rebuild_parameter\nN\x85R.".to_vec(), "a parameter of what is no tensor"),
+        (
+            b"ctorch._utils\n_rebuild_tensor_v2\n(NK\x00))tR.".to_vec(),
+            "a tensor of a value that is not a storage",
+        ),
+        (
+            b"ctorch._utils\n_rebuild_parameter\nN\x85R.".to_vec(),
+            "a parameter of a value that is not a tensor",
+        ),
         (b"ccollections\nOrderedDict\n]Na\x85R.".to_vec(), "expected a tuple"),
         (b"ccollections\nOrderedDict\n])a\x85R.".to_vec(), "no pairs"),
         (b"c_codecs\nencode\nX\x02\0\0\0\xc4\x80\x85R.".to_vec(), "not latin-1"),
@@ -254,7 +260,7 @@ fn a_list_that_holds_itself_is_harmless() {
     let pickle = run(b"]q\x00h\x00a.").unwrap();
     assert_eq!(*pickle.get(pickle.root), Value::Sequence(vec![pickle.root]));
     assert_eq!(pickle.clone(), pickle);
-    // A dictionary that is its own state dict.
+    // A dictionary that contains itself as the state dict.
     let pickle = run(b"}q\x00U\x05modelh\x00s.").unwrap();
     assert_eq!(pickle.entry(pickle.root, "model"), Some(pickle.root));
 }
@@ -271,7 +277,7 @@ fn depth_needs_no_stack() {
 
 #[test]
 fn values_are_shared_not_copied() {
-    // Each tuple holds the one before it twice: 2^100 values, if they were copied.
+    // Each tuple holds the previous one twice: 2^100 values, if they were copied.
     let mut doubled = b"K\x01".to_vec();
     doubled.extend(b"2\x86".repeat(100));
     doubled.push(b'.');
@@ -287,14 +293,14 @@ fn values_are_shared_not_copied() {
         code
     };
     for code in [
-        // The name of a global, the bytes of a string, and a key, over and over.
+        // The name of a global, the bytes of a string, and a key, repeatedly.
         long(10_000, &[b'x'; 10_000], b"h\x00h\x00\x93"),
         long(10_000, &[b'x'; 10_000], b"c_codecs\nencode\nh\x00\x85R"),
         long(10_000, &[b'x'; 1000], b"}h\x00Ns"),
     ] {
         assert!(run(&code).unwrap_err().contains("over and over"));
     }
-    // A storage with a long class, and a view of many axes, over and over.
+    // A storage with a long class name, and a view with many axes, repeatedly.
     let again = |first: &[u8], then: &[u8]| code(&[first, &then.repeat(20_000), b"."]);
     let class = b"ctorch\nAStorageWhoseNameIsLongerThanTheInstructionsThatMakeIt\n";
     let id = code(&[b"(U\x07storage", class, b"U\x010NK\x01tq\x00"]);
@@ -303,7 +309,7 @@ fn values_are_shared_not_copied() {
     let function = b"ctorch._utils\n_rebuild_tensor_v2\nq\x00";
     let view = code(&[function, b"(", STORAGE, b"K\x00", &axes, b"h\x01tq\x02"]);
     assert!(run(&again(&view, b"h\x00h\x02R0")).unwrap_err().contains("over and over"));
-    // A list of pairs as a new dictionary, over and over.
+    // A list of pairs as a new dictionary, repeatedly.
     let mut code = b"](".to_vec();
     code.extend(b"NN\x86".repeat(1000));
     code.extend(b"eq\x000");
@@ -323,7 +329,7 @@ fn sizes_are_bounded() {
     assert!(run(&end(b"(".repeat(most + 1))).unwrap_err().contains("stack has more"));
     let mut many = b"N".to_vec();
     many.extend(b"\x94".repeat(most + 1));
-    // MEMOIZE numbers by the entries there are, so each is new.
+    // MEMOIZE uses the number of entries as the index, so each is new.
     assert!(run(&end(many)).unwrap_err().contains("memo has more"));
     let mut long = b"X\xff\xff\xff\x00".to_vec();
     long.resize(MAX_BYTES + 10, b'x');
