@@ -1,33 +1,35 @@
 //! The training iteration: programs, buffers, and the host's inputs and outputs.
 
+mod checks;
+mod loaded;
+mod pictures;
 mod state;
 
-use super::batches::{Shuffled, labelled_images};
+use super::batches::Shuffled;
 use super::chains::{Chains, Drawn};
 use super::metrics::Metrics;
 use super::programs::{
     BatchLayout, BatchPart, CHAIN_INDICES, CHAIN_LABELS, CHAIN_TARGETS, COUNTER_WORDS, DATA, DATA_INDICES,
-    FRESH_CHAINS, IMAGES, LABELLED_INDICES, LABELS, METRICS, Programs, REPLAY, loss_terms, make_inputs,
+    FRESH_CHAINS, LABELLED_INDICES, LABELS, METRICS, Programs, REPLAY, loss_terms, make_inputs,
 };
 use super::{Evaluator, Recipe};
 use crate::compute::loss_term::LossTerm;
 use crate::compute::random::stream;
 use crate::data::Dataset;
 use crate::device::{Buffers, Device, DispatchTime, Executable, Key, Pending, Program, ProgramBuilder};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kernels::tick::COUNTERS;
 use crate::kernels::uniform_fill::UniformFill;
 use crate::nn::network::Network;
 use crate::nn::optimizer::{AVERAGES, CONTROL_WORDS, Optimizer};
 use crate::nn::parameters::{PARAMETERS, ParameterLayout};
+use checks::{batch_layout, check_classes, labelled};
+use loaded::Loaded;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// The number of iterations whose metrics may be pending before the host waits for the oldest.
 const METRICS_IN_FLIGHT: usize = 3;
-
-/// The number of chains of each class in a picture.
-const GALLERY: usize = 10;
 
 /// A model in training on a device.
 #[derive(Debug)]
@@ -55,32 +57,6 @@ pub struct Trainer {
     random_stream: u32,
     chains: Chains,
     pending: VecDeque<Awaited>,
-}
-
-/// The programs of an iteration, loaded on the device.
-#[derive(Debug)]
-struct Loaded {
-    gather: Executable,
-    power_iteration: Option<Executable>,
-    prepare: Executable,
-    sgld: Option<Executable>,
-    scatter: Option<Executable>,
-    perturb: Option<Executable>,
-    update: Executable,
-}
-
-impl Loaded {
-    fn new(buffers: &mut Buffers, programs: Programs) -> Result<Self> {
-        Ok(Self {
-            gather: buffers.load(programs.gather)?,
-            power_iteration: programs.power_iteration.map(|program| buffers.load(program)).transpose()?,
-            prepare: buffers.load(programs.prepare)?,
-            sgld: programs.sgld.map(|program| buffers.load(program)).transpose()?,
-            scatter: programs.scatter.map(|program| buffers.load(program)).transpose()?,
-            perturb: programs.perturb.map(|program| buffers.load(program)).transpose()?,
-            update: buffers.load(programs.update)?,
-        })
-    }
 }
 
 /// Pending metrics, with the host's values for the same iteration.
@@ -266,20 +242,10 @@ impl Trainer {
     /// An error of the device, such as missing support for timestamps.
     pub fn profile(&mut self) -> Result<Vec<(String, usize, Vec<DispatchTime>)>> {
         self.write_inputs()?;
-        let Loaded { gather, power_iteration, prepare, sgld, scatter, perturb, update } = &self.programs;
-        let all = [
-            (Some(gather), 1),
-            (power_iteration.as_ref(), 1),
-            (Some(prepare), if perturb.is_some() { 2 } else { 1 }),
-            (sgld.as_ref(), self.recipe.steps),
-            (scatter.as_ref(), 1),
-            (perturb.as_ref(), 1),
-            (Some(update), 1),
-        ];
         let profile = |(program, runs): (&Executable, usize)| {
             Ok((program.program().name.clone(), runs, self.device.profile(program)?))
         };
-        all.into_iter().filter_map(|(program, runs)| Some((program?, runs))).map(profile).collect()
+        self.programs.runs(self.recipe.steps).into_iter().map(profile).collect()
     }
 
     /// Writes the host's inputs of an iteration; returns the learning rate.
@@ -390,15 +356,7 @@ impl Trainer {
     /// The programs of an iteration, for their summaries: gather, power iteration, prepare, SGLD step, scatter,
     /// perturb, update.
     pub fn programs(&self) -> Vec<&Program> {
-        let all = [
-            Some(&self.programs.gather),
-            self.programs.power_iteration.as_ref(),
-            Some(&self.programs.prepare),
-            self.programs.sgld.as_ref(),
-            self.programs.scatter.as_ref(),
-            self.programs.perturb.as_ref(),
-        ];
-        all.into_iter().flatten().chain([&self.programs.update]).map(Executable::program).collect()
+        self.programs.runs(1).into_iter().map(|(program, _)| program.program()).collect()
     }
 
     /// The slot of the parameters that the model is evaluated with.
@@ -430,89 +388,6 @@ impl Trainer {
         self.buffers.write(self.model_slot(), flat)?;
         self.buffers.write(PARAMETERS, flat)
     }
-
-    /// The samples of the last iteration, NHWC; empty without sampling.
-    ///
-    /// # Errors
-    /// An error of the device.
-    pub fn samples(&self) -> Result<Vec<f32>> {
-        self.images(IMAGES, self.batch.data, self.batch.samples)
-    }
-
-    /// Samples to show, NHWC, and the number in a row, if it matters: with class-conditional sampling a row of chains
-    /// of the replay buffer for each class, else those of [`Trainer::samples`].
-    ///
-    /// # Errors
-    /// An error of the device.
-    pub fn gallery(&self) -> Result<(Vec<f32>, Option<usize>)> {
-        if !self.recipe.class_conditional || self.batch.samples == 0 {
-            return Ok((self.samples()?, None));
-        }
-        let part = self.recipe.buffer / self.network.classes();
-        let each = part.min(GALLERY);
-        let mut images = Vec::new();
-        for class in 0..self.network.classes() {
-            images.extend(self.images(REPLAY, class * part, each)?);
-        }
-        Ok((images, Some(each)))
-    }
-
-    /// Reads `count` images from number `first` on of a buffer of images.
-    fn images(&self, slot: Key<f32>, first: usize, count: usize) -> Result<Vec<f32>> {
-        let image = self.batch.image() as u64 * 4;
-        let pending =
-            self.device.read_later(self.buffers.get(slot), first as u64 * image, count as u64 * image)?;
-        Ok(bytemuck::pod_collect_to_vec(&pending.wait()?))
-    }
-}
-
-/// The layout of `recipe`'s batch: parts go through a network with batch norm separately.
-fn batch_layout(
-    recipe: &Recipe,
-    layout: &ParameterLayout,
-    [height, width, channels]: [usize; 3],
-) -> BatchLayout {
-    BatchLayout { separate: layout.has_statistics(), ..BatchLayout::new(recipe, height, width, channels) }
-}
-
-/// Refuses a network whose classes differ from the data's, and terms of the loss that need classes if it has none.
-fn check_classes(recipe: &Recipe, network: &dyn Network, train: &Dataset) -> Result<()> {
-    if network.classes() == 1 {
-        let labelled = [("p_y_given_x", recipe.p_y_given_x), ("p_xy", recipe.p_xy)];
-        let name = network.name();
-        if let Some((key, value)) = labelled.into_iter().find(|(_, weight)| *weight != 0.0) {
-            let message = format!("must be 0 for {name}, an energy without classes, got {value}");
-            return Err(Error::setting(key, message));
-        }
-        if recipe.class_conditional {
-            let message = format!("must be false for {name}, an energy without classes");
-            return Err(Error::setting("class_conditional", message));
-        }
-    } else if network.classes() != train.classes() {
-        let (classes, found) = (network.classes(), train.classes());
-        let message = format!("{} has {classes} classes, {} has {found}", network.name(), train.name);
-        return Err(Error::Shape { operation: "network", message });
-    }
-    Ok(())
-}
-
-/// The images for p(y|x).
-///
-/// # Errors
-/// [`Error::Setting`] if a class has fewer than the recipe asks for.
-fn labelled(recipe: &Recipe, train: &Dataset) -> Result<Vec<u32>> {
-    if recipe.labels_per_class == 0 {
-        return Ok((0..train.len() as u32).collect());
-    }
-    labelled_images(&train.labels, train.classes(), recipe.labels_per_class, recipe.seed).map_err(
-        |(class, count)| {
-            let message = format!(
-                "must be at most {count}, the training images of class {}, got {}",
-                train.class_names[class], recipe.labels_per_class
-            );
-            Error::setting("labels_per_class", message)
-        },
-    )
 }
 
 /// The mean; NaN if there are none.

@@ -1,0 +1,45 @@
+//! The samples that a run shows.
+
+use super::Trainer;
+use crate::device::Key;
+use crate::ebm::programs::{IMAGES, REPLAY};
+use crate::error::Result;
+
+/// The number of chains of each class in a picture.
+const GALLERY: usize = 10;
+
+impl Trainer {
+    /// The samples of the last iteration, NHWC; empty without sampling.
+    ///
+    /// # Errors
+    /// An error of the device.
+    pub fn samples(&self) -> Result<Vec<f32>> {
+        self.images(IMAGES, self.batch.data, self.batch.samples)
+    }
+
+    /// Samples to show, NHWC, and the number in a row, if it matters: with class-conditional sampling a row of chains
+    /// of the replay buffer for each class, else those of [`Trainer::samples`].
+    ///
+    /// # Errors
+    /// An error of the device.
+    pub fn gallery(&self) -> Result<(Vec<f32>, Option<usize>)> {
+        if !self.recipe.class_conditional || self.batch.samples == 0 {
+            return Ok((self.samples()?, None));
+        }
+        let part = self.recipe.buffer / self.network.classes();
+        let each = part.min(GALLERY);
+        let mut images = Vec::new();
+        for class in 0..self.network.classes() {
+            images.extend(self.images(REPLAY, class * part, each)?);
+        }
+        Ok((images, Some(each)))
+    }
+
+    /// Reads `count` images from number `first` on of a buffer of images.
+    fn images(&self, slot: Key<f32>, first: usize, count: usize) -> Result<Vec<f32>> {
+        let image = self.batch.image() as u64 * 4;
+        let pending =
+            self.device.read_later(self.buffers.get(slot), first as u64 * image, count as u64 * image)?;
+        Ok(bytemuck::pod_collect_to_vec(&pending.wait()?))
+    }
+}
