@@ -23,7 +23,7 @@ pub struct RunOptions<'a> {
     pub network: Option<Arc<dyn Network>>,
     /// The source of the data, which the run directory records.
     pub source: Option<&'a DataSource>,
-    /// Receives the progress, such as `report::terminal::Terminal`; `None`: [`Silent`].
+    /// Receives the progress, such as `report::terminal::Terminal`; `None`: [`crate::report::progress::Silent`].
     pub progress: Option<Box<dyn Progress + 'a>>,
     /// Set (by Ctrl-C) to end the run after the current iteration, with a checkpoint.
     pub stop: &'a AtomicBool,

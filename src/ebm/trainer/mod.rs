@@ -83,7 +83,7 @@ impl Trainer {
     /// width, norm, activation, spectral norm) have no effect.
     ///
     /// # Errors
-    /// The errors of [`Trainer::new`]; [`Error::Shape`] if the network takes other images.
+    /// The errors of [`Trainer::new`]; [`crate::Error::Shape`] if the network takes other images.
     pub fn with_network(
         device: &Device,
         recipe: &Recipe,
