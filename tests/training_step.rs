@@ -223,3 +223,107 @@ fn every_step_drops_other_elements() {
         assert!(draws[0] != draws[1] && draws[1] != draws[2] && draws[0] != draws[2], "{name}");
     }
 }
+
+/// Asserts that the error of `result` has all `parts`.
+fn fails<T: std::fmt::Debug>(result: jem::Result<T>, parts: &[&str]) {
+    let message = result.expect_err("a mistake").to_string();
+    for part in parts {
+        assert!(message.contains(part), "{part:?} is not in {message:?}");
+    }
+}
+
+#[test]
+fn an_input_cannot_have_the_name_of_a_buffer_of_the_program() {
+    let device = Device::cpu();
+    let graph = Graph::new();
+    let x = graph.input("output 0", [4]);
+    fails(Function::new(&device, &[&x.scale(2.0)]), &["output 0", "choose another"]);
+    let mut layout = ParameterLayout::default();
+    layout.push("w".into(), vec![4], ParameterKind::Constant(1.0));
+    let weights = Weights::new(&device, layout.clone(), &[1.0; 64]).expect("weights");
+    for name in ["control", "momentum.velocity", "gradients", "parameters"] {
+        let graph = Graph::new();
+        let loss = graph.input(name, [4]).mul(&weights.layout().leaf(&graph, "w")).sum_all();
+        fails(TrainingStep::new(&weights, Optimizer::sgd(0.5), &loss), &[name, "choose another"]);
+    }
+    let mut other = ParameterLayout::default();
+    other.push("v".into(), vec![100], ParameterKind::Constant(1.0));
+    let graph = Graph::new();
+    let both = weights.layout().leaf(&graph, "w").sum_all().add(&other.leaf(&graph, "v").sum_all());
+    fails(weights.function(&[&both]), &["a layout of 128 words", "the weights have 64"]);
+}
+
+#[test]
+fn inputs_of_one_name_share_a_buffer_and_are_all_asked_for() {
+    for long_first in [true, false] {
+        let graph = Graph::new();
+        let [a, b] = [4, 8].map(|n| graph.input("x", [if long_first { 12 - n } else { n }]));
+        let (short, long) = if long_first { (b, a) } else { (a, b) };
+        let sums = [short.sum_all(), long.sum_all()];
+        let function = Function::new(&Device::cpu(), &[&sums[0], &sums[1]]).expect("a function");
+        function.set(&short, &[1.0; 4]).expect("the short one");
+        fails(function.run(), &["x", "was never set"]);
+        function.set(&long, &[2.0; 8]).expect("the long one");
+        function.run().expect("both are set");
+        assert_eq!(function.get(&sums[0]).expect("a sum"), [8.0]);
+        assert_eq!(function.get(&sums[1]).expect("a sum"), [16.0]);
+    }
+}
+
+#[test]
+fn outputs_of_two_graphs_are_refused() {
+    let of = |graph: &Graph| graph.input("x", [3]).exp();
+    let (a, b) = (of(&Graph::new()), of(&Graph::new()));
+    fails(Function::new(&Device::cpu(), &[&a, &b]), &["is of another graph than the first"]);
+}
+
+#[test]
+fn a_step_needs_parameters_to_train_and_a_bound_above_zero() {
+    let device = Device::cpu();
+    let step = |layout: ParameterLayout, clip_norm| {
+        let values = layout.initialise(Init::HeNormal, 0.0, 1);
+        let weights = Weights::new(&device, layout, &values)?;
+        let loss = Graph::new().input("x", [4]).sum_all();
+        let options = StepOptions { clip_norm, ..StepOptions::default() };
+        TrainingStep::with(&weights, Optimizer::adam(), &loss, &options)
+    };
+    fails(step(ParameterLayout::default(), None), &["nothing to train"]);
+    let mut late = ParameterLayout::default();
+    late.push("mean".into(), vec![4], ParameterKind::Statistic(0.0));
+    late.push("w".into(), vec![4], ParameterKind::Constant(1.0));
+    fails(step(late, None), &["w is trained and must come before"]);
+    let mut layout = ParameterLayout::default();
+    layout.push("w".into(), vec![4], ParameterKind::Constant(1.0));
+    for bound in [0.0, -1.0, f32::NAN] {
+        fails(step(layout.clone(), Some(bound)), &["clip_norm", "above 0"]);
+    }
+    step(layout, None).expect("a step");
+}
+
+#[test]
+fn a_density_may_have_other_inputs_and_says_what_is_missing() {
+    let mut layout = ParameterLayout::default();
+    layout.push("w".into(), vec![4, 1], ParameterKind::Constant(1.0));
+    for (name, device) in devices() {
+        let values = layout.initialise(Init::HeNormal, 0.0, 1);
+        let weights = Weights::new(&device, layout.clone(), &values).expect("weights");
+        let graph = Graph::new();
+        let (x, center, other) =
+            (graph.input("x", [4, 1]), graph.input("center", [4, 1]), graph.input("other", [1]));
+        let log_density = x.sub(&center).square().mul(&weights.layout().leaf(&graph, "w")).scale(-0.5);
+        let langevin = Langevin { step_size: 1.0, noise: 0.0, ..Langevin::default() };
+        let sampler = DensitySampler::new(&weights, langevin, &log_density, &x).expect("a sampler");
+        fails(sampler.run(1), &["was never set"]);
+        sampler.start(&[0.0; 4], 1).expect("a start");
+        fails(sampler.run(1), &["center", "was never set"]);
+        fails(sampler.set(&center, &[1.0; 3]), &["center", "expected 4 values, got 3"]);
+        fails(sampler.set(&other, &[1.0]), &["other is no input"]);
+        sampler.set(&center, &[1.0, 2.0, -1.0, 0.5]).expect("centers");
+        sampler.run(1).expect("a step");
+        assert_eq!(sampler.chains().expect("chains"), [1.0, 2.0, -1.0, 0.5], "{name}: one step of length 1");
+        let w = weights.layout().leaf(&graph, "w");
+        fails(DensitySampler::new(&weights, langevin, &log_density, &w), &["not its parameters"]);
+        let still = Langevin { inner_steps: 0, noise: 0.1, ..langevin };
+        fails(DensitySampler::new(&weights, still, &log_density, &x), &["inner_steps", "at least 1"]);
+    }
+}

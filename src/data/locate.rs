@@ -100,7 +100,7 @@ pub fn cifar10(asked: Option<&Path>, observer: Observer) -> Result<Fetched> {
     })
 }
 
-fn cifar10_place() -> Place {
+pub(super) fn cifar10_place() -> Place {
     let files = cifar::TRAIN_FILES.iter().chain([&cifar::TEST_FILE]);
     Place { folder: cifar::FOLDER, files: files.map(|&file| file.into()).collect(), by_name: false }
 }

@@ -203,6 +203,9 @@ impl NamedSet {
     }
 
     fn place(self) -> Place {
+        if self.collection.format == Format::Cifar10 {
+            return locate::cifar10_place();
+        }
         Place {
             folder: self.collection.folder,
             files: self.files().concat(),

@@ -3,9 +3,11 @@
 use super::langevin::{COUNTER_WORDS, Langevin};
 use crate::device::{Buffers, Device, Executable, Program, ProgramBuilder};
 use crate::error::{Error, Result};
-use crate::graph::{Leaf, Op, Tensor};
+use crate::graph::{Graph, Leaf, Op, Tensor, Value};
 use crate::kernels::tick::COUNTERS;
 use crate::nn::training::Weights;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 
 /// Chains of Langevin dynamics that sample a user-defined log density, with fixed weights.
 ///
@@ -18,6 +20,9 @@ pub struct DensitySampler {
     buffers: Buffers,
     x: Leaf,
     elements: usize,
+    graph: Graph,
+    /// The slots of the inputs that nobody has set.
+    unset: RefCell<BTreeSet<String>>,
 }
 
 impl DensitySampler {
@@ -36,9 +41,42 @@ impl DensitySampler {
         let mut buffers = weights.buffers();
         buffers.zeros(COUNTER_WORDS, COUNTERS)?;
         buffers.zeros_named(&leaf.slot, leaf.words)?;
-        let prepare = buffers.load(prepare.finish())?;
-        let step = buffers.load(step.finish())?;
-        Ok(Self { device: device.clone(), prepare, step, buffers, x: leaf, elements: x.elements() })
+        let (prepare, step) = (prepare.finish(), step.finish());
+        let mut unset = BTreeSet::new();
+        for leaf in inputs(x.graph()) {
+            let is_read = step.externals().chain(prepare.externals()).any(|slot| slot.name == leaf.slot);
+            if is_read && leaf.slot != COUNTER_WORDS.name() {
+                buffers.zeros_named(&leaf.slot, leaf.words)?;
+                unset.insert(leaf.slot);
+            }
+        }
+        let prepare = buffers.load(prepare)?;
+        let step = buffers.load(step)?;
+        let (device, graph, unset) = (device.clone(), x.graph().clone(), RefCell::new(unset));
+        Ok(Self { device, prepare, step, buffers, x: leaf, elements: x.elements(), graph, unset })
+    }
+
+    /// Sets another input of the log density, such as the labels of its chains.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for a tensor that is no input of the density, or for another number of values; the errors of
+    /// [`Device::write`].
+    pub fn set<V: Value>(&self, input: &V, values: &[V::Element]) -> Result<()> {
+        let input = input.tensor();
+        let leaf = leaf(input)?;
+        let buffer = self.buffers.named(&leaf.slot).filter(|_| self.graph.is_same(input.graph()));
+        let Some(buffer) = buffer else {
+            let message = format!("{} is no input of the log density", leaf.slot);
+            return Err(Error::Shape { operation: "sampler", message });
+        };
+        if values.len() != input.elements() {
+            let message =
+                format!("{}: expected {} values, got {}", leaf.slot, input.elements(), values.len());
+            return Err(Error::Shape { operation: "sampler", message });
+        }
+        self.device.write(buffer, 4 * leaf.offset as u64, bytemuck::cast_slice(values))?;
+        self.unset.borrow_mut().remove(&leaf.slot);
+        Ok(())
     }
 
     /// Starts the chains at `x`. The noise is a function of `seed` and the number of the step.
@@ -60,14 +98,20 @@ impl DensitySampler {
             return Err(Error::Shape { operation: "sampler", message });
         }
         let buffer = self.buffers.named(&self.x.slot).expect("it was made");
-        self.device.write(buffer, 4 * self.x.offset as u64, bytemuck::cast_slice(x))
+        self.device.write(buffer, 4 * self.x.offset as u64, bytemuck::cast_slice(x))?;
+        self.unset.borrow_mut().remove(&self.x.slot);
+        Ok(())
     }
 
     /// Queues `count` steps.
     ///
     /// # Errors
-    /// The errors of [`Device::run`].
+    /// [`Error::Binding`] before the chains and all other inputs are set; the errors of [`Device::run`].
     pub fn run(&self, count: usize) -> Result<()> {
+        if let Some(slot) = self.unset.borrow().first() {
+            let (program, message) = (self.program().name.clone(), "was never set".into());
+            return Err(Error::Binding { program, buffer: slot.clone(), message });
+        }
         self.device.run(&self.prepare)?;
         (0..count).try_for_each(|_| self.device.run(&self.step))
     }
@@ -88,8 +132,21 @@ impl DensitySampler {
     }
 }
 
+/// The inputs of `graph`.
+fn inputs(graph: &Graph) -> Vec<Leaf> {
+    let leaf = |id| match graph.node(id).op {
+        Op::Leaf(leaf) if !leaf.parameter => Some(leaf),
+        _ => None,
+    };
+    (0..graph.len()).filter_map(leaf).collect()
+}
+
 fn leaf(x: &Tensor) -> Result<Leaf> {
     match x.graph().node(x.id()).op {
+        Op::Leaf(leaf) if leaf.parameter => {
+            let message = "the chains must be an input of the graph, not its parameters".into();
+            Err(Error::Shape { operation: "sampler", message })
+        }
         Op::Leaf(leaf) => Ok(leaf),
         op => {
             let message =

@@ -3,7 +3,7 @@
 use super::Recipe;
 use crate::compute::loss_term::LossTerm;
 use crate::device::{Key, ProgramBuilder, View};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::{Output, Tensor, Update, lower_with_update};
 use crate::kernels::sgld::Sgld;
 use crate::kernels::tick::{COUNTERS, SGLD_STEP, Tick};
@@ -65,7 +65,7 @@ impl Langevin {
     /// `others` are computed at the same `x`. Elements whose `moving` (one float each) is 0 do not change.
     ///
     /// # Errors
-    /// A shape error of the graph.
+    /// A shape error of the graph; [`Error::Setting`] for no inner step.
     pub fn append(
         &self,
         policy: &ConvolutionPolicy,
@@ -77,6 +77,9 @@ impl Langevin {
         others: &[Output<'_>],
         moving: Option<View>,
     ) -> Result<()> {
+        if self.inner_steps == 0 {
+            return Err(Error::setting("inner_steps", "must be at least 1, got 0"));
+        }
         let n = x.elements();
         let [gradient] = x.graph().grad(log_density, [x]);
         let view = builder.external(INPUT_GRADIENT, n);

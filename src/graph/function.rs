@@ -18,8 +18,8 @@ pub struct Function {
     buffers: Buffers,
     /// The name of each output's buffer.
     outputs: BTreeMap<NodeId, String>,
-    /// The leaves that the program reads and nobody has set, by slot and first word.
-    unset: RefCell<BTreeSet<(String, usize)>>,
+    /// The leaves that the program reads and nobody has set: slot, first word, words.
+    unset: RefCell<BTreeSet<(String, usize, usize)>>,
 }
 
 /// A node whose values the host sets: a [`Tensor`] of f32, or [`Indices`] or [`super::Counters`] of u32.
@@ -79,17 +79,24 @@ impl Function {
     ) -> Result<Self> {
         let mut names = BTreeMap::new();
         let mut targets: Vec<Output<'_>> = Vec::new();
+        let graph = outputs.first().map(|tensor| tensor.graph().clone());
         for &tensor in outputs {
+            if graph.as_ref().is_some_and(|graph| !graph.is_same(tensor.graph())) {
+                let message = format!("output {:?} is of another graph than the first", tensor.shape());
+                return Err(Error::Shape { operation: "function", message });
+            }
             if let Entry::Vacant(entry) = names.entry(tensor.id()) {
                 let name = entry.insert(format!("output {}", targets.len()));
                 targets.push(Output { tensor, view: builder.external_named(name, tensor.elements()) });
             }
         }
         targets.extend(assigned);
+        let leaves: Vec<(Leaf, usize)> = graph.iter().flat_map(leaves).collect();
+        for (leaf, _) in &leaves {
+            check_slot(leaf, &builder, &buffers)?;
+        }
         lower(policy, &mut builder, None, &targets)?;
         finish(&mut builder);
-        let graph = outputs.first().map(|tensor| tensor.graph().clone());
-        let leaves: Vec<(Leaf, usize)> = graph.iter().flat_map(leaves).collect();
         // An input that no kernel reads can still be set.
         let place = |(leaf, words): &(Leaf, usize)| {
             builder.external_named(&leaf.slot, leaf.words).part(leaf.offset, *words)
@@ -101,13 +108,14 @@ impl Function {
             bound.into_iter().any(|other| other.overlaps(view))
         };
         let mut unset = BTreeSet::new();
-        for ((leaf, _), view) in leaves.iter().zip(&views) {
+        for ((leaf, words), view) in leaves.iter().zip(&views) {
             if buffers.named(&leaf.slot).is_none() && is_bound(view) {
-                unset.insert((leaf.slot.clone(), leaf.offset));
+                unset.insert((leaf.slot.clone(), leaf.offset, *words));
             }
         }
-        for (leaf, _) in leaves {
-            buffers.zeros_named(&leaf.slot, leaf.words)?;
+        // Leaves of different lengths may share a slot, which is as long as the longest.
+        for slot in program.externals().filter(|slot| leaves.iter().any(|(leaf, _)| leaf.slot == slot.name)) {
+            buffers.zeros_named(&slot.name, (slot.bytes / 4) as usize)?;
         }
         let executable = buffers.load(program)?;
         let (device, unset) = (buffers.device().clone(), RefCell::new(unset));
@@ -145,7 +153,10 @@ impl Function {
             return Err(self.error(&leaf.slot, message));
         }
         self.device.write(buffer, 4 * leaf.offset as u64, bytes)?;
-        self.unset.borrow_mut().remove(&(leaf.slot, leaf.offset));
+        let written = leaf.offset..leaf.offset + input.elements();
+        self.unset.borrow_mut().retain(|(slot, first, words)| {
+            *slot != leaf.slot || *first < written.start || first + words > written.end
+        });
         Ok(())
     }
 
@@ -164,7 +175,7 @@ impl Function {
             return Err(self.error(slot, message));
         }
         self.device.write(buffer, 0, bytes)?;
-        self.unset.borrow_mut().retain(|(name, _)| name != slot);
+        self.unset.borrow_mut().retain(|(name, ..)| name != slot);
         Ok(())
     }
 
@@ -173,7 +184,7 @@ impl Function {
     /// # Errors
     /// [`Error::Binding`] if an input was never set; what [`Device::run`] returns.
     pub fn run(&self) -> Result<()> {
-        if let Some((slot, _)) = self.unset.borrow().first() {
+        if let Some((slot, ..)) = self.unset.borrow().first() {
             return Err(self.error(slot, "was never set"));
         }
         self.device.run(&self.executable)
@@ -193,6 +204,25 @@ impl Function {
     pub fn program(&self) -> &Program {
         self.executable.program()
     }
+}
+
+/// Refuses an input under the name of one of the program's own buffers, and parameters of another layout than those in
+/// `buffers`.
+fn check_slot(leaf: &Leaf, builder: &ProgramBuilder, buffers: &Buffers) -> Result<()> {
+    let shared = buffers.named(&leaf.slot);
+    if !leaf.parameter && (shared.is_some() || builder.has_external(&leaf.slot)) {
+        let message = format!("{:?} is the name of a buffer of the program; choose another", leaf.slot);
+        return Err(Error::Shape { operation: "input", message });
+    }
+    if let Some(buffer) = shared
+        && buffer.bytes() != 4 * leaf.words as u64
+    {
+        let (found, words) = (buffer.bytes() / 4, leaf.words);
+        let message =
+            format!("the graph has parameters of a layout of {words} words, the weights have {found}");
+        return Err(Error::Shape { operation: "parameters", message });
+    }
+    Ok(())
 }
 
 /// The leaves of `graph`, with their elements.

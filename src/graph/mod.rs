@@ -185,7 +185,7 @@ impl Graph {
         *streams - 1
     }
 
-    fn is_same(&self, other: &Graph) -> bool {
+    pub(crate) fn is_same(&self, other: &Graph) -> bool {
         Rc::ptr_eq(&self.0, &other.0)
     }
 }

@@ -160,6 +160,20 @@ impl ParameterLayout {
         self.parameters.get(first).map_or(self.words, |parameter| parameter.offset)
     }
 
+    /// Checks that there are trained parameters, and that they come first.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] with the name of the parameter that is out of order.
+    pub fn check_trained(&self) -> Result<()> {
+        let late = self.parameters.iter().skip_while(|p| p.is_trained()).find(|p| p.is_trained());
+        let message = match late {
+            Some(late) => format!("{} is trained and must come before all that is not", late.name),
+            None if self.trained_words() == 0 => "there is nothing to train".into(),
+            None => return Ok(()),
+        };
+        Err(Error::Shape { operation: "parameters", message })
+    }
+
     /// Elements of all trained parameters.
     pub fn elements(&self) -> usize {
         self.trained().map(Parameter::elements).sum()

@@ -140,7 +140,8 @@ impl TrainingStep {
     /// [`TrainingStep::new`] with options.
     ///
     /// # Errors
-    /// The errors of [`Function::new`]; [`Error::Shape`] for a network whose trained parameters are not its first.
+    /// The errors of [`Function::new`]; [`Error::Shape`] without trained parameters, or where one comes after
+    /// others; [`Error::Setting`] for a bound on the norm that is not positive.
     pub fn with(
         weights: &Weights,
         optimizer: Optimizer,
@@ -148,6 +149,10 @@ impl TrainingStep {
         options: &StepOptions<'_>,
     ) -> Result<Self> {
         let layout = weights.layout();
+        layout.check_trained()?;
+        if let Some(bound) = options.clip_norm.filter(|&bound| bound.is_nan() || bound <= 0.0) {
+            return Err(Error::setting("clip_norm", format!("must be above 0, got {bound}")));
+        }
         let mut builder = ProgramBuilder::new("training step");
         let flat = builder.external(GRADIENTS, layout.words());
         let leaves = layout.leaves(loss.graph());

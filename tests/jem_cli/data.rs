@@ -26,3 +26,9 @@ fn sets_are_listed_with_the_directories_that_hold_them() {
         assert_eq!(set["missing"].is_string(), !found, "{set}");
     }
 }
+
+#[test]
+fn a_directory_of_sets_must_be_one() {
+    let place = Place::new();
+    fail(&place, &["data", "--data-dir", &place.at("none")], &["--data-dir", "none is not a directory"]);
+}

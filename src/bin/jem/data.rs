@@ -2,8 +2,8 @@
 
 use crate::common::Output;
 use crate::facts::say;
-use jem::Result;
 use jem::data::named::NamedSet;
+use jem::{Error, Result};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -26,6 +26,10 @@ pub struct Arguments {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<()> {
+    if let Some(directory) = arguments.data_dir.as_deref().filter(|directory| !directory.is_dir()) {
+        let message = format!("{} is not a directory", directory.display());
+        return Err(Error::setting("--data-dir", message));
+    }
     let find = |set: NamedSet| {
         let files = set.find(arguments.data_dir.as_deref());
         (set, files.map(|files| files[0].parent().unwrap_or(Path::new(".")).display().to_string()))

@@ -91,6 +91,7 @@ impl Trainer {
         train: &Dataset,
     ) -> Result<Self> {
         network.check()?;
+        network.layout().check_trained()?;
         network.check_images([train.height, train.width, train.channels])?;
         recipe.check(train.len(), train.classes())?;
         check_classes(recipe, &*network, train)?;
