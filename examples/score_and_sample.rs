@@ -11,7 +11,7 @@ use std::path::Path;
 fn main() -> jem::Result<()> {
     jem::self_test::serve();
     let mut arguments = std::env::args().skip(1);
-    let path = arguments.next().expect("the path of a model, such as runs/mine/best.safetensors");
+    let path = arguments.next().unwrap_or_else(|| "runs/mine/best.safetensors".into());
     let (model, device) = (Model::open(Path::new(&path))?, Device::auto()?);
     let [height, width, channels] = model.image_shape();
     let images = match arguments.next() {

@@ -87,9 +87,15 @@ fn events(out: &Path, kind: &str) -> Vec<Value> {
     all.filter(|event| event["event"] == kind).collect()
 }
 
-/// The iterations of `metrics.csv`.
+/// The iterations of `metrics.csv`, whose speeds must be possible ones.
 fn iterations(out: &Path) -> Vec<u64> {
     let text = std::fs::read_to_string(out.join("metrics.csv")).expect("metrics");
+    let header = text.lines().next().expect("a header");
+    let column = header.split(',').position(|name| name == "images_per_second").expect("the speed");
+    for row in text.lines().skip(1) {
+        let speed: f64 = row.split(',').nth(column).expect("a column").parse().expect("a number");
+        assert!((0.0..1e9).contains(&speed), "{speed} images/s in {row}");
+    }
     text.lines()
         .skip(1)
         .map(|line| line.split(',').next().expect("a column").parse().expect("a number"))

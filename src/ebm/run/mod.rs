@@ -45,7 +45,8 @@ struct Run<'a> {
     shape: [usize; 3],
     images_per_iteration: usize,
     started: Instant,
-    first_iteration: u64,
+    /// Iterations that this session has run, those included that were rolled back.
+    iterations_run: u64,
     /// Time spent on evaluations, pictures and checkpoints.
     aside: Duration,
     last: Option<Metrics>,
@@ -115,7 +116,7 @@ pub fn run(
         shape: [train.height, train.width, train.channels],
         images_per_iteration: recipe.batch,
         started: Instant::now(),
-        first_iteration: trainer.iteration(),
+        iterations_run: 0,
         aside: Duration::ZERO,
         last: None,
         resumed,
@@ -215,6 +216,7 @@ impl Run<'_> {
             visit(&mut self.trainer)?;
         }
         self.trainer.step()?;
+        self.iterations_run += 1;
         left.checkpoint = None;
         left.interrupted = self.options.stop.load(Ordering::Relaxed);
         let done = self.trainer.iteration();
@@ -277,8 +279,7 @@ impl Run<'_> {
     fn clock(&self) -> Clock {
         let elapsed = self.started.elapsed();
         let training = elapsed.saturating_sub(self.aside).as_secs_f64();
-        let iterations = self.trainer.iteration() - self.first_iteration;
-        let images = iterations as f64 * self.images_per_iteration as f64;
+        let images = self.iterations_run as f64 * self.images_per_iteration as f64;
         Clock { seconds: elapsed.as_secs_f64(), images_per_second: images / training.max(1e-9) }
     }
 
