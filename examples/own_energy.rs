@@ -34,6 +34,7 @@ fn main() -> jem::Result<()> {
         step.run(1e-3)?;
     }
     let radius = |point: &[f32]| point[0].hypot(point[1]) / POINTS as f32;
-    println!("mean radius of the samples (the circle's is 1): {:.3}", chains.chains()?.chunks(2).map(radius).sum::<f32>());
+    let mean: f32 = chains.chains()?.chunks(2).map(radius).sum();
+    println!("mean radius of the samples (the circle's is 1): {mean:.3}");
     Ok(())
 }

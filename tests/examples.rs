@@ -59,7 +59,8 @@ fn differentiate_prints_value_gradient_and_second_gradient() {
 #[test]
 fn an_energy_of_ones_own_learns_a_circle() {
     let folder = tempfile::tempdir().expect("a directory");
-    let radius = number(&run("own_energy", &[], folder.path()), "mean radius of the samples (the circle's is 1): ");
+    let radius =
+        number(&run("own_energy", &[], folder.path()), "mean radius of the samples (the circle's is 1): ");
     assert!((0.9..1.2).contains(&radius), "{radius}");
 }
 
