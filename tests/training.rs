@@ -9,10 +9,9 @@ mod small;
 
 use devices::devices;
 use every_recipe::family;
-use jem::compute::functional::Functional;
 use jem::data::Dataset;
 use jem::device::Device;
-use jem::ebm::{Guard, Metrics, Precision, Recipe, Trainer};
+use jem::ebm::{ClassificationLoss, Guard, Metrics, OptimizerKind, Precision, Recipe, Trainer};
 use jem::io::checkpoint::Checkpoint;
 use jem::io::pack;
 use small::{pictures, recipe};
@@ -133,7 +132,7 @@ fn resumes(data: &Dataset, [before, after]: [usize; 2], variants: &[(&str, Recip
 #[test]
 fn a_resumed_run_is_the_uninterrupted_one() {
     let adam = recipe();
-    let sgd = Recipe { optimizer: "sgd".into(), ..recipe() };
+    let sgd = Recipe { optimizer: OptimizerKind::Sgd, ..recipe() };
     resumes(&pictures(32, 16), [7, 5], &[("adam", adam.clone()), ("sgd", sgd)]);
     // After the end of warm-up and of several epochs.
     resumes(&pictures(32, 8), [37, 3], &[("iteration 37", Recipe { iterations: 40, ..adam })]);
@@ -143,7 +142,7 @@ fn a_resumed_run_is_the_uninterrupted_one() {
 fn a_resumed_run_of_every_objective_and_precision_is_the_uninterrupted_one() {
     let classifier = Recipe { p_x: 0.0, ..recipe() };
     let class_conditional = Recipe { class_conditional: true, ..recipe() };
-    let joint = Recipe { p_x: 0.0, p_xy: 1.0, optimizer: "sgd".into(), ..class_conditional.clone() };
+    let joint = Recipe { p_x: 0.0, p_xy: 1.0, optimizer: OptimizerKind::Sgd, ..class_conditional.clone() };
     let half = Recipe { precision: Precision::F16, ..recipe() };
     let variants = [
         ("classifier", classifier),
@@ -239,8 +238,7 @@ fn a_classifier_alone_trains_without_samples() {
 fn every_functional_of_energies_trains() {
     let data = pictures(32, 8);
     for (name, device) in devices() {
-        for functional in Functional::all(1.0, 1.0) {
-            let labelled_loss = functional.name().to_owned();
+        for labelled_loss in ClassificationLoss::ALL {
             let recipe = Recipe {
                 labelled_loss,
                 p_x: 0.0,
@@ -255,11 +253,11 @@ fn every_functional_of_energies_trains() {
             };
             let mut trainer = Trainer::new(&device, &recipe, &data).expect("a trainer");
             let metrics = train(&mut trainer, 24);
-            metrics.iter().for_each(|metrics| assert_finite(metrics, false, functional.name()));
+            metrics.iter().for_each(|metrics| assert_finite(metrics, false, labelled_loss.name()));
             let mean = |some: &[Metrics]| some.iter().map(|m| m.loss).sum::<f64>() / some.len() as f64;
             let (first, last) = (mean(&metrics[..4]), mean(&metrics[20..]));
-            println!("{functional:?} on {name}: {first:.4} to {last:.4}");
-            assert!(last < first - 0.02 * first.abs(), "{functional:?} on {name}: {first} to {last}");
+            println!("{labelled_loss} on {name}: {first:.4} to {last:.4}");
+            assert!(last < first - 0.02 * first.abs(), "{labelled_loss} on {name}: {first} to {last}");
         }
     }
 }
@@ -267,8 +265,13 @@ fn every_functional_of_energies_trains() {
 /// The reported loss includes every term: with β = 1, NLL is the cross-entropy.
 #[test]
 fn the_loss_of_a_joint_model_holds_the_functional() {
-    let recipe =
-        Recipe { labelled_loss: "nll".into(), p_x: 0.5, p_y_given_x: 0.75, energy_l2: 0.0, ..recipe() };
+    let recipe = Recipe {
+        labelled_loss: ClassificationLoss::NegativeLogLikelihood,
+        p_x: 0.5,
+        p_y_given_x: 0.75,
+        energy_l2: 0.0,
+        ..recipe()
+    };
     trains(recipe, |_, metrics, _, name| {
         for m in metrics {
             let expected = 0.5 * (m.energy_data - m.energy_samples) + 0.75 * m.cross_entropy;
@@ -279,7 +282,7 @@ fn the_loss_of_a_joint_model_holds_the_functional() {
 
 #[test]
 fn sgd_keeps_a_velocity() {
-    trains(Recipe { optimizer: "sgd".into(), lr: 0.01, ..recipe() }, |trainer, _, _, name| {
+    trains(Recipe { optimizer: OptimizerKind::Sgd, lr: 0.01, ..recipe() }, |trainer, _, _, name| {
         let checkpoint = trainer.checkpoint().expect("a checkpoint");
         let velocity = |(tensor, ..): &&(String, _, _)| tensor.starts_with("momentum.velocity.");
         let count = checkpoint.tensors.iter().filter(velocity).count();
@@ -291,7 +294,7 @@ fn sgd_keeps_a_velocity() {
 fn clip_norm_bounds_the_step() {
     let clip = 0.01;
     let recipe = Recipe {
-        optimizer: "sgd".into(),
+        optimizer: OptimizerKind::Sgd,
         momentum: 0.0,
         lr: 0.5,
         warmup: 0,

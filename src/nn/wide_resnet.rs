@@ -15,14 +15,14 @@ use super::parameters::ParameterLayout;
 use super::{group_norm, spectral_norm};
 use crate::error::{Error, Result};
 use crate::graph::Tensor;
+use crate::named::named;
 use serde::{Deserialize, Serialize};
 
 /// The slope of the leaky ReLUs below 0.
 pub const SLOPE: f32 = 0.2;
 
 /// The normalisation of a network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Norm {
     /// No normalisation.
     #[default]
@@ -33,22 +33,10 @@ pub enum Norm {
     Group,
 }
 
-impl std::str::FromStr for Norm {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "none" => Ok(Self::None),
-            "batch" => Ok(Self::Batch),
-            "group" => Ok(Self::Group),
-            _ => Err(Error::setting("norm", format!("expected none, batch or group, got {text:?}"))),
-        }
-    }
-}
+named!(Norm, "norm": None = "none", Batch = "batch", Group = "group");
 
 /// The nonlinearity of a network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Activation {
     /// `x` if `x > 0`, else [`SLOPE`]` x`.
     #[default]
@@ -59,21 +47,7 @@ pub enum Activation {
     Softplus,
 }
 
-impl std::str::FromStr for Activation {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "leaky-relu" => Ok(Self::LeakyRelu),
-            "silu" => Ok(Self::Silu),
-            "softplus" => Ok(Self::Softplus),
-            _ => {
-                let message = format!("expected leaky-relu, silu or softplus, got {text:?}");
-                Err(Error::setting("activation", message))
-            }
-        }
-    }
-}
+named!(Activation, "activation": LeakyRelu = "leaky-relu", Silu = "silu", Softplus = "softplus");
 
 /// The shape of a WideResNet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -226,8 +200,8 @@ impl Network for WideResNet {
         if self.width == 0 || self.width > 64 {
             return Err(Error::setting("width", format!("expected 1 to 64, got {}", self.width)));
         }
-        if self.classes < 2 || self.classes > 1000 {
-            return Err(Error::setting("classes", format!("expected 2 to 1000, got {}", self.classes)));
+        if self.classes < 1 || self.classes > 1000 {
+            return Err(Error::setting("classes", format!("expected 1 to 1000, got {}", self.classes)));
         }
         Ok(())
     }

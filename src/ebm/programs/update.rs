@@ -21,13 +21,10 @@ use crate::policy::convolution::ConvolutionPolicy;
 ///       + gradient_penalty mean |∂f/∂x|²(data)`,
 /// with `f(x) = LogSumExp_y f(x)[y]`, and f² averaged over classes. The labelled loss is the cross-entropy or a
 /// [`crate::compute::functional::Functional`]. The last term, the gradient penalty, is not among the returned terms.
-///
-/// # Errors
-/// [`crate::Error::Setting`] for an unknown labelled loss.
-pub fn loss_terms(recipe: &Recipe, batch: BatchLayout, classes: usize) -> Result<Vec<(BatchPart, LossTerm)>> {
+pub fn loss_terms(recipe: &Recipe, batch: BatchLayout, classes: usize) -> Vec<(BatchPart, LossTerm)> {
     let mean = |weight: f32, count: usize| weight / count as f32;
     let weight = mean(recipe.p_y_given_x, batch.labelled);
-    let labelled = recipe.functional()?.map(|functional| LabelledLoss { weight, functional });
+    let labelled = recipe.functional().map(|functional| LabelledLoss { weight, functional });
     let l2 = |count: usize| mean(recipe.energy_l2, count * classes);
     let data = LossTerm {
         count: batch.data,
@@ -50,7 +47,7 @@ pub fn loss_terms(recipe: &Recipe, batch: BatchLayout, classes: usize) -> Result
         ..LossTerm::default()
     };
     let all = [(BatchPart::Data, data), (BatchPart::Samples, samples), (BatchPart::Labelled, labelled)];
-    Ok(all.into_iter().filter(|(_, part)| part.count > 0).collect())
+    all.into_iter().filter(|(_, part)| part.count > 0).collect()
 }
 
 /// Builds the programs that compute the gradients of the loss.
@@ -78,7 +75,7 @@ impl LossPrograms<'_> {
         let norm = metrics.part(self.batch.gradient_norm_word(), 1);
         gradient_norm(&mut builder, self.layout.words(), norm);
         let clip = (recipe.clip_norm > 0.0).then_some(recipe.clip_norm);
-        recipe.optimizer()?.step(&mut builder, self.layout, clip, norm);
+        recipe.optimizer().step(&mut builder, self.layout, clip, norm);
         if recipe.ema > 0.0 {
             optimizer::average(&mut builder, self.layout);
         }
@@ -107,7 +104,7 @@ impl LossPrograms<'_> {
         let flat = builder.external(GRADIENTS, layout.words());
         let mut losses = Vec::new();
         let mut outputs: Vec<(Tensor, View)> = Vec::new();
-        let parts = loss_terms(recipe, batch, network.classes())?;
+        let parts = loss_terms(recipe, batch, network.classes());
         let groups: Vec<&[(BatchPart, LossTerm)]> =
             if batch.separate { parts.chunks(1).collect() } else { vec![&parts[..]] };
         let mut statistics = Vec::new();

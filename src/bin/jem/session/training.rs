@@ -92,7 +92,7 @@ impl TrainingArguments {
             (None, Some(out), _) => out.clone(),
             (None, None, size) => fresh(&source, &recipe, size),
         };
-        session.say(&format!("recipe  {}", recipe.recipe));
+        session.say(&format!("recipe  {}", recipe.family));
         session.describe(&recipe, &data.train);
         let job = Job { out, resume: resume.is_some(), live: self.live, source };
         Ok(Training { session, recipe, data, job, profile: self.profile })
@@ -169,5 +169,5 @@ fn asked_preset(text: &str) -> Result<Option<Preset>> {
 fn fresh(source: &DataSource, recipe: &Recipe, size: Option<Preset>) -> PathBuf {
     let data = Path::new(&source.data).file_name().map_or("data".into(), |name| name.to_string_lossy());
     let size = size.map(|size| format!("-{size}")).unwrap_or_default();
-    RunDirectory::fresh(Path::new("runs"), &format!("{data}-{}{size}", recipe.recipe))
+    RunDirectory::fresh(Path::new("runs"), &format!("{data}-{}{size}", recipe.family))
 }
