@@ -12,6 +12,17 @@ pub fn is_requested() -> bool {
     REQUESTED.load(Ordering::Relaxed)
 }
 
+/// Handles requests with a flag, such as `RunOptions::stop`: the first one sets it. On
+/// Unix the second one ends the process at once, as if requests were not handled.
+///
+/// # Errors
+/// The errors of [`handle`].
+#[cfg(feature = "cli")]
+pub fn flag() -> Result<&'static AtomicBool> {
+    handle(hangup::unhandle)?;
+    Ok(&REQUESTED)
+}
+
 /// Runs `handler` in a thread of its own at each Ctrl-C, SIGTERM and SIGHUP. If the program was started with SIGHUP
 /// ignored, as by `nohup`, it stays ignored.
 ///
@@ -33,8 +44,9 @@ pub fn handle(mut handler: impl FnMut() + Send + 'static) -> Result<()> {
 
 #[cfg(all(unix, feature = "cli"))]
 mod hangup {
-    use crate::process::SIGHUP;
+    use crate::process::{SIGHUP, SIGINT, SIGTERM};
 
+    const SIG_DFL: usize = 0;
     const SIG_IGN: usize = 1;
 
     unsafe extern "C" {
@@ -58,6 +70,18 @@ mod hangup {
     pub fn ignore() {
         // SAFETY: as above.
         unsafe { signal(SIGHUP, SIG_IGN) };
+    }
+
+    /// Gives the signals that are handled their default action, which ends the process.
+    pub fn unhandle() {
+        for number in [SIGINT, SIGTERM, SIGHUP] {
+            // SAFETY: as above.
+            let before = unsafe { signal(number, SIG_DFL) };
+            if before == SIG_IGN {
+                // SAFETY: as above.
+                unsafe { signal(number, before) };
+            }
+        }
     }
 
     #[cfg(test)]
@@ -88,4 +112,6 @@ mod hangup {
     }
 
     pub fn ignore() {}
+
+    pub fn unhandle() {}
 }

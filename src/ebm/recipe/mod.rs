@@ -10,6 +10,7 @@ use super::precision::Precision;
 use crate::compute::functional::Functional;
 use crate::error::{Error, Result};
 use crate::nn::init::Init;
+use crate::nn::network::Network;
 use crate::nn::optimizer::Optimizer;
 use crate::nn::wide_resnet::{Activation, Norm, WideResNet};
 pub use choices::{ClassificationLoss, OptimizerKind};
@@ -218,6 +219,9 @@ settings! {
     seed: u32,
 }
 
+/// The keys of the settings that only [`Recipe::network`] reads.
+const NETWORK: [&str; 6] = ["depth", "width", "norm", "activation", "spectral_norm", "unconditional"];
+
 /// The value names in the help of the flags.
 #[cfg(feature = "cli")]
 mod flag {
@@ -283,6 +287,18 @@ impl Recipe {
         toml::to_string_pretty(self).expect("a recipe is plain data")
     }
 
+    /// The recipe of a run of `network` as TOML: if that is not the recipe's own network, without the settings of the
+    /// latter, which have no effect.
+    pub fn to_toml_of(&self, network: &dyn Network) -> String {
+        let own = self.network(network.classes(), network.channels());
+        let text = self.to_toml();
+        if (own.kind(), own.settings()) == (network.kind(), network.settings()) {
+            return text;
+        }
+        let is_of_own = |line: &&str| !NETWORK.iter().any(|key| line.starts_with(&format!("{key} = ")));
+        text.lines().filter(is_of_own).map(|line| format!("{line}\n")).collect()
+    }
+
     /// The network for `classes` classes of images with `channels` channels; it has one output if the recipe is
     /// unconditional.
     pub fn network(&self, classes: usize, channels: usize) -> WideResNet {
@@ -345,6 +361,23 @@ impl Recipe {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ebm::Preset;
+
+    #[test]
+    fn a_run_of_another_network_has_no_settings_of_the_recipes_own() {
+        let recipe = Family::Jem.recipe(Preset::Tiny);
+        let own = recipe.network(10, 3);
+        assert_eq!(recipe.to_toml_of(&own), recipe.to_toml());
+        let text = recipe.to_toml_of(&WideResNet { depth: 16, ..own });
+        let keys = |text: &str| -> Vec<String> {
+            text.lines().filter_map(|line| Some(line.split_once(" = ")?.0.to_owned())).collect()
+        };
+        let mut expected = keys(&recipe.to_toml());
+        expected.retain(|key| !NETWORK.contains(&key.as_str()));
+        assert_eq!(keys(&text), expected);
+        assert!(expected.contains(&"init".to_owned()) && expected.contains(&"norm_momentum".to_owned()));
+        Overrides::parse(&text).unwrap();
+    }
 
     #[test]
     fn what_is_wrong_in_a_file_is_one_line_with_the_key() {
