@@ -9,7 +9,6 @@ use jem::Result;
 use jem::data::download::Fetched;
 use jem::data::locate;
 use jem::data::training::{DataSource, SYNTHETIC};
-use jem::ebm::RunDirectory;
 use session::flags::Flags as _;
 use session::training::TrainingArguments;
 use std::path::PathBuf;
@@ -45,9 +44,10 @@ fn main() -> ExitCode {
     session::end(train(&Arguments::parse()))
 }
 
-fn train(Arguments { data, synthetic, training }: &Arguments) -> Result<()> {
-    let resume = training.resume.as_deref().filter(|_| data.is_none() && !synthetic);
-    let run = training.prepare(|| match resume.map(RunDirectory::source).transpose()?.flatten() {
+fn train(Arguments { data, synthetic, training }: &Arguments) -> Result<ExitCode> {
+    let is_own = |source: &DataSource| ["cifar10", SYNTHETIC].contains(&source.data.as_str());
+    let unnamed = data.is_none() && !synthetic;
+    let run = training.prepare(|recorded| match recorded.filter(|recorded| unnamed && is_own(recorded)) {
         Some(remembered) => Ok(remembered),
         None if *synthetic => DataSource::new(SYNTHETIC, None),
         None => match locate::cifar10(data.as_deref(), &session::download_bar(training.quiet)) {
@@ -59,9 +59,5 @@ fn train(Arguments { data, synthetic, training }: &Arguments) -> Result<()> {
             Err(error) => Err(error).flag("directory", "--data"),
         },
     })?;
-    if let Some(outcome) = run.run()? {
-        let next = session::next(&outcome, &run.job.out, "cargo run --release --example train_cifar --");
-        next.iter().for_each(|line| session::say(line));
-    }
-    Ok(())
+    run.run(|outcome| session::next(outcome, &run.job.out, "cargo run --release --example train_cifar --"))
 }

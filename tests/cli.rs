@@ -135,7 +135,7 @@ fn a_signal_ends_the_run_within_an_iteration_with_a_checkpoint() {
         signal(&child, name);
         signal(&child, "-CONT");
         let output = child.wait_with_output().expect("the example ends");
-        assert!(output.status.success(), "{name}: {}", text(&output.stderr));
+        assert_eq!(output.status.code(), Some(130), "{name}: {}", text(&output.stderr));
         assert!(text(&output.stdout).contains("--resume"), "{name}: {}", text(&output.stdout));
         let (done, path) = run_files::checkpoints(&out).pop().expect("a checkpoint");
         Checkpoint::load(&path).expect("a whole checkpoint");
@@ -187,7 +187,7 @@ fn a_run_under_nohup_outlives_its_terminal() {
         if goes_on {
             signal(&child, "-TERM");
         }
-        assert!(child.wait_with_output().expect("it ends").status.success());
+        assert_eq!(child.wait_with_output().expect("it ends").status.code(), Some(130));
     }
 }
 
@@ -242,7 +242,7 @@ fn checkpoints_that_cannot_be_written_end_a_run_at_its_end_only() {
     again.args(["--synthetic", "--resume"]).arg(&out);
     let output = again.output().expect("the example starts");
     assert!(
-        output.status.success() && text(&output.stderr).contains("is complete: 4 of 4"),
+        output.status.success() && text(&output.stderr).contains("is complete: all 4 iterations"),
         "{}",
         text(&output.stderr)
     );

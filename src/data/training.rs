@@ -61,6 +61,11 @@ impl DataSource {
         Err(Error::setting("data", message))
     }
 
+    /// Whether it is a folder of images.
+    pub fn is_folder(&self) -> bool {
+        self.data != SYNTHETIC && Collection::named(&self.data).is_none()
+    }
+
     /// The test images as text for [`Images::open`]; `None` for synthetic data, which have no name there.
     pub fn test_images(&self) -> Option<String> {
         match Collection::named(&self.data) {

@@ -212,7 +212,6 @@ fn bad_settings_are_one_line_and_leave_nothing() {
     at(&["--validation", "36"], &["validation", "36", "smaller"]);
     at(&["--validation", "0"], &["validation", "at least 1", "got 0"]);
     at(&["--pad", "8"], &["pad", "8x8", "got 8"]);
-    at(&["--optimizer", "adagrad"], &["optimizer", "adam, adamw or sgd", "adagrad"]);
     at(&["--preset", "huge"], &["--preset", "auto, tiny, small or paper", "huge"]);
     at(&["--device", "gpu:no such adapter"], &["no such adapter"]);
     // An automatically selected size has the same checks.
@@ -236,8 +235,60 @@ fn bad_settings_are_one_line_and_leave_nothing() {
     std::fs::write(place.at("config.toml"), "depth = 10\n").expect("a file");
     fail(&place, &["train", "--resume", &place.at("")], &["--data", "does not say"]);
     fail(&place, &train(&data, &place.at(""), &[]), &["holds another run", "--resume"]);
+    misuse(&train(&data, &out, &["--optimizer", "adagrad"]), &["--optimizer", "adam, adamw or sgd"]);
     misuse(&train(&data, &out, &["--recipe", "jem+"]), &["--recipe", "classifier, jem,", "jem+"]);
     misuse(&["train", "--resume", &out, "--preset", "tiny"], &["--preset"]);
+}
+
+#[test]
+fn a_resumed_run_keeps_its_data_and_its_settings_file_repeats_it() {
+    let place = Place::new();
+    let (out, again) = (place.at("run"), place.at("again"));
+    succeed(&train("mnist", &out, &["--data-dir", &place.digits(60), "--quiet"]));
+    fail(
+        &place,
+        &["train", "--resume", &out, "--data", "synthetic"],
+        &["--resume", "is a run on mnist", "synthetic"],
+    );
+    let config = format!("{out}/config.toml");
+    let words = ["train", "--config", &config, "--preset", "tiny", "--seed", "7"];
+    let printed = succeed(&[&words[..], &["--out", &again]].concat());
+    assert!(printed.contains("MNIST train: 60 training"), "{printed}");
+
+    // The settings are all that is printed, and nothing is written.
+    let before = place.names();
+    let settings = succeed(&[&words[..], &["--print-config"]].concat());
+    assert_eq!(place.names(), before);
+    let written = read(&again, "config.toml");
+    let written: Vec<&str> = written.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(settings.lines().collect::<Vec<_>>(), written);
+    assert!(written.contains(&"seed = 7") && written.contains(&"batch = 4"), "{settings}");
+    let settings = succeed(&["train", "--resume", &again, "--print-config", "--lr", "0.5"]);
+    assert!(settings.contains("lr = 0.5\n") && settings.contains("seed = 7\n"), "{settings}");
+}
+
+#[test]
+fn a_quiet_run_prints_only_its_figures_and_auto_passes_over_sizes_that_do_not_fit() {
+    let place = Place::new();
+    let (data, out) = (place.drawings("data", 40), place.at("run"));
+    let flags = ["--steps", "1", "--iterations", "2"];
+    let words = [&["train", "--data", &data, "--out", &out][..], &flags].concat();
+    // A batch of the larger presets has more images than the folder.
+    let printed = succeed(&words);
+    assert!(printed.contains("tiny   about") && !printed.contains("small  about"), "{printed}");
+    assert!(printed.contains("next: score images"), "{printed}");
+    let quiet = succeed(&["train", "--resume", &out, "--iterations", "3", "--quiet"]);
+    assert!(quiet.starts_with("test accuracy") && !quiet.contains("next"), "{quiet}");
+    let complete = jem(&["train", "--resume", &out, "--iterations", "2"]).output().expect("it starts");
+    let complete = String::from_utf8(complete.stderr).expect("UTF-8");
+    assert!(complete.contains("is complete: all 3 iterations are done, 2 were asked for"), "{complete}");
+    // The time of a run is that of all its sessions.
+    let seconds: Vec<f64> = read(&out, "metrics.csv")
+        .lines()
+        .skip(1)
+        .map(|row| row.split(',').nth(1).expect("a column").parse().expect("a number"))
+        .collect();
+    assert!(seconds.len() == 3 && seconds.is_sorted(), "{seconds:?}");
 }
 
 #[test]

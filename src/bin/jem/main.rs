@@ -63,7 +63,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Devices(arguments) => devices::run(&arguments),
         Command::Data(arguments) => data::run(&arguments),
-        Command::Train(arguments) => train::run(&arguments),
+        Command::Train(arguments) => return session::end(train::run(&arguments)),
         Command::Ablate(arguments) => ablate::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Import(arguments) => import::run(&arguments),
