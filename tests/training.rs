@@ -13,7 +13,9 @@ use jem::data::Dataset;
 use jem::device::Device;
 use jem::ebm::{ClassificationLoss, Guard, Metrics, OptimizerKind, Precision, Recipe, Trainer};
 use jem::io::checkpoint::Checkpoint;
+use jem::io::elements::Elements;
 use jem::io::pack;
+use jem::nn::wide_resnet::Norm;
 use small::{pictures, recipe};
 use std::path::Path;
 
@@ -161,6 +163,36 @@ fn a_resumed_run_of_every_recipe_is_the_uninterrupted_one() {
 fn every_recipe_trains() {
     for (_, recipe) in family() {
         trains(recipe, |_, _, _, _| {});
+    }
+}
+
+/// The running statistics of batch norm are those of the labelled images, or of the data if there are none, but never of
+/// the chains.
+#[test]
+fn running_statistics_do_not_depend_on_the_chains() {
+    let data = pictures(32, 8);
+    let jem = Recipe { norm: Norm::Batch, lr: 0.0, ..recipe() };
+    let density = Recipe { unconditional: true, p_y_given_x: 0.0, ..jem.clone() };
+    for (name, recipe) in [("labelled", jem), ("unconditional", density)] {
+        let statistics = |chain: f32| {
+            let mut trainer = Trainer::new(&Device::cpu(), &recipe, &data).expect("a trainer");
+            let mut checkpoint = trainer.checkpoint().expect("a checkpoint");
+            let is_buffer = |tensor: &&mut (String, Vec<usize>, Elements)| tensor.0 == "replay_buffer";
+            let buffer = checkpoint.tensors.iter_mut().find(is_buffer).expect("chains");
+            let Elements::F32(images) = &mut buffer.2 else { panic!("images are floats") };
+            images.fill(chain);
+            trainer.restore(&checkpoint, Path::new("the same")).expect("the same network");
+            train(&mut trainer, 2);
+            let mut tensors = trainer.checkpoint().expect("a checkpoint").tensors;
+            tensors.retain(|(name, ..)| name.starts_with("f.") && name.contains(".running_"));
+            tensors
+        };
+        let [dark, bright] = [-0.5, 0.5].map(statistics);
+        assert!(!dark.is_empty() && dark == bright, "{name}");
+        let start = Trainer::new(&Device::cpu(), &recipe, &data).expect("a trainer").checkpoint();
+        let start = start.expect("a checkpoint").tensors;
+        let same: Vec<&str> = dark.iter().filter(|s| start.contains(s)).map(|s| &*s.0).collect();
+        assert!(same.is_empty(), "{name}: {same:?} do not change");
     }
 }
 

@@ -107,6 +107,8 @@ impl LossPrograms<'_> {
         let parts = loss_terms(recipe, batch, network.classes());
         let groups: Vec<&[(BatchPart, LossTerm)]> =
             if batch.separate { parts.chunks(1).collect() } else { vec![&parts[..]] };
+        // The distribution that the model is used on.
+        let followed = if batch.labelled > 0 { BatchPart::Labelled } else { BatchPart::Data };
         let mut statistics = Vec::new();
         for group in groups {
             let (Some((first, _)), Some((last, _))) = (group.first(), group.last()) else { continue };
@@ -120,7 +122,8 @@ impl LossPrograms<'_> {
             if figures {
                 let view = metrics.part(rows.start * STATS, rows.len() * STATS);
                 outputs.push((logits.logit_stats(&labels, &parts), view));
-                // The last part has the labelled images, the distribution that the model is used on.
+            }
+            if figures && group.iter().any(|(part, _)| *part == followed) {
                 statistics = pass.running_statistics(recipe.norm_momentum);
             }
         }
