@@ -98,6 +98,8 @@ impl TrainingArguments {
         describe(&session, &data);
         let (recipe, size) = match resumed {
             Some(recipe) => (recipe, None),
+            // A file that has every setting, such as a run's.
+            None if Preset::ALL.map(of).iter().all(|recipe| *recipe == first) => (first, None),
             None => {
                 let preset = session.preset(asked, &data.train, of)?;
                 (of(preset), Some(preset))
