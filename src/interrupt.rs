@@ -1,6 +1,6 @@
 //! Requests to end: Ctrl-C, SIGTERM, and SIGHUP unless the program runs under `nohup`.
 
-#[cfg(feature = "cli")]
+#[cfg(feature = "terminal")]
 use crate::error::{Error, Result};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -17,7 +17,7 @@ pub fn is_requested() -> bool {
 ///
 /// # Errors
 /// The errors of [`handle`].
-#[cfg(feature = "cli")]
+#[cfg(feature = "terminal")]
 pub fn flag() -> Result<&'static AtomicBool> {
     handle(hangup::unhandle)?;
     Ok(&REQUESTED)
@@ -28,7 +28,7 @@ pub fn flag() -> Result<&'static AtomicBool> {
 ///
 /// # Errors
 /// [`Error::Interrupts`] if `ctrlc` already has a handler in this process, or the system refuses.
-#[cfg(feature = "cli")]
+#[cfg(feature = "terminal")]
 pub fn handle(mut handler: impl FnMut() + Send + 'static) -> Result<()> {
     let ignored = hangup::is_ignored();
     let handled = ctrlc::set_handler(move || {
@@ -42,7 +42,7 @@ pub fn handle(mut handler: impl FnMut() + Send + 'static) -> Result<()> {
     Ok(())
 }
 
-#[cfg(all(unix, feature = "cli"))]
+#[cfg(all(unix, feature = "terminal"))]
 mod hangup {
     use crate::process::{SIGHUP, SIGINT, SIGTERM};
 
@@ -105,7 +105,7 @@ mod hangup {
     }
 }
 
-#[cfg(all(not(unix), feature = "cli"))]
+#[cfg(all(not(unix), feature = "terminal"))]
 mod hangup {
     pub fn is_ignored() -> bool {
         false

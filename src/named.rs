@@ -56,7 +56,7 @@ pub(crate) fn unknown(names: &[&str], text: &str) -> String {
     format!("expected {expected}, got {text:?}")
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "train"))]
 mod tests {
     use crate::ebm::{ChainStart, ClassificationLoss, Family, OptimizerKind, Precision, Preset};
     use crate::nn::batch_norm::NormMode;

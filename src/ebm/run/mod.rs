@@ -168,7 +168,10 @@ impl Run<'_> {
         let mut losses = 0;
         while self.trainer.iteration() < total && !interrupted {
             let advanced = match self.advance(total, &mut left) {
-                Ok(None) => Ok(interrupted = left.interrupted),
+                Ok(None) => {
+                    interrupted = left.interrupted;
+                    Ok(())
+                }
                 Ok(Some(fault)) => self.heal(fault),
                 Err(error) => Err(error),
             };
