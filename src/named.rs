@@ -1,7 +1,7 @@
 //! Enums whose values have names on a command line and in files.
 
-/// Implements `ALL`, `name`, `Display`, `FromStr` and serde for an enum without fields. `$key` is the setting that an
-/// unknown name is reported for.
+/// Implements `ALL`, `name`, `Display`, `FromStr`, serde and clap's values for an enum without fields. `$key` is the
+/// setting that an unknown name is reported for.
 macro_rules! named {
     ($type:ident, $key:literal: $($variant:ident = $name:literal),+ $(,)?) => {
         impl $type {
@@ -28,6 +28,18 @@ macro_rules! named {
             fn from_str(text: &str) -> crate::error::Result<Self> {
                 let found = Self::ALL.into_iter().find(|value| value.name() == text);
                 found.ok_or_else(|| crate::error::Error::setting($key, $crate::named::unknown(&[$($name),+], text)))
+            }
+        }
+
+        /// Completions of the shell and errors of the command list the names.
+        #[cfg(feature = "cli")]
+        impl clap::ValueEnum for $type {
+            fn value_variants<'a>() -> &'a [Self] {
+                &Self::ALL
+            }
+
+            fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+                Some(clap::builder::PossibleValue::new(self.name()))
             }
         }
 

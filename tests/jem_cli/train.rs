@@ -212,7 +212,6 @@ fn bad_settings_are_one_line_and_leave_nothing() {
     at(&["--validation", "36"], &["validation", "36", "smaller"]);
     at(&["--validation", "0"], &["validation", "at least 1", "got 0"]);
     at(&["--pad", "8"], &["pad", "8x8", "got 8"]);
-    at(&["--preset", "huge"], &["--preset", "auto, tiny, small or paper", "huge"]);
     at(&["--device", "gpu:no such adapter"], &["no such adapter"]);
     // An automatically selected size has the same checks.
     fail(&place, &["train", "--data", &data, "--lr", "-1"], &["lr", "at least 0", "-1"]);
@@ -235,7 +234,9 @@ fn bad_settings_are_one_line_and_leave_nothing() {
     std::fs::write(place.at("config.toml"), "depth = 10\n").expect("a file");
     fail(&place, &["train", "--resume", &place.at("")], &["--data", "does not say"]);
     fail(&place, &train(&data, &place.at(""), &[]), &["holds another run", "--resume"]);
-    misuse(&train(&data, &out, &["--optimizer", "adagrad"]), &["--optimizer", "adam, adamw or sgd"]);
+    misuse(&train(&data, &out, &["--optimizer", "adagrad"]), &["--optimizer", "adam, adamw, sgd"]);
+    misuse(&["train", "--preset", "huge"], &["--preset", "auto, tiny, small, paper"]);
+    misuse(&["train", "--labelled-loss", "hinges"], &["--labelled-loss", "perceptron, hinge,", "'hinge'"]);
     misuse(&train(&data, &out, &["--recipe", "jem+"]), &["--recipe", "classifier, jem,", "jem+"]);
     misuse(&["train", "--resume", &out, "--preset", "tiny"], &["--preset"]);
 }

@@ -324,7 +324,7 @@ fn flags_that_cannot_be_are_refused() {
     let nowhere = place.at("nowhere/tuned.toml");
     fail(&place, &["tune", "--device", &gpu, "--out", &nowhere], &["--out", "nowhere"]);
     misuse(&tune(&["--image", "32x32"]), &["--image", "32x32x3"]);
-    misuse(&tune(&["--precision", "f64"]), &["--precision", "f32, f16 or auto"]);
+    misuse(&tune(&["--precision", "f64"]), &["--precision", "f32, f16, auto"]);
     misuse(&tune(&["--model", "m.safetensors", "--precision", "f16"]), &["--model", "--precision"]);
     misuse(&tune(&["--preset", "huge"]), &["--preset", "huge", "tiny"]);
     misuse(&tune(&["--only", "nothing"]), &["--only", "sgld, update, all"]);

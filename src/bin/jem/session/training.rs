@@ -9,12 +9,21 @@ use jem::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+/// The preset that is chosen by timing.
+const AUTO: &str = "auto";
+
 /// The flags of a training command, except for its data.
 #[derive(Debug, clap::Args)]
 pub struct TrainingArguments {
     /// Size of the network and the run: auto (the largest that this machine finishes in reasonable time), tiny
     /// (WRN-10-1, minutes on a CPU), small (WRN-16-4, hours on a GPU) or paper (WRN-28-10, days)
-    #[arg(long, value_name = "SIZE", default_value = "auto")]
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = AUTO,
+        value_parser = [AUTO, Preset::Tiny.name(), Preset::Small.name(), Preset::Paper.name()],
+        hide_possible_values = true
+    )]
     preset: String,
     #[command(flatten)]
     overrides: Overrides,
@@ -75,7 +84,10 @@ impl TrainingArguments {
         if let Some(out) = &self.out {
             RunDirectory::check_free(out).hint("choose another --out, or resume it with --resume")?;
         }
-        let asked = asked_preset(&self.preset)?;
+        let asked: Option<Preset> = match self.preset.as_str() {
+            AUTO => None,
+            name => Some(name.parse()?),
+        };
         let file = self.config.as_deref().map(Overrides::from_file).transpose()?.unwrap_or_default();
         let resume = self.resume.as_deref();
         let resumed = resume.map(|run| RunDirectory::recipe(run, &self.overrides)).transpose()?;
@@ -196,15 +208,6 @@ pub fn describe(session: &Session, data: &TrainingData) {
         train.classes()
     ));
     data.notes.iter().for_each(|note| session.say(&format!("        {note}")));
-}
-
-/// The preset that `text` names; `None` for auto.
-fn asked_preset(text: &str) -> Result<Option<Preset>> {
-    if text == "auto" {
-        return Ok(None);
-    }
-    let wrong = |_| Error::setting("--preset", format!("expected auto, tiny, small or paper, got {text:?}"));
-    text.parse().map(Some).map_err(wrong)
 }
 
 /// A new directory under runs/, named after the data, the recipe and the preset.
