@@ -67,11 +67,11 @@ fn a_run_leaves_its_record_and_goes_on() {
     }
     assert!(out.join("samples/samples-00000004.png").exists());
     let config = std::fs::read_to_string(out.join("config.toml")).expect("the settings");
-    assert!(config.starts_with("# data: synthetic"), "{config}");
+    assert!(config.starts_with("# data: SYNTHETIC shapes train\n"), "{config}");
     let best = out.join("best.safetensors");
     let model = Checkpoint::load(&best).expect("a model");
     assert!(
-        model.text(&best, "data").is_ok_and(|name| name.starts_with("synthetic")),
+        model.text(&best, "data").is_ok_and(|name| name == "SYNTHETIC shapes train"),
         "{:?}",
         model.metadata
     );

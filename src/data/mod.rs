@@ -27,7 +27,7 @@ use crate::error::{Error, Result};
 /// Labelled images, all of one size.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dataset {
-    /// The name in reports, such as `CIFAR-10 train`.
+    /// The name in reports, such as `CIFAR-10 train` or `SYNTHETIC shapes train`.
     pub name: String,
     /// Whether the images are drawn by [`synthetic::synthetic`] rather than real.
     pub synthetic: bool,

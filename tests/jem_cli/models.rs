@@ -138,7 +138,7 @@ fn info_says_what_a_model_is() {
         assert_eq!(model[key], value, "{key} in {model}");
     }
     assert!(model["validation"]["accuracy"].is_number(), "{model}");
-    assert!(model["trained_on"].as_str().is_some_and(|data| data.starts_with("synthetic")), "{model}");
+    assert_eq!(model["trained_on"], "SYNTHETIC shapes train", "{model}");
     assert_eq!(model["recipe"]["batch"], 4);
     for program in ["scoring", "sgld_step"] {
         assert_eq!(model[program]["batch"], 8);

@@ -24,17 +24,11 @@ pub struct About<'a> {
     pub key: Option<&'a str>,
 }
 
-impl About<'_> {
-    fn data(&self) -> String {
-        if self.synthetic { format!("SYNTHETIC, {}", self.data) } else { self.data.into() }
-    }
-}
-
 /// Writes `table.md`, `table.json` and `accuracy.png` into `out`; returns the table, with a line for each failed run.
 pub fn write(out: &Path, about: &About<'_>, setups: &[Setup]) -> Result<String> {
     let rows: Vec<Row> = setups.iter().map(Row::of).collect();
     let table = markdown(about, &rows);
-    let heading = format!("{}, preset {}, on {}", about.data(), about.preset, about.device);
+    let heading = format!("{}, preset {}, on {}", about.data, about.preset, about.device);
     let text = format!("# {heading}\n\n{table}");
     atomic::write(&out.join("table.md"), |file| file.write_all(text.as_bytes()))?;
     let facts = json!({
@@ -226,10 +220,8 @@ fn picture(path: &Path, about: &About<'_>, rows: &[Row<'_>]) -> Result<()> {
     let most = curves.iter().flat_map(|curve| &curve.points).map(|point| point.1).fold(0.1, f64::max);
     // Round up to a multiple of 0.1, so that the axis ends at a tick.
     let range = 0.0..(10.0 * most).ceil() / 10.0;
-    let whole = format!("Validation accuracy on {}, mean of the seeds", about.data());
-    // A single panel has no room for the long title.
-    let title = if rows.len() == 1 { "Validation accuracy" } else { &whole };
-    plot(path, &curves, range, title, "iteration")
+    let title = format!("Validation accuracy on {}, mean of the seeds", about.data);
+    plot(path, &curves, range, &title, "iteration")
 }
 
 #[cfg(test)]

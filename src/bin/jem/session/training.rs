@@ -142,9 +142,8 @@ pub fn load(source: &DataSource, quiet: bool) -> Result<TrainingData> {
 /// Prints the names of the training and test data.
 pub fn describe(session: &Session, data: &TrainingData) {
     let (train, test) = (&data.train, &data.test);
-    let label = if train.synthetic { "SYNTHETIC, " } else { "" };
     session.say(&format!(
-        "data    {label}{}: {} training and {} test images of {}x{}x{}, {} classes",
+        "data    {}: {} training and {} test images of {}x{}x{}, {} classes",
         train.name,
         train.len(),
         test.len(),
