@@ -122,10 +122,10 @@ impl Ablation<'_> {
             self.session.say("");
             table.lines().for_each(say);
             let out = self.arguments.out.display();
-            say(&format!("written into {out}: table.md, table.json, accuracy.png"));
+            self.session.say(&format!("written into {out}: table.md, table.json, accuracy.png"));
         }
         if is_requested() {
-            say("stopped; run the same command again to resume");
+            self.session.say("stopped; run the same command again to resume");
         }
         Ok(())
     }
