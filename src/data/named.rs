@@ -126,7 +126,8 @@ pub struct NamedSet {
 }
 
 impl Split {
-    fn key(self) -> &'static str {
+    /// The name of the part, such as `test`.
+    pub(super) fn key(self) -> &'static str {
         match self {
             Self::Train => "train",
             Self::Test => "test",

@@ -255,6 +255,23 @@ fn bytes_a_folder_and_a_named_set_are_scored_alike() {
 }
 
 #[test]
+fn drawings_are_scored_by_name() {
+    let place = Place::new();
+    let model = weights();
+    let of_drawings = ["score", "--model", &model, "--images", "synthetic:test", "--batch", "1000"];
+    let facts = facts(&of_drawings);
+    assert_eq!((&facts["images"], &facts["images_from"]), (&10_000.into(), &"SYNTHETIC shapes test".into()));
+    assert!(facts["accuracy"].is_number(), "{facts}");
+    for images in ["synthetic:extra", "nowhere:test"] {
+        fail(
+            &place,
+            &["score", "--model", &model, "--images", images],
+            &[images, "synthetic:test", "no such"],
+        );
+    }
+}
+
+#[test]
 fn values_far_outside_the_range_are_scored_when_allowed() {
     let place = Place::new();
     let (model, out) = (weights(), place.at("scores.npz"));
@@ -307,6 +324,7 @@ fn facts_are_json_with_the_documented_keys() {
     let expected = [
         "device",
         "images",
+        "images_from",
         "in_distribution",
         "mean_entropy",
         "mean_logsumexp",

@@ -39,7 +39,7 @@ fn a_folder_of_classes_becomes_a_model_that_goes_on_by_one_flag() {
     let printed = succeed(&train(&data, &out, &["--recipe", "jem-class-conditional"]));
     for part in [
         "my photos train: 36 training and 4 test images of 8x8x3, 2 classes",
-        "4 of its 40 images",
+        "4 of its 40 images, one in 10 of each class, are held out for testing, as ",
         "recipe  jem-class-conditional",
         "is chosen on 3 training images that are held out",
         "test accuracy ",
@@ -48,7 +48,7 @@ fn a_folder_of_classes_becomes_a_model_that_goes_on_by_one_flag() {
         "curves.png",
         "jem sample --model ",
         "--iterations 6",
-        &format!("--images '{data}'"),
+        &format!("--images '{data}:test'"),
     ] {
         assert!(printed.contains(part), "{part:?} is not in {printed}");
     }
@@ -61,6 +61,19 @@ fn a_folder_of_classes_becomes_a_model_that_goes_on_by_one_flag() {
     let model = format!("{out}/best.safetensors");
     let scored = facts(&["score", "--model", &model, "--images", &data]);
     assert_eq!(scored["images"], 40);
+    // The images that training held out, which give its test accuracy.
+    let scores = |part: &str| {
+        let csv = place.at("scores.csv");
+        let words = ["score", "--model", &model, "--images", &format!("{data}:{part}"), "--out", &csv];
+        let accuracy = 100.0 * facts(&words)["accuracy"].as_f64().expect("an accuracy");
+        let rows = std::fs::read_to_string(&csv).expect("rows");
+        let file = |row: &str| row.split(',').next().expect("a file").to_owned();
+        (accuracy, rows.lines().skip(1).map(file).collect::<Vec<_>>())
+    };
+    let ((_, trained_on), (accuracy, held_out)) = (scores("train"), scores("test"));
+    assert!(printed.contains(&format!("test accuracy  {accuracy:.2}%")), "{accuracy}: {printed}");
+    assert_eq!((trained_on.len(), held_out.len()), (36, 4));
+    assert!(held_out.iter().all(|file| !trained_on.contains(file)), "{held_out:?}");
 
     // From another directory, with no other flags.
     let resumed = jem(&["train", "--quiet", "--iterations", "5", "--resume", &out])
@@ -112,12 +125,31 @@ fn drawings_and_digits_by_name() {
         assert!(printed.contains(part), "{part:?} is not in {printed}");
     }
     succeed(&["train", "--resume", &place.at("digits"), "--iterations", "4"]);
+}
 
-    let printed = succeed(&train("synthetic", &place.at("synthetic"), &["--data-dir", &digits]));
-    assert!(
-        printed.contains("SYNTHETIC, ") && printed.contains("test accuracy (SYNTHETIC data)"),
-        "{printed}"
-    );
+#[test]
+fn every_result_of_drawings_says_once_that_they_are_synthetic() {
+    let place = Place::new();
+    let out = place.at("run");
+    let printed = succeed(&train("synthetic", &out, &["--data-dir", &place.at("")]));
+    assert!(printed.contains("data    SYNTHETIC shapes train: 50000 training and 10000 test"), "{printed}");
+    assert!(printed.contains("--images synthetic:test --data-dir "), "{printed}");
+    let described = succeed(&["info", &out]);
+    let trained_on = described.lines().find(|line| line.starts_with("trained on ")).expect("a line");
+    assert!(trained_on.ends_with("  SYNTHETIC shapes train"), "{described}");
+    let (config, page) = (read(&out, "config.toml"), read(&out, "report.html"));
+    assert!(config.starts_with("# data: SYNTHETIC shapes train\n"), "{config}");
+    assert!(page.contains("<title>run: SYNTHETIC shapes train</title>"), "{page}");
+    for text in [printed, described, config] {
+        assert!(text.lines().all(|line| line.matches("SYNTHETIC").count() <= 1), "{text}");
+    }
+
+    let out = place.at("ablation");
+    let one = ["ablate", "--data", "synthetic", "--out", &out, "--recipes", "classifier", "--seeds", "1"];
+    succeed(&[&one[..], &SMALL, &["--quiet"]].concat());
+    let table = read(&out, "table.md");
+    assert!(table.starts_with("# SYNTHETIC shapes, preset tiny, on cpu"), "{table}");
+    assert!(read(&out, "table.json").contains("\"data\": \"SYNTHETIC shapes\""));
 }
 
 /// Every data set that `--data` reads from files, in the layout of the set's authors.
@@ -230,7 +262,11 @@ fn bad_settings_are_one_line_and_leave_nothing() {
     }
     at(&["--config", &place.at("missing.toml")], &["missing.toml"]);
     fail(&place, &train("imagenet", &out, &[]), &["--data", "cifar10, cifar100", "synthetic", "imagenet"]);
-    fail(&place, &train("mnist", &out, &["--data-dir", &data]), &["mnist:train", "--data-dir", &data]);
+    fail(
+        &place,
+        &train("mnist", &out, &["--data-dir", &data]),
+        &["mnist:train", "--data-dir", &data, "mnist;"],
+    );
     fail(&place, &train("cifar10", &out, &["--data-dir", &data]), &["--data-dir", "data_batch_1.bin"]);
     fail(&place, &["train", "--resume", &data], &["holds no run", "config.toml"]);
     std::fs::write(place.at("config.toml"), "depth = 10\n").expect("a file");

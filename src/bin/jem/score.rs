@@ -48,7 +48,8 @@ Arrays of a .npz, each with a row per image:
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
-    /// Images: a .npy (float32 [N,C,H,W] in [-1, 1], or uint8 [N,H,W,C]), a folder, or a data set such as cifar10:test
+    /// Images: a .npy (float32 [N,C,H,W] in [-1, 1], or uint8 [N,H,W,C]), a folder, or the train or test part of what
+    /// `jem train --data` takes, such as cifar10:test, synthetic:test or photos:test
     #[arg(long, value_name = "IN")]
     images: String,
     #[command(flatten)]
@@ -249,6 +250,7 @@ fn facts(
     facts.text("device", device.name());
     facts.add("images", format!("{} of {}", number(images.count), images.name), images.count);
     if table.labels.is_some() {
+    facts.value("images from", images.name.as_str());
         let accuracy = share((0..table.len()).filter(|&i| table.correct(i) == Some(true)).count());
         facts.add("accuracy", format!("{:.2}%", 100.0 * accuracy), accuracy);
     }
