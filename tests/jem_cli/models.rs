@@ -192,6 +192,58 @@ fn a_checkpoint_of_training_serves_every_command() {
 }
 
 #[test]
+fn a_run_directory_stands_for_its_best_model() {
+    let place = Place::new();
+    let x = place.x_p();
+    let [best, _] = place.trained();
+    let run = place.at("run");
+    assert_eq!(facts(&["info", &run])["file"], best.as_str());
+    let scored = |model: &str| {
+        let scores = place.at("scores.npz");
+        succeed(&["score", "--model", model, "--images", &x, "--out", &scores]);
+        arrays(&scores)["logits"].clone()
+    };
+    assert_eq!(scored(&run), scored(&best));
+    succeed(&["sample", "--model", &run, "--count", "2", "--steps", "1", "--out", &place.at("samples")]);
+    for (name, model) in [("of-run", &run), ("of-file", &best)] {
+        succeed(&["export", "--model", model, "--to", "npz", "--out", &place.at(&format!("{name}.npz"))]);
+        succeed(&["import", model, "--out", &place.at(&format!("{name}.safetensors"))]);
+    }
+    for format in ["npz", "safetensors"] {
+        assert_eq!(
+            bytes(&place.at(&format!("of-run.{format}"))),
+            bytes(&place.at(&format!("of-file.{format}")))
+        );
+    }
+    std::fs::remove_file(&best).expect("the file");
+    let out = place.at("out");
+    for words in [
+        &["info", &run][..],
+        &["score", "--model", &run, "--images", &x],
+        &["sample", "--model", &run, "--out", &out],
+        &["export", "--model", &run, "--to", "npz", "--out", &out],
+        &["import", &run, "--out", &out],
+    ] {
+        fail(&place, words, &[&run, "is a directory without best.safetensors"]);
+    }
+}
+
+#[test]
+fn a_user_defined_network_is_named_with_what_opens_it() {
+    let place = Place::new();
+    let (run, x, out) = (place.trained_own_network(), place.x_p(), place.at("out"));
+    for words in [
+        &["info", &run][..],
+        &["score", "--model", &run, "--images", &x],
+        &["sample", "--model", &run, "--out", &out],
+        &["export", "--model", &run, "--to", "npz", "--out", &out],
+        &["import", &run, "--out", &out],
+    ] {
+        fail(&place, words, &["best.safetensors", "\"my network\"", "jem::ebm::Model::open_with"]);
+    }
+}
+
+#[test]
 fn shells_complete_and_every_help_has_an_example() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = succeed(&["completions", shell]);
