@@ -291,7 +291,7 @@ fn bad_data_is_one_line_with_the_file() {
         command.args(["--preset", "tiny", "--data"]).arg(data).arg("--out").arg(directory.path().join("run"));
         command
     };
-    fail(data(&directory.path().join("nowhere")), &["--data", "nowhere", "data_batch_1.bin"]);
+    fail(data(&directory.path().join("nowhere")), &["--data", "nowhere is not a directory"]);
 
     let set = directory.path().join("cifar-10-batches-bin");
     std::fs::create_dir(&set).expect("a directory");
