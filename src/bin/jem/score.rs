@@ -106,13 +106,13 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     check_batch(arguments.batch)?;
     let threshold = Threshold::of(arguments)?;
-    let (model, device) = arguments.model.open()?;
+    let (model, device) = arguments.model.open(&arguments.output)?;
     let classes = model.network().classes();
     if let Some(top) = arguments.top.filter(|&top| top == 0 || top > classes) {
         let message = format!("expected 1 to {classes}, the model's classes, got {top}");
         return Err(Error::setting("--top", message));
     }
-    let images = arguments.source.open("--images", &arguments.images, &model)?;
+    let images = arguments.source.open("--images", &arguments.images, &model, &arguments.output)?;
     let labels = labels(arguments, &images, classes)?;
     let task = Task { arguments, device: &device, model: &model, beta };
     let threshold = threshold.map(|threshold| task.threshold(threshold)).transpose()?;
@@ -187,7 +187,8 @@ impl Task<'_> {
             Threshold::Given(value) => return Ok(value),
             Threshold::Quantile(share, text) => (share, text),
         };
-        let images = self.arguments.source.open("--threshold-on", text, self.model)?;
+        let images =
+            self.arguments.source.open("--threshold-on", text, self.model, &self.arguments.output)?;
         let (logits, _) = self.score(&images, "fitting the threshold", None)?;
         let rows = logits.chunks(self.model.network().classes());
         Ok(verdict::quantile(rows.map(|row| Posterior::new(row, self.beta).logsumexp).collect(), share))
@@ -249,8 +250,8 @@ fn facts(
     facts.text("model", describe(model));
     facts.text("device", device.name());
     facts.add("images", format!("{} of {}", number(images.count), images.name), images.count);
-    if table.labels.is_some() {
     facts.value("images from", images.name.as_str());
+    if table.labels.is_some() {
         let accuracy = share((0..table.len()).filter(|&i| table.correct(i) == Some(true)).count());
         facts.add("accuracy", format!("{:.2}%", 100.0 * accuracy), accuracy);
     }

@@ -82,8 +82,9 @@ fn next(outcome: &Outcome, job: &Job, recipe: &Recipe) -> Vec<String> {
     let model = quoted(&best.display().to_string());
     let images = quoted(&job.source.test_images());
     let directory = job.source.directory.as_ref();
-    let directory =
-        directory.map(|path| format!(" --data {}", quoted(&path.display().to_string()))).unwrap_or_default();
+    let directory = directory
+        .map(|path| format!(" --data-dir {}", quoted(&path.display().to_string())))
+        .unwrap_or_default();
     let mut lines = vec![
         "next: score images, draw samples, train longer".to_owned(),
         format!("  jem score --model {model} --images {images}{directory}"),
