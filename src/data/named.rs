@@ -334,7 +334,11 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("mnist");
         let looked = folder.display().to_string();
-        error("mnist:train", root.path(), &["mnist:train", "train-images-idx3-ubyte.gz", &looked, "http"]);
+        error(
+            "mnist:train",
+            root.path(),
+            &["mnist:train", "train-images-idx3-ubyte (or .gz)", &looked, "http"],
+        );
         error("cifar100:test", root.path(), &["test.bin", "cifar-100-binary", "cs.toronto.edu"]);
         error("cifar10:test", root.path(), &["directory", "data_batch_1.bin", "cifar-10-batches-bin"]);
         fs::create_dir(&folder).unwrap();

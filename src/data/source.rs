@@ -10,7 +10,7 @@ use super::{array, folder};
 use crate::error::{Error, Result};
 
 impl Images {
-    /// Opens `text`, the first of these that it is:
+    /// Opens `text`, which is one of these, tried in this order:
     ///
     /// - the path of a `.npy` array (see [`array::images`]) or of a folder of images (see [`folder::load`])
     /// - the name of a set, which [`NamedSet::load`] finds in the directory `data`

@@ -131,11 +131,12 @@ pub(super) fn drawn(split: Split) -> Dataset {
 /// The images of the folder `path` that [`DataSource::load`] trains on or tests on, with their file names.
 ///
 /// # Errors
-/// The errors of [`folder::load`]; [`Error::File`] for a folder without parts whose images have no classes.
+/// The errors of [`folder::load`]; [`Error::File`] for a folder with one part only, or without parts and classes.
 pub(super) fn folder_part(path: &Path, split: Split) -> Result<Images> {
-    let part = path.join(split.key());
-    if has_folders(&part) {
-        return folder::load(&part);
+    match [Split::Train, Split::Test].map(|split| has_folders(&path.join(split.key()))) {
+        [true, true] => return folder::load(&path.join(split.key())),
+        [false, false] => {}
+        [has_train, _] => return Err(lone_part(path, has_train)),
     }
     let all = folder::load(path)?;
     let labels = all.labels.as_deref().ok_or_else(|| unclassified(path))?;
@@ -176,16 +177,20 @@ fn folders(path: &Path, notes: &mut Vec<String>) -> Result<(Dataset, Dataset)> {
             let (train, test) = all.split(held_out, SEED)?;
             Ok((train, Dataset { name: title(path, "test"), ..test }))
         }
-        [has_train, _] => {
-            let missing = if has_train { "test" } else { "train" };
-            let there = parts[usize::from(!has_train)].display();
-            let message = format!(
-                "has classes in {there}, but there is no {missing} beside it; add one, or give {there} itself, of \
-                 which one image in {HELD_OUT} is held out for testing"
-            );
-            Err(Error::file(path, message))
-        }
+        [has_train, _] => Err(lone_part(path, has_train)),
     }
+}
+
+/// The error for the folder `path` that has one part only.
+fn lone_part(path: &Path, has_train: bool) -> Error {
+    let [there, missing] = if has_train { ["train", "test"] } else { ["test", "train"] };
+    let there = path.join(there);
+    let message = format!(
+        "has classes in {0}, but there is no {missing} beside it; add one, or give {0} itself, of which one image in \
+         {HELD_OUT} is held out for testing",
+        there.display()
+    );
+    Error::file(path, message)
 }
 
 /// Whether `path` is a folder with sub-folders, as the train or test part of a set is. A class that happens to be
@@ -347,7 +352,11 @@ mod tests {
         let parts = tempfile::tempdir().unwrap();
         fill(&parts.path().join("train"), &["cat", "dog"], 3, 8);
         fill(&parts.path().join("test"), &["cat", "dog"], 2, 8);
-        same(parts.path().to_str().unwrap());
+        let folder = parts.path().to_str().unwrap();
+        same(folder);
+        fs::remove_dir_all(parts.path().join("test")).unwrap();
+        let message = Images::open(&format!("{folder}:test"), None, &unobserved).unwrap_err().to_string();
+        assert!(message.contains("no test beside it"), "{message}");
     }
 
     #[test]

@@ -128,7 +128,7 @@ mod tests {
             let columns = count.clamp(1, COLUMNS) as u32;
             let rows = (count as u32).div_ceil(columns).max(1);
             // A narrow picture has a title of several lines, which end before its edge.
-            let lines = if columns == 1 { 2 } else { 1 };
+            let lines = if columns == 1 { 3 } else { 1 };
             let above = TITLE + (lines - 1) * LINE;
             assert_eq!(picture.dimensions(), (columns * PANEL.0, above + rows * PANEL.1));
             let beside = image::imageops::crop_imm(&picture, columns * PANEL.0 - 8, 0, 8, above).to_image();

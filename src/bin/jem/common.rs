@@ -72,8 +72,10 @@ impl ImageArguments {
     pub fn open(&self, flag: &str, text: &str, model: &Model, output: &Output) -> Result<Images> {
         let (waiting, bar) = (waiting(&format!("reading {text}"), output), download_bar(output.quiet));
         let observer = |transfer: Transfer<'_>| {
-            // The bar of a download takes the place of the spinner.
-            waiting.end();
+            if matches!(transfer, Transfer::Begins { .. }) {
+                // The bar of the download takes the place of the spinner.
+                waiting.end();
+            }
             bar(transfer);
         };
         let mut images = Images::open(text, self.data_dir.as_deref(), &observer);
@@ -105,7 +107,8 @@ pub struct Waiting(ProgressBar);
 
 /// Shows `what` is being done, for work whose end cannot be foreseen.
 pub fn waiting(what: &str, output: &Output) -> Waiting {
-    let style = ProgressStyle::with_template("{spinner} {msg}  {elapsed}").expect("the template is valid");
+    let style =
+        ProgressStyle::with_template("{spinner} {elapsed:>4}  {wide_msg}").expect("the template is valid");
     let bar = ProgressBar::with_draw_target(None, target(output)).with_style(style);
     bar.set_message(what.to_owned());
     bar.enable_steady_tick(Duration::from_millis(120));

@@ -43,8 +43,11 @@ pub struct Arguments {
 /// The device that commands take by default, as the user names it.
 fn asked() -> &'static str {
     static ASKED: OnceLock<String> = OnceLock::new();
-    let variable = || std::env::var(VARIABLE).ok().filter(|value| !value.is_empty());
-    ASKED.get_or_init(|| variable().unwrap_or_else(|| DeviceSpec::Auto.to_string()))
+    let variable = || std::env::var_os(VARIABLE).filter(|value| !value.is_empty());
+    ASKED.get_or_init(|| match variable() {
+        Some(value) => value.to_string_lossy().into_owned(),
+        None => DeviceSpec::Auto.to_string(),
+    })
 }
 
 /// Runs the command.
