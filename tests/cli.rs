@@ -67,11 +67,11 @@ fn a_run_leaves_its_record_and_goes_on() {
     }
     assert!(out.join("samples/samples-00000004.png").exists());
     let config = std::fs::read_to_string(out.join("config.toml")).expect("the settings");
-    assert!(config.starts_with("# data: synthetic"), "{config}");
+    assert!(config.starts_with("# data: SYNTHETIC shapes train\n"), "{config}");
     let best = out.join("best.safetensors");
     let model = Checkpoint::load(&best).expect("a model");
     assert!(
-        model.text(&best, "data").is_ok_and(|name| name.starts_with("synthetic")),
+        model.text(&best, "data").is_ok_and(|name| name == "SYNTHETIC shapes train"),
         "{:?}",
         model.metadata
     );
@@ -288,10 +288,14 @@ fn bad_data_is_one_line_with_the_file() {
     let directory = tempfile::tempdir().expect("a directory");
     let data = |data: &Path| {
         let mut command = train_cifar();
-        command.args(["--preset", "tiny", "--data"]).arg(data).arg("--out").arg(directory.path().join("run"));
+        command
+            .args(["--preset", "tiny", "--data-dir"])
+            .arg(data)
+            .arg("--out")
+            .arg(directory.path().join("run"));
         command
     };
-    fail(data(&directory.path().join("nowhere")), &["--data", "nowhere", "data_batch_1.bin"]);
+    fail(data(&directory.path().join("nowhere")), &["--data", "nowhere is not a directory"]);
 
     let set = directory.path().join("cifar-10-batches-bin");
     std::fs::create_dir(&set).expect("a directory");

@@ -30,7 +30,7 @@ pub struct Found {
 type Named<'a> = [(&'a str, &'a [usize])];
 
 /// Whether files of the library's own networks name this kind.
-pub(super) fn is_known_kind(kind: &str) -> bool {
+pub(crate) fn is_known_kind(kind: &str) -> bool {
     [WideResNet::KIND, CifarResNet::KIND].contains(&kind)
 }
 

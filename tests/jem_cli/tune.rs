@@ -229,6 +229,29 @@ fn a_model_is_tuned_for_and_a_damaged_file_replaced() {
     run(scored);
 }
 
+#[test]
+fn a_mistyped_jem_tuned_is_an_error() {
+    let place = Place::new();
+    let [_, gpu] = devices();
+    let (model, x) = (weights(), place.x_p());
+    for typed in [place.at("missing.toml"), "off".into()] {
+        for words in [
+            &["score", "--model", &model, "--images", &x, "--device", &gpu][..],
+            &["sample", "--model", &model, "--device", &gpu, "--out", &place.at("samples")],
+            &["devices"],
+        ] {
+            let output = jem(words).env("JEM_TUNED", &typed).output().expect("it starts");
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{words:?}: {stderr}");
+            assert!(stderr.starts_with(&format!("error: JEM_TUNED: there is no file {typed}")), "{stderr}");
+            assert!(stderr.contains("none") && stderr.lines().count() == 1, "{stderr}");
+        }
+        // The host has no choice of kernels.
+        let on_cpu = ["score", "--model", &model, "--images", &x, "--device", "cpu"];
+        assert!(jem(&on_cpu).env("JEM_TUNED", &typed).output().expect("it starts").status.success());
+    }
+}
+
 /// `--only` and `--top` select the largest shapes of one program.
 fn limited(more: &[&str]) -> Value {
     limited_in(&Place::new(), more)

@@ -82,10 +82,11 @@ fn next(outcome: &Outcome, job: &Job, recipe: &Recipe) -> Vec<String> {
     let longer = session::next(outcome, &job.out, "jem train");
     let (false, Some(best)) = (outcome.interrupted, &outcome.best) else { return longer };
     let model = quoted(&best.display().to_string());
-    let images = job.source.test_images().map_or("FOLDER".into(), |images| quoted(&images));
+    let images = quoted(&job.source.test_images());
     let directory = job.source.directory.as_ref();
-    let directory =
-        directory.map(|path| format!(" --data {}", quoted(&path.display().to_string()))).unwrap_or_default();
+    let directory = directory
+        .map(|path| format!(" --data-dir {}", quoted(&path.display().to_string())))
+        .unwrap_or_default();
     let mut lines = vec![
         "next: score images, draw samples, train longer".to_owned(),
         format!("  jem score --model {model} --images {images}{directory}"),

@@ -2,6 +2,7 @@
 
 use super::flags::Flags as _;
 use super::{DeviceArguments, INTERRUPTED, Session, download_bar, report, say, stop_on_interrupt};
+use jem::data::locate;
 use jem::data::training::{DataSource, TrainingData};
 use jem::ebm::{Outcome, Overrides, Preset, Recipe, RunDirectory, Trainer, check_recipe, recipe_for};
 use jem::report::profile::table;
@@ -187,7 +188,8 @@ fn check_resumed(run: &Path, recorded: &DataSource, source: &DataSource) -> Resu
 pub fn load(source: &DataSource, quiet: bool) -> Result<TrainingData> {
     let bar = download_bar(quiet);
     let loaded = source.load(&bar);
-    if matches!(&loaded, Err(Error::Setting { key, .. }) if key != "directory") {
+    let named = ["directory", locate::VARIABLE];
+    if matches!(&loaded, Err(Error::Setting { key, .. }) if !named.contains(&key.as_str())) {
         return loaded.hint("name its directory with --data-dir, or train on drawings with --data synthetic");
     }
     loaded
@@ -196,9 +198,8 @@ pub fn load(source: &DataSource, quiet: bool) -> Result<TrainingData> {
 /// Prints the names of the training and test data.
 pub fn describe(session: &Session, data: &TrainingData) {
     let (train, test) = (&data.train, &data.test);
-    let label = if train.synthetic { "SYNTHETIC, " } else { "" };
     session.say(&format!(
-        "data    {label}{}: {} training and {} test images of {}x{}x{}, {} classes",
+        "data    {}: {} training and {} test images of {}x{}x{}, {} classes",
         train.name,
         train.len(),
         test.len(),
