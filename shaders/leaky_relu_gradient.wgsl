@@ -1,7 +1,8 @@
 // leaky_relu_gradient: y = gradient where the input was greater than 0, else slope gradient.
 //
 // Dispatch: ceil(n / 256) workgroups of 256, over x and y.
-// Switch: PACKED, the sign comes from the one-bit mask (layout: src/compute/mask.rs), else from x.
+// Switches: PACKED, the sign comes from the one-bit mask (layout: src/compute/mask.rs), else from x; RELU, the slope
+// is 0.
 
 struct Parameters {
     n: u32,
@@ -18,6 +19,8 @@ struct Parameters {
 @group(0) @binding(2) var<storage, read> x: array<f32>;
 //#endif
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
+
+//#include sloped
 
 //#if PACKED
 fn positive(i: u32) -> bool {
@@ -41,6 +44,6 @@ fn main(
     let i = (group.x + group.y * groups.x) * 256u + local;
     if i < parameters.n {
         let g = gradient[i];
-        y[i] = select(parameters.slope * g, g, positive(i));
+        y[i] = select(sloped(g, parameters.slope), g, positive(i));
     }
 }

@@ -239,7 +239,7 @@ macro_rules! common {
 }
 
 /// The executable's shared pieces of WGSL, by name.
-const COMMON: [(&str, &str); 29] = common![
+const COMMON: [(&str, &str); 30] = common![
     "clip"
     "conv_ahead"
     "conv_direct"
@@ -264,6 +264,7 @@ const COMMON: [(&str, &str); 29] = common![
     "pack_half"
     "row_softmax"
     "sgld_update"
+    "sloped"
     "stored"
     "strided"
     "threefry"

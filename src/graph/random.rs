@@ -66,7 +66,8 @@ impl Counters {
 }
 
 impl Tensor {
-    /// Sets each element to 0 with probability `p`, else to `x / (1 - p)`, which keeps the mean. Every call draws
+    /// Sets each element to 0 with probability `p`, else to `x / (1 - p)`, which keeps the mean (Srivastava et al. 2014). A
+    /// NaN stays one. Every call draws
     /// elements of its own, and draws anew at each step of `counters`. Only the elements that are kept have a gradient.
     /// `p` is in [0, 1); with 0 nothing is drawn.
     pub fn dropout(&self, p: f32, counters: &Counters) -> Tensor {
@@ -74,10 +75,15 @@ impl Tensor {
             let message = format!("probability {p}; it must be at least 0 and below 1");
             return self.fail("dropout", message, self.shape.clone());
         }
+        if !self.graph.is_same(&counters.0.graph) {
+            return self.fail("dropout", "tensors of two graphs".into(), self.shape.clone());
+        }
         if p == 0.0 {
             return self.clone();
         }
-        let kept = counters.uniform(self.shape.clone()).inside(p, 1.0);
-        self.mul(&kept.scale(1.0 / (1.0 - p)))
+        // Above 0 where a uniform number is at least p.
+        let kept = counters.uniform(self.shape.clone()).affine(1.0, -p.next_down());
+        // The gradient of a ReLU chooses: x where `kept` is above 0, else 0. A product would make NaN of an infinity.
+        self.scale(1.0 / (1.0 - p)).leaky_relu_gradient(&kept, 0.0)
     }
 }
