@@ -2,7 +2,8 @@
 //!
 //! A [`Graph`] is a list of nodes; a [`Tensor`] names one. Operations append nodes and infer shapes; a
 //! mistake in shapes is kept by the graph and returned by whatever lowers it, so that expressions can be
-//! written without a `?` after every operation. Equal operations on equal inputs are one node.
+//! written without a `?` after every operation. Equal operations on equal inputs are one node. Every tensor has an
+//! element at least: an axis of length 0 is a mistake in shapes.
 //!
 //! # Operations
 //!
@@ -155,8 +156,12 @@ impl Graph {
         Tensor::new(self.clone(), id, shape)
     }
 
-    /// Appends a node, or returns the equal one that is there.
+    /// Appends a node, or returns the equal one that is there. A tensor without elements is a mistake of the operation
+    /// that makes it: no kernel takes one.
     pub(crate) fn push(&self, op: Op, inputs: &[NodeId], shape: Vec<usize>) -> Tensor {
+        if shape.contains(&0) {
+            self.fail(op.name(), format!("a result of shape {shape:?} has no elements"));
+        }
         let mut nodes = self.0.borrow_mut();
         let key = format!("{op:?}{inputs:?}{shape:?}");
         let next = nodes.nodes.len();
