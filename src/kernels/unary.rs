@@ -126,7 +126,8 @@ impl Kernel for Unary {
     }
 
     fn flops(&self) -> u64 {
-        self.n as u64
+        let each = if matches!(self.op, UnaryOp::Affine(..)) { 2 } else { 1 };
+        each * self.n as u64
     }
 
     fn run(&self, arguments: &mut [Argument<'_>]) {

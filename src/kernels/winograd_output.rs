@@ -195,8 +195,7 @@ impl Kernel for WinogradOutput {
     }
 
     fn flops(&self) -> u64 {
-        let (m, t) = (self.size.outputs(), self.size.inputs());
-        (2 * m * t * (m + t) * self.tiling().tiles() * self.channels()) as u64
+        (self.size.output_flops() * self.tiling().tiles() * self.channels()) as u64
     }
 
     fn run(&self, arguments: &mut [Argument<'_>]) {
