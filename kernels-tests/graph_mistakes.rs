@@ -208,6 +208,11 @@ fn leaves() {
     let leaf = |words, offset| Leaf { slot: "parameters".into(), words, offset, parameter: true };
     says(|g| g.leaf(leaf(64, 32), [8]), &["leaf:", "parameters", "32"]);
     says(|g| g.leaf(leaf(64, 64), [8]), &["leaf:", "parameters", "64"]);
+    says(
+        |g| x(g, [3]).mul(&g.indices("x", [3]).to_floats()),
+        &["leaf:", "\"x\"", "floating-point numbers", "indices or counters"],
+    );
+    says(|g| x(g, [3]).dropout(0.5, &g.counters("x")), &["leaf:", "\"x\""]);
     says(|g| g.input("empty", [3, 0]), &["leaf:", "empty", "[3, 0]"]);
 }
 

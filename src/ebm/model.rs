@@ -309,7 +309,7 @@ impl Model {
                 images.mul(&scale).add(&offset)
             }
         };
-        self.network.logits(&images, &mut Pass::new(layout, mode))
+        self.network.logits(&images, &mut Pass::new(layout, mode).without_dropout())
     }
 }
 
