@@ -35,15 +35,9 @@ fn positive(i: u32) -> bool {
 }
 //#endif
 
-@compute @workgroup_size(256)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let i = (group.x + group.y * groups.x) * 256u + local;
-    if i < parameters.n {
-        let g = gradient[i];
-        y[i] = select(sloped(g, parameters.slope), g, positive(i));
-    }
+//#include element
+
+fn element(i: u32) {
+    let g = gradient[i];
+    y[i] = select(sloped(g, parameters.slope), g, positive(i));
 }

@@ -92,19 +92,17 @@ fn precise_logarithm(v: f32) -> f32 {
         m *= 0.5;
         exponent += 1.0;
     }
-    let s = (m - 1.0) / (m + 1.0);
-    let q = s * s;
-    var sum = 1.0 / 15.0;
-    for (var k = 13.0; k > 0.0; k -= 2.0) {
-        sum = sum * q + 1.0 / k;
-    }
-    return exponent * 0.6931472 + 2.0 * s * sum;
+    return exponent * 0.6931472 + twice_artanh((m - 1.0) / (m + 1.0));
 }
 
 // ln(1 + e) = 2 artanh(e / (2 + e)) for e in [0, 1], to f32's rounding: WGSL's log() may err by 2^-21 near 1,
 // which is all of a small e, and a compiler may simplify what makes up for it.
 fn log1p(e: f32) -> f32 {
-    let s = e / (2.0 + e);
+    return twice_artanh(e / (2.0 + e));
+}
+
+// 2 artanh(s) for |s| <= 1/3.
+fn twice_artanh(s: f32) -> f32 {
     let q = s * s;
     var sum = 1.0 / 15.0;
     for (var k = 13.0; k > 0.0; k -= 2.0) {
@@ -113,18 +111,12 @@ fn log1p(e: f32) -> f32 {
     return 2.0 * s * sum;
 }
 
-@compute @workgroup_size(256)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let i = (group.x + group.y * groups.x) * 256u + local;
-    if i < parameters.n {
+//#include element
+
+fn element(i: u32) {
 //#if WORDS
-        y[i] = f32(x[i]);
+    y[i] = f32(x[i]);
 //#else
-        y[i] = apply(x[i]);
+    y[i] = apply(x[i]);
 //#endif
-    }
 }
