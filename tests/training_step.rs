@@ -250,7 +250,7 @@ fn an_input_cannot_have_the_name_of_a_buffer_of_the_program() {
     other.push("v".into(), vec![100], ParameterKind::Constant(1.0));
     let graph = Graph::new();
     let both = weights.layout().leaf(&graph, "w").sum_all().add(&other.leaf(&graph, "v").sum_all());
-    let texts = ["\"parameters\"", "1 parameters w [4]", "1 parameters v [100]"];
+    let texts = ["\"parameters\"", "1 parameter (w [4])", "1 parameter (v [100])"];
     fails(weights.function(&[&both]), &texts);
     let graph = Graph::new();
     fails(weights.function(&[&other.leaf(&graph, "v")]), &["a layout of 128 words", "the weights have 64"]);

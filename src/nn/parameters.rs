@@ -206,7 +206,7 @@ impl ParameterLayout {
         match self.find(name) {
             Some(parameter) => self.leaf_of(graph, parameter),
             None => {
-                let message = format!("{name} is none of the {self}: they are another network's");
+                let message = format!("{name} is none of the {self}, which are another network's");
                 graph.fail("parameters", message);
                 graph.constant(0.0, [1])
             }
@@ -302,10 +302,12 @@ impl ParameterLayout {
 /// The number of parameters, with the first.
 impl fmt::Display for ParameterLayout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.parameters.len();
-        match self.parameters.first() {
-            Some(Parameter { name, shape, .. }) => write!(f, "{count} parameters {name} {shape:?}, ..."),
-            None => f.write_str("0 parameters"),
+        match &self.parameters[..] {
+            [] => f.write_str("0 parameters"),
+            [Parameter { name, shape, .. }] => write!(f, "1 parameter ({name} {shape:?})"),
+            [Parameter { name, shape, .. }, ..] => {
+                write!(f, "{} parameters ({name} {shape:?}, ...)", self.parameters.len())
+            }
         }
     }
 }
