@@ -49,14 +49,12 @@ fn geometry(channels: usize) -> ConvGeometry {
 }
 
 /// The kernels whose sums are zeros, so that their residual decides.
-fn both<K: Kernel + 'static>(
+fn both<K: Kernel + Copy + 'static>(
     direct: K,
     of: impl Fn(K) -> Convolution,
     operands: &[Option<Vec<u32>>],
     expected: impl Fn() -> Expect,
-) where
-    K: Copy,
-{
+) {
     check(direct, operands, &[expected()]);
     for size in Winograd::ALL {
         let kernel = WinogradOutput { convolution: of(direct), size };
