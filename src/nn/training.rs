@@ -90,11 +90,11 @@ impl Weights {
     /// use jem::nn::training::{StepOptions, TrainingStep, Weights};
     ///
     /// # fn main() -> jem::Result<()> {
-    /// let mut layout = ParameterLayout::default();
+    /// let (device, mut layout) = (Device::cpu(), ParameterLayout::default());
     /// layout.push("x".into(), vec![1], ParameterKind::Constant(3.0));
     /// let values = layout.initialise(Init::HeNormal, 0.0, 1);
-    /// let a = Weights::new(&Device::cpu(), layout.clone(), &values)?.in_slot("a");
-    /// let b = Weights::new(&Device::cpu(), layout, &values)?.in_slot("b");
+    /// let a = Weights::new(&device, layout.clone(), &values)?.in_slot("a");
+    /// let b = Weights::new(&device, layout, &values)?.in_slot("b");
     /// let graph = Graph::new();
     /// let [x, y] = [&a, &b].map(|weights| weights.layout().leaf(&graph, "x"));
     /// let loss = x.sub(&y.affine(2.0, 1.0)).square();
