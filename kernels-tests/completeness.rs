@@ -27,7 +27,8 @@ fn every_kernel_has_its_shader_test_and_bench() {
     let kernels = stems("src/kernels", "rs", "impl Kernel for ");
     assert_all(&stems("shaders", "wgsl", ""), &kernels, "src/kernels/STEM.rs");
     assert!(kernels.contains("unary"), "the folder of kernels was read");
-    assert_all(&kernels, &stems("shaders", "wgsl", "fn main("), "shaders/STEM.wgsl");
+    let [whole, element] = ["fn main(", "//#include element"].map(|text| stems("shaders", "wgsl", text));
+    assert_all(&kernels, &(&whole | &element), "shaders/STEM.wgsl");
     assert_all(&kernels, &stems("kernels-tests", "rs", "tests!["), "kernels-tests/STEM.rs");
     assert_all(&kernels, &stems("benches/kernels", "rs", "pub fn run("), "benches/kernels/STEM.rs");
     let catalogue: BTreeSet<String> = catalogue().iter().map(|k| k.name().to_owned()).collect();

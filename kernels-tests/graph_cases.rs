@@ -54,6 +54,8 @@ operations! {
     sign: Op::Unary(UnaryOp::Sign),
     tanh: Op::Unary(UnaryOp::Tanh),
     to_floats: Op::Unary(UnaryOp::Float),
+    silu: Op::Unary(UnaryOp::Silu),
+    pow: Op::Unary(UnaryOp::Pow(_)),
     add: Op::Binary(BinaryOp::Add),
     sub: Op::Binary(BinaryOp::Sub),
     mul: Op::Binary(BinaryOp::Mul),
@@ -168,6 +170,8 @@ pub fn cases() -> Vec<Case> {
     case("square", one, |_, x| x[0].square());
     case("pow 3", one, |_, x| x[0].pow(3.0));
     case("pow 6", one, |_, x| x[0].pow(6.0));
+    case("pow 9", one, |_, x| x[0].scale(0.5).pow(9.0));
+    case("pow -5", one, |_, x| x[0].affine(0.5, 2.0).pow(-5.0));
     case("pow -2", one, |_, x| x[0].affine(0.5, 2.0).pow(-2.0));
     case("pow 0.5", one, |_, x| x[0].affine(0.5, 2.0).pow(0.5));
     case("pow 1.25", one, |_, x| x[0].affine(0.5, 2.0).pow(1.25));

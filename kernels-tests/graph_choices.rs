@@ -11,6 +11,7 @@ tests![
     a_concatenation_moves_each_part_once,
     an_index_that_is_no_row,
     dropout_keeps_the_mean_and_draws_anew,
+    dropout_of_infinities_is_themselves_or_zero,
 ];
 
 /// The outputs of an expression on every device, one after the other, which must agree in all bits but NaN's.
@@ -126,6 +127,25 @@ fn dropout_keeps_the_mean_and_draws_anew() {
     }
     assert_eq!(at(5, 0), first, "the same counters draw the same");
     assert_eq!(x.dropout(0.0, &counters).id(), x.id(), "without a probability nothing is drawn");
+}
+
+fn dropout_of_infinities_is_themselves_or_zero() {
+    const N: usize = 1000;
+    let graph = Graph::new();
+    let [x, upstream] = ["x", "upstream"].map(|name| graph.input(name, [N]));
+    let dropped = x.dropout(0.5, &graph.counters("counters"));
+    let [gradient] = graph.grad(&dropped.mul(&upstream), [&x]);
+    let infinities: Vec<f32> =
+        (0..N).map(|i| if i % 2 == 0 { f32::INFINITY } else { f32::NEG_INFINITY }).collect();
+    let inputs =
+        [("x", words(&infinities)), ("upstream", words(&infinities)), ("counters", vec![7, 0, 0, 0])];
+    let results = outputs(&[&dropped, &gradient], &inputs);
+    let kept = results[0].iter().filter(|&&y| y != 0.0).count();
+    assert!((400..600).contains(&kept), "{kept} of {N} are kept");
+    for (i, (&y, &gradient)) in results[0].iter().zip(&results[1]).enumerate() {
+        assert!(y == 0.0 || y == infinities[i], "element {i} is {y}");
+        assert_eq!(gradient, y, "the gradient of element {i}");
+    }
 }
 
 /// So its cost grows with the result and not with the number of parts.

@@ -22,6 +22,8 @@ tests![
     second_derivatives_of_functionals,
     leaves,
     probabilities,
+    bounds_and_powers,
+    tensors_without_elements,
     two_graphs,
     five_axes_that_do_not_merge,
     the_first_mistake_is_the_one_that_is_told
@@ -206,6 +208,11 @@ fn leaves() {
     let leaf = |words, offset| Leaf { slot: "parameters".into(), words, offset, parameter: true };
     says(|g| g.leaf(leaf(64, 32), [8]), &["leaf:", "parameters", "32"]);
     says(|g| g.leaf(leaf(64, 64), [8]), &["leaf:", "parameters", "64"]);
+    says(
+        |g| x(g, [3]).mul(&g.indices("x", [3]).to_floats()),
+        &["leaf:", "\"x\"", "floating-point numbers", "indices or counters"],
+    );
+    says(|g| x(g, [3]).dropout(0.5, &g.counters("x")), &["leaf:", "\"x\""]);
     says(|g| g.input("empty", [3, 0]), &["leaf:", "empty", "[3, 0]"]);
 }
 
@@ -216,6 +223,74 @@ fn probabilities() {
     }
 }
 
+fn bounds_and_powers() {
+    for (low, high) in [(1.0, -1.0), (f32::NAN, 1.0), (0.0, f32::NAN)] {
+        let text = format!("bounds {low} and {high}");
+        says(|g| x(g, [3]).clamp(low, high), &["clamp:", &text]);
+        says(|g| x(g, [3]).inside(low, high), &["inside:", &text]);
+    }
+    for p in [f32::NAN, f32::INFINITY] {
+        says(|g| x(g, [3]).pow(p), &["pow:", &format!("power {p}")]);
+    }
+}
+
+/// The operation that makes a tensor without elements is the mistake, and nothing after it panics.
+fn tensors_without_elements() {
+    let none = |g: &Graph, shape: &[usize]| g.constant(1.0, shape);
+    says(|g| g.input("x", [0, 3]), &["leaf:", "[0, 3]"]);
+    says(|g| none(g, &[0, 3]), &["constant:", "[0, 3]"]);
+    says(|g| x(g, [1, 3]).broadcast_to([0, 3]), &["broadcast:", "[0, 3]"]);
+    says(|g| x(g, [1, 3]).add(&none(g, &[0, 3])), &["constant:", "[0, 3]"]);
+    says(|g| x(g, [3]).scatter_labels(&g.indices("labels", [3]), 0), &["scatter_labels:", "[3, 0]"]);
+    says(|g| g.indices("labels", [3]).one_hot(0), &["scatter_labels:", "[3, 0]"]);
+    says(|g| x(g, [1, 2, 2, 3]).average_pool_gradient(0), &["average_pool_gradient:", "[1, 0, 0, 3]"]);
+    says(|g| g.counters("counters").uniform([0, 3]), &["uniform:", "[0, 3]"]);
+    says(|g| g.leaf(Leaf { slot: "p".into(), words: 0, offset: 0, parameter: true }, [0]), &["leaf:", "[0]"]);
+    // Every operation on such tensors.
+    let after: &[fn(&Graph, Tensor) -> Tensor] = &[
+        |_, x| x.exp(),
+        |_, x| x.dropout(0.5, &x.graph().counters("counters")),
+        |_, x| x.add(&x.exp()),
+        |_, x| x.reshape([0]),
+        |_, x| x.flatten(),
+        |_, x| x.sum_all(),
+        |_, x| x.sum(&[0]),
+        |_, x| x.mean(&[0, 1]),
+        |_, x| x.max(&[0]),
+        |_, x| x.min_keep(&[1]),
+        |_, x| x.argmax(0).to_floats(),
+        |_, x| x.slice(0, 0..0),
+        |_, x| x.slice_step(1, 0..2, 2),
+        |_, x| x.pad(0, 1, 1, 0.0),
+        |g, x| g.concat(&[&x, &x], 0),
+        |_, x| x.permute(&(0..x.shape().len()).rev().collect::<Vec<_>>()),
+        |_, x| x.matmul(&x.permute(&[1, 0])),
+        |_, x| x.logsumexp(),
+        |_, x| x.softmax(),
+        |_, x| x.mse(&x.exp()),
+        |g, x| x.cross_entropy(&g.indices("labels", [x.shape()[0]])),
+        |g, x| x.gather_rows(&g.indices("labels", [2])),
+        |g, x| x.scatter_add(&g.indices("labels", [x.shape()[0]]), 4),
+        |g, x| x.gather_labels(&g.indices("labels", [x.shape()[0]])),
+        |_, x| x.average_pool(1),
+        |_, x| x.global_average_pool(),
+        |_, x| x.max_pool(1, 1, 0),
+        |g, x| x.conv2d(&w(g, [1, 1, 3, 4]), None, 1, 0),
+        |g, x| {
+            let geometry = NormGeometry::of_batch(&x);
+            let channels = *x.shape().last().expect("an axis");
+            let [weight, bias] = ["w", "b"].map(|name| g.input(name, [channels]));
+            x.normalise(Normalisation { geometry, epsilon: 1e-5 }, &weight, &bias)
+        },
+        |_, x| x.moments(NormGeometry::of_groups(&x, 1))[1].clone(),
+    ];
+    for shape in [vec![0, 3], vec![3, 0], vec![0, 2, 2, 3], vec![1, 0, 0, 3], vec![1, 2, 2, 0]] {
+        for operation in after {
+            says(|g| operation(g, none(g, &shape)), &["constant:", &format!("{shape:?}")]);
+        }
+    }
+}
+
 fn two_graphs() {
     let other = Graph::new();
     says(|g| x(g, [3]).add(&w(&other, [3])), &["add:", "two graphs"]);
@@ -223,7 +298,7 @@ fn two_graphs() {
     says(|g| x(g, [3, 3]).matmul(&w(&other, [3, 3])), &["matmul:", "two graphs"]);
     says(|g| g.concat(&[&w(&other, [3])], 0), &["concat:", "two graphs"]);
     says(|g| g.concat(&[&x(g, [3]), &w(&other, [3])], 0), &["concat:", "two graphs"]);
-    says(|g| x(g, [3]).dropout(0.5, &other.counters("counters")), &["mul:", "two graphs"]);
+    says(|g| x(g, [3]).dropout(0.5, &other.counters("counters")), &["dropout:", "two graphs"]);
     says(|g| g.grad(&x(g, [3]).exp(), [&w(&other, [3])])[0].clone(), &["grad:", "two graphs"]);
     let graph = Graph::new();
     let [a, b] = [x(&graph, [3]).exp(), w(&other, [3]).exp()];

@@ -1,6 +1,7 @@
 //! `leaky_relu_gradient` against float64.
 
 use super::harness::{Expect, Inputs, cases, check, words};
+use super::reference::below;
 use jem::compute::mask::{mask_bit, mask_words};
 use jem::kernels::leaky_relu_gradient::LeakyReluGradient;
 use proptest::prelude::*;
@@ -9,7 +10,7 @@ tests![awkward_shapes, at_the_kink_and_with_non_finite_values, any_shape];
 
 fn compare(kernel: LeakyReluGradient, gradient: &[f32], x: &[f32]) {
     let LeakyReluGradient { pixels, channels, slope, packed } = kernel;
-    let of = |(&g, &x): (&f32, &f32)| f64::from(g) * if x > 0.0 { 1.0 } else { f64::from(slope) };
+    let of = |(&g, &x): (&f32, &f32)| if x > 0.0 { f64::from(g) } else { below(f64::from(g), slope) };
     let y = gradient.iter().zip(x).map(of).collect();
     let mut mask = vec![0; mask_words(pixels, channels)];
     for (i, _) in x.iter().enumerate().filter(|&(_, &x)| x > 0.0) {
@@ -38,8 +39,8 @@ fn at_the_kink_and_with_non_finite_values() {
     let gradient = [1.0, f32::NAN, f32::INFINITY, 1e4, -1e4, f32::NEG_INFINITY, 2.0, 3.0];
     // Neither zero nor NaN is greater than 0.
     let x = [0.0, 1.0, -1.0, -0.0, f32::INFINITY, 1.0, f32::NAN, f32::NEG_INFINITY];
-    for packed in [false, true] {
-        compare(LeakyReluGradient { pixels: 2, channels: 4, slope: 0.2, packed }, &gradient, &x);
+    for (packed, slope) in [(false, 0.2), (true, 0.2), (false, 0.0), (true, 0.0)] {
+        compare(LeakyReluGradient { pixels: 2, channels: 4, slope, packed }, &gradient, &x);
     }
 }
 

@@ -27,6 +27,7 @@ mod functional;
 mod gradients;
 mod graph_cases;
 mod graph_choices;
+mod graph_ends;
 mod graph_function;
 mod graph_half;
 mod graph_mistakes;
@@ -40,6 +41,7 @@ mod reference;
 mod reference_elementwise;
 mod reference_logits;
 mod reference_random;
+mod relu;
 
 use libtest_mimic::{Arguments, Conclusion, Trial};
 
@@ -68,6 +70,7 @@ const OTHERS: &[(&str, Tests)] = files![
     functional,
     gradients,
     graph_choices,
+    graph_ends,
     graph_function,
     graph_half,
     graph_mistakes,
@@ -75,6 +78,7 @@ const OTHERS: &[(&str, Tests)] = files![
     graph_update,
     graph_properties,
     portability,
+    relu,
 ];
 
 /// All files of tests that need nothing but a device.

@@ -72,9 +72,14 @@ pub fn mask(values: &[f64], channels: usize) -> Vec<u32> {
     words
 }
 
-/// `x` if positive, else `slope x`.
+/// `x` if positive, else `slope x`; a slope of 0 makes 0 of an infinity too.
 pub fn leaky_relu(x: f64, slope: f32) -> f64 {
-    if x > 0.0 { x } else { f64::from(slope) * x }
+    if x > 0.0 { x } else { below(x, slope) }
+}
+
+/// `slope x`, where 0 times an infinity is 0; NaN stays NaN.
+pub fn below(x: f64, slope: f32) -> f64 {
+    if slope == 0.0 && !x.is_nan() { 0.0 } else { f64::from(slope) * x }
 }
 
 /// Shapes that kernels get wrong: channels around every tile width, odd sizes, strides that do not divide,

@@ -21,6 +21,9 @@ pub fn unary(op: UnaryOp, x: f64) -> f64 {
         UnaryOp::Abs => x.abs(),
         UnaryOp::Tanh => x.tanh(),
         UnaryOp::Float => x,
+        UnaryOp::Silu if x == f64::NEG_INFINITY => 0.0,
+        UnaryOp::Silu => x / (1.0 + (-x).exp()),
+        UnaryOp::Pow(p) => x.powf(f64::from(p)),
         UnaryOp::Sign => ordered(x, 0.0, [1.0, -1.0, x]),
     }
 }

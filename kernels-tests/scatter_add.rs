@@ -1,6 +1,7 @@
 //! `scatter_add` against float64.
 
 use super::harness::{Expect, Inputs, cases, check, words};
+use jem::compute::Kernel;
 use jem::kernels::scatter_add::ScatterAdd;
 use proptest::prelude::*;
 
@@ -9,7 +10,8 @@ tests![
     an_index_that_is_no_row_adds_nothing,
     non_finite_values_stay_in_their_row,
     the_order_of_additions_is_that_of_the_indices,
-    any_shape
+    any_shape,
+    every_row_compares_all_indices
 ];
 
 fn compare(kernel: ScatterAdd, x: &[f32], indices: Vec<u32>) {
@@ -58,6 +60,16 @@ fn non_finite_values_stay_in_their_row() {
 fn the_order_of_additions_is_that_of_the_indices() {
     let initial = [Some(words(&[1e8, 5.0, 1.0, -1e8, 2.0])), Some(vec![0, 1, 0, 0, 0]), None];
     check(ScatterAdd { count: 5, rows: 2, width: 1 }, &initial, &[Expect::Exactly(words(&[2.0, 5.0]))]);
+}
+
+fn every_row_compares_all_indices() {
+    for (count, rows, width) in [(70, 40, 33), (5, 1000, 257)] {
+        let kernel = ScatterAdd { count, rows, width };
+        let blocks: usize = kernel.workgroups().iter().map(|&n| n as usize).product();
+        let (additions, comparisons) = (count * width, blocks * count);
+        assert_eq!(kernel.flops(), additions as u64);
+        assert_eq!(kernel.shader_operations(), (additions + comparisons) as u64);
+    }
 }
 
 proptest! {

@@ -21,7 +21,7 @@ fn every_function() {
         let mut inputs = Inputs::new(n as u64);
         // `Float` takes no floats.
         for permutation in Unary::permutations().into_iter().filter(|unary| unary.op != UnaryOp::Float) {
-            let positive = matches!(permutation.op, UnaryOp::Log | UnaryOp::Sqrt);
+            let positive = matches!(permutation.op, UnaryOp::Log | UnaryOp::Sqrt | UnaryOp::Pow(_));
             let low = if positive { 0.01 } else { -3.0 };
             let mut x: Vec<f32> = (0..n).map(|_| inputs.uniform(low, 3.0)).collect();
             x[0] = 0.75; // inside every kink, so that no reference is all zeros
@@ -55,6 +55,7 @@ fn non_finite_values_stay_visible() {
     let ops = [
         UnaryOp::Affine(2.0, 1.0),
         UnaryOp::LeakyRelu(0.2),
+        UnaryOp::LeakyRelu(0.0),
         UnaryOp::Clamp(-1.0, 1.0),
         UnaryOp::Sigmoid,
         UnaryOp::Softplus,
@@ -71,7 +72,26 @@ fn non_finite_values_stay_visible() {
 /// `UnaryOp` promises results where WGSL promises none.
 fn the_ends_of_domains() {
     let x = [-0.5, -1.0, f32::NEG_INFINITY, -0.0, 0.0, f32::INFINITY, f32::NAN, 4.0];
-    for op in [UnaryOp::Log, UnaryOp::Sqrt, UnaryOp::Reciprocal, UnaryOp::Exp, UnaryOp::Abs, UnaryOp::Sign] {
+    let ops = [
+        UnaryOp::Log,
+        UnaryOp::Sqrt,
+        UnaryOp::Reciprocal,
+        UnaryOp::Exp,
+        UnaryOp::Abs,
+        UnaryOp::Sign,
+        UnaryOp::LeakyRelu(0.0),
+        UnaryOp::LeakyRelu(0.2),
+        UnaryOp::Silu,
+        UnaryOp::Pow(2.5),
+        UnaryOp::Pow(-3.0),
+        UnaryOp::Pow(6.0),
+        UnaryOp::Clamp(-1.0, 1.0),
+        UnaryOp::Inside(-1.0, 1.0),
+        UnaryOp::Sigmoid,
+        UnaryOp::Softplus,
+        UnaryOp::Tanh,
+    ];
+    for op in ops {
         let y = x.iter().map(|&x| reference(op, x)).collect();
         check(Unary { op, n: x.len() }, &[Some(words(&x)), None], &[Expect::Close(y, 1e-12)]);
     }

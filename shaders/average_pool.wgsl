@@ -18,16 +18,9 @@ struct Parameters {
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
 
-@compute @workgroup_size(256)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let i = (group.x + group.y * groups.x) * 256u + local;
-    if i >= parameters.n {
-        return;
-    }
+//#include element
+
+fn element(i: u32) {
     let channel = i % parameters.c;
     let pixel = i / parameters.c;
     let out_w = parameters.w / parameters.size;

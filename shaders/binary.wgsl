@@ -42,16 +42,10 @@ fn apply(a: f32, b: f32) -> f32 {
     }
 }
 
-@compute @workgroup_size(256)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let i = (group.x + group.y * groups.x) * 256u + local;
-    if i < parameters.n {
-        let a_index = strided(i, parameters.shape, parameters.a_strides);
-        let b_index = strided(i, parameters.shape, parameters.b_strides);
-        y[i] = apply(a[a_index], b[b_index]);
-    }
+//#include element
+
+fn element(i: u32) {
+    let a_index = strided(i, parameters.shape, parameters.a_strides);
+    let b_index = strided(i, parameters.shape, parameters.b_strides);
+    y[i] = apply(a[a_index], b[b_index]);
 }

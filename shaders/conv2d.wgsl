@@ -20,6 +20,8 @@
 //#if TARGET_VEC4
 //#include conv_epilogue
 //#else
+//#include sloped
+
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read> residual: array<f32>;
 @group(0) @binding(5) var<storage, read_write> raw: array<f32>;
@@ -61,7 +63,7 @@ fn finish_one(pixel: u32, channel: u32, sum: f32) -> u32 {
         raw[index] = v;
 //#endif
 //#if ACTIVATED
-        activated[index] = select(parameters.slope * v, v, v > 0.0);
+        activated[index] = select(sloped(v, parameters.slope), v, v > 0.0);
 //#endif
         bit = select(0u, 1u, v > 0.0);
     }

@@ -31,6 +31,8 @@
 //#if TARGET_VEC4
 //#include gradient_epilogue
 //#else
+//#include sloped
+
 @group(0) @binding(3) var<storage, read> mask: array<u32>;
 @group(0) @binding(4) var<storage, read> residual: array<f32>;
 @group(0) @binding(5) var<storage, read_write> gradient_in: array<f32>;
@@ -72,7 +74,7 @@ fn finish_one(pixel: u32, channel: u32, sign: u32, sum: f32) {
         v += residual[index];
 //#endif
 //#if MASK
-        v = select(parameters.slope * v, v, (sign & 1u) == 1u);
+        v = select(sloped(v, parameters.slope), v, (sign & 1u) == 1u);
 //#endif
 //#if RESIDUAL_AFTER
         v += residual[index];

@@ -18,14 +18,8 @@ struct Parameters {
 @group(0) @binding(1) var<storage, read> x: array<u32>;
 @group(0) @binding(2) var<storage, read_write> y: array<u32>;
 
-@compute @workgroup_size(256)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let i = (group.x + group.y * groups.x) * 256u + local;
-    if i < parameters.n {
-        y[i] = x[parameters.offset + strided(i, parameters.shape, parameters.strides)];
-    }
+//#include element
+
+fn element(i: u32) {
+    y[i] = x[parameters.offset + strided(i, parameters.shape, parameters.strides)];
 }

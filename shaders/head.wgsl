@@ -134,13 +134,16 @@ fn linear(local: u32) {
 }
 
 //#if GRADIENT
-fn slope_at(pixel: u32, feature: u32) -> f32 {
+//#include sloped
+
+// The gradient of a feature at one of its pixels.
+fn gradient_at(pixel: u32, feature: u32) -> f32 {
 //#if MASK
     let word = mask[(pixel / 8u) * ((FEATURES + 3u) / 4u) + feature / 4u];
     let bit = (word >> ((pixel % 8u) * 4u + feature % 4u)) & 1u;
-    return select(parameters.slope, 1.0, bit == 1u);
+    return select(sloped(pooled[feature], parameters.slope), pooled[feature], bit == 1u);
 //#else
-    return 1.0;
+    return pooled[feature];
 //#endif
 }
 //#endif
@@ -217,17 +220,14 @@ fn main(
     for (var i = 2u * local; i < PIXELS * FEATURES; i += 2u * THREADS) {
         let pixel = image * PIXELS + i / FEATURES;
         let feature = i % FEATURES;
-        let pair = vec2<f32>(
-            pooled[feature] * slope_at(pixel, feature),
-            pooled[feature + 1u] * slope_at(pixel, feature + 1u),
-        );
+        let pair = vec2<f32>(gradient_at(pixel, feature), gradient_at(pixel, feature + 1u));
         gradient[(pixel * FEATURES + feature) / 2u] = pack_half(pair);
     }
 //#else
     for (var i = local; i < PIXELS * FEATURES; i += THREADS) {
         let pixel = image * PIXELS + i / FEATURES;
         let feature = i % FEATURES;
-        gradient[pixel * FEATURES + feature] = pooled[feature] * slope_at(pixel, feature);
+        gradient[pixel * FEATURES + feature] = gradient_at(pixel, feature);
     }
 //#endif
 //#endif

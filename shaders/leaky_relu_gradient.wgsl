@@ -1,7 +1,8 @@
 // leaky_relu_gradient: y = gradient where the input was greater than 0, else slope gradient.
 //
 // Dispatch: ceil(n / 256) workgroups of 256, over x and y.
-// Switch: PACKED, the sign comes from the one-bit mask (layout: src/compute/mask.rs), else from x.
+// Switches: PACKED, the sign comes from the one-bit mask (layout: src/compute/mask.rs), else from x; RELU, the slope
+// is 0.
 
 struct Parameters {
     n: u32,
@@ -19,6 +20,8 @@ struct Parameters {
 //#endif
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 
+//#include sloped
+
 //#if PACKED
 fn positive(i: u32) -> bool {
     let pixel = i / parameters.channels;
@@ -32,15 +35,9 @@ fn positive(i: u32) -> bool {
 }
 //#endif
 
-@compute @workgroup_size(256)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let i = (group.x + group.y * groups.x) * 256u + local;
-    if i < parameters.n {
-        let g = gradient[i];
-        y[i] = select(parameters.slope * g, g, positive(i));
-    }
+//#include element
+
+fn element(i: u32) {
+    let g = gradient[i];
+    y[i] = select(sloped(g, parameters.slope), g, positive(i));
 }

@@ -8,17 +8,11 @@
 @group(0) @binding(2) var<storage, read> v: array<f32>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 
-@compute @workgroup_size(256)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let i = (group.x + group.y * groups.x) * 256u + local;
-    if i < parameters.n {
-        let window = i / parameters.c;
-        let row = window / parameters.out_w;
-        let image = row / parameters.out_h;
-        y[i] = v[largest(image, row % parameters.out_h, window % parameters.out_w, i % parameters.c)];
-    }
+//#include element
+
+fn element(i: u32) {
+    let window = i / parameters.c;
+    let row = window / parameters.out_w;
+    let image = row / parameters.out_h;
+    y[i] = v[largest(image, row % parameters.out_h, window % parameters.out_w, i % parameters.c)];
 }

@@ -20,16 +20,9 @@ fn end_window(at: u32, count: u32) -> u32 {
     return min((at + parameters.padding) / parameters.stride + 1u, count);
 }
 
-@compute @workgroup_size(256)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let i = (group.x + group.y * groups.x) * 256u + local;
-    if i >= parameters.n {
-        return;
-    }
+//#include element
+
+fn element(i: u32) {
     let channel = i % parameters.c;
     let pixel = i / parameters.c;
     let column = pixel % parameters.w;

@@ -21,6 +21,7 @@ struct Parameters {
 
 //#endif
 //#include stored
+//#include sloped
 
 @group(0) @binding(0) var<uniform> parameters: Parameters;
 @group(0) @binding(1) var<storage, read> x: array<Stored>;
@@ -72,7 +73,7 @@ fn main(
             raw[at] = stored(v);
 //#endif
 //#if ACTIVATED
-            activated[at] = stored(select(parameters.slope * v, v, positive));
+            activated[at] = stored(select(sloped_quad(v, parameters.slope), v, positive));
 //#endif
             let signs = dot(select(vec4<u32>(), vec4<u32>(1u, 2u, 4u, 8u), positive), vec4<u32>(1u));
             word |= signs << (4u * (row - first));

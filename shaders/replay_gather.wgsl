@@ -21,16 +21,9 @@ struct Parameters {
 
 //#include threefry
 
-@compute @workgroup_size(256)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let i = (group.x + group.y * groups.x) * 256u + local;
-    if i >= parameters.n {
-        return;
-    }
+//#include element
+
+fn element(i: u32) {
     let slot = i / parameters.image;
     let choice = threefry2x32(vec2(counters[0], CHOICE), vec2(counters[1], slot)).x;
     if uniform_of(choice) >= parameters.reinitialise {

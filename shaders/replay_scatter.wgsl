@@ -14,16 +14,9 @@ struct Parameters {
 @group(0) @binding(2) var<storage, read> indices: array<u32>;
 @group(0) @binding(3) var<storage, read_write> buffer: array<f32>;
 
-@compute @workgroup_size(256)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let i = (group.x + group.y * groups.x) * 256u + local;
-    if i >= parameters.n {
-        return;
-    }
+//#include element
+
+fn element(i: u32) {
     let index = indices[i / parameters.image];
     if index != 0xffffffffu {
         buffer[index * parameters.image + i % parameters.image] = x[i];

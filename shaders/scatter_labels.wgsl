@@ -14,15 +14,9 @@ struct Parameters {
 @group(0) @binding(2) var<storage, read> labels: array<u32>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 
-@compute @workgroup_size(256)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let i = (group.x + group.y * groups.x) * 256u + local;
-    if i < parameters.n {
-        let row = i / parameters.cols;
-        y[i] = select(0.0, x[row], i - row * parameters.cols == labels[row]);
-    }
+//#include element
+
+fn element(i: u32) {
+    let row = i / parameters.cols;
+    y[i] = select(0.0, x[row], i - row * parameters.cols == labels[row]);
 }

@@ -5,7 +5,9 @@ mod devices;
 
 use devices::devices;
 use jem::graph::{Function, Graph, Tensor};
+use jem::nn::batch_norm::NormMode;
 use jem::nn::init::{Fans, Init};
+use jem::nn::network::Pass;
 use jem::nn::parameters::{PARAMETERS, ParameterLayout};
 use jem::nn::{batch_norm, group_norm, spectral_norm};
 
@@ -80,8 +82,11 @@ fn running_statistics_take_the_unbiased_variance() {
     batch_norm::declare_statistics(&mut layout, "norm", CHANNELS);
     let graph = Graph::new();
     let x = graph.input("x", SHAPE);
-    let next = batch_norm::running_statistics(&x, &layout, "norm", 0.25);
-    assert_eq!(next.each_ref().map(|(name, _)| name.as_str()), ["norm.running_mean", "norm.running_var"]);
+    let mut pass = Pass::new(&layout, NormMode::Training);
+    pass.batch_norm(&x, "norm");
+    let next = pass.running_statistics(0.25);
+    let names: Vec<&str> = next.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["norm.running_mean", "norm.running_var"]);
     let x: Vec<f32> = values(SHAPE.iter().product(), 3).iter().map(|x| 1.0 + x).collect();
     let flat = values(layout.words(), 4);
     let running = |part: usize, c: usize| 0.75 * f64::from(flat[layout.parameters()[part].offset + c]);

@@ -45,6 +45,14 @@ fn convolutional() -> Arc<dyn Network> {
     }))
 }
 
+/// A perceptron that drops half of its features in training.
+fn dropping() -> Arc<dyn Network> {
+    Arc::new(Layered::new("dropping", [SIDE, SIDE, 3], 10, |layers, images| {
+        let x = layers.linear("fc", &images.flatten(), 32).relu();
+        layers.dropout(&x, 0.5)
+    }))
+}
+
 /// An energy without classes.
 fn energy() -> Arc<dyn Network> {
     Arc::new(Layered::new("energy", [SIDE, SIDE, 3], 1, |layers, images| {
@@ -119,6 +127,7 @@ fn any_network_trains_and_resumes_bit_for_bit() {
         for (name, network, recipe) in [
             ("perceptron by jem", perceptron(), recipe(Family::Jem)),
             ("perceptron by jem++", perceptron(), recipe(Family::JemPlusPlus)),
+            ("dropout by jem", dropping(), recipe(Family::Jem)),
             ("convolutional by jem++", convolutional(), recipe(Family::JemPlusPlus)),
             ("resnet by jem", residual(), recipe(Family::Jem)),
             ("resnet by jem++", residual(), recipe(Family::JemPlusPlus)),

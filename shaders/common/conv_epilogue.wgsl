@@ -2,6 +2,7 @@
 // a switch. The includer declares `parameters` with a `slope`.
 
 //#include stored
+//#include sloped
 
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> residual: array<Stored>;
@@ -23,7 +24,7 @@ fn finish_quad(index: u32, quad: u32, sum: vec4<f32>) -> u32 {
 //#endif
     let positive = v > vec4<f32>();
 //#if ACTIVATED
-    activated[index] = stored(select(parameters.slope * v, v, positive));
+    activated[index] = stored(select(sloped_quad(v, parameters.slope), v, positive));
 //#endif
     return dot(select(vec4<u32>(), vec4<u32>(1u, 2u, 4u, 8u), positive), vec4<u32>(1u));
 }

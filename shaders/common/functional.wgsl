@@ -20,7 +20,7 @@ fn functional(kind: u32, parameter: f32, right: f32, wrong: f32, surprise: f32) 
         case 2u: { result = of_gap(max(g, 0.0), select(0.0, 1.0, g > 0.0)); } // perceptron
         case 3u: { result = of_gap(max(parameter + g, 0.0), select(0.0, 1.0, parameter + g > 0.0)); } // hinge
         case 4u: { result = of_gap(max(g, 0.0) + logarithm_of_one_plus(small), sigmoid); } // log
-        case 5u: { result = of_gap(clamp(g, 0.0, parameter), select(0.0, 1.0, g > 0.0 && g < parameter)); } // LVQ2
+        case 5u: { result = of_gap(select(select(g, parameter, g > parameter), 0.0, g < 0.0), select(0.0, 1.0, g > 0.0 && g < parameter)); } // LVQ2
         case 6u: { result = of_gap(sigmoid, small / ((1.0 + small) * (1.0 + small))); } // MCE
         case 7u: { result = vec4(right * right + below * below, 2.0 * right, -2.0 * below, 0.0); } // square-square
         case 8u: { result = vec4(right * right + push, 2.0 * right, -push, 0.0); } // square-exponential

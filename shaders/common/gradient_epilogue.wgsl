@@ -3,6 +3,7 @@
 // SCALED multiplies the sums first. The includer declares `parameters` with a `slope` and a `factor`.
 
 //#include stored
+//#include sloped
 @group(0) @binding(3) var<storage, read> mask: array<u32>;
 @group(0) @binding(4) var<storage, read> residual: array<Stored>;
 @group(0) @binding(5) var<storage, read_write> gradient_in: array<Stored>;
@@ -18,7 +19,7 @@ fn finish_quad(index: u32, word: u32, sum: vec4<f32>) {
 //#endif
 //#if MASK
     let bits = (vec4<u32>(word) >> vec4<u32>(0u, 1u, 2u, 3u)) & vec4<u32>(1u);
-    v = select(parameters.slope * v, v, bits != vec4<u32>());
+    v = select(sloped_quad(v, parameters.slope), v, bits != vec4<u32>());
 //#endif
 //#if RESIDUAL_AFTER
     v += loaded(residual[index]);

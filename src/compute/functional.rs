@@ -3,6 +3,8 @@
 //!
 //! Twin: `shaders/common/functional.wgsl`, whose numbers are those of [`Functional::words`].
 
+use crate::compute::cpu::elementwise::limited;
+
 /// A loss of one labelled example, which pulls the energy of the right answer down and pushes that of others up.
 ///
 /// With `E` the energy of the right answer, `W = min over other classes` that of the most offending wrong one,
@@ -168,7 +170,7 @@ impl Functional {
             Self::Perceptron => gap(g.max(0.0), step(g > 0.0)),
             Self::Hinge { margin: m } => gap((m + g).max(0.0), step(m + g > 0.0)),
             Self::Log => gap(g.max(0.0) + small.ln_1p(), sigmoid),
-            Self::Lvq2 { bound: m } => gap(g.clamp(0.0, m), step(g > 0.0 && g < m)),
+            Self::Lvq2 { bound: m } => gap(limited(g, 0.0, m), step(g > 0.0 && g < m)),
             Self::Mce => gap(sigmoid, small / ((1.0 + small) * (1.0 + small))),
             Self::SquareSquare { margin: m } => {
                 let below = (m - wrong).max(0.0);

@@ -23,6 +23,14 @@ pub struct PoolGeometry {
 }
 
 impl PoolGeometry {
+    /// Adjacent windows, and overlapping windows that reach over the edge.
+    pub(crate) fn examples() -> [Self; 2] {
+        [
+            Self { n: 2, h: 6, w: 4, c: 5, size: 2, stride: 2, padding: 0 },
+            Self { n: 2, h: 7, w: 5, c: 3, size: 3, stride: 2, padding: 1 },
+        ]
+    }
+
     /// Whether it has windows, and each of them has a pixel.
     pub fn is_valid(&self) -> bool {
         let fits = |length: usize| length > 0 && length + 2 * self.padding >= self.size;

@@ -239,7 +239,7 @@ macro_rules! common {
 }
 
 /// The executable's shared pieces of WGSL, by name.
-const COMMON: [(&str, &str); 29] = common![
+const COMMON: [(&str, &str); 31] = common![
     "clip"
     "conv_ahead"
     "conv_direct"
@@ -250,6 +250,7 @@ const COMMON: [(&str, &str); 29] = common![
     "conv_sums"
     "conv_tiles"
     "conv_window"
+    "element"
     "exceeds"
     "exp_log"
     "functional"
@@ -264,6 +265,7 @@ const COMMON: [(&str, &str); 29] = common![
     "pack_half"
     "row_softmax"
     "sgld_update"
+    "sloped"
     "stored"
     "strided"
     "threefry"

@@ -49,6 +49,34 @@ impl Winograd {
         self.inputs() * self.inputs()
     }
 
+    /// Floating-point operations of transforming the inputs of a tile's channel, as the shaders' `input_line` does: its
+    /// rows, then its columns.
+    pub fn input_flops(self) -> usize {
+        let line = match self {
+            Self::F2 => 4,
+            Self::F4 => 20,
+        };
+        2 * self.inputs() * line
+    }
+
+    /// Floating-point operations of transforming one 3x3 kernel: its three columns, then the rows.
+    pub fn weights_flops(self) -> usize {
+        let line = match self {
+            Self::F2 => 6,
+            Self::F4 => 14,
+        };
+        (3 + self.inputs()) * line
+    }
+
+    /// Floating-point operations of transforming a tile's channel of products to outputs: its rows, then its columns.
+    pub fn output_flops(self) -> usize {
+        let line = match self {
+            Self::F2 => 4,
+            Self::F4 => 16,
+        };
+        (self.inputs() + self.outputs()) * line
+    }
+
     /// Whether the kernels take a convolution of `g`, in either direction: 3x3, stride 1, padding 1, at least
     /// 16 channels on both sides, in fours, and rows in whole words of the sign mask.
     pub fn takes(g: &ConvGeometry) -> bool {

@@ -46,7 +46,7 @@ impl<T: Element> Key<T> {
 ///
 /// A buffer that a program reads must be here before the program is loaded. A buffer that a program writes before it
 /// reads it is made when the program is loaded.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Buffers {
     device: Device,
     by_name: BTreeMap<String, Buffer>,
@@ -89,6 +89,11 @@ impl Buffers {
             self.by_name.insert(name.to_owned(), self.device.buffer(name, 4 * words as u64)?);
         }
         Ok(())
+    }
+
+    /// [`Buffers::share`] for a name that is made at run time.
+    pub(crate) fn share_named(&mut self, name: &str, buffer: Buffer) {
+        self.by_name.insert(name.to_owned(), buffer);
     }
 
     /// The buffer of this name, if there is one.

@@ -3,7 +3,7 @@
 use super::langevin::{COUNTER_WORDS, Langevin};
 use crate::device::{Buffers, Device, Executable, Program, ProgramBuilder};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Leaf, Op, Tensor, Value};
+use crate::graph::{Graph, Leaf, Op, Tensor, Token, Value};
 use crate::kernels::tick::COUNTERS;
 use crate::nn::training::Weights;
 use std::cell::RefCell;
@@ -62,7 +62,7 @@ impl DensitySampler {
     /// [`Error::Shape`] for a tensor that is no input of the density, or for another number of values; the errors of
     /// [`Device::write`].
     pub fn set<V: Value>(&self, input: &V, values: &[V::Element]) -> Result<()> {
-        let input = input.tensor();
+        let input = input.node(Token(()));
         let leaf = leaf(input)?;
         let buffer = self.buffers.named(&leaf.slot).filter(|_| self.graph.is_same(input.graph()));
         let Some(buffer) = buffer else {

@@ -316,7 +316,7 @@ impl Model {
                 images.mul(&scale).add(&offset)
             }
         };
-        self.network.logits(&images, &mut Pass::new(layout, mode))
+        self.network.logits(&images, &mut Pass::new(layout, mode).without_dropout())
     }
 }
 

@@ -22,27 +22,51 @@ pub struct Function {
     unset: RefCell<BTreeSet<(String, usize, usize)>>,
 }
 
-/// A node whose values the host sets: a [`Tensor`] of f32, or [`Indices`] or [`super::Counters`] of u32.
-pub trait Value {
+/// A node whose values the host sets: a [`Tensor`] of f32, or [`Indices`] or [`super::Counters`] of u32. The words of
+/// indices are reached only through their own methods, so that none is taken for a float:
+///
+/// ```compile_fail,E0061
+/// use jem::graph::{Tensor, Value};
+///
+/// fn words_as_floats<V: Value>(value: &V) -> Tensor {
+///     value.node().exp()
+/// }
+/// ```
+pub trait Value: sealed::Node {
     /// The type of its elements.
     type Element: Element;
+}
 
-    /// The node.
-    fn tensor(&self) -> &Tensor;
+pub(crate) mod sealed {
+    use crate::graph::Tensor;
+
+    /// Can be made in this crate alone.
+    #[derive(Debug)]
+    pub struct Token(pub(crate) ());
+
+    /// The node of a value.
+    pub trait Node {
+        /// The node, whatever its words are. The token keeps other crates from calling this.
+        fn node(&self, token: Token) -> &Tensor;
+    }
 }
 
 impl Value for Tensor {
     type Element = f32;
+}
 
-    fn tensor(&self) -> &Tensor {
+impl sealed::Node for Tensor {
+    fn node(&self, _: sealed::Token) -> &Tensor {
         self
     }
 }
 
 impl Value for Indices {
     type Element = u32;
+}
 
-    fn tensor(&self) -> &Tensor {
+impl sealed::Node for Indices {
+    fn node(&self, _: sealed::Token) -> &Tensor {
         &self.0
     }
 }
@@ -91,6 +115,7 @@ impl Function {
             }
         }
         targets.extend(assigned);
+        graph.iter().try_for_each(Graph::check)?;
         let leaves: Vec<(Leaf, usize)> = graph.iter().flat_map(leaves).collect();
         for (leaf, _) in &leaves {
             check_slot(leaf, &builder, &buffers)?;
@@ -137,7 +162,7 @@ impl Function {
     /// # Errors
     /// [`Error::Binding`] for a tensor that is not a leaf or is of another graph, or for another number of values.
     pub fn set<V: Value>(&self, input: &V, values: &[V::Element]) -> Result<()> {
-        let input = input.tensor();
+        let input = input.node(sealed::Token(()));
         let leaf = match self.knows(input).then(|| input.graph().node(input.id()).op) {
             Some(Op::Leaf(leaf)) => leaf,
             Some(op) => return Err(self.error(op.name(), "is computed, and cannot be set")),
@@ -210,7 +235,9 @@ impl Function {
 /// `buffers`.
 fn check_slot(leaf: &Leaf, builder: &ProgramBuilder, buffers: &Buffers) -> Result<()> {
     let shared = buffers.named(&leaf.slot);
-    if !leaf.parameter && (shared.is_some() || builder.has_external(&leaf.slot)) {
+    // A network's buffer that is not here is an input, which the host sets whole.
+    let is_own = leaf.parameter && (shared.is_some() || !builder.has_external(&leaf.slot));
+    if !is_own && (shared.is_some() || builder.has_external(&leaf.slot)) {
         let message = format!("{:?} is the name of a buffer of the program; choose another", leaf.slot);
         return Err(Error::Shape { operation: "input", message });
     }

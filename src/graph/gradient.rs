@@ -84,6 +84,13 @@ impl Graph {
             Op::Unary(UnaryOp::Sigmoid) => g.mul(&y().mul(&y().affine(-1.0, 1.0))),
             Op::Unary(UnaryOp::Softplus) => g.mul(&x(0).sigmoid()),
             Op::Unary(UnaryOp::Tanh) => g.mul(&y().square().affine(-1.0, 1.0)),
+            // x σ'(x) is 0 at infinities, where the clamp keeps it from infinity times 0.
+            Op::Unary(UnaryOp::Silu) => {
+                let sigmoid = x(0).sigmoid();
+                let finite = x(0).clamp(f32::MIN, f32::MAX);
+                g.mul(&sigmoid.add(&finite.mul(&sigmoid.mul(&sigmoid.affine(-1.0, 1.0)))))
+            }
+            Op::Unary(UnaryOp::Pow(p)) => g.mul(&x(0).pow(p - 1.0).scale(*p)),
             Op::Unary(UnaryOp::Abs) => g.mul(&x(0).sign()),
             Op::Unary(UnaryOp::Sign) | Op::Binary(BinaryOp::Step) => return None,
             Op::Binary(BinaryOp::Add) => g.clone(),

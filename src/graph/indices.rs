@@ -1,6 +1,6 @@
 //! Indices: labels, tokens, positions. Rows and columns are chosen by them; arithmetic with them does not compile.
 
-use super::{Graph, Leaf, Op, Tensor};
+use super::{Contents, Graph, Leaf, Op, Tensor};
 use crate::kernels::unary::UnaryOp;
 
 /// Whole numbers that choose elements: labels, tokens, positions of maxima. Their words are u32, so they are no
@@ -20,12 +20,12 @@ pub struct Indices(pub(super) Tensor);
 impl Graph {
     /// Indices that are the whole external buffer `name`, of u32.
     pub fn indices(&self, name: &str, shape: impl Into<Vec<usize>>) -> Indices {
-        Indices(self.input(name, shape))
+        Indices(self.input_of(name, Contents::Words, shape.into()))
     }
 
     /// Indices that are a part of an external buffer of u32.
     pub fn indices_leaf(&self, leaf: Leaf, shape: impl Into<Vec<usize>>) -> Indices {
-        Indices(self.leaf(leaf, shape))
+        Indices(self.leaf_of(leaf, Contents::Words, shape.into()))
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A [`Graph`] is a list of nodes; a [`Tensor`] names one. Operations append nodes and infer shapes; a
 //! mistake in shapes is kept by the graph and returned by whatever lowers it, so that expressions can be
-//! written without a `?` after every operation. Equal operations on equal inputs are one node.
+//! written without a `?` after every operation. Equal operations on equal inputs are one node. Every tensor has an
+//! element at least: an axis of length 0 is a mistake in shapes.
 //!
 //! # Operations
 //!
@@ -37,6 +38,7 @@ mod random;
 mod reductions;
 mod tensor;
 
+pub(crate) use function::sealed::Token;
 pub use function::{Function, Value};
 pub use indices::Indices;
 pub use lower::{Output, Update, lower, lower_with_update};
@@ -76,9 +78,37 @@ struct Nodes {
     /// Hash-consing: the node of each (operation, inputs, shape).
     known: HashMap<String, NodeId>,
     error: Option<(&'static str, String)>,
+    /// The contents of each external buffer, as its first leaf has them.
+    contents: HashMap<String, Contents>,
     /// The streams of random numbers that are taken.
     streams: u32,
     scope: String,
+}
+
+/// The contents of an external buffer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Contents {
+    /// Numbers.
+    Floats,
+    /// Whole numbers ([`Indices`], [`Counters`]).
+    Words,
+    /// The parameters of a network.
+    Parameters {
+        /// The names, shapes and places of all of them.
+        layout: u64,
+        /// Their number and the first, for messages.
+        text: String,
+    },
+}
+
+impl std::fmt::Display for Contents {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Floats => f.write_str("floating-point numbers"),
+            Self::Words => f.write_str("indices or counters"),
+            Self::Parameters { text, .. } => f.write_str(text),
+        }
+    }
 }
 
 impl Graph {
@@ -89,14 +119,30 @@ impl Graph {
 
     /// A leaf that is the whole external buffer `name`.
     pub fn input(&self, name: &str, shape: impl Into<Vec<usize>>) -> Tensor {
-        let shape = shape.into();
+        self.input_of(name, Contents::Floats, shape.into())
+    }
+
+    /// [`Graph::input`] of a buffer with these contents.
+    fn input_of(&self, name: &str, contents: Contents, shape: Vec<usize>) -> Tensor {
         let words = shape.iter().product();
-        self.leaf(Leaf { slot: name.to_owned(), words, offset: 0, parameter: false }, shape)
+        self.leaf_of(Leaf { slot: name.to_owned(), words, offset: 0, parameter: false }, contents, shape)
     }
 
     /// A leaf that is a part of an external buffer, or a parameter.
     pub fn leaf(&self, leaf: Leaf, shape: impl Into<Vec<usize>>) -> Tensor {
-        let shape = shape.into();
+        self.leaf_of(leaf, Contents::Floats, shape.into())
+    }
+
+    /// [`Graph::leaf`] of a buffer with these contents; other contents in another leaf are a mistake.
+    pub(crate) fn leaf_of(&self, leaf: Leaf, contents: Contents, shape: Vec<usize>) -> Tensor {
+        let known = self.0.borrow_mut().contents.entry(leaf.slot.clone()).or_insert(contents.clone()).clone();
+        if known != contents {
+            let message = format!(
+                "{:?} is the buffer of {known}, and of {contents}; choose another name for one",
+                leaf.slot
+            );
+            self.fail("leaf", message);
+        }
         let len: usize = shape.iter().product();
         if !leaf.offset.is_multiple_of(64) || leaf.offset + len > leaf.words || len == 0 {
             let Leaf { slot, offset, words, .. } = &leaf;
@@ -155,8 +201,12 @@ impl Graph {
         Tensor::new(self.clone(), id, shape)
     }
 
-    /// Appends a node, or returns the equal one that is there.
+    /// Appends a node, or returns the equal one that is there. A tensor without elements is a mistake of the operation
+    /// that makes it: no kernel takes one.
     pub(crate) fn push(&self, op: Op, inputs: &[NodeId], shape: Vec<usize>) -> Tensor {
+        if shape.contains(&0) {
+            self.fail(op.name(), format!("a result of shape {shape:?} has no elements"));
+        }
         let mut nodes = self.0.borrow_mut();
         let key = format!("{op:?}{inputs:?}{shape:?}");
         let next = nodes.nodes.len();

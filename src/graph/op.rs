@@ -163,6 +163,8 @@ impl Op {
             Op::Unary(UnaryOp::Sign) => "sign",
             Op::Unary(UnaryOp::Tanh) => "tanh",
             Op::Unary(UnaryOp::Float) => "to_floats",
+            Op::Unary(UnaryOp::Silu) => "silu",
+            Op::Unary(UnaryOp::Pow(_)) => "pow",
             Op::Binary(BinaryOp::Add) => "add",
             Op::Binary(BinaryOp::Sub) => "sub",
             Op::Binary(BinaryOp::Mul) => "mul",

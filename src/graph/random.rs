@@ -1,6 +1,7 @@
 //! Random numbers in expressions, and dropout.
 
-use super::{Graph, Leaf, Op, Tensor, Value};
+use super::function::sealed;
+use super::{Contents, Graph, Leaf, Op, Tensor, Value};
 use crate::compute::random::{lane, stream};
 use crate::kernels::tick::COUNTERS;
 
@@ -35,14 +36,16 @@ impl Graph {
     /// The counters in the external buffer `name`.
     pub fn counters(&self, name: &str) -> Counters {
         let leaf = Leaf { slot: name.to_owned(), words: COUNTERS, offset: 0, parameter: false };
-        Counters(self.leaf(leaf, [COUNTERS]))
+        Counters(self.leaf_of(leaf, Contents::Words, vec![COUNTERS]))
     }
 }
 
 impl Value for Counters {
     type Element = u32;
+}
 
-    fn tensor(&self) -> &Tensor {
+impl sealed::Node for Counters {
+    fn node(&self, _: sealed::Token) -> &Tensor {
         &self.0
     }
 }
@@ -66,18 +69,23 @@ impl Counters {
 }
 
 impl Tensor {
-    /// Sets each element to 0 with probability `p`, else to `x / (1 - p)`, which keeps the mean. Every call draws
-    /// elements of its own, and draws anew at each step of `counters`. Only the elements that are kept have a gradient.
-    /// `p` is in [0, 1); with 0 nothing is drawn.
+    /// Sets each element to 0 with probability `p`, else to `x / (1 - p)`, which keeps the mean (Srivastava et al. 2014).
+    /// A NaN stays one. Every call draws elements of its own, and draws anew at each step of `counters`. Only the
+    /// elements that are kept have a gradient. `p` is in [0, 1); with 0 nothing is drawn.
     pub fn dropout(&self, p: f32, counters: &Counters) -> Tensor {
         if !(0.0..1.0).contains(&p) {
             let message = format!("probability {p}; it must be at least 0 and below 1");
             return self.fail("dropout", message, self.shape.clone());
         }
+        if !self.graph.is_same(&counters.0.graph) {
+            return self.fail("dropout", "tensors of two graphs".into(), self.shape.clone());
+        }
         if p == 0.0 {
             return self.clone();
         }
-        let kept = counters.uniform(self.shape.clone()).inside(p, 1.0);
-        self.mul(&kept.scale(1.0 / (1.0 - p)))
+        // Above 0 where a uniform number is at least p.
+        let kept = counters.uniform(self.shape.clone()).affine(1.0, -p.next_down());
+        // The gradient of a ReLU chooses: x where `kept` is above 0, else 0. A product would make NaN of an infinity.
+        self.scale(1.0 / (1.0 - p)).leaky_relu_gradient(&kept, 0.0)
     }
 }

@@ -101,6 +101,7 @@ impl Conv2d {
             .with_switch("RESIDUAL", self.residual)
             .with_switch("RAW", self.raw)
             .with_switch("ACTIVATED", self.activated.is_some())
+            .with_switch("RELU", self.activated == Some(0.0))
             .with_switch("MASK", self.mask)
             .with_switch("HALF_C", self.storage.c == Storage::F16)
     }

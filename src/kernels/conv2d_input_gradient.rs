@@ -101,6 +101,7 @@ impl Conv2dInputGradient {
     pub(super) fn switches(&self, shader: Shader) -> Shader {
         let shader = shader
             .with_switch("MASK", self.mask.is_some())
+            .with_switch("RELU", self.mask == Some(0.0))
             .with_switch("RESIDUAL_BEFORE", self.residual == Residual::BeforeMask)
             .with_switch("RESIDUAL_AFTER", self.residual == Residual::AfterMask)
             .with_switch("UPDATE", self.update.is_some())

@@ -3,6 +3,7 @@
 
 use crate::compute::Argument;
 use crate::compute::Shader;
+use crate::compute::cpu::elementwise::sloped;
 use crate::compute::cpu::logits::LogitRow;
 use crate::compute::half::in_f32;
 use crate::compute::loss_term::{
@@ -126,7 +127,7 @@ impl Head {
                     let (word, bit) = mask_bit(image * pixels + pixel, feature, features);
                     mask[word] >> bit & 1 == 1
                 });
-                *gradient = if active { pooled } else { self.slope.unwrap_or(1.0) * pooled };
+                *gradient = if active { pooled } else { sloped(pooled, self.slope.unwrap_or(1.0)) };
             }
         }
     }
@@ -182,6 +183,7 @@ impl Kernel for Head {
             .with_u32("FEATURES", self.features as u32)
             .with_u32("CLASSES", self.classes as u32)
             .with_switch("MASK", self.slope.is_some())
+            .with_switch("RELU", self.slope == Some(0.0))
             .with_switch("LOGITS", self.logits)
             .with_switch("GRADIENT", self.gradient)
             .with_switch("HALF", self.storage == Storage::F16)

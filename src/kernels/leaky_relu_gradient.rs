@@ -2,7 +2,7 @@
 
 use crate::compute::Argument;
 use crate::compute::Shader;
-use crate::compute::cpu::elementwise::{items_per_task, map2};
+use crate::compute::cpu::elementwise::{items_per_task, map2, sloped};
 use crate::compute::mask::mask_words;
 use crate::compute::{Access, Binding, Kernel, binding, elementwise_grid};
 use rayon::prelude::*;
@@ -30,8 +30,8 @@ impl LeakyReluGradient {
 
     fn by_mask(&self, gradient: &[f32], mask: &[u32], y: &mut [f32]) {
         let slope = self.slope;
-        let factor = |bits: usize, channel: usize| if bits >> channel & 1 == 1 { 1.0 } else { slope };
-        let factors: [[f32; 4]; 16] = array::from_fn(|bits| array::from_fn(|channel| factor(bits, channel)));
+        let active = |bits: usize, channel: usize| bits >> channel & 1 == 1;
+        let active: [[bool; 4]; 16] = array::from_fn(|bits| array::from_fn(|channel| active(bits, channel)));
         let band = 8 * self.channels;
         let bands = y.par_chunks_mut(band).zip(gradient.par_chunks(band));
         let bands = bands.zip(mask.par_chunks(self.channels.div_ceil(4)));
@@ -39,8 +39,10 @@ impl LeakyReluGradient {
             let pixels = y.chunks_exact_mut(self.channels).zip(gradient.chunks_exact(self.channels));
             for (pixel, (y, gradient)) in pixels.enumerate() {
                 for ((y, gradient), word) in y.chunks_mut(4).zip(gradient.chunks(4)).zip(words) {
-                    let factors = &factors[(word >> (4 * pixel) & 15) as usize];
-                    y.iter_mut().zip(gradient).zip(factors).for_each(|((y, g), factor)| *y = g * factor);
+                    let active = &active[(word >> (4 * pixel) & 15) as usize];
+                    for ((y, &g), &active) in y.iter_mut().zip(gradient).zip(active) {
+                        *y = if active { g } else { sloped(g, slope) };
+                    }
                 }
             }
         });
@@ -63,7 +65,9 @@ impl Kernel for LeakyReluGradient {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("leaky_relu_gradient").with_switch("PACKED", self.packed)
+        Shader::new("leaky_relu_gradient")
+            .with_switch("PACKED", self.packed)
+            .with_switch("RELU", self.slope == 0.0)
     }
 
     fn uniforms(&self) -> Vec<u32> {
@@ -84,7 +88,7 @@ impl Kernel for LeakyReluGradient {
         if self.packed {
             self.by_mask(gradient, sign.u32(), y);
         } else {
-            map2(gradient, sign.f32(), y, |g, x| if x > 0.0 { g } else { self.slope * g });
+            map2(gradient, sign.f32(), y, |g, x| if x > 0.0 { g } else { sloped(g, self.slope) });
         }
     }
 }

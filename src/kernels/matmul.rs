@@ -129,7 +129,7 @@ impl Kernel for Matmul {
     }
 
     fn flops(&self) -> u64 {
-        2 * (self.m * self.n * self.k) as u64
+        (2 * self.m * self.n * self.k + if self.bias { self.m * self.n } else { 0 }) as u64
     }
 
     fn run(&self, arguments: &mut [Argument<'_>]) {

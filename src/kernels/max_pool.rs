@@ -16,11 +16,9 @@ pub struct MaxPool {
 }
 
 impl MaxPool {
-    /// Adjacent windows, and overlapping windows that reach over the edge.
+    /// One instance for each of the windows.
     pub fn permutations() -> Vec<Self> {
-        let apart = PoolGeometry { n: 2, h: 6, w: 4, c: 5, size: 2, stride: 2, padding: 0 };
-        let overlapping = PoolGeometry { n: 2, h: 7, w: 5, c: 3, size: 3, stride: 2, padding: 1 };
-        [apart, overlapping].map(|geometry| Self { geometry }).to_vec()
+        PoolGeometry::examples().map(|geometry| Self { geometry }).to_vec()
     }
 }
 

@@ -18,11 +18,9 @@ pub struct MaxPoolGradient {
 }
 
 impl MaxPoolGradient {
-    /// Adjacent windows, and overlapping windows that reach over the edge.
+    /// One instance for each of the windows.
     pub fn permutations() -> Vec<Self> {
-        let apart = PoolGeometry { n: 2, h: 6, w: 4, c: 5, size: 2, stride: 2, padding: 0 };
-        let overlapping = PoolGeometry { n: 2, h: 7, w: 5, c: 3, size: 3, stride: 2, padding: 1 };
-        [apart, overlapping].map(|geometry| Self { geometry }).to_vec()
+        PoolGeometry::examples().map(|geometry| Self { geometry }).to_vec()
     }
 }
 
@@ -52,7 +50,13 @@ impl Kernel for MaxPoolGradient {
     }
 
     fn flops(&self) -> u64 {
+        // The comparisons of each window, and one addition.
         (self.geometry.output_len() * self.geometry.size * self.geometry.size) as u64
+    }
+
+    fn shader_operations(&self) -> u64 {
+        // Every pixel of a window searches it.
+        self.flops() * (self.geometry.size * self.geometry.size) as u64
     }
 
     fn run(&self, arguments: &mut [Argument<'_>]) {

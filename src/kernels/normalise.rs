@@ -3,7 +3,7 @@
 
 use crate::compute::Argument;
 use crate::compute::Shader;
-use crate::compute::cpu::elementwise::items_per_task;
+use crate::compute::cpu::elementwise::{items_per_task, leaky_relu};
 use crate::compute::half::in_f32;
 use crate::compute::mask::mask_words;
 use crate::compute::norm_geometry::NormGeometry;
@@ -79,6 +79,7 @@ impl Kernel for Normalise {
         Shader::new("normalise")
             .with_switch("RAW", self.raw)
             .with_switch("ACTIVATED", self.activated.is_some())
+            .with_switch("RELU", self.activated == Some(0.0))
             .with_switch("MASK", self.mask)
             .with_switch("HALF", self.storage == Storage::F16)
             .with_switch("HALF_C", self.storage == Storage::F16)
@@ -124,8 +125,8 @@ impl Kernel for Normalise {
                         raw[at.clone()].copy_from_slice(&line);
                     }
                     if let (Some(activated), Some(slope)) = (&mut activated, self.activated) {
-                        let leaky = |&v: &f32| if v > 0.0 { v } else { slope * v };
-                        activated[at].iter_mut().zip(&line).for_each(|(y, v)| *y = leaky(v));
+                        let pairs = activated[at].iter_mut().zip(&line);
+                        pairs.for_each(|(y, &v)| *y = leaky_relu(v, slope));
                     }
                     if let Some(mask) = &mut mask {
                         let words = &mut mask[row / 8 * g.quads()..][..g.quads()];

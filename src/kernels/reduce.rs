@@ -201,7 +201,8 @@ impl Kernel for Reduce {
     }
 
     fn flops(&self) -> u64 {
-        self.input_len() as u64
+        let each = if self.op == ReduceOp::SumOfSquares { 2 } else { 1 };
+        each * self.input_len() as u64
     }
 
     fn run(&self, arguments: &mut [Argument<'_>]) {

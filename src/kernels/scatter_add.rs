@@ -62,6 +62,10 @@ impl Kernel for ScatterAdd {
         (self.count * self.width) as u64
     }
 
+    fn shader_operations(&self) -> u64 {
+        self.flops() + (self.rows * self.blocks() * self.count) as u64
+    }
+
     fn run(&self, arguments: &mut [Argument<'_>]) {
         let [x, indices, y] = arguments else { unreachable!("scatter_add binds x, indices and y") };
         let (x, indices, width) = (x.f32(), indices.u32(), self.width);

@@ -3,6 +3,7 @@
 use super::tick::{COUNTERS, SEED, SGLD_STEP};
 use crate::compute::Argument;
 use crate::compute::Shader;
+use crate::compute::cpu::elementwise::limited;
 use crate::compute::random::{normal_pair, stream, threefry2x32};
 use crate::compute::{Access, Binding, Kernel, binding, grid};
 use rayon::prelude::*;
@@ -105,8 +106,8 @@ impl Kernel for Sgld {
         let (limit, (low, high)) = self.limits();
         let key = [counters[SEED], stream::SGLD_NOISE];
         let update = |x: f32, gradient: f32, normal: f32| {
-            let drift = self.step * gradient.clamp(-limit, limit);
-            (x + drift + self.noise * normal).clamp(low, high)
+            let drift = self.step * limited(gradient, -limit, limit);
+            limited(x + drift + self.noise * normal, low, high)
         };
         x.par_chunks_mut(2).zip(gradient.par_chunks(2)).enumerate().with_min_len(2048).for_each(
             |(i, (x, gradient))| {

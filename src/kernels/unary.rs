@@ -2,7 +2,7 @@
 
 use crate::compute::Argument;
 use crate::compute::Shader;
-use crate::compute::cpu::elementwise::{CHUNK, map};
+use crate::compute::cpu::elementwise::{CHUNK, leaky_relu, limited, map};
 use crate::compute::{Access, Binding, Kernel, binding, elementwise_grid};
 use rayon::prelude::*;
 
@@ -19,7 +19,7 @@ pub enum UnaryOp {
     Reciprocal,
     /// The square root; NaN below 0.
     Sqrt,
-    /// `x` if `x > 0`, else `slope x`.
+    /// `x` if `x > 0`, else `slope x`; with the slope 0, -inf gives 0.
     LeakyRelu(f32),
     /// `min(max(x, low), high)`; NaN stays NaN.
     Clamp(f32, f32),
@@ -37,6 +37,11 @@ pub enum UnaryOp {
     Tanh,
     /// `x`, a word of u32, as a number; exact up to 2^24.
     Float,
+    /// `x σ(x)`; 0 at -inf.
+    Silu,
+    /// `x^p` as C's `pow`: NaN below 0 for a `p` that is no whole number. On a GPU the relative error is about
+    /// `|p ln x| 2^-23`.
+    Pow(f32),
 }
 
 /// [`UnaryOp`] over `n` contiguous elements.
@@ -67,6 +72,8 @@ impl Unary {
             Sign,
             Tanh,
             Float,
+            Silu,
+            Pow(2.5),
         ];
         ops.map(|op| Self { op, n: 1000 }).to_vec()
     }
@@ -87,6 +94,8 @@ impl Unary {
             UnaryOp::Sign => (11, 0.0, 0.0),
             UnaryOp::Tanh => (12, 0.0, 0.0),
             UnaryOp::Float => (13, 0.0, 0.0),
+            UnaryOp::Silu => (14, 0.0, 0.0),
+            UnaryOp::Pow(p) => (15, p, if p % 2.0 == 0.0 { 0.0 } else { 1.0 + f32::from(p.fract() != 0.0) }),
         }
     }
 }
@@ -101,7 +110,10 @@ impl Kernel for Unary {
     }
 
     fn shader(&self) -> Shader {
-        Shader::new("unary").with_u32("OP", self.code().0).with_switch("WORDS", self.op == UnaryOp::Float)
+        Shader::new("unary")
+            .with_u32("OP", self.code().0)
+            .with_switch("WORDS", self.op == UnaryOp::Float)
+            .with_switch("RELU", self.op == UnaryOp::LeakyRelu(0.0))
     }
 
     fn uniforms(&self) -> Vec<u32> {
@@ -114,7 +126,8 @@ impl Kernel for Unary {
     }
 
     fn flops(&self) -> u64 {
-        self.n as u64
+        let each = if matches!(self.op, UnaryOp::Affine(..)) { 2 } else { 1 };
+        each * self.n as u64
     }
 
     fn run(&self, arguments: &mut [Argument<'_>]) {
@@ -126,8 +139,8 @@ impl Kernel for Unary {
             UnaryOp::Log => map(x, y, f32::ln),
             UnaryOp::Reciprocal => map(x, y, f32::recip),
             UnaryOp::Sqrt => map(x, y, f32::sqrt),
-            UnaryOp::LeakyRelu(slope) => map(x, y, |x| if x > 0.0 { x } else { slope * x }),
-            UnaryOp::Clamp(low, high) => map(x, y, |x| x.clamp(low, high)),
+            UnaryOp::LeakyRelu(slope) => map(x, y, |x| leaky_relu(x, slope)),
+            UnaryOp::Clamp(low, high) => map(x, y, |x| limited(x, low, high)),
             UnaryOp::Inside(low, high) => map(x, y, |x| if x >= low && x <= high { 1.0 } else { 0.0 }),
             UnaryOp::Sigmoid => map(x, y, sigmoid),
             UnaryOp::Softplus => {
@@ -144,6 +157,8 @@ impl Kernel for Unary {
                 }
             }),
             UnaryOp::Tanh => map(x, y, f32::tanh),
+            UnaryOp::Silu => map(x, y, |x| if x == f32::NEG_INFINITY { 0.0 } else { x * sigmoid(x) }),
+            UnaryOp::Pow(p) => map(x, y, |x| f64::from(x).powf(f64::from(p)) as f32),
             UnaryOp::Float => {
                 y.par_iter_mut().zip(words).with_min_len(CHUNK).for_each(|(y, &x)| *y = x as f32);
             }

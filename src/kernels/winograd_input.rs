@@ -50,8 +50,7 @@ impl Kernel for WinogradInput {
     }
 
     fn flops(&self) -> u64 {
-        let t = self.tiling.size.inputs();
-        (4 * t * t * t * self.tiling.tiles() * self.channels) as u64
+        (self.tiling.size.input_flops() * self.tiling.tiles() * self.channels) as u64
     }
 
     fn run(&self, arguments: &mut [Argument<'_>]) {

@@ -6,6 +6,7 @@ use super::winograd_weights::THREADS;
 use crate::compute::Argument;
 use crate::compute::Shader;
 use crate::compute::conv_geometry::{ConvGeometry, Direction};
+use crate::compute::cpu::elementwise::{leaky_relu, sloped};
 use crate::compute::epilogue::Residual;
 use crate::compute::mask::mask_bit;
 use crate::compute::storage::Storages;
@@ -194,8 +195,7 @@ impl Kernel for WinogradOutput {
     }
 
     fn flops(&self) -> u64 {
-        let (m, t) = (self.size.outputs(), self.size.inputs());
-        (2 * m * t * (m + t) * self.tiling().tiles() * self.channels()) as u64
+        (self.size.output_flops() * self.tiling().tiles() * self.channels()) as u64
     }
 
     fn run(&self, arguments: &mut [Argument<'_>]) {
@@ -227,7 +227,7 @@ fn forward(kernel: &Conv2d, values: &[f32], operands: &mut [Argument<'_>]) {
             raw.f32_mut()[at] = v;
         }
         if let (Some(activated), Some(slope)) = (&mut activated, kernel.activated) {
-            activated.f32_mut()[at] = if v > 0.0 { v } else { slope * v };
+            activated.f32_mut()[at] = leaky_relu(v, slope);
         }
         if let Some(mask) = mask.as_mut().filter(|_| v > 0.0) {
             let (word, bit) = mask_bit(at / channels, at % channels, channels);
@@ -247,14 +247,17 @@ fn input_gradient(kernel: &Conv2dInputGradient, values: &[f32], operands: &mut [
     let added = kernel.residual != Residual::None;
     let residual = added.then(|| operands.next().expect("an argument for every binding").f32());
     for (at, (v, &sum)) in gradient_in.f32_mut().iter_mut().zip(values).enumerate() {
-        let factor = mask.map_or(1.0, |(mask, slope)| {
-            let (word, bit) = mask_bit(at / channels, at % channels, channels);
-            if mask[word] >> bit & 1 == 1 { 1.0 } else { slope }
-        });
+        let masked = |v: f32| match mask {
+            Some((mask, slope)) => {
+                let (word, bit) = mask_bit(at / channels, at % channels, channels);
+                if mask[word] >> bit & 1 == 1 { v } else { sloped(v, slope) }
+            }
+            None => v,
+        };
         let residual = residual.map_or(0.0, |residual| residual[at]);
         *v = match kernel.residual {
-            Residual::BeforeMask => factor * (sum + residual),
-            _ => factor * sum + residual,
+            Residual::BeforeMask => masked(sum + residual),
+            _ => masked(sum) + residual,
         };
     }
 }

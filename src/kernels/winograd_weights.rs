@@ -60,8 +60,7 @@ impl Kernel for WinogradWeights {
     }
 
     fn flops(&self) -> u64 {
-        let t = self.size.inputs();
-        (2 * 3 * t * (3 + t) * self.matrix()) as u64
+        (self.size.weights_flops() * self.matrix()) as u64
     }
 
     fn run(&self, arguments: &mut [Argument<'_>]) {

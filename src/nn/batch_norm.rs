@@ -39,7 +39,7 @@ pub fn declare_affine(layout: &mut ParameterLayout, name: &str, channels: usize)
     layout.push(format!("{name}.bias"), vec![channels], ParameterKind::Constant(0.0));
 }
 
-/// Declares `NAME.running_mean` and `NAME.running_var`, which [`running_statistics`] changes.
+/// Declares `NAME.running_mean` and `NAME.running_var`, which [`Pass::running_statistics`](super::network::Pass::running_statistics) changes.
 pub fn declare_statistics(layout: &mut ParameterLayout, name: &str, channels: usize) {
     layout.push(format!("{name}.running_mean"), vec![channels], ParameterKind::Statistic(0.0));
     layout.push(format!("{name}.running_var"), vec![channels], ParameterKind::Statistic(1.0));
@@ -79,24 +79,15 @@ pub fn normalise(x: &Tensor, layout: &ParameterLayout, name: &str, mode: NormMod
     x.normalise(norm, &leaves.weight, &leaves.bias)
 }
 
-/// The next `NAME.running_mean` and `NAME.running_var` after a batch that the normalisation `name` took as `x`:
-/// `(1 - momentum) running + momentum batch`, with the batch's unbiased variance (divided by n - 1), as in PyTorch. A
-/// channel needs two numbers or more: that variance of a single number is NaN.
-pub fn running_statistics(
-    x: &Tensor,
-    layout: &ParameterLayout,
-    name: &str,
-    momentum: f32,
-) -> [(String, Tensor); 2] {
+/// The mean and the unbiased variance (divided by n - 1), as in PyTorch, of a batch that the normalisation `name` took
+/// as `x`, under the names of the running statistics that follow them. A channel needs two numbers or more: that variance
+/// of a single number is NaN.
+pub(super) fn batch_statistics(x: &Tensor, name: &str) -> [(String, Tensor); 2] {
     let geometry = NormGeometry::of_batch(x);
     let [mean, variance] = x.moments(geometry).map(|of| of.reshape([geometry.channels]));
     let n = geometry.population() as f32;
-    let next = |part: &str, batch: Tensor| {
-        let name = format!("{name}.{part}");
-        let running = layout.leaf(x.graph(), &name).scale(1.0 - momentum);
-        (name, running.add(&batch.scale(momentum)))
-    };
-    [next("running_mean", mean), next("running_var", variance.scale(n / (n - 1.0)))]
+    let unbiased = variance.scale(n / (n - 1.0));
+    [(format!("{name}.running_mean"), mean), (format!("{name}.running_var"), unbiased)]
 }
 
 /// A convolution (`weights [kh, kw, c_in, c_out]`, bias or none) followed by the normalisation `name`, with the running

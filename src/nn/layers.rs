@@ -22,6 +22,8 @@ use crate::error::{Error, Result};
 use crate::graph::{Graph, Tensor};
 use std::fmt;
 
+/// The random numbers of dropout while the layers are declared, when nothing is drawn.
+const COUNTERS: &str = "counters";
 /// The name of a [`Layered`] network's last layer.
 const HEAD: &str = "head";
 
@@ -89,6 +91,16 @@ impl Layers<'_, '_> {
             Source::Passing(pass) => {
                 x.graph().scope(name, || group_norm::normalise(x, pass.layout(), name, groups))
             }
+        }
+    }
+
+    /// Dropout of `x`, of any shape: in training each element is 0 with probability `p`, in [0, 1), else `x / (1 - p)`
+    /// (Srivastava et al. 2014). In inference it is the identity, and so it is where chains of Langevin dynamics move:
+    /// JEM samples in inference mode. A training loop of your own gives the random numbers: [`Pass::with_dropout`].
+    pub fn dropout(&mut self, x: &Tensor, p: f32) -> Tensor {
+        match &mut self.0 {
+            Source::Declaring(_) => x.dropout(p, &x.graph().counters(COUNTERS)),
+            Source::Passing(pass) => pass.dropout(x, p),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::batch_norm::{self, NormMode};
 use super::parameters::ParameterLayout;
 use crate::error::{Error, Result};
-use crate::graph::Tensor;
+use crate::graph::{Counters, Tensor};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -59,8 +59,17 @@ pub trait Network: fmt::Debug + Send + Sync {
     /// Everything that makes this network one of its kind, as TOML.
     fn settings(&self) -> String;
 
-    /// The logits of images.
+    /// The logits of images. A pass with the parameters of another network is a mistake, which the graph keeps.
     fn logits(&self, images: &Tensor, pass: &mut Pass<'_>) -> Tensor {
+        let own = self.layout();
+        if !own.is_alike(pass.layout()) {
+            let message = format!(
+                "{} has {own}; the pass is made with the {} of another network",
+                self.name(),
+                pass.layout()
+            );
+            images.graph().fail("network", message);
+        }
         let features = self.features(images, pass);
         self.head(&features, pass)
     }
@@ -86,12 +95,22 @@ pub trait Network: fmt::Debug + Send + Sync {
     }
 }
 
-/// One pass of a batch through a network: the parameters that its layers take, and the statistics that batch norm uses
-/// and sees.
+/// Whether a pass drops elements.
+#[derive(Debug, Clone)]
+enum Dropout {
+    /// Not in inference; in training it is a mistake that nobody said.
+    Unsaid,
+    Off,
+    On(Counters),
+}
+
+/// One pass of a batch through a network: the parameters that its layers take, the statistics that batch norm uses and
+/// sees, and the random numbers of dropout.
 #[derive(Debug)]
 pub struct Pass<'a> {
     layout: &'a ParameterLayout,
     mode: NormMode,
+    dropout: Dropout,
     /// The name and the input of each batch norm, in [`NormMode::Training`].
     seen: Vec<(String, Tensor)>,
 }
@@ -99,7 +118,33 @@ pub struct Pass<'a> {
 impl<'a> Pass<'a> {
     /// A pass with the parameters of `layout`, the network's own.
     pub fn new(layout: &'a ParameterLayout, mode: NormMode) -> Self {
-        Self { layout, mode, seen: Vec::new() }
+        Self { layout, mode, dropout: Dropout::Unsaid, seen: Vec::new() }
+    }
+
+    /// Drops elements, as training does, by the random numbers of `counters`, which each step must change
+    /// ([`StepOptions::counters`](super::training::StepOptions::counters)).
+    pub fn with_dropout(self, counters: &Counters) -> Self {
+        Self { dropout: Dropout::On(counters.clone()), ..self }
+    }
+
+    /// Drops nothing, though batch norm takes the batch's statistics.
+    pub fn without_dropout(self) -> Self {
+        Self { dropout: Dropout::Off, ..self }
+    }
+
+    /// Dropout of `x` ([`Tensor::dropout`]): the identity in [`NormMode::Inference`] and after
+    /// [`Pass::without_dropout`]. In [`NormMode::Training`] without [`Pass::with_dropout`] it is a mistake.
+    pub fn dropout(&self, x: &Tensor, p: f32) -> Tensor {
+        match (&self.dropout, self.mode) {
+            (Dropout::On(counters), _) => x.dropout(p, counters),
+            (Dropout::Unsaid, NormMode::Training) => {
+                let message =
+                    "a pass in training needs random numbers: Pass::with_dropout, or Pass::without_dropout";
+                x.graph().fail("dropout", message.into());
+                x.clone()
+            }
+            (Dropout::Unsaid, NormMode::Inference) | (Dropout::Off, _) => x.clone(),
+        }
     }
 
     /// The parameters.
@@ -112,10 +157,8 @@ impl<'a> Pass<'a> {
         self.mode
     }
 
-    /// The parameter `name` as a leaf of the graph of `like`.
-    ///
-    /// # Panics
-    /// If there is none: a bug in the network.
+    /// The parameter `name` as a leaf of the graph of `like`. A name that is not there is a mistake, which the graph
+    /// keeps: the pass is made with the layout of another network.
     pub fn parameter(&self, like: &Tensor, name: &str) -> Tensor {
         self.layout.leaf(like.graph(), name)
     }
@@ -145,11 +188,21 @@ impl<'a> Pass<'a> {
     }
 
     /// For each running statistic of the batch norms in this pass, the parameter's name and its next value
-    /// ([`batch_norm::running_statistics`]); none in [`NormMode::Inference`]. They are results of nodes that the logits
-    /// need anyway, so they do not change gradients.
+    /// `(1 - momentum) running + momentum batch`; none in [`NormMode::Inference`]. They are results of nodes that the logits
+    /// need anyway, so they do not change gradients. A batch norm that saw several batches, in one layer used twice or in
+    /// a pass used twice, takes them one after the other.
     pub fn running_statistics(&self, momentum: f32) -> Vec<(String, Tensor)> {
-        let next =
-            |(name, x): &(String, Tensor)| batch_norm::running_statistics(x, self.layout, name, momentum);
-        self.seen.iter().flat_map(next).collect()
+        let mut next: Vec<(String, Tensor)> = Vec::new();
+        for (name, x) in &self.seen {
+            for (statistic, batch) in batch_norm::batch_statistics(x, name) {
+                let known = next.iter().position(|(name, _)| *name == statistic);
+                let running = match known {
+                    Some(at) => next.remove(at).1,
+                    None => self.layout.leaf(x.graph(), &statistic),
+                };
+                next.push((statistic, running.scale(1.0 - momentum).add(&batch.scale(momentum))));
+            }
+        }
+        next
     }
 }

@@ -91,9 +91,23 @@ impl Optimizer {
         clip: Option<f32>,
         norm: View,
     ) {
-        let whole = |builder: &mut ProgramBuilder, slot| builder.external(slot, layout.words());
-        let mut slots = vec![whole(builder, PARAMETERS), whole(builder, GRADIENTS)];
-        slots.extend(self.state().iter().map(|&slot| whole(builder, slot)));
+        self.step_at(builder, layout, [0, layout.words()], clip, norm);
+    }
+
+    /// [`Optimizer::step`] of one of several networks, whose gradients and state begin at word `first` of buffers of
+    /// `words`.
+    pub(super) fn step_at(
+        &self,
+        builder: &mut ProgramBuilder,
+        layout: &ParameterLayout,
+        [first, words]: [usize; 2],
+        clip: Option<f32>,
+        norm: View,
+    ) {
+        let mut part = |slot| builder.external(slot, words).part(first, layout.words());
+        let mut slots = vec![part(GRADIENTS)];
+        slots.extend(self.state().iter().map(|&slot| part(slot)));
+        slots.insert(0, builder.external_named(layout.slot(), layout.words()));
         let control = builder.external(CONTROL_WORDS, CONTROL);
         for (first, n) in chunks(layout.trained_words()) {
             let mut views: Vec<View> = slots.iter().map(|slot| slot.part(first, n)).collect();

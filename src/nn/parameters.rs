@@ -5,10 +5,12 @@ use crate::compute::random::Threefry;
 use crate::compute::random::stream::WEIGHTS;
 use crate::device::{Key, ProgramBuilder};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Leaf, Output, Tensor};
+use crate::graph::{Contents, Graph, Leaf, Output, Tensor};
 use crate::io::pack;
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// The external slot that holds all parameters.
+/// The external slot that holds all parameters of a network, unless its layout names another.
 pub const PARAMETERS: Key<f32> = Key::new("parameters");
 
 /// Parameters start at multiples of this many words, so that each can be bound on its own.
@@ -95,14 +97,33 @@ impl Parameter {
     }
 }
 
-/// The parameters of a network in the order in which its layers declare them.
-#[derive(Debug, Clone, Default, PartialEq)]
+/// The parameters of a network in the order in which its layers declare them, and the name of the flat buffer that holds
+/// them.
+#[derive(Debug, Clone, PartialEq)]
 pub struct ParameterLayout {
     parameters: Vec<Parameter>,
     words: usize,
+    slot: String,
+}
+
+impl Default for ParameterLayout {
+    fn default() -> Self {
+        Self { parameters: Vec::new(), words: 0, slot: PARAMETERS.name().into() }
+    }
 }
 
 impl ParameterLayout {
+    /// The same parameters in a flat buffer called `slot` instead of [`PARAMETERS`], so that a graph can hold several
+    /// networks. Networks in one graph with the same name share their parameters.
+    pub fn in_slot(self, slot: impl Into<String>) -> Self {
+        Self { slot: slot.into(), ..self }
+    }
+
+    /// The name of the flat buffer.
+    pub fn slot(&self) -> &str {
+        &self.slot
+    }
+
     /// Declares a tensor of parameters of `shape` (device order); [`Fans`] say that it is trained.
     pub fn push(&mut self, name: String, shape: Vec<usize>, role: impl Into<ParameterKind>) {
         let elements: usize = shape.iter().product();
@@ -112,7 +133,7 @@ impl ParameterLayout {
 
     /// The same parameters in the order that training needs: all that are trained, then the others.
     pub fn trained_first(self) -> Self {
-        let mut ordered = Self::default();
+        let mut ordered = Self::default().in_slot(self.slot.as_str());
         let (trained, others): (Vec<_>, Vec<_>) =
             self.parameters.into_iter().partition(Parameter::is_trained);
         for Parameter { name, shape, role, .. } in trained.into_iter().chain(others) {
@@ -179,28 +200,37 @@ impl ParameterLayout {
         self.trained().map(Parameter::elements).sum()
     }
 
-    /// The parameter `name` as a leaf of `graph`.
-    ///
-    /// # Panics
-    /// If there is none: a bug in the network.
+    /// The parameter `name` as a leaf of `graph`. A name that is not there is a mistake, which the graph keeps: the
+    /// layout is another network's.
     pub fn leaf(&self, graph: &Graph, name: &str) -> Tensor {
-        self.leaf_of(graph, self.parameter(name))
+        match self.find(name) {
+            Some(parameter) => self.leaf_of(graph, parameter),
+            None => {
+                let message = format!("{name} is none of the {self}, which are another network's");
+                graph.fail("parameters", message);
+                graph.constant(0.0, [1])
+            }
+        }
     }
 
-    fn parameter(&self, name: &str) -> &Parameter {
-        let parameter = self.parameters.iter().find(|parameter| parameter.name == name);
-        parameter.unwrap_or_else(|| panic!("no parameter {name}"))
+    fn find(&self, name: &str) -> Option<&Parameter> {
+        self.parameters.iter().find(|parameter| parameter.name == name)
+    }
+
+    /// Whether both have the same parameters in the same places, whatever the names of their buffers.
+    pub(crate) fn is_alike(&self, other: &Self) -> bool {
+        self.parameters == other.parameters
     }
 
     /// Each parameter's next value as an output to its place in the flat buffer of `builder`. Lowering writes them
     /// after everything that reads the parameters.
     ///
     /// # Panics
-    /// If there is no parameter of a name: a bug in the network.
+    /// If there is no parameter of a name: a bug in the caller.
     pub fn outputs<'a>(&self, builder: &mut ProgramBuilder, next: &'a [(String, Tensor)]) -> Vec<Output<'a>> {
-        let flat = builder.external(PARAMETERS, self.words);
+        let flat = builder.external_named(&self.slot, self.words);
         let output = |(name, tensor): &'a (String, Tensor)| {
-            let parameter = self.parameter(name);
+            let parameter = self.find(name).unwrap_or_else(|| panic!("{name} is none of the {self}"));
             Output { tensor, view: flat.part(parameter.offset, parameter.elements()) }
         };
         next.iter().map(output).collect()
@@ -212,13 +242,14 @@ impl ParameterLayout {
     }
 
     fn leaf_of(&self, graph: &Graph, parameter: &Parameter) -> Tensor {
-        let leaf = Leaf {
-            slot: PARAMETERS.name().into(),
-            words: self.words,
-            offset: parameter.offset,
-            parameter: true,
-        };
-        graph.leaf(leaf, parameter.shape.clone())
+        let leaf =
+            Leaf { slot: self.slot.clone(), words: self.words, offset: parameter.offset, parameter: true };
+        let mut hasher = DefaultHasher::new();
+        for Parameter { name, shape, offset, .. } in &self.parameters {
+            (name, shape, offset).hash(&mut hasher);
+        }
+        let contents = Contents::Parameters { layout: hasher.finish(), text: self.to_string() };
+        graph.leaf_of(leaf, contents, parameter.shape.clone())
     }
 
     /// Initial values of the flat buffer; `slope` is that of the network's leaky ReLUs.
@@ -265,6 +296,19 @@ impl ParameterLayout {
             let values = &flat[parameter.offset..][..parameter.elements()];
             (parameter, parameter.to_file(values))
         })
+    }
+}
+
+/// The number of parameters, with the first.
+impl fmt::Display for ParameterLayout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.parameters[..] {
+            [] => f.write_str("0 parameters"),
+            [Parameter { name, shape, .. }] => write!(f, "1 parameter ({name} {shape:?})"),
+            [Parameter { name, shape, .. }, ..] => {
+                write!(f, "{} parameters ({name} {shape:?}, ...)", self.parameters.len())
+            }
+        }
     }
 }
 

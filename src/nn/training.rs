@@ -31,7 +31,7 @@
 use super::init::Init;
 use super::network::{Network, Pass};
 use super::optimizer::{CONTROL_WORDS, GRADIENTS, Optimizer, gradient_norm};
-use super::parameters::{PARAMETERS, ParameterLayout};
+use super::parameters::ParameterLayout;
 use crate::device::{Buffer, Buffers, Device, Program, ProgramBuilder};
 use crate::error::{Error, Result};
 use crate::graph::{Counters, Function, Output, Tensor, Value};
@@ -53,7 +53,7 @@ impl Weights {
     /// [`Error::Shape`] for another number of values; the errors of [`Device::buffer`].
     pub fn new(device: &Device, layout: ParameterLayout, values: &[f32]) -> Result<Self> {
         check_len(&layout, values)?;
-        let buffer = device.buffer_from(PARAMETERS.name(), values)?;
+        let buffer = device.buffer_from(layout.slot(), values)?;
         Ok(Self { device: device.clone(), layout, buffer })
     }
 
@@ -78,6 +78,38 @@ impl Weights {
         &self.layout
     }
 
+    /// The same parameters under another name, so that a loss can read several networks
+    /// ([`ParameterLayout::in_slot`]):
+    ///
+    /// ```
+    /// use jem::device::Device;
+    /// use jem::graph::Graph;
+    /// use jem::nn::init::Init;
+    /// use jem::nn::optimizer::Optimizer;
+    /// use jem::nn::parameters::{ParameterKind, ParameterLayout};
+    /// use jem::nn::training::{StepOptions, TrainingStep, Weights};
+    ///
+    /// # fn main() -> jem::Result<()> {
+    /// let (device, mut layout) = (Device::cpu(), ParameterLayout::default());
+    /// layout.push("x".into(), vec![1], ParameterKind::Constant(3.0));
+    /// let values = layout.initialise(Init::HeNormal, 0.0, 1);
+    /// let a = Weights::new(&device, layout.clone(), &values)?.in_slot("a");
+    /// let b = Weights::new(&device, layout, &values)?.in_slot("b");
+    /// let graph = Graph::new();
+    /// let [x, y] = [&a, &b].map(|weights| weights.layout().leaf(&graph, "x"));
+    /// let loss = x.sub(&y.affine(2.0, 1.0)).square();
+    /// // The step moves `a` and reads `b`.
+    /// let options = StepOptions { frozen: &[&b], ..StepOptions::default() };
+    /// let mut step = TrainingStep::with(&a, Optimizer::sgd(0.0), &loss, &options)?;
+    /// step.run(0.5)?;
+    /// assert_eq!((a.values()?[0], b.values()?[0]), (7.0, 3.0));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn in_slot(self, slot: &str) -> Self {
+        Self { layout: self.layout.in_slot(slot), ..self }
+    }
+
     /// The current values, as the flat buffer; waits for the device.
     ///
     /// # Errors
@@ -100,16 +132,50 @@ impl Weights {
     /// # Errors
     /// The errors of [`Function::new`].
     pub fn function(&self, outputs: &[&Tensor]) -> Result<Function> {
+        self.function_beside(&[], outputs)
+    }
+
+    /// [`Weights::function`] of outputs that read the parameters of `others` too.
+    ///
+    /// # Errors
+    /// The errors of [`Function::new`]; [`Error::Shape`] for two networks in one slot.
+    pub fn function_beside(&self, others: &[&Weights], outputs: &[&Tensor]) -> Result<Function> {
         let builder = ProgramBuilder::new("function");
-        Function::assemble(self.device.policy(), builder, self.buffers(), outputs, &[], |_| {})
+        let buffers = shared(&[&[self], others].concat(), &[])?;
+        Function::assemble(self.device.policy(), builder, buffers, outputs, &[], |_| {})
     }
 
     /// The buffers of a program that reads them.
     pub(crate) fn buffers(&self) -> Buffers {
         let mut buffers = Buffers::new(&self.device);
-        buffers.share(PARAMETERS, self.buffer.clone());
+        buffers.share_named(self.layout.slot(), self.buffer.clone());
         buffers
     }
+}
+
+/// The buffers of a program that reads the parameters of all `weights` and has `own` buffers beside them.
+fn shared(weights: &[&Weights], own: &[&str]) -> Result<Buffers> {
+    let mut buffers = weights[0].buffers();
+    for (number, other) in weights.iter().enumerate() {
+        let slot = other.layout.slot();
+        let message = match weights[..number].iter().find(|earlier| earlier.layout.slot() == slot) {
+            Some(earlier) => {
+                let (a, b) = (&earlier.layout, &other.layout);
+                format!(
+                    "two networks have their parameters in {slot:?} ({a}; {b}); name one by Weights::in_slot"
+                )
+            }
+            None if own.contains(&slot) => {
+                format!("{slot:?} is the name of a buffer of the program; choose another for the parameters")
+            }
+            None => {
+                buffers.share_named(slot, other.buffer.clone());
+                continue;
+            }
+        };
+        return Err(Error::Shape { operation: "parameters", message });
+    }
+    Ok(buffers)
 }
 
 fn check_len(layout: &ParameterLayout, values: &[f32]) -> Result<()> {
@@ -141,38 +207,72 @@ impl TrainingStep {
     ///
     /// # Errors
     /// The errors of [`Function::new`]; [`Error::Shape`] without trained parameters, or where one comes after
-    /// others; [`Error::Setting`] for a bound on the norm that is not positive.
+    /// others, for two networks in one slot, or for a pass through a network that is not trained; [`Error::Setting`] for
+    /// a bound on the norm that is not positive.
     pub fn with(
         weights: &Weights,
         optimizer: Optimizer,
         loss: &Tensor,
         options: &StepOptions<'_>,
     ) -> Result<Self> {
-        let layout = weights.layout();
-        layout.check_trained()?;
+        let trained: Vec<&Weights> =
+            std::iter::once(weights).chain(options.trained.iter().copied()).collect();
+        trained.iter().try_for_each(|weights| weights.layout.check_trained())?;
         if let Some(bound) = options.clip_norm.filter(|&bound| bound.is_nan() || bound <= 0.0) {
             return Err(Error::setting("clip_norm", format!("must be above 0, got {bound}")));
         }
         let mut builder = ProgramBuilder::new("training step");
-        let flat = builder.external(GRADIENTS, layout.words());
-        let leaves = layout.leaves(loss.graph());
+        // The networks' gradients lie one after the other, so that their norm is one.
+        let words: usize = trained.iter().map(|weights| weights.layout.words()).sum();
+        let flat = builder.external(GRADIENTS, words);
+        let places = trained.iter().scan(0, |end, weights| {
+            let first = *end;
+            *end += weights.layout.words();
+            Some((first, &weights.layout))
+        });
+        let places: Vec<(usize, &ParameterLayout)> = places.collect();
+        let leaves: Vec<Tensor> = places.iter().flat_map(|(_, layout)| layout.leaves(loss.graph())).collect();
         let gradients = loss.graph().grad_of_all(&[loss], &leaves.iter().collect::<Vec<_>>());
+        let parameters = places
+            .iter()
+            .flat_map(|&(first, layout)| layout.trained().map(move |of| (first + of.offset, of)));
         let mut assigned = Vec::new();
-        for (parameter, tensor) in layout.trained().zip(&gradients) {
-            assigned.push(Output { tensor, view: flat.part(parameter.offset, parameter.elements()) });
+        for ((first, parameter), tensor) in parameters.zip(&gradients) {
+            assigned.push(Output { tensor, view: flat.part(first, parameter.elements()) });
         }
-        let next = options.pass.map(|(pass, momentum)| pass.running_statistics(momentum)).unwrap_or_default();
-        assigned.extend(layout.outputs(&mut builder, &next));
-        let mut buffers = weights.buffers();
+        let next: Vec<_> = options.passes.iter().map(|(pass, rate)| pass.running_statistics(*rate)).collect();
+        for (number, ((pass, _), next)) in options.passes.iter().zip(&next).enumerate() {
+            if options.passes[..number].iter().any(|(other, _)| other.layout().slot() == pass.layout().slot())
+            {
+                let message = format!("two passes through the network in {:?}", pass.layout().slot());
+                return Err(Error::Shape { operation: "running statistics", message });
+            }
+            let is_its = |(_, layout): &&(usize, &ParameterLayout)| {
+                layout.slot() == pass.layout().slot() && layout.is_alike(pass.layout())
+            };
+            let Some((_, layout)) = places.iter().find(is_its) else {
+                let own = places.iter().map(|(_, layout)| format!("{layout} in {:?}", layout.slot()));
+                let (pass, own) = (pass.layout(), own.collect::<Vec<_>>().join("; "));
+                let message =
+                    format!("the pass is made with {pass} in {:?}, the step trains {own}", pass.slot());
+                return Err(Error::Shape { operation: "running statistics", message });
+            };
+            assigned.extend(layout.outputs(&mut builder, next));
+        }
+        let mut own = vec![GRADIENTS.name(), CONTROL_WORDS.name()];
+        own.extend(optimizer.state().iter().map(|slot| slot.name()));
+        let mut buffers = shared(&[&trained, options.frozen].concat(), &own)?;
         buffers.zeros(CONTROL_WORDS, CONTROL)?;
         for &slot in optimizer.state() {
-            buffers.zeros(slot, layout.words())?;
+            buffers.zeros(slot, words)?;
         }
         let outputs: Vec<&Tensor> = std::iter::once(loss).chain(options.outputs.iter().copied()).collect();
         let finish = |builder: &mut ProgramBuilder| {
             let norm = builder.transient("gradient norm", 1);
-            gradient_norm(builder, layout.words(), norm);
-            optimizer.step(builder, layout, options.clip_norm, norm);
+            gradient_norm(builder, words, norm);
+            for &(first, layout) in &places {
+                optimizer.step_at(builder, layout, [first, words], options.clip_norm, norm);
+            }
             if let Some(counters) = options.counters {
                 let view = builder.external_named(&counters.slot(), COUNTERS);
                 builder.dispatch("step", Tick { word: ITERATION }, &[view]);
@@ -227,10 +327,17 @@ impl TrainingStep {
 pub struct StepOptions<'a> {
     /// The largest norm of the gradient of all parameters; a longer one is scaled down to it.
     pub clip_norm: Option<f32>,
-    /// The pass through a network with batch norm, and the part of the batch in the next running statistics.
-    pub pass: Option<(&'a Pass<'a>, f32)>,
+    /// The passes through networks with batch norm, and the part of the batch in the next running statistics: at most
+    /// one pass for each network, which may take several batches.
+    pub passes: &'a [(&'a Pass<'a>, f32)],
+    /// The weights of other networks that the loss reads and the step trains too, by the same optimizer. The bound on
+    /// the norm is that of all gradients together.
+    pub trained: &'a [&'a Weights],
+    /// The weights of other networks that the loss reads and the step leaves as they are.
+    pub frozen: &'a [&'a Weights],
     /// The counters of the loss's random numbers, such as those of dropout: each step draws new numbers, because it
-    /// adds one to their second word. [`TrainingStep::set`] sets their seed once.
+    /// adds one to their second word. [`TrainingStep::set`] sets their seed once; with the number of steps taken as the
+    /// second word, a resumed training draws what an uninterrupted one would.
     pub counters: Option<&'a Counters>,
     /// Tensors to [`TrainingStep::get`] besides the loss.
     pub outputs: &'a [&'a Tensor],

@@ -36,6 +36,23 @@ pub trait Lanes: Copy {
     unsafe fn select(bits: u16, ones: Self, zeros: Self) -> Self;
 }
 
+/// `slope value` in each lane, the side of a leaky ReLU below 0: `elementwise::sloped`.
+///
+/// # Safety
+/// The CPU has the instruction set of `L`.
+#[inline(always)]
+pub unsafe fn sloped<L: Lanes>(value: L, slope: f32) -> L {
+    // SAFETY: the instruction set is there by the caller's contract.
+    unsafe {
+        let scaled = value.mul(L::splat(slope));
+        if slope != 0.0 {
+            return scaled;
+        }
+        let not_zero = value.positive() | value.mul(L::splat(-1.0)).positive();
+        L::select(not_zero, L::zero(), scaled)
+    }
+}
+
 /// Work that is compiled once for each instruction set.
 pub trait Job: Sized {
     /// Does the work with accumulator tiles of `ROWS` x `VECTORS` [`Lanes`]: as many as the register file

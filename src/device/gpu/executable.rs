@@ -190,12 +190,12 @@ fn range(buffer: &GpuBuffer, offset: u64, words: usize) -> Option<wgpu::BindingR
     }))
 }
 
-/// The work of the dispatches before each dispatch, and as the last item that of all: their floating-point operations,
+/// The work of the dispatches before each dispatch, and as the last item that of all: the operations of their shaders,
 /// and `balance` for every byte that they move.
 pub fn work_before(dispatches: &[Dispatch], balance: u64) -> Vec<u64> {
     let work = |dispatch: &Dispatch| {
         let moved: u64 = dispatch.kernel.bindings().iter().map(|binding| 4 * binding.moved as u64).sum();
-        dispatch.kernel.flops() + balance * moved
+        dispatch.kernel.shader_operations() + balance * moved
     };
     let mut sum = 0;
     let sums = dispatches.iter().map(|dispatch| {

@@ -16,7 +16,8 @@ use crate::nn::optimizer::squared_norm;
 use crate::nn::parameters::ParameterLayout;
 use crate::policy::convolution::ConvolutionPolicy;
 
-/// One SGLD step on the samples of the batch. Batch norm uses the chains' own statistics, as in training.
+/// One SGLD step on the samples of the batch. Batch norm uses the chains' own statistics, as in training; dropout is off,
+/// as JEM samples in inference mode.
 ///
 /// # Errors
 /// A shape error of the graph.
@@ -33,9 +34,8 @@ pub fn sgld_program(
     let x = batch.leaf(&graph, batch.images_of(BatchPart::Samples));
     let labels = graph.indices(CHAIN_LABELS.name(), [count]);
     let part = Langevin::log_density(count, recipe.class_conditional);
-    let log_density = network
-        .logits(&x, &mut Pass::new(layout, NormMode::in_training(layout)))
-        .logit_loss(&labels, &[part]);
+    let mut pass = Pass::new(layout, NormMode::in_training(layout)).without_dropout();
+    let log_density = network.logits(&x, &mut pass).logit_loss(&labels, &[part]);
     let mut builder = ProgramBuilder::new("sgld");
     let images = batch.view(&mut builder, BatchPart::Samples);
     Langevin::of(recipe).append(policy, &mut builder, prepare, &log_density, &x, images, &[], None)?;

@@ -5,9 +5,9 @@ use super::layout::{BatchLayout, BatchPart};
 use crate::compute::loss_term::{LabelledLoss, LossTerm, STATS};
 use crate::device::{Program, ProgramBuilder, View};
 use crate::ebm::Recipe;
-use crate::ebm::langevin::Langevin;
+use crate::ebm::langevin::{COUNTER_WORDS, Langevin};
 use crate::error::Result;
-use crate::graph::{Graph, Output, Tensor, lower};
+use crate::graph::{Counters, Graph, Output, Tensor, lower};
 use crate::nn::batch_norm::NormMode;
 use crate::nn::network::{Network, Pass};
 use crate::nn::optimizer::{self, GRADIENTS, gradient_norm};
@@ -102,6 +102,8 @@ impl LossPrograms<'_> {
         let graph = Graph::new();
         let metrics = builder.external(METRICS, batch.metrics_words());
         let flat = builder.external(GRADIENTS, layout.words());
+        // A function of the iteration, so that a resumed run drops the same elements.
+        let counters = graph.counters(COUNTER_WORDS.name());
         let mut losses = Vec::new();
         let mut outputs: Vec<(Tensor, View)> = Vec::new();
         let parts = loss_terms(recipe, batch, network.classes());
@@ -115,7 +117,7 @@ impl LossPrograms<'_> {
             let x = batch.leaf(&graph, batch.images_of(*first).start..batch.images_of(*last).end);
             let rows = batch.rows_of(*first).start..batch.rows_of(*last).end;
             let labels = batch.labels(&graph, rows.clone());
-            let mut pass = Pass::new(layout, NormMode::Training);
+            let mut pass = Pass::new(layout, NormMode::Training).with_dropout(&counters);
             let logits = network.logits(&x, &mut pass);
             let parts: Vec<LossTerm> = group.iter().map(|(_, part)| *part).collect();
             losses.push(logits.logit_loss(&labels, &parts));
@@ -128,7 +130,7 @@ impl LossPrograms<'_> {
             }
         }
         if recipe.gradient_penalty > 0.0 {
-            let penalty = self.penalty(&graph);
+            let penalty = self.penalty(&graph, &counters);
             if figures {
                 outputs.push((penalty.sum_all(), metrics.part(batch.penalty_word(), 1)));
             }
@@ -148,11 +150,12 @@ impl LossPrograms<'_> {
 
     /// Each element's contribution to `gradient_penalty mean |∂ log p(x)/∂x|²` at the data: R1 of Mescheder et al.
     /// (ICML 2018), without the factor of one half.
-    fn penalty(&self, graph: &Graph) -> Tensor {
+    fn penalty(&self, graph: &Graph, counters: &Counters) -> Tensor {
         let &Self { recipe, network, layout, batch, .. } = self;
         let x = batch.leaf(graph, batch.images_of(BatchPart::Data));
         let labels = batch.labels(graph, batch.rows_of(BatchPart::Data));
-        let logits = network.logits(&x, &mut Pass::new(layout, NormMode::Training));
+        let mut pass = Pass::new(layout, NormMode::Training).with_dropout(counters);
+        let logits = network.logits(&x, &mut pass);
         let log_density = logits.logit_loss(&labels, &[Langevin::log_density(batch.data, false)]);
         let [gradient] = graph.grad(&log_density, [&x]);
         gradient.mul(&gradient).scale(recipe.gradient_penalty / batch.data as f32)

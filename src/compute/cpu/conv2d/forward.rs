@@ -4,7 +4,7 @@ use crate::compute::argument::Argument;
 use crate::compute::cpu::conv2d::panels::{Panel, Panels};
 use crate::compute::cpu::conv2d::parameters::Forward;
 use crate::compute::cpu::conv2d::tile::{PIXELS, Run, Source, Sums, Window, load, span, store};
-use crate::compute::cpu::lanes::{Isa, Job, LANES, Lanes};
+use crate::compute::cpu::lanes::{Isa, Job, LANES, Lanes, sloped};
 use rayon::prelude::*;
 
 /// Tiles of one task: enough to outweigh the hand-over to another thread, few enough that their taps'
@@ -169,7 +169,7 @@ impl Task<'_> {
                     }
                     let positive = value.positive();
                     if let (Some(activated), Some(slope)) = (&mut self.activated, kernel.activated) {
-                        let negative = value.mul(L::splat(slope));
+                        let negative = sloped(value, slope);
                         store(L::select(positive, value, negative), activated, at, n);
                     }
                     *signs = positive;

@@ -9,7 +9,7 @@ use crate::compute::cpu::conv2d::narrow;
 use crate::compute::cpu::conv2d::panels::{Panel, Panels};
 use crate::compute::cpu::conv2d::parameters::{InputGradient, InputGradientData};
 use crate::compute::cpu::conv2d::tile::{PIXELS, Run, Source, Sums, Window, load, span, store};
-use crate::compute::cpu::lanes::{Isa, Job, Lanes};
+use crate::compute::cpu::lanes::{Isa, Job, Lanes, sloped};
 use crate::compute::epilogue::Residual;
 use rayon::prelude::*;
 
@@ -152,7 +152,7 @@ impl Task<'_> {
                     }
                     if let (Some(mask), Some(slope)) = (mask, kernel.mask) {
                         let bits = read_mask(mask, in_batch, channel, n, g.c_in);
-                        value = L::select(bits, value, value.mul(L::splat(slope)));
+                        value = L::select(bits, value, sloped(value, slope));
                     }
                     if let (Some(residual), Residual::AfterMask) = (residual, kernel.residual) {
                         value = value.add(residual);

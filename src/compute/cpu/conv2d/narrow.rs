@@ -8,6 +8,7 @@
 use crate::compute::conv_geometry::ConvGeometry;
 use crate::compute::cpu::conv2d::parameters::InputGradientData;
 use crate::compute::cpu::conv2d::tile::{PIXELS, Sums, Window, load, store};
+use crate::compute::cpu::elementwise::sloped;
 use crate::compute::cpu::lanes::{Job, LANES, Lanes};
 use crate::compute::epilogue::Residual;
 use crate::compute::mask::mask_bit;
@@ -114,7 +115,9 @@ impl InputGradientData<'_> {
         if let (Some(mask), Some(slope)) = (self.mask, self.kernel.mask) {
             for (at, value) in out.iter_mut().enumerate() {
                 let (word, bit) = mask_bit(first + at / g.c_in, at % g.c_in, g.c_in);
-                *value *= if mask[word] >> bit & 1 == 1 { 1.0 } else { slope };
+                if mask[word] >> bit & 1 == 0 {
+                    *value = sloped(*value, slope);
+                }
             }
         }
         add_residual(out, Residual::AfterMask);
