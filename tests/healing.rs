@@ -2,117 +2,20 @@
 
 #[path = "common/devices.rs"]
 mod devices;
+#[path = "common/disturbed.rs"]
+mod disturbed;
+
 use devices::devices;
-use jem::data::Dataset;
-use jem::data::synthetic::synthetic;
+use disturbed::{alter, drawings, events, iterations, recipe, train};
+use jem::Result;
 use jem::device::Device;
-use jem::ebm::{Outcome, Preset, Recipe, RunOptions, Trainer, run};
+use jem::ebm::{Outcome, Recipe, RunOptions, Trainer, run};
 use jem::io::checkpoint::Checkpoint;
-use jem::io::elements::Elements;
-use jem::report::metrics::MetricsTable;
-use jem::report::progress::Progress;
-use jem::report::status::Status;
-use jem::{Error, Result};
-use serde_json::Value;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The number of seeds whose runs are compared, undisturbed and healed.
 const SEEDS: u32 = 8;
-
-/// Enough iterations to learn the drawings, with a disturbance in the middle.
-fn recipe() -> Recipe {
-    Recipe {
-        depth: 10,
-        width: 1,
-        batch: 16,
-        steps: 2,
-        buffer: 64,
-        lr: 4e-3,
-        warmup: 10,
-        decay_at: Vec::new(),
-        iterations: 160,
-        pad: 0,
-        flip: false,
-        validation: 64,
-        evaluate_every: 40,
-        sample_every: 160,
-        checkpoint_every: 80,
-        snapshot_every: 20,
-        ..Preset::Tiny.recipe()
-    }
-}
-
-/// Drawings of 8x8 pixels in ten classes: training images, and test images.
-fn drawings() -> (Dataset, Dataset) {
-    let shrink = |mut data: Dataset| {
-        let (side, every) = (8, data.width / 8);
-        let mut small = Vec::new();
-        for image in 0..data.len() {
-            for (row, column) in (0..side).flat_map(|row| (0..side).map(move |column| (row, column))) {
-                let pixel = (row * every * data.width + column * every) * data.channels;
-                small.extend_from_slice(&data.image(image)[pixel..][..data.channels]);
-            }
-        }
-        (data.images, data.height, data.width) = (small, side, side);
-        data
-    };
-    let (train, test) = synthetic(640, 1000, 3);
-    (shrink(train), shrink(test))
-}
-
-/// Trains in a new folder; `disturb` is called with the trainer before each iteration.
-fn train(
-    device: &Device,
-    recipe: &Recipe,
-    out: &Path,
-    mut disturb: impl FnMut(&mut Trainer) -> Result<()>,
-) -> Result<Outcome> {
-    let (train, test) = drawings();
-    let stop = AtomicBool::new(false);
-    let reopen = || Ok(device.clone());
-    let options = RunOptions {
-        network: None,
-        source: None,
-        out: out.into(),
-        resume: false,
-        progress: None,
-        stop: &stop,
-        reopen: Some(&reopen),
-        visit: Some(&mut disturb),
-    };
-    run(device, recipe, &train, &test, options)
-}
-
-fn events(out: &Path, kind: &str) -> Vec<Value> {
-    let text = std::fs::read_to_string(out.join("events.jsonl")).expect("events");
-    let all = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
-    all.filter(|event| event["event"] == kind).collect()
-}
-
-/// The iterations of `metrics.csv`, whose speeds must be possible ones.
-fn iterations(out: &Path) -> Vec<u64> {
-    let text = std::fs::read_to_string(out.join("metrics.csv")).expect("metrics");
-    let header = text.lines().next().expect("a header");
-    let column = header.split(',').position(|name| name == "images_per_second").expect("the speed");
-    for row in text.lines().skip(1) {
-        let speed: f64 = row.split(',').nth(column).expect("a column").parse().expect("a number");
-        assert!((0.0..1e9).contains(&speed), "{speed} images/s in {row}");
-    }
-    text.lines()
-        .skip(1)
-        .map(|line| line.split(',').next().expect("a column").parse().expect("a number"))
-        .collect()
-}
-
-/// Replaces the elements of a tensor in training.
-fn alter(trainer: &mut Trainer, name: &str, change: impl Fn(&mut [f32])) -> Result<()> {
-    let mut checkpoint: Checkpoint = trainer.checkpoint()?;
-    let tensor = checkpoint.tensors.iter_mut().find(|tensor| tensor.0.contains(name)).expect("the tensor");
-    let Elements::F32(values) = &mut tensor.2 else { panic!("{name} is of floats") };
-    change(values);
-    trainer.restore(&checkpoint, Path::new("altered"))
-}
 
 type Disturbance = fn(&mut Trainer) -> Result<()>;
 
@@ -235,114 +138,6 @@ fn mean_and_spread(values: &[f64]) -> (f64, f64) {
     let mean = values.iter().sum::<f64>() / n;
     let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
     (mean, (squares / (n - 1.0)).sqrt())
-}
-
-/// The trainer's handle of a lost device reports nothing but its loss.
-#[test]
-fn a_lost_device_is_opened_again_and_changes_no_number() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let [(_, device), _] = devices();
-    let [calm, lost] = ["calm", "lost"].map(|name| folder.path().join(name));
-    train(&device, &recipe(), &calm, |_| Ok(())).expect("a run");
-    let mut losses = [30u64, 95].into_iter().peekable();
-    let outcome = train(&device, &recipe(), &lost, |trainer| {
-        if losses.next_if(|&at| at == trainer.iteration()).is_some() {
-            return Err(Error::DeviceLost {
-                device: "a device".into(),
-                message: "the driver was reset".into(),
-            });
-        }
-        Ok(())
-    });
-    assert_eq!(outcome.expect("a run").trips, 0);
-    let reopened = events(&lost, "device reopened");
-    assert_eq!(
-        reopened.iter().map(|e| e["details"]["back_to"].as_u64()).collect::<Vec<_>>(),
-        [Some(20), Some(80)]
-    );
-    let last = |out: &Path| {
-        let path = out.join("checkpoints/checkpoint-00000160.safetensors");
-        Checkpoint::load(&path).expect("a checkpoint").tensors
-    };
-    assert_eq!(last(&calm), last(&lost));
-    assert_eq!(iterations(&lost), iterations(&calm));
-}
-
-/// A place in a run.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Place {
-    /// The fault in iteration 30 has just been recorded, and is healed next.
-    Heal,
-    /// Images of a part, such as `test images`, are scored.
-    Scoring(&'static str),
-}
-
-/// A progress that loses the GPU once, at a place.
-struct Loses {
-    device: Device,
-    at: Option<Place>,
-}
-
-impl Loses {
-    fn reach(&mut self, place: Place) {
-        if self.at == Some(place) {
-            self.at = None;
-            self.device.lose();
-        }
-    }
-}
-
-impl Progress for Loses {
-    fn begin(&mut self, _done: u64, _total: u64, _history: Option<&MetricsTable>) {}
-
-    fn update(&mut self, iteration: u64, _status: &Status) {
-        if iteration == 31 {
-            self.reach(Place::Heal);
-        }
-    }
-
-    fn scoring(&mut self, part: &str, done: usize, _total: usize) {
-        let here = |place: &Place| matches!(place, Place::Scoring(at) if *at == part);
-        if let Some(place) = self.at.filter(here).filter(|_| done > 0) {
-            self.reach(place);
-        }
-    }
-
-    fn note(&mut self, _line: &str) {}
-
-    fn warn(&mut self, _line: &str) {}
-}
-
-#[test]
-fn a_device_that_is_lost_while_a_fault_is_healed_or_images_are_scored_is_opened_again() {
-    let recipe = Recipe { validation: 160, iterations: 60, ..recipe() };
-    let (train_data, test) = drawings();
-    let gpu = || devices()[1].1.clone();
-    let ended = |place: Place| {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (device, stop) = (gpu(), AtomicBool::new(false));
-        let mut disturbed = false;
-        let mut disturb = |trainer: &mut Trainer| {
-            if place == Place::Heal && trainer.iteration() == 30 && !std::mem::replace(&mut disturbed, true) {
-                return alter(trainer, "conv1.weight", |values| values[3] = f32::NAN);
-            }
-            Ok(())
-        };
-        let reopen = || Ok(gpu());
-        let options = RunOptions {
-            progress: Some(Box::new(Loses { device: device.clone(), at: Some(place) })),
-            stop: &stop,
-            reopen: Some(&reopen),
-            visit: Some(&mut disturb),
-            ..RunOptions::new(folder.path())
-        };
-        let outcome = run(&device, &recipe, &train_data, &test, options).expect("a run");
-        assert_eq!(events(folder.path(), "device lost").len(), 1, "{place:?}");
-        (outcome.iterations, outcome.test.expect("it ran to its end"))
-    };
-    let scored = ["held-out images", "test images"].map(|part| ended(Place::Scoring(part)));
-    assert_eq!(scored[0], scored[1]);
-    assert_eq!(ended(Place::Heal).0, 60);
 }
 
 #[test]

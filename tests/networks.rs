@@ -311,22 +311,6 @@ fn a_step_of_training_with_spectral_norm_and_inference_behind_it() {
     }
 }
 
-#[test]
-fn what_is_trained_comes_first() {
-    let plain = WideResNet::new(16, 2, 10, 3);
-    for norm in [Norm::None, Norm::Batch, Norm::Group] {
-        for spectral_norm in [false, true] {
-            let layout = WideResNet { norm, spectral_norm, ..plain }.layout();
-            let (words, trained) = (layout.trained_words(), layout.trained().count());
-            for (number, parameter) in layout.parameters().iter().enumerate() {
-                assert_eq!(parameter.is_trained(), number < trained, "{}", parameter.name);
-                assert_eq!(parameter.is_trained(), parameter.offset < words, "{}", parameter.name);
-            }
-            assert_eq!(words == layout.words(), norm != Norm::Batch && !spectral_norm);
-        }
-    }
-}
-
 const ASCENT: Langevin =
     Langevin { step_size: 1.0, noise: 0.0, clamp_gradient: None, clamp_x: false, inner_steps: 1 };
 

@@ -4,7 +4,10 @@
 mod small;
 
 use jem::device::Device;
-use jem::ebm::{Recipe, Trainer};
+use jem::ebm::{ChainStart, ClassificationLoss, Family, OptimizerKind, Precision, Preset, Recipe, Trainer};
+use jem::nn::batch_norm::NormMode;
+use jem::nn::init::Init;
+use jem::nn::wide_resnet::{Activation, Norm};
 use small::{pictures, recipe};
 
 /// An invalid setting, and the key that the message must name.
@@ -114,4 +117,28 @@ fn a_config_without_a_labelled_loss_has_the_cross_entropy() {
     assert_eq!(Recipe::parse(&older).expect("an older recipe"), recipe());
     let overrides = jem::ebm::Overrides::parse(&older).expect("an older config.toml");
     assert_eq!((overrides.labelled_loss, overrides.margin, overrides.beta), (None, None, None));
+}
+
+/// Every value of these settings is read, in text and in files, as it is written; an unknown name is refused with all
+/// names.
+macro_rules! comes_back {
+    ($($type:ident)+) => {$({
+        for value in $type::ALL {
+            assert_eq!(value.to_string().parse::<$type>().expect("a name"), value);
+            let json = serde_json::to_string(&value).expect("text");
+            assert_eq!(json, format!("\"{value}\""));
+            assert_eq!(serde_json::from_str::<$type>(&json).expect("a name"), value);
+        }
+        let text = "bad".parse::<$type>().expect_err("no name").to_string();
+        let file = serde_json::from_str::<$type>("\"bad\"").expect_err("no name").to_string();
+        for message in [text, file] {
+            assert!($type::ALL.iter().all(|value| message.contains(value.name())), "{message}");
+            assert!(message.contains("got \"bad\""), "{message}");
+        }
+    })+};
+}
+
+#[test]
+fn a_name_is_read_as_it_is_written() {
+    comes_back!(Activation ChainStart ClassificationLoss Family Init Norm NormMode OptimizerKind Precision Preset);
 }

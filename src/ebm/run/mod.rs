@@ -60,7 +60,7 @@ struct Run<'a> {
 /// Trains `recipe` on `train` without the `validation` images that it holds out; scores the best model on `test`.
 ///
 /// # Errors
-/// An invalid setting, data set or directory, before anything starts; [`Error::Diverged`] when a run diverges and is
+/// An invalid setting, data set or directory, before anything starts; [`crate::Error::Diverged`] when a run diverges and is
 /// given up (the last checkpoint is kept); an error of the device or the disk.
 pub fn run(
     device: &Device,
