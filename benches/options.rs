@@ -303,11 +303,11 @@ impl Setting {
         let batch = arguments.batch.and_then(|batch| usize::try_from(batch).ok());
         for (name, recipe) in &mut recipes {
             if !recipe.samples() {
-                let message = format!("expected a recipe that samples, got {}", recipe.recipe);
+                let message = format!("expected a recipe that samples, got {}", recipe.family);
                 return Err(jem::Error::setting("--recipe", message));
             }
-            if recipe.recipe != Family::Jem {
-                *name = format!("{name} {}", recipe.recipe);
+            if recipe.family != Family::Jem {
+                *name = format!("{name} {}", recipe.family);
             }
             let labelled = recipe.labelled_batch / recipe.batch;
             recipe.batch = batch.unwrap_or(if quick { 8 } else { recipe.batch });

@@ -3,6 +3,7 @@
 use jem::data::synthetic::synthetic;
 use jem::device::Device;
 use jem::ebm::{Family, Preset, Recipe, RunDirectory, RunOptions, run};
+use jem::interrupt;
 use jem::nn::{init::Init, layers::Layered};
 use jem::report::terminal::{Style, Terminal};
 use std::path::Path;
@@ -27,10 +28,11 @@ fn main() -> jem::Result<()> {
     let options = RunOptions {
         network: Some(Arc::new(network.with_slope(0.2))),
         progress: Some(Box::new(Terminal::new(Style::Bar))),
+        stop: interrupt::flag()?,
         ..RunOptions::new(RunDirectory::fresh(Path::new("runs"), "own-network"))
     };
     let outcome = run(&Device::auto()?, &recipe, &train, &test, options)?;
-    println!("accuracy {:.1}%", 100.0 * outcome.test.expect("it ran to its end").accuracy);
-    println!("see {}", outcome.report.display());
+    let accuracy = outcome.test.map_or(f64::NAN, |test| 100.0 * test.accuracy);
+    println!("accuracy {accuracy:.1}%, see {}", outcome.report.display());
     Ok(())
 }

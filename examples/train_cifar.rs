@@ -9,8 +9,6 @@ use jem::Result;
 use jem::data::download::Fetched;
 use jem::data::locate;
 use jem::data::training::{DataSource, SYNTHETIC};
-use jem::ebm::RunDirectory;
-use session::flags::Flags as _;
 use session::training::TrainingArguments;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -31,8 +29,8 @@ Run it by `cargo run --release --example train_cifar -- FLAGS`.";
 #[command(name = "train_cifar", after_help = EXAMPLES, args_override_self = true)]
 struct Arguments {
     /// Directory with CIFAR-10's binary version [default: $JEM_DATA, ./data, the user's cache, else downloaded]
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
+    #[arg(long, value_name = "DIR", alias = "data")]
+    data_dir: Option<PathBuf>,
     /// Train on synthetic drawings instead of CIFAR-10
     #[arg(long)]
     synthetic: bool,
@@ -45,23 +43,20 @@ fn main() -> ExitCode {
     session::end(train(&Arguments::parse()))
 }
 
-fn train(Arguments { data, synthetic, training }: &Arguments) -> Result<()> {
-    let resume = training.resume.as_deref().filter(|_| data.is_none() && !synthetic);
-    let run = training.prepare(|| match resume.map(RunDirectory::source).transpose()?.flatten() {
+fn train(Arguments { data_dir, synthetic, training }: &Arguments) -> Result<ExitCode> {
+    let is_own = |source: &DataSource| ["cifar10", SYNTHETIC].contains(&source.data.as_str());
+    let unnamed = data_dir.is_none() && !synthetic;
+    let run = training.prepare(|recorded| match recorded.filter(|recorded| unnamed && is_own(recorded)) {
         Some(remembered) => Ok(remembered),
         None if *synthetic => DataSource::new(SYNTHETIC, None),
-        None => match locate::cifar10(data.as_deref(), &session::download_bar(training.quiet)) {
+        None => match locate::cifar10(data_dir.as_deref(), &session::download_bar(training.quiet)) {
             Ok(Fetched::Ready(directory)) => DataSource::new("cifar10", Some(&directory)),
             Ok(Fetched::Unavailable { reason }) => {
                 eprintln!("CIFAR-10 cannot be downloaded ({reason}); training on synthetic drawings instead");
                 DataSource::new(SYNTHETIC, None)
             }
-            Err(error) => Err(error).flag("directory", "--data"),
+            Err(error) => Err(error),
         },
     })?;
-    if let Some(outcome) = run.run()? {
-        let next = session::next(&outcome, &run.job.out, "cargo run --release --example train_cifar --");
-        next.iter().for_each(|line| session::say(line));
-    }
-    Ok(())
+    run.run(|outcome| session::next(outcome, &run.job.out, "cargo run --release --example train_cifar --"))
 }

@@ -1,6 +1,6 @@
 //! Requests to end: Ctrl-C, SIGTERM, and SIGHUP unless the program runs under `nohup`.
 
-#[cfg(feature = "cli")]
+#[cfg(feature = "terminal")]
 use crate::error::{Error, Result};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,12 +12,23 @@ pub fn is_requested() -> bool {
     REQUESTED.load(Ordering::Relaxed)
 }
 
+/// Handles requests with a flag, such as `RunOptions::stop`: the first one sets it. On
+/// Unix the second one ends the process at once, as if requests were not handled.
+///
+/// # Errors
+/// The errors of [`handle`].
+#[cfg(feature = "terminal")]
+pub fn flag() -> Result<&'static AtomicBool> {
+    handle(hangup::unhandle)?;
+    Ok(&REQUESTED)
+}
+
 /// Runs `handler` in a thread of its own at each Ctrl-C, SIGTERM and SIGHUP. If the program was started with SIGHUP
 /// ignored, as by `nohup`, it stays ignored.
 ///
 /// # Errors
 /// [`Error::Interrupts`] if `ctrlc` already has a handler in this process, or the system refuses.
-#[cfg(feature = "cli")]
+#[cfg(feature = "terminal")]
 pub fn handle(mut handler: impl FnMut() + Send + 'static) -> Result<()> {
     let ignored = hangup::is_ignored();
     let handled = ctrlc::set_handler(move || {
@@ -31,10 +42,11 @@ pub fn handle(mut handler: impl FnMut() + Send + 'static) -> Result<()> {
     Ok(())
 }
 
-#[cfg(all(unix, feature = "cli"))]
+#[cfg(all(unix, feature = "terminal"))]
 mod hangup {
-    use crate::process::SIGHUP;
+    use crate::process::{SIGHUP, SIGINT, SIGTERM};
 
+    const SIG_DFL: usize = 0;
     const SIG_IGN: usize = 1;
 
     unsafe extern "C" {
@@ -60,6 +72,18 @@ mod hangup {
         unsafe { signal(SIGHUP, SIG_IGN) };
     }
 
+    /// Gives the signals that are handled their default action, which ends the process.
+    pub fn unhandle() {
+        for number in [SIGINT, SIGTERM, SIGHUP] {
+            // SAFETY: as above.
+            let before = unsafe { signal(number, SIG_DFL) };
+            if before == SIG_IGN {
+                // SAFETY: as above.
+                unsafe { signal(number, before) };
+            }
+        }
+    }
+
     #[cfg(test)]
     mod tests {
         use super::*;
@@ -81,11 +105,13 @@ mod hangup {
     }
 }
 
-#[cfg(all(not(unix), feature = "cli"))]
+#[cfg(all(not(unix), feature = "terminal"))]
 mod hangup {
     pub fn is_ignored() -> bool {
         false
     }
 
     pub fn ignore() {}
+
+    pub fn unhandle() {}
 }

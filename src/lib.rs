@@ -21,6 +21,7 @@
 
 #[macro_use]
 mod kernel_list;
+mod named;
 
 pub mod compute;
 #[cfg(feature = "train")]

@@ -6,21 +6,26 @@ mod small;
 use jem::device::Device;
 use jem::ebm::Trainer;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// The most lines of an example that a reader can take in at a glance.
 const LINES: usize = 40;
 
-/// Runs the example `name`, which `cargo test` builds beside the tests, in `folder`; returns what it printed.
-fn run(name: &str, arguments: &[&str], folder: &Path) -> String {
+/// The command that runs the example `name`, which `cargo test` builds beside the tests, in `folder`.
+fn command(name: &str, folder: &Path) -> Command {
     let mut path = std::env::current_exe().expect("the test has a path");
     path.pop();
     path.pop();
     path.push(format!("examples/{name}{}", std::env::consts::EXE_SUFFIX));
     assert!(path.exists(), "{} is not built: run cargo test without --test", path.display());
     let mut command = Command::new(path);
-    command.args(arguments).current_dir(folder).env_remove("JEM_DEVICE").env("JEM_TUNED", "none");
-    let output = command.output().expect("it starts");
+    command.current_dir(folder).env_remove("JEM_DEVICE").env("JEM_TUNED", "none");
+    command
+}
+
+/// Runs the example `name` in `folder`; returns what it printed.
+fn run(name: &str, arguments: &[&str], folder: &Path) -> String {
+    let output = command(name, folder).args(arguments).output().expect("it starts");
     let [printed, errors] =
         [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).expect("text"));
     assert!(output.status.success(), "{name}: {errors}");
@@ -71,6 +76,29 @@ fn a_network_of_ones_own_trains() {
     // Ten classes.
     assert!(accuracy > 25.0, "{accuracy}");
     assert!(folder.path().join("runs/own-network-1/report.html").exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_network_of_ones_own_is_interrupted_with_a_checkpoint() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let out = folder.path().join("runs/own-network-1");
+    let mut child = command("own_network", folder.path());
+    let child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let begun =
+        || std::fs::read_to_string(out.join("metrics.csv")).is_ok_and(|text| text.lines().count() > 2);
+    for _ in 0..1200 {
+        if begun() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
+    let output = child.wait_with_output().expect("it ends");
+    assert!(killed.success() && output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let printed = String::from_utf8(output.stdout).expect("text");
+    assert!(printed.starts_with("accuracy NaN%, see "), "it has not been tested: {printed}");
+    assert_eq!(std::fs::read_dir(out.join("checkpoints")).expect("checkpoints").count(), 1);
 }
 
 #[test]

@@ -12,7 +12,7 @@ mod formula;
 use devices::devices;
 use formula::{parameter, values};
 use jem::data::Dataset;
-use jem::ebm::{ChainStart, Family, Metrics, Preset, Recipe, Trainer};
+use jem::ebm::{ChainStart, Family, Metrics, OptimizerKind, Preset, Recipe, Trainer};
 use jem::io::checkpoint::Checkpoint;
 use jem::nn::network::Network as _;
 use jem::nn::optimizer::Optimizer;
@@ -122,7 +122,7 @@ fn compare(name: &str, recipe: &Recipe, case: u32) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/family").join(name);
     let numbers = Checkpoint::load(&path.with_extension("safetensors")).expect("a fixture");
     let network = recipe.network(10, 3);
-    let optimizer = recipe.optimizer().expect("an optimizer");
+    let optimizer = recipe.optimizer();
     let before = beginning(&network, &optimizer, recipe.ema > 0.0, case);
     for (device_name, device) in devices() {
         let mut trainer = Trainer::new(&device, recipe, &data(case)).expect("programs");
@@ -189,7 +189,7 @@ fn smooth_energies_are_pytorchs() {
         spectral_norm: true,
         gradient_penalty: 0.1,
         energy_l2: 0.05,
-        optimizer: "adamw".into(),
+        optimizer: OptimizerKind::AdamW,
         lr: 0.01,
         beta1: 0.9,
         beta2: 0.999,

@@ -182,7 +182,11 @@ fn a_checkpoint_of_another_network_is_refused() {
     let error =
         train(&device, &convolutional(), &recipe(Family::Jem), &out, true, None).expect_err("another");
     let message = error.to_string();
-    assert!(message.contains("convolutional") && message.contains("found perceptron"), "{message}");
+    assert!(message.contains("convolutional") && message.contains("found a perceptron"), "{message}");
+    // The settings of the recipe's own network have no effect, and are not recorded.
+    let config = std::fs::read_to_string(out.join("config.toml")).expect("the settings");
+    assert!(config.contains("# network: perceptron\n") && config.contains("\ninit = "), "{config}");
+    assert!(!config.contains("depth = ") && !config.contains("spectral_norm = "), "{config}");
 }
 
 #[test]

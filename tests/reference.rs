@@ -360,13 +360,13 @@ fn loss_gradients_and_five_adam_steps() {
         let recipe = recipe();
         let layout = reference.network.layout();
         let iteration = Iteration::new(device, policy.clone(), &recipe, reference);
-        let parts = loss_terms(&recipe, iteration.batch, reference.network.classes).expect("a recipe");
+        let parts = loss_terms(&recipe, iteration.batch, reference.network.classes);
         let images = ["x_p", "x_q", "x_l"].map(|name| reference.images(name)).concat();
         // No term of data or samples uses a label: an invalid class would show up as NaN.
         let labels = [vec![u32::MAX; 2 * IMAGES_EACH], reference.labels("y_l")].concat();
         iteration.write(IMAGES, &images);
         iteration.write(LABELS, &labels);
-        let optimizer = recipe.optimizer().expect("adam");
+        let optimizer = recipe.optimizer();
         let before = reference.parameters_off_kink(&layout);
         iteration.write(PARAMETERS, &before);
         let mut first_gradients = BTreeMap::new();

@@ -51,7 +51,7 @@ impl Ours {
         let images: Vec<f32> = (0..image_words).map(uniform).collect();
         let labels: Vec<u32> = (0..batch.rows()).map(|i| (i % CLASSES) as u32).collect();
         let parameters = network.layout().initialise(recipe.init, network.slope(), recipe.seed);
-        let control = recipe.optimizer()?.control(1, recipe.lr, recipe.ema);
+        let control = recipe.optimizer().control(1, recipe.lr, recipe.ema);
         let mut buffers = Buffers::new(device);
         buffers.add(IMAGES, &images)?;
         buffers.add(LABELS, &labels)?;

@@ -4,7 +4,6 @@
 //! Twin: `shaders/common/functional.wgsl`, whose numbers are those of [`Functional::words`].
 
 use crate::compute::cpu::elementwise::limited;
-use crate::error::{Error, Result};
 
 /// A loss of one labelled example, which pulls the energy of the right answer down and pushes that of others up.
 ///
@@ -92,18 +91,6 @@ impl Functional {
             Self::NegativeLogLikelihood { beta },
             Self::MinimumEmpiricalError { beta },
         ]
-    }
-
-    /// The functional called `name`, with `margin` or `beta` if it has such a parameter.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] of `labelled_loss` for an unknown name.
-    pub fn named(name: &str, margin: f32, beta: f32) -> Result<Self> {
-        let all = Self::all(margin, beta);
-        all.into_iter().find(|functional| functional.name() == name).ok_or_else(|| {
-            let names = all.map(Self::name).join(", ");
-            Error::setting("labelled_loss", format!("expected cross-entropy, {names}, got {name:?}"))
-        })
     }
 
     /// The name in recipes.

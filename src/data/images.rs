@@ -93,6 +93,25 @@ impl Images {
         Err(Error::setting(self.name.as_str(), message))
     }
 
+    /// The images that `kept` marks, in their order.
+    pub(super) fn subset(self, kept: &[bool]) -> Self {
+        fn each<T: Clone>(all: &[T], size: usize, kept: &[bool]) -> Vec<T> {
+            let marked = all.chunks_exact(size).zip(kept).filter(|(_, kept)| **kept);
+            marked.flat_map(|(values, _)| values.to_vec()).collect()
+        }
+        let image = self.height * self.width * self.channels;
+        Self {
+            pixels: match &self.pixels {
+                Pixels::Bytes(bytes) => Pixels::Bytes(each(bytes, image, kept)),
+                Pixels::Floats(values) => Pixels::Floats(each(values, image, kept)),
+            },
+            count: kept.iter().filter(|kept| **kept).count(),
+            labels: self.labels.map(|labels| each(&labels, 1, kept)),
+            files: self.files.map(|files| each(&files, 1, kept)),
+            ..self
+        }
+    }
+
     /// The values of the images `range`, NHWC.
     ///
     /// # Panics

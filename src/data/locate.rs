@@ -59,29 +59,53 @@ impl Place {
         roots.into_iter().flat_map(with_child).collect()
     }
 
+    /// The directories for the set among the `candidates` of [`Self::find`], as text for a message.
+    pub(super) fn list(&self, candidates: &[PathBuf]) -> String {
+        let own = candidates.iter().filter(|path| path.ends_with(self.folder));
+        own.map(|path| path.display().to_string()).collect::<Vec<_>>().join(" or ")
+    }
+
     fn first_of(&self, candidates: Vec<PathBuf>) -> Result<PathBuf, Vec<PathBuf>> {
         let holds_some = |directory: &PathBuf| self.files.iter().any(|file| directory.join(file).is_file());
         candidates.iter().find(|directory| holds_some(directory)).cloned().ok_or(candidates)
     }
 }
 
+/// Checks that the directory of data sets that the user names exists: `asked` if it is given, else `$JEM_DATA`.
+///
+/// # Errors
+/// [`Error::Setting`] with the path.
+pub fn check(asked: Option<&Path>) -> Result<()> {
+    let (name, directory) = match (asked, variable(VARIABLE)) {
+        (Some(asked), _) => ("directory", asked.to_owned()),
+        (None, Some(value)) => (VARIABLE, PathBuf::from(value)),
+        (None, None) => return Ok(()),
+    };
+    if directory.is_dir() {
+        return Ok(());
+    }
+    Err(Error::setting(name, format!("{} is not a directory", directory.display())))
+}
+
 /// Finds the directory of CIFAR-10's binary files as [`Place::find`] does. If it is not found, the set is downloaded to
 /// the user's cache directory, with reports to `observer`.
 ///
 /// # Errors
-/// [`Error::Setting`] when `asked` is given and does not hold the set: it is never replaced by another directory.
-/// Otherwise the errors of [`download::fetch`].
+/// The errors of [`check`]. [`Error::Setting`] when `asked` is given and does not hold the set: it is never replaced by
+/// another directory. Otherwise the errors of [`download::fetch`].
 pub fn cifar10(asked: Option<&Path>, observer: Observer) -> Result<Fetched> {
-    let looked = match cifar10_place().find(asked) {
+    check(asked)?;
+    let place = cifar10_place();
+    let looked = match place.find(asked) {
         Ok(found) => return Ok(Fetched::Ready(found)),
-        Err(candidates) => list(&candidates),
+        Err(candidates) => place.list(&candidates),
     };
     if asked.is_some() {
         return Err(Error::setting(
             "directory",
             format!(
-                "expected {} to {} of CIFAR-10's binary version, looked in {looked}; unpack \
-                 cifar-10-binary.tar.gz there, or name no directory to download it",
+                "expected CIFAR-10's {} to {} in {looked}; unpack cifar-10-binary.tar.gz there, or name no directory \
+                 to download it",
                 cifar::TRAIN_FILES[0],
                 cifar::TEST_FILE
             ),
@@ -103,11 +127,6 @@ pub fn cifar10(asked: Option<&Path>, observer: Observer) -> Result<Fetched> {
 pub(super) fn cifar10_place() -> Place {
     let files = cifar::TRAIN_FILES.iter().chain([&cifar::TEST_FILE]);
     Place { folder: cifar::FOLDER, files: files.map(|&file| file.into()).collect(), by_name: false }
-}
-
-/// The paths as text for a message.
-pub(super) fn list(paths: &[PathBuf]) -> String {
-    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

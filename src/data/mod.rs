@@ -27,7 +27,7 @@ use crate::error::{Error, Result};
 /// Labelled images, all of one size.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dataset {
-    /// The name in reports, such as `CIFAR-10 train`.
+    /// The name in reports, such as `CIFAR-10 train` or `SYNTHETIC shapes train`.
     pub name: String,
     /// Whether the images are drawn by [`synthetic::synthetic`] rather than real.
     pub synthetic: bool,
@@ -119,21 +119,7 @@ impl Dataset {
     /// The errors of [`Self::check_split`].
     pub fn split(&self, validation: usize, seed: u64) -> Result<(Self, Self)> {
         self.check_split(validation)?;
-        let classes = self.labels.iter().map(|&label| label as usize + 1).max().unwrap_or(0);
-        let mut members = vec![Vec::new(); classes];
-        for (index, &label) in self.labels.iter().enumerate() {
-            members[label as usize].push(index);
-        }
-        let quotas = proportional(&members.iter().map(Vec::len).collect::<Vec<_>>(), validation);
-        let mut held = vec![false; self.len()];
-        let mut random = SplitMix::new(seed, 0);
-        for (indices, &quota) in members.iter_mut().zip(&quotas) {
-            for taken in 0..quota {
-                let other = taken + random.below((indices.len() - taken) as u64) as usize;
-                indices.swap(taken, other);
-                held[indices[taken]] = true;
-            }
-        }
+        let held = held_out(&self.labels, validation, seed);
         let part = |wanted: bool| (0..self.len()).filter(|&i| held[i] == wanted).collect::<Vec<_>>();
         let (rest, mut validation) = (self.subset(&part(false)), self.subset(&part(true)));
         validation.name = format!("{} (validation)", self.name);
@@ -144,6 +130,26 @@ impl Dataset {
         let bytes = self.image_bytes();
         index * bytes..(index + 1) * bytes
     }
+}
+
+/// Marks the `count` images with these labels that [`Dataset::split`] holds out.
+fn held_out(labels: &[u32], count: usize, seed: u64) -> Vec<bool> {
+    let classes = labels.iter().map(|&label| label as usize + 1).max().unwrap_or(0);
+    let mut members = vec![Vec::new(); classes];
+    for (index, &label) in labels.iter().enumerate() {
+        members[label as usize].push(index);
+    }
+    let quotas = proportional(&members.iter().map(Vec::len).collect::<Vec<_>>(), count);
+    let mut held = vec![false; labels.len()];
+    let mut random = SplitMix::new(seed, 0);
+    for (indices, &quota) in members.iter_mut().zip(&quotas) {
+        for taken in 0..quota {
+            let other = taken + random.below((indices.len() - taken) as u64) as usize;
+            indices.swap(taken, other);
+            held[indices[taken]] = true;
+        }
+    }
+    held
 }
 
 /// Splits `total` in proportion to `sizes`, by largest remainders; the parts sum to `total`.

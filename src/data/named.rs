@@ -126,7 +126,8 @@ pub struct NamedSet {
 }
 
 impl Split {
-    fn key(self) -> &'static str {
+    /// The name of the part, such as `test`.
+    pub(super) fn key(self) -> &'static str {
         match self {
             Self::Train => "train",
             Self::Test => "test",
@@ -152,7 +153,7 @@ impl NamedSet {
     /// downloaded with [`locate::cifar10`], which reports to `observer`.
     ///
     /// # Errors
-    /// [`Error::Setting`] with the directories that were searched and the missing file; the errors of the readers.
+    /// The errors of [`Self::find`] and of the readers.
     pub fn load(self, asked: Option<&Path>, observer: Observer) -> Result<Dataset> {
         let name = format!("{} {}", self.collection.title, self.split.key());
         match self.collection.format {
@@ -216,23 +217,29 @@ impl NamedSet {
     /// The files of the set, each under one of its spellings.
     ///
     /// # Errors
-    /// [`Error::Setting`] with the directories that were searched and the missing file.
+    /// The errors of [`locate::check`]. [`Error::Setting`] with the directories that were searched, when none has a file
+    /// of the set; [`Error::File`] for a directory that lacks one; [`Error::Io`] for a file that cannot be opened.
     pub fn find(self, asked: Option<&Path>) -> Result<Vec<PathBuf>> {
-        let missing = |spellings: &[String], looked: &[PathBuf]| {
-            let message = format!(
-                "expected {}, looked in {}; it comes from {}",
-                spellings.join(" or "),
-                locate::list(looked),
-                self.collection.home
-            );
-            Error::setting(self.to_string(), message)
+        locate::check(asked)?;
+        let (place, wanted, home) = (self.place(), self.files(), self.collection.home);
+        let name = |spellings: &[String]| {
+            let or_packed = if spellings.len() > 1 { " (or .gz)" } else { "" };
+            format!("{}{or_packed}", spellings[0])
         };
-        let wanted = self.files();
-        let directory = self.place().find(asked).map_err(|looked| missing(&wanted[0], &looked))?;
+        let directory = place.find(asked).map_err(|looked| {
+            let (file, looked) = (name(&wanted[0]), place.list(&looked));
+            let message = format!("expected {file} in {looked}; download the set from {home}");
+            Error::setting(self.to_string(), message)
+        })?;
         let file = |spellings: &Vec<String>| {
             let mut paths = spellings.iter().map(|file| directory.join(file));
-            let found = paths.find(|path| path.is_file());
-            found.ok_or_else(|| missing(spellings, std::slice::from_ref(&directory)))
+            let found = paths.find(|path| path.is_file()).ok_or_else(|| {
+                let file = name(spellings);
+                let message = format!("expected {file} of {self}, found none; download the set from {home}");
+                Error::file(&directory, message)
+            })?;
+            std::fs::File::open(&found).map_err(Error::io(&found))?;
+            Ok(found)
         };
         wanted.iter().map(file).collect()
     }
@@ -327,7 +334,11 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("mnist");
         let looked = folder.display().to_string();
-        error("mnist:train", root.path(), &["mnist:train", "train-images-idx3-ubyte.gz", &looked, "http"]);
+        error(
+            "mnist:train",
+            root.path(),
+            &["mnist:train", "train-images-idx3-ubyte (or .gz)", &looked, "http"],
+        );
         error("cifar100:test", root.path(), &["test.bin", "cifar-100-binary", "cs.toronto.edu"]);
         error("cifar10:test", root.path(), &["directory", "data_batch_1.bin", "cifar-10-batches-bin"]);
         fs::create_dir(&folder).unwrap();

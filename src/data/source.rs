@@ -4,13 +4,20 @@ use std::path::Path;
 
 use super::download::Observer;
 use super::images::Images;
-use super::named::NamedSet;
+use super::named::{Collection, NamedSet, Split};
+use super::training::{SYNTHETIC, drawn, folder_part};
 use super::{array, folder};
 use crate::error::{Error, Result};
 
 impl Images {
-    /// Opens `text`: the path of a `.npy` array (see [`array::images`]) or of a folder of images (see
-    /// [`folder::load`]), or else the name of a set, which [`NamedSet::load`] finds in the directory `data`.
+    /// Opens `text`, which is one of these, tried in this order:
+    ///
+    /// - the path of a `.npy` array (see [`array::images`]) or of a folder of images (see [`folder::load`])
+    /// - the name of a set, which [`NamedSet::load`] finds in the directory `data`
+    /// - `synthetic:train` or `synthetic:test`, the parts of the synthetic data set
+    /// - `FOLDER:train` or `FOLDER:test`, the images of a folder that [`DataSource::load`] trains on or tests on
+    ///
+    /// [`DataSource::load`]: super::training::DataSource::load
     ///
     /// # Errors
     /// [`Error::Setting`] when `text` is none of these; else the errors of the reader of the source.
@@ -27,19 +34,37 @@ impl Images {
         }
         match text.parse::<NamedSet>() {
             Ok(set) => match Self::from(set.load(data, observer)?) {
-                Self { count: 0, .. } => Err(Error::setting(text, "expected images, found an empty set")),
+                Self { count: 0, .. } => {
+                    Err(Error::setting("images", format!("expected images, found none in the set {text}")))
+                }
                 images => Ok(images),
             },
-            Err(_) => Err(unknown(text, "no such path or set")),
+            Err(_) => match part(text) {
+                Some((SYNTHETIC, split)) => Ok(drawn(split).into()),
+                Some((path, split)) if Path::new(path).is_dir() => folder_part(Path::new(path), split),
+                _ => Err(unknown(text, "no such path or set")),
+            },
         }
     }
 }
 
+/// The source and the part of `SOURCE:train` or `SOURCE:test`.
+fn part(text: &str) -> Option<(&str, Split)> {
+    let (source, part) = text.rsplit_once(':')?;
+    let split = [Split::Train, Split::Test].into_iter().find(|split| split.key() == part)?;
+    Some((source, split))
+}
+
 fn unknown(text: &str, found: &str) -> Error {
+    if text == SYNTHETIC || Collection::named(text).is_some() {
+        let message = format!("expected a part of the set {text}: {text}:train or {text}:test");
+        return Error::setting("images", message);
+    }
     Error::setting(
         "images",
         format!(
-            "expected a .npy array, a folder of PNG or JPEG images, or a set ({}), found {text:?}: {found}",
+            "expected a .npy array, a folder of PNG or JPEG images, or a set ({}, {SYNTHETIC}:train, {SYNTHETIC}:test), \
+             found {text:?}: {found}",
             NamedSet::known()
         ),
     )
@@ -77,6 +102,10 @@ mod tests {
                 assert!(message.contains(part), "{part:?} is not in {message:?}");
             }
             assert_eq!(message.lines().count(), 1);
+        }
+        for text in ["mnist", "synthetic"] {
+            let message = open(text, None).unwrap_err().to_string();
+            assert!(message.contains(&format!("{text}:train or {text}:test")), "{message}");
         }
     }
 }

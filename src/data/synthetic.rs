@@ -11,6 +11,8 @@ use crate::compute::splitmix::SplitMix;
 
 /// Rows and columns of a picture.
 pub const SIDE: usize = 32;
+/// The name in reports, which shows in every figure, title and table that the pictures are not real.
+pub const NAME: &str = "SYNTHETIC shapes";
 /// The classes, in the order of the labels.
 pub const CLASS_NAMES: [&str; 10] = [
     "disc",
@@ -30,17 +32,17 @@ const PIXELS: usize = SIDE * SIDE;
 /// Draws a training set and a test set. Picture `i` has class `i % 10`, so the classes are balanced. It depends only on
 /// `seed`, its set and `i`, so a larger set begins with the pictures of a smaller one.
 pub fn synthetic(train: usize, test: usize, seed: u64) -> (Dataset, Dataset) {
-    (draw_set("synthetic shapes train", train, seed, 0), draw_set("synthetic shapes test", test, seed, 1))
+    (draw_set("train", train, seed, 0), draw_set("test", test, seed, 1))
 }
 
-fn draw_set(name: &str, count: usize, seed: u64, set: u64) -> Dataset {
+fn draw_set(part: &str, count: usize, seed: u64, set: u64) -> Dataset {
     let mut images = vec![0; count * PIXELS * 3];
     images.par_chunks_exact_mut(PIXELS * 3).enumerate().for_each(|(index, image)| {
         let mut random = SplitMix::new(seed, (set << 48) | index as u64);
         Picture::new(index % CLASS_NAMES.len(), &mut random).draw(image, &mut random);
     });
     Dataset {
-        name: name.into(),
+        name: format!("{NAME} {part}"),
         synthetic: true,
         images,
         labels: (0..count).map(|index| (index % CLASS_NAMES.len()) as u32).collect(),
@@ -188,7 +190,7 @@ mod tests {
         for class in 0..10 {
             assert_eq!(train.labels.iter().filter(|&&label| label == class).count(), 10);
         }
-        assert!(train.synthetic && train.name.contains("synthetic"));
+        assert!(train.synthetic && train.name == "SYNTHETIC shapes train");
         assert_eq!((train.images.len(), train.classes()), (100 * 3072, 10));
     }
 

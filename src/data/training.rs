@@ -8,11 +8,13 @@ use serde::{Deserialize, Serialize};
 use super::download::{Fetched, Observer};
 use super::images::{Images, Pixels, SIDE, pad, training_side};
 use super::named::{Collection, Split};
-use super::{Dataset, cifar, folder, locate, synthetic};
+use super::{Dataset, cifar, folder, held_out, locate, synthetic};
 use crate::error::{Error, Result};
 
 /// The name of the synthetic data set.
 pub const SYNTHETIC: &str = "synthetic";
+/// The numbers of its training images and of its test images, and its seed.
+const DRAWN: (usize, usize, u64) = (50_000, 10_000, 0);
 /// For a folder without a test part, one of this many images is held out for testing.
 const HELD_OUT: usize = 10;
 /// The seed of that choice.
@@ -61,16 +63,18 @@ impl DataSource {
         Err(Error::setting("data", message))
     }
 
-    /// The test images as text for [`Images::open`]; `None` for synthetic data, which have no name there.
-    pub fn test_images(&self) -> Option<String> {
-        match Collection::named(&self.data) {
-            Some(collection) => collection.part(Split::Test).map(|set| set.to_string()),
-            None if self.data == SYNTHETIC => None,
-            None => {
-                let test = Path::new(&self.data).join("test");
-                Some(if has_folders(&test) { test.display().to_string() } else { self.data.clone() })
-            }
+    /// Whether it is a folder of images.
+    pub fn is_folder(&self) -> bool {
+        self.data != SYNTHETIC && Collection::named(&self.data).is_none()
+    }
+
+    /// The test images as text for [`Images::open`].
+    pub fn test_images(&self) -> String {
+        let test = Path::new(&self.data).join(Split::Test.key());
+        if self.is_folder() && has_folders(&test) {
+            return test.display().to_string();
         }
+        format!("{}:{}", self.data, Split::Test.key())
     }
 
     /// Reads the images. Images whose sides are not multiples of 8 are padded with black. CIFAR-10 is downloaded if it
@@ -88,7 +92,10 @@ impl DataSource {
                 let part = |split| self.part(collection, split, observer);
                 (part(Split::Train)?, part(Split::Test)?)
             }
-            None if self.data == SYNTHETIC => synthetic::synthetic(50_000, 10_000, 0),
+            None if self.data == SYNTHETIC => {
+                let (train, test, seed) = DRAWN;
+                synthetic::synthetic(train, test, seed)
+            }
             None => folders(Path::new(&self.data), &mut notes)?,
         };
         let [height, width] = [train.height, train.width].map(training_side);
@@ -116,6 +123,40 @@ impl DataSource {
     }
 }
 
+/// The training or the test images of synthetic data.
+pub(super) fn drawn(split: Split) -> Dataset {
+    let (train, test, seed) = DRAWN;
+    match split {
+        Split::Test => synthetic::synthetic(0, test, seed).1,
+        Split::Train | Split::Extra => synthetic::synthetic(train, 0, seed).0,
+    }
+}
+
+/// The images of the folder `path` that [`DataSource::load`] trains on or tests on, with their file names.
+///
+/// # Errors
+/// The errors of [`folder::load`]; [`Error::File`] for a folder with one part only, or without parts and classes.
+pub(super) fn folder_part(path: &Path, split: Split) -> Result<Images> {
+    match [Split::Train, Split::Test].map(|split| has_folders(&path.join(split.key()))) {
+        [true, true] => return folder::load(&path.join(split.key())),
+        [false, false] => {}
+        [has_train, _] => return Err(lone_part(path, has_train)),
+    }
+    let all = folder::load(path)?;
+    let labels = all.labels.as_deref().ok_or_else(|| unclassified(path))?;
+    let mut kept = held_out(labels, all.count.div_ceil(HELD_OUT), SEED);
+    if split != Split::Test {
+        kept.iter_mut().for_each(|kept| *kept = !*kept);
+    }
+    let name = title(path, split.key());
+    Ok(Images { name, ..all.subset(&kept) })
+}
+
+/// The error for a folder with images that are in no class.
+fn unclassified(folder: &Path) -> Error {
+    Error::file(folder, "expected every image in a sub-folder that names its class, found images beside them")
+}
+
 /// Reads the training and test images in `path`.
 fn folders(path: &Path, notes: &mut Vec<String>) -> Result<(Dataset, Dataset)> {
     let parts = ["train", "test"].map(|part| path.join(part));
@@ -132,24 +173,28 @@ fn folders(path: &Path, notes: &mut Vec<String>) -> Result<(Dataset, Dataset)> {
             check_classes(path, &all)?;
             let held_out = all.len().div_ceil(HELD_OUT);
             notes.push(format!(
-                "{} has no parts train and test: {held_out} of its {} images, one in {HELD_OUT} of each class, are \
-                 held out for testing",
+                "{0} has no parts train and test: {held_out} of its {1} images, one in {HELD_OUT} of each class, are \
+                 held out for testing, as {0}:test",
                 path.display(),
                 all.len()
             ));
             let (train, test) = all.split(held_out, SEED)?;
             Ok((train, Dataset { name: title(path, "test"), ..test }))
         }
-        [has_train, _] => {
-            let missing = if has_train { "test" } else { "train" };
-            let there = parts[usize::from(!has_train)].display();
-            let message = format!(
-                "has classes in {there}, but there is no {missing} beside it; add one, or give {there} itself, of \
-                 which one image in {HELD_OUT} is held out for testing"
-            );
-            Err(Error::file(path, message))
-        }
+        [has_train, _] => Err(lone_part(path, has_train)),
     }
+}
+
+/// The error for the folder `path` that has one part only.
+fn lone_part(path: &Path, has_train: bool) -> Error {
+    let [there, missing] = if has_train { ["train", "test"] } else { ["test", "train"] };
+    let there = path.join(there);
+    let message = format!(
+        "has classes in {0}, but there is no {missing} beside it; add one, or give {0} itself, of which one image in \
+         {HELD_OUT} is held out for testing",
+        there.display()
+    );
+    Error::file(path, message)
 }
 
 /// Whether `path` is a folder with sub-folders, as the train or test part of a set is. A class that happens to be
@@ -171,8 +216,7 @@ fn title(path: &Path, part: &str) -> String {
 fn classes(folder: &Path, name: String) -> Result<Dataset> {
     let Images { pixels, height, width, channels, labels, class_names, .. } = folder::load(folder)?;
     let (Some(labels), Pixels::Bytes(images)) = (labels, pixels) else {
-        let message = "expected every image in a sub-folder that names its class, found images beside them";
-        return Err(Error::file(folder, message));
+        return Err(unclassified(folder));
     };
     Ok(Dataset { name, synthetic: false, images, labels, height, width, channels, class_names })
 }
@@ -288,6 +332,38 @@ mod tests {
     }
 
     #[test]
+    fn a_part_that_is_scored_has_the_images_that_are_trained_or_tested_on() {
+        let root = tempfile::tempdir().unwrap();
+        let open = |data: &str| Images::open(data, None, &unobserved).unwrap();
+        let same = |data: &str| {
+            let loaded = DataSource::new(data, None).unwrap().load(&unobserved).unwrap();
+            for (part, set) in [("train", loaded.train), ("test", loaded.test)] {
+                let images = open(&format!("{data}:{part}"));
+                assert_eq!(images.pixels, Pixels::Bytes(set.images), "{data}:{part}");
+                assert_eq!((images.labels, images.class_names), (Some(set.labels), set.class_names));
+                assert!(images.name.ends_with(part), "{}", images.name);
+            }
+        };
+        same(SYNTHETIC);
+        fill(root.path(), &["cat", "dog"], 20, 8);
+        let folder = root.path().to_str().unwrap();
+        same(folder);
+        let files = |part: &str| open(&format!("{folder}:{part}")).files.unwrap();
+        let (train, test) = (files("train"), files("test"));
+        assert_eq!((train.len(), test.len()), (36, 4));
+        assert!(test.iter().all(|file| file.is_file() && !train.contains(file)), "{test:?}");
+
+        let parts = tempfile::tempdir().unwrap();
+        fill(&parts.path().join("train"), &["cat", "dog"], 3, 8);
+        fill(&parts.path().join("test"), &["cat", "dog"], 2, 8);
+        let folder = parts.path().to_str().unwrap();
+        same(folder);
+        fs::remove_dir_all(parts.path().join("test")).unwrap();
+        let message = Images::open(&format!("{folder}:test"), None, &unobserved).unwrap_err().to_string();
+        assert!(message.contains("no test beside it"), "{message}");
+    }
+
+    #[test]
     fn wrong_folders_name_what_is_missing() {
         let root = tempfile::tempdir().unwrap();
         let at = |name: &str| root.path().join(name);
@@ -330,10 +406,11 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fill(root.path(), &["cat", "dog"], 1, 8);
         let images = |data: &str| DataSource::new(data, None).unwrap().test_images();
-        assert_eq!(images("svhn").as_deref(), Some("svhn:test"));
-        assert_eq!(images(SYNTHETIC), None);
-        assert_eq!(images(root.path().to_str().unwrap()).as_deref(), root.path().to_str());
+        let folder = root.path().to_str().unwrap();
+        assert_eq!(images("svhn"), "svhn:test");
+        assert_eq!(images(SYNTHETIC), "synthetic:test");
+        assert_eq!(images(folder), format!("{folder}:test"));
         fill(&root.path().join("test"), &["cat", "dog"], 1, 8);
-        assert_eq!(images(root.path().to_str().unwrap()).as_deref(), root.path().join("test").to_str());
+        assert_eq!(images(folder), root.path().join("test").display().to_string());
     }
 }

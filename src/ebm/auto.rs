@@ -1,7 +1,7 @@
 //! Selects the largest preset that a device finishes in reasonable time, by timing a few iterations.
 
 use super::programs::BatchLayout;
-use super::{Preset, Programs, Recipe, Trainer};
+use super::{Preset, Programs, Recipe, Trainer, check_recipe};
 use crate::data::Dataset;
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -64,6 +64,10 @@ pub fn choose(device: &Device, train: &Dataset, recipe: impl Fn(Preset) -> Recip
     let mut rate = None;
     for preset in Preset::ALL {
         let recipe = recipe(preset);
+        // A larger preset may not fit a small data set.
+        if preset != Preset::Tiny && check_recipe(&recipe, train).is_err() {
+            continue;
+        }
         let images = train.len() - recipe.validation.min(train.len());
         let iterations = recipe.total_iterations(images) as f64;
         let flops = iteration_flops(device, &recipe, train)?;

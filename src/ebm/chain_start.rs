@@ -1,11 +1,9 @@
 //! The distribution that new chains start from.
 
-use crate::error::{Error, Result};
-use serde::{Deserialize, Serialize};
+use crate::named::named;
 
 /// The distribution of a new chain's first image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ChainStart {
     /// Uniform in [-1, 1] (Grathwohl et al. 2019).
     #[default]
@@ -15,14 +13,4 @@ pub enum ChainStart {
     Gaussian,
 }
 
-impl std::str::FromStr for ChainStart {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "uniform" => Ok(Self::Uniform),
-            "gaussian" => Ok(Self::Gaussian),
-            _ => Err(Error::setting("start", format!("expected uniform or gaussian, got {text:?}"))),
-        }
-    }
-}
+named!(ChainStart, "start": Uniform = "uniform", Gaussian = "gaussian");

@@ -46,7 +46,7 @@ pub use model::{ImportOptions, InputNormalisation, Model, REPLAY_BUFFER};
 pub use precision::Precision;
 pub use preset::Preset;
 pub use programs::{BatchLayout, BatchPart, Programs, loss_terms, sgld_program};
-pub use recipe::{Overrides, Recipe};
+pub use recipe::{ClassificationLoss, OptimizerKind, Overrides, Recipe};
 pub use run::{Outcome, RunOptions, run};
 pub use run_directory::{Best, Recovered, RunDirectory};
 pub use sampler::{Sampler, uniform_image};

@@ -11,8 +11,8 @@ use crate::io::elements::{Array, Elements};
 use crate::io::pack;
 use crate::io::safetensors::FORMAT;
 use crate::io::state_file::{self, StateFile};
-use crate::nn::architecture::{Architecture, NormMode};
-use crate::nn::network::{Network, Pass};
+use crate::nn::architecture::{Architecture, NormMode, is_known_kind};
+use crate::nn::network::{KIND, Network, Pass};
 use crate::nn::parameters::{PARAMETERS, Parameter, ParameterLayout};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -25,6 +25,8 @@ const OURS: &str = "jem-checkpoint-";
 pub const REPLAY_BUFFER: &str = "replay_buffer";
 /// The default height and width of the images, for a model whose file does not state them.
 const SIDE: usize = 32;
+/// The file of the best model in a run directory.
+const BEST: &str = "best.safetensors";
 const SCALE: Key<f32> = Key::new("normalisation scale");
 const OFFSET: Key<f32> = Key::new("normalisation offset");
 
@@ -88,7 +90,7 @@ pub struct Model {
 
 impl Model {
     /// Reads a model: a file of this library (a checkpoint of training, or one that [`Model::save`] wrote), or any that
-    /// [`Model::import`] reads.
+    /// [`Model::import`] reads. The path of a run directory stands for its `best.safetensors`.
     ///
     /// # Errors
     /// The errors of [`Model::import`].
@@ -96,14 +98,18 @@ impl Model {
         Self::import(path, ImportOptions::default())
     }
 
-    /// Reads a checkpoint of PyTorch or a safetensors file. Architecture, depth, width, norm and classes are
-    /// inferred from names and shapes where the file does not say.
+    /// Reads a checkpoint of PyTorch or a safetensors file, or the best model of a run directory. Architecture, depth,
+    /// width, norm and classes are inferred from names and shapes where the file does not say.
     ///
     /// # Errors
     /// [`Error::Io`], or [`Error::File`] with the tensor, what was expected and what was found, such as a weight that
-    /// is not finite.
+    /// is not finite; for a user-defined network it names [`Model::open_with`].
     pub fn import(path: &Path, options: ImportOptions) -> Result<Self> {
+        let path = &model_file(path)?;
         let file = state_file::read(path)?;
+        if options.architecture.is_none() && is_ours(&file) {
+            check_known(path, &file)?;
+        }
         let named = named(&file);
         let stated = match (&options.architecture, is_ours(&file)) {
             (Some(architecture), _) => Some(*architecture),
@@ -120,13 +126,14 @@ impl Model {
         Self::of(path, file, found.architecture.network(), found.names, options.normalisation)
     }
 
-    /// Reads a model of a user-defined network: a checkpoint of its training, or a state dict with the names of its
-    /// [`Network::layout`].
+    /// Reads a model of a user-defined network: a checkpoint of its training, a run directory with its best model, or a
+    /// state dict with the names of its [`Network::layout`].
     ///
     /// # Errors
     /// The errors of [`Model::import`].
     pub fn open_with(path: &Path, network: Arc<dyn Network>) -> Result<Self> {
         network.check()?;
+        let path = &model_file(path)?;
         let file = state_file::read(path)?;
         let layout = network.layout();
         for parameter in layout.in_files() {
@@ -316,6 +323,35 @@ impl Model {
 /// The names and shapes of the tensors of a file.
 fn named(file: &StateFile) -> Vec<(&str, &[usize])> {
     file.tensors.iter().map(|(name, array)| (name.as_str(), array.shape.as_slice())).collect()
+}
+
+/// The file of a model: `path` itself, or the best model of the run directory `path`.
+fn model_file(path: &Path) -> Result<PathBuf> {
+    if !path.is_dir() {
+        return Ok(path.to_owned());
+    }
+    let best = path.join(BEST);
+    if best.is_file() {
+        return Ok(best);
+    }
+    Err(Error::file(
+        path,
+        format!("is a directory without {BEST}, the best model of a run; expected a model file"),
+    ))
+}
+
+/// Refuses a file of this library with a user-defined network.
+fn check_known(path: &Path, file: &StateFile) -> Result<()> {
+    match file.facts.metadata.get(KIND) {
+        Some(kind) if !is_known_kind(kind) => {
+            let message = format!(
+                "has the user-defined network {kind:?}; only a program that defines this network can open it, by \
+                 jem::ebm::Model::open_with"
+            );
+            Err(Error::file(path, message))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether this library wrote the file.

@@ -2,16 +2,14 @@
 
 use crate::compute::cooperative::Method;
 use crate::device::Device;
-use crate::error::{Error, Result};
+use crate::named::named;
 use crate::policy::convolution::ConvolutionPolicy;
 use crate::self_test::usable_cooperative;
-use serde::{Deserialize, Serialize};
 
 /// The storage of tensors between convolutions, and the arithmetic of convolutions. Parameters, their gradients, the
 /// optimizer's state, images and all sums are always f32, and so are evaluation, scoring and sampling from a trained
 /// model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Precision {
     /// f32 everywhere.
     #[default]
@@ -24,28 +22,7 @@ pub enum Precision {
     Auto,
 }
 
-impl std::str::FromStr for Precision {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "f32" => Ok(Self::F32),
-            "f16" => Ok(Self::F16),
-            "auto" => Ok(Self::Auto),
-            _ => Err(Error::setting("precision", format!("expected f32, f16 or auto, got {text:?}"))),
-        }
-    }
-}
-
-impl std::fmt::Display for Precision {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::F32 => "f32",
-            Self::F16 => "f16",
-            Self::Auto => "auto",
-        })
-    }
-}
+named!(Precision, "precision": F32 = "f32", F16 = "f16", Auto = "auto");
 
 impl Precision {
     /// The choice of kernels on `device`, and a description of it.
@@ -71,17 +48,6 @@ impl Precision {
 mod tests {
     use super::*;
     use crate::compute::storage::Storage;
-
-    #[test]
-    fn a_name_is_read_as_it_is_written() {
-        for precision in [Precision::F32, Precision::F16, Precision::Auto] {
-            assert_eq!(precision.to_string().parse::<Precision>().unwrap(), precision);
-            let json = serde_json::to_string(&precision).unwrap();
-            assert_eq!(json, format!("\"{precision}\""));
-        }
-        let error = "bf16".parse::<Precision>().unwrap_err().to_string();
-        assert!(error.contains("precision") && error.contains("f32, f16 or auto"), "{error}");
-    }
 
     #[test]
     fn a_device_without_matrices_says_why() {

@@ -1,8 +1,8 @@
 //! Sizes of a recipe, by the machine that they need. `recipe/published.rs` has their settings.
 
-use crate::error::{Error, Result};
+use crate::named::named;
 
-/// A size of a recipe.
+/// A size of a recipe; the smallest comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Preset {
     /// WRN-10-1 with a stabilised JEM: minutes on two CPU cores.
@@ -13,33 +13,9 @@ pub enum Preset {
     Paper,
 }
 
-impl std::str::FromStr for Preset {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "tiny" => Ok(Self::Tiny),
-            "small" => Ok(Self::Small),
-            "paper" => Ok(Self::Paper),
-            _ => Err(Error::setting("preset", format!("expected tiny, small or paper, got {text:?}"))),
-        }
-    }
-}
-
-impl std::fmt::Display for Preset {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Tiny => "tiny",
-            Self::Small => "small",
-            Self::Paper => "paper",
-        })
-    }
-}
+named!(Preset, "preset": Tiny = "tiny", Small = "small", Paper = "paper");
 
 impl Preset {
-    /// All presets, from the smallest to the largest.
-    pub const ALL: [Self; 3] = [Self::Tiny, Self::Small, Self::Paper];
-
     /// The longest run, in seconds, for which `auto` selects the preset.
     pub fn patience(self) -> f64 {
         match self {

@@ -2,10 +2,12 @@
 
 use super::model::Model;
 use crate::compute::loss_term::LossTerm;
-use crate::device::{Buffers, Device, Executable, Key, Program, ProgramBuilder};
+use crate::device::{Buffer, Buffers, Device, Executable, Key, Program, ProgramBuilder};
 use crate::error::Result;
-use crate::graph::{Graph, Output, lower};
+use crate::graph::{Graph, Output, Tensor, lower};
 use crate::nn::architecture::NormMode;
+use crate::nn::network::{Network, Pass};
+use crate::nn::parameters::PARAMETERS;
 
 const IMAGES: Key<f32> = Key::new("images");
 const NO_LABELS: Key<u32> = Key::new("no labels");
@@ -43,6 +45,7 @@ pub struct Scores {
 #[derive(Debug)]
 pub struct Scorer {
     device: Device,
+    prepare: Executable,
     program: Executable,
     buffers: Buffers,
     settings: ScoreSettings,
@@ -54,11 +57,47 @@ impl Scorer {
     /// # Errors
     /// An error of the device.
     pub fn new(device: &Device, model: &Model, settings: ScoreSettings, batch: usize) -> Result<Self> {
-        let [height, width, channels] = model.image_shape();
         let layout = model.network().layout();
+        let mut buffers = Buffers::new(device);
+        model.add_to(&mut buffers, &layout)?;
+        let logits = |x: &Tensor| model.logits(&layout, x, settings.mode);
+        let scorer = Self::load(device, buffers, model.image_shape(), settings, batch, logits)?;
+        scorer.prepare()?;
+        Ok(scorer)
+    }
+
+    /// Loads the programs for batches of `batch` images `[height, width, channels]`, for a network whose `parameters`
+    /// are in training on the device: after they change, [`Scorer::prepare`] must run before the next score.
+    ///
+    /// # Errors
+    /// An error of the device.
+    pub fn in_training(
+        device: &Device,
+        network: &dyn Network,
+        parameters: &Buffer,
+        image: [usize; 3],
+        settings: ScoreSettings,
+        batch: usize,
+    ) -> Result<Self> {
+        let layout = network.layout();
+        let mut buffers = Buffers::new(device);
+        buffers.share(PARAMETERS, parameters.clone());
+        let logits = |x: &Tensor| network.logits(x, &mut Pass::new(&layout, settings.mode));
+        Self::load(device, buffers, image, settings, batch, logits)
+    }
+
+    /// Lowers and loads the programs for the expression `logits` of a batch of images.
+    fn load(
+        device: &Device,
+        mut buffers: Buffers,
+        [height, width, channels]: [usize; 3],
+        settings: ScoreSettings,
+        batch: usize,
+        logits: impl FnOnce(&Tensor) -> Tensor,
+    ) -> Result<Self> {
         let graph = Graph::new();
         let x = graph.input(IMAGES.name(), [batch, height, width, channels]);
-        let logits = model.logits(&layout, &x, settings.mode);
+        let logits = logits(&x);
         let mut builder = ProgramBuilder::new("score");
         let mut prepare = ProgramBuilder::new("prepare");
         let view = builder.external(LOGITS, logits.elements());
@@ -74,14 +113,19 @@ impl Scorer {
             outputs.push(Output { tensor: gradient, view: builder.external(GRADIENT, x.elements()) });
         }
         lower(device.policy(), &mut builder, Some(&mut prepare), &outputs)?;
-        let mut buffers = Buffers::new(device);
-        model.add_to(&mut buffers, &layout)?;
         buffers.zeros(IMAGES, x.elements())?;
         buffers.zeros(NO_LABELS, batch)?;
         let prepare = buffers.load(prepare.finish())?;
         let program = buffers.load(builder.finish())?;
-        device.run(&prepare)?;
-        Ok(Self { device: device.clone(), program, buffers, settings })
+        Ok(Self { device: device.clone(), prepare, program, buffers, settings })
+    }
+
+    /// Computes what depends on the parameters alone, such as transposed weights.
+    ///
+    /// # Errors
+    /// An error of the device.
+    pub fn prepare(&self) -> Result<()> {
+        self.device.run(&self.prepare)
     }
 
     /// Scores a batch of images, NHWC in [-1, 1].

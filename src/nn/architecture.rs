@@ -30,7 +30,7 @@ pub struct Found {
 type Named<'a> = [(&'a str, &'a [usize])];
 
 /// Whether files of the library's own networks name this kind.
-pub(super) fn is_known_kind(kind: &str) -> bool {
+pub(crate) fn is_known_kind(kind: &str) -> bool {
     [WideResNet::KIND, CifarResNet::KIND].contains(&kind)
 }
 
@@ -115,7 +115,7 @@ impl Architecture {
     fn find_sized(mut self, shapes: &Shapes<'_>, tensors: &Named<'_>) -> Result<Found, String> {
         let prefix = if shapes.has("f.conv1.weight") { "f." } else { "" };
         let lasts: &[&str] = match self {
-            Self::WideResNet(_) if prefix == "f." => &["class_output"],
+            Self::WideResNet(_) if prefix == "f." => &["class_output", "energy_output"],
             Self::WideResNet(_) => &["linear", "fc", "class_output"],
             Self::CifarResNet(_) => &["linear", "fc"],
         };
@@ -134,7 +134,7 @@ impl Architecture {
         }
         self.network().check().map_err(|error| error.to_string())?;
         let public = |name: &str| match (self, name.split_once('.')) {
-            (Self::WideResNet(_), Some(("class_output", part))) => format!("{last}.{part}"),
+            (Self::WideResNet(_), Some(("class_output" | "energy_output", part))) => format!("{last}.{part}"),
             (Self::WideResNet(_), Some(("f", rest))) => format!("{prefix}{rest}"),
             (Self::CifarResNet(_), Some(("linear", part))) => format!("{last}.{part}"),
             _ => name.to_owned(),

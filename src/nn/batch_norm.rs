@@ -6,16 +6,15 @@
 
 use super::parameters::{ParameterKind, ParameterLayout};
 use crate::compute::norm_geometry::NormGeometry;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::graph::{Normalisation, Tensor};
-use serde::{Deserialize, Serialize};
+use crate::named::named;
 
 /// Added to the variance.
 pub const EPSILON: f32 = 1e-5;
 
 /// The statistics that batch normalisation takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum NormMode {
     /// The running statistics of training.
     #[default]
@@ -24,23 +23,13 @@ pub enum NormMode {
     Training,
 }
 
+named!(NormMode, "norm-mode": Inference = "inference", Training = "training");
+
 impl NormMode {
     /// The mode of a network in training: each batch's own statistics, for batches of chains too, as in JEM++;
     /// [`NormMode::Inference`], which is the same, for a network without batch norm.
     pub fn in_training(layout: &ParameterLayout) -> Self {
         if layout.has_statistics() { Self::Training } else { Self::Inference }
-    }
-}
-
-impl std::str::FromStr for NormMode {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "inference" => Ok(Self::Inference),
-            "training" => Ok(Self::Training),
-            _ => Err(Error::setting("norm-mode", format!("expected inference or training, got {text:?}"))),
-        }
     }
 }
 

@@ -1,12 +1,10 @@
 //! Initial weights, named after the papers they come from.
 
 use crate::compute::random::Threefry;
-use crate::error::{Error, Result};
-use serde::{Deserialize, Serialize};
+use crate::named::named;
 
 /// The initialisation of a layer's weights, with `fan_in` inputs and `fan_out` outputs per position.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Init {
     /// Uniform in `±1/√fan_in`, biases too: LeCun et al. 1998, "Efficient BackProp", in the form that
     /// PyTorch's convolutions and linear layers (and so the published JEM) begin with.
@@ -20,21 +18,7 @@ pub enum Init {
     GlorotUniform,
 }
 
-impl std::str::FromStr for Init {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "lecun-uniform" => Ok(Self::LecunUniform),
-            "he-normal" => Ok(Self::HeNormal),
-            "glorot-uniform" => Ok(Self::GlorotUniform),
-            _ => Err(Error::setting(
-                "init",
-                format!("expected lecun-uniform, he-normal or glorot-uniform, got {text:?}"),
-            )),
-        }
-    }
-}
+named!(Init, "init": LecunUniform = "lecun-uniform", HeNormal = "he-normal", GlorotUniform = "glorot-uniform");
 
 /// The fans of a tensor of parameters, and whether it is a bias.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

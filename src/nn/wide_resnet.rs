@@ -2,7 +2,8 @@
 //! (Yang & Ji 2021, "JEM++"), or with group norm, another activation and spectral norm.
 //!
 //! `conv1` (3x3, 16 channels), three groups of `(depth - 4) / 6` pre-activation blocks with `16 w`, `32 w` and
-//! `64 w` channels, leaky ReLU (0.2), average pool, and the linear layer `class_output`. A block is
+//! `64 w` channels, leaky ReLU (0.2), average pool, and the linear layer `class_output`, or `energy_output` for a
+//! scalar energy. A block is
 //! `conv2(lrelu(conv1(lrelu(x)))) + shortcut(x)`; the stride (2 in the first block of groups 2 and 3) is on its
 //! second convolution, and the shortcut is a 1x1 convolution where shapes change. Convolutions have biases.
 //! With batch norm or group norm, one stands before every activation. Parameters are named as in the released
@@ -15,14 +16,14 @@ use super::parameters::ParameterLayout;
 use super::{group_norm, spectral_norm};
 use crate::error::{Error, Result};
 use crate::graph::Tensor;
+use crate::named::named;
 use serde::{Deserialize, Serialize};
 
 /// The slope of the leaky ReLUs below 0.
 pub const SLOPE: f32 = 0.2;
 
 /// The normalisation of a network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Norm {
     /// No normalisation.
     #[default]
@@ -33,22 +34,10 @@ pub enum Norm {
     Group,
 }
 
-impl std::str::FromStr for Norm {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "none" => Ok(Self::None),
-            "batch" => Ok(Self::Batch),
-            "group" => Ok(Self::Group),
-            _ => Err(Error::setting("norm", format!("expected none, batch or group, got {text:?}"))),
-        }
-    }
-}
+named!(Norm, "norm": None = "none", Batch = "batch", Group = "group");
 
 /// The nonlinearity of a network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Activation {
     /// `x` if `x > 0`, else [`SLOPE`]` x`.
     #[default]
@@ -59,21 +48,7 @@ pub enum Activation {
     Softplus,
 }
 
-impl std::str::FromStr for Activation {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "leaky-relu" => Ok(Self::LeakyRelu),
-            "silu" => Ok(Self::Silu),
-            "softplus" => Ok(Self::Softplus),
-            _ => {
-                let message = format!("expected leaky-relu, silu or softplus, got {text:?}");
-                Err(Error::setting("activation", message))
-            }
-        }
-    }
-}
+named!(Activation, "activation": LeakyRelu = "leaky-relu", Silu = "silu", Softplus = "softplus");
 
 /// The shape of a WideResNet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,6 +134,11 @@ impl WideResNet {
         }
     }
 
+    /// The name of the last layer.
+    fn output(&self) -> &'static str {
+        if self.classes == 1 { "energy_output" } else { "class_output" }
+    }
+
     /// The weights, divided by their norm if the network's are, and the bias of a layer.
     fn layer(&self, x: &Tensor, name: &str, pass: &Pass<'_>) -> [Tensor; 2] {
         let [weights, bias] = ["weight", "bias"].map(|part| format!("{name}.{part}"));
@@ -226,8 +206,8 @@ impl Network for WideResNet {
         if self.width == 0 || self.width > 64 {
             return Err(Error::setting("width", format!("expected 1 to 64, got {}", self.width)));
         }
-        if self.classes < 2 || self.classes > 1000 {
-            return Err(Error::setting("classes", format!("expected 2 to 1000, got {}", self.classes)));
+        if self.classes < 1 || self.classes > 1000 {
+            return Err(Error::setting("classes", format!("expected 1 to 1000, got {}", self.classes)));
         }
         Ok(())
     }
@@ -253,8 +233,9 @@ impl Network for WideResNet {
             }
         }
         let fans = Fans { fan_in: self.feature_channels(), fan_out: self.classes, bias: false };
-        layout.push("class_output.weight".into(), vec![self.feature_channels(), self.classes], fans);
-        layout.push("class_output.bias".into(), vec![self.classes], Fans { bias: true, ..fans });
+        let output = self.output();
+        layout.push(format!("{output}.weight"), vec![self.feature_channels(), self.classes], fans);
+        layout.push(format!("{output}.bias"), vec![self.classes], Fans { bias: true, ..fans });
         if self.norm == Norm::Batch {
             for (name, channels) in self.norms() {
                 batch_norm::declare_statistics(&mut layout, &name, channels);
@@ -293,8 +274,9 @@ impl Network for WideResNet {
     }
 
     fn head(&self, features: &Tensor, pass: &mut Pass<'_>) -> Tensor {
-        features.graph().scope("class_output", || {
-            let [weights, bias] = self.layer(features, "class_output", pass);
+        let output = self.output();
+        features.graph().scope(output, || {
+            let [weights, bias] = self.layer(features, output, pass);
             features.linear(&weights, &bias)
         })
     }

@@ -12,12 +12,8 @@ use crate::io::png::Picture;
 /// The family name of the font.
 pub(super) const FONT: &str = "sans-serif";
 
-/// Draws a picture of `width` x `height` pixels with `draw`, on white, and writes it to a PNG file, atomically.
-pub(super) fn write_png(
-    path: &Path,
-    (width, height): (u32, u32),
-    draw: impl FnOnce(&Root) -> Result<(), PlotError>,
-) -> Result<()> {
+/// Makes the font known to plotters.
+fn register() {
     static REGISTER: Once = Once::new();
     REGISTER.call_once(|| {
         for (style, bytes) in
@@ -27,6 +23,47 @@ pub(super) fn write_png(
             assert!(registered.is_ok(), "the embedded font can be parsed");
         }
     });
+}
+
+/// The width of `text` in `font`, in pixels.
+fn width(text: &str, font: &FontDesc<'_>) -> u32 {
+    register();
+    font.box_size(text).map_or(0, |(width, _)| width)
+}
+
+/// Breaks `text` between words into lines of at most `room` pixels; a longer word has a line of its own.
+pub(super) fn lines(text: &str, font: FontDesc<'_>, room: u32) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let last = lines.last_mut().expect("there is one");
+        let longer = if last.is_empty() { word.to_owned() } else { format!("{last} {word}") };
+        if last.is_empty() || width(&longer, &font) <= room {
+            *last = longer;
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines
+}
+
+/// `font`, at a smaller size if `text` is wider than `room` pixels.
+pub(super) fn fitted<'a>(text: &str, font: FontDesc<'a>, room: u32) -> FontDesc<'a> {
+    let wide = width(text, &font);
+    if wide <= room {
+        return font;
+    }
+    // Letters of a fractional size are spaced unevenly.
+    let size = font.get_size() * f64::from(room) / f64::from(wide);
+    font.resize(size.floor())
+}
+
+/// Draws a picture of `width` x `height` pixels with `draw`, on white, and writes it to a PNG file, atomically.
+pub(super) fn write_png(
+    path: &Path,
+    (width, height): (u32, u32),
+    draw: impl FnOnce(&Root) -> Result<(), PlotError>,
+) -> Result<()> {
+    register();
     let mut pixels = vec![255; (width * height * 3) as usize];
     {
         let root = BitMapBackend::with_buffer(&mut pixels, (width, height)).into_drawing_area();
@@ -42,3 +79,22 @@ pub(super) type Root<'a> = DrawingArea<BitMapBackend<'a>, plotters::coord::Shift
 
 /// An error of plotters; on a bitmap in memory it is a bug or an empty range.
 pub(super) type PlotError = Box<dyn std::error::Error + Send + Sync>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_text_fits_its_room() {
+        let font = || (FONT, 20).into_font();
+        let text = "Validation accuracy on SYNTHETIC shapes, mean of the seeds";
+        let broken = lines(text, font(), 278);
+        assert!(broken.len() > 1 && broken.iter().all(|line| width(line, &font()) <= 278), "{broken:?}");
+        assert_eq!(broken.join(" "), text);
+        assert_eq!(lines("short", font(), 278), ["short"]);
+        assert_eq!(lines("one-long-word-only and", font(), 20), ["one-long-word-only", "and"]);
+        let small = fitted(text, font(), 278);
+        assert!(small.get_size() < 20.0 && width(text, &small) <= 278, "{}", width(text, &small));
+        approx::assert_abs_diff_eq!(fitted("short", font(), 278).get_size(), 20.0);
+    }
+}

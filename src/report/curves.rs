@@ -117,7 +117,8 @@ pub fn plot_health(path: &Path, table: &MetricsTable, title: &str) -> Result<()>
 
 fn plot_panels(path: &Path, table: &MetricsTable, title: &str, panels: &[Panel]) -> Result<()> {
     canvas::write_png(path, SIZE, |root| {
-        let root = root.margin(8, 0, 0, 0).titled(title, (FONT, 20).into_font().color(&BLACK))?;
+        let font = canvas::fitted(title, (FONT, 20).into_font(), SIZE.0 - 16);
+        let root = root.margin(8, 0, 0, 0).titled(title, font.color(&BLACK))?;
         let last = table.rows.iter().filter_map(|row| row.first().copied().flatten()).fold(1.0, f64::max);
         let areas = root.split_evenly((panels.len(), 1));
         for (index, (panel, area)) in panels.iter().zip(&areas).enumerate() {

@@ -14,9 +14,14 @@ use crate::error::Result;
 const PANEL: (u32, u32) = (310, 244);
 /// The number of panels in a row.
 const COLUMNS: usize = 4;
-/// The space above all panels for the title, and above each panel for its name and note, in pixels.
+/// The space above all panels for the title, and for each further line of it, in pixels.
 const TITLE: u32 = 44;
+const LINE: u32 = 26;
+/// The space above each panel for its name and note, in pixels.
 const HEADING: u32 = 44;
+/// The space left of the title, and that left of the name and the note of a panel, in pixels.
+const BESIDE: u32 = 16;
+const AXIS: u32 = 48;
 
 /// A curve with its name.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,14 +35,18 @@ pub struct Curve {
 }
 
 /// Writes a PNG of panels, four in a row, each 310x244 pixels. All have the same axes, from 0 to the last point and
-/// over `range`; values outside are drawn at the edge. `x` names the horizontal axis.
+/// over `range`; values outside are drawn at the edge. `x` names the horizontal axis. A title that is wider than the
+/// picture takes several lines.
 ///
 /// # Errors
 /// [`crate::Error::Io`] when the file cannot be written.
 pub fn plot(path: &Path, curves: &[Curve], range: Range<f64>, title: &str, x: &str) -> Result<()> {
     let columns = curves.len().clamp(1, COLUMNS);
     let rows = curves.len().div_ceil(columns).max(1);
-    let size = (columns as u32 * PANEL.0, TITLE + rows as u32 * PANEL.1);
+    let width = columns as u32 * PANEL.0;
+    let titles = canvas::lines(title, (FONT, 20).into_font(), width - 2 * BESIDE);
+    let above = TITLE + LINE * (titles.len() as u32).saturating_sub(1);
+    let size = (width, above + rows as u32 * PANEL.1);
     let xs = curves.iter().flat_map(|curve| &curve.points).map(|point| point.0);
     let last = xs.filter(|x| x.is_finite()).fold(f64::MIN_POSITIVE, f64::max);
     let clipped = |curve: &Curve| -> Vec<(f64, f64)> {
@@ -46,8 +55,11 @@ pub fn plot(path: &Path, curves: &[Curve], range: Range<f64>, title: &str, x: &s
     };
     let lines: Vec<_> = curves.iter().map(clipped).collect();
     canvas::write_png(path, size, |root| {
-        root.draw(&Text::new(title, (16, 14), (FONT, 20).into_font()))?;
-        let (_, below) = root.split_vertically(TITLE);
+        for (line, title) in (0..).zip(&titles) {
+            let place = (BESIDE as i32, 14 + line * LINE as i32);
+            root.draw(&Text::new(title.as_str(), place, (FONT, 20).into_font()))?;
+        }
+        let (_, below) = root.split_vertically(above);
         for (index, area) in below.split_evenly((rows, columns)).iter().enumerate().take(curves.len()) {
             let name = if index + columns >= curves.len() { x } else { "" };
             draw_panel(area, (&curves[index], &lines[index]), &lines, (last, &range), name)?;
@@ -67,7 +79,7 @@ fn draw_panel(
         last,
         range: range.clone(),
         margins: [HEADING, 18, 0, 0],
-        areas: [42, 48],
+        areas: [42, AXIS],
         labels: [5, 5],
         x_label: &|x| short(x, last),
         names: [x, ""],
@@ -82,8 +94,12 @@ fn draw_panel(
         // A line with a single point is invisible.
         chart.draw_series([Circle::new(*point, 4, BLUE.filled())])?;
     }
-    area.draw(&Text::new(curve.name.as_str(), (48, 6), (FONT, 16, FontStyle::Bold).into_font()))?;
-    area.draw(&Text::new(curve.note.as_str(), (48, 25), (FONT, 13).into_font().color(&BLACK.mix(0.75))))?;
+    let (left, room) = (AXIS as i32, PANEL.0 - AXIS - 8);
+    let name = (FONT, 16, FontStyle::Bold).into_font();
+    let name = canvas::fitted(&curve.name, name, room);
+    let note = canvas::fitted(&curve.note, (FONT, 13).into_font(), room);
+    area.draw(&Text::new(curve.name.as_str(), (left, 6), name))?;
+    area.draw(&Text::new(curve.note.as_str(), (left, 25), note.color(&BLACK.mix(0.75))))?;
     Ok(())
 }
 
@@ -106,13 +122,19 @@ mod tests {
                 curves[4].points = vec![(4.0, 0.5)];
                 curves[5].points = vec![(0.0, f64::NAN), (1.0, 7.0), (2.0, 0.5)];
             }
-            plot(&path, &curves, 0.0..1.0, "curves", "iteration").unwrap();
+            let title = "Validation accuracy on SYNTHETIC shapes, mean of the seeds";
+            plot(&path, &curves, 0.0..1.0, title, "iteration").unwrap();
             let picture = image::open(&path).unwrap().into_rgb8();
             let columns = count.clamp(1, COLUMNS) as u32;
             let rows = (count as u32).div_ceil(columns).max(1);
-            assert_eq!(picture.dimensions(), (columns * PANEL.0, TITLE + rows * PANEL.1));
+            // A narrow picture has a title of several lines, which end before its edge.
+            let lines = if columns == 1 { 3 } else { 1 };
+            let above = TITLE + (lines - 1) * LINE;
+            assert_eq!(picture.dimensions(), (columns * PANEL.0, above + rows * PANEL.1));
+            let beside = image::imageops::crop_imm(&picture, columns * PANEL.0 - 8, 0, 8, above).to_image();
+            assert!(beside.pixels().all(|pixel| pixel.0 == [255; 3]), "the title is cut");
             for index in 0..count as u32 {
-                let (x, y) = (index % columns * PANEL.0, TITLE + index / columns * PANEL.1);
+                let (x, y) = (index % columns * PANEL.0, above + index / columns * PANEL.1);
                 let panel = image::imageops::crop_imm(&picture, x, y, PANEL.0, PANEL.1).to_image();
                 let blue = panel.pixels().filter(|pixel| pixel.0 == [BLUE.0, BLUE.1, BLUE.2]).count();
                 assert!(blue > 30, "{index} of {count}: {blue}");

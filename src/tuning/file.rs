@@ -95,12 +95,20 @@ fn path_from(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     }
 }
 
-/// The winners that [`path`]'s file holds for `adapter`; none if there is no file.
+/// The winners that [`path`]'s file holds for `adapter`; none if there is no file in the user's cache directory.
 ///
 /// # Errors
-/// The errors of [`read`].
+/// [`Error::Setting`] if `JEM_TUNED` names a file that does not exist; the errors of [`read`].
 pub fn load(adapter: &AdapterInfo) -> Result<Tuned> {
-    path().map_or(Ok(Tuned::new()), |path| read(&path, adapter))
+    let Some(path) = path() else { return Ok(Tuned::new()) };
+    if variable(VARIABLE).is_some() && matches!(path.try_exists(), Ok(false)) {
+        let message = format!(
+            "there is no file {}; expected a file that `jem tune` wrote, or none, to use no tuned kernels",
+            path.display()
+        );
+        return Err(Error::setting(VARIABLE, message));
+    }
+    read(&path, adapter)
 }
 
 /// The winners that the file at `path` holds for `adapter`, its driver and the kernels of this version; none if there

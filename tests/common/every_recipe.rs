@@ -1,7 +1,7 @@
 //! Every recipe of the family, as small runs.
 
 use crate::small::recipe;
-use jem::ebm::{Family, Precision, Preset, Recipe};
+use jem::ebm::{Family, OptimizerKind, Precision, Preset, Recipe};
 use jem::nn::wide_resnet::{Activation, Norm};
 
 /// Every recipe of the family, and one with the features that none of them has.
@@ -39,7 +39,7 @@ pub fn family() -> Vec<(&'static str, Recipe)> {
         reservoir: true,
         inner_steps: 3,
         gradient_penalty: 0.01,
-        optimizer: "adamw".into(),
+        optimizer: OptimizerKind::AdamW,
         weight_decay: 0.01,
         sam: 0.05,
         ema: 0.9,

@@ -67,11 +67,15 @@ fn a_run_that_diverges_is_a_row_of_the_table() {
     let words = ablate(&data, &out, &vary);
     for again in [false, true] {
         let printed = succeed(&words);
-        assert!(printed.contains("| jem    | 1e30 | 0 of 1 |"), "{printed}");
+        let row =
+            printed.lines().find(|line| line.starts_with("| jem    | 1e30 | 0 of 1 |")).expect(&printed);
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        assert_eq!(cells[4..8], ["diverged", "-", "-", "-"], "{row}");
         assert!(printed.contains("jem, lr = 1e30, seed 7: training diverged"), "{printed}");
         assert_eq!(printed.matches("already done").count(), if again { 2 } else { 0 }, "{printed}");
         let rows = &table(&out)["rows"];
         assert_eq!((&rows[0]["value"], &rows[0]["seeds_done"]), (&Value::from("1e-3"), &Value::from(1)));
+        assert!(rows[1]["energy_gap"].is_null() && rows[0]["energy_gap"]["mean"].is_f64(), "{rows}");
         assert!(rows[1]["test_accuracy"].is_null() && rows[0]["test_accuracy"]["mean"].is_f64(), "{rows}");
     }
     assert!(Path::new(&out).join("jem-lr-1e30-seed7/result.json").exists());
@@ -97,7 +101,11 @@ fn an_interrupt_keeps_what_is_done() {
     let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
     let output = child.wait_with_output().expect("the command ends");
     let printed = String::from_utf8_lossy(&output.stdout);
-    assert!(killed.success() && output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        killed.success() && output.status.code() == Some(130),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     assert!(printed.contains("run the same command again to resume"), "{printed}");
     let rows = ["|          2 |      1 |", "|    1000000 | 0 of 1 |"];
     assert!(rows.iter().all(|row| printed.contains(row)), "{printed}");
@@ -133,6 +141,8 @@ fn bad_settings_are_one_line_and_leave_nothing() {
     succeed(&ablate(&data, &out, &one));
     let other = [&one[..], &["--lr", "0.5"]].concat();
     at(&other, &["classifier-seed1", "other settings (lr = 0.0018", ", not 0.5)", "another --out"]);
+    let quiet = succeed(&ablate(&data, &out, &[&one[..], &["--quiet"]].concat()));
+    assert!(quiet.lines().all(|line| line.starts_with('|')), "only the table: {quiet}");
     let moved = place.drawings("other", 40);
     fail(&place, &ablate(&moved, &out, &one), &["classifier-seed1", "other settings", &data]);
 }

@@ -32,15 +32,62 @@ fn adapters_are_listed_with_what_matters() {
     }
     assert!(facts["cpu"]["threads"].as_u64().is_some_and(|threads| threads > 0), "{facts}");
     let auto = facts["auto"].as_str().expect("a name");
-    let printed = succeed(&["devices"]);
-    let marked: Vec<&str> = printed.lines().filter(|line| line.contains("<- auto")).collect();
-    let marked: Vec<&str> = marked.iter().map(|line| line.trim_end_matches("  <- auto")).collect();
-    let of = |name: &str| auto.starts_with(name.trim_start_matches("gpu:"));
+    let printed = listed("auto").0;
+    let marked: Vec<&str> = printed.lines().filter(|line| line.contains("<- ")).collect();
+    let of = |line: &str| {
+        line.strip_suffix("  <- auto").is_some_and(|name| auto.starts_with(name.trim_start_matches("gpu:")))
+    };
     assert!(marked.len() == 1 && of(marked[0]), "{auto}: {printed}");
     for adapter in adapters {
         assert!(printed.contains(adapter["name"].as_str().expect("a name")), "{printed}");
     }
     assert!(printed.lines().all(|line| line.chars().count() <= 100), "{printed}");
+}
+
+/// The list of devices and the facts, with this value of `JEM_DEVICE`.
+fn listed(device: &str) -> (String, serde_json::Value) {
+    let output = |words: &[&str]| {
+        let output = jem(words).env("JEM_DEVICE", device).output().expect("the command starts");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    (output(&["devices"]), serde_json::from_str(&output(&["devices", "--json"])).expect("JSON"))
+}
+
+#[test]
+fn the_device_of_the_environment_is_marked_and_tested() {
+    let [cpu, gpu] = devices();
+    for device in [&cpu, &gpu] {
+        let (printed, facts) = listed(device);
+        let marked: Vec<&str> = printed.lines().filter(|line| line.contains("<- ")).collect();
+        assert_eq!(marked, [format!("{device}  <- JEM_DEVICE={device}")], "{printed}");
+        assert_eq!(facts["default"]["asked"], device.as_str());
+        let name = facts["default"]["name"].as_str().expect("a name");
+        assert!(name.starts_with(device.trim_start_matches("gpu:")), "{facts}");
+    }
+    // One that is not there is named under the list, which shows what there is.
+    let (printed, facts) = listed("gpu:no such adapter");
+    assert!(!printed.contains("<- ") && printed.contains("cpu\n"), "{printed}");
+    assert!(printed.contains("JEM_DEVICE=gpu:no such adapter cannot be used: "), "{printed}");
+    assert!(facts["default"]["name"].is_null() && facts["default"]["error"].is_string(), "{facts}");
+
+    let wrong = jem(&["devices"]).env("JEM_DEVICE", "cuda").output().expect("the command starts");
+    let stderr = String::from_utf8_lossy(&wrong.stderr);
+    assert!(
+        wrong.status.code() == Some(1) && stderr.starts_with("error: JEM_DEVICE: expected auto, "),
+        "{stderr}"
+    );
+    let wrong = jem(&["devices"]).env("JEM_COOPERATIVE", "maybe").output().expect("the command starts");
+    let stderr = String::from_utf8_lossy(&wrong.stderr);
+    assert!(
+        wrong.status.code() == Some(1) && stderr.contains("JEM_COOPERATIVE: expected any, none"),
+        "{stderr}"
+    );
+
+    let mut test = jem(&["devices", "--test", "--json"]);
+    let output = test.env("JEM_DEVICE", &gpu).output().expect("the command starts");
+    let facts: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(facts["tests"][0]["device"], facts["default"]["name"], "{facts}");
 }
 
 #[test]

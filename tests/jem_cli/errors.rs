@@ -92,7 +92,12 @@ fn images_that_do_not_fit() {
         fail(&place, &["sample", "--model", &model, "--init", &images, "--out", &place.at("out")], &parts);
     }
     let data = place.at("nowhere");
-    fail(&place, &[&score(&model, "svhn:test")[..], &["--data", &data]].concat(), &["svhn:test", "nowhere"]);
+    fail(
+        &place,
+        &[&score(&model, "svhn:test")[..], &["--data-dir", &data]].concat(),
+        &["--data-dir", "nowhere"],
+    );
+    misuse(&[&score(&model, "svhn:test")[..], &["--data", &data]].concat(), &["--data", "--data-dir"]);
     fail(&place, &score(&model, "imagenet:test"), &["imagenet:test", "svhn:test"]);
 }
 
@@ -112,7 +117,7 @@ fn labels_that_do_not_fit() {
     try_labels(&place.at("missing.npy"), &["missing.npy"]);
 
     let (hundred, data) = (place.model_of(100), place.digits(4));
-    let words = [&score(&hundred, "mnist:test")[..], &["--data", &data, "--out", &out]].concat();
+    let words = [&score(&hundred, "mnist:test")[..], &["--data-dir", &data, "--out", &out]].concat();
     fail(&place, &words, &["MNIST test has 10 classes, the model 100", "--no-labels"]);
     succeed(&[&words[..], &["--no-labels"]].concat());
     assert_eq!(arrays(&out)["logits"].shape, [4, 100]);

@@ -14,5 +14,6 @@ mod shaders;
 #[path = "../common/small.rs"]
 mod small;
 mod support;
+mod terminal;
 mod train;
 mod tune;

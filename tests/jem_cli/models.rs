@@ -138,7 +138,7 @@ fn info_says_what_a_model_is() {
         assert_eq!(model[key], value, "{key} in {model}");
     }
     assert!(model["validation"]["accuracy"].is_number(), "{model}");
-    assert!(model["trained_on"].as_str().is_some_and(|data| data.starts_with("synthetic")), "{model}");
+    assert_eq!(model["trained_on"], "SYNTHETIC shapes train", "{model}");
     assert_eq!(model["recipe"]["batch"], 4);
     for program in ["scoring", "sgld_step"] {
         assert_eq!(model[program]["batch"], 8);
@@ -188,6 +188,58 @@ fn a_checkpoint_of_training_serves_every_command() {
         let logits = numbers(&arrays(&scores)["logits"]);
         succeed(&["score", "--model", &out("model.safetensors"), "--images", &x, "--out", &scores]);
         assert_eq!(numbers(&arrays(&scores)["logits"]), logits);
+    }
+}
+
+#[test]
+fn a_run_directory_stands_for_its_best_model() {
+    let place = Place::new();
+    let x = place.x_p();
+    let [best, _] = place.trained();
+    let run = place.at("run");
+    assert_eq!(facts(&["info", &run])["file"], best.as_str());
+    let scored = |model: &str| {
+        let scores = place.at("scores.npz");
+        succeed(&["score", "--model", model, "--images", &x, "--out", &scores]);
+        arrays(&scores)["logits"].clone()
+    };
+    assert_eq!(scored(&run), scored(&best));
+    succeed(&["sample", "--model", &run, "--count", "2", "--steps", "1", "--out", &place.at("samples")]);
+    for (name, model) in [("of-run", &run), ("of-file", &best)] {
+        succeed(&["export", "--model", model, "--to", "npz", "--out", &place.at(&format!("{name}.npz"))]);
+        succeed(&["import", model, "--out", &place.at(&format!("{name}.safetensors"))]);
+    }
+    for format in ["npz", "safetensors"] {
+        assert_eq!(
+            bytes(&place.at(&format!("of-run.{format}"))),
+            bytes(&place.at(&format!("of-file.{format}")))
+        );
+    }
+    std::fs::remove_file(&best).expect("the file");
+    let out = place.at("out");
+    for words in [
+        &["info", &run][..],
+        &["score", "--model", &run, "--images", &x],
+        &["sample", "--model", &run, "--out", &out],
+        &["export", "--model", &run, "--to", "npz", "--out", &out],
+        &["import", &run, "--out", &out],
+    ] {
+        fail(&place, words, &[&run, "is a directory without best.safetensors"]);
+    }
+}
+
+#[test]
+fn a_user_defined_network_is_named_with_what_opens_it() {
+    let place = Place::new();
+    let (run, x, out) = (place.trained_own_network(), place.x_p(), place.at("out"));
+    for words in [
+        &["info", &run][..],
+        &["score", "--model", &run, "--images", &x],
+        &["sample", "--model", &run, "--out", &out],
+        &["export", "--model", &run, "--to", "npz", "--out", &out],
+        &["import", &run, "--out", &out],
+    ] {
+        fail(&place, words, &["best.safetensors", "\"my network\"", "jem::ebm::Model::open_with"]);
     }
 }
 

@@ -211,9 +211,9 @@ fn chains_start_where_init_says() {
 
     // A Gaussian per class: samples of a class of constant images are near these.
     let data = place.digits(60);
-    let fitted = ["--init", "gaussians", "--init-data", "mnist:train", "--data", &data, "--steps", "0"];
+    let fitted = ["--init", "gaussians", "--init-data", "mnist:train", "--data-dir", &data, "--steps", "0"];
     sample(&place, "gaussians", &[&fitted[..], &["--count", "4", "--class", "3"]].concat());
-    let set = sample(&place, "set", &["--init", "mnist:train", "--data", &data, "--steps", "0"]);
+    let set = sample(&place, "set", &["--init", "mnist:train", "--data-dir", &data, "--steps", "0"]);
     assert_eq!(set["samples"], 60);
     let corner = |name: &str| samples(&place, name)[..SIDE].to_vec();
     assert_eq!(corner("set"), vec![-1.0; SIDE], "digits lie on black");

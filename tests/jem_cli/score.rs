@@ -189,14 +189,14 @@ fn a_threshold_is_fitted_to_a_quantile() {
     let place = Place::new();
     let (model, x, data) = (weights(), place.x_p(), place.digits(40));
     let out = place.at("scores.npz");
-    let digits = ["score", "--model", &model, "--images", "mnist:test", "--data", &data, "--out", &out];
+    let digits = ["score", "--model", &model, "--images", "mnist:test", "--data-dir", &data, "--out", &out];
     let facts_of_digits = facts(&digits);
     assert_eq!(facts_of_digits["images"], 40);
     let mut densities = numbers(&arrays(&out)["logsumexp"]);
     densities.sort_by(f64::total_cmp);
     // NumPy's quantile 0.3 of 40 values lies 0.7 of the distance from the 12th to the 13th.
     let threshold = densities[11] + 0.7 * (densities[12] - densities[11]);
-    let fit = ["--threshold-quantile", "0.3", "--threshold-on", "mnist:test", "--data", &data];
+    let fit = ["--threshold-quantile", "0.3", "--threshold-on", "mnist:test", "--data-dir", &data];
     let facts = facts(&[&["score", "--model", &model, "--images", &x, "--out", &out], &fit[..]].concat());
     approx::assert_relative_eq!(
         facts["threshold"].as_f64().expect("a threshold"),
@@ -243,15 +243,32 @@ fn bytes_a_folder_and_a_named_set_are_scored_alike() {
 
     // Grey digits of 28x28 are padded with black.
     let data = place.digits(3);
-    let set = of("mnist:test", &["--data", &data]);
+    let set = of("mnist:test", &["--data-dir", &data]);
     assert_eq!((set["logits"].shape.clone(), set["correct"].shape.clone()), (vec![3, 10], vec![3]));
-    let unlabelled = of("mnist:test", &["--data", &data, "--no-labels"]);
+    let unlabelled = of("mnist:test", &["--data-dir", &data, "--no-labels"]);
     assert!(!unlabelled.contains_key("correct") && unlabelled["logits"] == set["logits"]);
     // The environment variable works, too.
     let mut command = jem(&["score", "--model", &model, "--images", "mnist:test", "--json"]);
     let output = command.env("JEM_DATA", &data).output().expect("the command starts");
     let facts: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(facts["images"], 3);
+}
+
+#[test]
+fn drawings_are_scored_by_name() {
+    let place = Place::new();
+    let model = weights();
+    let of_drawings = ["score", "--model", &model, "--images", "synthetic:test", "--batch", "1000"];
+    let facts = facts(&of_drawings);
+    assert_eq!((&facts["images"], &facts["images_from"]), (&10_000.into(), &"SYNTHETIC shapes test".into()));
+    assert!(facts["accuracy"].is_number(), "{facts}");
+    for images in ["synthetic:extra", "nowhere:test"] {
+        fail(
+            &place,
+            &["score", "--model", &model, "--images", images],
+            &[images, "synthetic:test", "no such"],
+        );
+    }
 }
 
 #[test]
@@ -307,6 +324,7 @@ fn facts_are_json_with_the_documented_keys() {
     let expected = [
         "device",
         "images",
+        "images_from",
         "in_distribution",
         "mean_entropy",
         "mean_logsumexp",

@@ -5,12 +5,13 @@ use jem::ebm::{Recipe, RunOptions, run};
 use jem::io::checkpoint::Checkpoint;
 use jem::io::elements::{Array, Elements};
 use jem::io::{npy, npz};
+use jem::nn::layers::Layered;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
 
 /// The bound on float32 rounding of logits and energies, as ||a - b|| / ||b||.
 pub const LOGITS: f64 = 1e-5;
@@ -114,20 +115,23 @@ impl Place {
             clamp_x: true,
             ..crate::small::recipe()
         };
-        let (out, stop) = (PathBuf::from(self.at("run")), AtomicBool::new(false));
-        let options = RunOptions {
-            network: None,
-            out,
-            resume: false,
-            progress: None,
-            stop: &stop,
-            source: None,
-            reopen: None,
-            visit: None,
-        };
+        let options = RunOptions::new(PathBuf::from(self.at("run")));
         let outcome = run(&Device::cpu(), &recipe, &data, &data, options).expect("a run");
         let text = |path: PathBuf| path.to_str().expect("UTF-8").to_owned();
         [text(outcome.best.expect("a best model")), text(outcome.checkpoint)]
+    }
+
+    /// Trains a user-defined network for two iterations; returns the run directory.
+    pub fn trained_own_network(&self) -> String {
+        let network = Layered::new("my network", [8, 8, 3], 10, |layers, images| {
+            layers.linear("hidden", &images.flatten(), 16).leaky_relu(0.2)
+        });
+        let data = crate::small::pictures(40, 8);
+        let recipe = Recipe { iterations: 2, validation: 20, ..crate::small::recipe() };
+        let options =
+            RunOptions { network: Some(Arc::new(network)), ..RunOptions::new(PathBuf::from(self.at("own"))) };
+        run(&Device::cpu(), &recipe, &data, &data, options).expect("a run");
+        self.at("own")
     }
 }
 

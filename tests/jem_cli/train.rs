@@ -39,7 +39,7 @@ fn a_folder_of_classes_becomes_a_model_that_goes_on_by_one_flag() {
     let printed = succeed(&train(&data, &out, &["--recipe", "jem-class-conditional"]));
     for part in [
         "my photos train: 36 training and 4 test images of 8x8x3, 2 classes",
-        "4 of its 40 images",
+        "4 of its 40 images, one in 10 of each class, are held out for testing, as ",
         "recipe  jem-class-conditional",
         "is chosen on 3 training images that are held out",
         "test accuracy ",
@@ -48,7 +48,7 @@ fn a_folder_of_classes_becomes_a_model_that_goes_on_by_one_flag() {
         "curves.png",
         "jem sample --model ",
         "--iterations 6",
-        &format!("--images '{data}'"),
+        &format!("--images '{data}:test'"),
     ] {
         assert!(printed.contains(part), "{part:?} is not in {printed}");
     }
@@ -61,6 +61,19 @@ fn a_folder_of_classes_becomes_a_model_that_goes_on_by_one_flag() {
     let model = format!("{out}/best.safetensors");
     let scored = facts(&["score", "--model", &model, "--images", &data]);
     assert_eq!(scored["images"], 40);
+    // The images that training held out, which give its test accuracy.
+    let scores = |part: &str| {
+        let csv = place.at("scores.csv");
+        let words = ["score", "--model", &model, "--images", &format!("{data}:{part}"), "--out", &csv];
+        let accuracy = 100.0 * facts(&words)["accuracy"].as_f64().expect("an accuracy");
+        let rows = std::fs::read_to_string(&csv).expect("rows");
+        let file = |row: &str| row.split(',').next().expect("a file").to_owned();
+        (accuracy, rows.lines().skip(1).map(file).collect::<Vec<_>>())
+    };
+    let ((_, trained_on), (accuracy, held_out)) = (scores("train"), scores("test"));
+    assert!(printed.contains(&format!("test accuracy  {accuracy:.2}%")), "{accuracy}: {printed}");
+    assert_eq!((trained_on.len(), held_out.len()), (36, 4));
+    assert!(held_out.iter().all(|file| !trained_on.contains(file)), "{held_out:?}");
 
     // From another directory, with no other flags.
     let resumed = jem(&["train", "--quiet", "--iterations", "5", "--resume", &out])
@@ -112,12 +125,31 @@ fn drawings_and_digits_by_name() {
         assert!(printed.contains(part), "{part:?} is not in {printed}");
     }
     succeed(&["train", "--resume", &place.at("digits"), "--iterations", "4"]);
+}
 
-    let printed = succeed(&train("synthetic", &place.at("synthetic"), &["--data-dir", &digits]));
-    assert!(
-        printed.contains("SYNTHETIC, ") && printed.contains("test accuracy (SYNTHETIC data)"),
-        "{printed}"
-    );
+#[test]
+fn every_result_of_drawings_says_once_that_they_are_synthetic() {
+    let place = Place::new();
+    let out = place.at("run");
+    let printed = succeed(&train("synthetic", &out, &["--data-dir", &place.at("")]));
+    assert!(printed.contains("data    SYNTHETIC shapes train: 50000 training and 10000 test"), "{printed}");
+    assert!(printed.contains("--images synthetic:test --data-dir "), "{printed}");
+    let described = succeed(&["info", &out]);
+    let trained_on = described.lines().find(|line| line.starts_with("trained on ")).expect("a line");
+    assert!(trained_on.ends_with("  SYNTHETIC shapes train"), "{described}");
+    let (config, page) = (read(&out, "config.toml"), read(&out, "report.html"));
+    assert!(config.starts_with("# data: SYNTHETIC shapes train\n"), "{config}");
+    assert!(page.contains("<title>run: SYNTHETIC shapes train</title>"), "{page}");
+    for text in [printed, described, config] {
+        assert!(text.lines().all(|line| line.matches("SYNTHETIC").count() <= 1), "{text}");
+    }
+
+    let out = place.at("ablation");
+    let one = ["ablate", "--data", "synthetic", "--out", &out, "--recipes", "classifier", "--seeds", "1"];
+    succeed(&[&one[..], &SMALL, &["--quiet"]].concat());
+    let table = read(&out, "table.md");
+    assert!(table.starts_with("# SYNTHETIC shapes, preset tiny, on cpu"), "{table}");
+    assert!(read(&out, "table.json").contains("\"data\": \"SYNTHETIC shapes\""));
 }
 
 /// Every data set that `--data` reads from files, in the layout of the set's authors.
@@ -212,8 +244,6 @@ fn bad_settings_are_one_line_and_leave_nothing() {
     at(&["--validation", "36"], &["validation", "36", "smaller"]);
     at(&["--validation", "0"], &["validation", "at least 1", "got 0"]);
     at(&["--pad", "8"], &["pad", "8x8", "got 8"]);
-    at(&["--optimizer", "adagrad"], &["optimizer", "adam, adamw or sgd", "adagrad"]);
-    at(&["--preset", "huge"], &["--preset", "auto, tiny, small or paper", "huge"]);
     at(&["--device", "gpu:no such adapter"], &["no such adapter"]);
     // An automatically selected size has the same checks.
     fail(&place, &["train", "--data", &data, "--lr", "-1"], &["lr", "at least 0", "-1"]);
@@ -230,14 +260,104 @@ fn bad_settings_are_one_line_and_leave_nothing() {
     }
     at(&["--config", &place.at("missing.toml")], &["missing.toml"]);
     fail(&place, &train("imagenet", &out, &[]), &["--data", "cifar10, cifar100", "synthetic", "imagenet"]);
-    fail(&place, &train("mnist", &out, &["--data-dir", &data]), &["mnist:train", "--data-dir", &data]);
+    fail(
+        &place,
+        &train("mnist", &out, &["--data-dir", &data]),
+        &["mnist:train", "--data-dir", &data, "mnist;"],
+    );
     fail(&place, &train("cifar10", &out, &["--data-dir", &data]), &["--data-dir", "data_batch_1.bin"]);
     fail(&place, &["train", "--resume", &data], &["holds no run", "config.toml"]);
     std::fs::write(place.at("config.toml"), "depth = 10\n").expect("a file");
     fail(&place, &["train", "--resume", &place.at("")], &["--data", "does not say"]);
     fail(&place, &train(&data, &place.at(""), &[]), &["holds another run", "--resume"]);
+    misuse(&train(&data, &out, &["--optimizer", "adagrad"]), &["--optimizer", "adam, adamw, sgd"]);
+    misuse(&["train", "--preset", "huge"], &["--preset", "auto, tiny, small, paper"]);
+    misuse(&["train", "--labelled-loss", "hinges"], &["--labelled-loss", "perceptron, hinge,", "'hinge'"]);
     misuse(&train(&data, &out, &["--recipe", "jem+"]), &["--recipe", "classifier, jem,", "jem+"]);
     misuse(&["train", "--resume", &out, "--preset", "tiny"], &["--preset"]);
+}
+
+#[test]
+fn a_resumed_run_keeps_its_data_and_its_settings_file_repeats_it() {
+    let place = Place::new();
+    let (out, again) = (place.at("run"), place.at("again"));
+    succeed(&train("mnist", &out, &["--data-dir", &place.digits(60), "--quiet"]));
+    fail(
+        &place,
+        &["train", "--resume", &out, "--data", "synthetic"],
+        &["--resume", "is a run on mnist", "synthetic"],
+    );
+    let config = format!("{out}/config.toml");
+    let words = ["train", "--config", &config, "--seed", "7"];
+    let printed = succeed(&[&words[..], &["--out", &again]].concat());
+    assert!(printed.contains("MNIST train: 60 training"), "{printed}");
+    assert!(!printed.contains("preset"), "the file leaves nothing to choose: {printed}");
+
+    // The settings are all that is printed, and nothing is written.
+    let before = place.names();
+    let settings = succeed(&[&words[..], &["--print-config"]].concat());
+    assert_eq!(place.names(), before);
+    let written = read(&again, "config.toml");
+    let written: Vec<&str> = written.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(settings.lines().collect::<Vec<_>>(), written);
+    assert!(written.contains(&"seed = 7") && written.contains(&"batch = 4"), "{settings}");
+    let settings = succeed(&["train", "--resume", &again, "--print-config", "--lr", "0.5"]);
+    assert!(settings.contains("lr = 0.5\n") && settings.contains("seed = 7\n"), "{settings}");
+}
+
+#[test]
+fn a_quiet_run_prints_only_its_figures_and_auto_passes_over_sizes_that_do_not_fit() {
+    let place = Place::new();
+    let (data, out) = (place.drawings("data", 40), place.at("run"));
+    let flags = ["--steps", "1", "--iterations", "2"];
+    let words = [&["train", "--data", &data, "--out", &out][..], &flags].concat();
+    // A batch of the larger presets has more images than the folder.
+    let printed = succeed(&words);
+    assert!(printed.contains("tiny   about") && !printed.contains("small  about"), "{printed}");
+    assert!(printed.contains("next: score images"), "{printed}");
+    let quiet = succeed(&["train", "--resume", &out, "--iterations", "3", "--quiet"]);
+    assert!(quiet.starts_with("test accuracy") && !quiet.contains("next"), "{quiet}");
+    let complete = jem(&["train", "--resume", &out, "--iterations", "2"]).output().expect("it starts");
+    let complete = String::from_utf8(complete.stderr).expect("UTF-8");
+    assert!(complete.contains("is complete: all 3 iterations are done, 2 were asked for"), "{complete}");
+    // The time of a run is that of all its sessions.
+    let seconds: Vec<f64> = read(&out, "metrics.csv")
+        .lines()
+        .skip(1)
+        .map(|row| row.split(',').nth(1).expect("a column").parse().expect("a number"))
+        .collect();
+    assert!(seconds.len() == 3 && seconds.is_sorted(), "{seconds:?}");
+}
+
+#[test]
+fn a_scalar_energy_trains_scores_and_samples() {
+    let place = Place::new();
+    let (data, out) = (place.drawings("data", 40), place.at("run"));
+    let printed = succeed(&train(&data, &out, &["--recipe", "unconditional"]));
+    assert!(
+        printed.contains("energies ") && !printed.contains("accuracy") && !printed.contains("NaN"),
+        "{printed}"
+    );
+    let rows = read(&out, "metrics.csv");
+    let [header, row] =
+        [0, 3].map(|line| rows.lines().nth(line).expect("a row").split(',').collect::<Vec<_>>());
+    let cell = |name: &str| row[header.iter().position(|column| *column == name).expect("a column")];
+    assert!(cell("accuracy").is_empty() && cell("cross_entropy").is_empty(), "{rows}");
+    assert!(cell("energy_gap").parse::<f64>().is_ok_and(f64::is_finite), "{rows}");
+
+    let found = facts(&["info", "--model", &out]);
+    assert_eq!(found["classes"], 1);
+    assert!(found["model"].as_str().expect("text").contains("a scalar energy"), "{found}");
+    // Labels of the images are unused.
+    let scored = facts(&["score", "--model", &out, "--images", &data]);
+    assert_eq!((&scored["images"], &scored["accuracy"]), (&Value::from(40), &Value::Null));
+    succeed(&["sample", "--model", &out, "--count", "4", "--steps", "2", "--out", &place.at("drawn")]);
+    let drawn = place.at("none");
+    let words = ["sample", "--model", &out, "--class", "0", "--steps", "2", "--out", &drawn];
+    fail(&place, &words, &["--class", "scalar energy"]);
+    fail(&place, &["train", "--resume", &out, "--p-y-given-x", "1"], &["p_y_given_x", "unconditional"]);
+    let whole = Checkpoint::load(&Path::new(&out).join("best.safetensors")).expect("a model");
+    assert!(whole.tensors.iter().any(|tensor| tensor.0 == "energy_output.weight" && tensor.1[0] == 1));
 }
 
 #[test]

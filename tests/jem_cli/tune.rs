@@ -71,7 +71,7 @@ fn train(device: &str, file: &str, out: &Path) -> Vec<f64> {
     let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
     let output = child.wait_with_output().expect("the example ends");
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(killed.success() && output.status.success(), "{stderr}");
+    assert!(killed.success() && output.status.code() == Some(130), "{stderr}");
     losses()[..2].to_vec()
 }
 
@@ -229,6 +229,29 @@ fn a_model_is_tuned_for_and_a_damaged_file_replaced() {
     run(scored);
 }
 
+#[test]
+fn a_mistyped_jem_tuned_is_an_error() {
+    let place = Place::new();
+    let [_, gpu] = devices();
+    let (model, x) = (weights(), place.x_p());
+    for typed in [place.at("missing.toml"), "off".into()] {
+        for words in [
+            &["score", "--model", &model, "--images", &x, "--device", &gpu][..],
+            &["sample", "--model", &model, "--device", &gpu, "--out", &place.at("samples")],
+            &["devices"],
+        ] {
+            let output = jem(words).env("JEM_TUNED", &typed).output().expect("it starts");
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{words:?}: {stderr}");
+            assert!(stderr.starts_with(&format!("error: JEM_TUNED: there is no file {typed}")), "{stderr}");
+            assert!(stderr.contains("none") && stderr.lines().count() == 1, "{stderr}");
+        }
+        // The host has no choice of kernels.
+        let on_cpu = ["score", "--model", &model, "--images", &x, "--device", "cpu"];
+        assert!(jem(&on_cpu).env("JEM_TUNED", &typed).output().expect("it starts").status.success());
+    }
+}
+
 /// `--only` and `--top` select the largest shapes of one program.
 fn limited(more: &[&str]) -> Value {
     limited_in(&Place::new(), more)
@@ -324,7 +347,7 @@ fn flags_that_cannot_be_are_refused() {
     let nowhere = place.at("nowhere/tuned.toml");
     fail(&place, &["tune", "--device", &gpu, "--out", &nowhere], &["--out", "nowhere"]);
     misuse(&tune(&["--image", "32x32"]), &["--image", "32x32x3"]);
-    misuse(&tune(&["--precision", "f64"]), &["--precision", "f32, f16 or auto"]);
+    misuse(&tune(&["--precision", "f64"]), &["--precision", "f32, f16, auto"]);
     misuse(&tune(&["--model", "m.safetensors", "--precision", "f16"]), &["--model", "--precision"]);
     misuse(&tune(&["--preset", "huge"]), &["--preset", "huge", "tiny"]);
     misuse(&tune(&["--only", "nothing"]), &["--only", "sgld, update, all"]);

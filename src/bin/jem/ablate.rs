@@ -6,7 +6,7 @@ mod table;
 
 use crate::common::Directory;
 use crate::session::training::{self, Job, describe};
-use crate::session::{self, DeviceArguments, Session, say};
+use crate::session::{self, DeviceArguments, INTERRUPTED, Session, say};
 use crate::train::DataArguments;
 use jem::data::training::{DataSource, TrainingData};
 use jem::ebm::{Family, Overrides, Preset, RunDirectory, check_recipe};
@@ -15,6 +15,7 @@ use jem::{Error, Result};
 use plan::{Run, Setup, Vary};
 use result::Figures;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 const EXAMPLES: &str = "Examples:
   jem ablate --recipes classifier,jem,jem++ --seeds 1,2,3 --out runs/recipes
@@ -37,7 +38,7 @@ directory is removed.";
 #[command(after_help = EXAMPLES, args_override_self = true)]
 pub struct Arguments {
     /// Recipes to compare, as in --recipe of `jem train` [default: classifier,jem; with --vary: jem]
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', hide_possible_values = true)]
     recipes: Vec<Family>,
     /// Random seeds; every recipe and value runs once with each
     #[arg(long, value_name = "SEEDS", value_delimiter = ',', default_value = "1,2,3")]
@@ -48,7 +49,7 @@ pub struct Arguments {
     #[command(flatten)]
     data: DataArguments,
     /// Size of the networks and the runs: tiny, small or paper
-    #[arg(long, value_name = "SIZE", default_value = "tiny")]
+    #[arg(long, value_name = "SIZE", default_value = "tiny", hide_possible_values = true)]
     preset: Preset,
     #[command(flatten)]
     overrides: Overrides,
@@ -66,10 +67,11 @@ pub struct Arguments {
 }
 
 /// Runs the command.
-pub fn run(arguments: &Arguments) -> Result<()> {
+pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let vary = arguments.vary.as_deref().map(Vary::parse).transpose()?;
     let file = arguments.config.as_deref().map(Overrides::from_file).transpose()?.unwrap_or_default();
-    let source = arguments.data.source(None)?;
+    let recorded = arguments.config.as_deref().map(RunDirectory::source_in).transpose()?.flatten();
+    let source = arguments.data.source(recorded)?;
     let data = training::load(&source, arguments.quiet)?;
     let setups = plan::setups(arguments, vary.as_ref(), &file, &data.train)?;
     // An invalid setting of any run is reported before the first run starts.
@@ -82,9 +84,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let directory = Directory::make("--out", &arguments.out)?;
     session::stop_on_interrupt()?;
     let mut ablation = Ablation { arguments, vary, source, data, session, setups };
-    ablation.run_all()?;
+    let status = ablation.run_all()?;
     directory.keep();
-    Ok(())
+    Ok(status)
 }
 
 /// State that all runs share.
@@ -98,7 +100,7 @@ struct Ablation<'a> {
 }
 
 impl Ablation<'_> {
-    fn run_all(&mut self) -> Result<()> {
+    fn run_all(&mut self) -> Result<ExitCode> {
         let total = self.setups.iter().map(|setup| setup.runs.len()).sum::<usize>();
         let mut number = 0;
         for (index, seed) in plan::order(&self.setups) {
@@ -122,12 +124,13 @@ impl Ablation<'_> {
             self.session.say("");
             table.lines().for_each(say);
             let out = self.arguments.out.display();
-            say(&format!("written into {out}: table.md, table.json, accuracy.png"));
+            self.session.say(&format!("written into {out}: table.md, table.json, accuracy.png"));
         }
         if is_requested() {
-            say("stopped; run the same command again to resume");
+            self.session.say("stopped; run the same command again to resume");
+            return Ok(ExitCode::from(INTERRUPTED));
         }
-        Ok(())
+        Ok(ExitCode::SUCCESS)
     }
 
     /// Trains a run, or resumes it; `None` if it was interrupted.

@@ -4,6 +4,7 @@ use crate::facts::number;
 use crate::session::download_bar;
 use crate::session::flags::Flags as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use jem::data::download::Transfer;
 use jem::data::images::Images;
 use jem::device::{Device, DeviceOptions, DeviceSpec};
 use jem::ebm::Model;
@@ -11,6 +12,7 @@ use jem::nn::architecture::NormMode;
 use jem::tuning;
 use jem::{Error, Result};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The largest batch, in images.
 const MAX_BATCH: usize = 10_000;
@@ -29,23 +31,24 @@ pub struct Output {
 /// A model on a device.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ModelArguments {
-    /// Model file: safetensors from this program or for PyTorch, or a .pt that `jem import` reads
+    /// Model file: safetensors from this program or for PyTorch, or a .pt that `jem import` reads; a run directory stands
+    /// for its best.safetensors
     #[arg(long, value_name = "FILE")]
     pub model: PathBuf,
     /// Device: auto, gpu, gpu:NAME or cpu
     #[arg(long, env = "JEM_DEVICE", default_value = "auto")]
     pub device: DeviceSpec,
     /// Statistics of batch normalisation: inference (running statistics of training) or training (each batch's own)
-    #[arg(long, value_name = "MODE", default_value = "inference")]
+    #[arg(long, value_name = "MODE", default_value = "inference", hide_possible_values = true)]
     pub norm_mode: NormMode,
 }
 
 impl ModelArguments {
     /// Reads the model and opens the device.
-    pub fn open(&self) -> Result<(Model, Device)> {
-        let model = Model::open(&self.model)?;
+    pub fn open(&self, output: &Output) -> Result<(Model, Device)> {
+        let model = open_model(&self.model, output)?;
         let device = tuning::open(&self.device, DeviceOptions::default())?;
-        if let Some(why) = device.fallback() {
+        if let Some(why) = device.fallback().filter(|_| !output.quiet) {
             eprintln!("device: {}, because {why}", device.name());
         }
         Ok((model, device))
@@ -57,7 +60,7 @@ impl ModelArguments {
 pub struct ImageArguments {
     /// Directory of data sets [default: $JEM_DATA, ./data, the user's cache]
     #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
+    pub data_dir: Option<PathBuf>,
     /// Accept float images with values beyond ±2, which are usually scaled for another program; without it they are an
     /// error
     #[arg(long)]
@@ -66,9 +69,20 @@ pub struct ImageArguments {
 
 impl ImageArguments {
     /// Opens the images `text`, the value of `flag`, as `model` takes them.
-    pub fn open(&self, flag: &str, text: &str, model: &Model) -> Result<Images> {
-        let images = Images::open(text, self.data.as_deref(), &download_bar(false));
-        let images = images.flag("images", flag).flag("directory", "--data")?;
+    pub fn open(&self, flag: &str, text: &str, model: &Model, output: &Output) -> Result<Images> {
+        let (waiting, bar) = (waiting(&format!("reading {text}"), output), download_bar(output.quiet));
+        let observer = |transfer: Transfer<'_>| {
+            if matches!(transfer, Transfer::Begins { .. }) {
+                // The bar of the download takes the place of the spinner.
+                waiting.end();
+            }
+            bar(transfer);
+        };
+        let mut images = Images::open(text, self.data_dir.as_deref(), &observer);
+        if self.data_dir.is_none() && matches!(&images, Err(Error::Setting { key, .. }) if key == text) {
+            images = images.hint("name its directory with --data-dir");
+        }
+        let images = images.flag("images", flag)?;
         if !self.any_range {
             images.check_range().hint("--any-range takes them as they are")?;
         }
@@ -77,13 +91,49 @@ impl ImageArguments {
     }
 }
 
+/// Reads the model at `path`.
+pub fn open_model(path: &Path, output: &Output) -> Result<Model> {
+    let _waiting = waiting(&format!("reading {}", path.display()), output);
+    Model::open(path)
+}
+
+/// The terminal on standard error, unless quiet.
+fn target(output: &Output) -> ProgressDrawTarget {
+    if output.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() }
+}
+
+/// A spinner with the name of the work in progress, on standard error if that is a terminal. It ends when dropped.
+pub struct Waiting(ProgressBar);
+
+/// Shows `what` is being done, for work whose end cannot be foreseen.
+pub fn waiting(what: &str, output: &Output) -> Waiting {
+    let style =
+        ProgressStyle::with_template("{spinner} {elapsed:>4}  {wide_msg}").expect("the template is valid");
+    let bar = ProgressBar::with_draw_target(None, target(output)).with_style(style);
+    bar.set_message(what.to_owned());
+    bar.enable_steady_tick(Duration::from_millis(120));
+    Waiting(bar)
+}
+
+impl Waiting {
+    /// Removes the spinner.
+    pub fn end(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 /// A progress bar on standard error, if that is a terminal.
 pub fn progress(total: usize, what: &str, output: &Output) -> ProgressBar {
-    let target = if output.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
     let style = ProgressStyle::with_template("{msg} {pos}/{len} [{bar:32}]  {eta} left")
         .expect("the template is valid")
         .progress_chars("=> ");
-    let bar = ProgressBar::with_draw_target(Some(total as u64), target).with_style(style);
+    let bar = ProgressBar::with_draw_target(Some(total as u64), target(output)).with_style(style);
     let bar = bar.with_message(what.to_owned());
     // The first batch may take long: show the bar at once.
     bar.tick();
@@ -103,8 +153,11 @@ pub fn describe(model: &Model) -> String {
     let network = model.network();
     let [h, w, c] = model.image_shape();
     let parameters = number(network.layout().elements());
-    let (name, classes) = (network.name(), network.classes());
-    format!("{name}, {parameters} parameters, {classes} classes of images {h}x{w}x{c}")
+    let of = match network.classes() {
+        1 => "a scalar energy".to_owned(),
+        classes => format!("{classes} classes"),
+    };
+    format!("{}, {parameters} parameters, {of} of images {h}x{w}x{c}", network.name())
 }
 
 /// Refuses a path that cannot be written, before the work starts.

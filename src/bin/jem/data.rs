@@ -2,6 +2,7 @@
 
 use crate::common::Output;
 use crate::facts::say;
+use jem::data::locate;
 use jem::data::named::NamedSet;
 use jem::{Error, Result};
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ const EXAMPLES: &str = "Examples:
 
 Training downloads CIFAR-10 if it is not found; download the other sets from the pages of their authors.";
 
-/// List the data sets known by name, with the directory where each was found
+/// List the data sets known by name, with the directory where each was found, or what is missing
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -26,10 +27,7 @@ pub struct Arguments {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    if let Some(directory) = arguments.data_dir.as_deref().filter(|directory| !directory.is_dir()) {
-        let message = format!("{} is not a directory", directory.display());
-        return Err(Error::setting("--data-dir", message));
-    }
+    locate::check(arguments.data_dir.as_deref())?;
     let find = |set: NamedSet| {
         let files = set.find(arguments.data_dir.as_deref());
         (set, files.map(|files| files[0].parent().unwrap_or(Path::new(".")).display().to_string()))
@@ -47,7 +45,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     for (set, found) in &sets {
         let text = match found {
             Ok(directory) => directory.clone(),
-            Err(_) => format!("not found; its files are at {}", set.home()),
+            Err(Error::Setting { .. }) => format!("not found; its files are at {}", set.home()),
+            Err(incomplete) => incomplete.to_string(),
         };
         say(&format!("{:<width$}  {text}", set.to_string()));
     }

@@ -1,6 +1,6 @@
 //! `jem devices`: the adapters of this machine, and a self-test of their kernels.
 
-use crate::common::Output;
+use crate::common::{Output, waiting};
 use crate::facts::say;
 use crate::session::flags::Flags as _;
 use jem::Result;
@@ -9,8 +9,11 @@ use jem::device::{AdapterInfo, CooperativeChoice, CooperativeMatrix, Device, Dev
 use jem::self_test::{CooperativeResult, KernelResult, SelfTestReport, cooperative, self_test};
 use jem::tuning::{self, file};
 use serde_json::{Value, json};
+use std::sync::OnceLock;
 use std::time::Duration;
 
+/// The variable that names the device of every command that computes.
+const VARIABLE: &str = "JEM_DEVICE";
 /// The longest a self-test may run.
 const BUDGET: Duration = Duration::from_secs(5);
 
@@ -20,12 +23,14 @@ const EXAMPLES: &str = "Examples:
   jem devices --test gpu:llvmpipe --test cpu
   jem devices --test gpu --cooperative flat";
 
-/// List the GPU adapters and the CPU, mark the one that `auto` selects, and, with --test, test kernels
+/// List the GPU adapters and the CPU, mark the one that commands take by default, and, with --test, test kernels
+///
+/// The default is the device that JEM_DEVICE names, else the one that `auto` selects.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// Test the kernels of a device for 5 seconds: auto, gpu, gpu:NAME or cpu; without a value: auto
-    #[arg(long, value_name = "DEVICE", num_args = 0..=1, default_missing_value = "auto")]
+    /// Test the kernels of a device for 5 seconds: auto, gpu, gpu:NAME or cpu; without a value: the default
+    #[arg(long, value_name = "DEVICE", num_args = 0..=1, default_missing_value = asked())]
     test: Vec<DeviceSpec>,
     /// Tensor-core shaders to test: any (tries each variant until one passes), none, naga, patched, flat or
     /// flat-patched [default: `JEM_COOPERATIVE`, else any]
@@ -35,23 +40,46 @@ pub struct Arguments {
     output: Output,
 }
 
+/// The device that commands take by default, as the user names it.
+fn asked() -> &'static str {
+    static ASKED: OnceLock<String> = OnceLock::new();
+    let variable = || std::env::var_os(VARIABLE).filter(|value| !value.is_empty());
+    ASKED.get_or_init(|| match variable() {
+        Some(value) => value.to_string_lossy().into_owned(),
+        None => DeviceSpec::Auto.to_string(),
+    })
+}
+
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<()> {
+    let default = asked().parse::<DeviceSpec>().flag("device", VARIABLE)?;
+    if arguments.cooperative.is_none() {
+        CooperativeChoice::from_environment()?;
+    }
     let options = DeviceOptions { cooperative: arguments.cooperative, ..DeviceOptions::default() };
     let open = |spec: &DeviceSpec| tuning::open(spec, options);
     let tested = |spec: &DeviceSpec| open(spec).flag("device", "--test");
     let devices = arguments.test.iter().map(tested).collect::<Result<Vec<_>>>()?;
     let adapters = Device::adapters();
     let auto = open(&DeviceSpec::Auto)?;
+    let default = match default {
+        DeviceSpec::Auto => Taken { mark: "auto".into(), name: Ok(auto.name()) },
+        named => {
+            let name = open(&named).map(|device| device.name()).map_err(|error| error.to_string());
+            Taken { mark: format!("{VARIABLE}={named}"), name }
+        }
+    };
     let shaders = shader::folder()?;
     let shapes = adapters.iter().map(|info| Ok(file::load(info)?.len())).collect::<Result<Vec<usize>>>()?;
     if !arguments.output.json {
-        list(&adapters, &shapes, &auto, shaders);
+        list(&adapters, &shapes, &default, shaders);
     }
     let mut reports = Vec::new();
     for device in &devices {
+        let waiting = waiting(&format!("testing {}", device.name()), &arguments.output);
         let report = self_test(device, BUDGET)?;
         let matrices = cooperative(device, false);
+        drop(waiting);
         if !arguments.output.json {
             print(&device.name(), &report, &matrices);
         }
@@ -64,6 +92,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             "tuned_file": file::path().map(|path| path.display().to_string()),
             "cpu": {"name": Device::cpu().name(), "threads": threads()},
             "auto": auto.name(),
+            "default": {"asked": asked(), "name": default.name.as_ref().ok(), "error": default.name.as_ref().err()},
             "tests": reports.iter().map(|(name, report, matrices)| test(name, report, matrices)).collect::<Vec<_>>(),
         });
         say(&facts.to_string());
@@ -78,10 +107,24 @@ fn threads() -> usize {
     rayon::current_num_threads()
 }
 
-fn list(adapters: &[AdapterInfo], shapes: &[usize], auto: &Device, shaders: Option<&shader::Folder>) {
+/// The device that commands take by default.
+struct Taken {
+    /// The choice that selects it.
+    mark: String,
+    /// Its name, or the reason why it cannot be opened.
+    name: Result<String, String>,
+}
+
+impl Taken {
+    /// The mark behind the device called `name`, if it is this one.
+    fn mark(&self, name: &str) -> String {
+        if self.name.as_deref() == Ok(name) { format!("  <- {}", self.mark) } else { String::new() }
+    }
+}
+
+fn list(adapters: &[AdapterInfo], shapes: &[usize], default: &Taken, shaders: Option<&shader::Folder>) {
     for (adapter, &shapes) in adapters.iter().zip(shapes) {
-        let mark = if adapter.title() == auto.name() { "  <- auto" } else { "" };
-        say(&format!("gpu:{}{mark}", adapter.name));
+        say(&format!("gpu:{}{}", adapter.name, default.mark(&adapter.title())));
         for (name, text) in details(adapter, shapes) {
             say(&format!("    {name:<21}{text}"));
         }
@@ -89,8 +132,10 @@ fn list(adapters: &[AdapterInfo], shapes: &[usize], auto: &Device, shaders: Opti
     if adapters.is_empty() {
         say("no Vulkan, Metal or DX12 adapter");
     }
-    let mark = if auto.is_cpu() { "  <- auto" } else { "" };
-    say(&format!("cpu{mark}\n    {:<21}{}", "threads", threads()));
+    say(&format!("cpu{}\n    {:<21}{}", default.mark(&Device::cpu().name()), "threads", threads()));
+    if let Err(why) = &default.name {
+        say(&format!("{} cannot be used: {why}", default.mark));
+    }
     if let Some(path) = file::path() {
         say(&format!("tuned kernels are kept in {}", path.display()));
     }

@@ -1,9 +1,8 @@
 //! `jem export`: writes a model as a file that PyTorch or NumPy opens, under the public names of its tensors.
 
-use crate::common::{Output, check_writable, describe};
+use crate::common::{Output, check_writable, describe, open_model, waiting};
 use crate::facts::Facts;
 use jem::Result;
-use jem::ebm::Model;
 use jem::io::checkpoint::Checkpoint;
 use jem::io::elements::Array;
 use jem::io::npz;
@@ -30,7 +29,7 @@ enum Format {
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// The model file
+    /// The model file, or a run directory, for its best.safetensors
     #[arg(long, value_name = "FILE")]
     model: PathBuf,
     /// Output format: safetensors or npz
@@ -49,10 +48,11 @@ pub struct Arguments {
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<()> {
     check_writable("--out", &arguments.out)?;
-    let model = Model::open(&arguments.model)?;
+    let model = open_model(&arguments.model, &arguments.output)?;
     let used: HashSet<&str> = model.used_names().collect();
     let kept = |name: &str| !arguments.weights_only || used.contains(name);
     let tensors = model.file().tensors.iter().filter(|(name, ..)| kept(name)).cloned();
+    let waiting = waiting(&format!("writing {}", arguments.out.display()), &arguments.output);
     let count = match arguments.to {
         Format::Safetensors => {
             let file = Checkpoint { tensors: tensors.collect(), metadata: model.file().metadata.clone() };
@@ -66,6 +66,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             arrays.len()
         }
     };
+    drop(waiting);
     let mut facts = Facts::default();
     facts.text("model", describe(&model));
     facts.add("tensors", count.to_string(), count);

@@ -1,6 +1,6 @@
 //! `jem import`: writes a PyTorch checkpoint as a model file.
 
-use crate::common::{Output, check_writable, describe};
+use crate::common::{Output, check_writable, describe, waiting};
 use crate::facts::{Facts, number};
 use crate::session::flags::Flags as _;
 use jem::ebm::{ImportOptions, InputNormalisation, Model};
@@ -20,7 +20,8 @@ const EXAMPLES: &str = "Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// The checkpoint; its format is detected from its contents, not its extension
+    /// The checkpoint, or a run directory, for its best.safetensors; the format is detected from the contents, not the
+    /// extension
     checkpoint: PathBuf,
     /// The model file to write (safetensors)
     #[arg(long, value_name = "FILE")]
@@ -45,6 +46,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         (Some(mean), Some(std)) => Some(InputNormalisation { mean: mean.clone(), std: std.clone() }),
         _ => None,
     };
+    let waiting = waiting(&format!("importing {}", arguments.checkpoint.display()), &arguments.output);
     let options = ImportOptions { architecture: arguments.arch, normalisation: stated };
     let mut model = Model::import(&arguments.checkpoint, options);
     if matches!(&model, Err(Error::File { message, .. }) if message.contains("architecture")) {
@@ -52,6 +54,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     let model = model?;
     model.save(&arguments.out)?;
+    drop(waiting);
     let mut facts = Facts::default();
     facts.text("model", describe(&model));
     facts.value("parameters", model.network().layout().elements());

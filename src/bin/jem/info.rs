@@ -1,6 +1,6 @@
 //! `jem info`: describes a model.
 
-use crate::common::{Output, check_batch, describe};
+use crate::common::{Output, check_batch, describe, open_model, waiting};
 use crate::facts::{Facts, number};
 use jem::Result;
 use jem::device::{Device, Summary};
@@ -11,13 +11,13 @@ use std::path::PathBuf;
 
 const EXAMPLES: &str = "Examples:
   jem info resnet20.safetensors
-  jem info runs/cifar10-tiny-1/best.safetensors --batch 64 --json";
+  jem info runs/cifar10-tiny-1 --batch 64 --json";
 
 /// Describe a model: its architecture, how it was trained, and the cost of running it
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// The model file
+    /// The model file, or a run directory, for its best.safetensors
     model: PathBuf,
     /// Batch size for the cost of scoring and sampling, in images
     #[arg(long, value_name = "N", default_value_t = 64)]
@@ -28,12 +28,15 @@ pub struct Arguments {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let model = Model::open(&arguments.model)?;
+    let model = open_model(&arguments.model, &arguments.output)?;
     check_batch(arguments.batch)?;
     let mut facts = Facts::default();
     network(&model, &mut facts);
     training(&model, &mut facts);
-    for (name, summary) in summaries(&model, arguments.batch)? {
+    let waiting = waiting("counting the cost of a batch", &arguments.output);
+    let summaries = summaries(&model, arguments.batch)?;
+    drop(waiting);
+    for (name, summary) in summaries {
         facts.line(&format!("{name} of {}", arguments.batch), summary.to_string());
         let value = json!({
             "batch": arguments.batch,

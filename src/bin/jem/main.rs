@@ -63,8 +63,8 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Devices(arguments) => devices::run(&arguments),
         Command::Data(arguments) => data::run(&arguments),
-        Command::Train(arguments) => train::run(&arguments),
-        Command::Ablate(arguments) => ablate::run(&arguments),
+        Command::Train(arguments) => return session::end(train::run(&arguments)),
+        Command::Ablate(arguments) => return session::end(ablate::run(&arguments)),
         Command::Report(arguments) => report::run(&arguments),
         Command::Import(arguments) => import::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),

@@ -1,6 +1,6 @@
 //! `jem report`: a run as one page.
 
-use crate::common::Output;
+use crate::common::{Output, waiting};
 use crate::facts::Facts;
 use jem::Result;
 use jem::ebm::RunDirectory;
@@ -24,7 +24,9 @@ pub struct Arguments {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<()> {
+    let waiting = waiting("drawing the curves", &arguments.output);
     let report = RunDirectory::report(&arguments.run)?;
+    drop(waiting);
     let mut facts = Facts::default();
     facts.text("report", report.display().to_string());
     facts.print(arguments.output.json);

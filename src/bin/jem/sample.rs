@@ -4,7 +4,9 @@ mod mask;
 mod start;
 mod write;
 
-use crate::common::{Directory, ImageArguments, ModelArguments, Output, check_batch, describe, progress};
+use crate::common::{
+    Directory, ImageArguments, ModelArguments, Output, check_batch, describe, progress, waiting,
+};
 use crate::facts::Facts;
 use jem::device::Device;
 use jem::ebm::{Langevin, Model, Sampler};
@@ -101,7 +103,7 @@ pub struct Samples {
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<()> {
     check_batch(arguments.batch)?;
-    let (model, device) = arguments.model.open()?;
+    let (model, device) = arguments.model.open(&arguments.output)?;
     let langevin = langevin(arguments, &model)?;
     let classes = classes(&arguments.class, model.network().classes())?;
     let start = Start::new(arguments, &model, &classes)?;
@@ -110,7 +112,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let directory = Directory::make("--out", &arguments.out)?;
 
     let samples = sample(arguments, &device, &model, langevin, &classes, &start, count, mask.as_deref())?;
+    let waiting = waiting("writing samples", &arguments.output);
     let written = write::write(&arguments.out, &samples, model.image_shape(), classes.len())?;
+    drop(waiting);
     directory.keep();
 
     let mut facts = Facts::default();
@@ -175,6 +179,9 @@ fn langevin(arguments: &Arguments, model: &Model) -> Result<Langevin> {
 
 /// The classes of the chains; empty for samples of p(x).
 fn classes(asked: &[String], classes: usize) -> Result<Vec<u32>> {
+    if classes == 1 && !asked.is_empty() {
+        return Err(Error::setting("--class", "the model is a scalar energy, which has no classes"));
+    }
     let all = 0..classes as u32;
     if let [one] = asked
         && one == "all"
@@ -210,8 +217,8 @@ fn sample(
     let batches = count.div_ceil(arguments.batch);
     let chains = count.div_ceil(batches);
     let mode = arguments.model.norm_mode;
-    let sampler = Sampler::new(device, model, mode, langevin, chains, conditional, mask)?;
     let bar = progress(batches * steps, "SGLD step", &arguments.output);
+    let sampler = Sampler::new(device, model, mode, langevin, chains, conditional, mask)?;
     let image = model.image_shape().iter().product::<usize>();
     for (batch, first) in (0..count).step_by(chains).enumerate() {
         let kept = chains.min(count - first);

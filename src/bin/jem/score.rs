@@ -48,7 +48,8 @@ Arrays of a .npz, each with a row per image:
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
-    /// Images: a .npy (float32 [N,C,H,W] in [-1, 1], or uint8 [N,H,W,C]), a folder, or a data set such as cifar10:test
+    /// Images: a .npy (float32 [N,C,H,W] in [-1, 1], or uint8 [N,H,W,C]), a folder, or the train or test part of what
+    /// `jem train --data` takes, such as cifar10:test, synthetic:test or photos:test
     #[arg(long, value_name = "IN")]
     images: String,
     #[command(flatten)]
@@ -105,13 +106,13 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     check_batch(arguments.batch)?;
     let threshold = Threshold::of(arguments)?;
-    let (model, device) = arguments.model.open()?;
+    let (model, device) = arguments.model.open(&arguments.output)?;
     let classes = model.network().classes();
     if let Some(top) = arguments.top.filter(|&top| top == 0 || top > classes) {
         let message = format!("expected 1 to {classes}, the model's classes, got {top}");
         return Err(Error::setting("--top", message));
     }
-    let images = arguments.source.open("--images", &arguments.images, &model)?;
+    let images = arguments.source.open("--images", &arguments.images, &model, &arguments.output)?;
     let labels = labels(arguments, &images, classes)?;
     let task = Task { arguments, device: &device, model: &model, beta };
     let threshold = threshold.map(|threshold| task.threshold(threshold)).transpose()?;
@@ -154,13 +155,16 @@ fn beta(arguments: &Arguments) -> Result<f64> {
     Err(Error::setting(flag, format!("must be a finite number above 0, got {value}")))
 }
 
-/// The labels to compare predictions with, if there are any.
+/// The labels to compare predictions with, if there are any; none for a scalar energy, which has no classes.
 fn labels(arguments: &Arguments, images: &Images, classes: usize) -> Result<Option<Vec<u32>>> {
     if arguments.no_labels {
         return Ok(None);
     }
     if let Some(path) = &arguments.labels {
         return write::read_labels(path, images.count, classes).map(Some);
+    }
+    if classes == 1 {
+        return Ok(None);
     }
     if images.labels.is_some() && images.class_names.len() != classes {
         let (name, found) = (&images.name, images.class_names.len());
@@ -186,7 +190,8 @@ impl Task<'_> {
             Threshold::Given(value) => return Ok(value),
             Threshold::Quantile(share, text) => (share, text),
         };
-        let images = self.arguments.source.open("--threshold-on", text, self.model)?;
+        let images =
+            self.arguments.source.open("--threshold-on", text, self.model, &self.arguments.output)?;
         let (logits, _) = self.score(&images, "fitting the threshold", None)?;
         let rows = logits.chunks(self.model.network().classes());
         Ok(verdict::quantile(rows.map(|row| Posterior::new(row, self.beta).logsumexp).collect(), share))
@@ -248,6 +253,7 @@ fn facts(
     facts.text("model", describe(model));
     facts.text("device", device.name());
     facts.add("images", format!("{} of {}", number(images.count), images.name), images.count);
+    facts.value("images from", images.name.as_str());
     if table.labels.is_some() {
         let accuracy = share((0..table.len()).filter(|&i| table.correct(i) == Some(true)).count());
         facts.add("accuracy", format!("{:.2}%", 100.0 * accuracy), accuracy);

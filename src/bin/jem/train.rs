@@ -1,29 +1,31 @@
 //! `jem train`: trains a recipe on a data set or a folder of images.
 
+use crate::session;
 use crate::session::training::{Job, TrainingArguments};
-use crate::session::{self, say};
 use jem::data::named::Collection;
 use jem::data::training::{DataSource, SYNTHETIC};
-use jem::ebm::{Outcome, Recipe, RunDirectory};
+use jem::ebm::{Outcome, Recipe};
 use jem::{Error, Result};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::process::ExitCode;
 
 const EXAMPLES: &str = "Examples:
   jem train                    # CIFAR-10, at a size that suits this machine
   jem train --recipe classifier --data mnist --preset tiny --out runs/digits
   jem train --data photos/ --preset small --device gpu --lr 1e-4 --live
-  jem train --config runs/digits/config.toml --seed 2
+  jem train --config runs/digits/config.toml --seed 2 --out runs/digits-2
+  jem train --recipe jem++ --preset small --print-config > settings.toml
   jem train --resume runs/digits --iterations 2000
 
 A folder such as photos/ has a sub-folder of images for each class, or sub-folders train and test with one for each class.
 
-The recipe and the preset give every setting its default; config.toml in the run directory lists them all. The run directory \
-also holds metrics (CSV, JSON lines, TensorBoard), sample grids, curves, checkpoints and the best model.";
+The recipe and the preset give every setting its default; --print-config shows them, and config.toml in the run directory \
+lists them. The run directory also holds metrics (CSV, JSON lines, TensorBoard), sample grids, curves, checkpoints and the best model.";
 
 /// Train a joint energy-based model on a data set or a folder of images
 ///
 /// One network becomes a classifier p(y|x), a density p(x) and a generator. Ctrl-C ends the run after the current
-/// iteration, with a checkpoint to --resume from; a second Ctrl-C ends it at once.
+/// iteration, with a checkpoint to --resume from and exit status 130; a second Ctrl-C ends it at once.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, args_override_self = true)]
 pub struct Arguments {
@@ -51,28 +53,28 @@ pub struct DataArguments {
 }
 
 impl DataArguments {
-    /// The source of the data: as the flags say, else as the resumed run recorded it.
-    pub fn source(&self, resume: Option<&Path>) -> Result<DataSource> {
+    /// The source of the data: as the flags say, else as it was `recorded`, else CIFAR-10.
+    pub fn source(&self, recorded: Option<DataSource>) -> Result<DataSource> {
         let directory = self.data_dir.as_deref();
-        let (None, Some(run)) = (&self.data, resume) else {
-            return DataSource::new(self.data.as_deref().unwrap_or("cifar10"), directory);
-        };
-        let Some(remembered) = RunDirectory::source(run)? else {
-            let message = format!("{} does not say what it was trained on; name it", run.display());
-            return Err(Error::setting("--data", message));
-        };
-        DataSource::new(&remembered.data, directory.or(remembered.directory.as_deref()))
+        match (&self.data, recorded) {
+            (None, Some(recorded)) => {
+                DataSource::new(&recorded.data, directory.or(recorded.directory.as_deref()))
+            }
+            (data, _) => DataSource::new(data.as_deref().unwrap_or("cifar10"), directory),
+        }
     }
 }
 
 /// Runs the command.
-pub fn run(arguments: &Arguments) -> Result<()> {
-    let training = &arguments.training;
-    let training = training.prepare(|| arguments.data.source(training.resume.as_deref()))?;
-    if let Some(outcome) = training.run()? {
-        next(&outcome, &training.job, &training.recipe).iter().for_each(|line| say(line));
-    }
-    Ok(())
+pub fn run(Arguments { data, training }: &Arguments) -> Result<ExitCode> {
+    let training = training.prepare(|recorded| match (&training.resume, &data.data, &recorded) {
+        (Some(run), None, None) => {
+            let message = format!("{} does not say what it was trained on; name it", run.display());
+            Err(Error::setting("--data", message))
+        }
+        _ => data.source(recorded),
+    })?;
+    training.run(|outcome| next(outcome, &training.job, &training.recipe))
 }
 
 /// Suggests commands to continue with.
@@ -80,10 +82,11 @@ fn next(outcome: &Outcome, job: &Job, recipe: &Recipe) -> Vec<String> {
     let longer = session::next(outcome, &job.out, "jem train");
     let (false, Some(best)) = (outcome.interrupted, &outcome.best) else { return longer };
     let model = quoted(&best.display().to_string());
-    let images = job.source.test_images().map_or("FOLDER".into(), |images| quoted(&images));
+    let images = quoted(&job.source.test_images());
     let directory = job.source.directory.as_ref();
-    let directory =
-        directory.map(|path| format!(" --data {}", quoted(&path.display().to_string()))).unwrap_or_default();
+    let directory = directory
+        .map(|path| format!(" --data-dir {}", quoted(&path.display().to_string())))
+        .unwrap_or_default();
     let mut lines = vec![
         "next: score images, draw samples, train longer".to_owned(),
         format!("  jem score --model {model} --images {images}{directory}"),

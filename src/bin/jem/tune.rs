@@ -2,15 +2,14 @@
 
 mod report;
 
-use crate::common::{Output, check_batch, check_writable, progress};
+use crate::common::{Output, check_batch, check_writable, open_model, progress, waiting};
 use crate::facts::say;
 use crate::session::DeviceArguments;
 use jem::compute::conv_geometry::ConvProblem;
 use jem::compute::storage::Storage;
 use jem::device::Device;
 use jem::ebm::{
-    BatchLayout, Langevin, Model, Overrides, Precision, Preset, Programs, Recipe, Sampler, ScoreSettings,
-    Scorer,
+    BatchLayout, Langevin, Overrides, Precision, Preset, Programs, Recipe, Sampler, ScoreSettings, Scorer,
 };
 use jem::nn::architecture::NormMode;
 use jem::nn::network::Network as _;
@@ -47,7 +46,7 @@ JEM_TUNED=none reads none, and deleting the file discards the winners. Training 
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// Preset to tune for: tiny, small or paper
-    #[arg(long, default_value = "small", conflicts_with = "model")]
+    #[arg(long, default_value = "small", conflicts_with = "model", hide_possible_values = true)]
     preset: Preset,
     /// TOML file of settings, such as a run's config.toml, applied over the preset
     #[arg(long, value_name = "FILE", conflicts_with = "model")]
@@ -70,7 +69,7 @@ pub struct Arguments {
     /// Size of the images: rows x columns x channels
     #[arg(long, value_name = "HxWxC", default_value = "32x32x3", value_parser = image_shape, conflicts_with = "model")]
     image: [usize; 3],
-    /// Tune for scoring and sampling from this model instead of training
+    /// Tune for scoring and sampling from this model, a file or a run directory, instead of training
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
     /// Images per batch [default: the preset's; with --model: 64]
@@ -137,7 +136,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let (policy, precision) = precision.policy(&device);
     let shapes = match (&recipe, &arguments.model) {
         (Some(recipe), _) => training_shapes(recipe, arguments.image, &policy, arguments.only)?,
-        (None, Some(path)) => model_shapes(path, arguments.batch.unwrap_or(BATCH))?,
+        (None, Some(path)) => model_shapes(path, arguments.batch.unwrap_or(BATCH), &arguments.output)?,
         (None, None) => unreachable!("without a model there is a recipe"),
     };
     let stored = match file::read(&out, adapter) {
@@ -159,7 +158,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let mut ranked = match (limit, arguments.top) {
         (None, None) => shapes.iter().map(|&(shape, runs)| Ranked { shape, runs, time: None }).collect(),
         // Ranking may take a quarter of the time limit.
-        _ => rank(&device, &policy, &shapes, limit.map(|limit| started + limit / 4))?,
+        _ => {
+            let _waiting = waiting("ranking the shapes", &arguments.output);
+            rank(&device, &policy, &shapes, limit.map(|limit| started + limit / 4))?
+        }
     };
     let largest = arguments.top.unwrap_or(usize::MAX).min(ranked.len());
     let mut results = Results { stored, ..Results::default() };
@@ -283,9 +285,9 @@ fn training_shapes(
 }
 
 /// The convolutions of scoring a batch with gradients and of an SGLD step.
-fn model_shapes(path: &Path, batch: usize) -> Result<Vec<(ConvProblem, usize)>> {
+fn model_shapes(path: &Path, batch: usize, output: &Output) -> Result<Vec<(ConvProblem, usize)>> {
     check_batch(batch)?;
-    let model = Model::open(path)?;
+    let model = open_model(path, output)?;
     // On the host, loading compiles no pipelines, and every convolution is one kernel.
     let (host, mode) = (Device::cpu(), NormMode::Inference);
     let settings = ScoreSettings { mode, beta: 1.0, input_gradient: true };

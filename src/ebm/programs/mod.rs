@@ -156,7 +156,7 @@ pub fn make_inputs(
             buffers.zeros(FRESH_CHAINS, batch.samples * batch.image())?;
         }
     }
-    recipe.optimizer()?.state().iter().try_for_each(|&slot| buffers.zeros(slot, layout.words()))
+    recipe.optimizer().state().iter().try_for_each(|&slot| buffers.zeros(slot, layout.words()))
 }
 
 #[cfg(test)]

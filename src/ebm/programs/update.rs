@@ -21,13 +21,10 @@ use crate::policy::convolution::ConvolutionPolicy;
 ///       + gradient_penalty mean |∂f/∂x|²(data)`,
 /// with `f(x) = LogSumExp_y f(x)[y]`, and f² averaged over classes. The labelled loss is the cross-entropy or a
 /// [`crate::compute::functional::Functional`]. The last term, the gradient penalty, is not among the returned terms.
-///
-/// # Errors
-/// [`crate::Error::Setting`] for an unknown labelled loss.
-pub fn loss_terms(recipe: &Recipe, batch: BatchLayout, classes: usize) -> Result<Vec<(BatchPart, LossTerm)>> {
+pub fn loss_terms(recipe: &Recipe, batch: BatchLayout, classes: usize) -> Vec<(BatchPart, LossTerm)> {
     let mean = |weight: f32, count: usize| weight / count as f32;
     let weight = mean(recipe.p_y_given_x, batch.labelled);
-    let labelled = recipe.functional()?.map(|functional| LabelledLoss { weight, functional });
+    let labelled = recipe.functional().map(|functional| LabelledLoss { weight, functional });
     let l2 = |count: usize| mean(recipe.energy_l2, count * classes);
     let data = LossTerm {
         count: batch.data,
@@ -50,7 +47,7 @@ pub fn loss_terms(recipe: &Recipe, batch: BatchLayout, classes: usize) -> Result
         ..LossTerm::default()
     };
     let all = [(BatchPart::Data, data), (BatchPart::Samples, samples), (BatchPart::Labelled, labelled)];
-    Ok(all.into_iter().filter(|(_, part)| part.count > 0).collect())
+    all.into_iter().filter(|(_, part)| part.count > 0).collect()
 }
 
 /// Builds the programs that compute the gradients of the loss.
@@ -78,7 +75,7 @@ impl LossPrograms<'_> {
         let norm = metrics.part(self.batch.gradient_norm_word(), 1);
         gradient_norm(&mut builder, self.layout.words(), norm);
         let clip = (recipe.clip_norm > 0.0).then_some(recipe.clip_norm);
-        recipe.optimizer()?.step(&mut builder, self.layout, clip, norm);
+        recipe.optimizer().step(&mut builder, self.layout, clip, norm);
         if recipe.ema > 0.0 {
             optimizer::average(&mut builder, self.layout);
         }
@@ -109,9 +106,11 @@ impl LossPrograms<'_> {
         let counters = graph.counters(COUNTER_WORDS.name());
         let mut losses = Vec::new();
         let mut outputs: Vec<(Tensor, View)> = Vec::new();
-        let parts = loss_terms(recipe, batch, network.classes())?;
+        let parts = loss_terms(recipe, batch, network.classes());
         let groups: Vec<&[(BatchPart, LossTerm)]> =
             if batch.separate { parts.chunks(1).collect() } else { vec![&parts[..]] };
+        // The distribution that the model is used on.
+        let followed = if batch.labelled > 0 { BatchPart::Labelled } else { BatchPart::Data };
         let mut statistics = Vec::new();
         for group in groups {
             let (Some((first, _)), Some((last, _))) = (group.first(), group.last()) else { continue };
@@ -125,7 +124,8 @@ impl LossPrograms<'_> {
             if figures {
                 let view = metrics.part(rows.start * STATS, rows.len() * STATS);
                 outputs.push((logits.logit_stats(&labels, &parts), view));
-                // The last part has the labelled images, the distribution that the model is used on.
+            }
+            if figures && group.iter().any(|(part, _)| *part == followed) {
                 statistics = pass.running_statistics(recipe.norm_momentum);
             }
         }

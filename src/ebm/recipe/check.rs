@@ -79,11 +79,10 @@ impl Recipe {
         if let Some((key, value)) = above_0.iter().find(|(_, value)| !(value.is_finite() && *value > 0.0)) {
             return fail(key, format!("must be a finite number above 0, got {value}"));
         }
-        self.functional()?;
-        self.optimizer()?;
         if self.batch > images {
             return fail("batch", format!("{} is more than the {images} training images", self.batch));
         }
+        self.check_labels()?;
         if self.samples() {
             self.check_sampling(classes)?;
         } else if self.gradient_penalty != 0.0 {
@@ -96,6 +95,21 @@ impl Recipe {
         }
         if self.total_iterations(images) == 0 {
             return fail("epochs", "epochs and iterations are both 0: nothing to do".into());
+        }
+        Ok(())
+    }
+
+    /// Refuses terms of the loss that need classes if there are none.
+    fn check_labels(&self) -> Result<()> {
+        let labelled = [("p_y_given_x", self.p_y_given_x), ("p_xy", self.p_xy)];
+        let needed = labelled.into_iter().find(|(_, weight)| self.unconditional && *weight != 0.0);
+        if let Some((key, value)) = needed {
+            let message = format!("must be 0 with unconditional = true, which has no classes, got {value}");
+            return Err(Error::setting(key, message));
+        }
+        if self.unconditional && self.class_conditional {
+            let message = "must be false with unconditional = true, which has no classes";
+            return Err(Error::setting("class_conditional", message));
         }
         Ok(())
     }

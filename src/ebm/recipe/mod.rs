@@ -1,6 +1,7 @@
 //! A recipe is a value: every setting of a training run, readable as TOML, stored in every checkpoint.
 
 mod check;
+mod choices;
 mod published;
 
 use super::chain_start::ChainStart;
@@ -9,19 +10,21 @@ use super::precision::Precision;
 use crate::compute::functional::Functional;
 use crate::error::{Error, Result};
 use crate::nn::init::Init;
+use crate::nn::network::Network;
 use crate::nn::optimizer::Optimizer;
 use crate::nn::wide_resnet::{Activation, Norm, WideResNet};
+pub use choices::{ClassificationLoss, OptimizerKind};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// Declares [`Recipe`], and [`Overrides`], which has the same settings as options, for the command line and for TOML
 /// files.
 macro_rules! settings {
-    ($([$heading:expr] $($(#[$attribute:meta])* $name:ident: $type:ty,)*)*) => {
+    ($([$heading:expr] $($(#[$attribute:meta])* $name:ident $(as $key:literal)?: $type:ty,)*)*) => {
         /// Every setting of a training run. A value of 0 turns off an optional feature.
         #[derive(Debug, Clone, PartialEq, Serialize)]
         pub struct Recipe {
-            $($($(#[$attribute])* pub $name: $type,)*)*
+            $($($(#[$attribute])* $(#[serde(rename = $key)])? pub $name: $type,)*)*
         }
 
         /// Settings that replace a preset's: flags of a command line, or keys of a TOML file.
@@ -31,8 +34,9 @@ macro_rules! settings {
         pub struct Overrides {
             $($(
                 $(#[$attribute])*
+                $(#[serde(rename = $key)])?
                 #[cfg_attr(feature = "cli", arg(
-                    long,
+                    long $(= $key)?,
                     value_name = <$type as flag::Value>::NAME,
                     value_delimiter = ',',
                     allow_negative_numbers = true,
@@ -57,8 +61,9 @@ macro_rules! settings {
 settings! {
     // Without a heading: listed among the options of the command itself.
     [None::<&'static str>]
-    /// Recipe to start from: classifier, jem, jem-class-conditional, jem-joint, jem++, sada-jem or semi-supervised
-    recipe: Family,
+    /// Recipe to start from: classifier, jem, jem-class-conditional, jem-joint, jem++, sada-jem, semi-supervised or
+    /// unconditional
+    family as "recipe": Family,
 
     ["Model"]
     /// Number of layers of the WideResNet: 6n + 4
@@ -75,6 +80,8 @@ settings! {
     activation: Activation,
     /// Divide each layer's weights by their largest singular value
     spectral_norm: bool,
+    /// Replace the output for each class by one, a scalar energy: labels are unused, and log p(x) alone is trained
+    unconditional: bool,
 
     ["Data"]
     /// Images per iteration for p(x); also the number of samples and, without --labelled-batch, of labelled images
@@ -115,7 +122,7 @@ settings! {
     p_y_given_x: f32,
     /// Loss of labelled images: cross-entropy, or one of LeCun et al. (2006): energy, perceptron, hinge, log, lvq2, mce,
     /// square-square, square-exponential, nll, mee
-    labelled_loss: String,
+    labelled_loss: ClassificationLoss,
     /// Margin of hinge and square-square; largest loss of lvq2
     margin: f32,
     /// Inverse temperature of nll and mee; weight of the wrong answer in square-exponential
@@ -129,7 +136,7 @@ settings! {
 
     ["Optimizer"]
     /// Optimizer: adam, adamw (decoupled weight decay) or sgd
-    optimizer: String,
+    optimizer: OptimizerKind,
     /// Learning rate
     lr: f64,
     /// Adam's decay rate of the first moment
@@ -212,10 +219,13 @@ settings! {
     seed: u32,
 }
 
+/// The keys of the settings that only [`Recipe::network`] reads.
+const NETWORK: [&str; 6] = ["depth", "width", "norm", "activation", "spectral_norm", "unconditional"];
+
 /// The value names in the help of the flags.
 #[cfg(feature = "cli")]
 mod flag {
-    use super::{Activation, ChainStart, Family, Init, Norm, Precision};
+    use super::{Activation, ChainStart, ClassificationLoss, Family, Init, Norm, OptimizerKind, Precision};
 
     /// A type of setting, with the name of its values.
     pub trait Value {
@@ -235,12 +245,9 @@ mod flag {
         "X": f32, f64;
         "X,X": Vec<f64>;
         "BOOL": bool;
-        "NAME": String, Activation, Family, Init, Norm, Precision, ChainStart;
+        "NAME": Activation, ChainStart, ClassificationLoss, Family, Init, Norm, OptimizerKind, Precision;
     }
 }
-
-/// The labelled loss of JEM.
-const CROSS_ENTROPY: &str = "cross-entropy";
 
 impl Overrides {
     /// Reads a TOML file of settings.
@@ -280,8 +287,22 @@ impl Recipe {
         toml::to_string_pretty(self).expect("a recipe is plain data")
     }
 
-    /// The network for `classes` classes of images with `channels` channels.
+    /// The recipe of a run of `network` as TOML: if that is not the recipe's own network, without the settings of the
+    /// latter, which have no effect.
+    pub fn to_toml_of(&self, network: &dyn Network) -> String {
+        let own = self.network(network.classes(), network.channels());
+        let text = self.to_toml();
+        if (own.kind(), own.settings()) == (network.kind(), network.settings()) {
+            return text;
+        }
+        let is_of_own = |line: &&str| !NETWORK.iter().any(|key| line.starts_with(&format!("{key} = ")));
+        text.lines().filter(is_of_own).map(|line| format!("{line}\n")).collect()
+    }
+
+    /// The network for `classes` classes of images with `channels` channels; it has one output if the recipe is
+    /// unconditional.
     pub fn network(&self, classes: usize, channels: usize) -> WideResNet {
+        let classes = if self.unconditional { 1 } else { classes };
         WideResNet {
             depth: self.depth,
             width: self.width,
@@ -294,31 +315,19 @@ impl Recipe {
     }
 
     /// The update rule.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] for an unknown name.
-    pub fn optimizer(&self) -> Result<Optimizer> {
-        let weight_decay = self.weight_decay;
-        match self.optimizer.as_str() {
-            "adam" | "adamw" => {
-                let (beta1, beta2, epsilon) = (self.beta1, self.beta2, self.epsilon);
-                let decoupled = self.optimizer == "adamw";
-                Ok(Optimizer::Adam { beta1, beta2, epsilon, weight_decay, decoupled })
-            }
-            "sgd" => Ok(Optimizer::Momentum { momentum: self.momentum, weight_decay }),
-            other => Err(Error::setting("optimizer", format!("expected adam, adamw or sgd, got {other:?}"))),
+    pub fn optimizer(&self) -> Optimizer {
+        let Self { beta1, beta2, epsilon, momentum, weight_decay, .. } = *self;
+        let adam = |decoupled| Optimizer::Adam { beta1, beta2, epsilon, weight_decay, decoupled };
+        match self.optimizer {
+            OptimizerKind::Adam => adam(false),
+            OptimizerKind::AdamW => adam(true),
+            OptimizerKind::Sgd => Optimizer::Momentum { momentum, weight_decay },
         }
     }
 
     /// The functional of the energies of labelled images; `None` for the cross-entropy.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] for an unknown name.
-    pub fn functional(&self) -> Result<Option<Functional>> {
-        match self.labelled_loss.as_str() {
-            CROSS_ENTROPY => Ok(None),
-            name => Functional::named(name, self.margin, self.beta).map(Some),
-        }
+    pub fn functional(&self) -> Option<Functional> {
+        self.labelled_loss.functional(self.margin, self.beta)
     }
 
     /// The number of labelled images per iteration.
@@ -352,6 +361,23 @@ impl Recipe {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ebm::Preset;
+
+    #[test]
+    fn a_run_of_another_network_has_no_settings_of_the_recipes_own() {
+        let recipe = Family::Jem.recipe(Preset::Tiny);
+        let own = recipe.network(10, 3);
+        assert_eq!(recipe.to_toml_of(&own), recipe.to_toml());
+        let text = recipe.to_toml_of(&WideResNet { depth: 16, ..own });
+        let keys = |text: &str| -> Vec<String> {
+            text.lines().filter_map(|line| Some(line.split_once(" = ")?.0.to_owned())).collect()
+        };
+        let mut expected = keys(&recipe.to_toml());
+        expected.retain(|key| !NETWORK.contains(&key.as_str()));
+        assert_eq!(keys(&text), expected);
+        assert!(expected.contains(&"init".to_owned()) && expected.contains(&"norm_momentum".to_owned()));
+        Overrides::parse(&text).unwrap();
+    }
 
     #[test]
     fn what_is_wrong_in_a_file_is_one_line_with_the_key() {

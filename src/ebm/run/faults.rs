@@ -116,8 +116,31 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// The device and the message of a loss that the run survives; else `error`.
+    pub(super) fn lost(&self, error: Error, losses: &mut u32) -> Result<(String, String)> {
+        match error {
+            Error::DeviceLost { device, message } if *losses < self.recipe.max_trips => {
+                *losses += 1;
+                Ok((device, message))
+            }
+            other => Err(other),
+        }
+    }
+
     /// Reopens a lost device, and continues from the newest state in memory or on disk.
     pub(super) fn reopen(&mut self, device: &str, message: String) -> Result<()> {
+        let iteration = self.trainer.iteration();
+        self.open_again(device, message)?;
+        let to = self.go_back(iteration)?;
+        self.trainer.set_random_stream(self.healing.trips);
+        let details = json!({"device": self.trainer.device().name(), "back_to": to});
+        self.directory.event("device reopened", iteration, details);
+        self.progress.note(&format!("iteration {iteration}: training continues from iteration {to}"));
+        Ok(())
+    }
+
+    /// Reopens a lost device, with a trainer in its initial state.
+    pub(super) fn open_again(&mut self, device: &str, message: String) -> Result<()> {
         let iteration = self.trainer.iteration();
         self.directory.event("device lost", iteration, json!({"device": device, "message": message}));
         let Some(reopen) = self.options.reopen else {
@@ -128,13 +151,8 @@ impl Run<'_> {
             Trainer::with_network(&reopen()?, &self.healing.treat(&self.recipe), network, &self.train)?
         };
         self.validation = self.trainer.evaluator(&self.held_out, EVALUATION_BATCH)?;
-        let to = self.go_back(iteration)?;
-        self.trainer.set_random_stream(self.healing.trips);
-        let details = json!({"device": self.trainer.device().name(), "back_to": to});
-        self.directory.event("device reopened", iteration, details);
-        self.progress.note(&format!(
-            "iteration {iteration}: {device} was lost ({message}); opened again, back to {to}"
-        ));
+        self.progress
+            .note(&format!("iteration {iteration}: {device} was lost ({message}); it has been opened again"));
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use super::run_directory::{Best, Clock, RunDirectory};
 use super::{Evaluation, Evaluator, Fault, Guard, Healing, Metrics, Precision, Recipe, Trainer};
 use crate::data::Dataset;
 use crate::device::Device;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::io::checkpoint::Checkpoint;
 use crate::nn::network::Network;
 use crate::report::progress::{Progress, Silent};
@@ -45,6 +45,8 @@ struct Run<'a> {
     shape: [usize; 3],
     images_per_iteration: usize,
     started: Instant,
+    /// Seconds that earlier sessions of the run took.
+    earlier: f64,
     /// Iterations that this session has run, those included that were rolled back.
     iterations_run: u64,
     /// Time spent on evaluations, pictures and checkpoints.
@@ -89,10 +91,11 @@ pub fn run(
     let kernels = device.kernels();
     let source = options.source.map(RunDirectory::source_line).unwrap_or_default();
     let config = format!(
-        "# data: {}\n{source}# device: {}\n# kernels of convolutions: {kernels}\n{}",
+        "# data: {}\n{source}# network: {}\n# device: {}\n# kernels of convolutions: {kernels}\n{}",
         train.name,
+        trainer.network().name(),
         device.name(),
-        recipe.to_toml()
+        recipe.to_toml_of(&**trainer.network())
     );
     let complete = trainer.iteration() >= total;
     let config = (!complete).then_some(config.as_str());
@@ -103,7 +106,10 @@ pub fn run(
         directory.event(if options.resume { "resume" } else { "start" }, trainer.iteration(), details);
     }
     let mut progress = options.progress.take().unwrap_or_else(|| Box::new(Silent));
-    progress.begin(trainer.iteration(), total, directory.metrics().ok().as_ref());
+    let history = directory.metrics().ok();
+    let seconds = history.as_ref().map(|table| table.points("seconds"));
+    let earlier = seconds.and_then(|points| points.last().copied()).map_or(0.0, |(_, seconds)| seconds);
+    progress.begin(trainer.iteration(), total, history.as_ref());
     let title = format!("{} on {}", trainer.network().name(), train.name);
     let mut run = Run {
         validation: trainer.evaluator(&held_out, EVALUATION_BATCH)?,
@@ -116,6 +122,7 @@ pub fn run(
         shape: [train.height, train.width, train.channels],
         images_per_iteration: recipe.batch,
         started: Instant::now(),
+        earlier,
         iterations_run: 0,
         aside: Duration::ZERO,
         last: None,
@@ -153,20 +160,24 @@ impl Run<'_> {
         let complete = self.trainer.iteration() >= total;
         if complete {
             let (done, out) = (self.trainer.iteration(), self.options.out.display());
-            self.progress.note(&format!("{out} is complete: {done} of {total} iterations are done"));
+            let asked = if done > total { format!(", {total} were asked for") } else { String::new() };
+            self.progress.note(&format!("{out} is complete: all {done} iterations are done{asked}"));
             left.checkpoint = self.resumed.take();
         }
         let mut interrupted = false;
         let mut losses = 0;
         while self.trainer.iteration() < total && !interrupted {
-            match self.advance(total, &mut left) {
-                Ok(None) => interrupted = left.interrupted,
-                Ok(Some(fault)) => self.heal(fault)?,
-                Err(Error::DeviceLost { device, message }) if losses < self.recipe.max_trips => {
-                    losses += 1;
-                    self.reopen(&device, message)?;
+            let advanced = match self.advance(total, &mut left) {
+                Ok(None) => {
+                    interrupted = left.interrupted;
+                    Ok(())
                 }
-                Err(error) => return Err(error),
+                Ok(Some(fault)) => self.heal(fault),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = advanced {
+                let (device, message) = self.lost(error, &mut losses)?;
+                self.reopen(&device, message)?;
             }
         }
         self.warn();
@@ -178,12 +189,15 @@ impl Run<'_> {
         };
         // No best model: the disk lost or refused it.
         if self.directory.best().is_none() && !interrupted {
-            let evaluation = self.validation.evaluate()?;
+            let evaluation = self.validate()?;
             self.keep_best(evaluation)?;
         }
         self.directory.last_best()?;
         let ended = complete && self.directory.has_ended(iteration);
-        let test = if interrupted { None } else { self.score_best(test)? };
+        let test = match interrupted {
+            true => None,
+            false => self.score_best(test, &mut losses)?,
+        };
         // Also true if all iterations are done: the resumed run then scores the test images.
         let interrupted = test.is_none();
         if !ended {
@@ -240,7 +254,7 @@ impl Run<'_> {
             if let Some(fault) = self.check(&arrived) {
                 return Ok(Some(fault));
             }
-            let evaluation = self.validation.evaluate()?;
+            let evaluation = self.validate()?;
             let classes = self.trainer.network().classes();
             // An energy without classes has no accuracy to lose.
             if classes > 1
@@ -280,7 +294,10 @@ impl Run<'_> {
         let elapsed = self.started.elapsed();
         let training = elapsed.saturating_sub(self.aside).as_secs_f64();
         let images = self.iterations_run as f64 * self.images_per_iteration as f64;
-        Clock { seconds: elapsed.as_secs_f64(), images_per_second: images / training.max(1e-9) }
+        Clock {
+            seconds: self.earlier + elapsed.as_secs_f64(),
+            images_per_second: images / training.max(1e-9),
+        }
     }
 
     /// The first fault that the metrics show.
@@ -377,14 +394,43 @@ impl Run<'_> {
         self.directory.warnings().iter().for_each(|warning| self.progress.warn(warning));
     }
 
+    /// Scores the held-out images with the model as it is now.
+    fn validate(&mut self) -> Result<Evaluation> {
+        let (progress, total) = (&mut self.progress, self.held_out.len());
+        let shown = |done| {
+            progress.scoring("held-out images", done, total);
+            true
+        };
+        Ok(self.validation.evaluate_while(shown)?.expect("nothing stops it"))
+    }
+
     /// Scores the best model on `test`; `None` if interrupted.
-    fn score_best(&mut self, test: &Dataset) -> Result<Option<Evaluation>> {
+    fn score_best(&mut self, test: &Dataset, losses: &mut u32) -> Result<Option<Evaluation>> {
         let path = self.directory.best_path();
         let model = Checkpoint::load(&path)?;
         let layout = self.trainer.network().layout();
         let flat = layout.gather(|parameter| model.f32(&path, &parameter.name, &parameter.file_shape()))?;
-        self.trainer.set_parameters(&flat)?;
-        let stop = self.options.stop;
-        self.trainer.evaluator(test, EVALUATION_BATCH)?.evaluate_until(|| stop.load(Ordering::Relaxed))
+        loop {
+            match self.score(test, &flat) {
+                Err(error) => {
+                    let (device, message) = self.lost(error, losses)?;
+                    self.open_again(&device, message)?;
+                }
+                scored => return scored,
+            }
+        }
+    }
+
+    /// Scores `test` with the parameters `flat`; `None` if interrupted.
+    fn score(&mut self, test: &Dataset, flat: &[f32]) -> Result<Option<Evaluation>> {
+        self.trainer.set_parameters(flat)?;
+        let (progress, stop) = (&mut self.progress, self.options.stop);
+        let goes_on = |done| {
+            progress.scoring("test images", done, test.len());
+            !stop.load(Ordering::Relaxed)
+        };
+        let scored = self.trainer.evaluator(test, EVALUATION_BATCH)?.evaluate_while(goes_on);
+        self.progress.scoring("test images", test.len(), test.len());
+        scored
     }
 }

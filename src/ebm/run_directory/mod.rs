@@ -103,7 +103,7 @@ pub struct RunDirectory {
 /// The time stamp of a row of metrics, and the speed so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Clock {
-    /// Seconds since the run started or was resumed.
+    /// Seconds that the run has taken, in all its sessions.
     pub seconds: f64,
     /// Training images per second, at `batch` an iteration. Evaluations, pictures and checkpoints do not count.
     pub images_per_second: f64,
@@ -188,10 +188,17 @@ impl RunDirectory {
     /// # Errors
     /// [`Error::File`] if there is no run, or if the line cannot be read; [`Error::Io`].
     pub fn source(path: &Path) -> Result<Option<DataSource>> {
-        let config = Self::config(path)?;
-        let text = std::fs::read_to_string(&config).map_err(Error::io(&config))?;
+        Self::source_in(&Self::config(path)?)
+    }
+
+    /// The source of the data that the settings file `config` records, if it does.
+    ///
+    /// # Errors
+    /// [`Error::File`] if the line cannot be read; [`Error::Io`].
+    pub fn source_in(config: &Path) -> Result<Option<DataSource>> {
+        let text = std::fs::read_to_string(config).map_err(Error::io(config))?;
         let Some(line) = text.lines().find_map(|line| line.strip_prefix(SOURCE)) else { return Ok(None) };
-        let wrong = |error| Error::file(&config, format!("{SOURCE}{line}: {error}"));
+        let wrong = |error| Error::file(config, format!("{SOURCE}{line}: {error}"));
         serde_json::from_str(line).map(Some).map_err(wrong)
     }
 

@@ -50,9 +50,9 @@ impl RunDirectory {
     pub fn recipe(path: &Path, overrides: &Overrides) -> Result<Recipe> {
         let config = Self::config(path)?;
         let mut recipe = Recipe::of(Preset::Paper, &[&Overrides::from_file(&config)?]);
-        if let Some(asked) = overrides.recipe.filter(|asked| *asked != recipe.recipe) {
+        if let Some(asked) = overrides.family.filter(|asked| *asked != recipe.family) {
             let message =
-                format!("{} is a run of {}, which cannot become {asked}", path.display(), recipe.recipe);
+                format!("{} is a run of {}, which cannot become {asked}", path.display(), recipe.family);
             return Err(Error::setting("recipe", message));
         }
         recipe.apply(overrides);

@@ -114,8 +114,8 @@ impl Trainer {
         let programs = Loaded::new(&mut buffers, programs)?;
         let trainer = Self {
             device: device.clone(),
-            optimizer: recipe.optimizer()?,
-            parts: loss_terms(recipe, batch, network.classes())?,
+            optimizer: recipe.optimizer(),
+            parts: loss_terms(recipe, batch, network.classes()),
             data_order: Shuffled::new(train.len(), recipe.seed, 0),
             labelled_order: Shuffled::new(labelled_images.len(), recipe.seed, 1),
             labelled_images,
@@ -153,7 +153,7 @@ impl Trainer {
         recipe.check(images, self.network.classes())?;
         let BatchLayout { height, width, channels, .. } = self.batch;
         let batch = batch_layout(recipe, &self.layout, [height, width, channels]);
-        let optimizer = recipe.optimizer()?;
+        let optimizer = recipe.optimizer();
         assert!(
             batch == self.batch
                 && recipe.buffer == self.recipe.buffer
@@ -166,7 +166,7 @@ impl Trainer {
         make_inputs(&mut self.buffers, recipe, batch, &self.layout)?;
         self.programs = Loaded::new(&mut self.buffers, programs)?;
         self.optimizer = optimizer;
-        self.parts = loss_terms(recipe, batch, self.network.classes())?;
+        self.parts = loss_terms(recipe, batch, self.network.classes());
         self.precision = precision;
         self.recipe = recipe.clone();
         Ok(())

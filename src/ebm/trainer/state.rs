@@ -9,6 +9,7 @@ use crate::io::safetensors::FORMAT;
 use crate::nn::architecture::Architecture;
 use crate::nn::network::{KIND, SETTINGS};
 use crate::nn::parameters::PARAMETERS;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// The tensor of a checkpoint with the age of each chain, in SGLD steps.
@@ -17,6 +18,16 @@ const CHAIN_AGES: &str = "chain_ages";
 const RANDOM_STREAM: &str = "random_stream";
 /// The prefix of the names of parameters in training, where their moving averages have the plain names.
 const RAW: &str = "raw.";
+
+/// The settings of a network that differ between two texts of TOML, in one line.
+fn different(expected: &str, found: &str) -> String {
+    let [expected, found]: [toml::Table; 2] = [expected, found].map(|text| text.parse().unwrap_or_default());
+    let keys: BTreeSet<&String> = expected.keys().chain(found.keys()).collect();
+    let value = |table: &toml::Table, key: &str| table.get(key).map_or("none".into(), toml::Value::to_string);
+    let differ = keys.into_iter().filter(|key| expected.get(*key) != found.get(*key));
+    let line = |key| format!("expected {key} = {}, found {}", value(&expected, key), value(&found, key));
+    differ.map(|key| line(key)).collect::<Vec<_>>().join("; ")
+}
 
 impl Trainer {
     /// The complete state to resume from: parameters (with `ema`, the moving averages under the parameters' names, and
@@ -71,7 +82,7 @@ impl Trainer {
         checkpoint.metadata.insert("image_size".into(), format!("[{height},{width}]"));
         checkpoint.metadata.insert("iteration".into(), self.iteration.to_string());
         checkpoint.metadata.insert(RANDOM_STREAM.into(), self.random_stream.to_string());
-        checkpoint.metadata.insert("recipe".into(), self.recipe.to_toml());
+        checkpoint.metadata.insert("recipe".into(), self.recipe.to_toml_of(&*self.network));
         Ok(checkpoint)
     }
 
@@ -80,13 +91,17 @@ impl Trainer {
     fn check_network(&self, checkpoint: &Checkpoint, path: &Path) -> Result<()> {
         let [kind, settings] = [KIND, SETTINGS].map(|key| checkpoint.metadata.get(key).map(String::as_str));
         let (Some(kind), Some(settings)) = (kind, settings) else { return Ok(()) };
+        let (own, own_settings) = (self.network.kind(), self.network.settings());
+        if kind != own {
+            return Err(Error::file(path, format!("expected a checkpoint of a {own}, found a {kind}")));
+        }
         let known = Architecture::from_metadata(&checkpoint.metadata).ok();
         let settings = known.map_or(settings.to_owned(), |known| known.network().settings());
-        if (kind, &*settings) == (self.network.kind(), &*self.network.settings()) {
+        if settings == own_settings {
             return Ok(());
         }
-        let expected = format!("{} {:?}", self.network.kind(), self.network.settings());
-        Err(Error::file(path, format!("expected a checkpoint of {expected}, found {kind} {settings:?}")))
+        let differ = different(&own_settings, &settings);
+        Err(Error::file(path, format!("expected a checkpoint of {}: {differ}", self.network.name())))
     }
 
     /// Restores a checkpoint of the same recipe; `path` is for messages.

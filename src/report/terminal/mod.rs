@@ -47,7 +47,8 @@ pub enum Style {
 
 enum Mode {
     Quiet,
-    Bar(ProgressBar),
+    /// The bar of training, and that of images that are scored after training.
+    Bar(ProgressBar, Option<ProgressBar>),
     Plain(Plain),
     Live(Box<Live>),
 }
@@ -94,7 +95,7 @@ impl Mode {
             .expect("the template is valid")
             .progress_chars("=> ");
         let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-        Self::Bar(begin_at(bar.with_style(style), start))
+        Self::Bar(begin_at(bar.with_style(style), start), None)
     }
 }
 
@@ -139,7 +140,7 @@ impl Progress for Terminal {
     fn update(&mut self, iteration: u64, status: &Status) {
         match &mut self.mode {
             Mode::Quiet => {}
-            Mode::Bar(bar) => {
+            Mode::Bar(bar, _) => {
                 bar.set_position(iteration);
                 bar.set_message(status.line());
             }
@@ -148,10 +149,32 @@ impl Progress for Terminal {
         }
     }
 
+    fn scoring(&mut self, part: &str, done: usize, total: usize) {
+        let line = format!("scoring {part} {done}/{total}");
+        match &mut self.mode {
+            Mode::Quiet => {}
+            Mode::Bar(training, _) if !training.is_finished() => training.set_message(line),
+            Mode::Bar(_, bar) if done < total => {
+                let bar = bar.get_or_insert_with(|| {
+                    let style = ProgressStyle::with_template("{msg} {pos}/{len} [{bar:24}]  {eta} left")
+                        .expect("the template is valid")
+                        .progress_chars("=> ");
+                    let bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr());
+                    bar.with_style(style).with_message(format!("scoring {part}"))
+                });
+                bar.set_position(done as u64);
+                bar.tick();
+            }
+            Mode::Bar(_, bar) => bar.take().iter().for_each(ProgressBar::finish_and_clear),
+            Mode::Plain(plain) => plain.scoring(&line, Instant::now()),
+            Mode::Live(live) => live.scoring(line),
+        }
+    }
+
     fn note(&mut self, line: &str) {
         match &mut self.mode {
             Mode::Quiet => {}
-            Mode::Bar(bar) => bar.println(line),
+            Mode::Bar(bar, _) => bar.println(line),
             Mode::Plain(plain) => plain.print(line),
             Mode::Live(live) => live.note(line),
         }
@@ -170,7 +193,7 @@ impl Progress for Terminal {
     /// Leaves the bar as it is; replaces the view by its warnings and last figures.
     fn finish(&mut self) {
         match &mut self.mode {
-            Mode::Bar(bar) => bar.abandon(),
+            Mode::Bar(bar, _) => bar.abandon(),
             Mode::Live(live) => {
                 let Clock { start, total, began } = live.clock;
                 // Dropping the view leaves the alternate screen.
@@ -240,6 +263,14 @@ impl Live {
         if now >= self.due {
             let left = self.clock.left(iteration, now);
             self.model.time(left.map_or(String::new(), |seconds| format!("{} left", duration(seconds))));
+            self.draw();
+        }
+    }
+
+    /// Shows `line` in place of the time left.
+    fn scoring(&mut self, line: String) {
+        if Instant::now() >= self.due {
+            self.model.time(line);
             self.draw();
         }
     }
@@ -338,6 +369,15 @@ impl Plain {
         self.print(&line);
     }
 
+    /// Prints `line` if the last one is old enough.
+    fn scoring(&mut self, line: &str, now: Instant) {
+        let printed = *self.printed.get_or_insert(now);
+        if now.duration_since(printed) >= PERIOD {
+            self.printed = Some(now);
+            self.print(line);
+        }
+    }
+
     fn print(&mut self, line: &str) {
         // A closed log must not end training.
         let _ = writeln!(self.out, "{line}");
@@ -386,6 +426,8 @@ mod tests {
         for second in 1..=25u64 {
             plain.update(100 + 10 * second, &status, began + Duration::from_secs(second));
         }
+        plain.scoring("scoring test images 0/500", began + Duration::from_secs(30));
+        plain.scoring("scoring test images 200/500", began + Duration::from_secs(33));
         plain.update(1100, &Status { images_per_second: Some(310.4), ..Status::default() }, began);
         let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
         let lines: Vec<_> = text.lines().collect();
@@ -395,6 +437,7 @@ mod tests {
                 "110/1100  loss 1.235  gap +0.500  accuracy 43.2%  12.3 images/s  1m39s left",
                 "210/1100  loss 1.235  gap +0.500  accuracy 43.2%  12.3 images/s  1m29s left",
                 "310/1100  loss 1.235  gap +0.500  accuracy 43.2%  12.3 images/s  1m19s left",
+                "scoring test images 200/500",
                 "1100/1100  310 images/s",
             ]
         );

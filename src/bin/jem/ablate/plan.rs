@@ -109,7 +109,7 @@ pub fn setups(
 ) -> Result<Vec<Setup>> {
     let flags = &arguments.overrides;
     for (set, flag, plural) in
-        [(flags.recipe.is_some(), "--recipe", "--recipes"), (flags.seed.is_some(), "--seed", "--seeds")]
+        [(flags.family.is_some(), "--recipe", "--recipes"), (flags.seed.is_some(), "--seed", "--seeds")]
     {
         if set {
             return Err(Error::setting(flag, format!("is set by the comparison: use {plural}")));
@@ -133,7 +133,7 @@ pub fn setups(
                 _ => (family.to_string(), family.to_string()),
             };
             let run = |&seed: &u32| {
-                let last = Overrides { recipe: Some(family), seed: Some(seed), ..Overrides::default() };
+                let last = Overrides { family: Some(family), seed: Some(seed), ..Overrides::default() };
                 let varied = value.map(|(_, overrides)| overrides);
                 let all: Vec<_> = [file, flags].into_iter().chain(varied).chain([&last]).collect();
                 let recipe = recipe_for(arguments.preset, &all, train);
@@ -159,7 +159,7 @@ pub fn order(setups: &[Setup]) -> Vec<(usize, usize)> {
 fn check_different(setups: &[Setup]) -> Result<()> {
     for (index, setup) in setups.iter().enumerate() {
         let settings = |setup: &Setup| {
-            setup.runs.first().map(|run| Recipe { recipe: Family::default(), ..run.recipe.clone() })
+            setup.runs.first().map(|run| Recipe { family: Family::default(), ..run.recipe.clone() })
         };
         if let Some(same) = setups[..index].iter().find(|other| settings(other) == settings(setup)) {
             let message = format!(

@@ -24,17 +24,11 @@ pub struct About<'a> {
     pub key: Option<&'a str>,
 }
 
-impl About<'_> {
-    fn data(&self) -> String {
-        if self.synthetic { format!("SYNTHETIC, {}", self.data) } else { self.data.into() }
-    }
-}
-
 /// Writes `table.md`, `table.json` and `accuracy.png` into `out`; returns the table, with a line for each failed run.
 pub fn write(out: &Path, about: &About<'_>, setups: &[Setup]) -> Result<String> {
     let rows: Vec<Row> = setups.iter().map(Row::of).collect();
     let table = markdown(about, &rows);
-    let heading = format!("{}, preset {}, on {}", about.data(), about.preset, about.device);
+    let heading = format!("{}, preset {}, on {}", about.data, about.preset, about.device);
     let text = format!("# {heading}\n\n{table}");
     atomic::write(&out.join("table.md"), |file| file.write_all(text.as_bytes()))?;
     let facts = json!({
@@ -75,8 +69,14 @@ impl<'a> Row<'a> {
         self.values(|figures| figures.test.map(|test| test.cross_entropy))
     }
 
+    /// The energy gap of the runs that did not diverge, whose last gap says nothing.
     fn energy_gap(&self) -> Spread {
-        self.values(|figures| figures.energy_gap)
+        self.values(|figures| figures.energy_gap.filter(|_| figures.test.is_some()))
+    }
+
+    /// Whether runs have ended, all of them by divergence.
+    fn has_diverged(&self) -> bool {
+        !self.ended.is_empty() && self.accuracy().count == 0
     }
 
     fn seconds(&self) -> Spread {
@@ -93,7 +93,7 @@ impl<'a> Row<'a> {
         let value = varies.then(|| self.setup.value.clone().unwrap_or_default());
         let cells = [
             if done == all { all.to_string() } else { format!("{done} of {all}") },
-            self.accuracy().text(100.0, 2, "%"),
+            if self.has_diverged() { "diverged".into() } else { self.accuracy().text(100.0, 2, "%") },
             self.cross_entropy().text(1.0, 3, ""),
             self.energy_gap().text(1.0, 2, ""),
             self.trips().map_or("-".into(), |trips| trips.to_string()),
@@ -123,7 +123,7 @@ impl<'a> Row<'a> {
         })
     }
 
-    /// The mean validation accuracy over the iterations, of the runs that did not fail, or of all if every run failed.
+    /// The mean validation accuracy over the iterations, of the runs that did not diverge, or of all if every run did.
     fn curve(&self) -> Result<Curve> {
         let seeds = self.accuracy().count;
         let mut sums: BTreeMap<u64, (f64, f64)> = BTreeMap::new();
@@ -138,7 +138,7 @@ impl<'a> Row<'a> {
         let points = sums.into_iter().map(point).collect();
         let note = match (self.ended.len(), seeds) {
             (0, _) => "not run yet".into(),
-            (_, 0) => "failed".into(),
+            (_, 0) => "diverged".into(),
             (_, 1) => format!("test {}, 1 seed", self.accuracy().text(100.0, 1, "%")),
             _ => format!("test {}, {seeds} seeds", self.accuracy().text(100.0, 1, "%")),
         };
@@ -226,10 +226,8 @@ fn picture(path: &Path, about: &About<'_>, rows: &[Row<'_>]) -> Result<()> {
     let most = curves.iter().flat_map(|curve| &curve.points).map(|point| point.1).fold(0.1, f64::max);
     // Round up to a multiple of 0.1, so that the axis ends at a tick.
     let range = 0.0..(10.0 * most).ceil() / 10.0;
-    let whole = format!("Validation accuracy on {}, mean of the seeds", about.data());
-    // A single panel has no room for the long title.
-    let title = if rows.len() == 1 { "Validation accuracy" } else { &whole };
-    plot(path, &curves, range, title, "iteration")
+    let title = format!("Validation accuracy on {}, mean of the seeds", about.data);
+    plot(path, &curves, range, &title, "iteration")
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The starting points of chains.
 
 use super::Arguments;
+use crate::common::waiting;
 use crate::session::flags::Flags as _;
 use jem::compute::random::{Threefry, stream};
 use jem::data::images::{Images, Pixels};
@@ -32,9 +33,12 @@ impl Start {
             "uniform" => Source::Uniform,
             "buffer" => Source::Images(buffer(model)?),
             "gaussians" => {
-                let images = arguments.source.open("--init-data", &arguments.init_data, model)?;
+                let images =
+                    arguments.source.open("--init-data", &arguments.init_data, model, &arguments.output)?;
                 let name = images.name.clone();
+                let waiting = waiting(&format!("fitting Gaussians to {name}"), &arguments.output);
                 let gaussians = ClassGaussians::fit(images).flag("images", "--init-data")?;
+                drop(waiting);
                 let (found, expected) = (gaussians.classes(), model.network().classes());
                 if !classes.is_empty() && found != expected {
                     let message = format!("{name} has {found} classes, the model {expected}");
@@ -42,7 +46,7 @@ impl Start {
                 }
                 Source::Gaussians(gaussians, name)
             }
-            text => Source::Images(arguments.source.open("--init", text, model)?),
+            text => Source::Images(arguments.source.open("--init", text, model, &arguments.output)?),
         };
         if arguments.inpaint.is_some() && !matches!(source, Source::Images(_)) {
             let message = "needs images, whose pixels it holds: pass them with --init";

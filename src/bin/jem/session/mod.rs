@@ -10,15 +10,19 @@ use jem::data::download::Transfer;
 use jem::device::{CooperativeChoice, Device, DeviceOptions, DeviceSpec};
 use jem::ebm::{Outcome, Precision, Preset, Recipe, RunOptions, choose, run};
 use jem::interrupt;
+use jem::nn::network::Network as _;
 use jem::report::terminal::{Style, Terminal, announce, restore};
 use jem::self_test::is_gate_pending;
 use jem::tuning;
 use std::cell::RefCell;
 use std::io::Write as _;
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{ExitCode, Termination};
 use std::sync::atomic::{AtomicBool, Ordering};
 use training::Job;
+
+/// The exit status of a program that ended early because of Ctrl-C, as of one that does not handle it.
+pub const INTERRUPTED: u8 = 130;
 
 /// Set by Ctrl-C, SIGTERM and SIGHUP.
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -125,9 +129,8 @@ impl Session {
     /// Prints the model that is trained on `train`.
     pub fn describe(&self, recipe: &Recipe, train: &Dataset) {
         self.say(&format!(
-            "model   WRN-{}-{}, batch {}, K = {}, {} iterations, p(x) weight {}",
-            recipe.depth,
-            recipe.width,
+            "model   {}, batch {}, K = {}, {} iterations, p(x) weight {}",
+            recipe.network(train.classes(), train.channels).name(),
             recipe.batch,
             if recipe.samples() { recipe.steps } else { 0 },
             recipe.total_iterations(train.len().saturating_sub(recipe.validation)),
@@ -175,16 +178,16 @@ pub fn stop_on_interrupt() -> Result<()> {
     interrupt::handle(|| {
         if STOP.swap(true, Ordering::Relaxed) {
             restore();
-            std::process::exit(130);
+            std::process::exit(i32::from(INTERRUPTED));
         }
         announce("stopping after this iteration, with a checkpoint; Ctrl-C again stops at once");
     })
 }
 
 /// Returns the exit status of `result`; prints its error to standard error.
-pub fn end(result: Result<()>) -> ExitCode {
+pub fn end(result: Result<impl Termination>) -> ExitCode {
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(ended) => ended.report(),
         Err(error) => {
             eprintln!("error: {}", flags::message(error));
             ExitCode::FAILURE

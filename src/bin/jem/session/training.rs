@@ -1,23 +1,34 @@
 //! A training command: its common flags, and the steps from them to a finished run.
 
 use super::flags::Flags as _;
-use super::{DeviceArguments, Session, download_bar, report, say, stop_on_interrupt};
+use super::{DeviceArguments, INTERRUPTED, Session, download_bar, report, say, stop_on_interrupt};
+use jem::data::locate;
 use jem::data::training::{DataSource, TrainingData};
 use jem::ebm::{Outcome, Overrides, Preset, Recipe, RunDirectory, Trainer, check_recipe, recipe_for};
 use jem::report::profile::table;
 use jem::{Error, Result};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// The preset that is chosen by timing.
+const AUTO: &str = "auto";
 
 /// The flags of a training command, except for its data.
 #[derive(Debug, clap::Args)]
 pub struct TrainingArguments {
     /// Size of the network and the run: auto (the largest that this machine finishes in reasonable time), tiny
     /// (WRN-10-1, minutes on a CPU), small (WRN-16-4, hours on a GPU) or paper (WRN-28-10, days)
-    #[arg(long, value_name = "SIZE", default_value = "auto")]
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = AUTO,
+        value_parser = [AUTO, Preset::Tiny.name(), Preset::Small.name(), Preset::Paper.name()],
+        hide_possible_values = true
+    )]
     preset: String,
     #[command(flatten)]
     overrides: Overrides,
-    /// TOML file of settings, applied over the preset and under the flags
+    /// TOML file of settings, applied over the preset and under the flags; the config.toml of a run also names its data
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -37,6 +48,9 @@ pub struct TrainingArguments {
     /// Time every kernel of one iteration, print the times and exit
     #[arg(long, conflicts_with_all = ["quiet", "live"])]
     profile: bool,
+    /// Print the settings of the run as TOML, a file for --config, and exit
+    #[arg(long, conflicts_with_all = ["profile", "live"])]
+    print_config: bool,
 }
 
 /// The run directory, and how to run.
@@ -59,29 +73,46 @@ pub struct Training {
     pub data: TrainingData,
     pub job: Job,
     profile: bool,
+    print_config: bool,
+    quiet: bool,
 }
 
 impl TrainingArguments {
-    /// Checks the settings on the images of `source`, opens the device, and selects a preset if none is named.
-    pub fn prepare(&self, source: impl FnOnce() -> Result<DataSource>) -> Result<Training> {
+    /// Checks the settings on the images of `source`, opens the device, and selects a preset if none is named. `source`
+    /// is called with the source of the data that the resumed run or the settings file records.
+    pub fn prepare(&self, source: impl FnOnce(Option<DataSource>) -> Result<DataSource>) -> Result<Training> {
+        let quiet = self.quiet || self.print_config;
         if let Some(out) = &self.out {
             RunDirectory::check_free(out).hint("choose another --out, or resume it with --resume")?;
         }
-        let asked = asked_preset(&self.preset)?;
+        let asked: Option<Preset> = match self.preset.as_str() {
+            AUTO => None,
+            name => Some(name.parse()?),
+        };
         let file = self.config.as_deref().map(Overrides::from_file).transpose()?.unwrap_or_default();
         let resume = self.resume.as_deref();
         let resumed = resume.map(|run| RunDirectory::recipe(run, &self.overrides)).transpose()?;
-        let source = source()?;
-        let data = load(&source, self.quiet)?;
+        let recorded = match (resume, &self.config) {
+            (Some(run), _) => RunDirectory::source(run)?,
+            (None, Some(file)) => RunDirectory::source_in(file)?,
+            (None, None) => None,
+        };
+        let source = source(recorded.clone())?;
+        if let (Some(run), Some(recorded)) = (resume, recorded) {
+            check_resumed(run, &recorded, &source)?;
+        }
+        let data = load(&source, quiet)?;
         let of = |preset| recipe_for(preset, &[&file, &self.overrides], &data.train);
         // An invalid setting is reported before anything else is printed.
         let first = resumed.clone().unwrap_or_else(|| of(asked.unwrap_or(Preset::Tiny)));
         check_recipe(&first, &data.train)?;
 
-        let session = Session::open(&self.device, self.quiet)?;
+        let session = Session::open(&self.device, quiet)?;
         describe(&session, &data);
         let (recipe, size) = match resumed {
             Some(recipe) => (recipe, None),
+            // A file that has every setting, such as a run's.
+            None if Preset::ALL.map(of).iter().all(|recipe| *recipe == first) => (first, None),
             None => {
                 let preset = session.preset(asked, &data.train, of)?;
                 (of(preset), Some(preset))
@@ -92,17 +123,32 @@ impl TrainingArguments {
             (None, Some(out), _) => out.clone(),
             (None, None, size) => fresh(&source, &recipe, size),
         };
-        session.say(&format!("recipe  {}", recipe.recipe));
+        session.say(&format!("recipe  {}", recipe.family));
         session.describe(&recipe, &data.train);
         let job = Job { out, resume: resume.is_some(), live: self.live, source };
-        Ok(Training { session, recipe, data, job, profile: self.profile })
+        let Self { profile, print_config, .. } = *self;
+        Ok(Training { session, recipe, data, job, profile, print_config, quiet })
     }
 }
 
 impl Training {
-    /// Trains until the end or until Ctrl-C, then prints the figures; returns `None` if only a profile was asked for.
-    pub fn run(&self) -> Result<Option<Outcome>> {
+    /// Trains until the end or until Ctrl-C, then prints the figures and, unless quiet, the lines that `next` suggests.
+    /// The status of an interrupted run is that of a process that Ctrl-C ends.
+    pub fn run(&self, next: impl FnOnce(&Outcome) -> Vec<String>) -> Result<ExitCode> {
+        let Some(outcome) = self.train()? else { return Ok(ExitCode::SUCCESS) };
+        if !self.quiet {
+            next(&outcome).iter().for_each(|line| say(line));
+        }
+        Ok(if outcome.interrupted { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
+    }
+
+    /// Trains as [`Training::run`] does; returns `None` if only settings or a profile were asked for.
+    fn train(&self) -> Result<Option<Outcome>> {
         let Self { session, recipe, data, job, .. } = self;
+        if self.print_config {
+            say(recipe.to_toml().trim_end());
+            return Ok(None);
+        }
         if self.profile {
             return self.print_profile().map(|()| None);
         }
@@ -129,11 +175,21 @@ impl Training {
     }
 }
 
+/// Refuses to resume `run` on other data than it has `recorded`. A folder may have been moved.
+fn check_resumed(run: &Path, recorded: &DataSource, source: &DataSource) -> Result<()> {
+    if recorded.data == source.data || (recorded.is_folder() && source.is_folder()) {
+        return Ok(());
+    }
+    let (run, recorded, asked) = (run.display(), &recorded.data, &source.data);
+    Err(Error::setting("--resume", format!("{run} is a run on {recorded}, which cannot go on with {asked}")))
+}
+
 /// Reads the images of `source`.
 pub fn load(source: &DataSource, quiet: bool) -> Result<TrainingData> {
     let bar = download_bar(quiet);
     let loaded = source.load(&bar);
-    if matches!(&loaded, Err(Error::Setting { key, .. }) if key != "directory") {
+    let named = ["directory", locate::VARIABLE];
+    if matches!(&loaded, Err(Error::Setting { key, .. }) if !named.contains(&key.as_str())) {
         return loaded.hint("name its directory with --data-dir, or train on drawings with --data synthetic");
     }
     loaded
@@ -142,9 +198,8 @@ pub fn load(source: &DataSource, quiet: bool) -> Result<TrainingData> {
 /// Prints the names of the training and test data.
 pub fn describe(session: &Session, data: &TrainingData) {
     let (train, test) = (&data.train, &data.test);
-    let label = if train.synthetic { "SYNTHETIC, " } else { "" };
     session.say(&format!(
-        "data    {label}{}: {} training and {} test images of {}x{}x{}, {} classes",
+        "data    {}: {} training and {} test images of {}x{}x{}, {} classes",
         train.name,
         train.len(),
         test.len(),
@@ -156,18 +211,9 @@ pub fn describe(session: &Session, data: &TrainingData) {
     data.notes.iter().for_each(|note| session.say(&format!("        {note}")));
 }
 
-/// The preset that `text` names; `None` for auto.
-fn asked_preset(text: &str) -> Result<Option<Preset>> {
-    if text == "auto" {
-        return Ok(None);
-    }
-    let wrong = |_| Error::setting("--preset", format!("expected auto, tiny, small or paper, got {text:?}"));
-    text.parse().map(Some).map_err(wrong)
-}
-
 /// A new directory under runs/, named after the data, the recipe and the preset.
 fn fresh(source: &DataSource, recipe: &Recipe, size: Option<Preset>) -> PathBuf {
     let data = Path::new(&source.data).file_name().map_or("data".into(), |name| name.to_string_lossy());
     let size = size.map(|size| format!("-{size}")).unwrap_or_default();
-    RunDirectory::fresh(Path::new("runs"), &format!("{data}-{}{size}", recipe.recipe))
+    RunDirectory::fresh(Path::new("runs"), &format!("{data}-{}{size}", recipe.family))
 }

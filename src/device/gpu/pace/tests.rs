@@ -1,8 +1,6 @@
 //! Submissions on a device and a host with a simulated clock.
 
 use super::*;
-use crate::device::Program;
-use crate::device::gpu::executable::work_before;
 
 const MS: Duration = Duration::from_millis(1);
 const TFLOP: f64 = 1e12;
@@ -230,11 +228,14 @@ fn writes_profiles_and_small_programs_do_not_count() {
 
 /// The submissions of `programs` on a simulated device, which does `device` floating-point operations a second at each
 /// moment: cut after every 200 GFLOP, and cut by time, when they have run four times before.
+#[cfg(feature = "train")]
 pub(crate) fn submissions(
-    programs: &[&Program],
+    programs: &[&crate::device::Program],
     balance: u64,
     device: fn(Duration) -> f64,
 ) -> (usize, usize) {
+    use crate::device::gpu::executable::work_before;
+
     let before = |balance| programs.iter().map(move |program| work_before(&program.dispatches, balance));
     let old = |before: Vec<u64>| {
         let mut parts = 1;
