@@ -82,7 +82,7 @@ impl Scorer {
         let layout = network.layout();
         let mut buffers = Buffers::new(device);
         buffers.share(PARAMETERS, parameters.clone());
-        let logits = |x: &Tensor| network.logits(x, &mut Pass::new(&layout, settings.mode));
+        let logits = |x: &Tensor| network.logits(x, &mut Pass::new(&layout, settings.mode).without_dropout());
         Self::load(device, buffers, image, settings, batch, logits)
     }
 

@@ -38,6 +38,8 @@ mod random;
 mod reductions;
 mod tensor;
 
+// `ebm` alone sets values from outside.
+#[cfg(feature = "train")]
 pub(crate) use function::sealed::Token;
 pub use function::{Function, Value};
 pub use indices::Indices;
