@@ -17,18 +17,18 @@ fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
 }
 
-/// `value`, and NaN for NaN.
+/// `value`, or NaN if `x` is NaN.
 fn visible(x: f64, value: f64) -> f64 {
     if x.is_nan() { x } else { value }
 }
 
-/// 1 if so, else 0.
+/// 1 for true, 0 for false.
 fn one(is: bool) -> f64 {
     f64::from(u8::from(is))
 }
 
-/// Limits stand where a formula would divide infinities. The gradient at NaN is that of the side that comparisons
-/// choose, or NaN.
+/// The functions under test. Limits replace formulas that would divide infinities. The gradient at NaN is that of the
+/// side that comparisons choose, or NaN.
 const ENDS: &[End] = &[
     End { name: "relu", build: |x| x.relu(), value: |x| visible(x, x.max(0.0)), slope: |x| one(x > 0.0) },
     End {
@@ -96,7 +96,7 @@ const ENDS: &[End] = &[
     End { name: "pow -81", build: |x| x.pow(-81.0), value: |x| x.powi(-81), slope: |x| -81.0 * x.powi(-82) },
 ];
 
-/// Values of `outputs` on every device for `x`.
+/// The values of `outputs` on every device for `x`.
 fn results(outputs: &[&Tensor], x: &[f32]) -> Vec<(&'static str, Vec<Vec<f32>>)> {
     let of = |(name, device): (&'static str, _)| {
         let function = Function::new(device, outputs).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -112,7 +112,7 @@ fn assert_is(found: f32, expected: f64, bound: f64, context: &str) {
     let expected = if (expected as f32).is_infinite() { f64::from(expected as f32) } else { expected };
     let found = f64::from(found);
     let same = found == expected || (found.is_nan() && expected.is_nan());
-    // Below the smallest normal f32 a device may flush to 0.
+    // A device may flush numbers below the smallest normal f32 to 0.
     let near = (found - expected).abs() <= bound * expected.abs() + f64::from(f32::MIN_POSITIVE);
     assert!(same || near, "{context}: {found:e}, expected {expected:e}");
 }
@@ -135,8 +135,8 @@ fn values_and_gradients_at_the_ends() {
     }
 }
 
-/// For numbers of both signs and powers of all kinds, as far as f32 reaches. The bound is that of e^(p ln |x|) in f32:
-/// the exponent's rounding is the result's relative error.
+/// Tests numbers of both signs and powers of all kinds, over the range of f32. The bound is that of e^(p ln |x|) in
+/// f32: the rounding of the exponent is the relative error of the result.
 fn powers_are_those_of_float64() {
     let x = [-30.0f32, -2.0, -1.0625, -1.0, -0.9375, -0.5, 0.03125, 0.75, 1.0, 1.0001, 3.0, 1e4];
     let powers = [

@@ -234,7 +234,7 @@ fn bounds_and_powers() {
     }
 }
 
-/// The operation that makes a tensor without elements is the mistake, and nothing after it panics.
+/// The mistake is that of the operation that makes a tensor without elements, and no operation after it panics.
 fn tensors_without_elements() {
     let none = |g: &Graph, shape: &[usize]| g.constant(1.0, shape);
     says(|g| g.input("x", [0, 3]), &["leaf:", "[0, 3]"]);

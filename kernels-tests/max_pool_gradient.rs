@@ -68,7 +68,7 @@ fn non_finite_values_stay_with_their_pixel() {
     compare(geometry, &x, &gradient);
 }
 
-/// Every pixel looks through every window that has it, pixel by pixel.
+/// Every pixel searches every window that contains it, pixel by pixel.
 fn operations_are_those_of_the_shader() {
     for geometry in awkward().filter(|geometry| geometry.padding == 0) {
         let kernel = MaxPoolGradient { geometry };

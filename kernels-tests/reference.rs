@@ -72,7 +72,7 @@ pub fn mask(values: &[f64], channels: usize) -> Vec<u32> {
     words
 }
 
-/// `x` if positive, else `slope x`; a slope of 0 makes 0 of an infinity too.
+/// `x` if positive, else `slope x`; with a slope of 0 an infinity gives 0 too.
 pub fn leaky_relu(x: f64, slope: f32) -> f64 {
     if x > 0.0 { x } else { below(x, slope) }
 }

@@ -1,4 +1,4 @@
-//! A ReLU and its gradient in every kernel that has one: the slope 0 makes 0 of an infinity, and a NaN stays.
+//! A ReLU and its gradient in every kernel that has one: with the slope 0 an infinity gives 0, and NaN stays NaN.
 
 use super::harness::{Expect, check, devices, run_on, words};
 use jem::compute::Kernel;
@@ -18,11 +18,11 @@ use std::sync::Arc;
 
 tests![convolutions, gradients_of_convolutions, normalisations, heads];
 
-/// The channels' values before the ReLU, over and over, and after it.
+/// The values of every four channels before the ReLU and after it.
 const BEFORE: [f32; 4] = [f32::NEG_INFINITY, f32::INFINITY, f32::NAN, -2.0];
 const AFTER: [f64; 4] = [0.0, f64::INFINITY, f64::NAN, 0.0];
 
-/// A `[pixels, channels]` tensor of the channels' values; the first of a tensor after the ReLU is 1.
+/// A `[pixels, channels]` tensor of the channels' `values`, with `first` as its first element.
 fn tensor<T: Copy>(values: [T; 4], channels: usize, pixels: usize, first: T) -> Vec<T> {
     let row = (0..channels).map(|channel| values[channel % 4]);
     let mut all: Vec<T> = row.collect::<Vec<_>>().repeat(pixels);
@@ -48,7 +48,7 @@ fn geometry(channels: usize) -> ConvGeometry {
     ConvGeometry { n: 1, h: 4, w: 8, c_in: channels, c_out: channels, kh: 3, kw: 3, stride: 1, padding: 1 }
 }
 
-/// The kernels whose sums are zeros, so that their residual decides.
+/// Checks `direct` and Winograd's kernels on operands whose sums are zeros, so that the residual decides.
 fn both<K: Kernel + Copy + 'static>(
     direct: K,
     of: impl Fn(K) -> Convolution,
@@ -82,7 +82,7 @@ fn convolutions() {
     }
 }
 
-/// The mask has a 0 everywhere but at the first element.
+/// The mask is 1 at the first element only.
 fn gradients_of_convolutions() {
     for (channels, storage) in [(3, Storages::default()), (4, Storages::default()), (8, Storages::F16)] {
         let geometry = geometry(channels);
@@ -121,7 +121,7 @@ fn normalisations() {
     }
 }
 
-/// Large weights make an infinite gradient of each pixel, which the mask lets through at the first alone.
+/// Large weights make the gradient of each pixel infinite; the mask passes only that of the first.
 fn heads() {
     for storage in [Storage::F32, Storage::F16] {
         let (pixels, features, classes) = (8, 4, 4);

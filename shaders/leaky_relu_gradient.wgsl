@@ -1,8 +1,8 @@
 // leaky_relu_gradient: y = gradient where the input was greater than 0, else slope gradient.
 //
 // Dispatch: ceil(n / 256) workgroups of 256, over x and y.
-// Switches: PACKED, the sign comes from the one-bit mask (layout: src/compute/mask.rs), else from x; RELU, the slope
-// is 0.
+// Switches: PACKED (the sign comes from the one-bit mask, laid out as in src/compute/mask.rs, else from x), RELU (the
+// slope is 0).
 
 struct Parameters {
     n: u32,

@@ -67,8 +67,8 @@ fn silu(v: f32) -> f32 {
     return select(v * sigmoid(v), 0.0, bitcast<u32>(v) == minus_infinity);
 }
 
-// |v|^a by e^(a ln |v|), with the sign of v where a is odd; NaN of a finite number below 0 where a is no whole number.
-// b is 0 for an even number, 1 for an odd one, 2 for others.
+// v^a as e^(a ln |v|), with the sign of v if a is odd; NaN for a finite v below 0 if a is not a whole number. b is 0
+// for an even a, 1 for an odd one, 2 for others.
 fn power(v: f32) -> f32 {
     let is_nan = (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u;
     let is_negative = (bitcast<u32>(v) & 0x80000000u) != 0u;
@@ -79,8 +79,8 @@ fn power(v: f32) -> f32 {
     return select(signed, bitcast<f32>(nan), is_nan || is_outside);
 }
 
-// ln v of v >= 0 to f32's rounding: e ln 2 + 2 artanh((m - 1) / (m + 1)) for v = 2^e m with m about 1. WGSL's log() may
-// err by 2^-21 near 1, which a power multiplies.
+// ln v for v >= 0, to f32's rounding: e ln 2 + 2 artanh((m - 1) / (m + 1)) for v = 2^e m with m about 1. WGSL's log()
+// may err by 2^-21 near 1, and a power multiplies that error.
 fn precise_logarithm(v: f32) -> f32 {
     let bits = bitcast<u32>(v);
     if bits < 0x00800000u || bits >= 0x7f800000u {

@@ -4,7 +4,7 @@
 use crate::error::{Error, Result};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Set by the first of them.
+/// Whether a request has come.
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 
 /// Whether a request that `handle` handles has come.
@@ -12,8 +12,8 @@ pub fn is_requested() -> bool {
     REQUESTED.load(Ordering::Relaxed)
 }
 
-/// Handles requests with a flag, such as `RunOptions::stop`: the first one sets it. On
-/// Unix the second one ends the process at once, as if requests were not handled.
+/// Handles requests by a flag, for `RunOptions::stop`: the first request sets it. On Unix the second request ends the
+/// process at once, as if requests were not handled.
 ///
 /// # Errors
 /// The errors of [`handle`].
@@ -72,7 +72,7 @@ mod hangup {
         unsafe { signal(SIGHUP, SIG_IGN) };
     }
 
-    /// Gives the signals that are handled their default action, which ends the process.
+    /// Restores the default action of the handled signals, which ends the process.
     pub fn unhandle() {
         for number in [SIGINT, SIGTERM, SIGHUP] {
             // SAFETY: as above.

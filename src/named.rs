@@ -1,7 +1,7 @@
 //! Enums whose values have names on a command line and in files.
 
-/// Implements `ALL`, `name`, `Display`, `FromStr`, serde and clap's values for an enum without fields. `$key` is the
-/// setting that an unknown name is reported for.
+/// Implements `ALL`, `name`, `Display`, `FromStr`, serde and clap's values for an enum without fields. The error for an
+/// unknown name is about the setting `$key`.
 macro_rules! named {
     ($type:ident, $key:literal: $($variant:ident = $name:literal),+ $(,)?) => {
         impl $type {
@@ -31,7 +31,7 @@ macro_rules! named {
             }
         }
 
-        /// Completions of the shell and errors of the command list the names.
+        /// The names, for completions in a shell and for errors of the command.
         #[cfg(feature = "cli")]
         impl clap::ValueEnum for $type {
             fn value_variants<'a>() -> &'a [Self] {

@@ -1,4 +1,4 @@
-//! Devices that are lost during a run: it goes on with the device opened again.
+//! Devices that are lost during a run: the run opens the device again and continues.
 
 #[path = "common/devices.rs"]
 mod devices;
@@ -53,7 +53,7 @@ fn a_lost_device_is_opened_again_and_changes_no_number() {
 enum Place {
     /// The fault in iteration 30 has just been recorded, and is healed next.
     Heal,
-    /// Images of a part, such as `test images`, are scored.
+    /// Images of a part, such as `test images`, are being scored.
     Scoring(&'static str),
 }
 

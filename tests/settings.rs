@@ -119,8 +119,8 @@ fn a_config_without_a_labelled_loss_has_the_cross_entropy() {
     assert_eq!((overrides.labelled_loss, overrides.margin, overrides.beta), (None, None, None));
 }
 
-/// Every value of these settings is read, in text and in files, as it is written; an unknown name is refused with all
-/// names.
+/// Every value of these settings is read as it is written, in text and in files; the error for an unknown name lists
+/// all names.
 macro_rules! comes_back {
     ($($type:ident)+) => {$({
         for value in $type::ALL {

@@ -26,7 +26,7 @@ fn scalar(device: &Device, slot: &str, value: f32) -> Weights {
     Weights::new(device, layout, &values).expect("weights").in_slot(slot)
 }
 
-/// (x - 2 y - 1)²: its gradient is 2 e at x and -4 e at y.
+/// The loss is e² for e = x - 2 y - 1; its gradient is 2 e for x and -4 e for y.
 #[test]
 fn two_networks_in_one_graph_are_trained_together_or_one_beside_the_other() {
     for (name, device) in devices() {
@@ -55,7 +55,7 @@ fn two_networks_in_one_graph_are_trained_together_or_one_beside_the_other() {
         let shorter = 1.0 / 20f32.sqrt();
         assert_relative_eq!(x, 4.0 - 0.25 * shorter, max_relative = 1e-6);
         assert_relative_eq!(y, 1.0 + 0.5 * shorter, max_relative = 1e-6);
-        // Adam's first step is the rate, whatever the gradient: each network has its own state.
+        // Adam's first step is the learning rate, whatever the gradient, because each network has its own state.
         let (x, y) = step(false, None, Optimizer::adam());
         assert_relative_eq!(x, 4.0 - 0.125, max_relative = 1e-6);
         assert_relative_eq!(y, 1.0 + 0.125, max_relative = 1e-6);
@@ -175,7 +175,7 @@ fn a_pass_through_another_network_names_both() {
         let graph = Graph::new();
         let images = graph.input("images", [3, 2, 2, 1]);
         let features = one.features(&images, &mut Pass::new(&layout, mode));
-        fails(Function::new(&device, &[&features]), &["fc.weight is none of", "other.weight"]);
+        fails(Function::new(&device, &[&features]), &["fc.weight is not among", "other.weight"]);
     }
     let graph = Graph::new();
     let images = graph.input("images", [3, 2, 2, 1]);

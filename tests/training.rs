@@ -166,8 +166,7 @@ fn every_recipe_trains() {
     }
 }
 
-/// The running statistics of batch norm are those of the labelled images, or of the data if there are none, but never of
-/// the chains.
+/// The running statistics of batch norm follow the labelled images, or the data if there are none, never the chains.
 #[test]
 fn running_statistics_do_not_depend_on_the_chains() {
     let data = pictures(32, 8);

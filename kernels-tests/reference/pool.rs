@@ -3,7 +3,7 @@
 use jem::compute::pool_geometry::PoolGeometry;
 use proptest::prelude::*;
 
-/// Windows that kernels get wrong: of one pixel, of more pixels than the image has, apart, overlapping, over the edge.
+/// Windows that kernels get wrong: of one pixel, larger than the image, apart, overlapping, over the edge.
 pub fn awkward() -> impl Iterator<Item = PoolGeometry> {
     let shapes = [
         (1, 1, 1, 1, 1, 1, 0),

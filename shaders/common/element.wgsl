@@ -1,4 +1,5 @@
-// A thread for each of parameters.n elements: `element`, which the includer declares, writes number i.
+// The entry point of kernels with one thread for each of parameters.n elements. The includer declares `element`, which
+// writes element i.
 @compute @workgroup_size(256)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,

@@ -1,5 +1,5 @@
-// The side of a leaky ReLU below 0, and of its gradient: slope v. With RELU the slope is 0, and 0 of an infinity is 0; a
-// NaN stays one. The tests look at the bits, because a compiler may assume that there is no NaN. Twin: `sloped` in
+// slope v, the side of a leaky ReLU below 0, and of its gradient. With RELU the slope is 0: an infinity gives 0, and a
+// NaN stays NaN. The bits decide what is NaN, because a compiler may assume that there is none. Twin: `sloped` in
 // src/compute/cpu/elementwise.rs.
 fn sloped(v: f32, slope: f32) -> f32 {
 //#if RELU

@@ -73,12 +73,12 @@ pub trait Kernel: std::fmt::Debug + Send + Sync {
     /// Workgroups in x, y and z; at most 65,535 each.
     fn workgroups(&self) -> [u32; 3];
 
-    /// Floating-point operations that the result of one dispatch takes: a multiply-add counts 2, a comparison and a
-    /// function of a number 1. They do not depend on the device, and what a shader does again does not count.
+    /// Floating-point operations that the result of one dispatch takes: a multiply-add counts 2, a comparison or a
+    /// function of one number 1. The count is the same on every device; work that a shader repeats does not count.
     fn flops(&self) -> u64;
 
-    /// Operations that the shader executes in one dispatch, comparisons of indices among them: what its time on a GPU is
-    /// estimated by.
+    /// Operations that the shader executes in one dispatch, repeated work and comparisons of indices included. They
+    /// estimate its time on a GPU.
     fn shader_operations(&self) -> u64 {
         self.flops()
     }

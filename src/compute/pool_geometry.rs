@@ -23,7 +23,7 @@ pub struct PoolGeometry {
 }
 
 impl PoolGeometry {
-    /// Adjacent windows, and overlapping windows that reach over the edge.
+    /// Two examples: adjacent windows, and overlapping windows that reach over the edge.
     pub(crate) fn examples() -> [Self; 2] {
         [
             Self { n: 2, h: 6, w: 4, c: 5, size: 2, stride: 2, padding: 0 },

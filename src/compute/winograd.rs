@@ -49,8 +49,8 @@ impl Winograd {
         self.inputs() * self.inputs()
     }
 
-    /// Floating-point operations of transforming the inputs of a tile's channel, as the shaders' `input_line` does: its
-    /// rows, then its columns.
+    /// Floating-point operations that transform one channel of a tile's inputs, as the shaders' `input_line` does:
+    /// first the rows, then the columns.
     pub fn input_flops(self) -> usize {
         let line = match self {
             Self::F2 => 4,
@@ -59,7 +59,7 @@ impl Winograd {
         2 * self.inputs() * line
     }
 
-    /// Floating-point operations of transforming one 3x3 kernel: its three columns, then the rows.
+    /// Floating-point operations that transform one 3x3 kernel: first its three columns, then the rows.
     pub fn weights_flops(self) -> usize {
         let line = match self {
             Self::F2 => 6,
@@ -68,7 +68,8 @@ impl Winograd {
         (3 + self.inputs()) * line
     }
 
-    /// Floating-point operations of transforming a tile's channel of products to outputs: its rows, then its columns.
+    /// Floating-point operations that transform one channel of a tile's products to outputs: first the rows, then the
+    /// columns.
     pub fn output_flops(self) -> usize {
         let line = match self {
             Self::F2 => 4,

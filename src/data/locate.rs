@@ -59,7 +59,7 @@ impl Place {
         roots.into_iter().flat_map(with_child).collect()
     }
 
-    /// The directories for the set among the `candidates` of [`Self::find`], as text for a message.
+    /// The `candidates` of [`Self::find`] that are named after the set, as text for a message.
     pub(super) fn list(&self, candidates: &[PathBuf]) -> String {
         let own = candidates.iter().filter(|path| path.ends_with(self.folder));
         own.map(|path| path.display().to_string()).collect::<Vec<_>>().join(" or ")
@@ -71,7 +71,7 @@ impl Place {
     }
 }
 
-/// Checks that the directory of data sets that the user names exists: `asked` if it is given, else `$JEM_DATA`.
+/// Checks that the user's directory of data sets exists: `asked` if it is given, else `$JEM_DATA` if it is set.
 ///
 /// # Errors
 /// [`Error::Setting`] with the path.

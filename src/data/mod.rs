@@ -132,7 +132,7 @@ impl Dataset {
     }
 }
 
-/// Marks the `count` images with these labels that [`Dataset::split`] holds out.
+/// Marks the `count` images that [`Dataset::split`] holds out, among images with these `labels`.
 fn held_out(labels: &[u32], count: usize, seed: u64) -> Vec<bool> {
     let classes = labels.iter().map(|&label| label as usize + 1).max().unwrap_or(0);
     let mut members = vec![Vec::new(); classes];

@@ -217,8 +217,9 @@ impl NamedSet {
     /// The files of the set, each under one of its spellings.
     ///
     /// # Errors
-    /// The errors of [`locate::check`]. [`Error::Setting`] with the directories that were searched, when none has a file
-    /// of the set; [`Error::File`] for a directory that lacks one; [`Error::Io`] for a file that cannot be opened.
+    /// The errors of [`locate::check`]. [`Error::Setting`] with the directories that were searched, when none of them
+    /// has a file of the set; [`Error::File`] for a directory that lacks a file; [`Error::Io`] for a file that cannot
+    /// be opened.
     pub fn find(self, asked: Option<&Path>) -> Result<Vec<PathBuf>> {
         locate::check(asked)?;
         let (place, wanted, home) = (self.place(), self.files(), self.collection.home);

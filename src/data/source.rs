@@ -63,8 +63,8 @@ fn unknown(text: &str, found: &str) -> Error {
     Error::setting(
         "images",
         format!(
-            "expected a .npy array, a folder of PNG or JPEG images, or a set ({}, {SYNTHETIC}:train, {SYNTHETIC}:test), \
-             found {text:?}: {found}",
+            "expected a .npy array, a folder of PNG or JPEG images, or a set ({}, {SYNTHETIC}:train, \
+             {SYNTHETIC}:test), found {text:?}: {found}",
             NamedSet::known()
         ),
     )

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 
 /// The name of the synthetic data set.
 pub const SYNTHETIC: &str = "synthetic";
-/// The numbers of its training images and of its test images, and its seed.
+/// The numbers of training and of test images of the synthetic data set, and its seed.
 const DRAWN: (usize, usize, u64) = (50_000, 10_000, 0);
 /// For a folder without a test part, one of this many images is held out for testing.
 const HELD_OUT: usize = 10;
@@ -63,7 +63,7 @@ impl DataSource {
         Err(Error::setting("data", message))
     }
 
-    /// Whether it is a folder of images.
+    /// Whether the source is a folder of images.
     pub fn is_folder(&self) -> bool {
         self.data != SYNTHETIC && Collection::named(&self.data).is_none()
     }
@@ -154,7 +154,7 @@ pub(super) fn folder_part(path: &Path, split: Split) -> Result<Images> {
 
 /// The error for a folder with images that are in no class.
 fn unclassified(folder: &Path) -> Error {
-    Error::file(folder, "expected every image in a sub-folder that names its class, found images beside them")
+    Error::file(folder, "expected every image in a sub-folder that names its class, found images outside")
 }
 
 /// Reads the training and test images in `path`.
@@ -185,7 +185,7 @@ fn folders(path: &Path, notes: &mut Vec<String>) -> Result<(Dataset, Dataset)> {
     }
 }
 
-/// The error for the folder `path` that has one part only.
+/// The error for the folder `path` that has only one of the parts train and test.
 fn lone_part(path: &Path, has_train: bool) -> Error {
     let [there, missing] = if has_train { ["train", "test"] } else { ["test", "train"] };
     let there = path.join(there);

@@ -80,7 +80,7 @@ impl Evaluator {
             let logits = self.scorer.score(&images)?.logits;
             for (row, &label) in logits.chunks(self.classes).zip(&self.data.labels[first..first + count]) {
                 let posterior = Posterior::new(row, 1.0);
-                // An energy without classes has one output whatever the label.
+                // An energy without classes has one output, whatever the label.
                 let label = if self.classes > 1 { label as usize } else { 0 };
                 correct += f64::from(u8::from(posterior.prediction == label));
                 cross_entropy += posterior.logsumexp - f64::from(row[label]);

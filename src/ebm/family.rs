@@ -24,4 +24,14 @@ pub enum Family {
     Unconditional,
 }
 
-named!(Family, "recipe": Classifier = "classifier", Jem = "jem", JemClassConditional = "jem-class-conditional", JemJoint = "jem-joint", JemPlusPlus = "jem++", SadaJem = "sada-jem", SemiSupervised = "semi-supervised", Unconditional = "unconditional");
+named!(
+    Family, "recipe":
+    Classifier = "classifier",
+    Jem = "jem",
+    JemClassConditional = "jem-class-conditional",
+    JemJoint = "jem-joint",
+    JemPlusPlus = "jem++",
+    SadaJem = "sada-jem",
+    SemiSupervised = "semi-supervised",
+    Unconditional = "unconditional",
+);

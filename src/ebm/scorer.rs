@@ -66,8 +66,8 @@ impl Scorer {
         Ok(scorer)
     }
 
-    /// Loads the programs for batches of `batch` images `[height, width, channels]`, for a network whose `parameters`
-    /// are in training on the device: after they change, [`Scorer::prepare`] must run before the next score.
+    /// Loads the programs for batches of `batch` images of shape `image` (height, width, channels), for a network whose
+    /// `parameters` are in training on the device. After they change, call [`Scorer::prepare`] before the next score.
     ///
     /// # Errors
     /// An error of the device.

@@ -22,8 +22,8 @@ pub struct Function {
     unset: RefCell<BTreeSet<(String, usize, usize)>>,
 }
 
-/// A node whose values the host sets: a [`Tensor`] of f32, or [`Indices`] or [`super::Counters`] of u32. The words of
-/// indices are reached only through their own methods, so that none is taken for a float:
+/// A node whose values the host sets: a [`Tensor`] of f32, or [`Indices`] or [`super::Counters`] of u32. Only their own
+/// methods reach the words of indices, so that none is taken for a float:
 ///
 /// ```compile_fail,E0061
 /// use jem::graph::{Tensor, Value};
@@ -40,13 +40,13 @@ pub trait Value: sealed::Node {
 pub(crate) mod sealed {
     use crate::graph::Tensor;
 
-    /// Can be made in this crate alone.
+    /// A token that only this crate can make.
     #[derive(Debug)]
     pub struct Token(pub(crate) ());
 
-    /// The node of a value.
+    /// A value with a node.
     pub trait Node {
-        /// The node, whatever its words are. The token keeps other crates from calling this.
+        /// The node, whatever the type of its words. The token keeps other crates from calling this.
         fn node(&self, token: Token) -> &Tensor;
     }
 }
@@ -235,7 +235,7 @@ impl Function {
 /// `buffers`.
 fn check_slot(leaf: &Leaf, builder: &ProgramBuilder, buffers: &Buffers) -> Result<()> {
     let shared = buffers.named(&leaf.slot);
-    // A network's buffer that is not here is an input, which the host sets whole.
+    // A network's buffer that is not in `buffers` is an input, which the host sets whole.
     let is_own = leaf.parameter && (shared.is_some() || !builder.has_external(&leaf.slot));
     if !is_own && (shared.is_some() || builder.has_external(&leaf.slot)) {
         let message = format!("{:?} is the name of a buffer of the program; choose another", leaf.slot);

@@ -84,7 +84,7 @@ impl Graph {
             Op::Unary(UnaryOp::Sigmoid) => g.mul(&y().mul(&y().affine(-1.0, 1.0))),
             Op::Unary(UnaryOp::Softplus) => g.mul(&x(0).sigmoid()),
             Op::Unary(UnaryOp::Tanh) => g.mul(&y().square().affine(-1.0, 1.0)),
-            // x σ'(x) is 0 at infinities, where the clamp keeps it from infinity times 0.
+            // x σ'(x) is 0 at infinities; the clamp avoids infinity times 0 there.
             Op::Unary(UnaryOp::Silu) => {
                 let sigmoid = x(0).sigmoid();
                 let finite = x(0).clamp(f32::MIN, f32::MAX);

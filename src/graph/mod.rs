@@ -2,8 +2,8 @@
 //!
 //! A [`Graph`] is a list of nodes; a [`Tensor`] names one. Operations append nodes and infer shapes; a
 //! mistake in shapes is kept by the graph and returned by whatever lowers it, so that expressions can be
-//! written without a `?` after every operation. Equal operations on equal inputs are one node. Every tensor has an
-//! element at least: an axis of length 0 is a mistake in shapes.
+//! written without a `?` after every operation. Equal operations on equal inputs are one node. Every tensor has at
+//! least one element: an axis of length 0 is a mistake in shapes.
 //!
 //! # Operations
 //!
@@ -80,7 +80,7 @@ struct Nodes {
     /// Hash-consing: the node of each (operation, inputs, shape).
     known: HashMap<String, NodeId>,
     error: Option<(&'static str, String)>,
-    /// The contents of each external buffer, as its first leaf has them.
+    /// The contents of each external buffer, as its first leaf declares them.
     contents: HashMap<String, Contents>,
     /// The streams of random numbers that are taken.
     streams: u32,
@@ -90,15 +90,15 @@ struct Nodes {
 /// The contents of an external buffer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Contents {
-    /// Numbers.
+    /// Floating-point numbers.
     Floats,
     /// Whole numbers ([`Indices`], [`Counters`]).
     Words,
     /// The parameters of a network.
     Parameters {
-        /// The names, shapes and places of all of them.
+        /// A hash of the names, shapes and offsets of all parameters.
         layout: u64,
-        /// Their number and the first, for messages.
+        /// The number of parameters and the first, for messages.
         text: String,
     },
 }
@@ -135,7 +135,7 @@ impl Graph {
         self.leaf_of(leaf, Contents::Floats, shape.into())
     }
 
-    /// [`Graph::leaf`] of a buffer with these contents; other contents in another leaf are a mistake.
+    /// [`Graph::leaf`] of a buffer with these contents. A leaf with other contents in the same buffer is a mistake.
     pub(crate) fn leaf_of(&self, leaf: Leaf, contents: Contents, shape: Vec<usize>) -> Tensor {
         let known = self.0.borrow_mut().contents.entry(leaf.slot.clone()).or_insert(contents.clone()).clone();
         if known != contents {
@@ -203,8 +203,8 @@ impl Graph {
         Tensor::new(self.clone(), id, shape)
     }
 
-    /// Appends a node, or returns the equal one that is there. A tensor without elements is a mistake of the operation
-    /// that makes it: no kernel takes one.
+    /// Appends a node, or returns an equal one that exists. A tensor without elements is a mistake of the operation
+    /// that makes it, because no kernel takes one.
     pub(crate) fn push(&self, op: Op, inputs: &[NodeId], shape: Vec<usize>) -> Tensor {
         if shape.contains(&0) {
             self.fail(op.name(), format!("a result of shape {shape:?} has no elements"));

@@ -69,8 +69,8 @@ impl Counters {
 }
 
 impl Tensor {
-    /// Sets each element to 0 with probability `p`, else to `x / (1 - p)`, which keeps the mean (Srivastava et al. 2014).
-    /// A NaN stays one. Every call draws elements of its own, and draws anew at each step of `counters`. Only the
+    /// Sets each element to 0 with probability `p`, else to `x / (1 - p)`, which keeps the mean (Srivastava et al.
+    /// 2014). NaN stays NaN. Each call draws its own elements, and draws again at each step of `counters`. Only the
     /// elements that are kept have a gradient. `p` is in [0, 1); with 0 nothing is drawn.
     pub fn dropout(&self, p: f32, counters: &Counters) -> Tensor {
         if !(0.0..1.0).contains(&p) {
@@ -85,7 +85,7 @@ impl Tensor {
         }
         // Above 0 where a uniform number is at least p.
         let kept = counters.uniform(self.shape.clone()).affine(1.0, -p.next_down());
-        // The gradient of a ReLU chooses: x where `kept` is above 0, else 0. A product would make NaN of an infinity.
+        // The gradient of a ReLU selects x where `kept` is above 0, else 0. A product would turn an infinity into NaN.
         self.scale(1.0 / (1.0 - p)).leaky_relu_gradient(&kept, 0.0)
     }
 }

@@ -115,7 +115,7 @@ impl Tensor {
         self.between(UnaryOp::Inside(low, high), low, high)
     }
 
-    /// A function of bounds.
+    /// The function `op` of bounds; a mistake if `low` is not at most `high`.
     fn between(&self, op: UnaryOp, low: f32, high: f32) -> Tensor {
         if low <= high {
             return self.unary(op);
@@ -139,8 +139,9 @@ impl Tensor {
         self.mul(self)
     }
 
-    /// `x^p` as C's `pow` has it: NaN below 0 for a `p` that is no whole number, and for 1/2 the square root. `p` is
-    /// finite. Powers up to 4 are products; for others the relative error on a GPU is about `|p ln x| 2^-23`.
+    /// `x^p` as C's `pow` computes it: NaN for a finite `x` below 0 if `p` is not a whole number. For `p` = 1/2 it is
+    /// [`Tensor::sqrt`]. `p` is finite. Whole powers from -4 to 4 are products; for others the relative error on a GPU
+    /// is about `|p ln x| 2^-23`.
     pub fn pow(&self, p: f32) -> Tensor {
         const PRODUCTS: f32 = 4.0;
         if !p.is_finite() {
@@ -152,7 +153,7 @@ impl Tensor {
         if p.fract() != 0.0 || p.abs() > PRODUCTS {
             return self.unary(UnaryOp::Pow(p));
         }
-        // The reciprocal first: a power of it overflows only where the result does.
+        // Take the reciprocal first: its power overflows only where the result does.
         let base = if p < 0.0 { self.reciprocal() } else { self.clone() };
         match p.abs() as u32 {
             0 => self.graph.constant(1.0, self.shape.clone()),

@@ -16,7 +16,7 @@ pub struct MaxPool {
 }
 
 impl MaxPool {
-    /// One instance for each of the windows.
+    /// One instance for each of `PoolGeometry::examples`.
     pub fn permutations() -> Vec<Self> {
         PoolGeometry::examples().map(|geometry| Self { geometry }).to_vec()
     }

@@ -18,7 +18,7 @@ pub struct MaxPoolGradient {
 }
 
 impl MaxPoolGradient {
-    /// One instance for each of the windows.
+    /// One instance for each of `PoolGeometry::examples`.
     pub fn permutations() -> Vec<Self> {
         PoolGeometry::examples().map(|geometry| Self { geometry }).to_vec()
     }
@@ -50,12 +50,12 @@ impl Kernel for MaxPoolGradient {
     }
 
     fn flops(&self) -> u64 {
-        // The comparisons of each window, and one addition.
+        // Each window takes size² - 1 comparisons and one addition.
         (self.geometry.output_len() * self.geometry.size * self.geometry.size) as u64
     }
 
     fn shader_operations(&self) -> u64 {
-        // Every pixel of a window searches it.
+        // Every pixel of a window searches the whole window.
         self.flops() * (self.geometry.size * self.geometry.size) as u64
     }
 

@@ -39,8 +39,8 @@ pub enum UnaryOp {
     Float,
     /// `x σ(x)`; 0 at -inf.
     Silu,
-    /// `x^p` as C's `pow`: NaN below 0 for a `p` that is no whole number. On a GPU the relative error is about
-    /// `|p ln x| 2^-23`.
+    /// `x^p` as C's `pow` computes it: NaN for a finite `x` below 0 if `p` is not a whole number. On a GPU the relative
+    /// error is about `|p ln x| 2^-23`.
     Pow(f32),
 }
 

@@ -39,7 +39,9 @@ pub fn declare_affine(layout: &mut ParameterLayout, name: &str, channels: usize)
     layout.push(format!("{name}.bias"), vec![channels], ParameterKind::Constant(0.0));
 }
 
-/// Declares `NAME.running_mean` and `NAME.running_var`, which [`Pass::running_statistics`](super::network::Pass::running_statistics) changes.
+/// Declares `NAME.running_mean` and `NAME.running_var`, which [`Pass::running_statistics`] updates.
+///
+/// [`Pass::running_statistics`]: super::network::Pass::running_statistics
 pub fn declare_statistics(layout: &mut ParameterLayout, name: &str, channels: usize) {
     layout.push(format!("{name}.running_mean"), vec![channels], ParameterKind::Statistic(0.0));
     layout.push(format!("{name}.running_var"), vec![channels], ParameterKind::Statistic(1.0));
@@ -79,9 +81,9 @@ pub fn normalise(x: &Tensor, layout: &ParameterLayout, name: &str, mode: NormMod
     x.normalise(norm, &leaves.weight, &leaves.bias)
 }
 
-/// The mean and the unbiased variance (divided by n - 1), as in PyTorch, of a batch that the normalisation `name` took
-/// as `x`, under the names of the running statistics that follow them. A channel needs two numbers or more: that variance
-/// of a single number is NaN.
+/// The mean and the unbiased variance (divided by n - 1), as in PyTorch, of `x`, the input of the normalisation `name`;
+/// each has the name of its running statistic. A channel needs at least two numbers: the unbiased variance of one is
+/// NaN.
 pub(super) fn batch_statistics(x: &Tensor, name: &str) -> [(String, Tensor); 2] {
     let geometry = NormGeometry::of_batch(x);
     let [mean, variance] = x.moments(geometry).map(|of| of.reshape([geometry.channels]));

@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Graph, Tensor};
 use std::fmt;
 
-/// The random numbers of dropout while the layers are declared, when nothing is drawn.
+/// The name of dropout's counters while the layers are declared, when nothing is drawn.
 const COUNTERS: &str = "counters";
 /// The name of a [`Layered`] network's last layer.
 const HEAD: &str = "head";
@@ -95,8 +95,9 @@ impl Layers<'_, '_> {
     }
 
     /// Dropout of `x`, of any shape: in training each element is 0 with probability `p`, in [0, 1), else `x / (1 - p)`
-    /// (Srivastava et al. 2014). In inference it is the identity, and so it is where chains of Langevin dynamics move:
-    /// JEM samples in inference mode. A training loop of your own gives the random numbers: [`Pass::with_dropout`].
+    /// (Srivastava et al. 2014). It is the identity in inference, unless the pass has [`Pass::with_dropout`], and in
+    /// the trainer's SGLD steps, because JEM samples in inference mode. A training loop of your own provides the random
+    /// numbers by [`Pass::with_dropout`].
     pub fn dropout(&mut self, x: &Tensor, p: f32) -> Tensor {
         match &mut self.0 {
             Source::Declaring(_) => x.dropout(p, &x.graph().counters(COUNTERS)),

@@ -98,7 +98,7 @@ pub trait Network: fmt::Debug + Send + Sync {
 /// Whether a pass drops elements.
 #[derive(Debug, Clone)]
 enum Dropout {
-    /// Not in inference; in training it is a mistake that nobody said.
+    /// Not chosen: no dropout in inference, a mistake in training.
     Unsaid,
     Off,
     On(Counters),
@@ -121,25 +121,25 @@ impl<'a> Pass<'a> {
         Self { layout, mode, dropout: Dropout::Unsaid, seen: Vec::new() }
     }
 
-    /// Drops elements, as training does, by the random numbers of `counters`, which each step must change
+    /// Drops elements, in either mode, by the random numbers of `counters`, which each step must change
     /// ([`StepOptions::counters`](super::training::StepOptions::counters)).
     pub fn with_dropout(self, counters: &Counters) -> Self {
         Self { dropout: Dropout::On(counters.clone()), ..self }
     }
 
-    /// Drops nothing, though batch norm takes the batch's statistics.
+    /// Drops nothing, even in [`NormMode::Training`].
     pub fn without_dropout(self) -> Self {
         Self { dropout: Dropout::Off, ..self }
     }
 
-    /// Dropout of `x` ([`Tensor::dropout`]): the identity in [`NormMode::Inference`] and after
-    /// [`Pass::without_dropout`]. In [`NormMode::Training`] without [`Pass::with_dropout`] it is a mistake.
+    /// Dropout of `x` ([`Tensor::dropout`]) after [`Pass::with_dropout`], the identity after [`Pass::without_dropout`].
+    /// Without either it is the identity in [`NormMode::Inference`] and a mistake in [`NormMode::Training`].
     pub fn dropout(&self, x: &Tensor, p: f32) -> Tensor {
         match (&self.dropout, self.mode) {
             (Dropout::On(counters), _) => x.dropout(p, counters),
             (Dropout::Unsaid, NormMode::Training) => {
                 let message =
-                    "a pass in training needs random numbers: Pass::with_dropout, or Pass::without_dropout";
+                    "a pass in training needs random numbers (Pass::with_dropout), or Pass::without_dropout";
                 x.graph().fail("dropout", message.into());
                 x.clone()
             }
@@ -157,8 +157,8 @@ impl<'a> Pass<'a> {
         self.mode
     }
 
-    /// The parameter `name` as a leaf of the graph of `like`. A name that is not there is a mistake, which the graph
-    /// keeps: the pass is made with the layout of another network.
+    /// The parameter `name` as a leaf of the graph of `like`. An unknown name is a mistake, which the graph keeps: the
+    /// pass is made with the layout of another network.
     pub fn parameter(&self, like: &Tensor, name: &str) -> Tensor {
         self.layout.leaf(like.graph(), name)
     }
@@ -188,9 +188,9 @@ impl<'a> Pass<'a> {
     }
 
     /// For each running statistic of the batch norms in this pass, the parameter's name and its next value
-    /// `(1 - momentum) running + momentum batch`; none in [`NormMode::Inference`]. They are results of nodes that the logits
-    /// need anyway, so they do not change gradients. A batch norm that saw several batches, in one layer used twice or in
-    /// a pass used twice, takes them one after the other.
+    /// `(1 - momentum) running + momentum batch`; none in [`NormMode::Inference`]. They are results of nodes that the
+    /// logits need anyway, so they do not change gradients. A batch norm that saw several batches, because its layer or
+    /// the pass was used twice, takes them one after the other.
     pub fn running_statistics(&self, momentum: f32) -> Vec<(String, Tensor)> {
         let mut next: Vec<(String, Tensor)> = Vec::new();
         for (name, x) in &self.seen {

@@ -94,8 +94,8 @@ impl Optimizer {
         self.step_at(builder, layout, [0, layout.words()], clip, norm);
     }
 
-    /// [`Optimizer::step`] of one of several networks, whose gradients and state begin at word `first` of buffers of
-    /// `words`.
+    /// [`Optimizer::step`] of one of several networks. Its gradients and state begin at word `first` of buffers
+    /// of `words` words.
     pub(super) fn step_at(
         &self,
         builder: &mut ProgramBuilder,

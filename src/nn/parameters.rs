@@ -97,8 +97,8 @@ impl Parameter {
     }
 }
 
-/// The parameters of a network in the order in which its layers declare them, and the name of the flat buffer that holds
-/// them.
+/// The parameters of a network in the order in which its layers declare them, and the name of the flat buffer that
+/// holds them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ParameterLayout {
     parameters: Vec<Parameter>,
@@ -200,13 +200,13 @@ impl ParameterLayout {
         self.trained().map(Parameter::elements).sum()
     }
 
-    /// The parameter `name` as a leaf of `graph`. A name that is not there is a mistake, which the graph keeps: the
-    /// layout is another network's.
+    /// The parameter `name` as a leaf of `graph`. An unknown name is a mistake, which the graph keeps: the layout is
+    /// another network's.
     pub fn leaf(&self, graph: &Graph, name: &str) -> Tensor {
         match self.find(name) {
             Some(parameter) => self.leaf_of(graph, parameter),
             None => {
-                let message = format!("{name} is none of the {self}, which are another network's");
+                let message = format!("{name} is not among the {self}, which are another network's");
                 graph.fail("parameters", message);
                 graph.constant(0.0, [1])
             }
@@ -226,11 +226,11 @@ impl ParameterLayout {
     /// after everything that reads the parameters.
     ///
     /// # Panics
-    /// If there is no parameter of a name: a bug in the caller.
+    /// If a name is not that of a parameter: a bug in the caller.
     pub fn outputs<'a>(&self, builder: &mut ProgramBuilder, next: &'a [(String, Tensor)]) -> Vec<Output<'a>> {
         let flat = builder.external_named(&self.slot, self.words);
         let output = |(name, tensor): &'a (String, Tensor)| {
-            let parameter = self.find(name).unwrap_or_else(|| panic!("{name} is none of the {self}"));
+            let parameter = self.find(name).unwrap_or_else(|| panic!("{name} is not among the {self}"));
             Output { tensor, view: flat.part(parameter.offset, parameter.elements()) }
         };
         next.iter().map(output).collect()
@@ -299,7 +299,7 @@ impl ParameterLayout {
     }
 }
 
-/// The number of parameters, with the first.
+/// The number of parameters and the first of them.
 impl fmt::Display for ParameterLayout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.parameters[..] {

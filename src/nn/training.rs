@@ -78,8 +78,8 @@ impl Weights {
         &self.layout
     }
 
-    /// The same parameters under another name, so that a loss can read several networks
-    /// ([`ParameterLayout::in_slot`]):
+    /// The same parameters in a buffer called `slot` ([`ParameterLayout::in_slot`]), so that a loss can read several
+    /// networks:
     ///
     /// ```
     /// use jem::device::Device;
@@ -162,7 +162,7 @@ fn shared(weights: &[&Weights], own: &[&str]) -> Result<Buffers> {
             Some(earlier) => {
                 let (a, b) = (&earlier.layout, &other.layout);
                 format!(
-                    "two networks have their parameters in {slot:?} ({a}; {b}); name one by Weights::in_slot"
+                    "two networks have their parameters in {slot:?} ({a}; {b}); name one of them with Weights::in_slot"
                 )
             }
             None if own.contains(&slot) => {
@@ -206,9 +206,9 @@ impl TrainingStep {
     /// [`TrainingStep::new`] with options.
     ///
     /// # Errors
-    /// The errors of [`Function::new`]; [`Error::Shape`] without trained parameters, or where one comes after
-    /// others, for two networks in one slot, or for a pass through a network that is not trained; [`Error::Setting`] for
-    /// a bound on the norm that is not positive.
+    /// The errors of [`Function::new`]; [`Error::Shape`] for a network without trained parameters, or whose trained
+    /// parameters do not come first, for two networks in one slot, for two passes through one network, or for a pass
+    /// through a network that is not trained; [`Error::Setting`] for a bound on the norm that is not positive.
     pub fn with(
         weights: &Weights,
         optimizer: Optimizer,
@@ -327,17 +327,17 @@ impl TrainingStep {
 pub struct StepOptions<'a> {
     /// The largest norm of the gradient of all parameters; a longer one is scaled down to it.
     pub clip_norm: Option<f32>,
-    /// The passes through networks with batch norm, and the part of the batch in the next running statistics: at most
-    /// one pass for each network, which may take several batches.
+    /// The passes that update running statistics, each with the weight of the batch in the next statistics (PyTorch's
+    /// momentum). A network has at most one pass, which may take several batches.
     pub passes: &'a [(&'a Pass<'a>, f32)],
-    /// The weights of other networks that the loss reads and the step trains too, by the same optimizer. The bound on
-    /// the norm is that of all gradients together.
+    /// The weights of other networks that the loss reads and the step trains too, by the same optimizer.
+    /// [`StepOptions::clip_norm`] bounds the norm of all gradients together.
     pub trained: &'a [&'a Weights],
-    /// The weights of other networks that the loss reads and the step leaves as they are.
+    /// The weights of other networks that the loss reads and the step does not change.
     pub frozen: &'a [&'a Weights],
     /// The counters of the loss's random numbers, such as those of dropout: each step draws new numbers, because it
     /// adds one to their second word. [`TrainingStep::set`] sets their seed once; with the number of steps taken as the
-    /// second word, a resumed training draws what an uninterrupted one would.
+    /// second word, a resumed run draws the numbers of an uninterrupted one.
     pub counters: Option<&'a Counters>,
     /// Tensors to [`TrainingStep::get`] besides the loss.
     pub outputs: &'a [&'a Tensor],

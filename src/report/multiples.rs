@@ -19,7 +19,7 @@ const TITLE: u32 = 44;
 const LINE: u32 = 26;
 /// The space above each panel for its name and note, in pixels.
 const HEADING: u32 = 44;
-/// The space left of the title, and that left of the name and the note of a panel, in pixels.
+/// The space to the left of the title, and to the left of the name and the note of a panel, in pixels.
 const BESIDE: u32 = 16;
 const AXIS: u32 = 48;
 

@@ -95,7 +95,8 @@ fn path_from(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     }
 }
 
-/// The winners that [`path`]'s file holds for `adapter`; none if there is no file in the user's cache directory.
+/// The winners that [`path`]'s file holds for `adapter`. There are none if `JEM_TUNED` is `none`, or if it is not set
+/// and the user's cache directory has no file.
 ///
 /// # Errors
 /// [`Error::Setting`] if `JEM_TUNED` names a file that does not exist; the errors of [`read`].
@@ -103,7 +104,7 @@ pub fn load(adapter: &AdapterInfo) -> Result<Tuned> {
     let Some(path) = path() else { return Ok(Tuned::new()) };
     if variable(VARIABLE).is_some() && matches!(path.try_exists(), Ok(false)) {
         let message = format!(
-            "there is no file {}; expected a file that `jem tune` wrote, or none, to use no tuned kernels",
+            "there is no file {}; expected a file that `jem tune` wrote, or `none` to use no tuned kernels",
             path.display()
         );
         return Err(Error::setting(VARIABLE, message));

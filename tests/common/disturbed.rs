@@ -81,7 +81,7 @@ pub fn events(out: &Path, kind: &str) -> Vec<Value> {
     all.filter(|event| event["event"] == kind).collect()
 }
 
-/// The iterations of `metrics.csv`, whose speeds must be possible ones.
+/// The iterations of `metrics.csv`; asserts that its speeds are possible.
 pub fn iterations(out: &Path) -> Vec<u64> {
     let text = std::fs::read_to_string(out.join("metrics.csv")).expect("metrics");
     let header = text.lines().next().expect("a header");

@@ -65,7 +65,7 @@ fn the_device_of_the_environment_is_marked_and_tested() {
         let name = facts["default"]["name"].as_str().expect("a name");
         assert!(name.starts_with(device.trim_start_matches("gpu:")), "{facts}");
     }
-    // One that is not there is named under the list, which shows what there is.
+    // A device that does not exist is named under the list of those that do.
     let (printed, facts) = listed("gpu:no such adapter");
     assert!(!printed.contains("<- ") && printed.contains("cpu\n"), "{printed}");
     assert!(printed.contains("JEM_DEVICE=gpu:no such adapter cannot be used: "), "{printed}");

@@ -1,4 +1,5 @@
-//! Progress on a pseudo-terminal, which `script` of util-linux provides: work is named while it is done, unless quiet.
+//! Progress on a pseudo-terminal, which `script` of util-linux provides: commands name their work in progress, unless
+//! quiet.
 #![cfg(target_os = "linux")]
 
 use crate::support::*;

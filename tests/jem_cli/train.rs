@@ -61,7 +61,7 @@ fn a_folder_of_classes_becomes_a_model_that_goes_on_by_one_flag() {
     let model = format!("{out}/best.safetensors");
     let scored = facts(&["score", "--model", &model, "--images", &data]);
     assert_eq!(scored["images"], 40);
-    // The images that training held out, which give its test accuracy.
+    // Scoring the images that training held out gives its test accuracy.
     let scores = |part: &str| {
         let csv = place.at("scores.csv");
         let words = ["score", "--model", &model, "--images", &format!("{data}:{part}"), "--out", &csv];
@@ -293,7 +293,7 @@ fn a_resumed_run_keeps_its_data_and_its_settings_file_repeats_it() {
     assert!(printed.contains("MNIST train: 60 training"), "{printed}");
     assert!(!printed.contains("preset"), "the file leaves nothing to choose: {printed}");
 
-    // The settings are all that is printed, and nothing is written.
+    // Only the settings are printed, and nothing is written.
     let before = place.names();
     let settings = succeed(&[&words[..], &["--print-config"]].concat());
     assert_eq!(place.names(), before);

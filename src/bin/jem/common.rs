@@ -31,8 +31,8 @@ pub struct Output {
 /// A model on a device.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ModelArguments {
-    /// Model file: safetensors from this program or for PyTorch, or a .pt that `jem import` reads; a run directory stands
-    /// for its best.safetensors
+    /// Model file: safetensors from this program or for PyTorch, a .pt that `jem import` reads, or a run directory, for
+    /// its best.safetensors
     #[arg(long, value_name = "FILE")]
     pub model: PathBuf,
     /// Device: auto, gpu, gpu:NAME or cpu
@@ -97,7 +97,7 @@ pub fn open_model(path: &Path, output: &Output) -> Result<Model> {
     Model::open(path)
 }
 
-/// The terminal on standard error, unless quiet.
+/// The target of progress: standard error, or nothing if quiet.
 fn target(output: &Output) -> ProgressDrawTarget {
     if output.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() }
 }
@@ -105,7 +105,7 @@ fn target(output: &Output) -> ProgressDrawTarget {
 /// A spinner with the name of the work in progress, on standard error if that is a terminal. It ends when dropped.
 pub struct Waiting(ProgressBar);
 
-/// Shows `what` is being done, for work whose end cannot be foreseen.
+/// Shows a spinner with `what` is being done, for work of unknown length.
 pub fn waiting(what: &str, output: &Output) -> Waiting {
     let style =
         ProgressStyle::with_template("{spinner} {elapsed:>4}  {wide_msg}").expect("the template is valid");

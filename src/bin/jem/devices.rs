@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// The variable that names the device of every command that computes.
+/// The environment variable that names the default device of the commands.
 const VARIABLE: &str = "JEM_DEVICE";
 /// The longest a self-test may run.
 const BUDGET: Duration = Duration::from_secs(5);
@@ -23,13 +23,13 @@ const EXAMPLES: &str = "Examples:
   jem devices --test gpu:llvmpipe --test cpu
   jem devices --test gpu --cooperative flat";
 
-/// List the GPU adapters and the CPU, mark the one that commands take by default, and, with --test, test kernels
+/// List the GPU adapters and the CPU, mark the default device of the commands, and, with --test, test kernels
 ///
 /// The default is the device that JEM_DEVICE names, else the one that `auto` selects.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// Test the kernels of a device for 5 seconds: auto, gpu, gpu:NAME or cpu; without a value: the default
+    /// Test the kernels of a device for up to 5 seconds: auto, gpu, gpu:NAME or cpu; without a value, the default
     #[arg(long, value_name = "DEVICE", num_args = 0..=1, default_missing_value = asked())]
     test: Vec<DeviceSpec>,
     /// Tensor-core shaders to test: any (tries each variant until one passes), none, naga, patched, flat or
@@ -40,7 +40,7 @@ pub struct Arguments {
     output: Output,
 }
 
-/// The device that commands take by default, as the user names it.
+/// The default device of the commands, as the user names it.
 fn asked() -> &'static str {
     static ASKED: OnceLock<String> = OnceLock::new();
     let variable = || std::env::var_os(VARIABLE).filter(|value| !value.is_empty());
@@ -107,16 +107,16 @@ fn threads() -> usize {
     rayon::current_num_threads()
 }
 
-/// The device that commands take by default.
+/// The default device of the commands.
 struct Taken {
-    /// The choice that selects it.
+    /// The setting that selects it.
     mark: String,
     /// Its name, or the reason why it cannot be opened.
     name: Result<String, String>,
 }
 
 impl Taken {
-    /// The mark behind the device called `name`, if it is this one.
+    /// The mark after `name` in the list if it names this device, else nothing.
     fn mark(&self, name: &str) -> String {
         if self.name.as_deref() == Ok(name) { format!("  <- {}", self.mark) } else { String::new() }
     }

@@ -155,7 +155,8 @@ fn beta(arguments: &Arguments) -> Result<f64> {
     Err(Error::setting(flag, format!("must be a finite number above 0, got {value}")))
 }
 
-/// The labels to compare predictions with, if there are any; none for a scalar energy, which has no classes.
+/// The labels to compare predictions with, if there are any. A scalar energy has no classes, so the labels of the
+/// images are ignored.
 fn labels(arguments: &Arguments, images: &Images, classes: usize) -> Result<Option<Vec<u32>>> {
     if arguments.no_labels {
         return Ok(None);

@@ -19,8 +19,9 @@ const EXAMPLES: &str = "Examples:
 
 A folder such as photos/ has a sub-folder of images for each class, or sub-folders train and test with one for each class.
 
-The recipe and the preset give every setting its default; --print-config shows them, and config.toml in the run directory \
-lists them. The run directory also holds metrics (CSV, JSON lines, TensorBoard), sample grids, curves, checkpoints and the best model.";
+The recipe and the preset give every setting its default; --print-config shows them, and config.toml in the run \
+directory lists them. The run directory also holds metrics (CSV, JSON lines, TensorBoard), sample grids, curves, \
+checkpoints and the best model.";
 
 /// Train a joint energy-based model on a data set or a folder of images
 ///
@@ -53,7 +54,7 @@ pub struct DataArguments {
 }
 
 impl DataArguments {
-    /// The source of the data: as the flags say, else as it was `recorded`, else CIFAR-10.
+    /// The source of the data: the flags, else `recorded`, else CIFAR-10.
     pub fn source(&self, recorded: Option<DataSource>) -> Result<DataSource> {
         let directory = self.data_dir.as_deref();
         match (&self.data, recorded) {
@@ -69,7 +70,7 @@ impl DataArguments {
 pub fn run(Arguments { data, training }: &Arguments) -> Result<ExitCode> {
     let training = training.prepare(|recorded| match (&training.resume, &data.data, &recorded) {
         (Some(run), None, None) => {
-            let message = format!("{} does not say what it was trained on; name it", run.display());
+            let message = format!("{} does not record what it was trained on; name it", run.display());
             Err(Error::setting("--data", message))
         }
         _ => data.source(recorded),

@@ -29,8 +29,8 @@ pub(crate) fn exceeds(a: f32, b: f32) -> bool {
     (a > b || a.is_nan()) && !b.is_nan()
 }
 
-/// `slope v`, the side of a leaky ReLU below 0, and of its gradient. With a slope of 0, 0 of an infinity is 0; a NaN stays
-/// one. Twin: `shaders/common/sloped.wgsl`.
+/// `slope v`, the side of a leaky ReLU below 0, and of its gradient. With a slope of 0 an infinity gives 0, and a NaN
+/// stays NaN. Twin: `shaders/common/sloped.wgsl`.
 pub(crate) fn sloped(v: f32, slope: f32) -> f32 {
     if slope == 0.0 && !v.is_nan() { 0.0 } else { slope * v }
 }
@@ -40,7 +40,7 @@ pub(crate) fn leaky_relu(v: f32, slope: f32) -> f32 {
     if v > 0.0 { v } else { sloped(v, slope) }
 }
 
-/// `v` limited to `low..=high` by comparisons, as on a GPU: a NaN stays one, and no bounds panic.
+/// `v` limited to `low..=high` by comparisons, as on a GPU: NaN stays NaN, and bounds in the wrong order do not panic.
 pub(crate) fn limited(v: f32, low: f32, high: f32) -> f32 {
     if v < low {
         low

@@ -36,7 +36,7 @@ pub trait Lanes: Copy {
     unsafe fn select(bits: u16, ones: Self, zeros: Self) -> Self;
 }
 
-/// `slope value` in each lane, the side of a leaky ReLU below 0: `elementwise::sloped`.
+/// `elementwise::sloped` in each lane: `slope value`, the side of a leaky ReLU below 0.
 ///
 /// # Safety
 /// The CPU has the instruction set of `L`.

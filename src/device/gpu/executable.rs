@@ -190,8 +190,8 @@ fn range(buffer: &GpuBuffer, offset: u64, words: usize) -> Option<wgpu::BindingR
     }))
 }
 
-/// The work of the dispatches before each dispatch, and as the last item that of all: the operations of their shaders,
-/// and `balance` for every byte that they move.
+/// The work of the dispatches before each dispatch and, as the last item, of all dispatches: the operations of their
+/// shaders, and `balance` for every byte that they move.
 pub fn work_before(dispatches: &[Dispatch], balance: u64) -> Vec<u64> {
     let work = |dispatch: &Dispatch| {
         let moved: u64 = dispatch.kernel.bindings().iter().map(|binding| 4 * binding.moved as u64).sum();

@@ -16,8 +16,8 @@ use crate::nn::optimizer::squared_norm;
 use crate::nn::parameters::ParameterLayout;
 use crate::policy::convolution::ConvolutionPolicy;
 
-/// One SGLD step on the samples of the batch. Batch norm uses the chains' own statistics, as in training; dropout is off,
-/// as JEM samples in inference mode.
+/// One SGLD step on the samples of the batch. Batch norm uses the chains' own statistics, as in training; dropout is
+/// off, because JEM samples in inference mode.
 ///
 /// # Errors
 /// A shape error of the graph.

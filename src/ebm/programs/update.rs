@@ -102,14 +102,14 @@ impl LossPrograms<'_> {
         let graph = Graph::new();
         let metrics = builder.external(METRICS, batch.metrics_words());
         let flat = builder.external(GRADIENTS, layout.words());
-        // A function of the iteration, so that a resumed run drops the same elements.
+        // Dropout depends on the iteration alone, so that a resumed run drops the same elements.
         let counters = graph.counters(COUNTER_WORDS.name());
         let mut losses = Vec::new();
         let mut outputs: Vec<(Tensor, View)> = Vec::new();
         let parts = loss_terms(recipe, batch, network.classes());
         let groups: Vec<&[(BatchPart, LossTerm)]> =
             if batch.separate { parts.chunks(1).collect() } else { vec![&parts[..]] };
-        // The distribution that the model is used on.
+        // Running statistics follow images from the distribution that the model is used on.
         let followed = if batch.labelled > 0 { BatchPart::Labelled } else { BatchPart::Data };
         let mut statistics = Vec::new();
         for group in groups {

@@ -99,7 +99,7 @@ impl Recipe {
         Ok(())
     }
 
-    /// Refuses terms of the loss that need classes if there are none.
+    /// Refuses settings that need classes if the recipe is unconditional.
     fn check_labels(&self) -> Result<()> {
         let labelled = [("p_y_given_x", self.p_y_given_x), ("p_xy", self.p_xy)];
         let needed = labelled.into_iter().find(|(_, weight)| self.unconditional && *weight != 0.0);

@@ -80,7 +80,7 @@ settings! {
     activation: Activation,
     /// Divide each layer's weights by their largest singular value
     spectral_norm: bool,
-    /// Replace the output for each class by one, a scalar energy: labels are unused, and log p(x) alone is trained
+    /// Replace the output for each class by one scalar energy, trained by log p(x) alone without labels
     unconditional: bool,
 
     ["Data"]
@@ -287,8 +287,8 @@ impl Recipe {
         toml::to_string_pretty(self).expect("a recipe is plain data")
     }
 
-    /// The recipe of a run of `network` as TOML: if that is not the recipe's own network, without the settings of the
-    /// latter, which have no effect.
+    /// The recipe of a run of `network` as TOML. If that is not the recipe's own network, the settings of the recipe's
+    /// network are left out, because they have no effect.
     pub fn to_toml_of(&self, network: &dyn Network) -> String {
         let own = self.network(network.classes(), network.channels());
         let text = self.to_toml();

@@ -116,7 +116,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The device and the message of a loss that the run survives; else `error`.
+    /// Counts the loss of a device and returns its name and message. Returns `error` if it is another error, or if
+    /// `losses` has reached `max_trips`.
     pub(super) fn lost(&self, error: Error, losses: &mut u32) -> Result<(String, String)> {
         match error {
             Error::DeviceLost { device, message } if *losses < self.recipe.max_trips => {

@@ -47,7 +47,7 @@ struct Run<'a> {
     started: Instant,
     /// Seconds that earlier sessions of the run took.
     earlier: f64,
-    /// Iterations that this session has run, those included that were rolled back.
+    /// Iterations that this session has run, including those that were rolled back.
     iterations_run: u64,
     /// Time spent on evaluations, pictures and checkpoints.
     aside: Duration,
@@ -60,8 +60,8 @@ struct Run<'a> {
 /// Trains `recipe` on `train` without the `validation` images that it holds out; scores the best model on `test`.
 ///
 /// # Errors
-/// An invalid setting, data set or directory, before anything starts; [`crate::Error::Diverged`] when a run diverges and is
-/// given up (the last checkpoint is kept); an error of the device or the disk.
+/// An invalid setting, data set or directory, before anything starts; [`crate::Error::Diverged`] when a run diverges
+/// and is given up (the last checkpoint is kept); an error of the device or the disk.
 pub fn run(
     device: &Device,
     recipe: &Recipe,

@@ -191,7 +191,7 @@ impl RunDirectory {
         Self::source_in(&Self::config(path)?)
     }
 
-    /// The source of the data that the settings file `config` records, if it does.
+    /// The source of the data that the settings file `config` records; `None` if it records none.
     ///
     /// # Errors
     /// [`Error::File`] if the line cannot be read; [`Error::Io`].

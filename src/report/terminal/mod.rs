@@ -47,7 +47,7 @@ pub enum Style {
 
 enum Mode {
     Quiet,
-    /// The bar of training, and that of images that are scored after training.
+    /// The bar of training, and the bar of scoring after training.
     Bar(ProgressBar, Option<ProgressBar>),
     Plain(Plain),
     Live(Box<Live>),

@@ -51,7 +51,7 @@ impl Plain {
         self.print(&line);
     }
 
-    /// Prints `line` if the last one is old enough.
+    /// Prints `line` if `PERIOD` has passed since the last line.
     pub fn scoring(&mut self, line: &str, now: Instant) {
         let printed = *self.printed.get_or_insert(now);
         if now.duration_since(printed) >= PERIOD {

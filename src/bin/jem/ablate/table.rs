@@ -69,12 +69,12 @@ impl<'a> Row<'a> {
         self.values(|figures| figures.test.map(|test| test.cross_entropy))
     }
 
-    /// The energy gap of the runs that did not diverge, whose last gap says nothing.
+    /// The energy gap of the runs that did not diverge; the last gap of a diverged run means nothing.
     fn energy_gap(&self) -> Spread {
         self.values(|figures| figures.energy_gap.filter(|_| figures.test.is_some()))
     }
 
-    /// Whether runs have ended, all of them by divergence.
+    /// Whether at least one run has ended and all that have ended diverged.
     fn has_diverged(&self) -> bool {
         !self.ended.is_empty() && self.accuracy().count == 0
     }

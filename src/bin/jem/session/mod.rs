@@ -21,7 +21,7 @@ use std::process::{ExitCode, Termination};
 use std::sync::atomic::{AtomicBool, Ordering};
 use training::Job;
 
-/// The exit status of a program that ended early because of Ctrl-C, as of one that does not handle it.
+/// The exit status of a command that Ctrl-C ended: 128 + SIGINT, as shells report it.
 pub const INTERRUPTED: u8 = 130;
 
 /// Set by Ctrl-C, SIGTERM and SIGHUP.

@@ -111,7 +111,7 @@ impl TrainingArguments {
         describe(&session, &data);
         let (recipe, size) = match resumed {
             Some(recipe) => (recipe, None),
-            // A file that has every setting, such as a run's.
+            // A file with every setting, such as a run's config.toml, leaves no preset to select.
             None if Preset::ALL.map(of).iter().all(|recipe| *recipe == first) => (first, None),
             None => {
                 let preset = session.preset(asked, &data.train, of)?;
@@ -133,7 +133,7 @@ impl TrainingArguments {
 
 impl Training {
     /// Trains until the end or until Ctrl-C, then prints the figures and, unless quiet, the lines that `next` suggests.
-    /// The status of an interrupted run is that of a process that Ctrl-C ends.
+    /// Returns [`INTERRUPTED`] for an interrupted run.
     pub fn run(&self, next: impl FnOnce(&Outcome) -> Vec<String>) -> Result<ExitCode> {
         let Some(outcome) = self.train()? else { return Ok(ExitCode::SUCCESS) };
         if !self.quiet {
@@ -175,13 +175,14 @@ impl Training {
     }
 }
 
-/// Refuses to resume `run` on other data than it has `recorded`. A folder may have been moved.
+/// Refuses to resume `run` on data other than `recorded`. Any other folder is accepted, because the recorded one may
+/// have moved.
 fn check_resumed(run: &Path, recorded: &DataSource, source: &DataSource) -> Result<()> {
     if recorded.data == source.data || (recorded.is_folder() && source.is_folder()) {
         return Ok(());
     }
     let (run, recorded, asked) = (run.display(), &recorded.data, &source.data);
-    Err(Error::setting("--resume", format!("{run} is a run on {recorded}, which cannot go on with {asked}")))
+    Err(Error::setting("--resume", format!("{run} is a run on {recorded}, which cannot continue on {asked}")))
 }
 
 /// Reads the images of `source`.
