@@ -268,7 +268,7 @@ fn bad_settings_are_one_line_and_leave_nothing() {
     fail(&place, &train("cifar10", &out, &["--data-dir", &data]), &["--data-dir", "data_batch_1.bin"]);
     fail(&place, &["train", "--resume", &data], &["holds no run", "config.toml"]);
     std::fs::write(place.at("config.toml"), "depth = 10\n").expect("a file");
-    fail(&place, &["train", "--resume", &place.at("")], &["--data", "does not say"]);
+    fail(&place, &["train", "--resume", &place.at("")], &["--data", "does not record"]);
     fail(&place, &train(&data, &place.at(""), &[]), &["holds another run", "--resume"]);
     misuse(&train(&data, &out, &["--optimizer", "adagrad"]), &["--optimizer", "adam, adamw, sgd"]);
     misuse(&["train", "--preset", "huge"], &["--preset", "auto, tiny, small, paper"]);
