@@ -199,6 +199,17 @@ fn a_network_that_does_not_fit_is_an_error_with_both_sides() {
         error.to_string()
     };
     let jem = recipe(Family::Jem);
+    for (label, part) in [(Some(77), "has the label 77"), (None, "has no images to test on")] {
+        let mut test = pictures(16, SIDE);
+        match label {
+            Some(label) => test.labels[3] = label,
+            None => test = test.subset(&[]),
+        }
+        let options = RunOptions::new(folder.path().join("none"));
+        let error =
+            run(&Device::cpu(), &jem, &pictures(48, SIDE), &test, options).expect_err("no test images");
+        assert!(error.to_string().contains(part), "{error}");
+    }
     let classes: Arc<dyn Network> =
         Arc::new(Layered::new("seven", [SIDE, SIDE, 3], 7, |_, images| images.flatten()));
     assert!(fails(classes, &jem).contains("seven has 7 classes"));

@@ -189,6 +189,25 @@ fn a_pass_through_another_network_names_both() {
     fails(step(&[(&pass, 0.1)]), &["the pass is made with", "other.weight", "fc.weight"]);
 }
 
+/// A target network is a copy; a clone of the weights would be trained with them.
+#[test]
+fn a_clone_of_weights_is_no_second_network() {
+    for (_, device) in devices() {
+        let a = scalar(&device, "a", 1.0);
+        let target = a.clone().in_slot("target");
+        let graph = Graph::new();
+        let [x, t] = [&a, &target].map(|weights| weights.layout().leaf(&graph, "value"));
+        let loss = x.sub(&t).square();
+        for options in [
+            StepOptions { frozen: &[&target], ..StepOptions::default() },
+            StepOptions { trained: &[&target], ..StepOptions::default() },
+        ] {
+            let step = TrainingStep::with(&a, Optimizer::sgd(0.0), &loss, &options);
+            fails(step, &["\"a\" and \"target\" are one buffer", "Weights::new"]);
+        }
+    }
+}
+
 /// As in PyTorch, where a module that is called twice moves its statistics twice.
 #[test]
 fn a_pass_of_two_batches_moves_running_statistics_by_one_after_the_other() {

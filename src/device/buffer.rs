@@ -28,6 +28,11 @@ impl Buffer {
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
+
+    /// Whether both are the same memory: one buffer and its clones.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.memory.is(&other.memory)
+    }
 }
 
 impl Memory {

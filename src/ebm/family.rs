@@ -20,7 +20,8 @@ pub enum Family {
     SadaJem,
     /// JEM with few labels: p(x) is trained on all images, p(y|x) on `labels_per_class` of each class.
     SemiSupervised,
-    /// log p(x) alone, with a scalar energy instead of a logit for each class: `--uncond` of Grathwohl et al.'s code.
+    /// log p(x) alone, with a scalar energy instead of a logit for each class, like `--uncond` of Grathwohl et al.'s
+    /// code.
     Unconditional,
 }
 

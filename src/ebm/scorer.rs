@@ -168,8 +168,9 @@ impl Posterior {
         // f - (highest + log_sum) would cancel for large logits.
         let log_p: Vec<f64> = scaled.iter().map(|f| (f - highest) - log_sum).collect();
         let probabilities: Vec<f64> = log_p.iter().map(|l| l.exp()).collect();
-        let entropy =
-            -log_p.iter().zip(&probabilities).filter(|(_, p)| **p > 0.0).map(|(l, p)| l * p).sum::<f64>();
+        // Plus 0, so that a certain prediction has the entropy 0, not -0.
+        let entropy = 0.0
+            - log_p.iter().zip(&probabilities).filter(|(_, p)| **p > 0.0).map(|(l, p)| l * p).sum::<f64>();
         let mut prediction = 0;
         for (class, &logit) in logits.iter().enumerate() {
             if logit > logits[prediction] {

@@ -158,6 +158,15 @@ fn shared(weights: &[&Weights], own: &[&str]) -> Result<Buffers> {
     let mut buffers = weights[0].buffers();
     for (number, other) in weights.iter().enumerate() {
         let slot = other.layout.slot();
+        let twice = weights[..number].iter().find(|earlier| earlier.buffer.is_same(&other.buffer));
+        if let Some(earlier) = twice.filter(|earlier| earlier.layout.slot() != slot) {
+            let (a, b) = (earlier.layout.slot(), slot);
+            let message = format!(
+                "{a:?} and {b:?} are one buffer, because clones of Weights share it; make the second with Weights::new \
+                 from the values of the first"
+            );
+            return Err(Error::Shape { operation: "parameters", message });
+        }
         let message = match weights[..number].iter().find(|earlier| earlier.layout.slot() == slot) {
             Some(earlier) => {
                 let (a, b) = (&earlier.layout, &other.layout);

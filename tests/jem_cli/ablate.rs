@@ -24,6 +24,24 @@ fn figures(out: &str) -> Vec<Value> {
 }
 
 #[test]
+fn a_scalar_energy_has_no_accuracy_in_the_table() {
+    let place = Place::new();
+    let (data, out) = (place.drawings("data", 40), place.at("out"));
+    let printed = succeed(&ablate(&data, &out, &["--recipes", "unconditional,classifier", "--seeds", "1,2"]));
+    assert!(printed.contains("unconditional, seed 1: energy of test images "), "{printed}");
+    let row = printed.lines().find(|line| line.starts_with("| unconditional |")).expect("a row");
+    let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+    assert_eq!(cells[2..5], ["2", "-", "-"], "{row}");
+    assert!(!printed.contains("NaN") && !printed.contains("diverged"), "{printed}");
+    let row = &table(&out)["rows"][0];
+    assert_eq!((&row["seeds_done"], &row["test_accuracy"]), (&Value::from(2), &Value::Null));
+    // A settings file of another recipe would replace what makes a recipe.
+    let config = format!("{out}/classifier-seed1/config.toml");
+    let words = ["ablate", "--config", &config, "--recipes", "jem", "--out", &place.at("other")];
+    fail(&place, &words, &["--recipes", "those of classifier", "jem"]);
+}
+
+#[test]
 fn what_is_complete_is_taken_over_and_what_is_not_goes_on() {
     let place = Place::new();
     let (data, out) = (place.drawings("data", 40), place.at("out"));

@@ -2,6 +2,7 @@
 
 use crate::support::*;
 use jem::io::checkpoint::Checkpoint;
+use jem::io::elements::Elements;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -293,6 +294,8 @@ fn a_resumed_run_keeps_its_data_and_its_settings_file_repeats_it() {
     assert!(printed.contains("MNIST train: 60 training"), "{printed}");
     assert!(!printed.contains("preset"), "the file leaves nothing to choose: {printed}");
 
+    fail(&place, &[&words[..], &["--recipe", "unconditional"]].concat(), &["--recipe", "those of jem"]);
+
     // Only the settings are printed, and nothing is written.
     let before = place.names();
     let settings = succeed(&[&words[..], &["--print-config"]].concat());
@@ -351,7 +354,17 @@ fn a_scalar_energy_trains_scores_and_samples() {
     // Labels of the images are unused.
     let scored = facts(&["score", "--model", &out, "--images", &data]);
     assert_eq!((&scored["images"], &scored["accuracy"]), (&Value::from(40), &Value::Null));
+    assert_eq!(scored["mean_entropy"].to_string(), "0.0", "not -0.0");
     succeed(&["sample", "--model", &out, "--count", "4", "--steps", "2", "--out", &place.at("drawn")]);
+    let labels = place.array("labels.npy", &[40], Elements::I64(vec![0; 40]));
+    fail(
+        &place,
+        &["score", "--model", &out, "--images", &data, "--labels", &labels],
+        &["--labels", "no classes"],
+    );
+    let best = format!("{out}/best.safetensors");
+    let words = ["export", "--model", &out, "--to", "npz", "--out", &best];
+    fail(&place, &words, &["--out", "is the model that is read"]);
     let drawn = place.at("none");
     let words = ["sample", "--model", &out, "--class", "0", "--steps", "2", "--out", &drawn];
     fail(&place, &words, &["--class", "scalar energy"]);

@@ -180,6 +180,18 @@ pub fn check_writable(flag: &str, path: &Path) -> Result<()> {
     }
 }
 
+/// Refuses to write the result over the model that it is made from.
+pub fn check_not_source(out: &Path, model: &Path) -> Result<()> {
+    let real = |path: &Path| path.canonicalize().ok();
+    match real(out) {
+        Some(target) if real(model) == Some(target.clone()) => {
+            let message = format!("{} is the model that is read; choose another file", out.display());
+            Err(Error::setting("--out", message))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Checks that a directory is writable, by writing a file into it.
 fn can_write_in(directory: &Path) -> std::io::Result<()> {
     let probe = directory.join(format!(".jem.{}.tmp", std::process::id()));

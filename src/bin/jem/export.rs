@@ -1,6 +1,6 @@
 //! `jem export`: writes a model as a file that PyTorch or NumPy opens, under the public names of its tensors.
 
-use crate::common::{Output, check_writable, describe, open_model, waiting};
+use crate::common::{Output, check_not_source, check_writable, describe, open_model, waiting};
 use crate::facts::Facts;
 use jem::Result;
 use jem::io::checkpoint::Checkpoint;
@@ -49,6 +49,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<()> {
     check_writable("--out", &arguments.out)?;
     let model = open_model(&arguments.model, &arguments.output)?;
+    check_not_source(&arguments.out, model.path())?;
     let used: HashSet<&str> = model.used_names().collect();
     let kept = |name: &str| !arguments.weights_only || used.contains(name);
     let tensors = model.file().tensors.iter().filter(|(name, ..)| kept(name)).cloned();

@@ -1,6 +1,6 @@
 //! `jem import`: writes a PyTorch checkpoint as a model file.
 
-use crate::common::{Output, check_writable, describe, waiting};
+use crate::common::{Output, check_not_source, check_writable, describe, waiting};
 use crate::facts::{Facts, number};
 use crate::session::flags::Flags as _;
 use jem::ebm::{ImportOptions, InputNormalisation, Model};
@@ -53,6 +53,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         model = model.hint("--arch names it");
     }
     let model = model?;
+    check_not_source(&arguments.out, model.path())?;
     model.save(&arguments.out)?;
     drop(waiting);
     let mut facts = Facts::default();

@@ -84,6 +84,9 @@ fn training(model: &Model, facts: &mut Facts) {
         }
         let value: Value = serde_json::from_str(json).unwrap_or_else(|_| json.as_str().into());
         let text = match value.as_object() {
+            Some(figures) if figures.get("accuracy") == Some(&Value::Null) => {
+                figures.get_key_value("energy").map(figure).unwrap_or_default()
+            }
             Some(figures) => figures.iter().map(figure).collect::<Vec<_>>().join(", "),
             None => json.clone(),
         };

@@ -162,6 +162,9 @@ fn labels(arguments: &Arguments, images: &Images, classes: usize) -> Result<Opti
         return Ok(None);
     }
     if let Some(path) = &arguments.labels {
+        if classes == 1 {
+            return Err(Error::setting("--labels", "the model is a scalar energy, which has no classes"));
+        }
         return write::read_labels(path, images.count, classes).map(Some);
     }
     if classes == 1 {

@@ -10,15 +10,26 @@ use std::path::Path;
 
 impl Run<'_> {
     /// Rolls back to before a fault and continues with a new random stream and the next remedy, or gives up.
-    pub(super) fn heal(&mut self, fault: Fault) -> Result<()> {
+    pub(super) fn heal(&mut self, fault: Fault, losses: &mut u32) -> Result<()> {
         let Fault { iteration, onset, message } = fault;
         if !self.recipe.guard || self.healing.trips >= self.recipe.max_trips {
             return self.give_up(iteration, &message);
         }
         let target = self.healing.target(onset, iteration, WINDOW as u64);
         let remedy = self.healing.escalate(&self.recipe);
-        self.trainer.adopt(&self.healing.treat(&self.recipe))?;
-        let to = self.go_back(target)?;
+        let adopted = self.trainer.adopt(&self.healing.treat(&self.recipe));
+        let mut returned = adopted.and_then(|()| self.go_back(target));
+        // A device that is lost meanwhile is opened again with the remedy in force.
+        let to = loop {
+            match returned {
+                Ok(to) => break to,
+                Err(error) => {
+                    let (device, message) = self.lost(error, losses)?;
+                    self.open_again(&device, message)?;
+                    returned = self.go_back(target);
+                }
+            }
+        };
         self.trainer.set_random_stream(self.healing.trips);
         self.healing.returned(to, iteration);
         let trips = self.healing.trips;

@@ -7,7 +7,7 @@ use super::run_directory::{Best, Clock, RunDirectory};
 use super::{Evaluation, Evaluator, Fault, Guard, Healing, Metrics, Precision, Recipe, Trainer};
 use crate::data::Dataset;
 use crate::device::Device;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::io::checkpoint::Checkpoint;
 use crate::nn::network::Network;
 use crate::report::progress::{Progress, Silent};
@@ -69,6 +69,7 @@ pub fn run(
     test: &Dataset,
     mut options: RunOptions<'_>,
 ) -> Result<Outcome> {
+    check_test(train, test)?;
     let (train_part, held_out) = train.split(recipe.validation, u64::from(recipe.seed))?;
     let recovered = options.resume.then(|| RunDirectory::recover(&options.out)).transpose()?;
     let start = recovered.as_ref().and_then(|recovered| recovered.checkpoint.as_ref());
@@ -140,6 +141,19 @@ pub fn run(
     run.train(total, test)
 }
 
+/// Checks that a model of `train` can be scored on `test`, before hours of training.
+fn check_test(train: &Dataset, test: &Dataset) -> Result<()> {
+    let (name, classes) = (&test.name, train.classes());
+    let message = match test.labels.iter().max() {
+        None => format!("{name} has no images to test on"),
+        Some(&label) if label as usize >= classes => {
+            format!("{name} has the label {label}, but {} has {classes} classes", train.name)
+        }
+        Some(_) => return Ok(()),
+    };
+    Err(Error::Shape { operation: "test images", message })
+}
+
 /// The state that a checkpoint has under `key`; the default if an earlier version wrote the checkpoint.
 fn memory<T: Default + serde::de::DeserializeOwned>(checkpoint: &Checkpoint, key: &str) -> T {
     checkpoint.metadata.get(key).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
@@ -172,7 +186,7 @@ impl Run<'_> {
                     interrupted = left.interrupted;
                     Ok(())
                 }
-                Ok(Some(fault)) => self.heal(fault),
+                Ok(Some(fault)) => self.heal(fault, &mut losses),
                 Err(error) => Err(error),
             };
             if let Err(error) = advanced {
@@ -308,7 +322,7 @@ impl Run<'_> {
     /// The complete state of this run, to resume from.
     fn state(&self) -> Result<Checkpoint> {
         let mut checkpoint = self.trainer.checkpoint()?;
-        checkpoint.metadata.insert("recipe".into(), self.recipe.to_toml());
+        checkpoint.metadata.insert("recipe".into(), self.recipe.to_toml_of(&**self.trainer.network()));
         for (key, memory) in
             [(GUARD, serde_json::to_string(&self.guard)), (HEALING, serde_json::to_string(&self.healing))]
         {

@@ -2,6 +2,8 @@
 
 use super::Arguments;
 use super::result::Figures;
+use crate::session::flags::Flags as _;
+use crate::session::training::check_family;
 use jem::data::Dataset;
 use jem::data::training::DataSource;
 use jem::ebm::{Family, Overrides, Recipe, RunDirectory, recipe_for};
@@ -121,6 +123,9 @@ pub fn setups(
         asked => asked.to_vec(),
     };
     unique("--recipes", families.iter())?;
+    for &family in &families {
+        check_family(file, Some(family)).flag("--recipe", "--recipes")?;
+    }
     unique("--seeds", arguments.seeds.iter())?;
     let mut setups = Vec::new();
     for family in families {

@@ -63,6 +63,7 @@ impl Figures {
     /// A summary in a few words.
     pub fn summary(&self) -> String {
         match (&self.test, &self.failure) {
+            (Some(test), _) if test.accuracy.is_nan() => format!("energy of test images {:.2}", test.energy),
             (Some(test), _) => format!("test accuracy {:.2}%", 100.0 * test.accuracy),
             (None, Some(failure)) => failure.clone(),
             (None, None) => "no figures".into(),

@@ -3,7 +3,7 @@
 use super::plan::{Run, Setup};
 use super::result::Figures;
 use jem::Result;
-use jem::ebm::Preset;
+use jem::ebm::{Evaluation, Preset};
 use jem::io::atomic;
 use jem::report::metrics::MetricsTable;
 use jem::report::multiples::{Curve, plot};
@@ -61,12 +61,19 @@ impl<'a> Row<'a> {
         Spread::of(&self.ended.iter().filter_map(|(_, figures)| value(figures)).collect::<Vec<_>>())
     }
 
+    /// The number of runs that ended without divergence.
+    fn done(&self) -> usize {
+        self.ended.iter().filter(|(_, figures)| figures.test.is_some()).count()
+    }
+
+    /// The test accuracy; none of a scalar energy, which has no classes.
     fn accuracy(&self) -> Spread {
-        self.values(|figures| figures.test.map(|test| test.accuracy))
+        self.values(|figures| figures.test.map(|test| test.accuracy).filter(|accuracy| !accuracy.is_nan()))
     }
 
     fn cross_entropy(&self) -> Spread {
-        self.values(|figures| figures.test.map(|test| test.cross_entropy))
+        let classifies = |test: &Evaluation| !test.accuracy.is_nan();
+        self.values(|figures| figures.test.filter(classifies).map(|test| test.cross_entropy))
     }
 
     /// The energy gap of the runs that did not diverge; the last gap of a diverged run means nothing.
@@ -76,7 +83,7 @@ impl<'a> Row<'a> {
 
     /// Whether at least one run has ended and all that have ended diverged.
     fn has_diverged(&self) -> bool {
-        !self.ended.is_empty() && self.accuracy().count == 0
+        !self.ended.is_empty() && self.done() == 0
     }
 
     fn seconds(&self) -> Spread {
@@ -89,7 +96,7 @@ impl<'a> Row<'a> {
 
     /// The cells of the table.
     fn cells(&self, varies: bool) -> Vec<String> {
-        let (done, all) = (self.accuracy().count, self.setup.runs.len());
+        let (done, all) = (self.done(), self.setup.runs.len());
         let value = varies.then(|| self.setup.value.clone().unwrap_or_default());
         let cells = [
             if done == all { all.to_string() } else { format!("{done} of {all}") },
@@ -113,7 +120,7 @@ impl<'a> Row<'a> {
         json!({
             "recipe": self.setup.family.to_string(),
             "value": self.setup.value,
-            "seeds_done": self.accuracy().count,
+            "seeds_done": self.done(),
             "test_accuracy": self.accuracy().json(),
             "test_cross_entropy": self.cross_entropy().json(),
             "energy_gap": self.energy_gap().json(),
@@ -125,7 +132,7 @@ impl<'a> Row<'a> {
 
     /// The mean validation accuracy over the iterations, of the runs that did not diverge, or of all if every run did.
     fn curve(&self) -> Result<Curve> {
-        let seeds = self.accuracy().count;
+        let seeds = self.done();
         let mut sums: BTreeMap<u64, (f64, f64)> = BTreeMap::new();
         for (run, _) in self.ended.iter().filter(|(_, figures)| seeds == 0 || figures.test.is_some()) {
             let metrics = MetricsTable::read(&run.directory.join("metrics.csv"))?;

@@ -4,7 +4,7 @@ use super::flags::Flags as _;
 use super::{DeviceArguments, INTERRUPTED, Session, download_bar, report, say, stop_on_interrupt};
 use jem::data::locate;
 use jem::data::training::{DataSource, TrainingData};
-use jem::ebm::{Outcome, Overrides, Preset, Recipe, RunDirectory, Trainer, check_recipe, recipe_for};
+use jem::ebm::{Family, Outcome, Overrides, Preset, Recipe, RunDirectory, Trainer, check_recipe, recipe_for};
 use jem::report::profile::table;
 use jem::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -90,6 +90,7 @@ impl TrainingArguments {
             name => Some(name.parse()?),
         };
         let file = self.config.as_deref().map(Overrides::from_file).transpose()?.unwrap_or_default();
+        check_family(&file, self.overrides.family)?;
         let resume = self.resume.as_deref();
         let resumed = resume.map(|run| RunDirectory::recipe(run, &self.overrides)).transpose()?;
         let recorded = match (resume, &self.config) {
@@ -152,7 +153,10 @@ impl Training {
         if self.profile {
             return self.print_profile().map(|()| None);
         }
-        session.say(&format!("best    is chosen on {} training images that are held out", recipe.validation));
+        session.say(&match recipe.unconditional {
+            true => "best    is the latest model: an energy without classes has no accuracy".to_owned(),
+            false => format!("best    is chosen on {} training images that are held out", recipe.validation),
+        });
         session.say(&format!("run     {}", job.out.display()));
         stop_on_interrupt()?;
         let outcome = session.train(recipe, &data.train, &data.test, job)?;
@@ -172,6 +176,17 @@ impl Training {
             say(table(&program, runs, &times).trim_end());
         }
         Ok(())
+    }
+}
+
+/// Refuses a recipe other than that of the settings file, whose settings would replace the recipe's own.
+pub fn check_family(file: &Overrides, asked: Option<Family>) -> Result<()> {
+    match (file.family, asked) {
+        (Some(family), Some(asked)) if family != asked => {
+            let message = format!("the settings of --config are those of {family}; leave it out for {asked}");
+            Err(Error::setting("--recipe", message))
+        }
+        _ => Ok(()),
     }
 }
 
