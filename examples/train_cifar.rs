@@ -5,10 +5,10 @@
 mod session;
 
 use clap::Parser;
-use jem::Result;
 use jem::data::download::Fetched;
 use jem::data::locate;
 use jem::data::training::{DataSource, SYNTHETIC};
+use jem::{Error, Result};
 use session::training::TrainingArguments;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -46,8 +46,11 @@ fn main() -> ExitCode {
 fn train(Arguments { data_dir, synthetic, training }: &Arguments) -> Result<ExitCode> {
     let is_own = |source: &DataSource| ["cifar10", SYNTHETIC].contains(&source.data.as_str());
     let unnamed = data_dir.is_none() && !synthetic;
-    let run = training.prepare(|recorded| match recorded.filter(|recorded| unnamed && is_own(recorded)) {
-        Some(remembered) => Ok(remembered),
+    let run = training.prepare(|recorded| match recorded.filter(|_| unnamed) {
+        Some(remembered) if is_own(&remembered) => Ok(remembered),
+        Some(other) => {
+            Err(Error::setting("data", format!("{} is not CIFAR-10; use `jem train`", other.data)))
+        }
         None if *synthetic => DataSource::new(SYNTHETIC, None),
         None => match locate::cifar10(data_dir.as_deref(), &session::download_bar(training.quiet)) {
             Ok(Fetched::Ready(directory)) => DataSource::new("cifar10", Some(&directory)),

@@ -121,7 +121,7 @@ fn a_device_that_is_lost_while_a_fault_is_healed_or_images_are_scored_is_opened_
         // The rollback of the fault is done on the device that was opened again.
         let healed = events(folder.path(), "healed");
         assert_eq!(healed.len(), usize::from(place == Place::Heal), "{healed:?}");
-        assert!(healed.iter().all(|event| event["details"]["back_to"] == 20), "{healed:?}");
+        assert!(healed.iter().all(|event| event["details"]["back_to"] == 0), "{healed:?}");
         (outcome.iterations, outcome.test.expect("it ran to its end"))
     };
     let scored = ["held-out images", "test images"].map(|part| ended(Place::Scoring(part)));

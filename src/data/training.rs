@@ -143,18 +143,13 @@ pub(super) fn folder_part(path: &Path, split: Split) -> Result<Images> {
         [has_train, _] => return Err(lone_part(path, has_train)),
     }
     let all = folder::load(path)?;
-    let labels = all.labels.as_deref().ok_or_else(|| unclassified(path))?;
-    let mut kept = held_out(labels, all.count.div_ceil(HELD_OUT), SEED);
+    let labels = all.labels.clone().unwrap_or_else(|| vec![0; all.count]);
+    let mut kept = held_out(&labels, all.count.div_ceil(HELD_OUT), SEED);
     if split != Split::Test {
         kept.iter_mut().for_each(|kept| *kept = !*kept);
     }
     let name = title(path, split.key());
     Ok(Images { name, ..all.subset(&kept) })
-}
-
-/// The error for a folder with images that are in no class.
-fn unclassified(folder: &Path) -> Error {
-    Error::file(folder, "expected every image in a sub-folder that names its class, found images outside")
 }
 
 /// Reads the training and test images in `path`.
@@ -165,12 +160,10 @@ fn folders(path: &Path, notes: &mut Vec<String>) -> Result<(Dataset, Dataset)> {
             let train = classes(&parts[0], title(path, "train"))?;
             let test = classes(&parts[1], title(path, "test"))?;
             agree(&parts, &train, &test)?;
-            check_classes(path, &train)?;
             Ok((train, test))
         }
         [false, false] => {
             let all = classes(path, title(path, "train"))?;
-            check_classes(path, &all)?;
             let held_out = all.len().div_ceil(HELD_OUT);
             notes.push(format!(
                 "{0} has no parts train and test: {held_out} of its {1} images, one in {HELD_OUT} of each class, are \
@@ -212,20 +205,19 @@ fn title(path: &Path, part: &str) -> String {
     format!("{} {part}", name.replace(char::is_control, "?"))
 }
 
-/// Reads the images of `folder`, whose sub-folders are classes.
-fn classes(folder: &Path, name: String) -> Result<Dataset> {
-    let Images { pixels, height, width, channels, labels, class_names, .. } = folder::load(folder)?;
-    let (Some(labels), Pixels::Bytes(images)) = (labels, pixels) else {
-        return Err(unclassified(folder));
-    };
-    Ok(Dataset { name, synthetic: false, images, labels, height, width, channels, class_names })
-}
+/// The class of images without classes.
+const UNCLASSIFIED: &str = "images";
 
-/// Refuses a folder with a single class.
-fn check_classes(path: &Path, set: &Dataset) -> Result<()> {
-    let [class] = set.class_names.as_slice() else { return Ok(()) };
-    let message = format!("expected a sub-folder for each of at least two classes, found {class} alone");
-    Err(Error::file(path, message))
+/// Reads the images of `folder`, whose sub-folders are classes; without sub-folders its images are of one class.
+fn classes(folder: &Path, name: String) -> Result<Dataset> {
+    let Images { pixels, count, height, width, channels, labels, mut class_names, .. } =
+        folder::load(folder)?;
+    let Pixels::Bytes(images) = pixels else { unreachable!("files of images have bytes") };
+    let labels = labels.unwrap_or_else(|| {
+        class_names = vec![UNCLASSIFIED.into()];
+        vec![0; count]
+    });
+    Ok(Dataset { name, synthetic: false, images, labels, height, width, channels, class_names })
 }
 
 /// Refuses parts with different classes or sizes.
@@ -364,6 +356,20 @@ mod tests {
     }
 
     #[test]
+    fn images_without_classes_are_of_one() {
+        let root = tempfile::tempdir().unwrap();
+        fill(root.path(), &["."], 20, 8);
+        let folder = root.path().to_str().unwrap();
+        let TrainingData { train, test, .. } =
+            DataSource::new(folder, None).unwrap().load(&unobserved).unwrap();
+        assert_eq!((train.len(), test.len(), train.classes()), (18, 2, 1));
+        assert_eq!((&*train.class_names[0], train.labels.iter().max()), (UNCLASSIFIED, Some(&0)));
+        let tested = Images::open(&format!("{folder}:test"), None, &unobserved).unwrap();
+        assert_eq!((tested.count, tested.labels), (2, None));
+        assert_eq!(tested.pixels, Pixels::Bytes(test.images));
+    }
+
+    #[test]
     fn wrong_folders_name_what_is_missing() {
         let root = tempfile::tempdir().unwrap();
         let at = |name: &str| root.path().join(name);
@@ -377,12 +383,8 @@ mod tests {
         fill(&at("a/test"), &["cat", "dog"], 1, 16);
         error(&at("a"), &["test", "8x8", "16x16"]);
         fill(&at("b"), &["cat"], 3, 8);
-        error(&at("b"), &["at least two classes", "cat"]);
         fs::write(at("b/cat/0.png"), "").unwrap();
         error(&at("b"), &["0.png"]);
-        fs::create_dir(at("c")).unwrap();
-        fill(&at("c"), &["."], 3, 8);
-        error(&at("c"), &["sub-folder that names its class"]);
         fs::create_dir(at("d")).unwrap();
         error(&at("d"), &["found none"]);
         error(&at("e"), &["data", &format!("{}, synthetic", Collection::known()), "no such set"]);

@@ -15,6 +15,8 @@ const TIMED: u32 = 3;
 const HOPELESS: f64 = 3.0;
 /// The longest trial, in seconds, of a preset that looks too slow.
 const TRIAL: f64 = 15.0;
+/// The largest share of a run that its trial may take, if it takes more than [`TRIAL`] seconds.
+const SHARE: f64 = 0.1;
 
 /// The preset that `auto` selects, with the estimates for all presets.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,7 +76,7 @@ pub fn choose(device: &Device, train: &Dataset, recipe: impl Fn(Preset) -> Recip
         if let Some(rate) = rate {
             let predicted = iterations * flops / rate;
             let trial = f64::from(TIMED + 1) * flops / rate;
-            if predicted > HOPELESS * preset.patience() && trial > TRIAL {
+            if trial > TRIAL && (predicted > HOPELESS * preset.patience() || trial > SHARE * predicted) {
                 choice.estimates.push((preset, predicted));
                 continue;
             }

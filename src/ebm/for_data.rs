@@ -29,6 +29,14 @@ pub fn recipe_for(preset: Preset, overrides: &[&Overrides], train: &Dataset) -> 
 /// # Errors
 /// [`Error::Setting`] with the key, the allowed range and what was found.
 pub fn check_recipe(recipe: &Recipe, train: &Dataset) -> Result<()> {
+    if train.classes() < 2 && !recipe.unconditional {
+        let (name, classes, family) = (&train.name, train.class_names.join(", "), recipe.family);
+        let message = format!(
+            "{name} has one class ({classes}), and {family} needs at least two, such as a sub-folder for each; the \
+             recipe unconditional needs none"
+        );
+        return Err(Error::setting("data", message));
+    }
     Network::check(&recipe.network(train.classes(), train.channels))?;
     if recipe.validation == 0 {
         let message = "must be at least 1, got 0: the best model is chosen on the held-out images";

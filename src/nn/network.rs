@@ -122,7 +122,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Drops elements, in either mode, by the random numbers of `counters`, which each step must change
-    /// ([`StepOptions::counters`](super::training::StepOptions::counters)).
+    /// ([`StepOptions::counters`](super::training::StepOptions::counters)) after their first value was set.
     pub fn with_dropout(self, counters: &Counters) -> Self {
         Self { dropout: Dropout::On(counters.clone()), ..self }
     }

@@ -302,7 +302,9 @@ fn a_resumed_run_keeps_its_data_and_its_settings_file_repeats_it() {
     assert_eq!(place.names(), before);
     let written = read(&again, "config.toml");
     let written: Vec<&str> = written.lines().filter(|line| !line.starts_with('#')).collect();
-    assert_eq!(settings.lines().collect::<Vec<_>>(), written);
+    let (source, settings_alone) = settings.split_once('\n').expect("lines");
+    assert!(source.starts_with("# data source: {\"data\":\"mnist\""), "{source}");
+    assert_eq!(settings_alone.lines().collect::<Vec<_>>(), written);
     assert!(written.contains(&"seed = 7") && written.contains(&"batch = 4"), "{settings}");
     let settings = succeed(&["train", "--resume", &again, "--print-config", "--lr", "0.5"]);
     assert!(settings.contains("lr = 0.5\n") && settings.contains("seed = 7\n"), "{settings}");
@@ -338,7 +340,7 @@ fn a_scalar_energy_trains_scores_and_samples() {
     let (data, out) = (place.drawings("data", 40), place.at("run"));
     let printed = succeed(&train(&data, &out, &["--recipe", "unconditional"]));
     assert!(
-        printed.contains("energies ") && !printed.contains("accuracy") && !printed.contains("NaN"),
+        printed.contains("energies ") && !printed.contains("test accuracy") && !printed.contains("NaN"),
         "{printed}"
     );
     let rows = read(&out, "metrics.csv");
@@ -365,6 +367,11 @@ fn a_scalar_energy_trains_scores_and_samples() {
     let best = format!("{out}/best.safetensors");
     let words = ["export", "--model", &out, "--to", "npz", "--out", &best];
     fail(&place, &words, &["--out", "is the model that is read"]);
+    // Images without classes.
+    let flat = format!("{data}/disc");
+    succeed(&train(&flat, &place.at("flat"), &["--recipe", "unconditional"]));
+    succeed(&["score", "--model", &place.at("flat"), "--images", &format!("{flat}:test")]);
+    fail(&place, &train(&flat, &place.at("no"), &[]), &["--data", "one class", "jem needs", "unconditional"]);
     let drawn = place.at("none");
     let words = ["sample", "--model", &out, "--class", "0", "--steps", "2", "--out", &drawn];
     fail(&place, &words, &["--class", "scalar energy"]);

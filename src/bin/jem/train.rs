@@ -1,7 +1,7 @@
 //! `jem train`: trains a recipe on a data set or a folder of images.
 
-use crate::session;
 use crate::session::training::{Job, TrainingArguments};
+use crate::session::{self, quoted};
 use jem::data::named::Collection;
 use jem::data::training::{DataSource, SYNTHETIC};
 use jem::ebm::{Outcome, Recipe};
@@ -98,10 +98,4 @@ fn next(outcome: &Outcome, job: &Job, recipe: &Recipe) -> Vec<String> {
     }
     lines.extend(longer.into_iter().skip(1));
     lines
-}
-
-/// A word quoted for a shell, if necessary.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "-_./:+,".contains(c);
-    if word.chars().all(plain) { word.into() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }

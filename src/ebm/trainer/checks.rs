@@ -19,6 +19,11 @@ pub(super) fn batch_layout(
 
 /// Refuses a network whose classes differ from the data's, and terms of the loss that need classes if it has none.
 pub(super) fn check_classes(recipe: &Recipe, network: &dyn Network, train: &Dataset) -> Result<()> {
+    if recipe.unconditional && network.classes() != 1 {
+        let (name, classes) = (network.name(), network.classes());
+        let message = format!("must be false for {name}, which has {classes} classes");
+        return Err(Error::setting("unconditional", message));
+    }
     if network.classes() == 1 {
         let labelled = [("p_y_given_x", recipe.p_y_given_x), ("p_xy", recipe.p_xy)];
         let name = network.name();

@@ -93,7 +93,9 @@ impl Trainer {
         let (Some(kind), Some(settings)) = (kind, settings) else { return Ok(()) };
         let (own, own_settings) = (self.network.kind(), self.network.settings());
         if kind != own {
-            return Err(Error::file(path, format!("expected a checkpoint of a {own}, found a {kind}")));
+            let known = Architecture::from_metadata(&checkpoint.metadata).is_ok();
+            let hint = if known { "" } else { "; the program that defines that network can resume it" };
+            return Err(Error::file(path, format!("expected a checkpoint of a {own}, found a {kind}{hint}")));
         }
         let known = Architecture::from_metadata(&checkpoint.metadata).ok();
         let settings = known.map_or(settings.to_owned(), |known| known.network().settings());

@@ -257,7 +257,7 @@ pub fn report(outcome: &Outcome, out: &Path, synthetic: bool) -> Vec<String> {
 
 /// Suggests a `command` to continue with the run in `out`.
 pub fn next(outcome: &Outcome, out: &Path, command: &str) -> Vec<String> {
-    let out = out.display();
+    let out = quoted(&out.display().to_string());
     let done = outcome.iterations;
     if outcome.interrupted {
         return vec![
@@ -267,4 +267,10 @@ pub fn next(outcome: &Outcome, out: &Path, command: &str) -> Vec<String> {
     }
     let more = format!("  {command} --resume {out} --iterations {}", 2 * done);
     vec!["next: train longer".into(), more]
+}
+
+/// A word quoted for a shell, if necessary.
+pub fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./:+,".contains(c);
+    if word.chars().all(plain) { word.into() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }

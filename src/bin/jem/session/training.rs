@@ -147,7 +147,7 @@ impl Training {
     fn train(&self) -> Result<Option<Outcome>> {
         let Self { session, recipe, data, job, .. } = self;
         if self.print_config {
-            say(recipe.to_toml().trim_end());
+            say(&format!("{}{}", RunDirectory::source_line(&job.source), recipe.to_toml().trim_end()));
             return Ok(None);
         }
         if self.profile {
