@@ -350,7 +350,7 @@ fn a_scalar_energy_trains_scores_and_samples() {
     assert!(cell("accuracy").is_empty() && cell("cross_entropy").is_empty(), "{rows}");
     assert!(cell("energy_gap").parse::<f64>().is_ok_and(f64::is_finite), "{rows}");
 
-    let found = facts(&["info", "--model", &out]);
+    let found = facts(&["info", &out]);
     assert_eq!(found["classes"], 1);
     assert!(found["model"].as_str().expect("text").contains("a scalar energy"), "{found}");
     // Labels of the images are unused.
