@@ -36,6 +36,8 @@ directory is removed.";
 /// Ctrl-C ends the ablation after the current iteration, and the same command resumes it; a second Ctrl-C ends it at once.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, args_override_self = true)]
+// The comparison sets these two.
+#[command(mut_arg("family", |flag| flag.hide(true)), mut_arg("seed", |flag| flag.hide(true)))]
 pub struct Arguments {
     /// Recipes to compare, as in --recipe of `jem train` [default: classifier,jem; with --vary: jem]
     #[arg(long, value_name = "NAMES", value_delimiter = ',', hide_possible_values = true)]
