@@ -98,7 +98,7 @@ fn the_view_takes_the_size_of_the_terminal() {
     run.wait("metrics.csv", |text| rows(text) > 2);
     run.interrupt();
     let (code, view, after) = run.end();
-    assert_eq!(code, Some(0), "{after}");
+    assert_eq!(code, Some(130), "{after}");
     assert!(view.contains(&rest(24)) && view.contains(&rest(40)), "{view:?}");
     assert!(after.contains("stopped at iteration") && after.contains("--resume"), "{after:?}");
 }

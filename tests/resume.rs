@@ -162,12 +162,10 @@ fn a_run_of_every_recipe_that_is_interrupted_at_iteration_37_is_the_uninterrupte
             });
             assert_eq!((outcome.iterations, outcome.interrupted), (40, false), "{context}");
             assert_same_run(&parts, &whole);
-            assert_eq!(
-                (outcome.trips, outcome.validation),
-                (expected.trips, expected.validation),
-                "{context}"
-            );
-            assert!(outcome.test.is_some() && outcome.test == expected.test, "{context}: {outcome:?}");
+            // Compare as text, because the accuracy of an energy without classes is NaN.
+            let figures = |of: &Outcome| format!("{:?}", (of.trips, of.validation, of.test));
+            assert_eq!(figures(&outcome), figures(&expected), "{context}");
+            assert!(outcome.test.is_some(), "{context}: {outcome:?}");
             for iteration in [28, 32, 36, 40] {
                 let picture =
                     |out: &Path| fs::read(out.join(format!("samples/samples-{iteration:08}.png"))).ok();
