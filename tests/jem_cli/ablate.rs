@@ -39,6 +39,11 @@ fn a_scalar_energy_has_no_accuracy_in_the_table() {
     let config = format!("{out}/classifier-seed1/config.toml");
     let words = ["ablate", "--config", &config, "--recipes", "jem", "--out", &place.at("other")];
     fail(&place, &words, &["--recipes", "those of classifier", "jem"]);
+    // Without --recipes its own recipe is compared.
+    let varied = place.at("varied");
+    let printed =
+        succeed(&["ablate", "--config", &config, "--vary", "lr=0.1,0.2", "--seeds", "1", "--out", &varied]);
+    assert!(printed.contains("[1/2] classifier, lr = 0.1, seed 1"), "{printed}");
 }
 
 #[test]

@@ -39,7 +39,8 @@ directory is removed.";
 // The comparison sets these two.
 #[command(mut_arg("family", |flag| flag.hide(true)), mut_arg("seed", |flag| flag.hide(true)))]
 pub struct Arguments {
-    /// Recipes to compare, as in --recipe of `jem train` [default: classifier,jem; with --vary: jem]
+    /// Recipes to compare, as in --recipe of `jem train` [default: that of --config, else classifier,jem; with --vary:
+    /// jem]
     #[arg(long, value_name = "NAMES", value_delimiter = ',', hide_possible_values = true)]
     recipes: Vec<Family>,
     /// Random seeds; every recipe and value runs once with each

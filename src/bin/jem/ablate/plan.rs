@@ -118,8 +118,11 @@ pub fn setups(
         }
     }
     let families = match arguments.recipes.as_slice() {
-        [] if vary.is_some() => vec![Family::Jem],
-        [] => vec![Family::Classifier, Family::Jem],
+        [] => match (file.family, vary) {
+            (Some(family), _) => vec![family],
+            (None, Some(_)) => vec![Family::Jem],
+            (None, None) => vec![Family::Classifier, Family::Jem],
+        },
         asked => asked.to_vec(),
     };
     unique("--recipes", families.iter())?;

@@ -71,7 +71,7 @@ impl Figures {
     }
 }
 
-/// The total of a clock that restarts each time the run is resumed.
+/// The total of a clock, which restarted at each resume in runs of earlier versions.
 fn seconds(points: &[(f64, f64)]) -> f64 {
     let ends = points.windows(2).filter(|pair| pair[1].1 < pair[0].1).map(|pair| pair[0].1);
     ends.chain(points.last().map(|last| last.1)).sum()

@@ -146,6 +146,7 @@ impl<'a> Row<'a> {
         let note = match (self.ended.len(), seeds) {
             (0, _) => "not run yet".into(),
             (_, 0) => "diverged".into(),
+            _ if self.accuracy().count == 0 => "no accuracy: it has no classes".into(),
             (_, 1) => format!("test {}, 1 seed", self.accuracy().text(100.0, 1, "%")),
             _ => format!("test {}, {seeds} seeds", self.accuracy().text(100.0, 1, "%")),
         };
