@@ -12,6 +12,14 @@ pub const KIND: &str = "architecture";
 /// The metadata key of [`Network::settings`].
 pub const SETTINGS: &str = "network";
 
+/// The kinds of the library's own networks.
+const KINDS: [&str; 4] = ["wide-resnet", "resnet", "cifar-resnet", "vgg"];
+
+/// Whether files of the library's own networks name this kind.
+pub(crate) fn is_known_kind(kind: &str) -> bool {
+    KINDS.contains(&kind)
+}
+
 /// A network that turns images into logits f(x), and so an energy `E(x) = -LogSumExp_y f(x)[y]`. With one class
 /// that is `E(x) = -f(x)`, and the network is an energy alone. It can be trained, evaluated, scored and sampled.
 ///
@@ -29,6 +37,11 @@ pub trait Network: fmt::Debug + Send + Sync {
     /// Rows and columns of the images; `None` if the network takes images of any size.
     fn image_size(&self) -> Option<[usize; 2]> {
         None
+    }
+
+    /// Rows and columns of the images that it was published with, for a file that does not name their size.
+    fn usual_image_size(&self) -> [usize; 2] {
+        self.image_size().unwrap_or([32, 32])
     }
 
     /// Checks its settings.

@@ -6,7 +6,7 @@ use crate::device::{ProgramBuilder, View};
 use crate::ebm::Recipe;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Indices, Leaf, Tensor};
-use crate::nn::wide_resnet::Norm;
+use crate::nn::ingredients::Norm;
 use std::ops::Range;
 
 /// The alignment of views, in words.

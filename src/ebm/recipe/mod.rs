@@ -9,10 +9,11 @@ use super::family::Family;
 use super::precision::Precision;
 use crate::compute::functional::Functional;
 use crate::error::{Error, Result};
+use crate::nn::ingredients::{Activation, Norm};
 use crate::nn::init::Init;
 use crate::nn::network::Network;
 use crate::nn::optimizer::Optimizer;
-use crate::nn::wide_resnet::{Activation, Norm, WideResNet};
+use crate::nn::wide_resnet::WideResNet;
 pub use choices::{ClassificationLoss, OptimizerKind};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -72,11 +73,11 @@ settings! {
     width: usize,
     /// Initial weights: lecun-uniform, he-normal or glorot-uniform
     init: Init,
-    /// Normalisation before activations: none, batch or group
+    /// Normalisation before activations: none, batch, instance, layer or group:G
     norm: Norm,
     /// Weight of the current batch in batch norm's running statistics (PyTorch's momentum)
     norm_momentum: f32,
-    /// Activation: leaky-relu, silu or softplus
+    /// Activation: relu, leaky-relu, leaky-relu:SLOPE, silu or softplus
     activation: Activation,
     /// Divide each layer's weights by their largest singular value
     spectral_norm: bool,
@@ -304,13 +305,10 @@ impl Recipe {
     pub fn network(&self, classes: usize, channels: usize) -> WideResNet {
         let classes = if self.unconditional { 1 } else { classes };
         WideResNet {
-            depth: self.depth,
-            width: self.width,
-            classes,
-            channels,
             norm: self.norm,
             activation: self.activation,
             spectral_norm: self.spectral_norm,
+            ..WideResNet::new(self.depth, self.width, classes, channels)
         }
     }
 
@@ -386,7 +384,7 @@ mod tests {
             ("steps = -1\n", "steps"),
             ("step_sise = 1.0\n", "step_sise"),
             ("recipe = \"jem+++\"\n", "recipe"),
-            ("norm = \"layer\"\n", "norm"),
+            ("norm = \"spectral\"\n", "norm"),
             ("clamp_x = 1\n", "clamp_x"),
         ] {
             let message = Overrides::parse(text).unwrap_err();

@@ -5,8 +5,8 @@ use crate::ebm::chain_start::ChainStart;
 use crate::ebm::family::Family;
 use crate::ebm::precision::Precision;
 use crate::ebm::preset::Preset;
+use crate::nn::ingredients::{Activation, Norm};
 use crate::nn::init::Init;
-use crate::nn::wide_resnet::{Activation, Norm};
 
 impl Recipe {
     /// Reads the text that [`Recipe::to_toml`] wrote; settings that it lacks, as from an earlier version, are the
@@ -54,7 +54,7 @@ impl Preset {
             init: Init::LecunUniform,
             norm: Norm::None,
             norm_momentum: 0.1,
-            activation: Activation::LeakyRelu,
+            activation: Activation::JEM,
             spectral_norm: false,
             unconditional: false,
             batch: 64,

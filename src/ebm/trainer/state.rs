@@ -92,13 +92,14 @@ impl Trainer {
         let [kind, settings] = [KIND, SETTINGS].map(|key| checkpoint.metadata.get(key).map(String::as_str));
         let (Some(kind), Some(settings)) = (kind, settings) else { return Ok(()) };
         let (own, own_settings) = (self.network.kind(), self.network.settings());
+        let known = Architecture::from_metadata(&checkpoint.metadata).ok().map(|known| known.network());
+        let kind = known.as_ref().map_or(kind, |known| known.kind());
         if kind != own {
-            let known = Architecture::from_metadata(&checkpoint.metadata).is_ok();
-            let hint = if known { "" } else { "; the program that defines that network can resume it" };
+            let hint =
+                if known.is_some() { "" } else { "; the program that defines that network can resume it" };
             return Err(Error::file(path, format!("expected a checkpoint of a {own}, found a {kind}{hint}")));
         }
-        let known = Architecture::from_metadata(&checkpoint.metadata).ok();
-        let settings = known.map_or(settings.to_owned(), |known| known.network().settings());
+        let settings = known.as_ref().map_or(settings.to_owned(), |known| known.settings());
         if settings == own_settings {
             return Ok(());
         }

@@ -4,12 +4,19 @@ use jem::{Error, Result};
 
 /// The flag for each argument that is not a setting of a recipe. A command whose flag has another name maps it with
 /// [`Flags::flag`].
-const FLAGS: [(&str, &str); 8] = [
+const FLAGS: [(&str, &str); 15] = [
+    ("activation", "--activation"),
+    ("arch", "--arch"),
     ("architecture", "--arch"),
+    ("classes", "--classes"),
     ("data", "--data"),
     ("device", "--device"),
     ("directory", "--data-dir"),
+    ("key", "--key"),
     ("mean", "--mean"),
+    ("norm", "--norm"),
+    ("pooling", "--pooling"),
+    ("prefix", "--prefix"),
     ("preset", "--preset"),
     ("recipe", "--recipe"),
     ("std", "--std"),
