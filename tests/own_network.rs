@@ -109,6 +109,7 @@ fn train(
     };
     let options = RunOptions {
         network: Some(network.clone()),
+        start: None,
         out: out.to_owned(),
         resume,
         progress: None,

@@ -1,12 +1,12 @@
 //! Finds the network in a file of tensors, and says what is assumed of it.
 
-use super::model::InputNormalisation;
 use crate::error::{Error, Result};
 use crate::io::elements::{Array, Elements};
 use crate::nn::architecture::{
     Architecture, Assumption, Choices, Recognised, Unrecognised, nothing_known, prefixes, recognise,
     unknown_message,
 };
+use crate::nn::normalised::InputNormalisation;
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 

@@ -4,18 +4,16 @@
 use super::Recipe;
 use super::import::{self, ImportOptions};
 use super::langevin::Langevin;
-use crate::device::{Buffers, Key};
 use crate::error::{Error, Result};
-use crate::graph::Tensor;
 use crate::io::checkpoint::Checkpoint;
 use crate::io::elements::{Array, Elements};
 use crate::io::pack;
 use crate::io::safetensors::FORMAT;
 use crate::io::state_file::{self, StateFile};
-use crate::nn::architecture::{Architecture, Assumption, NormMode, Recognised};
-use crate::nn::network::{KIND, Network, Pass, is_known_kind};
-use crate::nn::parameters::{PARAMETERS, Parameter, ParameterLayout};
-use serde::{Deserialize, Serialize};
+use crate::nn::architecture::{Architecture, Assumption, Recognised};
+use crate::nn::network::{KIND, Network, is_known_kind};
+use crate::nn::normalised::{InputNormalisation, NORMALISATION, Normalised};
+use crate::nn::parameters::{Parameter, ParameterLayout};
 use serde_json::json;
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -29,45 +27,6 @@ pub const REPLAY_BUFFER: &str = "replay_buffer";
 pub const CLASS_NAMES: &str = "class_names";
 /// The file of the best model in a run directory.
 const BEST: &str = "best.safetensors";
-const SCALE: Key<f32> = Key::new("normalisation scale");
-const OFFSET: Key<f32> = Key::new("normalisation offset");
-
-/// The normalisation that a classifier was trained with: its network expects `(pixel - mean) / std` for pixels in
-/// [0, 1], channel by channel. The engine's images are in [-1, 1].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct InputNormalisation {
-    /// The mean of each channel.
-    pub mean: Vec<f32>,
-    /// The standard deviation of each channel.
-    pub std: Vec<f32>,
-}
-
-impl InputNormalisation {
-    /// Checks the normalisation for images with `channels` channels.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] with the name, the allowed range and what was found.
-    pub fn check(&self, channels: usize) -> Result<()> {
-        for (name, values, low) in [("mean", &self.mean, f32::MIN), ("std", &self.std, f32::MIN_POSITIVE)] {
-            if values.len() != channels {
-                let message = format!("expected {channels} numbers, one a channel, got {}", values.len());
-                return Err(Error::setting(name, message));
-            }
-            if let Some(value) = values.iter().find(|value| !(value.is_finite() && **value >= low)) {
-                let range = if name == "std" { "finite numbers above 0" } else { "finite numbers" };
-                return Err(Error::setting(name, format!("expected {range}, got {value}")));
-            }
-        }
-        Ok(())
-    }
-
-    /// The factor and the offset that convert each channel from [-1, 1] to the network's input.
-    fn affine(&self) -> (Vec<f32>, Vec<f32>) {
-        let scale = self.std.iter().map(|std| 0.5 / std).collect();
-        let offset = self.mean.iter().zip(&self.std).map(|(mean, std)| (0.5 - mean) / std).collect();
-        (scale, offset)
-    }
-}
 
 /// A trained classifier.
 #[derive(Debug, Clone)]
@@ -170,11 +129,12 @@ impl Model {
         }
         let normalisation = match options.normalisation {
             Some(normalisation) => Some(normalisation),
-            None => stored(&metadata, "normalisation", path)?,
+            None => stored(&metadata, NORMALISATION, path)?,
         };
-        if let Some(normalisation) = &normalisation {
-            normalisation.check(network.channels())?;
-        }
+        let network: Arc<dyn Network> = match &normalisation {
+            Some(normalisation) => Arc::new(Normalised::new(network, normalisation.clone())?),
+            None => network,
+        };
         let stated = options.image_size.or(network.image_size());
         let image = match stated {
             Some(size) => size,
@@ -197,7 +157,7 @@ impl Model {
             Some(value) => drop(metadata.insert(key.into(), value.to_string())),
             None => drop(metadata.remove(key)),
         };
-        record("normalisation", normalisation.as_ref().map(|n| json!(n)));
+        record(NORMALISATION, normalisation.as_ref().map(|n| json!(n)));
         record("image_size", Some(json!(image)));
         record(CLASS_NAMES, class_names.as_ref().map(|names| json!(names)));
         record("assumptions", (!assumptions.is_empty()).then(|| json!(assumptions)));
@@ -259,7 +219,7 @@ impl Model {
         &self.path
     }
 
-    /// The network.
+    /// The network, behind the normalisation of its images ([`Normalised`]) if it has one.
     pub fn network(&self) -> &Arc<dyn Network> {
         &self.network
     }
@@ -323,18 +283,12 @@ impl Model {
         recipe.samples().then(|| Langevin::of(&recipe))
     }
 
-    /// Adds the parameters and the normalisation to the buffers of a task.
+    /// The values of the network's parameter `name` in the file's order.
     ///
     /// # Errors
-    /// A tensor of another shape; an error of the device.
-    pub(super) fn add_to(&self, buffers: &mut Buffers, layout: &ParameterLayout) -> Result<()> {
-        buffers.add(PARAMETERS, &self.parameters(layout)?)?;
-        if let Some(normalisation) = &self.normalisation {
-            let (scale, offset) = normalisation.affine();
-            buffers.add(SCALE, &scale)?;
-            buffers.add(OFFSET, &offset)?;
-        }
-        Ok(())
+    /// [`Error::File`] if the file has it in another shape, or not at all.
+    pub(super) fn values(&self, name: &str, file_shape: &[usize]) -> Result<&[f32]> {
+        self.file.f32(&self.path, self.names.get(name).map_or(name, String::as_str), file_shape)
     }
 
     /// The parameters as the flat buffer of `layout`, the architecture's layout.
@@ -342,24 +296,7 @@ impl Model {
     /// # Errors
     /// [`Error::File`] for a tensor of another shape.
     pub fn parameters(&self, layout: &ParameterLayout) -> Result<Vec<f32>> {
-        layout.gather(|parameter: &Parameter| {
-            let name = self.names.get(&parameter.name).unwrap_or(&parameter.name);
-            self.file.f32(&self.path, name, &parameter.file_shape())
-        })
-    }
-
-    /// The logits `[n, classes]` of images `[n, h, w, c]` in [-1, 1].
-    pub fn logits(&self, layout: &ParameterLayout, images: &Tensor, mode: NormMode) -> Tensor {
-        let graph = images.graph();
-        let images = match &self.normalisation {
-            None => images.clone(),
-            Some(normalisation) => {
-                let channels = normalisation.mean.len();
-                let [scale, offset] = [SCALE, OFFSET].map(|key| graph.input(key.name(), [channels]));
-                images.mul(&scale).add(&offset)
-            }
-        };
-        self.network.logits(&images, &mut Pass::new(layout, mode).without_dropout())
+        layout.gather(|parameter: &Parameter| self.values(&parameter.name, &parameter.file_shape()))
     }
 }
 

@@ -3,11 +3,13 @@
 
 pub mod architecture;
 pub mod batch_norm;
+pub mod frozen;
 pub mod group_norm;
 pub mod ingredients;
 pub mod init;
 pub mod layers;
 pub mod network;
+pub mod normalised;
 pub mod optimizer;
 pub mod parameters;
 pub mod resnet;

@@ -176,12 +176,18 @@ impl<'a> Pass<'a> {
         self.layout.leaf(like.graph(), name)
     }
 
+    /// The statistics that batch norm takes in this pass: [`Pass::mode`], but those of training if they are frozen.
+    fn norm_mode(&self) -> NormMode {
+        if self.layout.has_statistics() { self.mode } else { NormMode::Inference }
+    }
+
     /// Batch norm `name` of `x`; in [`NormMode::Training`] it is noted for [`Pass::running_statistics`].
     pub fn batch_norm(&mut self, x: &Tensor, name: &str) -> Tensor {
-        if self.mode == NormMode::Training {
+        let mode = self.norm_mode();
+        if mode == NormMode::Training {
             self.seen.push((name.to_owned(), x.clone()));
         }
-        x.graph().scope(name, || batch_norm::normalise(x, self.layout, name, self.mode))
+        x.graph().scope(name, || batch_norm::normalise(x, self.layout, name, mode))
     }
 
     /// A convolution (`weights [kh, kw, c_in, c_out]`, bias or none) and batch norm `norm` of its result, in one kernel
@@ -194,7 +200,7 @@ impl<'a> Pass<'a> {
         [stride, padding]: [usize; 2],
         norm: &str,
     ) -> Tensor {
-        match self.mode {
+        match self.norm_mode() {
             NormMode::Inference => batch_norm::convolve(x, weights, bias, stride, padding, self.layout, norm),
             NormMode::Training => self.batch_norm(&x.conv2d(weights, bias, stride, padding), norm),
         }

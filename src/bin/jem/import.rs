@@ -1,13 +1,13 @@
 //! `jem import`: writes a PyTorch checkpoint as a model file.
 
+use crate::class_names;
 use crate::common::{Output, check_not_source, check_writable, describe, waiting};
 use crate::facts::{Facts, number};
-use jem::data::named::Collection;
+use jem::Result;
 use jem::ebm::{ImportOptions, InputNormalisation, Model};
 use jem::nn::architecture::{Architecture, Assumption, Choices};
 use jem::nn::ingredients::{Activation, Norm, Pooling};
-use jem::{Error, Result};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 const EXAMPLES: &str = "Examples:
   jem import CIFAR10_MODEL.pt --out jem.safetensors
@@ -83,7 +83,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         normalisation: stated,
         key: arguments.key.clone(),
         prefix: arguments.prefix.clone(),
-        class_names: arguments.classes.as_deref().map(class_names).transpose()?,
+        class_names: arguments
+            .classes
+            .as_deref()
+            .map(|text| class_names::read("--classes", text))
+            .transpose()?,
         image_size: arguments.image_size,
     };
     let model = Model::import(&arguments.checkpoint, options)?;
@@ -122,22 +126,6 @@ pub fn settings(model: &Model, facts: &mut Facts) {
         facts.line(setting, text);
     }
     facts.value("assumptions", serde_json::json!(model.assumptions()));
-}
-
-/// The names of the classes of a data set, or of the lines of a text file.
-fn class_names(text: &str) -> Result<Vec<String>> {
-    if let Some(collection) = Collection::named(text) {
-        return Ok(collection.class_names());
-    }
-    let path = Path::new(text);
-    let lines = std::fs::read_to_string(path).map_err(|error| {
-        let message = format!(
-            "expected a text file with a name a line, or one of {}, got {text:?}: {error}",
-            Collection::known()
-        );
-        Error::setting("--classes", message)
-    })?;
-    Ok(lines.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
 }
 
 /// Rows and columns from `N` or `ROWSxCOLUMNS`.

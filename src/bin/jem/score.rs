@@ -1,10 +1,12 @@
 //! `jem score`: logits, energies, probabilities and input gradients of images.
 
+mod labels;
 mod show;
 mod table;
 mod verdict;
 mod write;
 
+use crate::class_names;
 use crate::common::{
     ImageArguments, ModelArguments, Output, check_batch, check_writable, describe, progress,
 };
@@ -24,7 +26,7 @@ const BATCH: usize = 100;
 
 const EXAMPLES: &str = "Examples:
   jem score --model M --images cifar10:test --out scores.npz
-  jem score --model M --images photos/ --predict --top 3
+  jem score --model M --images photos/ --predict --top 3 --classes-map plane=airplane
   jem score --model M --images svhn:test \\
       --threshold-quantile 0.05 --threshold-on cifar10:test
   jem score --model M --images x.npy --input-gradient --out scores.npz
@@ -33,7 +35,7 @@ Arrays of a .npz, each with a row per image:
   logits [N,K]            f(x)
   logsumexp [N]           minus the free energy: log p(x) up to a constant
   probabilities [N,K]     p(y|x)
-  prediction [N]          the class of least energy
+  prediction [N]          the class of least energy, by number
   entropy [N]             of p(y|x), in nats
   labels, correct [N]     with labels
   dlogsumexp_dx [N,C,H,W], input_gradient_norm [N]   with --input-gradient
@@ -60,6 +62,14 @@ pub struct Arguments {
     /// Ignore the labels of the images
     #[arg(long)]
     no_labels: bool,
+    /// Names of the model's classes, in the order of its logits, if it does not have them: a text file with a name a
+    /// line, or a data set, such as cifar10
+    #[arg(long, value_name = "FILE|SET")]
+    classes: Option<String>,
+    /// The model's names for classes of the images: NAME=NAME,NAME=NAME, or a file with a pair a line, the images' name
+    /// first
+    #[arg(long, value_name = "PAIRS", conflicts_with_all = ["labels", "no_labels"])]
+    classes_map: Option<String>,
     /// Output file: .npz (arrays) or .csv (a row per image, with the norm of the gradient only)
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -113,7 +123,15 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         return Err(Error::setting("--top", message));
     }
     let images = arguments.source.open("--images", &arguments.images, &model, &arguments.output)?;
-    let labels = labels(arguments, &images, classes)?;
+    let names = match &arguments.classes {
+        Some(text) => Some(class_names::read("--classes", text)?),
+        None => model.class_names().map(<[String]>::to_vec),
+    };
+    if let Some(names) = names.as_ref().filter(|names| names.len() != classes) {
+        let message = format!("expected the names of the model's {classes} classes, got {}", names.len());
+        return Err(Error::setting("--classes", message));
+    }
+    let labels = labels::labels(arguments, &images, classes, names.as_deref())?;
     let task = Task { arguments, device: &device, model: &model, beta };
     let threshold = threshold.map(|threshold| task.threshold(threshold)).transpose()?;
 
@@ -128,12 +146,24 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let ranked = |k| logits.chunks(classes).map(|row| ranking(row, k)).collect();
     let ranking = arguments.top.map(ranked);
     let verdict = threshold.map(|least| posteriors.iter().map(|p| p.logsumexp >= least).collect());
-    let table = ScoreTable { classes, logits, posteriors, gradients, labels, ranking, verdict };
+    let table = ScoreTable {
+        classes,
+        names,
+        logits,
+        posteriors,
+        gradients,
+        labels: labels.classes,
+        ranking,
+        verdict,
+    };
 
     if !arguments.output.json {
         show::figures(arguments, &table, &images);
     }
     let mut facts = facts(&model, &device, &images, &table, threshold);
+    if let Some(note) = labels.note {
+        facts.text("labels", note);
+    }
     let speed = format!("{seconds:.2} ({:.0} images/s)", images.count as f64 / seconds);
     facts.add("seconds", speed, seconds);
     if let (Some(out), Some(format)) = (&arguments.out, format) {
@@ -153,30 +183,6 @@ fn beta(arguments: &Arguments) -> Result<f64> {
         return Ok(beta);
     }
     Err(Error::setting(flag, format!("must be a finite number above 0, got {value}")))
-}
-
-/// The labels to compare predictions with, if there are any. A scalar energy has no classes, so the labels of the
-/// images are ignored.
-fn labels(arguments: &Arguments, images: &Images, classes: usize) -> Result<Option<Vec<u32>>> {
-    if arguments.no_labels {
-        return Ok(None);
-    }
-    if let Some(path) = &arguments.labels {
-        if classes == 1 {
-            return Err(Error::setting("--labels", "the model is a scalar energy, which has no classes"));
-        }
-        return write::read_labels(path, images.count, classes).map(Some);
-    }
-    if classes == 1 {
-        return Ok(None);
-    }
-    if images.labels.is_some() && images.class_names.len() != classes {
-        let (name, found) = (&images.name, images.class_names.len());
-        let message =
-            format!("{name} has {found} classes, the model {classes}; use --no-labels to ignore its labels");
-        return Err(Error::setting("--images", message));
-    }
-    Ok(images.labels.clone())
 }
 
 /// A model on a device, with the flags.

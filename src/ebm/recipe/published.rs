@@ -5,6 +5,7 @@ use crate::ebm::chain_start::ChainStart;
 use crate::ebm::family::Family;
 use crate::ebm::precision::Precision;
 use crate::ebm::preset::Preset;
+use crate::nn::frozen::NormStatistics;
 use crate::nn::ingredients::{Activation, Norm};
 use crate::nn::init::Init;
 
@@ -54,6 +55,7 @@ impl Preset {
             init: Init::LecunUniform,
             norm: Norm::None,
             norm_momentum: 0.1,
+            norm_statistics: NormStatistics::Batch,
             activation: Activation::JEM,
             spectral_norm: false,
             unconditional: false,
@@ -72,6 +74,8 @@ impl Preset {
             reservoir: false,
             class_conditional: false,
             p_x: 1.0,
+            p_x_after: 0,
+            p_x_ramp: 0,
             p_y_given_x: 1.0,
             labelled_loss: ClassificationLoss::CrossEntropy,
             margin: 1.0,

@@ -1,6 +1,7 @@
 //! Saves and restores the state of a trainer.
 
 use super::Trainer;
+use crate::ebm::model::CLASS_NAMES;
 use crate::ebm::programs::REPLAY;
 use crate::error::{Error, Result};
 use crate::io::checkpoint::Checkpoint;
@@ -78,6 +79,10 @@ impl Trainer {
         checkpoint.metadata.insert(FORMAT.0.into(), FORMAT.1.into());
         self.network.write_metadata(&mut checkpoint.metadata);
         checkpoint.metadata.insert("data".into(), self.data.clone());
+        if !self.class_names.is_empty() {
+            let names = serde_json::to_string(&self.class_names).expect("text");
+            checkpoint.metadata.insert(CLASS_NAMES.into(), names);
+        }
         let (height, width) = (self.batch.height, self.batch.width);
         checkpoint.metadata.insert("image_size".into(), format!("[{height},{width}]"));
         checkpoint.metadata.insert("iteration".into(), self.iteration.to_string());
@@ -107,6 +112,16 @@ impl Trainer {
         Err(Error::file(path, format!("expected a checkpoint of {}: {differ}", self.network.name())))
     }
 
+    /// Refuses a checkpoint of other classes. A file of an earlier version does not name them.
+    fn check_class_names(&self, checkpoint: &Checkpoint, path: &Path) -> Result<()> {
+        let names = checkpoint.metadata.get(CLASS_NAMES).and_then(|text| serde_json::from_str(text).ok());
+        let Some(had): Option<Vec<String>> = names.filter(|had| *had != self.class_names) else {
+            return Ok(());
+        };
+        let [had, now] = [&had, &self.class_names].map(|names| names.join(", "));
+        Err(Error::file(path, format!("the run has the classes {had}; the data have {now}")))
+    }
+
     /// Restores a checkpoint of the same recipe; `path` is for messages.
     ///
     /// # Errors
@@ -119,6 +134,7 @@ impl Trainer {
             })
         };
         self.check_network(checkpoint, path)?;
+        self.check_class_names(checkpoint, path)?;
         let iteration = checkpoint.text(path, "iteration")?;
         let iteration = iteration
             .parse()

@@ -124,6 +124,22 @@ fn of_dialect(
 }
 
 impl Architecture {
+    /// The architecture with `classes` classes.
+    ///
+    /// # Errors
+    /// A number of classes that the network cannot have.
+    pub fn with_classes(&self, classes: usize) -> Result<Self, String> {
+        self.with_settings([("classes", toml::Value::from(classes as i64))])
+    }
+
+    /// The architecture for images with `channels` channels.
+    ///
+    /// # Errors
+    /// A number of channels that the network cannot have.
+    pub fn with_channels(&self, channels: usize) -> Result<Self, String> {
+        self.with_settings([("channels", toml::Value::from(channels as i64))])
+    }
+
     /// The architecture with the settings that `choices` has.
     ///
     /// # Errors
@@ -135,11 +151,17 @@ impl Architecture {
             ("norm", norm.map(|value| value.to_string())),
             ("pooling", pooling.map(|value| value.to_string())),
         ];
+        self.with_settings(texts.into_iter().filter_map(|(key, text)| Some((key, text?.into()))))
+    }
+
+    fn with_settings(
+        &self,
+        changes: impl IntoIterator<Item = (&'static str, toml::Value)>,
+    ) -> Result<Self, String> {
         let mut settings: toml::Table =
             toml::from_str(&self.0.settings()).map_err(|e| e.message().to_owned())?;
-        for (key, text) in texts {
-            let Some(text) = text else { continue };
-            if settings.insert(key.into(), text.into()).is_none() {
+        for (key, value) in changes {
+            if settings.insert(key.into(), value).is_none() {
                 return Err(format!("{} has no setting {key}", self.0.name()));
             }
         }
