@@ -47,16 +47,18 @@ impl Metrics {
             .chunks(STATS)
             .map(|row| std::array::from_fn(|stat| f64::from(row[stat])))
             .collect();
+        let has = |wanted: BatchPart| parts.iter().any(|(role, _)| *role == wanted);
+        let early = batch.data > 0 && !has(BatchPart::Data);
+        let rows_of = |role: BatchPart| &rows[if early { batch.early_rows() } else { batch.rows_of(role) }];
         let [data, samples, labelled] =
-            [BatchPart::Data, BatchPart::Samples, BatchPart::Labelled].map(|role| &rows[batch.rows_of(role)]);
+            [BatchPart::Data, BatchPart::Samples, BatchPart::Labelled].map(rows_of);
         let mean = |rows: &[[f64; STATS]], stat: usize| {
             rows.iter().map(|row| row[stat]).sum::<f64>() / rows.len() as f64
         };
-        let has = |wanted: BatchPart| parts.iter().any(|(role, _)| *role == wanted);
         // Never written without a penalty, so 0.
         let mut loss = if has(BatchPart::Data) { f64::from(words[batch.penalty_word()]) } else { 0.0 };
         for (role, part) in parts {
-            for &[lse, cross_entropy, _, squares, functional] in &rows[batch.rows_of(*role)] {
+            for &[lse, cross_entropy, _, squares, functional] in rows_of(*role) {
                 // A term of weight 0 is left out: its statistic may be undefined or NaN.
                 let term =
                     |weight: f32, value: f64| if weight == 0.0 { 0.0 } else { f64::from(weight) * value };

@@ -111,6 +111,11 @@ impl BatchLayout {
         first..first + self.images_of(role).len()
     }
 
+    /// The rows of labels and metrics of the labelled images in an iteration that has no others.
+    pub fn early_rows(&self) -> Range<usize> {
+        0..self.labelled
+    }
+
     /// The number of rows of labels and metrics.
     pub fn rows(&self) -> usize {
         self.rows_of(BatchPart::Labelled).end

@@ -119,7 +119,10 @@ impl LossPrograms<'_> {
         for group in groups {
             let (Some((first, _)), Some((last, _))) = (group.first(), group.last()) else { continue };
             let x = batch.leaf(&graph, batch.images_of(*first).start..batch.images_of(*last).end);
-            let rows = batch.rows_of(*first).start..batch.rows_of(*last).end;
+            let rows = match self.early {
+                true => batch.early_rows(),
+                false => batch.rows_of(*first).start..batch.rows_of(*last).end,
+            };
             let labels = batch.labels(&graph, rows.clone());
             let mut pass = Pass::new(layout, NormMode::Training).with_dropout(&counters);
             let logits = network.logits(&x, &mut pass);

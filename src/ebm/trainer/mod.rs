@@ -288,9 +288,9 @@ impl Trainer {
             factors[self.batch.rows_of(BatchPart::Labelled)].fill(1.0);
             self.buffers.write(LOSS_FACTORS, &factors)?;
         }
-        if self.batch.data > 0 {
+        if self.batch.data > 0 && !early {
             let indices = self.data_order.draw(iteration, self.batch.data);
-            self.set_labels(&mut labels, BatchPart::Data, &indices);
+            self.set_labels(&mut labels[self.batch.rows_of(BatchPart::Data)], &indices);
             self.buffers.write(DATA_INDICES, &indices)?;
         }
         if self.batch.samples > 0 && !early {
@@ -310,7 +310,8 @@ impl Trainer {
         if self.batch.labelled > 0 {
             let drawn = self.labelled_order.draw(iteration, self.batch.labelled);
             let indices: Vec<u32> = drawn.iter().map(|&i| self.labelled_images[i as usize]).collect();
-            self.set_labels(&mut labels, BatchPart::Labelled, &indices);
+            let rows = if early { self.batch.early_rows() } else { self.batch.rows_of(BatchPart::Labelled) };
+            self.set_labels(&mut labels[rows], &indices);
             self.buffers.write(LABELLED_INDICES, &indices)?;
         }
         self.buffers.write(LABELS, &labels)?;
@@ -318,8 +319,7 @@ impl Trainer {
     }
 
     /// Sets the rows of a part of the batch to the labels of the images `indices`.
-    fn set_labels(&self, labels: &mut [u32], role: BatchPart, indices: &[u32]) {
-        let rows = &mut labels[self.batch.rows_of(role)];
+    fn set_labels(&self, rows: &mut [u32], indices: &[u32]) {
         rows.iter_mut().zip(indices).for_each(|(label, &i)| *label = self.train_labels[i as usize]);
     }
 

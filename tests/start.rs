@@ -1,0 +1,395 @@
+//! Runs that start from a trained model, stages before log p(x), and frozen statistics of batch norm.
+
+#[path = "common/run_files.rs"]
+mod run_files;
+#[path = "common/small.rs"]
+mod small;
+
+use jem::data::Dataset;
+use jem::device::Device;
+use jem::ebm::{
+    Family, ImportOptions, InputNormalisation, Metrics, Model, OptimizerKind, Preset, Recipe, RunDirectory,
+    RunOptions, ScoreSettings, Scorer, Start, Trainer, run,
+};
+use jem::nn::frozen::NormStatistics;
+use jem::nn::ingredients::Norm;
+use jem::nn::init::Init;
+use jem::nn::network::Network;
+use jem::nn::resnet::{ResNet, Shortcut};
+use run_files::assert_same_run;
+use small::pictures;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const SIDE: usize = 8;
+
+fn recipe() -> Recipe {
+    Recipe { clamp_x: true, clamp_gradient: 1.0, validation: 12, ..small::recipe() }
+}
+
+fn train(trainer: &mut Trainer, iterations: usize) -> Vec<Metrics> {
+    let mut metrics = Vec::new();
+    for _ in 0..iterations {
+        trainer.step().expect("an iteration");
+    }
+    metrics.extend(trainer.finish_metrics().expect("metrics"));
+    metrics
+}
+
+/// The metrics and the trained parameters of a trainer of `recipe` after some iterations.
+fn trained(recipe: &Recipe, iterations: usize) -> (Vec<Metrics>, Vec<f32>) {
+    let data = pictures(48, SIDE);
+    let mut trainer = Trainer::new(&Device::cpu(), recipe, &data).expect("a trainer");
+    let metrics = train(&mut trainer, iterations);
+    let mut parameters = trainer.parameters().expect("parameters");
+    parameters.truncate(trainer.network().layout().trained_words());
+    (metrics, parameters)
+}
+
+/// The largest difference of two buffers beside their largest change from `before`.
+fn difference(a: &[f32], b: &[f32], before: &[f32]) -> f64 {
+    let largest =
+        |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a - b).abs()).fold(0.0, f64::max);
+    largest(a, b) / largest(a, before)
+}
+
+/// Recipes whose updates differ: one pass, three passes of batch norm, a perturbation, a penalty.
+fn variants() -> [(&'static str, Recipe); 4] {
+    // Without Adam, whose first updates are the signs of gradients.
+    let optimizer = OptimizerKind::Sgd;
+    let recipe = Recipe { p_x: 0.5, energy_l2: 0.1, optimizer, lr: 0.01, clip_norm: 0.0, ..recipe() };
+    [
+        ("plain", recipe.clone()),
+        ("batch norm", Recipe { norm: Norm::Batch, ..recipe.clone() }),
+        ("sam", Recipe { sam: 0.05, ..recipe.clone() }),
+        ("penalty", Recipe { gradient_penalty: 0.1, ..recipe }),
+    ]
+}
+
+#[test]
+fn p_y_given_x_alone_is_trained_before_p_x_joins() {
+    for (name, base) in variants() {
+        let staged = Recipe { p_x_after: 3, ..base.clone() };
+        let (metrics, after) = trained(&staged, 5);
+        for (iteration, metrics) in metrics.iter().enumerate() {
+            let sampled = iteration >= 3;
+            for value in [metrics.energy_samples, metrics.displacement, metrics.saturated, metrics.chain_age]
+            {
+                assert_eq!(value.is_finite(), sampled, "{name}, iteration {iteration}: {metrics:?}");
+            }
+            assert!(metrics.energy_data.is_finite() && metrics.cross_entropy.is_finite(), "{metrics:?}");
+            if !sampled {
+                assert!((metrics.loss - metrics.cross_entropy).abs() < 1e-6, "{name}: {metrics:?}");
+            }
+        }
+        // The chains begin when log p(x) joins: in its first iteration they have taken its steps alone.
+        let steps = staged.steps * staged.batch;
+        assert_eq!(metrics[3].chain_age, steps as f64 / staged.buffer as f64, "{name}");
+        // The classifier's recipe makes the same updates. Its augmentation has the random numbers of other places.
+        let plain = Recipe { flip: false, pad: 0, input_noise: 0.0, ..staged.clone() };
+        let classifier =
+            Recipe { p_x: 0.0, p_x_after: 0, energy_l2: 0.0, gradient_penalty: 0.0, ..plain.clone() };
+        let before = trained(&plain, 0).1;
+        let (_, early) = trained(&plain, 3);
+        let (_, alone) = trained(&classifier, 3);
+        assert!(
+            difference(&early, &alone, &before) < 1e-4,
+            "{name}: {}",
+            difference(&early, &alone, &before)
+        );
+        let later = difference(&after, &alone, &before);
+        assert!(later > 0.01, "{name}: log p(x) changes nothing: {later}");
+    }
+}
+
+#[test]
+fn the_weight_of_p_x_rises_to_its_full_value() {
+    for (name, base) in variants() {
+        let before = trained(&base, 0).1;
+        // After one iteration of two, half of every term of data and samples.
+        let (metrics, rising) = trained(&Recipe { p_x_ramp: 2, ..base.clone() }, 1);
+        let half = Recipe {
+            p_x: base.p_x / 2.0,
+            energy_l2: base.energy_l2 / 2.0,
+            gradient_penalty: base.gradient_penalty / 2.0,
+            ..base.clone()
+        };
+        let (halved, expected) = trained(&half, 1);
+        let apart = difference(&rising, &expected, &before);
+        assert!(apart < 1e-3, "{name}: {apart}");
+        let (found, expected) = (metrics[0].loss, halved[0].loss);
+        assert!((found - expected).abs() < 1e-5 * expected.abs(), "{name}: {found} and {expected}");
+        let (_, full) = trained(&Recipe { p_x_ramp: 1, ..base.clone() }, 3);
+        let (_, expected) = trained(&base, 3);
+        let apart = difference(&full, &expected, &before);
+        assert!(apart < 1e-3, "{name}: {apart}");
+        let (_, less) = trained(&Recipe { p_x_ramp: 10, ..base.clone() }, 3);
+        let apart = difference(&less, &expected, &before);
+        assert!(apart > 1e-3, "{name}: {apart}");
+    }
+    let factors = |after, ramp| {
+        let recipe = Recipe { p_x_after: after, p_x_ramp: ramp, ..recipe() };
+        [0, 1, 2, 3, 4, 5].map(|iteration| recipe.p_x_factor(iteration))
+    };
+    assert_eq!(factors(2, 2), [0.0, 0.0, 0.5, 1.0, 1.0, 1.0]);
+    assert_eq!(factors(0, 0), [1.0; 6]);
+}
+
+#[test]
+fn stages_that_cannot_be_are_refused() {
+    for (wrong, parts) in [
+        (Recipe { p_x: 0.0, p_x_after: 3, ..recipe() }, ["p_x_after", "there is no log p(x)"]),
+        (Recipe { p_x: 0.0, p_x_ramp: 3, ..recipe() }, ["p_x_ramp", "there is no log p(x)"]),
+        (Recipe { p_y_given_x: 0.0, p_x_after: 3, ..recipe() }, ["p_x_after", "nothing to train before"]),
+        (
+            Recipe { p_xy: 1.0, class_conditional: true, p_x_ramp: 3, ..recipe() },
+            ["p_x_ramp", "joins images and classes"],
+        ),
+    ] {
+        let message = wrong.check(48, 10).unwrap_err().to_string();
+        assert!(parts.iter().all(|part| message.contains(part)), "{message}");
+    }
+}
+
+/// A run that is stopped after `stop_at` iterations, if that is asked for.
+fn session(
+    recipe: &Recipe,
+    start: &Start,
+    out: &Path,
+    resume: bool,
+    stop_at: Option<u64>,
+) -> jem::ebm::Outcome {
+    let stop = AtomicBool::new(false);
+    let mut visit = |trainer: &mut Trainer| {
+        stop.store(stop_at.is_some_and(|at| trainer.iteration() + 1 >= at), Ordering::Relaxed);
+        Ok(())
+    };
+    let options = RunOptions {
+        start: Some(start),
+        resume,
+        stop: &stop,
+        visit: Some(&mut visit),
+        ..RunOptions::new(out)
+    };
+    run(&Device::cpu(), recipe, &pictures(48, SIDE), &pictures(20, SIDE), options).expect("a run")
+}
+
+/// A small ResNet with random weights as a file of PyTorch's names, with classes called `names`.
+fn model(folder: &Path, names: Option<&[&str]>) -> Model {
+    let network = ResNet { width: 4, shortcut: Shortcut::Projected, ..ResNet::cifar(8, 10, 3) };
+    let layout = network.layout();
+    let mut file = jem::io::checkpoint::Checkpoint::default();
+    let flat = layout.initialise(Init::HeNormal, 0.0, 3);
+    for (parameter, mut values) in layout.scatter(&flat) {
+        // Statistics that are not those of initial weights.
+        if parameter.name.contains("running") {
+            values.iter_mut().enumerate().for_each(|(i, value)| *value += 0.1 + 0.01 * i as f32);
+        }
+        file.push_f32(&parameter.name.replace("linear", "fc"), &parameter.file_shape(), values);
+    }
+    let path = folder.join("resnet.safetensors");
+    file.save(&path).expect("a file");
+    let options = ImportOptions {
+        class_names: names.map(|names| names.iter().map(|name| (*name).to_owned()).collect()),
+        normalisation: Some(InputNormalisation { mean: vec![0.5, 0.4, 0.3], std: vec![0.2, 0.3, 0.4] }),
+        image_size: Some([SIDE, SIDE]),
+        ..ImportOptions::default()
+    };
+    let model = Model::import(&path, options).expect("a model");
+    let saved = folder.join("model.safetensors");
+    model.save(&saved).expect("a file");
+    Model::open(&saved).expect("a model")
+}
+
+fn names() -> Vec<String> {
+    pictures(1, SIDE).class_names
+}
+
+fn logits(model: &Model, data: &Dataset) -> Vec<f32> {
+    let images: Vec<f32> = data
+        .images
+        .iter()
+        .map(|&byte| jem::data::images::from_byte(byte))
+        .take(4 * SIDE * SIDE * 3)
+        .collect();
+    let scorer = Scorer::new(&Device::cpu(), model, ScoreSettings::default(), 4).expect("programs");
+    scorer.score(&images).expect("scores").logits
+}
+
+#[test]
+fn a_run_begins_with_the_models_weights_and_is_compared_with_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = model(folder.path(), None);
+    let recipe = Recipe { norm_statistics: NormStatistics::Frozen, lr: 0.0, ..recipe() };
+    let start = Start::new(&model, &recipe, &names()).expect("a start");
+    assert!(!start.renews() && start.notes[0].contains("does not name its 10 classes"), "{:?}", start.notes);
+    let out = folder.path().join("run");
+    let outcome = session(&recipe, &start, &out, false, None);
+    // Nothing was learnt, so the result is the start.
+    let best = Model::open(&out).expect("the best model");
+    assert_eq!(logits(&best, &pictures(48, SIDE)), logits(&model, &pictures(48, SIDE)));
+    assert_eq!(best.normalisation(), model.normalisation());
+    assert_eq!(best.class_names().map(<[String]>::to_vec), Some(names()));
+    let (test, origin) = (outcome.test.expect("figures"), outcome.start.expect("figures"));
+    assert_eq!(test, origin);
+    assert!((0.0..=1.0).contains(&test.calibration_error) && test.calibration_error > 0.0, "{test:?}");
+    // The settings file records the network, from which a resumed run makes it again.
+    let record = RunDirectory::network_in(&out.join("config.toml")).expect("a line").expect("a network");
+    assert_eq!(record.from.as_deref(), Some(model.path()));
+    let network = record.network().expect("a network");
+    assert_eq!((network.settings(), network.layout()), (start.network.settings(), start.network.layout()));
+}
+
+#[test]
+fn frozen_statistics_stay_and_batches_statistics_move() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = model(folder.path(), None);
+    for (statistics, moves) in [(NormStatistics::Frozen, false), (NormStatistics::Batch, true)] {
+        let recipe = Recipe { norm_statistics: statistics, ..recipe() };
+        let start = Start::new(&model, &recipe, &names()).expect("a start");
+        let out = folder.path().join(statistics.name());
+        session(&recipe, &start, &out, false, None);
+        let best = Model::open(&out).expect("the best model");
+        let [before, after] = [&model, &best].map(|model| {
+            let layout = model.network().layout();
+            let flat = model.parameters(&layout).expect("parameters");
+            let values = |part: &str| -> Vec<f32> {
+                let of = layout.parameters().iter().filter(|p| p.name.contains(part));
+                of.flat_map(|p| flat[p.offset..][..p.elements()].to_vec()).collect()
+            };
+            (values("running"), values("conv"), values("bn1.weight"))
+        });
+        assert_eq!(before.0 != after.0, moves, "{statistics}: running statistics");
+        assert!(before.1 != after.1 && before.2 != after.2, "{statistics}: weights are trained");
+    }
+}
+
+#[test]
+fn the_last_layer_follows_the_names_of_the_classes_or_begins_anew() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (names, recipe) = (names(), Recipe { lr: 0.0, norm_statistics: NormStatistics::Frozen, ..recipe() });
+    let mut other = names.clone();
+    other.rotate_left(3);
+    let rotated: Vec<&str> = other.iter().map(String::as_str).collect();
+    let model_of = |names: Option<&[&str]>| model(folder.path(), names);
+    let model = model_of(Some(&rotated));
+    let start = Start::new(&model, &recipe, &names).expect("a start");
+    assert!(!start.renews() && start.notes[0].contains("another order"), "{:?}", start.notes);
+    let out = folder.path().join("rotated");
+    session(&recipe, &start, &out, false, None);
+    let (had, has) = (
+        logits(&model, &pictures(48, SIDE)),
+        logits(&Model::open(&out).expect("a model"), &pictures(48, SIDE)),
+    );
+    for (had, has) in had.chunks(10).zip(has.chunks(10)) {
+        for (class, name) in names.iter().enumerate() {
+            let there = other.iter().position(|other| other == name).expect("the same names");
+            assert_eq!(has[class], had[there], "{name}");
+        }
+    }
+
+    // Other classes of equal number, another number, and none: the last layer alone begins anew.
+    let foreign = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
+    let unconditional = Family::Unconditional.recipe(Preset::Tiny);
+    let nine = &names[..9];
+    for (had, recipe, names) in
+        [(Some(&foreign[..]), &recipe, &names[..]), (None, &recipe, nine), (None, &unconditional, &names[..])]
+    {
+        let model = model_of(had);
+        let start = Start::new(&model, recipe, names).expect("a start");
+        assert!(start.renews() && start.notes[0].contains("begins anew"), "{:?}", start.notes);
+        let count = if recipe.unconditional { 1 } else { names.len() };
+        assert_eq!(start.network.classes(), count);
+        if count == 10 {
+            let out = folder.path().join("foreign");
+            let outcome = session(recipe, &start, &out, false, None);
+            assert_eq!(outcome.start, None, "other classes cannot be compared");
+            let best = Model::open(&out).expect("a model");
+            let [before, after] = [&model, &best].map(|model| {
+                let layout = model.network().layout();
+                (layout.clone(), model.parameters(&layout).expect("parameters"))
+            });
+            for (old, new) in before.0.parameters().iter().zip(after.0.parameters()) {
+                let same =
+                    before.1[old.offset..][..old.elements()] == after.1[new.offset..][..new.elements()];
+                assert_eq!(same, !old.name.starts_with("linear"), "{}", old.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_run_from_a_model_with_stages_resumes_bit_for_bit() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = model(folder.path(), None);
+    let recipe = Recipe {
+        p_x_after: 4,
+        p_x_ramp: 5,
+        evaluate_every: 3,
+        sample_every: 4,
+        checkpoint_every: 3,
+        snapshot_every: 2,
+        ..recipe()
+    };
+    let start = Start::new(&model, &recipe, &names()).expect("a start");
+    let whole = folder.path().join("whole");
+    session(&recipe, &start, &whole, false, None);
+    // Before, in and after the first stage.
+    for stop_at in [2, 4, 7] {
+        let out = folder.path().join(format!("stopped-{stop_at}"));
+        assert!(session(&recipe, &start, &out, false, Some(stop_at)).interrupted);
+        session(&recipe, &start, &out, true, None);
+        assert_same_run(&whole, &out);
+    }
+}
+
+#[test]
+fn a_run_whose_classes_changed_is_not_resumed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let out: PathBuf = folder.path().join("run");
+    let stop = AtomicBool::new(true);
+    let (mut data, test) = (pictures(48, SIDE), pictures(20, SIDE));
+    let session = |data: &Dataset, resume| {
+        let options = RunOptions { resume, stop: &stop, ..RunOptions::new(&out) };
+        run(&Device::cpu(), &recipe(), data, &test, options)
+    };
+    session(&data, false).expect("a run");
+    data.class_names[3] = "zebra".into();
+    let message = session(&data, true).expect_err("other classes").to_string();
+    assert!(message.contains("the run has the classes") && message.contains("zebra"), "{message}");
+}
+
+#[test]
+fn any_family_trains_from_initial_weights() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (number, network) in [
+        Arc::new(ResNet { width: 4, ..ResNet::cifar(8, 10, 3) }) as Arc<dyn Network>,
+        Arc::new(ResNet { width: 4, ..ResNet::imagenet(50, Default::default(), 10, 3).expect("a depth") }),
+        "wrn-10-1-bn".parse::<jem::nn::architecture::Architecture>().expect("a name").network(),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for family in [Family::Classifier, Family::Jem, Family::JemPlusPlus, Family::SadaJem] {
+            let Recipe { batch, steps, buffer, warmup, decay_at, pad, .. } = recipe();
+            let recipe = Recipe {
+                batch,
+                steps,
+                buffer,
+                warmup,
+                decay_at,
+                pad,
+                iterations: 2,
+                validation: 12,
+                ..family.recipe(Preset::Tiny)
+            };
+            let out = folder.path().join(format!("{number}-{family}"));
+            let options = RunOptions { network: Some(network.clone()), ..RunOptions::new(&out) };
+            let outcome = run(&Device::cpu(), &recipe, &pictures(48, SIDE), &pictures(20, SIDE), options);
+            let outcome = outcome.unwrap_or_else(|error| panic!("{} by {family}: {error}", network.name()));
+            assert!(outcome.test.is_some_and(|test| test.cross_entropy.is_finite()));
+            assert_eq!(Model::open(&out).expect("a model").network().settings(), network.settings());
+        }
+    }
+}
