@@ -8,6 +8,7 @@ mod export;
 mod facts;
 mod import;
 mod info;
+mod pictures;
 mod report;
 mod sample;
 mod score;
@@ -80,5 +81,5 @@ fn main() -> ExitCode {
             Ok(())
         }
     };
-    session::end(result)
+    facts::status(session::end(result))
 }

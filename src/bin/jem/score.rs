@@ -13,7 +13,7 @@ use jem::data::images::Images;
 use jem::device::Device;
 use jem::ebm::{Model, Posterior, ScoreSettings, Scorer, ranking};
 use jem::{Error, Result};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 use table::{Gradients, ScoreTable};
 use verdict::Threshold;
@@ -48,13 +48,14 @@ Arrays of a .npz, each with a row per image:
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
-    /// Images: a .npy (float32 [N,C,H,W] in [-1, 1], or uint8 [N,H,W,C]), a folder, or the train or test part of what
-    /// `jem train --data` takes, such as cifar10:test, synthetic:test or photos:test
-    #[arg(long, value_name = "IN")]
-    images: String,
+    /// Images: a .npy or .npz (float32 [N,C,H,W] in [-1, 1], or uint8 [N,H,W,C]), picture files, a folder of them, or a
+    /// part of what `jem train --data` takes, such as cifar10:test, synthetic:test, photos:test or photos:val
+    #[arg(long, value_name = "IN", num_args = 1.., required = true)]
+    images: Vec<String>,
     #[command(flatten)]
     source: ImageArguments,
-    /// Labels [N], a .npy of integers that replaces the labels of the images
+    /// Labels that replace those of the images: a .npy of integers [N], or for a folder a .csv with columns image and
+    /// label
     #[arg(long, value_name = "FILE", conflicts_with = "no_labels")]
     labels: Option<PathBuf>,
     /// Ignore the labels of the images
@@ -112,7 +113,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         let message = format!("expected 1 to {classes}, the model's classes, got {top}");
         return Err(Error::setting("--top", message));
     }
-    let images = arguments.source.open("--images", &arguments.images, &model, &arguments.output)?;
+    let csv = arguments.labels.as_deref().filter(|path| is_csv(path));
+    let images = arguments.source.open_all("--images", &arguments.images, csv, &model, &arguments.output)?;
     let labels = labels(arguments, &images, classes)?;
     let task = Task { arguments, device: &device, model: &model, beta };
     let threshold = threshold.map(|threshold| task.threshold(threshold)).transpose()?;
@@ -128,17 +130,18 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let ranked = |k| logits.chunks(classes).map(|row| ranking(row, k)).collect();
     let ranking = arguments.top.map(ranked);
     let verdict = threshold.map(|least| posteriors.iter().map(|p| p.logsumexp >= least).collect());
-    let table = ScoreTable { classes, logits, posteriors, gradients, labels, ranking, verdict };
+    let mut table = ScoreTable { classes, logits, posteriors, gradients, labels, ranking, verdict };
 
-    if !arguments.output.json {
-        show::figures(arguments, &table, &images);
-    }
     let mut facts = facts(&model, &device, &images, &table, threshold);
     let speed = format!("{seconds:.2} ({:.0} images/s)", images.count as f64 / seconds);
     facts.add("seconds", speed, seconds);
+    // The file before any line, whose reader may have left.
     if let (Some(out), Some(format)) = (&arguments.out, format) {
-        write::write(out, format, table, &images)?;
+        write::write(out, format, &mut table, &images)?;
         facts.text("wrote", out.display().to_string());
+    }
+    if !arguments.output.json {
+        show::figures(arguments, &table, &images);
     }
     facts.print(arguments.output.json);
     Ok(())
@@ -161,7 +164,7 @@ fn labels(arguments: &Arguments, images: &Images, classes: usize) -> Result<Opti
     if arguments.no_labels {
         return Ok(None);
     }
-    if let Some(path) = &arguments.labels {
+    if let Some(path) = arguments.labels.as_ref().filter(|path| !is_csv(path)) {
         if classes == 1 {
             return Err(Error::setting("--labels", "the model is a scalar energy, which has no classes"));
         }
@@ -170,13 +173,24 @@ fn labels(arguments: &Arguments, images: &Images, classes: usize) -> Result<Opti
     if classes == 1 {
         return Ok(None);
     }
-    if images.labels.is_some() && images.class_names.len() != classes {
-        let (name, found) = (&images.name, images.class_names.len());
+    let numbered = |labels: &Vec<u32>| labels.iter().max().map_or(0, |&most| most as usize + 1);
+    let found = match (&images.labels, images.class_names.len()) {
+        // Labels without names are numbers of the model's classes.
+        (Some(labels), 0) => numbered(labels).max(classes),
+        (_, found) => found,
+    };
+    if images.labels.is_some() && found != classes {
+        let name = &images.name;
         let message =
             format!("{name} has {found} classes, the model {classes}; use --no-labels to ignore its labels");
         return Err(Error::setting("--images", message));
     }
     Ok(images.labels.clone())
+}
+
+/// Whether `path` is a CSV file of labels.
+fn is_csv(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv"))
 }
 
 /// A model on a device, with the flags.
