@@ -51,8 +51,8 @@ impl Pictures {
                 let decoded = decoded?;
                 if first + index == 0 {
                     (all.width, all.height) = (decoded.picture.width, decoded.picture.height);
-                    let pixels = all.width * all.height * decoded.picture.channels;
-                    all.pixels.reserve_exact(pixels * files.len());
+                    let bytes = decoded.picture.pixels.len().saturating_mul(files.len());
+                    all.pixels.try_reserve_exact(bytes).map_err(|_| too_large(&all, files.len(), bytes, name))?;
                 } else if (all.width, all.height) != (decoded.picture.width, decoded.picture.height) {
                     observer(Transfer::Ends);
                     return Err(sizes(files, name));
@@ -90,6 +90,16 @@ fn read(file: &Path, options: &ReadOptions) -> Result<decode::Decoded> {
         decoded.picture = scale::to_square(decoded.picture, side).map_err(wrong)?;
     }
     Ok(decoded)
+}
+
+/// The error for `count` pictures like the first one, which take `bytes` bytes.
+fn too_large(first: &Pictures, count: usize, bytes: usize, name: &str) -> Error {
+    let Pictures { width, height, .. } = first;
+    let gigabytes = bytes as f64 / 1e9;
+    let message = format!(
+        "expected images that fit into memory in {name}, found {count} of {width}x{height}, which take {gigabytes:.0} GB"
+    );
+    Error::setting("size", message)
 }
 
 /// The error for `files` of several sizes.
