@@ -11,10 +11,11 @@ use jem::ebm::Langevin;
 use jem::graph::{Graph, Tensor};
 use jem::kernels::sgld::Sgld;
 use jem::nn::batch_norm::NormMode;
+use jem::nn::ingredients::SLOPE;
 use jem::nn::init::Init;
 use jem::nn::network::{Network as _, Pass};
 use jem::nn::parameters::PARAMETERS;
-use jem::nn::wide_resnet::{SLOPE, WideResNet};
+use jem::nn::wide_resnet::WideResNet;
 use jem::policy::convolution::ConvolutionPolicy;
 use std::collections::BTreeMap;
 

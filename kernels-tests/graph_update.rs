@@ -10,10 +10,11 @@ use jem::device::{Buffer, Device, Program, ProgramBuilder};
 use jem::graph::{Graph, Output, Tensor, Update, lower_with_update};
 use jem::kernels::sgld::Sgld;
 use jem::nn::batch_norm::NormMode;
-use jem::nn::cifar_resnet::CifarResNet;
+use jem::nn::ingredients::Norm;
 use jem::nn::network::{Network as _, Pass};
 use jem::nn::parameters::ParameterLayout;
-use jem::nn::wide_resnet::{Norm, WideResNet};
+use jem::nn::resnet::ResNet;
+use jem::nn::wide_resnet::WideResNet;
 use jem::policy::convolution::ConvolutionPolicy;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -180,7 +181,7 @@ fn a_step_of_every_network_is_convolutions_and_one_head() {
         let step = wide_resnet(&ConvolutionPolicy::default(), network);
         assert_eq!(kernels(&step), known, "{channels} channels: {step}");
     }
-    let network = CifarResNet { depth: 20, classes: 10, channels: 3 };
+    let network = ResNet::cifar(20, 10, 3);
     let step = step_of(&ConvolutionPolicy::default(), &network.layout(), 3, |layout, x| {
         network.logits(x, &mut Pass::new(layout, NormMode::Inference))
     });
@@ -196,7 +197,7 @@ fn a_step_of_a_normalised_network_has_six_kernels_a_norm() {
     let gradients = ["normalise_sums", "normalise_sums_combine", "normalise_gradient"];
     let known: BTreeSet<_> =
         ["conv2d", "conv2d_input_gradient", "head"].into_iter().chain(norms).chain(gradients).collect();
-    for norm in [Norm::Batch, Norm::Group] {
+    for norm in [Norm::Batch, Norm::GROUP] {
         let network = WideResNet { norm, ..WideResNet::new(16, 4, 10, 3) };
         let layout = network.layout();
         let logits = |layout: &ParameterLayout, x: &Tensor| {

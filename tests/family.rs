@@ -14,9 +14,10 @@ use formula::{parameter, values};
 use jem::data::Dataset;
 use jem::ebm::{ChainStart, Family, Metrics, OptimizerKind, Preset, Recipe, Trainer};
 use jem::io::checkpoint::Checkpoint;
+use jem::nn::ingredients::{Activation, Norm};
 use jem::nn::network::Network as _;
 use jem::nn::optimizer::Optimizer;
-use jem::nn::wide_resnet::{Activation, Norm, WideResNet};
+use jem::nn::wide_resnet::WideResNet;
 use std::path::Path;
 
 /// The bound on float32 rounding over two iterations, relative to the change of a tensor.
@@ -184,7 +185,7 @@ fn sharpness_aware_minimisation_is_pytorchs() {
 #[test]
 fn smooth_energies_are_pytorchs() {
     let recipe = Recipe {
-        norm: Norm::Group,
+        norm: Norm::GROUP,
         activation: Activation::Silu,
         spectral_norm: true,
         gradient_penalty: 0.1,

@@ -166,6 +166,7 @@ fn a_healed_run_that_is_interrupted_and_resumed_is_the_same_run() {
         };
         let options = RunOptions {
             network: None,
+            start: None,
             source: None,
             out: out(name),
             resume,
@@ -234,6 +235,7 @@ fn a_damaged_snapshot_keeps_no_run_from_going_on() {
         };
         let options = RunOptions {
             network: None,
+            start: None,
             source: None,
             out: out.clone(),
             resume,

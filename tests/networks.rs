@@ -16,12 +16,13 @@ use jem::graph::{Graph, Output, Tensor, lower};
 use jem::io::checkpoint::Checkpoint;
 use jem::io::elements::Elements;
 use jem::io::pack;
-use jem::nn::architecture::{Architecture, NormMode};
-use jem::nn::cifar_resnet::CifarResNet;
+use jem::nn::architecture::{Architecture, Choices, NormMode};
+use jem::nn::ingredients::{Activation, Norm};
 use jem::nn::network::{Network, Pass};
 use jem::nn::parameters::{PARAMETERS, ParameterLayout};
+use jem::nn::resnet::{ResNet, Stem};
 use jem::nn::spectral_norm;
-use jem::nn::wide_resnet::{Activation, Norm, WideResNet};
+use jem::nn::wide_resnet::WideResNet;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -43,9 +44,9 @@ const MOMENTUM: f32 = 0.1;
 
 /// A file of `architecture` with `make.py`'s weights, with its linear layer called `last`; the buffers of spectral norm
 /// have PyTorch's names.
-fn file(architecture: Architecture, last: &str, directory: &Path) -> std::path::PathBuf {
+fn file(architecture: &Architecture, last: &str, directory: &Path) -> std::path::PathBuf {
     let layout = architecture.network().layout();
-    let divided = matches!(architecture, Architecture::WideResNet(network) if network.spectral_norm);
+    let divided = layout.has_spectral_norm();
     let renamed = |name: &str, shape: &[usize]| {
         let original = if divided && name.ends_with(".weight") && shape.len() > 1 { "_orig" } else { "" };
         name.replace("linear", last) + original
@@ -63,7 +64,7 @@ fn file(architecture: Architecture, last: &str, directory: &Path) -> std::path::
 }
 
 fn wide(norm: Norm) -> Architecture {
-    Architecture::WideResNet(WideResNet { norm, ..WideResNet::new(10, 1, 10, 3) })
+    Architecture::of(WideResNet { norm, ..WideResNet::new(10, 1, 10, 3) })
 }
 
 /// WRN-10-1 with group norm and `silu`, with softplus, and with batch norm, spectral norm and `silu`.
@@ -71,14 +72,14 @@ fn smooth() -> [(&'static str, WideResNet); 3] {
     let plain = WideResNet::new(10, 1, 10, 3);
     let silu = WideResNet { activation: Activation::Silu, ..plain };
     [
-        ("wrn10_1_gn_silu", WideResNet { norm: Norm::Group, ..silu }),
+        ("wrn10_1_gn_silu", WideResNet { norm: Norm::GROUP, ..silu }),
         ("wrn10_1_softplus", WideResNet { activation: Activation::Softplus, ..plain }),
         ("wrn10_1_bn_sn_silu", WideResNet { norm: Norm::Batch, spectral_norm: true, ..silu }),
     ]
 }
 
 fn residual(depth: usize, classes: usize) -> Architecture {
-    Architecture::CifarResNet(CifarResNet { depth, classes, channels: 3 })
+    Architecture::of(ResNet::cifar(depth, classes, 3))
 }
 
 /// The architecture that the metadata of a model name.
@@ -86,29 +87,30 @@ fn architecture_of(model: &Model) -> Architecture {
     Architecture::from_metadata(&model.file().metadata).expect("an architecture")
 }
 
+/// The settings of `network` that its names and shapes do not tell.
+fn choices(network: &WideResNet) -> Choices {
+    let norm = Some(network.norm).filter(|norm| !matches!(norm, Norm::None | Norm::Batch));
+    let activation = Some(network.activation).filter(|&activation| activation != Activation::JEM);
+    Choices { norm, activation, pooling: None }
+}
+
 /// The network and PyTorch's numbers of a case.
-fn case(name: &str, architecture: Architecture, last: &str) -> (Model, Checkpoint) {
+fn case(name: &str, architecture: &Architecture, last: &str, choices: Choices) -> (Model, Checkpoint) {
     let directory = tempfile::tempdir().expect("a directory");
     let path = file(architecture, last, directory.path());
-    let normalisation = matches!(architecture, Architecture::CifarResNet(_)).then(|| InputNormalisation {
+    let normalisation = (architecture.network().kind() == ResNet::KIND).then(|| InputNormalisation {
         mean: vec![0.4914, 0.4822, 0.4465],
         std: vec![0.2470, 0.2435, 0.2616],
     });
-    let import = |stated| {
-        let options = ImportOptions { architecture: stated, normalisation: normalisation.clone() };
-        Model::import(&path, options).expect("a model")
-    };
-    let plain = match architecture {
-        Architecture::WideResNet(network) => {
-            Architecture::WideResNet(WideResNet { activation: Activation::LeakyRelu, ..network })
-        }
-        residual => residual,
-    };
-    let inferred = import(None);
-    assert_eq!(architecture_of(&inferred), plain, "inferred from names and shapes: all but the activation");
-    let model = if architecture == plain { inferred } else { import(Some(architecture)) };
+    let options = ImportOptions { choices, normalisation, ..ImportOptions::default() };
+    let model = Model::import(&path, options).expect("a model");
+    assert_eq!(architecture_of(&model), *architecture);
     let numbers = Path::new("tests/fixtures/networks").join(format!("{name}.safetensors"));
     (model, Checkpoint::load(&numbers).expect("make.py's numbers"))
+}
+
+fn wide_case(name: &str, network: WideResNet) -> (Model, Checkpoint) {
+    case(name, &Architecture::of(network), "linear", choices(&network))
 }
 
 /// `make.py`'s images of a case, by their number; no activation is near its kink.
@@ -147,15 +149,15 @@ fn compare(model: &Model, numbers: &Checkpoint, mode: NormMode, number: u32, [lo
 
 #[test]
 fn residual_networks_are_pytorchs() {
-    let (model, numbers) = case("resnet20", residual(20, 10), "linear");
+    let (model, numbers) = case("resnet20", &residual(20, 10), "linear", Choices::default());
     compare(&model, &numbers, NormMode::Inference, RESNET_20, ["logits", "dx"]);
-    let (model, numbers) = case("resnet8_fc", residual(8, 7), "fc");
+    let (model, numbers) = case("resnet8_fc", &residual(8, 7), "fc", Choices::default());
     compare(&model, &numbers, NormMode::Inference, RESNET_8, ["logits", "dx"]);
 }
 
 #[test]
 fn batch_norm_with_the_statistics_of_training_and_of_the_batch() {
-    let (model, numbers) = case("wrn10_1_bn", wide(Norm::Batch), "linear");
+    let (model, numbers) = case("wrn10_1_bn", &wide(Norm::Batch), "linear", Choices::default());
     compare(&model, &numbers, NormMode::Inference, WIDE, ["logits", "dx"]);
     compare(&model, &numbers, NormMode::Training, TRAINING, ["training_logits", "training_dx"]);
 }
@@ -163,7 +165,7 @@ fn batch_norm_with_the_statistics_of_training_and_of_the_batch() {
 #[test]
 fn group_norm_and_smooth_activations() {
     for (name, network) in &smooth()[..2] {
-        let (model, numbers) = case(name, Architecture::WideResNet(*network), "linear");
+        let (model, numbers) = wide_case(name, *network);
         compare(&model, &numbers, NormMode::Inference, SMOOTH, ["logits", "dx"]);
         compare(&model, &numbers, NormMode::Training, SMOOTH, ["logits", "dx"]);
     }
@@ -240,7 +242,7 @@ fn assert_changed(
 #[test]
 fn a_step_of_training_with_batch_norm() {
     let network = WideResNet { norm: Norm::Batch, ..WideResNet::new(10, 1, 10, 3) };
-    let (model, numbers) = case("wrn10_1_bn", Architecture::WideResNet(network), "linear");
+    let (model, numbers) = wide_case("wrn10_1_bn", network);
     let layout = network.layout();
     let flat = model.parameters(&layout).expect("parameters");
     for (name, device) in devices() {
@@ -264,7 +266,7 @@ fn a_step_of_training_with_batch_norm() {
 #[test]
 fn a_step_of_training_with_spectral_norm_and_inference_behind_it() {
     let (case_name, network) = smooth()[2];
-    let (model, numbers) = case(case_name, Architecture::WideResNet(network), "linear");
+    let (model, numbers) = wide_case(case_name, network);
     let layout = network.layout();
     let flat = model.parameters(&layout).expect("parameters");
     for (name, device) in devices() {
@@ -301,8 +303,8 @@ fn a_step_of_training_with_spectral_norm_and_inference_behind_it() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("pytorch.safetensors");
     file.save(&path).expect("a file");
-    let architecture = Some(Architecture::WideResNet(network));
-    let model = Model::import(&path, ImportOptions { architecture, normalisation: None }).expect("a model");
+    let options = ImportOptions { choices: choices(&network), ..ImportOptions::default() };
+    let model = Model::import(&path, options).expect("a model");
     let settings = ScoreSettings { mode: NormMode::Inference, beta: 1.0, input_gradient: false };
     for (name, device) in devices() {
         let scorer = Scorer::new(&device, &model, settings, IMAGES).expect("programs");
@@ -316,7 +318,7 @@ const ASCENT: Langevin =
 
 #[test]
 fn chains_without_noise_are_gradient_ascent() {
-    let (model, numbers) = case("wrn10_1_bn", wide(Norm::Batch), "linear");
+    let (model, numbers) = case("wrn10_1_bn", &wide(Norm::Batch), "linear", Choices::default());
     for (name, device) in devices() {
         for (chain, class) in [("ascent", None), ("ascent_class_3", Some(3))] {
             let conditional = class.is_some();
@@ -344,7 +346,7 @@ fn chains_without_noise_are_gradient_ascent() {
 
 #[test]
 fn a_mask_holds_pixels_to_the_bit() {
-    let (model, _) = case("wrn10_1_bn", wide(Norm::Batch), "linear");
+    let (model, _) = case("wrn10_1_bn", &wide(Norm::Batch), "linear", Choices::default());
     let mask: Vec<f32> = (0..SIDE * SIDE * 3).map(|i| if i / 3 % SIDE < 10 { 0.0 } else { 1.0 }).collect();
     let langevin = Langevin { noise: 0.1, clamp_x: true, ..ASCENT };
     for (name, device) in devices() {
@@ -372,7 +374,7 @@ fn a_mask_holds_pixels_to_the_bit() {
 /// Equal seeds give equal chains, different seeds different ones.
 #[test]
 fn noise_is_the_seeds() {
-    let (model, _) = case("wrn10_1_bn", wide(Norm::None), "linear");
+    let (model, _) = case("wrn10_1_bn", &wide(Norm::None), "linear", Choices::default());
     let langevin = Langevin { noise: 0.01, ..ASCENT };
     for (name, device) in devices() {
         let sampler = Sampler::new(&device, &model, NormMode::Inference, langevin, IMAGES, false, None)
@@ -392,7 +394,7 @@ fn noise_is_the_seeds() {
 /// Inner steps use the gradient at the first of them, each with its own noise.
 #[test]
 fn inner_steps_take_one_gradient() {
-    let (model, _) = case("wrn10_1_bn", wide(Norm::None), "linear");
+    let (model, _) = case("wrn10_1_bn", &wide(Norm::None), "linear", Choices::default());
     let inner = |langevin: Langevin| Langevin { inner_steps: 3, ..langevin };
     let noisy = Langevin { noise: 0.02, ..ASCENT };
     for (name, device) in devices() {
@@ -424,9 +426,10 @@ fn inner_steps_take_one_gradient() {
 #[test]
 fn networks_of_other_sizes() {
     let other = WideResNet { norm: Norm::Batch, ..WideResNet::new(16, 2, 100, 1) };
-    for architecture in [Architecture::WideResNet(other), residual(32, 5)] {
+    let small = ResNet { width: 8, ..ResNet::imagenet(50, Stem::Large, 7, 3).expect("a depth") };
+    for architecture in [Architecture::of(other), residual(32, 5), Architecture::of(small)] {
         let directory = tempfile::tempdir().expect("a directory");
-        let model = Model::open(&file(architecture, "linear", directory.path())).expect("a model");
+        let model = Model::open(&file(&architecture, "linear", directory.path())).expect("a model");
         assert_eq!(architecture_of(&model), architecture);
         let images = values(1000, SIDE * SIDE * architecture.network().channels() * 2);
         let settings = ScoreSettings { mode: NormMode::Inference, beta: 0.5, input_gradient: true };

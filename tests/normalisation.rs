@@ -106,7 +106,7 @@ fn divided() -> ParameterLayout {
     let fans = Fans { fan_in: 24, fan_out: 30, bias: false };
     layout.push("weight".into(), vec![2, 3, 4, 5], fans);
     layout.push("bias".into(), vec![5], Fans { bias: true, ..fans });
-    spectral_norm::declare(&mut layout);
+    spectral_norm::declare(&mut layout, "weight", &[2, 3, 4, 5]);
     layout
 }
 

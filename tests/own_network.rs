@@ -14,10 +14,10 @@ use jem::ebm::{
     Family, Model, Outcome, Preset, Recipe, RunOptions, Sampler, ScoreSettings, Scorer, Trainer, run,
 };
 use jem::nn::batch_norm::NormMode;
-use jem::nn::cifar_resnet::CifarResNet;
 use jem::nn::init::Init;
 use jem::nn::layers::Layered;
 use jem::nn::network::Network;
+use jem::nn::resnet::ResNet;
 use run_files::assert_same_run;
 use small::pictures;
 use std::path::Path;
@@ -62,7 +62,7 @@ fn energy() -> Arc<dyn Network> {
 }
 
 fn residual() -> Arc<dyn Network> {
-    Arc::new(CifarResNet { depth: 20, classes: 10, channels: 3 })
+    Arc::new(ResNet::cifar(20, 10, 3))
 }
 
 fn recipe(family: Family) -> Recipe {
@@ -82,7 +82,7 @@ fn recipe(family: Family) -> Recipe {
         checkpoint_every: 2,
         keep: 3,
         // The recipe's own network has no norm; a network with one must be recognised by its parameters.
-        norm: jem::nn::wide_resnet::Norm::None,
+        norm: jem::nn::ingredients::Norm::None,
         init: Init::HeNormal,
         ..family.recipe(Preset::Tiny)
     }
@@ -109,6 +109,7 @@ fn train(
     };
     let options = RunOptions {
         network: Some(network.clone()),
+        start: None,
         out: out.to_owned(),
         resume,
         progress: None,

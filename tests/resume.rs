@@ -55,6 +55,7 @@ fn session(
     };
     let options = RunOptions {
         network: None,
+        start: None,
         out: out.to_owned(),
         resume,
         progress: None,

@@ -6,8 +6,8 @@ mod small;
 use jem::device::Device;
 use jem::ebm::{ChainStart, ClassificationLoss, Family, OptimizerKind, Precision, Preset, Recipe, Trainer};
 use jem::nn::batch_norm::NormMode;
+use jem::nn::ingredients::Pooling;
 use jem::nn::init::Init;
-use jem::nn::wide_resnet::{Activation, Norm};
 use small::{pictures, recipe};
 
 /// An invalid setting, and the key that the message must name.
@@ -140,5 +140,5 @@ macro_rules! comes_back {
 
 #[test]
 fn a_name_is_read_as_it_is_written() {
-    comes_back!(Activation ChainStart ClassificationLoss Family Init Norm NormMode OptimizerKind Precision Preset);
+    comes_back!(ChainStart ClassificationLoss Family Init NormMode OptimizerKind Pooling Precision Preset);
 }

@@ -15,7 +15,7 @@ use jem::ebm::{ClassificationLoss, Guard, Metrics, OptimizerKind, Precision, Rec
 use jem::io::checkpoint::Checkpoint;
 use jem::io::elements::Elements;
 use jem::io::pack;
-use jem::nn::wide_resnet::Norm;
+use jem::nn::ingredients::Norm;
 use small::{pictures, recipe};
 use std::path::Path;
 

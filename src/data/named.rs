@@ -107,6 +107,17 @@ impl Collection {
         self.splits.contains(&split).then_some(NamedSet { collection: self, split })
     }
 
+    /// The names of the classes, in the order of the labels.
+    pub fn class_names(&self) -> Vec<String> {
+        let names: &[&str] = match &self.format {
+            Format::Cifar10 => &cifar::CLASS_NAMES,
+            Format::Cifar100 => &cifar::CLASS_NAMES_100,
+            Format::Svhn => &mnist::DIGITS,
+            Format::Idx(names) => names,
+        };
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
     /// Whether this is CIFAR-10, which is downloaded if it is not on disk.
     pub(super) fn is_downloaded(&self) -> bool {
         self.format == Format::Cifar10

@@ -45,6 +45,19 @@ pub struct TrainingData {
     pub notes: Vec<String>,
 }
 
+impl TrainingData {
+    /// The same images for a network that takes `channels` channels: grey ones are repeated over them.
+    pub fn with_channels(self, channels: usize) -> Self {
+        if self.train.channels != 1 || channels == 1 {
+            return self;
+        }
+        let size = [self.train.height, self.train.width, channels];
+        let mut notes = self.notes;
+        notes.push(format!("grey images are repeated over the network's {channels} channels"));
+        Self { train: fit(self.train, size), test: fit(self.test, size), notes }
+    }
+}
+
 impl DataSource {
     /// The set called `data`, searched in `directory`, or the folder at the path `data`. Does not read the images.
     ///

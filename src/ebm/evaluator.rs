@@ -18,6 +18,17 @@ pub struct Evaluation {
     pub cross_entropy: f64,
     /// Mean energy -LogSumExp f(x).
     pub energy: f64,
+    /// Expected calibration error (Guo et al. 2017) with 15 bins of equal width: the mean over all images of |accuracy -
+    /// mean confidence| of an image's bin, in [0, 1]; NaN (in JSON null) for an energy without classes.
+    #[serde(default = "nan", deserialize_with = "null_is_nan")]
+    pub calibration_error: f64,
+}
+
+/// The bins of the expected calibration error.
+const BINS: usize = 15;
+
+fn nan() -> f64 {
+    f64::NAN
 }
 
 fn null_is_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
@@ -69,6 +80,8 @@ impl Evaluator {
         let n = self.data.len();
         self.scorer.prepare()?;
         let [mut correct, mut cross_entropy, mut energy] = [0.0; 3];
+        // For each bin of confidences, the sum of (correct - confidence).
+        let mut bins = [0.0; BINS];
         for first in (0..n).step_by(self.batch) {
             if !goes_on(first) {
                 return Ok(None);
@@ -82,13 +95,18 @@ impl Evaluator {
                 let posterior = Posterior::new(row, 1.0);
                 // An energy without classes has one output, whatever the label.
                 let label = if self.classes > 1 { label as usize } else { 0 };
-                correct += f64::from(u8::from(posterior.prediction == label));
+                let right = f64::from(u8::from(posterior.prediction == label));
+                let confidence = posterior.probabilities[posterior.prediction];
+                correct += right;
+                bins[((confidence * BINS as f64) as usize).min(BINS - 1)] += right - confidence;
                 cross_entropy += posterior.logsumexp - f64::from(row[label]);
                 energy -= posterior.logsumexp;
             }
         }
         let [accuracy, cross_entropy, energy] = [correct, cross_entropy, energy].map(|sum| sum / n as f64);
-        let accuracy = if self.classes > 1 { accuracy } else { f64::NAN };
-        Ok(Some(Evaluation { accuracy, cross_entropy, energy }))
+        let calibration_error = bins.iter().map(|sum: &f64| sum.abs()).sum::<f64>() / n as f64;
+        let of_classes = |value: f64| if self.classes > 1 { value } else { f64::NAN };
+        let [accuracy, calibration_error] = [accuracy, calibration_error].map(of_classes);
+        Ok(Some(Evaluation { accuracy, cross_entropy, energy, calibration_error }))
     }
 }

@@ -69,7 +69,7 @@ impl Guard {
                 return fault(format!("{name} is {} (bound {})", number(value), number(bound)));
             }
         }
-        if recipe.samples() {
+        if samples(recipe, metrics) {
             self.gaps.push_back(metrics.energy_gap().abs());
             if self.gaps.len() > 2 * WINDOW {
                 self.gaps.pop_front();
@@ -131,6 +131,11 @@ fn number(value: f64) -> String {
     }
 }
 
+/// Whether the iteration of `metrics` had samples.
+fn samples(recipe: &Recipe, metrics: &Metrics) -> bool {
+    recipe.samples() && !recipe.is_early(metrics.iteration)
+}
+
 fn bounded(recipe: &Recipe, metrics: &Metrics) -> Vec<Bounded> {
     let bound = recipe.diverged_above;
     let mut all = vec![
@@ -138,7 +143,7 @@ fn bounded(recipe: &Recipe, metrics: &Metrics) -> Vec<Bounded> {
         ("energy of data", metrics.energy_data, bound),
         ("gradient norm", metrics.gradient_norm, bound),
     ];
-    if recipe.samples() {
+    if samples(recipe, metrics) {
         all.extend([
             ("energy of samples", metrics.energy_samples, bound),
             ("input gradient norm", metrics.input_gradient_norm, bound),
@@ -240,7 +245,12 @@ mod tests {
 
     #[test]
     fn forgetting_is_a_fault_and_not_having_learnt_is_none() {
-        let evaluation = |accuracy: f64| Evaluation { accuracy, cross_entropy: 2.0, energy: -3.0 };
+        let evaluation = |accuracy: f64| Evaluation {
+            accuracy,
+            cross_entropy: 2.0,
+            energy: -3.0,
+            calibration_error: 0.125,
+        };
         let mut guard = Guard::new();
         guard.check_validation(10, 100, &evaluation(0.12)).unwrap();
         guard.check_validation(10, 200, &evaluation(0.05)).unwrap();

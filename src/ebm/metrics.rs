@@ -35,7 +35,7 @@ pub struct Metrics {
 
 impl Metrics {
     /// Reads the metrics from the words that the programs write to [`super::programs::METRICS`]; `parts` are the loss
-    /// terms of [`super::loss_terms`].
+    /// terms of [`super::loss_terms`] that the iteration had.
     pub fn new(
         iteration: u64,
         learning_rate: f64,
@@ -52,8 +52,9 @@ impl Metrics {
         let mean = |rows: &[[f64; STATS]], stat: usize| {
             rows.iter().map(|row| row[stat]).sum::<f64>() / rows.len() as f64
         };
+        let has = |wanted: BatchPart| parts.iter().any(|(role, _)| *role == wanted);
         // Never written without a penalty, so 0.
-        let mut loss = f64::from(words[batch.penalty_word()]);
+        let mut loss = if has(BatchPart::Data) { f64::from(words[batch.penalty_word()]) } else { 0.0 };
         for (role, part) in parts {
             for &[lse, cross_entropy, _, squares, functional] in &rows[batch.rows_of(*role)] {
                 // A term of weight 0 is left out: its statistic may be undefined or NaN.
@@ -67,19 +68,21 @@ impl Metrics {
             }
         }
         let norm = |word: usize, per: usize| (f64::from(words[word]) / per as f64).sqrt();
-        let elements = batch.samples * batch.image();
+        let chains = if has(BatchPart::Samples) { batch.samples } else { 0 };
+        let elements = chains * batch.image();
+        let present = |value: f64| if chains > 0 { value } else { f64::NAN };
         Self {
             iteration,
             learning_rate,
             loss,
-            energy_data: -mean(if batch.data > 0 { data } else { labelled }, 0),
-            energy_samples: -mean(samples, 0),
+            energy_data: -mean(if has(BatchPart::Data) { data } else { labelled }, 0),
+            energy_samples: present(-mean(samples, 0)),
             cross_entropy: mean(labelled, 1),
             accuracy: mean(labelled, 2),
             gradient_norm: norm(batch.gradient_norm_word(), 1),
-            input_gradient_norm: norm(batch.input_norm_word(), batch.samples),
-            displacement: norm(batch.displacement_word(), elements),
-            saturated: 1.0 - f64::from(words[batch.inside_word()]) / elements as f64,
+            input_gradient_norm: present(norm(batch.input_norm_word(), chains)),
+            displacement: present(norm(batch.displacement_word(), elements)),
+            saturated: present(1.0 - f64::from(words[batch.inside_word()]) / elements as f64),
             chain_age: f64::NAN,
         }
     }

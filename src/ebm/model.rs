@@ -2,20 +2,20 @@
 //! the normalisation of its training images.
 
 use super::Recipe;
+use super::import::{self, ImportOptions};
 use super::langevin::Langevin;
-use crate::device::{Buffers, Key};
 use crate::error::{Error, Result};
-use crate::graph::Tensor;
 use crate::io::checkpoint::Checkpoint;
 use crate::io::elements::{Array, Elements};
 use crate::io::pack;
 use crate::io::safetensors::FORMAT;
 use crate::io::state_file::{self, StateFile};
-use crate::nn::architecture::{Architecture, NormMode, is_known_kind};
-use crate::nn::network::{KIND, Network, Pass};
-use crate::nn::parameters::{PARAMETERS, Parameter, ParameterLayout};
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use crate::nn::architecture::{Architecture, Assumption, Recognised};
+use crate::nn::network::{KIND, Network, is_known_kind};
+use crate::nn::normalised::{InputNormalisation, NORMALISATION, Normalised};
+use crate::nn::parameters::{Parameter, ParameterLayout};
+use serde_json::json;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,58 +23,10 @@ use std::sync::Arc;
 const OURS: &str = "jem-checkpoint-";
 /// The tensor of the chains of a JEM's training, [n, c, h, w].
 pub const REPLAY_BUFFER: &str = "replay_buffer";
-/// The default height and width of the images, for a model whose file does not state them.
-const SIDE: usize = 32;
+/// The metadata key of the names of the classes, a JSON array of strings.
+pub const CLASS_NAMES: &str = "class_names";
 /// The file of the best model in a run directory.
 const BEST: &str = "best.safetensors";
-const SCALE: Key<f32> = Key::new("normalisation scale");
-const OFFSET: Key<f32> = Key::new("normalisation offset");
-
-/// The normalisation that a classifier was trained with: its network expects `(pixel - mean) / std` for pixels in
-/// [0, 1], channel by channel. The engine's images are in [-1, 1].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct InputNormalisation {
-    /// The mean of each channel.
-    pub mean: Vec<f32>,
-    /// The standard deviation of each channel.
-    pub std: Vec<f32>,
-}
-
-impl InputNormalisation {
-    /// Checks the normalisation for images with `channels` channels.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] with the name, the allowed range and what was found.
-    pub fn check(&self, channels: usize) -> Result<()> {
-        for (name, values, low) in [("mean", &self.mean, f32::MIN), ("std", &self.std, f32::MIN_POSITIVE)] {
-            if values.len() != channels {
-                let message = format!("expected {channels} numbers, one a channel, got {}", values.len());
-                return Err(Error::setting(name, message));
-            }
-            if let Some(value) = values.iter().find(|value| !(value.is_finite() && **value >= low)) {
-                let range = if name == "std" { "finite numbers above 0" } else { "finite numbers" };
-                return Err(Error::setting(name, format!("expected {range}, got {value}")));
-            }
-        }
-        Ok(())
-    }
-
-    /// The factor and the offset that convert each channel from [-1, 1] to the network's input.
-    fn affine(&self) -> (Vec<f32>, Vec<f32>) {
-        let scale = self.std.iter().map(|std| 0.5 / std).collect();
-        let offset = self.mean.iter().zip(&self.std).map(|(mean, std)| (0.5 - mean) / std).collect();
-        (scale, offset)
-    }
-}
-
-/// Options for a file without metadata.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct ImportOptions {
-    /// The architecture; `None`: inferred from names and shapes.
-    pub architecture: Option<Architecture>,
-    /// The normalisation that the classifier was trained with.
-    pub normalisation: Option<InputNormalisation>,
-}
 
 /// A trained classifier.
 #[derive(Debug, Clone)]
@@ -85,6 +37,8 @@ pub struct Model {
     image: [usize; 2],
     /// The public name of each of the architecture's parameters.
     names: BTreeMap<String, String>,
+    class_names: Option<Vec<String>>,
+    assumptions: Vec<Assumption>,
     file: Checkpoint,
 }
 
@@ -98,32 +52,37 @@ impl Model {
         Self::import(path, ImportOptions::default())
     }
 
-    /// Reads a checkpoint of PyTorch or a safetensors file, or the best model of a run directory. Architecture, depth,
-    /// width, norm and classes are inferred from names and shapes where the file does not say.
+    /// Reads a checkpoint of PyTorch or a safetensors file, or the best model of a run directory. A file that does not
+    /// name its network has the one that fits its names and shapes ([`recognise`]), under the prefixes of wrappers if
+    /// there are some; [`Model::assumptions`] says what the file does not tell for certain.
+    ///
+    /// [`recognise`]: crate::nn::architecture::recognise
     ///
     /// # Errors
     /// [`Error::Io`], or [`Error::File`] with the tensor, what was expected and what was found, such as a weight that
-    /// is not finite; for a user-defined network it names [`Model::open_with`].
+    /// is not finite; for a user-defined network it names [`Model::open_with`]. [`Error::Setting`] with the option that
+    /// must settle what the file leaves open.
     pub fn import(path: &Path, options: ImportOptions) -> Result<Self> {
         let path = &model_file(path)?;
-        let file = state_file::read(path)?;
-        if options.architecture.is_none() && is_ours(&file) {
+        let mut file = state_file::read(path)?;
+        if is_ours(&file) {
             check_known(path, &file)?;
+            let wrong = |message| Error::file(path, message);
+            let stated = Architecture::from_metadata(&file.facts.metadata).map_err(wrong)?;
+            let stated = stated.with(&options.choices).map_err(wrong)?;
+            import::check_size(options.size.as_ref(), &stated)?;
+            let (names, unknown) = stated.find(&named(&file)).map_err(wrong)?;
+            import::check_repeated(&stated, &file.tensors, &names, &unknown, path)?;
+            return Self::of(path, file, stated.network(), names, options, None);
         }
-        let named = named(&file);
-        let stated = match (&options.architecture, is_ours(&file)) {
-            (Some(architecture), _) => Some(*architecture),
-            (None, true) => {
-                Some(Architecture::from_metadata(&file.facts.metadata).map_err(|m| Error::file(path, m))?)
-            }
-            (None, false) => None,
-        };
-        let found = match stated {
-            Some(architecture) => architecture.find(&named),
-            None => Architecture::infer(&named),
-        };
-        let found = found.map_err(|message| Error::file(path, message))?;
-        Self::of(path, file, found.architecture.network(), found.names, options.normalisation)
+        let chosen = import::choose(&named(&file), &options, path)?;
+        let left_out = import::strip(&mut file.tensors, &chosen.prefix);
+        let Recognised { architecture, names, assumptions, unknown } = chosen.recognised;
+        import::check_size(options.size.as_ref(), &architecture)?;
+        import::check_repeated(&architecture, &file.tensors, &names, &unknown, path)?;
+        file.facts.prefix = Some(chosen.prefix).filter(|prefix| !prefix.is_empty());
+        file.facts.ignored.extend(import::summary(&left_out));
+        Self::of(path, file, architecture.network(), names, options, Some(assumptions))
     }
 
     /// Reads a model of a user-defined network: a checkpoint of its training, a run directory with its best model, or a
@@ -147,16 +106,18 @@ impl Model {
             }
         }
         let names = layout.in_files().map(|p| (p.name.clone(), p.name.clone())).collect();
-        Self::of(path, file, network, names, None)
+        Self::of(path, file, network, names, ImportOptions::default(), None)
     }
 
-    /// The model of `network` from `file`, which has the parameters under `names`.
+    /// The model of `network` from `file`, which has the parameters under `names`. `assumed` are the assumptions of the
+    /// network, for a file that does not name it.
     fn of(
         path: &Path,
         file: StateFile,
         network: Arc<dyn Network>,
         names: BTreeMap<String, String>,
-        normalisation: Option<InputNormalisation>,
+        options: ImportOptions,
+        assumed: Option<Vec<Assumption>>,
     ) -> Result<Self> {
         let ours = is_ours(&file);
         let StateFile { tensors, replay_buffer, facts } = file;
@@ -166,24 +127,46 @@ impl Model {
         if !ours {
             metadata.insert("source".into(), facts.to_string());
         }
-        let normalisation = match normalisation {
+        let normalisation = match options.normalisation {
             Some(normalisation) => Some(normalisation),
-            None => stored(&metadata, "normalisation", path)?,
+            None => stored(&metadata, NORMALISATION, path)?,
         };
-        if let Some(normalisation) = &normalisation {
-            normalisation.check(network.channels())?;
-            let text = serde_json::to_string(normalisation).expect("finite numbers");
-            metadata.insert("normalisation".into(), text);
-        }
-        let size = network.image_size().unwrap_or([SIDE, SIDE]);
-        let image = stored(&metadata, "image_size", path)?.unwrap_or(size);
+        let network: Arc<dyn Network> = match &normalisation {
+            Some(normalisation) => Arc::new(Normalised::new(network, normalisation.clone())?),
+            None => network,
+        };
+        let stated = options.image_size.or(network.image_size());
+        let image = match stated {
+            Some(size) => size,
+            None => stored(&metadata, "image_size", path)?.unwrap_or(network.usual_image_size()),
+        };
         network.check_images([image[0], image[1], network.channels()])?;
-        metadata.insert("image_size".into(), format!("[{},{}]", image[0], image[1]));
+        let class_names = match options.class_names {
+            Some(names) => Some(names),
+            None => stored(&metadata, CLASS_NAMES, path)?,
+        };
+        check_class_names(class_names.as_deref(), network.classes())?;
+        let assumptions = match assumed {
+            None => stored(&metadata, "assumptions", path)?.unwrap_or_default(),
+            Some(mut assumptions) => {
+                assumptions.extend(import::of_images(normalisation.is_some(), image, stated.is_some()));
+                assumptions
+            }
+        };
+        let mut record = |key: &str, value: Option<serde_json::Value>| match value {
+            Some(value) => drop(metadata.insert(key.into(), value.to_string())),
+            None => drop(metadata.remove(key)),
+        };
+        record(NORMALISATION, normalisation.as_ref().map(|n| json!(n)));
+        record("image_size", Some(json!(image)));
+        record(CLASS_NAMES, class_names.as_ref().map(|names| json!(names)));
+        record("assumptions", (!assumptions.is_empty()).then(|| json!(assumptions)));
         let mut file = Checkpoint { tensors: Vec::with_capacity(tensors.len() + 1), metadata };
         file.tensors
             .extend(tensors.into_iter().map(|(name, Array { shape, elements })| (name, shape, elements)));
         file.tensors.extend(replay_buffer.map(|b| (REPLAY_BUFFER.to_owned(), b.shape, b.elements)));
-        let model = Self { path: path.to_owned(), network, normalisation, image, names, file };
+        let path = path.to_owned();
+        let model = Self { path, network, normalisation, image, names, class_names, assumptions, file };
         model.check()?;
         Ok(model)
     }
@@ -236,7 +219,7 @@ impl Model {
         &self.path
     }
 
-    /// The network.
+    /// The network, behind the normalisation of its images ([`Normalised`]) if it has one.
     pub fn network(&self) -> &Arc<dyn Network> {
         &self.network
     }
@@ -251,9 +234,29 @@ impl Model {
         [self.image[0], self.image[1], self.network.channels()]
     }
 
+    /// The names of the classes, in the order of the logits; `None` if the file does not tell.
+    pub fn class_names(&self) -> Option<&[String]> {
+        self.class_names.as_deref()
+    }
+
+    /// The settings of an imported model that its file does not tell for certain.
+    pub fn assumptions(&self) -> &[Assumption] {
+        &self.assumptions
+    }
+
     /// All tensors under their public names, in the order of the file, and the metadata of the file.
     pub fn file(&self) -> &Checkpoint {
         &self.file
+    }
+
+    /// The file's name of the network's parameter `name`.
+    pub fn public_name(&self, name: &str) -> Option<&str> {
+        self.names.get(name).map(String::as_str)
+    }
+
+    /// The network's parameter that the file calls `public`.
+    pub fn parameter_called(&self, public: &str) -> Option<&str> {
+        self.names.iter().find(|(_, name)| *name == public).map(|(own, _)| own.as_str())
     }
 
     /// The names of the tensors that the architecture uses.
@@ -280,18 +283,12 @@ impl Model {
         recipe.samples().then(|| Langevin::of(&recipe))
     }
 
-    /// Adds the parameters and the normalisation to the buffers of a task.
+    /// The values of the network's parameter `name` in the file's order.
     ///
     /// # Errors
-    /// A tensor of another shape; an error of the device.
-    pub(super) fn add_to(&self, buffers: &mut Buffers, layout: &ParameterLayout) -> Result<()> {
-        buffers.add(PARAMETERS, &self.parameters(layout)?)?;
-        if let Some(normalisation) = &self.normalisation {
-            let (scale, offset) = normalisation.affine();
-            buffers.add(SCALE, &scale)?;
-            buffers.add(OFFSET, &offset)?;
-        }
-        Ok(())
+    /// [`Error::File`] if the file has it in another shape, or not at all.
+    pub(super) fn values(&self, name: &str, file_shape: &[usize]) -> Result<&[f32]> {
+        self.file.f32(&self.path, self.names.get(name).map_or(name, String::as_str), file_shape)
     }
 
     /// The parameters as the flat buffer of `layout`, the architecture's layout.
@@ -299,24 +296,7 @@ impl Model {
     /// # Errors
     /// [`Error::File`] for a tensor of another shape.
     pub fn parameters(&self, layout: &ParameterLayout) -> Result<Vec<f32>> {
-        layout.gather(|parameter: &Parameter| {
-            let name = self.names.get(&parameter.name).unwrap_or(&parameter.name);
-            self.file.f32(&self.path, name, &parameter.file_shape())
-        })
-    }
-
-    /// The logits `[n, classes]` of images `[n, h, w, c]` in [-1, 1].
-    pub fn logits(&self, layout: &ParameterLayout, images: &Tensor, mode: NormMode) -> Tensor {
-        let graph = images.graph();
-        let images = match &self.normalisation {
-            None => images.clone(),
-            Some(normalisation) => {
-                let channels = normalisation.mean.len();
-                let [scale, offset] = [SCALE, OFFSET].map(|key| graph.input(key.name(), [channels]));
-                images.mul(&scale).add(&offset)
-            }
-        };
-        self.network.logits(&images, &mut Pass::new(layout, mode).without_dropout())
+        layout.gather(|parameter: &Parameter| self.values(&parameter.name, &parameter.file_shape()))
     }
 }
 
@@ -338,6 +318,20 @@ fn model_file(path: &Path) -> Result<PathBuf> {
         path,
         format!("is a directory without {BEST}, the best model of a run; expected a model file"),
     ))
+}
+
+/// Refuses another number of names than classes, and a name that is empty or there twice.
+fn check_class_names(names: Option<&[String]>, classes: usize) -> Result<()> {
+    let Some(names) = names else { return Ok(()) };
+    let wrong = |message: String| Err(Error::setting("classes", message));
+    if names.len() != classes && classes > 1 {
+        return wrong(format!("expected the names of the network's {classes} classes, got {}", names.len()));
+    }
+    let mut seen = HashSet::new();
+    match names.iter().find(|name| name.trim().is_empty() || !seen.insert(name.as_str())) {
+        Some(name) => wrong(format!("the name {name:?} is empty or there twice")),
+        None => Ok(()),
+    }
 }
 
 /// Refuses a file of this library with a user-defined network.

@@ -9,6 +9,8 @@ use crate::error::{Error, Result};
 use crate::graph::{Graph, Output, lower};
 use crate::kernels::tick::COUNTERS;
 use crate::nn::architecture::NormMode;
+use crate::nn::network::Pass;
+use crate::nn::parameters::PARAMETERS;
 
 const CHAINS: Key<f32> = Key::new("chains");
 const LABELS: Key<u32> = Key::new("chain labels");
@@ -56,7 +58,7 @@ impl Sampler {
         let graph = Graph::new();
         let x = graph.input(CHAINS.name(), [chains, height, width, channels]);
         let labels = graph.indices(LABELS.name(), [chains]);
-        let logits = model.logits(&layout, &x, mode);
+        let logits = model.network().logits(&x, &mut Pass::new(&layout, mode).without_dropout());
         let parts = [Langevin::log_density(chains, class_conditional)];
         let stats = logits.logit_stats(&labels, &parts);
 
@@ -74,7 +76,7 @@ impl Sampler {
         lower(device.policy(), &mut last, Some(&mut prepare), &[Output { tensor: &stats, view }])?;
 
         let mut buffers = Buffers::new(device);
-        model.add_to(&mut buffers, &layout)?;
+        buffers.add(PARAMETERS, &model.parameters(&layout)?)?;
         buffers.zeros(CHAINS, chains * image)?;
         buffers.zeros(LABELS, chains)?;
         buffers.zeros(COUNTER_WORDS, COUNTERS)?;

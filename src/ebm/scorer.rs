@@ -4,7 +4,7 @@ use super::model::Model;
 use crate::compute::loss_term::LossTerm;
 use crate::device::{Buffer, Buffers, Device, Executable, Key, Program, ProgramBuilder};
 use crate::error::Result;
-use crate::graph::{Graph, Output, Tensor, lower};
+use crate::graph::{Graph, Output, lower};
 use crate::nn::architecture::NormMode;
 use crate::nn::network::{Network, Pass};
 use crate::nn::parameters::PARAMETERS;
@@ -57,11 +57,9 @@ impl Scorer {
     /// # Errors
     /// An error of the device.
     pub fn new(device: &Device, model: &Model, settings: ScoreSettings, batch: usize) -> Result<Self> {
-        let layout = model.network().layout();
         let mut buffers = Buffers::new(device);
-        model.add_to(&mut buffers, &layout)?;
-        let logits = |x: &Tensor| model.logits(&layout, x, settings.mode);
-        let scorer = Self::load(device, buffers, model.image_shape(), settings, batch, logits)?;
+        buffers.add(PARAMETERS, &model.parameters(&model.network().layout())?)?;
+        let scorer = Self::load(device, buffers, &**model.network(), model.image_shape(), settings, batch)?;
         scorer.prepare()?;
         Ok(scorer)
     }
@@ -79,25 +77,24 @@ impl Scorer {
         settings: ScoreSettings,
         batch: usize,
     ) -> Result<Self> {
-        let layout = network.layout();
         let mut buffers = Buffers::new(device);
         buffers.share(PARAMETERS, parameters.clone());
-        let logits = |x: &Tensor| network.logits(x, &mut Pass::new(&layout, settings.mode).without_dropout());
-        Self::load(device, buffers, image, settings, batch, logits)
+        Self::load(device, buffers, network, image, settings, batch)
     }
 
-    /// Lowers and loads the programs for the expression `logits` of a batch of images.
+    /// Lowers and loads the programs for a batch of images.
     fn load(
         device: &Device,
         mut buffers: Buffers,
+        network: &dyn Network,
         [height, width, channels]: [usize; 3],
         settings: ScoreSettings,
         batch: usize,
-        logits: impl FnOnce(&Tensor) -> Tensor,
     ) -> Result<Self> {
         let graph = Graph::new();
         let x = graph.input(IMAGES.name(), [batch, height, width, channels]);
-        let logits = logits(&x);
+        let layout = network.layout();
+        let logits = network.logits(&x, &mut Pass::new(&layout, settings.mode).without_dropout());
         let mut builder = ProgramBuilder::new("score");
         let mut prepare = ProgramBuilder::new("prepare");
         let view = builder.external(LOGITS, logits.elements());

@@ -12,13 +12,11 @@ use crate::error::{Error, Result};
 
 /// The tensor with the chains of a JEM.
 const REPLAY_BUFFER: &str = "replay_buffer";
-/// Prefixes that wrappers add to every name: `DataParallel`, `torch.compile`.
-const PREFIXES: [&str; 2] = ["module.", "_orig_mod."];
 
 /// The tensors of a network, with the other contents of their file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StateFile {
-    /// Tensors by name, in the order of the file, without the prefixes of wrappers.
+    /// Tensors by name, in the order of the file.
     pub tensors: Vec<(String, Array)>,
     /// The replay buffer of a JEM, [n, c, h, w].
     pub replay_buffer: Option<Array>,
@@ -33,6 +31,8 @@ pub struct Facts {
     pub format: &'static str,
     /// The key of the state dict.
     pub key: Option<String>,
+    /// The beginning of the tensors' names that the network's own names lack, such as `module.`.
+    pub prefix: Option<String>,
     /// Numbers and strings beside the state dict, as text, such as an accuracy or an epoch: the first 100.
     pub scalars: Vec<(String, String)>,
     /// Entries that were ignored, such as an optimizer's: the first 100.
@@ -47,6 +47,9 @@ impl fmt::Display for Facts {
         f.write_str(self.format)?;
         if let Some(key) = &self.key {
             write!(f, ", {key}")?;
+        }
+        if let Some(prefix) = &self.prefix {
+            write!(f, ", under {prefix}")?;
         }
         for (name, text) in &self.scalars {
             write!(f, ", {} {text}", name.escape_debug())?;
@@ -89,16 +92,15 @@ fn contents(reader: &mut (impl Read + Seek), length: u64) -> Result<StateFile, S
         let (mut tensors, metadata) = safetensors::read(reader, length)?;
         let at = tensors.iter().position(|(name, _)| name == REPLAY_BUFFER);
         let replay_buffer = at.map(|at| tensors.remove(at).1);
-        strip_prefixes(&mut tensors);
         let facts = Facts { format: "safetensors", metadata, ..Facts::default() };
         return Ok(StateFile { tensors, replay_buffer, facts });
     }
     if torch::is_torch(&start) {
-        let mut file = torch::read(reader, length)?;
-        strip_prefixes(&mut file.tensors);
+        let file = torch::read(reader, length)?;
         let facts = Facts {
             format: file.format,
             key: file.key,
+            prefix: None,
             scalars: file.scalars,
             ignored: file.ignored,
             metadata: BTreeMap::new(),
@@ -115,16 +117,6 @@ fn contents(reader: &mut (impl Read + Seek), length: u64) -> Result<StateFile, S
     let found: String =
         start.iter().map(|&byte| if byte.is_ascii_graphic() { char::from(byte) } else { '.' }).collect();
     Err(format!("expected a checkpoint of PyTorch or a safetensors file, but it begins with {found:?}"))
-}
-
-/// Removes the prefixes of wrappers, as long as every name has one.
-fn strip_prefixes(tensors: &mut [(String, Array)]) {
-    let all_have = |tensors: &[(String, Array)], prefix: &str| {
-        !tensors.is_empty() && tensors.iter().all(|(name, _)| name.starts_with(prefix))
-    };
-    while let Some(prefix) = PREFIXES.into_iter().find(|prefix| all_have(tensors, prefix)) {
-        tensors.iter_mut().for_each(|(name, _)| drop(name.drain(..prefix.len())));
-    }
 }
 
 #[cfg(test)]

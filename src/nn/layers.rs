@@ -12,12 +12,11 @@
 //! assert_eq!(network.layout().elements(), 784 * 256 + 256 + 256 * 128 + 128 + 128 * 10 + 10);
 //! ```
 
-use super::architecture::is_known_kind;
-use super::batch_norm;
-use super::group_norm;
+use super::ingredients::Norm;
 use super::init::Fans;
-use super::network::{Network, Pass};
+use super::network::{Network, Pass, is_known_kind};
 use super::parameters::{ParameterKind, ParameterLayout};
+use super::{batch_norm, group_norm, spectral_norm};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Tensor};
 use std::fmt;
@@ -27,10 +26,14 @@ const COUNTERS: &str = "counters";
 /// The name of a [`Layered`] network's last layer.
 const HEAD: &str = "head";
 
-/// The layers of a [`Layered`] network. Each has a name, under which its parameters are in files: a linear layer `fc1`
-/// has `fc1.weight` and `fc1.bias`.
+/// Layers that a network applies. Each has a name, under which its parameters are in files: a linear layer `fc1` has
+/// `fc1.weight` and `fc1.bias`.
 #[derive(Debug)]
-pub struct Layers<'a, 'b>(Source<'a, 'b>);
+pub struct Layers<'a, 'b> {
+    source: Source<'a, 'b>,
+    /// Whether convolutions and linear layers divide their weights by their largest singular value.
+    spectral_norm: bool,
+}
 
 #[derive(Debug)]
 enum Source<'a, 'b> {
@@ -40,12 +43,69 @@ enum Source<'a, 'b> {
     Passing(&'a mut Pass<'b>),
 }
 
+/// A convolution of images with a square kernel: its name and its shape.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Convolution<'a> {
+    pub name: &'a str,
+    pub outputs: usize,
+    pub size: usize,
+    pub stride: usize,
+    pub padding: usize,
+    pub bias: bool,
+}
+
+impl<'a> Convolution<'a> {
+    /// A kernel of 3x3 pixels that keeps the size of images, without a bias.
+    pub fn new(name: &'a str, outputs: usize) -> Self {
+        Self { name, outputs, size: 3, stride: 1, padding: 1, bias: false }
+    }
+
+    /// The same with a kernel of 1x1 pixels.
+    pub fn point(self) -> Self {
+        Self { size: 1, padding: 0, ..self }
+    }
+
+    pub fn stride(self, stride: usize) -> Self {
+        Self { stride, ..self }
+    }
+
+    pub fn bias(self, bias: bool) -> Self {
+        Self { bias, ..self }
+    }
+}
+
+/// The parameters that `layers` declares for images of `[height, width, channels]`, those that are trained first.
+pub(super) fn declared(
+    [height, width, channels]: [usize; 3],
+    layers: impl FnOnce(&mut Layers<'_, '_>, &Tensor),
+) -> ParameterLayout {
+    let mut layout = ParameterLayout::default();
+    let images = Graph::new().input("images", [2, height, width, channels]);
+    layers(&mut Layers { source: Source::Declaring(&mut layout), spectral_norm: false }, &images);
+    layout.trained_first()
+}
+
+impl<'a, 'b> Layers<'a, 'b> {
+    /// Layers with the parameters of `pass`.
+    pub(super) fn of(pass: &'a mut Pass<'b>) -> Self {
+        Self { source: Source::Passing(pass), spectral_norm: false }
+    }
+
+    /// Lets convolutions and linear layers divide their weights by their largest singular value
+    /// ([`spectral_norm`]), if `on`.
+    pub(super) fn with_spectral_norm(&mut self, on: bool) -> &mut Self {
+        self.spectral_norm = on;
+        self
+    }
+}
+
 impl Layers<'_, '_> {
     /// `x W + b` for `x [n, inputs]`: `[n, outputs]`.
     pub fn linear(&mut self, name: &str, x: &Tensor, outputs: usize) -> Tensor {
         let inputs = x.shape().last().copied().unwrap_or(1);
         let fans = Fans { fan_in: inputs, fan_out: outputs, bias: false };
-        let [weights, bias] = self.weights_and_bias(name, x, vec![inputs, outputs], fans);
+        let weights = self.weights(name, x, vec![inputs, outputs], fans);
+        let bias = self.bias(name, x, outputs, fans);
         x.graph().scope(name, || x.linear(&weights, &bias))
     }
 
@@ -60,17 +120,59 @@ impl Layers<'_, '_> {
         stride: usize,
         padding: usize,
     ) -> Tensor {
+        self.convolve(x, Convolution { name, outputs, size, stride, padding, bias: true })
+    }
+
+    /// A convolution of `x [n, h, w, channels]`.
+    pub(super) fn convolve(&mut self, x: &Tensor, conv: Convolution<'_>) -> Tensor {
+        let (weights, bias) = self.kernel(x, conv);
+        x.graph().scope(conv.name, || x.conv2d(&weights, bias.as_ref(), conv.stride, conv.padding))
+    }
+
+    /// A convolution of `x [n, h, w, channels]` and the normalisation `norm` of its result, in one kernel where that is
+    /// possible.
+    pub(super) fn convolve_normalise(
+        &mut self,
+        x: &Tensor,
+        conv: Convolution<'_>,
+        (norm, name): (Norm, &str),
+    ) -> Tensor {
+        if norm != Norm::Batch || matches!(self.source, Source::Declaring(_)) {
+            let x = self.convolve(x, conv);
+            return self.normalise(norm, name, &x);
+        }
+        let (weights, bias) = self.kernel(x, conv);
+        let Source::Passing(pass) = &mut self.source else { unreachable!("declaring is dealt with above") };
+        x.graph().scope(conv.name, || {
+            pass.convolve_batch_norm(x, &weights, bias.as_ref(), [conv.stride, conv.padding], name)
+        })
+    }
+
+    /// The weights of a convolution, and its bias if it has one.
+    fn kernel(&mut self, x: &Tensor, conv: Convolution<'_>) -> (Tensor, Option<Tensor>) {
+        let Convolution { name, outputs, size, bias, .. } = conv;
         let channels = x.shape().last().copied().unwrap_or(1);
         let taps = size * size;
         let fans = Fans { fan_in: taps * channels, fan_out: taps * outputs, bias: false };
-        let [weights, bias] = self.weights_and_bias(name, x, vec![size, size, channels, outputs], fans);
-        x.graph().scope(name, || x.conv2d(&weights, Some(&bias), stride, padding))
+        let weights = self.weights(name, x, vec![size, size, channels, outputs], fans);
+        let bias = bias.then(|| self.bias(name, x, outputs, fans));
+        (weights, bias)
+    }
+
+    /// The normalisation `norm` of `x [n, .., channels]` by the parameters `name`.
+    pub(super) fn normalise(&mut self, norm: Norm, name: &str, x: &Tensor) -> Tensor {
+        let channels = x.shape().last().copied().unwrap_or(1);
+        match (norm, norm.groups(channels)) {
+            (Norm::Batch, _) => self.batch_norm(name, x),
+            (_, Some(groups)) => self.group_norm(name, x, groups),
+            (_, None) => x.clone(),
+        }
     }
 
     /// Batch norm of `x [.., channels]`: by the batch's statistics in training, by running ones afterwards.
     pub fn batch_norm(&mut self, name: &str, x: &Tensor) -> Tensor {
         let channels = x.shape().last().copied().unwrap_or(1);
-        match &mut self.0 {
+        match &mut self.source {
             Source::Declaring(layout) => {
                 batch_norm::declare_affine(layout, name, channels);
                 batch_norm::declare_statistics(layout, name, channels);
@@ -83,7 +185,7 @@ impl Layers<'_, '_> {
     /// Group norm of `x [n, .., channels]` with `groups` groups, which divide the channels.
     pub fn group_norm(&mut self, name: &str, x: &Tensor, groups: usize) -> Tensor {
         let channels = x.shape().last().copied().unwrap_or(1);
-        match &mut self.0 {
+        match &mut self.source {
             Source::Declaring(layout) => {
                 batch_norm::declare_affine(layout, name, channels);
                 x.clone()
@@ -99,7 +201,7 @@ impl Layers<'_, '_> {
     /// the trainer's SGLD steps, because JEM samples in inference mode. A training loop of your own provides the random
     /// numbers by [`Pass::with_dropout`].
     pub fn dropout(&mut self, x: &Tensor, p: f32) -> Tensor {
-        match &mut self.0 {
+        match &mut self.source {
             Source::Declaring(_) => x.dropout(p, &x.graph().counters(COUNTERS)),
             Source::Passing(pass) => pass.dropout(x, p),
         }
@@ -113,7 +215,7 @@ impl Layers<'_, '_> {
         shape: Vec<usize>,
         role: impl Into<ParameterKind>,
     ) -> Tensor {
-        match &mut self.0 {
+        match &mut self.source {
             Source::Declaring(layout) => {
                 layout.push(name.to_owned(), shape.clone(), role);
                 like.graph().constant(0.0, shape)
@@ -122,11 +224,26 @@ impl Layers<'_, '_> {
         }
     }
 
-    fn weights_and_bias(&mut self, name: &str, like: &Tensor, shape: Vec<usize>, fans: Fans) -> [Tensor; 2] {
-        let outputs = shape.last().copied().unwrap_or(1);
-        let weights = self.parameter(&format!("{name}.weight"), like, shape, fans);
-        let bias = Fans { bias: true, ..fans };
-        [weights, self.parameter(&format!("{name}.bias"), like, vec![outputs], bias)]
+    /// The weights `[.., outputs]` of a layer.
+    fn weights(&mut self, layer: &str, like: &Tensor, shape: Vec<usize>, fans: Fans) -> Tensor {
+        let name = format!("{layer}.weight");
+        let weights = self.parameter(&name, like, shape, fans);
+        if !self.spectral_norm {
+            return weights;
+        }
+        match &mut self.source {
+            Source::Declaring(layout) => {
+                spectral_norm::declare(layout, &name, weights.shape());
+                weights
+            }
+            Source::Passing(pass) => {
+                like.graph().scope(layer, || spectral_norm::divide(&weights, pass.layout(), &name))
+            }
+        }
+    }
+
+    fn bias(&mut self, layer: &str, like: &Tensor, outputs: usize, fans: Fans) -> Tensor {
+        self.parameter(&format!("{layer}.bias"), like, vec![outputs], Fans { bias: true, ..fans })
     }
 }
 
@@ -153,7 +270,7 @@ impl<F: Fn(&mut Layers<'_, '_>, &Tensor) -> Tensor + Send + Sync> Layered<F> {
         let graph = Graph::new();
         let [height, width, channels] = image;
         let images = graph.input("images", [2, height, width, channels]);
-        let mut layers = Layers(Source::Declaring(&mut layout));
+        let mut layers = Layers { source: Source::Declaring(&mut layout), spectral_norm: false };
         let x = features(&mut layers, &images);
         layers.linear(HEAD, &x, classes);
         let mistake = match graph.check() {
@@ -225,11 +342,11 @@ impl<F: Fn(&mut Layers<'_, '_>, &Tensor) -> Tensor + Send + Sync> Network for La
     }
 
     fn features(&self, images: &Tensor, pass: &mut Pass<'_>) -> Tensor {
-        (self.features)(&mut Layers(Source::Passing(pass)), images)
+        (self.features)(&mut Layers::of(pass), images)
     }
 
     fn head(&self, features: &Tensor, pass: &mut Pass<'_>) -> Tensor {
-        Layers(Source::Passing(pass)).linear(HEAD, features, self.classes)
+        Layers::of(pass).linear(HEAD, features, self.classes)
     }
 
     fn kind(&self) -> &str {

@@ -1,15 +1,19 @@
-//! Networks: parameters in one flat buffer, initialisations, layers, normalisations, the WideResNet of JEM, the ResNets
-//! of CIFAR, optimizers, and training steps.
+//! Networks: parameters in one flat buffer, initialisations, layers, normalisations, the WideResNets of JEM,
+//! ResNets, VGGs, optimizers, and training steps.
 
 pub mod architecture;
 pub mod batch_norm;
-pub mod cifar_resnet;
+pub mod frozen;
 pub mod group_norm;
+pub mod ingredients;
 pub mod init;
 pub mod layers;
 pub mod network;
+pub mod normalised;
 pub mod optimizer;
 pub mod parameters;
+pub mod resnet;
 pub mod spectral_norm;
 pub mod training;
+pub mod vgg;
 pub mod wide_resnet;

@@ -12,6 +12,14 @@ pub const KIND: &str = "architecture";
 /// The metadata key of [`Network::settings`].
 pub const SETTINGS: &str = "network";
 
+/// The kinds of the library's own networks.
+const KINDS: [&str; 4] = ["wide-resnet", "resnet", "cifar-resnet", "vgg"];
+
+/// Whether files of the library's own networks name this kind.
+pub(crate) fn is_known_kind(kind: &str) -> bool {
+    KINDS.contains(&kind)
+}
+
 /// A network that turns images into logits f(x), and so an energy `E(x) = -LogSumExp_y f(x)[y]`. With one class
 /// that is `E(x) = -f(x)`, and the network is an energy alone. It can be trained, evaluated, scored and sampled.
 ///
@@ -29,6 +37,11 @@ pub trait Network: fmt::Debug + Send + Sync {
     /// Rows and columns of the images; `None` if the network takes images of any size.
     fn image_size(&self) -> Option<[usize; 2]> {
         None
+    }
+
+    /// Rows and columns of the images that it was published with, for a file that does not name their size.
+    fn usual_image_size(&self) -> [usize; 2] {
+        self.image_size().unwrap_or([32, 32])
     }
 
     /// Checks its settings.
@@ -163,12 +176,18 @@ impl<'a> Pass<'a> {
         self.layout.leaf(like.graph(), name)
     }
 
+    /// The statistics that batch norm takes in this pass: [`Pass::mode`], but those of training if they are frozen.
+    fn norm_mode(&self) -> NormMode {
+        if self.layout.has_statistics() { self.mode } else { NormMode::Inference }
+    }
+
     /// Batch norm `name` of `x`; in [`NormMode::Training`] it is noted for [`Pass::running_statistics`].
     pub fn batch_norm(&mut self, x: &Tensor, name: &str) -> Tensor {
-        if self.mode == NormMode::Training {
+        let mode = self.norm_mode();
+        if mode == NormMode::Training {
             self.seen.push((name.to_owned(), x.clone()));
         }
-        x.graph().scope(name, || batch_norm::normalise(x, self.layout, name, self.mode))
+        x.graph().scope(name, || batch_norm::normalise(x, self.layout, name, mode))
     }
 
     /// A convolution (`weights [kh, kw, c_in, c_out]`, bias or none) and batch norm `norm` of its result, in one kernel
@@ -181,7 +200,7 @@ impl<'a> Pass<'a> {
         [stride, padding]: [usize; 2],
         norm: &str,
     ) -> Tensor {
-        match self.mode {
+        match self.norm_mode() {
             NormMode::Inference => batch_norm::convolve(x, weights, bias, stride, padding, self.layout, norm),
             NormMode::Training => self.batch_norm(&x.conv2d(weights, bias, stride, padding), norm),
         }

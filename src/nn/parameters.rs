@@ -25,6 +25,8 @@ pub enum ParameterKind {
     Constant(f32),
     /// In files and not trained, such as a running mean; it begins as this value.
     Statistic(f32),
+    /// In files and not trained, such as a running mean that stays; it begins as this value.
+    Frozen(f32),
     /// In files and not trained; it begins as a random vector of norm 1.
     Unit,
     /// Part of the network's definition: neither in files nor trained. The values, in the device's order.
@@ -142,7 +144,17 @@ impl ParameterLayout {
         ordered
     }
 
-    /// Whether there are running statistics: the network has batch norm.
+    /// The same parameters with running statistics that stay as they are.
+    pub fn with_frozen_statistics(mut self) -> Self {
+        for parameter in &mut self.parameters {
+            if let ParameterKind::Statistic(value) = parameter.role {
+                parameter.role = ParameterKind::Frozen(value);
+            }
+        }
+        self
+    }
+
+    /// Whether there are running statistics that training updates: the network has batch norm.
     pub fn has_statistics(&self) -> bool {
         self.parameters.iter().any(|parameter| matches!(parameter.role, ParameterKind::Statistic(_)))
     }
@@ -260,7 +272,9 @@ impl ParameterLayout {
             let values = &mut values[parameter.offset..][..parameter.elements()];
             match &parameter.role {
                 ParameterKind::Weights(fans) => init.fill(values, *fans, slope, &mut random),
-                ParameterKind::Constant(value) | ParameterKind::Statistic(value) => values.fill(*value),
+                ParameterKind::Constant(value)
+                | ParameterKind::Statistic(value)
+                | ParameterKind::Frozen(value) => values.fill(*value),
                 ParameterKind::Unit => unit_vector(values, &mut random),
                 ParameterKind::Fixed(fixed) => values.copy_from_slice(fixed),
             }

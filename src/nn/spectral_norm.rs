@@ -4,22 +4,17 @@
 //! first singular vectors, which one step of power iteration improves before each training step: `sigma` then
 //! is near the largest singular value. The gradient takes `u` and `v` as constants and flows through `sigma`.
 
-use super::parameters::{Parameter, ParameterKind, ParameterLayout};
+use super::parameters::{ParameterKind, ParameterLayout};
 use crate::graph::{Graph, Tensor};
 
 /// The least norm that a vector is divided by.
 pub const EPSILON: f32 = 1e-12;
 
-/// Declares `NAME_u [out]` and `NAME_v`, shaped as what reaches one output, of all weights `[.., out]` that
-/// are there: those of convolutions and linear layers.
-pub fn declare(layout: &mut ParameterLayout) {
-    for Parameter { name, shape, .. } in layout.parameters().to_vec() {
-        if let [inputs @ .., out] = &shape[..]
-            && !inputs.is_empty()
-        {
-            layout.push(format!("{name}_u"), vec![*out], ParameterKind::Unit);
-            layout.push(format!("{name}_v"), inputs.to_vec(), ParameterKind::Unit);
-        }
+/// Declares `NAME_u [out]` and `NAME_v`, shaped as what reaches one output, of the weights `name [.., out]`.
+pub fn declare(layout: &mut ParameterLayout, name: &str, shape: &[usize]) {
+    if let [inputs @ .., out] = shape {
+        layout.push(format!("{name}_u"), vec![*out], ParameterKind::Unit);
+        layout.push(format!("{name}_v"), inputs.to_vec(), ParameterKind::Unit);
     }
 }
 

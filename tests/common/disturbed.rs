@@ -64,6 +64,7 @@ pub fn train(
     let reopen = || Ok(device.clone());
     let options = RunOptions {
         network: None,
+        start: None,
         source: None,
         out: out.into(),
         resume: false,

@@ -2,7 +2,7 @@
 
 use crate::small::recipe;
 use jem::ebm::{Family, OptimizerKind, Precision, Preset, Recipe};
-use jem::nn::wide_resnet::{Activation, Norm};
+use jem::nn::ingredients::{Activation, Norm};
 
 /// Every recipe of the family, and one with the features that none of them has.
 pub fn family() -> Vec<(&'static str, Recipe)> {
@@ -33,7 +33,7 @@ pub fn family() -> Vec<(&'static str, Recipe)> {
     };
     let mut all: Vec<_> = Family::ALL.map(|family| (family.name(), small(family))).to_vec();
     let everything = Recipe {
-        norm: Norm::Group,
+        norm: Norm::GROUP,
         activation: Activation::Softplus,
         spectral_norm: true,
         reservoir: true,

@@ -5,6 +5,7 @@ mod result;
 mod table;
 
 use crate::common::Directory;
+use crate::session::network::NetworkChoice;
 use crate::session::training::{self, Job, describe};
 use crate::session::{self, DeviceArguments, INTERRUPTED, Session, say};
 use crate::train::DataArguments;
@@ -142,7 +143,8 @@ impl Ablation<'_> {
             return Ok(None);
         }
         let resume = RunDirectory::config(&run.directory).is_ok();
-        let job = Job { out: run.directory.clone(), resume, live: false, source: self.source.clone() };
+        let (out, source, network) = (run.directory.clone(), self.source.clone(), NetworkChoice::Own);
+        let job = Job { out, resume, live: false, source, network };
         let figures = match self.session.train(&run.recipe, &self.data.train, &self.data.test, &job) {
             Ok(outcome) => match outcome.test {
                 Some(test) => Figures::of(&run.directory, Ok((test, outcome.trips)))?,

@@ -1,22 +1,26 @@
 //! `jem import`: writes a PyTorch checkpoint as a model file.
 
+use crate::class_names;
 use crate::common::{Output, check_not_source, check_writable, describe, waiting};
 use crate::facts::{Facts, number};
-use crate::session::flags::Flags as _;
+use jem::Result;
 use jem::ebm::{ImportOptions, InputNormalisation, Model};
-use jem::nn::architecture::Architecture;
-use jem::{Error, Result};
+use jem::nn::architecture::{Architecture, Assumption, Choices};
+use jem::nn::ingredients::{Activation, Norm, Pooling};
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "Examples:
   jem import CIFAR10_MODEL.pt --out jem.safetensors
   jem import resnet20.th --out resnet20.safetensors \\
-      --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225";
+      --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --classes cifar10
+  jem import jem_with_norms.pt --out m.safetensors --norm group:4
+  jem import lightning.ckpt --out m.safetensors --key state_dict --prefix model.";
 
-/// Import a PyTorch checkpoint (.pt, .pth, .th, .safetensors) as a model file
+/// Import a PyTorch checkpoint (.pt, .pth, .th, .ckpt, .safetensors) as a model file
 ///
-/// Architecture, depth, width, norm and classes are inferred from the names and shapes of the tensors. Pickles are read
-/// by an interpreter that runs no code.
+/// Reads WideResNets of JEM, JEM++ and other public code, ResNets for CIFAR and ImageNet, and VGGs with batch norm. The
+/// names and shapes of the tensors tell the architecture, depth, width and classes. Each setting that they do not tell
+/// for certain is printed, and can be stated. Pickles are read by an interpreter that runs no code.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -26,9 +30,31 @@ pub struct Arguments {
     /// The model file to write (safetensors)
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Architecture, such as wrn-28-10, wrn-28-10-bn, wrn-28-10-gn or resnet-20 [default: inferred]
+    /// Architecture that the file must have, such as wrn-28-10, resnet-20, resnet-18 or vgg-16 [default: any]
     #[arg(long)]
     arch: Option<Architecture>,
+    /// Activation: relu, leaky-relu (slope 0.2), leaky-relu:SLOPE, silu or softplus [default: that of the code whose names
+    /// the tensors have]
+    #[arg(long, value_name = "NAME")]
+    activation: Option<Activation>,
+    /// Norm without running statistics: instance, layer or group:G with G groups
+    #[arg(long, value_name = "NAME")]
+    norm: Option<Norm>,
+    /// Pooling of features over all pixels: mean or sum [default: mean]
+    #[arg(long, value_name = "NAME", hide_possible_values = true)]
+    pooling: Option<Pooling>,
+    /// Key of the dictionary of tensors, where a file has several, such as ema_state_dict
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+    /// Beginning of the tensors' names, where a file has several networks, such as module.
+    #[arg(long, value_name = "TEXT")]
+    prefix: Option<String>,
+    /// Names of the classes, in the order of the logits: a text file with a name a line, or a data set, such as cifar10
+    #[arg(long, value_name = "FILE|SET")]
+    classes: Option<String>,
+    /// Rows and columns of the images: N or ROWSxCOLUMNS [default: those that the network was published with]
+    #[arg(long, value_name = "N", value_parser = image_size)]
+    image_size: Option<[usize; 2]>,
     /// Mean of each channel that the classifier's images were normalised with, for pixels in [0, 1]
     #[arg(long, value_delimiter = ',', requires = "std", allow_negative_numbers = true)]
     mean: Option<Vec<f32>>,
@@ -47,12 +73,24 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         _ => None,
     };
     let waiting = waiting(&format!("importing {}", arguments.checkpoint.display()), &arguments.output);
-    let options = ImportOptions { architecture: arguments.arch, normalisation: stated };
-    let mut model = Model::import(&arguments.checkpoint, options);
-    if matches!(&model, Err(Error::File { message, .. }) if message.contains("architecture")) {
-        model = model.hint("--arch names it");
-    }
-    let model = model?;
+    let options = ImportOptions {
+        size: arguments.arch.clone(),
+        choices: Choices {
+            activation: arguments.activation,
+            norm: arguments.norm,
+            pooling: arguments.pooling,
+        },
+        normalisation: stated,
+        key: arguments.key.clone(),
+        prefix: arguments.prefix.clone(),
+        class_names: arguments
+            .classes
+            .as_deref()
+            .map(|text| class_names::read("--classes", text))
+            .transpose()?,
+        image_size: arguments.image_size,
+    };
+    let model = Model::import(&arguments.checkpoint, options)?;
     check_not_source(&arguments.out, model.path())?;
     model.save(&arguments.out)?;
     drop(waiting);
@@ -62,9 +100,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if let Some(source) = model.file().metadata.get("source") {
         facts.text("source", source.clone());
     }
-    if let Some(n) = model.normalisation() {
-        facts.add("normalisation", normalisation(n), serde_json::json!(n));
-    }
+    settings(&model, &mut facts);
     if let Some(chains) = model.chains() {
         facts.add("replay buffer", format!("{} chains", number(chains)), chains);
     }
@@ -73,7 +109,31 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// A normalisation as text for people.
-pub fn normalisation(normalisation: &InputNormalisation) -> String {
-    format!("mean {:?}, std {:?} of pixels in [0, 1]", normalisation.mean, normalisation.std)
+/// Adds the normalisation and the names of the classes, and a line for each setting that the file does not tell for
+/// certain.
+pub fn settings(model: &Model, facts: &mut Facts) {
+    if let Some(n) = model.normalisation() {
+        let text = format!("mean {:?}, std {:?} of pixels in [0, 1]", n.mean, n.std);
+        facts.add("normalisation", text, serde_json::json!(n));
+    }
+    if let Some(names) = model.class_names() {
+        facts.add("class names", names.join(", "), serde_json::json!(names));
+    }
+    for assumption in model.assumptions() {
+        let Assumption { setting, value, reason, guess } = assumption;
+        let text =
+            if *guess { format!("{value}  (a guess: {reason})") } else { format!("{value}  ({reason})") };
+        facts.line(setting, text);
+    }
+    facts.value("assumptions", serde_json::json!(model.assumptions()));
+}
+
+/// Rows and columns from `N` or `ROWSxCOLUMNS`.
+fn image_size(text: &str) -> std::result::Result<[usize; 2], String> {
+    let side = |text: &str| text.parse().ok().filter(|side| (1..=4096).contains(side));
+    let (rows, columns) = text.split_once('x').unwrap_or((text, text));
+    match (side(rows), side(columns)) {
+        (Some(rows), Some(columns)) => Ok([rows, columns]),
+        _ => Err("expected N or ROWSxCOLUMNS, such as 32 or 224x224".into()),
+    }
 }

@@ -61,9 +61,12 @@ fn network(model: &Model, facts: &mut Facts) {
     facts.value("image", json!(model.image_shape()));
     let tensors = model.file().tensors.len();
     facts.add("tensors", tensors.to_string(), tensors);
-    match model.normalisation() {
-        Some(n) => facts.add("normalisation", crate::import::normalisation(n), json!(n)),
-        None => facts.add("normalisation", "none: images in [-1, 1]", Value::Null),
+    crate::import::settings(model, facts);
+    if model.normalisation().is_none() {
+        if model.assumptions().is_empty() {
+            facts.line("normalisation", "none: images in [-1, 1]");
+        }
+        facts.value("normalisation", Value::Null);
     }
     if let Some(chains) = model.chains() {
         facts.add("replay buffer", format!("{} chains", number(chains)), chains);

@@ -1,6 +1,7 @@
 //! The command-line tool: images in, trained models out; models in, energies, probabilities, gradients and samples out.
 
 mod ablate;
+mod class_names;
 mod common;
 mod data;
 mod devices;

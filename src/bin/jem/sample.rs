@@ -4,6 +4,7 @@ mod mask;
 mod start;
 mod write;
 
+use crate::class_names;
 use crate::common::{
     Directory, ImageArguments, ModelArguments, Output, check_batch, describe, progress, waiting,
 };
@@ -56,7 +57,7 @@ pub struct Arguments {
     /// Number of chains [default: 64, at most as many as --init has images, rounded to a multiple of the classes]
     #[arg(long, value_name = "N")]
     count: Option<usize>,
-    /// Classes to sample from: numbers separated by commas, or all; each class gets the same number of chains
+    /// Classes to sample from: names or numbers separated by commas, or all; each class gets the same number of chains
     #[arg(long, value_name = "Y", value_delimiter = ',')]
     class: Vec<String>,
     /// Number of SGLD steps
@@ -105,7 +106,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     check_batch(arguments.batch)?;
     let (model, device) = arguments.model.open(&arguments.output)?;
     let langevin = langevin(arguments, &model)?;
-    let classes = classes(&arguments.class, model.network().classes())?;
+    let classes = classes(&arguments.class, &model)?;
     let start = Start::new(arguments, &model, &classes)?;
     let mask = arguments.inpaint.as_deref().map(|path| mask::read(path, &model)).transpose()?;
     let count = start.count(arguments.count, &classes)?;
@@ -124,7 +125,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     facts.value("steps", arguments.steps);
     facts.text("start", start.name(count));
     if !classes.is_empty() {
-        let text = classes.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+        let name = |&class: &u32| match model.class_names() {
+            Some(names) => names[class as usize].clone(),
+            None => class.to_string(),
+        };
+        let text = classes.iter().map(name).collect::<Vec<_>>().join(", ");
         facts.add("classes", text, classes);
     }
     settings(langevin, &mut facts);
@@ -178,21 +183,18 @@ fn langevin(arguments: &Arguments, model: &Model) -> Result<Langevin> {
 }
 
 /// The classes of the chains; empty for samples of p(x).
-fn classes(asked: &[String], classes: usize) -> Result<Vec<u32>> {
+fn classes(asked: &[String], model: &Model) -> Result<Vec<u32>> {
+    let classes = model.network().classes();
     if classes == 1 && !asked.is_empty() {
         return Err(Error::setting("--class", "the model is a scalar energy, which has no classes"));
     }
-    let all = 0..classes as u32;
     if let [one] = asked
         && one == "all"
     {
-        return Ok(all.collect());
+        return Ok((0..classes as u32).collect());
     }
-    let class = |text: &String| match text.parse::<u32>() {
-        Ok(class) if all.contains(&class) => Ok(class),
-        _ => Err(Error::setting("--class", format!("expected 0 to {} or all, got {text:?}", classes - 1))),
-    };
-    asked.iter().map(class).collect()
+    let find = |text: &String| class_names::find("--class", text, classes, model.class_names());
+    asked.iter().map(find).collect()
 }
 
 fn sample(

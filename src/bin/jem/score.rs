@@ -1,10 +1,12 @@
 //! `jem score`: logits, energies, probabilities and input gradients of images.
 
+mod labels;
 mod show;
 mod table;
 mod verdict;
 mod write;
 
+use crate::class_names;
 use crate::common::{
     ImageArguments, ModelArguments, Output, check_batch, check_writable, describe, progress,
 };
@@ -13,7 +15,7 @@ use jem::data::images::Images;
 use jem::device::Device;
 use jem::ebm::{Model, Posterior, ScoreSettings, Scorer, ranking};
 use jem::{Error, Result};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 use table::{Gradients, ScoreTable};
 use verdict::Threshold;
@@ -24,7 +26,7 @@ const BATCH: usize = 100;
 
 const EXAMPLES: &str = "Examples:
   jem score --model M --images cifar10:test --out scores.npz
-  jem score --model M --images photos/ --predict --top 3
+  jem score --model M --images photos/ --predict --top 3 --classes-map plane=airplane
   jem score --model M --images svhn:test \\
       --threshold-quantile 0.05 --threshold-on cifar10:test
   jem score --model M --images x.npy --input-gradient --out scores.npz
@@ -33,7 +35,7 @@ Arrays of a .npz, each with a row per image:
   logits [N,K]            f(x)
   logsumexp [N]           minus the free energy: log p(x) up to a constant
   probabilities [N,K]     p(y|x)
-  prediction [N]          the class of least energy
+  prediction [N]          the class of least energy, by number
   entropy [N]             of p(y|x), in nats
   labels, correct [N]     with labels
   dlogsumexp_dx [N,C,H,W], input_gradient_norm [N]   with --input-gradient
@@ -61,6 +63,14 @@ pub struct Arguments {
     /// Ignore the labels of the images
     #[arg(long)]
     no_labels: bool,
+    /// Names of the model's classes, in the order of its logits, if it does not have them: a text file with a name a
+    /// line, or a data set, such as cifar10
+    #[arg(long, value_name = "FILE|SET")]
+    classes: Option<String>,
+    /// The model's names for classes of the images: NAME=NAME,NAME=NAME, or a file with a pair a line, the images' name
+    /// first
+    #[arg(long, value_name = "PAIRS", conflicts_with = "no_labels")]
+    classes_map: Option<String>,
     /// Output file: .npz (arrays) or .csv (a row per image, with the norm of the gradient only)
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -113,9 +123,17 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         let message = format!("expected 1 to {classes}, the model's classes, got {top}");
         return Err(Error::setting("--top", message));
     }
-    let csv = arguments.labels.as_deref().filter(|path| is_csv(path));
+    let csv = arguments.labels.as_deref().filter(|path| labels::is_csv(path));
     let images = arguments.source.open_all("--images", &arguments.images, csv, &model, &arguments.output)?;
-    let labels = labels(arguments, &images, classes)?;
+    let names = match &arguments.classes {
+        Some(text) => Some(class_names::read("--classes", text)?),
+        None => model.class_names().map(<[String]>::to_vec),
+    };
+    if let Some(names) = names.as_ref().filter(|names| names.len() != classes) {
+        let message = format!("expected the names of the model's {classes} classes, got {}", names.len());
+        return Err(Error::setting("--classes", message));
+    }
+    let labels = labels::labels(arguments, &images, classes, names.as_deref())?;
     let task = Task { arguments, device: &device, model: &model, beta };
     let threshold = threshold.map(|threshold| task.threshold(threshold)).transpose()?;
 
@@ -130,9 +148,21 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let ranked = |k| logits.chunks(classes).map(|row| ranking(row, k)).collect();
     let ranking = arguments.top.map(ranked);
     let verdict = threshold.map(|least| posteriors.iter().map(|p| p.logsumexp >= least).collect());
-    let mut table = ScoreTable { classes, logits, posteriors, gradients, labels, ranking, verdict };
+    let mut table = ScoreTable {
+        classes,
+        names,
+        logits,
+        posteriors,
+        gradients,
+        labels: labels.classes,
+        ranking,
+        verdict,
+    };
 
     let mut facts = facts(&model, &device, &images, &table, threshold);
+    if let Some(note) = labels.note {
+        facts.text("labels", note);
+    }
     let speed = format!("{seconds:.2} ({:.0} images/s)", images.count as f64 / seconds);
     facts.add("seconds", speed, seconds);
     // The file before any line, whose reader may have left.
@@ -156,41 +186,6 @@ fn beta(arguments: &Arguments) -> Result<f64> {
         return Ok(beta);
     }
     Err(Error::setting(flag, format!("must be a finite number above 0, got {value}")))
-}
-
-/// The labels to compare predictions with, if there are any. A scalar energy has no classes, so the labels of the
-/// images are ignored.
-fn labels(arguments: &Arguments, images: &Images, classes: usize) -> Result<Option<Vec<u32>>> {
-    if arguments.no_labels {
-        return Ok(None);
-    }
-    if let Some(path) = arguments.labels.as_ref().filter(|path| !is_csv(path)) {
-        if classes == 1 {
-            return Err(Error::setting("--labels", "the model is a scalar energy, which has no classes"));
-        }
-        return write::read_labels(path, images.count, classes).map(Some);
-    }
-    if classes == 1 {
-        return Ok(None);
-    }
-    let numbered = |labels: &Vec<u32>| labels.iter().max().map_or(0, |&most| most as usize + 1);
-    let found = match (&images.labels, images.class_names.len()) {
-        // Labels without names are numbers of the model's classes.
-        (Some(labels), 0) => numbered(labels).max(classes),
-        (_, found) => found,
-    };
-    if images.labels.is_some() && found != classes {
-        let name = &images.name;
-        let message =
-            format!("{name} has {found} classes, the model {classes}; use --no-labels to ignore its labels");
-        return Err(Error::setting("--images", message));
-    }
-    Ok(images.labels.clone())
-}
-
-/// Whether `path` is a CSV file of labels.
-fn is_csv(path: &Path) -> bool {
-    path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv"))
 }
 
 /// A model on a device, with the flags.

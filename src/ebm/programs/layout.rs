@@ -1,12 +1,12 @@
 //! The layout of the images, labels and metrics of an iteration.
 
-use super::{IMAGES, LABELS};
+use super::{IMAGES, LABELS, LOSS_FACTORS};
 use crate::compute::loss_term::STATS;
 use crate::device::{ProgramBuilder, View};
 use crate::ebm::Recipe;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Indices, Leaf, Tensor};
-use crate::nn::wide_resnet::Norm;
+use crate::nn::ingredients::Norm;
 use std::ops::Range;
 
 /// The alignment of views, in words.
@@ -159,6 +159,17 @@ impl BatchLayout {
         let leaf =
             Leaf { slot: LABELS.name().into(), words: self.rows(), offset: rows.start, parameter: false };
         graph.indices_leaf(leaf, [rows.len()])
+    }
+
+    /// The factors of the losses of `rows` as a leaf.
+    pub(super) fn factors(&self, graph: &Graph, rows: Range<usize>) -> Tensor {
+        let leaf = Leaf {
+            slot: LOSS_FACTORS.name().into(),
+            words: self.rows(),
+            offset: rows.start,
+            parameter: false,
+        };
+        graph.leaf(leaf, [rows.len()])
     }
 
     /// The view of the images of a part.

@@ -9,6 +9,8 @@
 //! | `scatter` | the chains to the replay buffer; last input gradient's norm, displacement, saturated pixels | once |
 //! | `perturb` | with SAM: all gradients, and the weights to their perturbed values | once |
 //! | `update` | one pass over [data | samples | labelled], all gradients, their norm, the optimizer | once |
+//!
+//! Before `p_x_after` only `gather`, `power_iteration`, `prepare`, and a `perturb` and `update` of the labelled images run.
 
 mod gather;
 mod layout;
@@ -52,6 +54,8 @@ pub(super) const CHAIN_INDICES: Key<u32> = Key::new("chain indices");
 pub const CHAIN_LABELS: Key<u32> = Key::new("chain labels");
 /// The external slot of the entries that the chains are written to with reservoir sampling.
 pub(super) const CHAIN_TARGETS: Key<u32> = Key::new("chain targets");
+/// The external slot of the factor of each row's loss, where it changes from iteration to iteration.
+pub(super) const LOSS_FACTORS: Key<f32> = Key::new("loss factors");
 /// The external slot of the images of chains that restart.
 pub(super) const FRESH_CHAINS: Key<f32> = Key::new("fresh chains");
 /// The external slot of the chains at the start of the iteration.
@@ -78,6 +82,17 @@ pub struct Programs {
     pub perturb: Option<Program>,
     /// The optimizer step.
     pub update: Program,
+    /// The programs that take the places of `perturb` and `update` before log p(x) joins; `None` if it does at once.
+    pub early: Option<Early>,
+}
+
+/// The programs that train p(y|x) alone.
+#[derive(Debug)]
+pub struct Early {
+    /// The perturbation of sharpness-aware minimisation; `None` without SAM.
+    pub perturb: Option<Program>,
+    /// The optimizer step.
+    pub update: Program,
 }
 
 impl Programs {
@@ -99,9 +114,14 @@ impl Programs {
         let sgld = sampling
             .then(|| sgld_program(recipe, network, &layout, batch, policy, &mut prepare))
             .transpose()?;
-        let loss_programs = LossPrograms { recipe, network, layout: &layout, batch, policy };
-        let perturb = (recipe.sam > 0.0).then(|| loss_programs.perturb(&mut prepare)).transpose()?;
-        let update = loss_programs.update(&mut prepare)?;
+        let losses = LossPrograms { recipe, network, layout: &layout, batch, policy, early: false };
+        let early = LossPrograms { early: true, ..losses.clone() };
+        let mut pair = |losses: LossPrograms<'_>| -> Result<_> {
+            let perturb = (recipe.sam > 0.0).then(|| losses.perturb(&mut prepare)).transpose()?;
+            Ok((perturb, losses.update(&mut prepare)?))
+        };
+        let (perturb, update) = pair(losses)?;
+        let early = recipe.is_early(0).then(|| pair(early)).transpose()?;
         Ok(Self {
             gather: gather::program(recipe, batch, data_images),
             power_iteration: layout
@@ -113,6 +133,7 @@ impl Programs {
             scatter: sampling.then(|| sampling::scatter_program(recipe, batch)),
             perturb,
             update,
+            early: early.map(|(perturb, update)| Early { perturb, update }),
         })
     }
 }
@@ -149,6 +170,9 @@ pub fn make_inputs(
         buffers.zeros(CHAIN_INDICES, batch.samples)?;
         buffers.zeros(CHAIN_LABELS, batch.samples)?;
         buffers.zeros(REPLAY, recipe.buffer * batch.image())?;
+        if recipe.p_x_ramp > 0 {
+            buffers.zeros(LOSS_FACTORS, batch.rows())?;
+        }
         if recipe.reservoir {
             buffers.zeros(CHAIN_TARGETS, batch.samples)?;
         }

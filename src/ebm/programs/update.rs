@@ -58,6 +58,8 @@ pub(super) struct LossPrograms<'a> {
     pub layout: &'a ParameterLayout,
     pub batch: BatchLayout,
     pub policy: &'a ConvolutionPolicy,
+    /// Whether they train p(y|x) alone, before log p(x) joins.
+    pub early: bool,
 }
 
 impl LossPrograms<'_> {
@@ -106,7 +108,9 @@ impl LossPrograms<'_> {
         let counters = graph.counters(COUNTER_WORDS.name());
         let mut losses = Vec::new();
         let mut outputs: Vec<(Tensor, View)> = Vec::new();
-        let parts = loss_terms(recipe, batch, network.classes());
+        let mut parts = loss_terms(recipe, batch, network.classes());
+        parts.retain(|(part, _)| !self.early || *part == BatchPart::Labelled);
+        let rises = recipe.p_x_ramp > 0 && !self.early;
         let groups: Vec<&[(BatchPart, LossTerm)]> =
             if batch.separate { parts.chunks(1).collect() } else { vec![&parts[..]] };
         // Running statistics follow images from the distribution that the model is used on.
@@ -120,7 +124,11 @@ impl LossPrograms<'_> {
             let mut pass = Pass::new(layout, NormMode::Training).with_dropout(&counters);
             let logits = network.logits(&x, &mut pass);
             let parts: Vec<LossTerm> = group.iter().map(|(_, part)| *part).collect();
-            losses.push(logits.logit_loss(&labels, &parts));
+            let loss = logits.logit_loss(&labels, &parts);
+            losses.push(match rises && *first != BatchPart::Labelled {
+                true => loss.mul(&batch.factors(&graph, rows.clone())),
+                false => loss,
+            });
             if figures {
                 let view = metrics.part(rows.start * STATS, rows.len() * STATS);
                 outputs.push((logits.logit_stats(&labels, &parts), view));
@@ -129,8 +137,12 @@ impl LossPrograms<'_> {
                 statistics = pass.running_statistics(recipe.norm_momentum);
             }
         }
-        if recipe.gradient_penalty > 0.0 {
-            let penalty = self.penalty(&graph, &counters);
+        if recipe.gradient_penalty > 0.0 && !self.early {
+            let mut penalty = self.penalty(&graph, &counters);
+            if rises {
+                let first = batch.rows_of(BatchPart::Data).start;
+                penalty = penalty.mul(&batch.factors(&graph, first..first + 1).reshape([]));
+            }
             if figures {
                 outputs.push((penalty.sum_all(), metrics.part(batch.penalty_word(), 1)));
             }

@@ -83,6 +83,7 @@ impl Recipe {
             return fail("batch", format!("{} is more than the {images} training images", self.batch));
         }
         self.check_labels()?;
+        self.check_stages()?;
         if self.samples() {
             self.check_sampling(classes)?;
         } else if self.gradient_penalty != 0.0 {
@@ -97,6 +98,24 @@ impl Recipe {
             return fail("epochs", "epochs and iterations are both 0: nothing to do".into());
         }
         Ok(())
+    }
+
+    /// Refuses a stage before log p(x) if there is nothing to train in it, or no log p(x) after it.
+    fn check_stages(&self) -> Result<()> {
+        let stages = [("p_x_after", self.p_x_after), ("p_x_ramp", self.p_x_ramp)];
+        let Some((key, value)) = stages.into_iter().find(|(_, iterations)| *iterations > 0) else {
+            return Ok(());
+        };
+        let why = if self.p_x == 0.0 {
+            "p_x = 0: there is no log p(x) to begin later"
+        } else if self.p_xy != 0.0 {
+            "p_xy, which joins images and classes"
+        } else if self.p_x_after > 0 && self.p_y_given_x == 0.0 {
+            "p_y_given_x = 0: there is nothing to train before"
+        } else {
+            return Ok(());
+        };
+        Err(Error::setting(key, format!("must be 0 with {why}; got {value}")))
     }
 
     /// Refuses settings that need classes if the recipe is unconditional.

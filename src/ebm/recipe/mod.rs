@@ -9,10 +9,12 @@ use super::family::Family;
 use super::precision::Precision;
 use crate::compute::functional::Functional;
 use crate::error::{Error, Result};
+use crate::nn::frozen::NormStatistics;
+use crate::nn::ingredients::{Activation, Norm};
 use crate::nn::init::Init;
 use crate::nn::network::Network;
 use crate::nn::optimizer::Optimizer;
-use crate::nn::wide_resnet::{Activation, Norm, WideResNet};
+use crate::nn::wide_resnet::WideResNet;
 pub use choices::{ClassificationLoss, OptimizerKind};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -72,11 +74,14 @@ settings! {
     width: usize,
     /// Initial weights: lecun-uniform, he-normal or glorot-uniform
     init: Init,
-    /// Normalisation before activations: none, batch or group
+    /// Normalisation before activations: none, batch, instance, layer or group:G
     norm: Norm,
     /// Weight of the current batch in batch norm's running statistics (PyTorch's momentum)
     norm_momentum: f32,
-    /// Activation: leaky-relu, silu or softplus
+    /// Statistics of batch norm in training: batch (each batch's own, which the running statistics follow) or frozen
+    /// (the running statistics that the network begins with, as those of --from)
+    norm_statistics: NormStatistics,
+    /// Activation: relu, leaky-relu, leaky-relu:SLOPE, silu or softplus
     activation: Activation,
     /// Divide each layer's weights by their largest singular value
     spectral_norm: bool,
@@ -118,6 +123,11 @@ settings! {
     ["Loss"]
     /// Weight of log p(x)
     p_x: f32,
+    /// Iterations that train p(y|x) alone before log p(x) joins, when the chains start; 0: none
+    p_x_after: u64,
+    /// Iterations over which the weight of log p(x), and of all terms of its images and samples, rises to its full
+    /// value; 0: at once
+    p_x_ramp: u64,
     /// Weight of log p(y|x), or of the --labelled-loss that replaces it
     p_y_given_x: f32,
     /// Loss of labelled images: cross-entropy, or one of LeCun et al. (2006): energy, perceptron, hinge, log, lvq2, mce,
@@ -225,7 +235,10 @@ const NETWORK: [&str; 6] = ["depth", "width", "norm", "activation", "spectral_no
 /// The value names in the help of the flags.
 #[cfg(feature = "cli")]
 mod flag {
-    use super::{Activation, ChainStart, ClassificationLoss, Family, Init, Norm, OptimizerKind, Precision};
+    use super::{
+        Activation, ChainStart, ClassificationLoss, Family, Init, Norm, NormStatistics, OptimizerKind,
+        Precision,
+    };
 
     /// A type of setting, with the name of its values.
     pub trait Value {
@@ -245,7 +258,7 @@ mod flag {
         "X": f32, f64;
         "X,X": Vec<f64>;
         "BOOL": bool;
-        "NAME": Activation, ChainStart, ClassificationLoss, Family, Init, Norm, OptimizerKind, Precision;
+        "NAME": Activation, ChainStart, ClassificationLoss, Family, Init, Norm, NormStatistics, OptimizerKind, Precision;
     }
 }
 
@@ -304,13 +317,10 @@ impl Recipe {
     pub fn network(&self, classes: usize, channels: usize) -> WideResNet {
         let classes = if self.unconditional { 1 } else { classes };
         WideResNet {
-            depth: self.depth,
-            width: self.width,
-            classes,
-            channels,
             norm: self.norm,
             activation: self.activation,
             spectral_norm: self.spectral_norm,
+            ..WideResNet::new(self.depth, self.width, classes, channels)
         }
     }
 
@@ -338,6 +348,20 @@ impl Recipe {
     /// Whether training needs samples: whether a term of the loss is a density of x.
     pub fn samples(&self) -> bool {
         self.p_x != 0.0 || self.p_xy != 0.0
+    }
+
+    /// Whether `iteration` (from 0 on) trains p(y|x) alone, before log p(x) joins.
+    pub fn is_early(&self, iteration: u64) -> bool {
+        self.samples() && iteration < self.p_x_after
+    }
+
+    /// The factor of the weight of log p(x), and of all terms of its images and samples, in `iteration` (from 0 on):
+    /// 0 up to `p_x_after`, then rising to 1 over `p_x_ramp` iterations.
+    pub fn p_x_factor(&self, iteration: u64) -> f64 {
+        match iteration.checked_sub(self.p_x_after) {
+            None => 0.0,
+            Some(since) => ((since + 1) as f64 / self.p_x_ramp.max(1) as f64).min(1.0),
+        }
     }
 
     /// The number of iterations for `images` training images.
@@ -386,7 +410,7 @@ mod tests {
             ("steps = -1\n", "steps"),
             ("step_sise = 1.0\n", "step_sise"),
             ("recipe = \"jem+++\"\n", "recipe"),
-            ("norm = \"layer\"\n", "norm"),
+            ("norm = \"spectral\"\n", "norm"),
             ("clamp_x = 1\n", "clamp_x"),
         ] {
             let message = Overrides::parse(text).unwrap_err();

@@ -5,8 +5,9 @@ use crate::ebm::chain_start::ChainStart;
 use crate::ebm::family::Family;
 use crate::ebm::precision::Precision;
 use crate::ebm::preset::Preset;
+use crate::nn::frozen::NormStatistics;
+use crate::nn::ingredients::{Activation, Norm};
 use crate::nn::init::Init;
-use crate::nn::wide_resnet::{Activation, Norm};
 
 impl Recipe {
     /// Reads the text that [`Recipe::to_toml`] wrote; settings that it lacks, as from an earlier version, are the
@@ -54,7 +55,8 @@ impl Preset {
             init: Init::LecunUniform,
             norm: Norm::None,
             norm_momentum: 0.1,
-            activation: Activation::LeakyRelu,
+            norm_statistics: NormStatistics::Batch,
+            activation: Activation::JEM,
             spectral_norm: false,
             unconditional: false,
             batch: 64,
@@ -72,6 +74,8 @@ impl Preset {
             reservoir: false,
             class_conditional: false,
             p_x: 1.0,
+            p_x_after: 0,
+            p_x_ramp: 0,
             p_y_given_x: 1.0,
             labelled_loss: ClassificationLoss::CrossEntropy,
             margin: 1.0,

@@ -2,9 +2,12 @@
 
 mod faults;
 mod options;
+mod scoring;
 
 use super::run_directory::{Best, Clock, RunDirectory};
-use super::{Evaluation, Evaluator, Fault, Guard, Healing, Metrics, Precision, Recipe, Trainer};
+use super::{
+    Evaluation, Evaluator, Fault, Guard, Healing, Metrics, NetworkRecord, Precision, Recipe, Trainer,
+};
 use crate::data::Dataset;
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -76,9 +79,14 @@ pub fn run(
     let healing: Healing = start.map(|(_, checkpoint)| memory(checkpoint, HEALING)).unwrap_or_default();
     let guard = start.map(|(_, checkpoint)| memory(checkpoint, GUARD)).unwrap_or_default();
     let own = || -> Arc<dyn Network> { Arc::new(recipe.network(train.classes(), train.channels)) };
-    let network = options.network.clone().unwrap_or_else(own);
+    let of_start = || options.start.map(|start| start.network.clone());
+    let recorded = options.network.clone().or_else(of_start);
+    let network = recorded.clone().unwrap_or_else(own);
     let mut trainer = Trainer::with_network(device, &healing.treat(recipe), network, &train_part)?;
     let mut snapshots = VecDeque::new();
+    if let (Some(from), None) = (options.start, start) {
+        trainer.set_parameters(&from.parameters(&trainer.network().layout(), &trainer.parameters()?)?)?;
+    }
     if let Some((path, checkpoint)) = start {
         trainer.restore(checkpoint, path)?;
         for (iteration, path) in RunDirectory::snapshots(&options.out)? {
@@ -90,7 +98,12 @@ pub fn run(
     let resumed = start.map(|(path, _)| path.clone());
     let total = recipe.total_iterations(train_part.len());
     let kernels = device.kernels();
-    let source = options.source.map(RunDirectory::source_line).unwrap_or_default();
+    let mut source = options.source.map(RunDirectory::source_line).unwrap_or_default();
+    if let Some(network) = &recorded {
+        let from = options.start.map(|start| start.model.path());
+        let from = from.map(|path| std::path::absolute(path).map_err(Error::io(path))).transpose()?;
+        source += &RunDirectory::network_line(&NetworkRecord::of(&**network, from.as_deref()));
+    }
     let config = format!(
         "# data: {}\n{source}# network: {}\n# device: {}\n# kernels of convolutions: {kernels}\n{}",
         train.name,
@@ -169,7 +182,7 @@ struct Left {
 }
 
 impl Run<'_> {
-    fn train(mut self, total: u64, test: &Dataset) -> Result<Outcome> {
+    fn train(mut self, total: u64, test_images: &Dataset) -> Result<Outcome> {
         let mut left = Left::default();
         let complete = self.trainer.iteration() >= total;
         if complete {
@@ -210,14 +223,20 @@ impl Run<'_> {
         let ended = complete && self.directory.has_ended(iteration);
         let test = match interrupted {
             true => None,
-            false => self.score_best(test, &mut losses)?,
+            false => self.score_best(test_images, &mut losses)?,
+        };
+        let origin = match (&test, &self.options.start) {
+            (Some(_), Some(start)) if !start.renews() => self.score_start(start, test_images, &mut losses)?,
+            _ => None,
         };
         // Also true if all iterations are done: the resumed run then scores the test images.
         let interrupted = test.is_none();
         if !ended {
             self.directory.curves(iteration, &self.title);
             let test_accuracy = test.as_ref().map(|test| test.accuracy).filter(|accuracy| !accuracy.is_nan());
-            let details = json!({"interrupted": interrupted, "test_accuracy": test_accuracy});
+            let details = json!({
+                "interrupted": interrupted, "test_accuracy": test_accuracy, "test": test, "start": origin
+            });
             self.directory.event("end", iteration, details);
             self.directory.write_report(iteration);
         }
@@ -230,6 +249,7 @@ impl Run<'_> {
             last: self.last,
             validation: best.map(|best| best.evaluation),
             test,
+            start: origin,
             checkpoint,
             best: best.map(|_| self.directory.best_path()),
             samples: left.samples,
@@ -362,8 +382,13 @@ impl Run<'_> {
             self.progress.validation(iteration, evaluation.accuracy);
         }
         // For an energy without classes the latest model is kept: no metric here ranks models of a density.
-        let is_best =
-            |best: &Best| evaluation.accuracy.is_nan() || evaluation.accuracy > best.evaluation.accuracy;
+        // A model from before log p(x) has its full weight gives way to any later one.
+        let complete = self.recipe.p_x_after + self.recipe.p_x_ramp;
+        let is_best = |best: &Best| {
+            evaluation.accuracy.is_nan()
+                || evaluation.accuracy > best.evaluation.accuracy
+                || best.iteration < complete
+        };
         if self.directory.best().is_none_or(is_best) {
             self.directory.keep_best(iteration, evaluation, self.trainer.model()?);
         }
@@ -406,45 +431,5 @@ impl Run<'_> {
     /// Reports failed writes.
     fn warn(&mut self) {
         self.directory.warnings().iter().for_each(|warning| self.progress.warn(warning));
-    }
-
-    /// Scores the held-out images with the model as it is now.
-    fn validate(&mut self) -> Result<Evaluation> {
-        let (progress, total) = (&mut self.progress, self.held_out.len());
-        let shown = |done| {
-            progress.scoring("held-out images", done, total);
-            true
-        };
-        Ok(self.validation.evaluate_while(shown)?.expect("nothing stops it"))
-    }
-
-    /// Scores the best model on `test`; `None` if interrupted.
-    fn score_best(&mut self, test: &Dataset, losses: &mut u32) -> Result<Option<Evaluation>> {
-        let path = self.directory.best_path();
-        let model = Checkpoint::load(&path)?;
-        let layout = self.trainer.network().layout();
-        let flat = layout.gather(|parameter| model.f32(&path, &parameter.name, &parameter.file_shape()))?;
-        loop {
-            match self.score(test, &flat) {
-                Err(error) => {
-                    let (device, message) = self.lost(error, losses)?;
-                    self.open_again(&device, message)?;
-                }
-                scored => return scored,
-            }
-        }
-    }
-
-    /// Scores `test` with the parameters `flat`; `None` if interrupted.
-    fn score(&mut self, test: &Dataset, flat: &[f32]) -> Result<Option<Evaluation>> {
-        self.trainer.set_parameters(flat)?;
-        let (progress, stop) = (&mut self.progress, self.options.stop);
-        let goes_on = |done| {
-            progress.scoring("test images", done, test.len());
-            !stop.load(Ordering::Relaxed)
-        };
-        let scored = self.trainer.evaluator(test, EVALUATION_BATCH)?.evaluate_while(goes_on);
-        self.progress.scoring("test images", test.len(), test.len());
-        scored
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::data::training::DataSource;
 use crate::device::Device;
-use crate::ebm::{Evaluation, Metrics, Trainer};
+use crate::ebm::{Evaluation, Metrics, Start, Trainer};
 use crate::error::Result;
 use crate::nn::network::Network;
 use crate::report::progress::Progress;
@@ -19,8 +19,10 @@ pub struct RunOptions<'a> {
     pub out: PathBuf,
     /// Whether to resume from the newest checkpoint in `out`.
     pub resume: bool,
-    /// The network; `None`: the recipe's own.
+    /// The network; `None`: that of [`RunOptions::start`], else the recipe's own.
     pub network: Option<Arc<dyn Network>>,
+    /// The trained model that a new run starts from; `None`: initial weights. A resumed run does not read its weights.
+    pub start: Option<&'a Start>,
     /// The source of the data, which the run directory records.
     pub source: Option<&'a DataSource>,
     /// Receives the progress, such as `report::terminal::Terminal`; `None`: [`crate::report::progress::Silent`].
@@ -55,6 +57,7 @@ impl RunOptions<'_> {
             out: out.into(),
             resume: false,
             network: None,
+            start: None,
             source: None,
             progress: None,
             stop: &NEVER,
@@ -79,6 +82,9 @@ pub struct Outcome {
     pub validation: Option<Evaluation>,
     /// The best model's figures on the test images; `None` if interrupted.
     pub test: Option<Evaluation>,
+    /// The figures on the test images of the model that the run started from; `None` without one, if it has other
+    /// classes, or if interrupted.
+    pub start: Option<Evaluation>,
     /// The last checkpoint.
     pub checkpoint: PathBuf,
     /// The best model; `None` if the run was interrupted before the first evaluation.

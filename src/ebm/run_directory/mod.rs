@@ -22,7 +22,7 @@ mod checkpoints;
 mod recovery;
 mod report;
 
-use super::{Evaluation, Metrics};
+use super::{Evaluation, Metrics, NetworkRecord};
 use crate::data::training::DataSource;
 use crate::error::{Error, Result};
 use crate::io::atomic;
@@ -67,6 +67,8 @@ const CONFIG: &str = "config.toml";
 const LOCK: &str = ".lock";
 /// The comment in the settings file with the source of the data, as JSON.
 const SOURCE: &str = "# data source: ";
+/// The comment in the settings file with the network, as JSON, of a run whose recipe does not describe it.
+const NETWORK: &str = "# network of the run: ";
 /// The prefix of checkpoint files.
 const CHECKPOINT: &str = "checkpoint";
 /// The prefix of snapshot files, which a run that is interrupted between two checkpoints leaves beside them.
@@ -107,6 +109,14 @@ pub struct Clock {
     pub seconds: f64,
     /// Training images per second, at `batch` an iteration. Evaluations, pictures and checkpoints do not count.
     pub images_per_second: f64,
+}
+
+/// The JSON behind `prefix` in a line of the settings file `config`.
+fn recorded<T: serde::de::DeserializeOwned>(config: &Path, prefix: &str) -> Result<Option<T>> {
+    let text = std::fs::read_to_string(config).map_err(Error::io(config))?;
+    let Some(line) = text.lines().find_map(|line| line.strip_prefix(prefix)) else { return Ok(None) };
+    let wrong = |error| Error::file(config, format!("{prefix}{line}: {error}"));
+    serde_json::from_str(line).map(Some).map_err(wrong)
 }
 
 impl RunDirectory {
@@ -183,6 +193,19 @@ impl RunDirectory {
         format!("{SOURCE}{}\n", json!(source))
     }
 
+    /// The line of the settings file with the network of a run whose recipe does not describe it.
+    pub fn network_line(network: &NetworkRecord) -> String {
+        format!("{NETWORK}{}\n", json!(network))
+    }
+
+    /// The network that the settings file `config` records; `None` if it is the recipe's own.
+    ///
+    /// # Errors
+    /// [`Error::File`] if the line cannot be read; [`Error::Io`].
+    pub fn network_in(config: &Path) -> Result<Option<NetworkRecord>> {
+        recorded(config, NETWORK)
+    }
+
     /// The source of the data of the run in `path`; `None` if it was not recorded.
     ///
     /// # Errors
@@ -196,10 +219,7 @@ impl RunDirectory {
     /// # Errors
     /// [`Error::File`] if the line cannot be read; [`Error::Io`].
     pub fn source_in(config: &Path) -> Result<Option<DataSource>> {
-        let text = std::fs::read_to_string(config).map_err(Error::io(config))?;
-        let Some(line) = text.lines().find_map(|line| line.strip_prefix(SOURCE)) else { return Ok(None) };
-        let wrong = |error| Error::file(config, format!("{SOURCE}{line}: {error}"));
-        serde_json::from_str(line).map(Some).map_err(wrong)
+        recorded(config, SOURCE)
     }
 
     /// Rolls back the records to the first `iteration` iterations: removes later rows of metrics and checkpoints, and

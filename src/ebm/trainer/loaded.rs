@@ -1,7 +1,7 @@
 //! The programs of an iteration, loaded on the device.
 
 use crate::device::{Buffers, Executable};
-use crate::ebm::programs::Programs;
+use crate::ebm::programs::{Early, Programs};
 use crate::error::Result;
 
 /// The programs of an iteration, loaded on the device.
@@ -14,6 +14,8 @@ pub(super) struct Loaded {
     pub scatter: Option<Executable>,
     pub perturb: Option<Executable>,
     pub update: Executable,
+    /// The programs in the places of `perturb` and `update` before log p(x) joins.
+    pub early: Option<(Option<Executable>, Executable)>,
 }
 
 impl Loaded {
@@ -27,12 +29,21 @@ impl Loaded {
             scatter: programs.scatter.map(|program| buffers.load(program)).transpose()?,
             perturb: programs.perturb.map(|program| buffers.load(program)).transpose()?,
             update: buffers.load(programs.update)?,
+            early: programs.early.map(|early| load_early(buffers, early)).transpose()?,
         })
+    }
+
+    /// The programs of the perturbation and the optimizer step of an iteration that is `early`, or not.
+    pub fn learning(&self, early: bool) -> (Option<&Executable>, &Executable) {
+        match &self.early {
+            Some((perturb, update)) if early => (perturb.as_ref(), update),
+            _ => (self.perturb.as_ref(), &self.update),
+        }
     }
 
     /// All programs in the order of an iteration of `steps` SGLD steps, each with its number of runs.
     pub fn runs(&self, steps: usize) -> Vec<(&Executable, usize)> {
-        let Self { gather, power_iteration, prepare, sgld, scatter, perturb, update } = self;
+        let Self { gather, power_iteration, prepare, sgld, scatter, perturb, update, early: _ } = self;
         let all = [
             (Some(gather), 1),
             (power_iteration.as_ref(), 1),
@@ -44,4 +55,9 @@ impl Loaded {
         ];
         all.into_iter().filter_map(|(program, runs)| Some((program?, runs))).collect()
     }
+}
+
+fn load_early(buffers: &mut Buffers, early: Early) -> Result<(Option<Executable>, Executable)> {
+    let perturb = early.perturb.map(|program| buffers.load(program)).transpose()?;
+    Ok((perturb, buffers.load(early.update)?))
 }

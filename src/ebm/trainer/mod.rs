@@ -10,7 +10,7 @@ use super::chains::{Chains, Drawn};
 use super::metrics::Metrics;
 use super::programs::{
     BatchLayout, BatchPart, CHAIN_INDICES, CHAIN_LABELS, CHAIN_TARGETS, COUNTER_WORDS, DATA, DATA_INDICES,
-    FRESH_CHAINS, LABELLED_INDICES, LABELS, METRICS, Programs, REPLAY, loss_terms, make_inputs,
+    FRESH_CHAINS, LABELLED_INDICES, LABELS, LOSS_FACTORS, METRICS, Programs, REPLAY, loss_terms, make_inputs,
 };
 use super::{Evaluator, Recipe};
 use crate::compute::loss_term::LossTerm;
@@ -20,6 +20,7 @@ use crate::device::{Buffers, Device, DispatchTime, Executable, Key, Pending, Pro
 use crate::error::Result;
 use crate::kernels::tick::COUNTERS;
 use crate::kernels::uniform_fill::UniformFill;
+use crate::nn::frozen::{Frozen, NormStatistics};
 use crate::nn::network::Network;
 use crate::nn::optimizer::{AVERAGES, CONTROL_WORDS, Optimizer};
 use crate::nn::parameters::{PARAMETERS, ParameterLayout};
@@ -50,6 +51,8 @@ pub struct Trainer {
     train_labels: Vec<u32>,
     /// The data set's name, which says if it is synthetic.
     data: String,
+    /// The names of the classes; empty for an energy without classes.
+    class_names: Vec<String>,
     /// A description of the precision that the recipe has on the device.
     precision: String,
     iteration: u64,
@@ -65,6 +68,8 @@ struct Awaited {
     iteration: u64,
     learning_rate: f64,
     chain_age: f64,
+    /// The terms of its loss.
+    parts: Vec<(BatchPart, LossTerm)>,
     words: Pending,
 }
 
@@ -90,6 +95,10 @@ impl Trainer {
         network: Arc<dyn Network>,
         train: &Dataset,
     ) -> Result<Self> {
+        let network: Arc<dyn Network> = match recipe.norm_statistics {
+            NormStatistics::Batch => network,
+            NormStatistics::Frozen => Arc::new(Frozen::new(network)),
+        };
         network.check()?;
         network.layout().check_trained()?;
         network.check_images([train.height, train.width, train.channels])?;
@@ -124,6 +133,7 @@ impl Trainer {
                 _ => train.labels.clone(),
             },
             data: train.name.clone(),
+            class_names: if network.classes() > 1 { train.class_names.clone() } else { Vec::new() },
             precision,
             recipe: recipe.clone(),
             network,
@@ -211,27 +221,30 @@ impl Trainer {
     /// # Errors
     /// An error of the device, in this or an earlier iteration.
     pub fn step(&mut self) -> Result<()> {
-        let learning_rate = self.write_inputs()?;
-        let chain_age = mean(&self.chains.ages);
+        let early = self.recipe.is_early(self.iteration);
+        let learning_rate = self.write_inputs(early)?;
+        let chain_age = if early { f64::NAN } else { mean(&self.chains.ages) };
         self.device.run(&self.programs.gather)?;
         if let Some(power_iteration) = &self.programs.power_iteration {
             self.device.run(power_iteration)?;
         }
         self.device.run(&self.programs.prepare)?;
-        if let (Some(sgld), Some(scatter)) = (&self.programs.sgld, &self.programs.scatter) {
+        if let (Some(sgld), Some(scatter), false) = (&self.programs.sgld, &self.programs.scatter, early) {
             for _ in 0..self.recipe.steps {
                 self.device.run(sgld)?;
             }
             self.device.run(scatter)?;
         }
-        if let Some(perturb) = &self.programs.perturb {
+        let (perturb, update) = self.programs.learning(early);
+        if let Some(perturb) = perturb {
             self.device.run(perturb)?;
             self.device.run(&self.programs.prepare)?;
         }
-        self.device.run(&self.programs.update)?;
+        self.device.run(update)?;
         let metrics = self.buffers.get(METRICS);
         let words = self.device.read_later(metrics, 0, metrics.bytes())?;
-        self.pending.push_back(Awaited { iteration: self.iteration, learning_rate, chain_age, words });
+        let (iteration, parts) = (self.iteration, self.parts_now());
+        self.pending.push_back(Awaited { iteration, learning_rate, chain_age, parts, words });
         self.iteration += 1;
         Ok(())
     }
@@ -242,27 +255,45 @@ impl Trainer {
     /// # Errors
     /// An error of the device, such as missing support for timestamps.
     pub fn profile(&mut self) -> Result<Vec<(String, usize, Vec<DispatchTime>)>> {
-        self.write_inputs()?;
+        self.write_inputs(false)?;
         let profile = |(program, runs): (&Executable, usize)| {
             Ok((program.program().name.clone(), runs, self.device.profile(program)?))
         };
         self.programs.runs(self.recipe.steps).into_iter().map(profile).collect()
     }
 
-    /// Writes the host's inputs of an iteration; returns the learning rate.
-    fn write_inputs(&mut self) -> Result<f64> {
+    /// The terms of the loss in this iteration, with the weights that they have in it.
+    fn parts_now(&self) -> Vec<(BatchPart, LossTerm)> {
+        let factor = self.recipe.p_x_factor(self.iteration) as f32;
+        let mut parts = self.parts.clone();
+        parts.retain(|(part, _)| !self.recipe.is_early(self.iteration) || *part == BatchPart::Labelled);
+        for (_, term) in parts.iter_mut().filter(|(part, _)| *part != BatchPart::Labelled) {
+            term.log_p_x *= factor;
+            term.l2 *= factor;
+        }
+        parts
+    }
+
+    /// Writes the host's inputs of an iteration, in which p(y|x) alone is trained if it is `early`; returns the learning
+    /// rate.
+    fn write_inputs(&mut self, early: bool) -> Result<f64> {
         let iteration = self.iteration;
         self.write_counters()?;
         let learning_rate = self.recipe.learning_rate(iteration, self.train_labels.len());
         self.buffers
             .write(CONTROL_WORDS, &self.optimizer.control(iteration + 1, learning_rate, self.recipe.ema))?;
         let mut labels = vec![0; self.batch.rows()];
+        if self.recipe.p_x_ramp > 0 {
+            let mut factors = vec![self.recipe.p_x_factor(iteration) as f32; self.batch.rows()];
+            factors[self.batch.rows_of(BatchPart::Labelled)].fill(1.0);
+            self.buffers.write(LOSS_FACTORS, &factors)?;
+        }
         if self.batch.data > 0 {
             let indices = self.data_order.draw(iteration, self.batch.data);
             self.set_labels(&mut labels, BatchPart::Data, &indices);
             self.buffers.write(DATA_INDICES, &indices)?;
         }
-        if self.batch.samples > 0 {
+        if self.batch.samples > 0 && !early {
             let seed = self.seed();
             let Drawn { entries, labels: classes, targets, fresh } =
                 self.chains.draw(&self.recipe, seed, iteration);
@@ -314,10 +345,10 @@ impl Trainer {
             if self.pending.len() <= in_flight && !front.words.is_ready() {
                 break;
             }
-            let Awaited { iteration, learning_rate, chain_age, words } =
+            let Awaited { iteration, learning_rate, chain_age, parts, words } =
                 self.pending.pop_front().expect("there is a front");
             let words: Vec<f32> = bytemuck::pod_collect_to_vec(&words.wait()?);
-            let metrics = Metrics::new(iteration, learning_rate, &words, self.batch, &self.parts);
+            let metrics = Metrics::new(iteration, learning_rate, &words, self.batch, &parts);
             arrived.push(Metrics { chain_age, ..metrics });
         }
         Ok(arrived)

@@ -9,11 +9,14 @@ use crate::error::Result;
 const GALLERY: usize = 10;
 
 impl Trainer {
-    /// The samples of the last iteration, NHWC; empty without sampling.
+    /// The samples of the last iteration, NHWC; empty without sampling, and before log p(x) joins.
     ///
     /// # Errors
     /// An error of the device.
     pub fn samples(&self) -> Result<Vec<f32>> {
+        if self.recipe.is_early(self.iteration.saturating_sub(1)) {
+            return Ok(Vec::new());
+        }
         self.images(IMAGES, self.batch.data, self.batch.samples)
     }
 
@@ -23,7 +26,8 @@ impl Trainer {
     /// # Errors
     /// An error of the device.
     pub fn gallery(&self) -> Result<(Vec<f32>, Option<usize>)> {
-        if !self.recipe.class_conditional || self.batch.samples == 0 {
+        let early = self.recipe.is_early(self.iteration.saturating_sub(1));
+        if !self.recipe.class_conditional || self.batch.samples == 0 || early {
             return Ok((self.samples()?, None));
         }
         let part = self.recipe.buffer / self.network.classes();

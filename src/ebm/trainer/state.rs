@@ -1,6 +1,7 @@
 //! Saves and restores the state of a trainer.
 
 use super::Trainer;
+use crate::ebm::model::CLASS_NAMES;
 use crate::ebm::programs::REPLAY;
 use crate::error::{Error, Result};
 use crate::io::checkpoint::Checkpoint;
@@ -78,6 +79,10 @@ impl Trainer {
         checkpoint.metadata.insert(FORMAT.0.into(), FORMAT.1.into());
         self.network.write_metadata(&mut checkpoint.metadata);
         checkpoint.metadata.insert("data".into(), self.data.clone());
+        if !self.class_names.is_empty() {
+            let names = serde_json::to_string(&self.class_names).expect("text");
+            checkpoint.metadata.insert(CLASS_NAMES.into(), names);
+        }
         let (height, width) = (self.batch.height, self.batch.width);
         checkpoint.metadata.insert("image_size".into(), format!("[{height},{width}]"));
         checkpoint.metadata.insert("iteration".into(), self.iteration.to_string());
@@ -92,18 +97,29 @@ impl Trainer {
         let [kind, settings] = [KIND, SETTINGS].map(|key| checkpoint.metadata.get(key).map(String::as_str));
         let (Some(kind), Some(settings)) = (kind, settings) else { return Ok(()) };
         let (own, own_settings) = (self.network.kind(), self.network.settings());
+        let known = Architecture::from_metadata(&checkpoint.metadata).ok().map(|known| known.network());
+        let kind = known.as_ref().map_or(kind, |known| known.kind());
         if kind != own {
-            let known = Architecture::from_metadata(&checkpoint.metadata).is_ok();
-            let hint = if known { "" } else { "; the program that defines that network can resume it" };
+            let hint =
+                if known.is_some() { "" } else { "; the program that defines that network can resume it" };
             return Err(Error::file(path, format!("expected a checkpoint of a {own}, found a {kind}{hint}")));
         }
-        let known = Architecture::from_metadata(&checkpoint.metadata).ok();
-        let settings = known.map_or(settings.to_owned(), |known| known.network().settings());
+        let settings = known.as_ref().map_or(settings.to_owned(), |known| known.settings());
         if settings == own_settings {
             return Ok(());
         }
         let differ = different(&own_settings, &settings);
         Err(Error::file(path, format!("expected a checkpoint of {}: {differ}", self.network.name())))
+    }
+
+    /// Refuses a checkpoint of other classes. A file of an earlier version does not name them.
+    fn check_class_names(&self, checkpoint: &Checkpoint, path: &Path) -> Result<()> {
+        let names = checkpoint.metadata.get(CLASS_NAMES).and_then(|text| serde_json::from_str(text).ok());
+        let Some(had): Option<Vec<String>> = names.filter(|had| *had != self.class_names) else {
+            return Ok(());
+        };
+        let [had, now] = [&had, &self.class_names].map(|names| names.join(", "));
+        Err(Error::file(path, format!("the run has the classes {had}; the data have {now}")))
     }
 
     /// Restores a checkpoint of the same recipe; `path` is for messages.
@@ -118,6 +134,7 @@ impl Trainer {
             })
         };
         self.check_network(checkpoint, path)?;
+        self.check_class_names(checkpoint, path)?;
         let iteration = checkpoint.text(path, "iteration")?;
         let iteration = iteration
             .parse()

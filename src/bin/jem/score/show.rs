@@ -18,7 +18,7 @@ pub fn figures(arguments: &Arguments, table: &ScoreTable, images: &Images) {
     let names: Vec<String> = (0..shown).map(|i| name(images, i)).collect();
     let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
     for (i, name) in names.iter().enumerate() {
-        say(&format!("{name:<width$}{}", figures_of(i, arguments, table, images)));
+        say(&format!("{name:<width$}{}", figures_of(i, arguments, table)));
     }
     if table.len() > shown {
         say(&format!("… and {} more; --out writes all", number(table.len() - shown)));
@@ -31,9 +31,8 @@ fn name(images: &Images, i: usize) -> String {
     images.files.as_ref().map_or_else(|| i.to_string(), |files| files[i].display().to_string())
 }
 
-fn figures_of(i: usize, arguments: &Arguments, table: &ScoreTable, images: &Images) -> String {
-    let named = images.class_names.len() == table.classes;
-    let class = |k: usize| if named { images.class_names[k].clone() } else { k.to_string() };
+fn figures_of(i: usize, arguments: &Arguments, table: &ScoreTable) -> String {
+    let class = |k: usize| table.class(k);
     let (posterior, logits) = (&table.posteriors[i], table.logits_of(i));
     let mut line = String::new();
     if arguments.predict {

@@ -6,6 +6,8 @@ use jem::io::pack;
 /// The scores, a row per image.
 pub struct ScoreTable {
     pub classes: usize,
+    /// The names of the model's classes, if they are known.
+    pub names: Option<Vec<String>>,
     pub logits: Vec<f32>,
     pub posteriors: Vec<Posterior>,
     pub gradients: Option<Gradients>,
@@ -17,6 +19,11 @@ pub struct ScoreTable {
 }
 
 impl ScoreTable {
+    /// The name of a class, else its number.
+    pub fn class(&self, k: usize) -> String {
+        self.names.as_ref().map_or_else(|| k.to_string(), |names| names[k].clone())
+    }
+
     pub fn len(&self) -> usize {
         self.posteriors.len()
     }

@@ -89,7 +89,9 @@ fn csv(path: &Path, table: &ScoreTable, images: &Images) -> Result<()> {
     let norms = table.gradients.as_ref().map(|gradients| &gradients.norms);
     let mut columns = vec!["image".to_owned()];
     columns.extend(table.labels.is_some().then(|| "label".into()));
-    columns.extend(["prediction", "logsumexp", "entropy"].map(String::from));
+    columns.push("prediction".into());
+    columns.extend(table.names.is_some().then(|| "prediction_name".into()));
+    columns.extend(["logsumexp", "entropy"].map(String::from));
     columns.extend(table.labels.is_some().then(|| "correct".into()));
     columns.extend(norms.is_some().then(|| "input_gradient_norm".into()));
     columns.extend(table.verdict.is_some().then(|| "verdict".into()));
@@ -107,6 +109,7 @@ fn csv(path: &Path, table: &ScoreTable, images: &Images) -> Result<()> {
             let mut row = vec![name];
             row.extend(table.labels.as_ref().map(|labels| labels[i].to_string()));
             row.push(posterior.prediction.to_string());
+            row.extend(table.names.as_ref().map(|names| quoted(&names[posterior.prediction])));
             row.extend([posterior.logsumexp, posterior.entropy].map(|value| value.to_string()));
             row.extend(table.correct(i).map(|correct| u8::from(correct).to_string()));
             row.extend(norms.map(|norms| norms[i].to_string()));

@@ -4,13 +4,20 @@ use jem::{Error, Result};
 
 /// The flag for each argument that is not a setting of a recipe. A command whose flag has another name maps it with
 /// [`Flags::flag`].
-const FLAGS: [(&str, &str); 11] = [
+const FLAGS: [(&str, &str); 18] = [
+    ("activation", "--activation"),
+    ("arch", "--arch"),
     ("architecture", "--arch"),
+    ("classes", "--classes"),
     ("data", "--data"),
     ("device", "--device"),
     ("directory", "--data-dir"),
+    ("key", "--key"),
     ("labels", "--labels"),
     ("mean", "--mean"),
+    ("norm", "--norm"),
+    ("pooling", "--pooling"),
+    ("prefix", "--prefix"),
     ("preset", "--preset"),
     ("range", "--range"),
     ("recipe", "--recipe"),

@@ -1,6 +1,7 @@
 //! The parts that `jem` and the example `train_cifar` share: devices, printing, Ctrl-C, and the flow of training.
 
 pub mod flags;
+pub mod network;
 pub mod training;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -8,12 +9,12 @@ use jem::Result;
 use jem::data::Dataset;
 use jem::data::download::Transfer;
 use jem::device::{CooperativeChoice, Device, DeviceOptions, DeviceSpec};
-use jem::ebm::{Outcome, Precision, Preset, Recipe, RunOptions, choose, run};
+use jem::ebm::{Evaluation, Outcome, Precision, Preset, Recipe, RunOptions, choose, run};
 use jem::interrupt;
-use jem::nn::network::Network as _;
 use jem::report::terminal::{Style, Terminal, announce, restore};
 use jem::self_test::is_gate_pending;
 use jem::tuning;
+use network::NetworkChoice;
 use std::cell::RefCell;
 use std::io::Write as _;
 use std::path::Path;
@@ -127,15 +128,23 @@ impl Session {
     }
 
     /// Prints the model that is trained on `train`.
-    pub fn describe(&self, recipe: &Recipe, train: &Dataset) {
+    pub fn describe(&self, recipe: &Recipe, network: &NetworkChoice, train: &Dataset) {
+        let after = match recipe.p_x_after {
+            0 => String::new(),
+            after => format!(" after {after} iterations"),
+        };
         self.say(&format!(
-            "model   {}, batch {}, K = {}, {} iterations, p(x) weight {}",
-            recipe.network(train.classes(), train.channels).name(),
+            "model   {}, batch {}, K = {}, {} iterations, p(x) weight {}{after}",
+            network.network(recipe, train).name(),
             recipe.batch,
             if recipe.samples() { recipe.steps } else { 0 },
             recipe.total_iterations(train.len().saturating_sub(recipe.validation)),
             recipe.p_x
         ));
+        if let NetworkChoice::From(start) = network {
+            self.say(&format!("from    {}", start.model.path().display()));
+        }
+        network.notes().iter().for_each(|note| self.say(&format!("        {note}")));
     }
 
     /// [`run`]s `recipe` until its end or until Ctrl-C; reopens a device that is lost.
@@ -150,8 +159,14 @@ impl Session {
             (false, false) => Style::Bar,
         };
         let reopen = || self.arguments.open();
+        let (network, start) = match &job.network {
+            NetworkChoice::Own => (None, None),
+            NetworkChoice::Given(network) => (Some(network.clone()), None),
+            NetworkChoice::From(start) => (None, Some(&**start)),
+        };
         let options = RunOptions {
-            network: None,
+            network,
+            start,
             out: job.out.clone(),
             resume: job.resume,
             source: Some(&job.source),
@@ -234,6 +249,11 @@ pub fn download_bar(quiet: bool) -> impl Fn(Transfer<'_>) {
     }
 }
 
+/// A fraction as text.
+fn percent(value: f64) -> String {
+    format!("{:.2}%", 100.0 * value)
+}
+
 /// The figures of a run and the paths of its files, a line each.
 pub fn report(outcome: &Outcome, out: &Path, synthetic: bool) -> Vec<String> {
     let mut lines = Vec::new();
@@ -243,6 +263,15 @@ pub fn report(outcome: &Outcome, out: &Path, synthetic: bool) -> Vec<String> {
         lines.push(format!(
             "test accuracy{label}  {accuracy:.2}%  (the model that was best on held-out images)"
         ));
+    }
+    if let (Some(start), Some(test)) = (&outcome.start, &outcome.test) {
+        let line = |name: &str, of: fn(&Evaluation) -> String| {
+            format!("  {name:<18} {:>10} {:>10}", of(start), of(test))
+        };
+        lines.push(format!("  {:<18} {:>10} {:>10}", "test images", "start", "best"));
+        lines.push(line("accuracy", |e| percent(e.accuracy)));
+        lines.push(line("calibration error", |e| percent(e.calibration_error)));
+        lines.push(line("cross-entropy", |e| format!("{:.4}", e.cross_entropy)));
     }
     if outcome.trips > 0 {
         let events = out.join("events.jsonl");

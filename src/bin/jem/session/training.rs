@@ -1,6 +1,7 @@
 //! A training command: its common flags, and the steps from them to a finished run.
 
 use super::flags::{self, Flags as _};
+use super::network::{Asked, NetworkArguments, NetworkChoice};
 use super::{DeviceArguments, INTERRUPTED, Session, download_bar, report, say, stop_on_interrupt};
 use jem::data::locate;
 use jem::data::training::{DataSource, TrainingData};
@@ -26,6 +27,8 @@ pub struct TrainingArguments {
         hide_possible_values = true
     )]
     preset: String,
+    #[command(flatten)]
+    network: NetworkArguments,
     #[command(flatten)]
     overrides: Overrides,
     /// TOML file of settings, applied over the preset and under the flags; the config.toml of a run also names its data
@@ -64,6 +67,8 @@ pub struct Job {
     pub live: bool,
     /// The source of the data, which the run directory records.
     pub source: DataSource,
+    /// The network.
+    pub network: NetworkChoice,
 }
 
 /// A run whose settings, data and device are ready.
@@ -93,20 +98,26 @@ impl TrainingArguments {
         check_family(&file, self.overrides.family)?;
         let resume = self.resume.as_deref();
         let resumed = resume.map(|run| RunDirectory::recipe(run, &self.overrides)).transpose()?;
-        let recorded = match (resume, &self.config) {
-            (Some(run), _) => RunDirectory::source(run)?,
-            (None, Some(file)) => RunDirectory::source_in(file)?,
-            (None, None) => None,
+        let settings = match (resume, &self.config) {
+            (Some(run), _) => Some(RunDirectory::config(run)?),
+            (None, file) => file.clone(),
         };
+        let recorded = settings.as_deref().map(RunDirectory::source_in).transpose()?.flatten();
+        let record = settings.as_deref().map(RunDirectory::network_in).transpose()?.flatten();
+        let asked_network = self.network.asked(settings.as_deref().zip(record), resume.is_some())?;
         let source = source(recorded.clone())?;
         if let (Some(run), Some(recorded)) = (resume, recorded) {
             check_resumed(run, &recorded, &source)?;
         }
-        let data = load(&source, quiet)?;
+        let mut data = load(&source, quiet)?;
+        if let Some(channels) = asked_network.channels() {
+            data = data.with_channels(channels);
+        }
         let of = |preset| recipe_for(preset, &[&file, &self.overrides], &data.train);
         // An invalid setting is reported before anything else is printed.
         let first = resumed.clone().unwrap_or_else(|| of(asked.unwrap_or(Preset::Tiny)));
         check_recipe(&first, &data.train)?;
+        let network = asked_network.choose(&first, &self.overrides, &data.train)?;
 
         let session = Session::open(&self.device, quiet)?;
         describe(&session, &data);
@@ -114,6 +125,10 @@ impl TrainingArguments {
             Some(recipe) => (recipe, None),
             // A file with every setting, such as a run's config.toml, leaves no preset to select.
             None if Preset::ALL.map(of).iter().all(|recipe| *recipe == first) => (first, None),
+            None if asked.is_none() && !matches!(asked_network, Asked::Own) => {
+                session.say("preset  tiny: auto times WideResNets alone; choose otherwise with --preset");
+                (first, Some(Preset::Tiny))
+            }
             None => {
                 let preset = session.preset(asked, &data.train, of)?;
                 (of(preset), Some(preset))
@@ -125,8 +140,8 @@ impl TrainingArguments {
             (None, None, size) => fresh(&source, &recipe, size),
         };
         session.say(&format!("recipe  {}", recipe.family));
-        session.describe(&recipe, &data.train);
-        let job = Job { out, resume: resume.is_some(), live: self.live, source };
+        session.describe(&recipe, &network, &data.train);
+        let job = Job { out, resume: resume.is_some(), live: self.live, source, network };
         let Self { profile, print_config, .. } = *self;
         Ok(Training { session, recipe, data, job, profile, print_config, quiet })
     }
@@ -147,7 +162,11 @@ impl Training {
     fn train(&self) -> Result<Option<Outcome>> {
         let Self { session, recipe, data, job, .. } = self;
         if self.print_config {
-            say(&format!("{}{}", RunDirectory::source_line(&job.source), recipe.to_toml().trim_end()));
+            let network = job.network.network(recipe, &data.train);
+            let line = job.network.record(recipe, &data.train)?;
+            let line = line.map(|record| RunDirectory::network_line(&record)).unwrap_or_default();
+            let settings = recipe.to_toml_of(&*network);
+            say(&format!("{}{line}{}", RunDirectory::source_line(&job.source), settings.trim_end()));
             return Ok(None);
         }
         if self.profile {
@@ -166,7 +185,9 @@ impl Training {
 
     /// Prints the times of the second of two iterations, with warm caches and clocks.
     fn print_profile(&self) -> Result<()> {
-        let mut trainer = Trainer::new(self.session.device(), &self.recipe, &self.data.train)?;
+        let network = self.job.network.network(&self.recipe, &self.data.train);
+        let mut trainer =
+            Trainer::with_network(self.session.device(), &self.recipe, network, &self.data.train)?;
         for program in trainer.programs() {
             say(&format!("{:<8} {}", program.name, program.summary()));
         }

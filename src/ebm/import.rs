@@ -1,0 +1,206 @@
+//! Finds the network in a file of tensors, and says what is assumed of it.
+
+use crate::error::{Error, Result};
+use crate::io::elements::{Array, Elements};
+use crate::nn::architecture::{
+    Architecture, Assumption, Choices, Recognised, Unrecognised, nothing_known, prefixes, recognise,
+    unknown_message,
+};
+use crate::nn::normalised::InputNormalisation;
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+
+/// Options for a file that does not name its network.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ImportOptions {
+    /// The family and size that the network must have; `None`: any. Its classes, norm and activation do not count.
+    pub size: Option<Architecture>,
+    /// Settings of the network that names and shapes leave open.
+    pub choices: Choices,
+    /// The normalisation of images that the classifier was trained with.
+    pub normalisation: Option<InputNormalisation>,
+    /// The key of the dictionary with the network's tensors; `None`: the one that fits.
+    pub key: Option<String>,
+    /// The beginning of the names of the network's tensors, such as `module.`; `None`: the one that fits.
+    pub prefix: Option<String>,
+    /// The names of the classes, in the order of the logits.
+    pub class_names: Option<Vec<String>>,
+    /// Rows and columns of the images; `None`: those that the network was published with.
+    pub image_size: Option<[usize; 2]>,
+}
+
+/// A network in a dictionary of tensors.
+#[derive(Debug, Clone)]
+pub struct Chosen {
+    /// The beginning of the names of its tensors in the file, which the network's own names lack.
+    pub prefix: String,
+    /// The network.
+    pub recognised: Recognised,
+}
+
+/// The one network in a dictionary of tensors.
+///
+/// # Errors
+/// [`Error::File`] if there is none, with the tensor that is missing or does not fit, of the network that fits best;
+/// [`Error::Setting`] with the option that must settle what the file leaves open.
+pub fn choose(tensors: &[(&str, &[usize])], options: &ImportOptions, path: &Path) -> Result<Chosen> {
+    let mut found = candidates(tensors, options).map_err(|error| Error::file(path, error.message))?;
+    if let [first, second, ..] = &found[..] {
+        let message = format!(
+            "{} has two networks, under {:?} and {:?}; expected one of these prefixes",
+            path.display(),
+            first.0,
+            second.0
+        );
+        return Err(Error::setting("prefix", message));
+    }
+    let (prefix, network) = found.swap_remove(0);
+    let recognised = network.map_err(|error| {
+        let message = format!("{}: {}", path.display(), error.message);
+        Error::setting(error.setting.unwrap_or("arch"), message)
+    })?;
+    Ok(Chosen { prefix: prefix.to_owned(), recognised })
+}
+
+/// The networks in a dictionary of tensors, or the setting that must settle one: one under each prefix that shares no
+/// tensors with another. If there is none, the error of the network that fits best.
+fn candidates<'a>(
+    tensors: &[(&'a str, &[usize])],
+    options: &'a ImportOptions,
+) -> Result<Vec<(&'a str, Result<Recognised, Unrecognised>)>, Unrecognised> {
+    let prefixes = match &options.prefix {
+        Some(prefix) => vec![prefix.as_str()],
+        None => prefixes(tensors.iter().map(|(name, _)| *name)),
+    };
+    let mut found: Vec<(&str, Result<Recognised, Unrecognised>)> = Vec::new();
+    let mut errors = Vec::new();
+    for prefix in prefixes {
+        // A network within another, such as JEM's `f.`, is not one more.
+        if found.iter().any(|(outer, _)| prefix.starts_with(outer)) {
+            continue;
+        }
+        let own: Vec<(&str, &[usize])> =
+            tensors.iter().filter_map(|(name, shape)| Some((name.strip_prefix(prefix)?, *shape))).collect();
+        match recognise(&own, &options.choices) {
+            Err(error) if error.setting.is_none() => errors.push(error),
+            network => found.push((prefix, network)),
+        }
+    }
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    let best = errors.into_iter().max_by_key(|error| error.fitting);
+    Err(best.unwrap_or_else(|| nothing_known(tensors)))
+}
+
+/// What was left out of a file, for [`Facts::ignored`](crate::io::state_file::Facts): single names, and the number of
+/// those that begin alike.
+pub fn summary(names: &[String]) -> Vec<String> {
+    let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for name in names {
+        let first = name.split_inclusive('.').next().unwrap_or(name);
+        groups.entry(first).or_default().push(name);
+    }
+    let text = |(first, names): (&str, Vec<&str>)| match names[..] {
+        [name] => name.to_owned(),
+        _ => format!("{} tensors {first}*", names.len()),
+    };
+    groups.into_iter().map(text).collect()
+}
+
+/// Removes `prefix` from the names of `tensors`, and the tensors without it, whose names are returned.
+pub fn strip(tensors: &mut Vec<(String, Array)>, prefix: &str) -> Vec<String> {
+    let mut left_out = Vec::new();
+    tensors.retain_mut(|(name, _)| match name.strip_prefix(prefix) {
+        Some(rest) => {
+            *name = rest.to_owned();
+            true
+        }
+        None => {
+            left_out.push(std::mem::take(name));
+            false
+        }
+    });
+    left_out
+}
+
+/// Checks that the `unknown` tensors repeat tensors that a network uses, as JEM++'s `f.other_layers` do.
+///
+/// # Errors
+/// [`Error::File`] with the first that does not.
+pub fn check_repeated(
+    architecture: &Architecture,
+    tensors: &[(String, Array)],
+    names: &BTreeMap<String, String>,
+    unknown: &[String],
+    path: &Path,
+) -> Result<()> {
+    let used: HashSet<&str> = names.values().map(String::as_str).collect();
+    let unknown: HashSet<&str> = unknown.iter().map(String::as_str).collect();
+    let mut known: HashSet<(&[usize], u64)> = HashSet::new();
+    for (name, array) in tensors {
+        if used.contains(name.as_str()) {
+            known.insert((&array.shape, digest(&array.elements)));
+        }
+    }
+    let repeats = |array: &Array| {
+        known.contains(&(array.shape.as_slice(), digest(&array.elements)))
+            && tensors.iter().any(|(name, other)| used.contains(name.as_str()) && same(other, array))
+    };
+    let foreign = tensors.iter().find(|(name, array)| unknown.contains(name.as_str()) && !repeats(array));
+    match foreign {
+        None => Ok(()),
+        Some((name, array)) => {
+            Err(Error::file(path, unknown_message(&*architecture.network(), name, &array.shape)))
+        }
+    }
+}
+
+/// A hash of the bits of floats.
+fn digest(elements: &Elements) -> u64 {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    if let Elements::F32(values) = elements {
+        values.iter().for_each(|value| value.to_bits().hash(&mut hasher));
+    }
+    hasher.finish()
+}
+
+/// Whether two arrays have the same shape and bits.
+fn same(a: &Array, b: &Array) -> bool {
+    let (Elements::F32(x), Elements::F32(y)) = (&a.elements, &b.elements) else { return false };
+    a.shape == b.shape && x.iter().map(|v| v.to_bits()).eq(y.iter().map(|v| v.to_bits()))
+}
+
+/// Refuses a network of another family or size than asked for.
+///
+/// # Errors
+/// [`Error::Setting`] with both.
+pub fn check_size(asked: Option<&Architecture>, found: &Architecture) -> Result<()> {
+    match asked {
+        Some(asked) if !asked.is_of_size(found) => {
+            let (asked, found) = (asked.network().name(), found.network().name());
+            Err(Error::setting(
+                "arch",
+                format!("expected {asked}, but the file has the tensors of a {found}"),
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What is assumed of the images of a model.
+pub fn of_images(normalised: bool, size: [usize; 2], size_stated: bool) -> Vec<Assumption> {
+    let mut assumptions = Vec::new();
+    if !normalised {
+        let reason = "the network takes images in [-1, 1], as JEM's does; most other classifiers were trained on \
+                      (pixel - mean) / std, with the mean and std of each channel";
+        assumptions.push(Assumption::new("normalisation", "none", reason, true));
+    }
+    if !size_stated {
+        let [height, width] = size;
+        let reason = "the size that the network was published with";
+        assumptions.push(Assumption::new("image size", format!("{height}x{width}"), reason, true));
+    }
+    assumptions
+}

@@ -1,0 +1,251 @@
+//! Small networks of public families, imported by their own names, compared with PyTorch's numbers in float64: logits and
+//! input gradients in inference; logits, gradients and running statistics of a step of training.
+//!
+//! `fixtures/public/make.py` made the numbers. Weights and images come from a formula that it shares with this file.
+
+#[path = "common/devices.rs"]
+mod devices;
+#[path = "common/formula.rs"]
+mod formula;
+
+use devices::devices;
+use formula::{parameter, values};
+use jem::ebm::{ImportOptions, Model, ScoreSettings, Scorer};
+use jem::graph::Graph;
+use jem::io::checkpoint::Checkpoint;
+use jem::io::elements::Elements;
+use jem::io::pack;
+use jem::nn::architecture::{Choices, NormMode};
+use jem::nn::ingredients::{Activation, Norm, Pooling};
+use jem::nn::network::Pass;
+use jem::nn::training::Weights;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// The bound on float32 rounding of logits.
+const LOGITS: f64 = 1e-5;
+/// The bound on float32 rounding of gradients.
+const GRADIENT: f64 = 1e-4;
+/// The number of images of a case.
+const IMAGES: usize = 2;
+/// The momentum of PyTorch's running statistics.
+const MOMENTUM: f32 = 0.1;
+
+/// PyTorch's numbers of a case.
+struct Case {
+    name: &'static str,
+    numbers: Checkpoint,
+    shapes: BTreeMap<String, Vec<usize>>,
+    aliases: BTreeMap<String, String>,
+    side: usize,
+}
+
+impl Case {
+    fn load(name: &'static str) -> Self {
+        let path = Path::new("tests/fixtures/public").join(format!("{name}.safetensors"));
+        let numbers = Checkpoint::load(&path).expect("make.py's numbers");
+        let json = |key: &str| serde_json::from_str(&numbers.metadata[key]).expect("JSON");
+        let (shapes, aliases) =
+            (json("shapes"), serde_json::from_str(&numbers.metadata["aliases"]).expect("JSON"));
+        let shapes = serde_json::from_value(shapes).expect("shapes");
+        let side = numbers.metadata["side"].parse().expect("a number");
+        Self { name, numbers, shapes, aliases, side }
+    }
+
+    /// Writes the state dict, with `prefix` before every name.
+    fn write(&self, directory: &Path, prefix: &str) -> PathBuf {
+        let mut names: Vec<&String> = self.shapes.keys().collect();
+        names.retain(|name| !name.ends_with("num_batches_tracked"));
+        // In make.py the last of two names of a tensor fills it.
+        let number = |name: &str| names.iter().position(|other| *other == name).expect("a name") as u32;
+        let first = |name: &str| self.aliases.get(name).cloned().unwrap_or_else(|| name.to_owned());
+        let mut file = Checkpoint::default();
+        for name in &names {
+            let last = names.iter().rev().find(|other| first(other) == first(name)).expect("itself");
+            let shape = &self.shapes[*name];
+            file.push_f32(&format!("{prefix}{name}"), shape, parameter(last, shape, number(last)));
+        }
+        let path = directory.join(format!("{}.safetensors", self.name));
+        file.save(&path).expect("a file");
+        path
+    }
+
+    fn images(&self, key: &str) -> Vec<f32> {
+        let number = self.numbers.metadata[key].parse().expect("a number");
+        let planar = values(number, IMAGES * 3 * self.side * self.side);
+        pack::nchw_to_nhwc(&planar, IMAGES, 3, self.side, self.side)
+    }
+
+    fn floats(&self, name: &str) -> &[f32] {
+        match self.numbers.tensors.iter().find(|tensor| tensor.0 == name) {
+            Some((_, _, Elements::F32(values))) => values,
+            _ => panic!("{}: no floats {name}", self.name),
+        }
+    }
+
+    #[track_caller]
+    fn assert_close(&self, found: &[f32], key: &str, bound: f64, device: &str) {
+        let expected = self.floats(key);
+        assert_eq!(found.len(), expected.len(), "{}: {key}: elements", self.name);
+        let square = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>();
+        let difference = square(&mut found.iter().zip(expected).map(|(&a, &b)| f64::from(a) - f64::from(b)));
+        let norm = square(&mut expected.iter().map(|&b| f64::from(b)));
+        let error = (difference / norm).sqrt();
+        assert!(norm > 0.0 && error < bound, "{} on {device}: {key}: relative error {error:.2e}", self.name);
+    }
+}
+
+/// Every case, with the settings that its file does not tell and the name of its network.
+fn cases() -> Vec<(&'static str, Choices, &'static str)> {
+    let none = Choices::default();
+    let norm = |norm| Choices { norm: Some(norm), ..none };
+    let activation = |activation| Choices { activation: Some(activation), ..none };
+    let slope = Some(Activation::LeakyRelu { slope: 0.1 });
+    let group16 = norm(Norm::Group { groups: 16 });
+    vec![
+        ("meliketoy", none, "WRN-10-1 with batch norm"),
+        ("jem_instance", norm(Norm::Instance), "WRN-10-1 with instance norm"),
+        ("jem_layer", Choices { activation: slope, ..norm(Norm::Layer) }, "WRN-16-1 with layer norm"),
+        ("jem_group4", norm(Norm::Group { groups: 4 }), "WRN-10-2 with group norm (4 groups)"),
+        (
+            "jem_group16_softplus",
+            Choices { activation: Some(Activation::Softplus), ..group16 },
+            "WRN-10-1 with group norm (16 groups)",
+        ),
+        ("jem_silu_sum", Choices { pooling: Some(Pooling::Sum), ..activation(Activation::Silu) }, "WRN-10-1"),
+        ("jempp_twice", none, "WRN-16-1 with batch norm"),
+        ("bare_relu", activation(Activation::Relu), "WRN-10-1"),
+        ("xternalz", none, "WRN-16-2 with batch norm"),
+        ("akamaster_b", none, "ResNet-8"),
+        ("chenyaofo", none, "ResNet-14 of width 8"),
+        ("kuangliu18", none, "ResNet-18 of width 4"),
+        ("kuangliu50", none, "ResNet-17 of width 4"),
+        ("torchvision18", none, "ResNet-18 of width 4"),
+        ("torchvision50", none, "ResNet-17 of width 4"),
+        ("vgg", none, "VGG-10 with batch norm"),
+        ("vgg_one", none, "VGG-7 with batch norm"),
+    ]
+}
+
+fn import(case: &Case, path: &Path, choices: Choices) -> jem::Result<Model> {
+    let image_size = Some([case.side, case.side]);
+    Model::import(path, ImportOptions { choices, image_size, ..ImportOptions::default() })
+}
+
+#[test]
+fn inference_is_pytorchs() {
+    for (name, choices, title) in cases() {
+        let case = Case::load(name);
+        let directory = tempfile::tempdir().expect("a directory");
+        let model = import(&case, &case.write(directory.path(), ""), choices).expect("a model");
+        assert_eq!(model.network().name(), title);
+        let settings = ScoreSettings { mode: NormMode::Inference, beta: 1.0, input_gradient: true };
+        for (device_name, device) in devices() {
+            let scorer = Scorer::new(&device, &model, settings, IMAGES).expect("programs");
+            let scores = scorer.score(&case.images("images")).expect("scores");
+            case.assert_close(&scores.logits, "logits", LOGITS, device_name);
+            let dx = scores.input_gradient.expect("asked for");
+            let planar = pack::nhwc_to_nchw(&dx, IMAGES, case.side, case.side, 3);
+            case.assert_close(&planar, "dx", GRADIENT, device_name);
+        }
+        // The saved model is the same, with its settings and under its names.
+        let saved = directory.path().join("saved.safetensors");
+        model.save(&saved).expect("a file");
+        let again = Model::open(&saved).expect("a model");
+        assert_eq!(again.network().settings(), model.network().settings(), "{name}");
+        assert_eq!(again.assumptions(), model.assumptions(), "{name}");
+        assert_eq!(again.file().tensors.len(), model.file().tensors.len(), "{name}");
+    }
+}
+
+#[test]
+fn a_step_of_training_is_pytorchs() {
+    for (name, choices, _) in cases() {
+        let case = Case::load(name);
+        let directory = tempfile::tempdir().expect("a directory");
+        let model = import(&case, &case.write(directory.path(), "module."), choices).expect("a model");
+        let network = model.network();
+        let layout = network.layout();
+        let flat = model.parameters(&layout).expect("parameters");
+        // The library's names of make.py's parameters, by the shapes and values that they have.
+        let parameters: Vec<(&str, String)> = case
+            .numbers
+            .tensors
+            .iter()
+            .filter_map(|(key, ..)| Some((key.as_str(), key.strip_prefix("d.")?)))
+            .map(|(key, public)| (key, model.parameter_called(public).expect("a parameter").to_owned()))
+            .collect();
+        assert_eq!(parameters.len(), 3, "{name}");
+        for (device_name, device) in devices() {
+            let weights = Weights::new(&device, layout.clone(), &flat).expect("weights");
+            let graph = Graph::new();
+            let x = graph.input("images", [IMAGES, case.side, case.side, 3]);
+            // Dropout's places stay; make.py's networks drop nothing.
+            let mut pass = Pass::new(weights.layout(), NormMode::Training).without_dropout();
+            let logits = network.logits(&x, &mut pass);
+            let statistics = pass.running_statistics(MOMENTUM);
+            let leaves: Vec<_> = parameters.iter().map(|(_, own)| layout.leaf(&graph, own)).collect();
+            let [a, b, c] = graph.grad(&logits.logsumexp(), [&leaves[0], &leaves[1], &leaves[2]]);
+            let mut outputs = vec![&logits, &a, &b, &c];
+            outputs.extend(statistics.iter().map(|(_, next)| next));
+            let function = weights.function(&outputs).expect("a program");
+            function.set(&x, &case.images("training_images")).expect("images");
+            function.run().expect("a run");
+            case.assert_close(
+                &function.get(&logits).expect("logits"),
+                "training_logits",
+                LOGITS,
+                device_name,
+            );
+            for ((key, own), gradient) in parameters.iter().zip([&a, &b, &c]) {
+                let parameter = layout.parameters().iter().find(|p| p.name == *own).expect("a parameter");
+                let found = parameter.to_file(&function.get(gradient).expect("a gradient"));
+                case.assert_close(&found, key, GRADIENT, device_name);
+            }
+            for (own, next) in &statistics {
+                let public = model.public_name(own).expect("a name");
+                case.assert_close(&function.get(next).expect("statistics"), public, LOGITS, device_name);
+            }
+            let expected = case.numbers.tensors.iter().filter(|(key, ..)| key.contains(".running_")).count();
+            assert_eq!(statistics.len(), expected, "{name}");
+        }
+    }
+}
+
+#[test]
+fn tensors_that_repeat_no_others_are_refused() {
+    let case = Case::load("jempp_twice");
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = case.write(directory.path(), "");
+    let mut file = Checkpoint::load(&path).expect("a file");
+    let (_, _, elements) =
+        file.tensors.iter_mut().find(|(name, ..)| name == "f.layer_one.weight").expect("a tensor");
+    let Elements::F32(values) = elements else { panic!("floats") };
+    values[7] += 0.5;
+    file.save(&path).expect("a file");
+    let message = import(&case, &path, Choices::default()).expect_err("another network").to_string();
+    assert!(message.contains("unknown tensor f.layer_one.weight [16, 3, 3, 3]"), "{message}");
+}
+
+#[test]
+fn a_file_with_two_networks_is_asked_about() {
+    let case = Case::load("vgg");
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut both = Checkpoint::load(&case.write(directory.path(), "model.")).expect("a file");
+    let others = both.tensors.clone().into_iter();
+    both.tensors.extend(
+        others.map(|(name, shape, elements)| (name.replace("model.", "ema.module."), shape, elements)),
+    );
+    both.push_f32("criterion.weight", &[10], vec![1.0; 10]);
+    let path = directory.path().join("both.safetensors");
+    both.save(&path).expect("a file");
+    let message = import(&case, &path, Choices::default()).expect_err("two networks").to_string();
+    assert!(message.contains("prefix: ") && message.contains("\"model.\" and \"ema.module.\""), "{message}");
+    let options = ImportOptions { prefix: Some("ema.module.".into()), ..ImportOptions::default() };
+    let model = Model::import(&path, options).expect("one network");
+    let source = &model.file().metadata["source"];
+    assert!(source.contains("under ema.module.") && source.contains("criterion.weight"), "{source}");
+    let none = ImportOptions { prefix: Some("net.".into()), ..ImportOptions::default() };
+    let message = Model::import(&path, none).expect_err("no network").to_string();
+    assert!(message.contains("found none"), "{message}");
+}
