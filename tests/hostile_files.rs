@@ -5,7 +5,7 @@
 //! `fuzz/`'s targets. Inputs that reveal a bug are added there.
 
 use jem::data::cifar::{Version, append_records};
-use jem::data::{array, folder, idx, svhn};
+use jem::data::{array, decode, idx, svhn};
 use jem::ebm::Overrides;
 use jem::io::{npy, npz, state_file};
 use std::io::Cursor;
@@ -49,7 +49,7 @@ fn checkpoints() {
 
 #[test]
 fn arrays() {
-    let read = |bytes: &[u8]| npy::parse(bytes).and_then(|array| array::images(array, "hostile")).map(drop);
+    let read = |bytes: &[u8]| npy::parse(bytes).and_then(|array| array::images(array, false, None, "hostile")).map(drop);
     assert_both("npy", read_all("npy", read));
     assert_both("npz", read_all("npz", |bytes| npz::parse(bytes).map(drop)));
 }
@@ -60,7 +60,7 @@ fn data_sets() {
     assert_both("matlab", read_all("matlab", |bytes| svhn::read(bytes, bytes.len() as u64).map(drop)));
     let records = |bytes: &[u8]| append_records(bytes, Version::Cifar10, &mut Vec::new(), &mut Vec::new());
     assert_both("cifar", read_all("cifar", records));
-    assert_both("images", read_all("images", |bytes| folder::decode(bytes).map(drop)));
+    assert_both("images", read_all("images", |bytes| decode::decode(bytes).map(drop)));
 }
 
 #[test]

@@ -2,5 +2,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    let _ = jem::data::folder::decode(data);
+    let _ = jem::data::decode::decode(data);
 });

@@ -7,7 +7,7 @@ use super::archive::Archive;
 use crate::error::Result;
 use std::path::{Path, PathBuf};
 
-/// The state of a download, passed to its observer.
+/// The state of a download, or of pictures that are decoded, passed to its observer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transfer<'a> {
     /// The server starts to send `file` after the `have` bytes that are here; `total` is its size, if the server states
@@ -22,11 +22,18 @@ pub enum Transfer<'a> {
     },
     /// The number of bytes that are here.
     Has(u64),
-    /// The download has ended, complete or not.
+    /// `done` of `files` pictures are decoded.
+    Decodes {
+        /// The decoded pictures.
+        done: usize,
+        /// All pictures.
+        files: usize,
+    },
+    /// The download or the decoding has ended, complete or not.
     Ends,
 }
 
-/// Receives the state of a download whenever it changes.
+/// Receives the state of slow work on data whenever it changes.
 pub type Observer<'a> = &'a dyn Fn(Transfer<'_>);
 
 /// An [`Observer`] that does nothing.

@@ -35,14 +35,16 @@ pub struct Images {
     pub width: usize,
     /// Channels of a pixel: 1 (grey) or 3 (RGB).
     pub channels: usize,
-    /// The class of each image, below `class_names.len()`, if the source has classes.
+    /// The class of each image, if the source has classes: below `class_names.len()` unless these have no names.
     pub labels: Option<Vec<u32>>,
-    /// The classes' names, in the order of the labels; empty without labels.
+    /// The classes' names, in the order of the labels; empty without labels and for labels that are numbers only.
     pub class_names: Vec<String>,
     /// The name in reports: the data set, file or folder.
     pub name: String,
     /// The file of each image, if each has its own.
     pub files: Option<Vec<PathBuf>>,
+    /// Assumptions and omissions of the reader that the user may not expect, a line each.
+    pub notes: Vec<String>,
 }
 
 impl Images {
@@ -138,6 +140,7 @@ impl From<Dataset> for Images {
             class_names: set.class_names,
             name: set.name,
             files: None,
+            notes: Vec::new(),
         }
     }
 }
@@ -191,6 +194,7 @@ mod tests {
             class_names: Vec::new(),
             name: "some images".into(),
             files: None,
+            notes: Vec::new(),
         }
     }
 

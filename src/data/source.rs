@@ -1,10 +1,12 @@
-//! Opens images by a user's description of the source: an array, a folder, or the name of a data set.
+//! Opens images by a user's description of the source: an array, picture files, a folder, or the name of a data set.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::download::Observer;
 use super::images::Images;
 use super::named::{Collection, NamedSet, Split};
+use super::parts::Part;
+use super::reading::ReadOptions;
 use super::training::{SYNTHETIC, drawn, folder_part};
 use super::{array, folder};
 use crate::error::{Error, Result};
@@ -12,47 +14,88 @@ use crate::error::{Error, Result};
 impl Images {
     /// Opens `text`, which is one of these, tried in this order:
     ///
-    /// - the path of a `.npy` array (see [`array::images`]) or of a folder of images (see [`folder::load`])
+    /// - the path of a `.npy` or `.npz` array (see [`array::load`]), of a picture file, or of a folder of pictures (see
+    ///   [`folder::load`])
     /// - the name of a set, which [`NamedSet::load`] finds in the directory `data`
     /// - `synthetic:train` or `synthetic:test`, the parts of the synthetic data set
-    /// - `FOLDER:train` or `FOLDER:test`, the images of a folder that [`DataSource::load`] trains on or tests on
+    /// - `FOLDER:train`, `FOLDER:val` or `FOLDER:test`, the images of a folder that [`DataSource::load`] trains on,
+    ///   leaves out or tests on
     ///
     /// [`DataSource::load`]: super::training::DataSource::load
     ///
     /// # Errors
     /// [`Error::Setting`] when `text` is none of these; else the errors of the reader of the source.
     pub fn open(text: &str, data: Option<&Path>, observer: Observer) -> Result<Self> {
+        Self::open_with(&[text], data, &ReadOptions::default(), observer)
+    }
+
+    /// Opens one source as [`Images::open`] does, or several picture files, with `options`.
+    ///
+    /// # Errors
+    /// The errors of [`Images::open`]; [`Error::Setting`] for several sources that are not all picture files, and for
+    /// options that do not apply to the source.
+    pub fn open_with(
+        sources: &[impl AsRef<str>],
+        data: Option<&Path>,
+        options: &ReadOptions,
+        observer: Observer,
+    ) -> Result<Self> {
+        let sources: Vec<&str> = sources.iter().map(AsRef::as_ref).collect();
+        let text = match sources.as_slice() {
+            [text] => *text,
+            several => return files(several, options, observer),
+        };
         let path = Path::new(text);
         if path.is_dir() {
-            return folder::load(path);
+            return folder::load(path, options, observer);
         }
         if path.exists() {
-            if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npy")) {
-                return array::load(path);
+            if array::is_array(path) {
+                return array::load(path, options);
+            }
+            if folder::is_picture(path) {
+                return folder::load_files(vec![path.into()], options, observer);
             }
             return Err(unknown(text, "a file of another kind"));
         }
-        match text.parse::<NamedSet>() {
-            Ok(set) => match Self::from(set.load(data, observer)?) {
-                Self { count: 0, .. } => {
-                    Err(Error::setting("images", format!("expected images, found none in the set {text}")))
+        match (text.parse::<NamedSet>(), part(text)) {
+            (Ok(set), _) => {
+                options.check_unused(text)?;
+                match Self::from(set.load(data, observer)?) {
+                    Self { count: 0, .. } => Err(Error::setting(
+                        "images",
+                        format!("expected images, found none in the set {text}"),
+                    )),
+                    images => Ok(images),
                 }
-                images => Ok(images),
-            },
-            Err(_) => match part(text) {
-                Some((SYNTHETIC, split)) => Ok(drawn(split).into()),
-                Some((path, split)) if Path::new(path).is_dir() => folder_part(Path::new(path), split),
-                _ => Err(unknown(text, "no such path or set")),
-            },
+            }
+            (_, Some((SYNTHETIC, part @ (Part::Train | Part::Test)))) => {
+                options.check_unused(text)?;
+                Ok(drawn(if part == Part::Train { Split::Train } else { Split::Test }).into())
+            }
+            (_, Some((path, part))) if Path::new(path).is_dir() => {
+                folder_part(Path::new(path), part, options, observer)
+            }
+            _ => Err(unknown(text, "no such path or set")),
         }
     }
 }
 
-/// The source and the part of `SOURCE:train` or `SOURCE:test`.
-fn part(text: &str) -> Option<(&str, Split)> {
+/// The picture files `sources`.
+fn files(sources: &[&str], options: &ReadOptions, observer: Observer) -> Result<Images> {
+    let is_file = |text: &&&str| Path::new(text).is_file() && folder::is_picture(Path::new(text));
+    if let Some(other) = sources.iter().find(|text| !is_file(text)) {
+        let message =
+            format!("expected one source, or picture files, found {other:?} among {}", sources.len());
+        return Err(Error::setting("images", message));
+    }
+    folder::load_files(sources.iter().map(PathBuf::from).collect(), options, observer)
+}
+
+/// The source and the part of `SOURCE:train`, `SOURCE:val` or `SOURCE:test`.
+fn part(text: &str) -> Option<(&str, Part)> {
     let (source, part) = text.rsplit_once(':')?;
-    let split = [Split::Train, Split::Test].into_iter().find(|split| split.key() == part)?;
-    Some((source, split))
+    Some((source, Part::named(part)?))
 }
 
 fn unknown(text: &str, found: &str) -> Error {
@@ -63,8 +106,9 @@ fn unknown(text: &str, found: &str) -> Error {
     Error::setting(
         "images",
         format!(
-            "expected a .npy array, a folder of PNG or JPEG images, or a set ({}, {SYNTHETIC}:train, \
+            "expected a .npy array or .npz arrays, a {} file or a folder of them, or a set ({}, {SYNTHETIC}:train, \
              {SYNTHETIC}:test), found {text:?}: {found}",
+            super::decode::FORMATS,
             NamedSet::known()
         ),
     )
@@ -96,9 +140,11 @@ mod tests {
         let set = open("svhn:test", Some(root.path())).unwrap();
         assert_eq!((set.count, set.name.as_str(), set.labels), (2, "SVHN test", Some(vec![0, 3])));
 
-        for text in [at("folder/a.png"), at("missing.npy"), "imagenet:test".into()] {
+        std::fs::write(at("notes.txt"), "no image").unwrap();
+        assert_eq!(open(&at("folder/a.png"), None).unwrap().count, 1);
+        for text in [at("notes.txt"), at("missing.npy"), "imagenet:test".into()] {
             let message = open(&text, None).unwrap_err().to_string();
-            for part in [".npy array", "folder of PNG or JPEG", "svhn:extra", text.as_str()] {
+            for part in [".npy array", "folder of them", "svhn:extra", text.as_str()] {
                 assert!(message.contains(part), "{part:?} is not in {message:?}");
             }
             assert_eq!(message.lines().count(), 1);

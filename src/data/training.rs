@@ -1,14 +1,16 @@
 //! Loads training and test data by a user's description: the name of a data set, or a folder of images.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::download::{Fetched, Observer};
 use super::images::{Images, Pixels, SIDE, pad, training_side};
+use super::listing::Listing;
 use super::named::{Collection, Split};
-use super::{Dataset, cifar, folder, held_out, locate, synthetic};
+use super::parts::{Part, Parts, has_classes};
+use super::reading::{ClassOrder, ReadOptions};
+use super::{Dataset, cifar, folder, held_out, labels, locate, synthetic};
 use crate::error::{Error, Result};
 
 /// The name of the synthetic data set.
@@ -21,12 +23,15 @@ const HELD_OUT: usize = 10;
 const SEED: u64 = 0;
 
 /// The source of training data. A run records it, so that a resumed run needs no new description.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DataSource {
     /// The name of a set, or the absolute path of a folder.
     pub data: String,
     /// The directory of data sets to search, absolute; `None`: the search path of [`locate::Place::find`].
     pub directory: Option<PathBuf>,
+    /// How the pictures of a folder are read.
+    #[serde(flatten)]
+    pub read: ReadOptions,
 }
 
 /// Training and test images, with the same classes and size.
@@ -60,13 +65,16 @@ impl DataSource {
     /// [`Error::Setting`] when `data` is neither.
     pub fn new(data: &str, directory: Option<&Path>) -> Result<Self> {
         let absolute = |path: &Path| std::path::absolute(path).map_err(Error::io(path));
+        let read = ReadOptions::default();
         let directory = directory.map(absolute).transpose()?;
         if data == SYNTHETIC || Collection::named(data).is_some() {
-            return Ok(Self { data: data.into(), directory });
+            // The order is that of the set.
+            let read = ReadOptions { class_order: ClassOrder::unrecorded(), ..read };
+            return Ok(Self { data: data.into(), directory, read });
         }
         if Path::new(data).is_dir() {
             let data = absolute(Path::new(data))?.display().to_string();
-            return Ok(Self { data, directory: None });
+            return Ok(Self { data, directory: None, read });
         }
         let names = Collection::known();
         let message = format!(
@@ -83,21 +91,33 @@ impl DataSource {
 
     /// The test images as text for [`Images::open`].
     pub fn test_images(&self) -> String {
-        let test = Path::new(&self.data).join(Split::Test.key());
-        if self.is_folder() && has_folders(&test) {
-            return test.display().to_string();
+        if self.is_folder()
+            && let Ok(chosen) = Chosen::of(Path::new(&self.data), &self.read)
+        {
+            return match chosen.test {
+                Tested::Folder(test, _) => test.display().to_string(),
+                Tested::HeldOut => format!("{}:{}", chosen.train.display(), Split::Test.key()),
+            };
         }
         format!("{}:{}", self.data, Split::Test.key())
     }
 
     /// Reads the images. Images whose sides are not multiples of 8 are padded with black. CIFAR-10 is downloaded if it
-    /// is not found. A folder may have sub-folders `train` and `test`, each with a sub-folder for each class; otherwise
-    /// its sub-folders are the classes, and one image in ten is held out for testing, the same ones each time.
+    /// is not found.
+    ///
+    /// A folder may have sub-folders `train` and `test` in any case, each with a sub-folder for each class. `val` (or
+    /// `valid`, `validation`) takes the place of a `test` that is missing or has no classes; beside a `test` with
+    /// classes it is left out. Otherwise one image in ten is held out for testing, the same ones each time: of `train`,
+    /// or of a folder whose sub-folders are the classes.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a set that is not found; [`Error::File`] for a folder without classes, or with other
-    /// classes or image sizes for testing than for training; the errors of the readers.
+    /// [`Error::Setting`] for a set that is not found, and for options that do not apply to one; [`Error::File`] for a
+    /// folder without classes, or with other classes or image sizes for testing than for training; the errors of the
+    /// readers.
     pub fn load(&self, observer: Observer) -> Result<TrainingData> {
+        if !self.is_folder() {
+            self.read.check_unused(&self.data)?;
+        }
         let mut notes = Vec::new();
         let (train, test) = match Collection::named(&self.data) {
             Some(collection) if collection.is_downloaded() => self.cifar10(observer)?,
@@ -109,7 +129,7 @@ impl DataSource {
                 let (train, test, seed) = DRAWN;
                 synthetic::synthetic(train, test, seed)
             }
-            None => folders(Path::new(&self.data), &mut notes)?,
+            None => folders(Path::new(&self.data), &self.read, observer, &mut notes)?,
         };
         let [height, width] = [train.height, train.width].map(training_side);
         if [height, width] != [train.height, train.width] {
@@ -145,70 +165,123 @@ pub(super) fn drawn(split: Split) -> Dataset {
     }
 }
 
-/// The images of the folder `path` that [`DataSource::load`] trains on or tests on, with their file names.
+/// The folders that are trained and tested on.
+struct Chosen {
+    train: PathBuf,
+    test: Tested,
+    notes: Vec<String>,
+}
+
+/// The images for testing.
+enum Tested {
+    /// The folder of this part.
+    Folder(PathBuf, Part),
+    /// One of [`HELD_OUT`] images for training.
+    HeldOut,
+}
+
+impl Chosen {
+    fn of(path: &Path, options: &ReadOptions) -> Result<Self> {
+        let covers = |part: &PathBuf, file: &PathBuf| {
+            Listing::of(part).is_ok_and(|listing| labels::covers(file, part, &listing.files))
+        };
+        let labelled = |part: &PathBuf| match &options.labels {
+            Some(file) => covers(part, file),
+            None => has_classes(part),
+        };
+        let Parts { train, val, test } = Parts::find(path, options.labels.is_some())?;
+        let Some(train) = train else {
+            return Ok(Self { train: path.into(), test: Tested::HeldOut, notes: Vec::new() });
+        };
+        let mut notes = Vec::new();
+        if let Some(test) = test.as_ref().filter(|test| !labelled(test)) {
+            notes.push(format!(
+                "{} has no classes: it is not tested on, `score` can score it",
+                test.display()
+            ));
+        }
+        let test = match (test.filter(labelled), val.filter(labelled)) {
+            (Some(test), None) => Tested::Folder(test, Part::Test),
+            (Some(test), Some(val)) => {
+                notes.push(format!(
+                    "{} is left out; a run holds out images of {}",
+                    val.display(),
+                    train.display()
+                ));
+                Tested::Folder(test, Part::Test)
+            }
+            (None, Some(val)) => {
+                notes.push(format!("{} is for testing", val.display()));
+                Tested::Folder(val, Part::Val)
+            }
+            (None, None) => Tested::HeldOut,
+        };
+        Ok(Self { train, test, notes })
+    }
+}
+
+/// The images of the folder `path` that [`DataSource::load`] trains on, leaves out or tests on, with their file names.
 ///
 /// # Errors
 /// The errors of [`folder::load`]; [`Error::File`] for a folder with one part only, or without parts and classes.
-pub(super) fn folder_part(path: &Path, split: Split) -> Result<Images> {
-    match [Split::Train, Split::Test].map(|split| has_folders(&path.join(split.key()))) {
-        [true, true] => return folder::load(&path.join(split.key())),
-        [false, false] => {}
-        [has_train, _] => return Err(lone_part(path, has_train)),
+pub(super) fn folder_part(
+    path: &Path,
+    part: Part,
+    options: &ReadOptions,
+    observer: Observer,
+) -> Result<Images> {
+    let parts = Parts::find(path, options.labels.is_some())?;
+    let chosen = Chosen::of(path, options)?;
+    let named = match part {
+        Part::Train => None,
+        Part::Val => parts.val,
+        Part::Test => parts.test,
+    };
+    match (part, named, chosen.test) {
+        (_, Some(named), _) => return folder::load(&named, options, observer),
+        (Part::Val, None, _) => return Err(Error::file(path, "has no sub-folder val, valid or validation")),
+        (Part::Test, None, Tested::Folder(test, _)) => return folder::load(&test, options, observer),
+        (Part::Train, None, Tested::Folder(..)) => return folder::load(&chosen.train, options, observer),
+        (_, None, Tested::HeldOut) => {}
     }
-    let all = folder::load(path)?;
+    let all = folder::load(&chosen.train, options, observer)?;
     let labels = all.labels.clone().unwrap_or_else(|| vec![0; all.count]);
     let mut kept = held_out(&labels, all.count.div_ceil(HELD_OUT), SEED);
-    if split != Split::Test {
+    if part != Part::Test {
         kept.iter_mut().for_each(|kept| *kept = !*kept);
     }
-    let name = title(path, split.key());
+    let name = title(path, part.name());
     Ok(Images { name, ..all.subset(&kept) })
 }
 
 /// Reads the training and test images in `path`.
-fn folders(path: &Path, notes: &mut Vec<String>) -> Result<(Dataset, Dataset)> {
-    let parts = ["train", "test"].map(|part| path.join(part));
-    match parts.each_ref().map(|part| has_folders(part)) {
-        [true, true] => {
-            let train = classes(&parts[0], title(path, "train"))?;
-            let test = classes(&parts[1], title(path, "test"))?;
-            agree(&parts, &train, &test)?;
+fn folders(
+    path: &Path,
+    options: &ReadOptions,
+    observer: Observer,
+    notes: &mut Vec<String>,
+) -> Result<(Dataset, Dataset)> {
+    let chosen = Chosen::of(path, options)?;
+    notes.extend(chosen.notes);
+    let train = classes(&chosen.train, title(path, "train"), options, observer, notes)?;
+    match chosen.test {
+        Tested::Folder(folder, part) => {
+            let test = classes(&folder, title(path, part.name()), options, observer, notes)?;
+            agree(&[chosen.train, folder], &train, &test)?;
             Ok((train, test))
         }
-        [false, false] => {
-            let all = classes(path, title(path, "train"))?;
-            let held_out = all.len().div_ceil(HELD_OUT);
+        Tested::HeldOut => {
+            let held_out = train.len().div_ceil(HELD_OUT);
             notes.push(format!(
-                "{0} has no parts train and test: {held_out} of its {1} images, one in {HELD_OUT} of each class, are \
-                 held out for testing, as {0}:test",
-                path.display(),
-                all.len()
+                "{0} has no part test: {held_out} of its {1} images, one in {HELD_OUT} of each class, are held out for \
+                 testing, as {0}:test",
+                chosen.train.display(),
+                train.len()
             ));
-            let (train, test) = all.split(held_out, SEED)?;
+            let (train, test) = train.split(held_out, SEED)?;
             Ok((train, Dataset { name: title(path, "test"), ..test }))
         }
-        [has_train, _] => Err(lone_part(path, has_train)),
     }
-}
-
-/// The error for the folder `path` that has only one of the parts train and test.
-fn lone_part(path: &Path, has_train: bool) -> Error {
-    let [there, missing] = if has_train { ["train", "test"] } else { ["test", "train"] };
-    let there = path.join(there);
-    let message = format!(
-        "has classes in {0}, but there is no {missing} beside it; add one, or give {0} itself, of which one image in \
-         {HELD_OUT} is held out for testing",
-        there.display()
-    );
-    Error::file(path, message)
-}
-
-/// Whether `path` is a folder with sub-folders, as the train or test part of a set is. A class that happens to be
-/// called `train` has images instead.
-fn has_folders(path: &Path) -> bool {
-    let Ok(entries) = fs::read_dir(path) else { return false };
-    let hidden = |entry: &fs::DirEntry| entry.file_name().as_encoded_bytes().starts_with(b".");
-    entries.flatten().any(|entry| !hidden(&entry) && entry.path().is_dir())
 }
 
 /// The name in reports of part `part` of the folder `path`.
@@ -222,9 +295,16 @@ fn title(path: &Path, part: &str) -> String {
 const UNCLASSIFIED: &str = "images";
 
 /// Reads the images of `folder`, whose sub-folders are classes; without sub-folders its images are of one class.
-fn classes(folder: &Path, name: String) -> Result<Dataset> {
-    let Images { pixels, count, height, width, channels, labels, mut class_names, .. } =
-        folder::load(folder)?;
+fn classes(
+    folder: &Path,
+    name: String,
+    options: &ReadOptions,
+    observer: Observer,
+    notes: &mut Vec<String>,
+) -> Result<Dataset> {
+    let read = folder::load(folder, options, observer)?;
+    let Images { pixels, count, height, width, channels, labels, mut class_names, .. } = read;
+    notes.extend(read.notes);
     let Pixels::Bytes(images) = pixels else { unreachable!("files of images have bytes") };
     let labels = labels.unwrap_or_else(|| {
         class_names = vec![UNCLASSIFIED.into()];
@@ -273,6 +353,8 @@ fn fit(set: Dataset, size: [usize; 3]) -> Dataset {
 #[cfg(test)]
 mod tests {
     use image::{GrayImage, Luma, Rgb, RgbImage};
+
+    use std::fs;
 
     use super::*;
     use crate::data::download::unobserved;
@@ -364,8 +446,123 @@ mod tests {
         let folder = parts.path().to_str().unwrap();
         same(folder);
         fs::remove_dir_all(parts.path().join("test")).unwrap();
-        let message = Images::open(&format!("{folder}:test"), None, &unobserved).unwrap_err().to_string();
-        assert!(message.contains("no test beside it"), "{message}");
+        // One image in ten of the only part is held out.
+        same(folder);
+        let message = Images::open(&format!("{folder}:val"), None, &unobserved).unwrap_err().to_string();
+        assert!(message.contains("no sub-folder val"), "{message}");
+    }
+
+    #[test]
+    fn parts_have_several_names_and_take_each_others_place() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().to_str().unwrap();
+        let at = |part: &str| root.path().join(part);
+        let load = || DataSource::new(folder, None).unwrap().load(&unobserved).unwrap();
+        let test_images = || DataSource::new(folder, None).unwrap().test_images();
+        let count = |part: &str| Images::open(&format!("{folder}:{part}"), None, &unobserved).unwrap().count;
+
+        // Alone, one image in ten is held out.
+        fill(&at("Train"), &["cat", "dog"], 10, 8);
+        let data = load();
+        assert_eq!((data.train.len(), data.test.len()), (18, 2));
+        assert!(
+            data.notes[0].contains("Train has no part test: 2 of its 20 images"),
+            "{:?}",
+            data.notes
+        );
+        assert_eq!(test_images(), format!("{}:test", at("Train").display()));
+
+        // Validation images test where nothing else does.
+        fill(&at("VALID"), &["cat", "dog"], 3, 8);
+        let data = load();
+        assert_eq!((data.train.len(), data.test.len(), count("val"), count("test")), (20, 6, 6, 6));
+        assert!(data.notes[0].contains("VALID is for testing") && data.notes.len() == 1, "{:?}", data.notes);
+        assert_eq!(
+            (data.test.name.ends_with(" val"), test_images()),
+            (true, at("VALID").display().to_string())
+        );
+
+        // A flat folder has no accuracy.
+        fs::create_dir(at("test")).unwrap();
+        fill(&at("test"), &["."], 7, 8);
+        let data = load();
+        assert_eq!((data.test.len(), count("test")), (6, 7));
+        assert!(data.notes[0].contains("test has no classes"), "{:?}", data.notes);
+
+        // With classes it tests, and the validation images are left out.
+        fill(&at("test"), &["cat", "dog"], 1, 8);
+        (0..7).for_each(|i| fs::remove_file(at(&format!("test/{i}.png"))).unwrap());
+        let data = load();
+        assert_eq!((data.train.len(), data.test.len(), count("validation")), (20, 2, 6));
+        assert!(data.notes[0].contains("VALID is left out") && data.notes.len() == 1, "{:?}", data.notes);
+
+        fill(&at("val"), &["cat", "dog"], 1, 8);
+        error(root.path(), &["is the part val as well as"]);
+    }
+
+    /// As Kaggle's competitions have it: flat folders, and a file of labels for one of them.
+    #[test]
+    fn a_file_of_labels_is_of_the_parts_that_it_names() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |part: &str| root.path().join(part);
+        for part in ["train", "test"] {
+            fs::create_dir(at(part)).unwrap();
+            fill(&at(part), &["."], 20, 8);
+        }
+        // The names of both parts are the same; the paths tell them apart.
+        let rows = |part: &str| (0..20).map(|i| format!("{part}/{i}.png,{}\n", i % 2)).collect::<String>();
+        fs::write(at("train.csv"), rows("train")).unwrap();
+        let mut source = DataSource::new(root.path().to_str().unwrap(), None).unwrap();
+        source.read.labels = Some(at("train.csv"));
+        let data = source.load(&unobserved).unwrap();
+        assert_eq!((data.train.len(), data.test.len(), data.train.classes()), (18, 2, 2));
+        assert!(data.notes[0].contains("test has no classes"), "{:?}", data.notes);
+        fs::write(at("train.csv"), rows("train") + &rows("test")).unwrap();
+        let data = source.load(&unobserved).unwrap();
+        assert_eq!((data.train.len(), data.test.len(), data.test.labels[..2].to_vec()), (20, 20, vec![0, 1]));
+    }
+
+    #[test]
+    fn numbered_classes_are_sorted_by_value_unless_a_run_began_otherwise() {
+        let root = tempfile::tempdir().unwrap();
+        fill(root.path(), &["10", "2", "0", "1"], 10, 8);
+        let source = DataSource::new(root.path().to_str().unwrap(), None).unwrap();
+        let data = source.load(&unobserved).unwrap();
+        assert_eq!(data.train.class_names, ["0", "1", "2", "10"]);
+        // Class 10 has the values from 1 to 10.
+        let of_ten = data.train.labels.iter().position(|&label| label == 3).unwrap();
+        assert!(data.train.image(of_ten)[0] <= 10);
+
+        let recorded = serde_json::to_string(&source).unwrap();
+        assert!(recorded.contains(r#""class_order":"natural""#), "{recorded}");
+        assert_eq!(serde_json::from_str::<DataSource>(&recorded).unwrap(), source);
+        // A run of an earlier version recorded these alone.
+        let earlier = format!(r#"{{"data":{:?},"directory":null}}"#, source.data);
+        let earlier: DataSource = serde_json::from_str(&earlier).unwrap();
+        assert_eq!(earlier.read.class_order, ClassOrder::Text);
+        let data = earlier.load(&unobserved).unwrap();
+        assert_eq!(data.train.class_names, ["0", "1", "10", "2"]);
+        assert!(data.notes[0].contains("ordered by characters"), "{:?}", data.notes);
+    }
+
+    #[test]
+    fn options_are_recorded_and_followed() {
+        let root = tempfile::tempdir().unwrap();
+        fill(root.path(), &["cat", "dog"], 10, 8);
+        fill(root.path(), &["mouse"], 10, 12);
+        error(root.path(), &["size: ", "found 2 sizes, from 8x8 to 12x12"]);
+        let mut source = DataSource::new(root.path().to_str().unwrap(), None).unwrap();
+        source.read.size = Some(16);
+        let recorded = serde_json::to_string(&source).unwrap();
+        assert!(recorded.contains(r#""size":16"#) && !recorded.contains("range"), "{recorded}");
+        let source: DataSource = serde_json::from_str(&recorded).unwrap();
+        let data = source.load(&unobserved).unwrap();
+        assert_eq!((data.train.height, data.train.width, data.test.len()), (16, 16, 3));
+
+        let mut set = DataSource::new(SYNTHETIC, None).unwrap();
+        set.read.size = Some(16);
+        let message = set.load(&unobserved).unwrap_err().to_string();
+        assert!(message.contains("size: is for pictures") && message.contains(SYNTHETIC), "{message}");
     }
 
     #[test]
@@ -387,7 +584,6 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let at = |name: &str| root.path().join(name);
         fill(&at("a/train"), &["cat", "dog"], 1, 8);
-        error(&at("a"), &["train", "no test beside it", "held out"]);
         fill(&at("a/test"), &["cat"], 1, 8);
         error(&at("a"), &["test", "no class dog"]);
         fill(&at("a/test"), &["cat", "dog", "mouse"], 1, 8);
@@ -400,6 +596,8 @@ mod tests {
         error(&at("b"), &["0.png"]);
         fs::create_dir(at("d")).unwrap();
         error(&at("d"), &["found none"]);
+        fill(&at("c/test"), &["cat", "dog"], 1, 8);
+        error(&at("c"), &["test", "no train beside it", "held out"]);
         error(&at("e"), &["data", &format!("{}, synthetic", Collection::known()), "no such set"]);
     }
 
@@ -425,6 +623,7 @@ mod tests {
         assert_eq!(images("svhn"), "svhn:test");
         assert_eq!(images(SYNTHETIC), "synthetic:test");
         assert_eq!(images(folder), format!("{folder}:test"));
+        fill(&root.path().join("train"), &["cat", "dog"], 1, 8);
         fill(&root.path().join("test"), &["cat", "dog"], 1, 8);
         assert_eq!(images(folder), root.path().join("test").display().to_string());
     }

@@ -30,12 +30,14 @@ impl ClassGaussians {
         let Some(labels) = &images.labels else {
             return fail(format!("gaussians need labelled images, {} has no labels", images.name));
         };
-        let mut members = vec![Vec::new(); images.class_names.len()];
+        let numbered = labels.iter().max().map_or(0, |&most| most as usize + 1);
+        let mut members = vec![Vec::new(); images.class_names.len().max(numbered)];
         for (i, &label) in labels.iter().enumerate() {
             members[label as usize].push(i);
         }
         if let Some(class) = members.iter().position(Vec::is_empty) {
-            return fail(format!("{} has no image of class {}", images.name, images.class_names[class]));
+            let class = images.class_names.get(class).cloned().unwrap_or_else(|| class.to_string());
+            return fail(format!("{} has no image of class {class}", images.name));
         }
         let mean = |members: &Vec<usize>| {
             let mut sums = vec![0.0f64; images.height * images.width * images.channels];
@@ -164,6 +166,7 @@ mod tests {
             class_names: vec!["a".into(), "b".into()],
             name: "points".into(),
             files: None,
+            notes: Vec::new(),
         }
     }
 

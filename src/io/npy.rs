@@ -66,9 +66,17 @@ pub(super) fn header(shape: &[usize], elements: &Elements) -> Result<Vec<u8>, St
 /// [`Error::Io`] when the file cannot be opened; [`Error::File`] when it is not a complete `.npy` file of such elements
 /// in C order.
 pub fn read(path: &Path) -> Result<Array> {
+    read_typed(path).map(|(array, _)| array)
+}
+
+/// Reads as [`read`] does, and says whether the elements are booleans.
+///
+/// # Errors
+/// The errors of [`read`].
+pub fn read_typed(path: &Path) -> Result<(Array, bool)> {
     let file = File::open(path).map_err(Error::io(path))?;
     let length = file.metadata().map_err(Error::io(path))?.len();
-    read_from(&mut BufReader::new(file), length).map_err(|message| Error::file(path, message))
+    typed_from(&mut BufReader::new(file), length).map_err(|message| Error::file(path, message))
 }
 
 /// Parses the bytes of a file.
@@ -76,11 +84,12 @@ pub fn read(path: &Path) -> Result<Array> {
 /// # Errors
 /// A description of the first problem.
 pub fn parse(bytes: &[u8]) -> Result<Array, String> {
-    read_from(&mut &*bytes, bytes.len() as u64)
+    typed_from(&mut &*bytes, bytes.len() as u64).map(|(array, _)| array)
 }
 
-/// Reads a file of `length` bytes. Its shape must account for all of them before anything is allocated.
-pub(super) fn read_from(reader: &mut impl Read, length: u64) -> Result<Array, String> {
+/// Reads a file of `length` bytes; returns the array and whether its elements are booleans. Its shape must account for
+/// all bytes before anything is allocated.
+pub(super) fn typed_from(reader: &mut impl Read, length: u64) -> Result<(Array, bool), String> {
     let mut prefix = [0; PREFIX];
     let read = reader.read_exact(&mut prefix);
     if read.is_err() || prefix[..6] != *MAGIC {
@@ -139,7 +148,8 @@ pub(super) fn read_from(reader: &mut impl Read, length: u64) -> Result<Array, St
         ));
     };
     let elements = kind.read(reader, count).map_err(unreadable)?;
-    Ok(Array { shape: header.shape, elements })
+    let boolean = header.descr == "|b1";
+    Ok((Array { shape: header.shape, elements }, boolean))
 }
 
 /// The Python dictionary at the beginning of the file.

@@ -46,6 +46,14 @@ pub fn write(path: &Path, arrays: &[(String, Array)]) -> Result<()> {
 /// # Errors
 /// [`Error::Io`], or [`Error::File`] with the array and the problem.
 pub fn read(path: &Path) -> Result<Vec<(String, Array)>> {
+    Ok(read_typed(path)?.into_iter().map(|(name, array, _)| (name, array)).collect())
+}
+
+/// Reads as [`read`] does, and says of each array whether its elements are booleans.
+///
+/// # Errors
+/// The errors of [`read`].
+pub fn read_typed(path: &Path) -> Result<Vec<(String, Array, bool)>> {
     let file = File::open(path).map_err(Error::io(path))?;
     contents(BufReader::new(file)).map_err(|message| Error::file(path, one_line(message)))
 }
@@ -55,12 +63,13 @@ pub fn read(path: &Path) -> Result<Vec<(String, Array)>> {
 /// # Errors
 /// A description of the first problem.
 pub fn parse(bytes: &[u8]) -> Result<Vec<(String, Array)>, String> {
-    contents(Cursor::new(bytes)).map_err(one_line)
+    let arrays = contents(Cursor::new(bytes)).map_err(one_line)?;
+    Ok(arrays.into_iter().map(|(name, array, _)| (name, array)).collect())
 }
 
 /// Reads an archive. An array must have the bytes that its header declares, and no more than deflate can expand its
 /// entry to.
-fn contents(reader: impl Read + Seek) -> Result<Vec<(String, Array)>, String> {
+fn contents(reader: impl Read + Seek) -> Result<Vec<(String, Array, bool)>, String> {
     let mut archive = archive::open(reader)?;
     let mut arrays = Vec::new();
     for index in 0..archive.len() {
@@ -76,14 +85,14 @@ fn contents(reader: impl Read + Seek) -> Result<Vec<(String, Array)>, String> {
             )));
         }
         let length = entry.size();
-        let array = npy::read_from(&mut entry, length).map_err(fail)?;
+        let (array, boolean) = npy::typed_from(&mut entry, length).map_err(fail)?;
         // Reading to the end compares the checksum.
         match entry.read(&mut [0]) {
             Ok(0) => {}
             Ok(_) => return Err(fail("is longer than its entry says".into())),
             Err(error) => return Err(fail(format!("cannot be read: {error}"))),
         }
-        arrays.push((name, array));
+        arrays.push((name, array, boolean));
     }
     Ok(arrays)
 }

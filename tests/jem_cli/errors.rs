@@ -82,7 +82,7 @@ fn images_that_do_not_fit() {
         ("nan.npy", vec!["nan.npy", "NaN"]),
         ("flat.npy", vec!["flat.npy", "[N, C, H, W]", "[2, 5]"]),
         ("integers.npy", vec!["integers.npy", "I64"]),
-        ("none", vec!["none", "PNG or JPEG"]),
+        ("none", vec!["none", "expected JPEG, PNG"]),
         ("corrupt", vec!["b.png"]),
         ("broken.npy", vec!["broken.npy"]),
         ("missing.npy", vec!["missing.npy", "cifar10:test"]),
@@ -246,6 +246,33 @@ fn words_that_are_not_understood_end_with_2() {
     misuse(&["sample", "--model", "a"], &["--out"]);
     misuse(&["trian"], &["trian", "train"]);
     misuse(&[], &["Usage"]);
+}
+
+/// The reader of standard output leaves before the first line; the command writes its file nevertheless.
+#[cfg(unix)]
+#[test]
+fn a_reader_who_leaves_costs_no_file() {
+    use std::process::Stdio;
+    let place = Place::new();
+    let (model, x) = (weights(), place.x_p());
+    let at = |name: &str| place.at(name);
+    let (npz, csv, samples, imported, exported) =
+        (at("scores.npz"), at("scores.csv"), at("samples"), at("model.safetensors"), at("model.npz"));
+    let score = ["score", "--model", &model, "--images", &x, "--predict", "--top", "2", "--out"];
+    for (words, file) in [
+        ([&score[..], &[&npz]].concat(), &npz),
+        ([&score[..], &[&csv, "--json"]].concat(), &csv),
+        (vec!["sample", "--model", &model, "--steps", "1", "--count", "1", "--out", &samples], &at("samples/samples.npy")),
+        (vec!["import", &model, "--out", &imported], &imported),
+        (vec!["export", "--model", &model, "--to", "npz", "--out", &exported], &exported),
+    ] {
+        let mut child =
+            jem(&words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command starts");
+        drop(child.stdout.take());
+        let output = child.wait_with_output().expect("it ends");
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(std::path::Path::new(file).is_file(), "{words:?} wrote no {file}");
+    }
 }
 
 #[cfg(unix)]

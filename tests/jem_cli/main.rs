@@ -6,6 +6,7 @@ mod adapter;
 mod data;
 mod devices;
 mod errors;
+mod images;
 mod models;
 mod sample;
 mod score;

@@ -165,6 +165,7 @@ pub fn jem(words: &[&str]) -> Command {
     command.env("XDG_RUNTIME_DIR", std::env::temp_dir()).env_remove("JEM_DATA").env("JEM_DEVICE", "cpu");
     // A user's tuned kernels and shaders must not affect tests.
     command.env("JEM_TUNED", "none").env("JEM_PIPELINE_CACHE", "none").env_remove("JEM_SHADERS");
+    command.env("JEM_IMAGE_CACHE", "none");
     command.args(words);
     command
 }

@@ -81,7 +81,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     // An invalid setting of any run is reported before the first run starts.
     for run in setups.iter().flat_map(|setup| &setup.runs) {
         check_recipe(&run.recipe, &data.train)?;
-        run.check_taken_over(&source)?;
+        run.check_taken_over(&source, &data.train)?;
     }
     let session = Session::open(&arguments.device, arguments.quiet)?;
     describe(&session, &data);

@@ -1,11 +1,13 @@
 //! The parts that several commands share: flags, output paths, a progress bar.
 
 use crate::facts::number;
-use crate::session::download_bar;
-use crate::session::flags::Flags as _;
+use crate::pictures::PictureArguments;
+use crate::session::flags::{self, Flags as _};
+use crate::session::{complain, download_bar};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jem::data::download::Transfer;
-use jem::data::images::Images;
+use jem::data::images::{Images, Pixels};
+use jem::data::reading::ReadOptions;
 use jem::device::{Device, DeviceOptions, DeviceSpec};
 use jem::ebm::Model;
 use jem::nn::architecture::NormMode;
@@ -49,7 +51,7 @@ impl ModelArguments {
         let model = open_model(&self.model, output)?;
         let device = tuning::open(&self.device, DeviceOptions::default())?;
         if let Some(why) = device.fallback().filter(|_| !output.quiet) {
-            eprintln!("device: {}, because {why}", device.name());
+            complain(&format!("device: {}, because {why}", device.name()));
         }
         Ok((model, device))
     }
@@ -65,29 +67,55 @@ pub struct ImageArguments {
     /// error
     #[arg(long)]
     pub any_range: bool,
+    #[command(flatten)]
+    pictures: PictureArguments,
 }
 
 impl ImageArguments {
-    /// Opens the images `text`, the value of `flag`, as `model` takes them.
+    /// Opens the images `text`, the value of `flag`, as `model` takes them, and prints what may not be expected of them.
     pub fn open(&self, flag: &str, text: &str, model: &Model, output: &Output) -> Result<Images> {
+        self.open_all(flag, &[text], None, model, output)
+    }
+
+    /// Opens one source as [`Self::open`] does, or several picture files; `labels` is a CSV file of their classes.
+    pub fn open_all(
+        &self,
+        flag: &str,
+        sources: &[impl AsRef<str>],
+        labels: Option<&Path>,
+        model: &Model,
+        output: &Output,
+    ) -> Result<Images> {
+        let text = sources.first().map_or("", AsRef::as_ref);
         let (waiting, bar) = (waiting(&format!("reading {text}"), output), download_bar(output.quiet));
         let observer = |transfer: Transfer<'_>| {
-            if matches!(transfer, Transfer::Begins { .. }) {
+            if matches!(transfer, Transfer::Begins { .. } | Transfer::Decodes { .. }) {
                 // The bar of the download takes the place of the spinner.
                 waiting.end();
             }
             bar(transfer);
         };
-        let mut images = Images::open(text, self.data_dir.as_deref(), &observer);
+        let options = self.pictures.options(ReadOptions { labels: labels.map(Path::to_owned), ..Default::default() });
+        let mut images = Images::open_with(sources, self.data_dir.as_deref(), &options, &observer);
         if self.data_dir.is_none() && matches!(&images, Err(Error::Setting { key, .. }) if key == text) {
             images = images.hint("name its directory with --data-dir");
         }
-        let images = images.flag("images", flag)?;
-        if !self.any_range {
-            images.check_range().hint("--any-range takes them as they are")?;
-        }
         let [height, width, channels] = model.image_shape();
-        images.fit(height, width, channels)
+        let images = images.flag("images", flag).advise(height.min(width))?;
+        if !self.any_range {
+            images.check_range().hint("--range 0,255 scales from 0 to 255, --any-range takes them as they are")?;
+        }
+        let is_picture = images.files.is_some() && matches!(images.pixels, Pixels::Bytes(_));
+        let notes = images.notes.clone();
+        let mut fitted = images.fit(height, width, channels);
+        if is_picture && height == width && options.size != Some(height) {
+            fitted = fitted.hint(&format!("--size {height} scales them"));
+        }
+        let fitted = fitted?;
+        if !output.quiet {
+            notes.iter().for_each(|note| complain(&format!("note: {}", flags::note(note))));
+        }
+        Ok(fitted)
     }
 }
 

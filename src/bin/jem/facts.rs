@@ -1,7 +1,10 @@
 //! The results of a command: text for people, JSON for programs.
 
+use crate::session::complain;
 use serde_json::{Map, Value};
 use std::io::{ErrorKind, Write};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The width of the text, in columns.
 const WIDTH: usize = 100;
@@ -77,16 +80,24 @@ pub fn number(value: usize) -> String {
     text
 }
 
-/// Prints a line. If the reader has closed the pipe (`| head`), the command ends without an error.
+/// Whether a line could not be printed, for another reason than a reader who left.
+static FAILED: AtomicBool = AtomicBool::new(false);
+
+/// Prints a line. If the reader has closed the pipe (`| head`), the command goes on without output: it may have files to
+/// write. Another failure is reported once, and [`status`] returns it.
 pub fn say(line: &str) {
     let mut out = std::io::stdout().lock();
-    if let Err(error) = writeln!(out, "{line}").and_then(|()| out.flush()) {
-        if error.kind() == ErrorKind::BrokenPipe {
-            std::process::exit(0);
-        }
-        eprintln!("error: standard output: {error}");
-        std::process::exit(1);
+    if let Err(error) = writeln!(out, "{line}").and_then(|()| out.flush())
+        && error.kind() != ErrorKind::BrokenPipe
+        && !FAILED.swap(true, Ordering::Relaxed)
+    {
+        complain(&format!("error: standard output: {error}"));
     }
+}
+
+/// The exit status of a command that ended with `status`: a failure if a line could not be printed.
+pub fn status(status: ExitCode) -> ExitCode {
+    if FAILED.load(Ordering::Relaxed) { ExitCode::FAILURE } else { status }
 }
 
 #[cfg(test)]

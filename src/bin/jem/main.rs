@@ -9,6 +9,7 @@ mod export;
 mod facts;
 mod import;
 mod info;
+mod pictures;
 mod report;
 mod sample;
 mod score;
@@ -81,5 +82,5 @@ fn main() -> ExitCode {
             Ok(())
         }
     };
-    session::end(result)
+    facts::status(session::end(result))
 }

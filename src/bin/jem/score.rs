@@ -50,13 +50,14 @@ Arrays of a .npz, each with a row per image:
 pub struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
-    /// Images: a .npy (float32 [N,C,H,W] in [-1, 1], or uint8 [N,H,W,C]), a folder, or the train or test part of what
-    /// `jem train --data` takes, such as cifar10:test, synthetic:test or photos:test
-    #[arg(long, value_name = "IN")]
-    images: String,
+    /// Images: a .npy or .npz (float32 [N,C,H,W] in [-1, 1], or uint8 [N,H,W,C]), picture files, a folder of them, or a
+    /// part of what `jem train --data` takes, such as cifar10:test, synthetic:test, photos:test or photos:val
+    #[arg(long, value_name = "IN", num_args = 1.., required = true)]
+    images: Vec<String>,
     #[command(flatten)]
     source: ImageArguments,
-    /// Labels [N], a .npy of integers that replaces the labels of the images
+    /// Labels that replace those of the images: a .npy of integers [N], or for a folder a .csv with columns image and
+    /// label
     #[arg(long, value_name = "FILE", conflicts_with = "no_labels")]
     labels: Option<PathBuf>,
     /// Ignore the labels of the images
@@ -68,7 +69,7 @@ pub struct Arguments {
     classes: Option<String>,
     /// The model's names for classes of the images: NAME=NAME,NAME=NAME, or a file with a pair a line, the images' name
     /// first
-    #[arg(long, value_name = "PAIRS", conflicts_with_all = ["labels", "no_labels"])]
+    #[arg(long, value_name = "PAIRS", conflicts_with = "no_labels")]
     classes_map: Option<String>,
     /// Output file: .npz (arrays) or .csv (a row per image, with the norm of the gradient only)
     #[arg(long, value_name = "FILE")]
@@ -122,7 +123,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         let message = format!("expected 1 to {classes}, the model's classes, got {top}");
         return Err(Error::setting("--top", message));
     }
-    let images = arguments.source.open("--images", &arguments.images, &model, &arguments.output)?;
+    let csv = arguments.labels.as_deref().filter(|path| labels::is_csv(path));
+    let images = arguments.source.open_all("--images", &arguments.images, csv, &model, &arguments.output)?;
     let names = match &arguments.classes {
         Some(text) => Some(class_names::read("--classes", text)?),
         None => model.class_names().map(<[String]>::to_vec),
@@ -146,7 +148,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let ranked = |k| logits.chunks(classes).map(|row| ranking(row, k)).collect();
     let ranking = arguments.top.map(ranked);
     let verdict = threshold.map(|least| posteriors.iter().map(|p| p.logsumexp >= least).collect());
-    let table = ScoreTable {
+    let mut table = ScoreTable {
         classes,
         names,
         logits,
@@ -157,18 +159,19 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         verdict,
     };
 
-    if !arguments.output.json {
-        show::figures(arguments, &table, &images);
-    }
     let mut facts = facts(&model, &device, &images, &table, threshold);
     if let Some(note) = labels.note {
         facts.text("labels", note);
     }
     let speed = format!("{seconds:.2} ({:.0} images/s)", images.count as f64 / seconds);
     facts.add("seconds", speed, seconds);
+    // The file before any line, whose reader may have left.
     if let (Some(out), Some(format)) = (&arguments.out, format) {
-        write::write(out, format, table, &images)?;
+        write::write(out, format, &mut table, &images)?;
         facts.text("wrote", out.display().to_string());
+    }
+    if !arguments.output.json {
+        show::figures(arguments, &table, &images);
     }
     facts.print(arguments.output.json);
     Ok(())

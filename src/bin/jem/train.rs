@@ -1,5 +1,6 @@
 //! `jem train`: trains a recipe on a data set or a folder of images.
 
+use crate::pictures::{self, PictureArguments};
 use crate::session::training::{Job, TrainingArguments};
 use crate::session::{self, quoted};
 use jem::data::named::Collection;
@@ -12,12 +13,14 @@ use std::process::ExitCode;
 const EXAMPLES: &str = "Examples:
   jem train                    # CIFAR-10, at a size that suits this machine
   jem train --recipe classifier --data mnist --preset tiny --out runs/digits
-  jem train --data photos/ --preset small --device gpu --lr 1e-4 --live
+  jem train --data photos/ --size 32 --preset small --lr 1e-4 --live
   jem train --config runs/digits/config.toml --seed 2 --out runs/digits-2
   jem train --recipe jem++ --preset small --print-config > settings.toml
   jem train --resume runs/digits --iterations 2000
 
-A folder such as photos/ has a sub-folder of images for each class, or sub-folders train and test with one for each class.
+A folder such as photos/ has a sub-folder of images for each class, or sub-folders train and test (and val) with one for \
+each class, or a file of labels. Classes are sorted by name, numbers by value: 2 before 10. Photographs of several sizes \
+need --size.
 
 The recipe and the preset give every setting its default; --print-config shows them, and config.toml in the run \
 directory lists them. The run directory also holds metrics (CSV, JSON lines, TensorBoard), sample grids, curves, \
@@ -51,18 +54,31 @@ pub struct DataArguments {
     /// Directory of data sets [default: $JEM_DATA, ./data, the user's cache]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// CSV file with the class of each image of a folder, in columns image and label [default: labels.csv of a folder
+    /// without sub-folders]
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+    #[command(flatten)]
+    pictures: PictureArguments,
 }
 
 impl DataArguments {
     /// The source of the data: the flags, else `recorded`, else CIFAR-10.
     pub fn source(&self, recorded: Option<DataSource>) -> Result<DataSource> {
         let directory = self.data_dir.as_deref();
-        match (&self.data, recorded) {
+        let source = match (&self.data, &recorded) {
             (None, Some(recorded)) => {
-                DataSource::new(&recorded.data, directory.or(recorded.directory.as_deref()))
+                DataSource::new(&recorded.data, directory.or(recorded.directory.as_deref()))?
             }
-            (data, _) => DataSource::new(data.as_deref().unwrap_or("cifar10"), directory),
+            (data, _) => DataSource::new(data.as_deref().unwrap_or("cifar10"), directory)?,
+        };
+        // Another folder is read as the recorded one: it may have moved.
+        let recorded = recorded.filter(|recorded| recorded.is_folder() && source.is_folder());
+        let mut read = self.pictures.options(recorded.map_or_else(|| source.read.clone(), |recorded| recorded.read));
+        if let Some(labels) = &self.labels {
+            read.labels = Some(std::path::absolute(labels).map_err(Error::io(labels))?);
         }
+        Ok(DataSource { read, ..source })
     }
 }
 
@@ -88,9 +104,10 @@ fn next(outcome: &Outcome, job: &Job, recipe: &Recipe) -> Vec<String> {
     let directory = directory
         .map(|path| format!(" --data-dir {}", quoted(&path.display().to_string())))
         .unwrap_or_default();
+    let reading = pictures::flags(&job.source.read);
     let mut lines = vec![
         "next: score images, draw samples, train longer".to_owned(),
-        format!("  jem score --model {model} --images {images}{directory}"),
+        format!("  jem score --model {model} --images {images}{directory}{reading}"),
     ];
     if recipe.samples() {
         let out = quoted(&job.out.join("drawn").display().to_string());

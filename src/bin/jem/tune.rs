@@ -4,7 +4,7 @@ mod report;
 
 use crate::common::{Output, check_batch, check_writable, open_model, progress, waiting};
 use crate::facts::say;
-use crate::session::DeviceArguments;
+use crate::session::{DeviceArguments, complain};
 use jem::compute::conv_geometry::ConvProblem;
 use jem::compute::storage::Storage;
 use jem::device::Device;
@@ -143,7 +143,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         Ok(tuned) => tuned.len(),
         // The first winner overwrites the damaged file.
         Err(error @ Error::File { .. }) => {
-            eprintln!("replacing a damaged file: {error}");
+            complain(&format!("replacing a damaged file: {error}"));
             0
         }
         Err(_) => 0,

@@ -128,6 +128,7 @@ fn an_observer_sees_every_part() {
         let line = match transfer {
             Transfer::Begins { file, have, total } => format!("{file} from {have} of {total:?}"),
             Transfer::Has(bytes) => format!("{bytes}"),
+            Transfer::Decodes { done, files } => format!("{done} of {files}"),
             Transfer::Ends => "ends".into(),
         };
         seen.borrow_mut().push(line);

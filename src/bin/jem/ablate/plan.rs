@@ -76,7 +76,7 @@ impl Vary {
 
 impl Run {
     /// Refuses to reuse a run with other settings or data.
-    pub fn check_taken_over(&self, source: &DataSource) -> Result<()> {
+    pub fn check_taken_over(&self, source: &DataSource, train: &Dataset) -> Result<()> {
         let Ok(config) = RunDirectory::config(&self.directory) else { return Ok(()) };
         let text = std::fs::read_to_string(&config).map_err(Error::io(&config))?;
         let found = Recipe::parse(&text).map_err(|message| Error::file(&config, message))?;
@@ -88,9 +88,19 @@ impl Run {
             Some(format!("{key} = {value}, not {wanted}"))
         };
         let mut differ: Vec<String> = settings(&found).into_iter().filter_map(different).collect();
-        let data = RunDirectory::source(&self.directory)?.map(|source| source.data);
-        let other = data.filter(|data| *data != source.data);
-        differ.extend(other.map(|data| format!("data = {data}, not {}", source.data)));
+        if let Some(found) = RunDirectory::source(&self.directory)? {
+            if found.data != source.data {
+                differ.push(format!("data = {}, not {}", found.data, source.data));
+            }
+            let text = |size: Option<usize>| size.map_or("as it is".into(), |size| size.to_string());
+            if found.read.size != source.read.size {
+                differ.push(format!("size = {}, not {}", text(found.read.size), text(source.read.size)));
+            }
+            // Both orders are the same unless numbers in names have several lengths.
+            if found.read.class_order != source.read.class_order && !train.class_names.is_sorted() {
+                differ.push("another order of the classes".into());
+            }
+        }
         if differ.is_empty() {
             return Ok(());
         }

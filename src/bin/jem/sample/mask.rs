@@ -1,6 +1,6 @@
 //! The mask of inpainting.
 
-use jem::data::folder;
+use jem::data::decode::decode;
 use jem::ebm::Model;
 use jem::{Error, Result};
 use std::path::Path;
@@ -9,8 +9,7 @@ use std::path::Path;
 pub fn read(path: &Path, model: &Model) -> Result<Vec<f32>> {
     let [height, width, channels] = model.image_shape();
     let bytes = std::fs::read(path).map_err(Error::io(path))?;
-    let picture =
-        folder::decode(&bytes).map_err(|message| Error::file(path, message.replace(['\n', '\r'], " ")))?;
+    let picture = decode(&bytes).map_err(|message| Error::file(path, message))?;
     let (found_width, found_height) = (picture.width, picture.height);
     if (found_width, found_height) != (width, height) {
         let message =

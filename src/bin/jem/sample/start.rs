@@ -131,5 +131,6 @@ fn buffer(model: &Model) -> Result<Images> {
         class_names: Vec::new(),
         name: "the replay buffer".into(),
         files: None,
+        notes: Vec::new(),
     })
 }

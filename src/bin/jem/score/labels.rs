@@ -4,6 +4,7 @@ use super::{Arguments, write};
 use crate::class_names::{Map, Matched, matched};
 use jem::data::images::Images;
 use jem::{Error, Result};
+use std::path::Path;
 
 /// The labels of images, and what is said of them.
 #[derive(Debug, Default)]
@@ -31,15 +32,22 @@ pub fn labels(
     if arguments.no_labels {
         return Ok(Labels::default());
     }
-    if let Some(path) = &arguments.labels {
+    if let Some(path) = arguments.labels.as_ref().filter(|path| !is_csv(path)) {
         if classes == 1 {
             return Err(Error::setting("--labels", "the model is a scalar energy, which has no classes"));
+        }
+        if arguments.classes_map.is_some() {
+            let message = format!("maps names, but {} has numbers", path.display());
+            return Err(Error::setting("--classes-map", message));
         }
         let classes = write::read_labels(path, images.count, classes)?;
         return Ok(Labels { classes: Some(classes), note: None });
     }
     let Some(labels) = images.labels.as_ref().filter(|_| classes > 1) else { return Ok(Labels::default()) };
     let (source, found) = (&images.name, &images.class_names);
+    if found.is_empty() {
+        return numbered(source, labels, classes);
+    }
     let map = arguments.classes_map.as_deref().map(Map::read).transpose()?.unwrap_or_default();
     let Some(names) = names else {
         return by_position(images, labels, classes);
@@ -73,6 +81,20 @@ pub fn labels(
             Err(Error::setting("--images", message))
         }
     }
+}
+
+/// Whether `path` is a CSV file of labels.
+pub fn is_csv(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv"))
+}
+
+/// Labels without names, which are numbers of the model's classes.
+fn numbered(source: &str, labels: &[u32], classes: usize) -> Result<Labels> {
+    if let Some(label) = labels.iter().find(|&&label| label as usize >= classes) {
+        let message = format!("{source} has the label {label}, the model {classes} classes, so no accuracy");
+        return Ok(Labels::none(message));
+    }
+    Ok(Labels { classes: Some(labels.to_vec()), note: None })
 }
 
 /// The labels of images for a model that does not name its classes: those of a data set, whose order is known.

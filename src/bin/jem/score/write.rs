@@ -28,16 +28,21 @@ impl Format {
     }
 }
 
-/// Writes all scores, atomically.
-pub fn write(path: &Path, format: Format, table: ScoreTable, images: &Images) -> Result<()> {
+/// Writes all scores, atomically. Takes the gradients out of `table`, except for their norms.
+pub fn write(path: &Path, format: Format, table: &mut ScoreTable, images: &Images) -> Result<()> {
     match format {
         Format::Npz => npz::write(path, &arrays(table)),
-        Format::Csv => csv(path, &table, images),
+        Format::Csv => csv(path, table, images),
     }
 }
 
-fn arrays(mut table: ScoreTable) -> Vec<(String, Array)> {
-    let (logits, gradients) = (table.logits.clone(), table.gradients.take());
+fn arrays(table: &mut ScoreTable) -> Vec<(String, Array)> {
+    let logits = table.logits.clone();
+    let gradients = table.gradients.as_mut().map(|gradients| Gradients {
+        shape: gradients.shape,
+        norms: gradients.norms.clone(),
+        all: gradients.all.take(),
+    });
     let n = table.len();
     let mut arrays = Vec::new();
     let mut add =

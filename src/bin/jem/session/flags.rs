@@ -4,7 +4,7 @@ use jem::{Error, Result};
 
 /// The flag for each argument that is not a setting of a recipe. A command whose flag has another name maps it with
 /// [`Flags::flag`].
-const FLAGS: [(&str, &str); 15] = [
+const FLAGS: [(&str, &str); 18] = [
     ("activation", "--activation"),
     ("arch", "--arch"),
     ("architecture", "--arch"),
@@ -13,12 +13,15 @@ const FLAGS: [(&str, &str); 15] = [
     ("device", "--device"),
     ("directory", "--data-dir"),
     ("key", "--key"),
+    ("labels", "--labels"),
     ("mean", "--mean"),
     ("norm", "--norm"),
     ("pooling", "--pooling"),
     ("prefix", "--prefix"),
     ("preset", "--preset"),
+    ("range", "--range"),
     ("recipe", "--recipe"),
+    ("size", "--size"),
     ("std", "--std"),
 ];
 /// Advice for a run that diverged.
@@ -49,6 +52,14 @@ pub trait Flags {
 
     /// Appends `hint` to the message of a setting or file error.
     fn hint(self, hint: &str) -> Self;
+
+    /// Names the flag that reads images which could not be read: `--size SIDE`, `--allow-truncated` or `--range`.
+    fn advise(self, side: usize) -> Self;
+}
+
+/// The note of a reader for the user of a command, with the names of flags.
+pub fn note(text: &str) -> String {
+    text.replace("a range of ", "--range ")
 }
 
 impl<T> Flags for Result<T> {
@@ -66,6 +77,19 @@ impl<T> Flags for Result<T> {
         self.map_err(|error| match error {
             Error::Setting { key, message } => Error::setting(key, format!("{message}; {hint}")),
             Error::File { path, message } => Error::file(path, format!("{message}; {hint}")),
+            other => other,
+        })
+    }
+
+    fn advise(self, side: usize) -> Self {
+        self.map_err(|error| match error {
+            Error::Setting { key, message } if key == "size" && message.starts_with("expected") => {
+                Error::setting(key, format!("{message}; --size {side} scales them"))
+            }
+            Error::File { path, message } if message.starts_with("is truncated") => {
+                Error::file(path, format!("{message}; --allow-truncated reads as far as it goes"))
+            }
+            Error::File { path, message } => Error::file(path, note(&message)),
             other => other,
         })
     }

@@ -184,6 +184,11 @@ pub fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
+/// Prints a line to standard error. A failure is ignored.
+pub fn complain(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
 /// Ends a run after its current iteration at Ctrl-C, SIGTERM or SIGHUP ([`interrupt::handle`]); a second signal ends the
 /// process at once.
 ///
@@ -204,13 +209,13 @@ pub fn end(result: Result<impl Termination>) -> ExitCode {
     match result {
         Ok(ended) => ended.report(),
         Err(error) => {
-            eprintln!("error: {}", flags::message(error));
+            complain(&format!("error: {}", flags::message(error)));
             ExitCode::FAILURE
         }
     }
 }
 
-/// Shows a download as a progress bar on standard error, if that is a terminal; shows nothing if `quiet`.
+/// Shows a download, or the decoding of many images, as a progress bar on standard error, if that is a terminal; shows nothing if `quiet`.
 pub fn download_bar(quiet: bool) -> impl Fn(Transfer<'_>) {
     let target = if quiet { ProgressDrawTarget::hidden } else { ProgressDrawTarget::stderr };
     let shown = RefCell::new(None::<ProgressBar>);
@@ -229,6 +234,15 @@ pub fn download_bar(quiet: bool) -> impl Fn(Transfer<'_>) {
             if let Some(before) = shown.replace(Some(bar)) {
                 before.finish_and_clear();
             }
+        }
+        Transfer::Decodes { done, files } => {
+            let mut shown = shown.borrow_mut();
+            let bar = shown.get_or_insert_with(|| {
+                let style = ProgressStyle::with_template("decoding images {pos}/{len} [{bar:32}]  {eta} left");
+                let style = style.expect("the template is valid").progress_chars("=> ");
+                ProgressBar::with_draw_target(Some(files as u64), target()).with_style(style)
+            });
+            bar.set_position(done as u64);
         }
         Transfer::Has(bytes) => shown.borrow().iter().for_each(|bar| bar.set_position(bytes)),
         Transfer::Ends => shown.take().iter().for_each(ProgressBar::finish_and_clear),

@@ -1,6 +1,6 @@
 //! A training command: its common flags, and the steps from them to a finished run.
 
-use super::flags::Flags as _;
+use super::flags::{self, Flags as _};
 use super::network::{Asked, NetworkArguments, NetworkChoice};
 use super::{DeviceArguments, INTERRUPTED, Session, download_bar, report, say, stop_on_interrupt};
 use jem::data::locate;
@@ -215,17 +215,33 @@ pub fn check_family(file: &Overrides, asked: Option<Family>) -> Result<()> {
 /// have moved.
 fn check_resumed(run: &Path, recorded: &DataSource, source: &DataSource) -> Result<()> {
     if recorded.data == source.data || (recorded.is_folder() && source.is_folder()) {
-        return Ok(());
+        return check_scale(run, recorded.read.size, source.read.size);
     }
     let (run, recorded, asked) = (run.display(), &recorded.data, &source.data);
     Err(Error::setting("--resume", format!("{run} is a run on {recorded}, which cannot continue on {asked}")))
 }
 
+/// Refuses to resume `run` on images of another size.
+fn check_scale(run: &Path, recorded: Option<usize>, asked: Option<usize>) -> Result<()> {
+    if recorded == asked {
+        return Ok(());
+    }
+    let text = |size: Option<usize>| size.map_or("images as they are".into(), |size| format!("--size {size}"));
+    let message = format!("{} is a run on {}, which cannot continue on {}", run.display(), text(recorded), text(asked));
+    Err(Error::setting("--resume", message))
+}
+
+/// The size that is suggested for photographs.
+const SIZE: usize = 32;
+
 /// Reads the images of `source`.
 pub fn load(source: &DataSource, quiet: bool) -> Result<TrainingData> {
     let bar = download_bar(quiet);
     let loaded = source.load(&bar);
-    let named = ["directory", locate::VARIABLE];
+    if source.is_folder() || loaded.is_ok() {
+        return loaded.advise(SIZE);
+    }
+    let named = ["directory", locate::VARIABLE, "size", "labels", "range"];
     if matches!(&loaded, Err(Error::Setting { key, .. }) if !named.contains(&key.as_str())) {
         return loaded.hint("name its directory with --data-dir, or train on drawings with --data synthetic");
     }
@@ -245,7 +261,7 @@ pub fn describe(session: &Session, data: &TrainingData) {
         train.channels,
         train.classes()
     ));
-    data.notes.iter().for_each(|note| session.say(&format!("        {note}")));
+    data.notes.iter().for_each(|note| session.say(&format!("        {}", flags::note(note))));
 }
 
 /// A new directory under runs/, named after the data, the recipe and the preset.
