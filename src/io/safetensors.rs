@@ -51,8 +51,27 @@ pub fn read(reader: &mut (impl Read + Seek), length: u64) -> Result<Contents, St
     contents(reader, length).map_err(one_line)
 }
 
-fn contents(reader: &mut (impl Read + Seek), length: u64) -> Result<Contents, String> {
-    let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
+/// The names and shapes of the tensors of a file of `length` bytes, and its metadata strings without the checksum.
+///
+/// # Errors
+/// A description of the first problem.
+pub fn names(reader: &mut (impl Read + Seek), length: u64) -> Result<Names, String> {
+    let (header, _) = header(reader, length).map_err(one_line)?;
+    let mut tensors = Vec::new();
+    for name in header.offset_keys() {
+        let info = header.info(&name).ok_or_else(|| one_line(format!("tensor {name} has no entry")))?;
+        tensors.push((name, info.shape.clone()));
+    }
+    let mut metadata = metadata(&header);
+    metadata.remove(CHECKSUM);
+    Ok((tensors, metadata))
+}
+
+/// Names and shapes, in the order of the file, and the metadata strings without the checksum.
+pub type Names = (Vec<(String, Vec<usize>)>, BTreeMap<String, String>);
+
+/// The header, and the position of the data.
+fn header(reader: &mut (impl Read + Seek), length: u64) -> Result<(Metadata, u64), String> {
     let mut size = [0; 8];
     if length < 8 {
         return Err(format!("its header is missing: {length} bytes"));
@@ -63,8 +82,21 @@ fn contents(reader: &mut (impl Read + Seek), length: u64) -> Result<Contents, St
     let begin = begin.ok_or_else(|| format!("its header has {size} bytes, the file {length}"))?;
     let mut header = vec![0; size as usize];
     reader.read_exact(&mut header).map_err(unreadable)?;
-    let header: Metadata =
+    let header =
         serde_json::from_slice(&header).map_err(|error| format!("its header is damaged: {error}"))?;
+    Ok((header, begin))
+}
+
+fn metadata(header: &Metadata) -> BTreeMap<String, String> {
+    header.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+fn unreadable(error: std::io::Error) -> String {
+    format!("cannot be read: {error}")
+}
+
+fn contents(reader: &mut (impl Read + Seek), length: u64) -> Result<Contents, String> {
+    let (header, begin) = header(reader, length)?;
     let mut tensors = Vec::new();
     let mut sums = Vec::new();
     let mut end = begin;
@@ -95,8 +127,7 @@ fn contents(reader: &mut (impl Read + Seek), length: u64) -> Result<Contents, St
     if end != length {
         return Err(format!("its tensors end at byte {end}, the file at {length}; it is damaged"));
     }
-    let strings = header.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone()));
-    let mut metadata: BTreeMap<String, String> = strings.collect();
+    let mut metadata = metadata(&header);
     let found = tensors.iter().zip(sums).map(|((name, array), (kind, crc))| {
         let (name, array): (&String, &Array) = (name, array);
         (name.as_str(), kind, array.shape.as_slice(), crc)
