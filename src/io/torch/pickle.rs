@@ -135,6 +135,17 @@ impl Pickle {
         self.entries(id).filter(|(name, _)| *name == key).last().map(|(_, value)| value)
     }
 
+    /// The value under `key` in a dictionary whose keys may be strings or bytes; the last one, as in Python.
+    pub fn string_entry(&self, id: Id, key: &str) -> Option<Id> {
+        let is_key = |id: Id| match self.get(id) {
+            Value::Text(text) => text == key,
+            Value::Bytes(bytes) => bytes == key.as_bytes(),
+            _ => false,
+        };
+        let Value::Dict(pairs) = self.get(id) else { return None };
+        pairs.iter().filter(|&&(name, _)| is_key(name)).last().map(|&(_, value)| value)
+    }
+
     /// The entries with string keys of a dictionary; the entries and attributes of an opaque object.
     pub fn entries(&self, id: Id) -> impl Iterator<Item = (&str, Id)> {
         self.pairs(id).into_iter().flatten().filter_map(|&(key, value)| match self.get(key) {

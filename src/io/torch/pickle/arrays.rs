@@ -19,16 +19,16 @@ impl Machine<'_> {
     }
 
     /// Sets the state `(version, shape, dtype, is_fortran, data)` of an array, without the version in old pickles. An
-    /// array of another state, such as one of Python objects, becomes opaque.
+    /// array of another state, such as one of Python objects, has no data.
     pub(super) fn array_state(&mut self, state: Id) -> Result<Value, String> {
         let (shape, kind, fortran, data) = match *self.sequence(state)? {
             [_, shape, kind, fortran, data] | [shape, kind, fortran, data] => (shape, kind, fortran, data),
-            _ => return Ok(Value::Other),
+            _ => return Ok(Value::Array(Box::default())),
         };
         let fortran = match self.values[fortran] {
             Value::Bool(fortran) => fortran,
             Value::Int(fortran) => fortran != 0,
-            _ => return Ok(Value::Other),
+            _ => return Ok(Value::Array(Box::default())),
         };
         self.filled(kind, shape, fortran, data)
     }
@@ -36,13 +36,13 @@ impl Machine<'_> {
     fn filled(&mut self, kind: Id, shape: Id, fortran: bool, data: Id) -> Result<Value, String> {
         let axes = match &self.values[shape] {
             Value::Sequence(axes) => axes.len(),
-            _ => return Ok(Value::Other),
+            _ => return Ok(Value::Array(Box::default())),
         };
         let known = matches!(self.values[kind], Value::NumpyType(..))
             && matches!(self.values[data], Value::Bytes(_) | Value::Text(_))
             && axes <= MAX_AXES;
         if !known {
-            return Ok(Value::Other);
+            return Ok(Value::Array(Box::default()));
         }
         let shape = self.sizes(shape)?;
         Ok(Value::Array(Box::new(NumpyArray { kind, shape, fortran, data: Some(data) })))

@@ -61,6 +61,8 @@ impl Machine<'_> {
             ("numpy.core.numeric._frombuffer" | "numpy._core.numeric._frombuffer", 4) => {
                 Some(self.array_of(a, b, c, d)?)
             }
+            // Protocol 2 has no other form of empty bytes.
+            ("builtins.bytes" | "__builtin__.bytes", 0) => Some(Value::Bytes(Vec::new())),
             ("_codecs.encode", 1..) => Some(self.latin1(a)?),
             _ => None,
         };
