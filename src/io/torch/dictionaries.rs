@@ -34,8 +34,8 @@ pub struct Found {
     pub flattened: bool,
 }
 
-/// Finds all dictionaries of tensors, flattened ones last. Those that hold nothing but single numbers do not count
-/// beside others.
+/// Finds all dictionaries of tensors, flattened ones last. Those that hold nothing but single numbers and tensors that
+/// cannot be read do not count beside others.
 pub fn find(pickle: &Pickle) -> Result<Vec<Found>, String> {
     let mut search = Search {
         pickle,
@@ -49,8 +49,7 @@ pub fn find(pickle: &Pickle) -> Result<Vec<Found>, String> {
     search.visit(pickle.root)?;
     let mut found = search.found;
     let is_number = |id: Id| matches!(pickle.get(id), Value::Tensor(tensor) if is_number(pickle, tensor));
-    let weighs =
-        |found: &Found| !found.unreadable.is_empty() || found.tensors.iter().any(|&(_, id)| !is_number(id));
+    let weighs = |found: &Found| found.tensors.iter().any(|&(_, id)| !is_number(id));
     if found.iter().any(weighs) {
         found.retain(weighs);
     }

@@ -50,11 +50,14 @@ impl Told {
         told
     }
 
-    /// The entries at the root that hold no dictionary of tensors.
+    /// The entries at the root that hold no dictionary of tensors; none if the root is a whole module.
     pub fn beside_all(pickle: &Pickle, found: &[Found]) -> Self {
         let holders: HashSet<&str> =
             found.iter().filter_map(|found| found.segments.first()).map(String::as_str).collect();
         let mut told = Self::default();
+        if found.iter().any(|found| found.segments.is_empty() && found.class.is_some()) {
+            return told;
+        }
         for (name, id) in pickle.entries(pickle.root) {
             if !holders.contains(name) && tensor(pickle, id).is_none() {
                 told.tell(pickle, "", name, id);

@@ -37,7 +37,9 @@ pub fn open<R: Read + Seek>(mut reader: R, length: u64) -> Result<(Pickle, Data<
     };
     let magic = next().ok();
     if magic.is_none_or(|pickle| *pickle.get(pickle.root) != Value::Int(MAGIC)) {
-        return Err("is a pickle, but not one of torch.save".into());
+        return Err(
+            "is a pickle, but not one of torch.save; load it with Python's pickle and torch.save it".into()
+        );
     }
     let version = next()?;
     if *version.get(version.root) != Value::Int(VERSION) {

@@ -199,4 +199,6 @@ impl<R: Read + Seek> TorchFile<R> {
 }
 
 #[cfg(test)]
+mod opaque_tests;
+#[cfg(test)]
 mod tests;

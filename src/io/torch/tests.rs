@@ -23,7 +23,7 @@ fn pickle(tensors: &[(&str, Vec<u8>)]) -> Vec<u8> {
     code
 }
 
-fn text(text: &str) -> Vec<u8> {
+pub(super) fn text(text: &str) -> Vec<u8> {
     [b"X", &(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat()
 }
 
@@ -37,17 +37,17 @@ fn tuple(items: &[u64]) -> Vec<u8> {
 }
 
 /// A view of a storage.
-struct View<'a> {
-    class: &'a str,
-    key: &'a str,
-    elements: u64,
-    offset: u64,
-    shape: &'a [u64],
-    strides: &'a [u64],
+pub(super) struct View<'a> {
+    pub(super) class: &'a str,
+    pub(super) key: &'a str,
+    pub(super) elements: u64,
+    pub(super) offset: u64,
+    pub(super) shape: &'a [u64],
+    pub(super) strides: &'a [u64],
 }
 
 impl View<'_> {
-    fn code(&self) -> Vec<u8> {
+    pub(super) fn code(&self) -> Vec<u8> {
         [
             b"ctorch._utils\n_rebuild_tensor_v2\n((",
             &text("storage")[..],
@@ -66,14 +66,14 @@ impl View<'_> {
 }
 
 /// Six floats, storage `0`.
-const SIX: View<'_> =
+pub(super) const SIX: View<'_> =
     View { class: "FloatStorage", key: "0", elements: 6, offset: 0, shape: &[2, 3], strides: &[3, 1] };
 
-fn six() -> Vec<u8> {
+pub(super) fn six() -> Vec<u8> {
     (0..6).flat_map(|i| (i as f32).to_le_bytes()).collect()
 }
 
-fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
+pub(super) fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
     let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
     for (name, data) in entries {
@@ -83,7 +83,7 @@ fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
     archive.finish().unwrap().into_inner()
 }
 
-fn parse(bytes: &[u8]) -> Result<StateFile, String> {
+pub(super) fn parse(bytes: &[u8]) -> Result<StateFile, String> {
     state_file::parse(&mut Cursor::new(bytes), bytes.len() as u64)
 }
 
@@ -92,7 +92,7 @@ fn with(tensors: &[(&str, Vec<u8>)]) -> Result<StateFile, String> {
     parse(&archive(&[("a/data.pkl", &pickle(tensors)), ("a/data/0", &six())]))
 }
 
-fn refused(result: Result<StateFile, String>, part: &str) {
+pub(super) fn refused(result: Result<StateFile, String>, part: &str) {
     let message = result.expect_err(part);
     assert!(message.contains(part), "{part:?} is not in {message:?}");
     assert!(message.len() < 600 && !message.contains('\n'), "{message:?}");
