@@ -5,6 +5,7 @@
 //! `fuzz/`'s targets. Inputs that reveal a bug are added there.
 
 use jem::data::cifar::{Version, append_records};
+use jem::data::cifar_pickle::append;
 use jem::data::{array, folder, idx, svhn};
 use jem::ebm::Overrides;
 use jem::io::state_file::Opened;
@@ -66,6 +67,8 @@ fn data_sets() {
     assert_both("matlab", read_all("matlab", |bytes| svhn::read(bytes, bytes.len() as u64).map(drop)));
     let records = |bytes: &[u8]| append_records(bytes, Version::Cifar10, &mut Vec::new(), &mut Vec::new());
     assert_both("cifar", read_all("cifar", records));
+    let pickles = |bytes: &[u8]| append(bytes, Version::Cifar10, &mut Vec::new(), &mut Vec::new());
+    assert_both("cifar_pickle", read_all("cifar_pickle", pickles));
     assert_both("images", read_all("images", |bytes| folder::decode(bytes).map(drop)));
 }
 

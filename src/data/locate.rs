@@ -131,8 +131,8 @@ pub fn cifar10(asked: Option<&Path>, observer: Observer) -> Result<Fetched> {
         return Err(Error::setting(
             "directory",
             format!(
-                "expected CIFAR-10's {} to {} in {looked}; unpack cifar-10-binary.tar.gz there, or name no directory \
-                 to download it",
+                "expected CIFAR-10's {} to {} in {looked}; unpack cifar-10-binary.tar.gz or cifar-10-python.tar.gz \
+                 there, or name no directory to download it",
                 cifar::TRAIN_FILES[0],
                 cifar::TEST_FILE
             ),

@@ -345,6 +345,39 @@ mod tests {
     }
 
     #[test]
+    fn folders_of_torchvision() {
+        let root = tempfile::tempdir().unwrap();
+        let raw = root.path().join("FashionMNIST/raw");
+        fs::create_dir_all(&raw).unwrap();
+        let (images, labels) = (idx::file(&[1, 28, 28], &[5; 784]), idx::file(&[1], &[7]));
+        fs::write(raw.join("t10k-images-idx3-ubyte"), &images).unwrap();
+        fs::write(raw.join("t10k-labels-idx1-ubyte.gz"), idx::gzip(&labels)).unwrap();
+        for directory in [root.path(), raw.parent().unwrap(), &raw] {
+            let data = set("fashion-mnist:test").load(Some(directory), &unobserved).unwrap();
+            assert_eq!((data.name.as_str(), data.labels), ("Fashion-MNIST test", vec![7]));
+            assert!(set("mnist:test").find(Some(directory)).is_err(), "{}", directory.display());
+        }
+        // The pickles of two images, which are too few.
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/torch");
+        for (name, folder, file, fixture) in [
+            ("cifar10:test", cifar_pickle::FOLDER, "test_batch", "cifar10_python2.pkl"),
+            ("cifar100:test", cifar_pickle::FOLDER_100, "test", "cifar100_python3.pkl"),
+        ] {
+            let folder = root.path().join(folder);
+            fs::create_dir(&folder).unwrap();
+            fs::copy(fixtures.join(fixture), folder.join(file)).unwrap();
+            for directory in [root.path(), &folder] {
+                let path = folder.join(file).display().to_string();
+                assert_eq!(set(name).find(Some(directory)).unwrap(), [folder.join(file)]);
+                error(name, directory, &[&path, "expected 10000 images, found 2", "Python version"]);
+            }
+        }
+        // In a directory of another name, files called `train` and `test` are not CIFAR-100's.
+        fs::write(root.path().join("train"), "").unwrap();
+        error("cifar100:train", root.path(), &["expected train.bin (or the Python version's)"]);
+    }
+
+    #[test]
     fn svhn_by_its_split() {
         let root = tempfile::tempdir().unwrap();
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/matlab/svhn.mat");
