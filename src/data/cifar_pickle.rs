@@ -35,9 +35,13 @@ pub fn read_file(path: &Path, version: Version, records: usize, into: &mut Datas
         let name = version.name();
         Error::file(path, format!("{message}; the file is damaged or not of {name}'s Python version"))
     };
-    let bytes = contents(path).map_err(|error| error.unwrap_or_else(wrong))?;
+    // The bytes of the file are dropped before the images are copied.
+    let pickle = {
+        let bytes = contents(path).map_err(|error| error.unwrap_or_else(wrong))?;
+        pickle::read_within(&bytes, LIMITS).map_err(one_line).map_err(wrong)?.0
+    };
     let before = into.labels.len();
-    append(&bytes, version, &mut into.images, &mut into.labels).map_err(wrong)?;
+    append_from(&pickle, version, &mut into.images, &mut into.labels).map_err(one_line).map_err(wrong)?;
     let found = into.labels.len() - before;
     if found != records {
         return Err(wrong(format!("expected {records} images, found {found}")));
@@ -102,16 +106,16 @@ pub fn append(
     images: &mut Vec<u8>,
     labels: &mut Vec<u32>,
 ) -> Result<(), String> {
-    contents_of(bytes, version, images, labels).map_err(one_line)
+    let (pickle, _) = pickle::read_within(bytes, LIMITS).map_err(one_line)?;
+    append_from(&pickle, version, images, labels).map_err(one_line)
 }
 
-fn contents_of(
-    bytes: &[u8],
+fn append_from(
+    pickle: &Pickle,
     version: Version,
     images: &mut Vec<u8>,
     labels: &mut Vec<u32>,
 ) -> Result<(), String> {
-    let (pickle, _) = pickle::read_within(bytes, LIMITS)?;
     let entry = |key: &str| {
         pickle.string_entry(pickle.root, key).ok_or_else(|| format!("expected a dictionary with {key}"))
     };
@@ -119,7 +123,7 @@ fn contents_of(
         Version::Cifar10 => "labels",
         Version::Cifar100 => "fine_labels",
     };
-    let (data, classes) = (pickle.array(entry("data")?)?, integers(&pickle, entry(key)?)?);
+    let (data, classes) = (pickle.array(entry("data")?)?, integers(pickle, entry(key)?)?);
     let (&[count, IMAGE], Elements::U8(pixels)) = (data.shape.as_slice(), &data.elements) else {
         return Err(format!(
             "expected data of bytes [N, {IMAGE}], found {} {:?}",

@@ -209,9 +209,10 @@ fn opened<R: Read + Seek>(mut reader: R, length: u64) -> Result<Opened<R>, Strin
     reader.read_exact(&mut start).map_err(|_| short())?;
     // Before pickles, whose first byte may also be the first byte of a header's length.
     if safetensors::is_safetensors(&start, length) {
-        let (mut tensors, metadata) = safetensors::names(&mut reader, length)?;
+        let safetensors::Names { mut tensors, unreadable, metadata } =
+            safetensors::names(&mut reader, length)?;
         tensors.retain(|(name, _)| name != REPLAY_BUFFER);
-        let dictionaries = vec![Dictionary { tensors, ..Dictionary::default() }];
+        let dictionaries = vec![Dictionary { tensors, unreadable, ..Dictionary::default() }];
         let facts = Facts { format: "safetensors", metadata, ..Facts::default() };
         return Ok(Opened { path, dictionaries, facts, contents: Contents::Safetensors(reader, length) });
     }

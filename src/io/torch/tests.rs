@@ -195,6 +195,8 @@ fn archives_that_mean_two_things_are_refused() {
     refused(parse(&replaced(b"a/data/1", b"a/data/0")), "one name");
     refused(parse(&archive(&[("a/data.pk", &pickle)])), "without data.pkl");
     refused(parse(&archive(&[("b/a/model.pth", &pickle)])), "with the file b/a/model.pth; unpack it");
+    refused(parse(&archive(&[("a/archive_format", b"pt2"), ("a/model.pt", b"")])), "of torch.export");
+    refused(parse(&archive(&[("a/.data/extern_modules", b"")])), "of torch.package");
     refused(
         parse(&archive(&[("a/data.pkl", &pickle), ("b/data.pkl", &pickle)])),
         "two checkpoints, a/data.pkl and b/data.pkl",

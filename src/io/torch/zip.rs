@@ -16,6 +16,8 @@ use crate::io::elements::{ElementType, Elements};
 
 /// The pickle of an archive.
 const PICKLE: &str = "data.pkl";
+/// The usual endings of checkpoints.
+const CHECKPOINTS: [&str; 7] = ["pt", "pth", "ckpt", "th", "tar", "bin", "safetensors"];
 
 /// The storages of an archive.
 pub struct Archive<R> {
@@ -48,7 +50,7 @@ pub fn open<R: Read + Seek>(reader: R) -> Result<(Pickle, Archive<R>), String> {
 /// The folder of the pickle, with its slash.
 fn folder<R: Read + Seek>(archive: &mut ZipArchive<R>) -> Result<String, String> {
     let mut folder: Option<String> = None;
-    let mut nested = None;
+    let mut otherwise = None;
     for index in 0..archive.len() {
         let fail = |error: &dyn std::fmt::Display| format!("entry {index} of the archive: {error}");
         let entry = archive.by_index_raw(index).map_err(|error| fail(&error))?;
@@ -67,17 +69,23 @@ fn folder<R: Read + Seek>(archive: &mut ZipArchive<R>) -> Result<String, String>
             }
         }
         let ending = base.rsplit_once('.').map_or("", |(_, ending)| ending);
-        if matches!(ending, "pt" | "pth" | "ckpt" | "th" | "tar" | "bin" | "safetensors") {
-            nested = Some(name.into_owned());
+        match base {
+            "archive_format" => {
+                otherwise = Some("is an archive of torch.export; save state_dict() instead".into())
+            }
+            "extern_modules" => {
+                otherwise = Some("is an archive of torch.package; save state_dict() instead".into())
+            }
+            _ if otherwise.is_none() && CHECKPOINTS.contains(&ending) => {
+                otherwise =
+                    Some(format!("is a zip archive with the file {name}; unpack it and name that file"));
+            }
+            _ => {}
         }
     }
-    match (folder, nested) {
-        (Some(folder), _) => Ok(folder),
-        (None, Some(name)) => {
-            Err(format!("is a zip archive with the file {name}; unpack it and name that file"))
-        }
-        (None, None) => Err("is a zip archive without data.pkl, so none of torch.save".into()),
-    }
+    folder.ok_or_else(|| {
+        otherwise.unwrap_or_else(|| "is a zip archive without data.pkl, so none of torch.save".into())
+    })
 }
 
 impl<R: Read + Seek> Archive<R> {
