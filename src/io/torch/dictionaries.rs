@@ -1,13 +1,14 @@
 //! Finds the dictionaries of tensors in a pickle: state dicts under any key, nested ones, and whole modules.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::REPLAY_BUFFER;
-use super::pickle::{self, Id, Object, Pickle, Tensor, Value};
+use super::modules::{is_module, is_script};
+use super::pickle::{self, Id, Pickle, Tensor, Value};
 use super::storages;
 
 /// The levels of nesting that are searched.
-const MAX_DEPTH: usize = 64;
+pub const MAX_DEPTH: usize = 64;
 /// The maximum number of dictionaries.
 const MAX_DICTIONARIES: usize = 10_000;
 /// The number of entries that the search visits; shared values are visited once for each path to them.
@@ -115,16 +116,9 @@ pub fn tensor(pickle: &Pickle, id: Id) -> Option<Result<(), String>> {
     }
 }
 
-/// The parts of a pickled `torch.nn.Module`: parameters, buffers, buffers that no state dict has, and children.
-struct Module {
-    parameters: Id,
-    buffers: Option<Id>,
-    transient: Option<Id>,
-    children: Id,
-}
-
-struct Search<'a> {
-    pickle: &'a Pickle,
+/// The search through a pickle, and what it has found.
+pub struct Search<'a> {
+    pub(super) pickle: &'a Pickle,
     /// The values from the root to the current one.
     path: Vec<Id>,
     segments: Vec<String>,
@@ -136,12 +130,12 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    fn step(&mut self) -> Result<(), String> {
+    pub(super) fn step(&mut self) -> Result<(), String> {
         self.steps(1)
     }
 
     /// Counts entries that are visited.
-    fn steps(&mut self, count: usize) -> Result<(), String> {
+    pub(super) fn steps(&mut self, count: usize) -> Result<(), String> {
         self.steps += count;
         if self.steps > MAX_STEPS {
             return Err("holds its own values over and over; refused".into());
@@ -150,7 +144,7 @@ impl Search<'_> {
     }
 
     /// Counts a name, and returns it behind `prefix`.
-    fn name(&mut self, prefix: &str, name: &str) -> Result<String, String> {
+    pub(super) fn name(&mut self, prefix: &str, name: &str) -> Result<String, String> {
         self.names += prefix.len() + name.len();
         if self.names > MAX_NAMES {
             return Err(format!("the names of its tensors are longer than {MAX_NAMES} bytes"));
@@ -176,8 +170,8 @@ impl Search<'_> {
                 }
             }
             _ if tensor(pickle, id).is_some() || is_optimizer(pickle, id) => {}
-            Value::Object(object) if is_script(pickle, object) => self.module(id, Self::script)?,
-            Value::Object(_) if module(pickle, id).is_some() => self.module(id, Self::eager)?,
+            Value::Object(object) if is_script(pickle, object) => self.module(id, true)?,
+            Value::Object(_) if is_module(pickle, id) => self.module(id, false)?,
             Value::Dict(_) | Value::Object(_) => self.dictionary(id)?,
             _ => {}
         }
@@ -217,7 +211,7 @@ impl Search<'_> {
     }
 
     /// Adds an entry to `found` if it is a tensor.
-    fn take(&mut self, found: &mut Found, prefix: &str, name: &str, id: Id) -> Result<(), String> {
+    pub(super) fn take(&mut self, found: &mut Found, prefix: &str, name: &str, id: Id) -> Result<(), String> {
         let Some(readable) = tensor(self.pickle, id) else { return Ok(()) };
         if prefix.is_empty() && name == REPLAY_BUFFER && readable.is_ok() {
             found.replay_buffers.push(id);
@@ -232,7 +226,7 @@ impl Search<'_> {
     }
 
     /// Keeps what was found at the current path, if it has a tensor.
-    fn keep(&mut self, found: Found) -> Result<(), String> {
+    pub(super) fn keep(&mut self, found: Found) -> Result<(), String> {
         if found.tensors.is_empty() && found.unreadable.is_empty() {
             return Ok(());
         }
@@ -290,77 +284,10 @@ impl Search<'_> {
         }
         Ok(())
     }
-
-    /// Lists the tensors of a whole module by `list`.
-    fn module(
-        &mut self,
-        id: Id,
-        list: fn(&mut Self, Id, &str, &mut Vec<Id>, &mut Found) -> Result<(), String>,
-    ) -> Result<(), String> {
-        let class = self.pickle.class(id).map(pickle::clip);
-        let mut found = Found { class, ..Found::default() };
-        list(self, id, "", &mut Vec::new(), &mut found)?;
-        self.keep(found)
-    }
-
-    /// Lists the tensors of a `torch.nn.Module` as its `state_dict()` does.
-    fn eager(&mut self, id: Id, prefix: &str, path: &mut Vec<Id>, found: &mut Found) -> Result<(), String> {
-        let pickle = self.pickle;
-        self.steps(pickle.count(id))?;
-        let Some(module) = module(pickle, id) else { return Ok(()) };
-        if path.len() >= MAX_DEPTH || path.contains(&id) {
-            return Err(too_deep("modules"));
-        }
-        path.push(id);
-        for (name, value) in pickle.entries(module.parameters) {
-            self.step()?;
-            self.take(found, prefix, name, value)?;
-        }
-        let mut transient = HashSet::new();
-        if let Some(Value::Sequence(names)) = module.transient.map(|id| pickle.get(id)) {
-            for &name in names {
-                self.step()?;
-                if let Value::Text(name) = pickle.get(name) {
-                    transient.insert(name.as_str());
-                }
-            }
-        }
-        for (name, value) in module.buffers.into_iter().flat_map(|id| pickle.entries(id)) {
-            self.step()?;
-            if !transient.contains(name) {
-                self.take(found, prefix, name, value)?;
-            }
-        }
-        for (name, value) in pickle.entries(module.children) {
-            self.step()?;
-            let prefix = self.name(prefix, name)? + ".";
-            self.eager(value, &prefix, path, found)?;
-        }
-        path.pop();
-        Ok(())
-    }
-
-    /// Lists the tensors of a module of TorchScript: all attributes that are tensors, those of modules in it as well.
-    fn script(&mut self, id: Id, prefix: &str, path: &mut Vec<Id>, found: &mut Found) -> Result<(), String> {
-        let pickle = self.pickle;
-        if path.len() >= MAX_DEPTH || path.contains(&id) {
-            return Err(too_deep("modules"));
-        }
-        path.push(id);
-        for (name, value) in pickle.entries(id) {
-            self.step()?;
-            self.take(found, prefix, name, value)?;
-            if matches!(pickle.get(value), Value::Object(object) if is_script(pickle, object)) {
-                let prefix = self.name(prefix, name)? + ".";
-                self.script(value, &prefix, path, found)?;
-            }
-        }
-        path.pop();
-        Ok(())
-    }
 }
 
-fn too_deep(what: &str) -> String {
+/// The message for values that hold themselves.
+pub fn too_deep(what: &str) -> String {
     format!("holds {what} that are nested in themselves, or more than {MAX_DEPTH} deep; refused")
 }
 
@@ -372,20 +299,4 @@ fn is_container(pickle: &Pickle, id: Id) -> bool {
 fn is_optimizer(pickle: &Pickle, id: Id) -> bool {
     let has = |key: &str| pickle.entries(id).any(|(name, _)| name == key);
     has("param_groups") && has("state")
-}
-
-/// The parts of a value that is a `torch.nn.Module`.
-fn module(pickle: &Pickle, id: Id) -> Option<Module> {
-    let Value::Object(_) = pickle.get(id) else { return None };
-    Some(Module {
-        parameters: pickle.entry(id, "_parameters")?,
-        buffers: pickle.entry(id, "_buffers"),
-        transient: pickle.entry(id, "_non_persistent_buffers_set"),
-        children: pickle.entry(id, "_modules")?,
-    })
-}
-
-/// Whether an object is of a class that TorchScript compiled.
-fn is_script(pickle: &Pickle, object: &Object) -> bool {
-    matches!(pickle.get(object.class), Value::Global(class) if class.starts_with("__torch__."))
 }

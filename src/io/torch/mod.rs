@@ -8,6 +8,7 @@
 mod dictionaries;
 mod facts;
 mod legacy;
+mod modules;
 pub mod pickle;
 mod storages;
 mod zip;

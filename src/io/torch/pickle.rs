@@ -143,7 +143,7 @@ impl Pickle {
             _ => false,
         };
         let Value::Dict(pairs) = self.get(id) else { return None };
-        pairs.iter().filter(|&&(name, _)| is_key(name)).last().map(|&(_, value)| value)
+        pairs.iter().rfind(|&&(name, _)| is_key(name)).map(|&(_, value)| value)
     }
 
     /// The entries with string keys of a dictionary; the entries and attributes of an opaque object.

@@ -51,6 +51,8 @@ pub fn open<R: Read + Seek>(reader: R) -> Result<(Pickle, Archive<R>), String> {
 fn folder<R: Read + Seek>(archive: &mut ZipArchive<R>) -> Result<String, String> {
     let mut folder: Option<String> = None;
     let mut otherwise = None;
+    let code =
+        |writer: &str| format!("is an archive of {writer}, which holds code; save state_dict() instead");
     for index in 0..archive.len() {
         let fail = |error: &dyn std::fmt::Display| format!("entry {index} of the archive: {error}");
         let entry = archive.by_index_raw(index).map_err(|error| fail(&error))?;
@@ -70,12 +72,8 @@ fn folder<R: Read + Seek>(archive: &mut ZipArchive<R>) -> Result<String, String>
         }
         let ending = base.rsplit_once('.').map_or("", |(_, ending)| ending);
         match base {
-            "archive_format" => {
-                otherwise = Some("is an archive of torch.export; save state_dict() instead".into())
-            }
-            "extern_modules" => {
-                otherwise = Some("is an archive of torch.package; save state_dict() instead".into())
-            }
+            "archive_format" => otherwise = Some(code("torch.export")),
+            "extern_modules" => otherwise = Some(code("torch.package")),
             _ if otherwise.is_none() && CHECKPOINTS.contains(&ending) => {
                 otherwise =
                     Some(format!("is a zip archive with the file {name}; unpack it and name that file"));
