@@ -6,7 +6,6 @@
 use std::io::{Read, Seek};
 
 use zip::read::{ZipFile, ZipReadOptions};
-use zip::result::ZipResult;
 use zip::{CompressionMethod, ZipArchive};
 
 use super::pickle::{self, Pickle};
@@ -96,7 +95,7 @@ impl<R: Read + Seek> Archive<R> {
     fn small(&mut self, name: &str) -> Result<Option<Vec<u8>>, String> {
         let Some(index) = self.find(name) else { return Ok(None) };
         let name = format!("{}{name}", self.folder);
-        let mut entry = opened(&mut self.archive, index).map_err(|error| format!("entry {name}: {error}"))?;
+        let mut entry = opened(&mut self.archive, index).map_err(|error| format!("entry {name} {error}"))?;
         let size = entry.size();
         if size > pickle::MAX_BYTES as u64 {
             return Err(format!("entry {name} has {size} bytes, expected at most {}", pickle::MAX_BYTES));
@@ -123,14 +122,13 @@ impl<R: Read + Seek> Archive<R> {
 impl<R: Read + Seek> Source for Archive<R> {
     fn bytes(&mut self, key: &str) -> Result<u64, String> {
         let index = self.index(key)?;
-        let entry = opened(&mut self.archive, index).map_err(|error| format!("storage {key}: {error}"))?;
+        let entry = opened(&mut self.archive, index).map_err(|error| format!("storage {key} {error}"))?;
         Ok(entry.size())
     }
 
     fn read(&mut self, key: &str, kind: ElementType, count: usize) -> Result<Elements, String> {
         let index = self.index(key)?;
-        let mut entry =
-            opened(&mut self.archive, index).map_err(|error| format!("storage {key}: {error}"))?;
+        let mut entry = opened(&mut self.archive, index).map_err(|error| format!("storage {key} {error}"))?;
         let elements = kind.read(&mut entry, count).map_err(|error| unreadable(key, &error))?;
         // Reading to the end compares the checksum.
         match entry.read(&mut [0]) {
@@ -159,28 +157,25 @@ fn is_zero(elements: &Elements) -> bool {
 
 /// Opens an entry that is stored or deflated and declares no more bytes than it can expand to. Its checksum is compared
 /// unless it is 0.
-fn opened<R: Read + Seek>(archive: &mut ZipArchive<R>, index: usize) -> ZipResult<ZipFile<'_, R>> {
-    let refused = |message: String| std::io::Error::other(message).into();
-    let entry = archive.by_index_data(index)?;
+fn opened<R: Read + Seek>(archive: &mut ZipArchive<R>, index: usize) -> Result<ZipFile<'_, R>, String> {
+    let entry = archive.by_index_data(index).map_err(|error| error.to_string())?;
     let (size, packed, unknown) = (entry.size(), entry.compressed_size(), entry.crc32() == 0);
     if entry.encrypted() {
-        return Err(refused("it is encrypted; unpack the archive and pack it without a password".into()));
+        return Err("is encrypted; pack the archive without a password".into());
     }
     match entry.compression() {
         // If the two sizes differ, the larger could request more memory than the file has bytes.
-        CompressionMethod::Stored if size != packed => {
-            return Err(refused("it is stored with two sizes; refused".into()));
-        }
+        CompressionMethod::Stored if size != packed => return Err("is stored with two sizes; refused".into()),
         CompressionMethod::Stored => {}
         CompressionMethod::Deflated if size > packed.saturating_mul(DEFLATE_RATIO) => {
-            return Err(refused(format!("{size} bytes cannot be {packed} deflated ones; refused")));
+            return Err(format!("has {size} bytes, which cannot be {packed} deflated ones; refused"));
         }
         CompressionMethod::Deflated => {}
         other => {
-            return Err(refused(format!(
-                "it is compressed by {other}, which is not supported; store or deflate it"
-            )));
+            return Err(format!("is compressed by {other}, which is not supported; store or deflate it"));
         }
     }
-    archive.by_index_with_options(index, ZipReadOptions::new().ignore_crc32(unknown))
+    archive
+        .by_index_with_options(index, ZipReadOptions::new().ignore_crc32(unknown))
+        .map_err(|error| error.to_string())
 }
