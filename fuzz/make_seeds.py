@@ -3,7 +3,9 @@
     python3 make_seeds.py DIR        (needs torch, numpy, safetensors, pillow, scipy)
 """
 
+import argparse
 import collections
+import datetime
 import gzip
 import io
 import pathlib
@@ -39,6 +41,20 @@ things = {
     "nested": {"state_dict": {f"module.{k}": v for k, v in bare.items()}, "acc": np.float64(91.2), "epoch": 3, "arch": "x"},
     "released": {"model_state_dict": bare, "replay_buffer": torch.zeros(2, 3, 2, 2)},
     "types": {k: t.to(k) for k in (torch.float16, torch.bfloat16, torch.float64, torch.int32, torch.uint8, torch.bool)},
+    "beside": {
+        "checkpoint": {"model": bare, "epoch": 3},
+        "args": argparse.Namespace(lr=0.5),
+        "date": datetime.date(2026, 1, 2),
+        "array": np.asfortranarray(np.ones((2, 3))),
+        "sparse": torch.eye(2).to_sparse(),
+        "optimizer": {"state": {0: {"exp_avg": t}}, "param_groups": []},
+        "params": {"conv": {"weight": t}, "bn": {"bias": t}},
+    },
+    "module": torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2)),
+    "norms": torch.nn.ModuleDict({
+        "w": torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(2, 2)),
+        "s": torch.nn.utils.parametrizations.spectral_norm(torch.nn.Linear(2, 2)),
+    }).state_dict(),
     "parameter": {"model": {"w": torch.nn.Parameter(t)}, "counter": collections.Counter([1, 2])},
 }
 things["types"] = {str(k): v for k, v in things["types"].items()}
@@ -46,6 +62,12 @@ for name, thing in things.items():
     put("torch", f"{name}.zip", saved(thing))
     put("torch", f"{name}.legacy", saved(thing, _use_new_zipfile_serialization=False))
     put("torch", f"{name}.zip4", saved(thing, pickle_protocol=4))
+script = io.BytesIO()
+torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), script)
+put("torch", "script", script.getvalue())
+for protocol in (2, 5):
+    batch = {"data": np.zeros((1, 3072), "u1"), "labels": [3], "fine_labels": [3], "f": np.asfortranarray(np.ones((2, 3)))}
+    put("cifar_pickle", f"batch{protocol}", pickle.dumps(batch, protocol))
 arrays = {"a": np.arange(6, dtype="f4").reshape(2, 3), "b": np.arange(3), "c": np.ones((1, 1, 1, 1), "u1")}
 three = safetensors.numpy.save(arrays, metadata={"format": "np"})
 put("torch", "three.safetensors", three)

@@ -5,9 +5,11 @@
 //! `fuzz/`'s targets. Inputs that reveal a bug are added there.
 
 use jem::data::cifar::{Version, append_records};
+use jem::data::cifar_pickle::append;
 use jem::data::{array, decode, idx, svhn};
 use jem::ebm::Overrides;
-use jem::io::{npy, npz, state_file};
+use jem::io::state_file::Opened;
+use jem::io::{npy, npz};
 use std::io::Cursor;
 use std::path::Path;
 
@@ -42,7 +44,12 @@ fn assert_both(target: &str, (accepted, refused): (usize, usize)) {
 
 #[test]
 fn checkpoints() {
-    let read = |bytes: &[u8]| state_file::parse(&mut Cursor::new(bytes), bytes.len() as u64).map(drop);
+    // Every dictionary of a file is loaded.
+    let read = |bytes: &[u8]| {
+        let open = || Opened::from_reader(Cursor::new(bytes), bytes.len() as u64);
+        let count = open()?.dictionaries().len();
+        (0..count).try_for_each(|dictionary| open()?.load_dictionary(dictionary).map(drop))
+    };
     assert_both("torch", read_all("torch", read));
     assert_both("safetensors", read_all("safetensors", read));
 }
@@ -60,6 +67,8 @@ fn data_sets() {
     assert_both("matlab", read_all("matlab", |bytes| svhn::read(bytes, bytes.len() as u64).map(drop)));
     let records = |bytes: &[u8]| append_records(bytes, Version::Cifar10, &mut Vec::new(), &mut Vec::new());
     assert_both("cifar", read_all("cifar", records));
+    let pickles = |bytes: &[u8]| append(bytes, Version::Cifar10, &mut Vec::new(), &mut Vec::new());
+    assert_both("cifar_pickle", read_all("cifar_pickle", pickles));
     assert_both("images", read_all("images", |bytes| decode::decode(bytes).map(drop)));
 }
 

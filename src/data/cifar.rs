@@ -1,4 +1,4 @@
-//! CIFAR-10 and CIFAR-100 in their official binary layouts.
+//! CIFAR-10 and CIFAR-100 in their official binary layouts; [`cifar_pickle`] reads the Python versions.
 //!
 //! CIFAR-10 is six files of 10,000 records; a record is a label byte (0 to 9) and 3,072 bytes: the
 //! 32x32 red plane, then green, then blue, each row by row. CIFAR-100 is a file of 50,000 records
@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
-use super::Dataset;
+use super::{Dataset, cifar_pickle};
 use crate::error::{Error, Result};
 
 /// Rows and columns of an image.
@@ -16,7 +16,7 @@ pub const SIDE: usize = 32;
 /// Channels of a pixel.
 pub const CHANNELS: usize = 3;
 /// Bytes of an image: the three planes.
-const IMAGE: usize = CHANNELS * SIDE * SIDE;
+pub(super) const IMAGE: usize = CHANNELS * SIDE * SIDE;
 /// Bytes of a record of CIFAR-10: the label and the image.
 pub const RECORD: usize = 1 + IMAGE;
 /// Records in each official file of CIFAR-10.
@@ -76,14 +76,14 @@ impl Version {
         }
     }
 
-    fn classes(self) -> usize {
+    pub(super) fn classes(self) -> usize {
         match self {
             Self::Cifar10 => CLASS_NAMES.len(),
             Self::Cifar100 => CLASS_NAMES_100.len(),
         }
     }
 
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Cifar10 => "CIFAR-10",
             Self::Cifar100 => "CIFAR-100",
@@ -102,7 +102,7 @@ impl Version {
 }
 
 /// Reads the training set (50,000 images) and the test set (10,000) of CIFAR-10 from the directory
-/// `directory` that holds the `.bin` files.
+/// `directory` that holds the `.bin` files, or the pickles of the Python version.
 ///
 /// # Errors
 /// [`Error::File`] for a missing file, one of the wrong size, or a label above 9.
@@ -128,22 +128,42 @@ pub fn load_test(directory: &Path) -> Result<Dataset> {
 
 fn load_files(directory: &Path, name: &str, files: &[&str], records_per_file: usize) -> Result<Dataset> {
     let mut set = empty(name, CLASS_NAMES.map(String::from).to_vec());
+    let pickles: Vec<_> = files.iter().map(|file| directory.join(pickled(file))).collect();
+    let is_binary = files.iter().any(|file| directory.join(file).is_file());
+    if !is_binary && pickles.iter().any(|path| path.is_file()) {
+        for path in pickles {
+            cifar_pickle::read_file(&path, Version::Cifar10, records_per_file, &mut set)?;
+        }
+        return Ok(set);
+    }
     for file in files {
         read_file(&directory.join(file), Version::Cifar10, records_per_file, &mut set)?;
     }
     Ok(set)
 }
 
+/// The name in the Python version of a file of the binary version.
+pub fn pickled(file: &str) -> &str {
+    file.strip_suffix(".bin").unwrap_or(file)
+}
+
 /// Reads a file of `records` records of CIFAR-100, with its fine labels: `train.bin` has 50,000, `test.bin` 10,000. The
-/// names of the classes are read from `fine_label_names.txt` beside it, if that exists.
+/// names of the classes are read from `fine_label_names.txt` beside it, if that exists. The files of the Python version
+/// are `train`, `test` and `meta`.
 ///
 /// # Errors
 /// [`Error::File`] for a missing file, one of the wrong size, a fine label above 99, or another
 /// number of names than 100.
 pub fn load_100(path: &Path, name: &str, records: usize) -> Result<Dataset> {
-    let names = fine_names(&path.with_file_name(NAMES_FILE_100))?;
+    let is_binary = path.extension().is_some_and(|ending| ending == "bin");
+    let names = if is_binary {
+        fine_names(&path.with_file_name(NAMES_FILE_100))?
+    } else {
+        cifar_pickle::fine_names(path.parent().unwrap_or(Path::new("")))?
+    };
     let mut set = empty(name, names.unwrap_or_else(|| CLASS_NAMES_100.map(String::from).to_vec()));
-    read_file(path, Version::Cifar100, records, &mut set)?;
+    let read = if is_binary { read_file } else { cifar_pickle::read_file };
+    read(path, Version::Cifar100, records, &mut set)?;
     Ok(set)
 }
 
@@ -209,7 +229,6 @@ pub fn append_records(
     images: &mut Vec<u8>,
     labels: &mut Vec<u32>,
 ) -> Result<(), String> {
-    let plane = SIDE * SIDE;
     images.reserve(bytes.len() / version.record() * IMAGE);
     for (number, record) in bytes.chunks_exact(version.record()).enumerate() {
         let (record_labels, image) = record.split_at(version.label_bytes());
@@ -221,13 +240,18 @@ pub fn append_records(
             ));
         }
         labels.push(label);
-        let (red, rest) = image.split_at(plane);
-        let (green, blue) = rest.split_at(plane);
-        for ((&red, &green), &blue) in red.iter().zip(green).zip(blue) {
-            images.extend_from_slice(&[red, green, blue]);
-        }
+        append_image(image, images);
     }
     Ok(())
+}
+
+/// Appends an image whose planes follow each other, with the channels of a pixel together.
+pub(super) fn append_image(planes: &[u8], images: &mut Vec<u8>) {
+    let (red, rest) = planes.split_at(SIDE * SIDE);
+    let (green, blue) = rest.split_at(SIDE * SIDE);
+    for ((&red, &green), &blue) in red.iter().zip(green).zip(blue) {
+        images.extend_from_slice(&[red, green, blue]);
+    }
 }
 
 fn check_size(version: Version, size: u64, records: usize) -> Result<(), String> {
@@ -370,7 +394,16 @@ mod tests {
             return;
         };
         let (train, test) = load(&directory).unwrap();
-        assert_eq!((train.len(), test.len()), (50_000, 10_000));
+        let python = directory.with_file_name(cifar_pickle::FOLDER);
+        if python.is_dir() {
+            assert_eq!(load(&python).unwrap(), (train.clone(), test.clone()));
+        }
+        let hundred = directory.with_file_name(FOLDER_100).join("test.bin");
+        let python = directory.with_file_name(cifar_pickle::FOLDER_100).join("test");
+        if hundred.is_file() && python.is_file() {
+            let [hundred, python] = [hundred, python].map(|path| load_100(&path, "", 10_000).unwrap());
+            assert_eq!(hundred, python);
+        }
         for class in 0..10 {
             assert_eq!(train.labels.iter().filter(|&&label| label == class).count(), 5000);
             assert_eq!(test.labels.iter().filter(|&&label| label == class).count(), 1000);

@@ -3,6 +3,7 @@
 pub mod archive;
 pub mod array;
 pub mod cifar;
+pub mod cifar_pickle;
 mod declared;
 pub mod decode;
 pub mod download;

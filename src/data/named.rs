@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::download::{Fetched, Observer};
-use super::locate::{self, Place};
-use super::{Dataset, cifar, mnist, svhn};
+use super::locate::{self, Layout, Place};
+use super::{Dataset, cifar, cifar_pickle, mnist, svhn};
 use crate::error::{Error, Result};
 
 /// A part of a collection, such as its training set.
@@ -29,6 +29,8 @@ pub struct Collection {
     title: &'static str,
     /// The sub-directory of a directory of data sets that holds the files.
     folder: &'static str,
+    /// The sub-directory that torchvision makes for them, if it has another name.
+    torchvision: Option<&'static str>,
     /// The web page of the authors or of a mirror.
     home: &'static str,
     splits: &'static [Split],
@@ -50,6 +52,7 @@ pub static COLLECTIONS: [Collection; 6] = [
         key: "cifar10",
         title: "CIFAR-10",
         folder: cifar::FOLDER,
+        torchvision: Some(cifar_pickle::FOLDER),
         home: "https://www.cs.toronto.edu/~kriz/cifar.html",
         splits: &[Split::Train, Split::Test],
         format: Format::Cifar10,
@@ -58,6 +61,7 @@ pub static COLLECTIONS: [Collection; 6] = [
         key: "cifar100",
         title: "CIFAR-100",
         folder: cifar::FOLDER_100,
+        torchvision: Some(cifar_pickle::FOLDER_100),
         home: "https://www.cs.toronto.edu/~kriz/cifar.html",
         splits: &[Split::Train, Split::Test],
         format: Format::Cifar100,
@@ -66,6 +70,7 @@ pub static COLLECTIONS: [Collection; 6] = [
         key: "svhn",
         title: "SVHN",
         folder: "svhn",
+        torchvision: None,
         home: "http://ufldl.stanford.edu/housenumbers",
         splits: &[Split::Train, Split::Test, Split::Extra],
         format: Format::Svhn,
@@ -74,6 +79,7 @@ pub static COLLECTIONS: [Collection; 6] = [
         key: "mnist",
         title: "MNIST",
         folder: "mnist",
+        torchvision: Some("MNIST/raw"),
         home: "http://yann.lecun.com/exdb/mnist",
         splits: &[Split::Train, Split::Test],
         format: Format::Idx(mnist::DIGITS),
@@ -82,6 +88,7 @@ pub static COLLECTIONS: [Collection; 6] = [
         key: "fashion-mnist",
         title: "Fashion-MNIST",
         folder: "fashion-mnist",
+        torchvision: Some("FashionMNIST/raw"),
         home: "https://github.com/zalandoresearch/fashion-mnist",
         splits: &[Split::Train, Split::Test],
         format: Format::Idx(mnist::CLOTHES),
@@ -90,6 +97,7 @@ pub static COLLECTIONS: [Collection; 6] = [
         key: "kmnist",
         title: "Kuzushiji-MNIST",
         folder: "kmnist",
+        torchvision: Some("KMNIST/raw"),
         home: "https://codh.rois.ac.jp/kmnist",
         splits: &[Split::Train, Split::Test],
         format: Format::Idx(mnist::KUZUSHIJI),
@@ -205,10 +213,11 @@ impl NamedSet {
     /// The spellings of the name of each file.
     fn files(self) -> Vec<Vec<String>> {
         let one = |name: String| vec![name];
+        let pickled = |name: &str| vec![name.to_owned(), cifar::pickled(name).to_owned()];
         match (self.collection.format, self.split) {
-            (Format::Cifar10, Split::Train) => cifar::TRAIN_FILES.map(|name| one(name.into())).into(),
-            (Format::Cifar10, _) => vec![one(cifar::TEST_FILE.into())],
-            (Format::Cifar100, split) => vec![one(format!("{}.bin", split.key()))],
+            (Format::Cifar10, Split::Train) => cifar::TRAIN_FILES.map(pickled).into(),
+            (Format::Cifar10, _) => vec![pickled(cifar::TEST_FILE)],
+            (Format::Cifar100, split) => vec![pickled(&format!("{}.bin", split.key()))],
             (Format::Svhn, split) => vec![one(format!("{}_32x32.mat", split.key()))],
             (Format::Idx(_), _) => ["images-idx3", "labels-idx1"].map(|kind| self.idx(kind)).into(),
         }
@@ -218,11 +227,22 @@ impl NamedSet {
         if self.collection.format == Format::Cifar10 {
             return locate::cifar10_place();
         }
-        Place {
-            folder: self.collection.folder,
-            files: self.files().concat(),
-            by_name: matches!(self.collection.format, Format::Idx(_)),
-        }
+        let Collection { folder, torchvision, format, .. } = self.collection;
+        let layout = |folder, part: fn(&String) -> bool, by_name| Layout {
+            folder,
+            files: self.files().concat().into_iter().filter(part).collect(),
+            by_name,
+        };
+        let layouts = match (format, torchvision) {
+            // `train` and `test` may be files of anything.
+            (Format::Cifar100, Some(python)) => vec![
+                layout(folder, |file| file.ends_with(".bin"), false),
+                layout(python, |file| !file.ends_with(".bin"), true),
+            ],
+            (Format::Idx(_), Some(raw)) => vec![layout(folder, |_| true, true), layout(raw, |_| true, true)],
+            _ => vec![layout(folder, |_| true, false)],
+        };
+        Place { layouts }
     }
 
     /// The files of the set, each under one of its spellings.
@@ -235,8 +255,12 @@ impl NamedSet {
         locate::check(asked)?;
         let (place, wanted, home) = (self.place(), self.files(), self.collection.home);
         let name = |spellings: &[String]| {
-            let or_packed = if spellings.len() > 1 { " (or .gz)" } else { "" };
-            format!("{}{or_packed}", spellings[0])
+            let or_other = match self.collection.format {
+                Format::Idx(_) => " (or .gz)",
+                Format::Cifar10 | Format::Cifar100 => " (or the Python version's)",
+                Format::Svhn => "",
+            };
+            format!("{}{or_other}", spellings[0])
         };
         let directory = place.find(asked).map_err(|looked| {
             let (file, looked) = (name(&wanted[0]), place.list(&looked));
@@ -329,6 +353,39 @@ mod tests {
             assert_eq!((data.name.as_str(), data.len()), ("Fashion-MNIST test", 1));
             assert_eq!(data.class_names[data.labels[0] as usize], "Sneaker");
         }
+    }
+
+    #[test]
+    fn folders_of_torchvision() {
+        let root = tempfile::tempdir().unwrap();
+        let raw = root.path().join("FashionMNIST/raw");
+        fs::create_dir_all(&raw).unwrap();
+        let (images, labels) = (idx::file(&[1, 28, 28], &[5; 784]), idx::file(&[1], &[7]));
+        fs::write(raw.join("t10k-images-idx3-ubyte"), &images).unwrap();
+        fs::write(raw.join("t10k-labels-idx1-ubyte.gz"), idx::gzip(&labels)).unwrap();
+        for directory in [root.path(), raw.parent().unwrap(), &raw] {
+            let data = set("fashion-mnist:test").load(Some(directory), &unobserved).unwrap();
+            assert_eq!((data.name.as_str(), data.labels), ("Fashion-MNIST test", vec![7]));
+            assert!(set("mnist:test").find(Some(directory)).is_err(), "{}", directory.display());
+        }
+        // The pickles of two images, which are too few.
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/torch");
+        for (name, folder, file, fixture) in [
+            ("cifar10:test", cifar_pickle::FOLDER, "test_batch", "cifar10_python2.pkl"),
+            ("cifar100:test", cifar_pickle::FOLDER_100, "test", "cifar100_python3.pkl"),
+        ] {
+            let folder = root.path().join(folder);
+            fs::create_dir(&folder).unwrap();
+            fs::copy(fixtures.join(fixture), folder.join(file)).unwrap();
+            for directory in [root.path(), &folder] {
+                let path = folder.join(file).display().to_string();
+                assert_eq!(set(name).find(Some(directory)).unwrap(), [folder.join(file)]);
+                error(name, directory, &[&path, "expected 10000 images, found 2", "Python version"]);
+            }
+        }
+        // In a directory of another name, files called `train` and `test` are not CIFAR-100's.
+        fs::write(root.path().join("train"), "").unwrap();
+        error("cifar100:train", root.path(), &["expected train.bin (or the Python version's)"]);
     }
 
     #[test]

@@ -8,6 +8,9 @@ use std::io::{Read, Seek};
 use zip::ZipArchive;
 use zip::read::{ArchiveOffset, Config};
 
+/// The highest compression ratio of deflate: 258 bytes from a match of two bits.
+pub(super) const DEFLATE_RATIO: u64 = 1032;
+
 /// Opens an archive that starts at the beginning of its file.
 ///
 /// # Errors

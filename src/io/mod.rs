@@ -19,6 +19,8 @@ pub mod npy;
 pub mod npz;
 pub mod pack;
 #[cfg(feature = "train")]
+pub mod parametrization;
+#[cfg(feature = "train")]
 pub mod png;
 #[cfg(feature = "train")]
 pub mod safetensors;
@@ -29,7 +31,7 @@ pub mod torch;
 
 /// A message as one printable line of at most 1000 characters, whatever it quotes from a file.
 #[cfg(feature = "train")]
-fn one_line(message: String) -> String {
+pub(crate) fn one_line(message: String) -> String {
     let printable = |c: char| if c.is_control() { c.escape_debug().to_string() } else { c.to_string() };
     message.chars().take(1000).map(printable).collect()
 }

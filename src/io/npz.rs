@@ -11,9 +11,6 @@ use super::elements::Array;
 use super::{archive, atomic, npy, one_line};
 use crate::error::{Error, Result};
 
-/// The highest compression ratio of deflate: 258 bytes from a match of two bits.
-const LARGEST_RATIO: u64 = 1032;
-
 /// Writes arrays, uncompressed as `numpy.savez` does, atomically. Equal arrays make identical files.
 ///
 /// # Errors
@@ -77,7 +74,7 @@ fn contents(reader: impl Read + Seek) -> Result<Vec<(String, Array, bool)>, Stri
         let name = entry.name().map_err(|error| format!("entry {index}: {error}"))?;
         let name = name.strip_suffix(".npy").unwrap_or(&name).to_owned();
         let fail = |message: String| format!("array {name}: {message}");
-        if entry.size() > entry.compressed_size().saturating_mul(LARGEST_RATIO) {
+        if entry.size() > entry.compressed_size().saturating_mul(archive::DEFLATE_RATIO) {
             return Err(fail(format!(
                 "{} bytes cannot be {} deflated ones; refused",
                 entry.size(),

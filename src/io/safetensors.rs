@@ -51,8 +51,42 @@ pub fn read(reader: &mut (impl Read + Seek), length: u64) -> Result<Contents, St
     contents(reader, length).map_err(one_line)
 }
 
-fn contents(reader: &mut (impl Read + Seek), length: u64) -> Result<Contents, String> {
-    let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
+/// The names and shapes of the tensors of a file of `length` bytes, and its metadata strings without the checksum.
+///
+/// # Errors
+/// A description of the first problem.
+pub fn names(reader: &mut (impl Read + Seek), length: u64) -> Result<Names, String> {
+    let (header, _) = header(reader, length).map_err(one_line)?;
+    let mut names = Names::default();
+    for name in header.offset_keys() {
+        let info = header.info(&name).ok_or_else(|| one_line(format!("tensor {name} has no entry")))?;
+        match element_type(info.dtype) {
+            Some(_) => names.tensors.push((name, info.shape.clone())),
+            None => names.unreadable.push((name, unsupported(info.dtype))),
+        }
+    }
+    names.metadata = metadata(&header);
+    names.metadata.remove(CHECKSUM);
+    Ok(names)
+}
+
+/// The header of a file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Names {
+    /// Names and shapes, in the order of the file.
+    pub tensors: Vec<(String, Vec<usize>)>,
+    /// The tensors of types that are not supported, with the reasons.
+    pub unreadable: Vec<(String, String)>,
+    /// The metadata strings without the checksum.
+    pub metadata: BTreeMap<String, String>,
+}
+
+fn unsupported(kind: Dtype) -> String {
+    format!("type {kind} is not supported; save it as F32")
+}
+
+/// The header, and the position of the data.
+fn header(reader: &mut (impl Read + Seek), length: u64) -> Result<(Metadata, u64), String> {
     let mut size = [0; 8];
     if length < 8 {
         return Err(format!("its header is missing: {length} bytes"));
@@ -63,15 +97,28 @@ fn contents(reader: &mut (impl Read + Seek), length: u64) -> Result<Contents, St
     let begin = begin.ok_or_else(|| format!("its header has {size} bytes, the file {length}"))?;
     let mut header = vec![0; size as usize];
     reader.read_exact(&mut header).map_err(unreadable)?;
-    let header: Metadata =
+    let header =
         serde_json::from_slice(&header).map_err(|error| format!("its header is damaged: {error}"))?;
+    Ok((header, begin))
+}
+
+fn metadata(header: &Metadata) -> BTreeMap<String, String> {
+    header.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+fn unreadable(error: std::io::Error) -> String {
+    format!("cannot be read: {error}")
+}
+
+fn contents(reader: &mut (impl Read + Seek), length: u64) -> Result<Contents, String> {
+    let (header, begin) = header(reader, length)?;
     let mut tensors = Vec::new();
     let mut sums = Vec::new();
     let mut end = begin;
     for name in header.offset_keys() {
         let info = header.info(&name).ok_or_else(|| format!("tensor {name} has no entry"))?;
-        let kind = element_type(info.dtype)
-            .ok_or_else(|| format!("tensor {name}: type {} is not supported; save it as F32", info.dtype))?;
+        let kind =
+            element_type(info.dtype).ok_or_else(|| format!("tensor {name}: {}", unsupported(info.dtype)))?;
         let count = elements::count(&info.shape);
         let bytes = count.and_then(|count| count.checked_mul(kind.bytes())).map(|bytes| bytes as u64);
         let (from, to) = (info.data_offsets.0 as u64, info.data_offsets.1 as u64);
@@ -95,8 +142,7 @@ fn contents(reader: &mut (impl Read + Seek), length: u64) -> Result<Contents, St
     if end != length {
         return Err(format!("its tensors end at byte {end}, the file at {length}; it is damaged"));
     }
-    let strings = header.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone()));
-    let mut metadata: BTreeMap<String, String> = strings.collect();
+    let mut metadata = metadata(&header);
     let found = tensors.iter().zip(sums).map(|((name, array), (kind, crc))| {
         let (name, array): (&String, &Array) = (name, array);
         (name.as_str(), kind, array.shape.as_slice(), crc)
@@ -133,4 +179,26 @@ fn element_type(dtype: Dtype) -> Option<ElementType> {
         Dtype::U8 | Dtype::BOOL => ElementType::U8,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    #[test]
+    fn a_type_that_is_not_supported_is_listed_with_the_reason() {
+        let header = br#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"C64","shape":[1],"data_offsets":[4,12]},"__metadata__":{"note":"n","checksum":"c"}}"#;
+        let bytes = [&(header.len() as u64).to_le_bytes()[..], header, &[0; 12]].concat();
+        let names = names(&mut Cursor::new(&bytes), bytes.len() as u64).unwrap();
+        assert_eq!(names.tensors, [("a".to_owned(), vec![1])]);
+        assert_eq!(
+            names.unreadable,
+            [("b".to_owned(), "type C64 is not supported; save it as F32".to_owned())]
+        );
+        assert_eq!(names.metadata, BTreeMap::from([("note".to_owned(), "n".to_owned())]));
+        let message = read(&mut Cursor::new(&bytes), bytes.len() as u64).unwrap_err();
+        assert_eq!(message, "tensor b: type C64 is not supported; save it as F32");
+    }
 }

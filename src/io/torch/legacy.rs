@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::io::{Read, Seek, SeekFrom};
 
 use super::pickle::{self, Pickle, Value};
-use super::storages::{Source, element_type, unreadable};
+use super::storages::{Source, element_bytes, unreadable};
 use crate::io::elements::{ElementType, Elements};
 
 /// The integer at the beginning of the file, as a pickle.
@@ -16,14 +16,14 @@ pub const MAGIC_TEXT: &[u8] = b"L11954703";
 const VERSION: i128 = 1001;
 
 /// The data of the storages of a file.
-pub struct Data<'a, R> {
-    reader: &'a mut R,
+pub struct Data<R> {
+    reader: R,
     /// The position of the elements of each key, and their size in bytes.
     places: HashMap<String, (u64, u64)>,
 }
 
 /// Reads the pickles and finds the storages.
-pub fn open<R: Read + Seek>(reader: &mut R, length: u64) -> Result<(Pickle, Data<'_, R>), String> {
+pub fn open<R: Read + Seek>(mut reader: R, length: u64) -> Result<(Pickle, Data<R>), String> {
     let mut start = Vec::new();
     let room = 3 * pickle::MAX_BYTES as u64;
     let read =
@@ -37,7 +37,9 @@ pub fn open<R: Read + Seek>(reader: &mut R, length: u64) -> Result<(Pickle, Data
     };
     let magic = next().ok();
     if magic.is_none_or(|pickle| *pickle.get(pickle.root) != Value::Int(MAGIC)) {
-        return Err("is a pickle, but not one of torch.save".into());
+        return Err(
+            "is a pickle, but not one of torch.save; load it with Python's pickle and torch.save it".into()
+        );
     }
     let version = next()?;
     if *version.get(version.root) != Value::Int(VERSION) {
@@ -50,7 +52,7 @@ pub fn open<R: Read + Seek>(reader: &mut R, length: u64) -> Result<(Pickle, Data
     }
     let object = next()?;
     let keys = next()?;
-    let places = places(reader, &object, &keys, at as u64, length)?;
+    let places = places(&mut reader, &object, &keys, at as u64, length)?;
     Ok((object, Data { reader, places }))
 }
 
@@ -65,16 +67,15 @@ fn places<R: Read + Seek>(
 ) -> Result<HashMap<String, (u64, u64)>, String> {
     let Value::Sequence(ids) = keys.get(keys.root) else { return Err("has no list of storages".into()) };
     // The element size of each storage, in bytes; unknown for a storage that no tensor views.
-    let sizes: HashMap<&str, u64> = object
-        .values()
-        .iter()
-        .filter_map(|value| match value {
-            Value::Storage(storage) => {
-                Some((storage.key.as_str(), element_type(&storage.class).ok()?.bytes() as u64))
-            }
-            _ => None,
-        })
-        .collect();
+    let mut sizes: HashMap<&str, u64> = HashMap::new();
+    for value in object.values() {
+        // The first of a key is that of the persistent id.
+        if let Value::Storage(storage) = value
+            && let Some(size) = element_bytes(&storage.class)
+        {
+            sizes.entry(&storage.key).or_insert(size);
+        }
+    }
     let mut places = HashMap::new();
     let mut at = begin;
     for &id in ids {
@@ -102,14 +103,14 @@ fn places<R: Read + Seek>(
     Ok(places)
 }
 
-impl<R: Read + Seek> Source for Data<'_, R> {
+impl<R: Read + Seek> Source for Data<R> {
     fn bytes(&mut self, key: &str) -> Result<u64, String> {
         self.places.get(key).map(|&(_, bytes)| bytes).ok_or_else(|| format!("there is no storage {key}"))
     }
 
     fn read(&mut self, key: &str, kind: ElementType, count: usize) -> Result<Elements, String> {
         let &(at, _) = self.places.get(key).ok_or_else(|| format!("there is no storage {key}"))?;
-        let read = self.reader.seek(SeekFrom::Start(at)).and_then(|_| kind.read(self.reader, count));
+        let read = self.reader.seek(SeekFrom::Start(at)).and_then(|_| kind.read(&mut self.reader, count));
         read.map_err(|error| unreadable(key, &error))
     }
 }

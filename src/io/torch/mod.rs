@@ -1,9 +1,14 @@
 //! Files of `torch.save`: the zip format (PyTorch 1.6 and later) and the legacy one.
 //!
 //! Both hold a pickle ([`pickle`]) of nested dictionaries with tensors, which are views of storages, and the data of
-//! the storages. No code of a file is run; reads and allocations are bounded by the length of the file.
+//! the storages. [`TorchFile::dictionaries`] lists the dictionaries of tensors by names and shapes alone;
+//! [`TorchFile::load`] reads the tensors of one. No code of a file is run, reads and allocations are bounded by the
+//! length of the file (deflated entries by what they can expand to).
 
+mod dictionaries;
+mod facts;
 mod legacy;
+mod modules;
 pub mod pickle;
 mod storages;
 mod zip;
@@ -11,32 +16,83 @@ mod zip;
 use std::collections::HashSet;
 use std::io::{Read, Seek, SeekFrom};
 
-use super::elements::Array;
-use pickle::{Id, Pickle, Value};
-use storages::Storages;
+use super::elements::{Array, ElementType, Elements};
+use dictionaries::Found;
+use facts::Told;
+use pickle::{Id, Pickle};
+use storages::{Source, Storages};
 
-/// The usual keys of a state dict, in the order in which they are tried.
-const KEYS: [&str; 6] = ["model_state_dict", "state_dict", "model", "net", "network", "weights"];
 /// The key of the chains of a JEM.
 const REPLAY_BUFFER: &str = "replay_buffer";
-/// The maximum number of scalars, and of ignored entries, that are reported.
-const MAX_FACTS: usize = 100;
 
-/// The contents of a file of `torch.save`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TorchFile {
+/// A file of `torch.save`, before its tensors are read.
+#[derive(Debug)]
+pub struct TorchFile<R> {
     /// The name of the format.
     pub format: &'static str,
-    /// The state dict, in its own order.
+    pickle: Pickle,
+    data: Data<R>,
+    found: Vec<Found>,
+}
+
+/// A dictionary of tensors, before they are read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Dictionary {
+    /// The keys from the root to the dictionary, joined by dots; empty for the root.
+    pub key: String,
+    /// Names and shapes, in the order of the file.
+    pub tensors: Vec<(String, Vec<usize>)>,
+    /// Tensors that cannot be read, such as sparse ones, each with the reason. With any, the dictionary cannot be
+    /// loaded.
+    pub unreadable: Vec<(String, String)>,
+    /// The class, if this is a whole pickled module rather than a state dict.
+    pub class: Option<String>,
+    /// Whether nested dictionaries were joined, with dots between their names.
+    pub flattened: bool,
+}
+
+/// The tensors of a dictionary, and what lies beside it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Loaded {
+    /// The tensors, in the order of the file.
     pub tensors: Vec<(String, Array)>,
-    /// The tensor `replay_buffer`, in the state dict or beside it.
+    /// The tensor `replay_buffer`, in the dictionary or beside it.
     pub replay_buffer: Option<Array>,
-    /// The key of the state dict; `None`: it was the whole pickle.
-    pub key: Option<String>,
-    /// Numbers and strings beside the state dict, as text, then tensors with one number: the first 100.
+    /// Numbers and strings beside the dictionary, as text, then tensors with one number.
     pub scalars: Vec<(String, String)>,
-    /// Ignored entries in or beside the state dict, such as an optimizer's: the first 100.
+    /// Other entries in or beside the dictionary, such as an optimizer's.
     pub ignored: Vec<String>,
+}
+
+/// The data of the storages, in either format.
+enum Data<R> {
+    Zip(zip::Archive<R>),
+    Legacy(legacy::Data<R>),
+}
+
+impl<R> std::fmt::Debug for Data<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Zip(_) => "Zip",
+            Self::Legacy(_) => "Legacy",
+        })
+    }
+}
+
+impl<R: Read + Seek> Source for Data<R> {
+    fn bytes(&mut self, key: &str) -> Result<u64, String> {
+        match self {
+            Self::Zip(archive) => archive.bytes(key),
+            Self::Legacy(data) => data.bytes(key),
+        }
+    }
+
+    fn read(&mut self, key: &str, kind: ElementType, count: usize) -> Result<Elements, String> {
+        match self {
+            Self::Zip(archive) => archive.read(key, kind, count),
+            Self::Legacy(data) => data.read(key, kind, count),
+        }
+    }
 }
 
 /// Whether a file that begins with `start` is from `torch.save`.
@@ -51,137 +107,99 @@ pub fn is_tar(reader: &mut (impl Read + Seek)) -> bool {
     read.is_ok() && magic == *b"ustar"
 }
 
-/// Reads a file of `length` bytes.
+/// Opens a file of `length` bytes and finds its dictionaries of tensors.
 ///
 /// # Errors
-/// A description of the first problem, or of content that a state dict does not need.
-pub fn read(reader: &mut (impl Read + Seek), length: u64) -> Result<TorchFile, String> {
+/// A description of the first problem, or of a file without a dictionary of tensors.
+pub fn open<R: Read + Seek>(mut reader: R, length: u64) -> Result<TorchFile<R>, String> {
     let mut start = [0; 4];
     let head = reader.seek(SeekFrom::Start(0)).and_then(|_| reader.read_exact(&mut start));
     head.map_err(|error| format!("cannot be read: {error}"))?;
-    if start == *b"PK\x03\x04" {
+    let (format, pickle, data) = if start == *b"PK\x03\x04" {
         let (pickle, archive) = zip::open(reader)?;
-        return collect("PyTorch zip", &pickle, Storages::new(archive));
-    }
-    let (pickle, data) = legacy::open(reader, length)?;
-    collect("PyTorch legacy", &pickle, Storages::new(data))
-}
-
-/// The use of a tensor.
-#[derive(Clone, Copy, PartialEq)]
-enum Role {
-    Parameter,
-    ReplayBuffer,
-    Scalar,
-}
-
-/// Extracts the state dict and the values beside it from the pickle.
-fn collect(
-    format: &'static str,
-    pickle: &Pickle,
-    mut storages: Storages<impl storages::Source>,
-) -> Result<TorchFile, String> {
-    let (key, dict) = find(pickle)?;
-    let mut file = TorchFile {
-        format,
-        tensors: Vec::new(),
-        replay_buffer: None,
-        key: key.map(str::to_owned),
-        scalars: Vec::new(),
-        ignored: Vec::new(),
+        let format = if archive.is_script() { SCRIPT } else { "PyTorch zip" };
+        (format, pickle, Data::Zip(archive))
+    } else {
+        let (pickle, data) = legacy::open(reader, length)?;
+        ("PyTorch legacy", pickle, Data::Legacy(data))
     };
-    let mut wanted: Vec<(&str, Id, Role)> = Vec::new();
-    for (name, id) in pickle.entries(dict) {
-        match pickle.get(id) {
-            Value::Tensor(_) if name == REPLAY_BUFFER => wanted.push((name, id, Role::ReplayBuffer)),
-            Value::Tensor(_) => wanted.push((name, id, Role::Parameter)),
-            _ => file.ignore(name),
-        }
+    let found = dictionaries::find(&pickle)?;
+    if found.is_empty() && format == SCRIPT {
+        return Err(
+            "is a TorchScript archive whose tensors are constants of its code, as torch.jit.freeze leaves \
+                    them; save state_dict() of the module before it is frozen"
+                .into(),
+        );
     }
-    let beside = pickle.entries(pickle.root).filter(|(name, _)| key.is_some_and(|key| key != *name));
-    for (name, id) in beside {
-        match pickle.get(id) {
-            Value::Tensor(_) if name == REPLAY_BUFFER => wanted.push((name, id, Role::ReplayBuffer)),
-            Value::Tensor(tensor) if is_number(pickle, tensor) => wanted.push((name, id, Role::Scalar)),
-            other => match scalar(other) {
-                Some(text) => file.tell(name, text),
-                None => file.ignore(name),
-            },
-        }
+    if found.is_empty() {
+        let found = dictionaries::described(&pickle);
+        return Err(format!("expected a dictionary of tensors (a state dict) under any key, found {found}"));
     }
-    let mut names = HashSet::new();
-    if let Some((name, ..)) =
-        wanted.iter().find(|(name, _, role)| !names.insert((*name, *role == Role::Scalar)))
-    {
-        return Err(format!("two tensors are called {name:?}"));
-    }
-    let ids: Vec<Id> = wanted.iter().map(|&(_, id, _)| id).collect();
-    let arrays = storages.arrays(pickle, &ids, |index| wanted[index].0)?;
-    for ((name, _, role), array) in wanted.into_iter().zip(arrays) {
-        match role {
-            Role::Parameter => file.tensors.push((name.to_owned(), array)),
-            Role::ReplayBuffer => file.replay_buffer = Some(array),
-            Role::Scalar => file.tell(name, array.elements.first().unwrap_or_default()),
-        }
-    }
-    Ok(file)
+    Ok(TorchFile { format, pickle, data, found })
 }
 
-impl TorchFile {
-    fn tell(&mut self, name: &str, text: String) {
-        if self.scalars.len() < MAX_FACTS {
-            self.scalars.push((name.to_owned(), text));
+/// The format of `torch.jit.save`.
+const SCRIPT: &str = "TorchScript, whose code is not read";
+
+impl<R: Read + Seek> TorchFile<R> {
+    /// The dictionaries of tensors: in the order of the file, flattened ones last.
+    pub fn dictionaries(&self) -> Vec<Dictionary> {
+        let shapes = |found: &Found| {
+            let shape =
+                |&(ref name, id): &(String, Id)| (name.clone(), dictionaries::shape(&self.pickle, id));
+            found.tensors.iter().map(shape).collect()
+        };
+        let dictionary = |found: &Found| Dictionary {
+            key: found.segments.join("."),
+            tensors: shapes(found),
+            unreadable: found.unreadable.clone(),
+            class: found.class.clone(),
+            flattened: found.flattened,
+        };
+        self.found.iter().map(dictionary).collect()
+    }
+
+    /// The numbers and strings, and the other entries, beside the dictionaries.
+    pub fn beside(&self) -> (Vec<(String, String)>, Vec<String>) {
+        let told = Told::beside_all(&self.pickle, &self.found);
+        (told.scalars, told.ignored)
+    }
+
+    /// Reads the tensors of a dictionary.
+    ///
+    /// # Errors
+    /// The first tensor that cannot be read, with the reason; two tensors of one name.
+    pub fn load(self, dictionary: usize) -> Result<Loaded, String> {
+        let found =
+            self.found.get(dictionary).ok_or_else(|| format!("there is no dictionary {dictionary}"))?;
+        if let Some((name, reason)) = found.unreadable.first() {
+            return Err(format!("tensor {name}: {reason}"));
         }
-    }
-
-    fn ignore(&mut self, name: &str) {
-        if self.ignored.len() < MAX_FACTS {
-            self.ignored.push(name.to_owned());
+        let told = Told::beside(&self.pickle, found);
+        let chains = told.replay_buffers.iter().map(|&id| (REPLAY_BUFFER, id));
+        let named = || found.tensors.iter().map(|(name, id)| (name.as_str(), *id)).chain(chains.clone());
+        let mut names = HashSet::new();
+        if let Some((name, _)) = named().find(|(name, _)| !names.insert(*name)) {
+            return Err(format!("two tensors are called {name:?}"));
         }
-    }
-}
-
-/// The dictionary of tensors, and its key.
-fn find(pickle: &Pickle) -> Result<(Option<&'static str>, Id), String> {
-    let has_tensors = |id: Id| pickle.entries(id).any(|(_, id)| matches!(pickle.get(id), Value::Tensor(_)));
-    for key in KEYS {
-        if let Some(id) = pickle.entry(pickle.root, key).filter(|&id| has_tensors(id)) {
-            return Ok((Some(key), id));
+        let numbers = told.numbers.iter().map(|(name, id)| (name.as_str(), *id));
+        let wanted: Vec<(&str, Id)> = named().chain(numbers).collect();
+        let ids: Vec<Id> = wanted.iter().map(|&(_, id)| id).collect();
+        let arrays = Storages::new(self.data).arrays(&self.pickle, &ids, |index| wanted[index].0)?;
+        let mut arrays = arrays.into_iter();
+        let tensors = found.tensors.iter().map(|(name, _)| name.clone()).zip(&mut arrays).collect();
+        let replay_buffer = told.replay_buffers.first().and_then(|_| arrays.next());
+        let mut scalars = told.scalars;
+        for ((name, _), array) in told.numbers.into_iter().zip(arrays) {
+            if scalars.len() < facts::MAX_FACTS {
+                scalars.push((name, array.elements.first().unwrap_or_default()));
+            }
         }
-    }
-    if has_tensors(pickle.root) {
-        return Ok((None, pickle.root));
-    }
-    let names: Vec<String> =
-        pickle.entries(pickle.root).map(|(name, _)| name.escape_debug().to_string()).take(8).collect();
-    let found = match (names.is_empty(), pickle.get(pickle.root)) {
-        (false, _) => format!("a dictionary of {}", names.join(", ")),
-        (true, Value::Tensor(_)) => "a single tensor".into(),
-        (true, Value::Dict(_)) => "a dictionary without names".into(),
-        (true, Value::Sequence(_)) => "a list".into(),
-        _ => "something else".into(),
-    };
-    Err(format!("expected a state dict, bare or under {}, found {found}", KEYS.join(", ")))
-}
-
-/// Whether a tensor has a storage of its own with one number.
-fn is_number(pickle: &Pickle, tensor: &pickle::Tensor) -> bool {
-    let Value::Storage(storage) = pickle.get(tensor.storage) else { return false };
-    storage.elements == 1
-        && tensor.shape.iter().all(|&size| size == 1)
-        && storages::element_type(&storage.class).is_ok()
-}
-
-/// A number or a short string as text.
-fn scalar(value: &Value) -> Option<String> {
-    match value {
-        Value::Int(value) => Some(value.to_string()),
-        Value::Float(value) => Some(value.to_string()),
-        Value::Bool(value) => Some(value.to_string()),
-        Value::Text(text) if text.len() <= 200 && !text.contains(char::is_control) => Some(text.clone()),
-        _ => None,
+        Ok(Loaded { tensors, replay_buffer, scalars, ignored: told.ignored })
     }
 }
 
+#[cfg(test)]
+mod opaque_tests;
 #[cfg(test)]
 mod tests;

@@ -1,17 +1,20 @@
-//! An interpreter for the pickles of state dicts. It runs no code.
+//! An interpreter for pickles, mostly those of state dicts. It runs no code.
 //!
 //! A pickle is a program for a stack machine, whose `GLOBAL` and `REDUCE` call any Python function by name. Here a
-//! global is only a name; the few that state dicts use are rebuilt by hand, and any other is refused by name. Values
-//! are in an arena and refer to each other by number, so a cyclic value costs nothing and dropping a value does not
-//! recurse. Every instruction adds at most one value, copies are counted, a pickle is at most [`MAX_BYTES`] long and
-//! holds at most [`MAX_VALUES`], so time and memory are bounded.
+//! global is only a name. The few that tensors and NumPy arrays use are rebuilt by hand; the result of any other is an
+//! opaque [`Object`], which records the name, the arguments and the state. Values are in an arena and refer to each
+//! other by number, so a cyclic value costs nothing and dropping a value does not recurse. Every instruction adds at
+//! most three values, copies are counted, and [`Limits`] bound the length of a pickle and the number of its values, so
+//! time and memory are bounded.
 
+mod arrays;
 mod globals;
 mod machine;
+mod objects;
 
 use machine::Machine;
 
-/// The longest pickle in bytes: enough for the names and shapes of more than ten thousand tensors.
+/// The longest pickle of a checkpoint in bytes: enough for the names and shapes of more than ten thousand tensors.
 pub const MAX_BYTES: usize = 4 << 20;
 /// The maximum number of values of a pickle, and of entries of its stack and its memo; a tensor and its name take 20.
 pub const MAX_VALUES: usize = 1 << 20;
@@ -48,8 +51,38 @@ pub enum Value {
     Storage(Box<Storage>),
     /// A view of a storage.
     Tensor(Box<Tensor>),
-    /// A harmless object that no tensor needs, such as a device.
+    /// A NumPy array.
+    Array(Box<NumpyArray>),
+    /// An object of a class that is not rebuilt, or the result of a function that is not called.
+    Object(Box<Object>),
+    /// A value that nothing needs, such as an integer of more than 16 bytes.
     Other,
+}
+
+/// An opaque object: the class or function that would make it, and the data that it would get. Nothing is run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    /// The class or function: a [`Value::Global`], or another object.
+    pub class: Id,
+    /// The arguments, a [`Value::Sequence`].
+    pub arguments: Id,
+    /// The state, usually a dictionary of attributes.
+    pub state: Option<Id>,
+    /// The entries, if the class is a kind of dictionary.
+    pub items: Vec<(Id, Id)>,
+}
+
+/// A NumPy array; [`Pickle::array`] decodes it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NumpyArray {
+    /// The type of the elements, a [`Value::NumpyType`].
+    pub kind: Id,
+    /// The sizes, outermost first.
+    pub shape: Vec<u64>,
+    /// Whether the first index is the fastest.
+    pub fortran: bool,
+    /// The elements, [`Value::Bytes`] or a string of Python 2; `None` before the state of the array is set.
+    pub data: Option<Id>,
 }
 
 /// A storage, identified by its key in the file.
@@ -61,6 +94,8 @@ pub struct Storage {
     pub key: String,
     /// The number of elements.
     pub elements: u64,
+    /// Whether it is a part of another storage, as files of old versions of PyTorch may have it.
+    pub part: bool,
 }
 
 /// A tensor's view of a storage.
@@ -100,36 +135,65 @@ impl Pickle {
         self.entries(id).filter(|(name, _)| *name == key).last().map(|(_, value)| value)
     }
 
-    /// The entries of a dictionary that have string keys.
-    pub fn entries(&self, id: Id) -> impl Iterator<Item = (&str, Id)> {
-        let pairs = match self.get(id) {
-            Value::Dict(pairs) => pairs.as_slice(),
-            _ => &[],
+    /// The value under `key` in a dictionary whose keys may be strings or bytes; the last one, as in Python.
+    pub fn string_entry(&self, id: Id, key: &str) -> Option<Id> {
+        let is_key = |id: Id| match self.get(id) {
+            Value::Text(text) => text == key,
+            Value::Bytes(bytes) => bytes == key.as_bytes(),
+            _ => false,
         };
-        pairs.iter().filter_map(|&(key, value)| match self.get(key) {
+        let Value::Dict(pairs) = self.get(id) else { return None };
+        pairs.iter().rfind(|&&(name, _)| is_key(name)).map(|&(_, value)| value)
+    }
+
+    /// The entries with string keys of a dictionary; the entries and attributes of an opaque object.
+    pub fn entries(&self, id: Id) -> impl Iterator<Item = (&str, Id)> {
+        self.pairs(id).into_iter().flatten().filter_map(|&(key, value)| match self.get(key) {
             Value::Text(key) => Some((key.as_str(), value)),
             _ => None,
         })
     }
 }
 
+/// The size of the pickles that are read.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// The length in bytes.
+    pub bytes: usize,
+    /// The number of values, of entries of the stack and of the memo, each.
+    pub values: usize,
+}
+
+impl Limits {
+    /// The limits for the pickles of checkpoints.
+    pub const CHECKPOINT: Self = Self { bytes: MAX_BYTES, values: MAX_VALUES };
+}
+
+/// Interprets the pickle of a checkpoint at the beginning of `bytes`; returns it and its length.
+///
+/// # Errors
+/// The errors of [`read_within`].
+pub fn read(bytes: &[u8]) -> Result<(Pickle, usize), String> {
+    read_within(bytes, Limits::CHECKPOINT)
+}
+
 /// Interprets the pickle at the beginning of `bytes`; returns it and its length.
 ///
 /// # Errors
-/// A description of the content that a state dict does not need, or of the damage.
-pub fn read(bytes: &[u8]) -> Result<(Pickle, usize), String> {
-    let limit = bytes.len().min(MAX_BYTES);
-    let mut machine = Machine::new(&bytes[..limit]);
+/// A description of the damage, or of what exceeds the limits.
+pub fn read_within(bytes: &[u8], limits: Limits) -> Result<(Pickle, usize), String> {
+    let limit = bytes.len().min(limits.bytes);
+    let mut machine = Machine::new(&bytes[..limit], limits.values);
     let root = machine.run().map_err(|message| {
-        let cut = machine.at >= limit && bytes.len() > MAX_BYTES;
-        if cut { format!("the pickle is longer than {MAX_BYTES} bytes") } else { message }
+        let cut = machine.at >= limit && bytes.len() > limits.bytes;
+        if cut { format!("the pickle is longer than {} bytes", limits.bytes) } else { message }
     })?;
     let length = machine.at;
     Ok((Pickle { values: machine.values, root }, length))
 }
 
 /// The beginning of a name, for a one-line message.
-fn clip(name: &str) -> String {
+pub(super) fn clip(name: &str) -> String {
     name.chars().take(80).flat_map(char::escape_debug).collect()
 }
 

@@ -64,6 +64,7 @@ impl<S: Source> Storages<S> {
         for key in &order {
             let (storage, users) = &by_storage[key];
             let fail = |message: String| format!("tensor {}: {message}", name(users[0]));
+            check(storage).map_err(fail)?;
             let kind = element_type(&storage.class).map_err(fail)?;
             let (bytes, size) = (self.0.bytes(&storage.key).map_err(fail)?, kind.bytes() as u64);
             if storage.elements.checked_mul(size) != Some(bytes) {
@@ -104,6 +105,27 @@ fn parts(pickle: &Pickle, id: Id) -> Result<(&Tensor, &Storage), String> {
     Ok((tensor, storage))
 }
 
+/// The reason why a storage cannot be read, if it cannot.
+pub fn check(storage: &Storage) -> Result<(), String> {
+    if storage.part {
+        return Err(
+            "its storage is a part of another, which is not supported; save it with a newer PyTorch".into()
+        );
+    }
+    element_type(&storage.class).map(drop)
+}
+
+/// The size of an element of a storage class in bytes, if it is known.
+pub fn element_bytes(class: &str) -> Option<u64> {
+    Some(match class {
+        "UntypedStorage" | "QInt8Storage" | "QUInt8Storage" | "QUInt4x2Storage" | "QUInt2x4Storage" => 1,
+        "ComplexHalfStorage" | "QInt32Storage" => 4,
+        "ComplexFloatStorage" => 8,
+        "ComplexDoubleStorage" => 16,
+        class => element_type(class).ok()?.bytes() as u64,
+    })
+}
+
 /// The element type of a storage class.
 pub fn element_type(class: &str) -> Result<ElementType, String> {
     Ok(match class {
@@ -116,6 +138,8 @@ pub fn element_type(class: &str) -> Result<ElementType, String> {
         "ShortStorage" => ElementType::I16,
         "CharStorage" => ElementType::I8,
         "ByteStorage" | "BoolStorage" => ElementType::U8,
+        "UInt16Storage" => ElementType::U16,
+        "UInt32Storage" => ElementType::U32,
         other => return Err(format!("torch.{other} is not supported; save float32 tensors")),
     })
 }

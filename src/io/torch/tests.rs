@@ -5,9 +5,9 @@ use std::io::{Cursor, Write};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-use super::{MAX_FACTS, TorchFile, read};
+use super::facts::MAX_FACTS;
 use crate::io::elements::{Array, Elements};
-use crate::io::state_file;
+use crate::io::state_file::{self, StateFile};
 
 /// The pickle of `{"model": {name: tensor, …}}`.
 fn pickle(tensors: &[(&str, Vec<u8>)]) -> Vec<u8> {
@@ -23,7 +23,7 @@ fn pickle(tensors: &[(&str, Vec<u8>)]) -> Vec<u8> {
     code
 }
 
-fn text(text: &str) -> Vec<u8> {
+pub(super) fn text(text: &str) -> Vec<u8> {
     [b"X", &(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat()
 }
 
@@ -37,17 +37,17 @@ fn tuple(items: &[u64]) -> Vec<u8> {
 }
 
 /// A view of a storage.
-struct View<'a> {
-    class: &'a str,
-    key: &'a str,
-    elements: u64,
-    offset: u64,
-    shape: &'a [u64],
-    strides: &'a [u64],
+pub(super) struct View<'a> {
+    pub(super) class: &'a str,
+    pub(super) key: &'a str,
+    pub(super) elements: u64,
+    pub(super) offset: u64,
+    pub(super) shape: &'a [u64],
+    pub(super) strides: &'a [u64],
 }
 
 impl View<'_> {
-    fn code(&self) -> Vec<u8> {
+    pub(super) fn code(&self) -> Vec<u8> {
         [
             b"ctorch._utils\n_rebuild_tensor_v2\n((",
             &text("storage")[..],
@@ -66,14 +66,14 @@ impl View<'_> {
 }
 
 /// Six floats, storage `0`.
-const SIX: View<'_> =
+pub(super) const SIX: View<'_> =
     View { class: "FloatStorage", key: "0", elements: 6, offset: 0, shape: &[2, 3], strides: &[3, 1] };
 
-fn six() -> Vec<u8> {
+pub(super) fn six() -> Vec<u8> {
     (0..6).flat_map(|i| (i as f32).to_le_bytes()).collect()
 }
 
-fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
+pub(super) fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
     let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
     for (name, data) in entries {
@@ -83,16 +83,16 @@ fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
     archive.finish().unwrap().into_inner()
 }
 
-fn parse(bytes: &[u8]) -> Result<TorchFile, String> {
-    read(&mut Cursor::new(bytes), bytes.len() as u64)
+pub(super) fn parse(bytes: &[u8]) -> Result<StateFile, String> {
+    state_file::parse(&mut Cursor::new(bytes), bytes.len() as u64)
 }
 
 /// Parses a file with the tensors `tensors` and six floats as storage `0`.
-fn with(tensors: &[(&str, Vec<u8>)]) -> Result<TorchFile, String> {
+fn with(tensors: &[(&str, Vec<u8>)]) -> Result<StateFile, String> {
     parse(&archive(&[("a/data.pkl", &pickle(tensors)), ("a/data/0", &six())]))
 }
 
-fn refused(result: Result<TorchFile, String>, part: &str) {
+pub(super) fn refused(result: Result<StateFile, String>, part: &str) {
     let message = result.expect_err(part);
     assert!(message.contains(part), "{part:?} is not in {message:?}");
     assert!(message.len() < 600 && !message.contains('\n'), "{message:?}");
@@ -101,7 +101,7 @@ fn refused(result: Result<TorchFile, String>, part: &str) {
 #[test]
 fn a_file_by_hand() {
     let file = with(&[("a", SIX.code())]).unwrap();
-    assert_eq!(file.key.as_deref(), Some("model"));
+    assert_eq!(file.facts.key.as_deref(), Some("model"));
     let elements = Elements::F32((0..6).map(|i| i as f32).collect());
     assert_eq!(file.tensors, [("a".to_owned(), Array { shape: vec![2, 3], elements })]);
 }
@@ -193,8 +193,14 @@ fn archives_that_mean_two_things_are_refused() {
         bytes
     };
     refused(parse(&replaced(b"a/data/1", b"a/data/0")), "one name");
-    refused(parse(&archive(&[("data.pkl", &pickle)])), "without data.pkl");
-    refused(parse(&archive(&[("a/data.pkl", &pickle), ("a/constants.pkl", b"")])), "TorchScript");
+    refused(parse(&archive(&[("a/data.pk", &pickle)])), "without data.pkl");
+    refused(parse(&archive(&[("b/a/model.pth", &pickle)])), "with the file b/a/model.pth; unpack it");
+    refused(parse(&archive(&[("a/archive_format", b"pt2"), ("a/model.pt", b"")])), "of torch.export");
+    refused(parse(&archive(&[("a/.data/extern_modules", b"")])), "of torch.package");
+    refused(
+        parse(&archive(&[("a/data.pkl", &pickle), ("b/data.pkl", &pickle)])),
+        "two checkpoints, a/data.pkl and b/data.pkl",
+    );
     refused(parse(&archive(&[("a/data.pkl", &pickle), ("a/byteorder", b"big")])), "big-endian");
     refused(parse(&archive(&[("a/data.pkl", &pickle), ("a/byteorder", b"odd")])), "neither little nor big");
 
@@ -213,7 +219,13 @@ fn archives_that_mean_two_things_are_refused() {
     refused(parse(&changed(16, 1)), "storage 0 cannot be read");
     let mut bytes = good.clone();
     bytes[second + 10] = 8;
-    refused(parse(&bytes), "compressed");
+    refused(parse(&bytes), "storage 0 cannot be read");
+    // By a method that is not built in, and encrypted.
+    bytes[second + 10] = 12;
+    refused(parse(&bytes), "compressed by");
+    let mut bytes = good.clone();
+    bytes[second + 8] |= 1;
+    refused(parse(&bytes), "encrypted");
 }
 
 /// A legacy file: the four pickles, the keys and the data.
@@ -243,7 +255,7 @@ fn legacy_files_that_lie() {
     );
     let twice = [data(6), data(6)].concat();
     refused(parse(&legacy(&object, b"\x80\x02](U\x010U\x010e.", &twice)), "storage 0 is there twice");
-    refused(parse(b"\x80\x02N."), "not one of torch.save");
+    refused(parse(b"\x80\x02NNNNNNN."), "not one of torch.save");
     let mut version = legacy(&object, keys, &data(6));
     version[18] = 0xea;
     refused(parse(&version), "expected version 1001");
@@ -261,7 +273,7 @@ fn facts_are_few_however_many_entries_there_are() {
     code.extend(b"h\x00Nsh\x00K\x01s".repeat(10_000));
     code.push(b'.');
     let file = parse(&archive(&[("a/data.pkl", &code), ("a/data/0", &six())])).unwrap();
-    assert_eq!((file.scalars.len(), file.ignored.len()), (MAX_FACTS, MAX_FACTS));
+    assert_eq!((file.facts.scalars.len(), file.facts.ignored.len()), (MAX_FACTS, MAX_FACTS));
 }
 
 #[test]

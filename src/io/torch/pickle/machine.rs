@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Id, MAX_NAME, MAX_VALUES, Value, clip};
+use super::{Id, MAX_NAME, Value, clip};
 
 /// An entry of the stack.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -21,11 +21,13 @@ pub(super) struct Machine<'a> {
     memo: HashMap<u32, Id>,
     /// The number of characters and items copied between values.
     copied: usize,
+    /// The maximum number of values, and of entries of the stack and the memo.
+    most: usize,
 }
 
 impl<'a> Machine<'a> {
-    pub(super) fn new(code: &'a [u8]) -> Self {
-        Self { code, at: 0, values: Vec::new(), stack: Vec::new(), memo: HashMap::new(), copied: 0 }
+    pub(super) fn new(code: &'a [u8], most: usize) -> Self {
+        Self { code, at: 0, values: Vec::new(), stack: Vec::new(), memo: HashMap::new(), copied: 0, most }
     }
 
     /// Runs to the end; returns the value that the pickle represents.
@@ -74,11 +76,11 @@ impl<'a> Machine<'a> {
                         std::str::from_utf8(self.take(length)?).map_err(|_| "a string is not UTF-8")?;
                     self.push(Value::Text(text.to_owned()))?;
                 }
-                // SHORT_BINSTRING, BINSTRING: strings of Python 2, used as names here.
+                // SHORT_BINSTRING, BINSTRING
                 b'U' | b'T' => {
                     let length = self.length(opcode, b'U', b'T')?;
-                    let text = self.take(length)?.iter().map(|&byte| char::from(byte)).collect();
-                    self.push(Value::Text(text))?;
+                    let string = python2_string(self.take(length)?);
+                    self.push(string)?;
                 }
                 // SHORT_BINBYTES, BINBYTES, BINBYTES8, BYTEARRAY8
                 b'C' | b'B' | 0x8e | 0x96 => {
@@ -158,12 +160,38 @@ impl<'a> Machine<'a> {
                     let (name, module) = (self.text(name)?, self.text(module)?);
                     self.push(Value::Global(format!("{module}.{name}")))?;
                 }
-                // REDUCE, NEWOBJ, BUILD, BINPERSID
+                // REDUCE, NEWOBJ, NEWOBJ_EX, INST, OBJ, EXT1-4, BUILD, BINPERSID
                 b'R' | 0x81 => {
                     let arguments = self.pop()?;
                     let function = self.pop()?;
-                    let value = self.call(function, arguments, opcode == 0x81)?;
-                    self.put(Item::Value(value))?;
+                    let value = self.call(function, arguments)?;
+                    self.place(value)?;
+                }
+                0x92 => {
+                    let (_keywords, arguments, class) = (self.pop()?, self.pop()?, self.pop()?);
+                    let value = self.object(class, arguments)?;
+                    self.place(value)?;
+                }
+                b'i' => {
+                    let class = Value::Global(format!("{}.{}", self.line()?, self.line()?));
+                    let (class, arguments) = (self.add(class)?, self.marked()?);
+                    self.instance(class, arguments)?;
+                }
+                b'o' => {
+                    let mut arguments = self.marked()?;
+                    if arguments.is_empty() {
+                        return Err("an object without a class".into());
+                    }
+                    let class = arguments.remove(0);
+                    self.instance(class, arguments)?;
+                }
+                0x82..=0x84 => {
+                    let mut code = [0; 4];
+                    let bytes = self.take(1 << (opcode - 0x82))?;
+                    code[..bytes.len()].copy_from_slice(bytes);
+                    let class = Value::Global(format!("copyreg extension {}", u32::from_le_bytes(code)));
+                    let class = self.add(class)?;
+                    self.instance(class, Vec::new())?;
                 }
                 b'b' => self.build()?,
                 b'Q' => {
@@ -195,19 +223,23 @@ impl<'a> Machine<'a> {
     }
 
     pub(super) fn add(&mut self, value: Value) -> Result<Id, String> {
-        if self.values.len() == MAX_VALUES {
-            return Err(format!("the pickle has more than {MAX_VALUES} values"));
+        if self.values.len() == self.most {
+            return Err(format!("the pickle has more than {} values", self.most));
         }
         self.values.push(value);
         Ok(self.values.len() - 1)
     }
 
     fn put(&mut self, item: Item) -> Result<(), String> {
-        if self.stack.len() == MAX_VALUES {
-            return Err(format!("the pickle's stack has more than {MAX_VALUES} values"));
+        if self.stack.len() == self.most {
+            return Err(format!("the pickle's stack has more than {} values", self.most));
         }
         self.stack.push(item);
         Ok(())
+    }
+
+    pub(super) fn place(&mut self, id: Id) -> Result<(), String> {
+        self.put(Item::Value(id))
     }
 
     pub(super) fn pop(&mut self) -> Result<Id, String> {
@@ -280,8 +312,9 @@ impl<'a> Machine<'a> {
 
     fn long(&mut self, length: usize) -> Result<(), String> {
         let bytes = self.take(length)?;
+        // Such as the state of a random-number generator.
         if length > 16 {
-            return Err(format!("an integer of {length} bytes"));
+            return self.push(Value::Other);
         }
         let negative = bytes.last().is_some_and(|&byte| byte >= 0x80);
         let mut whole = [if negative { 0xff } else { 0 }; 16];
@@ -297,7 +330,13 @@ impl<'a> Machine<'a> {
             "01" => Value::Bool(true),
             line => {
                 let digits = line.strip_suffix('L').unwrap_or(line);
-                Value::Int(digits.parse().map_err(|_| format!("{} is no integer", clip(line)))?)
+                let magnitude = digits.strip_prefix('-').unwrap_or(digits);
+                let is_number = !magnitude.is_empty() && magnitude.bytes().all(|byte| byte.is_ascii_digit());
+                match digits.parse() {
+                    Ok(value) => Value::Int(value),
+                    Err(_) if is_number => Value::Other,
+                    Err(_) => return Err(format!("{} is no integer", clip(line))),
+                }
             }
         };
         self.push(value)
@@ -306,8 +345,8 @@ impl<'a> Machine<'a> {
     fn memoize(&mut self, index: u32) -> Result<(), String> {
         let top = self.top()?;
         self.memo.insert(index, top);
-        if self.memo.len() > MAX_VALUES {
-            return Err(format!("the pickle's memo has more than {MAX_VALUES} entries"));
+        if self.memo.len() > self.most {
+            return Err(format!("the pickle's memo has more than {} entries", self.most));
         }
         Ok(())
     }
@@ -322,6 +361,8 @@ impl<'a> Machine<'a> {
         let list = self.top()?;
         match &mut self.values[list] {
             Value::Sequence(list) => list.extend(items),
+            // The items of an opaque kind of list are not kept.
+            Value::Object(_) => {}
             _ => return Err("appends to a value that is not a list".into()),
         }
         Ok(())
@@ -338,7 +379,10 @@ impl<'a> Machine<'a> {
             Value::Dict(dict) if rest.is_empty() => {
                 dict.extend(pairs.iter().map(|&[key, value]| (key, value)));
             }
-            Value::Dict(_) => return Err("a key without a value".into()),
+            Value::Object(object) if rest.is_empty() => {
+                object.items.extend(pairs.iter().map(|&[key, value]| (key, value)));
+            }
+            Value::Dict(_) | Value::Object(_) => return Err("a key without a value".into()),
             _ => return Err("sets items of a value that is not a dictionary".into()),
         }
         Ok(())
@@ -374,5 +418,15 @@ impl<'a> Machine<'a> {
             Value::Sequence(items) => Ok(items),
             _ => Err("expected a tuple".into()),
         }
+    }
+}
+
+/// A string of Python 2, which may be text or bytes. It is text, in latin-1, unless it is too long for a name and is not
+/// ASCII.
+fn python2_string(bytes: &[u8]) -> Value {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if bytes.is_ascii() => Value::Text(text.to_owned()),
+        _ if bytes.len() > MAX_NAME => Value::Bytes(bytes.to_vec()),
+        _ => Value::Text(bytes.iter().map(|&byte| char::from(byte)).collect()),
     }
 }

@@ -30,6 +30,17 @@ fn shown(code: &[u8]) -> String {
                 let Tensor { storage, offset, shape, strides } = &**tensor;
                 format!("tensor ({}) {offset} {shape:?} {strides:?}", show(pickle, *storage))
             }
+            Value::Array(_) => match pickle.array(id) {
+                Ok(array) => format!("array {:?} {:?}", array.shape, array.elements),
+                Err(message) => message,
+            },
+            Value::Object(object) => {
+                let state = object.state.map(|state| " state ".to_owned() + &show(pickle, state));
+                let (class, arguments) = (show(pickle, object.class), show(pickle, object.arguments));
+                let items: Vec<String> =
+                    object.items.iter().map(|&(key, value)| all(&[key]) + ": " + &all(&[value])).collect();
+                format!("{class}{arguments}{}{}", state.unwrap_or_default(), items.join(" "))
+            }
             Value::Other => "other".into(),
         }
     }
@@ -101,6 +112,9 @@ fn every_instruction() {
         (b"K\x05\x94j\0\0\0\0\x86.", "[5 5]"),
         (b"cos\nsystem\n.", "os.system"),
         (b"\x8c\x02os\x8c\x06system\x93.", "os.system"),
+        // Of more than 16 bytes, in both forms.
+        (b"\x8a\x11\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0.", "other"),
+        (b"L-999999999999999999999999999999999999999999L\n.", "other"),
     ] {
         assert_eq!(shown(code), expected, "{}", code.escape_ascii());
     }
@@ -124,7 +138,10 @@ fn what_state_dicts_are_made_of() {
         (of("collections OrderedDict", b"](K\x01K\x02\x86e\x85R"), "{1: 2}"),
         (of("collections Counter", b"}K\x01K\x02s\x85R"), "{1: 2}"),
         (of("torch Size", b"K\x01K\x02\x86\x85R"), "[1 2]"),
-        (of("torch device", b"X\x03\0\0\0cpu\x85R"), "other"),
+        (of("torch device", b"X\x03\0\0\0cpu\x85R"), "torch.device[\"cpu\"]"),
+        (of("builtins set", b"](K\x01K\x02e\x85R"), "[1 2]"),
+        (of("__builtin__ frozenset", b"]K\x01a\x85R"), "[1]"),
+        (of("collections defaultdict", b"c__main__\nNet\n\x85R"), "{}"),
         (of("torch float32", b""), "torch.float32"),
         (of("_codecs encode", b"X\x02\0\0\0\xc3\xbfX\x06\0\0\0latin1\x86R"), "b[255]"),
     ] {
@@ -168,36 +185,54 @@ fn numbers_of_numpy() {
     }
 }
 
+/// No code runs: a call is recorded, with what it would get.
 #[test]
-fn what_a_state_dict_does_not_need_is_refused() {
+fn what_a_state_dict_does_not_need_is_opaque() {
+    for (code, expected) in [
+        (&b"cos\nsystem\nX\x02\0\0\0ls\x85R."[..], "os.system[\"ls\"]"),
+        (b"\x8c\x02os\x8c\x06system\x93)R.", "os.system[]"),
+        (b"cbuiltins\neval\n)R.", "builtins.eval[]"),
+        // A call of the result of a call.
+        (b"cbuiltins\ngetattr\n(K\x01K\x02tR)R.", "builtins.getattr[1 2][]"),
+        (b"c__main__\nNet\n)\x81.", "__main__.Net[]"),
+        (b"c__main__\nNet\n)\x81}U\x01aK\x01sb.", "__main__.Net[] state {\"a\": 1}"),
+        (b"c__main__\nNet\n)\x81N}U\x01aK\x01s\x86b.", "__main__.Net[] state [None {\"a\": 1}]"),
+        (b"c__main__\nNet\n)\x81U\x01aK\x01s.", "__main__.Net[]\"a\": 1"),
+        (b"c__main__\nNet\n)\x81(U\x01aK\x01u.", "__main__.Net[]\"a\": 1"),
+        (b"ccollections\ndeque\n)R(K\x01K\x02e.", "collections.deque[]"),
+        (b"ccollections\ndeque\n)RK\x01a.", "collections.deque[]"),
+        (b"c__main__\nNet\n)}\x92.", "__main__.Net[]"),
+        (b"(K\x01i__main__\nNet\n.", "__main__.Net[1]"),
+        (b"(c__main__\nNet\nK\x01o.", "__main__.Net[1]"),
+        (b"\x82\x01.", "copyreg extension 1[]"),
+        (b"\x83\x01\x01.", "copyreg extension 257[]"),
+        (b"\x84\x01\0\0\0.", "copyreg extension 1[]"),
+        (b"ctorch._utils\n_rebuild_qtensor\n)R.", "torch._utils._rebuild_qtensor[]"),
+        (b"ctorch._utils\n_rebuild_tensor_v2\n)R.", "torch._utils._rebuild_tensor_v2[]"),
+        (b"ctorch.storage\n_load_from_bytes\nC\0\x85R.", "torch.storage._load_from_bytes[b[]]"),
+        (b"(U\x06modulec__main__\nNet\nNNtQ.", "__main__.Net"),
+    ] {
+        assert_eq!(shown(code), expected, "{}", code.escape_ascii());
+    }
+}
+
+#[test]
+fn damage_is_refused() {
     let with = |before: &[u8], after: &[u8]| code(&[before, STORAGE, after]);
     let rebuild = b"ctorch._utils\n_rebuild_tensor_v2\n(";
     for (code, part) in [
-        (
-            b"cos\nsystem\nX\x02\0\0\0ls\x85R.".to_vec(),
-            "asks for os.system, which a state dict does not need",
-        ),
-        (b"\x8c\x02os\x8c\x06system\x93)R.".to_vec(), "asks for os.system"),
-        (b"cbuiltins\neval\n)R.".to_vec(), "asks for builtins.eval"),
-        (b"c__main__\nNet\n)\x81.".to_vec(), "__main__.Net, whose code would have to be run"),
-        (b"c__main__\nNet\n)\x81.".to_vec(), "model.state_dict()"),
-        (b"ca\x1b[31m\nb\n)R.".to_vec(), "asks for a\\u{1b}[31m.b"),
-        (code(&[b"c", &[b'x'; 3000], b"\ny\n)R."]), "asks for xxx"),
-        (b"ctorch._utils\n_rebuild_qtensor\n)R.".to_vec(), "has a tensor of torch._utils._rebuild_qtensor"),
-        (b"ctorch._utils\n_rebuild_tensor_v2\n)R.".to_vec(), "_rebuild_tensor_v2"),
-        (b"ctorch.storage\n_load_from_bytes\nC\0\x85R.".to_vec(), "torch.storage._load_from_bytes"),
         (b"K\x01)R.".to_vec(), "calls a value that is not a function"),
         (b"ctorch\nSize\nK\x01R.".to_vec(), "expected a tuple"),
-        (b"cos\nsystem\n}b.".to_vec(), "sets the state of an object"),
-        (b"K\x01}b.".to_vec(), "sets the state of an object"),
-        (b"i__main__\nNet\n.".to_vec(), "instruction 0x69"),
-        (b"(c__main__\nNet\no.".to_vec(), "instruction 0x6f"),
-        (b"c__main__\nNet\n)}\x92.".to_vec(), "instruction 0x92"),
-        (b"\x82\x01.".to_vec(), "instruction 0x82"),
+        (b"cos\nsystem\nK\x01R.".to_vec(), "expected a tuple"),
+        (b"cos\nsystem\n}b.".to_vec(), "sets the state of a value"),
+        (b"K\x01}b.".to_vec(), "sets the state of a value"),
+        (b"i__main__\nNet\n.".to_vec(), "there is no mark"),
+        (b"(K\x01o.".to_vec(), "calls a value that is not a function"),
+        (b"(o.".to_vec(), "an object without a class"),
+        (b"cos\nsystem\n)R(K\x01u.".to_vec(), "a key without a value"),
         (b"Pstorage\n.".to_vec(), "instruction 0x50"),
         (b"\x97.".to_vec(), "instruction 0x97"),
         (b"\x80\x06.".to_vec(), "protocol 6"),
-        (b"\x8a\x11\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0.".to_vec(), "an integer of 17 bytes"),
         (b"I1x\n.".to_vec(), "1x is no integer"),
         (b"X\x01\0\0\0\xff.".to_vec(), "not UTF-8"),
         (b"\x8d\xff\xff\xff\xff\xff\xff\xff\xff.".to_vec(), "ends"),
@@ -213,10 +248,8 @@ fn what_a_state_dict_does_not_need_is_refused() {
         (b"K\x01Q.".to_vec(), "expected a tuple"),
         (b")Q.".to_vec(), "persistent id that is no storage's"),
         (b"(U\x05otherNNNNtQ.".to_vec(), "a persistent id of other, expected storage"),
-        (b"(U\x06modulec__main__\nNet\nNNtQ.".to_vec(), "__main__.Net, whose code"),
-        (b"(U\x07storagecos\nsystem\nU\x010U\x03cpuK\x01tQ.".to_vec(), "asks for os.system"),
+        (b"(U\x07storagecos\nsystem\nU\x010U\x03cpuK\x01tQ.".to_vec(), "a storage of class os.system"),
         (b"(U\x07storagectorch\nFloatStorage\nU\x010U\x03cpuJ\xff\xff\xff\xfftQ.".to_vec(), "a size of -1"),
-        (b"(U\x07storagectorch\nFloatStorage\nU\x010U\x03cpuK\x01K\x01tQ.".to_vec(), "parts of others"),
         (code(&[b"(U\x07storagectorch\nFloatStorage\nU\x41", &[b'0'; 65], b"NK\x01tQ."]), "65 bytes"),
         (with(rebuild, b"K\x00K\x02\x85K\x01K\x01\x86tR."), "1 sizes and 2 strides"),
         (with(rebuild, b"K\x00J\xff\xff\xff\xff\x85K\x01\x85tR."), "a size of -1"),
