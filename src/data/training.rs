@@ -465,11 +465,7 @@ mod tests {
         fill(&at("Train"), &["cat", "dog"], 10, 8);
         let data = load();
         assert_eq!((data.train.len(), data.test.len()), (18, 2));
-        assert!(
-            data.notes[0].contains("Train has no part test: 2 of its 20 images"),
-            "{:?}",
-            data.notes
-        );
+        assert!(data.notes[0].contains("Train has no part test: 2 of its 20 images"), "{:?}", data.notes);
         assert_eq!(test_images(), format!("{}:test", at("Train").display()));
 
         // Validation images test where nothing else does.

@@ -2,6 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::io::elements::{Array, Elements};
+use crate::io::parametrization;
+use crate::io::state_file::Dictionary;
 use crate::nn::architecture::{
     Architecture, Assumption, Choices, Recognised, Unrecognised, nothing_known, prefixes, recognise,
     unknown_message,
@@ -29,68 +31,118 @@ pub struct ImportOptions {
     pub image_size: Option<[usize; 2]>,
 }
 
-/// A network in a dictionary of tensors.
+/// A network in a file.
 #[derive(Debug, Clone)]
 pub struct Chosen {
+    /// The number of the dictionary with its tensors.
+    pub dictionary: usize,
     /// The beginning of the names of its tensors in the file, which the network's own names lack.
     pub prefix: String,
     /// The network.
     pub recognised: Recognised,
 }
 
-/// The one network in a dictionary of tensors.
+/// A network in a file, or the setting that must settle it.
+struct Candidate {
+    dictionary: usize,
+    prefix: String,
+    network: Result<Recognised, Unrecognised>,
+}
+
+/// The one network in a file.
 ///
 /// # Errors
 /// [`Error::File`] if there is none, with the tensor that is missing or does not fit, of the network that fits best;
 /// [`Error::Setting`] with the option that must settle what the file leaves open.
-pub fn choose(tensors: &[(&str, &[usize])], options: &ImportOptions, path: &Path) -> Result<Chosen> {
-    let mut found = candidates(tensors, options).map_err(|error| Error::file(path, error.message))?;
-    if let [first, second, ..] = &found[..] {
-        let message = format!(
-            "{} has two networks, under {:?} and {:?}; expected one of these prefixes",
-            path.display(),
-            first.0,
-            second.0
-        );
-        return Err(Error::setting("prefix", message));
+pub fn choose(dictionaries: &[Dictionary], options: &ImportOptions, path: &Path) -> Result<Chosen> {
+    let asked = |dictionary: &Dictionary| options.key.as_ref().is_none_or(|key| *key == dictionary.key);
+    if let Some(key) = options.key.as_ref().filter(|_| !dictionaries.iter().any(asked)) {
+        let message = format!("{} has no tensors under {key:?}; {}", path.display(), keys(dictionaries));
+        return Err(Error::setting("key", message));
     }
-    let (prefix, network) = found.swap_remove(0);
+    let (mut found, mut errors) = (Vec::new(), Vec::new());
+    // Joined dictionaries repeat those that they join.
+    for flattened in [false, true] {
+        for (number, dictionary) in dictionaries.iter().enumerate() {
+            if dictionary.flattened == flattened && asked(dictionary) && (!flattened || found.is_empty()) {
+                match candidates(number, dictionary, options) {
+                    Ok(more) => found.extend(more),
+                    Err(error) => errors.push(error),
+                }
+            }
+        }
+    }
+    if let [first, second, ..] = &found[..] {
+        return Err(two_networks(dictionaries, [first, second], path));
+    }
+    let Some(Candidate { dictionary, prefix, network }) = found.pop() else {
+        let best = errors.into_iter().max_by_key(|error| error.fitting);
+        let message =
+            best.map_or_else(|| "expected the tensors of a network, found none".into(), |e| e.message);
+        return Err(Error::file(path, message));
+    };
     let recognised = network.map_err(|error| {
         let message = format!("{}: {}", path.display(), error.message);
         Error::setting(error.setting.unwrap_or("arch"), message)
     })?;
-    Ok(Chosen { prefix: prefix.to_owned(), recognised })
+    Ok(Chosen { dictionary, prefix, recognised })
 }
 
-/// The networks in a dictionary of tensors, or the setting that must settle one: one under each prefix that shares no
-/// tensors with another. If there is none, the error of the network that fits best.
-fn candidates<'a>(
-    tensors: &[(&'a str, &[usize])],
-    options: &'a ImportOptions,
-) -> Result<Vec<(&'a str, Result<Recognised, Unrecognised>)>, Unrecognised> {
+fn keys(dictionaries: &[Dictionary]) -> String {
+    let keys: Vec<String> =
+        dictionaries.iter().filter(|d| !d.flattened).map(|d| format!("{:?}", d.key)).take(8).collect();
+    format!("there are tensors under {}", keys.join(", "))
+}
+
+fn two_networks(dictionaries: &[Dictionary], [a, b]: [&Candidate; 2], path: &Path) -> Error {
+    let path = path.display();
+    if a.dictionary == b.dictionary {
+        let message = format!(
+            "{path} has two networks, whose tensors begin with {:?} and {:?}; expected one of these",
+            a.prefix, b.prefix
+        );
+        return Error::setting("prefix", message);
+    }
+    let [a, b] = [a, b].map(|candidate| &dictionaries[candidate.dictionary].key);
+    Error::setting(
+        "key",
+        format!("{path} has two networks, under {a:?} and {b:?}; expected one of these keys"),
+    )
+}
+
+/// The networks in a dictionary of tensors: one under each prefix that shares no tensors with another. If there is none,
+/// the error of the network that fits best.
+fn candidates(
+    number: usize,
+    dictionary: &Dictionary,
+    options: &ImportOptions,
+) -> Result<Vec<Candidate>, Unrecognised> {
+    let plain = parametrization::names(&dictionary.tensors);
+    let tensors: Vec<(&str, &[usize])> =
+        plain.iter().map(|(name, shape)| (name.as_str(), shape.as_slice())).collect();
     let prefixes = match &options.prefix {
         Some(prefix) => vec![prefix.as_str()],
         None => prefixes(tensors.iter().map(|(name, _)| *name)),
     };
-    let mut found: Vec<(&str, Result<Recognised, Unrecognised>)> = Vec::new();
+    let mut found: Vec<Candidate> = Vec::new();
     let mut errors = Vec::new();
     for prefix in prefixes {
         // A network within another, such as JEM's `f.`, is not one more.
-        if found.iter().any(|(outer, _)| prefix.starts_with(outer)) {
+        if found.iter().any(|outer| prefix.starts_with(&outer.prefix)) {
             continue;
         }
         let own: Vec<(&str, &[usize])> =
             tensors.iter().filter_map(|(name, shape)| Some((name.strip_prefix(prefix)?, *shape))).collect();
         match recognise(&own, &options.choices) {
             Err(error) if error.setting.is_none() => errors.push(error),
-            network => found.push((prefix, network)),
+            network => found.push(Candidate { dictionary: number, prefix: prefix.to_owned(), network }),
         }
     }
     if !found.is_empty() {
         return Ok(found);
     }
     let best = errors.into_iter().max_by_key(|error| error.fitting);
-    Err(best.unwrap_or_else(|| nothing_known(tensors)))
+    Err(best.unwrap_or_else(|| nothing_known(&tensors)))
 }
 
 /// What was left out of a file, for [`Facts::ignored`](crate::io::state_file::Facts): single names, and the number of

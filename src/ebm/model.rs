@@ -8,8 +8,9 @@ use crate::error::{Error, Result};
 use crate::io::checkpoint::Checkpoint;
 use crate::io::elements::{Array, Elements};
 use crate::io::pack;
+use crate::io::parametrization;
 use crate::io::safetensors::FORMAT;
-use crate::io::state_file::{self, StateFile};
+use crate::io::state_file::{self, Facts, StateFile};
 use crate::nn::architecture::{Architecture, Assumption, Recognised};
 use crate::nn::network::{KIND, Network, is_known_kind};
 use crate::nn::normalised::{InputNormalisation, NORMALISATION, Normalised};
@@ -64,10 +65,11 @@ impl Model {
     /// must settle what the file leaves open.
     pub fn import(path: &Path, options: ImportOptions) -> Result<Self> {
         let path = &model_file(path)?;
-        let mut file = state_file::read(path)?;
-        if is_ours(&file) {
-            check_known(path, &file)?;
-            let wrong = |message| Error::file(path, message);
+        let opened = state_file::open(path)?;
+        let wrong = |message| Error::file(path, message);
+        if is_ours(opened.facts()) {
+            check_known(path, opened.facts())?;
+            let file = opened.load(0)?;
             let stated = Architecture::from_metadata(&file.facts.metadata).map_err(wrong)?;
             let stated = stated.with(&options.choices).map_err(wrong)?;
             import::check_size(options.size.as_ref(), &stated)?;
@@ -75,7 +77,9 @@ impl Model {
             import::check_repeated(&stated, &file.tensors, &names, &unknown, path)?;
             return Self::of(path, file, stated.network(), names, options, None);
         }
-        let chosen = import::choose(&named(&file), &options, path)?;
+        let chosen = import::choose(opened.dictionaries(), &options, path)?;
+        let mut file = opened.load(chosen.dictionary)?;
+        file.tensors = parametrization::arrays(file.tensors).map_err(wrong)?;
         let left_out = import::strip(&mut file.tensors, &chosen.prefix);
         let Recognised { architecture, names, assumptions, unknown } = chosen.recognised;
         import::check_size(options.size.as_ref(), &architecture)?;
@@ -119,7 +123,7 @@ impl Model {
         options: ImportOptions,
         assumed: Option<Vec<Assumption>>,
     ) -> Result<Self> {
-        let ours = is_ours(&file);
+        let ours = is_ours(&file.facts);
         let StateFile { tensors, replay_buffer, facts } = file;
         let mut metadata = facts.metadata.clone();
         metadata.insert(FORMAT.0.into(), FORMAT.1.into());
@@ -335,8 +339,8 @@ fn check_class_names(names: Option<&[String]>, classes: usize) -> Result<()> {
 }
 
 /// Refuses a file of this library with a user-defined network.
-fn check_known(path: &Path, file: &StateFile) -> Result<()> {
-    match file.facts.metadata.get(KIND) {
+fn check_known(path: &Path, facts: &Facts) -> Result<()> {
+    match facts.metadata.get(KIND) {
         Some(kind) if !is_known_kind(kind) => {
             let message = format!(
                 "has the user-defined network {kind:?}; only a program that defines this network can open it, by \
@@ -349,8 +353,8 @@ fn check_known(path: &Path, file: &StateFile) -> Result<()> {
 }
 
 /// Whether this library wrote the file.
-fn is_ours(file: &StateFile) -> bool {
-    file.facts.metadata.get(FORMAT.0).is_some_and(|format| format.starts_with(OURS))
+fn is_ours(facts: &Facts) -> bool {
+    facts.metadata.get(FORMAT.0).is_some_and(|format| format.starts_with(OURS))
 }
 
 /// The JSON value of a metadata key.
