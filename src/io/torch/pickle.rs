@@ -9,6 +9,7 @@
 
 mod arrays;
 mod globals;
+mod literals;
 mod machine;
 mod objects;
 

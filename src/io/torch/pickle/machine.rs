@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::{Id, MAX_NAME, Value, clip};
+use super::literals::python2_string;
+use super::{Id, MAX_NAME, Value};
 
 /// An entry of the stack.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -217,7 +218,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn push(&mut self, value: Value) -> Result<(), String> {
+    pub(super) fn push(&mut self, value: Value) -> Result<(), String> {
         let id = self.add(value)?;
         self.put(Item::Value(id))
     }
@@ -268,11 +269,11 @@ impl<'a> Machine<'a> {
         Ok(ids.collect())
     }
 
-    fn byte(&mut self) -> Result<u8, String> {
+    pub(super) fn byte(&mut self) -> Result<u8, String> {
         Ok(self.take(1)?[0])
     }
 
-    fn take(&mut self, count: usize) -> Result<&'a [u8], String> {
+    pub(super) fn take(&mut self, count: usize) -> Result<&'a [u8], String> {
         let rest = &self.code[self.at..];
         let Some(taken) = rest.get(..count) else {
             self.at = self.code.len();
@@ -282,64 +283,15 @@ impl<'a> Machine<'a> {
         Ok(taken)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], String> {
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], String> {
         Ok(self.take(N)?.try_into().expect("N bytes were taken"))
     }
 
-    /// Reads the length before a string: one byte for opcode `short`, four for `long`, else eight.
-    fn length(&mut self, opcode: u8, short: u8, long: u8) -> Result<usize, String> {
-        let length = match opcode {
-            _ if opcode == short => self.byte()?.into(),
-            _ if opcode == long => u32::from_le_bytes(self.array()?).into(),
-            _ => u64::from_le_bytes(self.array()?),
-        };
-        usize::try_from(length).map_err(|_| format!("a string of {length} bytes"))
-    }
-
-    fn line(&mut self) -> Result<&'a str, String> {
+    pub(super) fn line(&mut self) -> Result<&'a str, String> {
         let rest = &self.code[self.at..];
         let end = rest.iter().position(|&byte| byte == b'\n').ok_or("a name has no end")?;
         self.at += end + 1;
         std::str::from_utf8(&rest[..end]).map_err(|_| "a name is not UTF-8".into())
-    }
-
-    fn protocol(&mut self) -> Result<(), String> {
-        match self.byte()? {
-            2..=5 => Ok(()),
-            other => Err(format!("pickle protocol {other}, expected 2 to 5")),
-        }
-    }
-
-    fn long(&mut self, length: usize) -> Result<(), String> {
-        let bytes = self.take(length)?;
-        // Such as the state of a random-number generator.
-        if length > 16 {
-            return self.push(Value::Other);
-        }
-        let negative = bytes.last().is_some_and(|&byte| byte >= 0x80);
-        let mut whole = [if negative { 0xff } else { 0 }; 16];
-        whole[..length].copy_from_slice(bytes);
-        self.push(Value::Int(i128::from_le_bytes(whole)))
-    }
-
-    /// Reads an integer as a line of digits, which may end in L. `00` and `01` are booleans.
-    fn decimal(&mut self) -> Result<(), String> {
-        let line = self.line()?;
-        let value = match line {
-            "00" => Value::Bool(false),
-            "01" => Value::Bool(true),
-            line => {
-                let digits = line.strip_suffix('L').unwrap_or(line);
-                let magnitude = digits.strip_prefix('-').unwrap_or(digits);
-                let is_number = !magnitude.is_empty() && magnitude.bytes().all(|byte| byte.is_ascii_digit());
-                match digits.parse() {
-                    Ok(value) => Value::Int(value),
-                    Err(_) if is_number => Value::Other,
-                    Err(_) => return Err(format!("{} is no integer", clip(line))),
-                }
-            }
-        };
-        self.push(value)
     }
 
     fn memoize(&mut self, index: u32) -> Result<(), String> {
@@ -418,15 +370,5 @@ impl<'a> Machine<'a> {
             Value::Sequence(items) => Ok(items),
             _ => Err("expected a tuple".into()),
         }
-    }
-}
-
-/// A string of Python 2, which may be text or bytes. It is text, in latin-1, unless it is too long for a name and is not
-/// ASCII.
-fn python2_string(bytes: &[u8]) -> Value {
-    match std::str::from_utf8(bytes) {
-        Ok(text) if bytes.is_ascii() => Value::Text(text.to_owned()),
-        _ if bytes.len() > MAX_NAME => Value::Bytes(bytes.to_vec()),
-        _ => Value::Text(bytes.iter().map(|&byte| char::from(byte)).collect()),
     }
 }
