@@ -89,7 +89,7 @@ pub fn decode_any(bytes: &[u8], allow_truncated: bool) -> Result<Decoded, String
         return Err(format!("is truncated: {}", extent(&raw, bytes.len(), height, cut)));
     }
     if truncated && raw.iter().all(|&byte| byte == GREY) {
-        return Err(format!("is truncated: it ends after {} bytes, before the first pixel", bytes.len()));
+        return Err(format!("is truncated: it ends after {} bytes, and no part of it can be read", bytes.len()));
     }
     let picture = oriented(eight_bits(raw, color), [width, height], color.has_color(), orientation)?;
     Ok(Decoded { picture, truncated })
@@ -208,8 +208,7 @@ fn extent(raw: &[u8], length: usize, height: u32, grey: bool) -> String {
     let blank = if grey { GREY } else { 0 };
     let missing = raw.rchunks(row.max(1)).take_while(|row| row.iter().all(|&byte| byte == blank)).count();
     match height as usize - missing {
-        _ if missing == 0 => format!("it ends after {length} bytes"),
-        0 => format!("it ends after {length} bytes, before the first pixel"),
+        rows if missing == 0 || rows == 0 => format!("it ends after {length} bytes"),
         rows => format!("it ends after {length} bytes, in row {rows} of {height}"),
     }
 }

@@ -64,7 +64,18 @@ fn a_run_remembers_how_its_images_are_read() {
         }
     }
     let (photos, run) = (place.at("photos"), place.at("run"));
-    let small = ["--recipe", "classifier", "--preset", "tiny", "--iterations", "1", "--validation", "3", "--batch", "8"];
+    let small = [
+        "--recipe",
+        "classifier",
+        "--preset",
+        "tiny",
+        "--iterations",
+        "1",
+        "--validation",
+        "3",
+        "--batch",
+        "8",
+    ];
     let words = [&["train", "--data", &photos, "--size", "8", "--out", &run][..], &small].concat();
     let printed = succeed(&words);
     assert!(printed.contains("8x8x3, 3 classes"), "{printed}");
@@ -84,7 +95,8 @@ fn a_run_remembers_how_its_images_are_read() {
 #[test]
 fn files_are_named_where_they_are_wrong() {
     let place = Place::new();
-    let (model, whole) = (weights(), std::fs::read(picture(&place, "photos/a.jpg", 200, 160)).expect("a file"));
+    let (model, whole) =
+        (weights(), std::fs::read(picture(&place, "photos/a.jpg", 200, 160)).expect("a file"));
     let photos = place.at("photos");
     let words = ["score", "--model", &model, "--images", &photos, "--size", "32"];
     std::fs::write(place.at("photos/b.JPG"), &whole[..whole.len() * 7 / 10]).expect("a file");
@@ -103,6 +115,10 @@ fn files_are_named_where_they_are_wrong() {
     std::fs::write(place.at("photos/c.heic"), "no image").expect("a file");
     let output = score(&[&photos], &["--size", "32"]);
     assert!(notes(&output)[0].contains("passed over 1 file: 1 .heic"), "{output:?}");
+    assert!(
+        String::from_utf8_lossy(&output.stdout).contains("nor a labels.csv"),
+        "{output:?}"
+    );
     assert!(notes(&score(&[&photos], &["--size", "32", "--quiet"])).is_empty());
 }
 
@@ -165,7 +181,18 @@ fn a_csv_of_labels_is_trained_on_and_scored_by() {
     }
     std::fs::write(place.at("rows.csv"), rows).expect("a file");
     let (photos, rows, run) = (place.at("photos"), place.at("rows.csv"), place.at("run"));
-    let small = ["--recipe", "classifier", "--preset", "tiny", "--iterations", "1", "--validation", "2", "--batch", "8"];
+    let small = [
+        "--recipe",
+        "classifier",
+        "--preset",
+        "tiny",
+        "--iterations",
+        "1",
+        "--validation",
+        "2",
+        "--batch",
+        "8",
+    ];
     let data = ["--data", &photos, "--labels", &rows, "--size", "8"];
     let printed = succeed(&[&["train", "--out", &run][..], &data, &small].concat());
     assert!(printed.contains("18 training and 2 test images of 8x8x3, 2 classes"), "{printed}");

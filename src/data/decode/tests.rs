@@ -70,6 +70,14 @@ fn orientations_are_applied_to_pixels_and_sizes() {
     }
 }
 
+/// The decoder of PPM returns no part of a truncated file.
+#[test]
+fn a_truncated_ppm_cannot_be_read() {
+    let whole = fs::read("tests/fixtures/images/formats/rgb.ppm").unwrap();
+    let message = decode_any(&whole[..whole.len() / 2], true).unwrap_err();
+    assert!(message.contains("no part of it can be read"), "{message}");
+}
+
 /// A file that is cut anywhere is refused, unless all pixels are there.
 #[test]
 fn truncated_files_are_refused() {
@@ -93,7 +101,7 @@ fn truncated_files_are_refused() {
 
 #[test]
 fn truncated_files_are_read_as_far_as_they_go() {
-    for name in ["baseline.jpg", "grey.jpe", "rgb.Png", "rgb.bmp", "rgb.ppm"] {
+    for name in ["baseline.jpg", "grey.jpe", "rgb.Png", "rgb.bmp"] {
         let path = Path::new("tests/fixtures/images/formats").join(name);
         let (whole, expected) = (fs::read(&path).unwrap(), read(&path));
         let mut read = 0;
@@ -102,9 +110,8 @@ fn truncated_files_are_read_as_far_as_they_go() {
             let decoded = match decode_any(cut, true) {
                 Ok(decoded) => decoded,
                 Err(message) => {
-                    let expected =
-                        format!("is truncated: it ends after {} bytes, before the first pixel", cut.len());
-                    assert_eq!(message, expected, "{name} cut at {percent}%");
+                    let expected = format!("is truncated: it ends after {} bytes, ", cut.len());
+                    assert!(message.starts_with(&expected), "{name} cut at {percent}%: {message}");
                     continue;
                 }
             };
