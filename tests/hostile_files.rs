@@ -49,7 +49,9 @@ fn checkpoints() {
 
 #[test]
 fn arrays() {
-    let read = |bytes: &[u8]| npy::parse(bytes).and_then(|array| array::images(array, false, None, "hostile")).map(drop);
+    let read = |bytes: &[u8]| {
+        npy::parse(bytes).and_then(|array| array::images(array, false, None, "hostile")).map(drop)
+    };
     assert_both("npy", read_all("npy", read));
     assert_both("npz", read_all("npz", |bytes| npz::parse(bytes).map(drop)));
 }

@@ -52,7 +52,9 @@ impl Pictures {
                 if first + index == 0 {
                     (all.width, all.height) = (decoded.picture.width, decoded.picture.height);
                     let bytes = decoded.picture.pixels.len().saturating_mul(files.len());
-                    all.pixels.try_reserve_exact(bytes).map_err(|_| too_large(&all, files.len(), bytes, name))?;
+                    all.pixels
+                        .try_reserve_exact(bytes)
+                        .map_err(|_| too_large(&all, files.len(), bytes, name))?;
                 } else if (all.width, all.height) != (decoded.picture.width, decoded.picture.height) {
                     observer(Transfer::Ends);
                     return Err(sizes(files, name));
@@ -126,7 +128,9 @@ fn sizes(files: &[PathBuf], name: &str) -> Error {
         .iter()
         .rev()
         .take(EXAMPLES)
-        .map(|(size, file)| format!("{} is {}", file.strip_prefix(name).unwrap_or(file).display(), text(size)))
+        .map(|(size, file)| {
+            format!("{} is {}", file.strip_prefix(name).unwrap_or(file).display(), text(size))
+        })
         .collect();
     if found.len() > EXAMPLES {
         examples.push("…".into());

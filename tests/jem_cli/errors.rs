@@ -262,7 +262,10 @@ fn a_reader_who_leaves_costs_no_file() {
     for (words, file) in [
         ([&score[..], &[&npz]].concat(), &npz),
         ([&score[..], &[&csv, "--json"]].concat(), &csv),
-        (vec!["sample", "--model", &model, "--steps", "1", "--count", "1", "--out", &samples], &at("samples/samples.npy")),
+        (
+            vec!["sample", "--model", &model, "--steps", "1", "--count", "1", "--out", &samples],
+            &at("samples/samples.npy"),
+        ),
         (vec!["import", &model, "--out", &imported], &imported),
         (vec!["export", "--model", &model, "--to", "npz", "--out", &exported], &exported),
     ] {

@@ -95,7 +95,8 @@ impl ImageArguments {
             }
             bar(transfer);
         };
-        let options = self.pictures.options(ReadOptions { labels: labels.map(Path::to_owned), ..Default::default() });
+        let options =
+            self.pictures.options(ReadOptions { labels: labels.map(Path::to_owned), ..Default::default() });
         let mut images = Images::open_with(sources, self.data_dir.as_deref(), &options, &observer);
         if self.data_dir.is_none() && matches!(&images, Err(Error::Setting { key, .. }) if key == text) {
             images = images.hint("name its directory with --data-dir");
@@ -103,7 +104,9 @@ impl ImageArguments {
         let [height, width, channels] = model.image_shape();
         let images = images.flag("images", flag).advise(height.min(width))?;
         if !self.any_range {
-            images.check_range().hint("--range 0,255 scales from 0 to 255, --any-range takes them as they are")?;
+            images
+                .check_range()
+                .hint("--range 0,255 scales from 0 to 255, --any-range takes them as they are")?;
         }
         let is_picture = images.files.is_some() && matches!(images.pixels, Pixels::Bytes(_));
         let notes = images.notes.clone();

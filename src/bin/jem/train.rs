@@ -74,7 +74,8 @@ impl DataArguments {
         };
         // Another folder is read as the recorded one: it may have moved.
         let recorded = recorded.filter(|recorded| recorded.is_folder() && source.is_folder());
-        let mut read = self.pictures.options(recorded.map_or_else(|| source.read.clone(), |recorded| recorded.read));
+        let mut read =
+            self.pictures.options(recorded.map_or_else(|| source.read.clone(), |recorded| recorded.read));
         if let Some(labels) = &self.labels {
             read.labels = Some(std::path::absolute(labels).map_err(Error::io(labels))?);
         }

@@ -70,12 +70,15 @@ fn orientations_are_applied_to_pixels_and_sizes() {
     }
 }
 
-/// The decoder of PPM returns no part of a truncated file.
+/// The decoders of PPM and WebP return no part of a truncated file.
 #[test]
-fn a_truncated_ppm_cannot_be_read() {
-    let whole = fs::read("tests/fixtures/images/formats/rgb.ppm").unwrap();
-    let message = decode_any(&whole[..whole.len() / 2], true).unwrap_err();
-    assert!(message.contains("no part of it can be read"), "{message}");
+fn some_truncated_files_cannot_be_read() {
+    for name in ["rgb.ppm", "lossy.webp", "lossless.webp"] {
+        let whole = fs::read(format!("tests/fixtures/images/formats/{name}")).unwrap();
+        let message = decode_any(&whole[..whole.len() / 2], true).unwrap_err();
+        assert!(message.starts_with("is truncated: "), "{name}: {message}");
+        assert!(message.contains("no part of it can be read"), "{name}: {message}");
+    }
 }
 
 /// A file that is cut anywhere is refused, unless all pixels are there.

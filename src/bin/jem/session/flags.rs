@@ -87,8 +87,7 @@ impl<T> Flags for Result<T> {
                 Error::setting(key, format!("{message}; --size {side} scales them"))
             }
             Error::File { path, message }
-                if message.starts_with("is truncated")
-                    && !["no part", "before the first"].iter().any(|none| message.contains(none)) =>
+                if message.starts_with("is truncated") && !message.ends_with("no part of it can be read") =>
             {
                 Error::file(path, format!("{message}; --allow-truncated reads as far as it goes"))
             }

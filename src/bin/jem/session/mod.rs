@@ -238,7 +238,8 @@ pub fn download_bar(quiet: bool) -> impl Fn(Transfer<'_>) {
         Transfer::Decodes { done, files } => {
             let mut shown = shown.borrow_mut();
             let bar = shown.get_or_insert_with(|| {
-                let style = ProgressStyle::with_template("decoding images {pos}/{len} [{bar:32}]  {eta} left");
+                let style =
+                    ProgressStyle::with_template("decoding images {pos}/{len} [{bar:32}]  {eta} left");
                 let style = style.expect("the template is valid").progress_chars("=> ");
                 ProgressBar::with_draw_target(Some(files as u64), target()).with_style(style)
             });

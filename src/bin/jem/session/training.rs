@@ -226,8 +226,10 @@ fn check_scale(run: &Path, recorded: Option<usize>, asked: Option<usize>) -> Res
     if recorded == asked {
         return Ok(());
     }
-    let text = |size: Option<usize>| size.map_or("images as they are".into(), |size| format!("--size {size}"));
-    let message = format!("{} is a run on {}, which cannot continue on {}", run.display(), text(recorded), text(asked));
+    let text =
+        |size: Option<usize>| size.map_or("images as they are".into(), |size| format!("--size {size}"));
+    let message =
+        format!("{} is a run on {}, which cannot continue on {}", run.display(), text(recorded), text(asked));
     Err(Error::setting("--resume", message))
 }
 
