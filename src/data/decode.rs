@@ -81,6 +81,7 @@ pub fn decode_any(bytes: &[u8], allow_truncated: bool) -> Result<Decoded, String
     if let Err(error) = &result
         && !cut
         && !ends_early(error)
+        && !is_cut_riff(bytes)
     {
         return Err(format!("is damaged: {}", one_line(error)));
     }
@@ -89,7 +90,10 @@ pub fn decode_any(bytes: &[u8], allow_truncated: bool) -> Result<Decoded, String
         return Err(format!("is truncated: {}", extent(&raw, bytes.len(), height, cut)));
     }
     if truncated && raw.iter().all(|&byte| byte == GREY) {
-        return Err(format!("is truncated: it ends after {} bytes, before the first pixel", bytes.len()));
+        return Err(format!(
+            "is truncated: it ends after {} bytes, and no part of it can be read",
+            bytes.len()
+        ));
     }
     let picture = oriented(eight_bits(raw, color), [width, height], color.has_color(), orientation)?;
     Ok(Decoded { picture, truncated })
@@ -140,7 +144,7 @@ fn open(bytes: &[u8]) -> Result<(impl ImageDecoder + '_, ImageFormat), String> {
     match reader.into_decoder() {
         Ok(decoder) => Ok((decoder, format)),
         Err(error) if ends_early(&error) => {
-            Err(format!("is truncated: it ends after {} bytes, before the first pixel", bytes.len()))
+            Err(format!("is truncated: it ends after {} bytes, and no part of it can be read", bytes.len()))
         }
         Err(error) => Err(one_line(error)),
     }
@@ -181,6 +185,12 @@ fn next_marker(bytes: &[u8], at: &mut usize) -> Option<u8> {
     Some(bytes[marker])
 }
 
+/// Whether the file is a WebP that states more bytes than it has.
+fn is_cut_riff(bytes: &[u8]) -> bool {
+    let stated = bytes.strip_prefix(b"RIFF").and_then(|rest| rest.first_chunk());
+    stated.is_some_and(|&stated| u64::from(u32::from_le_bytes(stated)) + 8 > bytes.len() as u64)
+}
+
 /// Whether `error` says that the file ends early.
 fn ends_early(error: &ImageError) -> bool {
     if let ImageError::IoError(error) = error {
@@ -208,8 +218,7 @@ fn extent(raw: &[u8], length: usize, height: u32, grey: bool) -> String {
     let blank = if grey { GREY } else { 0 };
     let missing = raw.rchunks(row.max(1)).take_while(|row| row.iter().all(|&byte| byte == blank)).count();
     match height as usize - missing {
-        _ if missing == 0 => format!("it ends after {length} bytes"),
-        0 => format!("it ends after {length} bytes, before the first pixel"),
+        rows if missing == 0 || rows == 0 => format!("it ends after {length} bytes"),
         rows => format!("it ends after {length} bytes, in row {rows} of {height}"),
     }
 }

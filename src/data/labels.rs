@@ -1,7 +1,7 @@
 //! A CSV file with the class of each picture of a folder, as Kaggle's competitions have.
 //!
 //! A row has a picture's path, file name or file name without extension, and its class. The first row may name the
-//! columns: one of [`FILE`] and one of [`LABEL`]. Without such names the first two columns are taken.
+//! columns: such as `image`, `file` or `id`, and `label` or `class`. Without such names the first two columns are taken.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

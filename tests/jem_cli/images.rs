@@ -115,6 +115,7 @@ fn files_are_named_where_they_are_wrong() {
     std::fs::write(place.at("photos/c.heic"), "no image").expect("a file");
     let output = score(&[&photos], &["--size", "32"]);
     assert!(notes(&output)[0].contains("passed over 1 file: 1 .heic"), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("nor a labels.csv"), "{output:?}");
     assert!(notes(&score(&[&photos], &["--size", "32", "--quiet"])).is_empty());
 }
 

@@ -70,6 +70,17 @@ fn orientations_are_applied_to_pixels_and_sizes() {
     }
 }
 
+/// The decoders of PPM and WebP return no part of a truncated file.
+#[test]
+fn some_truncated_files_cannot_be_read() {
+    for name in ["rgb.ppm", "lossy.webp", "lossless.webp"] {
+        let whole = fs::read(format!("tests/fixtures/images/formats/{name}")).unwrap();
+        let message = decode_any(&whole[..whole.len() / 2], true).unwrap_err();
+        assert!(message.starts_with("is truncated: "), "{name}: {message}");
+        assert!(message.contains("no part of it can be read"), "{name}: {message}");
+    }
+}
+
 /// A file that is cut anywhere is refused, unless all pixels are there.
 #[test]
 fn truncated_files_are_refused() {
@@ -93,7 +104,7 @@ fn truncated_files_are_refused() {
 
 #[test]
 fn truncated_files_are_read_as_far_as_they_go() {
-    for name in ["baseline.jpg", "grey.jpe", "rgb.Png", "rgb.bmp", "rgb.ppm"] {
+    for name in ["baseline.jpg", "grey.jpe", "rgb.Png", "rgb.bmp"] {
         let path = Path::new("tests/fixtures/images/formats").join(name);
         let (whole, expected) = (fs::read(&path).unwrap(), read(&path));
         let mut read = 0;
@@ -102,9 +113,8 @@ fn truncated_files_are_read_as_far_as_they_go() {
             let decoded = match decode_any(cut, true) {
                 Ok(decoded) => decoded,
                 Err(message) => {
-                    let expected =
-                        format!("is truncated: it ends after {} bytes, before the first pixel", cut.len());
-                    assert_eq!(message, expected, "{name} cut at {percent}%");
+                    let expected = format!("is truncated: it ends after {} bytes, ", cut.len());
+                    assert!(message.starts_with(&expected), "{name} cut at {percent}%: {message}");
                     continue;
                 }
             };

@@ -43,7 +43,13 @@ pub fn labels(
         let classes = write::read_labels(path, images.count, classes)?;
         return Ok(Labels { classes: Some(classes), note: None });
     }
-    let Some(labels) = images.labels.as_ref().filter(|_| classes > 1) else { return Ok(Labels::default()) };
+    let Some(labels) = images.labels.as_ref().filter(|_| classes > 1) else {
+        let is_folder =
+            images.files.is_some() && arguments.images.iter().any(|text| !Path::new(text).is_file());
+        let message =
+            format!("{} has neither sub-folders for classes nor a labels.csv, so no accuracy", images.name);
+        return Ok(if is_folder && classes > 1 { Labels::none(message) } else { Labels::default() });
+    };
     let (source, found) = (&images.name, &images.class_names);
     if found.is_empty() {
         return numbered(source, labels, classes);

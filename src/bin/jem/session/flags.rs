@@ -86,7 +86,9 @@ impl<T> Flags for Result<T> {
             Error::Setting { key, message } if key == "size" && message.starts_with("expected") => {
                 Error::setting(key, format!("{message}; --size {side} scales them"))
             }
-            Error::File { path, message } if message.starts_with("is truncated") => {
+            Error::File { path, message }
+                if message.starts_with("is truncated") && !message.ends_with("no part of it can be read") =>
+            {
                 Error::file(path, format!("{message}; --allow-truncated reads as far as it goes"))
             }
             Error::File { path, message } => Error::file(path, note(&message)),
