@@ -63,7 +63,7 @@ impl Case {
         for name in &names {
             let last = names.iter().rev().find(|other| first(other) == first(name)).expect("itself");
             let shape = &self.shapes[*name];
-            file.push_f32(&format!("{prefix}{name}"), shape, parameter(last, shape, number(last)));
+            file.push_f32(format!("{prefix}{name}"), shape, parameter(last, shape, number(last)));
         }
         let path = directory.join(format!("{}.safetensors", self.name));
         file.save(&path).expect("a file");
@@ -245,6 +245,15 @@ fn a_file_with_two_networks_is_asked_about() {
     let model = Model::import(&path, options).expect("one network");
     let source = &model.file().metadata["source"];
     assert!(source.contains("under ema.module.") && source.contains("criterion.weight"), "{source}");
+    // An average beside the network itself.
+    let mut beside = Checkpoint::load(&case.write(directory.path(), "")).expect("a file");
+    let average = beside.tensors.clone().into_iter();
+    beside.tensors.extend(average.map(|(name, shape, elements)| (format!("ema.{name}"), shape, elements)));
+    let beside_path = directory.path().join("beside.safetensors");
+    beside.save(&beside_path).expect("a file");
+    let found = import(&case, &beside_path, Choices::default()).map(|model| model.path().to_owned());
+    let message = found.expect_err("two networks").to_string();
+    assert!(message.contains("\"ema.\" and \"\""), "{message}");
     let none = ImportOptions { prefix: Some("net.".into()), ..ImportOptions::default() };
     let message = Model::import(&path, none).expect_err("no network").to_string();
     assert!(message.contains("found none"), "{message}");

@@ -186,7 +186,7 @@ fn model(folder: &Path, names: Option<&[&str]>) -> Model {
         if parameter.name.contains("running") {
             values.iter_mut().enumerate().for_each(|(i, value)| *value += 0.1 + 0.01 * i as f32);
         }
-        file.push_f32(&parameter.name.replace("linear", "fc"), &parameter.file_shape(), values);
+        file.push_f32(parameter.name.replace("linear", "fc"), &parameter.file_shape(), values);
     }
     let path = folder.join("resnet.safetensors");
     file.save(&path).expect("a file");

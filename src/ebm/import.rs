@@ -124,25 +124,50 @@ fn candidates(
         Some(prefix) => vec![prefix.as_str()],
         None => prefixes(tensors.iter().map(|(name, _)| *name)),
     };
-    let mut found: Vec<Candidate> = Vec::new();
+    let (mut found, mut partial): (Vec<Candidate>, Vec<(usize, Candidate)>) = (Vec::new(), Vec::new());
     let mut errors = Vec::new();
     for prefix in prefixes {
-        // A network within another, such as JEM's `f.`, is not one more.
-        if found.iter().any(|outer| prefix.starts_with(&outer.prefix)) {
+        // A network within another, such as JEM's `f.`, is not one more; one beside it, such as an average, is.
+        let within = |outer: &Candidate| match &outer.network {
+            Ok(network) => {
+                network.names.values().any(|name| format!("{}{name}", outer.prefix).starts_with(prefix))
+            }
+            Err(_) => prefix.starts_with(&outer.prefix),
+        };
+        if found.iter().chain(partial.iter().map(|(_, candidate)| candidate)).any(within) {
             continue;
         }
         let own: Vec<(&str, &[usize])> =
             tensors.iter().filter_map(|(name, shape)| Some((name.strip_prefix(prefix)?, *shape))).collect();
+        let candidate = |network| Candidate { dictionary: number, prefix: prefix.to_owned(), network };
         match recognise(&own, &options.choices) {
             Err(error) if error.setting.is_none() => errors.push(error),
-            network => found.push(Candidate { dictionary: number, prefix: prefix.to_owned(), network }),
+            // Tensors that it lacks may repeat others, or be another network's.
+            Ok(network) if !network.unknown.is_empty() => {
+                partial.push((network.names.len(), candidate(Ok(network))));
+            }
+            network => found.push(candidate(network)),
         }
     }
+    // A network whose other tensors are all of networks beside it is one, too.
+    let beside: Vec<String> = found.iter().map(|candidate| candidate.prefix.clone()).collect();
+    let (whole, partial): (Vec<_>, Vec<_>) = partial.into_iter().partition(|(_, candidate)| {
+        let full = |name: &String| format!("{}{name}", candidate.prefix);
+        let of_others = |name: &String| beside.iter().any(|prefix| full(name).starts_with(prefix));
+        candidate.network.as_ref().is_ok_and(|network| network.unknown.iter().all(of_others))
+    });
+    found.extend(whole.into_iter().map(|(_, candidate)| candidate));
     if !found.is_empty() {
         return Ok(found);
     }
-    let best = errors.into_iter().max_by_key(|error| error.fitting);
-    Err(best.unwrap_or_else(|| nothing_known(&tensors)))
+    // Of equals the first, whose prefix is the shortest.
+    let best = errors.into_iter().rev().max_by_key(|error| error.fitting);
+    match (partial.into_iter().rev().max_by_key(|(fitting, _)| *fitting), best) {
+        (Some((fitting, candidate)), best) if best.as_ref().is_none_or(|best| best.fitting <= fitting) => {
+            Ok(vec![candidate])
+        }
+        (_, best) => Err(best.unwrap_or_else(|| nothing_known(&tensors))),
+    }
 }
 
 /// What was left out of a file, for [`Facts::ignored`](crate::io::state_file::Facts): single names, and the number of

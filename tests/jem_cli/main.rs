@@ -6,6 +6,7 @@ mod adapter;
 mod data;
 mod devices;
 mod errors;
+mod foreign;
 mod images;
 mod models;
 mod sample;

@@ -168,9 +168,9 @@ fn an_architecture_can_be_named() {
     fail(
         &place,
         &["import", &model, "--arch", "wrn-16-1", "--out", &other],
-        &["WRN-16-1", "expected tensor"],
+        &["--arch", "expected WRN-16-1, but the file has the tensors of a WRN-10-1"],
     );
-    misuse(&["import", &model, "--arch", "vgg16", "--out", &other], &["vgg16", "wrn-28-10"]);
+    misuse(&["import", &model, "--arch", "vgg17", "--out", &other], &["vgg17", "wrn-28-10"]);
 }
 
 #[test]

@@ -43,7 +43,7 @@ pub struct Arguments {
     /// Pooling of features over all pixels: mean or sum [default: mean]
     #[arg(long, value_name = "NAME", hide_possible_values = true)]
     pooling: Option<Pooling>,
-    /// Key of the dictionary of tensors, where a file has several, such as ema_state_dict
+    /// Key of the dictionary of tensors, where a file has several, such as `ema_state_dict`
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
     /// Beginning of the tensors' names, where a file has several networks, such as module.
@@ -52,7 +52,7 @@ pub struct Arguments {
     /// Names of the classes, in the order of the logits: a text file with a name a line, or a data set, such as cifar10
     #[arg(long, value_name = "FILE|SET")]
     classes: Option<String>,
-    /// Rows and columns of the images: N or ROWSxCOLUMNS [default: those that the network was published with]
+    /// Rows and columns of the images: `N` or `HxW` [default: those that the network was published with]
     #[arg(long, value_name = "N", value_parser = image_size)]
     image_size: Option<[usize; 2]>,
     /// Mean of each channel that the classifier's images were normalised with, for pixels in [0, 1]
@@ -128,12 +128,12 @@ pub fn settings(model: &Model, facts: &mut Facts) {
     facts.value("assumptions", serde_json::json!(model.assumptions()));
 }
 
-/// Rows and columns from `N` or `ROWSxCOLUMNS`.
+/// Rows and columns from `N` or `HxW`.
 fn image_size(text: &str) -> std::result::Result<[usize; 2], String> {
     let side = |text: &str| text.parse().ok().filter(|side| (1..=4096).contains(side));
     let (rows, columns) = text.split_once('x').unwrap_or((text, text));
     match (side(rows), side(columns)) {
         (Some(rows), Some(columns)) => Ok([rows, columns]),
-        _ => Err("expected N or ROWSxCOLUMNS, such as 32 or 224x224".into()),
+        _ => Err("expected N or HxW, such as 32 or 224x224".into()),
     }
 }

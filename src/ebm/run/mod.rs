@@ -101,7 +101,12 @@ pub fn run(
     let mut source = options.source.map(RunDirectory::source_line).unwrap_or_default();
     if let Some(network) = &recorded {
         let from = options.start.map(|start| start.model.path());
-        let from = from.map(|path| std::path::absolute(path).map_err(Error::io(path))).transpose()?;
+        let mut from = from.map(|path| std::path::absolute(path).map_err(Error::io(path))).transpose()?;
+        if options.resume {
+            // The model that the run started from may be gone.
+            let before = RunDirectory::network_in(&RunDirectory::config(&options.out)?)?;
+            from = before.and_then(|record| record.from).or(from);
+        }
         source += &RunDirectory::network_line(&NetworkRecord::of(&**network, from.as_deref()));
     }
     let config = format!(

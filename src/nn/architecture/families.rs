@@ -11,6 +11,9 @@ use crate::nn::wide_resnet::{Block, WideResNet};
 use serde::Deserialize;
 use std::sync::Arc;
 
+/// A network of the library.
+type Opened = Arc<dyn Network>;
+
 /// A family of networks.
 pub struct Family {
     /// The kinds that files of this library name; the first is the one that is written.
@@ -18,13 +21,13 @@ pub struct Family {
     /// Names on a command line, for messages.
     pub examples: &'static [&'static str],
     /// The network with settings (TOML) of a kind.
-    pub open: fn(&str, &str) -> Result<Arc<dyn Network>, toml::de::Error>,
+    pub open: fn(&str, &str) -> Result<Opened, toml::de::Error>,
     /// The network that the parts of a name between hyphens name, in lower case.
     pub named: fn(&[&str]) -> Option<Arc<dyn Network>>,
     /// The names of its tensors in public code.
     pub dialects: &'static [Dialect],
     /// The network of a file, from shapes.
-    pub infer: fn(&View<'_>, &Found) -> Result<Arc<dyn Network>, String>,
+    pub infer: fn(&View<'_>, &Found) -> Result<Opened, String>,
     /// A norm whose tensors tell which it is.
     pub norm: &'static str,
 }
@@ -101,7 +104,10 @@ const WIDE_RESNET: Family = Family {
             width: view.bounded("f.layer1.0.conv1.weight", 0, 1 << 10)? / 16,
             classes: view.bounded("class_output.weight", 0, MAX_CLASSES)?,
             channels: view.bounded("f.conv1.weight", 1, MAX_CHANNELS)?,
-            block: if view.has("f.conv1.bias") { Block::Jem } else { Block::Original },
+            block: match ["f.conv1.bias", "f.layer1.0.conv1.bias"].iter().any(|bias| view.has(bias)) {
+                true => Block::Jem,
+                false => Block::Original,
+            },
             norm: found.norm,
             activation: found.activation,
             pooling: found.pooling,

@@ -1,7 +1,7 @@
 //! The networks of the library: their kinds in files, their names on a command line, and their detection from the names
 //! and shapes of a file's tensors.
 //!
-//! A network is a file beside this folder. Its line in [`FAMILIES`] and its rows of names in `families.rs` let it be
+//! A network is a file beside this folder. Its entry in `FAMILIES` and its rows of names in `families.rs` let it be
 //! recognised, opened and named.
 
 mod families;

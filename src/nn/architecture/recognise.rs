@@ -6,6 +6,7 @@
 use super::Architecture;
 use super::families::{FAMILIES, Family, activation};
 use super::shapes::{Dialect, Named, Shapes, View};
+use crate::error::Error;
 use crate::nn::ingredients::{Activation, Norm, Pooling};
 use crate::nn::network::Network;
 use serde::{Deserialize, Serialize};
@@ -117,8 +118,12 @@ fn of_dialect(
     choices: &Choices,
     tensors: &Named<'_>,
 ) -> Result<Recognised, Unrecognised> {
-    let (network, assumptions) = settle(family, view, choices)?;
+    let Settled { network, assumptions, open } = settle(family, view, choices)?;
     let names = names(&*network, view)?;
+    // A setting is asked for only if all else fits.
+    if let Some(open) = open {
+        return Err(open);
+    }
     let unknown = unknown(tensors, &names);
     Ok(Recognised { architecture: Architecture(network), names, assumptions, unknown })
 }
@@ -228,14 +233,28 @@ pub fn nothing_known(tensors: &Named<'_>) -> Unrecognised {
 }
 
 /// The network of a file, and what is assumed of it.
-fn settle(
-    family: &Family,
-    view: &View<'_>,
-    choices: &Choices,
-) -> Result<(Arc<dyn Network>, Vec<Assumption>), Unrecognised> {
+struct Settled {
+    network: Arc<dyn Network>,
+    assumptions: Vec<Assumption>,
+    /// A setting that is open; the network has any value of it.
+    open: Option<Unrecognised>,
+}
+
+fn settle(family: &Family, view: &View<'_>, choices: &Choices) -> Result<Settled, Unrecognised> {
     let dialect = view.dialect;
     let mut assumptions = Vec::new();
-    let norm = norm(family, view, choices.norm, &mut assumptions)?;
+    let mut open = None;
+    let norm = norm(family, view, choices.norm, &mut assumptions).unwrap_or_else(|error| {
+        open = Some(error);
+        // Its tensors are there, whichever it is; or the file has none.
+        if view.has(&format!("{}.running_mean", family.norm)) {
+            Norm::Batch
+        } else if view.has(&format!("{}.weight", family.norm)) {
+            Norm::Layer
+        } else {
+            Norm::None
+        }
+    });
     let activation = match (choices.activation, activation(dialect)) {
         (Some(stated), _) => stated_as(stated, "activation", &mut assumptions),
         (None, Some(usual)) => {
@@ -248,7 +267,8 @@ fn settle(
                 dialect.source,
                 Activation::NAMES
             );
-            return Err(Unrecognised { message, setting: Some("activation"), fitting: usize::MAX });
+            open = open.or(Some(Unrecognised { message, setting: Some("activation"), fitting: usize::MAX }));
+            Activation::JEM
         }
     };
     let pooling = match choices.pooling {
@@ -260,8 +280,13 @@ fn settle(
     };
     let found = Found { activation, norm, pooling };
     let network = (family.infer)(view, &found).map_err(|message| Unrecognised::new(message, 1))?;
-    network.check().map_err(|error| Unrecognised::new(error.to_string(), 1))?;
-    Ok((network, assumptions))
+    network.check().map_err(|error| match error {
+        Error::Setting { key, message } if key == "norm" => {
+            Unrecognised { message, setting: Some("norm"), fitting: usize::MAX }
+        }
+        error => Unrecognised::new(error.to_string(), 1),
+    })?;
+    Ok(Settled { network, assumptions, open })
 }
 
 fn stated_as<T: ToString>(value: T, setting: &str, assumptions: &mut Vec<Assumption>) -> T {
@@ -314,21 +339,25 @@ fn norm(
 
 /// The file's name of each parameter of `network`.
 fn names(network: &dyn Network, view: &View<'_>) -> Result<BTreeMap<String, String>, Unrecognised> {
-    let mut names = BTreeMap::new();
+    let (mut names, mut misfit) = (BTreeMap::new(), None);
     for parameter in network.layout().in_files() {
         let (name, expected) = (view.public(&parameter.name), parameter.file_shape());
-        let Some((written, found)) = view.shapes.get(&name) else {
-            let message = format!("{}: expected tensor {name} {expected:?}, found none", network.name());
-            return Err(Unrecognised::new(message, names.len()));
+        let message = match view.shapes.get(&name) {
+            Some((written, found)) if *found == expected => {
+                names.insert(parameter.name.clone(), written.to_owned());
+                continue;
+            }
+            Some((written, found)) => {
+                format!("{}: tensor {written}: expected {expected:?}, found {found:?}", network.name())
+            }
+            None => format!("{}: expected tensor {name} {expected:?}, found none", network.name()),
         };
-        if *found != expected {
-            let message =
-                format!("{}: tensor {written}: expected {expected:?}, found {found:?}", network.name());
-            return Err(Unrecognised::new(message, names.len()));
-        }
-        names.insert(parameter.name.clone(), written.to_owned());
+        misfit = misfit.or(Some(message));
     }
-    Ok(names)
+    match misfit {
+        None => Ok(names),
+        Some(message) => Err(Unrecognised::new(message, names.len())),
+    }
 }
 
 /// The tensors of a file that are not among `names` and that no file of the network may hold besides.

@@ -1,6 +1,5 @@
 //! The network of a training command: the recipe's own, another by its name, or that of a trained model.
 
-use super::flags::Flags as _;
 use jem::data::Dataset;
 use jem::ebm::{Model, NetworkRecord, Overrides, Recipe, Start};
 use jem::nn::architecture::{Architecture, Choices};
@@ -87,7 +86,12 @@ impl NetworkArguments {
         let Some((file, record)) = recorded else { return Ok(Asked::Own) };
         match &record.from {
             Some(path) if !resumes => {
-                let model = Model::open(path).hint(&format!("{} starts from it", file.display()))?;
+                let model = Model::open(path).map_err(|error| {
+                    Error::file(
+                        file,
+                        format!("starts from {}, which cannot be read: {error}", path.display()),
+                    )
+                })?;
                 Ok(Asked::Model(Box::new(model)))
             }
             from => {
