@@ -17,7 +17,7 @@ use crate::policy::convolution::ConvolutionPolicy;
 /// The terms of the loss. They are means over a part of the batch, so weights are divided by the number of its images.
 ///
 /// `loss = p_x (mean f(samples) - mean f(data)) + p_y_given_x mean labelled_loss(labelled)
-///       + p_xy (mean f(samples)[y] - mean f(labelled)[y]) + energy_l2 (mean f² over data, and over samples)
+///       + p_xy (mean f(samples)[y] - mean f(labelled)[y]) + energy_l2 (mean f²(data) + mean f²(samples))
 ///       + gradient_penalty mean |∂f/∂x|²(data)`,
 /// with `f(x) = LogSumExp_y f(x)[y]`, and f² averaged over classes. The labelled loss is the cross-entropy or a
 /// [`crate::compute::functional::Functional`]. The last term, the gradient penalty, is not among the returned terms.

@@ -139,7 +139,7 @@ settings! {
     beta: f32,
     /// Weight of log p(x, y); requires class-conditional samples
     p_xy: f32,
-    /// Weight of the mean squared logits of data and samples
+    /// Weight of the mean squared logits of data plus the mean squared logits of samples
     energy_l2: f32,
     /// Weight of the mean squared norm of the gradient of log p(x) at the data
     gradient_penalty: f32,

@@ -283,10 +283,12 @@ impl Run<'_> {
                 self.aside += aside.elapsed();
             }
             let arrived = self.trainer.metrics()?;
-            return self.record(&arrived, None);
+            return self.record(&arrived, None, self.clock());
         }
         // Only a healthy state may be saved or evaluated: check all metrics first.
         let arrived = self.trainer.finish_metrics()?;
+        // The time of the evaluation is not the iteration's.
+        let clock = self.clock();
         let aside = Instant::now();
         // Evaluate also if interrupted: the resumed run continues after it.
         let evaluation = if scheduled(evaluate_every) {
@@ -306,7 +308,7 @@ impl Run<'_> {
         } else {
             None
         };
-        if let Some(fault) = self.record(&arrived, evaluation.as_ref())? {
+        if let Some(fault) = self.record(&arrived, evaluation.as_ref(), clock)? {
             return Ok(Some(fault));
         }
         if due(sample_every) {
@@ -357,9 +359,13 @@ impl Run<'_> {
         Ok(checkpoint)
     }
 
-    /// Appends rows of metrics; `evaluation` belongs to the last.
-    fn record(&mut self, arrived: &[Metrics], evaluation: Option<&Evaluation>) -> Result<Option<Fault>> {
-        let clock = self.clock();
+    /// Appends rows of metrics with the time `clock`; `evaluation` belongs to the last.
+    fn record(
+        &mut self,
+        arrived: &[Metrics],
+        evaluation: Option<&Evaluation>,
+        clock: Clock,
+    ) -> Result<Option<Fault>> {
         for (index, metrics) in arrived.iter().enumerate() {
             let evaluation = evaluation.filter(|_| index + 1 == arrived.len());
             self.directory.record(metrics, clock, evaluation);
