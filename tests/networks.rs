@@ -11,7 +11,9 @@ mod formula;
 use devices::devices;
 use formula::{parameter, values};
 use jem::device::{Buffer, Device, ProgramBuilder};
-use jem::ebm::{ImportOptions, InputNormalisation, Langevin, Model, Sampler, ScoreSettings, Scorer};
+use jem::ebm::{
+    ImportOptions, InputNormalisation, Langevin, Model, Sampler, ScoreSettings, Scorer, SpectralForm,
+};
 use jem::graph::{Graph, Output, Tensor, lower};
 use jem::io::checkpoint::Checkpoint;
 use jem::io::elements::Elements;
@@ -237,6 +239,50 @@ fn assert_changed(
         }
     }
     assert!(changed > 0, "no parameter is called {suffixes:?}");
+}
+
+/// What is exported loads into PyTorch's spectral norm by its names, or into a network without it.
+#[test]
+fn weights_with_spectral_norm_are_exported_as_pytorch_loads_them() {
+    let (case_name, network) = smooth()[2];
+    let (model, _) = wide_case(case_name, network);
+    let directory = tempfile::tempdir().expect("a directory");
+    // A model of this library's training has plain names.
+    let mut own = Checkpoint { tensors: Vec::new(), metadata: model.file().metadata.clone() };
+    let layout = model.network().layout();
+    for (parameter, values) in layout.scatter(&model.parameters(&layout).expect("parameters")) {
+        own.push_f32(&parameter.name, &parameter.file_shape(), values);
+    }
+    let path = directory.path().join("own.safetensors");
+    own.save(&path).expect("a file");
+    let own = Model::open(&path).expect("a model");
+    let settings = ScoreSettings { mode: NormMode::Inference, beta: 1.0, input_gradient: false };
+    let logits = |model: &Model| {
+        let scorer = Scorer::new(&Device::cpu(), model, settings, IMAGES).expect("programs");
+        scorer.score(&images(SMOOTH)).expect("scores").logits
+    };
+    let expected = logits(&model);
+    for (form, model) in [SpectralForm::Parts, SpectralForm::Divided]
+        .into_iter()
+        .flat_map(|form| [(form, &model), (form, &own)])
+    {
+        let exported = model.for_pytorch(form).expect("a file");
+        let names: Vec<&str> = exported.tensors.iter().map(|(name, ..)| name.as_str()).collect();
+        let has = |name: &str| names.contains(&name);
+        for layer in ["f.conv1", "f.layer2.0.shortcut.0", "class_output"] {
+            let parts = form == SpectralForm::Parts;
+            assert_eq!(has(&format!("{layer}.weight_orig")), parts, "{layer} as {form:?}");
+            assert_eq!(has(&format!("{layer}.weight_u")), parts, "{layer} as {form:?}");
+            assert_eq!(has(&format!("{layer}.weight")), !parts, "{layer} as {form:?}");
+            assert!(has(&format!("{layer}.bias")));
+        }
+        assert!(has("f.bn1.weight") && !has("f.bn1.weight_orig"));
+        let path = directory.path().join("exported.safetensors");
+        exported.save(&path).expect("a file");
+        let again = Model::open(&path).expect("a model");
+        assert_eq!(again.network().layout().has_spectral_norm(), form == SpectralForm::Parts);
+        assert_close(&logits(&again), &expected, LOGITS, &format!("{form:?}"));
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use crate::common::{Output, check_not_source, check_writable, describe, open_model, waiting};
 use crate::facts::Facts;
 use jem::Result;
+use jem::ebm::SpectralForm;
 use jem::io::checkpoint::Checkpoint;
 use jem::io::elements::Array;
 use jem::io::npz;
@@ -41,6 +42,10 @@ pub struct Arguments {
     /// Export only the tensors that the network uses: no replay buffer, no optimizer state
     #[arg(long)]
     weights_only: bool,
+    /// With spectral norm: divide the weights, for a network without it. By default they are exported as parts, which
+    /// PyTorch's `spectral_norm` loads
+    #[arg(long)]
+    fold: bool,
     #[command(flatten)]
     output: Output,
 }
@@ -50,13 +55,18 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     check_writable("--out", &arguments.out)?;
     let model = open_model(&arguments.model, &arguments.output)?;
     check_not_source(&arguments.out, model.path())?;
+    let spectral = if arguments.fold { SpectralForm::Divided } else { SpectralForm::Parts };
+    let Checkpoint { tensors, metadata } = model.for_pytorch(spectral)?;
     let used: HashSet<&str> = model.used_names().collect();
-    let kept = |name: &str| !arguments.weights_only || used.contains(name);
-    let tensors = model.file().tensors.iter().filter(|(name, ..)| kept(name)).cloned();
+    let is_used = |name: &str| {
+        let plain = name.strip_suffix("_orig").unwrap_or(name);
+        [name, plain, &format!("{name}_orig")].iter().any(|name| used.contains(name))
+    };
+    let tensors = tensors.into_iter().filter(|(name, ..)| !arguments.weights_only || is_used(name));
     let waiting = waiting(&format!("writing {}", arguments.out.display()), &arguments.output);
     let count = match arguments.to {
         Format::Safetensors => {
-            let file = Checkpoint { tensors: tensors.collect(), metadata: model.file().metadata.clone() };
+            let file = Checkpoint { tensors: tensors.collect(), metadata };
             file.save(&arguments.out)?;
             file.tensors.len()
         }
@@ -71,6 +81,17 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let mut facts = Facts::default();
     facts.text("model", describe(&model));
     facts.add("tensors", count.to_string(), count);
+    if model.network().layout().has_spectral_norm() {
+        facts.text(
+            "spectral norm",
+            match spectral {
+                SpectralForm::Parts => {
+                    "weight_orig beside weight_u and weight_v, for torch.nn.utils.spectral_norm"
+                }
+                SpectralForm::Divided => "divided into the weights, for a network without it",
+            },
+        );
+    }
     facts.text("wrote", arguments.out.display().to_string());
     facts.print(arguments.output.json);
     Ok(())

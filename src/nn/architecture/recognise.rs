@@ -145,6 +145,14 @@ impl Architecture {
         self.with_settings([("channels", toml::Value::from(channels as i64))])
     }
 
+    /// The architecture with the weights of this one divided by their largest singular values beforehand.
+    ///
+    /// # Errors
+    /// A network that has no such setting.
+    pub fn without_spectral_norm(&self) -> Result<Self, String> {
+        self.with_settings([("spectral_norm", toml::Value::from(false))])
+    }
+
     /// The architecture with the settings that `choices` has.
     ///
     /// # Errors
