@@ -241,7 +241,7 @@ fn assert_changed(
     assert!(changed > 0, "no parameter is called {suffixes:?}");
 }
 
-/// What is exported loads into PyTorch's spectral norm by its names, or into a network without it.
+/// An exported model has the names of PyTorch's spectral norm, or divided weights for a network without it.
 #[test]
 fn weights_with_spectral_norm_are_exported_as_pytorch_loads_them() {
     let (case_name, network) = smooth()[2];

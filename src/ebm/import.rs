@@ -170,7 +170,7 @@ fn candidates(
     }
 }
 
-/// What was left out of a file, for [`Facts::ignored`](crate::io::state_file::Facts): single names, and the number of
+/// A summary of tensors that were left out of a file, for [`Facts::ignored`](crate::io::state_file::Facts): single names, and the number of
 /// those that begin alike.
 pub fn summary(names: &[String]) -> Vec<String> {
     let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -266,7 +266,7 @@ pub fn check_size(asked: Option<&Architecture>, found: &Architecture) -> Result<
     }
 }
 
-/// What is assumed of the images of a model.
+/// The assumptions about the images of a model.
 pub fn of_images(normalised: bool, size: [usize; 2], size_stated: bool) -> Vec<Assumption> {
     let mut assumptions = Vec::new();
     if !normalised {

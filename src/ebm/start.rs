@@ -77,7 +77,7 @@ pub struct Start {
     pub model: Model,
     /// The network of the run: the model's, with the run's classes.
     pub network: Arc<dyn Network>,
-    /// What changes from the model to the start, a line each.
+    /// The differences between the model and the start, a line each.
     pub notes: Vec<String>,
     /// The model's class for each class of the run, if all are known.
     classes: Option<Vec<usize>>,

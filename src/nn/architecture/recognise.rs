@@ -1,7 +1,8 @@
 //! Recognises the network of a file by names and shapes, and says what it assumes.
 //!
 //! Names and shapes leave open which activation and pooling a network has, and, without running statistics, which norm.
-//! Where the names are those of public code that has one, it is assumed, and said; otherwise [`Choices`] must settle it.
+//! If the names are those of public code with one value of a setting, that value is assumed and reported; otherwise
+//! [`Choices`] must settle it.
 
 use super::Architecture;
 use super::families::{FAMILIES, Family, activation};
@@ -38,7 +39,7 @@ pub struct Assumption {
     pub setting: String,
     /// Its value.
     pub value: String,
-    /// Where it comes from.
+    /// The reason for the value.
     pub reason: String,
     /// Whether another value would fit the file as well.
     pub guess: bool,
@@ -68,7 +69,7 @@ pub struct Recognised {
 /// A file whose network is not recognised.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unrecognised {
-    /// What is missing or does not fit.
+    /// The tensor that is missing or does not fit, or the setting that is open.
     pub message: String,
     /// The setting that would settle it, such as `norm`.
     pub setting: Option<&'static str>,
@@ -248,6 +249,7 @@ struct Settled {
     open: Option<Unrecognised>,
 }
 
+/// Settles what the file leaves open, by `choices` and by the code base whose names it has.
 fn settle(family: &Family, view: &View<'_>, choices: &Choices) -> Result<Settled, Unrecognised> {
     let dialect = view.dialect;
     let mut assumptions = Vec::new();

@@ -27,7 +27,7 @@ fn infer(file: &File) -> Result<Recognised, Unrecognised> {
     infer_with(file, Choices::default())
 }
 
-/// What a file of `network` does not tell: the norm without running statistics, and an activation other than the usual.
+/// The settings that a file with `norm` does not tell: a norm without running statistics.
 fn choices(norm: Norm) -> Choices {
     let looks_like_others = !matches!(norm, Norm::None | Norm::Batch);
     Choices { norm: looks_like_others.then_some(norm), ..Choices::default() }

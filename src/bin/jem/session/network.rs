@@ -43,7 +43,7 @@ impl NetworkChoice {
         }
     }
 
-    /// What the settings file of a run of `recipe` on `train` records of it; `None` for the recipe's own.
+    /// The record of it in the settings file of a run of `recipe` on `train`; `None` for the recipe's own.
     pub fn record(&self, recipe: &Recipe, train: &Dataset) -> Result<Option<NetworkRecord>> {
         let from = match self {
             Self::Own => return Ok(None),
@@ -54,7 +54,7 @@ impl NetworkChoice {
         Ok(Some(NetworkRecord::of(&*self.network(recipe, train), from.as_deref())))
     }
 
-    /// What changes from the model that the run starts from, a line each.
+    /// The differences from the model that the run starts from, a line each.
     pub fn notes(&self) -> &[String] {
         match self {
             Self::From(start) => &start.notes,
