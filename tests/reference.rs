@@ -374,7 +374,8 @@ fn loss_gradients_and_five_adam_steps() {
             iteration.write(CONTROL_WORDS, &optimizer.control(step, 1e-4, 0.0));
             iteration.device.run(&iteration.prepare).expect("prepare");
             iteration.device.run(&iteration.update).expect("update");
-            let metrics = Metrics::new(step, 1e-4, &iteration.read(METRICS), iteration.batch, &parts);
+            let metrics =
+                Metrics::new(step, 1e-4, &iteration.read(METRICS), iteration.batch, &parts, recipe.hold_gap);
             let loss = reference.case["adam_losses"][step as usize - 1];
             report.compare_wide(format!("loss before step {step}"), &[metrics.loss], &[loss], LOGITS);
             if step > 1 {

@@ -9,7 +9,7 @@ use jem::data::Dataset;
 use jem::device::Device;
 use jem::ebm::{
     Family, ImportOptions, InputNormalisation, Metrics, Model, OptimizerKind, Preset, Recipe, RunDirectory,
-    RunOptions, ScoreSettings, Scorer, Start, Trainer, run,
+    RunOptions, ScoreSettings, Scorer, Start, Trainer, held_gap, run,
 };
 use jem::nn::frozen::NormStatistics;
 use jem::nn::ingredients::Norm;
@@ -137,10 +137,47 @@ fn the_weight_of_p_x_rises_to_its_full_value() {
 }
 
 #[test]
+fn the_weight_of_p_x_falls_as_the_gap_grows() {
+    // SAM computes the gap, and so the weight, again at the perturbed weights.
+    for (name, base) in variants().into_iter().filter(|(name, _)| *name != "sam") {
+        let mut signs = Vec::new();
+        for seed in 0..6 {
+            // Chains that do not move have other energies.
+            let step_size = if seed % 2 == 0 { base.step_size } else { 0.0 };
+            let base = Recipe { seed, step_size, ..base.clone() };
+            let (before, (metrics, _)) = (trained(&base, 0).1, trained(&base, 1));
+            let gap = metrics[0].energy_gap();
+            signs.push(gap > 0.0);
+            // Twice the gap leaves half of the weight, half of it none; the chains that are ahead change nothing.
+            for (limit, weight) in [(2.0 * gap.abs(), 0.5), (0.5 * gap.abs(), 0.0)] {
+                let weight = if gap > 0.0 { weight } else { 1.0 };
+                let held = Recipe { hold_gap: limit as f32, ..base.clone() };
+                let (held, found) = trained(&held, 1);
+                let (_, expected) =
+                    trained(&Recipe { p_x: (base.p_x * weight).max(1e-12), ..base.clone() }, 1);
+                let apart = difference(&found, &expected, &before);
+                assert!(apart < 1e-3, "{name}, seed {seed}, gap {gap}, limit {limit}: {apart}");
+                let loss = metrics[0].loss + f64::from(base.p_x) * (gap + held_gap(gap, limit));
+                let found = held[0].loss;
+                assert!((found - loss).abs() < 1e-5 * loss.abs(), "{name}, seed {seed}: {found} and {loss}");
+            }
+        }
+        assert!(signs.contains(&true) && signs.contains(&false), "{name}: {signs:?}");
+    }
+    // Its slope is the weight, and nothing jumps.
+    let slope = |gap: f64| (held_gap(gap + 1e-6, 4.0) - held_gap(gap - 1e-6, 4.0)) / 2e-6;
+    for (gap, weight) in [(-3.0, 1.0), (0.0, 1.0), (1.0, 0.75), (3.0, 0.25), (4.0, 0.0), (9.0, 0.0)] {
+        assert!((slope(gap) + weight).abs() < 1e-6, "{gap}: {}", slope(gap));
+    }
+}
+
+#[test]
 fn stages_that_cannot_be_are_refused() {
     for (wrong, parts) in [
         (Recipe { p_x: 0.0, p_x_after: 3, ..recipe() }, ["p_x_after", "there is no log p(x)"]),
         (Recipe { p_x: 0.0, p_x_ramp: 3, ..recipe() }, ["p_x_ramp", "there is no log p(x)"]),
+        (Recipe { p_x: 0.0, hold_gap: 3.0, ..recipe() }, ["hold_gap", "there is no log p(x)"]),
+        (Recipe { hold_gap: f32::INFINITY, ..recipe() }, ["hold_gap", "finite"]),
         (Recipe { p_y_given_x: 0.0, p_x_after: 3, ..recipe() }, ["p_x_after", "nothing to train before"]),
         (
             Recipe { p_xy: 1.0, class_conditional: true, p_x_ramp: 3, ..recipe() },

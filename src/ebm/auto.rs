@@ -64,7 +64,7 @@ fn duration(seconds: f64) -> String {
 pub fn choose(device: &Device, train: &Dataset, recipe: impl Fn(Preset) -> Recipe) -> Result<Choice> {
     let mut choice = Choice { preset: Preset::Tiny, estimates: Vec::new() };
     let mut rate = None;
-    for preset in Preset::ALL {
+    for preset in Preset::SIZES {
         let recipe = recipe(preset);
         // A larger preset may not fit a small data set.
         if preset != Preset::Tiny && check_recipe(&recipe, train).is_err() {

@@ -1,6 +1,7 @@
 //! The tensors of a model as PyTorch loads them.
 
 use super::model::Model;
+use super::trainer::is_training_state;
 use crate::error::{Error, Result};
 use crate::io::checkpoint::Checkpoint;
 use crate::io::elements::Elements;
@@ -20,6 +21,12 @@ pub enum SpectralForm {
 }
 
 impl Model {
+    /// Whether the tensor of the model's file called `name` is one of the network or of a head that the file has beside
+    /// it, rather than a part of the training's state, such as the replay buffer and the optimizer's moments.
+    pub fn is_of_network(&self, name: &str) -> bool {
+        self.used_names().any(|used| used == name) || !is_training_state(name)
+    }
+
     /// The file of the model for PyTorch. A network with spectral norm has its weights in the form `spectral`; of other
     /// networks it is [`Model::file`].
     ///

@@ -88,17 +88,23 @@ impl Guard {
         Ok(())
     }
 
-    /// Checks an evaluation on held-out images after `iteration` iterations.
+    /// Checks an evaluation on held-out images after `iteration` iterations. A classifier loses accuracy while log p(x)
+    /// joins: until it has its full weight no accuracy is a collapse, and the best one before does not count later.
     ///
     /// # Errors
     /// A collapse of the accuracy.
     pub fn check_validation(
         &mut self,
+        recipe: &Recipe,
         classes: usize,
         iteration: u64,
         evaluation: &Evaluation,
     ) -> Result<(), Fault> {
         let accuracy = evaluation.accuracy;
+        if iteration <= recipe.p_x_complete() && accuracy.is_finite() {
+            self.best = Some((accuracy, iteration));
+            return Ok(());
+        }
         if let Some((best, healthy)) = self.best {
             let learnt = best > LEARNT / classes as f64;
             if accuracy.is_nan() || (learnt && accuracy < COLLAPSED * best) {
@@ -252,14 +258,31 @@ mod tests {
             calibration_error: 0.125,
         };
         let mut guard = Guard::new();
-        guard.check_validation(10, 100, &evaluation(0.12)).unwrap();
-        guard.check_validation(10, 200, &evaluation(0.05)).unwrap();
-        guard.check_validation(10, 300, &evaluation(0.50)).unwrap();
-        guard.check_validation(10, 400, &evaluation(0.30)).unwrap();
-        let fault = guard.check_validation(10, 500, &evaluation(0.24)).unwrap_err();
+        guard.check_validation(&recipe(), 10, 100, &evaluation(0.12)).unwrap();
+        guard.check_validation(&recipe(), 10, 200, &evaluation(0.05)).unwrap();
+        guard.check_validation(&recipe(), 10, 300, &evaluation(0.50)).unwrap();
+        guard.check_validation(&recipe(), 10, 400, &evaluation(0.30)).unwrap();
+        let fault = guard.check_validation(&recipe(), 10, 500, &evaluation(0.24)).unwrap_err();
         assert_eq!((fault.iteration, fault.onset), (499, 400));
         assert!(fault.message.contains("24.0% from 50.0%"), "{fault:?}");
-        assert!(guard.check_validation(10, 500, &evaluation(f64::NAN)).is_err());
+        assert!(guard.check_validation(&recipe(), 10, 500, &evaluation(f64::NAN)).is_err());
+    }
+
+    #[test]
+    fn accuracy_may_fall_while_the_weight_of_p_x_rises() {
+        let evaluation = |accuracy: f64| Evaluation {
+            accuracy,
+            cross_entropy: 2.0,
+            energy: -3.0,
+            calibration_error: 0.125,
+        };
+        let recipe = Recipe { p_x_after: 100, p_x_ramp: 100, ..recipe() };
+        let mut guard = Guard::new();
+        guard.check_validation(&recipe, 10, 100, &evaluation(0.93)).unwrap();
+        guard.check_validation(&recipe, 10, 200, &evaluation(0.44)).unwrap();
+        guard.check_validation(&recipe, 10, 300, &evaluation(0.40)).unwrap();
+        let fault = guard.check_validation(&recipe, 10, 400, &evaluation(0.2)).unwrap_err();
+        assert!(fault.message.contains("20.0% from 44.0%"), "{fault:?}");
     }
 
     #[test]

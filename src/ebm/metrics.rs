@@ -1,6 +1,6 @@
 //! The metrics of an iteration: losses, energies, accuracy, gradient norms.
 
-use super::programs::{BatchLayout, BatchPart};
+use super::programs::{BatchLayout, BatchPart, held_gap};
 use crate::compute::loss_term::{LossTerm, STATS};
 
 /// The metrics of one iteration, from before its optimizer step.
@@ -35,13 +35,14 @@ pub struct Metrics {
 
 impl Metrics {
     /// Reads the metrics from the words that the programs write to [`super::programs::METRICS`]; `parts` are the loss
-    /// terms of [`super::loss_terms`] that the iteration had.
+    /// terms of [`super::loss_terms`] that the iteration had, and `hold_gap` is the recipe's.
     pub fn new(
         iteration: u64,
         learning_rate: f64,
         words: &[f32],
         batch: BatchLayout,
         parts: &[(BatchPart, LossTerm)],
+        hold_gap: f32,
     ) -> Self {
         let rows: Vec<[f64; STATS]> = words[..batch.rows() * STATS]
             .chunks(STATS)
@@ -68,6 +69,14 @@ impl Metrics {
                     + term(part.l2, squares)
                     + part.labelled.map_or(0.0, |labelled| term(labelled.weight, functional));
             }
+        }
+        if let Some((_, part)) = parts.iter().find(|(role, _)| *role == BatchPart::Samples)
+            && hold_gap > 0.0
+        {
+            // The terms above have -u; the held gap adds the rest.
+            let (gap, weight) =
+                (mean(data, 0) - mean(samples, 0), f64::from(part.log_p_x) * part.count as f64);
+            loss += weight * (held_gap(gap, f64::from(hold_gap)) + gap);
         }
         let norm = |word: usize, per: usize| (f64::from(words[word]) / per as f64).sqrt();
         let chains = if has(BatchPart::Samples) { batch.samples } else { 0 };

@@ -51,7 +51,7 @@ pub use metrics::Metrics;
 pub use model::{CLASS_NAMES, Model, REPLAY_BUFFER};
 pub use precision::Precision;
 pub use preset::Preset;
-pub use programs::{BatchLayout, BatchPart, Programs, loss_terms, sgld_program};
+pub use programs::{BatchLayout, BatchPart, Programs, held_gap, loss_terms, sgld_program};
 pub use recipe::{ClassificationLoss, OptimizerKind, Overrides, Recipe};
 pub use run::{Outcome, RunOptions, run};
 pub use run_directory::{Best, Recovered, RunDirectory};

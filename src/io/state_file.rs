@@ -61,7 +61,7 @@ pub struct Facts {
     pub scalars: Vec<(String, String)>,
     /// Entries that were ignored, such as an optimizer's, with the classes of objects: the first 100.
     pub ignored: Vec<String>,
-    /// The metadata strings of a safetensors file.
+    /// The metadata strings of a safetensors file, or of an exported `.pt`.
     pub metadata: BTreeMap<String, String>,
 }
 
@@ -222,7 +222,8 @@ fn opened<R: Read + Seek>(mut reader: R, length: u64) -> Result<Opened<R>, Strin
     if torch::is_torch(&start) {
         let file = torch::open(reader, length)?;
         let (scalars, ignored) = file.beside();
-        let facts = Facts { format: file.format, scalars, ignored, ..Facts::default() };
+        let metadata = file.metadata.clone();
+        let facts = Facts { format: file.format, scalars, ignored, metadata, ..Facts::default() };
         return Ok(Opened {
             path,
             dictionaries: file.dictionaries(),

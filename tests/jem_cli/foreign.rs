@@ -253,6 +253,22 @@ fn training_begins_with_a_model_of_other_code() {
     let moved = place.at("moved.safetensors");
     let words = train("x", &["--from", &moved, "--depth", "16"]);
     fail(&place, &words.iter().map(String::as_str).collect::<Vec<_>>(), &["depth", "has no effect"]);
+    // Without a preset the settings are those for a trained model.
+    let settings = |more: &[&str]| {
+        let words =
+            [&["train", "--data", &photos, "--print-config", "--validation", "4", "--batch", "4"], more]
+                .concat();
+        let printed = succeed(&words);
+        printed.parse::<toml::Table>().unwrap_or_else(|error| panic!("{error}: {printed}"))
+    };
+    let fine_tune = settings(&["--from", &moved]);
+    assert_eq!(fine_tune["hold_gap"].as_float(), Some(3.0), "{fine_tune}");
+    assert_eq!(fine_tune["norm_statistics"].as_str(), Some("frozen"), "{fine_tune}");
+    let tiny = settings(&["--from", &moved, "--preset", "tiny"]);
+    assert_eq!(tiny["hold_gap"].as_float(), Some(0.0), "{tiny}");
+    let classifier = settings(&["--from", &moved, "--recipe", "classifier"]);
+    assert_eq!(classifier["norm_statistics"].as_str(), Some("batch"), "{classifier}");
+    fail(&place, &["train", "--data", &photos, "--preset", "fine-tune"], &["--preset", "--from"]);
     misuse(&["train", "--from", &moved, "--arch", "resnet-20"], &["--from", "--arch"]);
     misuse(&["train", "--from", &moved, "--resume", &place.at("run")], &["--from", "--resume"]);
 }

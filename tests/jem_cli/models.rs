@@ -4,7 +4,6 @@ use crate::support::*;
 use jem::io::checkpoint::Checkpoint;
 use jem::io::elements::Elements;
 use std::path::Path;
-use std::process::Command;
 
 fn bytes(path: &str) -> Vec<u8> {
     std::fs::read(path).unwrap_or_else(|e| panic!("{path}: {e}"))
@@ -51,38 +50,38 @@ fn exported_arrays_keep_the_public_names() {
     assert!(used.contains_key("class_output.weight") && !used.contains_key("energy_output.weight"));
 }
 
+/// A `.pt` carries the metadata, which PyTorch does not read, so that it comes back as the same model.
 #[test]
-fn pytorch_reads_an_exported_model() {
-    let Some(python) = std::env::var_os("JEM_PYTHON") else {
-        eprintln!("not run: JEM_PYTHON is no Python with torch and safetensors");
-        return;
-    };
+fn an_exported_pt_comes_back_as_the_same_model() {
     let place = Place::new();
-    let [best, _] = place.trained();
-    let out = place.at("exported.safetensors");
-    succeed(&["export", "--model", &best, "--to", "safetensors", "--out", &out]);
-    let script = "
-import sys, torch
-from safetensors.torch import load_file
-state = load_file(sys.argv[1])
-layer = torch.nn.Linear(64, 10)
-layer.load_state_dict({name.split('.')[1]: t for name, t in state.items() if name.startswith('class_output.')})
-conv = torch.nn.Conv2d(3, 16, 3, padding=1)
-conv.load_state_dict({name[8:]: t for name, t in state.items() if name.startswith('f.conv1.')})
-print(float(conv(torch.ones(1, 3, 32, 32)).sum()), float(layer(torch.ones(1, 64)).sum()))
-torch.save({'state_dict': state}, sys.argv[2])
-";
-    let again = place.at("again.pt");
-    let output = Command::new(python).args(["-c", script, &out, &again]).output().expect("Python starts");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    // PyTorch's file of the same network scores the same.
-    let x = place.x_p();
-    let logits = |model: &str| {
-        let scores = place.at("scores.npz");
-        succeed(&["score", "--model", model, "--images", &x, "--out", &scores]);
-        arrays(&scores)["logits"].clone()
+    let [best, checkpoint] = place.trained();
+    let (first, exported, second) =
+        (place.at("first.safetensors"), place.at("exported.pt"), place.at("second.safetensors"));
+    let settings = ["--activation", "leaky-relu:0.1", "--pooling", "sum"];
+    for (source, flags) in [(weights(), &settings[..]), (best, &[]), (checkpoint.clone(), &[])] {
+        succeed(&[&["import", &source, "--out", &first], flags].concat());
+        succeed(&["export", "--model", &first, "--out", &exported, "--training-state"]);
+        succeed(&["import", &exported, "--out", &second]);
+        assert_eq!(bytes(&first), bytes(&second), "{source}");
+    }
+    // The state of the training stays out unless it is asked for.
+    let count = |flags: &[&str]| {
+        let arguments = [&["export", "--model", &checkpoint, "--out", &exported], flags].concat();
+        facts(&arguments)["tensors"].as_u64().expect("a number")
     };
-    assert_eq!(logits(&best), logits(&again));
+    let (plain, whole) = (count(&[]), count(&["--training-state"]));
+    assert_eq!(plain, count(&["--weights-only"]));
+    // Two moments of Adam for each tensor, the replay buffer and the ages of its chains.
+    assert_eq!(whole, 3 * plain + 2);
+    misuse(
+        &["export", "--model", &checkpoint, "--out", &exported, "--weights-only", "--training-state"],
+        &["--weights-only", "--training-state"],
+    );
+    fail(
+        &place,
+        &["export", "--model", &checkpoint, "--out", &place.at("model.bin")],
+        &["--to", "model.bin"],
+    );
 }
 
 #[test]

@@ -272,7 +272,7 @@ fn bad_settings_are_one_line_and_leave_nothing() {
     fail(&place, &["train", "--resume", &place.at("")], &["--data", "does not record"]);
     fail(&place, &train(&data, &place.at(""), &[]), &["holds another run", "--resume"]);
     misuse(&train(&data, &out, &["--optimizer", "adagrad"]), &["--optimizer", "adam, adamw, sgd"]);
-    misuse(&["train", "--preset", "huge"], &["--preset", "auto, tiny, small, paper"]);
+    misuse(&["train", "--preset", "huge"], &["--preset", "auto, tiny, small, paper, fine-tune"]);
     misuse(&["train", "--labelled-loss", "hinges"], &["--labelled-loss", "perceptron, hinge,", "'hinge'"]);
     misuse(&train(&data, &out, &["--recipe", "jem+"]), &["--recipe", "classifier, jem,", "jem+"]);
     misuse(&["train", "--resume", &out, "--preset", "tiny"], &["--preset"]);

@@ -2,28 +2,52 @@
 
 use crate::common::{Output, check_not_source, check_writable, describe, open_model, waiting};
 use crate::facts::Facts;
-use jem::Result;
 use jem::ebm::SpectralForm;
 use jem::io::checkpoint::Checkpoint;
 use jem::io::elements::Array;
 use jem::io::npz;
+use jem::io::torch::write;
+use jem::{Error, Result};
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "Examples:
-  jem export --model M --to safetensors --out for_pytorch.safetensors
-  jem export --model M --to npz --weights-only --out weights.npz
+  jem export --model runs/mine --out model.pt
+  jem export --model M --out model.safetensors
+  jem export --model M --out weights.npz --weights-only
 
-In PyTorch:
-  state = safetensors.torch.load_file(\"for_pytorch.safetensors\")
-  state.pop(\"replay_buffer\", None)
-  network.load_state_dict(state)";
+In PyTorch, with a network whose layers have these names:
+  network.load_state_dict(torch.load(\"model.pt\", weights_only=True))
+  network.load_state_dict(safetensors.torch.load_file(\"model.safetensors\"))
+
+A file of an imported model keeps heads that the model does not use, such as JEM's energy_output, so that the network it
+came from loads all of it; --weights-only leaves them out. --training-state adds what PyTorch's network does not have:
+the replay buffer, the ages of its chains, and the optimizer's state.";
 
 /// A format to export to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
+    Pt,
     Safetensors,
     Npz,
+}
+
+impl Format {
+    /// The format that the ending of a path names.
+    fn of(path: &Path) -> Result<Self> {
+        match path.extension().and_then(|ending| ending.to_str()) {
+            Some("pt" | "pth") => Ok(Self::Pt),
+            Some("safetensors") => Ok(Self::Safetensors),
+            Some("npz") => Ok(Self::Npz),
+            _ => {
+                let path = path.display();
+                Err(Error::setting(
+                    "--to",
+                    format!("give pt, safetensors or npz: the ending of {path} is none"),
+                ))
+            }
+        }
+    }
 }
 
 /// Export a model for PyTorch or NumPy, under the public names of its tensors
@@ -33,15 +57,18 @@ pub struct Arguments {
     /// The model file, or a run directory, for its best.safetensors
     #[arg(long, value_name = "FILE")]
     model: PathBuf,
-    /// Output format: safetensors or npz
+    /// Output format: pt (as torch.save writes it), safetensors or npz; by default the ending of --out
     #[arg(long)]
-    to: Format,
+    to: Option<Format>,
     /// The file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Export only the tensors that the network uses: no replay buffer, no optimizer state
+    /// Export only the tensors that the network uses, without other heads in the file of an imported model
     #[arg(long)]
     weights_only: bool,
+    /// Export the state of the training too: replay buffer, ages of chains, optimizer
+    #[arg(long, conflicts_with = "weights_only")]
+    training_state: bool,
     /// With spectral norm: divide the weights, for a network without it. By default they are exported as parts, which
     /// PyTorch's `spectral_norm` loads
     #[arg(long)]
@@ -53,6 +80,7 @@ pub struct Arguments {
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<()> {
     check_writable("--out", &arguments.out)?;
+    let to = arguments.to.map_or_else(|| Format::of(&arguments.out), Ok)?;
     let model = open_model(&arguments.model, &arguments.output)?;
     check_not_source(&arguments.out, model.path())?;
     let spectral = if arguments.fold { SpectralForm::Divided } else { SpectralForm::Parts };
@@ -62,25 +90,28 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         let plain = name.strip_suffix("_orig").unwrap_or(name);
         [name, plain, &format!("{name}_orig")].iter().any(|name| used.contains(name))
     };
-    let tensors = tensors.into_iter().filter(|(name, ..)| !arguments.weights_only || is_used(name));
-    let waiting = waiting(&format!("writing {}", arguments.out.display()), &arguments.output);
-    let count = match arguments.to {
-        Format::Safetensors => {
-            let file = Checkpoint { tensors: tensors.collect(), metadata };
-            file.save(&arguments.out)?;
-            file.tensors.len()
-        }
-        Format::Npz => {
-            let arrays: Vec<_> =
-                tensors.map(|(name, shape, elements)| (name, Array { shape, elements })).collect();
-            npz::write(&arguments.out, &arrays)?;
-            arrays.len()
-        }
+    let is_wanted = |name: &str| match (arguments.weights_only, arguments.training_state) {
+        (true, _) => is_used(name),
+        (false, true) => true,
+        (false, false) => model.is_of_network(name),
     };
+    let found = tensors.len();
+    let tensors: Vec<_> = tensors.into_iter().filter(|(name, ..)| is_wanted(name)).collect();
+    let count = tensors.len();
+    let waiting = waiting(&format!("writing {}", arguments.out.display()), &arguments.output);
+    match to {
+        Format::Pt => write::write(&arguments.out, &Checkpoint { tensors, metadata })?,
+        Format::Safetensors => Checkpoint { tensors, metadata }.save(&arguments.out)?,
+        Format::Npz => {
+            let array = |(name, shape, elements)| (name, Array { shape, elements });
+            npz::write(&arguments.out, &tensors.into_iter().map(array).collect::<Vec<_>>())?;
+        }
+    }
     drop(waiting);
     let mut facts = Facts::default();
     facts.text("model", describe(&model));
-    facts.add("tensors", count.to_string(), count);
+    let left_out = if found > count { format!(" ({} left out)", found - count) } else { String::new() };
+    facts.add("tensors", format!("{count}{left_out}"), count);
     if model.network().layout().has_spectral_norm() {
         facts.text(
             "spectral norm",

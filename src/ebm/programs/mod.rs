@@ -32,7 +32,7 @@ use crate::policy::convolution::ConvolutionPolicy;
 pub use layout::{BatchLayout, BatchPart};
 pub use sampling::sgld_program;
 use update::LossPrograms;
-pub use update::loss_terms;
+pub use update::{held_gap, loss_terms};
 
 /// The external slot of the concatenated batch `[data | samples | labelled]`.
 pub const IMAGES: Key<f32> = Key::new("images");

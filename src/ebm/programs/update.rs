@@ -19,7 +19,8 @@ use crate::policy::convolution::ConvolutionPolicy;
 /// `loss = p_x (mean f(samples) - mean f(data)) + p_y_given_x mean labelled_loss(labelled)
 ///       + p_xy (mean f(samples)[y] - mean f(labelled)[y]) + energy_l2 (mean f²(data) + mean f²(samples))
 ///       + gradient_penalty mean |∂f/∂x|²(data)`,
-/// with `f(x) = LogSumExp_y f(x)[y]`, and f² averaged over classes. The labelled loss is the cross-entropy or a
+/// with `f(x) = LogSumExp_y f(x)[y]`, and f² averaged over classes. With `hold_gap`, [`held_gap`] replaces the first
+/// difference. The labelled loss is the cross-entropy or a
 /// [`crate::compute::functional::Functional`]. The last term, the gradient penalty, is not among the returned terms.
 pub fn loss_terms(recipe: &Recipe, batch: BatchLayout, classes: usize) -> Vec<(BatchPart, LossTerm)> {
     let mean = |weight: f32, count: usize| weight / count as f32;
@@ -110,6 +111,8 @@ impl LossPrograms<'_> {
         let mut outputs: Vec<(Tensor, View)> = Vec::new();
         let mut parts = loss_terms(recipe, batch, network.classes());
         parts.retain(|(part, _)| !self.early || *part == BatchPart::Labelled);
+        let held = recipe.hold_gap > 0.0 && !self.early;
+        let mut gaps = Vec::new();
         let rises = recipe.p_x_ramp > 0 && !self.early;
         let groups: Vec<&[(BatchPart, LossTerm)]> =
             if batch.separate { parts.chunks(1).collect() } else { vec![&parts[..]] };
@@ -127,7 +130,18 @@ impl LossPrograms<'_> {
             let mut pass = Pass::new(layout, NormMode::Training).with_dropout(&counters);
             let logits = network.logits(&x, &mut pass);
             let parts: Vec<LossTerm> = group.iter().map(|(_, part)| *part).collect();
-            let loss = logits.logit_loss(&labels, &parts);
+            // The gap of energies has a term of its own.
+            let mut terms = parts.clone();
+            if held {
+                let gap = |&LossTerm { count, log_p_x, .. }: &LossTerm| LossTerm {
+                    count,
+                    log_p_x: -log_p_x / recipe.p_x,
+                    ..LossTerm::default()
+                };
+                gaps.push(logits.logit_loss(&labels, &parts.iter().map(gap).collect::<Vec<_>>()).sum_all());
+                terms.iter_mut().for_each(|part| part.log_p_x = 0.0);
+            }
+            let loss = logits.logit_loss(&labels, &terms);
             losses.push(match rises && *first != BatchPart::Labelled {
                 true => loss.mul(&batch.factors(&graph, rows.clone())),
                 false => loss,
@@ -139,6 +153,14 @@ impl LossPrograms<'_> {
             if figures && group.iter().any(|(part, _)| *part == followed) {
                 statistics = pass.running_statistics(recipe.norm_momentum);
             }
+        }
+        if let Some(gap) = gaps.into_iter().reduce(|a, b| a.add(&b)) {
+            let mut held = held_gap_of(&gap, recipe.hold_gap).scale(recipe.p_x);
+            if rises {
+                let first = batch.rows_of(BatchPart::Data).start;
+                held = held.mul(&batch.factors(&graph, first..first + 1).reshape([]));
+            }
+            losses.push(held);
         }
         if recipe.gradient_penalty > 0.0 && !self.early {
             let mut penalty = self.penalty(&graph, &counters);
@@ -175,4 +197,19 @@ impl LossPrograms<'_> {
         let [gradient] = graph.grad(&log_density, [&x]);
         gradient.mul(&gradient).scale(recipe.gradient_penalty / batch.data as f32)
     }
+}
+
+/// The loss `p_x φ(u)` of the gap `u = mean f(data) - mean f(samples)` of a batch under `hold_gap = G`: φ(u) is -u below
+/// 0, -u + u²/2G up to G, and constant above. So log p(x) weighs `p_x` up to a gap of 0, ever less above, and nothing
+/// from G on, until the chains have caught up.
+pub fn held_gap(gap: f64, limit: f64) -> f64 {
+    let within = gap.clamp(0.0, limit);
+    within * within / (2.0 * limit) + (gap - limit).max(0.0) - gap
+}
+
+/// [`held_gap`] in a graph.
+fn held_gap_of(gap: &Tensor, limit: f32) -> Tensor {
+    let within = gap.clamp(0.0, limit);
+    let above = gap.affine(1.0, -limit).relu();
+    within.square().scale(0.5 / limit).add(&above).sub(gap)
 }

@@ -30,6 +30,7 @@ impl Recipe {
             ("p_x", f64::from(self.p_x)),
             ("p_y_given_x", f64::from(self.p_y_given_x)),
             ("p_xy", f64::from(self.p_xy)),
+            ("hold_gap", f64::from(self.hold_gap)),
             ("energy_l2", f64::from(self.energy_l2)),
             ("gradient_penalty", f64::from(self.gradient_penalty)),
             ("sam", f64::from(self.sam)),
@@ -100,8 +101,16 @@ impl Recipe {
         Ok(())
     }
 
-    /// Refuses a stage before log p(x) if there is nothing to train in it, or no log p(x) after it.
+    /// Refuses a stage before log p(x) if there is nothing to train in it, or no log p(x) after it, and a bound on its
+    /// weight without it.
     fn check_stages(&self) -> Result<()> {
+        if self.hold_gap > 0.0 && self.p_x == 0.0 {
+            let value = self.hold_gap;
+            return Err(Error::setting(
+                "hold_gap",
+                format!("must be 0 with p_x = 0: there is no log p(x) to hold; got {value}"),
+            ));
+        }
         let stages = [("p_x_after", self.p_x_after), ("p_x_ramp", self.p_x_ramp)];
         let Some((key, value)) = stages.into_iter().find(|(_, iterations)| *iterations > 0) else {
             return Ok(());

@@ -128,6 +128,9 @@ settings! {
     /// Iterations over which the weight of log p(x), and of all terms of its images and samples, rises to its full
     /// value; 0: at once
     p_x_ramp: u64,
+    /// Gap of energies (samples' minus data's, of a batch) at which the weight of log p(x) is 0; it falls linearly from
+    /// its full value at a gap of 0; 0: constant weight
+    hold_gap: f32,
     /// Weight of log p(y|x), or of the --labelled-loss that replaces it
     p_y_given_x: f32,
     /// Loss of labelled images: cross-entropy, or one of LeCun et al. (2006): energy, perceptron, hinge, log, lvq2, mce,
@@ -362,6 +365,11 @@ impl Recipe {
             None => 0.0,
             Some(since) => ((since + 1) as f64 / self.p_x_ramp.max(1) as f64).min(1.0),
         }
+    }
+
+    /// The number of iterations before log p(x) has its full weight.
+    pub fn p_x_complete(&self) -> u64 {
+        self.p_x_after.saturating_add(self.p_x_ramp)
     }
 
     /// The number of iterations for `images` training images.

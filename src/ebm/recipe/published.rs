@@ -1,4 +1,4 @@
-//! The settings of the sizes and of the published recipes. [`Preset::Paper`] has the numbers of the papers.
+//! The settings of the presets and of the published recipes. [`Preset::Paper`] has the numbers of the papers.
 
 use super::{ClassificationLoss, OptimizerKind, Overrides, Recipe};
 use crate::ebm::chain_start::ChainStart;
@@ -76,6 +76,7 @@ impl Preset {
             p_x: 1.0,
             p_x_after: 0,
             p_x_ramp: 0,
+            hold_gap: 0.0,
             p_y_given_x: 1.0,
             labelled_loss: ClassificationLoss::CrossEntropy,
             margin: 1.0,
@@ -163,6 +164,34 @@ impl Preset {
                 checkpoint_every: 200,
                 ..paper
             },
+            // The input gradients of a classifier are steep: its first chains reach energies far below the data's. The
+            // weight of log p(x) rises while they lose their directions, and the held gap lets the classifier recover.
+            Self::FineTune => Recipe {
+                norm_statistics: NormStatistics::Frozen,
+                batch: 32,
+                steps: 10,
+                step_size: 0.1,
+                noise: 0.005,
+                clamp_gradient: 1.0,
+                clamp_x: true,
+                buffer: 1000,
+                start: ChainStart::Gaussian,
+                p_x: 0.3,
+                p_x_ramp: 100,
+                hold_gap: 3.0,
+                max_gap: 1000.0,
+                energy_l2: 0.003,
+                clip_norm: 5.0,
+                warmup: 50,
+                decay_at: Vec::new(),
+                epochs: 0.0,
+                iterations: 1500,
+                validation: 2000,
+                evaluate_every: 300,
+                sample_every: 300,
+                checkpoint_every: 300,
+                ..paper
+            },
         }
     }
 }
@@ -173,11 +202,24 @@ impl Family {
         let jem = Recipe { family: self, ..preset.recipe() };
         match self {
             Self::Jem => jem,
-            Self::Classifier => Recipe { p_x: 0.0, energy_l2: 0.0, ..jem },
+            Self::Classifier => Recipe {
+                p_x: 0.0,
+                energy_l2: 0.0,
+                p_x_ramp: 0,
+                hold_gap: 0.0,
+                norm_statistics: NormStatistics::Batch,
+                ..jem
+            },
             Self::JemClassConditional => Recipe { class_conditional: true, ..jem },
-            Self::JemJoint => {
-                Recipe { class_conditional: true, p_x: 0.0, p_y_given_x: 0.0, p_xy: 1.0, ..jem }
-            }
+            Self::JemJoint => Recipe {
+                class_conditional: true,
+                p_x: 0.0,
+                p_x_ramp: 0,
+                hold_gap: 0.0,
+                p_y_given_x: 0.0,
+                p_xy: 1.0,
+                ..jem
+            },
             Self::JemPlusPlus => Self::plus_plus(preset, jem),
             Self::SadaJem => Self::sada(preset, Self::plus_plus(preset, jem)),
             Self::SemiSupervised => Recipe { labels_per_class: 100, ..jem },
@@ -199,7 +241,7 @@ impl Family {
             lr: 0.1,
             momentum: 0.9,
             weight_decay: 4e-4,
-            ..jem
+            ..jem.clone()
         };
         match preset {
             Preset::Paper => Recipe {
@@ -210,6 +252,8 @@ impl Family {
                 ..recipe
             },
             Preset::Small | Preset::Tiny => Recipe { steps: recipe.steps.min(5), ..recipe },
+            // The same sampler and optimizer as JEM's, but for the noise: five inner steps equal one of their length.
+            Preset::FineTune => Recipe { inner_steps: 5, step_size: jem.step_size / 5.0, noise: 0.0, ..jem },
         }
     }
 
@@ -229,6 +273,8 @@ impl Family {
         match preset {
             Preset::Paper => Recipe { epochs: 200.0, decay_at: vec![60.0, 120.0, 180.0], ..recipe },
             Preset::Small | Preset::Tiny => recipe,
+            // Half as many steps, of twice the length.
+            Preset::FineTune => Recipe { step_size: 0.2, weight_decay: 0.0, ..recipe },
         }
     }
 }

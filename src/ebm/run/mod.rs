@@ -299,7 +299,7 @@ impl Run<'_> {
             let classes = self.trainer.network().classes();
             // An energy without classes has no accuracy to lose.
             if classes > 1
-                && let Err(fault) = self.guard.check_validation(classes, done, &evaluation)
+                && let Err(fault) = self.guard.check_validation(&self.recipe, classes, done, &evaluation)
             {
                 return Ok(Some(fault));
             }
@@ -394,7 +394,7 @@ impl Run<'_> {
         }
         // For an energy without classes the latest model is kept: no metric here ranks models of a density.
         // A model from before log p(x) has its full weight gives way to any later one.
-        let complete = self.recipe.p_x_after + self.recipe.p_x_ramp;
+        let complete = self.recipe.p_x_complete();
         let is_best = |best: &Best| {
             evaluation.accuracy.is_nan()
                 || evaluation.accuracy > best.evaluation.accuracy

@@ -5,6 +5,8 @@ mod loaded;
 mod pictures;
 mod state;
 
+pub(super) use state::is_training_state;
+
 use super::batches::Shuffled;
 use super::chains::{Chains, Drawn};
 use super::metrics::Metrics;
@@ -348,7 +350,8 @@ impl Trainer {
             let Awaited { iteration, learning_rate, chain_age, parts, words } =
                 self.pending.pop_front().expect("there is a front");
             let words: Vec<f32> = bytemuck::pod_collect_to_vec(&words.wait()?);
-            let metrics = Metrics::new(iteration, learning_rate, &words, self.batch, &parts);
+            let metrics =
+                Metrics::new(iteration, learning_rate, &words, self.batch, &parts, self.recipe.hold_gap);
             arrived.push(Metrics { chain_age, ..metrics });
         }
         Ok(arrived)

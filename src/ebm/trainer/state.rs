@@ -1,7 +1,7 @@
 //! Saves and restores the state of a trainer.
 
 use super::Trainer;
-use crate::ebm::model::CLASS_NAMES;
+use crate::ebm::model::{CLASS_NAMES, REPLAY_BUFFER};
 use crate::ebm::programs::REPLAY;
 use crate::error::{Error, Result};
 use crate::io::checkpoint::Checkpoint;
@@ -9,6 +9,7 @@ use crate::io::pack;
 use crate::io::safetensors::FORMAT;
 use crate::nn::architecture::Architecture;
 use crate::nn::network::{KIND, SETTINGS};
+use crate::nn::optimizer::Optimizer;
 use crate::nn::parameters::PARAMETERS;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -19,6 +20,17 @@ const CHAIN_AGES: &str = "chain_ages";
 const RANDOM_STREAM: &str = "random_stream";
 /// The prefix of the names of parameters in training, where their moving averages have the plain names.
 const RAW: &str = "raw.";
+
+/// Whether a tensor of a checkpoint belongs to the training's state rather than to the network: the replay buffer with
+/// the ages of its chains, the optimizer's state, the weights beside their moving averages.
+pub(in crate::ebm) fn is_training_state(name: &str) -> bool {
+    let optimizers = [Optimizer::adam(), Optimizer::sgd(0.9)];
+    let mut slots = optimizers.iter().flat_map(|optimizer| optimizer.state());
+    name == REPLAY_BUFFER
+        || name == CHAIN_AGES
+        || name.starts_with(RAW)
+        || slots.any(|slot| name.strip_prefix(slot.name()).is_some_and(|rest| rest.starts_with('.')))
+}
 
 /// The settings of a network that differ between two texts of TOML, in one line.
 fn different(expected: &str, found: &str) -> String {
@@ -57,7 +69,7 @@ impl Trainer {
             let (h, w, c) = (self.batch.height, self.batch.width, self.batch.channels);
             let images = self.buffers.read(REPLAY)?;
             let images = pack::nhwc_to_nchw(&images, self.recipe.buffer, h, w, c);
-            checkpoint.push_f32("replay_buffer", &[self.recipe.buffer, c, h, w], images);
+            checkpoint.push_f32(REPLAY_BUFFER, &[self.recipe.buffer, c, h, w], images);
             // f32 holds whole numbers up to 2^24 exactly.
             let ages = self.chains.ages.iter().map(|&age| age as f32).collect();
             checkpoint.push_f32(CHAIN_AGES, &[self.recipe.buffer], ages);
@@ -148,7 +160,7 @@ impl Trainer {
         }
         if self.batch.samples > 0 {
             let (h, w, c) = (self.batch.height, self.batch.width, self.batch.channels);
-            let images = checkpoint.f32(path, "replay_buffer", &[self.recipe.buffer, c, h, w])?;
+            let images = checkpoint.f32(path, REPLAY_BUFFER, &[self.recipe.buffer, c, h, w])?;
             self.buffers.write(REPLAY, &pack::nchw_to_nhwc(images, self.recipe.buffer, c, h, w))?;
             // Checkpoints of earlier versions have no ages.
             self.chains.ages = match checkpoint.tensors.iter().any(|(name, ..)| name == CHAIN_AGES) {

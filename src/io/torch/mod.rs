@@ -11,9 +11,10 @@ mod legacy;
 mod modules;
 pub mod pickle;
 mod storages;
+pub mod write;
 mod zip;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io::{Read, Seek, SeekFrom};
 
 use super::elements::{Array, ElementType, Elements};
@@ -30,6 +31,8 @@ const REPLAY_BUFFER: &str = "replay_buffer";
 pub struct TorchFile<R> {
     /// The name of the format.
     pub format: &'static str,
+    /// The metadata strings of a file that [`write::write`] wrote.
+    pub metadata: BTreeMap<String, String>,
     pickle: Pickle,
     data: Data<R>,
     found: Vec<Found>,
@@ -115,13 +118,13 @@ pub fn open<R: Read + Seek>(mut reader: R, length: u64) -> Result<TorchFile<R>, 
     let mut start = [0; 4];
     let head = reader.seek(SeekFrom::Start(0)).and_then(|_| reader.read_exact(&mut start));
     head.map_err(|error| format!("cannot be read: {error}"))?;
-    let (format, pickle, data) = if start == *b"PK\x03\x04" {
-        let (pickle, archive) = zip::open(reader)?;
+    let (format, metadata, pickle, data) = if start == *b"PK\x03\x04" {
+        let (pickle, mut archive) = zip::open(reader)?;
         let format = if archive.is_script() { SCRIPT } else { "PyTorch zip" };
-        (format, pickle, Data::Zip(archive))
+        (format, archive.metadata()?, pickle, Data::Zip(archive))
     } else {
         let (pickle, data) = legacy::open(reader, length)?;
-        ("PyTorch legacy", pickle, Data::Legacy(data))
+        ("PyTorch legacy", BTreeMap::new(), pickle, Data::Legacy(data))
     };
     let found = dictionaries::find(&pickle)?;
     if found.is_empty() && format == SCRIPT {
@@ -135,7 +138,7 @@ pub fn open<R: Read + Seek>(mut reader: R, length: u64) -> Result<TorchFile<R>, 
         let found = dictionaries::described(&pickle);
         return Err(format!("expected a dictionary of tensors (a state dict) under any key, found {found}"));
     }
-    Ok(TorchFile { format, pickle, data, found })
+    Ok(TorchFile { format, metadata, pickle, data, found })
 }
 
 /// The format of `torch.jit.save`.

@@ -3,6 +3,7 @@
 //!
 //! Zip tools that pack such an archive again compress the entries, may change the folder, and add entries of their own.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Seek};
 
 use zip::read::{ZipFile, ZipReadOptions};
@@ -13,6 +14,8 @@ use super::storages::{Source, unreadable};
 use crate::io::archive::{self, DEFLATE_RATIO};
 use crate::io::elements::{ElementType, Elements};
 
+/// The entry with the metadata strings of this library, a JSON object. PyTorch does not read it.
+pub(super) const METADATA: &str = "jem.json";
 /// The pickle of an archive.
 const PICKLE: &str = "data.pkl";
 /// The usual endings of checkpoints.
@@ -89,6 +92,14 @@ impl<R: Read + Seek> Archive<R> {
     /// Whether the archive is one of TorchScript.
     pub fn is_script(&self) -> bool {
         self.find("constants.pkl").is_some()
+    }
+
+    /// The metadata strings that this library wrote beside the pickle; none in a file of PyTorch.
+    pub fn metadata(&mut self) -> Result<BTreeMap<String, String>, String> {
+        let Some(bytes) = self.small(METADATA)? else { return Ok(BTreeMap::new()) };
+        serde_json::from_slice(&bytes).map_err(|error| {
+            format!("entry {}{METADATA}: expected an object of strings: {error}", self.folder)
+        })
     }
 
     /// The bytes of a small entry, if it exists.

@@ -23,7 +23,7 @@ pub struct TrainingArguments {
         long,
         value_name = "SIZE",
         default_value = AUTO,
-        value_parser = [AUTO, Preset::Tiny.name(), Preset::Small.name(), Preset::Paper.name()],
+        value_parser = [AUTO, Preset::Tiny.name(), Preset::Small.name(), Preset::Paper.name(), Preset::FineTune.name()],
         hide_possible_values = true
     )]
     preset: String,
@@ -115,7 +115,15 @@ impl TrainingArguments {
         }
         let of = |preset| recipe_for(preset, &[&file, &self.overrides], &data.train);
         // An invalid setting is reported before anything else is printed.
-        let first = resumed.clone().unwrap_or_else(|| of(asked.unwrap_or(Preset::Tiny)));
+        let starts = matches!(asked_network, Asked::Model(_));
+        if asked == Some(Preset::FineTune) && !starts && resume.is_none() {
+            return Err(Error::setting(
+                "--preset",
+                "fine-tune goes on from a trained model: name it with --from",
+            ));
+        }
+        let default = if starts { Preset::FineTune } else { Preset::Tiny };
+        let first = resumed.clone().unwrap_or_else(|| of(asked.unwrap_or(default)));
         check_recipe(&first, &data.train)?;
         let network = asked_network.choose(&first, &self.overrides, &data.train)?;
 
@@ -126,8 +134,13 @@ impl TrainingArguments {
             // A file with every setting, such as a run's config.toml, leaves no preset to select.
             None if Preset::ALL.map(of).iter().all(|recipe| *recipe == first) => (first, None),
             None if asked.is_none() && !matches!(asked_network, Asked::Own) => {
-                session.say("preset  tiny: auto times WideResNets alone; choose otherwise with --preset");
-                (first, Some(Preset::Tiny))
+                session.say(match default {
+                    Preset::FineTune => {
+                        "preset  fine-tune, for a trained model; choose otherwise with --preset"
+                    }
+                    _ => "preset  tiny: auto times WideResNets alone; choose otherwise with --preset",
+                });
+                (first, Some(default))
             }
             None => {
                 let preset = session.preset(asked, &data.train, of)?;
