@@ -1,9 +1,9 @@
 //! `jem export`: writes a model as a file that PyTorch or NumPy opens, under the public names of its tensors.
 
-use crate::common::{Output, check_not_source, check_writable, describe, open_model, waiting};
+use crate::common::{Output, check_not_source, check_writable, describe, open_model_with, waiting};
 use crate::facts::Facts;
 use jem::Result;
-use jem::ebm::SpectralForm;
+use jem::ebm::{CHAIN_AGES, SpectralForm};
 use jem::io::checkpoint::Checkpoint;
 use jem::io::elements::Array;
 use jem::io::npz;
@@ -16,7 +16,6 @@ const EXAMPLES: &str = "Examples:
 
 In PyTorch:
   state = safetensors.torch.load_file(\"for_pytorch.safetensors\")
-  state.pop(\"replay_buffer\", None)
   network.load_state_dict(state)";
 
 /// A format to export to.
@@ -39,9 +38,12 @@ pub struct Arguments {
     /// The file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Export only the tensors that the network uses: no replay buffer, no optimizer state
+    /// Export only the tensors that the network uses: no optimizer state
     #[arg(long)]
     weights_only: bool,
+    /// Export the chains of training too: replay_buffer and chain_ages
+    #[arg(long, conflicts_with = "weights_only")]
+    chains: bool,
     /// With spectral norm: divide the weights, for a network without it. By default they are exported as parts, which
     /// PyTorch's `spectral_norm` loads
     #[arg(long)]
@@ -53,7 +55,7 @@ pub struct Arguments {
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<()> {
     check_writable("--out", &arguments.out)?;
-    let model = open_model(&arguments.model, &arguments.output)?;
+    let model = open_model_with(&arguments.model, &arguments.output, arguments.chains)?;
     check_not_source(&arguments.out, model.path())?;
     let spectral = if arguments.fold { SpectralForm::Divided } else { SpectralForm::Parts };
     let Checkpoint { tensors, metadata } = model.for_pytorch(spectral)?;
@@ -62,7 +64,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         let plain = name.strip_suffix("_orig").unwrap_or(name);
         [name, plain, &format!("{name}_orig")].iter().any(|name| used.contains(name))
     };
-    let tensors = tensors.into_iter().filter(|(name, ..)| !arguments.weights_only || is_used(name));
+    let is_exported =
+        |name: &str| (!arguments.weights_only || is_used(name)) && (arguments.chains || name != CHAIN_AGES);
+    let tensors = tensors.into_iter().filter(|(name, ..)| is_exported(name));
     let waiting = waiting(&format!("writing {}", arguments.out.display()), &arguments.output);
     let count = match arguments.to {
         Format::Safetensors => {
