@@ -1,7 +1,7 @@
 //! The chains on the host: which ones take part in an iteration, their starting points, their targets and their ages.
 
 use super::batches::{draw_chains, reservoir};
-use super::{ChainStart, ClassGaussians, Recipe};
+use super::{ChainStart, ClassGaussians, Recipe, uniform_image};
 use crate::compute::random::{Threefry, lane, stream};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
@@ -70,6 +70,19 @@ impl Chains {
             gaussians.sample(class, &mut random)
         };
         Some((0..recipe.buffer).into_par_iter().flat_map_iter(image).collect())
+    }
+
+    /// The starting image of a chain outside the buffer, HWC, and its class: a function of `seed` and of the chain's
+    /// number. Classes take turns with class-conditional sampling; else the class is 0.
+    pub fn start(&self, recipe: &Recipe, seed: u32, chain: u32, elements: usize) -> (Vec<f32>, u32) {
+        let label = if recipe.class_conditional { chain % self.classes as u32 } else { 0 };
+        let Some(gaussians) = &self.gaussians else { return (uniform_image(seed, chain, elements), label) };
+        let mut random = Threefry::new(seed, lane(stream::REPLAY_FILL, 1), chain);
+        let class = match recipe.class_conditional {
+            true => label as usize,
+            false => random.random_range(0..self.classes),
+        };
+        (gaussians.sample(class, &mut random), label)
     }
 
     /// Draws the chains of `iteration`, and updates the ages.

@@ -10,7 +10,7 @@ use crate::io::elements::{Array, Elements};
 use crate::io::pack;
 use crate::io::parametrization;
 use crate::io::safetensors::FORMAT;
-use crate::io::state_file::{self, Facts, StateFile};
+use crate::io::state_file::{self, Facts, Opened, StateFile};
 use crate::nn::architecture::{Architecture, Assumption, Recognised};
 use crate::nn::network::{KIND, Network, is_known_kind};
 use crate::nn::normalised::{InputNormalisation, NORMALISATION, Normalised};
@@ -24,6 +24,8 @@ use std::sync::Arc;
 const OURS: &str = "jem-checkpoint-";
 /// The tensor of the chains of a JEM's training, [n, c, h, w].
 pub const REPLAY_BUFFER: &str = "replay_buffer";
+/// The tensor with the age of each chain of the replay buffer, in SGLD steps, [n].
+pub const CHAIN_AGES: &str = "chain_ages";
 /// The metadata key of the names of the classes, a JSON array of strings.
 pub const CLASS_NAMES: &str = "class_names";
 /// The file of the best model in a run directory.
@@ -40,6 +42,8 @@ pub struct Model {
     names: BTreeMap<String, String>,
     class_names: Option<Vec<String>>,
     assumptions: Vec<Assumption>,
+    /// The number of chains in the replay buffer, which is in `file` unless it was left on disk.
+    chains: Option<usize>,
     file: Checkpoint,
 }
 
@@ -69,7 +73,7 @@ impl Model {
         let wrong = |message| Error::file(path, message);
         if is_ours(opened.facts()) {
             check_known(path, opened.facts())?;
-            let file = opened.load(0)?;
+            let file = load(opened, 0, &options)?;
             let stated = Architecture::from_metadata(&file.facts.metadata).map_err(wrong)?;
             let stated = stated.with(&options.choices).map_err(wrong)?;
             import::check_size(options.size.as_ref(), &stated)?;
@@ -78,7 +82,7 @@ impl Model {
             return Self::of(path, file, stated.network(), names, options, None);
         }
         let chosen = import::choose(opened.dictionaries(), &options, path)?;
-        let mut file = opened.load(chosen.dictionary)?;
+        let mut file = load(opened, chosen.dictionary, &options)?;
         file.tensors = parametrization::arrays(file.tensors).map_err(wrong)?;
         let left_out = import::strip(&mut file.tensors, &chosen.prefix);
         let Recognised { architecture, names, assumptions, unknown } = chosen.recognised;
@@ -168,9 +172,12 @@ impl Model {
         let mut file = Checkpoint { tensors: Vec::with_capacity(tensors.len() + 1), metadata };
         file.tensors
             .extend(tensors.into_iter().map(|(name, Array { shape, elements })| (name, shape, elements)));
+        let loaded = replay_buffer.as_ref().and_then(|buffer| buffer.shape.first().copied());
+        let chains = loaded.or(facts.chains);
         file.tensors.extend(replay_buffer.map(|b| (REPLAY_BUFFER.to_owned(), b.shape, b.elements)));
         let path = path.to_owned();
-        let model = Self { path, network, normalisation, image, names, class_names, assumptions, file };
+        let model =
+            Self { path, network, normalisation, image, names, class_names, assumptions, chains, file };
         model.check()?;
         Ok(model)
     }
@@ -270,10 +277,11 @@ impl Model {
 
     /// The number of chains in the model's replay buffer; `None` without one.
     pub fn chains(&self) -> Option<usize> {
-        self.file.tensors.iter().find(|tensor| tensor.0 == REPLAY_BUFFER).map(|(_, shape, _)| shape[0])
+        self.chains
     }
 
-    /// The chains of the model's replay buffer, NHWC, and their number.
+    /// The chains of the model's replay buffer, NHWC, and their number; `None` without one, and if it was left on disk
+    /// ([`ImportOptions::without_chains`]).
     pub fn replay_buffer(&self) -> Option<(Vec<f32>, usize)> {
         let (_, shape, elements) = self.file.tensors.iter().find(|tensor| tensor.0 == REPLAY_BUFFER)?;
         let Elements::F32(values) = elements else { return None };
@@ -281,10 +289,20 @@ impl Model {
         Some((pack::nchw_to_nhwc(values, shape[0], c, h, w), shape[0]))
     }
 
+    /// The number of SGLD steps since each chain of the replay buffer started; `None` if the file does not tell.
+    pub fn chain_ages(&self) -> Option<&[f32]> {
+        self.file.f32(&self.path, CHAIN_AGES, &[self.chains?]).ok()
+    }
+
+    /// The recipe of the model's training, if it was trained with SGLD.
+    pub fn recipe(&self) -> Option<Recipe> {
+        let recipe = Recipe::parse(self.file.metadata.get("recipe")?).ok()?;
+        recipe.samples().then_some(recipe)
+    }
+
     /// The SGLD settings of the model's training, if it was trained with SGLD.
     pub fn langevin(&self) -> Option<Langevin> {
-        let recipe = Recipe::parse(self.file.metadata.get("recipe")?).ok()?;
-        recipe.samples().then(|| Langevin::of(&recipe))
+        self.recipe().map(|recipe| Langevin::of(&recipe))
     }
 
     /// The values of the network's parameter `name` in the file's order.
@@ -301,6 +319,14 @@ impl Model {
     /// [`Error::File`] for a tensor of another shape.
     pub fn parameters(&self, layout: &ParameterLayout) -> Result<Vec<f32>> {
         layout.gather(|parameter: &Parameter| self.values(&parameter.name, &parameter.file_shape()))
+    }
+}
+
+/// Reads a dictionary of a file, with the replay buffer unless `options` leave it on disk.
+fn load(opened: Opened, dictionary: usize, options: &ImportOptions) -> Result<StateFile> {
+    match options.without_chains {
+        true => opened.load_without_chains(dictionary),
+        false => opened.load(dictionary),
     }
 }
 

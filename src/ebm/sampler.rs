@@ -4,12 +4,12 @@ use super::langevin::{COUNTER_WORDS, Langevin};
 use super::model::Model;
 use crate::compute::loss_term::STATS;
 use crate::compute::random::{Threefry, stream};
-use crate::device::{Buffers, Device, Executable, Key, Program, ProgramBuilder};
+use crate::device::{Buffer, Buffers, Device, Executable, Key, Program, ProgramBuilder};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Output, lower};
 use crate::kernels::tick::COUNTERS;
 use crate::nn::architecture::NormMode;
-use crate::nn::network::Pass;
+use crate::nn::network::{Network, Pass};
 use crate::nn::parameters::PARAMETERS;
 
 const CHAINS: Key<f32> = Key::new("chains");
@@ -27,6 +27,7 @@ pub fn uniform_image(seed: u32, chain: u32, elements: usize) -> Vec<f32> {
 #[derive(Debug)]
 pub struct Sampler {
     device: Device,
+    prepare: Executable,
     step: Executable,
     density: Executable,
     buffers: Buffers,
@@ -54,11 +55,55 @@ impl Sampler {
             let message = format!("expected {image} elements for {height}x{width}x{channels}, got {found}");
             return Err(Error::setting("mask", message));
         }
-        let layout = model.network().layout();
+        let mut buffers = Buffers::new(device);
+        buffers.add(PARAMETERS, &model.parameters(&model.network().layout())?)?;
+        if let Some(mask) = mask {
+            buffers.add(MASK, &mask.repeat(chains))?;
+        }
+        let network = &**model.network();
+        let image = model.image_shape();
+        let settings = (mode, langevin, class_conditional, mask.is_some());
+        let sampler = Self::load(device, buffers, network, image, chains, settings)?;
+        sampler.prepare()?;
+        Ok(sampler)
+    }
+
+    /// Loads the programs for `chains` chains of images of shape `image` (height, width, channels) of a network whose
+    /// `parameters` are in training on the device. After they change, call [`Sampler::prepare`] before the next start.
+    ///
+    /// # Errors
+    /// An error of the device.
+    pub fn in_training(
+        device: &Device,
+        network: &dyn Network,
+        parameters: &Buffer,
+        image: [usize; 3],
+        langevin: Langevin,
+        chains: usize,
+        class_conditional: bool,
+    ) -> Result<Self> {
+        let mut buffers = Buffers::new(device);
+        buffers.share(PARAMETERS, parameters.clone());
+        let settings = (NormMode::Inference, langevin, class_conditional, false);
+        Self::load(device, buffers, network, image, chains, settings)
+    }
+
+    /// Lowers and loads the programs; `settings` are the mode of norms, SGLD, and whether chains are class-conditional
+    /// and masked.
+    fn load(
+        device: &Device,
+        mut buffers: Buffers,
+        network: &dyn Network,
+        [height, width, channels]: [usize; 3],
+        chains: usize,
+        (mode, langevin, class_conditional, masked): (NormMode, Langevin, bool, bool),
+    ) -> Result<Self> {
+        let image = height * width * channels;
+        let layout = network.layout();
         let graph = Graph::new();
         let x = graph.input(CHAINS.name(), [chains, height, width, channels]);
         let labels = graph.indices(LABELS.name(), [chains]);
-        let logits = model.network().logits(&x, &mut Pass::new(&layout, mode).without_dropout());
+        let logits = network.logits(&x, &mut Pass::new(&layout, mode).without_dropout());
         let parts = [Langevin::log_density(chains, class_conditional)];
         let stats = logits.logit_stats(&labels, &parts);
 
@@ -66,7 +111,7 @@ impl Sampler {
         let mut step = ProgramBuilder::new("sgld");
         let images = step.external(CHAINS, chains * image);
         let density = step.external(DENSITY, chains * STATS);
-        let held = mask.map(|_| step.external(MASK, chains * image));
+        let held = masked.then(|| step.external(MASK, chains * image));
         let log_density = logits.logit_loss(&labels, &parts);
         let others = [Output { tensor: &stats, view: density }];
         langevin.append(device.policy(), &mut step, &mut prepare, &log_density, &x, images, &others, held)?;
@@ -75,19 +120,21 @@ impl Sampler {
         let view = last.external(DENSITY, chains * STATS);
         lower(device.policy(), &mut last, Some(&mut prepare), &[Output { tensor: &stats, view }])?;
 
-        let mut buffers = Buffers::new(device);
-        buffers.add(PARAMETERS, &model.parameters(&layout)?)?;
         buffers.zeros(CHAINS, chains * image)?;
         buffers.zeros(LABELS, chains)?;
         buffers.zeros(COUNTER_WORDS, COUNTERS)?;
-        if let Some(mask) = mask {
-            buffers.add(MASK, &mask.repeat(chains))?;
-        }
         let prepare = buffers.load(prepare.finish())?;
         let step = buffers.load(step.finish())?;
         let density = buffers.load(last.finish())?;
-        device.run(&prepare)?;
-        Ok(Self { device: device.clone(), step, density, buffers, class_conditional })
+        Ok(Self { device: device.clone(), prepare, step, density, buffers, class_conditional })
+    }
+
+    /// Computes what depends on the parameters alone, such as transposed weights.
+    ///
+    /// # Errors
+    /// An error of the device.
+    pub fn prepare(&self) -> Result<()> {
+        self.device.run(&self.prepare)
     }
 
     /// Starts the chains at `images` (NHWC), each for its class in `labels` (read if class-conditional). The noise is a
@@ -108,6 +155,25 @@ impl Sampler {
     pub fn step(&self) -> Result<Vec<f32>> {
         self.device.run(&self.step)?;
         self.log_density()
+    }
+
+    /// Runs one step, and waits for it.
+    ///
+    /// # Errors
+    /// An error of the device.
+    pub fn advance(&self) -> Result<()> {
+        self.device.run(&self.step)?;
+        self.device.wait()
+    }
+
+    /// Each chain's current energy -LogSumExp f(x), whatever the chains sample, in nats.
+    ///
+    /// # Errors
+    /// An error of the device.
+    pub fn energies(&self) -> Result<Vec<f32>> {
+        self.device.run(&self.density)?;
+        let stats: Vec<f32> = self.buffers.read(DENSITY)?;
+        Ok(stats.chunks(STATS).map(|row| -row[0]).collect())
     }
 
     /// Each chain's current log density (up to a constant), in nats.

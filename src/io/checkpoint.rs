@@ -55,9 +55,18 @@ impl Checkpoint {
     /// [`Error::Io`] when it cannot be read; [`Error::File`] when it is not a complete safetensors file, its checksum
     /// (if it has one) does not match, or a tensor has a type that [`ElementType`](super::elements::ElementType) lacks.
     pub fn load(path: &Path) -> Result<Self> {
+        Self::load_without(path, &[])
+    }
+
+    /// Reads a file as [`Checkpoint::load`] does, without the tensors called one of `left_out`, whose bytes are
+    /// verified but not kept.
+    ///
+    /// # Errors
+    /// The errors of [`Checkpoint::load`].
+    pub fn load_without(path: &Path, left_out: &[&str]) -> Result<Self> {
         let file = fs::File::open(path).map_err(Error::io(path))?;
         let length = file.metadata().map_err(Error::io(path))?.len();
-        let read = safetensors::read(&mut BufReader::new(file), length);
+        let read = safetensors::read_without(&mut BufReader::new(file), length, left_out);
         let (tensors, metadata) = read.map_err(|message| {
             Error::file(
                 path,
@@ -323,6 +332,23 @@ mod tests {
         let mut short = example();
         short.push_f32("bias", &[3], vec![0.0]);
         assert!(short.save(&path).unwrap_err().to_string().contains("[3] has 3 elements, but 1"));
+    }
+
+    #[test]
+    fn a_tensor_that_is_left_out_is_verified() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("c.safetensors");
+        example().save(&path).unwrap();
+        let read = Checkpoint::load_without(&path, &["labels"]).unwrap();
+        let mut expected = Checkpoint::load(&path).unwrap();
+        expected.tensors.retain(|(name, ..)| name != "labels");
+        assert_eq!(read, expected);
+        let mut bytes = fs::read(&path).unwrap();
+        let at = bytes.windows(3).rposition(|bytes| bytes == [1, 255, 0]).unwrap();
+        bytes[at] ^= 2;
+        fs::write(&path, &bytes).unwrap();
+        let message = Checkpoint::load_without(&path, &["labels"]).unwrap_err().to_string();
+        assert!(message.contains("checksum is to be crc32"), "{message}");
     }
 
     #[test]

@@ -48,7 +48,20 @@ pub fn is_safetensors(start: &[u8; 9], length: u64) -> bool {
 /// # Errors
 /// A description of the first problem, or the tensor with an unsupported type.
 pub fn read(reader: &mut (impl Read + Seek), length: u64) -> Result<Contents, String> {
-    contents(reader, length).map_err(one_line)
+    read_without(reader, length, &[])
+}
+
+/// Reads a file of `length` bytes as [`read`] does, but keeps no tensor called one of `left_out`. The checksum is
+/// verified for them too.
+///
+/// # Errors
+/// The errors of [`read`].
+pub fn read_without(
+    reader: &mut (impl Read + Seek),
+    length: u64,
+    left_out: &[&str],
+) -> Result<Contents, String> {
+    contents(reader, length, left_out).map_err(one_line)
 }
 
 /// The names and shapes of the tensors of a file of `length` bytes, and its metadata strings without the checksum.
@@ -110,7 +123,7 @@ fn unreadable(error: std::io::Error) -> String {
     format!("cannot be read: {error}")
 }
 
-fn contents(reader: &mut (impl Read + Seek), length: u64) -> Result<Contents, String> {
+fn contents(reader: &mut (impl Read + Seek), length: u64, left_out: &[&str]) -> Result<Contents, String> {
     let (header, begin) = header(reader, length)?;
     let mut tensors = Vec::new();
     let mut sums = Vec::new();
@@ -133,19 +146,25 @@ fn contents(reader: &mut (impl Read + Seek), length: u64) -> Result<Contents, St
             ));
         };
         let mut summed = CrcReader::new(&mut *reader);
-        let elements =
-            kind.read(&mut summed, count).map_err(|error| format!("tensor {name} {}", unreadable(error)))?;
+        let failed = |error| format!("tensor {name} {}", unreadable(error));
+        let elements = match left_out.contains(&name.as_str()) {
+            true => {
+                std::io::copy(&mut (&mut summed).take(to - from), &mut std::io::sink()).map_err(failed)?;
+                None
+            }
+            false => Some(kind.read(&mut summed, count).map_err(failed)?),
+        };
         sums.push((info.dtype.to_string(), summed.crc().sum()));
         end += to - from;
-        tensors.push((name, Array { shape: info.shape.clone(), elements }));
+        tensors.push((name, info.shape.clone(), elements));
     }
     if end != length {
         return Err(format!("its tensors end at byte {end}, the file at {length}; it is damaged"));
     }
     let mut metadata = metadata(&header);
-    let found = tensors.iter().zip(sums).map(|((name, array), (kind, crc))| {
-        let (name, array): (&String, &Array) = (name, array);
-        (name.as_str(), kind, array.shape.as_slice(), crc)
+    let found = tensors.iter().zip(sums).map(|((name, shape, _), (kind, crc))| {
+        let (name, shape): (&String, &Vec<usize>) = (name, shape);
+        (name.as_str(), kind, shape.as_slice(), crc)
     });
     let found = checksum(found.collect(), &metadata);
     match metadata.remove(CHECKSUM) {
@@ -161,7 +180,10 @@ fn contents(reader: &mut (impl Read + Seek), length: u64) -> Result<Contents, St
         }
         _ => {}
     }
-    Ok((tensors, metadata))
+    let kept = |(name, shape, elements): (String, Vec<usize>, Option<_>)| {
+        Some((name, Array { shape, elements: elements? }))
+    };
+    Ok((tensors.into_iter().filter_map(kept).collect(), metadata))
 }
 
 fn element_type(dtype: Dtype) -> Option<ElementType> {

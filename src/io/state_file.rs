@@ -61,6 +61,8 @@ pub struct Facts {
     pub scalars: Vec<(String, String)>,
     /// Entries that were ignored, such as an optimizer's, with the classes of objects: the first 100.
     pub ignored: Vec<String>,
+    /// The number of chains in the replay buffer of a safetensors file.
+    pub chains: Option<usize>,
     /// The metadata strings of a safetensors file, or of an exported `.pt`.
     pub metadata: BTreeMap<String, String>,
 }
@@ -154,19 +156,30 @@ impl<R: Read + Seek> Opened<R> {
         self.load_dictionary(dictionary).map_err(|message| Error::file(path, message))
     }
 
+    /// Reads the tensors of a dictionary as [`Self::load`] does, without a replay buffer.
+    ///
+    /// # Errors
+    /// The errors of [`Self::load`].
+    pub fn load_without_chains(self, dictionary: usize) -> Result<StateFile> {
+        let path = self.path.clone();
+        let loaded = self.loaded(dictionary, &[REPLAY_BUFFER]);
+        let file = loaded.map_err(|message| Error::file(path, one_line(message)))?;
+        Ok(StateFile { replay_buffer: None, ..file })
+    }
+
     /// Reads the tensors of a dictionary as [`Self::load`] does.
     ///
     /// # Errors
     /// The first tensor that cannot be read, and the reason, in one line.
     pub fn load_dictionary(self, dictionary: usize) -> Result<StateFile, String> {
-        self.loaded(dictionary).map_err(one_line)
+        self.loaded(dictionary, &[]).map_err(one_line)
     }
 
-    fn loaded(self, dictionary: usize) -> Result<StateFile, String> {
+    fn loaded(self, dictionary: usize, left_out: &[&str]) -> Result<StateFile, String> {
         let mut facts = self.facts;
         match self.contents {
             Contents::Safetensors(mut reader, length) => {
-                let (mut tensors, metadata) = safetensors::read(&mut reader, length)?;
+                let (mut tensors, metadata) = safetensors::read_without(&mut reader, length, left_out)?;
                 let at = tensors.iter().position(|(name, _)| name == REPLAY_BUFFER);
                 let replay_buffer = at.map(|at| tensors.remove(at).1);
                 facts.metadata = metadata;
@@ -214,9 +227,11 @@ fn opened<R: Read + Seek>(mut reader: R, length: u64) -> Result<Opened<R>, Strin
     if safetensors::is_safetensors(&start, length) {
         let safetensors::Names { mut tensors, unreadable, metadata } =
             safetensors::names(&mut reader, length)?;
+        let chains = tensors.iter().find(|(name, _)| name == REPLAY_BUFFER);
+        let chains = chains.and_then(|(_, shape)| shape.first().copied());
         tensors.retain(|(name, _)| name != REPLAY_BUFFER);
         let dictionaries = vec![Dictionary { tensors, unreadable, ..Dictionary::default() }];
-        let facts = Facts { format: "safetensors", metadata, ..Facts::default() };
+        let facts = Facts { format: "safetensors", chains, metadata, ..Facts::default() };
         return Ok(Opened { path, dictionaries, facts, contents: Contents::Safetensors(reader, length) });
     }
     if torch::is_torch(&start) {

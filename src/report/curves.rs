@@ -10,8 +10,8 @@ use super::canvas::{self, FONT, PlotError, Root};
 use super::metrics::MetricsTable;
 use crate::error::Result;
 
-/// The size of the picture in pixels.
-const SIZE: (u32, u32) = (1200, 900);
+/// The width of the picture and the height of a panel, in pixels.
+const SIZE: (u32, u32) = (1200, 300);
 /// The space left of the panels for the vertical axes, in pixels.
 const LEFT: u32 = 84;
 /// The space above a panel for its title and legend, in pixels.
@@ -41,6 +41,7 @@ struct Line {
 pub(super) const BLUE: RGBColor = RGBColor(0, 114, 178);
 pub(super) const ORANGE: RGBColor = RGBColor(213, 94, 0);
 const GREY: RGBColor = RGBColor(90, 90, 90);
+const GREEN: RGBColor = RGBColor(0, 158, 115);
 
 const PANELS: [Panel; 3] = [
     Panel {
@@ -70,6 +71,18 @@ const PANELS: [Panel; 3] = [
     },
 ];
 
+/// The panel of runs that follow fresh chains at evaluations.
+const FRESH: Panel = Panel {
+    title: "fresh chains",
+    lines: &[
+        Line { column: "validation_energy", legend: "energy of held-out data", color: BLUE },
+        Line { column: "fresh_energy_k", legend: "K steps", color: GREY },
+        Line { column: "fresh_energy_10k", legend: "10 K", color: GREEN },
+        Line { column: "fresh_energy_100k", legend: "100 K", color: ORANGE },
+    ],
+    range: None,
+};
+
 /// The panels on the health of chains and gradients.
 const HEALTH: [Panel; 3] = [
     Panel {
@@ -95,15 +108,18 @@ const HEALTH: [Panel; 3] = [
     },
 ];
 
-/// Draws the curves of `table` to a PNG file of 1200x900 pixels, written atomically: panels of `loss` and
+/// Draws the curves of `table` to a PNG file of panels of 1200x300 pixels, written atomically: of `loss` and
 /// `cross_entropy`; of `energy_data`, `energy_samples` and `energy_gap`; of `accuracy` and `validation_accuracy` (0 to
-/// 1). Columns that the table lacks are left out. Faint lines are the values, strong lines the smoothed values (local
+/// 1); and, if the run followed fresh chains, of their energies beside `validation_energy`. Columns that the table lacks
+/// are left out. Faint lines are the values, strong lines the smoothed values (local
 /// linear fits); a legend ends with the last value.
 ///
 /// # Errors
 /// [`crate::Error::Io`] when the file cannot be written.
 pub fn plot(path: &Path, table: &MetricsTable, title: &str) -> Result<()> {
-    plot_panels(path, table, title, &PANELS)
+    let followed = !table.points("fresh_energy_k").is_empty();
+    let panels: Vec<&Panel> = PANELS.iter().chain(followed.then_some(&FRESH)).collect();
+    plot_panels(path, table, title, &panels)
 }
 
 /// Draws the health of a run like [`plot`]: panels of `gradient_norm` and `input_gradient_norm`; of `displacement` and
@@ -112,11 +128,12 @@ pub fn plot(path: &Path, table: &MetricsTable, title: &str) -> Result<()> {
 /// # Errors
 /// The errors of [`plot`].
 pub fn plot_health(path: &Path, table: &MetricsTable, title: &str) -> Result<()> {
-    plot_panels(path, table, title, &HEALTH)
+    plot_panels(path, table, title, &HEALTH.each_ref())
 }
 
-fn plot_panels(path: &Path, table: &MetricsTable, title: &str, panels: &[Panel]) -> Result<()> {
-    canvas::write_png(path, SIZE, |root| {
+fn plot_panels(path: &Path, table: &MetricsTable, title: &str, panels: &[&Panel]) -> Result<()> {
+    let size = (SIZE.0, SIZE.1 * panels.len() as u32);
+    canvas::write_png(path, size, |root| {
         let font = canvas::fitted(title, (FONT, 20).into_font(), SIZE.0 - 16);
         let root = root.margin(8, 0, 0, 0).titled(title, font.color(&BLACK))?;
         let last = table.rows.iter().filter_map(|row| row.first().copied().flatten()).fold(1.0, f64::max);
@@ -317,12 +334,39 @@ mod tests {
             std::fs::copy(&path, Path::new(&keep).join("curves.png")).unwrap();
         }
         let picture = image::open(&path).unwrap().into_rgb8();
-        assert_eq!(picture.dimensions(), SIZE);
+        assert_eq!(picture.dimensions(), (1200, 900));
         for (panel, third) in PANELS.iter().zip(0..) {
             let part = image::imageops::crop_imm(&picture, 0, 30 + third * 290, 1200, 290).to_image();
             for line in panel.lines {
                 assert!(count(&part, line.color) > 300, "{} in {}", line.legend, panel.title);
             }
+        }
+    }
+
+    #[test]
+    fn fresh_chains_have_a_panel_of_their_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("curves.png");
+        let mut table = run(1200);
+        table.columns.extend(FRESH.lines.iter().map(|line| line.column.to_owned()));
+        for (index, row) in table.rows.iter_mut().enumerate() {
+            let t = index as f64 / 1200.0;
+            let energies = [-3.0 - 4.0 * t, 5.0 * t, -3.0 + 2.0 * t, -3.5 - t];
+            row.extend(energies.map(|energy| (index % 100 == 99).then_some(energy)));
+            // No chain was followed for 100 K steps at some evaluations; one diverged.
+            *row.last_mut().unwrap() = row.last().unwrap().filter(|_| index % 300 == 299);
+        }
+        table.rows[1199].pop();
+        table.rows[1199].push(Some(f64::INFINITY));
+        plot(&path, &table, "cifar10, small").unwrap();
+        if let Some(keep) = std::env::var_os("JEM_KEEP_PICTURES") {
+            std::fs::copy(&path, Path::new(&keep).join("curves-fresh.png")).unwrap();
+        }
+        let picture = image::open(&path).unwrap().into_rgb8();
+        assert_eq!(picture.dimensions(), (1200, 1200));
+        let last = image::imageops::crop_imm(&picture, 0, 908, 1200, 292).to_image();
+        for line in FRESH.lines {
+            assert!(count(&last, line.color) > 300, "{}", line.legend);
         }
     }
 
@@ -338,7 +382,7 @@ mod tests {
         };
         for table in [MetricsTable::default(), run(1), nan, constant] {
             plot(&path, &table, "").unwrap();
-            assert_eq!(image::open(&path).unwrap().into_rgb8().dimensions(), SIZE);
+            assert_eq!(image::open(&path).unwrap().into_rgb8().dimensions(), (1200, 900));
         }
     }
 

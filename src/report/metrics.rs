@@ -59,6 +59,20 @@ impl MetricsTable {
         Ok((Self { columns, rows }, None))
     }
 
+    /// Adds empty cells for the `columns` that the table lacks. Returns false, without a change, if it has others, or in
+    /// another order.
+    fn widen(&mut self, columns: &[&str]) -> bool {
+        let present: Vec<Option<usize>> = columns.iter().map(|name| self.column(name)).collect();
+        if !present.iter().flatten().copied().eq(0..self.columns.len()) {
+            return false;
+        }
+        for row in &mut self.rows {
+            *row = present.iter().map(|index| index.and_then(|index| row[index])).collect();
+        }
+        self.columns = columns.iter().map(|name| (*name).to_owned()).collect();
+        true
+    }
+
     /// The index of column `name`.
     pub fn column(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|column| column == name)
@@ -89,7 +103,8 @@ impl MetricsLog {
     }
 
     /// Continues a file after the row whose first column (the iteration) is `last`. Drops later rows, which a run wrote
-    /// after its last checkpoint, because they will be written again. Creates a missing file.
+    /// after its last checkpoint, because they will be written again. Creates a missing file. Adds empty cells to a file
+    /// of an earlier version, which lacks some of the columns.
     ///
     /// # Errors
     /// [`Error::File`] when the file has other columns, or a damaged line before row `last`;
@@ -99,7 +114,7 @@ impl MetricsLog {
             return Self::create(path, columns);
         }
         let (mut table, damage) = MetricsTable::read_until_damage(path)?;
-        if table.columns != columns {
+        if !table.widen(columns) {
             return Err(Error::file(
                 path,
                 format!(
@@ -116,6 +131,15 @@ impl MetricsLog {
         }
         table.rows.retain(|row| row[0].is_some_and(|iteration| iteration <= last as f64));
         Self::start(path, columns, &table.rows)
+    }
+
+    /// Replaces the file by `table`, atomically, and continues after it.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be written.
+    pub fn replace(path: &Path, table: &MetricsTable) -> Result<Self> {
+        let columns: Vec<&str> = table.columns.iter().map(String::as_str).collect();
+        Self::start(path, &columns, &table.rows)
     }
 
     /// Appends a row, one value per column, and writes it to the file. A row that cannot be written is retried with the
@@ -202,6 +226,19 @@ mod tests {
         log.append(&[Some(4.0), Some(0.25), Some(1.0)]).unwrap();
         let expected = "iteration,loss,accuracy\n1,0.5,\n2,0.5,\n3,0.5,\n4,0.25,1\n";
         assert_eq!(fs::read_to_string(&path).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_file_of_an_earlier_version_gets_the_new_columns() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("metrics.csv");
+        fs::write(&path, "iteration,accuracy\n1,0.5\n2,\n3,0.25\n").unwrap();
+        let mut log = MetricsLog::resume(&path, &COLUMNS, 2).unwrap();
+        log.append(&[Some(3.0), Some(4.0), None]).unwrap();
+        let expected = "iteration,loss,accuracy\n1,,0.5\n2,,\n3,4,\n";
+        assert_eq!(fs::read_to_string(&path).unwrap(), expected);
+        // Another order is another file.
+        assert!(MetricsLog::resume(&path, &["iteration", "accuracy", "loss"], 9).is_err());
     }
 
     #[test]

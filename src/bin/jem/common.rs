@@ -9,7 +9,7 @@ use jem::data::download::Transfer;
 use jem::data::images::{Images, Pixels};
 use jem::data::reading::ReadOptions;
 use jem::device::{Device, DeviceOptions, DeviceSpec};
-use jem::ebm::Model;
+use jem::ebm::{ImportOptions, Model};
 use jem::nn::architecture::NormMode;
 use jem::tuning;
 use jem::{Error, Result};
@@ -48,7 +48,12 @@ pub struct ModelArguments {
 impl ModelArguments {
     /// Reads the model and opens the device.
     pub fn open(&self, output: &Output) -> Result<(Model, Device)> {
-        let model = open_model(&self.model, output)?;
+        self.open_with(output, false)
+    }
+
+    /// Reads the model, with its replay buffer if `chains`, and opens the device.
+    pub fn open_with(&self, output: &Output, chains: bool) -> Result<(Model, Device)> {
+        let model = open_model_with(&self.model, output, chains)?;
         let device = tuning::open(&self.device, DeviceOptions::default())?;
         if let Some(why) = device.fallback().filter(|_| !output.quiet) {
             complain(&format!("device: {}, because {why}", device.name()));
@@ -122,10 +127,15 @@ impl ImageArguments {
     }
 }
 
-/// Reads the model at `path`.
+/// Reads the model at `path`, without its replay buffer.
 pub fn open_model(path: &Path, output: &Output) -> Result<Model> {
+    open_model_with(path, output, false)
+}
+
+/// Reads the model at `path`, with its replay buffer if `chains`.
+pub fn open_model_with(path: &Path, output: &Output, chains: bool) -> Result<Model> {
     let _waiting = waiting(&format!("reading {}", path.display()), output);
-    Model::open(path)
+    Model::import(path, ImportOptions { without_chains: !chains, ..ImportOptions::default() })
 }
 
 /// The target of progress: standard error, or nothing if quiet.

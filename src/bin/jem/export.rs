@@ -1,6 +1,6 @@
 //! `jem export`: writes a model as a file that PyTorch or NumPy opens, under the public names of its tensors.
 
-use crate::common::{Output, check_not_source, check_writable, describe, open_model, waiting};
+use crate::common::{Output, check_not_source, check_writable, describe, open_model_with, waiting};
 use crate::facts::Facts;
 use jem::ebm::SpectralForm;
 use jem::io::checkpoint::Checkpoint;
@@ -81,7 +81,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<()> {
     check_writable("--out", &arguments.out)?;
     let to = arguments.to.map_or_else(|| Format::of(&arguments.out), Ok)?;
-    let model = open_model(&arguments.model, &arguments.output)?;
+    let model = open_model_with(&arguments.model, &arguments.output, arguments.training_state)?;
     check_not_source(&arguments.out, model.path())?;
     let spectral = if arguments.fold { SpectralForm::Divided } else { SpectralForm::Parts };
     let Checkpoint { tensors, metadata } = model.for_pytorch(spectral)?;

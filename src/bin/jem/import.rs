@@ -89,6 +89,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             .map(|text| class_names::read("--classes", text))
             .transpose()?,
         image_size: arguments.image_size,
+        without_chains: false,
     };
     let model = Model::import(&arguments.checkpoint, options)?;
     check_not_source(&arguments.out, model.path())?;

@@ -59,7 +59,8 @@ fn network(model: &Model, facts: &mut Facts) {
     facts.value("parameters", network.layout().elements());
     facts.value("classes", network.classes());
     facts.value("image", json!(model.image_shape()));
-    let tensors = model.file().tensors.len();
+    // The replay buffer stays on disk.
+    let tensors = model.file().tensors.len() + usize::from(model.chains().is_some());
     facts.add("tensors", tensors.to_string(), tensors);
     crate::import::settings(model, facts);
     if model.normalisation().is_none() {

@@ -198,6 +198,8 @@ settings! {
     ["Run"]
     /// Iterations between evaluations on the held-out images
     evaluate_every: u64,
+    /// Number of fresh chains that evaluations follow for K, 10 K and 100 K steps; 0: none
+    fresh_chains: usize,
     /// Iterations between sample grids
     sample_every: u64,
     /// Iterations between checkpoints

@@ -106,6 +106,7 @@ impl Preset {
             augment_p_x: true,
             validation: 5000,
             evaluate_every: 700,
+            fresh_chains: 16,
             sample_every: 350,
             checkpoint_every: 700,
             keep: 3,
@@ -160,6 +161,7 @@ impl Preset {
                 iterations: 800,
                 validation: 2000,
                 evaluate_every: 200,
+                fresh_chains: 8,
                 sample_every: 200,
                 checkpoint_every: 200,
                 ..paper

@@ -1,12 +1,14 @@
 //! A training run from its first iteration to its last, with its records.
 
 mod faults;
+mod fresh;
 mod options;
 mod scoring;
 
 use super::run_directory::{Best, Clock, RunDirectory};
 use super::{
-    Evaluation, Evaluator, Fault, Guard, Healing, Metrics, NetworkRecord, Precision, Recipe, Trainer,
+    Evaluation, Evaluator, Fault, FreshChains, FreshEnergies, Guard, Healing, Metrics, NetworkRecord,
+    Precision, Recipe, Trainer,
 };
 use crate::data::Dataset;
 use crate::device::Device;
@@ -43,6 +45,8 @@ struct Run<'a> {
     directory: RunDirectory,
     progress: Box<dyn Progress + 'a>,
     validation: Evaluator,
+    /// The fresh chains of the last evaluation.
+    fresh: Option<FreshChains>,
     guard: Guard,
     title: String,
     shape: [usize; 3],
@@ -132,6 +136,7 @@ pub fn run(
     let title = format!("{} on {}", trainer.network().name(), train.name);
     let mut run = Run {
         validation: trainer.evaluator(&held_out, EVALUATION_BATCH)?,
+        fresh: None,
         progress,
         guard,
         healing,
@@ -156,6 +161,7 @@ pub fn run(
         run.progress.note(&format!("numbers: {}", run.trainer.precision()));
     }
     run.warn();
+    run.finish_fresh_chains(total)?;
     run.train(total, test)
 }
 
@@ -283,7 +289,7 @@ impl Run<'_> {
                 self.aside += aside.elapsed();
             }
             let arrived = self.trainer.metrics()?;
-            return self.record(&arrived, None, self.clock());
+            return self.record(&arrived, None, None, self.clock());
         }
         // Only a healthy state may be saved or evaluated: check all metrics first.
         let arrived = self.trainer.finish_metrics()?;
@@ -308,7 +314,10 @@ impl Run<'_> {
         } else {
             None
         };
-        if let Some(fault) = self.record(&arrived, evaluation.as_ref(), clock)? {
+        let fresh = if evaluation.is_some() { self.follow_fresh_chains(total)? } else { None };
+        left.interrupted = self.options.stop.load(Ordering::Relaxed);
+        let due = |every: u64| scheduled(every) || left.interrupted;
+        if let Some(fault) = self.record(&arrived, evaluation.as_ref(), fresh.as_ref(), clock)? {
             return Ok(Some(fault));
         }
         if due(sample_every) {
@@ -359,16 +368,17 @@ impl Run<'_> {
         Ok(checkpoint)
     }
 
-    /// Appends rows of metrics with the time `clock`; `evaluation` belongs to the last.
+    /// Appends rows of metrics with the time `clock`; `evaluation` and `fresh` belong to the last.
     fn record(
         &mut self,
         arrived: &[Metrics],
         evaluation: Option<&Evaluation>,
+        fresh: Option<&FreshEnergies>,
         clock: Clock,
     ) -> Result<Option<Fault>> {
         for (index, metrics) in arrived.iter().enumerate() {
-            let evaluation = evaluation.filter(|_| index + 1 == arrived.len());
-            self.directory.record(metrics, clock, evaluation);
+            let is_last = index + 1 == arrived.len();
+            self.directory.record(metrics, clock, evaluation.filter(|_| is_last), fresh.filter(|_| is_last));
             self.last = Some(*metrics);
             let present = |value: f64| (!value.is_nan()).then_some(value);
             let status = Status {
@@ -401,7 +411,7 @@ impl Run<'_> {
                 || best.iteration < complete
         };
         if self.directory.best().is_none_or(is_best) {
-            self.directory.keep_best(iteration, evaluation, self.trainer.model()?);
+            self.directory.keep_best(iteration, evaluation, self.trainer.model_with_chains()?);
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use super::{EVALUATION_BATCH, Run};
 use crate::data::Dataset;
-use crate::ebm::{Evaluation, Start};
+use crate::ebm::{Evaluation, REPLAY_BUFFER, Start};
 use crate::error::Result;
 use crate::io::checkpoint::Checkpoint;
 use std::sync::atomic::Ordering;
@@ -21,7 +21,7 @@ impl Run<'_> {
     /// Scores the best model on `test`; `None` if interrupted.
     pub(super) fn score_best(&mut self, test: &Dataset, losses: &mut u32) -> Result<Option<Evaluation>> {
         let path = self.directory.best_path();
-        let model = Checkpoint::load(&path)?;
+        let model = Checkpoint::load_without(&path, &[REPLAY_BUFFER])?;
         let layout = self.trainer.network().layout();
         let flat = layout.gather(|parameter| model.f32(&path, &parameter.name, &parameter.file_shape()))?;
         self.score_to_the_end(test, &flat, losses)

@@ -1,7 +1,7 @@
 //! The best model on the held-out images: saved in the run directory, and named by each checkpoint.
 
 use super::{BEST, BEST_MODEL, BEST_SO_FAR, RunDirectory, VALIDATION};
-use crate::ebm::Evaluation;
+use crate::ebm::{Evaluation, REPLAY_BUFFER};
 use crate::error::{Error, Result};
 use crate::io::atomic;
 use crate::io::checkpoint::{self, Checkpoint};
@@ -124,7 +124,7 @@ impl RunDirectory {
 
 /// Reads the metadata of a best model.
 pub(super) fn read_best(path: &Path) -> Result<Best> {
-    let model = Checkpoint::load(path)?;
+    let model = Checkpoint::load_without(path, &[REPLAY_BUFFER])?;
     let number = model.text(path, "iteration")?.parse().ok();
     let evaluation = serde_json::from_str(model.text(path, VALIDATION)?).ok();
     let best = number.zip(evaluation).map(|(iteration, evaluation)| Best { iteration, evaluation });

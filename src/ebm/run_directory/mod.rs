@@ -22,7 +22,7 @@ mod checkpoints;
 mod recovery;
 mod report;
 
-use super::{Evaluation, Metrics, NetworkRecord};
+use super::{Evaluation, FreshEnergies, Metrics, NetworkRecord};
 use crate::data::training::DataSource;
 use crate::error::{Error, Result};
 use crate::io::atomic;
@@ -41,7 +41,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// The columns of `metrics.csv`.
-const COLUMNS: [&str; 17] = [
+const COLUMNS: [&str; 21] = [
     "iteration",
     "seconds",
     "images_per_second",
@@ -59,6 +59,10 @@ const COLUMNS: [&str; 17] = [
     "chain_age",
     "validation_accuracy",
     "validation_cross_entropy",
+    "validation_energy",
+    "fresh_energy_k",
+    "fresh_energy_10k",
+    "fresh_energy_100k",
 ];
 
 /// The settings file.
@@ -261,8 +265,15 @@ impl RunDirectory {
         std::mem::take(&mut self.warnings)
     }
 
-    /// Appends the row of an iteration, with the evaluation after it.
-    pub fn record(&mut self, metrics: &Metrics, clock: Clock, evaluation: Option<&Evaluation>) {
+    /// Appends the row of an iteration, with the evaluation and the fresh chains after it.
+    pub fn record(
+        &mut self,
+        metrics: &Metrics,
+        clock: Clock,
+        evaluation: Option<&Evaluation>,
+        fresh: Option<&FreshEnergies>,
+    ) {
+        let [k, k10, k100] = fresh.map_or([f64::NAN; 3], |fresh| fresh.0);
         let values = [
             metrics.iteration as f64,
             clock.seconds,
@@ -281,15 +292,48 @@ impl RunDirectory {
             metrics.chain_age,
             evaluation.map_or(f64::NAN, |e| e.accuracy),
             evaluation.map_or(f64::NAN, |e| e.cross_entropy),
+            evaluation.map_or(f64::NAN, |e| e.energy),
+            k,
+            k10,
+            k100,
         ];
         let present: Vec<Option<f64>> = values.iter().map(|&v| (!v.is_nan()).then_some(v)).collect();
         let result = self.metrics.append(&present);
         self.attempt("metrics", metrics.iteration, result);
-        let named = COLUMNS.iter().zip(&present).skip(1);
-        let scalars: Vec<(&str, f32)> =
-            named.filter_map(|(&name, v)| Some((name, v.as_ref().copied()? as f32))).collect();
-        let result = self.tensorboard().and_then(|file| file.scalars(metrics.iteration, &scalars));
-        self.attempt("TensorBoard", metrics.iteration, result);
+        self.scalars(metrics.iteration, COLUMNS.iter().zip(present).skip(1));
+    }
+
+    /// Adds the energies of the fresh chains after the last row's evaluation to the row.
+    pub fn record_fresh(&mut self, fresh: &FreshEnergies) {
+        let path = self.path.join("metrics.csv");
+        let at = COLUMNS.len() - fresh.0.len();
+        let energies = fresh.0.map(|energy| (!energy.is_nan()).then_some(energy));
+        let amended = self.metrics.sync().and_then(|()| {
+            let mut table = MetricsTable::read(&path)?;
+            let last = table.rows.last_mut().map(|row| {
+                row[at..].copy_from_slice(&energies);
+                row[0].unwrap_or(0.0) as u64
+            });
+            Ok((MetricsLog::replace(&path, &table)?, last))
+        });
+        if let Some((log, Some(iteration))) = self.attempt("metrics", 0, amended) {
+            self.metrics = log;
+            self.scalars(iteration, COLUMNS[at..].iter().zip(energies));
+        }
+    }
+
+    /// Whether the last row has an evaluation without fresh chains.
+    pub fn lacks_fresh(&self) -> bool {
+        let Ok(table) = self.metrics() else { return false };
+        let has = |row: &[Option<f64>], name| table.column(name).is_some_and(|column| row[column].is_some());
+        table.rows.last().is_some_and(|row| has(row, "validation_energy") && !has(row, "fresh_energy_k"))
+    }
+
+    /// Writes named values to the file for TensorBoard.
+    fn scalars<'a>(&mut self, iteration: u64, named: impl Iterator<Item = (&'a &'a str, Option<f64>)>) {
+        let scalars: Vec<(&str, f32)> = named.filter_map(|(&name, v)| Some((name, v? as f32))).collect();
+        let result = self.tensorboard().and_then(|file| file.scalars(iteration, &scalars));
+        self.attempt("TensorBoard", iteration, result);
     }
 
     /// Appends a line to `events.jsonl`.

@@ -18,7 +18,7 @@ const PICTURES: usize = 8;
 const LAST: f64 = 0.05;
 
 /// The columns whose means over the last iterations are shown, and their names.
-const FIGURES: [(&str, &str); 8] = [
+const FIGURES: [(&str, &str); 12] = [
     ("loss", "loss"),
     ("energy_gap", "energy gap (samples - data)"),
     ("cross_entropy", "cross-entropy"),
@@ -27,6 +27,10 @@ const FIGURES: [(&str, &str); 8] = [
     ("displacement", "way of a pixel in an iteration"),
     ("saturated", "share of saturated pixels"),
     ("chain_age", "age of chains, SGLD steps"),
+    ("validation_energy", "energy of held-out data"),
+    ("fresh_energy_k", "energy of fresh chains after K steps"),
+    ("fresh_energy_10k", "energy of fresh chains after 10 K steps"),
+    ("fresh_energy_100k", "energy of fresh chains after 100 K steps"),
 ];
 
 /// Events that are not shown: they occur regularly in a healthy run.

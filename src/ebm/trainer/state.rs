@@ -1,7 +1,7 @@
 //! Saves and restores the state of a trainer.
 
 use super::Trainer;
-use crate::ebm::model::{CLASS_NAMES, REPLAY_BUFFER};
+use crate::ebm::model::{CHAIN_AGES, CLASS_NAMES, REPLAY_BUFFER};
 use crate::ebm::programs::REPLAY;
 use crate::error::{Error, Result};
 use crate::io::checkpoint::Checkpoint;
@@ -14,8 +14,6 @@ use crate::nn::parameters::PARAMETERS;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// The tensor of a checkpoint with the age of each chain, in SGLD steps.
-const CHAIN_AGES: &str = "chain_ages";
 /// The metadata of a checkpoint with the number of its random stream.
 const RANDOM_STREAM: &str = "random_stream";
 /// The prefix of the names of parameters in training, where their moving averages have the plain names.
@@ -66,15 +64,34 @@ impl Trainer {
             }
         }
         if self.batch.samples > 0 {
-            let (h, w, c) = (self.batch.height, self.batch.width, self.batch.channels);
-            let images = self.buffers.read(REPLAY)?;
-            let images = pack::nhwc_to_nchw(&images, self.recipe.buffer, h, w, c);
-            checkpoint.push_f32(REPLAY_BUFFER, &[self.recipe.buffer, c, h, w], images);
-            // f32 holds whole numbers up to 2^24 exactly.
-            let ages = self.chains.ages.iter().map(|&age| age as f32).collect();
-            checkpoint.push_f32(CHAIN_AGES, &[self.recipe.buffer], ages);
+            self.push_chains(&mut checkpoint)?;
         }
         Ok(checkpoint)
+    }
+
+    /// The model with the chains that sampling from it continues: [`Trainer::model`], the replay buffer and the ages of
+    /// its chains, which begin when log p(x) joins.
+    ///
+    /// # Errors
+    /// An error of the device.
+    pub fn model_with_chains(&self) -> Result<Checkpoint> {
+        let mut checkpoint = self.model()?;
+        if self.batch.samples > 0 && !self.recipe.is_early(self.iteration.saturating_sub(1)) {
+            self.push_chains(&mut checkpoint)?;
+        }
+        Ok(checkpoint)
+    }
+
+    /// Adds the replay buffer and the ages of its chains.
+    fn push_chains(&self, checkpoint: &mut Checkpoint) -> Result<()> {
+        let (h, w, c) = (self.batch.height, self.batch.width, self.batch.channels);
+        let images = self.buffers.read(REPLAY)?;
+        let images = pack::nhwc_to_nchw(&images, self.recipe.buffer, h, w, c);
+        checkpoint.push_f32(REPLAY_BUFFER, &[self.recipe.buffer, c, h, w], images);
+        // f32 holds whole numbers up to 2^24 exactly.
+        let ages = self.chains.ages.iter().map(|&age| age as f32).collect();
+        checkpoint.push_f32(CHAIN_AGES, &[self.recipe.buffer], ages);
+        Ok(())
     }
 
     /// The parameters (their moving averages, if the recipe has them), iteration and recipe: the model without the

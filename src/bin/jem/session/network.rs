@@ -1,7 +1,7 @@
 //! The network of a training command: the recipe's own, another by its name, or that of a trained model.
 
 use jem::data::Dataset;
-use jem::ebm::{Model, NetworkRecord, Overrides, Recipe, Start};
+use jem::ebm::{ImportOptions, Model, NetworkRecord, Overrides, Recipe, Start};
 use jem::nn::architecture::{Architecture, Choices};
 use jem::nn::network::Network;
 use jem::{Error, Result};
@@ -81,12 +81,12 @@ impl NetworkArguments {
             return Ok(Asked::Named(arch.clone()));
         }
         if let Some(path) = &self.from {
-            return Ok(Asked::Model(Box::new(Model::open(path)?)));
+            return Ok(Asked::Model(Box::new(open(path)?)));
         }
         let Some((file, record)) = recorded else { return Ok(Asked::Own) };
         match &record.from {
             Some(path) if !resumes => {
-                let model = Model::open(path).map_err(|error| {
+                let model = open(path).map_err(|error| {
                     Error::file(
                         file,
                         format!("starts from {}, which cannot be read: {error}", path.display()),
@@ -96,11 +96,16 @@ impl NetworkArguments {
             }
             from => {
                 let network = record.network().map_err(|message| Error::file(file, message))?;
-                let model = from.as_ref().and_then(|path| Model::open(path).ok()).map(Box::new);
+                let model = from.as_ref().and_then(|path| open(path).ok()).map(Box::new);
                 Ok(Asked::Recorded(network, model))
             }
         }
     }
+}
+
+/// Reads a model without its replay buffer.
+fn open(path: &Path) -> Result<Model> {
+    Model::import(path, ImportOptions { without_chains: true, ..ImportOptions::default() })
 }
 
 impl Asked {

@@ -1,0 +1,174 @@
+//! Fresh chains: what sampling from the model of an evaluation reaches, started as new chains of training are.
+//!
+//! The chains have their own random numbers and buffers, so they change nothing in training. They begin with the same
+//! images and noise at each evaluation: what differs between evaluations is the model.
+
+use super::langevin::Langevin;
+use super::{Recipe, Sampler};
+use crate::device::{Buffer, Device};
+use crate::error::Result;
+use crate::nn::network::Network;
+
+/// The lengths of fresh chains, in multiples of the K steps of an iteration.
+pub const MULTIPLES: [usize; 3] = [1, 10, 100];
+
+/// The part of a run's work that fresh chains may take, as its reciprocal.
+const SHARE: u64 = 10;
+
+/// The mean energies of fresh chains after 1, 10 and 100 times K steps: NaN if the evaluation did not run them as long,
+/// infinite if a chain's energy is not finite.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FreshEnergies(pub [f64; 3]);
+
+/// Fresh chains of a model in training.
+#[derive(Debug)]
+pub struct FreshChains {
+    sampler: Sampler,
+    /// The model's parameters.
+    parameters: Buffer,
+    langevin: Langevin,
+    /// K.
+    steps: usize,
+    seed: u32,
+    images: Vec<f32>,
+    labels: Vec<u32>,
+}
+
+impl FreshChains {
+    /// Loads the programs for the recipe's fresh chains of images of shape `image` (height, width, channels), with the
+    /// parameters of `network` in `parameters`. Batch norm has its running statistics, as in `jem sample`. `start` is
+    /// called with a seed and a chain's number, and returns its first image, HWC, and its class.
+    ///
+    /// # Errors
+    /// An error of the device.
+    pub fn new(
+        device: &Device,
+        recipe: &Recipe,
+        network: &dyn Network,
+        parameters: &Buffer,
+        image: [usize; 3],
+        start: impl Fn(u32, u32) -> (Vec<f32>, u32),
+    ) -> Result<Self> {
+        let langevin = Langevin::of(recipe);
+        let chains = recipe.fresh_chains;
+        let conditional = recipe.class_conditional;
+        let sampler =
+            Sampler::in_training(device, network, parameters, image, langevin, chains, conditional)?;
+        // Not the seed of training, whose chains have noise of the same stream.
+        let seed = !recipe.seed;
+        let (images, labels): (Vec<_>, Vec<_>) = (0..chains as u32).map(|chain| start(seed, chain)).unzip();
+        let (parameters, images) = (parameters.clone(), images.concat());
+        Ok(Self { sampler, parameters, langevin, steps: recipe.steps, seed, images, labels })
+    }
+
+    /// Whether these chains sample the model in `parameters` with the SGLD of `recipe`.
+    pub fn samples(&self, recipe: &Recipe, parameters: &Buffer) -> bool {
+        self.parameters.is_same(parameters)
+            && self.langevin == Langevin::of(recipe)
+            && self.steps == recipe.steps
+    }
+
+    /// Runs the chains anew for `longest` times K steps, one of [`MULTIPLES`]. Returns `None` if `goes_on`, which is
+    /// called with the number of steps done and of all steps before each step, returns false.
+    ///
+    /// # Errors
+    /// An error of the device.
+    pub fn run(
+        &self,
+        longest: usize,
+        mut goes_on: impl FnMut(usize, usize) -> bool,
+    ) -> Result<Option<FreshEnergies>> {
+        let mut energies = FreshEnergies([f64::NAN; 3]);
+        self.sampler.prepare()?;
+        self.sampler.start(&self.images, &self.labels, self.seed, 0)?;
+        for step in 0..longest * self.steps {
+            if !goes_on(step, longest * self.steps) {
+                return Ok(None);
+            }
+            self.sampler.advance()?;
+            if let Some(at) = MULTIPLES.iter().position(|multiple| multiple * self.steps == step + 1) {
+                let all = self.sampler.energies()?;
+                let mean = all.iter().map(|&energy| f64::from(energy)).sum::<f64>() / all.len() as f64;
+                energies.0[at] = if mean.is_finite() { mean } else { f64::INFINITY };
+            }
+        }
+        Ok(Some(energies))
+    }
+}
+
+impl Recipe {
+    /// The iterations between evaluations that follow fresh chains for `multiple` times K steps, so that these take at
+    /// most a tenth of the images that training passes through the network: a step passes its chains forward and back,
+    /// an update its whole batch, for three.
+    fn fresh_chains_every(&self, multiple: usize) -> u64 {
+        let fresh = 2 * multiple * self.steps * self.fresh_chains;
+        let passes = if self.sam > 0.0 { 6 } else { 3 };
+        let iteration = 2 * self.steps * self.batch + passes * (2 * self.batch + self.labelled());
+        (SHARE * fresh as u64).div_ceil(iteration as u64)
+    }
+
+    /// The length of the fresh chains of the evaluation after `done` of `total` iterations, in multiples of K steps:
+    /// one of [`MULTIPLES`]; `None` without fresh chains. Chains of K steps run at each evaluation, longer ones at so
+    /// few that their cost is bounded, and at the end of a run that is long enough for one.
+    pub fn fresh_chains_due(&self, done: u64, total: u64) -> Option<usize> {
+        if self.fresh_chains == 0 || !self.samples() || self.is_early(done.saturating_sub(1)) {
+            return None;
+        }
+        let due = |multiple: &usize| {
+            let every = self.fresh_chains_every(*multiple);
+            let period = every.next_multiple_of(self.evaluate_every);
+            done.is_multiple_of(period) || (done == total && total - self.p_x_after >= every)
+        };
+        let longer = MULTIPLES.into_iter().skip(1).rev();
+        Some(longer.into_iter().find(due).unwrap_or(MULTIPLES[0]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ebm::{Family, Preset};
+
+    #[test]
+    fn the_schedule_follows_from_the_cost() {
+        let tiny = Preset::Tiny.recipe();
+        // 8 chains of 800 steps pass 12,800 images; an iteration 32 * (16 + 9) = 800: a tenth are 160 iterations.
+        let all = |recipe: &Recipe, total: u64| {
+            let every = recipe.evaluate_every;
+            let at = (1..=total).filter(|done| done.is_multiple_of(every) || *done == total);
+            at.map(|done| recipe.fresh_chains_due(done, total)).collect::<Vec<_>>()
+        };
+        assert_eq!(all(&tiny, 800), [Some(100); 4]);
+        let often = Recipe { evaluate_every: 8, ..tiny.clone() };
+        let found = all(&often, 322);
+        let at = |multiple| (1..).zip(&found).filter(move |(_, m)| **m == Some(multiple)).map(|(i, _)| i);
+        assert_eq!(at(100).collect::<Vec<_>>(), [20, 40, 41]);
+        assert_eq!(
+            at(10).collect::<Vec<_>>(),
+            (1..20).map(|i| 2 * i).filter(|i| *i != 20).collect::<Vec<_>>()
+        );
+        assert_eq!(all(&tiny, 12), [Some(1)], "a run that is too short for more");
+        let late = Recipe { p_x_after: 400, ..tiny.clone() };
+        assert_eq!(all(&late, 800), [None, None, Some(100), Some(100)]);
+        assert_eq!(all(&Recipe { fresh_chains: 0, ..tiny }, 800), [None; 4]);
+        assert_eq!(all(&Family::Classifier.recipe(Preset::Tiny), 800), [None; 4]);
+    }
+
+    #[test]
+    fn fresh_chains_take_a_tenth_of_every_preset() {
+        for (family, preset) in
+            Family::ALL.into_iter().flat_map(|family| Preset::ALL.map(|preset| (family, preset)))
+        {
+            let recipe = family.recipe(preset);
+            let total = recipe.total_iterations(50_000 - recipe.validation);
+            let evaluations = (1..=total).filter(|i| i.is_multiple_of(recipe.evaluate_every) || *i == total);
+            let steps = evaluations.filter_map(|done| recipe.fresh_chains_due(done, total)).sum::<usize>();
+            let passes = if recipe.sam > 0.0 { 6 } else { 3 };
+            let fresh = (2 * steps * recipe.steps * recipe.fresh_chains) as f64;
+            let iteration = 2 * recipe.steps * recipe.batch + passes * (2 * recipe.batch + recipe.labelled());
+            let share = fresh / (iteration as f64 * total as f64);
+            assert!(share < 0.1, "{family} {preset}: {share}");
+            assert_eq!(share > 0.0, recipe.samples(), "{family} {preset}");
+        }
+    }
+}
