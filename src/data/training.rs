@@ -102,6 +102,19 @@ impl DataSource {
         format!("{}:{}", self.data, Split::Test.key())
     }
 
+    /// The training images as text for [`Images::open`].
+    pub fn training_images(&self) -> String {
+        if self.is_folder()
+            && let Ok(chosen) = Chosen::of(Path::new(&self.data), &self.read)
+        {
+            return match chosen.test {
+                Tested::Folder(..) => chosen.train.display().to_string(),
+                Tested::HeldOut => format!("{}:{}", chosen.train.display(), Split::Train.key()),
+            };
+        }
+        format!("{}:{}", self.data, Split::Train.key())
+    }
+
     /// Reads the images. Images whose sides are not multiples of 8 are padded with black. CIFAR-10 is downloaded if it
     /// is not found.
     ///

@@ -8,9 +8,13 @@ use super::{Recipe, Sampler};
 use crate::device::{Buffer, Device};
 use crate::error::Result;
 use crate::nn::network::Network;
+use crate::report::metrics::MetricsTable;
 
 /// The lengths of fresh chains, in multiples of the K steps of an iteration.
 pub const MULTIPLES: [usize; 3] = [1, 10, 100];
+
+/// The columns of `metrics.csv` with the energies of chains of these lengths.
+pub const COLUMNS: [&str; 3] = ["fresh_energy_k", "fresh_energy_10k", "fresh_energy_100k"];
 
 /// The part of a run's work that fresh chains may take, as its reciprocal.
 const SHARE: u64 = 10;
@@ -19,6 +23,48 @@ const SHARE: u64 = 10;
 /// infinite if a chain's energy is not finite.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FreshEnergies(pub [f64; 3]);
+
+/// The last evaluation of a run that followed fresh chains for 10 K steps or longer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FreshGap {
+    /// The iterations before it.
+    pub iteration: u64,
+    /// The length of the chains, in multiples of K steps: 10 or 100.
+    pub multiple: usize,
+    /// The mean energy of held-out data.
+    pub data: f64,
+    /// The mean energy of the chains.
+    pub fresh: f64,
+}
+
+impl FreshGap {
+    /// The bound on the size of the gap in a healthy run, in nats (docs/healthy-runs.md).
+    pub const BOUND: f64 = 5.0;
+
+    /// The last such evaluation in `table`, with its longest chains; of the evaluations that followed chains for 100 K
+    /// steps if there is one.
+    pub fn last(table: &MetricsTable) -> Option<Self> {
+        let data = table.column("validation_energy")?;
+        let longest_first = MULTIPLES.into_iter().zip(COLUMNS).skip(1).rev();
+        longest_first.into_iter().find_map(|(multiple, name)| {
+            let fresh = table.column(name)?;
+            let found = table.rows.iter().rev().find_map(|row| {
+                Some(Self { iteration: row[0]? as u64 + 1, multiple, data: row[data]?, fresh: row[fresh]? })
+            });
+            found
+        })
+    }
+
+    /// The mean energy of the chains minus that of the data.
+    pub fn gap(&self) -> f64 {
+        self.fresh - self.data
+    }
+
+    /// Whether the gap is within [`FreshGap::BOUND`].
+    pub fn is_healthy(&self) -> bool {
+        self.gap().abs() <= Self::BOUND
+    }
+}
 
 /// Fresh chains of a model in training.
 #[derive(Debug)]
@@ -152,6 +198,36 @@ mod tests {
         assert_eq!(all(&late, 800), [None, None, Some(100), Some(100)]);
         assert_eq!(all(&Recipe { fresh_chains: 0, ..tiny }, 800), [None; 4]);
         assert_eq!(all(&Family::Classifier.recipe(Preset::Tiny), 800), [None; 4]);
+    }
+
+    #[test]
+    fn the_gap_is_that_of_the_last_long_chains() {
+        let row = |values: [f64; 5]| values.map(|value| (!value.is_nan()).then_some(value)).to_vec();
+        let table = |rows: &[[f64; 5]]| MetricsTable {
+            columns: [&["iteration", "validation_energy"], &COLUMNS[..]]
+                .concat()
+                .iter()
+                .map(|n| (*n).into())
+                .collect(),
+            rows: rows.iter().map(|values| row(*values)).collect(),
+        };
+        const NONE: f64 = f64::NAN;
+        let all = [
+            [9.0, -2.0, 1.0, -1.0, -8.0],
+            [10.0, NONE, NONE, NONE, NONE],
+            [19.0, -3.0, 1.0, -6.0, NONE],
+            [29.0, -4.0, 1.0, NONE, NONE],
+        ];
+        let gap = |rows: &[[f64; 5]]| FreshGap::last(&table(rows));
+        let longest = FreshGap { iteration: 10, multiple: 100, data: -2.0, fresh: -8.0 };
+        assert_eq!(gap(&all), Some(longest));
+        assert_eq!((longest.gap(), longest.is_healthy()), (-6.0, false));
+        let long = FreshGap { iteration: 20, multiple: 10, data: -3.0, fresh: -6.0 };
+        assert_eq!(gap(&all[1..]), Some(long));
+        assert!(long.is_healthy());
+        assert_eq!(gap(&all[3..]), None);
+        let lost = FreshGap { fresh: f64::INFINITY, ..long };
+        assert!(!lost.is_healthy());
     }
 
     #[test]

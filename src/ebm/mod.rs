@@ -43,7 +43,7 @@ pub use evaluator::{Evaluation, Evaluator};
 pub use export::SpectralForm;
 pub use family::Family;
 pub use for_data::{check_recipe, recipe_for};
-pub use fresh_chains::{FreshChains, FreshEnergies};
+pub use fresh_chains::{FreshChains, FreshEnergies, FreshGap};
 pub use gaussians::ClassGaussians;
 pub use guard::{Fault, Guard};
 pub use healing::Healing;

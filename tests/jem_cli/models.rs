@@ -19,7 +19,7 @@ fn import_export_import_gives_the_same_bytes() {
         let facts = facts(&["import", source, "--out", &first]);
         assert!(facts["model"].as_str().is_some_and(|model| model.starts_with("WRN-10-1")), "{facts}");
         assert_eq!(facts["wrote"], first.as_str());
-        succeed(&["export", "--model", &first, "--to", "safetensors", "--out", &exported]);
+        succeed(&["export", "--model", &first, "--to", "safetensors", "--chains", "--out", &exported]);
         succeed(&["import", &exported, "--out", &second]);
         assert_eq!(bytes(&first), bytes(&exported), "{source}");
         assert_eq!(bytes(&first), bytes(&second), "{source}");
@@ -31,6 +31,27 @@ fn import_export_import_gives_the_same_bytes() {
             assert_eq!(after.f32(Path::new(&second), &name, &shape).expect("the tensor"), values, "{name}");
         }
     }
+}
+
+#[test]
+fn chains_are_exported_if_asked_for() {
+    let place = Place::new();
+    let (model, out) = (place.trained()[0].clone(), place.at("model.npz"));
+    let chains = ["chain_ages", "replay_buffer"];
+    let before = Checkpoint::load(Path::new(&model)).expect("a file").tensors.len();
+    succeed(&["export", "--model", &model, "--to", "npz", "--chains", "--out", &out]);
+    let all = arrays(&out);
+    assert!(all.len() == before && chains.iter().all(|name| all.contains_key(*name)), "{:?}", all.keys());
+    succeed(&["export", "--model", &model, "--to", "npz", "--out", &out]);
+    let plain = arrays(&out);
+    assert!(plain.len() == before - 2 && chains.iter().all(|name| !plain.contains_key(*name)));
+    // Without chains the best model has the network's tensors alone.
+    succeed(&["export", "--model", &model, "--to", "npz", "--weights-only", "--out", &out]);
+    assert_eq!(arrays(&out).keys().collect::<Vec<_>>(), plain.keys().collect::<Vec<_>>());
+    misuse(
+        &["export", "--model", &model, "--to", "npz", "--chains", "--weights-only", "--out", &out],
+        &["--chains", "--weights-only"],
+    );
 }
 
 #[test]
@@ -149,6 +170,9 @@ fn info_says_what_a_model_is() {
         model["scoring"]["flops"].as_u64().map(|flops| 2 * flops)
     );
     assert_eq!(facts(&["info", &checkpoint])["replay_buffer"], 40);
+    assert_eq!(model["replay_buffer"], 40);
+    let tensors = |path: &str| Checkpoint::load(Path::new(path)).expect("a file").tensors.len();
+    assert_eq!(model["tensors"], tensors(&best));
 
     let printed = succeed(&["info", &best]);
     for part in ["WRN-10-1", "77,706", "step_size", "scoring of 64", "SGLD step of 64"] {

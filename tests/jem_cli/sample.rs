@@ -199,8 +199,24 @@ fn chains_start_where_init_says() {
     let chains = buffer.f32(checkpoint.as_ref(), "replay_buffer", &[40, 3, SIDE, SIDE]).expect("chains");
     let chains: Vec<f64> = chains.iter().map(|&v| f64::from(v)).collect();
     assert_eq!(samples(&place, "buffer"), chains);
-    sample(&place, "some", &[&still[..], &["--init", "buffer", "--count", "3"]].concat());
-    assert_eq!(samples(&place, "some"), chains[..3 * IMAGE]);
+    // Fewer are those with the most steps.
+    let some = sample(&place, "some", &[&still[..], &["--init", "buffer", "--count", "3"]].concat());
+    assert_eq!(some["start"], "3 of the 40 chains of the replay buffer with the most SGLD steps");
+    let ages = buffer.f32(checkpoint.as_ref(), "chain_ages", &[40]).expect("ages");
+    let found = samples(&place, "some");
+    let at = |image: &[f64]| chains.chunks(IMAGE).position(|chain| chain == image).expect("a chain");
+    let started: Vec<usize> = found.chunks(IMAGE).map(at).collect();
+    assert!(started.is_sorted(), "{started:?}");
+    let youngest = started.iter().map(|&i| ages[i]).fold(f32::INFINITY, f32::min);
+    let older = ages.iter().filter(|age| **age > youngest).count();
+    assert!(youngest > 0.0 && older < 3, "{started:?} of {ages:?}");
+
+    // A model with a replay buffer continues it, for the steps of an iteration.
+    let continued = sample(&place, "continued", &["--model", &best]);
+    assert_eq!((&continued["samples"], &continued["steps"]), (&40.into(), &2.into()));
+    assert_eq!(continued["start"], "all 40 chains of the replay buffer");
+    let noise = sample(&place, "noise", &["--model", &best, "--init", "uniform", "--count", "2"]);
+    assert_eq!((&noise["start"], &noise["steps"]), (&"uniform noise".into(), &100.into()));
 
     // The settings of training, unless flags replace them.
     let facts = sample(&place, "trained", &["--model", &best, "--count", "2", "--steps", "2"]);
@@ -218,6 +234,35 @@ fn chains_start_where_init_says() {
     let corner = |name: &str| samples(&place, name)[..SIDE].to_vec();
     assert_eq!(corner("set"), vec![-1.0; SIDE], "digits lie on black");
     assert!(corner("gaussians").iter().all(|v| (v + 1.0).abs() < 0.05), "{:?}", corner("gaussians"));
+}
+
+#[test]
+fn chains_of_a_class_are_those_of_its_part_of_the_buffer() {
+    let place = Place::new();
+    let (data, out) = (place.drawings("data", 40), place.at("run"));
+    let words = ["train", "--data", &data, "--out", &out, "--recipe", "jem-class-conditional", "--quiet"];
+    succeed(&[&words[..], &crate::train::SMALL].concat());
+    let run =
+        jem::io::checkpoint::Checkpoint::load(format!("{out}/best.safetensors").as_ref()).expect("a file");
+    let chains = run.f32("best".as_ref(), "replay_buffer", &[40, 3, 8, 8]).expect("chains");
+    let image = 3 * 8 * 8;
+    let still = ["sample", "--model", &out, "--steps", "0", "--quiet"];
+    let started = |name: &str, more: &[&str]| -> Vec<usize> {
+        succeed(&[&still[..], &["--out", &place.at(name)], more].concat());
+        let found = samples(&place, name);
+        let same = |chain: &[f32], found: &[f64]| chain.iter().zip(found).all(|(&a, &b)| f64::from(a) == b);
+        let at = |found| chains.chunks(image).position(|chain| same(chain, found)).expect("a chain");
+        found.chunks(image).map(at).collect()
+    };
+    let all = started("all", &["--class", "all", "--count", "6"]);
+    assert!(all[..3].iter().all(|i| *i < 20) && all[3..].iter().all(|i| *i >= 20), "{all:?}");
+    assert_eq!(started("second", &["--class", "1", "--count", "3"]), all[3..]);
+    assert_eq!(started("each", &["--class", "square"]), (20..40).collect::<Vec<_>>());
+    fail(
+        &place,
+        &[&still[..], &["--class", "1", "--count", "21", "--out", &place.at("more")]].concat(),
+        &["--count", "at most 20", "21"],
+    );
 }
 
 #[test]

@@ -98,6 +98,62 @@ fn a_folder_of_classes_becomes_a_model_that_goes_on_by_one_flag() {
     succeed(&["train", "--resume", &out, "--data", &place.at("moved")]);
 }
 
+/// The words of the command that `printed` suggests for samples, after `jem`.
+fn suggested(printed: &str) -> Vec<&str> {
+    let line = printed.lines().find_map(|line| line.strip_prefix("  jem sample ")).expect("a suggestion");
+    std::iter::once("sample").chain(line.split(' ')).collect()
+}
+
+/// New chains of 100 steps sink past the energies of the replay buffer in so short a run.
+#[test]
+fn the_samples_that_a_run_suggests_are_those_of_its_chains() {
+    let place = Place::new();
+    let data = place.drawings("data", 40);
+    for (recipe, flags) in [
+        ("jem", "--init buffer"),
+        ("jem-class-conditional", "--init buffer --class all"),
+        ("jem++", "--init buffer"),
+    ] {
+        let out = place.at(recipe);
+        let more = ["--iterations", "200", "--evaluate-every", "200", "--steps", "6", "--batch", "8"];
+        let more = [&more[..], &["--recipe", recipe]].concat();
+        let printed = succeed(&train(&data, &out, &more));
+        let words = suggested(&printed);
+        assert!(words.join(" ").contains(flags), "{words:?}");
+        let drawn = facts(&words);
+        assert_eq!(drawn["steps"], 6, "{drawn}");
+        let run = Checkpoint::load(format!("{out}/best.safetensors").as_ref()).expect("the best model");
+        let chains = run.f32("best".as_ref(), "replay_buffer", &[40, 3, 8, 8]).expect("chains").to_vec();
+        let (x, scores) = (place.floats("chains.npy", &[40, 3, 8, 8], chains), place.at("scores.npz"));
+        let model = format!("{out}/best.safetensors");
+        succeed(&["score", "--model", &model, "--images", &x, "--out", &scores, "--any-range"]);
+        let energies = |name: &str| numbers(&arrays(&scores)[name]).iter().map(|v| -v).collect::<Vec<f64>>();
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+        let buffer = mean(&energies("logsumexp"));
+        // The energies of the pictures, whatever density they were drawn from.
+        let new = place.at(&format!("{recipe}-new"));
+        succeed(&["sample", "--model", &model, "--init", "uniform", "--steps", "100", "--out", &new]);
+        let [reached, fresh] = [format!("{out}/drawn"), new].map(|drawn| {
+            let pictures = format!("{drawn}/samples.npy");
+            succeed(&["score", "--model", &model, "--images", &pictures, "--out", &scores, "--any-range"]);
+            mean(&energies("logsumexp"))
+        });
+        println!("{recipe}: buffer {buffer:.3}, drawn {reached:.3}, new chains {fresh:.3}");
+        let near = (reached - buffer).abs() < 0.5 * (fresh - buffer).abs();
+        assert!(near, "{recipe}: drawn {reached}, buffer {buffer}, new chains {fresh}");
+    }
+    // Without chains in the best model new ones start as in training.
+    for (recipe, start, more) in [
+        ("jem", "--init uniform --steps 10", &["--recipe", "jem"][..]),
+        ("jem++", "--init gaussians --init-data", &["--recipe", "jem++"]),
+    ] {
+        let out = place.at(&format!("early {recipe}"));
+        let printed = succeed(&[&train(&data, &out, more)[..], &["--p-x-after", "9"]].concat());
+        let line = printed.lines().find(|line| line.contains("jem sample")).expect("a suggestion");
+        assert!(line.contains(start), "{line}");
+    }
+}
+
 #[test]
 fn parts_of_a_folder_are_trained_and_tested_on() {
     let place = Place::new();

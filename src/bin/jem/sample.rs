@@ -14,10 +14,13 @@ use jem::ebm::{Langevin, Model, Sampler};
 use jem::{Error, Result};
 use serde_json::{Value, json};
 use start::Start;
+pub use start::{BUFFER, GAUSSIANS, UNIFORM};
 use std::path::PathBuf;
 
 /// The default batch size, in chains.
 const BATCH: usize = 64;
+/// The default number of steps of chains that do not continue those of training.
+const STEPS: usize = 100;
 
 const EXAMPLES: &str = "Examples:
   jem sample --model M --out samples
@@ -45,10 +48,11 @@ pub struct Arguments {
     /// Directory to write into; created if it does not exist
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Starting points of chains: uniform (noise in [-1, 1]), buffer (the model's replay buffer), gaussians (a Gaussian
-    /// for each class of --init-data), or images as for `jem score --images`
-    #[arg(long, value_name = "IN", default_value = "uniform")]
-    init: String,
+    /// Starting points of chains: uniform (noise in [-1, 1]), buffer (the chains of the model's replay buffer with the
+    /// most SGLD steps), gaussians (a Gaussian for each class of --init-data), or images as for `jem score --images`
+    /// [default: buffer if the model has one, else uniform]
+    #[arg(long, value_name = "IN")]
+    init: Option<String>,
     /// Labelled images to fit the Gaussians of --init gaussians to
     #[arg(long, value_name = "SET", default_value = "cifar10:train")]
     init_data: String,
@@ -60,9 +64,9 @@ pub struct Arguments {
     /// Classes to sample from: names or numbers separated by commas, or all; each class gets the same number of chains
     #[arg(long, value_name = "Y", value_delimiter = ',')]
     class: Vec<String>,
-    /// Number of SGLD steps
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    steps: usize,
+    /// Number of SGLD steps [default: from the replay buffer as many as an iteration of training, else 100]
+    #[arg(long, value_name = "N")]
+    steps: Option<usize>,
     /// SGLD step size: factor of the gradient [default: as trained, else 1]
     #[arg(long, value_name = "A")]
     step_size: Option<f32>,
@@ -104,15 +108,26 @@ pub struct Samples {
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<()> {
     check_batch(arguments.batch)?;
-    let (model, device) = arguments.model.open(&arguments.output)?;
+    let continues = matches!(arguments.init.as_deref(), None | Some(BUFFER)) && arguments.inpaint.is_none();
+    let chains = continues || arguments.init.as_deref() == Some(BUFFER);
+    let (model, device) = arguments.model.open_with(&arguments.output, chains)?;
+    let init = match &arguments.init {
+        Some(init) => init,
+        None if continues && model.chains().is_some_and(|chains| chains > 0) => BUFFER,
+        None => UNIFORM,
+    };
+    let trained = model.recipe().filter(|_| init == BUFFER).map(|recipe| recipe.steps);
+    let steps = arguments.steps.unwrap_or(trained.unwrap_or(STEPS));
     let langevin = langevin(arguments, &model)?;
     let classes = classes(&arguments.class, &model)?;
-    let start = Start::new(arguments, &model, &classes)?;
+    let mut start = Start::new(arguments, init, &model, &classes)?;
     let mask = arguments.inpaint.as_deref().map(|path| mask::read(path, &model)).transpose()?;
     let count = start.count(arguments.count, &classes)?;
+    start.select(count, &classes);
     let directory = Directory::make("--out", &arguments.out)?;
 
-    let samples = sample(arguments, &device, &model, langevin, &classes, &start, count, mask.as_deref())?;
+    let samples =
+        sample(arguments, steps, &device, &model, langevin, &classes, &start, count, mask.as_deref())?;
     let waiting = waiting("writing samples", &arguments.output);
     let written = write::write(&arguments.out, &samples, model.image_shape(), classes.len())?;
     drop(waiting);
@@ -121,8 +136,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let mut facts = Facts::default();
     facts.text("model", describe(&model));
     facts.text("device", device.name());
-    facts.add("samples", format!("{count}, {} steps each", arguments.steps), count);
-    facts.value("steps", arguments.steps);
+    facts.add("samples", format!("{count}, {steps} steps each"), count);
+    facts.value("steps", steps);
     facts.text("start", start.name(count));
     if !classes.is_empty() {
         let name = |&class: &u32| match model.class_names() {
@@ -199,6 +214,7 @@ fn classes(asked: &[String], model: &Model) -> Result<Vec<u32>> {
 
 fn sample(
     arguments: &Arguments,
+    steps: usize,
     device: &Device,
     model: &Model,
     langevin: Langevin,
@@ -209,7 +225,6 @@ fn sample(
 ) -> Result<Samples> {
     let conditional = !classes.is_empty();
     let class = |chain: usize| conditional.then(|| classes[chain / (count / classes.len())]);
-    let steps = arguments.steps;
     let frame_steps = write::frame_steps(steps);
     let mut samples = Samples {
         images: Vec::new(),

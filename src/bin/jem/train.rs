@@ -1,13 +1,15 @@
 //! `jem train`: trains a recipe on a data set or a folder of images.
 
 use crate::pictures::{self, PictureArguments};
+use crate::sample::{BUFFER, GAUSSIANS, UNIFORM};
 use crate::session::training::{Job, TrainingArguments};
 use crate::session::{self, quoted};
 use jem::data::named::Collection;
 use jem::data::training::{DataSource, SYNTHETIC};
-use jem::ebm::{Outcome, Recipe};
+use jem::ebm::{ChainStart, Outcome, Recipe};
+use jem::io::state_file;
 use jem::{Error, Result};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 const EXAMPLES: &str = "Examples:
@@ -95,6 +97,14 @@ pub fn run(Arguments { data, training }: &Arguments) -> Result<ExitCode> {
     training.run(|outcome| next(outcome, &training.job, &training.recipe))
 }
 
+/// The length of fresh chains that are suggested, in multiples of the steps of an iteration.
+const LONG: usize = 10;
+
+/// The number of chains in the replay buffer of a model file; `None` without one.
+fn chains(model: &Path) -> Option<usize> {
+    state_file::open(model).ok()?.facts().chains
+}
+
 /// Suggests commands to continue with.
 fn next(outcome: &Outcome, job: &Job, recipe: &Recipe) -> Vec<String> {
     let longer = session::next(outcome, &job.out, "jem train");
@@ -112,7 +122,18 @@ fn next(outcome: &Outcome, job: &Job, recipe: &Recipe) -> Vec<String> {
     ];
     if recipe.samples() {
         let out = quoted(&job.out.join("drawn").display().to_string());
-        lines.push(format!("  jem sample --model {model} --out {out}"));
+        let start = match chains(best) {
+            Some(_) => format!("--init {BUFFER}"),
+            // Chains that start as those of training do.
+            None if recipe.start == ChainStart::Gaussian => {
+                let images = quoted(&job.source.training_images());
+                let steps = LONG * recipe.steps;
+                format!("--init {GAUSSIANS} --init-data {images}{directory}{reading} --steps {steps}")
+            }
+            None => format!("--init {UNIFORM} --steps {}", LONG * recipe.steps),
+        };
+        let class = if recipe.class_conditional { " --class all" } else { "" };
+        lines.push(format!("  jem sample --model {model} {start}{class} --out {out}"));
     }
     lines.extend(longer.into_iter().skip(1));
     lines

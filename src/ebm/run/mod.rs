@@ -7,8 +7,8 @@ mod scoring;
 
 use super::run_directory::{Best, Clock, RunDirectory};
 use super::{
-    Evaluation, Evaluator, Fault, FreshChains, FreshEnergies, Guard, Healing, Metrics, NetworkRecord,
-    Precision, Recipe, Trainer,
+    Evaluation, Evaluator, Fault, FreshChains, FreshEnergies, FreshGap, Guard, Healing, Metrics,
+    NetworkRecord, Precision, Recipe, Trainer,
 };
 use crate::data::Dataset;
 use crate::device::Device;
@@ -161,7 +161,6 @@ pub fn run(
         run.progress.note(&format!("numbers: {}", run.trainer.precision()));
     }
     run.warn();
-    run.finish_fresh_chains(total)?;
     run.train(total, test)
 }
 
@@ -202,7 +201,11 @@ impl Run<'_> {
             self.progress.note(&format!("{out} is complete: all {done} iterations are done{asked}"));
             left.checkpoint = self.resumed.take();
         }
-        let mut interrupted = false;
+        // A stop in the chains of the last evaluation leaves them to the next session, as they were.
+        let mut interrupted = !self.finish_fresh_chains(total)?;
+        if interrupted {
+            left.checkpoint = left.checkpoint.or(self.resumed.take());
+        }
         let mut losses = 0;
         while self.trainer.iteration() < total && !interrupted {
             let advanced = match self.advance(total, &mut left) {
@@ -261,6 +264,7 @@ impl Run<'_> {
             validation: best.map(|best| best.evaluation),
             test,
             start: origin,
+            fresh: self.directory.metrics().ok().as_ref().and_then(FreshGap::last),
             checkpoint,
             best: best.map(|_| self.directory.best_path()),
             samples: left.samples,

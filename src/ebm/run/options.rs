@@ -2,7 +2,7 @@
 
 use crate::data::training::DataSource;
 use crate::device::Device;
-use crate::ebm::{Evaluation, Metrics, Start, Trainer};
+use crate::ebm::{Evaluation, FreshGap, Metrics, Start, Trainer};
 use crate::error::Result;
 use crate::nn::network::Network;
 use crate::report::progress::Progress;
@@ -85,6 +85,8 @@ pub struct Outcome {
     /// The figures on the test images of the model that the run started from; `None` without one, if it has other
     /// classes, or if interrupted.
     pub start: Option<Evaluation>,
+    /// The last evaluation with fresh chains of 10 K steps or longer; `None` without one.
+    pub fresh: Option<FreshGap>,
     /// The last checkpoint.
     pub checkpoint: PathBuf,
     /// The best model; `None` if the run was interrupted before the first evaluation.

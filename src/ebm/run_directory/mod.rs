@@ -10,7 +10,7 @@
 //! | `curves.png`, `health.png` | losses, energies, accuracies; gradients and chains |
 //! | `report.html` | a self-contained page with all figures and pictures: written at the end, and by `jem report` |
 //! | `checkpoints/` | the last checkpoints; earlier best models that they name; snapshots, after an interruption |
-//! | `best.safetensors` | the best model on the held-out images |
+//! | `best.safetensors` | the best model on the held-out images, with the replay buffer of its iteration |
 //!
 //! A process may be killed at any moment: a file is complete or absent, or is a log that ends with a complete or
 //! partial record; a resumed run removes a partial one. Each checkpoint names the best model at its time, so that a run
@@ -19,6 +19,7 @@
 
 mod best;
 mod checkpoints;
+mod fresh;
 mod recovery;
 mod report;
 
@@ -301,32 +302,6 @@ impl RunDirectory {
         let result = self.metrics.append(&present);
         self.attempt("metrics", metrics.iteration, result);
         self.scalars(metrics.iteration, COLUMNS.iter().zip(present).skip(1));
-    }
-
-    /// Adds the energies of the fresh chains after the last row's evaluation to the row.
-    pub fn record_fresh(&mut self, fresh: &FreshEnergies) {
-        let path = self.path.join("metrics.csv");
-        let at = COLUMNS.len() - fresh.0.len();
-        let energies = fresh.0.map(|energy| (!energy.is_nan()).then_some(energy));
-        let amended = self.metrics.sync().and_then(|()| {
-            let mut table = MetricsTable::read(&path)?;
-            let last = table.rows.last_mut().map(|row| {
-                row[at..].copy_from_slice(&energies);
-                row[0].unwrap_or(0.0) as u64
-            });
-            Ok((MetricsLog::replace(&path, &table)?, last))
-        });
-        if let Some((log, Some(iteration))) = self.attempt("metrics", 0, amended) {
-            self.metrics = log;
-            self.scalars(iteration, COLUMNS[at..].iter().zip(energies));
-        }
-    }
-
-    /// Whether the last row has an evaluation without fresh chains.
-    pub fn lacks_fresh(&self) -> bool {
-        let Ok(table) = self.metrics() else { return false };
-        let has = |row: &[Option<f64>], name| table.column(name).is_some_and(|column| row[column].is_some());
-        table.rows.last().is_some_and(|row| has(row, "validation_energy") && !has(row, "fresh_energy_k"))
     }
 
     /// Writes named values to the file for TensorBoard.

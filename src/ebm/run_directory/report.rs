@@ -34,7 +34,7 @@ const FIGURES: [(&str, &str); 12] = [
 ];
 
 /// Events that are not shown: they occur regularly in a healthy run.
-const ROUTINE: [&str; 2] = ["checkpoint", "validation"];
+const ROUTINE: [&str; 3] = ["checkpoint", "validation", "fresh_chains"];
 
 const STYLE: &str = "
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1240px; margin: 24px auto; padding: 0 20px; }

@@ -1,6 +1,7 @@
 //! The training iteration: programs, buffers, and the host's inputs and outputs.
 
 mod checks;
+mod fresh;
 mod loaded;
 mod pictures;
 mod state;
@@ -14,7 +15,7 @@ use super::programs::{
     BatchLayout, BatchPart, CHAIN_INDICES, CHAIN_LABELS, CHAIN_TARGETS, COUNTER_WORDS, DATA, DATA_INDICES,
     FRESH_CHAINS, LABELLED_INDICES, LABELS, LOSS_FACTORS, METRICS, Programs, REPLAY, loss_terms, make_inputs,
 };
-use super::{Evaluator, FreshChains, Recipe};
+use super::{Evaluator, Recipe};
 use crate::compute::loss_term::LossTerm;
 use crate::compute::random::stream;
 use crate::data::Dataset;
@@ -405,24 +406,6 @@ impl Trainer {
     /// An error of the device.
     pub fn evaluator(&self, data: &Dataset, batch: usize) -> Result<Evaluator> {
         Evaluator::new(&self.device, &*self.network, self.buffers.get(self.model_slot()), data, batch)
-    }
-
-    /// The fresh chains of the recipe, from its start distribution, with the parameters in training, or with their
-    /// moving averages if the recipe has them.
-    ///
-    /// # Errors
-    /// An error of the device.
-    pub fn fresh_chains(&self) -> Result<FreshChains> {
-        let start = |seed, chain| self.chains.start(&self.recipe, seed, chain, self.batch.image());
-        let BatchLayout { height, width, channels, .. } = self.batch;
-        let parameters = self.buffers.get(self.model_slot());
-        let image = [height, width, channels];
-        FreshChains::new(&self.device, &self.recipe, &*self.network, parameters, image, start)
-    }
-
-    /// Whether `fresh` samples this trainer's model with its recipe's SGLD.
-    pub fn is_followed_by(&self, fresh: &FreshChains) -> bool {
-        fresh.samples(&self.recipe, self.buffers.get(self.model_slot()))
     }
 
     /// The current values of all parameters, as a flat buffer.

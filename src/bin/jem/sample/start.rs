@@ -8,6 +8,10 @@ use jem::data::images::{Images, Pixels};
 use jem::ebm::{ClassGaussians, Model, uniform_image};
 use jem::{Error, Result};
 
+/// The values of `--init` that name no images.
+pub const UNIFORM: &str = "uniform";
+pub const BUFFER: &str = "buffer";
+pub const GAUSSIANS: &str = "gaussians";
 /// The default number of chains.
 const COUNT: usize = 64;
 
@@ -21,18 +25,62 @@ pub struct Start {
 enum Source {
     Uniform,
     Images(Images),
+    Chains(Chains),
     /// The Gaussians, and the name of the images that they are fitted to.
     Gaussians(ClassGaussians, String),
 }
 
+/// The chains of a replay buffer.
+struct Chains {
+    images: Images,
+    /// The number of SGLD steps of each, if known.
+    ages: Option<Vec<f32>>,
+    /// The number of classes, each with its own part of the buffer, if chains were class-conditional in training.
+    classes: Option<usize>,
+    /// The entries that the chains start at.
+    selected: Vec<usize>,
+}
+
+impl Chains {
+    /// The entries of the chains that class `class` has; all without classes.
+    fn entries(&self, class: Option<u32>) -> std::ops::Range<usize> {
+        match (self.classes, class) {
+            (Some(classes), Some(class)) => {
+                let part = self.images.count / classes;
+                class as usize * part..(class as usize + 1) * part
+            }
+            _ => 0..self.images.count,
+        }
+    }
+
+    /// The `count` entries of `of` with the most steps, in the order of the buffer.
+    fn oldest(&self, of: std::ops::Range<usize>, count: usize) -> Vec<usize> {
+        let mut entries: Vec<usize> = of.collect();
+        if let Some(ages) = &self.ages {
+            entries.sort_by(|&a, &b| ages[b].total_cmp(&ages[a]));
+        }
+        entries.truncate(count);
+        entries.sort_unstable();
+        entries
+    }
+
+    /// The number of chains that can start, for chains of `classes`.
+    fn there(&self, classes: &[u32]) -> usize {
+        match self.classes {
+            Some(_) if !classes.is_empty() => self.entries(Some(0)).len() * classes.len(),
+            _ => self.images.count,
+        }
+    }
+}
+
 impl Start {
-    /// The source that `--init` names, for chains of `classes` (empty: chains of p(x)). Inpainting needs images, whose
+    /// The source that `init`, the value of `--init`, names, for chains of `classes` (empty: chains of p(x)). Inpainting needs images, whose
     /// pixels it holds.
-    pub fn new(arguments: &Arguments, model: &Model, classes: &[u32]) -> Result<Self> {
-        let source = match arguments.init.as_str() {
-            "uniform" => Source::Uniform,
-            "buffer" => Source::Images(buffer(model)?),
-            "gaussians" => {
+    pub fn new(arguments: &Arguments, init: &str, model: &Model, classes: &[u32]) -> Result<Self> {
+        let source = match init {
+            UNIFORM => Source::Uniform,
+            BUFFER => Source::Chains(buffer(model)?),
+            GAUSSIANS => {
                 let images =
                     arguments.source.open("--init-data", &arguments.init_data, model, &arguments.output)?;
                 let name = images.name.clone();
@@ -48,7 +96,7 @@ impl Start {
             }
             text => Source::Images(arguments.source.open("--init", text, model, &arguments.output)?),
         };
-        if arguments.inpaint.is_some() && !matches!(source, Source::Images(_)) {
+        if arguments.inpaint.is_some() && !matches!(source, Source::Images(_) | Source::Chains(_)) {
             let message = "needs images, whose pixels it holds: pass them with --init";
             return Err(Error::setting("--inpaint", message));
         }
@@ -64,6 +112,13 @@ impl Start {
                 format!("the first {count} of {} of {}", images.count, images.name)
             }
             Source::Images(images) => format!("all {count} of {}", images.name),
+            Source::Chains(Chains { images, .. }) if count == images.count => {
+                format!("all {count} chains of the replay buffer")
+            }
+            Source::Chains(Chains { images, ages, .. }) => {
+                let which = if ages.is_some() { " with the most SGLD steps" } else { "" };
+                format!("{count} of the {} chains of the replay buffer{which}", images.count)
+            }
             Source::Gaussians(_, name) => format!("a Gaussian for each class of {name}"),
         }
     }
@@ -73,7 +128,8 @@ impl Start {
     pub fn count(&self, asked: Option<usize>, classes: &[u32]) -> Result<usize> {
         let there = match &self.source {
             Source::Images(images) => Some((images.count, &images.name)),
-            _ => None,
+            Source::Chains(chains) => Some((chains.there(classes), &chains.images.name)),
+            Source::Uniform | Source::Gaussians(..) => None,
         };
         let rows = classes.len().max(1);
         let wrong = |message: String| Err(Error::setting("--count", message));
@@ -94,6 +150,19 @@ impl Start {
         }
     }
 
+    /// Selects the entries of the replay buffer that `count` chains of `classes` start at: those with the most steps, of
+    /// each class's own part if training was class-conditional.
+    pub fn select(&mut self, count: usize, classes: &[u32]) {
+        let Source::Chains(chains) = &mut self.source else { return };
+        chains.selected = match (chains.classes, classes) {
+            (Some(_), [_, ..]) => {
+                let each = count / classes.len();
+                classes.iter().flat_map(|&class| chains.oldest(chains.entries(Some(class)), each)).collect()
+            }
+            _ => chains.oldest(chains.entries(None), count),
+        };
+    }
+
     /// The starting image of chain `chain`, HWC: a function of the seed and of the chain's number. Given images repeat
     /// after the last.
     pub fn image(&self, chain: usize, class: Option<u32>) -> Vec<f32> {
@@ -101,6 +170,10 @@ impl Start {
             Source::Uniform => uniform_image(self.seed, chain as u32, self.image),
             Source::Images(images) => {
                 let i = chain % images.count;
+                images.batch(i..i + 1)
+            }
+            Source::Chains(Chains { images, selected, .. }) => {
+                let i = selected[chain];
                 images.batch(i..i + 1)
             }
             Source::Gaussians(gaussians, _) => {
@@ -113,15 +186,18 @@ impl Start {
 }
 
 /// The model's replay buffer.
-fn buffer(model: &Model) -> Result<Images> {
+fn buffer(model: &Model) -> Result<Chains> {
     let (values, count) = model.replay_buffer().filter(|(_, count)| *count > 0).ok_or_else(|| {
         Error::file(
             model.path(),
-            "has no replay buffer, as a run's checkpoints have; --init uniform needs none",
+            "has no replay buffer, as models of a run with samples have; --init uniform needs none",
         )
     })?;
     let [height, width, channels] = model.image_shape();
-    Ok(Images {
+    let conditional = model.recipe().is_some_and(|recipe| recipe.class_conditional);
+    let classes = conditional.then(|| model.network().classes());
+    let ages = model.chain_ages().map(<[f32]>::to_vec);
+    let images = Images {
         pixels: Pixels::Floats(values),
         count,
         height,
@@ -132,5 +208,6 @@ fn buffer(model: &Model) -> Result<Images> {
         name: "the replay buffer".into(),
         files: None,
         notes: Vec::new(),
-    })
+    };
+    Ok(Chains { images, ages, classes, selected: Vec::new() })
 }

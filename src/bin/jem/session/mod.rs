@@ -9,7 +9,7 @@ use jem::Result;
 use jem::data::Dataset;
 use jem::data::download::Transfer;
 use jem::device::{CooperativeChoice, Device, DeviceOptions, DeviceSpec};
-use jem::ebm::{Evaluation, Outcome, Precision, Preset, Recipe, RunOptions, choose, run};
+use jem::ebm::{Evaluation, FreshGap, Outcome, Precision, Preset, Recipe, RunOptions, choose, run};
 use jem::interrupt;
 use jem::report::terminal::{Style, Terminal, announce, restore};
 use jem::self_test::is_gate_pending;
@@ -285,6 +285,14 @@ pub fn report(outcome: &Outcome, out: &Path, synthetic: bool) -> Vec<String> {
             false => format!(", samples {:.2}, gap {gap:+.2}", last.energy_samples),
         };
         lines.push(format!("energies        data {:.2}{samples}", last.energy_data));
+    }
+    if let Some(fresh) = outcome.fresh.filter(|fresh| !fresh.is_healthy()) {
+        let FreshGap { iteration, multiple, data, fresh: energy } = fresh;
+        lines.push(format!(
+            "fresh chains    energy {energy:.2} after {multiple} K steps at iteration {iteration}, held-out data \
+             {data:.2}: beyond the bound of {} (docs/healthy-runs.md)",
+            FreshGap::BOUND
+        ));
     }
     let mut line = |name: &str, path: &Path| lines.push(format!("{name:<15} {}", path.display()));
     if let Some(samples) = &outcome.samples {
