@@ -1,5 +1,7 @@
 //! The small networks of public families in `fixtures/public`, under the names that their code gives to their layers.
 
+#![allow(dead_code, reason = "each test takes what it needs")]
+
 use super::formula::{parameter, values};
 use jem::ebm::{ImportOptions, Model};
 use jem::io::checkpoint::Checkpoint;

@@ -24,8 +24,19 @@ pub struct Data<R> {
 
 /// Reads the pickles and finds the storages.
 pub fn open<R: Read + Seek>(mut reader: R, length: u64) -> Result<(Pickle, Data<R>), String> {
+    // Most pickles are short, and the storages behind them are not.
+    let parsed = pickles(&mut reader, 12 << 20);
+    let (object, keys, at) = match parsed {
+        Err(_) if length > 12 << 20 => pickles(&mut reader, 3 * pickle::MAX_BYTES as u64)?,
+        parsed => parsed?,
+    };
+    let places = places(&mut reader, &object, &keys, at as u64, length)?;
+    Ok((object, Data { reader, places }))
+}
+
+/// The pickles of the object and of the list of its storages, and where they end, within the first `room` bytes.
+fn pickles<R: Read + Seek>(reader: &mut R, room: u64) -> Result<(Pickle, Pickle, usize), String> {
     let mut start = Vec::new();
-    let room = 3 * pickle::MAX_BYTES as u64;
     let read =
         reader.seek(SeekFrom::Start(0)).and_then(|_| reader.by_ref().take(room).read_to_end(&mut start));
     read.map_err(|error| format!("cannot be read: {error}"))?;
@@ -50,10 +61,8 @@ pub fn open<R: Read + Seek>(mut reader: R, length: u64) -> Result<(Pickle, Data<
     if little.is_some_and(|id| *system.get(id) == Value::Bool(false)) {
         return Err("was saved on a big-endian machine; save it again on another".into());
     }
-    let object = next()?;
-    let keys = next()?;
-    let places = places(&mut reader, &object, &keys, at as u64, length)?;
-    Ok((object, Data { reader, places }))
+    let (object, keys) = (next()?, next()?);
+    Ok((object, keys, at))
 }
 
 /// Finds the data of the storages: for each key of `keys`, in order, eight bytes with the number of elements, then the

@@ -15,8 +15,9 @@ mod objects;
 
 use machine::Machine;
 
-/// The longest pickle of a checkpoint in bytes: enough for the names and shapes of more than ten thousand tensors.
-pub const MAX_BYTES: usize = 4 << 20;
+/// The longest pickle of a checkpoint in bytes: enough for the names and shapes of more than ten thousand tensors, and
+/// for a replay buffer of 10,000 images as a NumPy array, which is a part of the pickle.
+pub const MAX_BYTES: usize = 256 << 20;
 /// The maximum number of values of a pickle, and of entries of its stack and its memo; a tensor and its name take 20.
 pub const MAX_VALUES: usize = 1 << 20;
 /// The longest key of a dictionary, in bytes.

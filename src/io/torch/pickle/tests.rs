@@ -364,7 +364,11 @@ fn sizes_are_bounded() {
     many.extend(b"\x94".repeat(most + 1));
     // MEMOIZE uses the number of entries as the index, so each is new.
     assert!(run(&end(many)).unwrap_err().contains("memo has more"));
-    let mut long = b"X\xff\xff\xff\x00".to_vec();
+    let mut long = b"X\x00\x00\x00\x20".to_vec();
     long.resize(MAX_BYTES + 10, b'x');
-    assert!(run(&end(long)).unwrap_err().contains("longer than 4194304 bytes"));
+    assert!(run(&end(long)).unwrap_err().contains(&format!("longer than {MAX_BYTES} bytes")));
+    // A replay buffer as a NumPy array is among the contents of a checkpoint.
+    let mut buffer = b"B\x00\x00\x00\x01".to_vec();
+    buffer.resize(5 + (1 << 24), 7);
+    assert!(run(&end(buffer)).is_ok());
 }
