@@ -118,7 +118,7 @@ fn signal(child: &Child, signal: &str) {
 
 #[cfg(unix)]
 #[test]
-fn a_signal_ends_the_run_within_an_iteration_with_a_checkpoint() {
+fn a_signal_ends_the_run_with_a_checkpoint() {
     let directory = tempfile::tempdir().expect("a directory");
     for name in ["-INT", "-TERM"] {
         let out = directory.path().join(name);
@@ -139,11 +139,59 @@ fn a_signal_ends_the_run_within_an_iteration_with_a_checkpoint() {
         assert!(text(&output.stdout).contains("--resume"), "{name}: {}", text(&output.stdout));
         let (done, path) = run_files::checkpoints(&out).pop().expect("a checkpoint");
         Checkpoint::load(&path).expect("a whole checkpoint");
-        // One iteration may be done without its row, and one in progress.
+        // One iteration may be done without its row, and one in its optimizer step.
         assert!(done <= before as u64 + 2, "{name}: {done} iterations, {before} when it was asked to stop");
         assert_eq!(rows() as u64, done, "{name}");
     }
+    a_signal_ends_an_iteration_that_takes_long(&directory.path().join("-TERM"));
     a_second_interrupt_ends_it_at_once(&directory.path().join("-INT"));
+}
+
+/// The lines that `child` prints to standard error, until one contains `part`.
+#[cfg(unix)]
+fn lines_until(child: &mut Child, part: &str) -> Vec<String> {
+    use std::io::{BufRead as _, BufReader};
+    let mut lines = Vec::new();
+    for line in BufReader::new(child.stderr.take().expect("piped")).lines().map_while(Result::ok) {
+        let found = line.contains(part);
+        lines.push(line);
+        if found {
+            return lines;
+        }
+    }
+    panic!("no {part:?} in {lines:?}");
+}
+
+/// Runs an iteration of 100,000 SGLD steps in `out`: minutes.
+#[cfg(unix)]
+fn a_signal_ends_an_iteration_that_takes_long(out: &Path) {
+    let before = run_files::checkpoints(out);
+    let contents = |checkpoints: &[(u64, PathBuf)]| {
+        let read = |(_, path): &(u64, PathBuf)| Checkpoint::load(path).expect("a checkpoint").tensors;
+        checkpoints.iter().map(read).collect::<Vec<_>>()
+    };
+    let (state, rows) = (contents(&before), std::fs::read(out.join("metrics.csv")).expect("metrics"));
+    let mut command = train_cifar();
+    command.args(["--synthetic", "--steps", "100000", "--resume"]).arg(out);
+    let resumed =
+        || std::fs::read_to_string(out.join("events.jsonl")).is_ok_and(|text| text.contains("\"resume\""));
+    let mut child = start(command, resumed);
+    // The log says how far the first iteration is, and nothing of the time left.
+    let lines = lines_until(&mut child, "SGLD ");
+    let line = lines.last().expect("a line");
+    let done: u64 =
+        line.split_once("SGLD ").and_then(|(_, rest)| rest.split('/').next()?.parse().ok()).expect(line);
+    assert!((1..100_000).contains(&done) && line.ends_with("/100000  – left"), "{line}");
+    let interrupted = std::time::Instant::now();
+    signal(&child, "-INT");
+    let output = child.wait_with_output().expect("it ends");
+    assert!(interrupted.elapsed() < Duration::from_secs(20), "{:?}", interrupted.elapsed());
+    assert_eq!(output.status.code(), Some(130));
+    assert!(text(&output.stdout).contains("--resume"), "{}", text(&output.stdout));
+    let after = run_files::checkpoints(out);
+    assert_eq!(after, before);
+    assert!(contents(&after) == state, "the iteration has left a trace");
+    assert!(std::fs::read(out.join("metrics.csv")).expect("metrics") == rows);
 }
 
 /// Starts `command` with SIGHUP ignored or not; the tests themselves may run under `nohup`.
@@ -193,7 +241,6 @@ fn a_run_under_nohup_outlives_its_terminal() {
 
 #[cfg(unix)]
 fn a_second_interrupt_ends_it_at_once(out: &Path) {
-    use std::io::{BufRead as _, BufReader};
     let before = run_files::files(&out.join("checkpoints"));
     let mut command = train_cifar();
     // An iteration that does not end.
@@ -201,12 +248,13 @@ fn a_second_interrupt_ends_it_at_once(out: &Path) {
     let resumed =
         || std::fs::read_to_string(out.join("events.jsonl")).is_ok_and(|text| text.contains("\"resume\""));
     let mut child = start(command, resumed);
+    std::thread::sleep(Duration::from_secs(1));
+    // Stopped, so that the second signal comes before the first has ended the run.
+    signal(&child, "-STOP");
     signal(&child, "-INT");
-    let stderr = BufReader::new(child.stderr.take().expect("piped"));
-    let said = stderr.lines().map_while(Result::ok).find(|line| line.contains("Ctrl-C again stops at once"));
-    assert!(said.is_some(), "it says what a second one does");
-    assert!(child.try_wait().expect("its state").is_none(), "the first one waits for the iteration");
-    signal(&child, "-INT");
+    signal(&child, "-TERM");
+    signal(&child, "-CONT");
+    lines_until(&mut child, "Ctrl-C again stops at once");
     assert_eq!(child.wait().expect("it ends").code(), Some(130));
     assert!(run_files::files(&out.join("checkpoints")) == before, "the checkpoints are as they were");
 }

@@ -161,7 +161,7 @@ fn a_healed_run_that_is_interrupted_and_resumed_is_the_same_run() {
     let session = |name: &str, resume: bool, stop_before: Option<u64>| {
         let stop = AtomicBool::new(false);
         let mut visit = |trainer: &mut Trainer| {
-            stop.store(stop_before.is_some_and(|at| trainer.iteration() + 1 >= at), Ordering::Relaxed);
+            stop.store(stop_before.is_some_and(|at| trainer.iteration() >= at), Ordering::Relaxed);
             Ok(())
         };
         let options = RunOptions {
@@ -230,7 +230,7 @@ fn a_damaged_snapshot_keeps_no_run_from_going_on() {
     let (train_data, test) = drawings();
     for (resume, stop) in [(false, AtomicBool::new(false)), (true, AtomicBool::new(false))] {
         let mut visit = |trainer: &mut Trainer| {
-            stop.store(!resume && trainer.iteration() == 24, Ordering::Relaxed);
+            stop.store(!resume && trainer.iteration() == 25, Ordering::Relaxed);
             Ok(())
         };
         let options = RunOptions {

@@ -105,17 +105,36 @@ fn the_view_takes_the_size_of_the_terminal() {
 
 #[test]
 fn a_second_interrupt_leaves_the_terminal_as_it_was() {
-    // An iteration that does not end.
-    let mut run = Run::new("true", "1000000000", "8");
+    // An iteration that does not end. The shell writes its number, which the run keeps.
+    let folder = tempfile::tempdir().expect("a directory");
+    let number = folder.path().join("pid");
+    let run = Run::new(&format!("echo $$ > '{}'", number.display()), "1000000000", "8");
     run.wait("events.jsonl", |text| text.contains("\"start\""));
-    std::thread::sleep(Duration::from_secs(1));
-    run.interrupt();
-    std::thread::sleep(Duration::from_secs(1));
-    assert!(run.script.try_wait().expect("its state").is_none(), "the first one waits for the iteration");
-    run.interrupt();
+    std::thread::sleep(Duration::from_secs(3));
+    // Stopped, so that the second signal comes before the first has ended the run.
+    let number = std::fs::read_to_string(number).expect("a number");
+    for signal in ["-STOP", "-INT", "-TERM", "-CONT"] {
+        let status = Command::new("kill").args([signal, number.trim()]).status().expect("kill");
+        assert!(status.success(), "kill {signal}");
+    }
     let (code, view, after) = run.end();
+    for part in ["SGLD ", "/1000000000", "– left"] {
+        assert!(view.contains(part), "{part:?} is not in {view:?}");
+    }
     assert_eq!(code, Some(130), "{after:?}");
     assert!(view.contains("Ctrl-C again stops at once"), "{view:?}");
+}
+
+#[test]
+fn an_interrupt_ends_an_iteration_that_does_not_end_by_itself() {
+    let mut run = Run::new("true", "1000000000", "8");
+    run.wait("events.jsonl", |text| text.contains("\"start\""));
+    std::thread::sleep(Duration::from_secs(3));
+    run.interrupt();
+    let (code, view, after) = run.end();
+    assert_eq!(code, Some(130), "{after}");
+    assert!(view.contains("SGLD "), "{view:?}");
+    assert!(after.contains("stopped at iteration 0; resume with"), "{after:?}");
 }
 
 #[test]

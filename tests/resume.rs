@@ -16,8 +16,12 @@ use jem::data::Dataset;
 use jem::device::Device;
 use jem::ebm::{Outcome, Precision, Recipe, RunOptions, Trainer};
 use jem::io::checkpoint::Checkpoint;
+use jem::report::metrics::MetricsTable;
+use jem::report::progress::Progress;
+use jem::report::status::Status;
 use run_files::{assert_same_run, checkpoints, copy, events, files, truncate};
 use small::pictures;
+use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,8 +43,7 @@ fn data() -> (Dataset, Dataset) {
     (pictures(48, 8), pictures(16, 8))
 }
 
-/// A run of `recipe`, stopped as by Ctrl-C in the iteration after which `stop_at` are done, or in its first if that is
-/// past; with 0, before it begins.
+/// A run of `recipe`, stopped as by Ctrl-C in the iteration after the first `stop_at`; with 0, before it begins.
 fn session(
     device: &Device,
     recipe: &Recipe,
@@ -50,7 +53,7 @@ fn session(
 ) -> jem::Result<Outcome> {
     let stop = AtomicBool::new(stop_at == Some(0));
     let mut visit = |trainer: &mut Trainer| {
-        stop.store(stop_at.is_some_and(|at| trainer.iteration() + 1 >= at), Ordering::Relaxed);
+        stop.store(stop_at.is_some_and(|at| trainer.iteration() >= at), Ordering::Relaxed);
         Ok(())
     };
     let options = RunOptions {
@@ -109,16 +112,95 @@ fn killed_after(iteration: u64, whole: &Path) -> PathBuf {
 fn a_run_that_is_interrupted_after_every_iteration_is_the_uninterrupted_one() {
     let (folder, whole) = uninterrupted();
     let out = folder.path().join("interrupted");
-    let mut outcome = run(&out, false, true).expect("an iteration");
-    for done in 1..=12 {
+    for done in 0..12 {
+        let outcome = session(&Device::cpu(), &recipe(), &out, done > 0, Some(done)).expect("an iteration");
         assert_eq!((outcome.iterations, outcome.interrupted), (done, true));
         assert_eq!(checkpoints(&out).last().expect("a checkpoint").0, done);
-        // After the last iteration only the test images remain to be scored.
-        outcome = run(&out, true, done < 12).expect("an iteration more");
+        // Stopped again before anything is done.
+        let outcome = session(&Device::cpu(), &recipe(), &out, true, Some(done)).expect("no iteration");
+        assert_eq!((outcome.iterations, outcome.interrupted), (done, true));
     }
+    let outcome = run(&out, true, false).expect("the last iteration");
     assert!(!outcome.interrupted && outcome.test.is_some(), "{outcome:?}");
     assert_same_run(&out, &whole);
     assert_eq!(checkpoints(&out).len(), 3);
+}
+
+/// Sets `stop` in the evaluation after `at` iterations, when `images` are scored.
+struct StopsEvaluation<'a> {
+    stop: &'a AtomicBool,
+    begun: &'a Cell<u64>,
+    at: u64,
+    images: usize,
+}
+
+impl Progress for StopsEvaluation<'_> {
+    fn begin(&mut self, _done: u64, _total: u64, _history: Option<&MetricsTable>) {}
+
+    fn update(&mut self, _iteration: u64, _status: &Status) {}
+
+    fn scoring(&mut self, part: &str, done: usize, _total: usize) {
+        if part == "held-out images" && self.begun.get() == self.at && done >= self.images {
+            self.stop.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn note(&mut self, _line: &str) {}
+
+    fn warn(&mut self, line: &str) {
+        panic!("{line}");
+    }
+}
+
+#[test]
+fn a_run_that_is_interrupted_in_an_evaluation_is_the_uninterrupted_one() {
+    let folder = tempfile::tempdir().expect("a directory");
+    // More than one batch of 100.
+    let recipe = Recipe { validation: 120, reservoir: true, ..recipe() };
+    let (train, test) = (pictures(152, 8), pictures(16, 8));
+    let session = |out: &Path, resume: bool, stop_in: Option<(u64, usize)>, stop_at: Option<u64>| {
+        let (stop, begun) = (AtomicBool::new(false), Cell::new(0));
+        let (at, images) = stop_in.unwrap_or((u64::MAX, 0));
+        let mut visit = |trainer: &mut Trainer| {
+            begun.set(trainer.iteration() + 1);
+            stop.store(stop_at.is_some_and(|at| trainer.iteration() >= at), Ordering::Relaxed);
+            Ok(())
+        };
+        let options = RunOptions {
+            resume,
+            stop: &stop,
+            progress: Some(Box::new(StopsEvaluation { stop: &stop, begun: &begun, at, images })),
+            visit: Some(&mut visit),
+            ..RunOptions::new(out)
+        };
+        jem::ebm::run(&Device::cpu(), &recipe, &train, &test, options).expect("a run")
+    };
+    let whole = folder.path().join("whole");
+    session(&whole, false, None, None);
+    for (at, images) in [(2, 0), (4, 100), (6, 100), (12, 100)] {
+        let out = folder.path().join(format!("stopped-{at}"));
+        let stopped = session(&out, false, Some((at, images)), None);
+        assert_eq!((stopped.iterations, stopped.interrupted, stopped.test), (at, true, None));
+        let rows = fs::read_to_string(out.join("metrics.csv")).expect("metrics").lines().count() as u64;
+        assert_eq!(rows, at, "a header, and no row for the iteration whose evaluation is not done");
+        assert!(!events(&out).iter().any(|event| event["event"] == "validation" && event["iteration"] == at));
+        let picture =
+            |out: &Path| fs::read(out.join(format!("samples/samples-{at:08}.png"))).expect("samples");
+        let drawn = picture(&out);
+        // A session that is killed after the evaluation: what it wrote is done again.
+        if at < 12 {
+            let killed = session(&out, true, None, Some(at + 1));
+            assert_eq!((killed.iterations, killed.interrupted), (at + 1, true));
+            fs::remove_file(out.join(format!("checkpoints/checkpoint-{:08}.safetensors", at + 1)))
+                .expect("it");
+        }
+        let outcome = session(&out, true, None, None);
+        assert!(!outcome.interrupted && outcome.test.is_some() && outcome.samples.is_some(), "{outcome:?}");
+        assert_same_run(&out, &whole);
+        if at % 4 == 0 {
+            assert!(picture(&whole) == drawn && picture(&out) == drawn, "samples of iteration {at}");
+        }
+    }
 }
 
 /// `training.rs` tests only the trainer; here the rest of a run takes part, on both sides of the interruption.

@@ -199,7 +199,7 @@ fn session(
 ) -> jem::ebm::Outcome {
     let stop = AtomicBool::new(false);
     let mut visit = |trainer: &mut Trainer| {
-        stop.store(stop_at.is_some_and(|at| trainer.iteration() + 1 >= at), Ordering::Relaxed);
+        stop.store(stop_at.is_some_and(|at| trainer.iteration() >= at), Ordering::Relaxed);
         Ok(())
     };
     let options = RunOptions {

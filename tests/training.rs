@@ -16,6 +16,7 @@ use jem::io::checkpoint::Checkpoint;
 use jem::io::elements::Elements;
 use jem::io::pack;
 use jem::nn::ingredients::Norm;
+use jem::report::status::Phase;
 use small::{pictures, recipe};
 use std::path::Path;
 
@@ -130,6 +131,82 @@ fn resumes(data: &Dataset, [before, after]: [usize; 2], variants: &[(&str, Recip
     }
 }
 
+/// The numbers of calls after which an iteration with `calls` calls is stopped: the first, the last, and some between.
+fn places(calls: usize) -> impl Iterator<Item = usize> {
+    let step = calls.div_ceil(10);
+    (0..calls).filter(move |call| call % step == 0 || call + 4 > calls)
+}
+
+#[test]
+fn an_iteration_that_is_stopped_anywhere_leaves_no_trace() {
+    let data = pictures(64, 8);
+    let folder = tempfile::tempdir().expect("a folder");
+    let stages = Recipe { p_x_after: 3, sam: 0.05, norm: Norm::Batch, ..recipe() };
+    let variants = family().into_iter().chain([("an early stage with SAM and batch norm", stages)]);
+    for (variant, recipe) in variants {
+        for (name, device) in devices() {
+            let context = format!("{name}, {variant}");
+            let trainer = || Trainer::new(&device, &recipe, &data).expect("a trainer");
+            let (mut whole, mut stopped) = (trainer(), trainer());
+            train(&mut whole, 2);
+            train(&mut stopped, 2);
+            let mut phases = Vec::new();
+            let went_on = whole.step_while(|phase| {
+                phases.push(phase.to_string());
+                true
+            });
+            assert!(went_on.expect("an iteration"), "{context}");
+            let expected = format!("{:?}", whole.finish_metrics().expect("metrics"));
+            let before = checkpoint_bytes(&stopped, folder.path());
+            for place in places(phases.len()) {
+                let mut calls = 0;
+                let goes_on = stopped.step_while(|_| {
+                    calls += 1;
+                    calls <= place
+                });
+                assert!(!goes_on.expect("a part of an iteration"), "{context}: {place}");
+                assert_eq!(calls, place + 1, "{context}: it stops at once");
+                let at = format!("{context}, stopped at {} ({place})", phases[place]);
+                assert_same_bytes(&checkpoint_bytes(&stopped, folder.path()), &before, &at);
+                assert!(stopped.finish_metrics().expect("none").is_empty(), "{at}");
+            }
+            assert_eq!(stopped.iteration(), 2);
+            stopped.step().expect("an iteration");
+            let found = format!("{:?}", stopped.finish_metrics().expect("metrics"));
+            assert_eq!(found, expected, "{context}");
+            let [a, b] = [&whole, &stopped].map(|t| checkpoint_bytes(t, folder.path()));
+            assert_same_bytes(&a, &b, &context);
+            phases.dedup();
+            let begins = |start: &str| phases.iter().position(|phase| phase.starts_with(start));
+            let steps = format!("SGLD {}/{}", recipe.steps - 1, recipe.steps);
+            let order = [begins("data"), begins("SGLD 0/"), begins(&steps), begins("update")];
+            let order: Vec<usize> = match recipe.samples() && recipe.p_x_after == 0 {
+                true => order.into_iter().map(|at| at.expect("a phase")).collect(),
+                false => [order[0], order[3]].map(|at| at.expect("a phase")).into(),
+            };
+            assert!(order.is_sorted(), "{context}: {phases:?}");
+            assert_eq!(begins("perturbation").is_some(), recipe.sam > 0.0, "{context}: {phases:?}");
+        }
+    }
+}
+
+#[test]
+fn samples_of_a_stopped_iteration_are_not_shown() {
+    let data = pictures(64, 8);
+    for (name, device) in devices() {
+        let mut trainer = Trainer::new(&device, &recipe(), &data).expect("a trainer");
+        train(&mut trainer, 2);
+        let before = trainer.samples().expect("samples");
+        let mut calls = 0;
+        let goes_on = |phase| {
+            calls += usize::from(matches!(phase, Phase::Update { .. }));
+            calls == 0
+        };
+        assert!(!trainer.step_while(goes_on).expect("a part of an iteration"), "{name}");
+        assert!(trainer.samples().expect("samples") == before, "{name}");
+    }
+}
+
 #[test]
 fn a_resumed_run_is_the_uninterrupted_one() {
     let adam = recipe();
@@ -235,7 +312,7 @@ fn a_class_conditional_joint_density_trains() {
     let recipe = Recipe { class_conditional: true, p_x: 0.0, p_xy: 1.0, ..recipe() };
     trains(recipe.clone(), |trainer, _, _, name| {
         let names: Vec<&str> = trainer.programs().iter().map(|program| program.name.as_str()).collect();
-        assert_eq!(names, ["gather", "prepare", "sgld", "scatter", "update"], "{name}");
+        assert_eq!(names, ["gather", "prepare", "sgld", "update", "scatter"], "{name}");
         // Four chains for each of ten classes, in the order of the replay buffer.
         let (gallery, columns) = trainer.gallery().expect("pictures");
         let checkpoint = trainer.checkpoint().expect("a checkpoint");

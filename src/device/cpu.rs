@@ -117,21 +117,30 @@ impl CpuDevice {
         Ok(CpuExecutable { program, buffers })
     }
 
-    /// Runs all dispatches in order.
-    pub fn run(&self, executable: &CpuExecutable) {
-        self.run_with(executable, |_, _| {});
+    /// Runs the dispatches in order as long as `goes_on`, which is called with the number of the next, returns true;
+    /// returns whether all ran.
+    pub fn run_while(&self, executable: &CpuExecutable, goes_on: impl FnMut(usize) -> bool) -> bool {
+        self.run_with(executable, goes_on, |_| {})
     }
 
     /// Runs all dispatches in order and returns the time of each.
     pub fn profile(&self, executable: &CpuExecutable) -> Vec<Duration> {
         let mut times = Vec::with_capacity(executable.program.dispatches.len());
-        self.run_with(executable, |_, time| times.push(time));
+        self.run_with(executable, |_| true, |time| times.push(time));
         times
     }
 
-    fn run_with(&self, executable: &CpuExecutable, mut after: impl FnMut(usize, Duration)) {
+    fn run_with(
+        &self,
+        executable: &CpuExecutable,
+        mut goes_on: impl FnMut(usize) -> bool,
+        mut after: impl FnMut(Duration),
+    ) -> bool {
         let _running = self.lock();
         for (step, dispatch) in executable.program.dispatches.iter().enumerate() {
+            if !goes_on(step) {
+                return false;
+            }
             let start = Instant::now();
             let bindings = dispatch.kernel.bindings();
             let mut arguments: Vec<Argument<'_>> = bindings
@@ -140,8 +149,9 @@ impl CpuDevice {
                 .map(|(binding, view)| executable.argument(view, binding.access, binding.words))
                 .collect();
             dispatch.kernel.run(&mut arguments);
-            after(step, start.elapsed());
+            after(start.elapsed());
         }
+        true
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, ()> {

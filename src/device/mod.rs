@@ -321,13 +321,22 @@ impl Device {
     /// # Errors
     /// [`Error::DeviceLost`], or [`Error::Device`] for an error that an earlier run raised.
     pub fn run(&self, executable: &Executable) -> Result<()> {
+        self.run_while(executable, |_| true).map(drop)
+    }
+
+    /// Queues the dispatches of a loaded program as long as `goes_on` returns true, and returns whether all of them are
+    /// queued. `goes_on` is called with the number of the next dispatch: on the host before each, on a GPU before each
+    /// submission, which is at most a few submissions ahead of the work. It must not use the device.
+    ///
+    /// # Errors
+    /// The errors of [`Device::run`].
+    pub fn run_while(&self, executable: &Executable, goes_on: impl FnMut(usize) -> bool) -> Result<bool> {
         self.check_loaded_here(executable)?;
         match (&self.inner, &executable.inner) {
-            (Inner::Cpu(cpu), ExecutableInner::Cpu(executable)) => cpu.run(executable),
-            (Inner::Gpu(gpu), ExecutableInner::Gpu(executable)) => gpu.run(executable)?,
+            (Inner::Cpu(cpu), ExecutableInner::Cpu(executable)) => Ok(cpu.run_while(executable, goes_on)),
+            (Inner::Gpu(gpu), ExecutableInner::Gpu(executable)) => gpu.run_while(executable, goes_on),
             _ => unreachable!("the owner was checked"),
         }
-        Ok(())
     }
 
     /// Runs a loaded program once and returns the time of each dispatch.

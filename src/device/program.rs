@@ -172,6 +172,18 @@ impl Program {
         })
     }
 
+    /// The number of the first dispatch that writes one of the external slots `names`; the number of all dispatches if
+    /// none does.
+    pub fn first_write(&self, names: &[&str]) -> usize {
+        let is_one = |id: SlotId| self.is_external(id) && names.contains(&self.slots[id.0].name.as_str());
+        let writes = |dispatch: &Dispatch| {
+            let bindings = dispatch.kernel.bindings();
+            let mut bound = bindings.iter().zip(&dispatch.views);
+            bound.any(|(binding, view)| binding.access != Access::Read && is_one(view.slot))
+        };
+        self.dispatches.iter().position(writes).unwrap_or(self.dispatches.len())
+    }
+
     /// The slots that get their buffers when the program is loaded.
     pub fn externals(&self) -> impl Iterator<Item = &Slot> {
         self.slots.iter().filter(|slot| slot.kind == SlotKind::External)

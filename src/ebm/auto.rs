@@ -6,6 +6,8 @@ use crate::data::Dataset;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::nn::network::Network as _;
+use crate::report::status::Phase;
+use std::fmt;
 use std::time::Instant;
 
 /// The number of timed iterations, after an untimed one.
@@ -46,6 +48,25 @@ impl Choice {
     }
 }
 
+/// The timing of a preset in progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    /// The preset.
+    pub preset: Preset,
+    /// The iteration and its phase, from 1 on; `None` while the programs are loaded.
+    pub iteration: Option<(u32, Phase)>,
+}
+
+impl fmt::Display for Timing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { preset, iteration } = self;
+        match iteration {
+            None => write!(f, "timing {preset}: loading kernels"),
+            Some((number, phase)) => write!(f, "timing {preset}: iteration {number}/{}, {phase}", TIMED + 1),
+        }
+    }
+}
+
 fn duration(seconds: f64) -> String {
     match seconds {
         s if s < 90.0 => format!("{s:.0} seconds"),
@@ -62,6 +83,19 @@ fn duration(seconds: f64) -> String {
 /// An invalid setting, or an error of the device for the smallest preset. A larger preset that does not fit the device
 /// is skipped.
 pub fn choose(device: &Device, train: &Dataset, recipe: impl Fn(Preset) -> Recipe) -> Result<Choice> {
+    choose_with(device, train, recipe, |_| ())
+}
+
+/// Selects a preset as [`choose`] does; `observe` is called often, and must not use the device.
+///
+/// # Errors
+/// The errors of [`choose`].
+pub fn choose_with(
+    device: &Device,
+    train: &Dataset,
+    recipe: impl Fn(Preset) -> Recipe,
+    mut observe: impl FnMut(Timing),
+) -> Result<Choice> {
     let mut choice = Choice { preset: Preset::Tiny, estimates: Vec::new() };
     let mut rate = None;
     for preset in Preset::SIZES {
@@ -81,7 +115,8 @@ pub fn choose(device: &Device, train: &Dataset, recipe: impl Fn(Preset) -> Recip
                 continue;
             }
         }
-        let seconds = match time_iteration(device, &recipe, train) {
+        let observe = |iteration| observe(Timing { preset, iteration });
+        let seconds = match time_iteration(device, &recipe, train, observe) {
             Err(Error::Limit { .. } | Error::Device { .. }) if preset != Preset::Tiny => break,
             other => other?,
         };
@@ -104,13 +139,26 @@ fn iteration_flops(device: &Device, recipe: &Recipe, train: &Dataset) -> Result<
     Ok((recipe.steps as u64 * step + programs.update.summary().flops) as f64)
 }
 
-fn time_iteration(device: &Device, recipe: &Recipe, train: &Dataset) -> Result<f64> {
+/// The seconds of an iteration; `observe` is called with the arguments of [`Timing::iteration`].
+fn time_iteration(
+    device: &Device,
+    recipe: &Recipe,
+    train: &Dataset,
+    mut observe: impl FnMut(Option<(u32, Phase)>),
+) -> Result<f64> {
+    observe(None);
     let mut trainer = Trainer::new(device, recipe, train)?;
-    trainer.step()?;
+    let mut step = |trainer: &mut Trainer, number| {
+        trainer.step_while(|phase| {
+            observe(Some((number, phase)));
+            true
+        })
+    };
+    step(&mut trainer, 1)?;
     trainer.finish_metrics()?;
     let start = Instant::now();
-    for _ in 0..TIMED {
-        trainer.step()?;
+    for number in 2..TIMED + 2 {
+        step(&mut trainer, number)?;
     }
     trainer.finish_metrics()?;
     Ok(start.elapsed().as_secs_f64() / f64::from(TIMED))

@@ -34,6 +34,8 @@ pub struct Drawn {
     pub targets: Vec<u32>,
     /// The slots of the chains that restart at images from the host, with these images, HWC.
     pub fresh: Vec<(usize, Vec<f32>)>,
+    /// The number of SGLD steps since each chain started, at the end of the iteration.
+    pub ages: Vec<u32>,
 }
 
 impl Chains {
@@ -85,8 +87,8 @@ impl Chains {
         (gaussians.sample(class, &mut random), label)
     }
 
-    /// Draws the chains of `iteration`, and updates the ages.
-    pub fn draw(&mut self, recipe: &Recipe, seed: u32, iteration: u64) -> Drawn {
+    /// Draws the chains of `iteration`.
+    pub fn draw(&self, recipe: &Recipe, seed: u32, iteration: u64) -> Drawn {
         let batch = recipe.batch;
         let classes = recipe.class_conditional.then_some(self.classes);
         let chains = draw_chains(seed, iteration, batch, recipe.buffer, classes);
@@ -109,9 +111,15 @@ impl Chains {
                 fresh.push((slot, gaussians.sample(class, &mut random)));
             }
         }
-        for (&target, age) in targets.iter().zip(ages).filter(|(target, _)| **target != DISCARDED) {
-            self.ages[target as usize] = age;
+        Drawn { entries: chains.entries, labels: chains.labels, targets, fresh, ages }
+    }
+
+    /// Takes the ages of the chains that an iteration has run.
+    pub fn have_run(&mut self, drawn: &Drawn) {
+        for (&target, &age) in drawn.targets.iter().zip(&drawn.ages) {
+            if target != DISCARDED {
+                self.ages[target as usize] = age;
+            }
         }
-        Drawn { entries: chains.entries, labels: chains.labels, targets, fresh }
     }
 }

@@ -1,6 +1,6 @@
 //! Accuracy and energies of a whole data set.
 
-use super::scorer::{Posterior, ScoreSettings, Scorer};
+use super::scorer::{Posterior, ScoreSettings, Scorer, Scores};
 use crate::data::Dataset;
 use crate::data::images::from_byte;
 use crate::device::{Buffer, Device};
@@ -31,7 +31,8 @@ fn nan() -> f64 {
     f64::NAN
 }
 
-fn null_is_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+/// Reads a number; null is NaN, which JSON does not have.
+pub(super) fn null_is_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
@@ -71,8 +72,8 @@ impl Evaluator {
         Ok(self.evaluate_while(|_| true)?.expect("nothing stops it"))
     }
 
-    /// Scores every image. Returns `None` if `goes_on`, which is called with the number of scored images before each
-    /// batch, returns false.
+    /// Scores every image. Returns `None` if `goes_on` returns false. It is called before each batch and at times within
+    /// it, with the number of images that are scored, which is an estimate within a batch. It must not use the device.
     ///
     /// # Errors
     /// An error of the device, such as [`crate::Error::DeviceLost`].
@@ -83,14 +84,14 @@ impl Evaluator {
         // For each bin of confidences, the sum of (correct - confidence).
         let mut bins = [0.0; BINS];
         for first in (0..n).step_by(self.batch) {
-            if !goes_on(first) {
-                return Ok(None);
-            }
             let count = self.batch.min(n - first);
             // The last batch is padded with its first image; the extra rows are not counted.
             let images = (0..self.batch).map(|i| self.data.image(first + if i < count { i } else { 0 }));
             let images: Vec<f32> = images.flatten().map(|&byte| from_byte(byte)).collect();
-            let logits = self.scorer.score(&images)?.logits;
+            let goes_on = |part: f64| goes_on(first + (part * count as f64) as usize);
+            let Some(Scores { logits, .. }) = self.scorer.score_while(&images, goes_on)? else {
+                return Ok(None);
+            };
             for (row, &label) in logits.chunks(self.classes).zip(&self.data.labels[first..first + count]) {
                 let posterior = Posterior::new(row, 1.0);
                 // An energy without classes has one output, whatever the label.

@@ -1,35 +1,48 @@
 //! The metrics of an iteration: losses, energies, accuracy, gradient norms.
 
+use super::evaluator::null_is_nan;
 use super::programs::{BatchLayout, BatchPart, held_gap};
 use crate::compute::loss_term::{LossTerm, STATS};
+use serde::{Deserialize, Serialize};
 
 /// The metrics of one iteration, from before its optimizer step.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
     /// The iteration, from 0 on.
     pub iteration: u64,
     /// The learning rate of the optimizer step.
+    #[serde(deserialize_with = "null_is_nan")]
     pub learning_rate: f64,
     /// The total loss.
+    #[serde(deserialize_with = "null_is_nan")]
     pub loss: f64,
     /// Mean energy -LogSumExp f(x) of the images for log p(x), or of the labelled images without that term.
+    #[serde(deserialize_with = "null_is_nan")]
     pub energy_data: f64,
     /// Mean energy of the samples; NaN without samples.
+    #[serde(deserialize_with = "null_is_nan")]
     pub energy_samples: f64,
     /// Mean cross-entropy of the labelled images, in nats; NaN without them.
+    #[serde(deserialize_with = "null_is_nan")]
     pub cross_entropy: f64,
     /// Accuracy on the labelled images; NaN without them.
+    #[serde(deserialize_with = "null_is_nan")]
     pub accuracy: f64,
     /// The norm of the gradient of the loss with respect to all parameters.
+    #[serde(deserialize_with = "null_is_nan")]
     pub gradient_norm: f64,
     /// The root mean square over the chains of the norm of the gradient of log p̃(x), in the last SGLD step.
+    #[serde(deserialize_with = "null_is_nan")]
     pub input_gradient_norm: f64,
     /// The root mean square displacement of a sample's elements over the K steps of the iteration, for images in
     /// [-1, 1].
+    #[serde(deserialize_with = "null_is_nan")]
     pub displacement: f64,
     /// The fraction of the samples' elements at or beyond the ends of [-1, 1].
+    #[serde(deserialize_with = "null_is_nan")]
     pub saturated: f64,
     /// The mean number of SGLD steps since the chains of the replay buffer started; the trainer sets it.
+    #[serde(deserialize_with = "null_is_nan")]
     pub chain_age: f64,
 }
 

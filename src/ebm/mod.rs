@@ -36,7 +36,7 @@ mod start;
 mod trainer;
 
 pub use crate::nn::normalised::InputNormalisation;
-pub use auto::{Choice, choose};
+pub use auto::{Choice, Timing, choose, choose_with};
 pub use chain_start::ChainStart;
 pub use density::DensitySampler;
 pub use evaluator::{Evaluation, Evaluator};

@@ -130,11 +130,27 @@ impl Scorer {
     /// # Errors
     /// [`crate::Error::Binding`] for another number of elements; an error of the device.
     pub fn score(&self, images: &[f32]) -> Result<Scores> {
+        Ok(self.score_while(images, |_| true)?.expect("nothing stops it"))
+    }
+
+    /// Scores a batch as [`Scorer::score`] does. Returns `None` if `goes_on`, which is called at times with the part of
+    /// the work that is done, 0 to 1, returns false. It must not use the device.
+    ///
+    /// # Errors
+    /// The errors of [`Scorer::score`].
+    pub fn score_while(
+        &self,
+        images: &[f32],
+        mut goes_on: impl FnMut(f64) -> bool,
+    ) -> Result<Option<Scores>> {
         self.buffers.write(IMAGES, images)?;
-        self.device.run(&self.program)?;
+        let dispatches = self.program().dispatches.len() as f64;
+        if !self.device.run_while(&self.program, |next| goes_on(next as f64 / dispatches))? {
+            return Ok(None);
+        }
         let gradient = || self.buffers.read(GRADIENT);
         let input_gradient = self.settings.input_gradient.then(gradient).transpose()?;
-        Ok(Scores { logits: self.buffers.read(LOGITS)?, input_gradient })
+        Ok(Some(Scores { logits: self.buffers.read(LOGITS)?, input_gradient }))
     }
 
     /// The program that scores a batch, for its summary.

@@ -19,7 +19,9 @@ pub const CONTROL_WORDS: Key<f32> = Key::new("control");
 /// The external slot of the parameters' moving averages.
 pub const AVERAGES: Key<f32> = Key::new("averages");
 /// The external slot of the parameters from before a perturbation.
-const KEPT: Key<f32> = Key::new("weights before the perturbation");
+pub const KEPT: Key<f32> = Key::new("weights before the perturbation");
+/// The external slot of the parameters that are not trained, from before an iteration.
+const UNTRAINED: Key<f32> = Key::new("statistics before the iteration");
 
 /// The largest part of the flat buffer that one dispatch binds: half of WebGPU's default of 128 MiB.
 const CHUNK: usize = 16 << 20;
@@ -201,6 +203,34 @@ pub fn unperturb(builder: &mut ProgramBuilder, words: usize, trained: usize) {
     let kept = builder.external(KEPT, trained);
     for (first, n) in chunks(trained) {
         builder.dispatch("weights again", plain_copy(n), &[kept.part(first, n), parameters.part(first, n)]);
+    }
+}
+
+/// Appends a copy of the parameters that are not trained, such as running statistics, for [`restore_untrained`].
+pub fn keep_untrained(builder: &mut ProgramBuilder, layout: &ParameterLayout) {
+    copy_untrained(builder, layout, |[parameters, kept]| [parameters, kept]);
+}
+
+/// Appends the restoration of the parameters that [`keep_untrained`] kept.
+pub fn restore_untrained(builder: &mut ProgramBuilder, layout: &ParameterLayout) {
+    copy_untrained(builder, layout, |[parameters, kept]| [kept, parameters]);
+}
+
+fn copy_untrained(
+    builder: &mut ProgramBuilder,
+    layout: &ParameterLayout,
+    from_to: impl Fn([View; 2]) -> [View; 2],
+) {
+    let trained = layout.trained_words();
+    let rest = layout.words() - trained;
+    if rest == 0 {
+        return;
+    }
+    let parameters = builder.external(PARAMETERS, layout.words()).part(trained, rest);
+    let kept = builder.external(UNTRAINED, rest);
+    for (first, n) in chunks(rest) {
+        let views = from_to([parameters, kept].map(|view| view.part(first, n)));
+        builder.dispatch("statistics kept", plain_copy(n), &views);
     }
 }
 

@@ -12,6 +12,10 @@ pub trait Progress {
     /// Training has completed `iteration` iterations.
     fn update(&mut self, iteration: u64, status: &Status);
 
+    /// `iteration` iterations are complete, and the next one, which takes longer than a second, is in the phase
+    /// `status.phase`. The figures are those of the last [`Progress::update`].
+    fn phase(&mut self, _iteration: u64, _status: &Status) {}
+
     /// Receives the accuracy on held-out images, 0 to 1, after `iteration` iterations.
     fn validation(&mut self, iteration: u64, accuracy: f64) {
         self.note(&validation_line(iteration, accuracy));

@@ -21,6 +21,7 @@ use crate::policy::convolution::{ConvolutionPolicy, Tuned};
 use crate::policy::implementation::ConvImplementation;
 use runner::{TrialRunner, programs};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 /// The part of the rule's time that a winner must save: less is noise.
@@ -110,6 +111,41 @@ fn is_past(deadline: Option<Instant>) -> bool {
     deadline.is_some_and(|deadline| Instant::now() >= deadline)
 }
 
+/// The stage of a [`tune`] in progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// The host computes the expected result.
+    Reference,
+    /// The kernels of all candidates are compiled.
+    Compile {
+        /// The number of candidates.
+        candidates: usize,
+    },
+    /// A candidate is checked.
+    Check {
+        /// The number of the candidate, from 1 on.
+        candidate: usize,
+        /// The number of candidates.
+        candidates: usize,
+    },
+    /// The correct candidates are timed.
+    Time {
+        /// The number of the round, from 1 on.
+        round: usize,
+    },
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reference => f.write_str("computing on the host"),
+            Self::Compile { candidates } => write!(f, "compiling {candidates} candidates"),
+            Self::Check { candidate, candidates } => write!(f, "checking candidate {candidate}/{candidates}"),
+            Self::Time { round } => write!(f, "timing, round {round}"),
+        }
+    }
+}
+
 /// Checks the candidates for `shape` against the host, then times those that are correct in turns, within `limits`.
 /// `policy` is the device's for the precision of `shape`; earlier measurements in it are ignored.
 ///
@@ -121,6 +157,21 @@ pub fn tune(
     shape: &ConvProblem,
     limits: Limits,
 ) -> Result<Tuning> {
+    tune_with(device, policy, shape, limits, |_| ())
+}
+
+/// Tunes as [`tune`] does; `observe` is called at the beginning of each stage.
+///
+/// # Errors
+/// The errors of [`tune`].
+pub fn tune_with(
+    device: &Device,
+    policy: &ConvolutionPolicy,
+    shape: &ConvProblem,
+    limits: Limits,
+    mut observe: impl FnMut(Stage),
+) -> Result<Tuning> {
+    observe(Stage::Reference);
     let rule = policy.by_rule();
     // Computed on the host, in f32 and once for each shape: 30 GFLOP, an inner layer of WRN-28-10 at batch 64, take
     // 0.4 s of one AVX-512 core. The device would be faster, but a faulty driver cannot vouch for itself.
@@ -128,6 +179,8 @@ pub fn tune(
     let expected = host.load(ConvolutionPolicy::default()).and_then(|program| host.result(&program))?;
     let with_candidate = |candidate| rule.clone().with_tuned(Tuned::from([(*shape, candidate)]));
     // Compile on all cores at once. Errors are ignored here: they recur below, where the candidate is known.
+    let count = rule.candidates(shape).len();
+    observe(Stage::Compile { candidates: count });
     let all = rule.candidates(shape).into_iter().map(|candidate| programs(shape, &with_candidate(candidate)));
     let all: Vec<Program> = all.filter_map(Result::ok).flatten().collect();
     drop(device.compile(&all));
@@ -136,6 +189,7 @@ pub fn tune(
     let mut candidates = rule.candidates(shape).into_iter();
     while runs.is_empty() || !limits.is_over() {
         let Some(candidate) = candidates.next() else { break };
+        observe(Stage::Check { candidate: runs.len() + 1, candidates: count });
         let program = match runner.right(with_candidate(candidate), &candidate, &expected) {
             Err(error @ Error::DeviceLost { .. }) => return Err(error),
             Err(error) => Err(error.to_string()),
@@ -146,7 +200,7 @@ pub fn tune(
     let untried: Vec<ConvImplementation> = candidates.collect();
     // The rule's choice alone has nothing to be compared with, and is not measured.
     if runs.len() > 1 || untried.is_empty() {
-        measure(&runner, &mut runs, limits)?;
+        measure(&runner, &mut runs, limits, observe)?;
     }
     Ok(judge(*shape, runs, untried))
 }
@@ -161,9 +215,15 @@ struct Run {
 }
 
 /// Times one run of every candidate in each round, so that all meet the same clocks and the same other load.
-fn measure(runner: &TrialRunner, runs: &mut [Run], limits: Limits) -> Result<()> {
+fn measure(
+    runner: &TrialRunner,
+    runs: &mut [Run],
+    limits: Limits,
+    mut observe: impl FnMut(Stage),
+) -> Result<()> {
     let started = Instant::now();
     for round in 0..ROUNDS.end {
+        observe(Stage::Time { round: round + 1 });
         let best = runs.iter().filter_map(|run| run.times.first().copied()).fold(f64::INFINITY, f64::min);
         for (i, run) in runs.iter_mut().enumerate() {
             let Ok(program) = &run.program else { continue };

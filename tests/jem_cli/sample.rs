@@ -276,3 +276,28 @@ fn more_chains_than_a_batch_are_sampled() {
     chains.sort_by(|a, b| a.partial_cmp(b).expect("numbers"));
     assert!(chains.windows(2).all(|pair| pair[0] != pair[1]), "two chains are the same");
 }
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_ends_it_at_once_and_leaves_earlier_samples_whole() {
+    use std::os::unix::process::ExitStatusExt as _;
+    let (place, model) = (Place::new(), weights());
+    sample(&place, "out", &["--count", "4", "--steps", "2"]);
+    let contents = || {
+        let read = |name: &str| std::fs::read(place.at(&format!("out/{name}"))).expect("a file");
+        ["samples.npy", "samples.png", "log_density.npy", "energies.png"].map(read)
+    };
+    let before = contents();
+    let words =
+        ["sample", "--model", &model, "--out", &place.at("out"), "--count", "4", "--steps", "1000000"];
+    let mut child = jem(&words).spawn().expect("the command starts");
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    assert!(child.try_wait().expect("its state").is_none(), "it samples");
+    let started = std::time::Instant::now();
+    let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    let status = child.wait().expect("it ends");
+    assert!(started.elapsed().as_secs() < 10, "{:?}", started.elapsed());
+    // A shell reports 130 = 128 + SIGINT.
+    assert!(killed.expect("kill").success() && status.signal() == Some(2), "{status}");
+    assert!(contents() == before);
+}

@@ -34,7 +34,8 @@ directory is removed.";
 
 /// Compare recipes, or values of one setting, over several seeds, in one table and one picture
 ///
-/// Ctrl-C ends the ablation after the current iteration, and the same command resumes it; a second Ctrl-C ends it at once.
+/// Ctrl-C ends the ablation within seconds, with a checkpoint of the current run, and the same command resumes it; a
+/// second Ctrl-C ends it at once.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, args_override_self = true)]
 // The comparison sets these two.

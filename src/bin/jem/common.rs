@@ -3,18 +3,18 @@
 use crate::facts::number;
 use crate::pictures::PictureArguments;
 use crate::session::flags::{self, Flags as _};
-use crate::session::{complain, download_bar};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use crate::session::{complain, download_bar, spinner};
+use indicatif::{ProgressBar, ProgressDrawTarget};
 use jem::data::download::Transfer;
 use jem::data::images::{Images, Pixels};
 use jem::data::reading::ReadOptions;
 use jem::device::{Device, DeviceOptions, DeviceSpec};
 use jem::ebm::{ImportOptions, Model};
 use jem::nn::architecture::NormMode;
+use jem::report::terminal::bar_style;
 use jem::tuning;
 use jem::{Error, Result};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// The largest batch, in images.
 const MAX_BATCH: usize = 10_000;
@@ -148,11 +148,8 @@ pub struct Waiting(ProgressBar);
 
 /// Shows a spinner with `what` is being done, for work of unknown length.
 pub fn waiting(what: &str, output: &Output) -> Waiting {
-    let style =
-        ProgressStyle::with_template("{spinner} {elapsed:>4}  {wide_msg}").expect("the template is valid");
-    let bar = ProgressBar::with_draw_target(None, target(output)).with_style(style);
+    let bar = spinner(output.quiet);
     bar.set_message(what.to_owned());
-    bar.enable_steady_tick(Duration::from_millis(120));
     Waiting(bar)
 }
 
@@ -171,11 +168,9 @@ impl Drop for Waiting {
 
 /// A progress bar on standard error, if that is a terminal.
 pub fn progress(total: usize, what: &str, output: &Output) -> ProgressBar {
-    let style = ProgressStyle::with_template("{msg} {pos}/{len} [{bar:32}]  {eta} left")
-        .expect("the template is valid")
-        .progress_chars("=> ");
+    let style = bar_style("{prefix} {pos}/{len} [{bar:32}] {msg}  {left} left", 0);
     let bar = ProgressBar::with_draw_target(Some(total as u64), target(output)).with_style(style);
-    let bar = bar.with_message(what.to_owned());
+    let bar = bar.with_prefix(what.to_owned());
     // The first batch may take long: show the bar at once.
     bar.tick();
     bar

@@ -232,14 +232,19 @@ impl Task<'_> {
                 Some((loaded, scorer)) if loaded == size => scorer,
                 _ => Scorer::new(self.device, self.model, settings, size)?,
             };
-            let scores = scorer.score(&images.batch(first..first + size))?;
+            let goes_on = |part: f64| {
+                bar.set_position((first as f64 + part * size as f64) as u64);
+                true
+            };
+            let scores = scorer.score_while(&images.batch(first..first + size), goes_on)?;
+            let scores = scores.expect("nothing stops it");
             self.check(&scores.logits, first, images)?;
             logits.extend(scores.logits);
             if let (Some(gradients), Some(part)) = (&mut gradients, scores.input_gradient) {
                 gradients.push(&part);
             }
             loaded = Some((size, scorer));
-            bar.inc(size as u64);
+            bar.set_position((first + size) as u64);
         }
         bar.finish_and_clear();
         Ok((logits, gradients))

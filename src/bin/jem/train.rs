@@ -30,8 +30,9 @@ checkpoints and the best model.";
 
 /// Train a joint energy-based model on a data set or a folder of images
 ///
-/// One network becomes a classifier p(y|x), a density p(x) and a generator. Ctrl-C ends the run after the current
-/// iteration, with a checkpoint to --resume from and exit status 130; a second Ctrl-C ends it at once.
+/// One network becomes a classifier p(y|x), a density p(x) and a generator. Ctrl-C ends the run within seconds, with a
+/// checkpoint to --resume from and exit status 130: an iteration or evaluation in progress is given up, and the resumed
+/// run does it again. A second Ctrl-C ends it at once.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, args_override_self = true)]
 pub struct Arguments {

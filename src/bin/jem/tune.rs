@@ -15,7 +15,7 @@ use jem::nn::architecture::NormMode;
 use jem::nn::network::Network as _;
 use jem::policy::convolution::{ConvolutionPolicy, Tuned};
 use jem::tuning::file;
-use jem::tuning::{Limits, Ranked, Tuning, rank, shapes, tune};
+use jem::tuning::{Limits, Ranked, Stage, Tuning, rank, shapes, tune_with};
 use jem::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -171,7 +171,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     for ranked in ranked {
         let tuning = match limits.is_over() {
             true => None,
-            false => Some(tune(&device, &policy, &ranked.shape, limits)?),
+            false => {
+                let shown = |stage: Stage| bar.set_message(stage.to_string());
+                Some(tune_with(&device, &policy, &ranked.shape, limits, shown)?)
+            }
         };
         match tuning {
             // Without a winner and with untried candidates, only the default choice was measured.

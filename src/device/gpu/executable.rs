@@ -92,17 +92,26 @@ impl GpuDevice {
         self.pipelines(dispatches).map(drop)
     }
 
-    /// Queues all dispatches, in submissions of about 20 ms on hardware ([`super::pace`]), so that the GPU still draws
+    /// Queues the dispatches, in submissions of about 20 ms on hardware ([`super::pace`]), so that the GPU still draws
     /// the desktop, Ctrl-C is answered, and the system does not reset the GPU for hanging (Windows allows 2 seconds).
+    /// Before each submission `goes_on` is called with the number of its first dispatch; if it returns false, the rest
+    /// is not queued. Returns whether all are queued.
     ///
     /// # Errors
     /// [`Error::DeviceLost`], or [`Error::Device`] for an error that an earlier call raised.
-    pub fn run(&self, executable: &GpuExecutable) -> Result<()> {
+    pub fn run_while(
+        &self,
+        executable: &GpuExecutable,
+        mut goes_on: impl FnMut(usize) -> bool,
+    ) -> Result<bool> {
         self.check()?;
         let name = &executable.program.name;
         let (steps, work) = (&executable.steps, &executable.work);
         let mut first = 0;
         while first < steps.len() {
+            if !goes_on(first) {
+                return Ok(false);
+            }
             let end = self.stream().pace.end(work, first);
             let what = || format!("program {name}");
             let commands = self.scoped(what, || {
@@ -125,7 +134,7 @@ impl GpuDevice {
                 self.wait_for(&submission)?;
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The uniform words of all dispatches in one buffer, and where those of each begin.

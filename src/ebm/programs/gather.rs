@@ -10,10 +10,19 @@ use crate::kernels::batch_gather::BatchGather;
 use crate::kernels::copy::StridedCopy;
 use crate::kernels::replay_gather::ReplayGather;
 use crate::kernels::tick::COUNTERS;
+use crate::nn::optimizer;
+use crate::nn::parameters::ParameterLayout;
 
-/// Fills the batch from a data set of `data_images` images and from the replay buffer.
-pub(super) fn program(recipe: &Recipe, batch: BatchLayout, data_images: usize) -> Program {
+/// Fills the batch from a data set of `data_images` images and from the replay buffer; keeps the parameters of `layout`
+/// that are not trained, for `undo`.
+pub(super) fn program(
+    recipe: &Recipe,
+    layout: &ParameterLayout,
+    batch: BatchLayout,
+    data_images: usize,
+) -> Program {
     let mut builder = ProgramBuilder::new("gather");
+    optimizer::keep_untrained(&mut builder, layout);
     let counters = builder.external(COUNTER_WORDS, COUNTERS);
     let parts =
         [(DATA_INDICES, BatchPart::Data, recipe.augment_p_x), (LABELLED_INDICES, BatchPart::Labelled, true)];

@@ -6,11 +6,14 @@
 //! | `power_iteration` | with spectral norm: a step of power iteration | once |
 //! | `prepare` | results of parameters only, such as transposed weights for input gradients | once; twice with SAM |
 //! | `sgld` | forward, head, input gradient, SGLD update of the chains | K times |
-//! | `scatter` | the chains to the replay buffer; last input gradient's norm, displacement, saturated pixels | once |
 //! | `perturb` | with SAM: all gradients, and the weights to their perturbed values | once |
 //! | `update` | one pass over [data | samples | labelled], all gradients, their norm, the optimizer | once |
+//! | `scatter` | the chains to the replay buffer; last input gradient's norm, displacement, saturated pixels | once |
 //!
 //! Before `p_x_after` only `gather`, `power_iteration`, `prepare`, and a `perturb` and `update` of the labelled images run.
+//!
+//! An iteration may end at any dispatch before the optimizer's first. Until then it has changed only buffers that the next
+//! one fills anew, and parameters that `undo` restores.
 
 mod gather;
 mod layout;
@@ -25,7 +28,7 @@ use crate::graph::{Graph, lower};
 use crate::kernels::adam::CONTROL;
 use crate::kernels::tick::COUNTERS;
 use crate::nn::network::Network;
-use crate::nn::optimizer::CONTROL_WORDS;
+use crate::nn::optimizer::{self, CONTROL_WORDS};
 use crate::nn::parameters::ParameterLayout;
 use crate::nn::spectral_norm;
 use crate::policy::convolution::ConvolutionPolicy;
@@ -76,14 +79,42 @@ pub struct Programs {
     pub prepare: Program,
     /// Runs one SGLD step; `None` without samples.
     pub sgld: Option<Program>,
-    /// Writes the chains to the replay buffer; `None` without samples.
-    pub scatter: Option<Program>,
     /// The perturbation of sharpness-aware minimisation, after which `prepare` must run again; `None` without SAM.
     pub perturb: Option<Program>,
     /// The optimizer step.
     pub update: Program,
     /// The programs that take the places of `perturb` and `update` before log p(x) joins; `None` if it does at once.
     pub early: Option<Early>,
+    /// Writes the chains to the replay buffer; `None` without samples.
+    pub scatter: Option<Program>,
+    /// The programs that restore the parameters of an iteration that ends before its optimizer step.
+    pub undo: Undo,
+}
+
+/// The programs that restore parameters.
+#[derive(Debug)]
+pub struct Undo {
+    /// Restores the parameters that are not trained, such as running statistics; `None` if there are none.
+    pub statistics: Option<Program>,
+    /// Restores the parameters that `perturb` has changed; `None` without SAM.
+    pub perturbation: Option<Program>,
+}
+
+impl Undo {
+    fn new(recipe: &Recipe, layout: &ParameterLayout) -> Self {
+        let (words, trained) = (layout.words(), layout.trained_words());
+        let statistics = (words > trained).then(|| {
+            let mut builder = ProgramBuilder::new("undo statistics");
+            optimizer::restore_untrained(&mut builder, layout);
+            builder.finish()
+        });
+        let perturbation = (recipe.sam > 0.0).then(|| {
+            let mut builder = ProgramBuilder::new("undo perturbation");
+            optimizer::unperturb(&mut builder, words, trained);
+            builder.finish()
+        });
+        Self { statistics, perturbation }
+    }
 }
 
 /// The programs that train p(y|x) alone.
@@ -123,17 +154,18 @@ impl Programs {
         let (perturb, update) = pair(losses)?;
         let early = recipe.is_early(0).then(|| pair(early)).transpose()?;
         Ok(Self {
-            gather: gather::program(recipe, batch, data_images),
+            gather: gather::program(recipe, &layout, batch, data_images),
             power_iteration: layout
                 .has_spectral_norm()
                 .then(|| power_iteration_program(&layout))
                 .transpose()?,
             prepare: prepare.finish(),
             sgld,
-            scatter: sampling.then(|| sampling::scatter_program(recipe, batch)),
             perturb,
             update,
             early: early.map(|(perturb, update)| Early { perturb, update }),
+            scatter: sampling.then(|| sampling::scatter_program(recipe, batch)),
+            undo: Undo::new(recipe, &layout),
         })
     }
 }
@@ -199,7 +231,7 @@ mod tests {
         let programs = Programs::build(&recipe, &network, batch, 50_000, &policy).unwrap();
         let steps = std::iter::repeat_n(programs.sgld.as_ref().unwrap(), recipe.steps);
         let before_steps = [&programs.gather, &programs.prepare];
-        let after_steps = [programs.scatter.as_ref().unwrap(), &programs.update];
+        let after_steps = [&programs.update, programs.scatter.as_ref().unwrap()];
         let iteration: Vec<_> = before_steps.into_iter().chain(steps).chain(after_steps).collect();
         let devices: [fn(Duration) -> f64; 3] = [|_| 50e12, |_| 150e12, |_| 300e12];
         let counts = devices.map(|device| submissions(&iteration, ConvolutionPolicy::HARDWARE, device));

@@ -2,6 +2,7 @@
 
 use super::{EVALUATION_BATCH, GUARD, Run, memory};
 use crate::ebm::guard::WINDOW;
+use crate::ebm::run_directory::UNSCORED;
 use crate::ebm::{Fault, Guard, RunDirectory, Trainer};
 use crate::error::{Error, Result};
 use crate::io::checkpoint::Checkpoint;
@@ -66,11 +67,16 @@ impl Run<'_> {
                 continue;
             }
             let restored = Checkpoint::load(&path).and_then(|checkpoint| {
-                self.trainer.restore(&checkpoint, &path)?;
-                Ok(checkpoint)
+                let complete = !checkpoint.metadata.contains_key(UNSCORED);
+                if complete {
+                    self.trainer.restore(&checkpoint, &path)?;
+                }
+                Ok(complete.then_some(checkpoint))
             });
             match restored {
-                Ok(checkpoint) => {
+                // Nor those of an interrupted evaluation.
+                Ok(None) => {}
+                Ok(Some(checkpoint)) => {
                     self.guard = memory(&checkpoint, GUARD);
                     self.directory.go_back(iteration, Some(&checkpoint))?;
                     return Ok(iteration);

@@ -5,7 +5,7 @@ mod fresh;
 mod options;
 mod scoring;
 
-use super::run_directory::{Best, Clock, RunDirectory};
+use super::run_directory::{Best, Clock, RunDirectory, UNSCORED};
 use super::{
     Evaluation, Evaluator, Fault, FreshChains, FreshEnergies, FreshGap, Guard, Healing, Metrics,
     NetworkRecord, Precision, Recipe, Trainer,
@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::io::checkpoint::Checkpoint;
 use crate::nn::network::Network;
 use crate::report::progress::{Progress, Silent};
-use crate::report::status::Status;
+use crate::report::status::{Phase, Status};
 pub use options::{Outcome, RunOptions};
 use serde_json::json;
 use std::collections::VecDeque;
@@ -29,6 +29,9 @@ use std::time::{Duration, Instant};
 const EVALUATION_BATCH: usize = 100;
 /// The number of snapshots that a run keeps in memory, in addition to its checkpoints.
 const SNAPSHOTS: usize = 3;
+/// An iteration that takes longer than this shows its phase, and again after `REFRESH`.
+const SLOW: Duration = Duration::from_secs(1);
+const REFRESH: Duration = Duration::from_millis(100);
 /// The metadata of a checkpoint with the state of the guard, and with that of the healing.
 const GUARD: &str = "guard";
 const HEALING: &str = "healing";
@@ -59,6 +62,10 @@ struct Run<'a> {
     /// Time spent on evaluations, pictures and checkpoints.
     aside: Duration,
     last: Option<Metrics>,
+    /// The last row of metrics, if it waits for an evaluation that was stopped.
+    unscored: Option<(Metrics, Clock)>,
+    /// The figures of the last iteration.
+    status: Status,
     /// The checkpoint that the run resumes from.
     resumed: Option<PathBuf>,
     options: RunOptions<'a>,
@@ -120,7 +127,8 @@ pub fn run(
         device.name(),
         recipe.to_toml_of(&**trainer.network())
     );
-    let complete = trainer.iteration() >= total;
+    let unscored = start.and_then(|(_, checkpoint)| memory::<Option<(Metrics, Clock)>>(checkpoint, UNSCORED));
+    let complete = trainer.iteration() >= total && unscored.is_none();
     let config = (!complete).then_some(config.as_str());
     let mut directory = RunDirectory::open(&options.out, config, recovered.as_ref())?;
     drop(recovered);
@@ -132,6 +140,7 @@ pub fn run(
     let history = directory.metrics().ok();
     let seconds = history.as_ref().map(|table| table.points("seconds"));
     let earlier = seconds.and_then(|points| points.last().copied()).map_or(0.0, |(_, seconds)| seconds);
+    let earlier = unscored.map_or(earlier, |(_, clock)| clock.seconds);
     progress.begin(trainer.iteration(), total, history.as_ref());
     let title = format!("{} on {}", trainer.network().name(), train.name);
     let mut run = Run {
@@ -150,6 +159,8 @@ pub fn run(
         iterations_run: 0,
         aside: Duration::ZERO,
         last: None,
+        unscored,
+        status: Status::default(),
         resumed,
         trainer,
         directory,
@@ -188,35 +199,36 @@ struct Left {
     /// Whether the run should stop.
     interrupted: bool,
     samples: Option<PathBuf>,
+    /// The checkpoint of the state as it is now; `None` if there is none yet.
     checkpoint: Option<PathBuf>,
 }
 
 impl Run<'_> {
     fn train(mut self, total: u64, test_images: &Dataset) -> Result<Outcome> {
-        let mut left = Left::default();
-        let complete = self.trainer.iteration() >= total;
+        let mut left = Left { checkpoint: self.resumed.take(), ..Left::default() };
+        let complete = self.trainer.iteration() >= total && self.unscored.is_none();
         if complete {
             let (done, out) = (self.trainer.iteration(), self.options.out.display());
             let asked = if done > total { format!(", {total} were asked for") } else { String::new() };
             self.progress.note(&format!("{out} is complete: all {done} iterations are done{asked}"));
-            left.checkpoint = self.resumed.take();
         }
         // A stop in the chains of the last evaluation leaves them to the next session, as they were.
         let mut interrupted = !self.finish_fresh_chains(total)?;
-        if interrupted {
-            left.checkpoint = left.checkpoint.or(self.resumed.take());
-        }
         let mut losses = 0;
-        while self.trainer.iteration() < total && !interrupted {
+        while (self.trainer.iteration() < total || self.unscored.is_some()) && !interrupted {
             let advanced = match self.advance(total, &mut left) {
                 Ok(None) => {
                     interrupted = left.interrupted;
                     Ok(())
                 }
-                Ok(Some(fault)) => self.heal(fault, &mut losses),
+                Ok(Some(fault)) => {
+                    left.checkpoint = None;
+                    self.heal(fault, &mut losses)
+                }
                 Err(error) => Err(error),
             };
             if let Err(error) = advanced {
+                left.checkpoint = None;
                 let (device, message) = self.lost(error, &mut losses)?;
                 self.reopen(&device, message)?;
             }
@@ -230,8 +242,10 @@ impl Run<'_> {
         };
         // No best model: the disk lost or refused it.
         if self.directory.best().is_none() && !interrupted {
-            let evaluation = self.validate()?;
-            self.keep_best(evaluation)?;
+            match self.validate()? {
+                Some(evaluation) => self.keep_best(evaluation)?,
+                None => interrupted = true,
+            }
         }
         self.directory.last_best()?;
         let ended = complete && self.directory.has_ended(iteration);
@@ -273,59 +287,76 @@ impl Run<'_> {
         })
     }
 
-    /// Runs one iteration and the tasks that are due after it.
+    /// Runs one iteration and the tasks that are due after it, or the tasks that an earlier session was stopped in.
     fn advance(&mut self, total: u64, left: &mut Left) -> Result<Option<Fault>> {
-        if let Some(visit) = &mut self.options.visit {
-            visit(&mut self.trainer)?;
+        let unscored = self.unscored.take();
+        if unscored.is_none() {
+            if let Some(visit) = &mut self.options.visit {
+                visit(&mut self.trainer)?;
+            }
+            if !self.iterate()? {
+                return self.stop(left);
+            }
+            self.iterations_run += 1;
         }
-        self.trainer.step()?;
-        self.iterations_run += 1;
         left.checkpoint = None;
-        left.interrupted = self.options.stop.load(Ordering::Relaxed);
         let done = self.trainer.iteration();
-        let scheduled = |every: u64| done.is_multiple_of(every) || done == total;
-        let due = |every: u64| scheduled(every) || left.interrupted;
+        let due = |every: u64| done.is_multiple_of(every) || done == total;
         let Recipe { evaluate_every, sample_every, checkpoint_every, snapshot_every, .. } = self.recipe;
         if ![evaluate_every, sample_every, checkpoint_every, snapshot_every].into_iter().any(due) {
+            if let Some((row, clock)) = unscored {
+                self.record(&[row], None, None, clock);
+                return Ok(None);
+            }
             if self.progress.wants_samples() {
                 let aside = Instant::now();
                 self.look()?;
                 self.aside += aside.elapsed();
             }
             let arrived = self.trainer.metrics()?;
-            return self.record(&arrived, None, None, self.clock());
+            self.record(&arrived, None, None, self.clock());
+            return Ok(self.check(&arrived));
         }
-        // Only a healthy state may be saved or evaluated: check all metrics first.
-        let arrived = self.trainer.finish_metrics()?;
-        // The time of the evaluation is not the iteration's.
-        let clock = self.clock();
+        // Only a healthy state may be saved or evaluated: check all metrics first. An earlier session has checked the row
+        // that it was stopped at.
+        let resumed = unscored.is_some();
+        let (arrived, clock) = match unscored {
+            Some((row, clock)) => (vec![row], clock),
+            // The time of the evaluation is not the iteration's.
+            None => (self.trainer.finish_metrics()?, self.clock()),
+        };
+        let fault = if resumed { None } else { self.check(&arrived) };
         let aside = Instant::now();
-        // Evaluate also if interrupted: the resumed run continues after it.
-        let evaluation = if scheduled(evaluate_every) {
-            if let Some(fault) = self.check(&arrived) {
-                return Ok(Some(fault));
+        let mut evaluation = None;
+        if due(evaluate_every) {
+            if fault.is_some() {
+                return Ok(fault);
             }
-            let evaluation = self.validate()?;
+            let Some(scored) = self.validate()? else {
+                let (last, before) = arrived.split_last().expect("the metrics of this iteration");
+                self.record(before, None, None, clock);
+                self.unscored = Some((*last, clock));
+                return self.stop(left);
+            };
             let classes = self.trainer.network().classes();
             // An energy without classes has no accuracy to lose.
             if classes > 1
-                && let Err(fault) = self.guard.check_validation(&self.recipe, classes, done, &evaluation)
+                && let Err(fault) = self.guard.check_validation(&self.recipe, classes, done, &scored)
             {
                 return Ok(Some(fault));
             }
-            self.keep_best(evaluation)?;
-            Some(evaluation)
-        } else {
-            None
-        };
+            self.keep_best(scored)?;
+            evaluation = Some(scored);
+        }
         let fresh = if evaluation.is_some() { self.follow_fresh_chains(total)? } else { None };
-        left.interrupted = self.options.stop.load(Ordering::Relaxed);
-        let due = |every: u64| scheduled(every) || left.interrupted;
-        if let Some(fault) = self.record(&arrived, evaluation.as_ref(), fresh.as_ref(), clock)? {
-            return Ok(Some(fault));
+        self.record(&arrived, evaluation.as_ref(), fresh.as_ref(), clock);
+        if fault.is_some() {
+            return Ok(fault);
         }
         if due(sample_every) {
-            left.samples = self.picture()?;
+            // The session that was stopped has drawn them.
+            let drawn = Some(self.directory.samples_path(done)).filter(|path| resumed && path.exists());
+            left.samples = if drawn.is_some() { drawn } else { self.picture()? };
         }
         self.ease()?;
         if due(checkpoint_every) {
@@ -341,6 +372,41 @@ impl Run<'_> {
             }
         }
         self.aside += aside.elapsed();
+        Ok(None)
+    }
+
+    /// Runs one iteration; returns false if it was stopped, in which case nothing of it counts.
+    fn iterate(&mut self) -> Result<bool> {
+        let (iteration, stop) = (self.trainer.iteration(), self.options.stop);
+        let mut due = Instant::now() + SLOW;
+        let goes_on = |phase: Phase| {
+            let now = Instant::now();
+            if now >= due {
+                due = now + REFRESH;
+                self.progress.phase(iteration, &Status { phase: Some(phase), ..self.status });
+            }
+            !stop.load(Ordering::Relaxed)
+        };
+        self.trainer.step_while(goes_on)
+    }
+
+    /// Ends the session after the iterations that are done: records their metrics, draws the last samples and writes a
+    /// checkpoint.
+    fn stop(&mut self, left: &mut Left) -> Result<Option<Fault>> {
+        let arrived = self.trainer.finish_metrics()?;
+        self.record(&arrived, None, None, self.clock());
+        if let Some(fault) = self.check(&arrived) {
+            return Ok(Some(fault));
+        }
+        let done = self.trainer.iteration();
+        let drawn = done.is_multiple_of(self.recipe.sample_every) && self.unscored.is_none();
+        if self.iterations_run > 0 && !drawn {
+            left.samples = self.picture()?;
+        }
+        if left.checkpoint.is_none() {
+            left.checkpoint = self.checkpoint()?;
+        }
+        left.interrupted = true;
         Ok(None)
     }
 
@@ -368,6 +434,9 @@ impl Run<'_> {
         {
             checkpoint.metadata.insert(key.into(), memory.expect("plain numbers"));
         }
+        if let Some(row) = &self.unscored {
+            checkpoint.metadata.insert(UNSCORED.into(), serde_json::to_string(row).expect("plain numbers"));
+        }
         self.directory.name_best(&mut checkpoint);
         Ok(checkpoint)
     }
@@ -379,23 +448,22 @@ impl Run<'_> {
         evaluation: Option<&Evaluation>,
         fresh: Option<&FreshEnergies>,
         clock: Clock,
-    ) -> Result<Option<Fault>> {
+    ) {
         for (index, metrics) in arrived.iter().enumerate() {
             let is_last = index + 1 == arrived.len();
             self.directory.record(metrics, clock, evaluation.filter(|_| is_last), fresh.filter(|_| is_last));
             self.last = Some(*metrics);
             let present = |value: f64| (!value.is_nan()).then_some(value);
-            let status = Status {
+            self.status = Status {
+                phase: None,
                 loss: present(metrics.loss),
                 energy_gap: present(metrics.energy_gap()),
                 accuracy: present(metrics.accuracy),
                 images_per_second: present(clock.images_per_second),
             };
-            self.progress.update(metrics.iteration + 1, &status);
+            self.progress.update(metrics.iteration + 1, &self.status);
         }
         self.warn();
-        // Metrics of an iteration with an evaluation were checked before the evaluation.
-        Ok(if evaluation.is_none() { self.check(arrived) } else { None })
     }
 
     /// Records the evaluation on the held-out images; keeps the model if it is the best so far.

@@ -27,7 +27,8 @@ pub struct RunOptions<'a> {
     pub source: Option<&'a DataSource>,
     /// Receives the progress, such as `report::terminal::Terminal`; `None`: [`crate::report::progress::Silent`].
     pub progress: Option<Box<dyn Progress + 'a>>,
-    /// Set (by Ctrl-C) to end the run after the current iteration, with a checkpoint.
+    /// Set (by Ctrl-C) to end the run with a checkpoint, within seconds: an iteration in progress is given up unless its
+    /// optimizer step has begun, and so is an evaluation. A resumed run begins either of them again.
     pub stop: &'a AtomicBool,
     /// Reopens a device that was lost, for example to a driver reset; `None`: a loss ends the run.
     pub reopen: Option<&'a dyn Fn() -> Result<Device>>,

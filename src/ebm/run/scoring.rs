@@ -1,21 +1,37 @@
 //! Scores the models of a run: on the held-out images while it trains, on the test images at its end.
 
-use super::{EVALUATION_BATCH, Run};
+use super::{EVALUATION_BATCH, REFRESH, Run};
 use crate::data::Dataset;
 use crate::ebm::{Evaluation, REPLAY_BUFFER, Start};
 use crate::error::Result;
 use crate::io::checkpoint::Checkpoint;
-use std::sync::atomic::Ordering;
+use crate::report::progress::Progress;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// A check of `stop` that shows the number of scored images of `part`: at each batch, and within a batch that takes long.
+fn shown<'a>(
+    progress: &'a mut dyn Progress,
+    stop: &'a AtomicBool,
+    part: &'static str,
+    total: usize,
+) -> impl FnMut(usize) -> bool + 'a {
+    let (mut last, mut due) = (None, Instant::now());
+    move |done| {
+        let begins = done.is_multiple_of(EVALUATION_BATCH) && last != Some(done);
+        if begins || Instant::now() >= due {
+            (last, due) = (Some(done), Instant::now() + REFRESH);
+            progress.scoring(part, done, total);
+        }
+        !stop.load(Ordering::Relaxed)
+    }
+}
 
 impl Run<'_> {
-    /// Scores the held-out images with the model as it is now.
-    pub(super) fn validate(&mut self) -> Result<Evaluation> {
-        let (progress, total) = (&mut self.progress, self.held_out.len());
-        let shown = |done| {
-            progress.scoring("held-out images", done, total);
-            true
-        };
-        Ok(self.validation.evaluate_while(shown)?.expect("nothing stops it"))
+    /// Scores the held-out images with the model as it is now; `None` if interrupted.
+    pub(super) fn validate(&mut self) -> Result<Option<Evaluation>> {
+        let goes_on = shown(&mut *self.progress, self.options.stop, "held-out images", self.held_out.len());
+        self.validation.evaluate_while(goes_on)
     }
 
     /// Scores the best model on `test`; `None` if interrupted.
@@ -59,12 +75,9 @@ impl Run<'_> {
     /// Scores `test` with the parameters `flat`; `None` if interrupted.
     fn score(&mut self, test: &Dataset, flat: &[f32]) -> Result<Option<Evaluation>> {
         self.trainer.set_parameters(flat)?;
-        let (progress, stop) = (&mut self.progress, self.options.stop);
-        let goes_on = |done| {
-            progress.scoring("test images", done, test.len());
-            !stop.load(Ordering::Relaxed)
-        };
-        let scored = self.trainer.evaluator(test, EVALUATION_BATCH)?.evaluate_while(goes_on);
+        let evaluator = self.trainer.evaluator(test, EVALUATION_BATCH)?;
+        let goes_on = shown(&mut *self.progress, self.options.stop, "test images", test.len());
+        let scored = evaluator.evaluate_while(goes_on);
         self.progress.scoring("test images", test.len(), test.len());
         scored
     }

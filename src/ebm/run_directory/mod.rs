@@ -35,6 +35,7 @@ use crate::report::curves;
 use crate::report::metrics::{MetricsLog, MetricsTable};
 pub use best::Best;
 pub use recovery::Recovered;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
@@ -84,6 +85,8 @@ const BEST: &str = "best";
 const BEST_SO_FAR: &str = "best";
 /// The metadata of a best model with its scores on the held-out images.
 const VALIDATION: &str = "validation";
+/// The metadata of a checkpoint from before the evaluation of its iteration: the row of metrics that waits for it.
+pub(super) const UNSCORED: &str = "unscored";
 /// The name of `best.safetensors` in messages.
 const BEST_MODEL: &str = "best model";
 
@@ -108,7 +111,7 @@ pub struct RunDirectory {
 }
 
 /// The time stamp of a row of metrics, and the speed so far.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct Clock {
     /// Seconds that the run has taken, in all its sessions.
     pub seconds: f64,
@@ -146,9 +149,9 @@ impl RunDirectory {
         if let Some(config) = config {
             atomic::write(&config_path, |file| file.write_all(config.as_bytes()))?;
         }
-        let done = recovered.map_or(0, Recovered::iteration);
+        let rows = recovered.map_or(0, Recovered::rows);
         let metrics_path = path.join("metrics.csv");
-        let metrics = match done.checked_sub(1) {
+        let metrics = match rows.checked_sub(1) {
             Some(last) => MetricsLog::resume(&metrics_path, &COLUMNS, last)?,
             None => MetricsLog::create(&metrics_path, &COLUMNS)?,
         };
@@ -350,7 +353,7 @@ impl RunDirectory {
         let squarest = || (1..=n).find(|c| c * c >= n && n.is_multiple_of(*c)).unwrap_or(1);
         let columns = columns.unwrap_or_else(squarest);
         let picture: Picture = png::grid(images, n, h, w, c, columns, 2)?;
-        let path = self.path.join(format!("samples/samples-{iteration:08}.png"));
+        let path = self.samples_path(iteration);
         let written = picture.write_png(&path);
         let written = self.attempt("samples", iteration, written);
         let result = self.tensorboard().and_then(|file| {
@@ -359,6 +362,11 @@ impl RunDirectory {
         });
         self.attempt("TensorBoard", iteration, result);
         Ok(written.map(|()| path))
+    }
+
+    /// The path of the samples of `iteration`.
+    pub fn samples_path(&self, iteration: u64) -> PathBuf {
+        self.path.join(format!("samples/samples-{iteration:08}.png"))
     }
 
     fn tensorboard(&mut self) -> Result<&mut EventWriter> {

@@ -1,6 +1,6 @@
 //! Finds the state of an earlier run to resume from.
 
-use super::{CHECKPOINT, RunDirectory, SNAPSHOT};
+use super::{CHECKPOINT, RunDirectory, SNAPSHOT, UNSCORED};
 use crate::ebm::{Overrides, Preset, Recipe};
 use crate::error::{Error, Result};
 use crate::io::checkpoint::{self, Checkpoint};
@@ -116,5 +116,11 @@ impl Recovered {
         let iteration =
             |(_, checkpoint): &(_, Checkpoint)| checkpoint.metadata.get("iteration")?.parse().ok();
         self.checkpoint.as_ref().and_then(iteration).unwrap_or(0)
+    }
+
+    /// The number of rows of metrics that are complete: the last one may wait for its evaluation.
+    pub(super) fn rows(&self) -> u64 {
+        let waits = |(_, checkpoint): &(_, Checkpoint)| checkpoint.metadata.contains_key(UNSCORED);
+        self.iteration().saturating_sub(u64::from(self.checkpoint.as_ref().is_some_and(waits)))
     }
 }

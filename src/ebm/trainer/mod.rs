@@ -5,6 +5,7 @@ mod fresh;
 mod loaded;
 mod pictures;
 mod state;
+mod step;
 
 pub(super) use state::is_training_state;
 
@@ -13,7 +14,7 @@ use super::chains::{Chains, Drawn};
 use super::metrics::Metrics;
 use super::programs::{
     BatchLayout, BatchPart, CHAIN_INDICES, CHAIN_LABELS, CHAIN_TARGETS, COUNTER_WORDS, DATA, DATA_INDICES,
-    FRESH_CHAINS, LABELLED_INDICES, LABELS, LOSS_FACTORS, METRICS, Programs, REPLAY, loss_terms, make_inputs,
+    FRESH_CHAINS, LABELLED_INDICES, LABELS, LOSS_FACTORS, Programs, REPLAY, loss_terms, make_inputs,
 };
 use super::{Evaluator, Recipe};
 use crate::compute::loss_term::LossTerm;
@@ -62,6 +63,8 @@ pub struct Trainer {
     /// The number of the random sequence of chains and augmentation; the order of images does not depend on it.
     random_stream: u32,
     chains: Chains,
+    /// The iteration whose chains are in the batch, if it has ended.
+    sampled: Option<u64>,
     pending: VecDeque<Awaited>,
 }
 
@@ -74,6 +77,14 @@ struct Awaited {
     /// The terms of its loss.
     parts: Vec<(BatchPart, LossTerm)>,
     words: Pending,
+}
+
+/// The host's inputs of an iteration that matter after it.
+#[derive(Debug)]
+struct Inputs {
+    learning_rate: f64,
+    /// The chains; `None` without sampling.
+    chains: Option<Drawn>,
 }
 
 impl Trainer {
@@ -123,10 +134,11 @@ impl Trainer {
             buffers.add(AVERAGES, &parameters)?;
         }
         make_inputs(&mut buffers, recipe, batch, &layout)?;
-        let programs = Loaded::new(&mut buffers, programs)?;
+        let optimizer = recipe.optimizer();
+        let programs = Loaded::new(&mut buffers, programs, &optimizer)?;
         let trainer = Self {
             device: device.clone(),
-            optimizer: recipe.optimizer(),
+            optimizer,
             parts: loss_terms(recipe, batch, network.classes()),
             data_order: Shuffled::new(train.len(), recipe.seed, 0),
             labelled_order: Shuffled::new(labelled_images.len(), recipe.seed, 1),
@@ -147,6 +159,7 @@ impl Trainer {
             iteration: 0,
             random_stream: 0,
             chains: Chains::new(recipe, train)?,
+            sampled: None,
             pending: VecDeque::new(),
         };
         trainer.fill_replay_buffer()?;
@@ -177,7 +190,7 @@ impl Trainer {
         let (policy, precision) = recipe.precision.policy(&self.device);
         let programs = Programs::build(recipe, &*self.network, batch, images, &policy)?;
         make_inputs(&mut self.buffers, recipe, batch, &self.layout)?;
-        self.programs = Loaded::new(&mut self.buffers, programs)?;
+        self.programs = Loaded::new(&mut self.buffers, programs, &optimizer)?;
         self.optimizer = optimizer;
         self.parts = loss_terms(recipe, batch, self.network.classes());
         self.precision = precision;
@@ -219,46 +232,14 @@ impl Trainer {
         self.recipe.seed.wrapping_add(self.random_stream.wrapping_mul(0x9e37_79b9))
     }
 
-    /// Queues one iteration: batch, K SGLD steps, update. Does not wait for the device.
-    ///
-    /// # Errors
-    /// An error of the device, in this or an earlier iteration.
-    pub fn step(&mut self) -> Result<()> {
-        let early = self.recipe.is_early(self.iteration);
-        let learning_rate = self.write_inputs(early)?;
-        let chain_age = if early { f64::NAN } else { mean(&self.chains.ages) };
-        self.device.run(&self.programs.gather)?;
-        if let Some(power_iteration) = &self.programs.power_iteration {
-            self.device.run(power_iteration)?;
-        }
-        self.device.run(&self.programs.prepare)?;
-        if let (Some(sgld), Some(scatter), false) = (&self.programs.sgld, &self.programs.scatter, early) {
-            for _ in 0..self.recipe.steps {
-                self.device.run(sgld)?;
-            }
-            self.device.run(scatter)?;
-        }
-        let (perturb, update) = self.programs.learning(early);
-        if let Some(perturb) = perturb {
-            self.device.run(perturb)?;
-            self.device.run(&self.programs.prepare)?;
-        }
-        self.device.run(update)?;
-        let metrics = self.buffers.get(METRICS);
-        let words = self.device.read_later(metrics, 0, metrics.bytes())?;
-        let (iteration, parts) = (self.iteration, self.parts_now());
-        self.pending.push_back(Awaited { iteration, learning_rate, chain_age, parts, words });
-        self.iteration += 1;
-        Ok(())
-    }
-
     /// Runs one iteration with a single SGLD step, and returns each program's name, its number of runs in an iteration,
     /// and the time of each of its dispatches. The state of training changes accordingly.
     ///
     /// # Errors
     /// An error of the device, such as missing support for timestamps.
     pub fn profile(&mut self) -> Result<Vec<(String, usize, Vec<DispatchTime>)>> {
-        self.write_inputs(false)?;
+        let inputs = self.write_inputs(false)?;
+        inputs.chains.iter().for_each(|drawn| self.chains.have_run(drawn));
         let profile = |(program, runs): (&Executable, usize)| {
             Ok((program.program().name.clone(), runs, self.device.profile(program)?))
         };
@@ -277,15 +258,15 @@ impl Trainer {
         parts
     }
 
-    /// Writes the host's inputs of an iteration, in which p(y|x) alone is trained if it is `early`; returns the learning
-    /// rate.
-    fn write_inputs(&mut self, early: bool) -> Result<f64> {
+    /// Writes the host's inputs of an iteration, in which p(y|x) alone is trained if it is `early`.
+    fn write_inputs(&mut self, early: bool) -> Result<Inputs> {
         let iteration = self.iteration;
         self.write_counters()?;
         let learning_rate = self.recipe.learning_rate(iteration, self.train_labels.len());
         self.buffers
             .write(CONTROL_WORDS, &self.optimizer.control(iteration + 1, learning_rate, self.recipe.ema))?;
         let mut labels = vec![0; self.batch.rows()];
+        let mut chains = None;
         if self.recipe.p_x_ramp > 0 {
             let mut factors = vec![self.recipe.p_x_factor(iteration) as f32; self.batch.rows()];
             factors[self.batch.rows_of(BatchPart::Labelled)].fill(1.0);
@@ -298,17 +279,17 @@ impl Trainer {
         }
         if self.batch.samples > 0 && !early {
             let seed = self.seed();
-            let Drawn { entries, labels: classes, targets, fresh } =
-                self.chains.draw(&self.recipe, seed, iteration);
-            self.buffers.write(CHAIN_INDICES, &entries)?;
-            self.buffers.write(CHAIN_LABELS, &classes)?;
+            let drawn = self.chains.draw(&self.recipe, seed, iteration);
+            self.buffers.write(CHAIN_INDICES, &drawn.entries)?;
+            self.buffers.write(CHAIN_LABELS, &drawn.labels)?;
             if self.recipe.reservoir {
-                self.buffers.write(CHAIN_TARGETS, &targets)?;
+                self.buffers.write(CHAIN_TARGETS, &drawn.targets)?;
             }
-            for (slot, image) in fresh {
-                self.buffers.write_from(FRESH_CHAINS, slot * self.batch.image(), &image)?;
+            for (slot, image) in &drawn.fresh {
+                self.buffers.write_from(FRESH_CHAINS, slot * self.batch.image(), image)?;
             }
-            labels[self.batch.rows_of(BatchPart::Samples)].copy_from_slice(&classes);
+            labels[self.batch.rows_of(BatchPart::Samples)].copy_from_slice(&drawn.labels);
+            chains = Some(drawn);
         }
         if self.batch.labelled > 0 {
             let drawn = self.labelled_order.draw(iteration, self.batch.labelled);
@@ -318,7 +299,7 @@ impl Trainer {
             self.buffers.write(LABELLED_INDICES, &indices)?;
         }
         self.buffers.write(LABELS, &labels)?;
-        Ok(learning_rate)
+        Ok(Inputs { learning_rate, chains })
     }
 
     /// Sets the rows of a part of the batch to the labels of the images `indices`.
@@ -389,8 +370,8 @@ impl Trainer {
         &self.device
     }
 
-    /// The programs of an iteration, for their summaries: gather, power iteration, prepare, SGLD step, scatter,
-    /// perturb, update.
+    /// The programs of an iteration, for their summaries: gather, power iteration, prepare, SGLD step,
+    /// perturb, update, scatter.
     pub fn programs(&self) -> Vec<&Program> {
         self.programs.runs(1).into_iter().map(|(program, _)| program.program()).collect()
     }
@@ -424,9 +405,4 @@ impl Trainer {
         self.buffers.write(self.model_slot(), flat)?;
         self.buffers.write(PARAMETERS, flat)
     }
-}
-
-/// The mean; NaN if there are none.
-fn mean(ages: &[u32]) -> f64 {
-    ages.iter().map(|&age| f64::from(age)).sum::<f64>() / ages.len() as f64
 }

@@ -4,20 +4,30 @@ use super::Trainer;
 use crate::device::Key;
 use crate::ebm::programs::{IMAGES, REPLAY};
 use crate::error::Result;
+use crate::kernels::replay_scatter::DISCARDED;
 
 /// The number of chains of each class in a picture.
 const GALLERY: usize = 10;
 
 impl Trainer {
-    /// The samples of the last iteration, NHWC; empty without sampling, and before log p(x) joins.
+    /// The samples of the last iteration, NHWC; empty without sampling, and before log p(x) joins. After an iteration
+    /// that was stopped, and after [`Trainer::restore`], those of them that are in the replay buffer.
     ///
     /// # Errors
     /// An error of the device.
     pub fn samples(&self) -> Result<Vec<f32>> {
-        if self.recipe.is_early(self.iteration.saturating_sub(1)) {
-            return Ok(Vec::new());
+        let last = self.iteration.checked_sub(1).filter(|&last| !self.recipe.is_early(last));
+        let Some(last) = last.filter(|_| self.batch.samples > 0) else { return Ok(Vec::new()) };
+        if self.sampled == Some(last) {
+            return self.images(IMAGES, self.batch.data, self.batch.samples);
         }
-        self.images(IMAGES, self.batch.data, self.batch.samples)
+        let mut images = Vec::new();
+        for target in self.chains.draw(&self.recipe, self.seed(), last).targets {
+            if target != DISCARDED {
+                images.extend(self.images(REPLAY, target as usize, 1)?);
+            }
+        }
+        Ok(images)
     }
 
     /// Samples to show, NHWC, and the number in a row, if it matters: with class-conditional sampling a row of chains

@@ -196,6 +196,7 @@ impl Trainer {
             None => 0,
         };
         self.pending.clear();
+        self.sampled = None;
         self.iteration = iteration;
         Ok(())
     }

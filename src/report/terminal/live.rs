@@ -13,7 +13,7 @@ use crate::io::png::to_byte;
 use crate::report::axes::short;
 use crate::report::curves::{self, BLUE, ORANGE, SPARSE};
 use crate::report::metrics::MetricsTable;
-use crate::report::status::Status;
+use crate::report::status::{Phase, Status};
 
 /// The width of the labels of vertical axes in columns, the same for all panels, which are aligned vertically.
 const LABELS: usize = 7;
@@ -138,6 +138,11 @@ impl LiveState {
         }
     }
 
+    /// Sets the phase of the iteration in progress.
+    pub fn phase(&mut self, phase: Option<Phase>) {
+        self.status.phase = phase;
+    }
+
     /// Sets the accuracy on held-out images after `iteration` iterations.
     pub fn validation(&mut self, iteration: u64, accuracy: f64, line: &str) {
         line.clone_into(&mut self.notes[0]);
@@ -206,7 +211,8 @@ pub fn draw(frame: &mut Frame, model: &LiveState) {
 
 fn draw_progress(frame: &mut Frame, area: Rect, model: &LiveState) {
     let share = model.iteration as f64 / model.total.max(1) as f64;
-    let mut figures = format!("{:>3.0}%", 100.0 * share);
+    let mut figures = model.status.phase.map(|phase| format!("{phase}  ")).unwrap_or_default();
+    figures += &format!("{:>3.0}%", 100.0 * share);
     if !model.time.is_empty() {
         figures += &format!("  {}", model.time);
     }
@@ -214,7 +220,8 @@ fn draw_progress(frame: &mut Frame, area: Rect, model: &LiveState) {
         figures += &format!("  {rate:.*} images/s", usize::from(rate < 100.0));
     }
     let [bar, text] =
-        Layout::horizontal([Constraint::Fill(1), Constraint::Length(figures.len() as u16 + 1)]).areas(area);
+        Layout::horizontal([Constraint::Fill(1), Constraint::Length(figures.chars().count() as u16 + 1)])
+            .areas(area);
     let gauge = LineGauge::default()
         .ratio(share.clamp(0.0, 1.0))
         .label(format!("{}/{}", model.iteration, model.total))

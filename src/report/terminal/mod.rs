@@ -8,15 +8,16 @@ mod screen;
 use super::metrics::MetricsTable;
 use super::progress::{Progress, validation_line};
 use super::status::Status;
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressState, ProgressStyle};
 use ratatui::crossterm::terminal;
 use ratatui::layout::Size;
 
 use live::{Colors, LiveState};
-use plain::{Clock, Plain, duration};
+use plain::{Clock, Plain, UNKNOWN, duration};
 use screen::Screen;
 
 /// The shortest time between two drawings of the live view.
@@ -25,6 +26,8 @@ const REDRAW: Duration = Duration::from_millis(200);
 /// reads may take.
 const LOOK: Duration = Duration::from_secs(3);
 const LOOK_SHARE: u32 = 100;
+/// The time between two movements of a spinner.
+const TICK: Duration = Duration::from_millis(120);
 /// The smallest terminal, in columns and rows, for a live view; a smaller one gets a bar.
 const SMALLEST: Size = Size::new(60, 15);
 
@@ -32,6 +35,8 @@ const SMALLEST: Size = Size::new(60, 15);
 pub struct Terminal {
     style: Style,
     mode: Mode,
+    /// A spinner until training begins.
+    waiting: Option<ProgressBar>,
 }
 
 /// The style of the progress.
@@ -53,8 +58,8 @@ enum Mode {
     Live(Box<Live>),
 }
 
-impl std::fmt::Debug for Terminal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Terminal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Terminal").field("style", &self.style).finish_non_exhaustive()
     }
 }
@@ -62,7 +67,19 @@ impl std::fmt::Debug for Terminal {
 impl Terminal {
     /// A display that shows nothing until training begins.
     pub fn new(style: Style) -> Self {
-        Self { style, mode: Mode::Quiet }
+        Self { style, mode: Mode::Quiet, waiting: None }
+    }
+
+    /// Shows `what` with a spinner until training begins, if standard error is a terminal.
+    pub fn waiting(mut self, what: &str) -> Self {
+        if self.style != Style::Quiet {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            let bar = bar.with_style(bar_style("{spinner} {elapsed:>4}  {wide_msg}", 0));
+            bar.set_message(what.to_owned());
+            bar.enable_steady_tick(TICK);
+            self.waiting = Some(bar.with_finish(ProgressFinish::AndClear));
+        }
+        self
     }
 
     fn live(&mut self, start: u64, total: u64, history: Option<&MetricsTable>) {
@@ -91,9 +108,7 @@ impl Mode {
         if !io::stderr().is_terminal() {
             return Self::Plain(Plain::new(start, total, Instant::now(), Box::new(io::stderr())));
         }
-        let style = ProgressStyle::with_template("{pos}/{len} [{bar:24}] {msg}  {eta} left")
-            .expect("the template is valid")
-            .progress_chars("=> ");
+        let style = bar_style("{pos}/{len} [{bar:24}] {msg}  {left} left", start);
         let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
         Self::Bar(begin_at(bar.with_style(style), start), None)
     }
@@ -101,6 +116,7 @@ impl Mode {
 
 impl Progress for Terminal {
     fn begin(&mut self, done: u64, total: u64, history: Option<&MetricsTable>) {
+        self.waiting = None;
         match self.style {
             Style::Quiet => self.mode = Mode::Quiet,
             Style::Bar => self.mode = Mode::bar(done, total),
@@ -149,6 +165,15 @@ impl Progress for Terminal {
         }
     }
 
+    fn phase(&mut self, iteration: u64, status: &Status) {
+        match &mut self.mode {
+            Mode::Quiet => {}
+            Mode::Bar(bar, _) => bar.set_message(status.line()),
+            Mode::Plain(plain) => plain.phase(iteration, status, Instant::now()),
+            Mode::Live(live) => live.phase(status),
+        }
+    }
+
     fn scoring(&mut self, part: &str, done: usize, total: usize) {
         let line = format!("scoring {part} {done}/{total}");
         match &mut self.mode {
@@ -156,9 +181,7 @@ impl Progress for Terminal {
             Mode::Bar(training, _) if !training.is_finished() => training.set_message(line),
             Mode::Bar(_, bar) if done < total => {
                 let bar = bar.get_or_insert_with(|| {
-                    let style = ProgressStyle::with_template("{msg} {pos}/{len} [{bar:24}]  {eta} left")
-                        .expect("the template is valid")
-                        .progress_chars("=> ");
+                    let style = bar_style("{msg} {pos}/{len} [{bar:24}]  {left} left", 0);
                     let bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr());
                     bar.with_style(style).with_message(format!("scoring {part}"))
                 });
@@ -195,9 +218,9 @@ impl Progress for Terminal {
         match &mut self.mode {
             Mode::Bar(bar, _) => bar.abandon(),
             Mode::Live(live) => {
-                let Clock { start, total, began } = live.clock;
+                let clock = live.clock;
                 // Dropping the view leaves the alternate screen.
-                self.mode = Mode::Plain(Plain::new(start, total, began, Box::new(io::stderr())));
+                self.mode = Mode::Plain(Plain::of(clock, Box::new(io::stderr())));
             }
             Mode::Quiet | Mode::Plain(_) => {}
         }
@@ -249,10 +272,11 @@ impl Live {
             model: LiveState::new(start, total, Colors::of(|name| std::env::var(name).ok())),
             screen: Some(Screen::enter()?),
             warnings: Vec::new(),
-            clock: Clock { start, total, began: now },
+            clock: Clock::new(start, total, now),
             due: now,
             look: now,
         };
+        live.tell_time(now);
         live.draw();
         Ok(live)
     }
@@ -260,11 +284,25 @@ impl Live {
     fn update(&mut self, iteration: u64, status: &Status) {
         self.model.update(iteration, status);
         let now = Instant::now();
+        self.clock.reach(iteration, now);
         if now >= self.due {
-            let left = self.clock.left(iteration, now);
-            self.model.time(left.map_or(String::new(), |seconds| format!("{} left", duration(seconds))));
+            self.tell_time(now);
             self.draw();
         }
+    }
+
+    /// Shows the phase of the iteration in progress.
+    fn phase(&mut self, status: &Status) {
+        self.model.phase(status.phase);
+        let now = Instant::now();
+        if now >= self.due {
+            self.tell_time(now);
+            self.draw();
+        }
+    }
+
+    fn tell_time(&mut self, now: Instant) {
+        self.model.time(self.clock.left(now).unwrap_or_default());
     }
 
     /// Shows `line` in place of the time left.
@@ -308,13 +346,31 @@ impl Drop for Live {
     /// Restores the terminal, and prints the warnings and the last figures.
     fn drop(&mut self) {
         let shown = self.screen.take().is_some();
-        let took = duration(self.clock.began.elapsed().as_secs_f64());
+        let took = duration(self.clock.elapsed().as_secs_f64());
+        self.model.phase(None);
         let figures = format!("{}  took {took}", self.model.line());
         for line in self.warnings.iter().chain(shown.then_some(&figures)) {
             // Ignore a failure, as [`Plain::print`] does.
             let _ = writeln!(io::stderr(), "{line}");
         }
     }
+}
+
+/// The style of a bar that starts at `start`. In `template`, `{left}` is the estimated time to its end, which is unknown
+/// before the bar moves.
+///
+/// # Panics
+/// If the template is invalid.
+pub fn bar_style(template: &str, start: u64) -> ProgressStyle {
+    let left = move |state: &ProgressState, text: &mut dyn fmt::Write| {
+        // A text that cannot be written is left out.
+        let _ = match state.pos() > start {
+            true => text.write_str(&duration(state.eta().as_secs_f64())),
+            false => text.write_str(UNKNOWN),
+        };
+    };
+    let style = ProgressStyle::with_template(template).expect("the template is valid");
+    style.with_key("left", left).progress_chars("=> ")
 }
 
 /// Starts `bar` at `start`. A tick and a reset exclude the iterations before a resume from the time left.
@@ -328,6 +384,75 @@ fn begin_at(bar: ProgressBar, start: u64) -> ProgressBar {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::{Arc, Mutex};
+
+    /// A terminal of one line, which it keeps.
+    #[derive(Debug, Clone, Default)]
+    struct Line(Arc<Mutex<String>>);
+
+    impl Line {
+        fn text(&self) -> String {
+            self.0.lock().unwrap().trim_end().to_owned()
+        }
+    }
+
+    impl indicatif::TermLike for Line {
+        fn width(&self) -> u16 {
+            60
+        }
+
+        fn move_cursor_up(&self, _n: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_down(&self, _n: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_right(&self, _n: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_left(&self, _n: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn write_line(&self, text: &str) -> io::Result<()> {
+            self.write_str(text)
+        }
+
+        fn write_str(&self, text: &str) -> io::Result<()> {
+            self.0.lock().unwrap().push_str(text);
+            Ok(())
+        }
+
+        fn clear_line(&self) -> io::Result<()> {
+            self.0.lock().unwrap().clear();
+            Ok(())
+        }
+
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_bar_shows_no_time_left_before_it_moves() {
+        let line = Line::default();
+        let target = ProgressDrawTarget::term_like(Box::new(line.clone()));
+        let bar = ProgressBar::with_draw_target(Some(20), target);
+        let bar = begin_at(bar.with_style(bar_style("{pos}/{len} {msg}  {left} left", 7)), 7);
+        assert_eq!(line.text(), "7/20   – left");
+        std::thread::sleep(Duration::from_millis(100));
+        bar.set_message("SGLD 1/3");
+        bar.tick();
+        assert_eq!(line.text(), "7/20 SGLD 1/3  – left");
+        std::thread::sleep(Duration::from_millis(400));
+        bar.set_position(8);
+        bar.tick();
+        let text = line.text();
+        assert!(text.starts_with("8/20 SGLD 1/3  ") && text.ends_with("s left"), "{text}");
+    }
 
     #[test]
     fn a_resumed_bar_counts_its_own_iterations_only() {

@@ -6,22 +6,48 @@ use std::time::{Duration, Instant};
 
 /// The time between plain lines.
 const PERIOD: Duration = Duration::from_secs(10);
+/// The time between the plain lines of one iteration, except for the first.
+const PHASE_PERIOD: Duration = Duration::from_secs(30);
+
+/// The time left before it is known.
+pub const UNKNOWN: &str = "–";
 
 /// Estimates the time left from the iterations since the start or the resume.
 #[derive(Clone, Copy)]
 pub struct Clock {
-    pub start: u64,
-    pub total: u64,
-    pub began: Instant,
+    start: u64,
+    total: u64,
+    began: Instant,
+    /// The number of iterations that are done, and when the last one was.
+    done: (u64, Instant),
 }
 
 impl Clock {
-    /// The estimated seconds from `now`, after `iteration` iterations, to the end; `None` before the first iteration
-    /// and after the last.
-    pub fn left(&self, iteration: u64, now: Instant) -> Option<f64> {
+    /// The clock of a run that begins at `began` after `start` of `total` iterations.
+    pub fn new(start: u64, total: u64, began: Instant) -> Self {
+        Self { start, total, began, done: (start, began) }
+    }
+
+    /// The time since the beginning.
+    pub fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Notes that `iteration` iterations are done at `now`.
+    pub fn reach(&mut self, iteration: u64, now: Instant) {
+        self.done = (iteration, now);
+    }
+
+    /// The estimated time from `now` to the end as text: unknown before the first iteration, `None` after the last.
+    pub fn left(&self, now: Instant) -> Option<String> {
+        let (iteration, at) = self.done;
         let done = iteration.saturating_sub(self.start);
-        let each = now.duration_since(self.began).as_secs_f64() / done as f64;
-        (done > 0 && iteration < self.total).then(|| each * (self.total - iteration) as f64)
+        let each = at.duration_since(self.began).as_secs_f64() / done as f64;
+        let rest = each * self.total.saturating_sub(iteration) as f64;
+        // The iteration in progress takes no less than nothing.
+        let rest = (rest - now.duration_since(at).as_secs_f64()).max(rest - each);
+        let text = if done > 0 { duration(rest) } else { UNKNOWN.to_owned() };
+        (iteration < self.total).then(|| format!("{text} left"))
     }
 }
 
@@ -34,21 +60,38 @@ pub struct Plain {
 
 impl Plain {
     pub fn new(start: u64, total: u64, began: Instant, out: Box<dyn Write + Send>) -> Self {
-        Self { clock: Clock { start, total, began }, printed: None, out }
+        Self::of(Clock::new(start, total, began), out)
+    }
+
+    /// Lines that continue a clock.
+    pub fn of(clock: Clock, out: Box<dyn Write + Send>) -> Self {
+        Self { clock, printed: None, out }
     }
 
     pub fn update(&mut self, iteration: u64, status: &Status, now: Instant) {
+        self.clock.reach(iteration, now);
         let due = self.printed.is_none_or(|printed| now.duration_since(printed) >= PERIOD);
-        let total = self.clock.total;
-        if !due && iteration < total {
-            return;
+        if due || iteration >= self.clock.total {
+            self.line(iteration, status, now);
         }
+    }
+
+    /// Prints the phase of the iteration in progress if `PHASE_PERIOD` has passed since the last line, or `PERIOD` since
+    /// the beginning.
+    pub fn phase(&mut self, iteration: u64, status: &Status, now: Instant) {
+        let (last, period) = match self.printed {
+            Some(printed) => (printed, PHASE_PERIOD),
+            None => (self.clock.began, PERIOD),
+        };
+        if now.duration_since(last) >= period {
+            self.line(iteration, status, now);
+        }
+    }
+
+    fn line(&mut self, iteration: u64, status: &Status, now: Instant) {
         self.printed = Some(now);
-        let mut line = format!("{iteration}/{total}  {}", status.line());
-        if let Some(seconds) = self.clock.left(iteration, now) {
-            line += &format!("  {} left", duration(seconds));
-        }
-        self.print(&line);
+        let left = self.clock.left(now).map(|left| format!("  {left}")).unwrap_or_default();
+        self.print(&format!("{iteration}/{}  {}{left}", self.clock.total, status.line()));
     }
 
     /// Prints `line` if `PERIOD` has passed since the last line.
@@ -79,6 +122,7 @@ pub fn duration(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::status::Phase;
     use std::io;
     use std::sync::{Arc, Mutex};
 
@@ -100,6 +144,7 @@ mod tests {
         let (out, began) = (Shared::default(), Instant::now());
         let mut plain = Plain::new(100, 1100, began, Box::new(out.clone()));
         let status = Status {
+            phase: None,
             loss: Some(1.23456),
             energy_gap: Some(0.5),
             accuracy: Some(0.4321),
@@ -124,6 +169,37 @@ mod tests {
             ]
         );
         assert!(!text.chars().any(|c| c.is_control() && c != '\n'));
+    }
+
+    #[test]
+    fn a_slow_iteration_shows_its_phase_and_no_time_left_before_it_is_known() {
+        let (out, began) = (Shared::default(), Instant::now());
+        let mut plain = Plain::new(0, 3, began, Box::new(out.clone()));
+        let at = |second: u64| began + Duration::from_secs(second);
+        let status = |done| Status { phase: Some(Phase::Sgld { done, steps: 20 }), ..Status::default() };
+        for second in 1..80 {
+            plain.phase(0, &status(second as usize / 4), at(second));
+        }
+        plain.update(1, &Status { loss: Some(1.5), ..Status::default() }, at(80));
+        for second in 81..=115 {
+            let phase = Some(Phase::Update { percent: second as u8 - 80 });
+            plain.phase(1, &Status { phase, loss: Some(1.5), ..Status::default() }, at(second));
+        }
+        // The second iteration takes longer than the first: the third alone is still to come.
+        plain.phase(1, &status(19), at(200));
+        let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(
+            lines,
+            [
+                "0/3  SGLD 2/20  – left",
+                "0/3  SGLD 10/20  – left",
+                "0/3  SGLD 17/20  – left",
+                "1/3  loss 1.500  2m40s left",
+                "1/3  update 30%  loss 1.500  2m10s left",
+                "1/3  SGLD 19/20  1m20s left",
+            ]
+        );
     }
 
     #[test]

@@ -4,14 +4,17 @@ pub mod flags;
 pub mod network;
 pub mod training;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish};
 use jem::Result;
 use jem::data::Dataset;
 use jem::data::download::Transfer;
 use jem::device::{CooperativeChoice, Device, DeviceOptions, DeviceSpec};
-use jem::ebm::{Evaluation, FreshGap, Outcome, Precision, Preset, Recipe, RunOptions, choose, run};
+use jem::ebm::{
+    Evaluation, FreshGap, Outcome, Precision, Preset, Recipe, RunOptions, Timing, choose_with, run,
+};
 use jem::interrupt;
-use jem::report::terminal::{Style, Terminal, announce, restore};
+use jem::process::exit_at_once;
+use jem::report::terminal::{Style, Terminal, announce, bar_style, restore};
 use jem::self_test::is_gate_pending;
 use jem::tuning;
 use network::NetworkChoice;
@@ -20,6 +23,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{ExitCode, Termination};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 use training::Job;
 
 /// The exit status of a command that Ctrl-C ended: 128 + SIGINT, as shells report it.
@@ -27,6 +31,8 @@ pub const INTERRUPTED: u8 = 130;
 
 /// Set by Ctrl-C, SIGTERM and SIGHUP.
 static STOP: AtomicBool = AtomicBool::new(false);
+/// Whether there are iterations to save. Before the first, a run may end at any time.
+static TRAINS: AtomicBool = AtomicBool::new(false);
 
 /// The device flags of a command that may compute in f16.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -99,10 +105,10 @@ impl Session {
         }
     }
 
-    /// The preset that was `asked` for, else the one that [`choose`] selects; `recipe` makes the recipe of a preset.
+    /// The preset that was `asked` for, else the one that [`choose_with`] selects; `recipe` makes the recipe of a preset.
     ///
     /// # Errors
-    /// The errors of [`choose`].
+    /// The errors of [`choose_with`].
     pub fn preset(
         &self,
         asked: Option<Preset>,
@@ -114,7 +120,7 @@ impl Session {
             return Ok(preset);
         }
         self.say("preset  auto: timing a few iterations …");
-        let choice = choose(&self.device, train, recipe)?;
+        let choice = choose_with(&self.device, train, recipe, shown_timing(self.quiet))?;
         choice.lines().iter().for_each(|line| self.say(line));
         self.say("        choose otherwise with --preset tiny, small or paper");
         Ok(choice.preset)
@@ -170,12 +176,17 @@ impl Session {
             out: job.out.clone(),
             resume: job.resume,
             source: Some(&job.source),
-            progress: Some(Box::new(Terminal::new(style))),
+            progress: Some(Box::new(Terminal::new(style).waiting("preparing the run"))),
             stop: &STOP,
             reopen: Some(&reopen),
-            visit: None,
+            visit: Some(&mut |_| {
+                TRAINS.store(true, Ordering::Relaxed);
+                Ok(())
+            }),
         };
-        run(&self.device, recipe, train, test, options)
+        let outcome = run(&self.device, recipe, train, test, options);
+        TRAINS.store(false, Ordering::Relaxed);
+        outcome
     }
 }
 
@@ -189,18 +200,19 @@ pub fn complain(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// Ends a run after its current iteration at Ctrl-C, SIGTERM or SIGHUP ([`interrupt::handle`]); a second signal ends the
-/// process at once.
+/// Ends a run with a checkpoint at Ctrl-C, SIGTERM or SIGHUP ([`interrupt::handle`]). A second signal ends the process at
+/// once, and so does one that comes when there is nothing to save.
 ///
 /// # Errors
 /// The errors of [`interrupt::handle`].
 pub fn stop_on_interrupt() -> Result<()> {
     interrupt::handle(|| {
-        if STOP.swap(true, Ordering::Relaxed) {
+        if STOP.swap(true, Ordering::Relaxed) || !TRAINS.load(Ordering::Relaxed) {
             restore();
-            std::process::exit(i32::from(INTERRUPTED));
+            // Whatever other threads do, such as a driver that compiles.
+            exit_at_once(i32::from(INTERRUPTED));
         }
-        announce("stopping after this iteration, with a checkpoint; Ctrl-C again stops at once");
+        announce("stopping with a checkpoint; Ctrl-C again stops at once");
     })
 }
 
@@ -215,16 +227,44 @@ pub fn end(result: Result<impl Termination>) -> ExitCode {
     }
 }
 
+/// A spinner on standard error, if that is a terminal, with the time since it began; hidden if `quiet`. It disappears when
+/// it is dropped.
+pub fn spinner(quiet: bool) -> ProgressBar {
+    let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+    let bar = ProgressBar::with_draw_target(None, target);
+    let bar = bar.with_style(bar_style("{spinner} {elapsed:>4}  {wide_msg}", 0));
+    bar.enable_steady_tick(Duration::from_millis(120));
+    bar.with_finish(ProgressFinish::AndClear)
+}
+
+/// Shows the timing of presets: with a spinner on a terminal, elsewhere by a line every ten seconds.
+fn shown_timing(quiet: bool) -> impl FnMut(Timing) {
+    const REFRESH: Duration = Duration::from_millis(100);
+    const PERIOD: Duration = Duration::from_secs(10);
+    let bar = spinner(quiet);
+    let (mut shown, mut printed) = (None, Instant::now());
+    move |timing| {
+        let now = Instant::now();
+        if shown.is_some_and(|shown| now.duration_since(shown) < REFRESH) {
+            return;
+        }
+        shown = Some(now);
+        bar.set_message(timing.to_string());
+        if !quiet && bar.is_hidden() && now.duration_since(printed) >= PERIOD {
+            printed = now;
+            complain(&format!("        {timing}"));
+        }
+    }
+}
+
 /// Shows a download, or the decoding of many images, as a progress bar on standard error, if that is a terminal; shows nothing if `quiet`.
 pub fn download_bar(quiet: bool) -> impl Fn(Transfer<'_>) {
     let target = if quiet { ProgressDrawTarget::hidden } else { ProgressDrawTarget::stderr };
     let shown = RefCell::new(None::<ProgressBar>);
     move |transfer| match transfer {
         Transfer::Begins { file, have, total } => {
-            let style = ProgressStyle::with_template(
-                "{msg} [{bar:40}] {bytes}/{total_bytes} ({bytes_per_sec}, {eta} left)",
-            );
-            let style = style.expect("the template is valid").progress_chars("=> ");
+            let template = "{msg} [{bar:40}] {bytes}/{total_bytes} ({bytes_per_sec}, {left} left)";
+            let style = bar_style(template, have);
             let bar = ProgressBar::with_draw_target(total, target());
             let bar = bar.with_style(style).with_message(file.to_owned());
             // Bytes from an earlier download do not count towards the speed: set the position, then start the clock.
@@ -238,9 +278,7 @@ pub fn download_bar(quiet: bool) -> impl Fn(Transfer<'_>) {
         Transfer::Decodes { done, files } => {
             let mut shown = shown.borrow_mut();
             let bar = shown.get_or_insert_with(|| {
-                let style =
-                    ProgressStyle::with_template("decoding images {pos}/{len} [{bar:32}]  {eta} left");
-                let style = style.expect("the template is valid").progress_chars("=> ");
+                let style = bar_style("decoding images {pos}/{len} [{bar:32}]  {left} left", 0);
                 ProgressBar::with_draw_target(Some(files as u64), target()).with_style(style)
             });
             bar.set_position(done as u64);

@@ -19,6 +19,7 @@ fn lines(buffer: &Buffer) -> Vec<String> {
 
 fn status(value: f64) -> Status {
     Status {
+        phase: None,
         loss: Some(value),
         energy_gap: Some(-value),
         accuracy: Some(value),
