@@ -19,7 +19,7 @@ fn import_export_import_gives_the_same_bytes() {
         let facts = facts(&["import", source, "--out", &first]);
         assert!(facts["model"].as_str().is_some_and(|model| model.starts_with("WRN-10-1")), "{facts}");
         assert_eq!(facts["wrote"], first.as_str());
-        succeed(&["export", "--model", &first, "--to", "safetensors", "--chains", "--out", &exported]);
+        succeed(&["export", "--model", &first, "--to", "safetensors", "--training-state", "--out", &exported]);
         succeed(&["import", &exported, "--out", &second]);
         assert_eq!(bytes(&first), bytes(&exported), "{source}");
         assert_eq!(bytes(&first), bytes(&second), "{source}");
@@ -39,7 +39,7 @@ fn chains_are_exported_if_asked_for() {
     let (model, out) = (place.trained()[0].clone(), place.at("model.npz"));
     let chains = ["chain_ages", "replay_buffer"];
     let before = Checkpoint::load(Path::new(&model)).expect("a file").tensors.len();
-    succeed(&["export", "--model", &model, "--to", "npz", "--chains", "--out", &out]);
+    succeed(&["export", "--model", &model, "--to", "npz", "--training-state", "--out", &out]);
     let all = arrays(&out);
     assert!(all.len() == before && chains.iter().all(|name| all.contains_key(*name)), "{:?}", all.keys());
     succeed(&["export", "--model", &model, "--to", "npz", "--out", &out]);
@@ -49,8 +49,8 @@ fn chains_are_exported_if_asked_for() {
     succeed(&["export", "--model", &model, "--to", "npz", "--weights-only", "--out", &out]);
     assert_eq!(arrays(&out).keys().collect::<Vec<_>>(), plain.keys().collect::<Vec<_>>());
     misuse(
-        &["export", "--model", &model, "--to", "npz", "--chains", "--weights-only", "--out", &out],
-        &["--chains", "--weights-only"],
+        &["export", "--model", &model, "--to", "npz", "--training-state", "--weights-only", "--out", &out],
+        &["--training-state", "--weights-only"],
     );
 }
 
