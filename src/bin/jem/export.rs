@@ -41,7 +41,7 @@ pub struct Arguments {
     /// Export only the tensors that the network uses: no optimizer state
     #[arg(long)]
     weights_only: bool,
-    /// Export the chains of training too: replay_buffer and chain_ages
+    /// Export the chains of training too: the replay buffer, and their ages
     #[arg(long, conflicts_with = "weights_only")]
     chains: bool,
     /// With spectral norm: divide the weights, for a network without it. By default they are exported as parts, which
