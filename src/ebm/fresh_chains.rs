@@ -48,10 +48,9 @@ impl FreshGap {
         let longest_first = MULTIPLES.into_iter().zip(COLUMNS).skip(1).rev();
         longest_first.into_iter().find_map(|(multiple, name)| {
             let fresh = table.column(name)?;
-            let found = table.rows.iter().rev().find_map(|row| {
+            table.rows.iter().rev().find_map(|row| {
                 Some(Self { iteration: row[0]? as u64 + 1, multiple, data: row[data]?, fresh: row[fresh]? })
-            });
-            found
+            })
         })
     }
 
@@ -114,7 +113,7 @@ impl FreshChains {
             && self.steps == recipe.steps
     }
 
-    /// Runs the chains anew for `longest` times K steps, one of [`MULTIPLES`]. Returns `None` if `goes_on`, which is
+    /// Runs the chains anew for `longest` times K steps: 1, 10 or 100. Returns `None` if `goes_on`, which is
     /// called with the number of steps done and of all steps before each step, returns false.
     ///
     /// # Errors
@@ -154,7 +153,7 @@ impl Recipe {
     }
 
     /// The length of the fresh chains of the evaluation after `done` of `total` iterations, in multiples of K steps:
-    /// one of [`MULTIPLES`]; `None` without fresh chains. Chains of K steps run at each evaluation, longer ones at so
+    /// 1, 10 or 100; `None` without fresh chains. Chains of K steps run at each evaluation, longer ones at so
     /// few that their cost is bounded, and at the end of a run that is long enough for one.
     pub fn fresh_chains_due(&self, done: u64, total: u64) -> Option<usize> {
         if self.fresh_chains == 0 || !self.samples() || self.is_early(done.saturating_sub(1)) {

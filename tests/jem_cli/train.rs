@@ -104,7 +104,7 @@ fn suggested(printed: &str) -> Vec<&str> {
     std::iter::once("sample").chain(line.split(' ')).collect()
 }
 
-/// New chains of 100 steps sink past the energies of the replay buffer in so short a run.
+/// New chains of 400 steps sink past the energies of the replay buffer in so short a run.
 #[test]
 fn the_samples_that_a_run_suggests_are_those_of_its_chains() {
     let place = Place::new();
@@ -132,7 +132,7 @@ fn the_samples_that_a_run_suggests_are_those_of_its_chains() {
         let buffer = mean(&energies("logsumexp"));
         // The energies of the pictures, whatever density they were drawn from.
         let new = place.at(&format!("{recipe}-new"));
-        succeed(&["sample", "--model", &model, "--init", "uniform", "--steps", "100", "--out", &new]);
+        succeed(&["sample", "--model", &model, "--init", "uniform", "--steps", "400", "--out", &new]);
         let [reached, fresh] = [format!("{out}/drawn"), new].map(|drawn| {
             let pictures = format!("{drawn}/samples.npy");
             succeed(&["score", "--model", &model, "--images", &pictures, "--out", &scores, "--any-range"]);
