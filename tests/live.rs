@@ -111,14 +111,13 @@ fn a_second_interrupt_leaves_the_terminal_as_it_was() {
     let run = Run::new(&format!("echo $$ > '{}'", number.display()), "1000000000", "8");
     run.wait("events.jsonl", |text| text.contains("\"start\""));
     std::thread::sleep(Duration::from_secs(3));
-    // Stopped, so that the second signal comes before the first has ended the run.
+    // By one shell, so that the second signal comes before the first has ended the run.
     let number = std::fs::read_to_string(number).expect("a number");
-    for signal in ["-STOP", "-INT", "-TERM", "-CONT"] {
-        let status = Command::new("kill").args([signal, number.trim()]).status().expect("kill");
-        assert!(status.success(), "kill {signal}");
-    }
+    let kill = format!("kill -INT {0} && kill -TERM {0}", number.trim());
+    assert!(Command::new("sh").args(["-c", &kill]).status().expect("a shell").success(), "{kill}");
     let (code, view, after) = run.end();
-    for part in ["SGLD ", "/1000000000", "– left"] {
+    // ratatui skips the cells between words.
+    for part in ["SGLD", "/1000000000", "–", "left"] {
         assert!(view.contains(part), "{part:?} is not in {view:?}");
     }
     assert_eq!(code, Some(130), "{after:?}");
@@ -133,7 +132,7 @@ fn an_interrupt_ends_an_iteration_that_does_not_end_by_itself() {
     run.interrupt();
     let (code, view, after) = run.end();
     assert_eq!(code, Some(130), "{after}");
-    assert!(view.contains("SGLD "), "{view:?}");
+    assert!(view.contains("SGLD"), "{view:?}");
     assert!(after.contains("stopped at iteration 0; resume with"), "{after:?}");
 }
 
