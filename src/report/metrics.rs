@@ -133,15 +133,6 @@ impl MetricsLog {
         Self::start(path, columns, &table.rows)
     }
 
-    /// Replaces the file by `table`, atomically, and continues after it.
-    ///
-    /// # Errors
-    /// [`Error::Io`] when the file cannot be written.
-    pub fn replace(path: &Path, table: &MetricsTable) -> Result<Self> {
-        let columns: Vec<&str> = table.columns.iter().map(String::as_str).collect();
-        Self::start(path, &columns, &table.rows)
-    }
-
     /// Appends a row, one value per column, and writes it to the file. A row that cannot be written is retried with the
     /// next one.
     ///

@@ -19,7 +19,16 @@ fn import_export_import_gives_the_same_bytes() {
         let facts = facts(&["import", source, "--out", &first]);
         assert!(facts["model"].as_str().is_some_and(|model| model.starts_with("WRN-10-1")), "{facts}");
         assert_eq!(facts["wrote"], first.as_str());
-        succeed(&["export", "--model", &first, "--to", "safetensors", "--training-state", "--out", &exported]);
+        succeed(&[
+            "export",
+            "--model",
+            &first,
+            "--to",
+            "safetensors",
+            "--training-state",
+            "--out",
+            &exported,
+        ]);
         succeed(&["import", &exported, "--out", &second]);
         assert_eq!(bytes(&first), bytes(&exported), "{source}");
         assert_eq!(bytes(&first), bytes(&second), "{source}");

@@ -212,8 +212,7 @@ impl Run<'_> {
             let asked = if done > total { format!(", {total} were asked for") } else { String::new() };
             self.progress.note(&format!("{out} is complete: all {done} iterations are done{asked}"));
         }
-        // A stop in the chains of the last evaluation leaves them to the next session, as they were.
-        let mut interrupted = !self.finish_fresh_chains(total)?;
+        let mut interrupted = false;
         let mut losses = 0;
         while (self.trainer.iteration() < total || self.unscored.is_some()) && !interrupted {
             let advanced = match self.advance(total, &mut left) {
@@ -327,17 +326,12 @@ impl Run<'_> {
         };
         let fault = if resumed { None } else { self.check(&arrived) };
         let aside = Instant::now();
-        let mut evaluation = None;
+        let (mut evaluation, mut fresh) = (None, None);
         if due(evaluate_every) {
             if fault.is_some() {
                 return Ok(fault);
             }
-            let Some(scored) = self.validate()? else {
-                let (last, before) = arrived.split_last().expect("the metrics of this iteration");
-                self.record(before, None, None, clock);
-                self.unscored = Some((*last, clock));
-                return self.stop(left);
-            };
+            let Some(scored) = self.validate()? else { return self.leave_unscored(&arrived, clock, left) };
             let classes = self.trainer.network().classes();
             // An energy without classes has no accuracy to lose.
             if classes > 1
@@ -345,10 +339,15 @@ impl Run<'_> {
             {
                 return Ok(Some(fault));
             }
+            if let Some(longest) = self.recipe.fresh_chains_due(done, total) {
+                fresh = self.follow_fresh_chains(longest)?;
+                if fresh.is_none() {
+                    return self.leave_unscored(&arrived, clock, left);
+                }
+            }
             self.keep_best(scored)?;
             evaluation = Some(scored);
         }
-        let fresh = if evaluation.is_some() { self.follow_fresh_chains(total)? } else { None };
         self.record(&arrived, evaluation.as_ref(), fresh.as_ref(), clock);
         if fault.is_some() {
             return Ok(fault);
@@ -388,6 +387,19 @@ impl Run<'_> {
             !stop.load(Ordering::Relaxed)
         };
         self.trainer.step_while(goes_on)
+    }
+
+    /// Ends the session in an evaluation: the last of the `arrived` rows waits for the next session, which evaluates again.
+    fn leave_unscored(
+        &mut self,
+        arrived: &[Metrics],
+        clock: Clock,
+        left: &mut Left,
+    ) -> Result<Option<Fault>> {
+        let (last, before) = arrived.split_last().expect("the metrics of this iteration");
+        self.record(before, None, None, clock);
+        self.unscored = Some((*last, clock));
+        self.stop(left)
     }
 
     /// Ends the session after the iterations that are done: records their metrics, draws the last samples and writes a

@@ -19,7 +19,6 @@
 
 mod best;
 mod checkpoints;
-mod fresh;
 mod recovery;
 mod report;
 
