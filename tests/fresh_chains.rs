@@ -21,6 +21,7 @@ use run_files::{assert_same_run, checkpoints};
 use small::pictures;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// Twelve iterations with an evaluation after every third.
 fn short(recipe: &Recipe) -> Recipe {
@@ -173,6 +174,41 @@ fn a_run_that_is_stopped_in_them_runs_them_again() {
     };
     assert_eq!(energies(&parts), energies(&whole));
     assert_eq!(energies(&whole).iter().filter(|(_, k)| k.is_number()).count(), 4);
+}
+
+/// Takes its time while images are scored and chains followed.
+struct Slow {
+    delay: Duration,
+}
+
+impl Progress for Slow {
+    fn begin(&mut self, _done: u64, _total: u64, _history: Option<&MetricsTable>) {}
+
+    fn update(&mut self, _iteration: u64, _status: &Status) {}
+
+    fn scoring(&mut self, _part: &str, _done: usize, _total: usize) {
+        std::thread::sleep(std::mem::take(&mut self.delay));
+    }
+
+    fn note(&mut self, _line: &str) {}
+
+    fn warn(&mut self, line: &str) {
+        panic!("{line}");
+    }
+}
+
+#[test]
+fn the_time_of_a_row_is_without_its_evaluation() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let out = folder.path().join("run");
+    let recipe = Recipe { iterations: 2, evaluate_every: 2, ..short(&small::recipe()) };
+    let (began, delay) = (Instant::now(), Duration::from_secs(2));
+    train(&recipe, &out, RunOptions { progress: Some(Box::new(Slow { delay })), ..RunOptions::new(&out) });
+    let whole = began.elapsed().as_secs_f64();
+    let rows = table(&out).rows;
+    let seconds = rows.last().and_then(|row| row[1]).expect("a time");
+    assert!(seconds > 0.0 && seconds + delay.as_secs_f64() <= whole, "{seconds} of {whole} s");
+    assert!(rows[0][1] <= rows[1][1], "{rows:?}");
 }
 
 #[test]

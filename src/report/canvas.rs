@@ -86,6 +86,8 @@ mod tests {
 
     #[test]
     fn long_text_fits_its_room() {
+        // A font that is made before is not found.
+        register();
         let font = || (FONT, 20).into_font();
         let text = "Validation accuracy on SYNTHETIC shapes, mean of the seeds";
         let broken = lines(text, font(), 278);
