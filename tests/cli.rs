@@ -147,7 +147,7 @@ fn a_signal_ends_the_run_with_a_checkpoint() {
     a_second_interrupt_ends_it_at_once(&directory.path().join("-INT"));
 }
 
-/// The lines that `child` prints to standard error, until one contains `part`.
+/// Returns the lines that `child` prints to standard error, up to the first that contains `part`.
 #[cfg(unix)]
 fn lines_until(child: &mut Child, part: &str) -> Vec<String> {
     use std::io::{BufRead as _, BufReader};
@@ -162,7 +162,7 @@ fn lines_until(child: &mut Child, part: &str) -> Vec<String> {
     panic!("no {part:?} in {lines:?}");
 }
 
-/// Runs an iteration of 100,000 SGLD steps in `out`: minutes.
+/// Resumes the run in `out` with an iteration of 100,000 SGLD steps, which would take minutes, and interrupts it.
 #[cfg(unix)]
 fn a_signal_ends_an_iteration_that_takes_long(out: &Path) {
     let before = run_files::checkpoints(out);
@@ -176,7 +176,7 @@ fn a_signal_ends_an_iteration_that_takes_long(out: &Path) {
     let resumed =
         || std::fs::read_to_string(out.join("events.jsonl")).is_ok_and(|text| text.contains("\"resume\""));
     let mut child = start(command, resumed);
-    // The log says how far the first iteration is, and nothing of the time left.
+    // The log tells the progress of the first iteration, and that the time left is unknown.
     let lines = lines_until(&mut child, "SGLD ");
     let line = lines.last().expect("a line");
     let done: u64 =
@@ -249,7 +249,7 @@ fn a_second_interrupt_ends_it_at_once(out: &Path) {
         || std::fs::read_to_string(out.join("events.jsonl")).is_ok_and(|text| text.contains("\"resume\""));
     let mut child = start(command, resumed);
     std::thread::sleep(Duration::from_secs(1));
-    // Stopped, so that the second signal comes before the first has ended the run.
+    // Pause the process, so that the second signal arrives before the first has ended the run.
     signal(&child, "-STOP");
     signal(&child, "-INT");
     signal(&child, "-TERM");

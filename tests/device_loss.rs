@@ -124,7 +124,7 @@ fn a_device_that_is_lost_while_a_fault_is_healed_or_images_are_scored_is_opened_
         assert!(healed.iter().all(|event| event["details"]["back_to"] == 0), "{healed:?}");
         (outcome.iterations, outcome.test.expect("it ran to its end"))
     };
-    let scored = ["held-out images", "test images"].map(|part| ended(Place::Scoring(part)));
+    let scored = ["scoring held-out images", "scoring test images"].map(|part| ended(Place::Scoring(part)));
     assert_eq!(scored[0], scored[1]);
     assert_eq!(ended(Place::Heal).0, 60);
 }

@@ -154,14 +154,14 @@ fn a_run_that_is_stopped_in_them_runs_them_again() {
     for resume in [false, true, true, true] {
         stop.store(false, Ordering::Relaxed);
         let progress = Stopper { stop: &stop, at: 1 };
-        // A resumed run is stopped in the chains that it runs again, at once.
+        // A resumed run repeats the chains, and is stopped in them at once.
         let options =
             RunOptions { resume, stop: &stop, progress: Some(Box::new(progress)), ..RunOptions::new(&parts) };
         let outcome = train(&recipe, &parts, options);
         assert!(outcome.interrupted);
         done.push(outcome.iterations);
     }
-    assert_eq!(done, [3; 4], "the chains after the third iteration are the first");
+    assert_eq!(done, [3; 4], "the first fresh chains run after the third iteration");
     assert_eq!(run_files::events(&parts).iter().filter(|event| event["event"] == "fresh_chains").count(), 0);
     // The row of the evaluation waits until its chains are done.
     let rows = table(&parts).rows;
@@ -176,7 +176,7 @@ fn a_run_that_is_stopped_in_them_runs_them_again() {
     assert_eq!(energies(&whole).iter().filter(|(_, k)| k.is_number()).count(), 4);
 }
 
-/// Takes its time while images are scored and chains followed.
+/// Sleeps for `delay` once, when the first images are scored.
 struct Slow {
     delay: Duration,
 }

@@ -105,13 +105,13 @@ fn the_view_takes_the_size_of_the_terminal() {
 
 #[test]
 fn a_second_interrupt_leaves_the_terminal_as_it_was() {
-    // An iteration that does not end. The shell writes its number, which the run keeps.
+    // An iteration that does not end. The shell writes its process ID, which the run keeps.
     let folder = tempfile::tempdir().expect("a directory");
     let number = folder.path().join("pid");
     let run = Run::new(&format!("echo $$ > '{}'", number.display()), "1000000000", "8");
     run.wait("events.jsonl", |text| text.contains("\"start\""));
     std::thread::sleep(Duration::from_secs(3));
-    // By one shell, so that the second signal comes before the first has ended the run.
+    // One shell sends both signals, so that the second arrives before the first has ended the run.
     let number = std::fs::read_to_string(number).expect("a number");
     let kill = format!("kill -INT {0} && kill -TERM {0}", number.trim());
     assert!(Command::new("sh").args(["-c", &kill]).status().expect("a shell").success(), "{kill}");

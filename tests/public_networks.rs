@@ -28,7 +28,7 @@ const GRADIENT: f64 = 1e-4;
 /// The momentum of PyTorch's running statistics.
 const MOMENTUM: f32 = 0.1;
 
-/// A case's numbers of PyTorch.
+/// Access to PyTorch's numbers of a case.
 trait Numbers {
     fn floats(&self, name: &str) -> &[f32];
     fn assert_close(&self, found: &[f32], key: &str, bound: f64, device: &str);

@@ -116,7 +116,7 @@ fn a_run_that_is_interrupted_after_every_iteration_is_the_uninterrupted_one() {
         let outcome = session(&Device::cpu(), &recipe(), &out, done > 0, Some(done)).expect("an iteration");
         assert_eq!((outcome.iterations, outcome.interrupted), (done, true));
         assert_eq!(checkpoints(&out).last().expect("a checkpoint").0, done);
-        // Stopped again before anything is done.
+        // Stop again before anything is done.
         let outcome = session(&Device::cpu(), &recipe(), &out, true, Some(done)).expect("no iteration");
         assert_eq!((outcome.iterations, outcome.interrupted), (done, true));
     }
@@ -140,7 +140,7 @@ impl Progress for StopsEvaluation<'_> {
     fn update(&mut self, _iteration: u64, _status: &Status) {}
 
     fn scoring(&mut self, part: &str, done: usize, _total: usize) {
-        if part == "held-out images" && self.begun.get() == self.at && done >= self.images {
+        if part == "scoring held-out images" && self.begun.get() == self.at && done >= self.images {
             self.stop.store(true, Ordering::Relaxed);
         }
     }
@@ -187,7 +187,7 @@ fn a_run_that_is_interrupted_in_an_evaluation_is_the_uninterrupted_one() {
         let picture =
             |out: &Path| fs::read(out.join(format!("samples/samples-{at:08}.png"))).expect("samples");
         let drawn = picture(&out);
-        // A session that is killed after the evaluation: what it wrote is done again.
+        // A session that is killed after the evaluation: its work is done again.
         if at < 12 {
             let killed = session(&out, true, None, Some(at + 1));
             assert_eq!((killed.iterations, killed.interrupted), (at + 1, true));

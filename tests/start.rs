@@ -142,13 +142,14 @@ fn the_weight_of_p_x_falls_as_the_gap_grows() {
     for (name, base) in variants().into_iter().filter(|(name, _)| *name != "sam") {
         let mut signs = Vec::new();
         for seed in 0..6 {
-            // Chains that do not move have other energies.
+            // Chains that do not move have other energies, so that gaps of both signs occur.
             let step_size = if seed % 2 == 0 { base.step_size } else { 0.0 };
             let base = Recipe { seed, step_size, ..base.clone() };
             let (before, (metrics, _)) = (trained(&base, 0).1, trained(&base, 1));
             let gap = metrics[0].energy_gap();
             signs.push(gap > 0.0);
-            // Twice the gap leaves half of the weight, half of it none; the chains that are ahead change nothing.
+            // A limit of twice the gap leaves half of the weight, one of half the gap none. A negative gap leaves it
+            // whole.
             for (limit, weight) in [(2.0 * gap.abs(), 0.5), (0.5 * gap.abs(), 0.0)] {
                 let weight = if gap > 0.0 { weight } else { 1.0 };
                 let held = Recipe { hold_gap: limit as f32, ..base.clone() };
@@ -164,7 +165,7 @@ fn the_weight_of_p_x_falls_as_the_gap_grows() {
         }
         assert!(signs.contains(&true) && signs.contains(&false), "{name}: {signs:?}");
     }
-    // Its slope is the weight, and nothing jumps.
+    // The negative slope is the weight, which has no jumps.
     let slope = |gap: f64| (held_gap(gap + 1e-6, 4.0) - held_gap(gap - 1e-6, 4.0)) / 2e-6;
     for (gap, weight) in [(-3.0, 1.0), (0.0, 1.0), (1.0, 0.75), (3.0, 0.25), (4.0, 0.0), (9.0, 0.0)] {
         assert!((slope(gap) + weight).abs() < 1e-6, "{gap}: {}", slope(gap));

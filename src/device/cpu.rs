@@ -117,7 +117,7 @@ impl CpuDevice {
         Ok(CpuExecutable { program, buffers })
     }
 
-    /// Runs the dispatches in order as long as `goes_on`, which is called with the number of the next, returns true;
+    /// Runs the dispatches in order as long as `goes_on`, which is called with the index of the next one, returns true;
     /// returns whether all ran.
     pub fn run_while(&self, executable: &CpuExecutable, goes_on: impl FnMut(usize) -> bool) -> bool {
         self.run_with(executable, goes_on, |_| {})

@@ -325,8 +325,8 @@ impl Device {
     }
 
     /// Queues the dispatches of a loaded program as long as `goes_on` returns true, and returns whether all of them are
-    /// queued. `goes_on` is called with the number of the next dispatch: on the host before each, on a GPU before each
-    /// submission, which is at most a few submissions ahead of the work. It must not use the device.
+    /// queued. `goes_on` is called with the index of the next dispatch: on the host before each dispatch, on a GPU
+    /// before each submission, a few submissions ahead of the work at most. It must not use the device.
     ///
     /// # Errors
     /// The errors of [`Device::run`].

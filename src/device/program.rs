@@ -172,8 +172,8 @@ impl Program {
         })
     }
 
-    /// The number of the first dispatch that writes one of the external slots `names`; the number of all dispatches if
-    /// none does.
+    /// The index of the first dispatch that writes one of the external slots `names`; the number of dispatches if none
+    /// does.
     pub fn first_write(&self, names: &[&str]) -> usize {
         let is_one = |id: SlotId| self.is_external(id) && names.contains(&self.slots[id.0].name.as_str());
         let writes = |dispatch: &Dispatch| {

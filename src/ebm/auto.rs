@@ -53,7 +53,7 @@ impl Choice {
 pub struct Timing {
     /// The preset.
     pub preset: Preset,
-    /// The iteration and its phase, from 1 on; `None` while the programs are loaded.
+    /// The number of the iteration, from 1 on, and its phase; `None` while the programs are loaded.
     pub iteration: Option<(u32, Phase)>,
 }
 
@@ -86,7 +86,8 @@ pub fn choose(device: &Device, train: &Dataset, recipe: impl Fn(Preset) -> Recip
     choose_with(device, train, recipe, |_| ())
 }
 
-/// Selects a preset as [`choose`] does; `observe` is called often, and must not use the device.
+/// Selects a preset as [`choose`] does. `observe` is called with the progress of the timing; it must not use the
+/// device.
 ///
 /// # Errors
 /// The errors of [`choose`].
@@ -139,7 +140,7 @@ fn iteration_flops(device: &Device, recipe: &Recipe, train: &Dataset) -> Result<
     Ok((recipe.steps as u64 * step + programs.update.summary().flops) as f64)
 }
 
-/// The seconds of an iteration; `observe` is called with the arguments of [`Timing::iteration`].
+/// Returns the seconds that an iteration takes; `observe` is called with values of [`Timing::iteration`].
 fn time_iteration(
     device: &Device,
     recipe: &Recipe,

@@ -75,7 +75,7 @@ impl Chains {
     }
 
     /// The starting image of a chain outside the buffer, HWC, and its class: a function of `seed` and of the chain's
-    /// number. Classes take turns with class-conditional sampling; else the class is 0.
+    /// number. With class-conditional sampling the chains cycle through the classes; else the class is 0.
     pub fn start(&self, recipe: &Recipe, seed: u32, chain: u32, elements: usize) -> (Vec<f32>, u32) {
         let label = if recipe.class_conditional { chain % self.classes as u32 } else { 0 };
         let Some(gaussians) = &self.gaussians else { return (uniform_image(seed, chain, elements), label) };
@@ -114,7 +114,7 @@ impl Chains {
         Drawn { entries: chains.entries, labels: chains.labels, targets, fresh, ages }
     }
 
-    /// Takes the ages of the chains that an iteration has run.
+    /// Updates the ages of the chains that an iteration has run.
     pub fn have_run(&mut self, drawn: &Drawn) {
         for (&target, &age) in drawn.targets.iter().zip(&drawn.ages) {
             if target != DISCARDED {

@@ -31,7 +31,7 @@ fn nan() -> f64 {
     f64::NAN
 }
 
-/// Reads a number; null is NaN, which JSON does not have.
+/// Reads a number; null is NaN, because JSON has no NaN.
 pub(super) fn null_is_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
@@ -72,8 +72,8 @@ impl Evaluator {
         Ok(self.evaluate_while(|_| true)?.expect("nothing stops it"))
     }
 
-    /// Scores every image. Returns `None` if `goes_on` returns false. It is called before each batch and at times within
-    /// it, with the number of images that are scored, which is an estimate within a batch. It must not use the device.
+    /// Scores every image. Returns `None` if `goes_on` returns false. `goes_on` is called before each batch and at
+    /// times within it, with the number of scored images, an estimate within a batch. It must not use the device.
     ///
     /// # Errors
     /// An error of the device, such as [`crate::Error::DeviceLost`].

@@ -21,8 +21,8 @@ pub enum SpectralForm {
 }
 
 impl Model {
-    /// Whether the tensor of the model's file called `name` is one of the network or of a head that the file has beside
-    /// it, rather than a part of the training's state, such as the replay buffer and the optimizer's moments.
+    /// Whether the tensor `name` of the model's file belongs to the network, or to a head beside it, and not to the
+    /// training's state, such as the replay buffer and the optimizer's moments.
     pub fn is_of_network(&self, name: &str) -> bool {
         self.used_names().any(|used| used == name) || !is_training_state(name)
     }

@@ -1,7 +1,7 @@
-//! Fresh chains: what sampling from the model of an evaluation reaches, started as new chains of training are.
+//! Fresh chains: they start as new chains of training do, and sample the model of an evaluation with fixed weights.
 //!
-//! The chains have their own random numbers and buffers, so they change nothing in training. They begin with the same
-//! images and noise at each evaluation: what differs between evaluations is the model.
+//! The chains have their own random numbers and buffers, so they change nothing in training. They have the same
+//! starting images and noise at each evaluation: only the model differs.
 
 use super::langevin::Langevin;
 use super::{Recipe, Sampler};
@@ -16,18 +16,19 @@ pub const MULTIPLES: [usize; 3] = [1, 10, 100];
 /// The columns of `metrics.csv` with the energies of chains of these lengths.
 pub const COLUMNS: [&str; 3] = ["fresh_energy_k", "fresh_energy_10k", "fresh_energy_100k"];
 
-/// The part of a run's work that fresh chains may take, as its reciprocal.
+/// The reciprocal of the part of training's images that fresh chains of one length may pass through the network.
 const SHARE: u64 = 10;
 
-/// The mean energies of fresh chains after 1, 10 and 100 times K steps: NaN if the evaluation did not run them as long,
-/// infinite if a chain's energy is not finite.
+/// The mean energies of fresh chains after 1, 10 and 100 times K steps: NaN for lengths that the evaluation did not
+/// run, infinite if a chain's energy is not finite.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FreshEnergies(pub [f64; 3]);
 
-/// The last evaluation of a run that followed fresh chains for 10 K steps or longer.
+/// The gap of energies at the last evaluation of a run that followed fresh chains for 100 K steps, or for 10 K steps if
+/// none followed longer ones.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FreshGap {
-    /// The iterations before it.
+    /// The number of iterations before the evaluation.
     pub iteration: u64,
     /// The length of the chains, in multiples of K steps: 10 or 100.
     pub multiple: usize,
@@ -41,8 +42,8 @@ impl FreshGap {
     /// The bound on the size of the gap in a healthy run, in nats (docs/healthy-runs.md).
     pub const BOUND: f64 = 5.0;
 
-    /// The last such evaluation in `table`, with its longest chains; of the evaluations that followed chains for 100 K
-    /// steps if there is one.
+    /// The last evaluation in `table` with chains of 100 K steps, or of 10 K steps if none had longer ones; `None` if
+    /// there is none of either.
     pub fn last(table: &MetricsTable) -> Option<Self> {
         let data = table.column("validation_energy")?;
         let longest_first = MULTIPLES.into_iter().zip(COLUMNS).skip(1).rev();
@@ -72,7 +73,7 @@ pub struct FreshChains {
     /// The model's parameters.
     parameters: Buffer,
     langevin: Langevin,
-    /// K.
+    /// K, the number of SGLD steps of an iteration.
     steps: usize,
     seed: u32,
     images: Vec<f32>,
@@ -99,7 +100,7 @@ impl FreshChains {
         let conditional = recipe.class_conditional;
         let sampler =
             Sampler::in_training(device, network, parameters, image, langevin, chains, conditional)?;
-        // Not the seed of training, whose chains have noise of the same stream.
+        // Not the seed of training, whose chains draw noise from the same stream.
         let seed = !recipe.seed;
         let (images, labels): (Vec<_>, Vec<_>) = (0..chains as u32).map(|chain| start(seed, chain)).unzip();
         let (parameters, images) = (parameters.clone(), images.concat());
@@ -113,8 +114,8 @@ impl FreshChains {
             && self.steps == recipe.steps
     }
 
-    /// Runs the chains anew for `longest` times K steps: 1, 10 or 100. Returns `None` if `goes_on`, which is
-    /// called with the number of steps done and of all steps before each step, returns false.
+    /// Restarts the chains and runs them for `longest` (1, 10 or 100) times K steps. Returns `None` if `goes_on`
+    /// returns false; it is called before each step with the number of steps that are done and the number of all steps.
     ///
     /// # Errors
     /// An error of the device.
@@ -142,9 +143,9 @@ impl FreshChains {
 }
 
 impl Recipe {
-    /// The iterations between evaluations that follow fresh chains for `multiple` times K steps, so that these take at
-    /// most a tenth of the images that training passes through the network: a step passes its chains forward and back,
-    /// an update its whole batch, for three.
+    /// The number of iterations between evaluations that follow fresh chains for `multiple` times K steps, so that
+    /// chains of this length pass at most a tenth as many images through the network as training does. An SGLD step
+    /// counts as two passes of its chains, an update as three of its whole batch, with SAM as six.
     fn fresh_chains_every(&self, multiple: usize) -> u64 {
         let fresh = 2 * multiple * self.steps * self.fresh_chains;
         let passes = if self.sam > 0.0 { 6 } else { 3 };
@@ -153,8 +154,9 @@ impl Recipe {
     }
 
     /// The length of the fresh chains of the evaluation after `done` of `total` iterations, in multiples of K steps:
-    /// 1, 10 or 100; `None` without fresh chains. Chains of K steps run at each evaluation, longer ones at so
-    /// few that their cost is bounded, and at the end of a run that is long enough for one.
+    /// 1, 10 or 100; `None` without fresh chains or samples, and before log p(x) joins. Chains of K steps run at each
+    /// evaluation. Longer ones run at so few that the cost of each length is bounded, and at the end of a run that is
+    /// long enough for one.
     pub fn fresh_chains_due(&self, done: u64, total: u64) -> Option<usize> {
         if self.fresh_chains == 0 || !self.samples() || self.is_early(done.saturating_sub(1)) {
             return None;
@@ -177,7 +179,8 @@ mod tests {
     #[test]
     fn the_schedule_follows_from_the_cost() {
         let tiny = Preset::Tiny.recipe();
-        // 8 chains of 800 steps pass 12,800 images; an iteration 32 * (16 + 9) = 800: a tenth are 160 iterations.
+        // 8 chains of 800 steps count as 12,800 images and an iteration as 32 * (16 + 9) = 800: a tenth is 160
+        // iterations.
         let all = |recipe: &Recipe, total: u64| {
             let every = recipe.evaluate_every;
             let at = (1..=total).filter(|done| done.is_multiple_of(every) || *done == total);

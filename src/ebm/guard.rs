@@ -41,7 +41,8 @@ impl std::fmt::Display for Fault {
 pub struct Guard {
     /// |Energy gap| of the last iterations, the newest last.
     gaps: VecDeque<f64>,
-    /// The best accuracy on held-out images, and the iteration of the last evaluation without a collapse.
+    /// The best accuracy on held-out images that counts ([`Guard::check_validation`]), and the iteration of the last
+    /// evaluation without a collapse.
     best: Option<(f64, u64)>,
 }
 
@@ -89,7 +90,8 @@ impl Guard {
     }
 
     /// Checks an evaluation on held-out images after `iteration` iterations. A classifier loses accuracy while log p(x)
-    /// joins: until it has its full weight no accuracy is a collapse, and the best one before does not count later.
+    /// joins. So until log p(x) has its full weight a low accuracy is no collapse, and of the evaluations up to then
+    /// only the last counts later.
     ///
     /// # Errors
     /// A collapse of the accuracy.

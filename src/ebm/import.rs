@@ -29,7 +29,8 @@ pub struct ImportOptions {
     pub class_names: Option<Vec<String>>,
     /// Rows and columns of the images; `None`: those that the network was published with.
     pub image_size: Option<[usize; 2]>,
-    /// Whether to leave the chains of a replay buffer on disk. A file of this library then keeps them out of memory.
+    /// Whether to read the model without the chains of its replay buffer. Those of a safetensors file are then never in
+    /// memory.
     pub without_chains: bool,
 }
 

@@ -86,7 +86,7 @@ impl Metrics {
         if let Some((_, part)) = parts.iter().find(|(role, _)| *role == BatchPart::Samples)
             && hold_gap > 0.0
         {
-            // The terms above have -u; the held gap adds the rest.
+            // The terms above contain -u, with u the gap; replace it with the held gap.
             let (gap, weight) =
                 (mean(data, 0) - mean(samples, 0), f64::from(part.log_p_x) * part.count as f64);
             loss += weight * (held_gap(gap, f64::from(hold_gap)) + gap);

@@ -42,7 +42,7 @@ pub struct Model {
     names: BTreeMap<String, String>,
     class_names: Option<Vec<String>>,
     assumptions: Vec<Assumption>,
-    /// The number of chains in the replay buffer, which is in `file` unless it was left on disk.
+    /// The number of chains in the replay buffer, which is in `file` unless the model was read without it.
     chains: Option<usize>,
     file: Checkpoint,
 }
@@ -280,8 +280,8 @@ impl Model {
         self.chains
     }
 
-    /// The chains of the model's replay buffer, NHWC, and their number; `None` without one, and if it was left on disk
-    /// ([`ImportOptions::without_chains`]).
+    /// The chains of the model's replay buffer, NHWC, and their number; `None` without a replay buffer, and if the
+    /// model was read without it ([`ImportOptions::without_chains`]).
     pub fn replay_buffer(&self) -> Option<(Vec<f32>, usize)> {
         let (_, shape, elements) = self.file.tensors.iter().find(|tensor| tensor.0 == REPLAY_BUFFER)?;
         let Elements::F32(values) = elements else { return None };
@@ -322,7 +322,7 @@ impl Model {
     }
 }
 
-/// Reads a dictionary of a file, with the replay buffer unless `options` leave it on disk.
+/// Reads a dictionary of a file, with the replay buffer unless `options` exclude it.
 fn load(opened: Opened, dictionary: usize, options: &ImportOptions) -> Result<StateFile> {
     match options.without_chains {
         true => opened.load_without_chains(dictionary),

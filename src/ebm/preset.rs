@@ -1,4 +1,4 @@
-//! Sizes of a recipe, by the machine that they need, and the settings that go on from a trained model.
+//! Sizes of a recipe, by the machine that they need, and the settings that continue a trained model.
 //! `recipe/published.rs` has their settings.
 
 use crate::named::named;

@@ -69,7 +69,8 @@ impl Sampler {
     }
 
     /// Loads the programs for `chains` chains of images of shape `image` (height, width, channels) of a network whose
-    /// `parameters` are in training on the device. After they change, call [`Sampler::prepare`] before the next start.
+    /// `parameters` are in training on the device. Call [`Sampler::prepare`] before the first start, and again after
+    /// the parameters change.
     ///
     /// # Errors
     /// An error of the device.
@@ -88,8 +89,8 @@ impl Sampler {
         Self::load(device, buffers, network, image, chains, settings)
     }
 
-    /// Lowers and loads the programs; `settings` are the mode of norms, SGLD, and whether chains are class-conditional
-    /// and masked.
+    /// Lowers and loads the programs; the last argument holds the mode of norms, the settings of SGLD, and whether
+    /// chains are class-conditional and masked.
     fn load(
         device: &Device,
         mut buffers: Buffers,
@@ -129,7 +130,7 @@ impl Sampler {
         Ok(Self { device: device.clone(), prepare, step, density, buffers, class_conditional })
     }
 
-    /// Computes what depends on the parameters alone, such as transposed weights.
+    /// Computes the results that depend on the parameters alone, such as transposed weights.
     ///
     /// # Errors
     /// An error of the device.
@@ -166,7 +167,7 @@ impl Sampler {
         self.device.wait()
     }
 
-    /// Each chain's current energy -LogSumExp f(x), whatever the chains sample, in nats.
+    /// Each chain's current energy -LogSumExp f(x) in nats, also of chains that sample log p(x|y).
     ///
     /// # Errors
     /// An error of the device.

@@ -133,8 +133,8 @@ impl Scorer {
         Ok(self.score_while(images, |_| true)?.expect("nothing stops it"))
     }
 
-    /// Scores a batch as [`Scorer::score`] does. Returns `None` if `goes_on`, which is called at times with the part of
-    /// the work that is done, 0 to 1, returns false. It must not use the device.
+    /// Scores a batch as [`Scorer::score`] does. Returns `None` if `goes_on` returns false. `goes_on` is called at
+    /// times with the fraction of the work that is done; it must not use the device.
     ///
     /// # Errors
     /// The errors of [`Scorer::score`].

@@ -58,8 +58,8 @@ impl Checkpoint {
         Self::load_without(path, &[])
     }
 
-    /// Reads a file as [`Checkpoint::load`] does, without the tensors called one of `left_out`, whose bytes are
-    /// verified but not kept.
+    /// Reads a file as [`Checkpoint::load`] does, without the tensors that `left_out` names: their bytes are verified
+    /// but not kept.
     ///
     /// # Errors
     /// The errors of [`Checkpoint::load`].

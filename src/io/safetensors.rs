@@ -51,8 +51,8 @@ pub fn read(reader: &mut (impl Read + Seek), length: u64) -> Result<Contents, St
     read_without(reader, length, &[])
 }
 
-/// Reads a file of `length` bytes as [`read`] does, but keeps no tensor called one of `left_out`. The checksum is
-/// verified for them too.
+/// Reads a file of `length` bytes as [`read`] does, without the tensors that `left_out` names. The checksum covers
+/// their bytes too.
 ///
 /// # Errors
 /// The errors of [`read`].

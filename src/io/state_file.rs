@@ -61,7 +61,7 @@ pub struct Facts {
     pub scalars: Vec<(String, String)>,
     /// Entries that were ignored, such as an optimizer's, with the classes of objects: the first 100.
     pub ignored: Vec<String>,
-    /// The number of chains in the replay buffer of a safetensors file.
+    /// The number of chains in the replay buffer of a safetensors file; `None` without one, and for other formats.
     pub chains: Option<usize>,
     /// The metadata strings of a safetensors file, or of an exported `.pt`.
     pub metadata: BTreeMap<String, String>,

@@ -211,7 +211,7 @@ pub fn keep_untrained(builder: &mut ProgramBuilder, layout: &ParameterLayout) {
     copy_untrained(builder, layout, |[parameters, kept]| [parameters, kept]);
 }
 
-/// Appends the restoration of the parameters that [`keep_untrained`] kept.
+/// Appends the copy back of the parameters that [`keep_untrained`] kept.
 pub fn restore_untrained(builder: &mut ProgramBuilder, layout: &ParameterLayout) {
     copy_untrained(builder, layout, |[parameters, kept]| [kept, parameters]);
 }

@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn long_text_fits_its_room() {
-        // A font that is made before is not found.
+        // Register first: otherwise the font is not found.
         register();
         let font = || (FONT, 20).into_font();
         let text = "Validation accuracy on SYNTHETIC shapes, mean of the seeds";

@@ -71,7 +71,7 @@ const PANELS: [Panel; 3] = [
     },
 ];
 
-/// The panel of runs that follow fresh chains at evaluations.
+/// The panel of fresh chains, for runs that follow them at evaluations.
 const FRESH: Panel = Panel {
     title: "fresh chains",
     lines: &[
@@ -108,11 +108,11 @@ const HEALTH: [Panel; 3] = [
     },
 ];
 
-/// Draws the curves of `table` to a PNG file of panels of 1200x300 pixels, written atomically: of `loss` and
-/// `cross_entropy`; of `energy_data`, `energy_samples` and `energy_gap`; of `accuracy` and `validation_accuracy` (0 to
-/// 1); and, if the run followed fresh chains, of their energies beside `validation_energy`. Columns that the table lacks
-/// are left out. Faint lines are the values, strong lines the smoothed values (local
-/// linear fits); a legend ends with the last value.
+/// Draws the curves of `table` to a PNG file, written atomically, 1200 pixels wide and 300 high for each panel: `loss`
+/// and `cross_entropy`; `energy_data`, `energy_samples` and `energy_gap`; `accuracy` and `validation_accuracy` (0 to
+/// 1); and, if the run followed fresh chains, their energies beside `validation_energy`. Columns that the table lacks
+/// are left out. Faint lines are the values, strong lines the smoothed values (local linear fits); a legend ends with
+/// the last value.
 ///
 /// # Errors
 /// [`crate::Error::Io`] when the file cannot be written.

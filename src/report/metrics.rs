@@ -59,8 +59,8 @@ impl MetricsTable {
         Ok((Self { columns, rows }, None))
     }
 
-    /// Adds empty cells for the `columns` that the table lacks. Returns false, without a change, if it has others, or in
-    /// another order.
+    /// Adds empty cells for those of `columns` that the table lacks. Returns false, without a change, if the table has
+    /// other columns or another order.
     fn widen(&mut self, columns: &[&str]) -> bool {
         let present: Vec<Option<usize>> = columns.iter().map(|name| self.column(name)).collect();
         if !present.iter().flatten().copied().eq(0..self.columns.len()) {
@@ -103,8 +103,8 @@ impl MetricsLog {
     }
 
     /// Continues a file after the row whose first column (the iteration) is `last`. Drops later rows, which a run wrote
-    /// after its last checkpoint, because they will be written again. Creates a missing file. Adds empty cells to a file
-    /// of an earlier version, which lacks some of the columns.
+    /// after its last checkpoint, because they will be written again. Creates a missing file. Adds empty cells for the
+    /// columns that a file of an earlier version lacks.
     ///
     /// # Errors
     /// [`Error::File`] when the file has other columns, or a damaged line before row `last`;

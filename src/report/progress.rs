@@ -21,7 +21,8 @@ pub trait Progress {
         self.note(&validation_line(iteration, accuracy));
     }
 
-    /// `done` of `total` images of `part`, such as `test images`, have been scored; also called during training.
+    /// `done` of `total` images or SGLD steps of `part`, such as `scoring test images` or `fresh chains: SGLD step`, are done;
+    /// also called during training.
     fn scoring(&mut self, _part: &str, _done: usize, _total: usize) {}
 
     /// Whether [`Progress::samples`] should be called now. Reading samples takes time.

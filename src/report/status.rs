@@ -40,7 +40,7 @@ impl fmt::Display for Phase {
 /// The figures beside the iteration; `None` for those that were not measured.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Status {
-    /// The phase of an iteration that takes long and is in progress; `None` after an iteration.
+    /// The phase of a slow iteration in progress; `None` after an iteration.
     pub phase: Option<Phase>,
     /// The value of the loss.
     pub loss: Option<f64>,

@@ -262,7 +262,7 @@ fn training_begins_with_a_model_of_other_code() {
         printed.parse::<toml::Table>().unwrap_or_else(|error| panic!("{error}: {printed}"))
     };
     let fine_tune = settings(&["--from", &moved]);
-    assert_eq!(fine_tune["hold_gap"].as_float(), Some(3.0), "{fine_tune}");
+    assert_eq!(fine_tune["hold_gap"].as_float(), Some(2.5), "{fine_tune}");
     assert_eq!(fine_tune["norm_statistics"].as_str(), Some("frozen"), "{fine_tune}");
     let tiny = settings(&["--from", &moved, "--preset", "tiny"]);
     assert_eq!(tiny["hold_gap"].as_float(), Some(0.0), "{tiny}");

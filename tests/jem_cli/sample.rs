@@ -199,7 +199,7 @@ fn chains_start_where_init_says() {
     let chains = buffer.f32(checkpoint.as_ref(), "replay_buffer", &[40, 3, SIDE, SIDE]).expect("chains");
     let chains: Vec<f64> = chains.iter().map(|&v| f64::from(v)).collect();
     assert_eq!(samples(&place, "buffer"), chains);
-    // Fewer are those with the most steps.
+    // A smaller number selects the chains with the most steps.
     let some = sample(&place, "some", &[&still[..], &["--init", "buffer", "--count", "3"]].concat());
     assert_eq!(some["start"], "3 of the 40 chains of the replay buffer with the most SGLD steps");
     let ages = buffer.f32(checkpoint.as_ref(), "chain_ages", &[40]).expect("ages");
@@ -211,7 +211,7 @@ fn chains_start_where_init_says() {
     let older = ages.iter().filter(|age| **age > youngest).count();
     assert!(youngest > 0.0 && older < 3, "{started:?} of {ages:?}");
 
-    // A model with a replay buffer continues it, for the steps of an iteration.
+    // By default the chains of a replay buffer continue, for the steps of an iteration.
     let continued = sample(&place, "continued", &["--model", &best]);
     assert_eq!((&continued["samples"], &continued["steps"]), (&40.into(), &2.into()));
     assert_eq!(continued["start"], "all 40 chains of the replay buffer");

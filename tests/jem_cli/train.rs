@@ -104,7 +104,7 @@ fn suggested(printed: &str) -> Vec<&str> {
     std::iter::once("sample").chain(line.split(' ')).collect()
 }
 
-/// New chains of 400 steps sink past the energies of the replay buffer in so short a run.
+/// In so short a run new chains of 400 steps reach lower energies than those of the replay buffer.
 #[test]
 fn the_samples_that_a_run_suggests_are_those_of_its_chains() {
     let place = Place::new();
@@ -142,7 +142,7 @@ fn the_samples_that_a_run_suggests_are_those_of_its_chains() {
         let near = (reached - buffer).abs() < 0.5 * (fresh - buffer).abs();
         assert!(near, "{recipe}: drawn {reached}, buffer {buffer}, new chains {fresh}");
     }
-    // Without chains in the best model new ones start as in training.
+    // If the best model has no chains, the suggested ones start as in training.
     for (recipe, start, more) in [
         ("jem", "--init uniform --steps 10", &["--recipe", "jem"][..]),
         ("jem++", "--init gaussians --init-data", &["--recipe", "jem++"]),

@@ -18,7 +18,7 @@ from networks import CASES, LEAKY, Jem  # noqa: E402
 
 
 def with_both_heads():
-    """The published JEM's, with the layers that it does not use."""
+    """The network of the published JEM, with the layers that it does not use."""
     network = Jem(1, 1, "none", LEAKY)
     network.energy_output = nn.Linear(64, 1)
     network.f.linear = nn.Linear(64, 10)

@@ -4,7 +4,7 @@ mod plan;
 mod result;
 mod table;
 
-use crate::common::Directory;
+use crate::common::{Directory, sizes};
 use crate::session::network::NetworkChoice;
 use crate::session::training::{self, Job, describe};
 use crate::session::{self, DeviceArguments, INTERRUPTED, Session, say};
@@ -54,7 +54,7 @@ pub struct Arguments {
     #[command(flatten)]
     data: DataArguments,
     /// Size of the networks and the runs: tiny, small or paper
-    #[arg(long, value_name = "SIZE", default_value = "tiny", hide_possible_values = true)]
+    #[arg(long, value_name = "SIZE", default_value = "tiny", value_parser = sizes(), hide_possible_values = true)]
     preset: Preset,
     #[command(flatten)]
     overrides: Overrides,

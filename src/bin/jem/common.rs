@@ -4,12 +4,13 @@ use crate::facts::number;
 use crate::pictures::PictureArguments;
 use crate::session::flags::{self, Flags as _};
 use crate::session::{complain, download_bar, spinner};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use jem::data::download::Transfer;
 use jem::data::images::{Images, Pixels};
 use jem::data::reading::ReadOptions;
 use jem::device::{Device, DeviceOptions, DeviceSpec};
-use jem::ebm::{ImportOptions, Model};
+use jem::ebm::{ImportOptions, Model, Preset};
 use jem::nn::architecture::NormMode;
 use jem::report::terminal::bar_style;
 use jem::tuning;
@@ -269,4 +270,9 @@ impl Drop for Directory {
             let _ = std::fs::remove_dir(path);
         }
     }
+}
+
+/// Parses a preset with a size of its own; [`Preset::FineTune`] has that of a model, which only `jem train` takes.
+pub fn sizes() -> impl TypedValueParser<Value = Preset> {
+    PossibleValuesParser::new(Preset::SIZES.map(Preset::name)).try_map(|name| name.parse::<Preset>())
 }

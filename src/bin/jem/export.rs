@@ -21,8 +21,9 @@ In PyTorch, with a network whose layers have these names:
   network.load_state_dict(safetensors.torch.load_file(\"model.safetensors\"))
 
 A file of an imported model keeps heads that the model does not use, such as JEM's energy_output, so that the network it
-came from loads all of it; --weights-only leaves them out. --training-state adds what PyTorch's network does not have:
-the replay buffer, the ages of its chains, and the optimizer's state.";
+came from loads all of it; --weights-only leaves them out. --training-state adds the tensors of the file that no network
+of PyTorch has: the replay buffer, the ages of its chains, the optimizer's state, and the weights beside their moving
+averages.";
 
 /// A format to export to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -43,7 +44,7 @@ impl Format {
                 let path = path.display();
                 Err(Error::setting(
                     "--to",
-                    format!("give pt, safetensors or npz: the ending of {path} is none"),
+                    format!("give pt, safetensors or npz: {path} ends in none of them"),
                 ))
             }
         }
@@ -57,16 +58,16 @@ pub struct Arguments {
     /// The model file, or a run directory, for its best.safetensors
     #[arg(long, value_name = "FILE")]
     model: PathBuf,
-    /// Output format: pt (as torch.save writes it), safetensors or npz; by default the ending of --out
+    /// Output format: pt (as torch.save writes it), safetensors or npz [default: by the ending of --out]
     #[arg(long)]
     to: Option<Format>,
     /// The file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Export only the tensors that the network uses, without other heads in the file of an imported model
+    /// Export only the tensors that the network uses, without the other heads in the file of an imported model
     #[arg(long)]
     weights_only: bool,
-    /// Export the state of the training too: replay buffer, ages of chains, optimizer
+    /// Export the state of the training too: replay buffer, ages of chains, optimizer, weights beside their averages
     #[arg(long, conflicts_with = "weights_only")]
     training_state: bool,
     /// With spectral norm: divide the weights, for a network without it. By default they are exported as parts, which

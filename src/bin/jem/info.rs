@@ -59,7 +59,7 @@ fn network(model: &Model, facts: &mut Facts) {
     facts.value("parameters", network.layout().elements());
     facts.value("classes", network.classes());
     facts.value("image", json!(model.image_shape()));
-    // The replay buffer stays on disk.
+    // The model was read without its replay buffer.
     let tensors = model.file().tensors.len() + usize::from(model.chains().is_some());
     facts.add("tensors", tensors.to_string(), tensors);
     crate::import::settings(model, facts);

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 
 /// The default batch size, in chains.
 const BATCH: usize = 64;
-/// The default number of steps of chains that do not continue those of training.
+/// The default number of steps of chains that do not continue the replay buffer.
 const STEPS: usize = 100;
 
 const EXAMPLES: &str = "Examples:
@@ -64,7 +64,7 @@ pub struct Arguments {
     /// Classes to sample from: names or numbers separated by commas, or all; each class gets the same number of chains
     #[arg(long, value_name = "Y", value_delimiter = ',')]
     class: Vec<String>,
-    /// Number of SGLD steps [default: from the replay buffer as many as an iteration of training, else 100]
+    /// Number of SGLD steps [default: those of an iteration of training from the replay buffer, else 100]
     #[arg(long, value_name = "N")]
     steps: Option<usize>,
     /// SGLD step size: factor of the gradient [default: as trained, else 1]

@@ -31,8 +31,8 @@ checkpoints and the best model.";
 /// Train a joint energy-based model on a data set or a folder of images
 ///
 /// One network becomes a classifier p(y|x), a density p(x) and a generator. Ctrl-C ends the run within seconds, with a
-/// checkpoint to --resume from and exit status 130: an iteration or evaluation in progress is given up, and the resumed
-/// run does it again. A second Ctrl-C ends it at once.
+/// checkpoint to --resume from and exit status 130. It discards an iteration or evaluation in progress, which the
+/// resumed run does again. A second Ctrl-C ends it at once.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, args_override_self = true)]
 pub struct Arguments {
@@ -98,7 +98,7 @@ pub fn run(Arguments { data, training }: &Arguments) -> Result<ExitCode> {
     training.run(|outcome| next(outcome, &training.job, &training.recipe))
 }
 
-/// The length of fresh chains that are suggested, in multiples of the steps of an iteration.
+/// The length of new chains in a suggested command, in multiples of the steps of an iteration.
 const LONG: usize = 10;
 
 /// The number of chains in the replay buffer of a model file; `None` without one.
@@ -125,7 +125,7 @@ fn next(outcome: &Outcome, job: &Job, recipe: &Recipe) -> Vec<String> {
         let out = quoted(&job.out.join("drawn").display().to_string());
         let start = match chains(best) {
             Some(_) => format!("--init {BUFFER}"),
-            // Chains that start as those of training do.
+            // New chains start as in training.
             None if recipe.start == ChainStart::Gaussian => {
                 let images = quoted(&job.source.training_images());
                 let steps = LONG * recipe.steps;

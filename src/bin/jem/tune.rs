@@ -2,7 +2,7 @@
 
 mod report;
 
-use crate::common::{Output, check_batch, check_writable, open_model, progress, waiting};
+use crate::common::{Output, check_batch, check_writable, open_model, progress, sizes, waiting};
 use crate::facts::say;
 use crate::session::{DeviceArguments, complain};
 use jem::compute::conv_geometry::ConvProblem;
@@ -46,7 +46,7 @@ JEM_TUNED=none reads none, and deleting the file discards the winners. Training 
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// Preset to tune for: tiny, small or paper
-    #[arg(long, default_value = "small", conflicts_with = "model", hide_possible_values = true)]
+    #[arg(long, default_value = "small", value_parser = sizes(), conflicts_with = "model", hide_possible_values = true)]
     preset: Preset,
     /// TOML file of settings, such as a run's config.toml, applied over the preset
     #[arg(long, value_name = "FILE", conflicts_with = "model")]

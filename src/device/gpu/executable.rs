@@ -94,7 +94,7 @@ impl GpuDevice {
 
     /// Queues the dispatches, in submissions of about 20 ms on hardware ([`super::pace`]), so that the GPU still draws
     /// the desktop, Ctrl-C is answered, and the system does not reset the GPU for hanging (Windows allows 2 seconds).
-    /// Before each submission `goes_on` is called with the number of its first dispatch; if it returns false, the rest
+    /// `goes_on` is called before each submission with the index of its first dispatch; if it returns false, the rest
     /// is not queued. Returns whether all are queued.
     ///
     /// # Errors

@@ -12,8 +12,8 @@
 //!
 //! Before `p_x_after` only `gather`, `power_iteration`, `prepare`, and a `perturb` and `update` of the labelled images run.
 //!
-//! An iteration may end at any dispatch before the optimizer's first. Until then it has changed only buffers that the next
-//! one fills anew, and parameters that `undo` restores.
+//! An iteration may be stopped before the optimizer's first dispatch. Until then it has changed only buffers that the
+//! next one overwrites, and parameters that `undo` restores.
 
 mod gather;
 mod layout;
@@ -87,7 +87,7 @@ pub struct Programs {
     pub early: Option<Early>,
     /// Writes the chains to the replay buffer; `None` without samples.
     pub scatter: Option<Program>,
-    /// The programs that restore the parameters of an iteration that ends before its optimizer step.
+    /// The programs that restore the parameters after an iteration that is stopped before its optimizer step.
     pub undo: Undo,
 }
 

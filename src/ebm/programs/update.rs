@@ -20,8 +20,8 @@ use crate::policy::convolution::ConvolutionPolicy;
 ///       + p_xy (mean f(samples)[y] - mean f(labelled)[y]) + energy_l2 (mean f²(data) + mean f²(samples))
 ///       + gradient_penalty mean |∂f/∂x|²(data)`,
 /// with `f(x) = LogSumExp_y f(x)[y]`, and f² averaged over classes. With `hold_gap`, [`held_gap`] replaces the first
-/// difference. The labelled loss is the cross-entropy or a
-/// [`crate::compute::functional::Functional`]. The last term, the gradient penalty, is not among the returned terms.
+/// difference. The labelled loss is the cross-entropy or a [`crate::compute::functional::Functional`]. The last term,
+/// the gradient penalty, is not among the returned terms.
 pub fn loss_terms(recipe: &Recipe, batch: BatchLayout, classes: usize) -> Vec<(BatchPart, LossTerm)> {
     let mean = |weight: f32, count: usize| weight / count as f32;
     let weight = mean(recipe.p_y_given_x, batch.labelled);
@@ -199,9 +199,9 @@ impl LossPrograms<'_> {
     }
 }
 
-/// The loss `p_x φ(u)` of the gap `u = mean f(data) - mean f(samples)` of a batch under `hold_gap = G`: φ(u) is -u below
-/// 0, -u + u²/2G up to G, and constant above. So log p(x) weighs `p_x` up to a gap of 0, ever less above, and nothing
-/// from G on, until the chains have caught up.
+/// φ(u) of the loss `p_x φ(u)`, for the gap `u = mean f(data) - mean f(samples)` of a batch under `hold_gap = G`: -u
+/// below 0, -u + u²/2G from 0 to G, and the constant -G/2 above. So log p(x) has the weight `p_x` up to a gap of 0, a
+/// linearly falling weight up to G, and none above, until the chains have caught up.
 pub fn held_gap(gap: f64, limit: f64) -> f64 {
     let within = gap.clamp(0.0, limit);
     within * within / (2.0 * limit) + (gap - limit).max(0.0) - gap

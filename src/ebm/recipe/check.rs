@@ -101,8 +101,8 @@ impl Recipe {
         Ok(())
     }
 
-    /// Refuses a stage before log p(x) if there is nothing to train in it, or no log p(x) after it, and a bound on its
-    /// weight without it.
+    /// Rejects a stage before log p(x) if there is nothing to train in it, or no log p(x) after it, and `hold_gap`
+    /// without log p(x).
     fn check_stages(&self) -> Result<()> {
         if self.hold_gap > 0.0 && self.p_x == 0.0 {
             let value = self.hold_gap;

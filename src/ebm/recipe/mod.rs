@@ -128,8 +128,8 @@ settings! {
     /// Iterations over which the weight of log p(x), and of all terms of its images and samples, rises to its full
     /// value; 0: at once
     p_x_ramp: u64,
-    /// Gap of energies (samples' minus data's, of a batch) at which the weight of log p(x) is 0; it falls linearly from
-    /// its full value at a gap of 0; 0: constant weight
+    /// Gap of mean energies in a batch, samples' minus data's, from which on the weight of log p(x) is 0; the weight
+    /// falls linearly from its full value at a gap of 0; 0: constant weight
     hold_gap: f32,
     /// Weight of log p(y|x), or of the --labelled-loss that replaces it
     p_y_given_x: f32,
@@ -198,7 +198,7 @@ settings! {
     ["Run"]
     /// Iterations between evaluations on the held-out images
     evaluate_every: u64,
-    /// Number of fresh chains that evaluations follow for K, 10 K and 100 K steps; 0: none
+    /// Number of fresh chains that evaluations follow for K, 10 K or 100 K steps; 0: none
     fresh_chains: usize,
     /// Iterations between sample grids
     sample_every: u64,
@@ -369,7 +369,7 @@ impl Recipe {
         }
     }
 
-    /// The number of iterations before log p(x) has its full weight.
+    /// The number of iterations after which log p(x) has reached its full weight.
     pub fn p_x_complete(&self) -> u64 {
         self.p_x_after.saturating_add(self.p_x_ramp)
     }

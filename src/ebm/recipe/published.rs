@@ -166,13 +166,14 @@ impl Preset {
                 checkpoint_every: 200,
                 ..paper
             },
-            // The input gradients of a classifier are steep: its first chains reach energies far below the data's. The
-            // weight of log p(x) rises while they lose their directions, and the held gap lets the classifier recover.
+            // The input gradients of a classifier are steep: its first chains reach energies far below the data's. So
+            // the weight of log p(x) rises slowly while training removes these directions, and the held gap lets the
+            // classifier recover.
             Self::FineTune => Recipe {
                 norm_statistics: NormStatistics::Frozen,
                 batch: 32,
                 steps: 10,
-                step_size: 0.1,
+                step_size: 0.15,
                 noise: 0.005,
                 clamp_gradient: 1.0,
                 clamp_x: true,
@@ -180,18 +181,19 @@ impl Preset {
                 start: ChainStart::Gaussian,
                 p_x: 0.3,
                 p_x_ramp: 100,
-                hold_gap: 3.0,
+                hold_gap: 2.5,
                 max_gap: 1000.0,
                 energy_l2: 0.003,
                 clip_norm: 5.0,
                 warmup: 50,
                 decay_at: Vec::new(),
                 epochs: 0.0,
-                iterations: 1500,
+                iterations: 800,
                 validation: 2000,
-                evaluate_every: 300,
-                sample_every: 300,
-                checkpoint_every: 300,
+                evaluate_every: 200,
+                sample_every: 200,
+                checkpoint_every: 200,
+                fresh_chains: 8,
                 ..paper
             },
         }
@@ -254,7 +256,7 @@ impl Family {
                 ..recipe
             },
             Preset::Small | Preset::Tiny => Recipe { steps: recipe.steps.min(5), ..recipe },
-            // The same sampler and optimizer as JEM's, but for the noise: five inner steps equal one of their length.
+            // JEM's sampler and optimizer without the noise: five inner steps equal one of their total length.
             Preset::FineTune => Recipe { inner_steps: 5, step_size: jem.step_size / 5.0, noise: 0.0, ..jem },
         }
     }
@@ -275,8 +277,8 @@ impl Family {
         match preset {
             Preset::Paper => Recipe { epochs: 200.0, decay_at: vec![60.0, 120.0, 180.0], ..recipe },
             Preset::Small | Preset::Tiny => recipe,
-            // Half as many steps, of twice the length.
-            Preset::FineTune => Recipe { step_size: 0.2, weight_decay: 0.0, ..recipe },
+            // Half as many steps as JEM's, of twice the length.
+            Preset::FineTune => Recipe { step_size: 0.3, weight_decay: 0.0, ..recipe },
         }
     }
 }

@@ -74,7 +74,7 @@ impl Run<'_> {
                 Ok(complete.then_some(checkpoint))
             });
             match restored {
-                // Nor those of an interrupted evaluation.
+                // Skip checkpoints of an interrupted evaluation too.
                 Ok(None) => {}
                 Ok(Some(checkpoint)) => {
                     self.guard = memory(&checkpoint, GUARD);

@@ -29,8 +29,9 @@ use std::time::{Duration, Instant};
 const EVALUATION_BATCH: usize = 100;
 /// The number of snapshots that a run keeps in memory, in addition to its checkpoints.
 const SNAPSHOTS: usize = 3;
-/// An iteration that takes longer than this shows its phase, and again after `REFRESH`.
+/// An iteration that takes longer than this shows its phase.
 const SLOW: Duration = Duration::from_secs(1);
+/// The shortest time between two displays of progress within an iteration or an evaluation.
 const REFRESH: Duration = Duration::from_millis(100);
 /// The metadata of a checkpoint with the state of the guard, and with that of the healing.
 const GUARD: &str = "guard";
@@ -62,7 +63,7 @@ struct Run<'a> {
     /// Time spent on evaluations, pictures and checkpoints.
     aside: Duration,
     last: Option<Metrics>,
-    /// The last row of metrics, if it waits for an evaluation that was stopped.
+    /// The last row of metrics, if its evaluation was stopped.
     unscored: Option<(Metrics, Clock)>,
     /// The figures of the last iteration.
     status: Status,
@@ -286,7 +287,8 @@ impl Run<'_> {
         })
     }
 
-    /// Runs one iteration and the tasks that are due after it, or the tasks that an earlier session was stopped in.
+    /// Runs one iteration and the tasks that are due after it, or only the tasks, if an earlier session was stopped in
+    /// them.
     fn advance(&mut self, total: u64, left: &mut Left) -> Result<Option<Fault>> {
         let unscored = self.unscored.take();
         if unscored.is_none() {
@@ -317,7 +319,7 @@ impl Run<'_> {
             return Ok(self.check(&arrived));
         }
         // Only a healthy state may be saved or evaluated: check all metrics first. An earlier session has checked the row
-        // that it was stopped at.
+        // whose evaluation was stopped.
         let resumed = unscored.is_some();
         let (arrived, clock) = match unscored {
             Some((row, clock)) => (vec![row], clock),
@@ -353,7 +355,7 @@ impl Run<'_> {
             return Ok(fault);
         }
         if due(sample_every) {
-            // The session that was stopped has drawn them.
+            // The session that was stopped may have drawn them.
             let drawn = Some(self.directory.samples_path(done)).filter(|path| resumed && path.exists());
             left.samples = if drawn.is_some() { drawn } else { self.picture()? };
         }
@@ -389,7 +391,8 @@ impl Run<'_> {
         self.trainer.step_while(goes_on)
     }
 
-    /// Ends the session in an evaluation: the last of the `arrived` rows waits for the next session, which evaluates again.
+    /// Ends the session in an evaluation: the last of the `arrived` rows waits for the next session, which repeats the
+    /// evaluation.
     fn leave_unscored(
         &mut self,
         arrived: &[Metrics],
@@ -403,7 +406,7 @@ impl Run<'_> {
     }
 
     /// Ends the session after the iterations that are done: records their metrics, draws the last samples and writes a
-    /// checkpoint.
+    /// checkpoint. Returns a fault that these metrics show, in which case the session does not end.
     fn stop(&mut self, left: &mut Left) -> Result<Option<Fault>> {
         let arrived = self.trainer.finish_metrics()?;
         self.record(&arrived, None, None, self.clock());

@@ -27,8 +27,8 @@ pub struct RunOptions<'a> {
     pub source: Option<&'a DataSource>,
     /// Receives the progress, such as `report::terminal::Terminal`; `None`: [`crate::report::progress::Silent`].
     pub progress: Option<Box<dyn Progress + 'a>>,
-    /// Set (by Ctrl-C) to end the run with a checkpoint, within seconds: an iteration in progress is given up unless its
-    /// optimizer step has begun, and so is an evaluation. A resumed run begins either of them again.
+    /// Set (by Ctrl-C) to end the run with a checkpoint, within seconds. An evaluation in progress is discarded, and so
+    /// is an iteration unless its optimizer step has begun. A resumed run begins either of them again.
     pub stop: &'a AtomicBool,
     /// Reopens a device that was lost, for example to a driver reset; `None`: a loss ends the run.
     pub reopen: Option<&'a dyn Fn() -> Result<Device>>,
@@ -86,7 +86,8 @@ pub struct Outcome {
     /// The figures on the test images of the model that the run started from; `None` without one, if it has other
     /// classes, or if interrupted.
     pub start: Option<Evaluation>,
-    /// The last evaluation with fresh chains of 10 K steps or longer; `None` without one.
+    /// The last evaluation with fresh chains of 100 K steps, or of 10 K steps if none had longer ones; `None` without
+    /// either.
     pub fresh: Option<FreshGap>,
     /// The last checkpoint.
     pub checkpoint: PathBuf,

@@ -9,7 +9,8 @@ use crate::report::progress::Progress;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-/// A check of `stop` that shows the number of scored images of `part`: at each batch, and within a batch that takes long.
+/// Returns a check of `stop` that shows the number of scored images of `part` at each batch, and every [`REFRESH`]
+/// within a slow batch.
 fn shown<'a>(
     progress: &'a mut dyn Progress,
     stop: &'a AtomicBool,
@@ -30,7 +31,8 @@ fn shown<'a>(
 impl Run<'_> {
     /// Scores the held-out images with the model as it is now; `None` if interrupted.
     pub(super) fn validate(&mut self) -> Result<Option<Evaluation>> {
-        let goes_on = shown(&mut *self.progress, self.options.stop, "held-out images", self.held_out.len());
+        let goes_on =
+            shown(&mut *self.progress, self.options.stop, "scoring held-out images", self.held_out.len());
         self.validation.evaluate_while(goes_on)
     }
 
@@ -76,9 +78,9 @@ impl Run<'_> {
     fn score(&mut self, test: &Dataset, flat: &[f32]) -> Result<Option<Evaluation>> {
         self.trainer.set_parameters(flat)?;
         let evaluator = self.trainer.evaluator(test, EVALUATION_BATCH)?;
-        let goes_on = shown(&mut *self.progress, self.options.stop, "test images", test.len());
+        let goes_on = shown(&mut *self.progress, self.options.stop, "scoring test images", test.len());
         let scored = evaluator.evaluate_while(goes_on);
-        self.progress.scoring("test images", test.len(), test.len());
+        self.progress.scoring("scoring test images", test.len(), test.len());
         scored
     }
 }

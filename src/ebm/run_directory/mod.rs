@@ -10,7 +10,7 @@
 //! | `curves.png`, `health.png` | losses, energies, accuracies; gradients and chains |
 //! | `report.html` | a self-contained page with all figures and pictures: written at the end, and by `jem report` |
 //! | `checkpoints/` | the last checkpoints; earlier best models that they name; snapshots, after an interruption |
-//! | `best.safetensors` | the best model on the held-out images, with the replay buffer of its iteration |
+//! | `best.safetensors` | the best model on the held-out images, with the chains of its iteration once log p(x) joins |
 //!
 //! A process may be killed at any moment: a file is complete or absent, or is a log that ends with a complete or
 //! partial record; a resumed run removes a partial one. Each checkpoint names the best model at its time, so that a run
@@ -84,7 +84,8 @@ const BEST: &str = "best";
 const BEST_SO_FAR: &str = "best";
 /// The metadata of a best model with its scores on the held-out images.
 const VALIDATION: &str = "validation";
-/// The metadata of a checkpoint from before the evaluation of its iteration: the row of metrics that waits for it.
+/// The metadata of a checkpoint that was written before the evaluation of its iteration: the row of metrics that lacks
+/// the evaluation.
 pub(super) const UNSCORED: &str = "unscored";
 /// The name of `best.safetensors` in messages.
 const BEST_MODEL: &str = "best model";

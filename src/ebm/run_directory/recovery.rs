@@ -118,7 +118,7 @@ impl Recovered {
         self.checkpoint.as_ref().and_then(iteration).unwrap_or(0)
     }
 
-    /// The number of rows of metrics that are complete: the last one may wait for its evaluation.
+    /// The number of complete rows of metrics: the row of the last iteration may lack its evaluation.
     pub(super) fn rows(&self) -> u64 {
         let waits = |(_, checkpoint): &(_, Checkpoint)| checkpoint.metadata.contains_key(UNSCORED);
         self.iteration().saturating_sub(u64::from(self.checkpoint.as_ref().is_some_and(waits)))

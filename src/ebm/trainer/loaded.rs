@@ -23,16 +23,16 @@ pub(super) struct Loaded {
     pub undo_perturbation: Option<Executable>,
 }
 
-/// A program that may be stopped before a certain dispatch, and must run to its end from there on.
+/// A program that may be stopped up to a certain dispatch, and must run to its end from there on.
 #[derive(Debug)]
 pub(super) struct Stoppable {
     pub program: Executable,
-    /// The number of the last dispatch before which the program may be stopped.
+    /// The index of the last dispatch before which the program may be stopped.
     pub last_stop: usize,
 }
 
 impl Stoppable {
-    /// Loads `program`, which may be stopped before it writes one of the external slots `state`.
+    /// Loads `program`, which may be stopped until it first writes one of the external slots `state`.
     fn load(buffers: &mut Buffers, program: Program, state: &[&str]) -> Result<Self> {
         let last_stop = program.first_write(state);
         Ok(Self { program: buffers.load(program)?, last_stop })

@@ -63,7 +63,7 @@ pub struct Trainer {
     /// The number of the random sequence of chains and augmentation; the order of images does not depend on it.
     random_stream: u32,
     chains: Chains,
-    /// The iteration whose chains are in the batch, if it has ended.
+    /// The completed iteration whose chains are in the batch; `None` after an iteration that was stopped.
     sampled: Option<u64>,
     pending: VecDeque<Awaited>,
 }
@@ -370,8 +370,8 @@ impl Trainer {
         &self.device
     }
 
-    /// The programs of an iteration, for their summaries: gather, power iteration, prepare, SGLD step,
-    /// perturb, update, scatter.
+    /// The programs of an iteration, for their summaries: gather, power iteration, prepare, SGLD step, perturb, update,
+    /// scatter.
     pub fn programs(&self) -> Vec<&Program> {
         self.programs.runs(1).into_iter().map(|(program, _)| program.program()).collect()
     }

@@ -11,7 +11,7 @@ const GALLERY: usize = 10;
 
 impl Trainer {
     /// The samples of the last iteration, NHWC; empty without sampling, and before log p(x) joins. After an iteration
-    /// that was stopped, and after [`Trainer::restore`], those of them that are in the replay buffer.
+    /// that was stopped, and after [`Trainer::restore`], only the samples that the replay buffer has.
     ///
     /// # Errors
     /// An error of the device.

@@ -19,8 +19,8 @@ const RANDOM_STREAM: &str = "random_stream";
 /// The prefix of the names of parameters in training, where their moving averages have the plain names.
 const RAW: &str = "raw.";
 
-/// Whether a tensor of a checkpoint belongs to the training's state rather than to the network: the replay buffer with
-/// the ages of its chains, the optimizer's state, the weights beside their moving averages.
+/// Whether a tensor of a checkpoint belongs to the training's state rather than to the network: the replay buffer, the
+/// ages of its chains, the optimizer's state, the weights beside their moving averages.
 pub(in crate::ebm) fn is_training_state(name: &str) -> bool {
     let optimizers = [Optimizer::adam(), Optimizer::sgd(0.9)];
     let mut slots = optimizers.iter().flat_map(|optimizer| optimizer.state());
@@ -69,8 +69,8 @@ impl Trainer {
         Ok(checkpoint)
     }
 
-    /// The model with the chains that sampling from it continues: [`Trainer::model`], the replay buffer and the ages of
-    /// its chains, which begin when log p(x) joins.
+    /// The model with the chains that sampling from it continues: [`Trainer::model`] and, once log p(x) has joined, the
+    /// replay buffer and the ages of its chains.
     ///
     /// # Errors
     /// An error of the device.

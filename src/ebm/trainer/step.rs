@@ -1,4 +1,4 @@
-//! One iteration, which may be stopped as long as it has changed nothing that counts.
+//! One iteration, which may be stopped until its optimizer step.
 
 use super::loaded::Stoppable;
 use super::{Awaited, Trainer};
@@ -31,11 +31,11 @@ impl Trainer {
     }
 
     /// Queues one iteration as [`Trainer::step`] does, unless `goes_on` returns false before the optimizer step; returns
-    /// whether it was queued. An iteration that is stopped leaves no trace: the trainer is as it was before it, and the
-    /// next call begins the same iteration again.
+    /// whether the iteration was queued. An iteration that is stopped leaves no trace: the trainer is as it was before,
+    /// and the next call begins the same iteration again.
     ///
-    /// `goes_on` is called with the phase of the iteration: on the host before each dispatch, on a GPU before each
-    /// submission. It must not use the device.
+    /// `goes_on` is called with the phase of the iteration wherever it may stop, up to the optimizer step: on the host
+    /// before a dispatch, on a GPU before a submission. It must not use the device.
     ///
     /// # Errors
     /// An error of the device, in this or an earlier iteration.
@@ -50,7 +50,7 @@ impl Trainer {
             self.undo(perturbed)?;
             return Ok(false);
         }
-        // Not earlier: an iteration that is stopped leaves the replay buffer as it was.
+        // Only now: an iteration that is stopped leaves the replay buffer as it was.
         if let (Some(scatter), false) = (&self.programs.scatter, early) {
             self.device.run(scatter)?;
         }
@@ -67,7 +67,7 @@ impl Trainer {
 
     /// Runs the programs of an iteration up to the optimizer step.
     fn learn(&self, early: bool, goes_on: GoesOn<'_>) -> Result<Reached> {
-        // Not stopped: `undo` needs what it keeps.
+        // Gather is not stopped: `undo` needs the parameters that it keeps.
         self.device.run(&self.programs.gather)?;
         let stopped = Ok(Reached::Stopped { perturbed: false });
         for program in self.programs.power_iteration.iter().chain([&self.programs.prepare]) {
@@ -100,7 +100,8 @@ impl Trainer {
         self.device.run_while(program, |next| goes_on(phase(next)))
     }
 
-    /// Runs a program to its end if it is not stopped by its last place; `phase` is called with the part that is done.
+    /// Runs a program, which `goes_on` may stop up to `last_stop`; returns whether it ran to its end. `phase` is called
+    /// with the part of the dispatches that are done, in percent.
     fn run_stoppable(
         &self,
         Stoppable { program, last_stop }: &Stoppable,

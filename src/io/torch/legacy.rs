@@ -24,7 +24,7 @@ pub struct Data<R> {
 
 /// Reads the pickles and finds the storages.
 pub fn open<R: Read + Seek>(mut reader: R, length: u64) -> Result<(Pickle, Data<R>), String> {
-    // Most pickles are short, and the storages behind them are not.
+    // Read the first 12 MiB: most pickles are short, while the storages behind them may be long.
     let parsed = pickles(&mut reader, 12 << 20);
     let (object, keys, at) = match parsed {
         Err(_) if length > 12 << 20 => pickles(&mut reader, 3 * pickle::MAX_BYTES as u64)?,

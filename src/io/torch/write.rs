@@ -12,12 +12,12 @@ use crate::io::atomic;
 use crate::io::checkpoint::Checkpoint;
 use crate::io::elements::{Elements, count};
 
-/// The folder of the entries, which `torch.load` takes from the first.
+/// The folder of the entries, which `torch.load` takes from the first entry.
 const FOLDER: &str = "archive";
-/// The alignment of the storages in the file, in bytes, which `torch.load(mmap=True)` needs.
+/// The alignment of the storages in the file, in bytes, as in files of `torch.save`, for `torch.load(mmap=True)`.
 const ALIGNMENT: u16 = 64;
 
-/// Writes `file` as a state dict for `torch.load`, with `weights_only` as well; atomically. Unsigned 32-bit integers,
+/// Writes `file` atomically as a state dict for `torch.load`, also with `weights_only`. Unsigned 32-bit integers,
 /// which PyTorch mostly lacks, become signed 64-bit ones. Equal contents make identical files.
 ///
 /// # Errors

@@ -175,7 +175,7 @@ impl Progress for Terminal {
     }
 
     fn scoring(&mut self, part: &str, done: usize, total: usize) {
-        let line = format!("scoring {part} {done}/{total}");
+        let line = format!("{part} {done}/{total}");
         match &mut self.mode {
             Mode::Quiet => {}
             Mode::Bar(training, _) if !training.is_finished() => training.set_message(line),
@@ -183,7 +183,7 @@ impl Progress for Terminal {
                 let bar = bar.get_or_insert_with(|| {
                     let style = bar_style("{msg} {pos}/{len} [{bar:24}]  {left} left", 0);
                     let bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr());
-                    bar.with_style(style).with_message(format!("scoring {part}"))
+                    bar.with_style(style).with_message(part.to_owned())
                 });
                 bar.set_position(done as u64);
                 bar.tick();
@@ -356,14 +356,14 @@ impl Drop for Live {
     }
 }
 
-/// The style of a bar that starts at `start`. In `template`, `{left}` is the estimated time to its end, which is unknown
-/// before the bar moves.
+/// The style of a bar that starts at `start`. In `template`, `{left}` is the estimated time to the end of the bar, or a
+/// dash before the bar moves.
 ///
 /// # Panics
 /// If the template is invalid.
 pub fn bar_style(template: &str, start: u64) -> ProgressStyle {
     let left = move |state: &ProgressState, text: &mut dyn fmt::Write| {
-        // A text that cannot be written is left out.
+        // Ignore a failure to write: the time is left out.
         let _ = match state.pos() > start {
             true => text.write_str(&duration(state.eta().as_secs_f64())),
             false => text.write_str(UNKNOWN),
@@ -386,7 +386,7 @@ mod tests {
     use super::*;
     use std::sync::{Arc, Mutex};
 
-    /// A terminal of one line, which it keeps.
+    /// A terminal with one line, whose text can be read.
     #[derive(Debug, Clone, Default)]
     struct Line(Arc<Mutex<String>>);
 

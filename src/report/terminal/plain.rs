@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 /// The time between plain lines.
 const PERIOD: Duration = Duration::from_secs(10);
-/// The time between the plain lines of one iteration, except for the first.
+/// The time between the plain lines of one iteration; the first line of a run comes after [`PERIOD`].
 const PHASE_PERIOD: Duration = Duration::from_secs(30);
 
-/// The time left before it is known.
+/// The text for a time left that is not known yet.
 pub const UNKNOWN: &str = "–";
 
 /// Estimates the time left from the iterations since the start or the resume.
@@ -18,7 +18,7 @@ pub struct Clock {
     start: u64,
     total: u64,
     began: Instant,
-    /// The number of iterations that are done, and when the last one was.
+    /// The number of iterations that are done, and the end of the last one.
     done: (u64, Instant),
 }
 
@@ -38,13 +38,14 @@ impl Clock {
         self.done = (iteration, now);
     }
 
-    /// The estimated time from `now` to the end as text: unknown before the first iteration, `None` after the last.
+    /// The estimated time from `now` to the end as text: [`UNKNOWN`] until the first iteration ends, `None` after the
+    /// last.
     pub fn left(&self, now: Instant) -> Option<String> {
         let (iteration, at) = self.done;
         let done = iteration.saturating_sub(self.start);
         let each = at.duration_since(self.began).as_secs_f64() / done as f64;
         let rest = each * self.total.saturating_sub(iteration) as f64;
-        // The iteration in progress takes no less than nothing.
+        // Subtract at most the estimate of the iteration in progress: those after it are still to come.
         let rest = (rest - now.duration_since(at).as_secs_f64()).max(rest - each);
         let text = if done > 0 { duration(rest) } else { UNKNOWN.to_owned() };
         (iteration < self.total).then(|| format!("{text} left"))

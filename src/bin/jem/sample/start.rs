@@ -42,7 +42,7 @@ struct Chains {
 }
 
 impl Chains {
-    /// The entries of the chains that class `class` has; all without classes.
+    /// The entries of the buffer that belong to `class`; all entries without classes.
     fn entries(&self, class: Option<u32>) -> std::ops::Range<usize> {
         match (self.classes, class) {
             (Some(classes), Some(class)) => {
@@ -53,7 +53,8 @@ impl Chains {
         }
     }
 
-    /// The `count` entries of `of` with the most steps, in the order of the buffer.
+    /// The `count` entries of `of` with the most steps (the first ones if ages are unknown), in the order of the
+    /// buffer.
     fn oldest(&self, of: std::ops::Range<usize>, count: usize) -> Vec<usize> {
         let mut entries: Vec<usize> = of.collect();
         if let Some(ages) = &self.ages {
@@ -64,7 +65,7 @@ impl Chains {
         entries
     }
 
-    /// The number of chains that can start, for chains of `classes`.
+    /// The number of chains that the buffer has for `classes`.
     fn there(&self, classes: &[u32]) -> usize {
         match self.classes {
             Some(_) if !classes.is_empty() => self.entries(Some(0)).len() * classes.len(),
@@ -74,8 +75,8 @@ impl Chains {
 }
 
 impl Start {
-    /// The source that `init`, the value of `--init`, names, for chains of `classes` (empty: chains of p(x)). Inpainting needs images, whose
-    /// pixels it holds.
+    /// The source that `init`, the value of `--init`, names, for chains of `classes` (empty: chains of p(x)).
+    /// Inpainting needs images, whose pixels it holds.
     pub fn new(arguments: &Arguments, init: &str, model: &Model, classes: &[u32]) -> Result<Self> {
         let source = match init {
             UNIFORM => Source::Uniform,
@@ -190,7 +191,7 @@ fn buffer(model: &Model) -> Result<Chains> {
     let (values, count) = model.replay_buffer().filter(|(_, count)| *count > 0).ok_or_else(|| {
         Error::file(
             model.path(),
-            "has no replay buffer, as models of a run with samples have; --init uniform needs none",
+            "has no replay buffer, which the models of runs with samples have; --init uniform needs none",
         )
     })?;
     let [height, width, channels] = model.image_shape();

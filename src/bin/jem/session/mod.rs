@@ -31,7 +31,7 @@ pub const INTERRUPTED: u8 = 130;
 
 /// Set by Ctrl-C, SIGTERM and SIGHUP.
 static STOP: AtomicBool = AtomicBool::new(false);
-/// Whether there are iterations to save. Before the first, a run may end at any time.
+/// Whether a run has something to save. Before its first iteration it may end at any time.
 static TRAINS: AtomicBool = AtomicBool::new(false);
 
 /// The device flags of a command that may compute in f16.
@@ -200,8 +200,8 @@ pub fn complain(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// Ends a run with a checkpoint at Ctrl-C, SIGTERM or SIGHUP ([`interrupt::handle`]). A second signal ends the process at
-/// once, and so does one that comes when there is nothing to save.
+/// Ends a run with a checkpoint at Ctrl-C, SIGTERM or SIGHUP ([`interrupt::handle`]). A second signal ends the process
+/// at once, and so does the first one if there is nothing to save.
 ///
 /// # Errors
 /// The errors of [`interrupt::handle`].
@@ -209,7 +209,7 @@ pub fn stop_on_interrupt() -> Result<()> {
     interrupt::handle(|| {
         if STOP.swap(true, Ordering::Relaxed) || !TRAINS.load(Ordering::Relaxed) {
             restore();
-            // Whatever other threads do, such as a driver that compiles.
+            // Do not wait for other threads, such as a driver that compiles.
             exit_at_once(i32::from(INTERRUPTED));
         }
         announce("stopping with a checkpoint; Ctrl-C again stops at once");
@@ -227,8 +227,8 @@ pub fn end(result: Result<impl Termination>) -> ExitCode {
     }
 }
 
-/// A spinner on standard error, if that is a terminal, with the time since it began; hidden if `quiet`. It disappears when
-/// it is dropped.
+/// A spinner on standard error, if that is a terminal, with the time since its start; hidden if `quiet`. It disappears
+/// when it is dropped.
 pub fn spinner(quiet: bool) -> ProgressBar {
     let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
     let bar = ProgressBar::with_draw_target(None, target);
@@ -237,7 +237,7 @@ pub fn spinner(quiet: bool) -> ProgressBar {
     bar.with_finish(ProgressFinish::AndClear)
 }
 
-/// Shows the timing of presets: with a spinner on a terminal, elsewhere by a line every ten seconds.
+/// Shows the timing of presets: on a terminal with a spinner, elsewhere with a line every ten seconds.
 fn shown_timing(quiet: bool) -> impl FnMut(Timing) {
     const REFRESH: Duration = Duration::from_millis(100);
     const PERIOD: Duration = Duration::from_secs(10);

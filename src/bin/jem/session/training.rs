@@ -18,7 +18,8 @@ const AUTO: &str = "auto";
 #[derive(Debug, clap::Args)]
 pub struct TrainingArguments {
     /// Size of the network and the run: auto (the largest that this machine finishes in reasonable time), tiny
-    /// (WRN-10-1, minutes on a CPU), small (WRN-16-4, hours on a GPU) or paper (WRN-28-10, days)
+    /// (WRN-10-1, minutes on a CPU), small (WRN-16-4, hours on a GPU) or paper (WRN-28-10, days); or fine-tune, the
+    /// settings for a trained model, the default with --from
     #[arg(
         long,
         value_name = "SIZE",
@@ -119,7 +120,7 @@ impl TrainingArguments {
         if asked == Some(Preset::FineTune) && !starts && resume.is_none() {
             return Err(Error::setting(
                 "--preset",
-                "fine-tune goes on from a trained model: name it with --from",
+                "fine-tune starts from a trained model: name it with --from",
             ));
         }
         let default = if starts { Preset::FineTune } else { Preset::Tiny };
