@@ -50,7 +50,7 @@ pub use healing::Healing;
 pub use import::ImportOptions;
 pub use langevin::Langevin;
 pub use metrics::Metrics;
-pub use model::{CHAIN_AGES, CLASS_NAMES, Model, REPLAY_BUFFER};
+pub use model::{CLASS_NAMES, Model, REPLAY_BUFFER};
 pub use precision::Precision;
 pub use preset::Preset;
 pub use programs::{BatchLayout, BatchPart, Programs, held_gap, loss_terms, sgld_program};

@@ -25,7 +25,7 @@ const OURS: &str = "jem-checkpoint-";
 /// The tensor of the chains of a JEM's training, [n, c, h, w].
 pub const REPLAY_BUFFER: &str = "replay_buffer";
 /// The tensor with the age of each chain of the replay buffer, in SGLD steps: n floats.
-pub const CHAIN_AGES: &str = "chain_ages";
+pub(in crate::ebm) const CHAIN_AGES: &str = "chain_ages";
 /// The metadata key of the names of the classes, a JSON array of strings.
 pub const CLASS_NAMES: &str = "class_names";
 /// The file of the best model in a run directory.
