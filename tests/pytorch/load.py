@@ -42,6 +42,7 @@ OWN = {
 
 name, line, images, shape = sys.argv[1:]
 torch.manual_seed(1)
+torch.set_num_threads(1)
 network = OWN[name]() if name in OWN else CASES[name][0]
 rejected = line.startswith("rejected:")
 try:
