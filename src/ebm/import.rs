@@ -274,7 +274,7 @@ pub fn of_images(normalised: bool, size: [usize; 2], size_stated: bool) -> Vec<A
     let mut assumptions = Vec::new();
     if !normalised {
         let reason = "the network takes images in [-1, 1], as JEM's does; most other classifiers were trained on \
-                      (pixel - mean) / std, with the mean and std of each channel";
+                      (pixel - mean) / std: state both with --mean and --std";
         assumptions.push(Assumption::new("normalisation", "none", reason, true));
     }
     if !size_stated {

@@ -40,6 +40,10 @@ impl InputNormalisation {
                 let range = if name == "std" { "finite numbers above 0" } else { "finite numbers" };
                 return Err(Error::setting(name, format!("expected {range}, got {value}")));
             }
+            if let Some(value) = values.iter().find(|value| name == "mean" && value.abs() > 1.0) {
+                let message = format!("expected a mean of pixels in [0, 1], got {value}: divide by 255");
+                return Err(Error::setting(name, message));
+            }
         }
         Ok(())
     }

@@ -245,6 +245,13 @@ fn words_that_are_not_understood_end_with_2() {
     misuse(&[&score(&model, x)[..], &["--threshold-quantile", "0.1"]].concat(), &["--threshold-on"]);
     misuse(&[&score(&model, x)[..], &["--beta", "1", "--temperature", "2"]].concat(), &["--temperature"]);
     misuse(&["import", "a.pt", "--mean", "1", "--out", "b"], &["--std"]);
+    let (model, place) = (weights(), Place::new());
+    let import = ["import", &model, "--out"];
+    fail(&place, &[&import[..], &[&place.at("model.pt")]].concat(), &["--out", "jem export", ".pt"]);
+    let bytes = ["--mean", "123.7,116.3,103.5", "--std", "58.4,57.1,57.4"];
+    let out = place.at("model.safetensors");
+    let words = [&import[..], &[&out], &bytes].concat();
+    fail(&place, &words, &["mean", "123.7", "divide by 255"]);
     misuse(&["export", "--model", "a", "--to", "onnx", "--out", "b"], &["onnx", "npz"]);
     misuse(&["sample", "--model", "a"], &["--out"]);
     misuse(&["trian"], &["trian", "train"]);

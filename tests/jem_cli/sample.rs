@@ -218,6 +218,10 @@ fn chains_start_where_init_says() {
     let noise = sample(&place, "noise", &["--model", &best, "--init", "uniform", "--count", "2"]);
     assert_eq!((&noise["start"], &noise["steps"]), (&"uniform noise".into(), &100.into()));
 
+    // The chains of p(x) have no class, so those of a class start anew.
+    let of_class = ["--model", &best, "--class", "3", "--count", "2", "--steps", "1"];
+    assert_eq!(sample(&place, "of_class", &of_class)["start"], "uniform noise");
+
     // The settings of training, unless flags replace them.
     let facts = sample(&place, "trained", &["--model", &best, "--count", "2", "--steps", "2"]);
     assert_eq!((&facts["step_size"], &facts["clamp"]), (&6.0.into(), &true.into()));

@@ -2,7 +2,7 @@
 
 use crate::common::{Output, check_not_source, check_writable, describe, open_model_with, waiting};
 use crate::facts::Facts;
-use jem::ebm::SpectralForm;
+use jem::ebm::{InputNormalisation, SpectralForm};
 use jem::io::checkpoint::Checkpoint;
 use jem::io::elements::Array;
 use jem::io::npz;
@@ -19,10 +19,14 @@ const EXAMPLES: &str = "Examples:
 In PyTorch, with a network whose layers have these names:
   network.load_state_dict(torch.load(\"model.pt\", weights_only=True))
   network.load_state_dict(safetensors.torch.load_file(\"model.safetensors\"))
+  network.eval()
 
-A file of an imported model keeps heads that the model does not use, such as JEM's energy_output, so that the network it
-came from loads all of it; --weights-only leaves them out. --training-state adds the tensors of the file that no network
-of PyTorch has: the replay buffer, the ages of its chains, the optimizer's state, and the weights beside their moving
+The command prints how the network's images are scaled.
+
+A file of an imported model keeps heads that the model does not use, such as JEM's
+energy_output, so that the network it came from loads all of it; --weights-only leaves them
+out. --training-state adds the tensors of the file that no network of PyTorch has: the replay
+buffer, the ages of its chains, the optimizer's state, and the weights beside their moving
 averages.";
 
 /// A format to export to.
@@ -123,6 +127,18 @@ pub fn run(arguments: &Arguments) -> Result<()> {
                 SpectralForm::Divided => "divided into the weights, for a network without it",
             },
         );
+    }
+    facts.text(
+        "images",
+        match model.normalisation() {
+            Some(InputNormalisation { mean, std }) => {
+                format!("(pixel / 255 - mean) / std, with mean {mean:?} and std {std:?}")
+            }
+            None => "pixel / 127.5 - 1, in [-1, 1]".into(),
+        },
+    );
+    if let Some(names) = model.class_names() {
+        facts.text("classes", names.join(", "));
     }
     facts.text("wrote", arguments.out.display().to_string());
     facts.print(arguments.output.json);

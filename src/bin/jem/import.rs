@@ -3,10 +3,10 @@
 use crate::class_names;
 use crate::common::{Output, check_not_source, check_writable, describe, waiting};
 use crate::facts::{Facts, number};
-use jem::Result;
 use jem::ebm::{ImportOptions, InputNormalisation, Model};
 use jem::nn::architecture::{Architecture, Assumption, Choices};
 use jem::nn::ingredients::{Activation, Norm, Pooling};
+use jem::{Error, Result};
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "Examples:
@@ -68,6 +68,12 @@ pub struct Arguments {
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<()> {
     check_writable("--out", &arguments.out)?;
+    if let Some(ending @ ("pt" | "pth" | "npz")) =
+        arguments.out.extension().and_then(|ending| ending.to_str())
+    {
+        let message = format!("import writes safetensors; jem export writes .{ending}");
+        return Err(Error::setting("--out", message));
+    }
     let stated = match (&arguments.mean, &arguments.std) {
         (Some(mean), Some(std)) => Some(InputNormalisation { mean: mean.clone(), std: std.clone() }),
         _ => None,

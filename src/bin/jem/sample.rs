@@ -50,7 +50,7 @@ pub struct Arguments {
     out: PathBuf,
     /// Starting points of chains: uniform (noise in [-1, 1]), buffer (the chains of the model's replay buffer with the
     /// most SGLD steps), gaussians (a Gaussian for each class of --init-data), or images as for `jem score --images`
-    /// [default: buffer if the model has one, else uniform]
+    /// [default: buffer if the model has one, and for --class only if its chains have classes; else uniform]
     #[arg(long, value_name = "IN")]
     init: Option<String>,
     /// Labelled images to fit the Gaussians of --init gaussians to
@@ -111,8 +111,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let continues = matches!(arguments.init.as_deref(), None | Some(BUFFER)) && arguments.inpaint.is_none();
     let chains = continues || arguments.init.as_deref() == Some(BUFFER);
     let (model, device) = arguments.model.open_with(&arguments.output, chains)?;
+    let of_classes = model.recipe().is_some_and(|recipe| recipe.class_conditional);
     let init = match &arguments.init {
         Some(init) => init,
+        // Chains of p(x) are of no class.
+        None if !arguments.class.is_empty() && !of_classes => UNIFORM,
         None if continues && model.chains().is_some_and(|chains| chains > 0) => BUFFER,
         None => UNIFORM,
     };

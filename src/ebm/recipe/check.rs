@@ -81,7 +81,13 @@ impl Recipe {
             return fail(key, format!("must be a finite number above 0, got {value}"));
         }
         if self.batch > images {
-            return fail("batch", format!("{} is more than the {images} training images", self.batch));
+            return fail(
+                "batch",
+                format!(
+                    "{} is more than the {images} training images beside those held out; take at most that",
+                    self.batch
+                ),
+            );
         }
         self.check_labels()?;
         self.check_stages()?;

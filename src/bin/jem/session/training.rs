@@ -190,6 +190,11 @@ impl Training {
             true => "best    is the latest model: an energy without classes has no accuracy".to_owned(),
             false => format!("best    is chosen on {} training images that are held out", recipe.validation),
         });
+        if matches!(job.network, NetworkChoice::From(_)) && !recipe.unconditional {
+            session.say(
+                "        if the model was trained on them, their accuracy is higher than that of new images",
+            );
+        }
         session.say(&format!("run     {}", job.out.display()));
         stop_on_interrupt()?;
         let outcome = session.train(recipe, &data.train, &data.test, job)?;
