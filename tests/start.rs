@@ -179,6 +179,8 @@ fn stages_that_cannot_be_are_refused() {
         (Recipe { p_x: 0.0, p_x_ramp: 3, ..recipe() }, ["p_x_ramp", "there is no log p(x)"]),
         (Recipe { p_x: 0.0, hold_gap: 3.0, ..recipe() }, ["hold_gap", "there is no log p(x)"]),
         (Recipe { hold_gap: f32::INFINITY, ..recipe() }, ["hold_gap", "finite"]),
+        (Recipe { hold_gap: 1e-45, ..recipe() }, ["hold_gap", "at least 0.000001"]),
+        (Recipe { fresh_chains: usize::MAX, ..recipe() }, ["fresh_chains", "at most 4096"]),
         (Recipe { p_y_given_x: 0.0, p_x_after: 3, ..recipe() }, ["p_x_after", "nothing to train before"]),
         (
             Recipe { p_xy: 1.0, class_conditional: true, p_x_ramp: 3, ..recipe() },

@@ -88,6 +88,10 @@ impl Model {
         let (u, v) = (of(&format!("{base}_u"), &[out])?, of(&format!("{base}_v"), &[inputs])?);
         let row = |row: &[f32]| row.iter().zip(v).map(|(&w, &v)| f64::from(w) * f64::from(v)).sum::<f64>();
         let sigma: f64 = weights.chunks_exact(inputs).zip(u).map(|(w, &u)| f64::from(u) * row(w)).sum();
+        if !(sigma.is_finite() && sigma != 0.0) {
+            let message = format!("tensor {name}: its vectors give the singular value {sigma}");
+            return Err(Error::file(self.path(), message));
+        }
         Ok(weights.iter().map(|&weight| (f64::from(weight) / sigma) as f32).collect())
     }
 }

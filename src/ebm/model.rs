@@ -28,6 +28,8 @@ pub const REPLAY_BUFFER: &str = "replay_buffer";
 pub(in crate::ebm) const CHAIN_AGES: &str = "chain_ages";
 /// The metadata key of the names of the classes, a JSON array of strings.
 pub const CLASS_NAMES: &str = "class_names";
+/// The longest side of a model's images, in pixels.
+const MAX_SIDE: usize = 1 << 14;
 /// The file of the best model in a run directory.
 const BEST: &str = "best.safetensors";
 
@@ -148,12 +150,27 @@ impl Model {
             Some(size) => size,
             None => stored(&metadata, "image_size", path)?.unwrap_or(network.usual_image_size()),
         };
+        if !image.iter().all(|side| (1..=MAX_SIDE).contains(side)) {
+            let [height, width] = image;
+            let message =
+                format!("image_size: expected sides of 1 to {MAX_SIDE} pixels, got {height}x{width}");
+            return Err(Error::file(path, message));
+        }
         network.check_images([image[0], image[1], network.channels()])?;
         let class_names = match options.class_names {
-            Some(names) => Some(names),
-            None => stored(&metadata, CLASS_NAMES, path)?,
+            Some(names) => {
+                check_class_names(&names, network.classes()).map_err(|why| Error::setting("classes", why))?;
+                Some(names)
+            }
+            None => {
+                let names: Option<Vec<String>> = stored(&metadata, CLASS_NAMES, path)?;
+                if let Some(names) = &names {
+                    let wrong = |why| Error::file(path, format!("{CLASS_NAMES}: {why}"));
+                    check_class_names(names, network.classes()).map_err(wrong)?;
+                }
+                names
+            }
         };
-        check_class_names(class_names.as_deref(), network.classes())?;
         let assumptions = match assumed {
             None => stored(&metadata, "assumptions", path)?.unwrap_or_default(),
             Some(mut assumptions) => {
@@ -351,15 +368,13 @@ fn model_file(path: &Path) -> Result<PathBuf> {
 }
 
 /// Refuses another number of names than classes, and a name that is empty or there twice.
-fn check_class_names(names: Option<&[String]>, classes: usize) -> Result<()> {
-    let Some(names) = names else { return Ok(()) };
-    let wrong = |message: String| Err(Error::setting("classes", message));
+fn check_class_names(names: &[String], classes: usize) -> Result<(), String> {
     if names.len() != classes && classes > 1 {
-        return wrong(format!("expected the names of the network's {classes} classes, got {}", names.len()));
+        return Err(format!("expected the names of the network's {classes} classes, got {}", names.len()));
     }
     let mut seen = HashSet::new();
     match names.iter().find(|name| name.trim().is_empty() || !seen.insert(name.as_str())) {
-        Some(name) => wrong(format!("the name {name:?} is empty or there twice")),
+        Some(name) => Err(format!("the name {name:?} is empty or there twice")),
         None => Ok(()),
     }
 }

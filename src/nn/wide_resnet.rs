@@ -151,6 +151,9 @@ impl Network for WideResNet {
             let message = format!("a WideResNet's depth is 6n + 4 (10, 16, 22, 28, …), got {}", self.depth);
             return Err(Error::setting("depth", message));
         }
+        if self.depth > 1204 {
+            return Err(Error::setting("depth", format!("expected at most 1204, got {}", self.depth)));
+        }
         if self.width == 0 || self.width > 64 {
             return Err(Error::setting("width", format!("expected 1 to 64, got {}", self.width)));
         }

@@ -3,6 +3,11 @@
 use super::Recipe;
 use crate::error::{Error, Result};
 
+/// The smallest gap of energies at which log p(x) may lose its weight: the reciprocals of smaller ones overflow.
+const SMALLEST_GAP: f32 = 1e-6;
+/// The largest number of fresh chains, which are sampled at once.
+const MAX_FRESH_CHAINS: usize = 4096;
+
 impl Recipe {
     /// Checks every setting against its range, and against `images` training images (after the held-out ones).
     ///
@@ -46,6 +51,10 @@ impl Recipe {
             finite_from_0.iter().find(|(_, value)| !(value.is_finite() && *value >= 0.0))
         {
             return fail(key, format!("must be a finite number of at least 0, got {value}"));
+        }
+        if self.fresh_chains > MAX_FRESH_CHAINS {
+            let message = format!("expected at most {MAX_FRESH_CHAINS}, got {}", self.fresh_chains);
+            return fail("fresh_chains", message);
         }
         let unit = [
             ("beta1", self.beta1),
@@ -110,6 +119,10 @@ impl Recipe {
     /// Rejects a stage before log p(x) if there is nothing to train in it, or no log p(x) after it, and `hold_gap`
     /// without log p(x).
     fn check_stages(&self) -> Result<()> {
+        if self.hold_gap > 0.0 && self.hold_gap < SMALLEST_GAP {
+            let message = format!("must be 0 or at least {SMALLEST_GAP}, got {}", self.hold_gap);
+            return Err(Error::setting("hold_gap", message));
+        }
         if self.hold_gap > 0.0 && self.p_x == 0.0 {
             let value = self.hold_gap;
             return Err(Error::setting(

@@ -25,6 +25,16 @@ impl Recipe {
         let family = overrides.iter().rev().find_map(|overrides| overrides.family).unwrap_or_default();
         let mut recipe = family.recipe(preset);
         overrides.iter().for_each(|overrides| recipe.apply(overrides));
+        // Settings of a preset that apply to log p(x) give way with it.
+        if recipe.p_x == 0.0 {
+            let asked = |set: fn(&Overrides) -> bool| overrides.iter().any(|overrides| set(overrides));
+            if !asked(|overrides| overrides.hold_gap.is_some()) {
+                recipe.hold_gap = 0.0;
+            }
+            if !asked(|overrides| overrides.p_x_ramp.is_some()) {
+                recipe.p_x_ramp = 0;
+            }
+        }
         recipe
     }
 }
@@ -306,5 +316,12 @@ mod tests {
         assert_eq!((recipe.family, recipe.lr, recipe.steps, recipe.sam), (Family::SadaJem, 0.05, 7, 2.0));
         assert_eq!(Recipe::of(Preset::Paper, &[&file]).inner_steps, 5);
         assert_eq!(Recipe::of(Preset::Tiny, &[]), Preset::Tiny.recipe());
+        // Without log p(x) the preset's settings of it give way, and those that are asked for do not.
+        let without = Overrides { p_x: Some(0.0), ..Overrides::default() };
+        let recipe = Recipe::of(Preset::FineTune, &[&without]);
+        assert_eq!((recipe.hold_gap, recipe.p_x_ramp), (0.0, 0));
+        recipe.check(45_000, 10).unwrap();
+        let asked = Overrides { hold_gap: Some(2.0), ..without };
+        assert!(Recipe::of(Preset::FineTune, &[&asked]).check(45_000, 10).is_err());
     }
 }

@@ -14,6 +14,8 @@ pub const BUFFER: &str = "buffer";
 pub const GAUSSIANS: &str = "gaussians";
 /// The default number of chains.
 const COUNT: usize = 64;
+/// The largest number of chains, whose samples are in memory at once.
+const MAX_COUNT: usize = 1 << 20;
 
 /// A source of starting images.
 pub struct Start {
@@ -136,6 +138,9 @@ impl Start {
         let wrong = |message: String| Err(Error::setting("--count", message));
         match (asked, there) {
             (Some(0), _) => wrong("must be at least 1, got 0".into()),
+            (Some(count), _) if count > MAX_COUNT => {
+                wrong(format!("expected at most {MAX_COUNT}, got {count}"))
+            }
             (Some(count), _) if count % rows > 0 => wrong(format!(
                 "expected a multiple of {rows}, for as many chains of each of the {rows} classes, got {count}"
             )),
