@@ -202,10 +202,10 @@ fn an_interrupt_ends_the_test_and_says_nothing_about_the_driver() {
     std::thread::sleep(Duration::from_secs(2));
     let (interrupted, pid) = (Instant::now(), child.id().to_string());
     assert!(Command::new("kill").args(["-INT", &pid]).status().expect("kill starts").success());
-    assert!(lines.any(|line| line.contains("--resume")), "it can be resumed");
+    // Nothing is trained yet, so it ends at once.
     assert_eq!(child.wait_with_output().expect("it ends").status.code(), Some(130));
     // A hang would take 300 s with each of four variants.
-    assert!(interrupted.elapsed() < Duration::from_secs(200), "{:?}", interrupted.elapsed());
+    assert!(interrupted.elapsed() < Duration::from_secs(60), "{:?}", interrupted.elapsed());
     assert_eq!(jem.answers(), "");
 }
 

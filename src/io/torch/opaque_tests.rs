@@ -7,6 +7,7 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use super::facts::MAX_FACTS;
+use super::pickle::MAX_BYTES;
 use super::tests::{SIX, View, archive, parse, refused, six, text};
 use crate::io::state_file::{Opened, StateFile};
 
@@ -180,6 +181,6 @@ fn deflated_entries_hold_what_they_declare() {
     bytes[at + 24..][..4].copy_from_slice(&(1u32 << 20).to_le_bytes());
     refused(parse(&bytes), "storage 0");
     // A pickle of many zeros is refused by what it declares.
-    let bomb = deflated(&[("a/data.pkl", &vec![b'N'; 5 << 20])]);
-    refused(parse(&bomb), "expected at most 4194304");
+    let bomb = deflated(&[("a/data.pkl", &vec![b'N'; MAX_BYTES + 1])]);
+    refused(parse(&bomb), &format!("expected at most {MAX_BYTES}"));
 }
