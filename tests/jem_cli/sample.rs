@@ -284,7 +284,7 @@ fn more_chains_than_a_batch_are_sampled() {
 #[cfg(unix)]
 #[test]
 fn an_interrupt_ends_it_at_once_and_leaves_earlier_samples_whole() {
-    use std::os::unix::process::ExitStatusExt as _;
+    use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
     let (place, model) = (Place::new(), weights());
     sample(&place, "out", &["--count", "4", "--steps", "2"]);
     let contents = || {
@@ -294,7 +294,19 @@ fn an_interrupt_ends_it_at_once_and_leaves_earlier_samples_whole() {
     let before = contents();
     let words =
         ["sample", "--model", &model, "--out", &place.at("out"), "--count", "4", "--steps", "1000000"];
-    let mut child = jem(&words).spawn().expect("the command starts");
+    let mut command = jem(&words);
+    // A job in the background of a script inherits SIGINT as ignored.
+    unsafe extern "C" {
+        fn signal(number: i32, handler: usize) -> usize;
+    }
+    let default = || {
+        // SAFETY: signal(2) takes numbers, and may be called between fork and exec.
+        unsafe { signal(2, 0) };
+        Ok(())
+    };
+    // SAFETY: the closure calls signal(2) alone.
+    unsafe { command.pre_exec(default) };
+    let mut child = command.spawn().expect("the command starts");
     std::thread::sleep(std::time::Duration::from_secs(3));
     assert!(child.try_wait().expect("its state").is_none(), "it samples");
     let started = std::time::Instant::now();
