@@ -126,6 +126,8 @@ impl Running {
         let asked = limit.interrupt.is_some() && interrupt.is_none();
         let status = status.unwrap_or(match (exit, signal) {
             (Some(0), _) => Status::Ok,
+            // Training that was asked to end, with its figures up to there.
+            (Some(130), _) if asked => Status::Ok,
             // It was asked to end before it had installed a handler.
             (_, Some(SIGTERM)) if asked => Status::TimedOut,
             (_, Some(_)) => Status::Died,
