@@ -152,6 +152,21 @@ fn figures(table: &MetricsTable, events: &[Value]) -> String {
     let mut all = Vec::new();
     let test = named("end").next_back().and_then(|end| end["details"]["test_accuracy"].as_f64());
     all.extend(test.map(|accuracy| ("test accuracy of the best model".to_owned(), percent(accuracy))));
+    // Of a run that starts from a trained model, both models side by side.
+    if let Some(end) = named("end").next_back().map(|end| &end["details"])
+        && end["start"].is_object()
+    {
+        let figures = [("accuracy", "test accuracy"), ("calibration_error", "calibration error")];
+        for (key, name) in figures {
+            if let (Some(start), Some(best)) = (end["start"][key].as_f64(), end["test"][key].as_f64()) {
+                all.push((format!("{name}, start and best"), format!("{}, {}", percent(start), percent(best))));
+            }
+        }
+        let cross_entropy = |of: &str| end[of]["cross_entropy"].as_f64();
+        if let (Some(start), Some(best)) = (cross_entropy("start"), cross_entropy("test")) {
+            all.push(("test cross-entropy, start and best".into(), format!("{start:.4}, {best:.4}")));
+        }
+    }
     let validations = named("validation").filter_map(|event| event["details"]["accuracy"].as_f64());
     let best = validations.fold(None, |best: Option<f64>, a| Some(best.map_or(a, |best| best.max(a))));
     all.extend(best.map(|accuracy| ("best accuracy on held-out images".to_owned(), percent(accuracy))));

@@ -108,7 +108,7 @@ impl Mode {
         if !io::stderr().is_terminal() {
             return Self::Plain(Plain::new(start, total, Instant::now(), Box::new(io::stderr())));
         }
-        let style = bar_style("{pos}/{len} [{bar:24}] {msg}  {left} left", start);
+        let style = bar_style("{pos}/{len} [{bar:24}] {wide_msg}  {left} left", start);
         let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
         Self::Bar(begin_at(bar.with_style(style), start), None)
     }
