@@ -78,12 +78,24 @@ fn run(out: &Path, resume: bool, stop: bool) -> jem::Result<Outcome> {
 #[test]
 fn a_stop_ends_the_scoring_of_the_test_images_and_the_next_run_scores_them() {
     let (_folder, out) = uninterrupted();
-    let before = files(&out);
+    forget_the_end(&out);
     let stopped = run(&out, true, true).expect("a run without iterations");
     assert_eq!((stopped.iterations, stopped.interrupted, stopped.test), (12, true, None));
-    assert!(files(&out) == before, "a complete run stays as it was");
     let scored = run(&out, true, false).expect("a run without iterations");
     assert!(!scored.interrupted && scored.test.is_some());
+    // A complete run has its scores on record.
+    let before = files(&out);
+    let recorded = run(&out, true, true).expect("nothing to do");
+    assert_eq!((recorded.interrupted, recorded.test), (false, scored.test));
+    assert!(files(&out) == before, "a complete run stays as it was");
+}
+
+/// Removes the last event: the run was killed between its last checkpoint and its end.
+fn forget_the_end(out: &Path) {
+    let path = out.join("events.jsonl");
+    let events = fs::read_to_string(&path).expect("events");
+    let end = events.trim_end().rfind('\n').expect("several events") + 1;
+    fs::write(path, &events[..end]).expect("a file");
 }
 
 /// A complete run, with checkpoints at iterations 6, 9 and 12.
@@ -382,10 +394,7 @@ fn a_complete_run_is_left_as_it_is() {
         assert!(before.get(path) == Some(contents), "{} has changed", path.display());
     }
     assert_eq!(after.len(), before.len());
-    // Killed between its last checkpoint and its last event.
-    let events = fs::read_to_string(whole.join("events.jsonl")).expect("events");
-    let end = events.trim_end().rfind('\n').expect("several events") + 1;
-    fs::write(whole.join("events.jsonl"), &events[..end]).expect("a file");
+    forget_the_end(&whole);
     run(&whole, true, false).expect("nothing but the event");
     let last = run_files::events(&whole).pop().expect("an event");
     assert_eq!((last["event"].as_str(), last["iteration"].as_u64()), (Some("end"), Some(12)));

@@ -156,8 +156,8 @@ fn bounded(recipe: &Recipe, metrics: &Metrics) -> Vec<Bounded> {
             ("energy of samples", metrics.energy_samples, bound),
             ("input gradient norm", metrics.input_gradient_norm, bound),
             ("energy gap", metrics.energy_gap(), recipe.max_gap),
-            ("way of the chains", metrics.displacement, recipe.max_displacement),
-            ("share of saturated pixels", metrics.saturated, recipe.max_saturated),
+            ("displacement of the chains", metrics.displacement, recipe.max_displacement),
+            ("fraction of saturated pixels", metrics.saturated, recipe.max_saturated),
             ("age of the chains", metrics.chain_age, recipe.max_chain_age),
         ]);
     }
@@ -215,7 +215,7 @@ mod tests {
             ("energy of samples", |m, v| m.energy_samples = v, 2e6),
             ("input gradient norm", |m, v| m.input_gradient_norm = v, 2e6),
             ("energy gap", |m, v| m.energy_samples = v, 50.0),
-            ("way of the chains", |m, v| m.displacement = v, 1e3),
+            ("displacement of the chains", |m, v| m.displacement = v, 1e3),
             ("saturated", |m, v| m.saturated = v, 1.0),
             ("age of the chains", |m, v| m.chain_age = v, 1001.0),
         ];

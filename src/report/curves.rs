@@ -97,7 +97,7 @@ const HEALTH: [Panel; 3] = [
         title: "chains",
         lines: &[
             Line { column: "displacement", legend: "way in an iteration", color: BLUE },
-            Line { column: "saturated", legend: "share of saturated pixels", color: ORANGE },
+            Line { column: "saturated", legend: "fraction of saturated pixels", color: ORANGE },
         ],
         range: None,
     },

@@ -1,6 +1,7 @@
 //! Faults of a run: it rolls back, changes a setting and continues, or gives up.
 
-use super::{EVALUATION_BATCH, GUARD, Run, memory};
+use super::begin::memory;
+use super::{EVALUATION_BATCH, GUARD, Run};
 use crate::ebm::guard::WINDOW;
 use crate::ebm::run_directory::UNSCORED;
 use crate::ebm::{Fault, Guard, RunDirectory, Trainer};
@@ -11,7 +12,7 @@ use std::path::Path;
 
 impl Run<'_> {
     /// Rolls back to before a fault and continues with a new random stream and the next remedy, or gives up.
-    pub(super) fn heal(&mut self, fault: Fault, losses: &mut u32) -> Result<()> {
+    pub(super) fn heal(&mut self, fault: Fault) -> Result<()> {
         let Fault { iteration, onset, message } = fault;
         if !self.recipe.guard || self.healing.trips >= self.recipe.max_trips {
             return self.give_up(iteration, &message);
@@ -25,7 +26,7 @@ impl Run<'_> {
             match returned {
                 Ok(to) => break to,
                 Err(error) => {
-                    let (device, message) = self.lost(error, losses)?;
+                    let (device, message) = self.lost(error)?;
                     self.open_again(&device, message)?;
                     returned = self.go_back(target);
                 }
@@ -46,6 +47,7 @@ impl Run<'_> {
 
     /// Restores the newest state of at most `target` iterations; returns its number of iterations.
     fn go_back(&mut self, target: u64) -> Result<u64> {
+        self.newest = None;
         self.snapshots.retain(|(iteration, _)| *iteration <= target);
         let to = match self.snapshots.back() {
             Some((iteration, snapshot)) => {
@@ -133,12 +135,12 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Counts the loss of a device and returns its name and message. Returns `error` if it is another error, or if
-    /// `losses` has reached `max_trips`.
-    pub(super) fn lost(&self, error: Error, losses: &mut u32) -> Result<(String, String)> {
+    /// Counts the loss of a device and returns its name and message. Returns `error` if it is another error, or if the
+    /// session has lost devices `max_trips` times.
+    pub(super) fn lost(&mut self, error: Error) -> Result<(String, String)> {
         match error {
-            Error::DeviceLost { device, message } if *losses < self.recipe.max_trips => {
-                *losses += 1;
+            Error::DeviceLost { device, message } if self.losses < self.recipe.max_trips => {
+                self.losses += 1;
                 Ok((device, message))
             }
             other => Err(other),

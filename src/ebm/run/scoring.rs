@@ -37,36 +37,26 @@ impl Run<'_> {
     }
 
     /// Scores the best model on `test`; `None` if interrupted.
-    pub(super) fn score_best(&mut self, test: &Dataset, losses: &mut u32) -> Result<Option<Evaluation>> {
+    pub(super) fn score_best(&mut self, test: &Dataset) -> Result<Option<Evaluation>> {
         let path = self.directory.best_path();
         let model = Checkpoint::load_without(&path, &[REPLAY_BUFFER])?;
         let layout = self.trainer.network().layout();
         let flat = layout.gather(|parameter| model.f32(&path, &parameter.name, &parameter.file_shape()))?;
-        self.score_to_the_end(test, &flat, losses)
+        self.score_to_the_end(test, &flat)
     }
 
     /// Scores the model that the run started from on `test`; `None` if interrupted.
-    pub(super) fn score_start(
-        &mut self,
-        start: &Start,
-        test: &Dataset,
-        losses: &mut u32,
-    ) -> Result<Option<Evaluation>> {
+    pub(super) fn score_start(&mut self, start: &Start, test: &Dataset) -> Result<Option<Evaluation>> {
         let flat = start.parameters(&self.trainer.network().layout(), &self.trainer.parameters()?)?;
-        self.score_to_the_end(test, &flat, losses)
+        self.score_to_the_end(test, &flat)
     }
 
     /// Scores `test` with the parameters `flat`, on a new device if one is lost; `None` if interrupted.
-    fn score_to_the_end(
-        &mut self,
-        test: &Dataset,
-        flat: &[f32],
-        losses: &mut u32,
-    ) -> Result<Option<Evaluation>> {
+    fn score_to_the_end(&mut self, test: &Dataset, flat: &[f32]) -> Result<Option<Evaluation>> {
         loop {
             match self.score(test, flat) {
                 Err(error) => {
-                    let (device, message) = self.lost(error, losses)?;
+                    let (device, message) = self.lost(error)?;
                     self.open_again(&device, message)?;
                 }
                 scored => return scored,

@@ -119,6 +119,15 @@ pub struct Clock {
     pub images_per_second: f64,
 }
 
+/// The scores of a run's models on the test images.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct Tested {
+    /// Those of the best model; `None` if the run was interrupted.
+    pub test: Option<Evaluation>,
+    /// Those of the model that the run started from; `None` without one, or if it has other classes.
+    pub start: Option<Evaluation>,
+}
+
 /// The JSON behind `prefix` in a line of the settings file `config`.
 fn recorded<T: serde::de::DeserializeOwned>(config: &Path, prefix: &str) -> Result<Option<T>> {
     let text = std::fs::read_to_string(config).map_err(Error::io(config))?;
@@ -324,15 +333,16 @@ impl RunDirectory {
         self.attempt("events", iteration, result);
     }
 
-    /// Whether the last event is the end of a run of `iteration` iterations that was not interrupted.
-    pub fn has_ended(&self, iteration: u64) -> bool {
-        let text = std::fs::read_to_string(self.events.path()).unwrap_or_default();
-        let last: Option<Value> = text.lines().last().and_then(|line| serde_json::from_str(line).ok());
-        last.is_some_and(|last| {
-            last["event"] == "end"
-                && last["iteration"] == iteration
-                && last["details"]["interrupted"] == false
-        })
+    /// The scores on the test images that the end of a run of `iteration` iterations recorded; `None` if the last event
+    /// is another one, or if the run was interrupted.
+    pub fn tested(&self, iteration: u64) -> Option<Tested> {
+        let text = std::fs::read_to_string(self.events.path()).ok()?;
+        let last: Value = serde_json::from_str(text.lines().last()?).ok()?;
+        let details = &last["details"];
+        let ended =
+            last["event"] == "end" && last["iteration"] == iteration && details["interrupted"] == false;
+        let tested = ended.then(|| Tested::deserialize(details).ok())?;
+        tested.filter(|tested| tested.test.is_some())
     }
 
     /// Writes the samples as a grid with `columns` columns, or the squarest grid; returns the picture's path, `None` if

@@ -24,8 +24,8 @@ const FIGURES: [(&str, &str); 12] = [
     ("cross_entropy", "cross-entropy"),
     ("accuracy", "accuracy on training batches"),
     ("gradient_norm", "gradient norm"),
-    ("displacement", "way of a pixel in an iteration"),
-    ("saturated", "share of saturated pixels"),
+    ("displacement", "displacement of a pixel in an iteration"),
+    ("saturated", "fraction of saturated pixels"),
     ("chain_age", "age of chains, SGLD steps"),
     ("validation_energy", "energy of held-out data"),
     ("fresh_energy_k", "energy of fresh chains after K steps"),
@@ -159,7 +159,10 @@ fn figures(table: &MetricsTable, events: &[Value]) -> String {
         let figures = [("accuracy", "test accuracy"), ("calibration_error", "calibration error")];
         for (key, name) in figures {
             if let (Some(start), Some(best)) = (end["start"][key].as_f64(), end["test"][key].as_f64()) {
-                all.push((format!("{name}, start and best"), format!("{}, {}", percent(start), percent(best))));
+                all.push((
+                    format!("{name}, start and best"),
+                    format!("{}, {}", percent(start), percent(best)),
+                ));
             }
         }
         let cross_entropy = |of: &str| end[of]["cross_entropy"].as_f64();

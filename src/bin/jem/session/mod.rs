@@ -207,8 +207,12 @@ pub fn complain(line: &str) {
 /// The errors of [`interrupt::handle`].
 pub fn stop_on_interrupt() -> Result<()> {
     interrupt::handle(|| {
-        if STOP.swap(true, Ordering::Relaxed) || !TRAINS.load(Ordering::Relaxed) {
+        let again = STOP.swap(true, Ordering::Relaxed);
+        if again || !TRAINS.load(Ordering::Relaxed) {
             restore();
+            if !again {
+                complain("\nstopped; there was nothing to save");
+            }
             // Do not wait for other threads, such as a driver that compiles.
             exit_at_once(i32::from(INTERRUPTED));
         }
