@@ -136,7 +136,7 @@ fn assert_close(found: &[f32], expected: &[f32], bound: f64, what: &str) {
 
 fn compare(model: &Model, numbers: &Checkpoint, mode: NormMode, number: u32, [logits, dx]: [&str; 2]) {
     let path = Path::new("make.py");
-    let settings = ScoreSettings { mode, beta: 1.0, input_gradient: true };
+    let settings = ScoreSettings { mode, input_gradient: true, ..ScoreSettings::default() };
     let classes = model.network().classes();
     for (name, device) in devices() {
         let scorer = Scorer::new(&device, model, settings, IMAGES).expect("programs");
@@ -256,7 +256,7 @@ fn weights_with_spectral_norm_are_exported_as_pytorch_loads_them() {
     let path = directory.path().join("own.safetensors");
     own.save(&path).expect("a file");
     let own = Model::open(&path).expect("a model");
-    let settings = ScoreSettings { mode: NormMode::Inference, beta: 1.0, input_gradient: false };
+    let settings = ScoreSettings::default();
     let logits = |model: &Model| {
         let scorer = Scorer::new(&Device::cpu(), model, settings, IMAGES).expect("programs");
         scorer.score(&images(SMOOTH)).expect("scores").logits
@@ -351,7 +351,7 @@ fn a_step_of_training_with_spectral_norm_and_inference_behind_it() {
     file.save(&path).expect("a file");
     let options = ImportOptions { choices: choices(&network), ..ImportOptions::default() };
     let model = Model::import(&path, options).expect("a model");
-    let settings = ScoreSettings { mode: NormMode::Inference, beta: 1.0, input_gradient: false };
+    let settings = ScoreSettings::default();
     for (name, device) in devices() {
         let scorer = Scorer::new(&device, &model, settings, IMAGES).expect("programs");
         let logits = scorer.score(&images(SMOOTH)).expect("scores").logits;
@@ -478,7 +478,7 @@ fn networks_of_other_sizes() {
         let model = Model::open(&file(&architecture, "linear", directory.path())).expect("a model");
         assert_eq!(architecture_of(&model), architecture);
         let images = values(1000, SIDE * SIDE * architecture.network().channels() * 2);
-        let settings = ScoreSettings { mode: NormMode::Inference, beta: 0.5, input_gradient: true };
+        let settings = ScoreSettings { beta: 0.5, input_gradient: true, ..ScoreSettings::default() };
         let [cpu, gpu] = devices().map(|(_, device)| {
             let scorer = Scorer::new(&device, &model, settings, 2).expect("programs");
             scorer.score(&images).expect("scores")

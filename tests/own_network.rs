@@ -156,7 +156,7 @@ fn score_and_sample(device: &Device, network: &Arc<dyn Network>, path: &Path) {
     let model = Model::open_with(path, network.clone()).expect("a model");
     assert_eq!(model.image_shape(), [SIDE, SIDE, 3], "{name}");
     let images: Vec<f32> = (0..2 * SIDE * SIDE * 3).map(|i| ((i * 37) % 101) as f32 / 50.5 - 1.0).collect();
-    let settings = ScoreSettings { mode: NormMode::Inference, beta: 1.0, input_gradient: true };
+    let settings = ScoreSettings { input_gradient: true, ..ScoreSettings::default() };
     let scorer = Scorer::new(device, &model, settings, 2).expect("programs");
     let scores = scorer.score(&images).expect("scores");
     assert_eq!(scores.logits.len(), 2 * network.classes(), "{name}");

@@ -61,7 +61,7 @@ fn inference_is_pytorchs() {
         let directory = tempfile::tempdir().expect("a directory");
         let model = import(&case, &case.write(directory.path(), ""), choices).expect("a model");
         assert_eq!(model.network().name(), title);
-        let settings = ScoreSettings { mode: NormMode::Inference, beta: 1.0, input_gradient: true };
+        let settings = ScoreSettings { input_gradient: true, ..ScoreSettings::default() };
         for (device_name, device) in devices() {
             let scorer = Scorer::new(&device, &model, settings, IMAGES).expect("programs");
             let scores = scorer.score(&case.images("images")).expect("scores");

@@ -339,12 +339,17 @@ fn the_last_layer_follows_the_names_of_the_classes_or_begins_anew() {
         let model = model_of(had);
         let start = Start::new(&model, recipe, names).expect("a start");
         assert!(start.renews() && start.notes[0].contains("begins anew"), "{:?}", start.notes);
+        let fitted = start.notes[0].contains("fitted to the training images");
+        assert_eq!(fitted, !recipe.unconditional, "{:?}", start.notes);
         let count = if recipe.unconditional { 1 } else { names.len() };
         assert_eq!(start.network.classes(), count);
         if count == 10 {
             let out = folder.path().join("foreign");
             let outcome = session(recipe, &start, &out, false, None);
             assert_eq!(outcome.start, None, "other classes cannot be compared");
+            // Nothing was trained: the last layer was fitted to features of random weights.
+            let accuracy = outcome.test.expect("scores").accuracy;
+            assert!(accuracy > 0.3, "{accuracy}");
             let best = Model::open(&out).expect("a model");
             let [before, after] = [&model, &best].map(|model| {
                 let layout = model.network().layout();
@@ -356,6 +361,29 @@ fn the_last_layer_follows_the_names_of_the_classes_or_begins_anew() {
                 assert_eq!(same, !old.name.starts_with("linear"), "{}", old.name);
             }
         }
+    }
+}
+
+#[test]
+fn a_fault_before_the_first_snapshot_goes_back_to_the_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let recipe = Recipe { max_gap: 1e-30, max_trips: 2, snapshot_every: 100, ..recipe() };
+    let foreign = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
+    for names_of_model in [None, Some(&foreign[..])] {
+        let model = model(folder.path(), names_of_model);
+        let start = Start::new(&model, &recipe, &names()).expect("a start");
+        let mut beginnings = Vec::new();
+        let mut visit = |trainer: &mut Trainer| {
+            if trainer.iteration() == 0 {
+                beginnings.push(trainer.parameters()?);
+            }
+            Ok(())
+        };
+        let out = folder.path().join(format!("{}", start.renews()));
+        let options = RunOptions { start: Some(&start), visit: Some(&mut visit), ..RunOptions::new(&out) };
+        let ended = run(&Device::cpu(), &recipe, &pictures(48, SIDE), &pictures(20, SIDE), options);
+        assert!(matches!(ended, Err(jem::Error::Diverged { .. })), "{ended:?}");
+        assert!(beginnings.len() == 3 && beginnings.iter().all(|all| *all == beginnings[0]));
     }
 }
 

@@ -12,6 +12,7 @@ mod batches;
 mod chain_start;
 mod chains;
 mod density;
+mod discriminant;
 mod evaluator;
 mod export;
 mod family;

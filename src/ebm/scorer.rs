@@ -13,6 +13,7 @@ const IMAGES: Key<f32> = Key::new("images");
 const NO_LABELS: Key<u32> = Key::new("no labels");
 const LOGITS: Key<f32> = Key::new("logits");
 const GRADIENT: Key<f32> = Key::new("input gradient");
+const FEATURES: Key<f32> = Key::new("features");
 
 /// The settings of a scorer.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -23,12 +24,14 @@ pub struct ScoreSettings {
     pub beta: f32,
     /// Whether to compute the gradient of the LogSumExp, minus the free energy, at the images.
     pub input_gradient: bool,
+    /// Whether to return the features that the network's last layer reads.
+    pub features: bool,
 }
 
 impl Default for ScoreSettings {
-    /// Inference statistics, β = 1, no gradient.
+    /// Inference statistics, β = 1, neither gradient nor features.
     fn default() -> Self {
-        Self { mode: NormMode::Inference, beta: 1.0, input_gradient: false }
+        Self { mode: NormMode::Inference, beta: 1.0, input_gradient: false, features: false }
     }
 }
 
@@ -39,6 +42,8 @@ pub struct Scores {
     pub logits: Vec<f32>,
     /// The gradient of (1/β) LogSumExp β f(x) at the images, NHWC.
     pub input_gradient: Option<Vec<f32>>,
+    /// The features, `[n, ...]`.
+    pub features: Option<Vec<f32>>,
 }
 
 /// The programs that score batches of one size with a model.
@@ -94,7 +99,9 @@ impl Scorer {
         let graph = Graph::new();
         let x = graph.input(IMAGES.name(), [batch, height, width, channels]);
         let layout = network.layout();
-        let logits = network.logits(&x, &mut Pass::new(&layout, settings.mode).without_dropout());
+        let mut pass = Pass::new(&layout, settings.mode).without_dropout();
+        let features = network.features(&x, &mut pass);
+        let logits = network.head(&features, &mut pass);
         let mut builder = ProgramBuilder::new("score");
         let mut prepare = ProgramBuilder::new("prepare");
         let view = builder.external(LOGITS, logits.elements());
@@ -108,6 +115,9 @@ impl Scorer {
         });
         if let Some(gradient) = &gradient {
             outputs.push(Output { tensor: gradient, view: builder.external(GRADIENT, x.elements()) });
+        }
+        if settings.features {
+            outputs.push(Output { tensor: &features, view: builder.external(FEATURES, features.elements()) });
         }
         lower(device.policy(), &mut builder, Some(&mut prepare), &outputs)?;
         buffers.zeros(IMAGES, x.elements())?;
@@ -148,9 +158,10 @@ impl Scorer {
         if !self.device.run_while(&self.program, |next| goes_on(next as f64 / dispatches))? {
             return Ok(None);
         }
-        let gradient = || self.buffers.read(GRADIENT);
-        let input_gradient = self.settings.input_gradient.then(gradient).transpose()?;
-        Ok(Some(Scores { logits: self.buffers.read(LOGITS)?, input_gradient }))
+        let read = |wanted: bool, key| wanted.then(|| self.buffers.read(key)).transpose();
+        let input_gradient = read(self.settings.input_gradient, GRADIENT)?;
+        let features = read(self.settings.features, FEATURES)?;
+        Ok(Some(Scores { logits: self.buffers.read(LOGITS)?, input_gradient, features }))
     }
 
     /// The program that scores a batch, for its summary.

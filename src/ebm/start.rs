@@ -1,7 +1,10 @@
 //! The start of a run from a trained model: its network, with the last layer that the data need, and its parameters.
 
-use super::Recipe;
+use super::discriminant::Discriminant;
 use super::model::Model;
+use super::{Recipe, ScoreSettings, Trainer};
+use crate::data::Dataset;
+use crate::data::images::from_byte;
 use crate::error::{Error, Result};
 use crate::nn::architecture::Architecture;
 use crate::nn::network::{KIND, Network, SETTINGS, is_known_kind};
@@ -11,6 +14,10 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// The largest number of training images that a new last layer is fitted to, and how many are scored at a time.
+const FITTED: usize = 2048;
+const BATCH: usize = 64;
 
 /// The network of a run whose recipe does not describe it, as the run's `config.toml` records it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -110,6 +117,11 @@ impl Start {
             }
             (false, Some(_)) => None,
         };
+        let architecture = architecture.with_classes(count).map_err(wrong)?;
+        let last_layer = last_layer(&architecture).map_err(wrong)?;
+        let network = behind(architecture.network(), model.normalisation())?;
+        let start =
+            Self { model: model.clone(), network, notes: Vec::new(), classes: classes.clone(), last_layer };
         match &classes {
             None => {
                 let names =
@@ -121,7 +133,12 @@ impl Start {
                 let own =
                     if recipe.unconditional { String::new() } else { format!(" ({})", listed(class_names)) };
                 notes.push(format!(
-                    "the last layer begins anew: the model has {}{names}, the run {}{own}",
+                    "the last layer begins anew{}: the model has {}{names}, the run {}{own}",
+                    if start.linear(&start.network.layout()).is_some() {
+                        ", fitted to the training images"
+                    } else {
+                        ""
+                    },
                     of(had),
                     of(count)
                 ));
@@ -133,10 +150,7 @@ impl Start {
             }
             Some(_) => {}
         }
-        let architecture = architecture.with_classes(count).map_err(wrong)?;
-        let last_layer = last_layer(&architecture).map_err(wrong)?;
-        let network = behind(architecture.network(), model.normalisation())?;
-        Ok(Self { model: model.clone(), network, notes, classes, last_layer })
+        Ok(Self { notes, ..start })
     }
 
     /// Whether the last layer begins anew, because the model has other classes.
@@ -168,6 +182,59 @@ impl Start {
             }
         }
         Ok(flat)
+    }
+}
+
+impl Start {
+    /// Gives `trainer`, of [`Start::network`], the parameters of the start. A new last layer that is linear begins as the
+    /// [`Discriminant`] of the features of at most 2,048 images of `train`, spread over the set; another one begins as
+    /// `trainer` has it. `scored` is called with the number of images done and their total.
+    ///
+    /// # Errors
+    /// [`Error::File`] for a tensor that the model has in another shape; an error of the device.
+    pub(super) fn apply(
+        &self,
+        trainer: &Trainer,
+        train: &Dataset,
+        mut scored: impl FnMut(usize, usize),
+    ) -> Result<()> {
+        let layout = trainer.network().layout();
+        let mut flat = self.parameters(&layout, &trainer.parameters()?)?;
+        trainer.set_parameters(&flat)?;
+        let Some([weights, biases]) = self.linear(&layout) else { return Ok(()) };
+        let (count, width) = (train.len().min(FITTED), weights.shape[0]);
+        let chosen: Vec<usize> = (0..count).map(|i| i * train.len() / count).collect();
+        let scorer = trainer.scorer(train, ScoreSettings { features: true, ..Default::default() }, BATCH)?;
+        scorer.prepare()?;
+        let mut features = Vec::with_capacity(count * width);
+        for part in chosen.chunks(BATCH) {
+            scored(features.len() / width, count);
+            // The last batch is padded with its first image; the extra rows are dropped.
+            let images = (0..BATCH).map(|i| train.image(*part.get(i).unwrap_or(&part[0])));
+            let images: Vec<f32> = images.flatten().map(|&byte| from_byte(byte)).collect();
+            let rows = scorer.score(&images)?.features.expect("they were asked for");
+            features.extend_from_slice(&rows[..part.len() * width]);
+        }
+        scored(count, count);
+        let labels: Vec<usize> = chosen.iter().map(|&image| train.labels[image] as usize).collect();
+        let Some(fitted) = Discriminant::fit(&features, &labels, self.network.classes()) else {
+            return Ok(());
+        };
+        for (parameter, values) in [(weights, fitted.weights), (biases, fitted.biases)] {
+            flat[parameter.offset..][..parameter.elements()].copy_from_slice(&values);
+        }
+        trainer.set_parameters(&flat)
+    }
+
+    /// The weights `[d, classes]` and biases `[classes]` of a last layer that begins anew, if it has these alone.
+    fn linear<'a>(&self, layout: &'a ParameterLayout) -> Option<[&'a Parameter; 2]> {
+        let classes = self.network.classes();
+        let own = |parameter: &&Parameter| self.last_layer.contains(&parameter.name);
+        let mut parameters: Vec<&Parameter> = layout.parameters().iter().filter(own).collect();
+        parameters.sort_by_key(|parameter| std::cmp::Reverse(parameter.shape.len()));
+        let [weights, biases] = parameters[..].try_into().ok()?;
+        let fits = weights.shape.len() == 2 && weights.shape[1] == classes && biases.shape == [classes];
+        (self.renews() && classes > 1 && fits).then_some([weights, biases])
     }
 }
 

@@ -58,7 +58,7 @@ fn python(arguments: &[&str]) -> String {
 fn assert_loads(network: &str, exported: &Path, model: &Model) {
     let [h, w, c] = model.image_shape();
     let planar = values(7, IMAGES * h * w * c);
-    let settings = ScoreSettings { mode: NormMode::Inference, beta: 1.0, input_gradient: false };
+    let settings = ScoreSettings::default();
     let scorer = Scorer::new(&Device::cpu(), model, settings, IMAGES).expect("programs");
     let expected = scorer.score(&pack::nchw_to_nhwc(&planar, IMAGES, c, h, w)).expect("scores").logits;
     let images = exported.with_file_name("images.f32");

@@ -113,7 +113,7 @@ fn summaries(model: &Model, batch: usize) -> Result<[(&'static str, Summary); 2]
     // On the host, loading compiles no pipelines.
     let device = Device::cpu();
     let mode = NormMode::Inference;
-    let settings = ScoreSettings { mode, beta: 1.0, input_gradient: false };
+    let settings = ScoreSettings { mode, ..ScoreSettings::default() };
     let score = Scorer::new(&device, model, settings, batch)?.program().summary();
     let langevin = Langevin::default();
     let step = Sampler::new(&device, model, mode, langevin, batch, false, None)?;

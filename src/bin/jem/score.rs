@@ -221,6 +221,7 @@ impl Task<'_> {
             mode: self.arguments.model.norm_mode,
             beta: self.beta as f32,
             input_gradient: gradients.is_some(),
+            features: false,
         };
         let bar = progress(images.count, what, &self.arguments.output);
         let mut loaded: Option<(usize, Scorer)> = None;

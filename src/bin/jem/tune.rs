@@ -293,7 +293,7 @@ fn model_shapes(path: &Path, batch: usize, output: &Output) -> Result<Vec<(ConvP
     let model = open_model(path, output)?;
     // On the host, loading compiles no pipelines, and every convolution is one kernel.
     let (host, mode) = (Device::cpu(), NormMode::Inference);
-    let settings = ScoreSettings { mode, beta: 1.0, input_gradient: true };
+    let settings = ScoreSettings { mode, input_gradient: true, ..ScoreSettings::default() };
     let scorer = Scorer::new(&host, &model, settings, batch)?;
     let langevin = Langevin::default();
     let sampler = Sampler::new(&host, &model, mode, langevin, batch, false, None)?;

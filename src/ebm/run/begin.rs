@@ -8,7 +8,7 @@ use crate::ebm::{Healing, Metrics, NetworkRecord, Precision, Recipe, RunDirector
 use crate::error::{Error, Result};
 use crate::io::checkpoint::Checkpoint;
 use crate::nn::network::Network;
-use crate::report::progress::Silent;
+use crate::report::progress::{Progress, Silent};
 use crate::report::status::Status;
 use serde_json::json;
 use std::collections::VecDeque;
@@ -38,8 +38,9 @@ pub fn run(
     let network = given.clone().unwrap_or_else(own);
     let mut trainer = Trainer::with_network(device, &healing.treat(recipe), network, &train_part)?;
     let mut snapshots = VecDeque::new();
+    let mut progress = options.progress.take().unwrap_or_else(|| Box::new(Silent));
     if let (Some(from), None) = (options.start, start) {
-        trainer.set_parameters(&from.parameters(&trainer.network().layout(), &trainer.parameters()?)?)?;
+        from.apply(&trainer, &train_part, fitting(&mut *progress))?;
     }
     if let Some((path, checkpoint)) = start {
         trainer.restore(checkpoint, path)?;
@@ -62,7 +63,6 @@ pub fn run(
         let details = json!({"device": device.name(), "kernels": kernels, "data": train.name, "synthetic": train.synthetic, "iterations": total, "precision": trainer.precision(), "checkpoint": resumed});
         directory.event(if options.resume { "resume" } else { "start" }, trainer.iteration(), details);
     }
-    let mut progress = options.progress.take().unwrap_or_else(|| Box::new(Silent));
     let history = directory.metrics().ok();
     let seconds = history.as_ref().map(|table| table.points("seconds"));
     let earlier = seconds.and_then(|points| points.last().copied()).map_or(0.0, |(_, seconds)| seconds);
@@ -131,6 +131,11 @@ fn settings(
         device.kernels(),
         recipe.to_toml_of(network)
     ))
+}
+
+/// Shows the number of images that a new last layer is fitted to.
+pub(super) fn fitting(progress: &mut dyn Progress) -> impl FnMut(usize, usize) {
+    |done, total| progress.scoring("fitting the last layer", done, total)
 }
 
 /// Checks that a model of `train` can be scored on `test`, before hours of training.

@@ -1,6 +1,6 @@
 //! Faults of a run: it rolls back, changes a setting and continues, or gives up.
 
-use super::begin::memory;
+use super::begin::{fitting, memory};
 use super::{EVALUATION_BATCH, GUARD, Run};
 use crate::ebm::guard::WINDOW;
 use crate::ebm::run_directory::UNSCORED;
@@ -91,6 +91,9 @@ impl Run<'_> {
             let network = self.trainer.network().clone();
             Trainer::with_network(self.trainer.device(), &recipe, network, &self.train)?
         };
+        if let Some(start) = self.options.start {
+            start.apply(&self.trainer, &self.train, fitting(&mut *self.progress))?;
+        }
         self.validation = self.trainer.evaluator(&self.held_out, EVALUATION_BATCH)?;
         self.guard = Guard::new();
         self.directory.go_back(0, None)?;

@@ -16,7 +16,7 @@ use super::programs::{
     BatchLayout, BatchPart, CHAIN_INDICES, CHAIN_LABELS, CHAIN_TARGETS, COUNTER_WORDS, DATA, DATA_INDICES,
     FRESH_CHAINS, LABELLED_INDICES, LABELS, LOSS_FACTORS, Programs, REPLAY, loss_terms, make_inputs,
 };
-use super::{Evaluator, Recipe};
+use super::{Evaluator, Recipe, ScoreSettings, Scorer};
 use crate::compute::loss_term::LossTerm;
 use crate::compute::random::stream;
 use crate::data::Dataset;
@@ -387,6 +387,17 @@ impl Trainer {
     /// An error of the device.
     pub fn evaluator(&self, data: &Dataset, batch: usize) -> Result<Evaluator> {
         Evaluator::new(&self.device, &*self.network, self.buffers.get(self.model_slot()), data, batch)
+    }
+
+    /// Loads the programs that score batches of `batch` images of `data`'s shape, with the same parameters. Call
+    /// [`Scorer::prepare`] first.
+    ///
+    /// # Errors
+    /// An error of the device.
+    pub(super) fn scorer(&self, data: &Dataset, settings: ScoreSettings, batch: usize) -> Result<Scorer> {
+        let (image, parameters) =
+            ([data.height, data.width, data.channels], self.buffers.get(self.model_slot()));
+        Scorer::in_training(&self.device, &*self.network, parameters, image, settings, batch)
     }
 
     /// The current values of all parameters, as a flat buffer.
