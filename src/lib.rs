@@ -22,6 +22,8 @@
 #[macro_use]
 mod kernel_list;
 mod named;
+#[cfg(test)]
+mod says;
 
 pub mod compute;
 #[cfg(feature = "train")]

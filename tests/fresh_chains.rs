@@ -7,6 +7,8 @@ mod every_recipe;
 mod run_files;
 #[path = "common/small.rs"]
 mod small;
+#[path = "common/when_scoring.rs"]
+mod when_scoring;
 
 use every_recipe::family;
 use jem::data::Dataset;
@@ -15,13 +17,12 @@ use jem::ebm::{ChainStart, Langevin, Model, Outcome, Recipe, RunOptions, Sampler
 use jem::io::checkpoint::Checkpoint;
 use jem::nn::batch_norm::NormMode;
 use jem::report::metrics::MetricsTable;
-use jem::report::progress::Progress;
-use jem::report::status::Status;
 use run_files::{assert_same_run, checkpoints};
 use small::pictures;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use when_scoring::WhenScoring;
 
 /// Twelve iterations with an evaluation after every third.
 fn short(recipe: &Recipe) -> Recipe {
@@ -119,30 +120,6 @@ fn they_reach_what_sampling_from_the_model_reaches() {
     }
 }
 
-/// Sets the stop flag in a step of the fresh chains.
-struct Stopper<'a> {
-    stop: &'a AtomicBool,
-    at: usize,
-}
-
-impl Progress for Stopper<'_> {
-    fn begin(&mut self, _done: u64, _total: u64, _history: Option<&MetricsTable>) {}
-
-    fn update(&mut self, _iteration: u64, _status: &Status) {}
-
-    fn scoring(&mut self, part: &str, done: usize, _total: usize) {
-        if part.contains("fresh chains") && done == self.at {
-            self.stop.store(true, Ordering::Relaxed);
-        }
-    }
-
-    fn note(&mut self, _line: &str) {}
-
-    fn warn(&mut self, line: &str) {
-        panic!("{line}");
-    }
-}
-
 #[test]
 fn a_run_that_is_stopped_in_them_runs_them_again() {
     let folder = tempfile::tempdir().expect("a directory");
@@ -153,7 +130,11 @@ fn a_run_that_is_stopped_in_them_runs_them_again() {
     let mut done = Vec::new();
     for resume in [false, true, true, true] {
         stop.store(false, Ordering::Relaxed);
-        let progress = Stopper { stop: &stop, at: 1 };
+        let progress = WhenScoring(|part: &str, done: usize| {
+            if part.contains("fresh chains") && done == 1 {
+                stop.store(true, Ordering::Relaxed);
+            }
+        });
         // A resumed run repeats the chains, and is stopped in them at once.
         let options =
             RunOptions { resume, stop: &stop, progress: Some(Box::new(progress)), ..RunOptions::new(&parts) };
@@ -176,34 +157,15 @@ fn a_run_that_is_stopped_in_them_runs_them_again() {
     assert_eq!(energies(&whole).iter().filter(|(_, k)| k.is_number()).count(), 4);
 }
 
-/// Sleeps for `delay` once, when the first images are scored.
-struct Slow {
-    delay: Duration,
-}
-
-impl Progress for Slow {
-    fn begin(&mut self, _done: u64, _total: u64, _history: Option<&MetricsTable>) {}
-
-    fn update(&mut self, _iteration: u64, _status: &Status) {}
-
-    fn scoring(&mut self, _part: &str, _done: usize, _total: usize) {
-        std::thread::sleep(std::mem::take(&mut self.delay));
-    }
-
-    fn note(&mut self, _line: &str) {}
-
-    fn warn(&mut self, line: &str) {
-        panic!("{line}");
-    }
-}
-
 #[test]
 fn the_time_of_a_row_is_without_its_evaluation() {
     let folder = tempfile::tempdir().expect("a directory");
     let out = folder.path().join("run");
     let recipe = Recipe { iterations: 2, evaluate_every: 2, ..short(&small::recipe()) };
     let (began, delay) = (Instant::now(), Duration::from_secs(2));
-    train(&recipe, &out, RunOptions { progress: Some(Box::new(Slow { delay })), ..RunOptions::new(&out) });
+    let mut once = delay;
+    let progress = WhenScoring(move |_: &str, _: usize| std::thread::sleep(std::mem::take(&mut once)));
+    train(&recipe, &out, RunOptions { progress: Some(Box::new(progress)), ..RunOptions::new(&out) });
     let whole = began.elapsed().as_secs_f64();
     let rows = table(&out).rows;
     let seconds = rows.last().and_then(|row| row[1]).expect("a time");

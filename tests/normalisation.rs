@@ -1,8 +1,11 @@
 //! The normalisations on small inputs, compared with float64 implementations of their formulas.
 
+#[path = "common/close.rs"]
+mod close;
 #[path = "common/devices.rs"]
 mod devices;
 
+use close::assert_close;
 use devices::devices;
 use jem::graph::{Function, Graph, Tensor};
 use jem::nn::batch_norm::NormMode;
@@ -34,14 +37,6 @@ fn on_devices(tensors: &[&Tensor], flat: &[f32], x: Option<&[f32]>, check: impl 
         let values: Vec<_> = tensors.iter().map(|tensor| function.get(tensor).expect("values")).collect();
         check(name, &values);
     }
-}
-
-#[track_caller]
-fn assert_close(found: &[f32], expected: &[f64], bound: f64, what: &str) {
-    assert_eq!(found.len(), expected.len(), "{what}");
-    let error: f64 = found.iter().zip(expected).map(|(&a, b)| (f64::from(a) - b).powi(2)).sum();
-    let norm: f64 = expected.iter().map(|b| b * b).sum();
-    assert!(norm > 0.0 && (error / norm).sqrt() < bound, "{what}: {:.2e}", (error / norm).sqrt());
 }
 
 /// The mean and the variance (divided by n) of some of the elements.

@@ -3,14 +3,20 @@
 //!
 //! `fixtures/public/make.py` made the numbers. Weights and images come from a formula that it shares with this file.
 
+#[path = "common/close.rs"]
+mod close;
 #[path = "common/devices.rs"]
 mod devices;
+#[path = "common/floats.rs"]
+mod floats;
 #[path = "common/formula.rs"]
 mod formula;
 #[path = "common/public_case.rs"]
 mod public_case;
 
+use close::assert_close;
 use devices::devices;
+use floats::floats;
 use jem::ebm::{ImportOptions, Model, ScoreSettings, Scorer};
 use jem::graph::Graph;
 use jem::io::checkpoint::Checkpoint;
@@ -28,30 +34,11 @@ const GRADIENT: f64 = 1e-4;
 /// The momentum of PyTorch's running statistics.
 const MOMENTUM: f32 = 0.1;
 
-/// Access to PyTorch's numbers of a case.
-trait Numbers {
-    fn floats(&self, name: &str) -> &[f32];
-    fn assert_close(&self, found: &[f32], key: &str, bound: f64, device: &str);
-}
-
-impl Numbers for Case {
-    fn floats(&self, name: &str) -> &[f32] {
-        match self.numbers.tensors.iter().find(|tensor| tensor.0 == name) {
-            Some((_, _, Elements::F32(values))) => values,
-            _ => panic!("{}: no floats {name}", self.name),
-        }
-    }
-
-    #[track_caller]
-    fn assert_close(&self, found: &[f32], key: &str, bound: f64, device: &str) {
-        let expected = self.floats(key);
-        assert_eq!(found.len(), expected.len(), "{}: {key}: elements", self.name);
-        let square = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>();
-        let difference = square(&mut found.iter().zip(expected).map(|(&a, &b)| f64::from(a) - f64::from(b)));
-        let norm = square(&mut expected.iter().map(|&b| f64::from(b)));
-        let error = (difference / norm).sqrt();
-        assert!(norm > 0.0 && error < bound, "{} on {device}: {key}: relative error {error:.2e}", self.name);
-    }
+/// Compares with PyTorch's numbers `key` of a case.
+#[track_caller]
+fn compare(case: &Case, found: &[f32], key: &str, bound: f64, device: &str) {
+    let what = format!("{} on {device}: {key}", case.name);
+    assert_close(found, floats(&case.numbers, key), bound, &what);
 }
 
 #[test]
@@ -65,10 +52,10 @@ fn inference_is_pytorchs() {
         for (device_name, device) in devices() {
             let scorer = Scorer::new(&device, &model, settings, IMAGES).expect("programs");
             let scores = scorer.score(&case.images("images")).expect("scores");
-            case.assert_close(&scores.logits, "logits", LOGITS, device_name);
+            compare(&case, &scores.logits, "logits", LOGITS, device_name);
             let dx = scores.input_gradient.expect("asked for");
             let planar = pack::nhwc_to_nchw(&dx, IMAGES, case.side, case.side, 3);
-            case.assert_close(&planar, "dx", GRADIENT, device_name);
+            compare(&case, &planar, "dx", GRADIENT, device_name);
         }
         // The saved model is the same, with its settings and under its names.
         let saved = directory.path().join("saved.safetensors");
@@ -113,20 +100,15 @@ fn a_step_of_training_is_pytorchs() {
             let function = weights.function(&outputs).expect("a program");
             function.set(&x, &case.images("training_images")).expect("images");
             function.run().expect("a run");
-            case.assert_close(
-                &function.get(&logits).expect("logits"),
-                "training_logits",
-                LOGITS,
-                device_name,
-            );
+            compare(&case, &function.get(&logits).expect("logits"), "training_logits", LOGITS, device_name);
             for ((key, own), gradient) in parameters.iter().zip([&a, &b, &c]) {
                 let parameter = layout.parameters().iter().find(|p| p.name == *own).expect("a parameter");
                 let found = parameter.to_file(&function.get(gradient).expect("a gradient"));
-                case.assert_close(&found, key, GRADIENT, device_name);
+                compare(&case, &found, key, GRADIENT, device_name);
             }
             for (own, next) in &statistics {
                 let public = model.public_name(own).expect("a name");
-                case.assert_close(&function.get(next).expect("statistics"), public, LOGITS, device_name);
+                compare(&case, &function.get(next).expect("statistics"), public, LOGITS, device_name);
             }
             let expected = case.numbers.tensors.iter().filter(|(key, ..)| key.contains(".running_")).count();
             assert_eq!(statistics.len(), expected, "{name}");

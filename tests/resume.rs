@@ -9,6 +9,8 @@ mod every_recipe;
 mod run_files;
 #[path = "common/small.rs"]
 mod small;
+#[path = "common/when_scoring.rs"]
+mod when_scoring;
 
 use devices::devices;
 use every_recipe::family;
@@ -16,9 +18,6 @@ use jem::data::Dataset;
 use jem::device::Device;
 use jem::ebm::{Outcome, Precision, Recipe, RunOptions, Trainer};
 use jem::io::checkpoint::Checkpoint;
-use jem::report::metrics::MetricsTable;
-use jem::report::progress::Progress;
-use jem::report::status::Status;
 use run_files::{assert_same_run, checkpoints, copy, events, files, truncate};
 use small::pictures;
 use std::cell::Cell;
@@ -26,6 +25,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::TempDir;
+use when_scoring::WhenScoring;
 
 /// Evaluations, pictures and checkpoints occur together and separately.
 fn recipe() -> Recipe {
@@ -138,32 +138,6 @@ fn a_run_that_is_interrupted_after_every_iteration_is_the_uninterrupted_one() {
     assert_eq!(checkpoints(&out).len(), 3);
 }
 
-/// Sets `stop` in the evaluation after `at` iterations, when `images` are scored.
-struct StopsEvaluation<'a> {
-    stop: &'a AtomicBool,
-    begun: &'a Cell<u64>,
-    at: u64,
-    images: usize,
-}
-
-impl Progress for StopsEvaluation<'_> {
-    fn begin(&mut self, _done: u64, _total: u64, _history: Option<&MetricsTable>) {}
-
-    fn update(&mut self, _iteration: u64, _status: &Status) {}
-
-    fn scoring(&mut self, part: &str, done: usize, _total: usize) {
-        if part == "scoring held-out images" && self.begun.get() == self.at && done >= self.images {
-            self.stop.store(true, Ordering::Relaxed);
-        }
-    }
-
-    fn note(&mut self, _line: &str) {}
-
-    fn warn(&mut self, line: &str) {
-        panic!("{line}");
-    }
-}
-
 #[test]
 fn a_run_that_is_interrupted_in_an_evaluation_is_the_uninterrupted_one() {
     let folder = tempfile::tempdir().expect("a directory");
@@ -172,7 +146,13 @@ fn a_run_that_is_interrupted_in_an_evaluation_is_the_uninterrupted_one() {
     let (train, test) = (pictures(152, 8), pictures(16, 8));
     let session = |out: &Path, resume: bool, stop_in: Option<(u64, usize)>, stop_at: Option<u64>| {
         let (stop, begun) = (AtomicBool::new(false), Cell::new(0));
+        // In the evaluation after `at` iterations, when `images` are scored.
         let (at, images) = stop_in.unwrap_or((u64::MAX, 0));
+        let progress = WhenScoring(|part: &str, done: usize| {
+            if part == "scoring held-out images" && begun.get() == at && done >= images {
+                stop.store(true, Ordering::Relaxed);
+            }
+        });
         let mut visit = |trainer: &mut Trainer| {
             begun.set(trainer.iteration() + 1);
             stop.store(stop_at.is_some_and(|at| trainer.iteration() >= at), Ordering::Relaxed);
@@ -181,7 +161,7 @@ fn a_run_that_is_interrupted_in_an_evaluation_is_the_uninterrupted_one() {
         let options = RunOptions {
             resume,
             stop: &stop,
-            progress: Some(Box::new(StopsEvaluation { stop: &stop, begun: &begun, at, images })),
+            progress: Some(Box::new(progress)),
             visit: Some(&mut visit),
             ..RunOptions::new(out)
         };

@@ -273,6 +273,7 @@ fn check_size(version: Version, size: u64, records: usize) -> Result<(), String>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::says::assert_says;
 
     /// Writes a tiny set with two records per file: labels by file and record, pixels by position.
     fn write_tiny(directory: &Path) {
@@ -313,25 +314,19 @@ mod tests {
     fn errors_name_the_file_and_what_is_wrong() {
         let directory = tempfile::tempdir().unwrap();
         let message = |records| load_two(directory.path(), records).unwrap_err().to_string();
-        let contains = |text: &str, parts: &[&str]| {
-            for part in parts {
-                assert!(text.contains(part), "{part:?} is not in {text:?}");
-            }
-            assert_eq!(text.lines().count(), 1);
-        };
-        contains(&message(2), &["data_batch_1.bin", "not found", "cifar-10-binary.tar.gz"]);
+        assert_says(&message(2), &["data_batch_1.bin", "not found", "cifar-10-binary.tar.gz"]);
 
         write_tiny(directory.path());
         // Complete records of another number: a download truncated between two records.
-        contains(&message(3), &["data_batch_1.bin", "9219 bytes", "found 6146 (2 whole records)"]);
+        assert_says(&message(3), &["data_batch_1.bin", "9219 bytes", "found 6146 (2 whole records)"]);
         let third = directory.path().join("data_batch_3.bin");
         let bytes = fs::read(&third).unwrap();
         fs::write(&third, &bytes[..6000]).unwrap();
-        contains(&message(2), &["data_batch_3.bin", "6146", "found 6000 (1 records and 2927 bytes over)"]);
+        assert_says(&message(2), &["data_batch_3.bin", "6146", "found 6000 (1 records and 2927 bytes over)"]);
         let mut wrong = bytes;
         wrong[RECORD] = 10;
         fs::write(&third, wrong).unwrap();
-        contains(&message(2), &["data_batch_3.bin", "record 1 ", "label 10", "0 to 9"]);
+        assert_says(&message(2), &["data_batch_3.bin", "record 1 ", "label 10", "0 to 9"]);
     }
 
     /// A record of CIFAR-100 with a constant byte in each plane.
@@ -366,19 +361,13 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("test.bin");
         let message = |records| load_100(&path, "", records).unwrap_err().to_string();
-        let check = |message: String, parts: &[&str]| {
-            for part in parts {
-                assert!(message.contains(part), "{part:?} is not in {message:?}");
-            }
-            assert_eq!(message.lines().count(), 1);
-        };
-        check(message(1), &["test.bin", "not found", "CIFAR-100", "cifar-100-binary.tar.gz"]);
+        assert_says(&message(1), &["test.bin", "not found", "CIFAR-100", "cifar-100-binary.tar.gz"]);
         fs::write(&path, &record_100(0, 0, [0; 3])[..3000]).unwrap();
-        check(message(1), &["test.bin", "3074 bytes", "found 3000", "CIFAR-100"]);
+        assert_says(&message(1), &["test.bin", "3074 bytes", "found 3000", "CIFAR-100"]);
         fs::write(&path, record_100(19, 100, [0; 3])).unwrap();
-        check(message(1), &["test.bin", "record 0 ", "label 100", "0 to 99", "CIFAR-100"]);
+        assert_says(&message(1), &["test.bin", "record 0 ", "label 100", "0 to 99", "CIFAR-100"]);
         fs::write(directory.path().join(NAMES_FILE_100), "apple\nbaby\n").unwrap();
-        check(message(1), &[NAMES_FILE_100, "expected 100", "found 2"]);
+        assert_says(&message(1), &[NAMES_FILE_100, "expected 100", "found 2"]);
     }
 
     /// Checks the real files, if the environment names them.

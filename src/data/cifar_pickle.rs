@@ -168,6 +168,7 @@ mod tests {
 
     use super::super::cifar;
     use super::*;
+    use crate::says::assert_says;
 
     fn fixture(name: &str) -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/torch").join(name)
@@ -199,9 +200,10 @@ mod tests {
             fs::write(root.path().join(name), &file).unwrap();
         }
         let message = cifar::load_train(root.path()).unwrap_err().to_string();
-        for part in ["data_batch_1", "expected 10000 images, found 2", "CIFAR-10's Python version"] {
-            assert!(message.contains(part), "{part:?} is not in {message:?}");
-        }
+        assert_says(
+            &message,
+            &["data_batch_1", "expected 10000 images, found 2", "CIFAR-10's Python version"],
+        );
         let hundred = root.path().join("test");
         fs::copy(fixture("cifar100_python3.pkl"), &hundred).unwrap();
         let set = cifar::load_100(&hundred, "CIFAR-100 test", 2).unwrap();
@@ -229,14 +231,14 @@ mod tests {
             (b"", "ends"),
         ] {
             let message = append(bytes, Version::Cifar10, &mut Vec::new(), &mut Vec::new()).unwrap_err();
-            assert!(message.contains(part), "{part:?} is not in {message:?}");
+            assert_says(&message, &[part]);
         }
         let good = fs::read(fixture("cifar10_python2.pkl")).unwrap();
         let refused = |from: &[u8], to: &[u8], version, part: &str| {
             let at = good.windows(from.len()).position(|window| window == from).expect("the bytes");
             let changed = [&good[..at], to, &good[at + from.len()..]].concat();
             let message = append(&changed, version, &mut Vec::new(), &mut Vec::new()).unwrap_err();
-            assert!(message.contains(part), "{part:?} is not in {message:?}");
+            assert_says(&message, &[part]);
         };
         refused(b"labels", b"labelz", Version::Cifar10, "expected a dictionary with labels");
         refused(b"labels", b"labels", Version::Cifar100, "expected a dictionary with fine_labels");

@@ -182,6 +182,7 @@ mod tests {
     use crate::io::png;
     use crate::kernels::batch_gather::BatchGather;
     use crate::kernels::tick::COUNTERS;
+    use crate::says::assert_says;
 
     fn grey(pixels: Pixels, count: usize, height: usize, width: usize) -> Images {
         Images {
@@ -236,10 +237,7 @@ mod tests {
             (grey(Pixels::Bytes(vec![0; 6]), 1, 3, 2), [2, 4, 3], ["[2, 4, 3]", "[3, 2, 1]"]),
         ] {
             let message = images.fit(size[0], size[1], size[2]).unwrap_err().to_string();
-            for part in parts.iter().chain(&["some images: "]) {
-                assert!(message.contains(part), "{part:?} is not in {message:?}");
-            }
-            assert_eq!(message.lines().count(), 1);
+            assert_says(&message, &[&parts[..], &["some images: "]].concat());
         }
     }
 

@@ -164,6 +164,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::says::assert_says;
 
     #[test]
     fn the_directory_itself_or_its_child_in_order() {
@@ -232,10 +233,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let message = cifar10(Some(root.path()), &download::unobserved).unwrap_err().to_string();
         let child = root.path().join(cifar::FOLDER);
-        for part in ["directory", &child.display().to_string(), "data_batch_1.bin", "cifar-10-binary.tar.gz"]
-        {
-            assert!(message.contains(part), "{part:?} is not in {message:?}");
-        }
-        assert_eq!(message.lines().count(), 1);
+        let child = child.display().to_string();
+        assert_says(&message, &["directory", &child, "data_batch_1.bin", "cifar-10-binary.tar.gz"]);
     }
 }

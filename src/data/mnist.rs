@@ -76,6 +76,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::says::assert_says;
 
     #[test]
     fn images_and_labels_belong_together() {
@@ -90,11 +91,7 @@ mod tests {
         assert_eq!(set.name, "MNIST test");
 
         let check = |parts: &[&str]| {
-            let message = load(&images, &labels, "", CLOTHES).unwrap_err().to_string();
-            for part in parts {
-                assert!(message.contains(part), "{part:?} is not in {message:?}");
-            }
-            assert_eq!(message.lines().count(), 1);
+            assert_says(&load(&images, &labels, "", CLOTHES).unwrap_err().to_string(), parts);
         };
         fs::write(&labels, idx::file(&[2], &[9, 10])).unwrap();
         check(&["labels.gz", "image 1 has label 10", "0 to 9"]);

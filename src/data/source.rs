@@ -121,6 +121,7 @@ mod tests {
     use crate::data::images::Pixels;
     use crate::io::elements::Elements;
     use crate::io::{npy, png};
+    use crate::says::assert_says;
 
     fn open(text: &str, data: Option<&Path>) -> Result<Images> {
         Images::open(text, data, &unobserved)
@@ -144,10 +145,7 @@ mod tests {
         assert_eq!(open(&at("folder/a.png"), None).unwrap().count, 1);
         for text in [at("notes.txt"), at("missing.npy"), "imagenet:test".into()] {
             let message = open(&text, None).unwrap_err().to_string();
-            for part in [".npy array", "folder of them", "svhn:extra", text.as_str()] {
-                assert!(message.contains(part), "{part:?} is not in {message:?}");
-            }
-            assert_eq!(message.lines().count(), 1);
+            assert_says(&message, &[".npy array", "folder of them", "svhn:extra", &text]);
         }
         for text in ["mnist", "synthetic"] {
             let message = open(text, None).unwrap_err().to_string();

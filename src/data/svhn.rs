@@ -93,6 +93,7 @@ mod tests {
 
     use super::super::matlab::writer::{DOUBLE, UINT8, UINT8_CLASS, Writer};
     use super::*;
+    use crate::says::assert_says;
 
     const WRITER: Writer = Writer { big_endian: false };
 
@@ -144,9 +145,7 @@ mod tests {
             (whole[..whole.len() - 3].to_vec(), "truncated"),
         ] {
             fs::write(&path, bytes).unwrap();
-            let message = load(&path, "").unwrap_err().to_string();
-            assert!(message.contains(part), "{part:?} is not in {message:?}");
-            assert!(message.contains("test_32x32.mat") && message.lines().count() == 1, "{message}");
+            assert_says(&load(&path, "").unwrap_err().to_string(), &[part, "test_32x32.mat"]);
         }
     }
 }

@@ -84,6 +84,7 @@ mod tests {
     use tar::{EntryType, Header};
 
     use super::*;
+    use crate::says::assert_says;
 
     /// An archive with entries of any path, type and data, written beside `cache`.
     fn pack(directory: &Path, entries: &[(&str, EntryType, &[u8])]) -> std::path::PathBuf {
@@ -151,7 +152,7 @@ mod tests {
         ] {
             let packed = pack(directory.path(), entries);
             let error = unpack(&packed, &archive(), &cache).unwrap_err().to_string();
-            assert!(error.contains(part) && error.contains("packed.tar.gz"), "{part:?} is not in {error:?}");
+            assert_says(&error, &[part, "packed.tar.gz"]);
             assert_eq!(fs::read_dir(&cache).unwrap().count(), 0);
         }
         let packed = directory.path().join("packed.tar.gz");

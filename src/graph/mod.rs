@@ -32,6 +32,7 @@ mod loss;
 mod lower;
 mod normalise;
 mod op;
+mod operators;
 mod parts;
 mod pools;
 mod random;

@@ -251,6 +251,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::says::assert_says;
 
     fn file(header: &str, data: &[u8]) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
@@ -326,8 +327,7 @@ mod tests {
             (file("{'descr", &[]), "no end"),
             (file(&ok(&format!("({})", "1,".repeat(65))), &[0; 4]), "64 dimensions"),
         ] {
-            let message = parse(&bytes).unwrap_err();
-            assert!(message.contains(part), "{part:?} is not in {message:?}");
+            assert_says(&parse(&bytes).unwrap_err(), &[part]);
         }
     }
 }

@@ -35,6 +35,11 @@ impl Activation {
     /// JEM's leaky ReLU, of slope 0.2.
     pub const JEM: Self = Self::LeakyRelu { slope: SLOPE };
 
+    /// ReLU, the default of settings.
+    pub(super) fn relu() -> Self {
+        Self::Relu
+    }
+
     /// Applies it to each element.
     pub fn apply(self, x: &Tensor) -> Tensor {
         match self {
@@ -116,6 +121,11 @@ impl Norm {
     pub const NAMES: &str = "none, batch, instance, layer or group:G";
     /// Group norm with the 8 groups that recipes take unless they name another number.
     pub const GROUP: Self = Self::Group { groups: group_norm::GROUPS };
+
+    /// Batch norm, the default of settings.
+    pub(super) fn batch() -> Self {
+        Self::Batch
+    }
 
     /// The groups of `channels` channels that are normalised on their own; `None` for batch norm and for none.
     pub fn groups(self, channels: usize) -> Option<usize> {

@@ -7,6 +7,7 @@ pub mod frozen;
 pub mod group_norm;
 pub mod ingredients;
 pub mod init;
+mod layered;
 pub mod layers;
 pub mod network;
 pub mod normalised;

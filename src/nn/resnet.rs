@@ -8,16 +8,14 @@
 //! which the last has four times the channels. Convolutions have no biases.
 
 use super::ingredients::{Activation, Norm, Pooling};
-use super::layers::{Convolution, Layers, declared};
-use super::network::{Network, Pass};
-use super::parameters::{ParameterKind, ParameterLayout};
+use super::layers::{Convolution, Layers, written_once};
+use super::network::Network;
+use super::parameters::ParameterKind;
 use crate::error::{Error, Result};
 use crate::graph::Tensor;
 use crate::named::named;
 use serde::{Deserialize, Serialize};
 
-/// Rows and columns of the images on which the parameters are declared; they do not depend on them.
-const SIDE: usize = 64;
 /// The factor of a bottleneck's channels.
 const EXPANSION: usize = 4;
 /// The most groups of blocks.
@@ -70,10 +68,10 @@ pub struct ResNet {
     #[serde(default)]
     pub shortcut: Shortcut,
     /// The normalisation after convolutions.
-    #[serde(default = "batch")]
+    #[serde(default = "Norm::batch")]
     pub norm: Norm,
     /// The nonlinearity.
-    #[serde(default = "relu")]
+    #[serde(default = "Activation::relu")]
     pub activation: Activation,
     /// The pooling of features.
     #[serde(default)]
@@ -81,14 +79,6 @@ pub struct ResNet {
     /// Whether weights are divided by their largest singular value.
     #[serde(default)]
     pub spectral_norm: bool,
-}
-
-fn batch() -> Norm {
-    Norm::Batch
-}
-
-fn relu() -> Activation {
-    Activation::Relu
 }
 
 /// A place in the network: its name, and what its block makes.
@@ -106,7 +96,7 @@ impl ResNet {
     /// The network for CIFAR with `depth` layers, 6n + 2, whose shortcuts have no parameters.
     pub fn cifar(depth: usize, classes: usize, channels: usize) -> Self {
         let (blocks, width) = (vec![depth.saturating_sub(2) / 6; 3], 16);
-        let (norm, activation) = (batch(), relu());
+        let (norm, activation) = (Norm::Batch, Activation::Relu);
         let (bottleneck, stem, shortcut, pooling) =
             (false, Stem::default(), Shortcut::default(), Pooling::default());
         let spectral_norm = false;
@@ -158,7 +148,6 @@ impl ResNet {
     }
 
     fn body(&self, layers: &mut Layers<'_, '_>, images: &Tensor) -> Tensor {
-        let layers = layers.with_spectral_norm(self.spectral_norm);
         let stem = Convolution::new("conv1", self.width);
         let stem = match self.stem {
             Stem::Small => stem,
@@ -214,8 +203,8 @@ impl ResNet {
         self.activation.apply(&inner.add(&shortcut))
     }
 
-    fn last(&self, layers: &mut Layers<'_, '_>, features: &Tensor) -> Tensor {
-        layers.with_spectral_norm(self.spectral_norm).linear("linear", features, self.classes)
+    fn output(&self) -> String {
+        "linear".into()
     }
 }
 
@@ -236,14 +225,6 @@ impl Network for ResNet {
         let usual = if self.blocks.len() == MAX_GROUPS { 64 } else { 16 };
         let width = if self.width == usual { String::new() } else { format!(" of width {}", self.width) };
         format!("ResNet-{}{width}{norm}", self.depth())
-    }
-
-    fn classes(&self) -> usize {
-        self.classes
-    }
-
-    fn channels(&self) -> usize {
-        self.channels
     }
 
     fn usual_image_size(&self) -> [usize; 2] {
@@ -279,32 +260,7 @@ impl Network for ResNet {
         self.norm.check([self.width])
     }
 
-    fn layout(&self) -> ParameterLayout {
-        declared([SIDE, SIDE, self.channels], |layers, images| {
-            let features = self.body(layers, images);
-            self.last(layers, &features);
-        })
-    }
-
-    fn slope(&self) -> f32 {
-        self.activation.slope()
-    }
-
-    fn features(&self, images: &Tensor, pass: &mut Pass<'_>) -> Tensor {
-        self.body(&mut Layers::of(pass), images)
-    }
-
-    fn head(&self, features: &Tensor, pass: &mut Pass<'_>) -> Tensor {
-        self.last(&mut Layers::of(pass), features)
-    }
-
-    fn kind(&self) -> &str {
-        Self::KIND
-    }
-
-    fn settings(&self) -> String {
-        toml::to_string(self).expect("a network is plain data")
-    }
+    written_once!();
 }
 
 #[cfg(test)]

@@ -6,9 +6,8 @@
 //! `torch.nn.Sequential` counts them: a convolution, its norm, its activation and a pool are a place each.
 
 use super::ingredients::{Activation, Norm};
-use super::layers::{Convolution, Layers, declared};
-use super::network::{Network, Pass};
-use super::parameters::ParameterLayout;
+use super::layers::{Convolution, Layers, written_once};
+use super::network::Network;
 use crate::error::{Error, Result};
 use crate::graph::Tensor;
 use serde::{Deserialize, Serialize};
@@ -32,22 +31,14 @@ pub struct Vgg {
     /// Channels of the images.
     pub channels: usize,
     /// The normalisation after convolutions.
-    #[serde(default = "batch")]
+    #[serde(default = "Norm::batch")]
     pub norm: Norm,
     /// The nonlinearity.
-    #[serde(default = "relu")]
+    #[serde(default = "Activation::relu")]
     pub activation: Activation,
     /// Whether weights are divided by their largest singular value.
     #[serde(default)]
     pub spectral_norm: bool,
-}
-
-fn batch() -> Norm {
-    Norm::Batch
-}
-
-fn relu() -> Activation {
-    Activation::Relu
 }
 
 impl Vgg {
@@ -68,12 +59,11 @@ impl Vgg {
             plan.extend(std::iter::repeat_n(channels, repeat));
             plan.push(POOL);
         }
-        let (hidden, norm, activation) = (vec![512, 512], batch(), relu());
+        let (hidden, norm, activation) = (vec![512, 512], Norm::Batch, Activation::Relu);
         Some(Self { plan, hidden, classes, channels, norm, activation, spectral_norm: false })
     }
 
     fn body(&self, layers: &mut Layers<'_, '_>, images: &Tensor) -> Tensor {
-        let layers = layers.with_spectral_norm(self.spectral_norm);
         let (mut x, mut place) = (images.clone(), 0);
         for &channels in &self.plan {
             if channels == POOL {
@@ -101,9 +91,8 @@ impl Vgg {
         if self.hidden.is_empty() { "classifier".into() } else { format!("classifier.{}", 3 * index) }
     }
 
-    fn last(&self, layers: &mut Layers<'_, '_>, features: &Tensor) -> Tensor {
-        let name = self.classifier(self.hidden.len());
-        layers.with_spectral_norm(self.spectral_norm).linear(&name, features, self.classes)
+    fn output(&self) -> String {
+        self.classifier(self.hidden.len())
     }
 }
 
@@ -111,14 +100,6 @@ impl Network for Vgg {
     fn name(&self) -> String {
         let layers = self.plan.iter().filter(|&&channels| channels != POOL).count() + self.hidden.len() + 1;
         format!("VGG-{layers}{}", self.norm.title())
-    }
-
-    fn classes(&self) -> usize {
-        self.classes
-    }
-
-    fn channels(&self) -> usize {
-        self.channels
     }
 
     fn image_size(&self) -> Option<[usize; 2]> {
@@ -148,32 +129,7 @@ impl Network for Vgg {
         self.norm.check(self.plan.iter().copied().filter(|&channels| channels != POOL))
     }
 
-    fn layout(&self) -> ParameterLayout {
-        declared([SIDE, SIDE, self.channels], |layers, images| {
-            let features = self.body(layers, images);
-            self.last(layers, &features);
-        })
-    }
-
-    fn slope(&self) -> f32 {
-        self.activation.slope()
-    }
-
-    fn features(&self, images: &Tensor, pass: &mut Pass<'_>) -> Tensor {
-        self.body(&mut Layers::of(pass), images)
-    }
-
-    fn head(&self, features: &Tensor, pass: &mut Pass<'_>) -> Tensor {
-        self.last(&mut Layers::of(pass), features)
-    }
-
-    fn kind(&self) -> &str {
-        Self::KIND
-    }
-
-    fn settings(&self) -> String {
-        toml::to_string(self).expect("a network is plain data")
-    }
+    written_once!();
 }
 
 #[cfg(test)]

@@ -7,16 +7,12 @@
 //! named as in the released checkpoints of JEM, whatever the form.
 
 use super::ingredients::{Activation, Norm, Pooling};
-use super::layers::{Convolution, Layers, declared};
-use super::network::{Network, Pass};
-use super::parameters::ParameterLayout;
+use super::layers::{Convolution, Layers, written_once};
+use super::network::Network;
 use crate::error::{Error, Result};
 use crate::graph::Tensor;
 use crate::named::named;
 use serde::{Deserialize, Serialize};
-
-/// Rows and columns of the images on which the parameters are declared; they do not depend on them.
-const SIDE: usize = 32;
 
 /// The form of a WideResNet's blocks. `a` is an activation, after a norm if there is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -75,13 +71,7 @@ impl WideResNet {
         64 * self.width
     }
 
-    /// The name of the last layer.
-    fn output(&self) -> &'static str {
-        if self.classes == 1 { "energy_output" } else { "class_output" }
-    }
-
     fn body(&self, layers: &mut Layers<'_, '_>, images: &Tensor) -> Tensor {
-        let layers = layers.with_spectral_norm(self.spectral_norm);
         let bias = self.block == Block::Jem;
         let mut x = layers.convolve(images, Convolution::new("f.conv1", 16).bias(bias));
         for group in 0..3 {
@@ -128,22 +118,14 @@ impl WideResNet {
         self.activation.apply(&x)
     }
 
-    fn last(&self, layers: &mut Layers<'_, '_>, features: &Tensor) -> Tensor {
-        layers.with_spectral_norm(self.spectral_norm).linear(self.output(), features, self.classes)
+    fn output(&self) -> String {
+        if self.classes == 1 { "energy_output".into() } else { "class_output".into() }
     }
 }
 
 impl Network for WideResNet {
     fn name(&self) -> String {
         format!("WRN-{}-{}{}", self.depth, self.width, self.norm.title())
-    }
-
-    fn classes(&self) -> usize {
-        self.classes
-    }
-
-    fn channels(&self) -> usize {
-        self.channels
     }
 
     fn check(&self) -> Result<()> {
@@ -163,32 +145,7 @@ impl Network for WideResNet {
         self.norm.check([16, 16 * self.width])
     }
 
-    fn layout(&self) -> ParameterLayout {
-        declared([SIDE, SIDE, self.channels], |layers, images| {
-            let features = self.body(layers, images);
-            self.last(layers, &features);
-        })
-    }
-
-    fn slope(&self) -> f32 {
-        self.activation.slope()
-    }
-
-    fn features(&self, images: &Tensor, pass: &mut Pass<'_>) -> Tensor {
-        self.body(&mut Layers::of(pass), images)
-    }
-
-    fn head(&self, features: &Tensor, pass: &mut Pass<'_>) -> Tensor {
-        self.last(&mut Layers::of(pass), features)
-    }
-
-    fn kind(&self) -> &str {
-        Self::KIND
-    }
-
-    fn settings(&self) -> String {
-        toml::to_string(self).expect("a network is plain data")
-    }
+    written_once!();
 }
 
 #[cfg(test)]

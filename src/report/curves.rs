@@ -1,6 +1,8 @@
 //! The curves of a run: losses, energies and accuracies, one panel each.
 
-use std::ops::Range;
+mod panels;
+mod points;
+
 use std::path::Path;
 
 use plotters::prelude::*;
@@ -9,6 +11,10 @@ use super::axes::{Axes, short};
 use super::canvas::{self, FONT, PlotError, Root};
 use super::metrics::MetricsTable;
 use crate::error::Result;
+pub(super) use panels::{BLUE, ORANGE};
+use panels::{FRESH, HEALTH, PANELS, Panel};
+use points::{COLUMNS, extremes};
+pub(super) use points::{SPARSE, means, range_of, smooth};
 
 /// The width of the picture and the height of a panel, in pixels.
 const SIZE: (u32, u32) = (1200, 300);
@@ -16,97 +22,6 @@ const SIZE: (u32, u32) = (1200, 300);
 const LEFT: u32 = 84;
 /// The space above a panel for its title and legend, in pixels.
 const HEADING: u32 = 32;
-/// The maximum number of groups of points of a line.
-const COLUMNS: usize = 1100;
-/// The approximate fraction of the run that a smoothed line averages over.
-const SMOOTHING: f64 = 0.03;
-/// Fewer points than this are drawn unsmoothed, with markers.
-pub(super) const SPARSE: usize = 40;
-
-/// One panel: its title, its lines (column and legend) and the fixed range of its axis, if any.
-struct Panel {
-    title: &'static str,
-    lines: &'static [Line],
-    range: Option<Range<f64>>,
-}
-
-/// A column and its style.
-struct Line {
-    column: &'static str,
-    legend: &'static str,
-    color: RGBColor,
-}
-
-// The colours of Okabe and Ito (2008), safe for colour-blind readers.
-pub(super) const BLUE: RGBColor = RGBColor(0, 114, 178);
-pub(super) const ORANGE: RGBColor = RGBColor(213, 94, 0);
-const GREY: RGBColor = RGBColor(90, 90, 90);
-const GREEN: RGBColor = RGBColor(0, 158, 115);
-
-const PANELS: [Panel; 3] = [
-    Panel {
-        title: "loss",
-        lines: &[
-            Line { column: "loss", legend: "total", color: BLUE },
-            Line { column: "cross_entropy", legend: "cross-entropy", color: ORANGE },
-        ],
-        range: None,
-    },
-    Panel {
-        title: "energy",
-        lines: &[
-            Line { column: "energy_data", legend: "data", color: BLUE },
-            Line { column: "energy_samples", legend: "samples", color: ORANGE },
-            Line { column: "energy_gap", legend: "gap (samples - data)", color: GREY },
-        ],
-        range: None,
-    },
-    Panel {
-        title: "accuracy",
-        lines: &[
-            Line { column: "accuracy", legend: "training batch", color: BLUE },
-            Line { column: "validation_accuracy", legend: "validation", color: ORANGE },
-        ],
-        range: Some(0.0..1.0),
-    },
-];
-
-/// The panel of fresh chains, for runs that follow them at evaluations.
-const FRESH: Panel = Panel {
-    title: "fresh chains",
-    lines: &[
-        Line { column: "validation_energy", legend: "energy of held-out data", color: BLUE },
-        Line { column: "fresh_energy_k", legend: "K steps", color: GREY },
-        Line { column: "fresh_energy_10k", legend: "10 K", color: GREEN },
-        Line { column: "fresh_energy_100k", legend: "100 K", color: ORANGE },
-    ],
-    range: None,
-};
-
-/// The panels on the health of chains and gradients.
-const HEALTH: [Panel; 3] = [
-    Panel {
-        title: "gradient norms",
-        lines: &[
-            Line { column: "gradient_norm", legend: "loss, at the weights", color: BLUE },
-            Line { column: "input_gradient_norm", legend: "log p(x), at the samples", color: ORANGE },
-        ],
-        range: None,
-    },
-    Panel {
-        title: "chains",
-        lines: &[
-            Line { column: "displacement", legend: "way in an iteration", color: BLUE },
-            Line { column: "saturated", legend: "fraction of saturated pixels", color: ORANGE },
-        ],
-        range: None,
-    },
-    Panel {
-        title: "age of chains",
-        lines: &[Line { column: "chain_age", legend: "SGLD steps", color: BLUE }],
-        range: None,
-    },
-];
 
 /// Draws the curves of `table` to a PNG file, written atomically, 1200 pixels wide and 300 high for each panel: `loss`
 /// and `cross_entropy`; `energy_data`, `energy_samples` and `energy_gap`; `accuracy` and `validation_accuracy` (0 to
@@ -207,74 +122,6 @@ fn draw_panel(
     Ok(())
 }
 
-/// The range of the values without the outermost hundredth at each end, with a margin.
-pub(super) fn range_of<'a>(lines: impl Iterator<Item = &'a [(f64, f64)]>) -> Range<f64> {
-    let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
-    for points in lines {
-        let mut values: Vec<f64> = points.iter().map(|point| point.1).collect();
-        values.sort_by(f64::total_cmp);
-        let trimmed = if values.len() < SPARSE { 0 } else { values.len().div_ceil(100) };
-        low = low.min(values[trimmed]);
-        high = high.max(values[values.len() - 1 - trimmed]);
-    }
-    if low > high {
-        return 0.0..1.0;
-    }
-    let margin = (0.08 * (high - low)).max(1e-3 * low.abs().max(high.abs())).max(1e-6);
-    low - margin..high + margin
-}
-
-/// Splits points into at most `count` groups of neighbours.
-fn groups(points: &[(f64, f64)], count: usize) -> impl Iterator<Item = &[(f64, f64)]> {
-    points.chunks(points.len().div_ceil(count.max(1)).max(1))
-}
-
-/// The lowest and the highest point of each of [`COLUMNS`] groups, finer than the pixels, in the order of the first
-/// coordinate.
-fn extremes(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    let by_value = |a: &&(f64, f64), b: &&(f64, f64)| a.1.total_cmp(&b.1);
-    let pair = |group: &[(f64, f64)]| {
-        let (low, high) = (*group.iter().min_by(by_value)?, *group.iter().max_by(by_value)?);
-        Some(if low.0 <= high.0 { [low, high] } else { [high, low] })
-    };
-    groups(points, COLUMNS).filter_map(pair).flatten().collect()
-}
-
-/// The mean of each of at most `count` groups of neighbours.
-pub(super) fn means(points: &[(f64, f64)], count: usize) -> Vec<(f64, f64)> {
-    let mean = |group: &[(f64, f64)]| {
-        let (x, y) = group.iter().fold((0.0, 0.0), |sum, point| (sum.0 + point.0, sum.1 + point.1));
-        (x / group.len() as f64, y / group.len() as f64)
-    };
-    groups(points, count).map(mean).collect()
-}
-
-/// Smooths by a line fitted around each point, with triangular weights over [`SMOOTHING`] of the points on each side:
-/// unlike a mean it does not lag at the ends.
-pub(super) fn smooth(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    let reach = ((points.len() as f64 * SMOOTHING) as usize).max(2);
-    (0..points.len())
-        .map(|at| {
-            let x0 = points[at].0;
-            let (mut w, mut wx, mut wy, mut wxx, mut wxy) = (0.0, 0.0, 0.0, 0.0, 0.0);
-            for (index, point) in
-                points.iter().enumerate().take(at + reach + 1).skip(at.saturating_sub(reach))
-            {
-                let weight = (reach + 1 - at.abs_diff(index)) as f64;
-                let (x, y) = (point.0 - x0, point.1);
-                w += weight;
-                wx += weight * x;
-                wy += weight * y;
-                wxx += weight * x * x;
-                wxy += weight * x * y;
-            }
-            let determinant = w * wxx - wx * wx;
-            let value = if determinant > 0.0 { (wxx * wy - wx * wxy) / determinant } else { wy / w };
-            (x0, value)
-        })
-        .collect()
-}
-
 /// Formats an iteration, in thousands if the run has more than ten thousand.
 pub(super) fn iterations(value: f64, last: f64) -> String {
     if last > 10_000.0 && value > 0.0 { format!("{}k", value / 1000.0) } else { value.to_string() }
@@ -286,7 +133,7 @@ mod tests {
     use crate::compute::splitmix::SplitMix;
 
     /// A realistic run: noisy, with an outlier, and a validation every tenth row.
-    fn run(rows: usize) -> MetricsTable {
+    pub(super) fn run(rows: usize) -> MetricsTable {
         let columns = [
             "iteration",
             "loss",
@@ -384,36 +231,6 @@ mod tests {
             plot(&path, &table, "").unwrap();
             assert_eq!(image::open(&path).unwrap().into_rgb8().dimensions(), (1200, 900));
         }
-    }
-
-    #[test]
-    fn an_outlier_does_not_decide_the_range() {
-        let points = run(1200).points("cross_entropy");
-        let range = range_of([&points[..]].into_iter());
-        assert!(range.start > -0.5 && range.end < 3.0, "{range:?}");
-        assert_eq!(range_of([].into_iter()), 0.0..1.0);
-        let flat = range_of([&[(0.0, 5.0)][..]].into_iter());
-        assert!(flat.start < 5.0 && flat.end > 5.0);
-    }
-
-    #[test]
-    fn smoothing_keeps_lines_and_ends() {
-        let line: Vec<_> = (0..100).map(|i| (f64::from(i), 3.0 * f64::from(i))).collect();
-        for (found, expected) in smooth(&line).iter().zip(&line) {
-            approx::assert_abs_diff_eq!(found.1, expected.1, epsilon = 1e-9);
-        }
-    }
-
-    #[test]
-    fn long_runs_are_thinned_without_losing_a_spike() {
-        let mut points: Vec<_> = (0..100_000).map(|i| (f64::from(i), 1.0)).collect();
-        points[54_321].1 = 7.0;
-        let shown = extremes(&points);
-        assert!(shown.len() <= 2 * COLUMNS && shown.contains(&(54_321.0, 7.0)));
-        assert!(shown.windows(2).all(|pair| pair[0].0 <= pair[1].0));
-        let means = means(&points, COLUMNS);
-        assert!(means.len() <= COLUMNS);
-        assert_eq!(means[0], (45.0, 1.0));
     }
 
     #[test]

@@ -243,6 +243,7 @@ mod tests {
     use super::*;
     use crate::compute::cooperative::{Cooperative, Method};
     use crate::policy::convolution::ConvolutionPolicy;
+    use crate::says::assert_says;
     use std::fs;
 
     fn adapter(name: &str) -> AdapterInfo {
@@ -392,10 +393,7 @@ mod tests {
             assert_ne!(text, whole, "{part}");
             fs::write(&path, text).unwrap();
             let message = read(&path, &one).unwrap_err().to_string();
-            for part in ["tuned.toml", "delete it", "jem tune", "JEM_TUNED=none", part] {
-                assert!(message.contains(part), "{part:?} is not in {message}");
-            }
-            assert_eq!(message.lines().count(), 1, "{message}");
+            assert_says(&message, &["tuned.toml", "delete it", "jem tune", "JEM_TUNED=none", part]);
         }
         let message = read(directory.path(), &one).unwrap_err().to_string();
         assert!(message.contains("JEM_TUNED=none"), "a directory is no file: {message}");

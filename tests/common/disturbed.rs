@@ -1,5 +1,9 @@
 //! Short runs on drawings, for tests that disturb them.
 
+#[path = "small.rs"]
+#[allow(dead_code, reason = "its recipe is another")]
+mod small;
+
 use jem::Result;
 use jem::data::Dataset;
 use jem::data::synthetic::synthetic;
@@ -8,6 +12,7 @@ use jem::ebm::{Outcome, Preset, Recipe, RunOptions, Trainer, run};
 use jem::io::checkpoint::Checkpoint;
 use jem::io::elements::Elements;
 use serde_json::Value;
+use small::shrink;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
@@ -36,20 +41,8 @@ pub fn recipe() -> Recipe {
 
 /// Drawings of 8x8 pixels in ten classes: training images, and test images.
 pub fn drawings() -> (Dataset, Dataset) {
-    let shrink = |mut data: Dataset| {
-        let (side, every) = (8, data.width / 8);
-        let mut small = Vec::new();
-        for image in 0..data.len() {
-            for (row, column) in (0..side).flat_map(|row| (0..side).map(move |column| (row, column))) {
-                let pixel = (row * every * data.width + column * every) * data.channels;
-                small.extend_from_slice(&data.image(image)[pixel..][..data.channels]);
-            }
-        }
-        (data.images, data.height, data.width) = (small, side, side);
-        data
-    };
     let (train, test) = synthetic(640, 1000, 3);
-    (shrink(train), shrink(test))
+    (shrink(train, 8), shrink(test, 8))
 }
 
 /// Trains in a new folder; `disturb` is called with the trainer before each iteration.

@@ -3,12 +3,16 @@
 use jem::data::{Dataset, synthetic::synthetic};
 use jem::ebm::{Preset, Recipe};
 
-/// `images` synthetic pictures with side `side`, a divisor of 32: a regular subset of the pixels of 32x32 pictures.
+/// `images` synthetic pictures with side `side`, a divisor of 32.
 pub fn pictures(images: usize, side: usize) -> Dataset {
-    let mut data = synthetic(images, 0, 5).0;
+    shrink(synthetic(images, 0, 5).0, side)
+}
+
+/// A regular subset of the pixels of square images, with side `side`, a divisor of theirs.
+pub fn shrink(mut data: Dataset, side: usize) -> Dataset {
     let every = data.height / side;
-    let mut small = Vec::with_capacity(images * side * side * data.channels);
-    for image in 0..images {
+    let mut small = Vec::with_capacity(data.len() * side * side * data.channels);
+    for image in 0..data.len() {
         for (row, column) in (0..side).flat_map(|row| (0..side).map(move |column| (row, column))) {
             let pixel = (row * every * data.width + column * every) * data.channels;
             small.extend_from_slice(&data.image(image)[pixel..][..data.channels]);

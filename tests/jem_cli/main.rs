@@ -18,4 +18,5 @@ mod small;
 mod support;
 mod terminal;
 mod train;
+mod train_data;
 mod tune;

@@ -4,6 +4,8 @@
 //! These tests need Python with PyTorch and safetensors: `JEM_PYTHON`, or `python3`. They are ignored unless asked for
 //! (`./test --test pytorch -- --ignored`); `.ci/run` installs both and asks.
 
+#[path = "../common/close.rs"]
+mod close;
 #[path = "../common/formula.rs"]
 mod formula;
 #[path = "../common/public_case.rs"]
@@ -11,6 +13,7 @@ mod public_case;
 #[path = "../common/small.rs"]
 mod small;
 
+use close::assert_close;
 use formula::values;
 use jem::device::Device;
 use jem::ebm::{Model, Recipe, RunOptions, ScoreSettings, Scorer, run};
@@ -66,11 +69,7 @@ fn assert_loads(network: &str, exported: &Path, model: &Model) {
     let shape = format!("{IMAGES},{c},{h},{w}");
     let printed = python(&[network, &line(exported), images.to_str().expect("UTF-8"), &shape]);
     let found: Vec<f64> = printed.split_whitespace().map(|number| number.parse().expect(&printed)).collect();
-    assert_eq!(found.len(), expected.len(), "{network}");
-    let difference: f64 = found.iter().zip(&expected).map(|(a, &b)| (a - f64::from(b)).powi(2)).sum();
-    let norm: f64 = expected.iter().map(|&b| f64::from(b).powi(2)).sum();
-    let error = (difference / norm).sqrt();
-    assert!(norm > 0.0 && error < LOGITS, "{network}: {}: relative error {error:.2e}", exported.display());
+    assert_close(&found, &expected, LOGITS, &format!("{network}: {}", exported.display()));
 }
 
 /// Asserts that PyTorch's `network` refuses `exported`, with `parts` in the message.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::says::assert_says;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -156,7 +157,6 @@ fn other_files_are_named() {
         (b"\xff\xd8\xff", "is truncated"),
         (b"\x89PNG\r\n\x1a\n", "is truncated"),
     ] {
-        let message = decode(bytes).unwrap_err();
-        assert!(message.contains(part) && message.lines().count() == 1, "{part:?} is not in {message:?}");
+        assert_says(&decode(bytes).unwrap_err(), &[part]);
     }
 }

@@ -2,6 +2,7 @@ use image::{GrayAlphaImage, GrayImage, ImageBuffer, Luma, LumaA, Rgb, RgbImage, 
 
 use super::*;
 use crate::data::download::unobserved;
+use crate::says::assert_says;
 use std::fs;
 
 fn load(folder: &Path) -> Result<Images> {
@@ -9,11 +10,7 @@ fn load(folder: &Path) -> Result<Images> {
 }
 
 fn error(folder: &Path, parts: &[&str]) {
-    let message = load(folder).unwrap_err().to_string();
-    for part in parts {
-        assert!(message.contains(part), "{part:?} is not in {message:?}");
-    }
-    assert_eq!(message.lines().count(), 1, "{message}");
+    assert_says(&load(folder).unwrap_err().to_string(), parts);
 }
 
 #[test]
@@ -112,11 +109,10 @@ fn files_that_are_passed_over_are_counted() {
     }
     let notes = load(root.path()).unwrap().notes;
     assert_eq!(notes.len(), 1, "{notes:?}");
-    for part in
-        ["passed over 5 files: 2 .txt, 1 without extension, 1 .heic, 1 .json", ".heic images are not read"]
-    {
-        assert!(notes[0].contains(part), "{part:?} is not in {notes:?}");
-    }
+    assert_says(
+        &notes[0],
+        &["passed over 5 files: 2 .txt, 1 without extension, 1 .heic, 1 .json", ".heic images are not read"],
+    );
     fs::remove_file(at("a.png")).unwrap();
     error(root.path(), &["found none, passed over 5 files"]);
 
@@ -166,11 +162,7 @@ fn a_csv_names_the_classes() {
         ("1\n2\n", &["labels.csv: line 1", "separated by a comma"]),
         ("", &["labels.csv: ", "found none"]),
     ] {
-        let message = read(csv).unwrap_err().to_string();
-        for part in parts {
-            assert!(message.contains(part), "{part:?} is not in {message:?}");
-        }
-        assert_eq!(message.lines().count(), 1, "{message}");
+        assert_says(&read(csv).unwrap_err().to_string(), parts);
     }
 }
 

@@ -4,6 +4,7 @@ use std::fs;
 
 use super::*;
 use crate::data::download::unobserved;
+use crate::says::assert_says;
 
 /// Writes `count` grey images with side `side` for each of `classes`.
 fn fill(folder: &Path, classes: &[&str], count: u8, side: u32) {
@@ -22,11 +23,7 @@ fn load(path: &Path) -> Result<TrainingData> {
 }
 
 fn error(path: &Path, parts: &[&str]) {
-    let message = load(path).unwrap_err().to_string();
-    for part in parts {
-        assert!(message.contains(part), "{part:?} is not in {message:?}");
-    }
-    assert_eq!(message.lines().count(), 1, "{message}");
+    assert_says(&load(path).unwrap_err().to_string(), parts);
 }
 
 #[test]
