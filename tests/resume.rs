@@ -376,7 +376,7 @@ fn a_complete_run_is_left_as_it_is() {
     assert_eq!(after.len(), before.len());
     forget_the_end(&whole);
     run(&whole, true, false).expect("nothing but the event");
-    let last = run_files::events(&whole).pop().expect("an event");
+    let last = events(&whole).pop().expect("an event");
     assert_eq!((last["event"].as_str(), last["iteration"].as_u64()), (Some("end"), Some(12)));
 }
 

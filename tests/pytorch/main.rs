@@ -18,7 +18,6 @@ use formula::values;
 use jem::device::Device;
 use jem::ebm::{Model, Recipe, RunOptions, ScoreSettings, Scorer, run};
 use jem::io::pack;
-use jem::nn::architecture::NormMode;
 use jem::nn::ingredients::Norm;
 use public_case::{Case, IMAGES, cases, import};
 use std::path::{Path, PathBuf};

@@ -29,8 +29,8 @@ const FIGURES: [(&str, &str); 12] = [
     ("chain_age", "age of chains, SGLD steps"),
     ("validation_energy", "energy of held-out data"),
     ("fresh_energy_k", "energy of fresh chains after K steps"),
-    ("fresh_energy_10k", "energy of fresh chains after 10 K steps"),
-    ("fresh_energy_100k", "energy of fresh chains after 100 K steps"),
+    ("fresh_energy_10k", "energy of fresh chains after 10 × K steps"),
+    ("fresh_energy_100k", "energy of fresh chains after 100 × K steps"),
 ];
 
 /// Events that are not shown: they occur regularly in a healthy run.

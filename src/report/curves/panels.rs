@@ -59,8 +59,8 @@ pub(super) const FRESH: Panel = Panel {
     lines: &[
         Line { column: "validation_energy", legend: "energy of held-out data", color: BLUE },
         Line { column: "fresh_energy_k", legend: "K steps", color: GREY },
-        Line { column: "fresh_energy_10k", legend: "10 K", color: GREEN },
-        Line { column: "fresh_energy_100k", legend: "100 K", color: ORANGE },
+        Line { column: "fresh_energy_10k", legend: "10 × K", color: GREEN },
+        Line { column: "fresh_energy_100k", legend: "100 × K", color: ORANGE },
     ],
     range: None,
 };

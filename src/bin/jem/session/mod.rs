@@ -331,7 +331,7 @@ pub fn report(outcome: &Outcome, out: &Path, synthetic: bool) -> Vec<String> {
     if let Some(fresh) = outcome.fresh.filter(|fresh| !fresh.is_healthy()) {
         let FreshGap { iteration, multiple, data, fresh: energy } = fresh;
         lines.push(format!(
-            "fresh chains    energy {energy:.2} after {multiple} K steps at iteration {iteration}, held-out data \
+            "fresh chains    energy {energy:.2} after {multiple} × K steps at iteration {iteration}, held-out data \
              {data:.2}: beyond the bound of {} (docs/healthy-runs.md)",
             FreshGap::BOUND
         ));
