@@ -80,7 +80,7 @@ impl Model {
             let stated = stated.with(&options.choices).map_err(wrong)?;
             import::check_size(options.size.as_ref(), &stated)?;
             let (names, unknown) = stated.find(&named(&file)).map_err(wrong)?;
-            import::check_repeated(&stated, &file.tensors, &names, &unknown, path)?;
+            import::check_repeated(&stated, &file.tensors, &names, &unknown, "", path)?;
             return Self::of(path, file, stated.network(), names, options, None);
         }
         let chosen = import::choose(opened.dictionaries(), &options, path)?;
@@ -89,7 +89,7 @@ impl Model {
         let left_out = import::strip(&mut file.tensors, &chosen.prefix);
         let Recognised { architecture, names, assumptions, unknown } = chosen.recognised;
         import::check_size(options.size.as_ref(), &architecture)?;
-        import::check_repeated(&architecture, &file.tensors, &names, &unknown, path)?;
+        import::check_repeated(&architecture, &file.tensors, &names, &unknown, &chosen.prefix, path)?;
         file.facts.prefix = Some(chosen.prefix).filter(|prefix| !prefix.is_empty());
         file.facts.ignored.extend(import::summary(&left_out));
         Self::of(path, file, architecture.network(), names, options, Some(assumptions))
