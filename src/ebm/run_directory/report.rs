@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::io::atomic;
 use crate::report::curves;
 use crate::report::metrics::MetricsTable;
+use crate::words::counted;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
@@ -111,9 +112,9 @@ fn state(events: &[Value]) -> String {
     let iteration = last.map_or(0, |event| event["iteration"].as_u64().unwrap_or(0));
     let (class, text) = match last.map(|event| (event["event"].as_str().unwrap_or(""), &event["details"])) {
         Some(("end", details)) if details["interrupted"] == true => {
-            ("state", format!("interrupted after {iteration} iterations"))
+            ("state", format!("interrupted after {}", counted(iteration, "iteration")))
         }
-        Some(("end", _)) => ("state", format!("complete: {iteration} iterations")),
+        Some(("end", _)) => ("state", format!("complete: {}", counted(iteration, "iteration"))),
         Some(("diverged", details)) => {
             let why = details["message"].as_str().unwrap_or("");
             ("bad", format!("given up in iteration {iteration}: {why}"))
@@ -159,7 +160,10 @@ fn figures(table: &MetricsTable, events: &[Value]) -> String {
         let figures = [("accuracy", "test accuracy"), ("calibration_error", "calibration error")];
         for (key, name) in figures {
             if let (Some(start), Some(best)) = (end["start"][key].as_f64(), end["test"][key].as_f64()) {
-                all.push((format!("{name}, start and best"), format!("{}, {}", percent(start), percent(best))));
+                all.push((
+                    format!("{name}, start and best"),
+                    format!("{}, {}", percent(start), percent(best)),
+                ));
             }
         }
         let cross_entropy = |of: &str| end[of]["cross_entropy"].as_f64();
