@@ -17,6 +17,7 @@ use crate::io::checkpoint::Checkpoint;
 use crate::nn::network::Network;
 use crate::report::progress::{Progress, Silent};
 use crate::report::status::{Phase, Status};
+use crate::words::{counted, is};
 pub use options::{Outcome, RunOptions};
 use serde_json::json;
 use std::collections::VecDeque;
@@ -131,6 +132,8 @@ pub fn run(
     let unscored = start.and_then(|(_, checkpoint)| memory::<Option<(Metrics, Clock)>>(checkpoint, UNSCORED));
     let complete = trainer.iteration() >= total && unscored.is_none();
     let config = (!complete).then_some(config.as_str());
+    // Whatever the device refuses, it refuses before there is a directory.
+    let validation = trainer.evaluator(&held_out, EVALUATION_BATCH)?;
     let mut directory = RunDirectory::open(&options.out, config, recovered.as_ref())?;
     drop(recovered);
     if !complete {
@@ -145,7 +148,7 @@ pub fn run(
     progress.begin(trainer.iteration(), total, history.as_ref());
     let title = format!("{} on {}", trainer.network().name(), train.name);
     let mut run = Run {
-        validation: trainer.evaluator(&held_out, EVALUATION_BATCH)?,
+        validation,
         fresh: None,
         progress,
         guard,
@@ -182,7 +185,7 @@ fn check_test(train: &Dataset, test: &Dataset) -> Result<()> {
     let message = match test.labels.iter().max() {
         None => format!("{name} has no images to test on"),
         Some(&label) if label as usize >= classes => {
-            format!("{name} has the label {label}, but {} has {classes} classes", train.name)
+            format!("{name} has the label {label}, but {} has {}", train.name, counted(classes, "class"))
         }
         Some(_) => return Ok(()),
     };
@@ -211,7 +214,8 @@ impl Run<'_> {
         if complete {
             let (done, out) = (self.trainer.iteration(), self.options.out.display());
             let asked = if done > total { format!(", {total} were asked for") } else { String::new() };
-            self.progress.note(&format!("{out} is complete: all {done} iterations are done{asked}"));
+            let all = if done == 1 { "its iteration".to_owned() } else { format!("all {done} iterations") };
+            self.progress.note(&format!("{out} is complete: {all} {} done{asked}", is(done as usize)));
         }
         let mut interrupted = false;
         let mut losses = 0;
