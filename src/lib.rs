@@ -13,6 +13,7 @@
 //! - [`data`]: image data sets;
 //! - [`self_test`]: the test of a device, and of its cooperative matrices;
 //! - [`tuning`]: the measurements behind `jem tune`;
+//! - [`words`]: numbers with their nouns, for messages;
 //! - [`report`]: pages, plots and progress of runs;
 //! - [`ebm`]: joint energy-based models: recipes, samplers, the trainer and its runs.
 
@@ -44,6 +45,7 @@ pub mod report;
 pub mod self_test;
 pub mod tuning;
 mod user;
+pub mod words;
 
 pub use error::{Error, Result};
 

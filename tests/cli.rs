@@ -398,5 +398,5 @@ fn nan_images_end_a_run_without_a_guard_and_are_healed_by_it() {
     let mut command = train_cifar();
     command.args(["--synthetic", "--iterations", "8", "--guard", "true", "--resume"]).arg(&out);
     let printed = succeed(command);
-    assert!(printed.contains("healed          1 faults"), "{printed}");
+    assert!(printed.contains("healed          1 fault;"), "{printed}");
 }

@@ -7,7 +7,7 @@ use super::range;
 use super::reading::{ReadOptions, ValueRange};
 use crate::error::{Error, Result};
 use crate::io::elements::{Array, Elements};
-use crate::io::{npy, npz, pack};
+use crate::io::{ending, npy, npz, pack};
 
 /// The names of an `.npz`'s array of images, in the order in which they are tried.
 const IMAGES: [&str; 9] = ["images", "image", "x", "X", "data", "x_test", "x_train", "samples", "arr_0"];
@@ -16,8 +16,7 @@ const LABELS: [&str; 9] = ["labels", "label", "y", "Y", "targets", "y_test", "y_
 
 /// Whether [`load`] reads files with the extension of `path`.
 pub fn is_array(path: &Path) -> bool {
-    path.extension()
-        .is_some_and(|ending| ["npy", "npz"].iter().any(|known| ending.eq_ignore_ascii_case(known)))
+    matches!(ending(path).as_deref(), Some("npy" | "npz"))
 }
 
 /// Reads the `.npy` file `path`, or an `.npz` with an array of images and perhaps one of labels.
@@ -33,7 +32,7 @@ pub fn load(path: &Path, options: &ReadOptions) -> Result<Images> {
     let wrong = |message: String| Error::file(path, message);
     let name = path.display().to_string();
     let read = |array, boolean| images(array, boolean, options.range, &name).map_err(wrong);
-    if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npy")) {
+    if ending(path).as_deref() == Some("npy") {
         let (array, boolean) = npy::read_typed(path)?;
         return read(array, boolean);
     }

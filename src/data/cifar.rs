@@ -4,6 +4,7 @@
 //! 32x32 red plane, then green, then blue, each row by row. CIFAR-100 is a file of 50,000 records
 //! and one of 10,000, with two label bytes: the coarse label (0 to 19) and the fine one (0 to 99).
 
+use crate::words::counted;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
@@ -155,7 +156,7 @@ pub fn pickled(file: &str) -> &str {
 /// [`Error::File`] for a missing file, one of the wrong size, a fine label above 99, or another
 /// number of names than 100.
 pub fn load_100(path: &Path, name: &str, records: usize) -> Result<Dataset> {
-    let is_binary = path.extension().is_some_and(|ending| ending == "bin");
+    let is_binary = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("bin"));
     let names = if is_binary {
         fine_names(&path.with_file_name(NAMES_FILE_100))?
     } else {
@@ -261,9 +262,9 @@ fn check_size(version: Version, size: u64, records: usize) -> Result<(), String>
         return Ok(());
     }
     let holds = if size.is_multiple_of(record) {
-        format!("{} whole records", size / record)
+        counted(size / record, "whole record")
     } else {
-        format!("{} records and {} bytes over", size / record, size % record)
+        format!("{} and {} over", counted(size / record, "record"), counted(size % record, "byte"))
     };
     Err(format!(
         "expected {expected} bytes ({records} records of {record}), found {size} ({holds}); the file is truncated"
@@ -322,7 +323,7 @@ mod tests {
         let third = directory.path().join("data_batch_3.bin");
         let bytes = fs::read(&third).unwrap();
         fs::write(&third, &bytes[..6000]).unwrap();
-        assert_says(&message(2), &["data_batch_3.bin", "6146", "found 6000 (1 records and 2927 bytes over)"]);
+        assert_says(&message(2), &["data_batch_3.bin", "6146", "found 6000 (1 record and 2927 bytes over)"]);
         let mut wrong = bytes;
         wrong[RECORD] = 10;
         fs::write(&third, wrong).unwrap();

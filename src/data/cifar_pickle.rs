@@ -24,7 +24,7 @@ const META_100: &str = "meta";
 
 /// The limits for these pickles: the largest, of CIFAR-100's training set, has 155 MB as Python 2 wrote it, 233 MB in
 /// Python 3's protocol 2, and 350,000 values.
-const LIMITS: Limits = Limits { bytes: 256 << 20, values: 1 << 20 };
+const LIMITS: Limits = Limits { bytes: 256 << 20, values: 1 << 20, numbers: 1 << 20 };
 
 /// Appends the `records` images of the pickle `path`.
 ///

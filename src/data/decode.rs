@@ -3,6 +3,7 @@
 //! The contents decide the format, not the file's name. The result has 8 bits and 1 (grey) or 3 (RGB) channels: 16 bits
 //! are rounded to 8, palettes and CMYK become RGB, alpha is dropped. The orientation that EXIF or TIFF states is applied.
 
+use crate::words::counted;
 use std::io::Cursor;
 
 use image::metadata::Orientation;
@@ -91,8 +92,8 @@ pub fn decode_any(bytes: &[u8], allow_truncated: bool) -> Result<Decoded, String
     }
     if truncated && raw.iter().all(|&byte| byte == GREY) {
         return Err(format!(
-            "is truncated: it ends after {} bytes, and no part of it can be read",
-            bytes.len()
+            "is truncated: it ends after {}, and no part of it can be read",
+            counted(bytes.len(), "byte")
         ));
     }
     let picture = oriented(eight_bits(raw, color), [width, height], color.has_color(), orientation)?;
@@ -143,9 +144,10 @@ fn open(bytes: &[u8]) -> Result<(impl ImageDecoder + '_, ImageFormat), String> {
     reader.limits(limits);
     match reader.into_decoder() {
         Ok(decoder) => Ok((decoder, format)),
-        Err(error) if ends_early(&error) => {
-            Err(format!("is truncated: it ends after {} bytes, and no part of it can be read", bytes.len()))
-        }
+        Err(error) if ends_early(&error) => Err(format!(
+            "is truncated: it ends after {}, and no part of it can be read",
+            counted(bytes.len(), "byte")
+        )),
         Err(error) => Err(one_line(error)),
     }
 }
@@ -218,7 +220,7 @@ fn extent(raw: &[u8], length: usize, height: u32, grey: bool) -> String {
     let blank = if grey { GREY } else { 0 };
     let missing = raw.rchunks(row.max(1)).take_while(|row| row.iter().all(|&byte| byte == blank)).count();
     match height as usize - missing {
-        rows if missing == 0 || rows == 0 => format!("it ends after {length} bytes"),
+        rows if missing == 0 || rows == 0 => format!("it ends after {}", counted(length, "byte")),
         rows => format!("it ends after {length} bytes, in row {rows} of {height}"),
     }
 }

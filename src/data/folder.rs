@@ -4,17 +4,19 @@
 //! [`natural::compare`](super::natural::compare): numbers by value, all else by characters. A folder without sub-folders
 //! may have a file `labels.csv` with the classes instead. Hidden files are ignored; links are followed.
 
+use crate::words::counted;
 use std::path::{Path, PathBuf};
 
 use super::decode::is_read;
 use super::download::Observer;
 use super::images::{Images, Pixels};
-use super::listing::{self, LABELS, Listing};
+use super::listing::{self, Listing};
 use super::picture_cache;
 use super::pictures::Pictures;
 use super::reading::{ClassOrder, ReadOptions};
 use super::{labels, range};
 use crate::error::{Error, Result};
+use crate::io::ending;
 
 /// The truncated files that a note names.
 const NAMED: usize = 3;
@@ -32,15 +34,15 @@ pub fn load(folder: &Path, options: &ReadOptions, observer: Observer) -> Result<
         listing.passed_over().map(|passed| format!("{}: {passed}", folder.display())).into_iter().collect();
     let mut files = listing.files;
     let sub_folders = listing::classes(folder, &mut files, options.class_order);
-    let lone = folder.join(LABELS);
+    let lone = listing::labels_of(folder);
     let (labels, class_names) = match (&options.labels, sub_folders?) {
         (None, Some((labels, class_names))) => (Some(labels), class_names),
-        (None, None) if !lone.is_file() => {
+        (None, None) if lone.is_none() => {
             notes.extend(unclassified(folder, &files));
             (None, Vec::new())
         }
         (given, _) => {
-            let file = given.as_deref().unwrap_or(&lone);
+            let file = given.as_deref().or(lone.as_deref()).expect("there is one of the two");
             let read = labels::read(file, folder, &files, options.class_order)?;
             if given.is_none() {
                 notes.push(format!("classes are those of {}", file.display()));
@@ -81,7 +83,7 @@ pub fn load_files(files: Vec<PathBuf>, options: &ReadOptions, observer: Observer
 
 /// Whether the name of `path` is that of a picture that [`load`] reads.
 pub fn is_picture(path: &Path) -> bool {
-    path.extension().and_then(|ending| ending.to_str()).is_some_and(is_read)
+    ending(path).as_deref().is_some_and(is_read)
 }
 
 fn read(
@@ -100,8 +102,8 @@ fn read(
             names.push("…".into());
         }
         notes.push(format!(
-            "{} truncated images, grey where pixels are missing: {}",
-            truncated.len(),
+            "{}, grey where pixels are missing: {}",
+            counted(truncated.len(), "truncated image"),
             names.join(", ")
         ));
     }

@@ -3,6 +3,7 @@
 //! A row has a picture's path, file name or file name without extension, and its class. The first row may name the
 //! columns: such as `image`, `file` or `id`, and `label` or `class`. Without such names the first two columns are taken.
 
+use crate::words::counted;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -105,10 +106,11 @@ pub fn read(path: &Path, folder: &Path, files: &[PathBuf], order: ClassOrder) ->
     let labels = found.iter().flatten().map(|row| numbers[row.label.as_str()]).collect();
     let note = missing.first().map(|row| {
         format!(
-            "{} of {} rows of {} name no image in {}, the first in line {}: {}",
+            "{} of {} of {} {} no image in {}, the first in line {}: {}",
             missing.len(),
-            rows.len(),
+            counted(rows.len(), "row"),
             path.display(),
+            if missing.len() == 1 { "names" } else { "name" },
             folder.display(),
             row.line,
             row.file

@@ -9,6 +9,7 @@ use super::decode::{FORMATS, is_read};
 use super::natural;
 use super::reading::ClassOrder;
 use crate::error::{Error, Result};
+use crate::io::ending;
 
 /// The deepest nesting of folders; deeper, a link is assumed to form a cycle.
 const MAX_DEPTH: usize = 32;
@@ -22,6 +23,24 @@ const NAMED: usize = 6;
 
 /// The file of labels that a folder without classes may have.
 pub const LABELS: &str = "labels.csv";
+
+/// Whether a file of this name has the labels of its folder: [`LABELS`] in any case.
+pub fn is_labels(name: &OsStr) -> bool {
+    name.eq_ignore_ascii_case(LABELS)
+}
+
+/// The file of labels of `folder`; [`LABELS`] itself comes before other spellings.
+pub fn labels_of(folder: &Path) -> Option<PathBuf> {
+    let own = folder.join(LABELS);
+    if own.is_file() {
+        return Some(own);
+    }
+    let others = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut others: Vec<PathBuf> =
+        others.filter(|entry| is_labels(&entry.file_name())).map(|entry| entry.path()).collect();
+    others.retain(|path| path.is_file());
+    others.into_iter().min()
+}
 
 /// The picture files of a folder.
 #[derive(Debug, Default)]
@@ -61,7 +80,7 @@ impl Listing {
                 continue;
             }
             let path = entry.path();
-            let ending = path.extension().and_then(OsStr::to_str).map(str::to_lowercase);
+            let ending = ending(&path);
             let is_picture = ending.as_deref().is_some_and(is_read);
             if path.is_dir() {
                 let before = self.files.len();
@@ -71,7 +90,7 @@ impl Listing {
                 }
             } else if is_picture {
                 self.files.push(path);
-            } else if entry.file_name() != LABELS {
+            } else if !is_labels(&entry.file_name()) {
                 *self.passed.entry(ending.unwrap_or_default()).or_default() += 1;
             }
         }

@@ -30,6 +30,7 @@ pub mod training;
 #[cfg(feature = "download")]
 mod unpack;
 
+use crate::words::counted;
 use std::ops::Range;
 
 use crate::compute::splitmix::SplitMix;
@@ -114,7 +115,8 @@ impl Dataset {
             return Ok(());
         }
         let message = format!(
-            "{validation} images cannot be held out of {}, which has {}; give a smaller number",
+            "{} cannot be held out of {}, which has {}; give a smaller number",
+            counted(validation, "image"),
             self.name,
             self.len()
         );

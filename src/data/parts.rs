@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::listing::LABELS;
+use super::listing::is_labels;
 use crate::error::{Error, Result};
 
 /// A part of a folder, or of another source.
@@ -98,5 +98,5 @@ fn lone_part(folder: &Path, there: &Path) -> Error {
 pub(super) fn has_classes(folder: &Path) -> bool {
     let Ok(entries) = fs::read_dir(folder) else { return false };
     let hidden = |entry: &fs::DirEntry| entry.file_name().as_encoded_bytes().starts_with(b".");
-    entries.flatten().any(|entry| !hidden(&entry) && (entry.path().is_dir() || entry.file_name() == LABELS))
+    entries.flatten().any(|entry| !hidden(&entry) && (entry.path().is_dir() || is_labels(&entry.file_name())))
 }

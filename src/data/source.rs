@@ -29,6 +29,19 @@ impl Images {
         Self::open_with(&[text], data, &ReadOptions::default(), observer)
     }
 
+    /// Whether `sources` are picture files, or a folder or a part of a folder of them, which [`ReadOptions::size`] scales.
+    pub fn are_pictures(sources: &[impl AsRef<str>]) -> bool {
+        let [text] = sources else { return true };
+        let (text, path) = (text.as_ref(), Path::new(text.as_ref()));
+        match path.exists() {
+            true => path.is_dir() || folder::is_picture(path),
+            false => {
+                text.parse::<NamedSet>().is_err()
+                    && part(text).is_some_and(|(folder, _)| Path::new(folder).is_dir())
+            }
+        }
+    }
+
     /// Opens one source as [`Images::open`] does, or several picture files, with `options`.
     ///
     /// # Errors

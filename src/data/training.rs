@@ -1,5 +1,6 @@
 //! Loads training and test data by a user's description: the name of a data set, or a folder of images.
 
+use crate::words::{counted, is};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -53,7 +54,7 @@ impl TrainingData {
         }
         let size = [self.train.height, self.train.width, channels];
         let mut notes = self.notes;
-        notes.push(format!("grey images are repeated over the network's {channels} channels"));
+        notes.push(format!("grey images are repeated over the network's {}", counted(channels, "channel")));
         Self { train: fit(self.train, size), test: fit(self.test, size), notes }
     }
 }
@@ -286,10 +287,11 @@ fn folders(
         Tested::HeldOut => {
             let held_out = train.len().div_ceil(HELD_OUT);
             notes.push(format!(
-                "{0} has no part test: {held_out} of its {1} images, one in {HELD_OUT} of each class, are held out for \
+                "{0} has no part test: {held_out} of its {1}, one in {HELD_OUT} of each class, {2} held out for \
                  testing, as {0}:test",
                 chosen.train.display(),
-                train.len()
+                counted(train.len(), "image"),
+                is(held_out)
             ));
             let (train, test) = train.split(held_out, SEED)?;
             Ok((train, Dataset { name: title(path, "test"), ..test }))

@@ -24,6 +24,7 @@ use crate::compute::cooperative::Cooperative;
 use crate::compute::shader;
 use crate::error::{Error, Result};
 use crate::policy::convolution::ConvolutionPolicy;
+use crate::words::counted;
 use aliases::check_aliases;
 use buffer::{Memory, PendingInner};
 use std::sync::Arc;
@@ -132,7 +133,7 @@ impl Device {
     /// A name for people: the adapter and its driver, or `cpu` with the number of threads.
     pub fn name(&self) -> String {
         match &self.inner {
-            Inner::Cpu(_) => format!("cpu ({} threads)", rayon::current_num_threads()),
+            Inner::Cpu(_) => format!("cpu ({})", counted(rayon::current_num_threads(), "thread")),
             Inner::Gpu(gpu) => gpu.name().to_owned(),
         }
     }

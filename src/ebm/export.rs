@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::io::checkpoint::Checkpoint;
 use crate::io::elements::Elements;
 use crate::nn::architecture::Architecture;
+use crate::nn::spectral_norm;
 use std::collections::{BTreeMap, HashSet};
 
 /// The tensors of a file: names, shapes, values.
@@ -86,12 +87,7 @@ impl Model {
         let of = |name: &str, shape: &[usize]| self.file().f32(self.path(), name, shape);
         let weights = of(name, shape)?;
         let (u, v) = (of(&format!("{base}_u"), &[out])?, of(&format!("{base}_v"), &[inputs])?);
-        let row = |row: &[f32]| row.iter().zip(v).map(|(&w, &v)| f64::from(w) * f64::from(v)).sum::<f64>();
-        let sigma: f64 = weights.chunks_exact(inputs).zip(u).map(|(w, &u)| f64::from(u) * row(w)).sum();
-        if !(sigma.is_finite() && sigma != 0.0) {
-            let message = format!("tensor {name}: its vectors give the singular value {sigma}");
-            return Err(Error::file(self.path(), message));
-        }
+        let sigma = spectral_norm::sigma(weights, u, v);
         Ok(weights.iter().map(|&weight| (f64::from(weight) / sigma) as f32).collect())
     }
 }

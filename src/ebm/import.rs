@@ -5,8 +5,8 @@ use crate::io::elements::{Array, Elements};
 use crate::io::parametrization;
 use crate::io::state_file::Dictionary;
 use crate::nn::architecture::{
-    Architecture, Assumption, Choices, Recognised, Unrecognised, nothing_known, prefixes, recognise,
-    unknown_message,
+    Architecture, Assumption, Choices, Recognised, Shown, Unrecognised, is_known_beside, nothing_known,
+    prefixes, recognise_as, some_of,
 };
 use crate::nn::normalised::InputNormalisation;
 use std::collections::{BTreeMap, HashSet};
@@ -121,6 +121,7 @@ fn candidates(
     options: &ImportOptions,
 ) -> Result<Vec<Candidate>, Unrecognised> {
     let plain = parametrization::names(&dictionary.tensors);
+    let originals = parametrization::originals(&dictionary.tensors);
     let tensors: Vec<(&str, &[usize])> =
         plain.iter().map(|(name, shape)| (name.as_str(), shape.as_slice())).collect();
     let prefixes = match &options.prefix {
@@ -128,7 +129,7 @@ fn candidates(
         None => prefixes(tensors.iter().map(|(name, _)| *name)),
     };
     let (mut found, mut partial): (Vec<Candidate>, Vec<(usize, Candidate)>) = (Vec::new(), Vec::new());
-    let mut errors = Vec::new();
+    let (mut errors, mut tried) = (Vec::new(), Vec::new());
     for prefix in prefixes {
         // A network within another, such as JEM's `f.`, is not one more; one beside it, such as an average, is.
         let within = |outer: &Candidate| match &outer.network {
@@ -143,8 +144,15 @@ fn candidates(
         let own: Vec<(&str, &[usize])> =
             tensors.iter().filter_map(|(name, shape)| Some((name.strip_prefix(prefix)?, *shape))).collect();
         let candidate = |network| Candidate { dictionary: number, prefix: prefix.to_owned(), network };
-        match recognise(&own, &options.choices) {
-            Err(error) if error.setting.is_none() => errors.push(error),
+        let shown = Shown { prefix, originals: Some(&originals) };
+        match recognise_as(&own, &options.choices, shown) {
+            Err(error) if error.setting.is_none() => {
+                tried.push(prefix);
+                // A network that fits in no parameter is none.
+                if error.fitting > 0 {
+                    errors.push((prefix, error));
+                }
+            }
             // Tensors that it lacks may repeat others, or be another network's.
             Ok(network) if !network.unknown.is_empty() => {
                 partial.push((network.names.len(), candidate(Ok(network))));
@@ -164,13 +172,54 @@ fn candidates(
         return Ok(found);
     }
     // Of equals the first, whose prefix is the shortest.
-    let best = errors.into_iter().rev().max_by_key(|error| error.fitting);
+    let best = errors.into_iter().rev().max_by_key(|(_, error)| error.fitting);
     match (partial.into_iter().rev().max_by_key(|(fitting, _)| *fitting), best) {
-        (Some((fitting, candidate)), best) if best.as_ref().is_none_or(|best| best.fitting <= fitting) => {
+        (Some((fitting, candidate)), best)
+            if best.as_ref().is_none_or(|(_, best)| best.fitting <= fitting) =>
+        {
             Ok(vec![candidate])
         }
-        (_, best) => Err(best.unwrap_or_else(|| nothing_known(&tensors))),
+        (_, Some((prefix, best))) => {
+            Err(described(best, &tensors, Shown { prefix, originals: Some(&originals) }))
+        }
+        (_, None) => {
+            let mut error = nothing_known(dictionary.tensors.iter().map(|(name, _)| name.as_str()));
+            let tried: Vec<String> = tried
+                .iter()
+                .filter(|prefix| !prefix.is_empty())
+                .map(|prefix| format!("{prefix:?}"))
+                .collect();
+            if !tried.is_empty() {
+                error.message += &format!("; tried under {}", some_of(tried.iter().map(String::as_str)));
+            }
+            Err(error)
+        }
     }
+}
+
+/// The error with the prefix that was tried, if there is one, and with the tensors that are missing and left over, also
+/// of those among `tensors` that do not begin with the prefix.
+fn described(mut error: Unrecognised, tensors: &[(&str, &[usize])], shown: Shown<'_>) -> Unrecognised {
+    let full = Shown { prefix: "", ..shown };
+    let outside = tensors.iter().map(|(name, _)| *name);
+    let outside = outside.filter(|name| !name.starts_with(shown.prefix) && !is_known_beside(name));
+    error.left_over.extend(outside.map(|name| full.name(name)));
+    let count = |names: &[String], what: &str| {
+        let some = some_of(names.iter().map(String::as_str));
+        (!names.is_empty()).then(|| format!("{} {what}: {some}", names.len()))
+    };
+    let parts: Vec<String> = [
+        (!shown.prefix.is_empty()).then(|| format!("tried under {:?}", shown.prefix)),
+        count(&error.missing, "missing"),
+        count(&error.left_over, "left over"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if !parts.is_empty() {
+        error.message += &format!(" ({})", parts.join("; "));
+    }
+    error
 }
 
 /// A summary of tensors that were left out of a file, for [`Facts::ignored`](crate::io::state_file::Facts): single names, and the number of
@@ -204,15 +253,17 @@ pub fn strip(tensors: &mut Vec<(String, Array)>, prefix: &str) -> Vec<String> {
     left_out
 }
 
-/// Checks that the `unknown` tensors repeat tensors that a network uses, as JEM++'s `f.other_layers` do.
+/// Checks that the `unknown` tensors repeat tensors that a network uses, as JEM++'s `f.other_layers` do. `prefix` is the
+/// beginning of their names in the file.
 ///
 /// # Errors
-/// [`Error::File`] with the first that does not.
+/// [`Error::File`] with those that do not.
 pub fn check_repeated(
     architecture: &Architecture,
     tensors: &[(String, Array)],
     names: &BTreeMap<String, String>,
     unknown: &[String],
+    prefix: &str,
     path: &Path,
 ) -> Result<()> {
     let used: HashSet<&str> = names.values().map(String::as_str).collect();
@@ -227,13 +278,17 @@ pub fn check_repeated(
         known.contains(&(array.shape.as_slice(), digest(&array.elements)))
             && tensors.iter().any(|(name, other)| used.contains(name.as_str()) && same(other, array))
     };
-    let foreign = tensors.iter().find(|(name, array)| unknown.contains(name.as_str()) && !repeats(array));
-    match foreign {
-        None => Ok(()),
-        Some((name, array)) => {
-            Err(Error::file(path, unknown_message(&*architecture.network(), name, &array.shape)))
-        }
-    }
+    let foreign = tensors.iter().filter(|(name, array)| unknown.contains(name.as_str()) && !repeats(array));
+    let foreign: Vec<String> =
+        foreign.map(|(name, array)| format!("{prefix}{name} {:?}", array.shape)).collect();
+    let (tensors, they) = match foreign.len() {
+        0 => return Ok(()),
+        1 => ("tensor", "it belongs"),
+        _ => ("tensors", "they belong"),
+    };
+    let network = architecture.network().name();
+    let some = some_of(foreign.iter().map(String::as_str));
+    Err(Error::file(path, format!("{network}: unknown {tensors} {some}; {they} to another architecture")))
 }
 
 /// A hash of the bits of floats.

@@ -34,6 +34,7 @@ mod run_directory;
 mod sampler;
 mod scorer;
 mod start;
+mod trained;
 mod trainer;
 
 pub use crate::nn::normalised::InputNormalisation;

@@ -1,9 +1,12 @@
 //! A trained classifier with everything needed to use it: its tensors under their public names, its architecture, and
 //! the normalisation of its training images.
 
+mod checks;
+
 use super::Recipe;
 use super::import::{self, ImportOptions};
 use super::langevin::Langevin;
+use super::trained::{CHAIN_AGES, Trained};
 use crate::error::{Error, Result};
 use crate::io::checkpoint::Checkpoint;
 use crate::io::elements::{Array, Elements};
@@ -15,6 +18,7 @@ use crate::nn::architecture::{Architecture, Assumption, Recognised};
 use crate::nn::network::{KIND, Network, is_known_kind};
 use crate::nn::normalised::{InputNormalisation, NORMALISATION, Normalised};
 use crate::nn::parameters::{Parameter, ParameterLayout};
+use crate::words::counted;
 use serde_json::json;
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -24,12 +28,10 @@ use std::sync::Arc;
 const OURS: &str = "jem-checkpoint-";
 /// The tensor of the chains of a JEM's training, [n, c, h, w].
 pub const REPLAY_BUFFER: &str = "replay_buffer";
-/// The tensor with the age of each chain of the replay buffer, in SGLD steps: n floats.
-pub(in crate::ebm) const CHAIN_AGES: &str = "chain_ages";
 /// The metadata key of the names of the classes, a JSON array of strings.
 pub const CLASS_NAMES: &str = "class_names";
 /// The longest side of a model's images, in pixels.
-const MAX_SIDE: usize = 1 << 14;
+pub(super) const MAX_SIDE: usize = 1 << 14;
 /// The file of the best model in a run directory.
 const BEST: &str = "best.safetensors";
 
@@ -46,6 +48,7 @@ pub struct Model {
     assumptions: Vec<Assumption>,
     /// The number of chains in the replay buffer, which is in `file` unless the model was read without it.
     chains: Option<usize>,
+    trained: Trained,
     file: Checkpoint,
 }
 
@@ -80,7 +83,7 @@ impl Model {
             let stated = stated.with(&options.choices).map_err(wrong)?;
             import::check_size(options.size.as_ref(), &stated)?;
             let (names, unknown) = stated.find(&named(&file)).map_err(wrong)?;
-            import::check_repeated(&stated, &file.tensors, &names, &unknown, path)?;
+            import::check_repeated(&stated, &file.tensors, &names, &unknown, "", path)?;
             return Self::of(path, file, stated.network(), names, options, None);
         }
         let chosen = import::choose(opened.dictionaries(), &options, path)?;
@@ -89,7 +92,7 @@ impl Model {
         let left_out = import::strip(&mut file.tensors, &chosen.prefix);
         let Recognised { architecture, names, assumptions, unknown } = chosen.recognised;
         import::check_size(options.size.as_ref(), &architecture)?;
-        import::check_repeated(&architecture, &file.tensors, &names, &unknown, path)?;
+        import::check_repeated(&architecture, &file.tensors, &names, &unknown, &chosen.prefix, path)?;
         file.facts.prefix = Some(chosen.prefix).filter(|prefix| !prefix.is_empty());
         file.facts.ignored.extend(import::summary(&left_out));
         Self::of(path, file, architecture.network(), names, options, Some(assumptions))
@@ -132,6 +135,10 @@ impl Model {
         let ours = is_ours(&file.facts);
         let StateFile { tensors, replay_buffer, facts } = file;
         let mut metadata = facts.metadata.clone();
+        if !ours {
+            Trained::remove_from(&mut metadata);
+        }
+        let trained = Trained::of(&metadata, path)?;
         metadata.insert(FORMAT.0.into(), FORMAT.1.into());
         network.write_metadata(&mut metadata);
         if !ours {
@@ -192,39 +199,20 @@ impl Model {
         let loaded = replay_buffer.as_ref().and_then(|buffer| buffer.shape.first().copied());
         let chains = loaded.or(facts.chains);
         file.tensors.extend(replay_buffer.map(|b| (REPLAY_BUFFER.to_owned(), b.shape, b.elements)));
-        let path = path.to_owned();
-        let model =
-            Self { path, network, normalisation, image, names, class_names, assumptions, chains, file };
-        model.check()?;
+        let model = Self {
+            path: path.to_owned(),
+            network,
+            normalisation,
+            image,
+            names,
+            class_names,
+            assumptions,
+            chains,
+            trained,
+            file,
+        };
+        model.check(!options.without_chains)?;
         Ok(model)
-    }
-
-    /// Refuses weights that are not finite, and chains of another size than the images.
-    fn check(&self) -> Result<()> {
-        for name in self.names.values() {
-            let (_, elements) = self.tensor(name)?;
-            let Elements::F32(values) = elements else {
-                let message = format!("tensor {name}: expected floats, found {}", elements.type_name());
-                return Err(Error::file(&self.path, message));
-            };
-            if let Some(i) = values.iter().position(|value| !value.is_finite()) {
-                let message =
-                    format!("tensor {name}: element {i} is {}, expected a finite number", values[i]);
-                return Err(Error::file(&self.path, message));
-            }
-        }
-        if let Some((_, shape, elements)) = self.file.tensors.iter().find(|tensor| tensor.0 == REPLAY_BUFFER)
-        {
-            let [h, w, c] = self.image_shape();
-            if shape.len() != 4 || shape[1..] != [c, h, w] || !matches!(elements, Elements::F32(_)) {
-                let message = format!(
-                    "tensor {REPLAY_BUFFER}: expected F32[n, {c}, {h}, {w}], found {}{shape:?}",
-                    elements.type_name()
-                );
-                return Err(Error::file(&self.path, message));
-            }
-        }
-        Ok(())
     }
 
     /// Writes the model as safetensors, atomically. Equal models make identical files.
@@ -260,6 +248,27 @@ impl Model {
     /// Rows, columns and channels of the model's images.
     pub fn image_shape(&self) -> [usize; 3] {
         [self.image[0], self.image[1], self.network.channels()]
+    }
+
+    /// The side to which the run of the model scaled its pictures; `None` if it did not, or if the file does not tell.
+    pub fn picture_size(&self) -> Option<usize> {
+        self.trained.picture_size
+    }
+
+    /// Whether log p(x) is among what the model was trained on, so that its energies are those of a density; `None` if
+    /// the file does not tell, and its network is one that JEMs are.
+    pub fn is_density(&self) -> Option<bool> {
+        if let Some(recipe) = &self.trained.recipe {
+            let early =
+                self.trained.iteration.is_some_and(|done| done <= recipe.p_x_after && recipe.p_x_after > 0);
+            return Some(recipe.samples() && !early);
+        }
+        if self.network.classes() == 1 || self.chains.is_some() {
+            return Some(true);
+        }
+        // Code of JEM's family names its tensors so, and leaves out batch norm.
+        let of_jem = self.used_names().any(|name| name.starts_with("f."));
+        (!of_jem && self.network.layout().has_statistics()).then_some(false)
     }
 
     /// The names of the classes, in the order of the logits; `None` if the file does not tell.
@@ -313,8 +322,7 @@ impl Model {
 
     /// The recipe of the model's training, if it was trained with SGLD.
     pub fn recipe(&self) -> Option<Recipe> {
-        let recipe = Recipe::parse(self.file.metadata.get("recipe")?).ok()?;
-        recipe.samples().then_some(recipe)
+        self.trained.recipe.as_ref().filter(|recipe| recipe.samples()).cloned()
     }
 
     /// The SGLD settings of the model's training, if it was trained with SGLD.
@@ -370,7 +378,11 @@ fn model_file(path: &Path) -> Result<PathBuf> {
 /// Refuses another number of names than classes, and a name that is empty or there twice.
 fn check_class_names(names: &[String], classes: usize) -> Result<(), String> {
     if names.len() != classes && classes > 1 {
-        return Err(format!("expected the names of the network's {classes} classes, got {}", names.len()));
+        return Err(format!(
+            "expected the names of the network's {}, got {}",
+            counted(classes, "class"),
+            names.len()
+        ));
     }
     let mut seen = HashSet::new();
     match names.iter().find(|name| name.trim().is_empty() || !seen.insert(name.as_str())) {

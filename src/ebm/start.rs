@@ -10,6 +10,7 @@ use crate::nn::architecture::Architecture;
 use crate::nn::network::{KIND, Network, SETTINGS, is_known_kind};
 use crate::nn::normalised::{InputNormalisation, NORMALISATION, Normalised};
 use crate::nn::parameters::{Parameter, ParameterLayout};
+use crate::words::counted;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -128,7 +129,7 @@ impl Start {
                     model.class_names().map(|names| format!(" ({})", listed(names))).unwrap_or_default();
                 let of = |count: usize| match count {
                     1 => "one output".to_owned(),
-                    count => format!("{count} classes"),
+                    count => counted(count, "class"),
                 };
                 let own =
                     if recipe.unconditional { String::new() } else { format!(" ({})", listed(class_names)) };

@@ -29,6 +29,11 @@ pub mod state_file;
 #[cfg(feature = "train")]
 pub mod torch;
 
+/// The extension of a path, in lower case: a file is of one kind as `x.npz` and as `X.NPZ`.
+pub fn ending(path: &std::path::Path) -> Option<String> {
+    path.extension().and_then(|ending| ending.to_str()).map(str::to_lowercase)
+}
+
 /// A message as one printable line of at most 1000 characters, whatever it quotes from a file.
 #[cfg(feature = "train")]
 pub(crate) fn one_line(message: String) -> String {

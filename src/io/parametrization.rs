@@ -34,6 +34,15 @@ pub fn names(tensors: &[(String, Vec<usize>)]) -> Vec<(String, Vec<usize>)> {
     plan(tensors).into_iter().map(|(name, source)| (name, shape(source))).collect()
 }
 
+/// The name in the file of each tensor that [`names`] renames, by its new name; a weight of a weight norm has that of its v.
+pub fn originals(tensors: &[(String, Vec<usize>)]) -> HashMap<String, String> {
+    let original = |source: Source| match source {
+        Source::Same(index) | Source::WeightNorm { v: index, .. } => &tensors[index].0,
+    };
+    let all = plan(tensors).into_iter().map(|(name, source)| (name, original(source).clone()));
+    all.filter(|(name, original)| name != original).collect()
+}
+
 /// Renames the parts of spectral norms, and computes the weights of weight norms in 64-bit floats. Other tensors keep
 /// their names, and all their order.
 ///

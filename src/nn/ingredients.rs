@@ -5,6 +5,7 @@ use super::group_norm;
 use crate::error::{Error, Result};
 use crate::graph::Tensor;
 use crate::named::named;
+use crate::words::counted;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
@@ -145,7 +146,8 @@ impl Norm {
         let Self::Group { groups } = self else { return Ok(()) };
         let wrong = of.into_iter().find(|&channels| groups == 0 || !channels.is_multiple_of(groups));
         wrong.map_or(Ok(()), |channels| {
-            let message = format!("{groups} groups do not divide the {channels} channels of a layer");
+            let message =
+                format!("{groups} groups do not divide the {} of a layer", counted(channels, "channel"));
             Err(Error::setting("norm", message))
         })
     }
@@ -157,7 +159,7 @@ impl Norm {
             Self::Batch => " with batch norm".into(),
             Self::Instance => " with instance norm".into(),
             Self::Layer => " with layer norm".into(),
-            Self::Group { groups } => format!(" with group norm ({groups} groups)"),
+            Self::Group { groups } => format!(" with group norm ({})", counted(groups, "group")),
         }
     }
 }

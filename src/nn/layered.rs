@@ -174,6 +174,6 @@ mod tests {
         assert!(known.check().unwrap_err().to_string().contains("choose another"));
         let small = Layered::new("small", [4, 4, 1], 2, |_, images| images.flatten());
         let message = small.check_images([8, 8, 1]).unwrap_err().to_string();
-        assert!(message.contains("small takes 4x4 images with 1 channels, got 8x8"), "{message}");
+        assert!(message.contains("small takes 4x4 images with 1 channel, got 8x8"), "{message}");
     }
 }

@@ -4,6 +4,7 @@ use super::batch_norm::{self, NormMode};
 use super::parameters::ParameterLayout;
 use crate::error::{Error, Result};
 use crate::graph::{Counters, Tensor};
+use crate::words::counted;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -96,7 +97,7 @@ pub trait Network: fmt::Debug + Send + Sync {
         if [h, w, self.channels()] == [height, width, channels] {
             return Ok(());
         }
-        let expected = format!("{h}x{w} images with {} channels", self.channels());
+        let expected = format!("{h}x{w} images with {}", counted(self.channels(), "channel"));
         let message = format!("{} takes {expected}, got {height}x{width} with {channels}", self.name());
         Err(Error::Shape { operation: "network", message })
     }

@@ -5,6 +5,7 @@ use super::network::{Network, Pass};
 use super::parameters::{ParameterKind, ParameterLayout};
 use crate::error::{Error, Result};
 use crate::graph::Tensor;
+use crate::words::counted;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,7 +34,8 @@ impl InputNormalisation {
     pub fn check(&self, channels: usize) -> Result<()> {
         for (name, values, low) in [("mean", &self.mean, f32::MIN), ("std", &self.std, f32::MIN_POSITIVE)] {
             if values.len() != channels {
-                let message = format!("expected {channels} numbers, one a channel, got {}", values.len());
+                let message =
+                    format!("expected {}, one a channel, got {}", counted(channels, "number"), values.len());
                 return Err(Error::setting(name, message));
             }
             if let Some(value) = values.iter().find(|value| !(value.is_finite() && **value >= low)) {

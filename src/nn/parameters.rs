@@ -164,6 +164,12 @@ impl ParameterLayout {
         self.parameters.iter().any(|parameter| parameter.role == ParameterKind::Unit)
     }
 
+    /// The names of the weights that are divided by spectral norm.
+    pub fn spectral_norms(&self) -> impl Iterator<Item = &str> {
+        let vectors = self.parameters.iter().filter(|parameter| parameter.role == ParameterKind::Unit);
+        vectors.filter_map(|parameter| parameter.name.strip_suffix("_u"))
+    }
+
     /// All parameters.
     pub fn parameters(&self) -> &[Parameter] {
         &self.parameters

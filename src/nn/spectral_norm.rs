@@ -18,6 +18,12 @@ pub fn declare(layout: &mut ParameterLayout, name: &str, shape: &[usize]) {
     }
 }
 
+/// `sigma = u^T W v` of the weights `[out, in]`, in 64-bit floats.
+pub fn sigma(weights: &[f32], u: &[f32], v: &[f32]) -> f64 {
+    let row = |row: &[f32]| row.iter().zip(v).map(|(&w, &v)| f64::from(w) * f64::from(v)).sum::<f64>();
+    weights.chunks_exact(v.len()).zip(u).map(|(w, &u)| f64::from(u) * row(w)).sum()
+}
+
 /// Weights as the matrix `[in, out]`, transposed beside the paper's, and their `u [out, 1]` and `v [1, in]`.
 fn matrices(weights: &Tensor, layout: &ParameterLayout, name: &str) -> [Tensor; 3] {
     let leaf = |part: &str| layout.leaf(weights.graph(), &format!("{name}_{part}"));

@@ -211,9 +211,12 @@ fn flags_out_of_range() {
     };
     try_sample(&["--class", "10"], &["--class", "0 to 9", "10"]);
     try_sample(&["--class", "cat"], &["--class", "cat"]);
+    try_sample(&["--class", "3,1,3"], &["--class", "each class once", "class 3 twice (\"3\")", "--count"]);
+    try_sample(&["--class", "3,03"], &["class 3 twice (\"3\" and \"03\")"]);
     try_sample(&["--count", "0"], &["--count"]);
-    try_sample(&["--init", "buffer", "--count", "41"], &["--count", "41", "40"]);
-    try_sample(&["--init", &x, "--count", "7"], &["--count", "7", "6"]);
+    let chains = "--count: expected at most 40, the chains of the replay buffer, got 41";
+    try_sample(&["--init", "buffer", "--count", "41"], &[chains]);
+    try_sample(&["--init", &x, "--count", "7"], &["--count", "at most 6, the images of ", "x.npy, got 7"]);
     try_sample(&["--step-size", "nan"], &["--step-size", "NaN"]);
     try_sample(&["--noise=-1"], &["--noise", "-1"]);
     try_sample(&["--batch", "0"], &["--batch"]);

@@ -2,6 +2,10 @@
 
 use crate::support::*;
 use jem::io::checkpoint::Checkpoint;
+use jem::nn::architecture::Architecture;
+use jem::nn::init::Init;
+use jem::nn::network::Network;
+use jem::nn::wide_resnet::WideResNet;
 use serde_json::Value;
 use std::path::Path;
 
@@ -214,7 +218,7 @@ fn training_begins_with_a_model_of_other_code() {
     let printed = run(&train("run", &from));
     for part in [
         "model   WRN-10-1, batch 4",
-        " after 1 iterations",
+        " after 1 iteration\n",
         &format!("from    {model}"),
         "the last layer begins anew: the model has 10 classes (airplane, automobile, bird, cat, deer, …, truck), \
          the run 2 classes (disc, square)",
@@ -271,6 +275,170 @@ fn training_begins_with_a_model_of_other_code() {
     fail(&place, &["train", "--data", &photos, "--preset", "fine-tune"], &["--preset", "--from"]);
     misuse(&["train", "--from", &moved, "--arch", "resnet-20"], &["--from", "--arch"]);
     misuse(&["train", "--from", &moved, "--resume", &place.at("run")], &["--from", "--resume"]);
+}
+
+/// The number of elements of a tensor.
+fn values_of(file: &Checkpoint, name: &str) -> usize {
+    file.tensors.iter().find(|(found, ..)| found == name).map_or(0, |(_, _, elements)| elements.len())
+}
+
+/// Writes a file with the network `arch` and initial weights, under `rename`d names and without tensors renamed to
+/// nothing.
+fn file_of(place: &Place, file: &str, arch: &str, rename: impl Fn(&str) -> String) -> String {
+    let network = arch.parse::<Architecture>().expect("a name").network();
+    let layout = network.layout();
+    let values = layout.initialise(Init::default(), 0.0, 1);
+    let mut checkpoint = Checkpoint::default();
+    for (parameter, values) in layout.scatter(&values) {
+        let name = rename(&parameter.name);
+        if !name.is_empty() {
+            checkpoint.push_f32(name, &parameter.file_shape(), values);
+        }
+    }
+    checkpoint.save(Path::new(&place.at(file))).expect("a file");
+    place.at(file)
+}
+
+#[test]
+fn errors_have_the_names_of_the_file() {
+    let place = Place::new();
+    let out = place.at("out.safetensors");
+    let import = |file: &str, parts: &[&str]| fail(&place, &["import", file, "--out", &out], parts);
+    let feat = |name: &str| match name.strip_prefix("linear.") {
+        Some(part) => format!("head.{part}"),
+        None => format!("feat.{name}"),
+    };
+    // A last layer under another name, beside a prefix and without one.
+    let parts = [
+        "ResNet-20: expected tensor feat.linear.weight or feat.fc.weight, found none",
+        "tried under \"feat.\"",
+        "2 missing: feat.linear.weight, feat.linear.bias",
+        "2 left over: head.bias, head.weight",
+    ];
+    import(&file_of(&place, "feat.safetensors", "resnet-20", feat), &parts);
+    let bare = |name: &str| feat(name).trim_start_matches("feat.").to_owned();
+    import(
+        &file_of(&place, "bare.safetensors", "resnet-20", bare),
+        &["expected tensor linear.weight or fc.weight", "(2 missing: linear.weight", "left over: head.bias"],
+    );
+    // A block that is missing, and one that is too many.
+    let gap = |name: &str| if name.contains("layer2.1.bn2") { String::new() } else { format!("net.{name}") };
+    import(
+        &file_of(&place, "gap.safetensors", "resnet-20", gap),
+        &[
+            "ResNet-20: expected tensor net.layer2.1.bn2.weight [32], found none",
+            "4 missing: net.layer2.1.bn2.weight",
+        ],
+    );
+    let extra = file_of(&place, "extra.safetensors", "resnet-20", |name| format!("net.{name}"));
+    let mut file = Checkpoint::load(Path::new(&extra)).expect("a file");
+    ["net.a", "net.b"].into_iter().for_each(|name| file.push_f32(name, &[2], vec![1.0; 2]));
+    file.save(Path::new(&extra)).expect("a file");
+    import(&extra, &["ResNet-20: unknown tensors net.a [2], net.b [2]; they belong"]);
+    // Names near a family, whose beginnings were cut off in the search.
+    let near = |name: &str| format!("feat.{}", name.replace("layer", "stage"));
+    import(
+        &file_of(&place, "near.safetensors", "resnet-8", near),
+        &["found feat.bn1.bias, ", " more; tried under ", "\"feat.\""],
+    );
+}
+
+#[test]
+fn vectors_of_spectral_norm_divide_weights() {
+    let place = Place::new();
+    let network = WideResNet { spectral_norm: true, ..WideResNet::new(10, 1, 10, 3) };
+    let layout = network.layout();
+    let values = layout.initialise(Init::default(), 0.2, 1);
+    let (x, out) = (place.x_p(), place.at("out.safetensors"));
+    for (vector, value, parts) in [
+        ("", vec![], &[][..]),
+        ("f.conv1.weight_u", vec![0.0; 16], &["f.conv1.weight_u", "all elements are 0", "norm 1"]),
+        ("f.conv1.weight_v", vec![0.0; 27], &["f.conv1.weight_v", "all elements are 0"]),
+        ("class_output.weight_u", vec![f32::NAN; 10], &["class_output.weight_u", "NaN"]),
+        ("f.conv1.weight_u", vec![1.0; 15], &["f.conv1.weight_u", "[16]", "[15]"]),
+        ("f.conv1.weight", vec![0.0; 432], &["f.conv1.weight", "singular value 0"]),
+    ] {
+        let mut file = Checkpoint::default();
+        for (parameter, mut values) in layout.scatter(&values) {
+            let mut shape = parameter.file_shape();
+            if parameter.name == vector {
+                values.clone_from(&value);
+                if shape.len() == 1 {
+                    shape = vec![value.len()];
+                }
+            }
+            file.push_f32(&parameter.name, &shape, values);
+        }
+        let path = place.at("spectral.safetensors");
+        file.save(Path::new(&path)).expect("a file");
+        if values_of(&file, "f.conv1.weight_u") == 15 {
+            // The names that PyTorch's newer function gives.
+            for (name, ..) in &mut file.tensors {
+                for (old, new) in [("weight_u", "0._u"), ("weight_v", "0._v"), ("weight", "original")] {
+                    if let Some(layer) = name.strip_suffix(old) {
+                        *name = format!("{layer}parametrizations.weight.{new}");
+                    }
+                }
+            }
+            let newer = place.at("newer.safetensors");
+            file.save(Path::new(&newer)).expect("a file");
+            fail(
+                &place,
+                &["import", &newer, "--out", &out],
+                &["tensor f.conv1.parametrizations.weight.0._u: expected [16], found [15]"],
+            );
+        }
+        if parts.is_empty() {
+            succeed(&["import", &path, "--out", &out]);
+            continue;
+        }
+        fail(&place, &["import", &path, "--out", &out], parts);
+        fail(&place, &["score", "--model", &path, "--images", &x], parts);
+    }
+}
+
+#[test]
+fn a_classifier_is_no_density_which_one_note_says() {
+    let place = Place::new();
+    let (x, out, photos) = (place.x_p(), place.at("out"), place.drawings("photos", 40));
+    let imported = file_of(&place, "resnet.safetensors", "resnet-8", str::to_owned);
+    let run = |name: &str, more: &[&str]| {
+        let run = place.at(name);
+        succeed(&[&["train", "--data", &photos, "--out", &run, "--quiet"], &SMALL[..], more].concat());
+        run
+    };
+    let classifier = run("classifier", &["--recipe", "classifier"]);
+    let early = run("early", &["--p-x-after", "9"]);
+    let jem = run("jem", &["--p-x-after", "1"]);
+    let small = place.floats("small.npy", &[1, 3, 8, 8], vec![0.5; 192]);
+    for (model, images, said) in [
+        (&imported, &x, 1),
+        (&classifier, &small, 1),
+        (&early, &small, 1),
+        (&jem, &small, 0),
+        // A JEM, or a classifier of its code: the file does not tell.
+        (&weights(), &x, 0),
+    ] {
+        for words in [
+            &["score", "--model", model, "--images", images][..],
+            &["sample", "--model", model, "--init", images, "--steps", "1", "--out", &out],
+        ] {
+            let notes = |more: &[&str]| {
+                let output =
+                    crate::support::jem(&[words, more].concat()).output().expect("the command starts");
+                let stderr = String::from_utf8(output.stderr).expect("text");
+                assert!(output.status.success(), "{stderr}");
+                let is = |line: &&str| {
+                    line.starts_with("note: ")
+                        && line.contains("energies are not those of a density")
+                        && line.contains("samples show no objects")
+                        && line.contains(&format!("jem train --from {model}"))
+                };
+                stderr.lines().filter(is).count()
+            };
+            assert_eq!((notes(&[]), notes(&["--quiet"])), (said, 0), "{words:?}");
+        }
+    }
 }
 
 #[test]

@@ -86,9 +86,48 @@ fn a_run_remembers_how_its_images_are_read() {
     let words = ["train", "--resume", &run, "--size", "16"];
     fail(&place, &words, &["--resume", "--size 8", "--size 16"]);
     let test = format!("{photos}:test");
-    let facts = facts(&["score", "--model", &run, "--images", &test, "--size", "8"]);
-    assert_eq!(facts["images"], 3);
-    fail(&place, &["score", "--model", &run, "--images", &test], &["--size 8 scales them"]);
+    // Its model does, too: wherever it is, and whatever the sizes of the pictures.
+    let model = place.at("model.safetensors");
+    std::fs::copy(place.at("run/best.safetensors"), &model).expect("a file");
+    let logits = |model: &str, images: &str, flags: &[&str]| {
+        let out = place.at("scores.npz");
+        let words = [&["score", "--model", model, "--images", images, "--out", &out][..], flags].concat();
+        let output = jem(&words).output().expect("the command starts");
+        assert!(output.status.success(), "{output:?}");
+        let scaled = |note: &&String| note.contains("scaled to 8x8");
+        (numbers(&arrays(&out)["logits"]), notes(&output).iter().filter(scaled).count())
+    };
+    let (expected, said) = logits(&run, &test, &["--size", "8"]);
+    assert_eq!((expected.len(), said), (9, 0));
+    for model in [&run, &model, &place.at("run/checkpoints/checkpoint-00000002.safetensors")] {
+        let (found, said) = logits(model, &test, &[]);
+        assert_eq!((found.len(), said), (9, 1), "{model}");
+    }
+    assert_eq!(logits(&model, &test, &[]), (expected, 1));
+    picture(&place, "one/1.png", 40, 30);
+    let (one, samples) = (place.at("one"), place.at("samples"));
+    assert_eq!(logits(&model, &one, &[]).0.len(), 3);
+    let start = ["--init", &photos, "--steps", "0", "--count", "1", "--out", &samples];
+    succeed(&[&["sample", "--model", &model][..], &start].concat());
+    let further = place.at("further");
+    let words = ["train", "--from", &model, "--data", &photos, "--out", &further];
+    let printed = succeed(&[&words[..], &small].concat());
+    assert!(printed.contains("scaled to 8x8") && printed.contains("8x8x3, 3 classes"), "{printed}");
+    // A model that does not know is told by the flag, with its own size.
+    let x = place.x_p();
+    assert_eq!(logits(&weights(), &x, &[]).1, 0);
+    let unknown = place.at("unknown.safetensors");
+    let mut file = jem::io::checkpoint::Checkpoint::load(Path::new(&model)).expect("a file");
+    assert_eq!(file.metadata.remove("picture_size").as_deref(), Some("8"));
+    file.save(Path::new(&unknown)).expect("a file");
+    let again = place.at("again");
+    for words in [
+        &["score", "--model", &unknown, "--images", &test][..],
+        &["sample", "--model", &unknown, "--init", &photos, "--out", &again],
+        &["train", "--from", &unknown, "--data", &photos, "--out", &again],
+    ] {
+        fail(&place, words, &["--size 8 scales them"]);
+    }
     fail(&place, &["train", "--data", "synthetic", "--size", "8"], &["--size", "synthetic"]);
 }
 
@@ -153,6 +192,44 @@ fn ranges_are_asked_about() {
     fail(&place, &["score", "--model", &weights(), "--images", &far], &["far.npy", "63.75", "--range 0,255"]);
     assert_eq!(logits(&far, &["--range", "0,255"]), expected);
     misuse(&["score", "--model", "m", "--images", &far, "--range", "1"], &["--range", "black and white"]);
+}
+
+#[test]
+fn endings_may_be_in_any_case() {
+    let place = Place::new();
+    let (model, x) = (weights(), place.x_p());
+    let upper = |from: &str, name: &str| {
+        std::fs::rename(from, place.at(name)).expect("a file");
+        place.at(name)
+    };
+    let out = |name: &str| place.at(name);
+    for (first, second) in [("a.PT", "b.Pth"), ("a.SAFETENSORS", "b.SafeTensors"), ("a.NPZ", "b.Npz")] {
+        succeed(&["export", "--model", &model, "--out", &out(first)]);
+        succeed(&["export", "--model", &model, "--out", &out(second)]);
+        if !first.ends_with("NPZ") {
+            succeed(&["import", &out(first), "--out", &out("again.SafeTensors")]);
+        }
+    }
+    fail(&place, &["import", &model, "--out", &out("x.PT")], &["--out", "jem export"]);
+    let x = upper(&x, "X.NPY");
+    for scores in ["s.NPZ", "s.CSV"] {
+        succeed(&["score", "--model", &model, "--images", &x, "--out", &out(scores)]);
+    }
+    assert!(arrays(&out("s.NPZ")).contains_key("logits"));
+    // Pictures, and the labels beside them.
+    for (i, ending) in ["JPG", "Jpeg", "PNG", "WebP", "BMP", "Gif", "TIFF", "Ppm"].into_iter().enumerate() {
+        let path = picture(&place, &format!("photos/{i}.{}", ending.to_lowercase()), 32, 32);
+        upper(&path, &format!("photos/{i}.{ending}"));
+    }
+    let rows: String = (0..8).map(|i| format!("{i},{}\n", ["cat", "dog"][i % 2])).collect();
+    std::fs::write(place.at("photos/LABELS.Csv"), format!("image,label\n{rows}")).expect("a file");
+    std::fs::write(place.at("classes.TXT"), "cat\ndog\na\nb\nc\nd\ne\nf\ng\nh\n").expect("a file");
+    let (photos, classes) = (place.at("photos"), place.at("classes.TXT"));
+    let words = ["score", "--model", &model, "--images", &photos, "--classes", &classes];
+    let found = facts(&words);
+    assert!(found["images"] == 8 && found["accuracy"].is_number(), "{found}");
+    let rows = upper(&place.at("photos/LABELS.Csv"), "ROWS.CSV");
+    assert!(facts(&[&words[..], &["--labels", &rows]].concat())["accuracy"].is_number());
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod devices;
 mod errors;
 mod foreign;
 mod images;
+mod metadata;
 mod models;
 mod sample;
 mod score;

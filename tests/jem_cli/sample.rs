@@ -6,6 +6,7 @@ use image::codecs::gif::GifDecoder;
 use serde_json::Value;
 use std::fs::File;
 use std::io::BufReader;
+use std::path::Path;
 
 /// Samples with `flags` into `name`; returns the facts.
 fn sample(place: &Place, name: &str, flags: &[&str]) -> Value {
@@ -265,7 +266,7 @@ fn chains_of_a_class_are_those_of_its_part_of_the_buffer() {
     fail(
         &place,
         &[&still[..], &["--class", "1", "--count", "21", "--out", &place.at("more")]].concat(),
-        &["--count", "at most 20", "21"],
+        &["--count: expected at most 20, the chains of these classes in the replay buffer, got 21"],
     );
 }
 
@@ -284,7 +285,6 @@ fn more_chains_than_a_batch_are_sampled() {
 #[cfg(unix)]
 #[test]
 fn an_interrupt_ends_it_at_once_and_leaves_earlier_samples_whole() {
-    use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
     let (place, model) = (Place::new(), weights());
     sample(&place, "out", &["--count", "4", "--steps", "2"]);
     let contents = || {
@@ -292,8 +292,18 @@ fn an_interrupt_ends_it_at_once_and_leaves_earlier_samples_whole() {
         ["samples.npy", "samples.png", "log_density.npy", "energies.png"].map(read)
     };
     let before = contents();
-    let words =
-        ["sample", "--model", &model, "--out", &place.at("out"), "--count", "4", "--steps", "1000000"];
+    interrupted(&place.at("out"), &model);
+    assert!(contents() == before);
+    // A directory is made with its first file.
+    interrupted(&place.at("new/deep"), &model);
+    assert!(!Path::new(&place.at("new")).exists());
+}
+
+/// Interrupts `jem sample` into `out` while it samples.
+#[cfg(unix)]
+fn interrupted(out: &str, model: &str) {
+    use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+    let words = ["sample", "--model", model, "--out", out, "--count", "4", "--steps", "1000000"];
     let mut command = jem(&words);
     // A job in the background of a script inherits SIGINT as ignored.
     unsafe extern "C" {
@@ -315,5 +325,4 @@ fn an_interrupt_ends_it_at_once_and_leaves_earlier_samples_whole() {
     assert!(started.elapsed().as_secs() < 10, "{:?}", started.elapsed());
     // A shell reports 130 = 128 + SIGINT.
     assert!(killed.expect("kill").success() && status.signal() == Some(2), "{status}");
-    assert!(contents() == before);
 }

@@ -163,7 +163,13 @@ fn bad_settings_are_one_line_and_leave_nothing() {
     at(&["--steps", "0"], &["steps", "at least 1", "p_x", "got 0"]);
     at(&["--buffer", "3"], &["buffer", "at least 4", "got 3"]);
     at(&["--depth", "12"], &["depth", "6n + 4", "12"]);
-    at(&["--batch", "100"], &["batch", "100", "33 training images"]);
+    let left = "from 1 to 33, for the 33 training images that are left after 3 held-out images";
+    at(&["--batch", "100"], &["--batch: ", left, "got 100"]);
+    at(&["--batch", "0"], &["--batch: ", left, "got 0"]);
+    at(
+        &["--batch", "36", "--validation", "1"],
+        &["35 training images that are left after 1 held-out image;"],
+    );
     at(&["--validation", "36"], &["validation", "36", "smaller"]);
     at(&["--validation", "0"], &["validation", "at least 1", "got 0"]);
     at(&["--pad", "8"], &["pad", "8x8", "got 8"]);

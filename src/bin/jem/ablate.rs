@@ -4,7 +4,7 @@ mod plan;
 mod result;
 mod table;
 
-use crate::common::{Directory, sizes};
+use crate::common::{check_directory, sizes};
 use crate::session::network::NetworkChoice;
 use crate::session::training::{self, Job, describe};
 use crate::session::{self, DeviceArguments, INTERRUPTED, Session, say};
@@ -77,7 +77,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let file = arguments.config.as_deref().map(Overrides::from_file).transpose()?.unwrap_or_default();
     let recorded = arguments.config.as_deref().map(RunDirectory::source_in).transpose()?.flatten();
     let source = arguments.data.source(recorded)?;
-    let data = training::load(&source, arguments.quiet)?;
+    let data = training::load(&source, arguments.quiet, None)?;
     let setups = plan::setups(arguments, vary.as_ref(), &file, &data.train)?;
     // An invalid setting of any run is reported before the first run starts.
     for run in setups.iter().flat_map(|setup| &setup.runs) {
@@ -86,12 +86,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     let session = Session::open(&arguments.device, arguments.quiet)?;
     describe(&session, &data);
-    let directory = Directory::make("--out", &arguments.out)?;
+    check_directory("--out", &arguments.out)?;
     session::stop_on_interrupt()?;
-    let mut ablation = Ablation { arguments, vary, source, data, session, setups };
-    let status = ablation.run_all()?;
-    directory.keep();
-    Ok(status)
+    Ablation { arguments, vary, source, data, session, setups }.run_all()
 }
 
 /// State that all runs share.

@@ -3,7 +3,7 @@
 use crate::facts::number;
 use crate::pictures::PictureArguments;
 use crate::session::flags::{self, Flags as _};
-use crate::session::{complain, download_bar, spinner};
+use crate::session::{complain, download_bar, quoted, spinner};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use jem::data::download::Transfer;
@@ -14,6 +14,7 @@ use jem::ebm::{ImportOptions, Model, Preset};
 use jem::nn::architecture::NormMode;
 use jem::report::terminal::bar_style;
 use jem::tuning;
+use jem::words::counted;
 use jem::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -61,6 +62,17 @@ impl ModelArguments {
         }
         Ok((model, device))
     }
+
+    /// Says of a classifier that its energies mean little, unless quiet.
+    pub fn note_density(&self, model: &Model, output: &Output) {
+        if model.is_density() == Some(false) && !output.quiet {
+            complain(&format!(
+                "note: as far as its file tells, the model was trained as a classifier alone: its energies are not \
+                 those of a density, and its samples show no objects; jem train --from {} trains log p(x), too",
+                quoted(&self.model.display().to_string())
+            ));
+        }
+    }
 }
 
 /// The flags that say how to read images.
@@ -101,8 +113,17 @@ impl ImageArguments {
             }
             bar(transfer);
         };
-        let options =
+        let mut options =
             self.pictures.options(ReadOptions { labels: labels.map(Path::to_owned), ..Default::default() });
+        let mut notes = Vec::new();
+        if let (None, Some(size)) = (options.size, model.picture_size())
+            && Images::are_pictures(sources)
+        {
+            options.size = Some(size);
+            notes.push(format!(
+                "{text}: scaled to {size}x{size}, as the pictures that the model was trained on"
+            ));
+        }
         let mut images = Images::open_with(sources, self.data_dir.as_deref(), &options, &observer);
         if self.data_dir.is_none() && matches!(&images, Err(Error::Setting { key, .. }) if key == text) {
             images = images.hint("name its directory with --data-dir");
@@ -115,7 +136,7 @@ impl ImageArguments {
                 .hint("--range 0,255 scales from 0 to 255, --any-range takes them as they are")?;
         }
         let is_picture = images.files.is_some() && matches!(images.pixels, Pixels::Bytes(_));
-        let notes = images.notes.clone();
+        notes.extend(images.notes.iter().cloned());
         let mut fitted = images.fit(height, width, channels);
         if is_picture && height == width && options.size != Some(height) {
             fitted = fitted.hint(&format!("--size {height} scales them"));
@@ -192,7 +213,7 @@ pub fn describe(model: &Model) -> String {
     let parameters = number(network.layout().elements());
     let of = match network.classes() {
         1 => "a scalar energy".to_owned(),
-        classes => format!("{classes} classes"),
+        classes => counted(classes, "class"),
     };
     format!("{}, {parameters} parameters, {of} of images {h}x{w}x{c}", network.name())
 }
@@ -236,40 +257,18 @@ fn can_write_in(directory: &Path) -> std::io::Result<()> {
     std::fs::remove_file(&probe)
 }
 
-/// A directory to write into. It is created at once, with its parents. Unless [kept](Self::keep), it is removed again
-/// if it is new and empty.
-pub struct Directory {
-    made: Vec<PathBuf>,
-}
-
-impl Directory {
-    /// Creates the directory `path`, the value of `flag`.
-    pub fn make(flag: &str, path: &Path) -> Result<Self> {
-        let missing = path.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists());
-        let made = Self { made: missing.map(Path::to_owned).collect() };
-        let attempt = std::fs::create_dir_all(path).and_then(|()| can_write_in(path));
-        match attempt {
-            Ok(()) => Ok(made),
-            Err(error) => {
-                let message = format!("{} cannot be written into: {error}", path.display());
-                Err(Error::setting(flag, message))
-            }
-        }
+/// Checks that the directory `path`, the value of `flag`, can be made if it does not exist, and written into. It is left
+/// as it is: a command that ends before its first file, such as by Ctrl-C, leaves no empty directory.
+pub fn check_directory(flag: &str, path: &Path) -> Result<()> {
+    let missing = path.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists());
+    let missing: Vec<&Path> = missing.collect();
+    let attempt = std::fs::create_dir_all(path).and_then(|()| can_write_in(path));
+    for made in missing {
+        // Removal fails for a directory that holds something: it stays.
+        let _ = std::fs::remove_dir(made);
     }
-
-    /// Keeps the directory: the work is done.
-    pub fn keep(mut self) {
-        self.made.clear();
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        for path in &self.made {
-            // Removal fails for a directory that holds something: it stays.
-            let _ = std::fs::remove_dir(path);
-        }
-    }
+    attempt
+        .map_err(|error| Error::setting(flag, format!("{} cannot be written into: {error}", path.display())))
 }
 
 /// Parses a preset with a size of its own; [`Preset::FineTune`] has that of a model, which only `jem train` takes.

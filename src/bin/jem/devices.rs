@@ -8,6 +8,7 @@ use jem::compute::shader;
 use jem::device::{AdapterInfo, CooperativeChoice, CooperativeMatrix, Device, DeviceOptions, DeviceSpec};
 use jem::self_test::{CooperativeResult, KernelResult, SelfTestReport, cooperative, self_test};
 use jem::tuning::{self, file};
+use jem::words::counted;
 use serde_json::{Value, json};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -200,7 +201,7 @@ fn print(name: &str, report: &SelfTestReport, matrices: &[CooperativeResult]) {
     }
     let failures = report.failures().count();
     let verdict = if failures == 0 { "all passed".to_owned() } else { format!("{failures} FAILED") };
-    say(&format!("{} kernels, {verdict}, {:.1} s", report.results.len(), report.seconds));
+    say(&format!("{}, {verdict}, {:.1} s", counted(report.results.len(), "kernel"), report.seconds));
 }
 
 fn test(name: &str, report: &SelfTestReport, matrices: &[CooperativeResult]) -> Value {

@@ -5,8 +5,8 @@ use crate::facts::Facts;
 use jem::ebm::{InputNormalisation, SpectralForm};
 use jem::io::checkpoint::Checkpoint;
 use jem::io::elements::Array;
-use jem::io::npz;
 use jem::io::torch::write;
+use jem::io::{ending, npz};
 use jem::{Error, Result};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ enum Format {
 impl Format {
     /// The format that the ending of a path names.
     fn of(path: &Path) -> Result<Self> {
-        match path.extension().and_then(|ending| ending.to_str()) {
+        match ending(path).as_deref() {
             Some("pt" | "pth") => Ok(Self::Pt),
             Some("safetensors") => Ok(Self::Safetensors),
             Some("npz") => Ok(Self::Npz),

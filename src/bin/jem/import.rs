@@ -4,8 +4,10 @@ use crate::class_names;
 use crate::common::{Output, check_not_source, check_writable, describe, waiting};
 use crate::facts::{Facts, number};
 use jem::ebm::{ImportOptions, InputNormalisation, Model};
+use jem::io::ending;
 use jem::nn::architecture::{Architecture, Assumption, Choices};
 use jem::nn::ingredients::{Activation, Norm, Pooling};
+use jem::words::noun;
 use jem::{Error, Result};
 use std::path::PathBuf;
 
@@ -68,9 +70,7 @@ pub struct Arguments {
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<()> {
     check_writable("--out", &arguments.out)?;
-    if let Some(ending @ ("pt" | "pth" | "npz")) =
-        arguments.out.extension().and_then(|ending| ending.to_str())
-    {
+    if let Some(ending @ ("pt" | "pth" | "npz")) = ending(&arguments.out).as_deref() {
         let message = format!("import writes safetensors; jem export writes .{ending}");
         return Err(Error::setting("--out", message));
     }
@@ -109,7 +109,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     settings(&model, &mut facts);
     if let Some(chains) = model.chains() {
-        facts.add("replay buffer", format!("{} chains", number(chains)), chains);
+        facts.add("replay buffer", format!("{} {}", number(chains), noun(chains, "chain")), chains);
     }
     facts.text("wrote", arguments.out.display().to_string());
     facts.print(arguments.output.json);

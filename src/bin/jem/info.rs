@@ -6,6 +6,7 @@ use jem::Result;
 use jem::device::{Device, Summary};
 use jem::ebm::{Langevin, Model, Sampler, ScoreSettings, Scorer};
 use jem::nn::architecture::NormMode;
+use jem::words::noun;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -70,7 +71,7 @@ fn network(model: &Model, facts: &mut Facts) {
         facts.value("normalisation", Value::Null);
     }
     if let Some(chains) = model.chains() {
-        facts.add("replay buffer", format!("{} chains", number(chains)), chains);
+        facts.add("replay buffer", format!("{} {}", number(chains), noun(chains, "chain")), chains);
     }
 }
 

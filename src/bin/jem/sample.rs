@@ -6,11 +6,13 @@ mod write;
 
 use crate::class_names;
 use crate::common::{
-    Directory, ImageArguments, ModelArguments, Output, check_batch, describe, progress, waiting,
+    ImageArguments, ModelArguments, Output, check_batch, check_directory, describe, progress, waiting,
 };
 use crate::facts::Facts;
+use crate::session::flags::Flags as _;
 use jem::device::Device;
 use jem::ebm::{Langevin, Model, Sampler};
+use jem::words::counted;
 use jem::{Error, Result};
 use serde_json::{Value, json};
 use start::Start;
@@ -58,10 +60,12 @@ pub struct Arguments {
     init_data: String,
     #[command(flatten)]
     source: ImageArguments,
-    /// Number of chains [default: 64, at most as many as --init has images, rounded to a multiple of the classes]
+    /// Number of chains, as many of each class of --class [default: 64, or all that --init has if these are
+    /// fewer, rounded to a multiple of the classes]
     #[arg(long, value_name = "N")]
     count: Option<usize>,
-    /// Classes to sample from: names or numbers separated by commas, or all; each class gets the same number of chains
+    /// Classes to sample from: names or numbers separated by commas, each class once, or all; each class gets the same
+    /// number of chains
     #[arg(long, value_name = "Y", value_delimiter = ',')]
     class: Vec<String>,
     /// Number of SGLD steps [default: those of an iteration of training from the replay buffer, else 100]
@@ -127,19 +131,18 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let mask = arguments.inpaint.as_deref().map(|path| mask::read(path, &model)).transpose()?;
     let count = start.count(arguments.count, &classes)?;
     start.select(count, &classes);
-    let directory = Directory::make("--out", &arguments.out)?;
+    check_directory("--out", &arguments.out)?;
 
     let samples =
         sample(arguments, steps, &device, &model, langevin, &classes, &start, count, mask.as_deref())?;
     let waiting = waiting("writing samples", &arguments.output);
     let written = write::write(&arguments.out, &samples, model.image_shape(), classes.len())?;
     drop(waiting);
-    directory.keep();
 
     let mut facts = Facts::default();
     facts.text("model", describe(&model));
     facts.text("device", device.name());
-    facts.add("samples", format!("{count}, {steps} steps each"), count);
+    facts.add("samples", format!("{count}, {} each", counted(steps, "step")), count);
     facts.value("steps", steps);
     facts.text("start", start.name(count));
     if !classes.is_empty() {
@@ -158,6 +161,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     let paths: Vec<String> = written.iter().map(|path| path.display().to_string()).collect();
     facts.add("wrote", paths.join(", "), paths.clone());
+    arguments.model.note_density(&model, &arguments.output);
     facts.print(arguments.output.json);
     Ok(())
 }
@@ -211,8 +215,23 @@ fn classes(asked: &[String], model: &Model) -> Result<Vec<u32>> {
     {
         return Ok((0..classes as u32).collect());
     }
-    let find = |text: &String| class_names::find("--class", text, classes, model.class_names());
-    asked.iter().map(find).collect()
+    let mut found: Vec<u32> = Vec::new();
+    for text in asked {
+        let class = class_names::find("--class", text, classes, model.class_names())?;
+        if let Some(before) = found.iter().position(|&other| other == class) {
+            let names = if asked[before] == *text {
+                format!("{text:?}")
+            } else {
+                format!("{:?} and {text:?}", asked[before])
+            };
+            let message = format!(
+                "expected each class once, got class {class} twice ({names}); --count draws more chains of each class"
+            );
+            return Err(Error::setting("--class", message));
+        }
+        found.push(class);
+    }
+    Ok(found)
 }
 
 fn sample(
@@ -238,7 +257,8 @@ fn sample(
     let chains = count.div_ceil(batches);
     let mode = arguments.model.norm_mode;
     let bar = progress(batches * steps, "SGLD step", &arguments.output);
-    let sampler = Sampler::new(device, model, mode, langevin, chains, conditional, mask)?;
+    let sampler = Sampler::new(device, model, mode, langevin, chains, conditional, mask)
+        .batch(chains, &["sgld", "density"])?;
     let image = model.image_shape().iter().product::<usize>();
     for (batch, first) in (0..count).step_by(chains).enumerate() {
         let kept = chains.min(count - first);

@@ -11,9 +11,11 @@ use crate::common::{
     ImageArguments, ModelArguments, Output, check_batch, check_writable, describe, progress,
 };
 use crate::facts::{Facts, number};
+use crate::session::flags::Flags as _;
 use jem::data::images::Images;
 use jem::device::Device;
 use jem::ebm::{Model, Posterior, ScoreSettings, Scorer, ranking};
+use jem::words::counted;
 use jem::{Error, Result};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -130,7 +132,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         None => model.class_names().map(<[String]>::to_vec),
     };
     if let Some(names) = names.as_ref().filter(|names| names.len() != classes) {
-        let message = format!("expected the names of the model's {classes} classes, got {}", names.len());
+        let message =
+            format!("expected the names of the model's {}, got {}", counted(classes, "class"), names.len());
         return Err(Error::setting("--classes", message));
     }
     let labels = labels::labels(arguments, &images, classes, names.as_deref())?;
@@ -173,6 +176,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if !arguments.output.json {
         show::figures(arguments, &table, &images);
     }
+    arguments.model.note_density(&model, &arguments.output);
     facts.print(arguments.output.json);
     Ok(())
 }
@@ -231,7 +235,7 @@ impl Task<'_> {
             // The last batch may be smaller; it has its own program.
             let scorer = match loaded.take() {
                 Some((loaded, scorer)) if loaded == size => scorer,
-                _ => Scorer::new(self.device, self.model, settings, size)?,
+                _ => Scorer::new(self.device, self.model, settings, size).batch(size, &["score"])?,
             };
             let goes_on = |part: f64| {
                 bar.set_position((first as f64 + part * size as f64) as u64);

@@ -66,10 +66,10 @@ impl BatchLayout {
         let starts = [self.data, self.data + self.samples];
         if starts.iter().any(|start| !(start * self.image()).is_multiple_of(ALIGNMENT)) {
             let images = (1..=ALIGNMENT).find(|n| (n * self.image()).is_multiple_of(ALIGNMENT));
+            let (multiple, got) = (images.unwrap_or(ALIGNMENT), self.data.max(self.samples));
+            let near = (got / multiple * multiple).max(multiple);
             let message = format!(
-                "must be a multiple of {} for images of {height}x{width}x{channels}, got {}",
-                images.unwrap_or(ALIGNMENT),
-                self.data.max(self.samples)
+                "must be a multiple of {multiple} for images of {height}x{width}x{channels}, such as {near}; got {got}"
             );
             return Err(Error::setting("batch", message));
         }

@@ -2,6 +2,7 @@
 
 use super::Recipe;
 use crate::error::{Error, Result};
+use crate::words::counted;
 
 /// The smallest gap of energies at which log p(x) may lose its weight: the reciprocals of smaller ones overflow.
 const SMALLEST_GAP: f32 = 1e-6;
@@ -16,7 +17,6 @@ impl Recipe {
     pub fn check(&self, images: usize, classes: usize) -> Result<()> {
         let fail = |key: &str, message: String| Err(Error::setting(key, message));
         let positive = [
-            ("batch", self.batch),
             ("buffer", self.buffer),
             ("inner_steps", self.inner_steps),
             ("keep", self.keep),
@@ -25,6 +25,16 @@ impl Recipe {
             ("checkpoint_every", self.checkpoint_every as usize),
             ("snapshot_every", self.snapshot_every as usize),
         ];
+        if self.batch == 0 || self.batch > images {
+            let held_out = match self.validation {
+                0 => String::new(),
+                held_out => format!(" that are left after {}", counted(held_out, "held-out image")),
+            };
+            let there = counted(images, "training image");
+            let message =
+                format!("must be from 1 to {images}, for the {there}{held_out}; got {}", self.batch);
+            return fail("batch", message);
+        }
         if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return fail(key, "must be at least 1, got 0".into());
         }
@@ -88,15 +98,6 @@ impl Recipe {
         let above_0 = [("margin", self.margin), ("beta", self.beta)];
         if let Some((key, value)) = above_0.iter().find(|(_, value)| !(value.is_finite() && *value > 0.0)) {
             return fail(key, format!("must be a finite number above 0, got {value}"));
-        }
-        if self.batch > images {
-            return fail(
-                "batch",
-                format!(
-                    "{} is more than the {images} training images beside those held out; take at most that",
-                    self.batch
-                ),
-            );
         }
         self.check_labels()?;
         self.check_stages()?;

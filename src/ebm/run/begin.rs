@@ -10,6 +10,7 @@ use crate::io::checkpoint::Checkpoint;
 use crate::nn::network::Network;
 use crate::report::progress::{Progress, Silent};
 use crate::report::status::Status;
+use crate::words::counted;
 use serde_json::json;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -57,6 +58,8 @@ pub fn run(
     let complete = trainer.iteration() >= total && unscored.is_none();
     let config =
         if complete { None } else { Some(settings(&trainer, recipe, train, given.is_some(), &options)?) };
+    // Whatever the device refuses, it refuses before there is a directory.
+    let validation = trainer.evaluator(&held_out, EVALUATION_BATCH)?;
     let mut directory = RunDirectory::open(&options.out, config.as_deref(), recovered.as_ref())?;
     drop(recovered);
     if !complete {
@@ -70,7 +73,7 @@ pub fn run(
     progress.begin(trainer.iteration(), total, history.as_ref());
     let title = format!("{} on {}", trainer.network().name(), train.name);
     let mut run = Run {
-        validation: trainer.evaluator(&held_out, EVALUATION_BATCH)?,
+        validation,
         fresh: None,
         progress,
         guard,
@@ -144,7 +147,7 @@ fn check_test(train: &Dataset, test: &Dataset) -> Result<()> {
     let message = match test.labels.iter().max() {
         None => format!("{name} has no images to test on"),
         Some(&label) if label as usize >= classes => {
-            format!("{name} has the label {label}, but {} has {classes} classes", train.name)
+            format!("{name} has the label {label}, but {} has {}", train.name, counted(classes, "class"))
         }
         Some(_) => return Ok(()),
     };

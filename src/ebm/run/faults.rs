@@ -7,6 +7,7 @@ use crate::ebm::run_directory::UNSCORED;
 use crate::ebm::{Fault, Guard, RunDirectory, Trainer};
 use crate::error::{Error, Result};
 use crate::io::checkpoint::Checkpoint;
+use crate::words::counted;
 use serde_json::json;
 use std::path::Path;
 
@@ -103,7 +104,10 @@ impl Run<'_> {
     fn give_up(&mut self, iteration: u64, message: &str) -> Result<()> {
         let (trips, most) = (self.healing.trips, self.recipe.max_trips);
         let why = match self.recipe.guard {
-            true => format!("{message}, after {trips} faults that were healed (max_trips is {most})"),
+            true => {
+                let (faults, were) = (counted(trips, "fault"), if trips == 1 { "was" } else { "were" });
+                format!("{message}, after {faults} that {were} healed (max_trips is {most})")
+            }
             false => format!("{message}, and guard is off"),
         };
         self.directory.event("diverged", iteration, json!({"message": why}));

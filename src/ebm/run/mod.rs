@@ -16,6 +16,7 @@ use crate::error::Result;
 use crate::io::checkpoint::Checkpoint;
 use crate::report::progress::Progress;
 use crate::report::status::{Phase, Status};
+use crate::words::is;
 pub use begin::run;
 pub use options::{Outcome, RunOptions};
 use std::collections::VecDeque;
@@ -101,7 +102,8 @@ impl Run<'_> {
         if complete {
             let (done, out) = (self.trainer.iteration(), self.options.out.display());
             let asked = if done > total { format!(", {total} were asked for") } else { String::new() };
-            self.progress.note(&format!("{out} is complete: all {done} iterations are done{asked}"));
+            let all = if done == 1 { "its iteration".to_owned() } else { format!("all {done} iterations") };
+            self.progress.note(&format!("{out} is complete: {all} {} done{asked}", is(done as usize)));
         }
         while self.goes_on(total) && !self.interrupted {
             let advanced = match self.advance(total) {

@@ -1,6 +1,7 @@
 //! The best model on the held-out images: saved in the run directory, and named by each checkpoint.
 
 use super::{BEST, BEST_MODEL, BEST_SO_FAR, RunDirectory, VALIDATION};
+use crate::ebm::trained::PICTURE_SIZE;
 use crate::ebm::{Evaluation, REPLAY_BUFFER};
 use crate::error::{Error, Result};
 use crate::io::atomic;
@@ -74,6 +75,13 @@ impl RunDirectory {
         checkpoint.metadata.insert(BEST_SO_FAR.into(), best);
     }
 
+    /// Records the side to which the pictures of the data are scaled, if they are.
+    pub(super) fn record_picture_size(&self, checkpoint: &mut Checkpoint) {
+        if let Some(size) = self.picture_size {
+            checkpoint.metadata.insert(PICTURE_SIZE.into(), size.to_string());
+        }
+    }
+
     /// The best model so far; `None` before the first evaluation.
     pub fn best(&self) -> Option<&Best> {
         self.best.as_ref()
@@ -91,6 +99,7 @@ impl RunDirectory {
     pub fn keep_best(&mut self, iteration: u64, evaluation: Evaluation, mut model: Checkpoint) {
         let figures = serde_json::to_string(&evaluation).expect("plain numbers");
         model.metadata.insert(VALIDATION.into(), figures);
+        self.record_picture_size(&mut model);
         (self.best, self.unsaved) = (Some(Best { iteration, evaluation }), Some(model));
         let result = self.save_best();
         self.attempt(BEST_MODEL, iteration, result);

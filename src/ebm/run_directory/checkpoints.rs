@@ -50,6 +50,7 @@ impl RunDirectory {
         keep: usize,
     ) -> Result<PathBuf> {
         self.name_best(checkpoint);
+        self.record_picture_size(checkpoint);
         let directory = self.checkpoints();
         let path = checkpoint::numbered(&directory, CHECKPOINT, iteration);
         checkpoint.save(&path)?;

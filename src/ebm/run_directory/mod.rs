@@ -105,6 +105,8 @@ pub struct RunDirectory {
     best_on_disk: Option<u64>,
     /// The best model, if the disk refused it.
     unsaved: Option<Checkpoint>,
+    /// The side to which the pictures of the data are scaled; `None` if they are not.
+    picture_size: Option<usize>,
     /// The files that could not be written since the last checkpoint; each is reported once.
     failing: BTreeSet<&'static str>,
     warnings: Vec<String>,
@@ -173,6 +175,7 @@ impl RunDirectory {
             best: None,
             best_on_disk: None,
             unsaved: None,
+            picture_size: Self::source_in(&config_path)?.and_then(|source| source.read.size),
             failing: BTreeSet::new(),
             warnings: Vec::new(),
         };

@@ -1,6 +1,7 @@
 //! Finds the state of an earlier run to resume from.
 
 use super::{CHECKPOINT, RunDirectory, SNAPSHOT, UNSCORED};
+use crate::ebm::trained::Trained;
 use crate::ebm::{Overrides, Preset, Recipe};
 use crate::error::{Error, Result};
 use crate::io::checkpoint::{self, Checkpoint};
@@ -62,7 +63,8 @@ impl RunDirectory {
     /// Finds the newest complete checkpoint in run directory `path`. Changes nothing.
     ///
     /// # Errors
-    /// [`Error::File`] if there is no run, or if none of its checkpoints can be read, with the reason for each.
+    /// [`Error::File`] if there is no run, if none of its checkpoints can be read, with the reason for each, or if the
+    /// newest that can be read has metadata that are wrong.
     pub fn recover(path: &Path) -> Result<Recovered> {
         Self::config(path)?;
         let directory = path.join("checkpoints");
@@ -70,6 +72,7 @@ impl RunDirectory {
         for (_, path) in checkpoint::list_numbered(&directory, CHECKPOINT)?.into_iter().rev() {
             match Checkpoint::load(&path) {
                 Ok(checkpoint) => {
+                    Trained::of(&checkpoint.metadata, &path)?;
                     recovered.checkpoint = Some((path, checkpoint));
                     return Ok(recovered);
                 }

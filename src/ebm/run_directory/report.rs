@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::io::atomic;
 use crate::report::curves;
 use crate::report::metrics::MetricsTable;
+use crate::words::counted;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
@@ -111,9 +112,9 @@ fn state(events: &[Value]) -> String {
     let iteration = last.map_or(0, |event| event["iteration"].as_u64().unwrap_or(0));
     let (class, text) = match last.map(|event| (event["event"].as_str().unwrap_or(""), &event["details"])) {
         Some(("end", details)) if details["interrupted"] == true => {
-            ("state", format!("interrupted after {iteration} iterations"))
+            ("state", format!("interrupted after {}", counted(iteration, "iteration")))
         }
-        Some(("end", _)) => ("state", format!("complete: {iteration} iterations")),
+        Some(("end", _)) => ("state", format!("complete: {}", counted(iteration, "iteration"))),
         Some(("diverged", details)) => {
             let why = details["message"].as_str().unwrap_or("");
             ("bad", format!("given up in iteration {iteration}: {why}"))

@@ -7,6 +7,7 @@ use crate::ebm::programs::BatchLayout;
 use crate::error::{Error, Result};
 use crate::nn::network::Network;
 use crate::nn::parameters::ParameterLayout;
+use crate::words::counted;
 
 /// The layout of `recipe`'s batch: parts go through a network with batch norm separately.
 pub(super) fn batch_layout(
@@ -21,7 +22,7 @@ pub(super) fn batch_layout(
 pub(super) fn check_classes(recipe: &Recipe, network: &dyn Network, train: &Dataset) -> Result<()> {
     if recipe.unconditional && network.classes() != 1 {
         let (name, classes) = (network.name(), network.classes());
-        let message = format!("must be false for {name}, which has {classes} classes");
+        let message = format!("must be false for {name}, which has {}", counted(classes, "class"));
         return Err(Error::setting("unconditional", message));
     }
     if network.classes() == 1 {
@@ -37,7 +38,8 @@ pub(super) fn check_classes(recipe: &Recipe, network: &dyn Network, train: &Data
         }
     } else if network.classes() != train.classes() {
         let (classes, found) = (network.classes(), train.classes());
-        let message = format!("{} has {classes} classes, {} has {found}", network.name(), train.name);
+        let message =
+            format!("{} has {}, {} has {found}", network.name(), counted(classes, "class"), train.name);
         return Err(Error::Shape { operation: "network", message });
     }
     Ok(())

@@ -1,8 +1,9 @@
 //! Saves and restores the state of a trainer.
 
 use super::Trainer;
-use crate::ebm::model::{CHAIN_AGES, CLASS_NAMES, REPLAY_BUFFER};
+use crate::ebm::model::{CLASS_NAMES, REPLAY_BUFFER};
 use crate::ebm::programs::REPLAY;
+use crate::ebm::trained::{self, CHAIN_AGES, ITERATION, RANDOM_STREAM, RECIPE, Trained};
 use crate::error::{Error, Result};
 use crate::io::checkpoint::Checkpoint;
 use crate::io::pack;
@@ -14,8 +15,6 @@ use crate::nn::parameters::PARAMETERS;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// The metadata of a checkpoint with the number of its random stream.
-const RANDOM_STREAM: &str = "random_stream";
 /// The prefix of the names of parameters in training, where their moving averages have the plain names.
 const RAW: &str = "raw.";
 
@@ -114,9 +113,9 @@ impl Trainer {
         }
         let (height, width) = (self.batch.height, self.batch.width);
         checkpoint.metadata.insert("image_size".into(), format!("[{height},{width}]"));
-        checkpoint.metadata.insert("iteration".into(), self.iteration.to_string());
+        checkpoint.metadata.insert(ITERATION.into(), self.iteration.to_string());
         checkpoint.metadata.insert(RANDOM_STREAM.into(), self.random_stream.to_string());
-        checkpoint.metadata.insert("recipe".into(), self.recipe.to_toml_of(&*self.network));
+        checkpoint.metadata.insert(RECIPE.into(), self.recipe.to_toml_of(&*self.network));
         Ok(checkpoint)
     }
 
@@ -164,10 +163,8 @@ impl Trainer {
         };
         self.check_network(checkpoint, path)?;
         self.check_class_names(checkpoint, path)?;
-        let iteration = checkpoint.text(path, "iteration")?;
-        let iteration = iteration
-            .parse()
-            .map_err(|_| Error::file(path, format!("iteration: expected a number, got {iteration:?}")))?;
+        checkpoint.text(path, ITERATION)?;
+        let Trained { iteration, random_stream, .. } = Trained::of(&checkpoint.metadata, path)?;
         self.set_parameters(&find("")?)?;
         if self.recipe.ema > 0.0 {
             self.buffers.write(PARAMETERS, &find(RAW)?)?;
@@ -179,25 +176,14 @@ impl Trainer {
             let (h, w, c) = (self.batch.height, self.batch.width, self.batch.channels);
             let images = checkpoint.f32(path, REPLAY_BUFFER, &[self.recipe.buffer, c, h, w])?;
             self.buffers.write(REPLAY, &pack::nchw_to_nhwc(images, self.recipe.buffer, c, h, w))?;
+            let ages = trained::chain_ages(checkpoint, Some(self.recipe.buffer), path)?;
             // Checkpoints of earlier versions have no ages.
-            self.chains.ages = match checkpoint.tensors.iter().any(|(name, ..)| name == CHAIN_AGES) {
-                true => checkpoint
-                    .f32(path, CHAIN_AGES, &[self.recipe.buffer])?
-                    .iter()
-                    .map(|&age| age as u32)
-                    .collect(),
-                false => vec![0; self.recipe.buffer],
-            };
+            self.chains.ages = ages.unwrap_or_else(|| vec![0; self.recipe.buffer]);
         }
-        self.random_stream = match checkpoint.metadata.get(RANDOM_STREAM) {
-            Some(text) => text.parse().map_err(|_| {
-                Error::file(path, format!("{RANDOM_STREAM}: expected a number, got {text:?}"))
-            })?,
-            None => 0,
-        };
+        self.random_stream = random_stream.unwrap_or(0);
         self.pending.clear();
         self.sampled = None;
-        self.iteration = iteration;
+        self.iteration = iteration.unwrap_or(0);
         Ok(())
     }
 }

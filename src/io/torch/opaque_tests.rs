@@ -62,6 +62,16 @@ fn objects_nested_deep_need_no_stack() {
 }
 
 #[test]
+fn long_lists_beside_the_weights() {
+    let batch = [&b"("[..], &b"G\x3f\xf0\0\0\0\0\0\0".repeat(1000), b"e"].concat();
+    is_left_out(&[&b"]"[..], &batch.repeat(3000)].concat(), "x");
+    // Pairs, such as a step and its loss, are values each.
+    let pairs = [&b"("[..], &b"K\x01K\x02\x86".repeat(1000), b"e"].concat();
+    is_left_out(&[&b"]"[..], &pairs.repeat(1000)].concat(), "x");
+    refuses(load_all(&beside(&[&b"]"[..], &pairs.repeat(1400)].concat())), "more than 4194304 values");
+}
+
+#[test]
 fn objects_that_hold_themselves() {
     is_left_out(&[CLASS, b"h\x09)\x81q\x01U\x01ah\x01s"].concat(), "x: m.N");
     is_left_out(&[CLASS, b"h\x09)\x81q\x01}U\x01ah\x01sb"].concat(), "x: m.N");

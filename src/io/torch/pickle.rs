@@ -5,7 +5,8 @@
 //! opaque [`Object`], which records the name, the arguments and the state. Values are in an arena and refer to each
 //! other by number, so a cyclic value costs nothing and dropping a value does not recurse. Every instruction adds at
 //! most three values, copies are counted, and [`Limits`] bound the length of a pickle and the number of its values, so
-//! time and memory are bounded.
+//! time and memory are bounded. A long list of plain numbers does not count: those beyond a limit are forgotten as soon
+//! as the list has them.
 
 mod arrays;
 mod globals;
@@ -19,7 +20,12 @@ use machine::Machine;
 /// for a replay buffer of 10,000 images as a NumPy array, which is a part of the pickle.
 pub const MAX_BYTES: usize = 256 << 20;
 /// The maximum number of values of a pickle, and of entries of its stack and its memo; a tensor and its name take 20.
-pub const MAX_VALUES: usize = 1 << 20;
+pub const MAX_VALUES: usize = 1 << 22;
+/// The most memory that a pickle takes beside its own bytes, a copy of its strings, and axes and names of tensors.
+pub const MAX_MEMORY: usize = 1 << 30;
+/// The numbers that a list or a dictionary of a checkpoint keeps, more than a shape has. Those behind them, such as the
+/// losses of all steps, are left out.
+pub const MAX_NUMBERS: usize = 1000;
 /// The longest key of a dictionary, in bytes.
 const MAX_NAME: usize = 1000;
 
@@ -164,11 +170,13 @@ pub struct Limits {
     pub bytes: usize,
     /// The number of values, of entries of the stack and of the memo, each.
     pub values: usize,
+    /// The items of a list or a dictionary from which on plain numbers are left out.
+    pub numbers: usize,
 }
 
 impl Limits {
     /// The limits for the pickles of checkpoints.
-    pub const CHECKPOINT: Self = Self { bytes: MAX_BYTES, values: MAX_VALUES };
+    pub const CHECKPOINT: Self = Self { bytes: MAX_BYTES, values: MAX_VALUES, numbers: MAX_NUMBERS };
 }
 
 /// Interprets the pickle of a checkpoint at the beginning of `bytes`; returns it and its length.
@@ -185,7 +193,7 @@ pub fn read(bytes: &[u8]) -> Result<(Pickle, usize), String> {
 /// A description of the damage, or of what exceeds the limits.
 pub fn read_within(bytes: &[u8], limits: Limits) -> Result<(Pickle, usize), String> {
     let limit = bytes.len().min(limits.bytes);
-    let mut machine = Machine::new(&bytes[..limit], limits.values);
+    let mut machine = Machine::new(&bytes[..limit], limits);
     let root = machine.run().map_err(|message| {
         let cut = machine.at >= limit && bytes.len() > limits.bytes;
         if cut { format!("the pickle is longer than {} bytes", limits.bytes) } else { message }

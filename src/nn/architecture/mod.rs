@@ -9,9 +9,9 @@ mod recognise;
 mod shapes;
 
 pub use super::batch_norm::NormMode;
-pub use recognise::{
-    Assumption, Choices, Recognised, Unrecognised, nothing_known, prefixes, recognise, unknown_message,
-};
+pub use recognise::{Assumption, Choices, Recognised, Unrecognised, recognise};
+pub(crate) use recognise::{is_known_beside, nothing_known, prefixes, recognise_as, some_of};
+pub(crate) use shapes::Shown;
 
 use super::network::{KIND, Network, SETTINGS};
 use crate::error::{Error, Result};

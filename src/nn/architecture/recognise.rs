@@ -6,7 +6,7 @@
 
 use super::Architecture;
 use super::families::{FAMILIES, Family, activation};
-use super::shapes::{Dialect, Named, Shapes, View};
+use super::shapes::{Dialect, Named, Shapes, Shown, View, is_last};
 use crate::error::Error;
 use crate::nn::ingredients::{Activation, Norm, Pooling};
 use crate::nn::network::Network;
@@ -75,11 +75,20 @@ pub struct Unrecognised {
     pub setting: Option<&'static str>,
     /// How many of its parameters fit.
     pub fitting: usize,
+    /// The tensors of the network that the file lacks.
+    pub missing: Vec<String>,
+    /// The tensors of the file that the network lacks.
+    pub left_over: Vec<String>,
 }
 
 impl Unrecognised {
     fn new(message: impl Into<String>, fitting: usize) -> Self {
-        Self { message: message.into(), setting: None, fitting }
+        Self { message: message.into(), setting: None, fitting, missing: Vec::new(), left_over: Vec::new() }
+    }
+
+    /// A `setting` that is open or does not fit.
+    fn of_setting(setting: &'static str, message: impl Into<String>) -> Self {
+        Self { setting: Some(setting), ..Self::new(message, usize::MAX) }
     }
 }
 
@@ -89,11 +98,23 @@ impl Unrecognised {
 /// The tensor that is missing or whose shape does not fit, of the network that fits best; or the setting that the file
 /// leaves open.
 pub fn recognise(tensors: &Named<'_>, choices: &Choices) -> Result<Recognised, Unrecognised> {
-    let shapes = Shapes::of(tensors).map_err(|message| Unrecognised::new(message, 0))?;
+    recognise_as(tensors, choices, Shown::default())
+}
+
+/// The network as [`recognise`] finds it, of tensors whose names in the file are as `shown`.
+///
+/// # Errors
+/// The errors of [`recognise`], with the names in the file.
+pub fn recognise_as(
+    tensors: &Named<'_>,
+    choices: &Choices,
+    shown: Shown<'_>,
+) -> Result<Recognised, Unrecognised> {
+    let shapes = Shapes::of(tensors, shown).map_err(|message| Unrecognised::new(message, 1))?;
     let (mut fits, mut errors) = (Vec::new(), Vec::new());
     for family in &FAMILIES {
         for dialect in family.dialects {
-            let view = View { shapes: &shapes, dialect };
+            let view = View { shapes: &shapes, dialect, assumed_classes: None };
             if !view.fits() {
                 continue;
             }
@@ -109,7 +130,11 @@ pub fn recognise(tensors: &Named<'_>, choices: &Choices) -> Result<Recognised, U
     match (fits.into_iter().min_by_key(|found| found.unknown.len()), best) {
         (_, Some(open)) if open.setting.is_some() => Err(open),
         (Some(found), _) => Ok(found),
-        (None, best) => Err(best.unwrap_or_else(|| nothing_known(tensors))),
+        (None, Some(best)) => Err(best),
+        (None, None) => {
+            let names: Vec<String> = tensors.iter().map(|(name, _)| shown.name(name)).collect();
+            Err(nothing_known(names.iter().map(String::as_str)))
+        }
     }
 }
 
@@ -120,7 +145,7 @@ fn of_dialect(
     tensors: &Named<'_>,
 ) -> Result<Recognised, Unrecognised> {
     let Settled { network, assumptions, open } = settle(family, view, choices)?;
-    let names = names(&*network, view)?;
+    let names = names(&*network, view, tensors)?;
     // A setting is asked for only if all else fits.
     if let Some(open) = open {
         return Err(open);
@@ -191,9 +216,9 @@ impl Architecture {
     /// # Errors
     /// The tensor that is missing or does not fit.
     pub fn find(&self, tensors: &Named<'_>) -> Result<(BTreeMap<String, String>, Vec<String>), String> {
-        let shapes = Shapes::of(tensors)?;
-        let found =
-            self.family().dialects.iter().map(|dialect| names(&*self.0, &View { shapes: &shapes, dialect }));
+        let shapes = Shapes::of(tensors, Shown::default())?;
+        let view = |dialect| View { shapes: &shapes, dialect, assumed_classes: None };
+        let found = self.family().dialects.iter().map(|dialect| names(&*self.0, &view(dialect), tensors));
         let (fits, errors): (Vec<_>, Vec<_>) = found.partition(Result::is_ok);
         if let Some(names) = fits.into_iter().flatten().next() {
             let unknown = unknown(tensors, &names);
@@ -225,20 +250,26 @@ pub fn prefixes<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     prefixes
 }
 
-/// The message for a tensor that `network` does not have.
-pub fn unknown_message(network: &dyn Network, name: &str, shape: &[usize]) -> String {
-    format!("{}: unknown tensor {name} {shape:?}; it belongs to another architecture", network.name())
-}
-
-/// The error for tensors that are no network's.
-pub fn nothing_known(tensors: &Named<'_>) -> Unrecognised {
-    let names: Vec<&str> = tensors.iter().map(|(name, _)| *name).take(6).collect();
-    let found = if names.is_empty() { "none".into() } else { names.join(", ") };
+/// The error for tensors that are no network's, with these names in their file.
+pub fn nothing_known<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> Unrecognised {
+    let found = some_of(names);
     let message = format!(
         "expected the tensors of a WideResNet, a ResNet or a VGG with batch norm, such as f.conv1.weight, \
          layer1.0.conv1.weight, block1.layer.0.conv1.weight or features.0.weight, found {found}"
     );
     Unrecognised::new(message, 0)
+}
+
+/// A few names, and the number of the others.
+pub fn some_of<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+    const SHOWN: usize = 4;
+    let more = names.len().saturating_sub(SHOWN);
+    let shown = names.take(SHOWN).collect::<Vec<_>>().join(", ");
+    match (shown.is_empty(), more) {
+        (true, _) => "none".into(),
+        (false, 0) => shown,
+        (false, more) => format!("{shown} and {more} more"),
+    }
 }
 
 /// The network of a file, and what is assumed of it.
@@ -277,7 +308,7 @@ fn settle(family: &Family, view: &View<'_>, choices: &Choices) -> Result<Settled
                 dialect.source,
                 Activation::NAMES
             );
-            open = open.or(Some(Unrecognised { message, setting: Some("activation"), fitting: usize::MAX }));
+            open = open.or(Some(Unrecognised::of_setting("activation", message)));
             Activation::JEM
         }
     };
@@ -289,11 +320,12 @@ fn settle(family: &Family, view: &View<'_>, choices: &Choices) -> Result<Settled
         }
     };
     let found = Found { activation, norm, pooling };
-    let network = (family.infer)(view, &found).map_err(|message| Unrecognised::new(message, 1))?;
+    // Without a last layer, the network shows what else is missing.
+    let any_classes = View { assumed_classes: Some(10), ..*view };
+    let network = (family.infer)(view, &found)
+        .or_else(|message| (family.infer)(&any_classes, &found).map_err(|_| Unrecognised::new(message, 1)))?;
     network.check().map_err(|error| match error {
-        Error::Setting { key, message } if key == "norm" => {
-            Unrecognised { message, setting: Some("norm"), fitting: usize::MAX }
-        }
+        Error::Setting { key, message } if key == "norm" => Unrecognised::of_setting("norm", message),
         error => Unrecognised::new(error.to_string(), 1),
     })?;
     Ok(Settled { network, assumptions, open })
@@ -317,9 +349,9 @@ fn norm(
     assumptions: &mut Vec<Assumption>,
 ) -> Result<Norm, Unrecognised> {
     let [weight, mean] = ["weight", "running_mean"].map(|part| format!("{}.{part}", family.norm));
-    let wrong = |message: String| Err(Unrecognised { message, setting: Some("norm"), fitting: usize::MAX });
+    let wrong = |message: String| Err(Unrecognised::of_setting("norm", message));
     let (has_weight, has_mean) = (view.has(&weight), view.has(&mean));
-    let (weight, mean) = (view.public(&weight), view.public(&mean));
+    let (weight, mean) = (view.shown(&weight), view.shown(&mean));
     match (has_weight, has_mean, stated) {
         (true, true, None | Some(Norm::Batch)) => {
             assumptions.push(Assumption::new("norm", Norm::Batch, "there are running statistics", false));
@@ -347,9 +379,15 @@ fn norm(
     }
 }
 
-/// The file's name of each parameter of `network`.
-fn names(network: &dyn Network, view: &View<'_>) -> Result<BTreeMap<String, String>, Unrecognised> {
-    let (mut names, mut misfit) = (BTreeMap::new(), None);
+/// The file's name of each parameter of `network`, among `tensors`.
+fn names(
+    network: &dyn Network,
+    view: &View<'_>,
+    tensors: &Named<'_>,
+) -> Result<BTreeMap<String, String>, Unrecognised> {
+    let (mut names, mut misfit, mut missing) = (BTreeMap::new(), None, Vec::new());
+    // Those that are there in another shape.
+    let mut misshapen = Vec::new();
     for parameter in network.layout().in_files() {
         let (name, expected) = (view.public(&parameter.name), parameter.file_shape());
         let message = match view.shapes.get(&name) {
@@ -358,16 +396,30 @@ fn names(network: &dyn Network, view: &View<'_>) -> Result<BTreeMap<String, Stri
                 continue;
             }
             Some((written, found)) => {
+                misshapen.push(written);
+                let written = view.shapes.shown.name(written);
                 format!("{}: tensor {written}: expected {expected:?}, found {found:?}", network.name())
             }
-            None => format!("{}: expected tensor {name} {expected:?}, found none", network.name()),
+            None => {
+                missing.push(view.shown(&parameter.name));
+                let shape = match is_last(&parameter.name) {
+                    // The number of classes is the last layer's to tell.
+                    true => String::new(),
+                    false => format!(" {expected:?}"),
+                };
+                format!(
+                    "{}: expected tensor {}{shape}, found none",
+                    network.name(),
+                    view.wanted(&parameter.name)
+                )
+            }
         };
         misfit = misfit.or(Some(message));
     }
-    match misfit {
-        None => Ok(names),
-        Some(message) => Err(Unrecognised::new(message, names.len())),
-    }
+    let Some(message) = misfit else { return Ok(names) };
+    let left_over = unknown(tensors, &names).into_iter().filter(|name| !misshapen.contains(&name.as_str()));
+    let left_over = left_over.map(|name| view.shapes.shown.name(&name)).collect();
+    Err(Unrecognised { missing, left_over, ..Unrecognised::new(message, names.len()) })
 }
 
 /// The tensors of a file that are not among `names` and that no file of the network may hold besides.
@@ -380,7 +432,7 @@ fn unknown(tensors: &Named<'_>, names: &BTreeMap<String, String>) -> Vec<String>
 /// Whether a file may hold a tensor besides a network's own: layers of the released JEM that its class-conditional
 /// model never uses, a counter of batch norm, the state of our optimizers, weights beside their moving averages, and
 /// the ages of our chains.
-fn is_known_beside(name: &str) -> bool {
+pub fn is_known_beside(name: &str) -> bool {
     name.ends_with(".num_batches_tracked")
         || name == "chain_ages"
         || ["f.linear.", "energy_output.", "raw.", "adam.first.", "adam.second.", "momentum.velocity."]

@@ -5,24 +5,45 @@ use std::collections::HashMap;
 /// Tensors of a file: names and shapes.
 pub type Named<'a> = [(&'a str, &'a [usize])];
 
+/// The names of tensors in their file, for messages.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Shown<'a> {
+    /// The beginning of all names, which was cut off.
+    pub prefix: &'a str,
+    /// The names in the file of tensors that were renamed.
+    pub originals: Option<&'a HashMap<String, String>>,
+}
+
+impl Shown<'_> {
+    /// The name in the file of the tensor `name`.
+    pub fn name(&self, name: &str) -> String {
+        let full = format!("{}{name}", self.prefix);
+        self.originals.and_then(|originals| originals.get(&full)).cloned().unwrap_or(full)
+    }
+}
+
 /// The names and shapes of a file's tensors by name; `weight_orig`, PyTorch's beside spectral norm, is a `weight`.
-pub struct Shapes<'a>(HashMap<&'a str, (&'a str, &'a [usize])>);
+pub struct Shapes<'a> {
+    by_name: HashMap<&'a str, (&'a str, &'a [usize])>,
+    /// The names for messages.
+    pub shown: Shown<'a>,
+}
 
 impl<'a> Shapes<'a> {
-    pub fn of(tensors: &Named<'a>) -> Result<Self, String> {
+    pub fn of(tensors: &Named<'a>, shown: Shown<'a>) -> Result<Self, String> {
         let mut shapes = HashMap::new();
         for &(name, shape) in tensors {
             let plain = name.strip_suffix("_orig").filter(|plain| plain.ends_with(".weight"));
             if shapes.insert(plain.unwrap_or(name), (name, shape)).is_some() {
-                return Err(format!("two tensors are called {name}"));
+                return Err(format!("two tensors are called {}", shown.name(name)));
             }
         }
-        Ok(Self(shapes))
+        Ok(Self { by_name: shapes, shown })
     }
 
     /// The name in the file and the shape of a tensor.
     pub fn get(&self, name: &str) -> Option<(&'a str, &'a [usize])> {
-        self.0.get(name).copied()
+        self.by_name.get(name).copied()
     }
 }
 
@@ -46,6 +67,8 @@ pub struct Dialect {
 pub struct View<'a> {
     pub shapes: &'a Shapes<'a>,
     pub dialect: &'static Dialect,
+    /// The classes of a network whose last layer the file lacks; `None`: it is an error.
+    pub assumed_classes: Option<usize>,
 }
 
 impl<'a> View<'a> {
@@ -86,11 +109,30 @@ impl<'a> View<'a> {
 
     /// The length of one axis.
     pub fn size(&self, name: &str, axis: usize) -> Result<usize, String> {
-        let public = self.public(name);
-        let (_, shape) =
-            self.shapes.get(&public).ok_or_else(|| format!("expected tensor {public}, found none"))?;
+        let Some((written, shape)) = self.get(name) else {
+            let assumed = self.assumed_classes.filter(|_| is_last(name) && axis == 0);
+            return assumed.ok_or_else(|| format!("expected tensor {}, found none", self.wanted(name)));
+        };
+        let written = self.shapes.shown.name(written);
         let size = shape.get(axis).copied();
-        size.ok_or_else(|| format!("tensor {public}: expected at least {} axes, found {shape:?}", axis + 1))
+        size.ok_or_else(|| format!("tensor {written}: expected at least {} axes, found {shape:?}", axis + 1))
+    }
+
+    /// The name in the file of the library's tensor `name`, for messages.
+    pub fn shown(&self, name: &str) -> String {
+        self.shapes.shown.name(&self.public(name))
+    }
+
+    /// The names, any of which the library's tensor `name` may have in the file, for messages.
+    pub fn wanted(&self, name: &str) -> String {
+        match name.split_once('.').filter(|(layer, _)| LAST.contains(layer)) {
+            Some((_, part)) if !self.dialect.last.is_empty() => {
+                let names = self.dialect.last.iter();
+                let names = names.map(|last| self.shapes.shown.name(&format!("{last}.{part}")));
+                names.collect::<Vec<_>>().join(" or ")
+            }
+            _ => self.shown(name),
+        }
     }
 
     /// The length of one axis, which is from 1 to `most`.
@@ -99,9 +141,14 @@ impl<'a> View<'a> {
         if (1..=most).contains(&size) {
             return Ok(size);
         }
-        Err(format!("tensor {}: expected 1 to {most} in axis {axis}, found {size}", self.public(name)))
+        Err(format!("tensor {}: expected 1 to {most} in axis {axis}, found {size}", self.shown(name)))
     }
 }
 
 /// The library's names of last layers that files call otherwise.
 const LAST: [&str; 3] = ["class_output", "energy_output", "linear"];
+
+/// Whether the library's tensor `name` is of a last layer, whose shape depends on the number of classes.
+pub fn is_last(name: &str) -> bool {
+    name.split_once('.').is_some_and(|(layer, _)| LAST.contains(&layer) || layer == "classifier")
+}

@@ -6,6 +6,7 @@ use crate::session::flags::Flags as _;
 use jem::compute::random::{Threefry, stream};
 use jem::data::images::{Images, Pixels};
 use jem::ebm::{ClassGaussians, Model, uniform_image};
+use jem::words::counted;
 use jem::{Error, Result};
 
 /// The values of `--init` that name no images.
@@ -92,7 +93,7 @@ impl Start {
                 drop(waiting);
                 let (found, expected) = (gaussians.classes(), model.network().classes());
                 if !classes.is_empty() && found != expected {
-                    let message = format!("{name} has {found} classes, the model {expected}");
+                    let message = format!("{name} has {}, the model {expected}", counted(found, "class"));
                     return Err(Error::setting("--init-data", message));
                 }
                 Source::Gaussians(gaussians, name)
@@ -116,11 +117,11 @@ impl Start {
             }
             Source::Images(images) => format!("all {count} of {}", images.name),
             Source::Chains(Chains { images, .. }) if count == images.count => {
-                format!("all {count} chains of the replay buffer")
+                format!("all {} of the replay buffer", counted(count, "chain"))
             }
             Source::Chains(Chains { images, ages, .. }) => {
                 let which = if ages.is_some() { " with the most SGLD steps" } else { "" };
-                format!("{count} of the {} chains of the replay buffer{which}", images.count)
+                format!("{count} of the {} of the replay buffer{which}", counted(images.count, "chain"))
             }
             Source::Gaussians(_, name) => format!("a Gaussian for each class of {name}"),
         }
@@ -130,8 +131,11 @@ impl Start {
     /// of images, whichever is less.
     pub fn count(&self, asked: Option<usize>, classes: &[u32]) -> Result<usize> {
         let there = match &self.source {
-            Source::Images(images) => Some((images.count, &images.name)),
-            Source::Chains(chains) => Some((chains.there(classes), &chains.images.name)),
+            Source::Images(images) => Some((images.count, format!("the images of {}", images.name))),
+            Source::Chains(chains) if chains.classes.is_some() && !classes.is_empty() => {
+                Some((chains.there(classes), "the chains of these classes in the replay buffer".into()))
+            }
+            Source::Chains(chains) => Some((chains.there(classes), "the chains of the replay buffer".into())),
             Source::Uniform | Source::Gaussians(..) => None,
         };
         let rows = classes.len().max(1);
@@ -144,13 +148,13 @@ impl Start {
             (Some(count), _) if count % rows > 0 => wrong(format!(
                 "expected a multiple of {rows}, for as many chains of each of the {rows} classes, got {count}"
             )),
-            (Some(count), Some((there, name))) if count > there => {
-                wrong(format!("expected at most {there}, the images of {name}, got {count}"))
+            (Some(count), Some((there, what))) if count > there => {
+                wrong(format!("expected at most {there}, {what}, got {count}"))
             }
             (Some(count), _) => Ok(count),
             (None, None) => Ok(COUNT.div_ceil(rows) * rows),
-            (None, Some((there, name))) if there < rows => {
-                wrong(format!("expected {rows} images for {rows} classes, {name} has {there}"))
+            (None, Some((there, what))) if there < rows => {
+                wrong(format!("expected at least {rows}, one for each class, but {what} are {there}"))
             }
             (None, Some((there, _))) => Ok(there.min(COUNT.div_ceil(rows) * rows) / rows * rows),
         }

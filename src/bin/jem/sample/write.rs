@@ -1,10 +1,10 @@
 //! Writes samples as files: arrays, a grid, a plot, a film.
 
 use super::Samples;
-use jem::Result;
 use jem::io::elements::Elements;
 use jem::io::{gif, npy, pack, png};
 use jem::report::steps;
+use jem::{Error, Result};
 use std::path::{Path, PathBuf};
 
 /// The scale of the pictures, in pixels per image pixel.
@@ -20,7 +20,7 @@ pub fn frame_steps(steps: usize) -> Vec<usize> {
     at
 }
 
-/// Writes all files into `directory`; returns their paths. The chains are of `classes` classes, with equal numbers of
+/// Writes all files into `directory`, which is made if it does not exist; returns their paths. The chains are of `classes` classes, with equal numbers of
 /// each.
 pub fn write(
     directory: &Path,
@@ -30,6 +30,7 @@ pub fn write(
 ) -> Result<Vec<PathBuf>> {
     let n = samples.images.len() / (h * w * c);
     let columns = columns(n, classes);
+    std::fs::create_dir_all(directory).map_err(Error::io(directory))?;
     let path = |name: &str| directory.join(name);
     let mut written =
         vec![path("samples.npy"), path("samples.png"), path("log_density.npy"), path("energies.png")];

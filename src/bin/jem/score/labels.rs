@@ -3,6 +3,8 @@
 use super::{Arguments, write};
 use crate::class_names::{Map, Matched, matched};
 use jem::data::images::Images;
+use jem::io::ending;
+use jem::words::counted;
 use jem::{Error, Result};
 use std::path::Path;
 
@@ -91,13 +93,16 @@ pub fn labels(
 
 /// Whether `path` is a CSV file of labels.
 pub fn is_csv(path: &Path) -> bool {
-    path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv"))
+    ending(path).as_deref() == Some("csv")
 }
 
 /// Labels without names, which are numbers of the model's classes.
 fn numbered(source: &str, labels: &[u32], classes: usize) -> Result<Labels> {
     if let Some(label) = labels.iter().find(|&&label| label as usize >= classes) {
-        let message = format!("{source} has the label {label}, the model {classes} classes, so no accuracy");
+        let message = format!(
+            "{source} has the label {label}, the model {}, so no accuracy",
+            counted(classes, "class")
+        );
         return Ok(Labels::none(message));
     }
     Ok(Labels { classes: Some(labels.to_vec()), note: None })
@@ -107,7 +112,8 @@ fn numbered(source: &str, labels: &[u32], classes: usize) -> Result<Labels> {
 fn by_position(images: &Images, labels: &[u32], classes: usize) -> Result<Labels> {
     let (source, found) = (&images.name, &images.class_names);
     if found.len() != classes {
-        let message = format!("{source} has {} classes, the model {classes}, so no accuracy", found.len());
+        let message =
+            format!("{source} has {}, the model {classes}, so no accuracy", counted(found.len(), "class"));
         return Ok(Labels::none(message));
     }
     if images.files.is_some() {

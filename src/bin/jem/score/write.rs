@@ -3,7 +3,7 @@
 use super::{Gradients, ScoreTable};
 use jem::data::images::Images;
 use jem::io::elements::{Array, Elements};
-use jem::io::{atomic, npy, npz};
+use jem::io::{atomic, ending, npy, npz};
 use jem::{Error, Result};
 use std::io::Write as _;
 use std::path::Path;
@@ -18,7 +18,7 @@ pub enum Format {
 impl Format {
     /// The format that the extension of the path names.
     pub fn of(path: &Path) -> Result<Self> {
-        match path.extension().and_then(|extension| extension.to_str()) {
+        match ending(path).as_deref() {
             Some("npz") => Ok(Self::Npz),
             Some("csv") => Ok(Self::Csv),
             _ => {

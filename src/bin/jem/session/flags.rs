@@ -4,10 +4,11 @@ use jem::{Error, Result};
 
 /// The flag for each argument that is not a setting of a recipe. A command whose flag has another name maps it with
 /// [`Flags::flag`].
-const FLAGS: [(&str, &str); 18] = [
+const FLAGS: [(&str, &str); 19] = [
     ("activation", "--activation"),
     ("arch", "--arch"),
     ("architecture", "--arch"),
+    ("batch", "--batch"),
     ("classes", "--classes"),
     ("data", "--data"),
     ("device", "--device"),
@@ -50,6 +51,10 @@ pub trait Flags {
     /// Replaces the library's `argument` by `flag`.
     fn flag(self, argument: &str, flag: &str) -> Self;
 
+    /// Names the batch, of `batch` images, if the device has no room for a tensor of it in one of `programs`, with a
+    /// number that fits.
+    fn batch(self, batch: usize, programs: &[&str]) -> Self;
+
     /// Appends `hint` to the message of a setting or file error.
     fn hint(self, hint: &str) -> Self;
 
@@ -68,6 +73,26 @@ impl<T> Flags for Result<T> {
             Error::Setting { key, message } if key == argument => Error::setting(flag, message),
             Error::NoDevice { asked, message } if argument == "device" => {
                 Error::setting(format!("{flag} {asked}"), message)
+            }
+            other => other,
+        })
+    }
+
+    fn batch(self, batch: usize, programs: &[&str]) -> Self {
+        self.map_err(|error| match error {
+            Error::Limit { tensor, program, needs, allows, device, limit }
+                if programs.contains(&program.as_str()) =>
+            {
+                let fits = batch as u128 * u128::from(allows) / u128::from(needs.max(1));
+                let fits = match fits {
+                    0 => "no batch fits: take a smaller network".to_owned(),
+                    fits => format!("at most about {fits} fit"),
+                };
+                let message = format!(
+                    "{batch} are too many for {device}: {tensor} in {program} needs {needs} bytes, and {limit} is \
+                     {allows}; {fits}"
+                );
+                Error::setting("--batch", message)
             }
             other => other,
         })
@@ -114,6 +139,17 @@ mod tests {
         assert_eq!(message(device()), "--device gpu: there is none");
         let tested: Result<()> = Err(device()).flag("device", "--test");
         assert_eq!(message(tested.unwrap_err()), "--test gpu: there is none");
+        let large = |program: &str| -> Result<()> {
+            let (tensor, device, limit) = ("features".into(), "a GPU".into(), "max_buffer_size");
+            Err(Error::Limit { tensor, program: program.into(), needs: 5000, allows: 1024, device, limit })
+        };
+        let text = message(large("sgld").batch(64, &["sgld"]).unwrap_err());
+        for part in ["--batch: 64 are too many for a GPU", "features in sgld", "5000", "at most about 13 fit"]
+        {
+            assert!(text.contains(part), "{part:?} is not in {text}");
+        }
+        assert!(message(large("sgld").batch(1, &["sgld"]).unwrap_err()).contains("smaller network"));
+        assert!(!message(large("score").batch(64, &["sgld"]).unwrap_err()).contains("--batch"));
         let diverged = Error::Diverged { iteration: 3, message: "loss is NaN".into() };
         assert!(message(diverged).contains("iteration 3: loss is NaN; try more --steps"));
         let chain = Error::ChainDiverged { chain: 1, step: 2, log_density: f32::NAN };

@@ -4,6 +4,7 @@ pub mod flags;
 pub mod network;
 pub mod training;
 
+use flags::Flags as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish};
 use jem::Result;
 use jem::data::Dataset;
@@ -17,6 +18,7 @@ use jem::process::exit_at_once;
 use jem::report::terminal::{Style, Terminal, announce, bar_style, restore};
 use jem::self_test::is_gate_pending;
 use jem::tuning;
+use jem::words::counted;
 use network::NetworkChoice;
 use std::cell::RefCell;
 use std::io::Write as _;
@@ -137,14 +139,14 @@ impl Session {
     pub fn describe(&self, recipe: &Recipe, network: &NetworkChoice, train: &Dataset) {
         let after = match recipe.p_x_after {
             0 => String::new(),
-            after => format!(" after {after} iterations"),
+            after => format!(" after {}", counted(after, "iteration")),
         };
         self.say(&format!(
-            "model   {}, batch {}, K = {}, {} iterations, p(x) weight {}{after}",
+            "model   {}, batch {}, K = {}, {}, p(x) weight {}{after}",
             network.network(recipe, train).name(),
             recipe.batch,
             if recipe.samples() { recipe.steps } else { 0 },
-            recipe.total_iterations(train.len().saturating_sub(recipe.validation)),
+            counted(recipe.total_iterations(train.len().saturating_sub(recipe.validation)), "iteration"),
             recipe.p_x
         ));
         if let NetworkChoice::From(start) = network {
@@ -184,7 +186,10 @@ impl Session {
                 Ok(())
             }),
         };
-        let outcome = run(&self.device, recipe, train, test, options);
+        // More fresh chains than a batch has images may be too many, too.
+        let programs = ["perturb", "sgld", "update"];
+        let of_a_batch = if recipe.fresh_chains <= recipe.batch { &programs[..] } else { &[] };
+        let outcome = run(&self.device, recipe, train, test, options).batch(recipe.batch, of_a_batch);
         TRAINS.store(false, Ordering::Relaxed);
         outcome
     }
@@ -318,7 +323,7 @@ pub fn report(outcome: &Outcome, out: &Path, synthetic: bool) -> Vec<String> {
     }
     if outcome.trips > 0 {
         let events = out.join("events.jsonl");
-        lines.push(format!("healed          {} faults; see {}", outcome.trips, events.display()));
+        lines.push(format!("healed          {}; see {}", counted(outcome.trips, "fault"), events.display()));
     }
     if let Some(last) = &outcome.last {
         let gap = last.energy_gap();

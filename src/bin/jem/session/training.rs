@@ -5,8 +5,11 @@ use super::network::{Asked, NetworkArguments, NetworkChoice};
 use super::{DeviceArguments, INTERRUPTED, Session, download_bar, report, say, stop_on_interrupt};
 use jem::data::locate;
 use jem::data::training::{DataSource, TrainingData};
-use jem::ebm::{Family, Outcome, Overrides, Preset, Recipe, RunDirectory, Trainer, check_recipe, recipe_for};
+use jem::ebm::{
+    Family, Model, Outcome, Overrides, Preset, Recipe, RunDirectory, Trainer, check_recipe, recipe_for,
+};
 use jem::report::profile::table;
+use jem::words::{counted, is};
 use jem::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -106,11 +109,22 @@ impl TrainingArguments {
         let recorded = settings.as_deref().map(RunDirectory::source_in).transpose()?.flatten();
         let record = settings.as_deref().map(RunDirectory::network_in).transpose()?.flatten();
         let asked_network = self.network.asked(settings.as_deref().zip(record), resume.is_some())?;
-        let source = source(recorded.clone())?;
+        let mut source = source(recorded.clone())?;
         if let (Some(run), Some(recorded)) = (resume, recorded) {
             check_resumed(run, &recorded, &source)?;
         }
-        let mut data = load(&source, quiet)?;
+        let model = match &asked_network {
+            Asked::Model(model) => Some(&**model),
+            _ => None,
+        };
+        let scaled = model
+            .and_then(Model::picture_size)
+            .filter(|_| source.is_folder() && source.read.size.is_none() && self.config.is_none());
+        source.read.size = source.read.size.or(scaled);
+        let mut data = load(&source, quiet, model)?;
+        data.notes.extend(scaled.map(|size| {
+            format!("pictures are scaled to {size}x{size}, as those that the model was trained on; --size sets another")
+        }));
         if let Some(channels) = asked_network.channels() {
             data = data.with_channels(channels);
         }
@@ -188,7 +202,10 @@ impl Training {
         }
         session.say(&match recipe.unconditional {
             true => "best    is the latest model: an energy without classes has no accuracy".to_owned(),
-            false => format!("best    is chosen on {} training images that are held out", recipe.validation),
+            false => {
+                let (held_out, is) = (counted(recipe.validation, "training image"), is(recipe.validation));
+                format!("best    is chosen on {held_out} that {is} held out")
+            }
         });
         if matches!(job.network, NetworkChoice::From(_)) && !recipe.unconditional {
             session.say(
@@ -255,12 +272,13 @@ fn check_scale(run: &Path, recorded: Option<usize>, asked: Option<usize>) -> Res
 /// The size that is suggested for photographs.
 const SIZE: usize = 32;
 
-/// Reads the images of `source`.
-pub fn load(source: &DataSource, quiet: bool) -> Result<TrainingData> {
+/// Reads the images of `source`, for a run that starts from `model`, if there is one.
+pub fn load(source: &DataSource, quiet: bool, model: Option<&Model>) -> Result<TrainingData> {
     let bar = download_bar(quiet);
     let loaded = source.load(&bar);
     if source.is_folder() || loaded.is_ok() {
-        return loaded.advise(SIZE);
+        let side = model.map_or(SIZE, |model| model.image_shape()[..2].iter().copied().min().unwrap_or(SIZE));
+        return loaded.advise(side);
     }
     let named = ["directory", locate::VARIABLE, "size", "labels", "range"];
     if matches!(&loaded, Err(Error::Setting { key, .. }) if !named.contains(&key.as_str())) {
@@ -273,14 +291,14 @@ pub fn load(source: &DataSource, quiet: bool) -> Result<TrainingData> {
 pub fn describe(session: &Session, data: &TrainingData) {
     let (train, test) = (&data.train, &data.test);
     session.say(&format!(
-        "data    {}: {} training and {} test images of {}x{}x{}, {} classes",
+        "data    {}: {} training and {} of {}x{}x{}, {}",
         train.name,
         train.len(),
-        test.len(),
+        counted(test.len(), "test image"),
         train.height,
         train.width,
         train.channels,
-        train.classes()
+        counted(train.classes(), "class")
     ));
     data.notes.iter().for_each(|note| session.say(&format!("        {}", flags::note(note))));
 }

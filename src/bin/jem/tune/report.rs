@@ -6,6 +6,7 @@ use jem::compute::conv_geometry::ConvProblem;
 use jem::device::Device;
 use jem::tuning::file;
 use jem::tuning::{Ranked, Trial, Tuning};
+use jem::words::counted;
 use serde_json::{Map, Value, json};
 use std::path::Path;
 use std::time::Duration;
@@ -84,7 +85,7 @@ pub fn finish(
     }
     for (ranked, why) in left_out {
         let time = ranked.time.map_or("not timed".into(), |time| {
-            format!("{} runs of {:.3} ms by rule", ranked.runs, 1e3 * time.as_secs_f64())
+            format!("{} of {:.3} ms by rule", counted(ranked.runs, "run"), 1e3 * time.as_secs_f64())
         });
         say(&format!("not tuned: {}, {why} ({time})", ranked.shape));
     }

@@ -3,13 +3,26 @@
 use std::collections::HashMap;
 
 use super::literals::python2_string;
-use super::{Id, MAX_NAME, Value};
+use super::{Id, Limits, MAX_NAME, Value};
 
 /// An entry of the stack.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Item {
     Mark,
     Value(Id),
+}
+
+/// The items of sequences and dictionaries for each value that a pickle may have.
+const ITEMS: usize = 4;
+
+/// Whether an instruction pushes `None`, a boolean or a number, or frames others.
+fn is_plain(opcode: u8) -> bool {
+    matches!(opcode, b'N' | 0x88 | 0x89 | b'I' | b'L' | b'J' | b'K' | b'M' | 0x8a | 0x8b | b'G' | 0x95)
+}
+
+/// Whether an instruction adds the values on the top of the stack to a list or a dictionary.
+fn adds_items(opcode: u8) -> bool {
+    matches!(opcode, b'a' | b'e' | 0x90 | b's' | b'u')
 }
 
 /// The state of the interpreter.
@@ -22,19 +35,27 @@ pub(super) struct Machine<'a> {
     memo: HashMap<u32, Id>,
     /// The number of characters and items copied between values.
     copied: usize,
-    /// The maximum number of values, and of entries of the stack and the memo.
-    most: usize,
+    /// The number of items that sequences and dictionaries refer to.
+    kept: usize,
+    /// The first of the values that the last instructions pushed, all of them plain: nothing but the stack refers to
+    /// these.
+    fresh: Id,
+    limits: Limits,
 }
 
 impl<'a> Machine<'a> {
-    pub(super) fn new(code: &'a [u8], most: usize) -> Self {
-        Self { code, at: 0, values: Vec::new(), stack: Vec::new(), memo: HashMap::new(), copied: 0, most }
+    pub(super) fn new(code: &'a [u8], limits: Limits) -> Self {
+        let (values, stack, memo) = (Vec::new(), Vec::new(), HashMap::new());
+        Self { code, at: 0, values, stack, memo, copied: 0, kept: 0, fresh: 0, limits }
     }
 
     /// Runs to the end; returns the value that the pickle represents.
     pub(super) fn run(&mut self) -> Result<Id, String> {
         loop {
             let opcode = self.byte()?;
+            if !is_plain(opcode) && !adds_items(opcode) {
+                self.fresh = self.values.len();
+            }
             match opcode {
                 b'.' => return self.pop(),
                 // PROTO, FRAME
@@ -99,6 +120,7 @@ impl<'a> Machine<'a> {
                 }
                 b't' | 0x91 | b'l' => {
                     let items = self.marked()?;
+                    self.keep(items.len())?;
                     self.push(Value::Sequence(items))?;
                 }
                 // APPEND, APPENDS, ADDITEMS
@@ -206,7 +228,25 @@ impl<'a> Machine<'a> {
                     ));
                 }
             }
+            if !is_plain(opcode) {
+                self.fresh = self.values.len();
+            }
         }
+    }
+
+    /// Forgets plain numbers that nothing refers to any more.
+    fn forget(&mut self) {
+        self.values.truncate(self.fresh);
+    }
+
+    /// Counts items that a sequence or a dictionary refers to.
+    fn keep(&mut self, items: usize) -> Result<(), String> {
+        self.kept += items;
+        let most = ITEMS * self.limits.values;
+        if self.kept > most {
+            return Err(format!("the pickle's lists and dictionaries have more than {most} items"));
+        }
+        Ok(())
     }
 
     /// Counts a copy: through the memo, every instruction could copy a long value.
@@ -224,16 +264,16 @@ impl<'a> Machine<'a> {
     }
 
     pub(super) fn add(&mut self, value: Value) -> Result<Id, String> {
-        if self.values.len() == self.most {
-            return Err(format!("the pickle has more than {} values", self.most));
+        if self.values.len() == self.limits.values {
+            return Err(format!("the pickle has more than {} values", self.limits.values));
         }
         self.values.push(value);
         Ok(self.values.len() - 1)
     }
 
     fn put(&mut self, item: Item) -> Result<(), String> {
-        if self.stack.len() == self.most {
-            return Err(format!("the pickle's stack has more than {} values", self.most));
+        if self.stack.len() == self.limits.values {
+            return Err(format!("the pickle's stack has more than {} values", self.limits.values));
         }
         self.stack.push(item);
         Ok(())
@@ -297,8 +337,8 @@ impl<'a> Machine<'a> {
     fn memoize(&mut self, index: u32) -> Result<(), String> {
         let top = self.top()?;
         self.memo.insert(index, top);
-        if self.memo.len() > self.most {
-            return Err(format!("the pickle's memo has more than {} entries", self.most));
+        if self.memo.len() > self.limits.values {
+            return Err(format!("the pickle's memo has more than {} entries", self.limits.values));
         }
         Ok(())
     }
@@ -311,9 +351,16 @@ impl<'a> Machine<'a> {
 
     fn extend(&mut self, items: &[Id]) -> Result<(), String> {
         let list = self.top()?;
+        let is_fresh = items.iter().all(|&item| item >= self.fresh);
         match &mut self.values[list] {
-            Value::Sequence(list) => list.extend(items),
+            // Such as the losses of all steps.
+            Value::Sequence(list) if is_fresh && list.len() >= self.limits.numbers => self.forget(),
+            Value::Sequence(list) => {
+                list.extend(items);
+                self.keep(items.len())?;
+            }
             // The items of an opaque kind of list are not kept.
+            Value::Object(_) if is_fresh => self.forget(),
             Value::Object(_) => {}
             _ => return Err("appends to a value that is not a list".into()),
         }
@@ -327,17 +374,21 @@ impl<'a> Machine<'a> {
         for [key, _] in pairs {
             self.name(*key)?;
         }
-        match &mut self.values[dict] {
-            Value::Dict(dict) if rest.is_empty() => {
-                dict.extend(pairs.iter().map(|&[key, value]| (key, value)));
+        let is_fresh = items.iter().all(|&item| item >= self.fresh);
+        let entries = match &mut self.values[dict] {
+            Value::Dict(_) | Value::Object(_) if !rest.is_empty() => {
+                return Err("a key without a value".into());
             }
-            Value::Object(object) if rest.is_empty() => {
-                object.items.extend(pairs.iter().map(|&[key, value]| (key, value)));
-            }
-            Value::Dict(_) | Value::Object(_) => return Err("a key without a value".into()),
+            Value::Dict(entries) => entries,
+            Value::Object(object) => &mut object.items,
             _ => return Err("sets items of a value that is not a dictionary".into()),
+        };
+        if is_fresh && entries.len() >= self.limits.numbers {
+            self.forget();
+            return Ok(());
         }
-        Ok(())
+        entries.extend(pairs.iter().map(|&[key, value]| (key, value)));
+        self.keep(items.len())
     }
 
     /// Counts a key, because every traversal of the dictionary reads it.

@@ -358,7 +358,7 @@ fn sizes_are_bounded() {
         code
     };
     let most = MAX_VALUES;
-    assert!(run(&end(b"N0".repeat(most + 1))).unwrap_err().contains("more than 1048576 values"));
+    assert!(run(&end(b"N0".repeat(most + 1))).unwrap_err().contains(&format!("more than {most} values")));
     assert!(run(&end(b"(".repeat(most + 1))).unwrap_err().contains("stack has more"));
     let mut many = b"N".to_vec();
     many.extend(b"\x94".repeat(most + 1));
@@ -371,4 +371,49 @@ fn sizes_are_bounded() {
     let mut buffer = b"B\x00\x00\x00\x01".to_vec();
     buffer.resize(5 + (1 << 24), 7);
     assert!(run(&end(buffer)).is_ok());
+}
+
+#[test]
+fn long_lists_of_numbers_cost_no_values() {
+    const MANY: usize = 3_000_000;
+    // As Python writes them: a thousand items at a time.
+    let batch = |item: &[u8], end: u8| [&b"("[..], &item.repeat(1000), &[end]].concat();
+    let float = b"G\x3f\xf0\0\0\0\0\0\0";
+    let many = |start: &[u8], item: &[u8], end: u8| {
+        let contents = [start, &batch(item, end).repeat(MANY / 1000)].concat();
+        // The list stays whole for what follows, and so do values before and after it.
+        run(&[b"}(U\x01aK\x07U\x01b", &contents[..], b"U\x01cK\x08u."].concat())
+    };
+    for (start, item, end) in [
+        (&b"]"[..], &float[..], b'e'),
+        (b"]", b"K\x01N\x88J\x01\0\0\0", b'e'),
+        (b"\x8f", b"M\x01\x01", 0x90),
+        (b"}", &[b"K\x01", &float[..]].concat(), b'u'),
+        (b"ccollections\ndeque\n)R", float, b'e'),
+    ] {
+        let pickle = many(start, item, end).unwrap();
+        assert!(pickle.values().len() < 10 * MAX_NUMBERS, "{} values", pickle.values().len());
+        let names: Vec<&str> = pickle.entries(pickle.root).map(|(name, _)| name).collect();
+        assert_eq!(names, ["a", "b", "c"]);
+        let int = |name: &str| pickle.entry(pickle.root, name).map(|id| pickle.get(id).clone());
+        assert_eq!((int("a"), int("c")), (Some(Value::Int(7)), Some(Value::Int(8))));
+    }
+    // One at a time, as Python's own pickler of protocol 0 and 1 does.
+    let single = [&b"]"[..], &[float, &b"a"[..]].concat().repeat(MANY), b"."].concat();
+    let pickle = run(&single).unwrap();
+    let Value::Sequence(items) = pickle.get(pickle.root) else { panic!("a list") };
+    assert_eq!((items.len(), pickle.values().len()), (MAX_NUMBERS, MAX_NUMBERS + 1));
+    // Numbers that something else refers to, and values of other kinds, stay.
+    let shared = [&b"]("[..], &b"K\x05q\x01".repeat(2000), b"e(K\x06q\x02h\x01eh\x02a."].concat();
+    let pickle = run(&shared).unwrap();
+    let Value::Sequence(items) = pickle.get(pickle.root) else { panic!("a list") };
+    let last = |back: usize| pickle.get(items[items.len() - back]);
+    assert_eq!((items.len(), last(1), last(2)), (2003, &Value::Int(6), &Value::Int(5)));
+    // References cost no values, but are counted.
+    let references = [&b"("[..], &b"h\x00".repeat(1000), b"e"].concat();
+    let few = Limits { values: 2000, ..Limits::CHECKPOINT };
+    let again = [b"Nq\x000](", &b"h\x00".repeat(1000)[..], b"e."].concat();
+    assert!(read_within(&again, few).is_ok());
+    let long = [b"Nq\x000]", &references.repeat(9)[..], b"."].concat();
+    assert!(read_within(&long, few).unwrap_err().contains("more than 8000 items"), "{long:?}");
 }
