@@ -1,14 +1,16 @@
-//! Named tensors and string metadata in safetensors files, and rotation of such files.
+//! Named tensors and string metadata in safetensors files.
 //!
 //! Equal contents make identical files: names are sorted, also those of the metadata, which the safetensors crate's own
 //! writer does not sort. Tensors with wider elements come first, so that all are aligned; the header is padded to 8
 //! bytes. A checksum of everything is stored as one more metadata string, so other programs can open the file, and
 //! damage is detected when it is loaded.
 
+mod rotation;
+
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io::{self, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use flate2::CrcWriter;
 use serde_json::{Map, Value, json};
@@ -17,6 +19,7 @@ use super::atomic;
 use super::elements::Elements;
 use super::safetensors;
 use crate::error::{Error, Result};
+pub use rotation::{list_numbered, numbered, rotate};
 
 /// The contents of a checkpoint file.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -205,61 +208,11 @@ fn header(
     Ok(text)
 }
 
-/// The path of the checkpoint of `iteration`: `DIRECTORY/PREFIX-00001234.safetensors`.
-pub fn numbered(directory: &Path, prefix: &str, iteration: u64) -> PathBuf {
-    directory.join(format!("{prefix}-{iteration:08}.safetensors"))
-}
-
-/// The numbered checkpoints in `directory`, oldest first. A missing directory has none.
-///
-/// # Errors
-/// [`Error::Io`] when the directory cannot be read.
-pub fn list_numbered(directory: &Path, prefix: &str) -> Result<Vec<(u64, PathBuf)>> {
-    let mut found = Vec::new();
-    for name in file_names(directory)? {
-        let number = name
-            .strip_prefix(prefix)
-            .and_then(|rest| rest.strip_prefix('-'))
-            .and_then(|rest| rest.strip_suffix(".safetensors"))
-            .and_then(|digits| digits.parse().ok());
-        if let Some(number) = number {
-            found.push((number, directory.join(name)));
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-/// Removes all but the newest `keep` (at least one) numbered checkpoints, and temporary files that
-/// an interrupted [`Checkpoint::save`] left behind. Returns what is kept, oldest first.
-///
-/// # Errors
-/// [`Error::Io`] when a file cannot be removed.
-pub fn rotate(directory: &Path, prefix: &str, keep: usize) -> Result<Vec<PathBuf>> {
-    atomic::remove_temporary(directory)?;
-    let mut paths: Vec<_> = list_numbered(directory, prefix)?.into_iter().map(|(_, path)| path).collect();
-    let kept = paths.split_off(paths.len().saturating_sub(keep.max(1)));
-    for path in paths {
-        fs::remove_file(&path).map_err(Error::io(path))?;
-    }
-    Ok(kept)
-}
-
-fn file_names(directory: &Path) -> Result<Vec<String>> {
-    match fs::read_dir(directory) {
-        Ok(entries) => {
-            Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(Error::io(directory)(error)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn example() -> Checkpoint {
+    pub(super) fn example() -> Checkpoint {
         let mut checkpoint = Checkpoint::default();
         checkpoint.tensors.push(("labels".into(), vec![3], Elements::U8(vec![1, 255, 0])));
         checkpoint.push_f32("conv.weight", &[2, 1, 2], vec![1.0, -0.0, f32::MIN_POSITIVE / 4.0, 3e38]);
@@ -391,29 +344,5 @@ mod tests {
         let bytes = fs::read(&path).unwrap();
         let theirs = ::safetensors::SafeTensors::deserialize(&bytes).unwrap();
         assert_eq!(theirs.tensor("labels").unwrap().data(), [1, 255, 0]);
-    }
-
-    #[test]
-    fn rotation_keeps_the_newest_by_number() {
-        let directory = tempfile::tempdir().unwrap();
-        let here = directory.path();
-        for iteration in [9, 100, 1_000_000_000, 20] {
-            example().save(&numbered(here, "checkpoint", iteration)).unwrap();
-        }
-        fs::write(here.join("checkpoint-best.safetensors"), "").unwrap();
-        fs::write(here.join(".checkpoint-00000030.safetensors.123.tmp"), "").unwrap();
-        let kept = rotate(here, "checkpoint", 2).unwrap();
-        assert_eq!(kept, [numbered(here, "checkpoint", 100), numbered(here, "checkpoint", 1_000_000_000)]);
-        let mut left = file_names(here).unwrap();
-        left.sort();
-        assert_eq!(
-            left,
-            [
-                "checkpoint-00000100.safetensors",
-                "checkpoint-1000000000.safetensors",
-                "checkpoint-best.safetensors"
-            ]
-        );
-        assert!(list_numbered(&here.join("absent"), "checkpoint").unwrap().is_empty());
     }
 }

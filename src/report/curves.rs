@@ -1,6 +1,6 @@
 //! The curves of a run: losses, energies and accuracies, one panel each.
 
-mod panels;
+pub(super) mod panels;
 mod points;
 
 use std::path::Path;
@@ -11,7 +11,6 @@ use super::axes::{Axes, short};
 use super::canvas::{self, FONT, PlotError, Root};
 use super::metrics::MetricsTable;
 use crate::error::Result;
-pub(super) use panels::{BLUE, ORANGE};
 use panels::{FRESH, HEALTH, PANELS, Panel};
 use points::{COLUMNS, extremes};
 pub(super) use points::{SPARSE, means, range_of, smooth};

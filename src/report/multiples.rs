@@ -7,7 +7,7 @@ use plotters::prelude::*;
 
 use super::axes::{Axes, short};
 use super::canvas::{self, FONT, PlotError, Root};
-use super::curves::BLUE;
+use super::curves::panels::BLUE;
 use crate::error::Result;
 
 /// The size of a panel in pixels.

@@ -6,7 +6,8 @@ use plotters::prelude::*;
 
 use super::axes::Axes;
 use super::canvas;
-use super::curves::{BLUE, range_of};
+use super::curves::panels::BLUE;
+use super::curves::range_of;
 use crate::error::Result;
 
 /// The size of the picture in pixels.

@@ -11,7 +11,8 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Axis, Block, Chart, Dataset, GraphType, LineGauge, Padding, Paragraph};
 
 use crate::report::axes::short;
-use crate::report::curves::{self, BLUE, ORANGE, SPARSE};
+use crate::report::curves::panels::{BLUE, ORANGE};
+use crate::report::curves::{self, SPARSE};
 use crate::report::metrics::MetricsTable;
 use crate::report::status::{Phase, Status};
 use mosaic::{Mosaic, Samples};
