@@ -183,7 +183,15 @@ fn candidates(
             Err(described(best, &tensors, Shown { prefix, originals: Some(&originals) }))
         }
         (_, None) => {
-            let mut error = nothing_known(dictionary.tensors.iter().map(|(name, _)| name.as_str()));
+            let names = || dictionary.tensors.iter().map(|(name, _)| name.as_str());
+            let mut error = nothing_known(names());
+            if let Some(prefix) = &options.prefix
+                && !names().any(|name| name.starts_with(prefix))
+            {
+                error.message =
+                    format!("expected tensors under {prefix:?}, found none; there are {}", some_of(names()));
+                return Err(error);
+            }
             let tried: Vec<String> = tried
                 .iter()
                 .filter(|prefix| !prefix.is_empty())
