@@ -2,6 +2,7 @@
 //!
 //! The modules, from the bottom up:
 //! - [`error`]: the one error type;
+//! - [`words`]: numbers with their nouns, for messages;
 //! - [`process`], [`interrupt`]: child processes and signals;
 //! - [`io`]: file formats;
 //! - [`compute`]: the contract of a kernel, and everything that kernels share;
@@ -13,7 +14,6 @@
 //! - [`data`]: image data sets;
 //! - [`self_test`]: the test of a device, and of its cooperative matrices;
 //! - [`tuning`]: the measurements behind `jem tune`;
-//! - [`words`]: numbers with their nouns, for messages;
 //! - [`report`]: pages, plots and progress of runs;
 //! - [`ebm`]: joint energy-based models: recipes, samplers, the trainer and its runs.
 

@@ -8,12 +8,12 @@ pub fn counted<N: Display + PartialEq + From<u8>>(count: N, noun: &str) -> Strin
     format!("{count} {}", if one { noun.to_owned() } else { plural(noun) })
 }
 
-/// The noun for a number that is written otherwise, such as `10,000`: `image` for one, `images` for others.
+/// The form of the noun for a number that the caller formats, such as `10,000`: `image` for one, else `images`.
 pub fn noun(count: usize, noun: &str) -> String {
     if count == 1 { noun.to_owned() } else { plural(noun) }
 }
 
-/// The verb for a number of things.
+/// The form of the verb, `is` or `are`, for a number of things.
 pub fn is(count: usize) -> &'static str {
     if count == 1 { "is" } else { "are" }
 }

@@ -89,7 +89,7 @@ fn they_reach_what_sampling_from_the_model_reaches() {
         [("jem", of("jem").clone()), ("jem++", plus), ("by class", of("jem-class-conditional").clone())];
     for (name, recipe) in cases {
         let out = folder.path().join(name);
-        // Long enough for one chain of 100 K steps.
+        // Long enough for one chain of 100 × K steps.
         let recipe = Recipe { fresh_chains: 1, evaluate_every: 500, iterations: 250, ..short(&recipe) };
         let recipe = Recipe { checkpoint_every: 250, ..recipe };
         let outcome = train(&recipe, &out, RunOptions::new(&out));

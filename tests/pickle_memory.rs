@@ -1,5 +1,5 @@
-//! Interpreting a pickle takes at most `MAX_MEMORY` bytes, whatever it holds. This is the only test of its program, whose
-//! allocator counts.
+//! Interpreting a pickle takes at most `MAX_MEMORY` bytes besides those that its documentation excepts. This is the
+//! only test of its binary, whose allocator counts bytes.
 
 use jem::io::torch::pickle::{self, MAX_MEMORY};
 use std::alloc::{GlobalAlloc, Layout, System};

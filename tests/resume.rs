@@ -146,7 +146,7 @@ fn a_run_that_is_interrupted_in_an_evaluation_is_the_uninterrupted_one() {
     let (train, test) = (pictures(152, 8), pictures(16, 8));
     let session = |out: &Path, resume: bool, stop_in: Option<(u64, usize)>, stop_at: Option<u64>| {
         let (stop, begun) = (AtomicBool::new(false), Cell::new(0));
-        // In the evaluation after `at` iterations, when `images` are scored.
+        // Stops in the evaluation after `at` iterations, once `images` are scored.
         let (at, images) = stop_in.unwrap_or((u64::MAX, 0));
         let progress = WhenScoring(|part: &str, done: usize| {
             if part == "scoring held-out images" && begun.get() == at && done >= images {

@@ -24,12 +24,12 @@ const NAMED: usize = 6;
 /// The file of labels that a folder without classes may have.
 pub const LABELS: &str = "labels.csv";
 
-/// Whether a file of this name has the labels of its folder: [`LABELS`] in any case.
+/// Whether a file with this name holds the labels of its folder: the name is [`LABELS`] in any case.
 pub fn is_labels(name: &OsStr) -> bool {
     name.eq_ignore_ascii_case(LABELS)
 }
 
-/// The file of labels of `folder`; [`LABELS`] itself comes before other spellings.
+/// The file of labels of `folder`; [`LABELS`] itself is preferred to other spellings.
 pub fn labels_of(folder: &Path) -> Option<PathBuf> {
     let own = folder.join(LABELS);
     if own.is_file() {

@@ -33,8 +33,8 @@ impl NamedSet {
         Self::all().map(|set| set.to_string()).collect::<Vec<_>>().join(", ")
     }
 
-    /// Finds the set as [`locate::Place::find`] does, in `asked` if it is given, and reads it. If CIFAR-10 is not found, it is
-    /// downloaded with [`locate::cifar10`], which reports to `observer`.
+    /// Finds the set as [`locate::Place::find`] does, in `asked` if it is given, and reads it. If CIFAR-10 is not
+    /// found, it is downloaded with [`locate::cifar10`], which reports to `observer`.
     ///
     /// # Errors
     /// The errors of [`Self::find`] and of the readers.

@@ -29,7 +29,8 @@ impl Images {
         Self::open_with(&[text], data, &ReadOptions::default(), observer)
     }
 
-    /// Whether `sources` are picture files, or a folder or a part of a folder of them, which [`ReadOptions::size`] scales.
+    /// Whether `sources` are picture files, a folder of them, or a part of such a folder; [`ReadOptions::size`] scales
+    /// these.
     pub fn are_pictures(sources: &[impl AsRef<str>]) -> bool {
         let [text] = sources else { return true };
         let (text, path) = (text.as_ref(), Path::new(text.as_ref()));

@@ -3,12 +3,12 @@
 use rayon::prelude::*;
 
 /// The logits of Gaussian classes with one covariance (Fisher 1936): with class means μ, the covariance Σ within the
-/// classes and the shares π of the classes, `h ↦ wₖᵀ h + bₖ`, `wₖ = Σ⁻¹ μₖ`, `bₖ = log πₖ - μₖᵀ wₖ / 2`. Logits are up to
-/// a function of h; here their mean over the classes is 0.
+/// classes and the fractions π of the classes, `h ↦ wₖᵀ h + bₖ`, `wₖ = Σ⁻¹ μₖ`, `bₖ = log πₖ - μₖᵀ wₖ / 2`. Logits are
+/// defined up to a function of h; here their mean over the classes is 0.
 ///
-/// Σ is `(1 - λ) S + λ (tr S / d) I`, with S the covariance of the n features around the means of their classes, and λ of
-/// Ledoit & Wolf (2004), "A well-conditioned estimator for large-dimensional covariance matrices", lemma 3.3: Σ has an
-/// inverse however few the features are.
+/// Σ is `(1 - λ) S + λ (tr S / d) I`, with S the covariance of the n features around the means of their classes, and λ
+/// from lemma 3.3 of Ledoit & Wolf (2004), "A well-conditioned estimator for large-dimensional covariance matrices".
+/// So Σ has an inverse, however few the features are.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Discriminant {
     /// The weights, `[d, classes]`.
@@ -19,7 +19,7 @@ pub struct Discriminant {
 
 impl Discriminant {
     /// Fits the discriminant to `features` `[n, d]` of the classes `labels`. A class without features has the logit 0.
-    /// Returns `None` if all features of each class are equal, or not finite.
+    /// Returns `None` if there are no features, if those of each class are all equal, or if one is not finite.
     pub fn fit(features: &[f32], labels: &[usize], classes: usize) -> Option<Self> {
         let n = labels.len();
         let d = features.len().checked_div(n)?;
@@ -34,7 +34,7 @@ impl Discriminant {
         for (mean, &count) in means.chunks_exact_mut(d).zip(&counts) {
             mean.iter_mut().for_each(|mean| *mean /= count.max(1) as f64);
         }
-        // Features around the means, a row of n for each of the d.
+        // The features minus the means of their classes, transposed: `[d, n]`.
         let mut centred = vec![0.0f64; n * d];
         for (i, (row, class)) in rows().enumerate() {
             for (j, &x) in row.iter().enumerate() {
@@ -63,7 +63,7 @@ impl Discriminant {
     }
 }
 
-/// The shrunk covariance of the n columns of `centred` `[d, n]`, `[d, d]`; `None` if it is 0 or not finite.
+/// The shrunk covariance `[d, d]` of the n columns of `centred` `[d, n]`; `None` if it is 0 or not finite.
 fn shrunk(centred: &[f64], n: usize, d: usize) -> Option<Vec<f64>> {
     let row = |j: usize| &centred[j * n..][..n];
     let mut s = vec![0.0; d * d];
@@ -85,7 +85,7 @@ fn shrunk(centred: &[f64], n: usize, d: usize) -> Option<Vec<f64>> {
     Some(s)
 }
 
-/// Replaces the lower triangle of the symmetric `a` `[d, d]` by L with L Lᵀ = a; `None` if there is none.
+/// Replaces the lower triangle of the symmetric `a` `[d, d]` by L with L Lᵀ = a; `None` if no L exists.
 fn cholesky(a: &mut [f64], d: usize) -> Option<()> {
     for j in 0..d {
         let (above, below) = a.split_at_mut((j + 1) * d);

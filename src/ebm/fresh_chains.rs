@@ -24,8 +24,8 @@ const SHARE: u64 = 10;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FreshEnergies(pub [f64; 3]);
 
-/// The gap of energies at the last evaluation of a run that followed fresh chains for 100 K steps, or for 10 K steps if
-/// none followed longer ones.
+/// The gap of energies at the last evaluation of a run that followed fresh chains for 100 × K steps, or for 10 × K
+/// steps if none followed longer ones.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FreshGap {
     /// The number of iterations before the evaluation.
@@ -42,8 +42,8 @@ impl FreshGap {
     /// The bound on the size of the gap in a healthy run, in nats (docs/healthy-runs.md).
     pub const BOUND: f64 = 5.0;
 
-    /// The last evaluation in `table` with chains of 100 K steps, or of 10 K steps if none had longer ones; `None` if
-    /// there is none of either.
+    /// The last evaluation in `table` with chains of 100 × K steps, or of 10 × K steps if none had longer ones; `None`
+    /// if there is none of either.
     pub fn last(table: &MetricsTable) -> Option<Self> {
         let data = table.column("validation_energy")?;
         let longest_first = MULTIPLES.into_iter().zip(COLUMNS).skip(1).rev();

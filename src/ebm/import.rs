@@ -148,7 +148,7 @@ fn candidates(
         match recognise_as(&own, &options.choices, shown) {
             Err(error) if error.setting.is_none() => {
                 tried.push(prefix);
-                // A network that fits in no parameter is none.
+                // Without a fitting parameter, there is no such network under the prefix.
                 if error.fitting > 0 {
                     errors.push((prefix, error));
                 }
@@ -205,8 +205,8 @@ fn candidates(
     }
 }
 
-/// The error with the prefix that was tried, if there is one, and with the tensors that are missing and left over, also
-/// of those among `tensors` that do not begin with the prefix.
+/// Adds to the error the prefix that was tried, if there is one, and the tensors that are missing or left over. The
+/// `tensors` whose names do not begin with the prefix are left over, too.
 fn described(mut error: Unrecognised, tensors: &[(&str, &[usize])], shown: Shown<'_>) -> Unrecognised {
     let full = Shown { prefix: "", ..shown };
     let outside = tensors.iter().map(|(name, _)| *name);
@@ -230,8 +230,8 @@ fn described(mut error: Unrecognised, tensors: &[(&str, &[usize])], shown: Shown
     error
 }
 
-/// A summary of tensors that were left out of a file, for [`Facts::ignored`](crate::io::state_file::Facts): single names, and the number of
-/// those that begin alike.
+/// A summary of tensors that were left out of a file, for [`Facts::ignored`](crate::io::state_file::Facts): single
+/// names, and the number of names that begin alike.
 pub fn summary(names: &[String]) -> Vec<String> {
     let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for name in names {
@@ -261,11 +261,11 @@ pub fn strip(tensors: &mut Vec<(String, Array)>, prefix: &str) -> Vec<String> {
     left_out
 }
 
-/// Checks that the `unknown` tensors repeat tensors that a network uses, as JEM++'s `f.other_layers` do. `prefix` is the
-/// beginning of their names in the file.
+/// Checks that the `unknown` tensors repeat tensors that a network uses, as JEM++'s `f.other_layers` do. `prefix` is
+/// the beginning of their names in the file.
 ///
 /// # Errors
-/// [`Error::File`] with those that do not.
+/// [`Error::File`] with the tensors that do not.
 pub fn check_repeated(
     architecture: &Architecture,
     tensors: &[(String, Array)],

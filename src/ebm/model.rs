@@ -255,8 +255,8 @@ impl Model {
         self.trained.picture_size
     }
 
-    /// Whether log p(x) is among what the model was trained on, so that its energies are those of a density; `None` if
-    /// the file does not tell, and its network is one that JEMs are.
+    /// Whether the model was trained on log p(x), so that its energies are those of a density; `None` if the file does
+    /// not tell and the network may be a JEM's.
     pub fn is_density(&self) -> Option<bool> {
         if let Some(recipe) = &self.trained.recipe {
             let early =
@@ -266,7 +266,7 @@ impl Model {
         if self.network.classes() == 1 || self.chains.is_some() {
             return Some(true);
         }
-        // Code of JEM's family names its tensors so, and leaves out batch norm.
+        // A network with JEM's names of tensors, or without batch norm, may be a JEM's.
         let of_jem = self.used_names().any(|name| name.starts_with("f."));
         (!of_jem && self.network.layout().has_statistics()).then_some(false)
     }

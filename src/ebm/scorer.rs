@@ -42,7 +42,7 @@ pub struct Scores {
     pub logits: Vec<f32>,
     /// The gradient of (1/β) LogSumExp β f(x) at the images, NHWC.
     pub input_gradient: Option<Vec<f32>>,
-    /// The features, `[n, ...]`.
+    /// The features that the network's last layer reads, `[n, ...]`, if the settings ask for them.
     pub features: Option<Vec<f32>>,
 }
 

@@ -187,9 +187,10 @@ impl Start {
 }
 
 impl Start {
-    /// Gives `trainer`, of [`Start::network`], the parameters of the start. A new last layer that is linear begins as the
-    /// [`Discriminant`] of the features of at most 2,048 images of `train`, spread over the set; another one begins as
-    /// `trainer` has it. `scored` is called with the number of images done and their total.
+    /// Sets the parameters of `trainer`, which trains [`Start::network`], to those of the start. A new linear last
+    /// layer of several classes becomes the [`Discriminant`] of the features of at most 2,048 images of `train`, spread
+    /// over the set. Any other new layer, or one without a discriminant, stays as `trainer` has it. `scored` is called
+    /// with the number of images done and their total.
     ///
     /// # Errors
     /// [`Error::File`] for a tensor that the model has in another shape; an error of the device.
@@ -227,7 +228,8 @@ impl Start {
         trainer.set_parameters(&flat)
     }
 
-    /// The weights `[d, classes]` and biases `[classes]` of a last layer that begins anew, if it has these alone.
+    /// The weights `[d, classes]` and biases `[classes]` of a last layer that begins anew, if it has several classes
+    /// and no other parameters.
     fn linear<'a>(&self, layout: &'a ParameterLayout) -> Option<[&'a Parameter; 2]> {
         let classes = self.network.classes();
         let own = |parameter: &&Parameter| self.last_layer.contains(&parameter.name);

@@ -58,7 +58,7 @@ impl Trained {
         })
     }
 
-    /// Removes the metadata, which a file of another program may have for its own use.
+    /// Removes these keys from `metadata`: a file of another program may use them for something else.
     pub fn remove_from(metadata: &mut BTreeMap<String, String>) {
         for key in [RECIPE, ITERATION, RANDOM_STREAM, PICTURE_SIZE] {
             metadata.remove(key);
@@ -76,11 +76,11 @@ fn number<T: FromStr>(metadata: &BTreeMap<String, String>, key: &str, path: &Pat
     text.parse().map(Some).map_err(wrong)
 }
 
-/// The ages of the chains of `file`, which has `chains` of them (`None`: any number); `None` if the file, which is
-/// `path`, does not tell.
+/// The ages of the chains of `file`, read from `path`; `None` if it has none. `chains`: the number of chains, if it is
+/// known.
 ///
 /// # Errors
-/// [`Error::File`] for a tensor of another shape or type, or with an age that is not a whole number.
+/// [`Error::File`] for a tensor of another shape or type, or with an age that is not a whole number of at least 0.
 pub fn chain_ages(file: &Checkpoint, chains: Option<usize>, path: &Path) -> Result<Option<Vec<u32>>> {
     let Some((_, shape, _)) = file.tensors.iter().find(|(name, ..)| name == CHAIN_AGES) else {
         return Ok(None);
@@ -92,7 +92,7 @@ pub fn chain_ages(file: &Checkpoint, chains: Option<usize>, path: &Path) -> Resu
         None => Ok(Some(ages.iter().map(|&age| age as u32).collect())),
         Some(i) => {
             let message = format!(
-                "tensor {CHAIN_AGES}: element {i} is {}, expected a number of SGLD steps, whole and at least 0",
+                "tensor {CHAIN_AGES}: element {i} is {}, expected a whole number of SGLD steps, at least 0",
                 ages[i]
             );
             Err(Error::file(path, message))

@@ -29,7 +29,7 @@ pub mod state_file;
 #[cfg(feature = "train")]
 pub mod torch;
 
-/// The extension of a path, in lower case: a file is of one kind as `x.npz` and as `X.NPZ`.
+/// The extension of a path, in lower case, so that `x.npz` and `X.NPZ` are files of one kind.
 pub fn ending(path: &std::path::Path) -> Option<String> {
     path.extension().and_then(|ending| ending.to_str()).map(str::to_lowercase)
 }

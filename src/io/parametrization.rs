@@ -34,7 +34,8 @@ pub fn names(tensors: &[(String, Vec<usize>)]) -> Vec<(String, Vec<usize>)> {
     plan(tensors).into_iter().map(|(name, source)| (name, shape(source))).collect()
 }
 
-/// The name in the file of each tensor that [`names`] renames, by its new name; a weight of a weight norm has that of its v.
+/// The name in the file of each tensor that [`names`] renames, by its new name. The weights of a weight norm have the
+/// name of their v.
 pub fn originals(tensors: &[(String, Vec<usize>)]) -> HashMap<String, String> {
     let original = |source: Source| match source {
         Source::Same(index) | Source::WeightNorm { v: index, .. } => &tensors[index].0,

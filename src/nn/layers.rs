@@ -83,9 +83,9 @@ pub(super) fn declared(
     layout.trained_first()
 }
 
-/// The methods of [`Network`](super::network::Network) that all networks of the library share. A network has the fields
-/// `classes`, `channels`, `activation` and `spectral_norm`, a constant `KIND`, and two methods: `body` builds the features
-/// of images, `output` names the last layer. Its serialised fields are its settings.
+/// The methods of [`Network`](super::network::Network) that all networks of the library share. The network needs the
+/// fields `classes`, `channels`, `activation` and `spectral_norm`, a constant `KIND`, and two methods: `body` builds
+/// the features of images, `output` names the last layer. Its serialised fields are its settings.
 macro_rules! written_once {
     () => {
         fn classes(&self) -> usize {

@@ -199,7 +199,7 @@ mod tests {
             let t = index as f64 / 1200.0;
             let energies = [-3.0 - 4.0 * t, 5.0 * t, -3.0 + 2.0 * t, -3.5 - t];
             row.extend(energies.map(|energy| (index % 100 == 99).then_some(energy)));
-            // No chain was followed for 100 K steps at some evaluations; one diverged.
+            // No chain was followed for 100 × K steps at some evaluations; one diverged.
             *row.last_mut().unwrap() = row.last().unwrap().filter(|_| index % 300 == 299);
         }
         table.rows[1199].pop();

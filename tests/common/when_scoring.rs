@@ -1,4 +1,4 @@
-//! A progress that calls a function with the part of a run that is being scored and the number that is done.
+//! A progress that calls a function with the part of a run that is being scored and the number of images that are done.
 
 use jem::report::metrics::MetricsTable;
 use jem::report::progress::Progress;

@@ -282,8 +282,8 @@ fn values_of(file: &Checkpoint, name: &str) -> usize {
     file.tensors.iter().find(|(found, ..)| found == name).map_or(0, |(_, _, elements)| elements.len())
 }
 
-/// Writes a file with the network `arch` and initial weights, under `rename`d names and without tensors renamed to
-/// nothing.
+/// Writes a file with the network `arch` and initial weights. `rename` returns the name of each tensor, or an empty one
+/// for a tensor to leave out.
 fn file_of(place: &Place, file: &str, arch: &str, rename: impl Fn(&str) -> String) -> String {
     let network = arch.parse::<Architecture>().expect("a name").network();
     let layout = network.layout();

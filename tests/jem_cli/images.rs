@@ -86,7 +86,7 @@ fn a_run_remembers_how_its_images_are_read() {
     let words = ["train", "--resume", &run, "--size", "16"];
     fail(&place, &words, &["--resume", "--size 8", "--size 16"]);
     let test = format!("{photos}:test");
-    // Its model does, too: wherever it is, and whatever the sizes of the pictures.
+    // Its model repeats the size, too, wherever the file is and whatever the sizes of the pictures are.
     let model = place.at("model.safetensors");
     std::fs::copy(place.at("run/best.safetensors"), &model).expect("a file");
     let logits = |model: &str, images: &str, flags: &[&str]| {
@@ -113,7 +113,7 @@ fn a_run_remembers_how_its_images_are_read() {
     let words = ["train", "--from", &model, "--data", &photos, "--out", &further];
     let printed = succeed(&[&words[..], &small].concat());
     assert!(printed.contains("scaled to 8x8") && printed.contains("8x8x3, 3 classes"), "{printed}");
-    // A model that does not know is told by the flag, with its own size.
+    // For a model that does not record it, the error names the flag with the model's own size.
     let x = place.x_p();
     assert_eq!(logits(&weights(), &x, &[]).1, 0);
     let unknown = place.at("unknown.safetensors");

@@ -13,7 +13,7 @@ fn change(path: &str, change: impl FnOnce(&mut Checkpoint)) {
     file.save(Path::new(path)).expect("a file");
 }
 
-/// Runs every command that reads a model, on the model `best`, and resumes `run`; each must fail with `parts`.
+/// Runs commands that read a model on the model `best`, and resumes `run`; each must fail with `parts`.
 fn refused(place: &Place, [best, run, data]: [&str; 3], parts: &[&str]) {
     let (x, out, file) = (place.x_p(), place.at("x"), place.at("x.safetensors"));
     fail(place, &["score", "--model", best, "--images", &x], parts);
@@ -67,7 +67,7 @@ fn wrong_values_are_refused_by_name() {
     with(&ages(Elements::F32(vec![1.0; 39])), &["chain_ages", "[40]", "[39]"]);
     with(&ages(Elements::I64(vec![1; 40])), &["chain_ages", "F32", "I64"]);
 
-    // What an earlier version did not write is not missed.
+    // Files of earlier versions, which lack these, are read.
     for (path, whole) in [&best, &last].into_iter().zip(&whole) {
         std::fs::write(path, whole).expect("a file");
         change(path, |file| {

@@ -294,7 +294,7 @@ fn an_interrupt_ends_it_at_once_and_leaves_earlier_samples_whole() {
     let before = contents();
     interrupted(&place.at("out"), &model);
     assert!(contents() == before);
-    // A directory is made with its first file.
+    // A directory is created only with its first file.
     interrupted(&place.at("new/deep"), &model);
     assert!(!Path::new(&place.at("new")).exists());
 }

@@ -63,12 +63,12 @@ impl ModelArguments {
         Ok((model, device))
     }
 
-    /// Says of a classifier that its energies mean little, unless quiet.
+    /// Notes, unless `output` is quiet, that the energies of a classifier are not those of a density.
     pub fn note_density(&self, model: &Model, output: &Output) {
         if model.is_density() == Some(false) && !output.quiet {
             complain(&format!(
-                "note: as far as its file tells, the model was trained as a classifier alone: its energies are not \
-                 those of a density, and its samples show no objects; jem train --from {} trains log p(x), too",
+                "note: as far as its file tells, the model was trained only as a classifier: its energies are not \
+                 those of a density, and its samples show no objects; jem train --from {} trains log p(x) as well",
                 quoted(&self.model.display().to_string())
             ));
         }
@@ -121,7 +121,7 @@ impl ImageArguments {
         {
             options.size = Some(size);
             notes.push(format!(
-                "{text}: scaled to {size}x{size}, as the pictures that the model was trained on"
+                "{text}: scaled to {size}x{size}, like the pictures that the model was trained on"
             ));
         }
         let mut images = Images::open_with(sources, self.data_dir.as_deref(), &options, &observer);
@@ -257,14 +257,14 @@ fn can_write_in(directory: &Path) -> std::io::Result<()> {
     std::fs::remove_file(&probe)
 }
 
-/// Checks that the directory `path`, the value of `flag`, can be made if it does not exist, and written into. It is left
-/// as it is: a command that ends before its first file, such as by Ctrl-C, leaves no empty directory.
+/// Checks that files can be written into the directory `path`, the value of `flag`, and that it can be created if it
+/// does not exist. Leaves nothing behind, so a command that ends before it writes a file leaves no empty directory.
 pub fn check_directory(flag: &str, path: &Path) -> Result<()> {
     let missing = path.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists());
     let missing: Vec<&Path> = missing.collect();
     let attempt = std::fs::create_dir_all(path).and_then(|()| can_write_in(path));
     for made in missing {
-        // Removal fails for a directory that holds something: it stays.
+        // Removal fails for a directory that is not empty, which then stays.
         let _ = std::fs::remove_dir(made);
     }
     attempt

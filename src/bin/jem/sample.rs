@@ -60,8 +60,8 @@ pub struct Arguments {
     init_data: String,
     #[command(flatten)]
     source: ImageArguments,
-    /// Number of chains, as many of each class of --class [default: 64, or all that --init has if these are
-    /// fewer, rounded to a multiple of the classes]
+    /// Number of chains, the same for each class of --class [default: 64, or all that --init has if these are fewer,
+    /// rounded to a multiple of the number of classes]
     #[arg(long, value_name = "N")]
     count: Option<usize>,
     /// Classes to sample from: names or numbers separated by commas, each class once, or all; each class gets the same

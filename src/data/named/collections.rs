@@ -42,13 +42,13 @@ pub struct Collection {
     pub(super) format: Format,
 }
 
-/// The files and the classes of a collection.
+/// The format of a collection's files.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Format {
     Cifar10,
     Cifar100,
     Svhn,
-    /// The idx files of MNIST, with the same names and these classes.
+    /// The format of MNIST: idx files with MNIST's names, and these classes.
     Idx([&'static str; 10]),
 }
 

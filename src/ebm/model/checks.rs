@@ -7,8 +7,8 @@ use crate::io::elements::Elements;
 use crate::nn::spectral_norm;
 
 impl Model {
-    /// Refuses weights that are not finite, vectors of spectral norm that weights cannot be divided by, and chains of
-    /// another size than the images. `whole`: the file was read with its chains.
+    /// Refuses weights that are not finite, vectors of spectral norm whose singular value cannot divide the weights,
+    /// and chains that differ in shape from the images. `whole`: whether the file was read with its chains.
     pub(super) fn check(&self, whole: bool) -> Result<()> {
         let wrong = |message: String| Err(Error::file(&self.path, message));
         for name in self.names.values() {
@@ -60,7 +60,7 @@ impl Model {
             let sigma = spectral_norm::sigma(weights.1, u.1, v.1);
             if !(sigma.is_finite() && sigma != 0.0) {
                 let message = format!(
-                    "tensor {}: its vectors {} and {} give the singular value {sigma}, by which it is divided",
+                    "tensor {}: its vectors {} and {} give the singular value {sigma}, by which it cannot be divided",
                     weights.0, u.0, v.0
                 );
                 return Err(Error::file(&self.path, message));

@@ -198,7 +198,7 @@ settings! {
     ["Run"]
     /// Iterations between evaluations on the held-out images
     evaluate_every: u64,
-    /// Number of fresh chains that evaluations follow for K, 10 K or 100 K steps; 0: none
+    /// Number of fresh chains that evaluations follow for K, 10 × K or 100 × K steps; 0: none
     fresh_chains: usize,
     /// Iterations between sample grids
     sample_every: u64,

@@ -58,7 +58,7 @@ pub fn run(
     let complete = trainer.iteration() >= total && unscored.is_none();
     let config =
         if complete { None } else { Some(settings(&trainer, recipe, train, given.is_some(), &options)?) };
-    // Whatever the device refuses, it refuses before there is a directory.
+    // Load this before the directory is created: the device may refuse it.
     let validation = trainer.evaluator(&held_out, EVALUATION_BATCH)?;
     let mut directory = RunDirectory::open(&options.out, config.as_deref(), recovered.as_ref())?;
     drop(recovered);
@@ -103,7 +103,7 @@ pub fn run(
     run.train(total, test)
 }
 
-/// The text of `config.toml`. `given`: the network is not the recipe's own.
+/// The text of `config.toml`. `given`: whether the network is another than the recipe's own.
 fn settings(
     trainer: &Trainer,
     recipe: &Recipe,
@@ -136,7 +136,7 @@ fn settings(
     ))
 }
 
-/// Shows the number of images that a new last layer is fitted to.
+/// Shows how many of the images that a new last layer is fitted to are done.
 pub(super) fn fitting(progress: &mut dyn Progress) -> impl FnMut(usize, usize) {
     |done, total| progress.scoring("fitting the last layer", done, total)
 }

@@ -8,7 +8,7 @@ use crate::error::Result;
 use serde_json::json;
 
 impl Run<'_> {
-    /// Ends the session. `complete`: it began after the last iteration.
+    /// Ends the session. `complete`: whether all iterations were done when it began.
     pub(super) fn end(mut self, complete: bool, test: &Dataset) -> Result<Outcome> {
         self.warn();
         self.progress.finish();

@@ -62,9 +62,9 @@ struct Run<'a> {
     status: Status,
     /// Whether the session ends before the run does.
     interrupted: bool,
-    /// The devices that this session has lost.
+    /// How often this session has lost its device.
     losses: u32,
-    /// The last picture of samples.
+    /// The path of the last picture of samples.
     samples: Option<PathBuf>,
     /// The checkpoint of the state as it is now; `None` if there is none yet.
     newest: Option<PathBuf>,
@@ -156,7 +156,8 @@ impl Run<'_> {
         Ok(self.check(&arrived))
     }
 
-    /// Runs the tasks that are due after an iteration; `unscored` is its row if an earlier session was stopped in them.
+    /// Runs the tasks that are due after an iteration; `unscored` is its row of metrics if an earlier session was
+    /// stopped in them.
     fn run_tasks(
         &mut self,
         due: &Due,
@@ -170,8 +171,8 @@ impl Run<'_> {
             // The time of the evaluation is not the iteration's.
             None => (self.trainer.finish_metrics()?, self.clock()),
         };
-        // Only a healthy state may be saved or evaluated: check all metrics first. An earlier session has checked the row
-        // whose evaluation was stopped.
+        // Only a healthy state may be saved or evaluated: check all metrics first. An earlier session has checked the
+        // row whose evaluation was stopped.
         if !resumed && let Some(fault) = self.check(&arrived) {
             self.record(&arrived, None, None, clock);
             return Ok(Some(fault));

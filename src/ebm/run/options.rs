@@ -86,8 +86,8 @@ pub struct Outcome {
     /// The figures on the test images of the model that the run started from; `None` without one, if it has other
     /// classes, or if interrupted.
     pub start: Option<Evaluation>,
-    /// The last evaluation with fresh chains of 100 K steps, or of 10 K steps if none had longer ones; `None` without
-    /// either.
+    /// The last evaluation with fresh chains of 100 × K steps, or of 10 × K steps if none had longer ones; `None`
+    /// without either.
     pub fresh: Option<FreshGap>,
     /// The last checkpoint.
     pub checkpoint: PathBuf,

@@ -75,7 +75,7 @@ impl RunDirectory {
         checkpoint.metadata.insert(BEST_SO_FAR.into(), best);
     }
 
-    /// Records the side to which the pictures of the data are scaled, if they are.
+    /// Records in `checkpoint` the side to which the pictures of the data are scaled, if they are.
     pub(super) fn record_picture_size(&self, checkpoint: &mut Checkpoint) {
         if let Some(size) = self.picture_size {
             checkpoint.metadata.insert(PICTURE_SIZE.into(), size.to_string());

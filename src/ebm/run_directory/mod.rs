@@ -124,9 +124,10 @@ pub struct Clock {
 /// The scores of a run's models on the test images.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct Tested {
-    /// Those of the best model; `None` if the run was interrupted.
+    /// The scores of the best model; `None` if the run was interrupted.
     pub test: Option<Evaluation>,
-    /// Those of the model that the run started from; `None` without one, or if it has other classes.
+    /// The scores of the model that the run started from; `None` without one, if it has other classes, or if the run
+    /// was interrupted.
     pub start: Option<Evaluation>,
 }
 
@@ -336,8 +337,8 @@ impl RunDirectory {
         self.attempt("events", iteration, result);
     }
 
-    /// The scores on the test images that the end of a run of `iteration` iterations recorded; `None` if the last event
-    /// is another one, or if the run was interrupted.
+    /// The scores on the test images in the last event, if it is the end of a run after `iteration` iterations; `None`
+    /// if it is another event, or if the run was interrupted.
     pub fn tested(&self, iteration: u64) -> Option<Tested> {
         let text = std::fs::read_to_string(self.events.path()).ok()?;
         let last: Value = serde_json::from_str(text.lines().last()?).ok()?;

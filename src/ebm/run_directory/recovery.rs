@@ -64,7 +64,7 @@ impl RunDirectory {
     ///
     /// # Errors
     /// [`Error::File`] if there is no run, if none of its checkpoints can be read, with the reason for each, or if the
-    /// newest that can be read has metadata that are wrong.
+    /// newest readable one has wrong metadata.
     pub fn recover(path: &Path) -> Result<Recovered> {
         Self::config(path)?;
         let directory = path.join("checkpoints");

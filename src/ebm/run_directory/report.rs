@@ -153,7 +153,7 @@ fn figures(table: &MetricsTable, events: &[Value]) -> String {
     let mut all = Vec::new();
     let test = named("end").next_back().and_then(|end| end["details"]["test_accuracy"].as_f64());
     all.extend(test.map(|accuracy| ("test accuracy of the best model".to_owned(), percent(accuracy))));
-    // Of a run that starts from a trained model, both models side by side.
+    // For a run that started from a trained model, both models side by side.
     if let Some(end) = named("end").next_back().map(|end| &end["details"])
         && end["start"].is_object()
     {

@@ -5,8 +5,8 @@
 //! opaque [`Object`], which records the name, the arguments and the state. Values are in an arena and refer to each
 //! other by number, so a cyclic value costs nothing and dropping a value does not recurse. Every instruction adds at
 //! most three values, copies are counted, and [`Limits`] bound the length of a pickle and the number of its values, so
-//! time and memory are bounded. A long list of plain numbers does not count: those beyond a limit are forgotten as soon
-//! as the list has them.
+//! time and memory are bounded. Long lists of plain numbers do not count: once a list or a dictionary has
+//! [`Limits::numbers`] items, further plain numbers that nothing else refers to are dropped as they are added.
 
 mod arrays;
 mod globals;
@@ -21,10 +21,11 @@ use machine::Machine;
 pub const MAX_BYTES: usize = 256 << 20;
 /// The maximum number of values of a pickle, and of entries of its stack and its memo; a tensor and its name take 20.
 pub const MAX_VALUES: usize = 1 << 22;
-/// The most memory that a pickle takes beside its own bytes, a copy of its strings, and axes and names of tensors.
+/// The most memory, in bytes, that a pickle takes besides its own bytes, a copy of its strings, and the axes and
+/// names of its tensors.
 pub const MAX_MEMORY: usize = 1 << 30;
-/// The numbers that a list or a dictionary of a checkpoint keeps, more than a shape has. Those behind them, such as the
-/// losses of all steps, are left out.
+/// The number of items, more than a shape has, after which a list or a dictionary of a checkpoint keeps no more plain
+/// numbers, such as the losses of all steps.
 pub const MAX_NUMBERS: usize = 1000;
 /// The longest key of a dictionary, in bytes.
 const MAX_NAME: usize = 1000;
@@ -170,7 +171,7 @@ pub struct Limits {
     pub bytes: usize,
     /// The number of values, of entries of the stack and of the memo, each.
     pub values: usize,
-    /// The items of a list or a dictionary from which on plain numbers are left out.
+    /// The number of items after which a list or a dictionary keeps no more plain numbers.
     pub numbers: usize,
 }
 

@@ -86,7 +86,7 @@ impl Unrecognised {
         Self { message: message.into(), setting: None, fitting, missing: Vec::new(), left_over: Vec::new() }
     }
 
-    /// A `setting` that is open or does not fit.
+    /// The error for a `setting` that is open or does not fit.
     fn of_setting(setting: &'static str, message: impl Into<String>) -> Self {
         Self { setting: Some(setting), ..Self::new(message, usize::MAX) }
     }
@@ -101,7 +101,7 @@ pub fn recognise(tensors: &Named<'_>, choices: &Choices) -> Result<Recognised, U
     recognise_as(tensors, choices, Shown::default())
 }
 
-/// The network as [`recognise`] finds it, of tensors whose names in the file are as `shown`.
+/// The network that [`recognise`] finds; errors name tensors as the file does, by `shown`.
 ///
 /// # Errors
 /// The errors of [`recognise`], with the names in the file.
@@ -250,7 +250,7 @@ pub fn prefixes<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     prefixes
 }
 
-/// The error for tensors that are no network's, with these names in their file.
+/// The error for tensors of no known network, which have these names in their file.
 pub fn nothing_known<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> Unrecognised {
     let found = some_of(names);
     let message = format!(
@@ -320,7 +320,7 @@ fn settle(family: &Family, view: &View<'_>, choices: &Choices) -> Result<Settled
         }
     };
     let found = Found { activation, norm, pooling };
-    // Without a last layer, the network shows what else is missing.
+    // If the file lacks the last layer, a network with any number of classes shows what else is missing.
     let any_classes = View { assumed_classes: Some(10), ..*view };
     let network = (family.infer)(view, &found)
         .or_else(|message| (family.infer)(&any_classes, &found).map_err(|_| Unrecognised::new(message, 1)))?;
@@ -386,7 +386,7 @@ fn names(
     tensors: &Named<'_>,
 ) -> Result<BTreeMap<String, String>, Unrecognised> {
     let (mut names, mut misfit, mut missing) = (BTreeMap::new(), None, Vec::new());
-    // Those that are there in another shape.
+    // The tensors that the file has in another shape.
     let mut misshapen = Vec::new();
     for parameter in network.layout().in_files() {
         let (name, expected) = (view.public(&parameter.name), parameter.file_shape());
@@ -403,7 +403,7 @@ fn names(
             None => {
                 missing.push(view.shown(&parameter.name));
                 let shape = match is_last(&parameter.name) {
-                    // The number of classes is the last layer's to tell.
+                    // Without the last layer the number of classes, and so its shape, is unknown.
                     true => String::new(),
                     false => format!(" {expected:?}"),
                 };

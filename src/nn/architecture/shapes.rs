@@ -8,9 +8,9 @@ pub type Named<'a> = [(&'a str, &'a [usize])];
 /// The names of tensors in their file, for messages.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Shown<'a> {
-    /// The beginning of all names, which was cut off.
+    /// The beginning of all names in the file, which was removed.
     pub prefix: &'a str,
-    /// The names in the file of tensors that were renamed.
+    /// The names in the file of tensors that were renamed, by their new names.
     pub originals: Option<&'a HashMap<String, String>>,
 }
 
@@ -67,7 +67,7 @@ pub struct Dialect {
 pub struct View<'a> {
     pub shapes: &'a Shapes<'a>,
     pub dialect: &'static Dialect,
-    /// The classes of a network whose last layer the file lacks; `None`: it is an error.
+    /// The number of classes to assume if the file lacks the last layer; `None`: its absence is an error.
     pub assumed_classes: Option<usize>,
 }
 
@@ -123,7 +123,7 @@ impl<'a> View<'a> {
         self.shapes.shown.name(&self.public(name))
     }
 
-    /// The names, any of which the library's tensor `name` may have in the file, for messages.
+    /// The names that the library's tensor `name` may have in the file, joined by "or", for messages.
     pub fn wanted(&self, name: &str) -> String {
         match name.split_once('.').filter(|(layer, _)| LAST.contains(layer)) {
             Some((_, part)) if !self.dialect.last.is_empty() => {

@@ -154,7 +154,7 @@ impl Start {
             (Some(count), _) => Ok(count),
             (None, None) => Ok(COUNT.div_ceil(rows) * rows),
             (None, Some((there, what))) if there < rows => {
-                wrong(format!("expected at least {rows}, one for each class, but {what} are {there}"))
+                wrong(format!("expected at least {rows}, one for each class, but {what} number {there}"))
             }
             (None, Some((there, _))) => Ok(there.min(COUNT.div_ceil(rows) * rows) / rows * rows),
         }

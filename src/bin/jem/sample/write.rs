@@ -20,8 +20,8 @@ pub fn frame_steps(steps: usize) -> Vec<usize> {
     at
 }
 
-/// Writes all files into `directory`, which is made if it does not exist; returns their paths. The chains are of `classes` classes, with equal numbers of
-/// each.
+/// Writes all files into `directory`, which is created if it does not exist; returns their paths. The chains are of
+/// `classes` classes, with equal numbers of each.
 pub fn write(
     directory: &Path,
     samples: &Samples,

@@ -51,8 +51,8 @@ pub trait Flags {
     /// Replaces the library's `argument` by `flag`.
     fn flag(self, argument: &str, flag: &str) -> Self;
 
-    /// Names the batch, of `batch` images, if the device has no room for a tensor of it in one of `programs`, with a
-    /// number that fits.
+    /// Reports that a batch of `batch` images is too large, with a number that fits, if the device has no room for a
+    /// tensor in one of `programs`.
     fn batch(self, batch: usize, programs: &[&str]) -> Self;
 
     /// Appends `hint` to the message of a setting or file error.

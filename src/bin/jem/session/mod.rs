@@ -186,7 +186,7 @@ impl Session {
                 Ok(())
             }),
         };
-        // More fresh chains than a batch has images may be too many, too.
+        // If there are more fresh chains than images in a batch, the fresh chains may be too many instead.
         let programs = ["perturb", "sgld", "update"];
         let of_a_batch = if recipe.fresh_chains <= recipe.batch { &programs[..] } else { &[] };
         let outcome = run(&self.device, recipe, train, test, options).batch(recipe.batch, of_a_batch);

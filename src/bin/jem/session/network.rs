@@ -12,7 +12,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct NetworkArguments {
     /// Trained model to start from: a run directory, a model file, or any file that `jem import` reads. The run trains
-    /// its network; a new last layer is fitted to the training images if the classes differ
+    /// its network; if the classes differ, with a new last layer that is fitted to the training images
     #[arg(long, value_name = "MODEL", conflicts_with_all = ["arch", "resume"])]
     from: Option<PathBuf>,
     /// Network to train from initial weights, such as resnet-20, resnet-18, vgg-16 or wrn-16-4-bn [default: the

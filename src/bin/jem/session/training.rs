@@ -123,7 +123,7 @@ impl TrainingArguments {
         source.read.size = source.read.size.or(scaled);
         let mut data = load(&source, quiet, model)?;
         data.notes.extend(scaled.map(|size| {
-            format!("pictures are scaled to {size}x{size}, as those that the model was trained on; --size sets another")
+            format!("pictures are scaled to {size}x{size}, like the model's training data; --size sets another size")
         }));
         if let Some(channels) = asked_network.channels() {
             data = data.with_channels(channels);
@@ -272,7 +272,7 @@ fn check_scale(run: &Path, recorded: Option<usize>, asked: Option<usize>) -> Res
 /// The size that is suggested for photographs.
 const SIZE: usize = 32;
 
-/// Reads the images of `source`, for a run that starts from `model`, if there is one.
+/// Reads the images of `source`. `model`: the model that the run starts from, if there is one.
 pub fn load(source: &DataSource, quiet: bool, model: Option<&Model>) -> Result<TrainingData> {
     let bar = download_bar(quiet);
     let loaded = source.load(&bar);

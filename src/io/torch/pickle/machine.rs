@@ -12,10 +12,10 @@ enum Item {
     Value(Id),
 }
 
-/// The items of sequences and dictionaries for each value that a pickle may have.
+/// The maximum number of items in all sequences and dictionaries, as a multiple of [`Limits::values`].
 const ITEMS: usize = 4;
 
-/// Whether an instruction pushes `None`, a boolean or a number, or frames others.
+/// Whether an instruction pushes `None`, a boolean, an integer or a binary float, or begins a frame.
 fn is_plain(opcode: u8) -> bool {
     matches!(opcode, b'N' | 0x88 | 0x89 | b'I' | b'L' | b'J' | b'K' | b'M' | 0x8a | 0x8b | b'G' | 0x95)
 }
@@ -37,8 +37,8 @@ pub(super) struct Machine<'a> {
     copied: usize,
     /// The number of items that sequences and dictionaries refer to.
     kept: usize,
-    /// The first of the values that the last instructions pushed, all of them plain: nothing but the stack refers to
-    /// these.
+    /// The first of the values that the last instructions pushed. All of these are plain, and only the stack refers to
+    /// them.
     fresh: Id,
     limits: Limits,
 }
@@ -234,7 +234,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Forgets plain numbers that nothing refers to any more.
+    /// Drops the plain values that the last instructions pushed; nothing refers to them any more.
     fn forget(&mut self) {
         self.values.truncate(self.fresh);
     }
@@ -353,7 +353,7 @@ impl<'a> Machine<'a> {
         let list = self.top()?;
         let is_fresh = items.iter().all(|&item| item >= self.fresh);
         match &mut self.values[list] {
-            // Such as the losses of all steps.
+            // A long list of plain numbers, such as the losses of all steps, keeps no more of them.
             Value::Sequence(list) if is_fresh && list.len() >= self.limits.numbers => self.forget(),
             Value::Sequence(list) => {
                 list.extend(items);
