@@ -2,6 +2,7 @@
 
 use super::discriminant::Discriminant;
 use super::model::Model;
+use super::trainer::labelled;
 use super::{Recipe, ScoreSettings, Trainer};
 use crate::data::Dataset;
 use crate::data::images::from_byte;
@@ -188,9 +189,9 @@ impl Start {
 
 impl Start {
     /// Sets the parameters of `trainer`, which trains [`Start::network`], to those of the start. A new linear last
-    /// layer of several classes becomes the [`Discriminant`] of the features of at most 2,048 images of `train`, spread
-    /// over the set. Any other new layer, or one without a discriminant, stays as `trainer` has it. `scored` is called
-    /// with the number of images done and their total.
+    /// layer of several classes becomes the [`Discriminant`] of the features of at most 2,048 labelled images of `train`,
+    /// spread over the set. Any other new layer, or one without a discriminant, stays as `trainer` has it. `scored` is
+    /// called with the number of images done and their total. Returns a note if there is no discriminant.
     ///
     /// # Errors
     /// [`Error::File`] for a tensor that the model has in another shape; an error of the device.
@@ -199,13 +200,14 @@ impl Start {
         trainer: &Trainer,
         train: &Dataset,
         mut scored: impl FnMut(usize, usize),
-    ) -> Result<()> {
+    ) -> Result<Option<&'static str>> {
         let layout = trainer.network().layout();
         let mut flat = self.parameters(&layout, &trainer.parameters()?)?;
         trainer.set_parameters(&flat)?;
-        let Some([weights, biases]) = self.linear(&layout) else { return Ok(()) };
-        let (count, width) = (train.len().min(FITTED), weights.shape[0]);
-        let chosen: Vec<usize> = (0..count).map(|i| i * train.len() / count).collect();
+        let Some([weights, biases]) = self.linear(&layout) else { return Ok(None) };
+        let labelled = labelled(trainer.recipe(), train)?;
+        let (count, width) = (labelled.len().min(FITTED), weights.shape[0]);
+        let chosen: Vec<usize> = (0..count).map(|i| labelled[i * labelled.len() / count] as usize).collect();
         let scorer = trainer.scorer(train, ScoreSettings { features: true, ..Default::default() }, BATCH)?;
         scorer.prepare()?;
         let mut features = Vec::with_capacity(count * width);
@@ -220,12 +222,15 @@ impl Start {
         scored(count, count);
         let labels: Vec<usize> = chosen.iter().map(|&image| train.labels[image] as usize).collect();
         let Some(fitted) = Discriminant::fit(&features, &labels, self.network.classes()) else {
-            return Ok(());
+            return Ok(Some(
+                "the features of the training images of each class are all equal; the last layer begins at random",
+            ));
         };
         for (parameter, values) in [(weights, fitted.weights), (biases, fitted.biases)] {
             flat[parameter.offset..][..parameter.elements()].copy_from_slice(&values);
         }
-        trainer.set_parameters(&flat)
+        trainer.set_parameters(&flat)?;
+        Ok(None)
     }
 
     /// The weights `[d, classes]` and biases `[classes]` of a last layer that begins anew, if it has several classes

@@ -6,6 +6,8 @@ mod run_files;
 #[path = "../common/small.rs"]
 mod small;
 mod stages;
+#[path = "../common/when_scoring.rs"]
+mod when_scoring;
 
 use jem::ebm::Recipe;
 

@@ -2,6 +2,7 @@
 
 use crate::run_files::assert_same_run;
 use crate::small::pictures;
+use crate::when_scoring::WhenScoring;
 use crate::{SIDE, recipe};
 use jem::data::Dataset;
 use jem::device::Device;
@@ -186,6 +187,31 @@ fn the_last_layer_follows_the_names_of_the_classes_or_begins_anew() {
                 assert_eq!(same, !old.name.starts_with("linear"), "{}", old.name);
             }
         }
+    }
+}
+
+#[test]
+fn a_new_last_layer_is_fitted_to_labelled_images_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let foreign = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
+    let model = model(folder.path(), Some(&foreign));
+    for (labels_per_class, expected) in [(0, 36), (1, 10)] {
+        let recipe = Recipe { labels_per_class, ..recipe() };
+        let start = Start::new(&model, &recipe, &names()).expect("a start");
+        let mut fitted = 0;
+        let out = folder.path().join(labels_per_class.to_string());
+        let count = |part: &str, done: usize| {
+            if part == "fitting the last layer" {
+                fitted = fitted.max(done);
+            }
+        };
+        let options = RunOptions {
+            start: Some(&start),
+            progress: Some(Box::new(WhenScoring(count))),
+            ..RunOptions::new(&out)
+        };
+        run(&Device::cpu(), &recipe, &pictures(48, SIDE), &pictures(20, SIDE), options).expect("a run");
+        assert_eq!(fitted, expected, "{labels_per_class} labels of each class");
     }
 }
 

@@ -41,7 +41,8 @@ pub fn run(
     let mut snapshots = VecDeque::new();
     let mut progress = options.progress.take().unwrap_or_else(|| Box::new(Silent));
     if let (Some(from), None) = (options.start, start) {
-        from.apply(&trainer, &train_part, fitting(&mut *progress))?;
+        let note = from.apply(&trainer, &train_part, fitting(&mut *progress))?;
+        note.iter().for_each(|note| progress.note(note));
     }
     if let Some((path, checkpoint)) = start {
         trainer.restore(checkpoint, path)?;

@@ -49,7 +49,7 @@ pub(super) fn check_classes(recipe: &Recipe, network: &dyn Network, train: &Data
 ///
 /// # Errors
 /// [`Error::Setting`] if a class has fewer than the recipe asks for.
-pub(super) fn labelled(recipe: &Recipe, train: &Dataset) -> Result<Vec<u32>> {
+pub(in crate::ebm) fn labelled(recipe: &Recipe, train: &Dataset) -> Result<Vec<u32>> {
     if recipe.labels_per_class == 0 {
         return Ok((0..train.len() as u32).collect());
     }
