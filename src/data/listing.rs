@@ -88,7 +88,8 @@ impl Listing {
                 if is_picture && self.files.len() == before {
                     return Err(Error::file(path, "is a folder without images, expected an image file"));
                 }
-            } else if is_picture {
+            } else if is_picture && (path.is_file() || !path.exists()) {
+                // A link to nothing is an error when it is read; a pipe or a device is no picture.
                 self.files.push(path);
             } else if !is_labels(&entry.file_name()) {
                 *self.passed.entry(ending.unwrap_or_default()).or_default() += 1;

@@ -1,7 +1,7 @@
 //! Decodes many picture files in parallel, into images of one size.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -11,6 +11,7 @@ use super::download::{Observer, Transfer};
 use super::reading::ReadOptions;
 use super::scale;
 use crate::error::{Error, Result};
+use crate::io::open_regular;
 use crate::io::png::Picture;
 
 /// The files that are decoded between two reports of progress.
@@ -84,8 +85,14 @@ impl Pictures {
     }
 }
 
+fn bytes_of(file: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_regular(file)?.read_to_end(&mut bytes).map_err(Error::io(file))?;
+    Ok(bytes)
+}
+
 fn read(file: &Path, options: &ReadOptions) -> Result<decode::Decoded> {
-    let bytes = fs::read(file).map_err(Error::io(file))?;
+    let bytes = bytes_of(file)?;
     let wrong = |message: String| Error::file(file, message);
     let mut decoded = decode::decode_any(&bytes, options.allow_truncated).map_err(wrong)?;
     if let Some(side) = options.size {
@@ -107,7 +114,7 @@ fn too_large(first: &Pictures, count: usize, bytes: usize, name: &str) -> Error 
 /// The error for `files` of several sizes.
 fn sizes(files: &[PathBuf], name: &str) -> Error {
     let header = |file: &PathBuf| -> Result<Header> {
-        let bytes = fs::read(file).map_err(Error::io(file))?;
+        let bytes = bytes_of(file)?;
         decode::header(&bytes).map_err(|message| Error::file(file, message))
     };
     let headers: Result<Vec<Header>> = files.par_iter().map(header).collect();

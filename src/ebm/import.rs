@@ -1,5 +1,6 @@
 //! Finds the network in a file of tensors, and says what is assumed of it.
 
+use super::model::{ASSUMPTIONS, stored};
 use crate::error::{Error, Result};
 use crate::io::elements::{Array, Elements};
 use crate::io::parametrization;
@@ -32,6 +33,45 @@ pub struct ImportOptions {
     /// Whether to read the model without the chains of its replay buffer. Those of a safetensors file are then never in
     /// memory.
     pub without_chains: bool,
+}
+
+impl ImportOptions {
+    /// The names of the assumptions that these options make unnecessary.
+    pub(super) fn settled(&self) -> Vec<&'static str> {
+        let choices = self.choices.each().into_iter().map(|(setting, choice)| (setting, choice.is_some()));
+        let of_images =
+            [("normalisation", self.normalisation.is_some()), ("image size", self.image_size.is_some())];
+        choices.chain(of_images).filter_map(|(setting, given)| given.then_some(setting)).collect()
+    }
+}
+
+/// `stated`, the network that a file of ours names, with those of its guesses replaced that `choices` settle.
+///
+/// # Errors
+/// [`Error::Setting`] with a choice other than a setting that was not guessed, such as that of a trained model.
+pub fn settle(
+    path: &Path,
+    stated: Architecture,
+    choices: &Choices,
+    metadata: &BTreeMap<String, String>,
+) -> Result<Architecture> {
+    let assumptions: Vec<Assumption> = stored(metadata, ASSUMPTIONS, path)?.unwrap_or_default();
+    let mut settled = stated.clone();
+    for (setting, choice) in choices.each() {
+        let Some(choice) = choice else { continue };
+        let with = settled.with(&choice).map_err(|message| Error::file(path, message))?;
+        let is_guess = assumptions.iter().any(|assumption| assumption.guess && assumption.setting == setting);
+        if !is_guess && with.network().settings() != settled.network().settings() {
+            let message = format!(
+                "{} states another {setting}, which it was trained with or imported with (jem info shows it); leave \
+                 this out",
+                path.display()
+            );
+            return Err(Error::setting(setting, message));
+        }
+        settled = with;
+    }
+    Ok(settled)
 }
 
 /// A network in a file.
@@ -124,7 +164,15 @@ fn candidates(
     let originals = parametrization::originals(&dictionary.tensors);
     let tensors: Vec<(&str, &[usize])> =
         plain.iter().map(|(name, shape)| (name.as_str(), shape.as_slice())).collect();
-    let prefixes = match &options.prefix {
+    // `net` stands for `net.`, if that is how all such names go on.
+    let asked = options.prefix.as_ref().map(|prefix| {
+        let dotted = format!("{prefix}.");
+        let mut under =
+            tensors.iter().map(|(name, _)| *name).filter(|name| name.starts_with(prefix)).peekable();
+        let stands = under.peek().is_some() && under.all(|name| name.starts_with(&dotted));
+        if stands && !prefix.is_empty() { dotted } else { prefix.clone() }
+    });
+    let prefixes = match &asked {
         Some(prefix) => vec![prefix.as_str()],
         None => prefixes(tensors.iter().map(|(name, _)| *name)),
     };

@@ -28,6 +28,8 @@ use std::sync::Arc;
 const OURS: &str = "jem-checkpoint-";
 /// The tensor of the chains of a JEM's training, [n, c, h, w].
 pub const REPLAY_BUFFER: &str = "replay_buffer";
+/// The metadata key of what the file of an imported model did not tell, a JSON array of [`Assumption`]s.
+pub(super) const ASSUMPTIONS: &str = "assumptions";
 /// The metadata key of the names of the classes, a JSON array of strings.
 pub const CLASS_NAMES: &str = "class_names";
 /// The longest side of a model's images, in pixels.
@@ -46,6 +48,8 @@ pub struct Model {
     names: BTreeMap<String, String>,
     class_names: Option<Vec<String>>,
     assumptions: Vec<Assumption>,
+    /// Whether the file does not name its network.
+    recognised: bool,
     /// The number of chains in the replay buffer, which is in `file` unless the model was read without it.
     chains: Option<usize>,
     trained: Trained,
@@ -80,7 +84,7 @@ impl Model {
             check_known(path, opened.facts())?;
             let file = load(opened, 0, &options)?;
             let stated = Architecture::from_metadata(&file.facts.metadata).map_err(wrong)?;
-            let stated = stated.with(&options.choices).map_err(wrong)?;
+            let stated = import::settle(path, stated, &options.choices, &file.facts.metadata)?;
             import::check_size(options.size.as_ref(), &stated)?;
             let (names, unknown) = stated.find(&named(&file)).map_err(wrong)?;
             import::check_repeated(&stated, &file.tensors, &names, &unknown, "", path)?;
@@ -133,6 +137,7 @@ impl Model {
         assumed: Option<Vec<Assumption>>,
     ) -> Result<Self> {
         let ours = is_ours(&file.facts);
+        let settled = options.settled();
         let StateFile { tensors, replay_buffer, facts } = file;
         let mut metadata = facts.metadata.clone();
         if !ours {
@@ -146,7 +151,17 @@ impl Model {
         }
         let normalisation = match options.normalisation {
             Some(normalisation) => Some(normalisation),
-            None => stored(&metadata, NORMALISATION, path)?,
+            None => {
+                let stored: Option<InputNormalisation> = stored(&metadata, NORMALISATION, path)?;
+                // The file is wrong, not the flag of that name.
+                let check =
+                    |stored: &InputNormalisation| Normalised::new(network.clone(), stored.clone()).map(drop);
+                stored
+                    .as_ref()
+                    .map_or(Ok(()), check)
+                    .map_err(|error| Error::file(path, format!("metadata {NORMALISATION}: {error}")))?;
+                stored
+            }
         };
         let network: Arc<dyn Network> = match &normalisation {
             Some(normalisation) => Arc::new(Normalised::new(network, normalisation.clone())?),
@@ -165,6 +180,13 @@ impl Model {
         }
         network.check_images([image[0], image[1], network.channels()])?;
         let class_names = match options.class_names {
+            Some(_) if network.classes() == 1 => {
+                let message = format!(
+                    "{}: a network with one output is a scalar energy without classes",
+                    path.display()
+                );
+                return Err(Error::setting("classes", message));
+            }
             Some(names) => {
                 check_class_names(&names, network.classes()).map_err(|why| Error::setting("classes", why))?;
                 Some(names)
@@ -178,8 +200,13 @@ impl Model {
                 names
             }
         };
+        let recognised = assumed.is_some();
         let assumptions = match assumed {
-            None => stored(&metadata, "assumptions", path)?.unwrap_or_default(),
+            None => {
+                let mut stored: Vec<Assumption> = stored(&metadata, ASSUMPTIONS, path)?.unwrap_or_default();
+                stored.retain(|assumption| !settled.contains(&assumption.setting.as_str()));
+                stored
+            }
             Some(mut assumptions) => {
                 assumptions.extend(import::of_images(normalisation.is_some(), image, stated.is_some()));
                 assumptions
@@ -192,7 +219,7 @@ impl Model {
         record(NORMALISATION, normalisation.as_ref().map(|n| json!(n)));
         record("image_size", Some(json!(image)));
         record(CLASS_NAMES, class_names.as_ref().map(|names| json!(names)));
-        record("assumptions", (!assumptions.is_empty()).then(|| json!(assumptions)));
+        record(ASSUMPTIONS, (!assumptions.is_empty()).then(|| json!(assumptions)));
         let mut file = Checkpoint { tensors: Vec::with_capacity(tensors.len() + 1), metadata };
         file.tensors
             .extend(tensors.into_iter().map(|(name, Array { shape, elements })| (name, shape, elements)));
@@ -207,6 +234,7 @@ impl Model {
             names,
             class_names,
             assumptions,
+            recognised,
             chains,
             trained,
             file,
@@ -269,6 +297,19 @@ impl Model {
         // A network with JEM's names of tensors, or without batch norm, may be a JEM's.
         let of_jem = self.used_names().any(|name| name.starts_with("f."));
         (!of_jem && self.network.layout().has_statistics()).then_some(false)
+    }
+
+    /// What was guessed of the model when its file was read, in one sentence; `None` if nothing was. A file that
+    /// [`Model::save`] wrote states what was guessed before; [`Model::assumptions`] has that, too.
+    pub fn guesses(&self) -> Option<String> {
+        let guessed = self.assumptions.iter().filter(|assumption| self.recognised && assumption.guess);
+        let named: Vec<String> = guessed.map(|a| format!("{} {}", a.setting, a.value)).collect();
+        (!named.is_empty()).then(|| {
+            format!(
+                "the file does not tell everything: {}; jem import settles what is a guess",
+                named.join(", ")
+            )
+        })
     }
 
     /// The names of the classes, in the order of the logits; `None` if the file does not tell.
@@ -411,7 +452,7 @@ fn is_ours(facts: &Facts) -> bool {
 }
 
 /// The JSON value of a metadata key.
-fn stored<T: serde::de::DeserializeOwned>(
+pub(super) fn stored<T: serde::de::DeserializeOwned>(
     metadata: &BTreeMap<String, String>,
     key: &str,
     path: &Path,

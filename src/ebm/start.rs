@@ -119,6 +119,7 @@ impl Start {
             }
             (false, Some(_)) => None,
         };
+        notes.extend(model.guesses());
         let architecture = architecture.with_classes(count).map_err(wrong)?;
         let last_layer = last_layer(&architecture).map_err(wrong)?;
         let network = behind(architecture.network(), model.normalisation())?;
@@ -136,11 +137,7 @@ impl Start {
                     if recipe.unconditional { String::new() } else { format!(" ({})", listed(class_names)) };
                 notes.push(format!(
                     "the last layer begins anew{}: the model has {}{names}, the run {}{own}",
-                    if start.linear(&start.network.layout()).is_some() {
-                        ", fitted to the training images"
-                    } else {
-                        ""
-                    },
+                    if start.is_fitted() { ", fitted to the training images" } else { "" },
                     of(had),
                     of(count)
                 ));
@@ -231,6 +228,11 @@ impl Start {
         }
         trainer.set_parameters(&flat)?;
         Ok(None)
+    }
+
+    /// Whether a new last layer is one that [`Start::apply`] fits.
+    pub(super) fn is_fitted(&self) -> bool {
+        self.linear(&self.network.layout()).is_some()
     }
 
     /// The weights `[d, classes]` and biases `[classes]` of a last layer that begins anew, if it has several classes

@@ -34,6 +34,17 @@ pub fn ending(path: &std::path::Path) -> Option<String> {
     path.extension().and_then(|ending| ending.to_str()).map(str::to_lowercase)
 }
 
+/// Opens a file to read. A named pipe is an error: to open it would wait for its writer, and it cannot be read twice.
+#[cfg(feature = "train")]
+pub(crate) fn open_regular(path: &std::path::Path) -> crate::error::Result<std::fs::File> {
+    use crate::error::Error;
+    let metadata = std::fs::metadata(path).map_err(Error::io(path))?;
+    if !metadata.is_file() && !metadata.is_dir() {
+        return Err(Error::file(path, "is not a regular file; save it as one first"));
+    }
+    std::fs::File::open(path).map_err(Error::io(path))
+}
+
 /// A message as one printable line of at most 1000 characters, whatever it quotes from a file.
 #[cfg(feature = "train")]
 pub(crate) fn one_line(message: String) -> String {

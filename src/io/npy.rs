@@ -1,6 +1,5 @@
 //! NumPy `.npy` files: one array each, C order, little endian.
 
-use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 
@@ -74,7 +73,7 @@ pub fn read(path: &Path) -> Result<Array> {
 /// # Errors
 /// The errors of [`read`].
 pub fn read_typed(path: &Path) -> Result<(Array, bool)> {
-    let file = File::open(path).map_err(Error::io(path))?;
+    let file = super::open_regular(path)?;
     let length = file.metadata().map_err(Error::io(path))?.len();
     typed_from(&mut BufReader::new(file), length).map_err(|message| Error::file(path, message))
 }

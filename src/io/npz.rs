@@ -1,6 +1,5 @@
 //! NumPy `.npz` files: named arrays, each a `.npy` file in a zip archive.
 
-use std::fs::File;
 use std::io::{BufReader, Cursor, Read, Seek, Write};
 use std::path::Path;
 
@@ -51,7 +50,7 @@ pub fn read(path: &Path) -> Result<Vec<(String, Array)>> {
 /// # Errors
 /// The errors of [`read`].
 pub fn read_typed(path: &Path) -> Result<Vec<(String, Array, bool)>> {
-    let file = File::open(path).map_err(Error::io(path))?;
+    let file = super::open_regular(path)?;
     contents(BufReader::new(file)).map_err(|message| Error::file(path, one_line(message)))
 }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use super::elements::Array;
 pub use super::torch::Dictionary;
 use super::torch::TorchFile;
-use super::{one_line, safetensors, torch};
+use super::{one_line, open_regular, safetensors, torch};
 use crate::error::{Error, Result};
 
 /// The tensor with the chains of a JEM.
@@ -96,7 +96,7 @@ impl fmt::Display for Facts {
 /// # Errors
 /// [`Error::Io`], or [`Error::File`] with the problem.
 pub fn open(path: &Path) -> Result<Opened> {
-    let file = File::open(path).map_err(Error::io(path))?;
+    let file = open_regular(path)?;
     let metadata = file.metadata().map_err(Error::io(path))?;
     if metadata.is_dir() {
         return Err(Error::file(path, "is a directory, expected a file"));

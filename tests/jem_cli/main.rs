@@ -14,6 +14,7 @@ mod sample;
 mod score;
 mod sets;
 mod shaders;
+mod silence;
 #[path = "../common/small.rs"]
 mod small;
 mod support;

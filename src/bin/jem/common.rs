@@ -3,7 +3,7 @@
 use crate::facts::number;
 use crate::pictures::PictureArguments;
 use crate::session::flags::{self, Flags as _};
-use crate::session::{complain, download_bar, quoted, spinner};
+use crate::session::{by_import, complain, download_bar, quoted, spinner};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use jem::data::download::Transfer;
@@ -61,6 +61,14 @@ impl ModelArguments {
             complain(&format!("device: {}, because {why}", device.name()));
         }
         Ok((model, device))
+    }
+
+    /// Notes, unless `output` is quiet, what was guessed of the model. An error is one line, so this comes after the
+    /// work.
+    pub fn note_guesses(&self, model: &Model, output: &Output) {
+        if let Some(guesses) = model.guesses().filter(|_| !output.quiet) {
+            complain(&format!("note: {}: {guesses}", self.model.display()));
+        }
     }
 
     /// Notes, unless `output` is quiet, that the energies of a classifier are not those of a density.
@@ -157,7 +165,8 @@ pub fn open_model(path: &Path, output: &Output) -> Result<Model> {
 /// Reads the model at `path`, with its replay buffer if `chains`.
 pub fn open_model_with(path: &Path, output: &Output, chains: bool) -> Result<Model> {
     let _waiting = waiting(&format!("reading {}", path.display()), output);
-    Model::import(path, ImportOptions { without_chains: !chains, ..ImportOptions::default() })
+    let options = ImportOptions { without_chains: !chains, ..ImportOptions::default() };
+    Model::import(path, options).map_err(|error| by_import(path, error))
 }
 
 /// The target of progress: standard error, or nothing if quiet.
@@ -238,12 +247,12 @@ pub fn check_writable(flag: &str, path: &Path) -> Result<()> {
     }
 }
 
-/// Refuses to write the result over the model that it is made from.
-pub fn check_not_source(out: &Path, model: &Path) -> Result<()> {
+/// Refuses to write the result over `source`, a file that it is made from and that is called `what`.
+pub fn check_not_source(out: &Path, what: &str, source: &Path) -> Result<()> {
     let real = |path: &Path| path.canonicalize().ok();
     match real(out) {
-        Some(target) if real(model) == Some(target.clone()) => {
-            let message = format!("{} is the model that is read; choose another file", out.display());
+        Some(target) if real(source) == Some(target.clone()) => {
+            let message = format!("{} is {what} that is read; choose another file", out.display());
             Err(Error::setting("--out", message))
         }
         _ => Ok(()),

@@ -2,6 +2,7 @@
 
 use crate::common::{Output, check_not_source, check_writable, describe, open_model_with, waiting};
 use crate::facts::Facts;
+use crate::session::complain;
 use jem::ebm::{InputNormalisation, SpectralForm};
 use jem::io::checkpoint::Checkpoint;
 use jem::io::elements::Array;
@@ -87,7 +88,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     check_writable("--out", &arguments.out)?;
     let to = arguments.to.map_or_else(|| Format::of(&arguments.out), Ok)?;
     let model = open_model_with(&arguments.model, &arguments.output, arguments.training_state)?;
-    check_not_source(&arguments.out, model.path())?;
+    check_not_source(&arguments.out, "the model", model.path())?;
     let spectral = if arguments.fold { SpectralForm::Divided } else { SpectralForm::Parts };
     let Checkpoint { tensors, metadata } = model.for_pytorch(spectral)?;
     let used: HashSet<&str> = model.used_names().collect();
@@ -100,7 +101,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         (false, true) => true,
         (false, false) => model.is_of_network(name),
     };
-    let found = tensors.len();
+    // Without the training's state the model is read without its chains.
+    let unread = model.chains().is_some() && !arguments.training_state;
+    let found = tensors.len() + usize::from(unread);
     let tensors: Vec<_> = tensors.into_iter().filter(|(name, ..)| is_wanted(name)).collect();
     let count = tensors.len();
     let waiting = waiting(&format!("writing {}", arguments.out.display()), &arguments.output);
@@ -113,6 +116,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         }
     }
     drop(waiting);
+    if let Some(guesses) = model.guesses().filter(|_| !arguments.output.quiet) {
+        complain(&format!("note: {}: {guesses}", arguments.model.display()));
+    }
     let mut facts = Facts::default();
     facts.text("model", describe(&model));
     let left_out = if found > count { format!(" ({} left out)", found - count) } else { String::new() };

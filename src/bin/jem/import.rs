@@ -98,7 +98,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         without_chains: false,
     };
     let model = Model::import(&arguments.checkpoint, options)?;
-    check_not_source(&arguments.out, model.path())?;
+    check_not_source(&arguments.out, "the model", model.path())?;
     model.save(&arguments.out)?;
     drop(waiting);
     let mut facts = Facts::default();

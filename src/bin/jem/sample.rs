@@ -6,7 +6,8 @@ mod write;
 
 use crate::class_names;
 use crate::common::{
-    ImageArguments, ModelArguments, Output, check_batch, check_directory, describe, progress, waiting,
+    ImageArguments, ModelArguments, Output, check_batch, check_directory, check_not_source, describe,
+    progress, waiting,
 };
 use crate::facts::Facts;
 use crate::session::flags::Flags as _;
@@ -17,7 +18,7 @@ use jem::{Error, Result};
 use serde_json::{Value, json};
 use start::Start;
 pub use start::{BUFFER, GAUSSIANS, UNIFORM};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The default batch size, in chains.
 const BATCH: usize = 64;
@@ -132,6 +133,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let count = start.count(arguments.count, &classes)?;
     start.select(count, &classes);
     check_directory("--out", &arguments.out)?;
+    for name in write::NAMES {
+        let out = arguments.out.join(name);
+        let init = arguments.init.iter().map(|init| ("the file of --init", Path::new(init)));
+        let mask = arguments.inpaint.iter().map(|path| ("the mask", path.as_path()));
+        init.chain(mask).try_for_each(|(what, source)| check_not_source(&out, what, source))?;
+    }
 
     let samples =
         sample(arguments, steps, &device, &model, langevin, &classes, &start, count, mask.as_deref())?;
@@ -161,6 +168,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     let paths: Vec<String> = written.iter().map(|path| path.display().to_string()).collect();
     facts.add("wrote", paths.join(", "), paths.clone());
+    arguments.model.note_guesses(&model, &arguments.output);
     arguments.model.note_density(&model, &arguments.output);
     facts.print(arguments.output.json);
     Ok(())

@@ -8,7 +8,7 @@ mod write;
 
 use crate::class_names;
 use crate::common::{
-    ImageArguments, ModelArguments, Output, check_batch, check_writable, describe, progress,
+    ImageArguments, ModelArguments, Output, check_batch, check_not_source, check_writable, describe, progress,
 };
 use crate::facts::{Facts, number};
 use crate::session::flags::Flags as _;
@@ -17,7 +17,7 @@ use jem::device::Device;
 use jem::ebm::{Model, Posterior, ScoreSettings, Scorer, ranking};
 use jem::words::counted;
 use jem::{Error, Result};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 use table::{Gradients, ScoreTable};
 use verdict::Threshold;
@@ -110,6 +110,24 @@ pub struct Arguments {
     output: Output,
 }
 
+impl Arguments {
+    /// Refuses to write over a file that is read.
+    fn check_not_input(&self) -> Result<()> {
+        let Some(out) = &self.out else { return Ok(()) };
+        let texts = [
+            ("the file of classes", &self.classes),
+            ("the file of --classes-map", &self.classes_map),
+            ("the file of --threshold-on", &self.threshold_on),
+        ];
+        let texts = texts.into_iter().filter_map(|(what, text)| Some((what, Path::new(text.as_ref()?))));
+        let images = self.images.iter().map(|text| ("the file of images", Path::new(text)));
+        let labels = self.labels.iter().map(|path| ("the file of labels", path.as_path()));
+        let model = [("the model", self.model.model.as_path())];
+        let mut sources = texts.chain(images).chain(labels).chain(model);
+        sources.try_for_each(|(what, source)| check_not_source(out, what, source))
+    }
+}
+
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let beta = beta(arguments)?;
@@ -117,6 +135,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if let Some(out) = &arguments.out {
         check_writable("--out", out)?;
     }
+    arguments.check_not_input()?;
     check_batch(arguments.batch)?;
     let threshold = Threshold::of(arguments)?;
     let (model, device) = arguments.model.open(&arguments.output)?;
@@ -176,7 +195,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if !arguments.output.json {
         show::figures(arguments, &table, &images);
     }
-    arguments.model.note_density(&model, &arguments.output);
+    arguments.model.note_guesses(&model, &arguments.output);
+    if threshold.is_some() {
+        arguments.model.note_density(&model, &arguments.output);
+    }
     facts.print(arguments.output.json);
     Ok(())
 }

@@ -21,6 +21,11 @@ impl Model {
                     format!("tensor {name}: element {i} is {}, expected a finite number", values[i]);
                 return wrong(message);
             }
+            if let Some(i) =
+                values.iter().position(|&value| value < 0.0).filter(|_| name.ends_with("running_var"))
+            {
+                return wrong(format!("tensor {name}: element {i} is {}, expected a variance", values[i]));
+            }
         }
         self.check_spectral_norm()?;
         if let Some((_, shape, elements)) = self.file.tensors.iter().find(|tensor| tensor.0 == REPLAY_BUFFER)

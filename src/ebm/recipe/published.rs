@@ -216,14 +216,7 @@ impl Family {
         let jem = Recipe { family: self, ..preset.recipe() };
         match self {
             Self::Jem => jem,
-            Self::Classifier => Recipe {
-                p_x: 0.0,
-                energy_l2: 0.0,
-                p_x_ramp: 0,
-                hold_gap: 0.0,
-                norm_statistics: NormStatistics::Batch,
-                ..jem
-            },
+            Self::Classifier => Recipe { p_x: 0.0, energy_l2: 0.0, p_x_ramp: 0, hold_gap: 0.0, ..jem },
             Self::JemClassConditional => Recipe { class_conditional: true, ..jem },
             Self::JemJoint => Recipe {
                 class_conditional: true,

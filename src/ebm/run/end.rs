@@ -59,8 +59,8 @@ impl Run<'_> {
     /// Scores the best model, and the model that the run started from, on the images `test`; `None` if interrupted.
     fn test(&mut self, test: &Dataset) -> Result<Option<Tested>> {
         let Some(best) = self.score_best(test)? else { return Ok(None) };
-        // A model with other classes, whose last layer the run renewed, has no figures to compare.
-        let start = match self.options.start.filter(|start| !start.renews()) {
+        // A last layer that began at random has no figures to compare.
+        let start = match self.options.start.filter(|start| !start.renews() || start.is_fitted()) {
             Some(start) => match self.score_start(start, test)? {
                 None => return Ok(None),
                 scored => scored,

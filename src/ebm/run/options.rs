@@ -83,8 +83,8 @@ pub struct Outcome {
     pub validation: Option<Evaluation>,
     /// The best model's figures on the test images; `None` if interrupted.
     pub test: Option<Evaluation>,
-    /// The figures on the test images of the model that the run started from; `None` without one, if it has other
-    /// classes, or if interrupted.
+    /// The figures on the test images of the model that the run started from; `None` without one, if its last
+    /// layer began at random, or if interrupted.
     pub start: Option<Evaluation>,
     /// The last evaluation with fresh chains of 100 × K steps, or of 10 × K steps if none had longer ones; `None`
     /// without either.

@@ -1,5 +1,6 @@
 //! Scores the models of a run: on the held-out images while it trains, on the test images at its end.
 
+use super::begin::fitting;
 use super::{EVALUATION_BATCH, REFRESH, Run};
 use crate::data::Dataset;
 use crate::ebm::{Evaluation, REPLAY_BUFFER, Start};
@@ -47,7 +48,8 @@ impl Run<'_> {
 
     /// Scores the model that the run started from on `test`; `None` if interrupted.
     pub(super) fn score_start(&mut self, start: &Start, test: &Dataset) -> Result<Option<Evaluation>> {
-        let flat = start.parameters(&self.trainer.network().layout(), &self.trainer.parameters()?)?;
+        start.apply(&self.trainer, &self.train, fitting(&mut *self.progress))?;
+        let flat = self.trainer.parameters()?;
         self.score_to_the_end(test, &flat)
     }
 

@@ -126,8 +126,8 @@ pub struct Clock {
 pub struct Tested {
     /// The scores of the best model; `None` if the run was interrupted.
     pub test: Option<Evaluation>,
-    /// The scores of the model that the run started from; `None` without one, if it has other classes, or if the run
-    /// was interrupted.
+    /// The scores of the model that the run started from; `None` without one, if its last layer began at random, or if
+    /// the run was interrupted.
     pub start: Option<Evaluation>,
 }
 

@@ -25,6 +25,19 @@ pub struct Choices {
     pub pooling: Option<Pooling>,
 }
 
+impl Choices {
+    /// Each setting by name, with this choice of it alone.
+    pub fn each(&self) -> [(&'static str, Option<Self>); 3] {
+        let Self { activation, norm, pooling } = *self;
+        let none = Self::default();
+        [
+            ("activation", activation.is_some().then_some(Self { activation, ..none })),
+            ("norm", norm.is_some().then_some(Self { norm, ..none })),
+            ("pooling", pooling.is_some().then_some(Self { pooling, ..none })),
+        ]
+    }
+}
+
 /// The settings that are settled.
 pub struct Found {
     pub activation: Activation,

@@ -87,10 +87,19 @@ impl Start {
             GAUSSIANS => {
                 let images =
                     arguments.source.open("--init-data", &arguments.init_data, model, &arguments.output)?;
-                let name = images.name.clone();
+                let (name, of) = (images.name.clone(), images.class_names.clone());
                 let waiting = waiting(&format!("fitting Gaussians to {name}"), &arguments.output);
                 let gaussians = ClassGaussians::fit(images).flag("images", "--init-data")?;
                 drop(waiting);
+                if let Some(names) = model.class_names().filter(|names| !of.is_empty() && **names != of) {
+                    let message = format!(
+                        "{name} has the classes {}, the model {}; name images of its classes in this order, such as \
+                         those it was trained on",
+                        of.join(", "),
+                        names.join(", ")
+                    );
+                    return Err(Error::setting("--init-data", message));
+                }
                 let (found, expected) = (gaussians.classes(), model.network().classes());
                 if !classes.is_empty() && found != expected {
                     let message = format!("{name} has {}, the model {expected}", counted(found, "class"));

@@ -7,6 +7,8 @@ use jem::report::steps;
 use jem::{Error, Result};
 use std::path::{Path, PathBuf};
 
+/// The names of the files, in the order in which [`write`] writes them; the last only with a film.
+pub const NAMES: [&str; 5] = ["samples.npy", "samples.png", "log_density.npy", "energies.png", "film.gif"];
 /// The scale of the pictures, in pixels per image pixel.
 const SCALE: usize = 2;
 /// The most frames of a film.
@@ -31,9 +33,8 @@ pub fn write(
     let n = samples.images.len() / (h * w * c);
     let columns = columns(n, classes);
     std::fs::create_dir_all(directory).map_err(Error::io(directory))?;
-    let path = |name: &str| directory.join(name);
-    let mut written =
-        vec![path("samples.npy"), path("samples.png"), path("log_density.npy"), path("energies.png")];
+    let [files @ .., film] = NAMES.map(|name| directory.join(name));
+    let mut written = files.to_vec();
     let nchw = pack::nhwc_to_nchw(&samples.images, n, h, w, c);
     npy::write(&written[0], &[n, c, h, w], &Elements::F32(nchw))?;
     let grid = |images: &[f32]| png::grid(images, n, h, w, c, columns, SCALE);
@@ -43,7 +44,7 @@ pub fn write(
     steps::plot(&written[3], &samples.log_density)?;
     if !samples.frames.is_empty() {
         let frames = samples.frames.iter().map(|images| grid(images)).collect::<Result<Vec<_>>>()?;
-        written.push(path("film.gif"));
+        written.push(film);
         gif::write(&written[4], &frames)?;
     }
     Ok(written)

@@ -6,7 +6,6 @@ pub mod training;
 
 use flags::Flags as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish};
-use jem::Result;
 use jem::data::Dataset;
 use jem::data::download::Transfer;
 use jem::device::{CooperativeChoice, Device, DeviceOptions, DeviceSpec};
@@ -19,6 +18,7 @@ use jem::report::terminal::{Style, Terminal, announce, bar_style, restore};
 use jem::self_test::is_gate_pending;
 use jem::tuning;
 use jem::words::counted;
+use jem::{Error, Result};
 use network::NetworkChoice;
 use std::cell::RefCell;
 use std::io::Write as _;
@@ -151,6 +151,14 @@ impl Session {
         ));
         if let NetworkChoice::From(start) = network {
             self.say(&format!("from    {}", start.model.path().display()));
+            let [height, width, _] = start.model.image_shape();
+            if [height, width] != [train.height, train.width] {
+                self.say(&format!(
+                    "        the model's images are {height}x{width}, those of this run {}x{}; --size {height} scales \
+                     pictures",
+                    train.height, train.width
+                ));
+            }
         }
         network.notes().iter().for_each(|note| self.say(&format!("        {note}")));
     }
@@ -372,4 +380,16 @@ pub fn next(outcome: &Outcome, out: &Path, command: &str) -> Vec<String> {
 pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "-_./:+,".contains(c);
     if word.chars().all(plain) { word.into() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+}
+
+/// Says of a setting that a file leaves open that `jem import` settles it: the other commands have no flags for it.
+pub fn by_import(path: &Path, error: Error) -> Error {
+    match error {
+        Error::Setting { key, message } => {
+            let path = quoted(&path.display().to_string());
+            let hint = format!("jem import {path} --{key} … --out M.safetensors settles it");
+            Error::file(path.as_str(), format!("{message}; {hint}"))
+        }
+        other => other,
+    }
 }

@@ -1,5 +1,6 @@
 //! The network of a training command: the recipe's own, another by its name, or that of a trained model.
 
+use super::{by_import, complain};
 use jem::data::Dataset;
 use jem::ebm::{ImportOptions, Model, NetworkRecord, Overrides, Recipe, Start};
 use jem::nn::architecture::{Architecture, Choices};
@@ -96,7 +97,13 @@ impl NetworkArguments {
             }
             from => {
                 let network = record.network().map_err(|message| Error::file(file, message))?;
-                let model = from.as_ref().and_then(|path| open(path).ok()).map(Box::new);
+                let model = from.as_ref().and_then(|path| {
+                    let gone = |error| {
+                        let path = path.display();
+                        complain(&format!("note: {path} is not compared with the result: {error}"));
+                    };
+                    open(path).map_err(gone).ok().map(Box::new)
+                });
                 Ok(Asked::Recorded(network, model))
             }
         }
@@ -105,7 +112,8 @@ impl NetworkArguments {
 
 /// Reads a model without its replay buffer.
 fn open(path: &Path) -> Result<Model> {
-    Model::import(path, ImportOptions { without_chains: true, ..ImportOptions::default() })
+    let options = ImportOptions { without_chains: true, ..ImportOptions::default() };
+    Model::import(path, options).map_err(|error| by_import(path, error))
 }
 
 impl Asked {
@@ -131,7 +139,10 @@ impl Asked {
             }
         };
         if let Some((key, _)) = without_effect.iter().find(|(_, named)| *named) {
-            let message = "the network is named otherwise, so this has no effect; leave it out";
+            let message = match self {
+                Self::Model(_) => "the network is that of --from, with its own setting; leave this out",
+                _ => "the network is named otherwise, so this has no effect; leave it out",
+            };
             return Err(Error::setting(*key, message));
         }
         match self {

@@ -26,6 +26,11 @@ impl Machine<'_> {
                 Some(Value::Dict(Vec::new()))
             }
             ("collections.OrderedDict", 1) => Some(self.pairs(a)?),
+            ("torch._utils._rebuild_tensor_v2", 7..) if self.is_view(last) => {
+                return Err("a tensor that is a negative or conjugate view; save a copy of it, by \
+                            tensor.resolve_neg() or resolve_conj()"
+                    .into());
+            }
             ("torch._utils._rebuild_tensor_v2", 4..) | ("torch._utils._rebuild_tensor", 4) => {
                 self.tensor(a, b, c, d)?
             }
@@ -70,6 +75,12 @@ impl Machine<'_> {
             Some(value) => self.add(value),
             None => self.object(function, arguments),
         }
+    }
+
+    /// Whether the metadata of a tensor set its negative or its conjugate bit.
+    fn is_view(&self, metadata: Id) -> bool {
+        let Value::Dict(pairs) = &self.values[metadata] else { return false };
+        pairs.iter().any(|&(_, value)| matches!(self.values[value], Value::Bool(true)))
     }
 
     /// Whether a function makes a dense tensor from its storage.

@@ -252,6 +252,7 @@ fn damage_is_refused() {
         (b"(U\x07storagectorch\nFloatStorage\nU\x010U\x03cpuJ\xff\xff\xff\xfftQ.".to_vec(), "a size of -1"),
         (code(&[b"(U\x07storagectorch\nFloatStorage\nU\x41", &[b'0'; 65], b"NK\x01tQ."]), "65 bytes"),
         (with(rebuild, b"K\x00K\x02\x85K\x01K\x01\x86tR."), "1 sizes and 2 strides"),
+        (with(rebuild, b"K\x00K\x02\x85K\x01\x85\x89N}(U\x03neg\x88utR."), "a negative or conjugate view"),
         (with(rebuild, b"K\x00J\xff\xff\xff\xff\x85K\x01\x85tR."), "a size of -1"),
         (with(rebuild, b"K\x00K\x02\x85J\xff\xff\xff\xff\x85tR."), "a size of -1"),
         (with(rebuild, b"J\xff\xff\xff\xffK\x02\x85K\x01\x85tR."), "a size of -1"),

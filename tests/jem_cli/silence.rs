@@ -1,0 +1,164 @@
+//! Inputs that commands once took in silence, with wrong numbers or lost files.
+
+use crate::support::*;
+use jem::io::checkpoint::Checkpoint;
+use jem::io::elements::Elements;
+use std::fs;
+use std::path::Path;
+
+/// What a command that succeeds prints to standard error.
+fn notes(words: &[&str]) -> String {
+    let output = jem(words).output().expect("jem starts");
+    let notes = String::from_utf8(output.stderr).expect("UTF-8");
+    assert!(output.status.success(), "{words:?}: {notes}");
+    notes
+}
+
+/// A folder with a picture of 32x32 pixels in each of `classes`.
+fn pictures(place: &Place, folder: &str, classes: &[&str]) -> String {
+    let data = crate::small::pictures(classes.len(), 32);
+    for (index, class) in classes.iter().enumerate() {
+        let to = Path::new(&place.at(folder)).join(class);
+        fs::create_dir_all(&to).expect("a folder");
+        let picture = image::RgbImage::from_raw(32, 32, data.image(index).to_vec()).expect("32x32x3");
+        picture.save(to.join("0.png")).expect("a file");
+    }
+    place.at(folder)
+}
+
+#[test]
+fn what_is_read_is_not_written_over() {
+    let place = Place::new();
+    let (x, labels) = (place.at("y.npy"), place.at("labels.npy"));
+    fs::copy(place.x_p(), &x).expect("a copy");
+    jem::io::npy::write(Path::new(&labels), &[6], &Elements::I64(vec![0; 6])).expect("labels");
+    let before = fs::read(&x).expect("the images");
+    fail(
+        &place,
+        &["score", "--model", &weights(), "--images", &x, "--out", &x],
+        &["y.npy is the file of images"],
+    );
+    let words = ["score", "--model", &weights(), "--images", &x, "--labels", &labels, "--out", &labels];
+    fail(&place, &words, &["labels.npy is the file of labels"]);
+    let out = place.at("drawn");
+    succeed(&["sample", "--model", &weights(), "--steps", "1", "--count", "4", "--out", &out]);
+    let init = format!("{out}/samples.npy");
+    let drawn = fs::read(&init).expect("samples");
+    let words = ["sample", "--model", &weights(), "--init", &init, "--steps", "1", "--out", &out];
+    fail(&place, &words, &["samples.npy is the file of --init"]);
+    assert!(before == fs::read(&x).expect("the images") && drawn == fs::read(&init).expect("samples"));
+}
+
+#[test]
+fn guesses_of_a_file_that_was_not_imported_are_said() {
+    let place = Place::new();
+    let (x, data) = (place.x_p(), place.drawings("data", 40));
+    let score = |model: &str| notes(&["score", "--model", model, "--images", &x]);
+    let said = score(&weights());
+    assert!(said.contains("activation leaky-relu") && said.contains("normalisation none"), "{said}");
+    let run = place.at("run");
+    let words = ["train", "--from", &weights(), "--data", &data, "--out", &run, "--recipe", "classifier"];
+    let small = ["--batch", "4", "--iterations", "1", "--validation", "3", "--buffer", "40"];
+    let printed = succeed(&[&words[..], &small].concat());
+    assert!(printed.contains("normalisation none; jem import settles"), "{printed}");
+    // An imported model has them on record.
+    let model = place.at("m.safetensors");
+    succeed(&["import", &weights(), "--out", &model]);
+    assert!(!score(&model).contains("guess"));
+}
+
+#[test]
+fn only_what_was_guessed_can_be_settled_later() {
+    let place = Place::new();
+    let [guessed, settled, again] = ["g", "s", "a"].map(|name| place.at(&format!("{name}.safetensors")));
+    succeed(&["import", &weights(), "--out", &guessed]);
+    succeed(&[
+        "import",
+        &guessed,
+        "--activation",
+        "silu",
+        "--mean",
+        "0.5,0.5,0.5",
+        "--std",
+        "0.2,0.2,0.2",
+        "--out",
+        &settled,
+    ]);
+    let info = succeed(&["info", &settled]);
+    assert!(!info.contains("leaky-relu") && !info.contains("normalisation  none"), "{info}");
+    let words = ["import", &settled, "--activation", "relu", "--out", &again];
+    fail(&place, &words, &["--activation", "s.safetensors states another activation"]);
+    succeed(&["import", &settled, "--activation", "silu", "--out", &again]);
+}
+
+#[test]
+fn gaussians_of_other_classes_are_refused() {
+    let place = Place::new();
+    let (model, out) = (place.at("m.safetensors"), place.at("drawn"));
+    let names = ["c0", "c1", "c2", "c3", "c4", "c5", "c6", "c7", "c8", "c9"];
+    fs::write(place.at("names.txt"), names.join("\n")).expect("a file");
+    succeed(&["import", &weights(), "--classes", &place.at("names.txt"), "--out", &model]);
+    let own = pictures(&place, "own", &names);
+    let other = pictures(&place, "other", &["d0", "d1", "d2", "d3", "d4", "d5", "d6", "d7", "d8", "d9"]);
+    let words = |data| {
+        let words =
+            ["sample", "--model", &model, "--init", "gaussians", "--init-data", data, "--count", "10"];
+        [&words[..], &["--class", "all", "--steps", "1", "--out", &out]].concat()
+    };
+    fail(&place, &words(&other), &["--init-data", "has the classes d0, d1", "the model c0, c1"]);
+    succeed(&words(&own));
+}
+
+#[cfg(unix)]
+#[test]
+fn named_pipes_do_not_hang_a_command() {
+    let place = Place::new();
+    let folder = pictures(&place, "pictures", &["a", "b"]);
+    let pipe = format!("{folder}/a/pipe.png");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+    let out = place.at("m.safetensors");
+    fail(&place, &["import", &pipe, "--out", &out], &["pipe.png", "is not a regular file"]);
+    fail(
+        &place,
+        &["score", "--model", &weights(), "--images", &pipe],
+        &["pipe.png", "is not a regular file"],
+    );
+    // In a folder it is passed over.
+    let printed = succeed(&["score", "--model", &weights(), "--images", &folder, "--no-labels"]);
+    assert!(printed.contains("2 of"), "{printed}");
+}
+
+#[test]
+fn values_that_no_network_has_are_refused_at_import() {
+    let place = Place::new();
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/public/chenyaofo.safetensors");
+    let out = place.at("m.safetensors");
+    let changed = |name: &str, change: &dyn Fn(&mut Checkpoint)| {
+        let mut file = Checkpoint::load(Path::new(fixture)).expect("a file");
+        change(&mut file);
+        file.save(Path::new(&place.at(name))).expect("a file");
+        place.at(name)
+    };
+    let negative = changed("negative.safetensors", &|file| {
+        let tensor =
+            file.tensors.iter_mut().find(|(name, ..)| name == "bn1.running_var").expect("a variance");
+        let Elements::F32(values) = &mut tensor.2 else { panic!("floats") };
+        values[1] = -0.5;
+    });
+    fail(&place, &["import", &negative, "--out", &out], &["bn1.running_var", "element 1 is -0.5"]);
+    // `net` stands for `net.`
+    let under = changed("under.safetensors", &|file| {
+        file.tensors.iter_mut().for_each(|(name, ..)| *name = format!("net.{name}"));
+    });
+    succeed(&["import", &under, "--prefix", "net", "--out", &out]);
+    let one = changed("one.safetensors", &|file| {
+        for (name, shape, elements) in &mut file.tensors {
+            if name.starts_with("fc.") {
+                let Elements::F32(values) = elements else { panic!("floats") };
+                values.truncate(values.len() / shape[0]);
+                shape[0] = 1;
+            }
+        }
+    });
+    fail(&place, &["import", &one, "--classes", "cifar10", "--out", &out], &["--classes", "one output"]);
+}
