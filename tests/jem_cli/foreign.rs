@@ -220,13 +220,14 @@ fn training_begins_with_a_model_of_other_code() {
         "model   WRN-10-1, batch 4",
         " after 1 iteration\n",
         &format!("from    {model}"),
-        "the last layer begins anew: the model has 10 classes (airplane, automobile, bird, cat, deer, …, truck), \
+        "the last layer begins anew, fitted to the training images: the model has 10 classes (airplane, automobile, bird, cat, deer, …, truck), \
          the run 2 classes (disc, square)",
         "test accuracy",
     ] {
         assert!(printed.contains(part), "{part:?} is not in {printed}");
     }
-    assert!(!printed.contains("calibration error"), "{printed}");
+    // The fitted last layer is compared with the trained one.
+    assert!(printed.contains("calibration error"), "{printed}");
     let found = facts(&["info", &place.at("run")]);
     assert_eq!(found["class_names"], serde_json::json!(["disc", "square"]));
     assert_eq!(found["normalisation"]["std"][2], 0.4f32);
@@ -271,7 +272,8 @@ fn training_begins_with_a_model_of_other_code() {
     let tiny = settings(&["--from", &moved, "--preset", "tiny"]);
     assert_eq!(tiny["hold_gap"].as_float(), Some(0.0), "{tiny}");
     let classifier = settings(&["--from", &moved, "--recipe", "classifier"]);
-    assert_eq!(classifier["norm_statistics"].as_str(), Some("batch"), "{classifier}");
+    assert_eq!(classifier["norm_statistics"].as_str(), Some("frozen"), "{classifier}");
+    assert_eq!(tiny["norm_statistics"].as_str(), Some("batch"), "{tiny}");
     fail(&place, &["train", "--data", &photos, "--preset", "fine-tune"], &["--preset", "--from"]);
     misuse(&["train", "--from", &moved, "--arch", "resnet-20"], &["--from", "--arch"]);
     misuse(&["train", "--from", &moved, "--resume", &place.at("run")], &["--from", "--resume"]);
@@ -284,7 +286,7 @@ fn values_of(file: &Checkpoint, name: &str) -> usize {
 
 /// Writes a file with the network `arch` and initial weights. `rename` returns the name of each tensor, or an empty one
 /// for a tensor to leave out.
-fn file_of(place: &Place, file: &str, arch: &str, rename: impl Fn(&str) -> String) -> String {
+pub fn file_of(place: &Place, file: &str, arch: &str, rename: impl Fn(&str) -> String) -> String {
     let network = arch.parse::<Architecture>().expect("a name").network();
     let layout = network.layout();
     let values = layout.initialise(Init::default(), 0.0, 1);
@@ -420,7 +422,7 @@ fn a_classifier_is_no_density_which_one_note_says() {
         (&weights(), &x, 0),
     ] {
         for words in [
-            &["score", "--model", model, "--images", images][..],
+            &["score", "--model", model, "--images", images, "--threshold", "0"][..],
             &["sample", "--model", model, "--init", images, "--steps", "1", "--out", &out],
         ] {
             let notes = |more: &[&str]| {

@@ -91,7 +91,9 @@ impl Start {
                 let waiting = waiting(&format!("fitting Gaussians to {name}"), &arguments.output);
                 let gaussians = ClassGaussians::fit(images).flag("images", "--init-data")?;
                 drop(waiting);
-                if let Some(names) = model.class_names().filter(|names| !of.is_empty() && **names != of) {
+                if let Some(names) =
+                    model.class_names().filter(|names| !classes.is_empty() && !of.is_empty() && **names != of)
+                {
                     let message = format!(
                         "{name} has the classes {}, the model {}; name images of its classes in this order, such as \
                          those it was trained on",

@@ -140,7 +140,9 @@ impl Asked {
         };
         if let Some((key, _)) = without_effect.iter().find(|(_, named)| *named) {
             let message = match self {
-                Self::Model(_) => "the network is that of --from, with its own setting; leave this out",
+                Self::Model(_) => {
+                    "has no effect: the network is that of --from, with its own setting; leave it out"
+                }
                 _ => "the network is named otherwise, so this has no effect; leave it out",
             };
             return Err(Error::setting(*key, message));
