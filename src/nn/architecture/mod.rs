@@ -9,8 +9,12 @@ mod recognise;
 mod shapes;
 
 pub use super::batch_norm::NormMode;
+#[cfg(any(feature = "train", test))]
+pub(crate) use recognise::prefixes;
 pub use recognise::{Assumption, Choices, Recognised, Unrecognised, recognise};
-pub(crate) use recognise::{is_known_beside, nothing_known, prefixes, recognise_as, some_of};
+#[cfg(feature = "train")]
+pub(crate) use recognise::{is_known_beside, nothing_known, recognise_as, some_of};
+#[cfg(feature = "train")]
 pub(crate) use shapes::Shown;
 
 use super::network::{KIND, Network, SETTINGS};

@@ -244,6 +244,7 @@ impl Architecture {
 
 /// The beginnings of names under which a file may have a network: `""`, or the prefixes of wrappers, such as `module.`,
 /// the shortest first.
+#[cfg(any(feature = "train", test))]
 pub fn prefixes<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let signs: Vec<&str> = FAMILIES
         .iter()
