@@ -108,7 +108,8 @@ impl Start {
             (true, _) => (had == 1).then(|| vec![0]),
             (false, None) if had == count => {
                 notes.push(format!(
-                    "the model does not name its {count} classes; they are taken to be {}, in this order",
+                    "the model does not name its {count} classes; they are taken to be {}, in this order (jem import \
+                     --classes names them)",
                     listed(class_names)
                 ));
                 Some((0..count).collect())

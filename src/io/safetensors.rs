@@ -21,6 +21,9 @@ pub(super) const CHECKSUM: &str = "checksum";
 /// The metadata key and value of files that must have a checksum. Otherwise damage to the checksum's key would go
 /// unnoticed.
 pub const FORMAT: (&str, &str) = ("format", "jem-checkpoint-2");
+/// The formats that this version reads, and the beginning of the name of each.
+const FORMATS: [&str; 2] = ["jem-checkpoint-1", FORMAT.1];
+const FAMILY: &str = "jem-checkpoint-";
 
 /// Name, type and shape of a tensor, and the CRC-32 of its bytes.
 pub(super) type Summary<'a> = (&'a str, String, &'a [usize], u32);
@@ -162,6 +165,13 @@ fn contents(reader: &mut (impl Read + Seek), length: u64, left_out: &[&str]) -> 
         return Err(format!("its tensors end at byte {end}, the file at {length}; it is damaged"));
     }
     let mut metadata = metadata(&header);
+    let format = metadata.get(FORMAT.0).filter(|format| format.starts_with(FAMILY));
+    if let Some(format) = format.filter(|format| !FORMATS.contains(&format.as_str())) {
+        return Err(format!(
+            "its format is {format}, and this version reads up to {}: a newer version wrote it, or it is damaged",
+            FORMAT.1
+        ));
+    }
     let found = tensors.iter().zip(sums).map(|((name, shape, _), (kind, crc))| {
         let (name, shape): (&String, &Vec<usize>) = (name, shape);
         (name.as_str(), kind, shape.as_slice(), crc)

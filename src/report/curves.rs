@@ -37,12 +37,14 @@ pub fn plot(path: &Path, table: &MetricsTable, title: &str) -> Result<()> {
 }
 
 /// Draws the health of a run like [`plot`]: panels of `gradient_norm` and `input_gradient_norm`; of `displacement` and
-/// `saturated`; of `chain_age`.
+/// `saturated`; of `chain_age`. A classifier has no chains, and no panels of them.
 ///
 /// # Errors
 /// The errors of [`plot`].
 pub fn plot_health(path: &Path, table: &MetricsTable, title: &str) -> Result<()> {
-    plot_panels(path, table, title, &HEALTH.each_ref())
+    let is_recorded = |panel: &&Panel| panel.lines.iter().any(|line| !table.points(line.column).is_empty());
+    let recorded: Vec<&Panel> = HEALTH.iter().filter(is_recorded).collect();
+    plot_panels(path, table, title, if recorded.is_empty() { &[&HEALTH[0]] } else { &recorded })
 }
 
 fn plot_panels(path: &Path, table: &MetricsTable, title: &str, panels: &[&Panel]) -> Result<()> {
@@ -187,6 +189,22 @@ mod tests {
                 assert!(count(&part, line.color) > 300, "{} in {}", line.legend, panel.title);
             }
         }
+    }
+
+    #[test]
+    fn the_health_of_a_run_without_chains_has_no_panels_of_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("health.png");
+        let height = |columns: &[&str]| {
+            let mut table = run(100);
+            table.columns.extend(columns.iter().map(|&column| column.to_owned()));
+            table.rows.iter_mut().for_each(|row| row.extend(columns.iter().map(|_| Some(1.0))));
+            plot_health(&path, &table, "cifar10").unwrap();
+            image::open(&path).unwrap().height()
+        };
+        assert_eq!(height(&["gradient_norm"]), 300);
+        assert_eq!(height(&["gradient_norm", "displacement", "chain_age"]), 900);
+        assert_eq!(height(&[]), 300);
     }
 
     #[test]

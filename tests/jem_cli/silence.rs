@@ -70,6 +70,53 @@ fn guesses_of_a_file_that_was_not_imported_are_said() {
 }
 
 #[test]
+fn json_has_what_was_asked_for() {
+    let place = Place::new();
+    let words = [
+        "score",
+        "--model",
+        &weights(),
+        "--images",
+        &place.x_p(),
+        "--predict",
+        "--conditional",
+        "--top",
+        "2",
+    ];
+    let found = facts(&[&words[..], &["--threshold", "0"]].concat());
+    let rows = |key: &str| found[key].as_array().unwrap_or_else(|| panic!("no {key} in {found}")).clone();
+    let keys = ["predictions", "ranking", "in_distribution", "probabilities"];
+    assert!(keys.iter().all(|key| rows(key).len() == N), "{found}");
+    for ((prediction, ranked), p) in
+        rows("predictions").iter().zip(rows("ranking")).zip(rows("probabilities"))
+    {
+        let p: Vec<f64> =
+            p.as_array().expect("a row").iter().map(|p| p.as_f64().expect("a number")).collect();
+        let best = (0..10).max_by(|&a, &b| p[a].total_cmp(&p[b])).expect("ten classes");
+        assert!(*prediction == best.to_string() && ranked[0] == *prediction, "{found}");
+    }
+}
+
+#[test]
+fn files_of_later_versions_and_commands_for_the_terminal_are_seen() {
+    let place = Place::new();
+    let later = place.changed_model("later.safetensors", |file| {
+        file.metadata.insert("format".into(), "jem-checkpoint-9".into());
+    });
+    fail(&place, &["info", &later], &["later.safetensors", "jem-checkpoint-9", "a newer version wrote it"]);
+    let printed = succeed(&["score", "--model", &weights(), "--images", &new_line(&place), "--predict"]);
+    assert!(printed.contains("a\\nb.png") && !printed.contains("a\nb.png"), "{printed}");
+}
+
+/// A picture whose name has a line break.
+fn new_line(place: &Place) -> String {
+    let folder = pictures(place, "pictures", &["a"]);
+    let path = format!("{folder}/a\nb.png");
+    fs::rename(format!("{folder}/a/0.png"), &path).expect("a file");
+    path
+}
+
+#[test]
 fn only_what_was_guessed_can_be_settled_later() {
     let place = Place::new();
     let [guessed, settled, again] = ["g", "s", "a"].map(|name| place.at(&format!("{name}.safetensors")));
@@ -87,6 +134,7 @@ fn only_what_was_guessed_can_be_settled_later() {
         &settled,
     ]);
     let info = succeed(&["info", &settled]);
+    assert!(info.lines().any(|line| line.starts_with("activation") && line.ends_with("silu")), "{info}");
     assert!(!info.contains("leaky-relu") && !info.contains("normalisation  none"), "{info}");
     let words = ["import", &settled, "--activation", "relu", "--out", &again];
     fail(&place, &words, &["--activation", "s.safetensors states another activation"]);
@@ -163,4 +211,28 @@ fn values_that_no_network_has_are_refused_at_import() {
         }
     });
     fail(&place, &["import", &one, "--classes", "cifar10", "--out", &out], &["--classes", "one output"]);
+}
+
+#[test]
+fn channels_that_pictures_lack_are_told_before_the_work() {
+    let place = Place::new();
+    let of_channels = |channels: usize| {
+        place.changed_model(&format!("{channels}.safetensors"), |file| {
+            let weights = file.tensors.iter_mut().find(|(name, ..)| name == "f.conv1.weight");
+            let (_, shape, elements) = weights.expect("the first convolution");
+            let Elements::F32(values) = elements else { panic!("floats") };
+            let plane = shape[2] * shape[3];
+            let filters = values.chunks(shape[1] * plane);
+            *values = filters.flat_map(|filter| filter[..channels * plane].to_vec()).collect();
+            shape[1] = channels;
+        })
+    };
+    let out = place.at("drawn");
+    fail(&place, &["sample", "--model", &of_channels(2), "--steps", "1", "--out", &out], &["2 channels"]);
+    // A size does not add channels.
+    let folder = pictures(&place, "pictures", &["a"]);
+    let words = ["score", "--model", &of_channels(1), "--images", &folder, "--no-labels"];
+    let output = jem(&words).output().expect("jem starts");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && !stderr.contains("--size"), "{stderr}");
 }

@@ -143,10 +143,11 @@ impl ImageArguments {
                 .check_range()
                 .hint("--range 0,255 scales from 0 to 255, --any-range takes them as they are")?;
         }
+        let differs = [images.height, images.width] != [height, width];
         let is_picture = images.files.is_some() && matches!(images.pixels, Pixels::Bytes(_));
         notes.extend(images.notes.iter().cloned());
         let mut fitted = images.fit(height, width, channels);
-        if is_picture && height == width && options.size != Some(height) {
+        if is_picture && differs && height == width && options.size != Some(height) {
             fitted = fitted.hint(&format!("--size {height} scales them"));
         }
         let fitted = fitted?;

@@ -46,11 +46,17 @@ impl Facts {
         }
         let width = self.lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
         for (name, text) in &self.lines {
-            for (i, part) in wrapped(text, WIDTH.saturating_sub(width + 2)).iter().enumerate() {
+            for (i, part) in wrapped(&printable(text), WIDTH.saturating_sub(width + 2)).iter().enumerate() {
                 say(&format!("{:<width$}  {part}", if i == 0 { name } else { "" }));
             }
         }
     }
+}
+
+/// A text from a file, which must not command the terminal or look like two lines: control characters are escaped.
+pub fn printable(text: &str) -> String {
+    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(escaped).collect()
 }
 
 /// Breaks `text` after commas into lines of at most `width` characters.

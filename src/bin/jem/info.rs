@@ -64,6 +64,14 @@ fn network(model: &Model, facts: &mut Facts) {
     let tensors = model.file().tensors.len() + usize::from(model.chains().is_some());
     facts.add("tensors", tensors.to_string(), tensors);
     crate::import::settings(model, facts);
+    // The settings that the file states itself.
+    let stated = network.settings().parse::<toml::Table>().unwrap_or_default();
+    for setting in ["activation", "norm", "pooling"] {
+        let is_assumed = model.assumptions().iter().any(|assumption| assumption.setting == setting);
+        if let Some(value) = stated.get(setting).and_then(|value| value.as_str()).filter(|_| !is_assumed) {
+            facts.text(setting, value);
+        }
+    }
     if model.normalisation().is_none() {
         if model.assumptions().is_empty() {
             facts.line("normalisation", "none: images in [-1, 1]");

@@ -116,6 +116,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let continues = matches!(arguments.init.as_deref(), None | Some(BUFFER)) && arguments.inpaint.is_none();
     let chains = continues || arguments.init.as_deref() == Some(BUFFER);
     let (model, device) = arguments.model.open_with(&arguments.output, chains)?;
+    let channels = model.network().channels();
+    if !matches!(channels, 1 | 3) {
+        let message =
+            format!("{} has images of {channels} channels, and pictures have 1 or 3", model.path().display());
+        return Err(Error::setting("--model", message));
+    }
     let of_classes = model.recipe().is_some_and(|recipe| recipe.class_conditional);
     let init = match &arguments.init {
         Some(init) => init,

@@ -192,7 +192,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         write::write(out, format, &mut table, &images)?;
         facts.text("wrote", out.display().to_string());
     }
-    if !arguments.output.json {
+    if arguments.output.json {
+        show::values(arguments, &table, &mut facts);
+    } else {
         show::figures(arguments, &table, &images);
     }
     arguments.model.note_guesses(&model, &arguments.output);

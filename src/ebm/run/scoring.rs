@@ -43,20 +43,25 @@ impl Run<'_> {
         let model = Checkpoint::load_without(&path, &[REPLAY_BUFFER])?;
         let layout = self.trainer.network().layout();
         let flat = layout.gather(|parameter| model.f32(&path, &parameter.name, &parameter.file_shape()))?;
-        self.score_to_the_end(test, &flat)
+        self.score_to_the_end(test, &flat, "scoring test images")
     }
 
     /// Scores the model that the run started from on `test`; `None` if interrupted.
     pub(super) fn score_start(&mut self, start: &Start, test: &Dataset) -> Result<Option<Evaluation>> {
         start.apply(&self.trainer, &self.train, fitting(&mut *self.progress))?;
         let flat = self.trainer.parameters()?;
-        self.score_to_the_end(test, &flat)
+        self.score_to_the_end(test, &flat, "scoring test images: the start")
     }
 
-    /// Scores `test` with the parameters `flat`, on a new device if one is lost; `None` if interrupted.
-    fn score_to_the_end(&mut self, test: &Dataset, flat: &[f32]) -> Result<Option<Evaluation>> {
+    /// Scores `test` with the parameters `flat`, shown as `part`, on a new device if one is lost; `None` if interrupted.
+    fn score_to_the_end(
+        &mut self,
+        test: &Dataset,
+        flat: &[f32],
+        part: &'static str,
+    ) -> Result<Option<Evaluation>> {
         loop {
-            match self.score(test, flat) {
+            match self.score(test, flat, part) {
                 Err(error) => {
                     let (device, message) = self.lost(error)?;
                     self.open_again(&device, message)?;
@@ -66,13 +71,13 @@ impl Run<'_> {
         }
     }
 
-    /// Scores `test` with the parameters `flat`; `None` if interrupted.
-    fn score(&mut self, test: &Dataset, flat: &[f32]) -> Result<Option<Evaluation>> {
+    /// Scores `test` with the parameters `flat`, shown as `part`; `None` if interrupted.
+    fn score(&mut self, test: &Dataset, flat: &[f32], part: &'static str) -> Result<Option<Evaluation>> {
         self.trainer.set_parameters(flat)?;
         let evaluator = self.trainer.evaluator(test, EVALUATION_BATCH)?;
-        let goes_on = shown(&mut *self.progress, self.options.stop, "scoring test images", test.len());
+        let goes_on = shown(&mut *self.progress, self.options.stop, part, test.len());
         let scored = evaluator.evaluate_while(goes_on);
-        self.progress.scoring("scoring test images", test.len(), test.len());
+        self.progress.scoring(part, test.len(), test.len());
         scored
     }
 }

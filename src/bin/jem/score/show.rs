@@ -1,8 +1,9 @@
-//! Prints the scores of the first images, one by one.
+//! Shows the scores that flags ask for: those of the first images to people, those of all to programs.
 
 use super::{Arguments, ScoreTable};
-use crate::facts::{number, say};
+use crate::facts::{Facts, number, printable, say};
 use jem::data::images::Images;
+use serde_json::json;
 
 /// The number of images shown.
 const SHOWN: usize = 20;
@@ -18,7 +19,7 @@ pub fn figures(arguments: &Arguments, table: &ScoreTable, images: &Images) {
     let names: Vec<String> = (0..shown).map(|i| name(images, i)).collect();
     let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
     for (i, name) in names.iter().enumerate() {
-        say(&format!("{name:<width$}{}", figures_of(i, arguments, table)));
+        say(&format!("{name:<width$}{}", printable(&figures_of(i, arguments, table))));
     }
     if table.len() > shown {
         say(&format!("… and {} more; --out writes all", number(table.len() - shown)));
@@ -26,9 +27,28 @@ pub fn figures(arguments: &Arguments, table: &ScoreTable, images: &Images) {
     say("");
 }
 
+/// Adds the figures of all images that were asked for, for programs.
+pub fn values(arguments: &Arguments, table: &ScoreTable, facts: &mut Facts) {
+    if arguments.predict {
+        let classes = table.posteriors.iter().map(|posterior| table.class(posterior.prediction));
+        facts.value("predictions", classes.collect::<Vec<_>>());
+    }
+    if let Some(ranking) = &table.ranking {
+        let ranked = |row: &Vec<usize>| row.iter().map(|&k| table.class(k)).collect::<Vec<_>>();
+        facts.value("ranking", json!(ranking.iter().map(ranked).collect::<Vec<_>>()));
+    }
+    if let Some(verdict) = &table.verdict {
+        facts.value("in_distribution", verdict.clone());
+    }
+    if arguments.conditional {
+        let rows = table.posteriors.iter().map(|posterior| &posterior.probabilities);
+        facts.value("probabilities", json!(rows.collect::<Vec<_>>()));
+    }
+}
+
 /// The file name of an image, else its number.
 fn name(images: &Images, i: usize) -> String {
-    images.files.as_ref().map_or_else(|| i.to_string(), |files| files[i].display().to_string())
+    images.files.as_ref().map_or_else(|| i.to_string(), |files| printable(&files[i].display().to_string()))
 }
 
 fn figures_of(i: usize, arguments: &Arguments, table: &ScoreTable) -> String {
