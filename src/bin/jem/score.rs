@@ -192,10 +192,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         write::write(out, format, &mut table, &images)?;
         facts.text("wrote", out.display().to_string());
     }
-    if arguments.output.json {
-        show::values(arguments, &table, &mut facts);
-    } else {
+    if !arguments.output.json {
         show::figures(arguments, &table, &images);
+    } else if arguments.out.is_none() {
+        show::values(arguments, &table, &mut facts);
     }
     arguments.model.note_guesses(&model, &arguments.output);
     if threshold.is_some() {

@@ -27,7 +27,7 @@ pub fn figures(arguments: &Arguments, table: &ScoreTable, images: &Images) {
     say("");
 }
 
-/// Adds the figures of all images that were asked for, for programs.
+/// Adds the figures of all images that were asked for, for programs without a file of them.
 pub fn values(arguments: &Arguments, table: &ScoreTable, facts: &mut Facts) {
     if arguments.predict {
         let classes = table.posteriors.iter().map(|posterior| table.class(posterior.prediction));
@@ -38,7 +38,7 @@ pub fn values(arguments: &Arguments, table: &ScoreTable, facts: &mut Facts) {
         facts.value("ranking", json!(ranking.iter().map(ranked).collect::<Vec<_>>()));
     }
     if let Some(verdict) = &table.verdict {
-        facts.value("in_distribution", verdict.clone());
+        facts.value("verdicts", verdict.clone());
     }
     if arguments.conditional {
         let rows = table.posteriors.iter().map(|posterior| &posterior.probabilities);
