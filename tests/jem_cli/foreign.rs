@@ -99,6 +99,9 @@ fn import_says_what_it_assumes_and_asks_what_it_cannot_know() {
     let open = ["--norm", "f.layer1.0.bn1.weight", "instance, layer or group:G"];
     fail(&place, &["import", &normed, "--out", &out], &open);
     fail(&place, &["score", "--model", &normed, "--images", &x], &open);
+    // A command without the flag names the file, once, and the command that has it.
+    let once = [&format!("error: {normed}: the norms have"), &format!("jem import {normed} --norm")];
+    fail(&place, &["score", "--model", &normed, "--images", &x], &once.map(String::as_str));
     for norm in ["instance", "layer", "group:4"] {
         succeed(&["import", &normed, "--out", &out, "--norm", norm]);
         succeed(&["score", "--model", &out, "--images", &x]);

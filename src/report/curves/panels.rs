@@ -78,7 +78,7 @@ pub(super) const HEALTH: [Panel; 3] = [
     Panel {
         title: "chains",
         lines: &[
-            Line { column: "displacement", legend: "way in an iteration", color: BLUE },
+            Line { column: "displacement", legend: "displacement in an iteration", color: BLUE },
             Line { column: "saturated", legend: "fraction of saturated pixels", color: ORANGE },
         ],
         range: None,

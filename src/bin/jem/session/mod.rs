@@ -386,9 +386,11 @@ pub fn quoted(word: &str) -> String {
 pub fn by_import(path: &Path, error: Error) -> Error {
     match error {
         Error::Setting { key, message } => {
-            let path = quoted(&path.display().to_string());
-            let hint = format!("jem import {path} --{key} … --out M.safetensors settles it");
-            Error::file(path.as_str(), format!("{message}; {hint}"))
+            let name = path.display().to_string();
+            // Such messages begin with the path already.
+            let message = message.strip_prefix(&format!("{name}: ")).unwrap_or(&message);
+            let hint = format!("jem import {} --{key} … --out M.safetensors settles it", quoted(&name));
+            Error::file(path, format!("{message}; {hint}"))
         }
         other => other,
     }
