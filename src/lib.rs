@@ -15,7 +15,8 @@
 //! - [`self_test`]: the test of a device, and of its cooperative matrices;
 //! - [`tuning`]: the measurements behind `jem tune`;
 //! - [`report`]: pages, plots and progress of runs;
-//! - [`ebm`]: joint energy-based models: recipes, samplers, the trainer and its runs.
+//! - [`ebm`]: joint energy-based models: recipes, samplers, the trainer and its runs;
+//! - [`evaluation`]: what a trained model is worth: calibration, detection, robustness, generation.
 
 // A library prints nothing; `report::terminal` writes to the stream that it is for.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
@@ -33,6 +34,8 @@ pub mod device;
 #[cfg(feature = "train")]
 pub mod ebm;
 pub mod error;
+#[cfg(feature = "train")]
+pub mod evaluation;
 pub mod graph;
 pub mod interrupt;
 pub mod io;
