@@ -81,7 +81,7 @@ impl Resamples {
 
 /// The statistic of each resample, in their order.
 pub fn map_resamples(statistic: impl Fn(usize) -> f64 + Sync) -> Vec<f64> {
-    (0..RESAMPLES).into_par_iter().map(statistic).collect()
+    (0..RESAMPLES).into_par_iter().map(&statistic).collect()
 }
 
 /// A number with its bootstrap distribution.
