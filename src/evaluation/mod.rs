@@ -5,3 +5,13 @@
 //! and the source of every figure are in `docs/evaluation.md`.
 
 pub mod bootstrap;
+pub mod calibration;
+pub mod classification;
+pub mod detection;
+pub mod odin;
+#[cfg(test)]
+mod peer;
+pub mod predictions;
+pub mod scores;
+pub mod sets;
+pub mod store;
