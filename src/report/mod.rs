@@ -3,9 +3,11 @@
 mod axes;
 mod canvas;
 pub mod curves;
+pub mod document;
 pub mod heatmap;
 pub mod metrics;
 pub mod multiples;
+pub(crate) mod page;
 pub mod profile;
 pub mod progress;
 pub mod status;
