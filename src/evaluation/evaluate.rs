@@ -52,7 +52,7 @@ pub fn evaluate(
         classification::write(context, |subject| wanted(context, subject), settings.has(Part::Calibration))?;
     if settings.has(Part::Ood) {
         let temperature =
-            |subject| Ok(classification::fitted_temperature(context, subject)?.map(|t| t.value));
+            |subject| Ok(classification::fitted(context, subject)?.map(|fit| fit.temperature.value));
         let temperatures = (0..subjects.len()).map(temperature).collect::<Result<Vec<_>>>()?;
         sections.push(ood::write(context, &temperatures)?);
     }

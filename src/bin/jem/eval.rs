@@ -69,9 +69,10 @@ pub struct Arguments {
     /// Number of test images, the first of the set [default: all]
     #[arg(long, value_name = "N")]
     images: Option<usize>,
-    /// Images to fit the temperature to, in the forms of --images of `jem score`, with classes; not test images [default:
-    /// those that the model's training held out, else 5,000 training images]
-    #[arg(long, value_name = "IN")]
+    /// Images to fit the temperature to: images with classes in the forms of --images of `jem score`, or a number of test
+    /// images, which are then left out of all else [default: those that the model's training held out, else 5,000 training
+    /// images]
+    #[arg(long, value_name = "IN|N")]
     held_out: Option<String>,
     /// Sets to tell from the test images, separated by commas: what --images of `jem score` takes, noise, interpolated
     /// (means of pairs of test images) or constant [default: cifar100:test, svhn:test, fashion-mnist:test as far as they

@@ -34,8 +34,16 @@ pub(in super::super) fn held_out_job<'a>(context: Context<'a>, subject: usize) -
     Some(Scoring::new(context, subject, set, Wanted::default()).job())
 }
 
-/// The temperature of a subject, fitted to the held-out images; `None` without any.
-pub(in super::super) fn fitted_temperature(context: Context<'_>, subject: usize) -> Result<Option<Estimate>> {
+/// The temperature of a subject, and how it came about.
+pub(in super::super) struct Fitted {
+    /// The temperature, fitted to the held-out images.
+    pub temperature: Estimate,
+    /// The accuracy on these images.
+    accuracy: Estimate,
+}
+
+/// The temperature of a subject; `None` without held-out images.
+pub(in super::super) fn fitted(context: Context<'_>, subject: usize) -> Result<Option<Fitted>> {
     let (Some(set), Some(labels)) = (&context.data.held_out, &context.subjects[subject].labels) else {
         return Ok(None);
     };
@@ -43,7 +51,11 @@ pub(in super::super) fn fitted_temperature(context: Context<'_>, subject: usize)
     let classes = context.subjects[subject].classes();
     let held_out = Predictions::new(arrays.f32(LOGITS).to_vec(), labels.held_out.clone(), classes)?;
     let resamples = Resamples::new(held_out.len(), context.settings.seed.into());
-    Ok(Some(resamples.estimate(|counts| temperature(&held_out, counts))))
+    let right: Vec<bool> = held_out.tops().into_iter().map(|(_, right)| right).collect();
+    Ok(Some(Fitted {
+        temperature: resamples.estimate(|counts| temperature(&held_out, counts)),
+        accuracy: resamples.share(&right),
+    }))
 }
 
 /// The figures of one subject.
@@ -56,8 +68,8 @@ struct Figures {
 /// The calibration of one subject, before and after temperature scaling.
 struct Calibrated {
     before: Calibration,
-    temperature: Option<Estimate>,
-    after: Option<Calibration>,
+    /// The fit, and the calibration at its temperature.
+    scaled: Option<(Fitted, Calibration)>,
 }
 
 /// The section on classification, and the one on calibration if `calibrates`.
@@ -90,9 +102,11 @@ fn calibrated(
     predictions: &Predictions,
     resamples: &Resamples,
 ) -> Result<Calibrated> {
-    let temperature = fitted_temperature(context, subject)?;
-    let after = temperature.as_ref().map(|t| Calibration::of(&predictions.tempered(t.value), resamples));
-    Ok(Calibrated { before: Calibration::of(predictions, resamples), temperature, after })
+    let scaled = fitted(context, subject)?.map(|fitted| {
+        let after = Calibration::of(&predictions.tempered(fitted.temperature.value), resamples);
+        (fitted, after)
+    });
+    Ok(Calibrated { before: Calibration::of(predictions, resamples), scaled })
 }
 
 fn classified(context: Context<'_>, all: &[Option<Figures>]) -> Result<Written> {
@@ -143,12 +157,16 @@ fn calibration(context: Context<'_>, all: &[Option<Figures>]) -> Result<Written>
         figure(&format!("ECE, {BINS} bins"), Form::Percent, &|c| Some(&c.before.ece)),
         figure("ECE, adaptive bins", Form::Percent, &|c| Some(&c.before.ece_adaptive)),
         figure("MCE", Form::Percent, &|c| Some(&c.before.mce)),
-        figure("temperature", Form::Digits(3), &|c| c.temperature.as_ref()),
-        figure("ECE after scaling", Form::Percent, &|c| c.after.as_ref().map(|after| &after.ece)),
+        figure("temperature", Form::Digits(3), &|c| c.scaled.as_ref().map(|(fitted, _)| &fitted.temperature)),
+        figure("ECE after scaling", Form::Percent, &|c| c.scaled.as_ref().map(|(_, after)| &after.ece)),
         figure("area under risk-coverage", Form::Digits(4), &|c| Some(&c.before.aurc)),
     ];
     let mut blocks =
         vec![compared("", &context.names(), &rows), Block::Text(context.data.held_out_note.clone())];
+    blocks.extend(all.iter().zip(context.subjects).filter_map(|(figures, subject)| {
+        let seen = seen_in_training(figures.as_ref()?)?;
+        Some(Block::Text(format!("{}: {seen}", subject.name)))
+    }));
     let mut head = vec!["coverage".to_owned()];
     head.extend(context.names());
     let risks: Vec<_> = all.iter().map(|f| f.as_ref().map(|f| risk_coverage(&f.predictions))).collect();
@@ -167,10 +185,10 @@ fn calibration(context: Context<'_>, all: &[Option<Figures>]) -> Result<Written>
     });
     let numbers = all.iter().map(|figures| {
         let mut object = Object::default();
-        if let Some(Calibrated { before, temperature, after }) =
-            figures.as_ref().and_then(|f| f.calibration.as_ref())
+        if let Some(figures) = figures
+            && let Some(calibrated) = &figures.calibration
         {
-            object.value("calibration", calibration_numbers(before, temperature.as_ref(), after.as_ref()));
+            object.value("calibration", calibration_numbers(calibrated, seen_in_training(figures).is_some()));
         }
         object.entries()
     });
@@ -178,24 +196,45 @@ fn calibration(context: Context<'_>, all: &[Option<Figures>]) -> Result<Written>
     Ok(Written { section: Section { title: "Calibration".into(), blocks }, numbers })
 }
 
-fn calibration_numbers(
-    before: &Calibration,
-    temperature: Option<&Estimate>,
-    after: Option<&Calibration>,
-) -> Value {
+/// Says that the held-out images were seen in training, where their accuracy shows it: its interval lies above that of
+/// the test images.
+fn seen_in_training(figures: &Figures) -> Option<String> {
+    let (fitted, _) = figures.calibration.as_ref()?.scaled.as_ref()?;
+    let (held_out, test) = (&fitted.accuracy, &figures.classification.accuracy);
+    let [[low, _], [_, high]] = [held_out.interval()?, test.interval()?];
+    (low > high).then(|| {
+        format!(
+            "{:.2}% of the held-out images are classified right, and {:.2}% of the test images. So the model was trained \
+             on them, and their temperature is not one for new images. --held-out takes images of the test set instead, \
+             such as --held-out 5000, or others.",
+            100.0 * held_out.value,
+            100.0 * test.value
+        )
+    })
+}
+
+fn calibration_numbers(calibrated: &Calibrated, seen: bool) -> Value {
+    let Calibrated { before, scaled } = calibrated;
     let mut object = Object::default();
     object.estimate("ece", &before.ece);
     object.estimate("ece_adaptive", &before.ece_adaptive);
     object.estimate("mce", &before.mce);
     object.estimate("aurc", &before.aurc);
-    let bin = |bin: &Bin| json!({ "low": bin.bounds[0], "high": bin.bounds[1], "images": bin.images, "confidence": bin.confidence, "accuracy": bin.accuracy });
+    let bin = |bin: &Bin| {
+        let Bin { bounds: [low, high], images, confidence, accuracy } = bin;
+        json!({ "low": low, "high": high, "images": images, "confidence": confidence, "accuracy": accuracy })
+    };
     object.value("bins", before.bins.iter().map(bin).collect::<Vec<_>>());
-    match (temperature, after) {
-        (Some(temperature), Some(after)) => {
-            object.estimate("temperature", temperature);
+    match scaled {
+        Some((fitted, after)) => {
+            object.estimate("temperature", &fitted.temperature);
+            object.estimate("held_out_accuracy", &fitted.accuracy);
+            object.value("held_out_seen_in_training", seen);
             object.estimate("ece_after_temperature", &after.ece);
         }
-        _ => ["temperature", "ece_after_temperature"].iter().for_each(|key| object.value(key, Value::Null)),
+        None => {
+            ["temperature", "ece_after_temperature"].iter().for_each(|key| object.value(key, Value::Null))
+        }
     }
     object.finish()
 }

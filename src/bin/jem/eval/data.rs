@@ -58,14 +58,16 @@ impl Asked<'_> {
         let (test, test_labels) = self.labelled("--data", &text, models)?;
         let count = self.arguments.images.or(self.arguments.quick.then(|| QUICK[0].min(test.count)));
         let chosen = first("--images", &test, count)?;
-        let (test, test_labels) = select((test, test_labels), &chosen);
+        let (test, taken, note) = self.taken(select((test, test_labels), &chosen))?;
+        let (test, test_labels) = test;
         let classes = test_labels.iter().any(Option::is_some);
         let wanted = classes && (self.settings.has(Part::Calibration) || self.settings.has(Part::Ood));
         let train = match source.as_ref().filter(|_| wanted) {
             Some(source) => self.training(&source.training_images(), models, &mut notes)?,
             None => None,
         };
-        let Fitted { train, held_out, held_out_note } = self.fitted(train, models, wanted)?;
+        let Fitted { train, held_out, held_out_note } =
+            self.fitted(train, taken.map(|taken| (taken, note)), models, wanted)?;
         let outside =
             if self.settings.has(Part::Ood) { self.outside(&test, models, &mut notes)? } else { Vec::new() };
         let labels = test_labels.into_iter().enumerate().map(|(model, test)| {
@@ -138,13 +140,40 @@ impl Asked<'_> {
         }
     }
 
+    /// The test images, and of them those that --held-out takes by their number, with what is said of these.
+    fn taken(&self, test: Labelled) -> Result<(Labelled, Option<Labelled>, String)> {
+        let asked = self.arguments.held_out.as_ref().and_then(|text| text.parse::<usize>().ok());
+        let Some(count) = asked else { return Ok((test, None, String::new())) };
+        let n = test.0.count;
+        if count == 0 || count >= n {
+            let message = format!("expected 1 to {} of the {n} test images, or a set, got {count}", n - 1);
+            return Err(Error::setting("--held-out", message));
+        }
+        let labels = test.0.labels.clone().unwrap_or_else(|| vec![0; n]);
+        let marks = held_out(&labels, count, SEED);
+        let rest: Vec<usize> = (0..n).filter(|&image| !marks[image]).collect();
+        let note = format!(
+            "The temperature is fitted to {count} images of {}, which are left out of all else.",
+            test.0.name
+        );
+        let taken = select(test.clone(), &indices(&marks));
+        Ok((select(test, &rest), Some(taken), note))
+    }
+
     /// The images that temperatures and class means are fitted to.
-    fn fitted(&self, train: Option<Labelled>, models: &[(PathBuf, Model)], wanted: bool) -> Result<Fitted> {
+    fn fitted(
+        &self,
+        train: Option<Labelled>,
+        taken: Option<(Labelled, String)>,
+        models: &[(PathBuf, Model)],
+        wanted: bool,
+    ) -> Result<Fitted> {
         let mut held = None;
         let mut note =
             "No temperature was fitted: there are no held-out images. --held-out names some.".to_owned();
-        let given = self.arguments.held_out.as_deref().filter(|_| wanted);
-        if let Some(text) = given {
+        if let Some((taken, said)) = taken {
+            (held, note) = (Some(taken), said);
+        } else if let Some(text) = self.arguments.held_out.as_deref().filter(|_| wanted) {
             let labelled = self.labelled("--held-out", text, models)?;
             note = format!("The temperature is fitted to the {} images of {text}.", labelled.0.count);
             held = Some(labelled);
