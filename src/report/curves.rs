@@ -7,7 +7,7 @@ use std::path::Path;
 
 use plotters::prelude::*;
 
-use super::axes::{Axes, short};
+use super::axes::{Axes, Axis, short};
 use super::canvas::{self, FONT, PlotError, Root};
 use super::metrics::MetricsTable;
 use crate::error::Result;
@@ -77,8 +77,8 @@ fn draw_panel(
     let range = panel.range.clone().unwrap_or_else(|| range_of(lines.iter().map(|(_, points)| &points[..])));
     let extent = range.end - range.start;
     let axes = Axes {
-        last,
-        range: range.clone(),
+        x: Axis::from(0.0..last),
+        y: range.clone(),
         margins: [HEADING, 30, 4, 0],
         areas: [if lowest { 46 } else { 24 }, LEFT],
         labels: [11, 6],

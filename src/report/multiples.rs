@@ -5,7 +5,7 @@ use std::path::Path;
 
 use plotters::prelude::*;
 
-use super::axes::{Axes, short};
+use super::axes::{Axes, Axis, short};
 use super::canvas::{self, FONT, PlotError, Root};
 use super::curves::panels::BLUE;
 use crate::error::Result;
@@ -76,8 +76,8 @@ fn draw_panel(
     x: &str,
 ) -> Result<(), PlotError> {
     let axes = Axes {
-        last,
-        range: range.clone(),
+        x: Axis::from(0.0..last),
+        y: range.clone(),
         margins: [HEADING, 18, 0, 0],
         areas: [42, AXIS],
         labels: [5, 5],

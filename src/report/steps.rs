@@ -4,7 +4,7 @@ use std::path::Path;
 
 use plotters::prelude::*;
 
-use super::axes::Axes;
+use super::axes::{Axes, Axis};
 use super::canvas;
 use super::curves::panels::BLUE;
 use super::curves::range_of;
@@ -33,8 +33,8 @@ pub fn plot(path: &Path, log_density: &[Vec<f32>]) -> Result<()> {
     let last = (log_density.len().max(2) - 1) as f64;
     canvas::write_png(path, SIZE, |root| {
         let axes = Axes {
-            last,
-            range: range.clone(),
+            x: Axis::from(0.0..last),
+            y: range.clone(),
             margins: [16; 4],
             areas: [46, 90],
             labels: [11, 6],
