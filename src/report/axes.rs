@@ -1,7 +1,7 @@
 //! The axes of a plot: their ranges, labels and grid, with the same style for all plots.
 
-use super::canvas::{FONT, PlotError, Root};
-use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
+use super::canvas::{self, FONT, PlotError, Root};
+use plotters::coord::ranged1d::{BoldPoints, DefaultFormatting, KeyPointHint, Ranged};
 use plotters::prelude::*;
 use std::ops::Range;
 
@@ -15,7 +15,7 @@ pub(super) struct Axes<'a> {
     pub margins: [u32; 4],
     /// The space for labels and names below the panel and to its left, in pixels.
     pub areas: [u32; 2],
-    /// The approximate number of labels of each axis.
+    /// The approximate number of labels of each axis; the horizontal one has fewer where they would meet.
     pub labels: [usize; 2],
     /// Formats the label of a point on the horizontal axis.
     pub x_label: &'a dyn Fn(f64) -> String,
@@ -33,6 +33,8 @@ impl Axes<'_> {
     pub fn draw<'a>(&self, area: &Root<'a>) -> Result<Chart<'a>, PlotError> {
         let ([top, right, bottom, left], [below, beside]) = (self.margins, self.areas);
         let y = Axis::from(self.y.clone());
+        let width = area.dim_in_pixel().0.saturating_sub(right + left + beside);
+        let x_labels = (2..=self.labels[0]).rev().find(|&most| self.fit(most, width)).unwrap_or(2);
         let mut chart = ChartBuilder::on(area)
             .margin_top(top)
             .margin_right(right)
@@ -46,7 +48,7 @@ impl Axes<'_> {
             .bold_line_style(BLACK.mix(0.13))
             .light_line_style(TRANSPARENT)
             .axis_style(BLACK.mix(0.5))
-            .x_labels(self.labels[0])
+            .x_labels(x_labels)
             .y_labels(self.labels[1])
             .x_label_formatter(&|&x| (self.x_label)(x))
             .y_label_formatter(&|&value| y.label(value))
@@ -56,6 +58,19 @@ impl Axes<'_> {
             .axis_desc_style((FONT, self.fonts[1]))
             .draw()?;
         Ok(chart)
+    }
+
+    /// Whether `most` labels of the horizontal axis do not meet on `width` pixels.
+    fn fit(&self, most: usize, width: u32) -> bool {
+        let font = (FONT, self.fonts[0]).into_font();
+        let points = self.x.key_points(BoldPoints(most));
+        let labels: Vec<(f64, u32)> = points
+            .into_iter()
+            .map(|point| {
+                (f64::from(width) * self.x.share(point), canvas::width(&(self.x_label)(point), &font))
+            })
+            .collect();
+        labels.windows(2).all(|pair| pair[1].0 - pair[0].0 >= f64::from(pair[0].1 + pair[1].1) / 2.0 + 10.0)
     }
 }
 
@@ -92,9 +107,15 @@ impl Axis {
         }
     }
 
+    /// The place of `value` between the start of the range (0) and its end (1).
+    pub fn share(&self, value: f64) -> f64 {
+        let (start, end) = (self.place(self.range.start), self.place(self.range.end));
+        (self.place(value) - start) / (end - start)
+    }
+
     /// The powers of ten in the range, or some of them, and their doubles and fivefolds where there is room.
     fn powers(&self, most: usize) -> Vec<f64> {
-        let decades = (self.range.end / self.range.start).log10();
+        let decades = self.range.end.log10() - self.range.start.log10();
         let stride = (decades / most as f64).ceil().max(1.0) as i32;
         let factors: &[f64] = if 3.0 * decades <= most as f64 { &[1.0, 2.0, 5.0] } else { &[1.0] };
         let first = self.range.start.log10().floor() as i32;
@@ -123,6 +144,12 @@ impl Axis {
             return if factor == 1.0 { format!("10{raised}") } else { format!("{factor}·10{raised}") };
         }
         let extent = if self.scale == Scale::Log10 { value } else { self.range.end - self.range.start };
+        if value.abs() >= 1e5 || extent < 1e-3 && value != 0.0 && value.abs() < 1e-3 {
+            // Without the zeros: 2e-5.
+            let text = format!("{value:.2e}");
+            let (factor, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+            return format!("{}e{exponent}", factor.trim_end_matches('0').trim_end_matches('.'));
+        }
         short(value, extent)
     }
 }
@@ -132,9 +159,7 @@ impl Ranged for Axis {
     type ValueType = f64;
 
     fn map(&self, value: &f64, (from, to): (i32, i32)) -> i32 {
-        let (start, end) = (self.place(self.range.start), self.place(self.range.end));
-        let share = (self.place(*value) - start) / (end - start);
-        from + (f64::from(to - from) * share).round() as i32
+        from + (f64::from(to - from) * self.share(*value)).round() as i32
     }
 
     fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
@@ -180,10 +205,21 @@ mod tests {
         }
     }
     #[test]
+    fn small_numbers_have_an_exponent() {
+        let axis = Axis::from(0.0..6e-5);
+        let points = axis.key_points(BoldPoints(3));
+        let labels: Vec<_> = points.into_iter().map(|point| axis.label(point)).collect();
+        assert_eq!(labels, ["0", "2e-5", "4e-5", "6e-5"]);
+        // A short range far from 0 needs the digits.
+        assert_eq!(Axis::from(0.5..0.5002).label(0.50015), "0.50015");
+        assert_eq!(Axis::from(-2e5..0.0).label(-1.5e5), "-1.5e5");
+    }
+
+    #[test]
     fn a_logarithmic_axis_has_round_labels() {
         let labels = |range: Range<f64>, most: usize| {
             let axis = Axis { range, scale: Scale::Log10 };
-            let points = axis.key_points(plotters::coord::ranged1d::BoldPoints(most));
+            let points = axis.key_points(BoldPoints(most));
             points.into_iter().map(|point| axis.label(point)).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(labels(10.0..1000.0, 8), "10 20 50 100 200 500 1000");
@@ -191,7 +227,25 @@ mod tests {
         assert_eq!(labels(1e-4..1e6, 6), "10⁻⁴ 0.01 1 100 10000 10⁶");
         // Less than a decade and a half: as on a linear axis.
         assert_eq!(labels(15.0..60.0, 6), "20 30 40 50 60");
+        assert_eq!(labels(1e-300..1e300, 4), "10⁻³⁰⁰ 10⁻¹⁵⁰ 1 10¹⁵⁰ 10³⁰⁰");
         assert_eq!(labels(1e5..2e6, 3), "10⁶ 2·10⁶");
+    }
+
+    #[test]
+    fn labels_do_not_meet() {
+        let name = |value: f64| format!("a long label {value}");
+        let axes = |x_label| Axes {
+            x: Axis::from(0.0..1.0),
+            y: 0.0..1.0,
+            margins: [0; 4],
+            areas: [30; 2],
+            labels: [11, 5],
+            x_label,
+            names: [""; 2],
+            fonts: [14; 2],
+        };
+        let short = |value: f64| value.to_string();
+        assert!(axes(&short).fit(11, 600) && !axes(&name).fit(11, 600) && axes(&name).fit(2, 600));
     }
 
     #[test]

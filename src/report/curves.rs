@@ -84,7 +84,7 @@ fn draw_panel(
         labels: [11, 6],
         x_label: &|iteration| iterations(iteration, last),
         names: [if lowest { "iteration" } else { "" }, ""],
-        fonts: [15, 17],
+        fonts: [16, 18],
     };
     let mut chart = axes.draw(area)?;
 
@@ -101,8 +101,8 @@ fn draw_panel(
             chart.draw_series(LineSeries::new(extremes(points), line.color.mix(0.22)))?;
         }
     }
-    let title = (FONT, 17, FontStyle::Bold).into_font();
-    let legend = (FONT, 15).into_font();
+    let title = (FONT, 18, FontStyle::Bold).into_font();
+    let legend = (FONT, 16).into_font();
     let mut x = LEFT as i32;
     area.draw(&Text::new(panel.title, (x, 9), title.clone()))?;
     x += title.box_size(panel.title)?.0 as i32 + 28;

@@ -40,7 +40,7 @@ pub fn plot(path: &Path, log_density: &[Vec<f32>]) -> Result<()> {
             labels: [11, 6],
             x_label: &|step| format!("{step:.0}"),
             names: ["SGLD step", "energy (nats, up to a constant)"],
-            fonts: [15, 17],
+            fonts: [16, 18],
         };
         let mut chart = axes.draw(root)?;
         let clipped = |points: Vec<(f64, f64)>| {
