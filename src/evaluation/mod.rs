@@ -4,4 +4,5 @@
 //! are functions of measurements, in float64 on the host, each with a bootstrap interval ([`bootstrap`]). The formula
 //! and the source of every figure are in `docs/evaluation.md`.
 
+pub mod attacks;
 pub mod bootstrap;
