@@ -1,16 +1,26 @@
-//! Attacks on a public classifier, compared with torchattacks (numbers in fixtures/attacks/peers.json, by make.py there).
+//! Attacks on every device, and on a public classifier, compared with torchattacks (numbers in
+//! fixtures/attacks/peers.json, by make.py there).
 //!
-//! Both need `$JEM_DATA` with `models/resnet20.th` and CIFAR-10, and say so where it has none. The time of an attack is
+//! The public classifier needs `$JEM_DATA` with `models/resnet20.th` and CIFAR-10, and the test says so where there is none. The time of an attack is
 //! printed by `./test --test attacks -- --ignored --nocapture`.
 
+#[path = "common/devices.rs"]
+mod devices;
+
+use devices::devices;
+use jem::compute::random::{Threefry, stream};
 use jem::data::Dataset;
 use jem::data::images::from_byte;
 use jem::data::named::NamedSet;
 use jem::device::Device;
 use jem::ebm::{ImportOptions, InputNormalisation, Model};
-use jem::evaluation::attacks::{Attack, Classifier, Images, Norm, Threat};
+use jem::evaluation::attacks::{Attack, Classifier, Images, Loss, Norm, Threat, Victim};
+use jem::nn::init::Init;
+use jem::nn::layers::Layered;
+use jem::nn::network::Network;
 use serde_json::Value;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The public ResNet-20 and `n` test images in [-1, 1] with their labels; `None` where they are not.
 fn public(n: usize) -> Option<(Model, Vec<f32>, Vec<u32>)> {
@@ -24,8 +34,55 @@ fn public(n: usize) -> Option<(Model, Vec<f32>, Vec<u32>)> {
     let options = ImportOptions { normalisation: Some(normalisation), ..ImportOptions::default() };
     let model = Model::import(&path, options).expect("the public ResNet-20");
     let set: NamedSet = "cifar10:test".parse().expect("a name");
-    let data: Dataset = set.load(None, &mut |_| {}).expect("CIFAR-10").subset(&(0..n).collect::<Vec<_>>());
+    let data: Dataset = set.load(None, &|_| {}).expect("CIFAR-10").subset(&(0..n).collect::<Vec<_>>());
     Some((model, data.images.iter().map(|&byte| from_byte(byte)).collect(), data.labels))
+}
+
+#[test]
+fn every_device_gives_the_same_gradients_and_robust_images() {
+    const N: usize = 40;
+    let network = Layered::new("small", [8, 8, 3], 5, |layers, images| {
+        let x = layers.conv2d("conv", images, 8, 3, 1, 1).leaky_relu(0.2);
+        layers.linear("fc", &x.flatten(), 16).leaky_relu(0.2)
+    });
+    let network: Arc<dyn Network> = Arc::new(network.with_slope(0.2));
+    let parameters = network.layout().initialise(Init::HeNormal, network.slope(), 4);
+    let mut random = Threefry::new(1, stream::REPLAY_FILL, 0);
+    let pixels: Vec<f32> = (0..N * 192).map(|_| 2.0 * random.uniform() - 1.0).collect();
+    let mut found = Vec::new();
+    for (name, device) in devices() {
+        let mut victim =
+            Classifier::of(&device, Arc::clone(&network), [8, 8, 3], &parameters, 16).expect(name);
+        let logits: Vec<f32> =
+            pixels.chunks(10 * 192).flat_map(|part| victim.logits(part).expect(name)).collect();
+        let best = |row: &[f32]| (0..5).max_by(|&a, &b| row[a].total_cmp(&row[b])).expect("classes") as u32;
+        let labels: Vec<u32> = logits.chunks(5).map(best).collect();
+        let targets: Vec<u32> = labels.iter().map(|label| (label + 1) % 5).collect();
+        let mut gradients = Vec::new();
+        for loss in [Loss::CrossEntropy, Loss::Dlr, Loss::TargetedDlr, Loss::LogitDifference] {
+            let answer =
+                victim.gradient(loss, &pixels[..10 * 192], &labels[..10], &targets[..10]).expect(name);
+            gradients.extend(answer.gradient);
+        }
+        let images = Images { pixels: &pixels, labels: &labels };
+        let threat = Threat::new(Norm::L2, 0.1).expect("a threat");
+        let mut robust = Vec::new();
+        for attack in [Attack::ApgdT { steps: 10, targets: 4 }, Attack::Square { queries: 20 }] {
+            robust.extend(
+                attack.run(&mut victim, images, threat, 0, &mut |_| true).expect(name).expect(name).robust(),
+            );
+        }
+        found.push((name, gradients, robust));
+    }
+    let [(_, gradients, robust), (name, others, other_robust)] = &found[..] else { panic!("two devices") };
+    for (a, b) in gradients.iter().zip(others) {
+        assert!((a - b).abs() <= 1e-4 * (1.0 + a.abs()), "{name}: {b}, not {a}");
+    }
+    // An image may be at the very boundary.
+    let differing = robust.iter().zip(other_robust).filter(|(a, b)| a != b).count();
+    assert!(differing <= 1, "{name}: {differing} of {} images", robust.len());
+    let standing = robust.iter().filter(|robust| **robust).count();
+    assert!((10..70).contains(&standing), "{standing} of {} stand", robust.len());
 }
 
 #[test]
@@ -38,6 +95,7 @@ fn robust_accuracies_are_those_of_torchattacks() {
     };
     let images = Images { pixels: &pixels, labels: &labels };
     let mut victim = Classifier::new(&Device::cpu(), &model, 64).expect("programs");
+    let targets = peers["targets"].as_u64().expect("a number") as usize;
     for row in peers["rows"].as_array().expect("rows") {
         let norm: Norm = row["norm"].as_str().expect("a norm").parse().expect("a norm");
         let threat = Threat::new(norm, row["epsilon"].as_f64().expect("a radius")).expect("a threat");
@@ -45,6 +103,8 @@ fn robust_accuracies_are_those_of_torchattacks() {
         let attack = match row["attack"].as_str().expect("a name") {
             // Deterministic, as there.
             "pgd" => Attack::Pgd { steps, random_start: false },
+            "apgd-t" => Attack::ApgdT { steps, targets },
+            "fab-t" => Attack::FabT { steps, targets },
             name => name.parse::<Attack>().and_then(|attack| attack.with_steps(steps)).expect("an attack"),
         };
         let found =

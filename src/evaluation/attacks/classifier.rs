@@ -34,7 +34,11 @@ impl Classifier {
         parameters: &[f32],
         batch: usize,
     ) -> Result<Self> {
-        Ok(Self(Programs::new(device, Setup { network, image, batch, copies: 1 }, parameters)?))
+        Ok(Self(Programs::new(
+            device,
+            Setup { network, image, batch, copies: 1, unrolled: None },
+            parameters,
+        )?))
     }
 }
 

@@ -38,7 +38,7 @@ pub use classifier::Classifier;
 pub use distal::{Distal, DistalSettings, DistalStart, distal};
 pub use fab::minimal_perturbations;
 pub use losses::Loss;
-pub use refined::{Refined, Refinement};
+pub use refined::{Backward, Refined, Refinement};
 pub use run::{Attacked, Images};
 pub use threat::{Norm, Threat, parse_epsilon};
 pub use victim::{Answer, Victim};

@@ -1,8 +1,10 @@
 //! The programs that compute logits and the gradients of losses at images, for batches of several sizes.
 
 use super::losses::Loss;
+use super::threat::{HIGH, LOW};
 use super::victim::Answer;
 use crate::device::{Buffer, Buffers, Device, Executable, Key, ProgramBuilder};
+use crate::ebm::Langevin;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Output, Tensor, lower};
 use crate::nn::architecture::NormMode;
@@ -16,6 +18,7 @@ const LABELS: Key<u32> = Key::new("labels");
 const TARGETS: Key<u32> = Key::new("targets");
 const LOGITS: Key<f32> = Key::new("logits");
 const GRADIENT: Key<f32> = Key::new("input gradient");
+const NOISE: Key<f32> = Key::new("noise");
 
 /// What programs compute with.
 #[derive(Debug, Clone)]
@@ -28,6 +31,54 @@ pub(super) struct Setup {
     /// The number of copies of each image that a call is given, one after the other. With several, the logits of an
     /// image are the logarithms of the mean of its copies' p(y|x), and its gradient is the sum of its copies'.
     pub copies: usize,
+    /// SGLD from the images to those that are classified.
+    pub unrolled: Option<Unrolled>,
+}
+
+/// Steps of SGLD in the graph, through which gradients pass. The activations of all steps are kept.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unrolled {
+    pub langevin: Langevin,
+    pub steps: usize,
+}
+
+impl Unrolled {
+    /// The updates for each gradient of log p(x): those of [`Langevin::append`].
+    fn updates(&self) -> usize {
+        if self.langevin.noise == 0.0 { 1 } else { self.langevin.inner_steps }
+    }
+
+    /// The number of normal random numbers for `elements` elements of images.
+    pub fn noise(&self, elements: usize) -> usize {
+        if self.langevin.noise == 0.0 { 0 } else { self.steps * self.updates() * elements }
+    }
+
+    /// The images after all steps from `x`, with the random numbers of the external buffer [`NOISE`].
+    fn append(&self, setup: &Setup, pass: &mut Pass<'_>, x: &Tensor) -> Tensor {
+        let Langevin { step_size, noise, clamp_gradient, clamp_x, inner_steps } = self.langevin;
+        let (graph, updates) = (x.graph(), self.updates());
+        let length = step_size * (inner_steps / updates) as f32;
+        let count = self.noise(x.elements()) / x.elements();
+        let normals = (count > 0).then(|| graph.input(NOISE.name(), [count, x.elements()]));
+        let mut last = x.clone();
+        for step in 0..self.steps {
+            let log_density = setup.network.logits(&last, pass).logsumexp();
+            let [gradient] = graph.grad(&log_density, [&last]);
+            let gradient = clamp_gradient.map_or(gradient.clone(), |bound| gradient.clamp(-bound, bound));
+            for update in 0..updates {
+                last = last.add(&gradient.scale(length));
+                if let Some(normals) = &normals {
+                    let number = step * updates + update;
+                    let normals = normals.slice(0, number..number + 1).reshape(x.shape());
+                    last = last.add(&normals.scale(noise));
+                }
+                if clamp_x {
+                    last = last.clamp(LOW, HIGH);
+                }
+            }
+        }
+        last
+    }
 }
 
 impl Setup {
@@ -68,10 +119,17 @@ impl Programs {
     /// # Errors
     /// An error of the device; [`Error::Setting`] for a batch of 0.
     pub fn new(device: &Device, setup: Setup, parameters: &[f32]) -> Result<Self> {
+        Self::sharing(device, setup, device.buffer_from(PARAMETERS.name(), parameters)?)
+    }
+
+    /// [`Programs::new`] with parameters that are on the device.
+    ///
+    /// # Errors
+    /// The errors of [`Programs::new`].
+    pub fn sharing(device: &Device, setup: Setup, parameters: Buffer) -> Result<Self> {
         if setup.batch == 0 || setup.copies == 0 {
             return Err(Error::setting("batch", "must be at least 1, got 0"));
         }
-        let parameters = device.buffer_from(PARAMETERS.name(), parameters)?;
         let [forward, backward] = [BTreeMap::new(), BTreeMap::new()];
         Ok(Self { device: device.clone(), setup, parameters, forward, backward, loss: None })
     }
@@ -112,6 +170,21 @@ impl Programs {
         labels: &[u32],
         targets: &[u32],
     ) -> Result<Answer> {
+        self.gradient_with(loss, images, labels, targets, |_| Vec::new())
+    }
+
+    /// [`Programs::gradient`] with the normal random numbers of SGLD; `noise` makes as many as it is told.
+    ///
+    /// # Errors
+    /// An error of the device.
+    pub fn gradient_with(
+        &mut self,
+        loss: Loss,
+        images: &[f32],
+        labels: &[u32],
+        targets: &[u32],
+        noise: impl FnOnce(usize) -> Vec<f32>,
+    ) -> Result<Answer> {
         let n = labels.len();
         let size = self.setup.size_for(n);
         if self.loss != Some(loss) {
@@ -126,6 +199,12 @@ impl Programs {
         buffers.write(IMAGES, images)?;
         buffers.write(LABELS, labels)?;
         buffers.write(TARGETS, targets)?;
+        if let Some(unrolled) = &self.setup.unrolled {
+            let count = unrolled.noise(size * self.setup.copies * self.setup.elements());
+            if count > 0 {
+                buffers.write(NOISE, &noise(count))?;
+            }
+        }
         self.device.run(program)?;
         Ok(Answer {
             logits: self.read(buffers, LOGITS, n * self.setup.network.classes())?,
@@ -154,7 +233,8 @@ fn load(
     let x = graph.input(IMAGES.name(), [size * setup.copies, height, width, channels]);
     let layout = setup.network.layout();
     let pass = &mut Pass::new(&layout, NormMode::Inference).without_dropout();
-    let logits = mean_of_copies(&setup.network.logits(&x, pass), setup.copies);
+    let last = setup.unrolled.map_or(x.clone(), |unrolled| unrolled.append(setup, pass, &x));
+    let logits = mean_of_copies(&setup.network.logits(&last, pass), setup.copies);
     let [mut prepare, mut builder] = ["prepare", "attack"].map(ProgramBuilder::new);
     let gradient = loss.map(|loss| {
         let [labels, targets] = [LABELS, TARGETS].map(|key| graph.indices(key.name(), [size]));
@@ -174,6 +254,9 @@ fn load(
     buffers.zeros(IMAGES, x.elements())?;
     buffers.zeros(LABELS, size)?;
     buffers.zeros(TARGETS, size)?;
+    if let Some(unrolled) = &setup.unrolled {
+        buffers.zeros(NOISE, unrolled.noise(x.elements()).max(1))?;
+    }
     let prepare = buffers.load(prepare.finish())?;
     device.run(&prepare)?;
     let program = buffers.load(builder.finish())?;
@@ -201,7 +284,7 @@ mod tests {
 
     fn programs(batch: usize, copies: usize) -> Programs {
         let (network, parameters) = small_network::perceptron(3, 5);
-        let setup = Setup { network, image: [SIDE, SIDE, 1], batch, copies };
+        let setup = Setup { network, image: [SIDE, SIDE, 1], batch, copies, unrolled: None };
         Programs::new(&Device::cpu(), setup, &parameters).unwrap()
     }
 

@@ -13,6 +13,7 @@ pub(super) enum Stream {
     Noise = 4,
     Distal = 5,
     ApgdDlr = 6,
+    Refinement = 7,
 }
 
 /// The random numbers of image `index` in run `run` of an attack.
@@ -44,17 +45,20 @@ pub(super) fn on_surface(threat: Threat, clean: &[f32], random: &mut SplitMix) -
 fn direction(norm: Norm, len: usize, random: &mut SplitMix) -> Vec<f32> {
     let mut vector: Vec<f32> = match norm {
         Norm::LInf => (0..len).map(|_| random.uniform(-1.0, 1.0)).collect(),
-        Norm::L2 => {
-            let pairs = (0..len.div_ceil(2)).flat_map(|_| {
-                let bits = random.next();
-                normal_pair([(bits >> 32) as u32, bits as u32])
-            });
-            pairs.take(len).collect()
-        }
+        Norm::L2 => normals(len, random),
     };
     let length = norm.of(&vector) as f32 + 1e-12;
     vector.iter_mut().for_each(|v| *v /= length);
     vector
+}
+
+/// Standard normal numbers.
+pub(super) fn normals(len: usize, random: &mut SplitMix) -> Vec<f32> {
+    let pairs = (0..len.div_ceil(2)).flat_map(|_| {
+        let bits = random.next();
+        normal_pair([(bits >> 32) as u32, bits as u32])
+    });
+    pairs.take(len).collect()
 }
 
 /// `clean` plus the radius times `direction`, within the threat.
