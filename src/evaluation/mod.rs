@@ -5,6 +5,7 @@
 //! ([`bootstrap`]). [`evaluate`] makes both and writes the report. The formula and the source of every figure are in
 //! `docs/evaluation.md`.
 
+pub mod attacks;
 pub mod bootstrap;
 pub mod calibration;
 pub mod classification;
