@@ -2,6 +2,7 @@
 
 use super::bootstrap::{Estimate, Resamples};
 use super::predictions::Predictions;
+use crate::report::reliability::Bin;
 
 /// The number of bins of the calibration errors.
 pub const BINS: usize = 20;
@@ -23,19 +24,6 @@ pub struct Calibration {
     pub bins: Vec<Bin>,
     /// The area under the risk-coverage curve, [`aurc`].
     pub aurc: Estimate,
-}
-
-/// A bin of confidences.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Bin {
-    /// The bounds of the confidence: above the first, at most the second.
-    pub bounds: [f64; 2],
-    /// The number of images.
-    pub images: usize,
-    /// The mean confidence of the images; NaN without images.
-    pub confidence: f64,
-    /// The accuracy of the images; NaN without images.
-    pub accuracy: f64,
 }
 
 impl Calibration {

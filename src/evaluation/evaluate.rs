@@ -2,7 +2,7 @@
 
 use super::job::{Job, Watch, measure};
 use super::sections::scores::{Fit, Scoring, Wanted};
-use super::sections::{Context, Written, classification, ood};
+use super::sections::{Context, Written, classification, ood, robustness};
 use super::store::Store;
 use super::subject::{EvaluationData, Subject};
 use super::{Part, Settings};
@@ -43,6 +43,7 @@ pub fn evaluate(
     out: &Path,
     watch: &mut dyn Watch,
 ) -> Result<Option<Report>> {
+    std::fs::create_dir_all(out).map_err(Error::io(out))?;
     let store = Store::new(out.join(PARTS));
     let context = Context { device, subjects, data, settings, store: &store, out };
     if !measure(jobs(context), &store, watch)? {
@@ -55,6 +56,9 @@ pub fn evaluate(
             |subject| Ok(classification::fitted(context, subject)?.map(|fit| fit.temperature.value));
         let temperatures = (0..subjects.len()).map(temperature).collect::<Result<Vec<_>>>()?;
         sections.push(ood::write(context, &temperatures)?);
+    }
+    if settings.has(Part::Robustness) {
+        sections.push(robustness::write(context)?);
     }
     write(context, sections).map(Some)
 }
@@ -81,6 +85,10 @@ fn jobs(context: Context<'_>) -> Vec<Job<'_>> {
         if context.settings.has(Part::Ood) {
             jobs.extend(context.data.outside.iter().map(|set| ood::scoring(context, subject, set).job()));
         }
+    }
+    // The longest come last.
+    if context.settings.has(Part::Robustness) {
+        jobs.extend((0..context.subjects.len()).flat_map(|subject| robustness::jobs(context, subject)));
     }
     jobs
 }
@@ -116,7 +124,6 @@ fn write(context: Context<'_>, sections: Vec<Written>) -> Result<Report> {
     numbers.insert("against".into(), others.into());
     let numbers = Value::Object(numbers);
     let path = out.join("eval.json");
-    std::fs::create_dir_all(out).map_err(Error::io(out))?;
     atomic::write(&path, |file| writeln!(file, "{numbers:#}"))?;
     let mut files = vec![path];
     files.extend(document.write(out, "eval")?);

@@ -25,6 +25,7 @@ mod subject;
 
 pub use evaluate::{Report, evaluate};
 pub use job::{GoesOn, Unwatched, Watch};
+pub use sections::robustness::{Attacks, Attempt, RefinementSettings};
 pub use subject::{EvaluationData, ImageSet, Labels, Subject};
 
 use crate::nn::architecture::NormMode;
@@ -36,6 +37,8 @@ pub enum Part {
     Calibration,
     /// Out-of-distribution detection.
     Ood,
+    /// Adversarial attacks.
+    Robustness,
 }
 
 /// The settings of an evaluation.
@@ -49,23 +52,25 @@ pub struct Settings {
     pub batch: usize,
     /// The number of images of each set, from its first on, that ODIN scores; it takes as long as three passes.
     pub odin_images: usize,
+    /// The attacks.
+    pub attacks: Attacks,
     /// The seed of resamples and of all random numbers.
     pub seed: u32,
 }
 
-impl Default for Settings {
-    fn default() -> Self {
+impl Settings {
+    /// Everything, for a test set of `images` images.
+    pub fn standard(images: usize) -> Self {
         Self {
-            parts: vec![Part::Calibration, Part::Ood],
+            parts: vec![Part::Calibration, Part::Ood, Part::Robustness],
             mode: NormMode::Inference,
             batch: 100,
             odin_images: 1000,
+            attacks: Attacks::standard(images),
             seed: 0,
         }
     }
-}
 
-impl Settings {
     /// Whether to evaluate `part`.
     pub fn has(&self, part: Part) -> bool {
         self.parts.contains(&part)

@@ -52,10 +52,7 @@ impl Store {
         }
         let Some(arrays) = measure()? else { return Ok(None) };
         std::fs::create_dir_all(&self.directory).map_err(Error::io(&self.directory))?;
-        let bytes = key.to_string().into_bytes();
-        let mut all = arrays.0.clone();
-        all.push((KEY.into(), Array { shape: vec![bytes.len()], elements: Elements::U8(bytes) }));
-        npz::write(&self.path(name), &all)?;
+        npz::write(&self.path(name), &arrays.clone().with_json(KEY, key).0)?;
         Ok(Some(arrays))
     }
 
@@ -82,6 +79,13 @@ impl Arrays {
         self
     }
 
+    /// Adds a value as the bytes of JSON.
+    pub fn with_json(mut self, name: &str, value: &Value) -> Self {
+        let bytes = value.to_string().into_bytes();
+        self.0.push((name.into(), Array { shape: vec![bytes.len()], elements: Elements::U8(bytes) }));
+        self
+    }
+
     fn get(&self, name: &str) -> Option<&Array> {
         self.0.iter().find(|(found, _)| found == name).map(|(_, array)| array)
     }
@@ -101,6 +105,16 @@ impl Arrays {
             _ => &[],
         }
     }
+
+    /// The value called `name`; null without it.
+    pub fn json(&self, name: &str) -> Value {
+        match self.get(name) {
+            Some(Array { elements: Elements::U8(bytes), .. }) => {
+                serde_json::from_slice(bytes).unwrap_or_default()
+            }
+            _ => Value::Null,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -113,12 +127,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::new(folder.path().join("parts"));
         let key = json!({ "images": 3, "seed": 0 });
-        let arrays = || Arrays::default().with_f32("x", [2], vec![1.0, f32::NAN]).with_u32("n", [1], vec![7]);
+        let arrays = || {
+            let arrays =
+                Arrays::default().with_f32("x", [2], vec![1.0, f32::NAN]).with_u32("n", [1], vec![7]);
+            arrays.with_json("facts", &json!({ "a": 1 }))
+        };
         assert_eq!(store.part("a set:test", &key, || Ok(None)).unwrap(), None);
         assert!(!store.directory().exists(), "a stopped measurement leaves nothing");
         store.part("a set:test", &key, || Ok(Some(arrays()))).unwrap();
         let kept = store.part("a set:test", &key, || panic!("it is kept")).unwrap().unwrap();
         assert_eq!((kept.u32("n"), kept.f32("x")[0], kept.f32("y").len()), (&[7][..], 1.0, 0));
+        assert_eq!((kept.json("facts"), kept.json("y")), (json!({ "a": 1 }), Value::Null));
         assert!(store.path("a set:test").ends_with("a-set-test.npz"));
         let other = json!({ "images": 3, "seed": 1 });
         assert_eq!(store.load("a set:test", &other), None);

@@ -12,6 +12,8 @@ pub struct Subject {
     pub name: String,
     /// The model.
     pub model: Model,
+    /// The names of its classes, in the order of its logits.
+    pub class_names: Vec<String>,
     /// The model's classes of the images of each set; `None` for a scalar energy.
     pub labels: Option<Labels>,
     /// A digest of the model's file.
@@ -30,13 +32,20 @@ pub struct Labels {
 }
 
 impl Subject {
-    /// A model with its name in the report and the classes of the images.
+    /// A model with its name in the report, the classes of the images, and `names` of its classes if it has none itself.
     ///
     /// # Errors
     /// [`Error::Io`] if its file cannot be read again.
-    pub fn new(name: impl Into<String>, model: Model, labels: Option<Labels>) -> Result<Self> {
+    pub fn new(
+        name: impl Into<String>,
+        model: Model,
+        labels: Option<Labels>,
+        names: Option<&[String]>,
+    ) -> Result<Self> {
+        let numbers = || (0..model.network().classes()).map(|class| class.to_string()).collect();
+        let class_names = names.or(model.class_names()).map_or_else(numbers, <[String]>::to_vec);
         let bytes = std::fs::read(model.path()).map_err(Error::io(model.path()))?;
-        Ok(Self { name: name.into(), digest: hex(&bytes), model, labels })
+        Ok(Self { name: name.into(), digest: hex(&bytes), class_names, model, labels })
     }
 
     /// The number of classes; 1 for a scalar energy.

@@ -1,5 +1,6 @@
 //! `jem eval`: what a model is worth, in one report.
 
+mod attacks;
 mod data;
 mod progress;
 
@@ -8,6 +9,7 @@ use crate::common::{ImageArguments, ModelArguments, Output, check_batch, check_d
 use crate::facts::Facts;
 use crate::session::flags::Flags as _;
 use crate::session::{INTERRUPTED, complain};
+use attacks::AttackArguments;
 use data::Asked;
 use jem::data::named::Collection;
 use jem::data::training::SYNTHETIC;
@@ -17,6 +19,9 @@ use jem::{Error, Result};
 use progress::Bar;
 use std::path::PathBuf;
 use std::process::ExitCode;
+
+/// The default number of images of a batch.
+const BATCH: usize = 100;
 
 const EXAMPLES: &str = "Examples:
   jem eval --model runs/mine --data cifar10 --out report
@@ -34,7 +39,7 @@ Written into --out:
 The same command goes on with an interrupted evaluation, and repeats no measurement that is finished. Formulas and sources \
 are in docs/evaluation.md.";
 
-/// Evaluate a model: classification, calibration, out-of-distribution detection
+/// Evaluate a model: classification, calibration, out-of-distribution detection, robustness
 ///
 /// Every number has a 95% bootstrap interval. Ctrl-C ends the evaluation within seconds; finished measurements are kept.
 #[derive(Debug, clap::Args)]
@@ -60,7 +65,7 @@ pub struct Arguments {
     /// Directory to write into; created if it does not exist
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Parts of the evaluation, separated by commas: calibration, ood [default: all]
+    /// Parts of the evaluation, separated by commas: calibration, ood, robustness [default: all]
     #[arg(long, value_name = "PARTS", value_delimiter = ',', value_parser = part)]
     only: Vec<Part>,
     /// Fewer images of everything, for a first look: 1,000 for testing, 500 of each other set
@@ -82,11 +87,13 @@ pub struct Arguments {
     /// Number of images of each set of --ood [default: 2,000, or all of a smaller set]
     #[arg(long, value_name = "N")]
     ood_images: Option<usize>,
+    #[command(flatten)]
+    attacks: AttackArguments,
     /// Random seed
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u32,
     /// Images per batch
-    #[arg(long, value_name = "N", default_value_t = Settings::default().batch)]
+    #[arg(long, value_name = "N", default_value_t = BATCH)]
     batch: usize,
     #[command(flatten)]
     output: Output,
@@ -100,11 +107,12 @@ fn data_help() -> String {
 }
 
 /// The parts and their names.
-const PARTS: [(&str, Part); 2] = [("calibration", Part::Calibration), ("ood", Part::Ood)];
+const PARTS: [(&str, Part); 3] =
+    [("calibration", Part::Calibration), ("ood", Part::Ood), ("robustness", Part::Robustness)];
 
 fn part(text: &str) -> Result<Part, String> {
     let found = PARTS.into_iter().find(|(name, _)| *name == text).map(|(_, part)| part);
-    found.ok_or_else(|| format!("expected {}", PARTS.map(|(name, _)| name).join(" or ")))
+    found.ok_or_else(|| format!("expected {}", PARTS.map(|(name, _)| name).join(", ")))
 }
 
 /// Runs the command.
@@ -122,14 +130,16 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
         models.push((path.clone(), other));
     }
-    let settings = settings(arguments);
-    let asked = Asked { arguments, settings: &settings, names: names.as_deref() };
-    let loaded = asked.load(&models)?;
+    let parts = parts(arguments);
+    let loaded = Asked { arguments, parts: &parts, names: names.as_deref() }.load(&models)?;
+    let classes =
+        models.iter().map(|(_, model)| model.network().classes()).filter(|classes| *classes > 1).min();
+    let settings = settings(arguments, classes.unwrap_or(2), loaded.data.test.images.count)?;
     check_directory("--out", &arguments.out)?;
     let named = data::names(&models);
     let mut subjects = Vec::new();
     for (((_, model), name), labels) in models.into_iter().zip(named).zip(loaded.labels) {
-        subjects.push(Subject::new(name, model, labels)?);
+        subjects.push(Subject::new(name, model, labels, names.as_deref())?);
     }
     interrupt::flag()?;
     let mut bar = Bar::new(&arguments.output);
@@ -150,15 +160,24 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn settings(arguments: &Arguments) -> Settings {
-    let defaults = Settings::default();
-    Settings {
-        parts: if arguments.only.is_empty() { defaults.parts } else { arguments.only.clone() },
+/// The settings, for models of the fewest `classes` classes and `images` test images.
+fn settings(arguments: &Arguments, classes: usize, images: usize) -> Result<Settings> {
+    let standard = Settings::standard(images);
+    let (quick, odin_images) = (arguments.quick, standard.odin_images);
+    let attacks = arguments.attacks.attacks(images, classes, quick)?;
+    Ok(Settings {
+        parts: parts(arguments),
         mode: arguments.model.norm_mode,
         batch: arguments.batch,
-        odin_images: if arguments.quick { 200 } else { defaults.odin_images },
+        odin_images: if quick { odin_images / 5 } else { odin_images },
+        attacks,
         seed: arguments.seed,
-    }
+    })
+}
+
+/// The parts to evaluate.
+fn parts(arguments: &Arguments) -> Vec<Part> {
+    if arguments.only.is_empty() { PARTS.map(|(_, part)| part).to_vec() } else { arguments.only.clone() }
 }
 
 /// The figures that are printed: the most important ones.
@@ -184,6 +203,15 @@ fn facts(report: &Report, device: &str) -> Facts {
     line("cross-entropy", interval(numbers, "cross_entropy", 1.0, 4, ""));
     line("ECE", interval(&numbers["calibration"], "ece", 100.0, 2, "%"));
     line("ECE after scaling", interval(&numbers["calibration"], "ece_after_temperature", 100.0, 2, "%"));
+    let mut line =
+        |name: &str, text: Option<String>| text.into_iter().for_each(|text| facts.line(name, text));
+    for attempt in numbers["robustness"].as_array().into_iter().flatten() {
+        let word = |key: &str| attempt[key].as_str().unwrap_or_default();
+        let epsilon = attempt["epsilon"].as_f64().unwrap_or(f64::NAN);
+        let refined = if attempt["refined"] == true { ", refined" } else { "" };
+        let name = format!("{}, {} {epsilon:.4}{refined}", word("attack"), word("norm"));
+        line(&name, interval(attempt, "accuracy", 100.0, 2, "%"));
+    }
     for set in numbers["ood"].as_array().into_iter().flatten() {
         let name = format!("AUROC, {}", set["set"].as_str().unwrap_or_default());
         line(&name, interval(&set["scores"]["log_px"], "auroc", 1.0, 3, " by log p(x)"));

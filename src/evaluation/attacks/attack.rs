@@ -225,12 +225,21 @@ impl Attack {
         }
     }
 
-    /// An estimate of the time for one image, in forward passes.
-    fn cost(self, classes: usize) -> f64 {
+    /// An estimate of the time for an image that no attack breaks, in forward passes.
+    pub fn cost(self, classes: usize) -> f64 {
         const BACKWARD: f64 = 3.0;
-        let targets = |targets: usize| targets.min(classes - 1) as f64;
+        let targets = |targets: usize| targets.min(classes.saturating_sub(1)) as f64;
         match self {
-            Self::Noise | Self::AutoAttack => 1.0,
+            Self::Noise => 1.0,
+            Self::AutoAttack => {
+                let parts = [
+                    Self::ApgdCe { steps: STEPS },
+                    Self::ApgdT { steps: STEPS, targets: TARGETS },
+                    Self::FabT { steps: STEPS, targets: TARGETS },
+                    Self::Square { queries: QUERIES },
+                ];
+                parts.iter().map(|part| part.cost(classes)).sum()
+            }
             Self::Pgd { steps, .. } | Self::ApgdCe { steps } | Self::ApgdDlr { steps } => {
                 BACKWARD * steps as f64
             }

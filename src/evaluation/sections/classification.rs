@@ -4,13 +4,17 @@ use super::scores::{LOGITS, Scoring, Wanted};
 use super::{Context, Written};
 use crate::error::Result;
 use crate::evaluation::bootstrap::{Estimate, Resamples};
-use crate::evaluation::calibration::{BINS, Bin, Calibration, risk_coverage, temperature};
+use crate::evaluation::calibration::{BINS, Calibration, risk_coverage, temperature};
 use crate::evaluation::classification::Classification;
 use crate::evaluation::format::{Form, Object, Row, compared};
 use crate::evaluation::job::Job;
 use crate::evaluation::predictions::Predictions;
 use crate::report::document::{Block, Section};
+use crate::report::lines::{self, Frame, Line, Scale};
+use crate::report::reliability::Bin;
+use crate::report::{confusion, reliability};
 use serde_json::{Value, json};
+use std::path::PathBuf;
 
 /// The coverages whose risks are listed.
 const COVERAGES: [f64; 5] = [0.5, 0.7, 0.8, 0.9, 0.95];
@@ -125,7 +129,8 @@ fn classified(context: Context<'_>, all: &[Option<Figures>]) -> Result<Written> 
     rows.push(figure("cross-entropy, nats", Form::Digits(4), &|c| Some(&c.cross_entropy)));
     rows.push(figure("Brier score", Form::Digits(4), &|c| Some(&c.brier)));
     let caption = format!("{} images of {}.", context.data.test.images.count, context.data.test.name);
-    let blocks = vec![compared(&caption, &context.names(), &rows)];
+    let mut blocks = vec![compared(&caption, &context.names(), &rows)];
+    blocks.extend(confusions(context, all)?);
     let numbers = all.iter().zip(context.subjects).map(|(figures, subject)| {
         let mut object = Object::default();
         if let Some(Figures { classification: c, .. }) = figures {
@@ -142,6 +147,69 @@ fn classified(context: Context<'_>, all: &[Option<Figures>]) -> Result<Written> 
     });
     let numbers = numbers.collect();
     Ok(Written { section: Section { title: "Classification".into(), blocks }, numbers })
+}
+
+/// The confusion matrix of each subject.
+fn confusions(context: Context<'_>, all: &[Option<Figures>]) -> Result<Vec<Block>> {
+    let mut blocks = Vec::new();
+    for (at, (figures, subject)) in all.iter().zip(context.subjects).enumerate() {
+        let Some(Figures { classification, .. }) = figures else { continue };
+        let file = PathBuf::from(format!("{}.png", context.name(at, "confusion")));
+        confusion::plot(
+            &context.out.join(&file),
+            &classification.confusion,
+            &subject.class_names,
+            &subject.name,
+        )?;
+        blocks.push(Block::Picture {
+            file,
+            caption: format!("{}: images of each class by prediction.", subject.name),
+        });
+    }
+    Ok(blocks)
+}
+
+/// The reliability diagrams of the first subjects, and the risk-coverage curves.
+fn pictures(context: Context<'_>, all: &[Option<Figures>]) -> Result<Vec<Block>> {
+    let mut diagrams = Vec::new();
+    let mut curves = Vec::new();
+    for (figures, subject) in all.iter().zip(context.subjects) {
+        let Some(Figures { predictions, calibration: Some(Calibrated { before, scaled }), .. }) = figures
+        else {
+            continue;
+        };
+        let diagram = |name: String, calibration: &Calibration| reliability::Diagram {
+            name,
+            note: format!("ECE {}", Form::Percent.estimate(&calibration.ece)),
+            bins: calibration.bins.clone(),
+        };
+        diagrams.push(diagram(subject.name.clone(), before));
+        if let Some((fitted, after)) = scaled {
+            diagrams.push(diagram(format!("{}, T = {:.3}", subject.name, fitted.temperature.value), after));
+        }
+        curves.push(Line { name: subject.name.clone(), points: risk_coverage(predictions), band: None });
+    }
+    diagrams.truncate(reliability::DIAGRAMS);
+    curves.truncate(lines::LINES);
+    if diagrams.is_empty() {
+        return Ok(Vec::new());
+    }
+    let files = ["reliability.png", "risk-coverage.png"].map(PathBuf::from);
+    let title = format!("Reliability on {}", context.data.test.name);
+    reliability::plot(&context.out.join(&files[0]), &diagrams, &title)?;
+    let frame = Frame {
+        title: "Risk and coverage",
+        names: ["share of most confident images", "error among them"],
+        scale: Scale::Linear,
+        range: None,
+    };
+    lines::plot(&context.out.join(&files[1]), &curves, &frame)?;
+    let captions = [
+        "Accuracy by confidence; a calibrated model is on the diagonal.",
+        "Error among the most confident images, by their share of all.",
+    ];
+    let picture = |(file, caption): (PathBuf, &str)| Block::Picture { file, caption: caption.into() };
+    Ok(files.into_iter().zip(captions).map(picture).collect())
 }
 
 fn calibration(context: Context<'_>, all: &[Option<Figures>]) -> Result<Written> {
@@ -167,6 +235,7 @@ fn calibration(context: Context<'_>, all: &[Option<Figures>]) -> Result<Written>
         let seen = seen_in_training(figures.as_ref()?)?;
         Some(Block::Text(format!("{}: {seen}", subject.name)))
     }));
+    blocks.extend(pictures(context, all)?);
     let mut head = vec!["coverage".to_owned()];
     head.extend(context.names());
     let risks: Vec<_> = all.iter().map(|f| f.as_ref().map(|f| risk_coverage(&f.predictions))).collect();

@@ -10,7 +10,9 @@ use crate::evaluation::store::Arrays;
 use crate::evaluation::subject::ImageSet;
 use crate::evaluation::{odin, scores};
 use crate::report::document::{Block, Section};
+use crate::report::histograms;
 use serde_json::{Map, Value};
+use std::path::PathBuf;
 
 /// A score that is higher in distribution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +68,16 @@ impl Score {
             Self::Gen => "GEN",
             Self::Odin => "ODIN",
             Self::Mahalanobis => "Mahalanobis",
+        }
+    }
+
+    /// The name on an axis.
+    fn axis(self) -> &'static str {
+        match self {
+            Self::MaxPy => "max p(y|x), log-odds",
+            Self::Odin => "ODIN, log-odds",
+            Self::Mahalanobis => "-Mahalanobis distance²",
+            other => other.name(),
         }
     }
 
@@ -139,6 +151,7 @@ pub(in super::super) fn write(context: Context<'_>, temperatures: &[Option<f64>]
             if all.len() > 1 { format!("{}:", context.subjects[subject].name) } else { String::new() };
         blocks.push(Block::Table { caption, head, rows });
     }
+    blocks.extend(pictures(context, temperatures, &all)?);
     for (at, set) in sets.iter().enumerate() {
         blocks.push(Block::Table {
             caption: format!("{} images of {}:", set.images.count, set.name),
@@ -189,6 +202,44 @@ fn detections(context: Context<'_>, subject: usize, temperature: Option<f64>) ->
         all.push(detections);
     }
     Ok(all)
+}
+
+/// The histograms of each score over each set, a picture for each subject and for so many sets as fit one.
+fn pictures(context: Context<'_>, temperatures: &[Option<f64>], all: &[Detections]) -> Result<Vec<Block>> {
+    let mut blocks = Vec::new();
+    for (subject, detections) in all.iter().enumerate() {
+        let classes = context.subjects[subject].classes();
+        let of = |score: Score, arrays: &Arrays| score.of(arrays, classes, temperatures[subject]);
+        let inside = scoring(context, subject, &context.data.test).load()?;
+        let sets: Vec<(usize, &ImageSet)> = context.data.outside.iter().enumerate().collect();
+        for (number, part) in sets.chunks(histograms::SETS - 1).enumerate() {
+            let outside = part.iter().map(|(_, set)| scoring(context, subject, set).load());
+            let outside = outside.collect::<Result<Vec<Arrays>>>()?;
+            let mut panels = Vec::new();
+            for (i, score) in Score::ALL.into_iter().enumerate() {
+                let measured = std::iter::once(&inside).chain(&outside).map(|arrays| of(score, arrays));
+                let Some(values) = measured.collect::<Option<Vec<Vec<f64>>>>() else { continue };
+                let auroc = |(at, set): &(usize, &ImageSet)| {
+                    let detection = detections[*at][i].1.as_ref();
+                    detection.map(|detection| format!("{} {:.3}", set.name, detection.auroc.value))
+                };
+                let aurocs: Vec<String> = part.iter().filter_map(auroc).collect();
+                let note = format!("AUROC: {}", aurocs.join(", "));
+                panels.push(histograms::Score { name: score.axis().into(), note, sets: values });
+            }
+            let names: Vec<String> = std::iter::once(&context.data.test.name)
+                .chain(part.iter().map(|(_, set)| &set.name))
+                .cloned()
+                .collect();
+            let suffix = if number == 0 { String::new() } else { format!("-{}", number + 1) };
+            let file = PathBuf::from(format!("{}{suffix}.png", context.name(subject, "ood")));
+            let title = format!("Scores by {}", context.subjects[subject].name);
+            histograms::plot(&context.out.join(&file), &panels, &names, &title)?;
+            let caption = format!("{title}: higher is in distribution.");
+            blocks.push(Block::Picture { file, caption });
+        }
+    }
+    Ok(blocks)
 }
 
 fn details(score: Score, detection: &Detection) -> Option<Vec<String>> {

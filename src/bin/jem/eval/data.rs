@@ -9,7 +9,7 @@ use jem::data::named::Collection;
 use jem::data::training::DataSource;
 use jem::ebm::Model;
 use jem::evaluation::sets::MadeSet;
-use jem::evaluation::{EvaluationData, ImageSet, Labels, Part, Settings};
+use jem::evaluation::{EvaluationData, ImageSet, Labels, Part};
 use jem::words::counted;
 use jem::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ const SEED: u64 = 0xf17;
 /// What the user asked for.
 pub struct Asked<'a> {
     pub arguments: &'a Arguments,
-    pub settings: &'a Settings,
+    pub parts: &'a [Part],
     /// The names of the classes of models without them.
     pub names: Option<&'a [String]>,
 }
@@ -61,15 +61,18 @@ impl Asked<'_> {
         let (test, taken, note) = self.taken(select((test, test_labels), &chosen))?;
         let (test, test_labels) = test;
         let classes = test_labels.iter().any(Option::is_some);
-        let wanted = classes && (self.settings.has(Part::Calibration) || self.settings.has(Part::Ood));
+        let wanted = classes && (self.parts.contains(&Part::Calibration) || self.parts.contains(&Part::Ood));
         let train = match source.as_ref().filter(|_| wanted) {
             Some(source) => self.training(&source.training_images(), models, &mut notes)?,
             None => None,
         };
         let Fitted { train, held_out, held_out_note } =
             self.fitted(train, taken.map(|taken| (taken, note)), models, wanted)?;
-        let outside =
-            if self.settings.has(Part::Ood) { self.outside(&test, models, &mut notes)? } else { Vec::new() };
+        let outside = if self.parts.contains(&Part::Ood) {
+            self.outside(&test, models, &mut notes)?
+        } else {
+            Vec::new()
+        };
         let labels = test_labels.into_iter().enumerate().map(|(model, test)| {
             let of = |set: &Option<Labelled>| {
                 set.as_ref().and_then(|set| set.1[model].clone()).unwrap_or_default()
@@ -240,7 +243,7 @@ impl Asked<'_> {
                     return Err(Error::setting("--ood", "interpolated needs at least two test images"));
                 }
                 Ok(made) => {
-                    made.make(test, self.arguments.ood_images.unwrap_or(most), self.settings.seed.into())
+                    made.make(test, self.arguments.ood_images.unwrap_or(most), self.arguments.seed.into())
                 }
                 Err(()) => {
                     match self.arguments.source.open("--ood", text, &models[0].1, &self.arguments.output) {
