@@ -281,7 +281,7 @@ pub static PUBLISHED: &[Published] = &[
             0.7625,
             Evidence::Source("README of the authors' repository"),
         )],
-        protocol: "Trained adversarially, with images of 80 Million Tiny Images. FID is a later paper's measurement.",
+        protocol: "Trained adversarially, with images of 80 Million Tiny Images. The index does not say who measured the FID.",
         ..row("RATIO (WRN-34-10)", "cifar10", RATIO)
     },
     Published {
