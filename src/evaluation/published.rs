@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-/// The sets of [`Detections::aurocs`], by their names in commands. CelebA is a folder of the user's.
+/// The sets of [`Detections::aurocs`], by their names in commands; `celeba` stands for a folder of that data set.
 pub const DETECTION_SETS: [&str; 4] = ["svhn:test", "interpolated", "cifar100:test", "celeba"];
 
 /// Where a figure was read.
