@@ -1,12 +1,14 @@
 //! Calibration: does a prediction of probability p turn out right with frequency p?
 
 use super::bootstrap::{Estimate, Resamples};
-use super::predictions::{Predictions, Top};
+use super::predictions::Predictions;
 
 /// The number of bins of the calibration errors.
 pub const BINS: usize = 20;
 /// The temperatures that [`temperature`] chooses among.
 const TEMPERATURES: [f64; 2] = [1e-3, 1e3];
+/// The accuracy of log T.
+const TOLERANCE: f64 = 1e-7;
 
 /// The calibration of a classifier.
 #[derive(Debug, Clone, PartialEq)]
@@ -207,34 +209,50 @@ pub fn risk_coverage(predictions: &Predictions) -> Vec<(f64, f64)> {
 /// parameter, Guo et al. 2017, section 4.2), weighted by `counts`. The cross-entropy is convex in 1/T. The result is
 /// within 0.001 to 1000, also where no T is best because all predictions are right, and 1 where each T is as good.
 pub fn temperature(held_out: &Predictions, counts: &[u8]) -> f64 {
-    // The slope of the cross-entropy at β = 1/T: Σ E_p[f] - f(y).
-    let slope = |beta: f64| -> f64 {
-        let image = |((row, label), &count): ((&[f32], usize), &u8)| {
-            if count == 0 {
-                return 0.0;
-            }
-            let highest = Top::of(row).logit;
-            let [mut total, mut mean] = [0.0; 2];
-            for &logit in row {
-                let below = f64::from(logit) - highest;
-                let weight = (beta * below).exp();
-                total += weight;
-                mean += weight * below;
-            }
-            f64::from(count) * (mean / total - (f64::from(row[label]) - highest))
-        };
-        held_out.rows().zip(counts).map(image).sum()
-    };
-    if slope(1.0) == 0.0 {
+    if slopes(held_out, counts, 1.0)[0] == 0.0 {
         return 1.0;
     }
+    // Newton's steps within a bracket of log β, β = 1/T.
     let [mut high, mut low] = TEMPERATURES.map(|t| (1.0 / t).ln());
-    while high - low > 1e-6 {
-        let middle = (low + high) / 2.0;
+    let mut at: f64 = 0.0;
+    while high - low > TOLERANCE {
+        let [slope, curvature] = slopes(held_out, counts, at.exp());
         // Where all predictions are right the slope underflows to 0.
-        if slope(middle.exp()) <= 0.0 { low = middle } else { high = middle }
+        if slope <= 0.0 {
+            low = at
+        } else {
+            high = at
+        }
+        let beta = at.exp() - slope / curvature;
+        let next = beta.ln();
+        let step = (next - at).abs();
+        if next > low && next < high && step < TOLERANCE {
+            return 1.0 / beta;
+        }
+        at = if next > low && next < high { next } else { (low + high) / 2.0 };
     }
     1.0 / ((low + high) / 2.0).exp()
+}
+
+/// The first and the second derivative at β of the sum of the cross-entropies of softmax(β f): Σ E_p\[f\] - f(y) and Σ
+/// Var_p\[f\].
+fn slopes(held_out: &Predictions, counts: &[u8], beta: f64) -> [f64; 2] {
+    let mut sums = [0.0; 2];
+    for ((row, label), &count) in held_out.rows().zip(counts).filter(|(_, count)| **count > 0) {
+        let highest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let [mut total, mut mean, mut square] = [0.0; 3];
+        for &logit in row {
+            let below = f64::from(logit) - f64::from(highest);
+            let weight = (beta * below).exp();
+            total += weight;
+            mean += weight * below;
+            square += weight * below * below;
+        }
+        mean /= total;
+        sums[0] += f64::from(count) * (mean - (f64::from(row[label]) - f64::from(highest)));
+        sums[1] += f64::from(count) * (square / total - mean * mean);
+    }
+    sums
 }
 
 #[cfg(test)]
@@ -257,7 +275,7 @@ mod tests {
         }
         assert_eq!(figures.bins.iter().map(|bin| bin.images).sum::<usize>(), peer.predictions.len());
         let t = temperature(&peer.predictions, &vec![1; peer.predictions.len()]);
-        assert_relative_eq!(t, peer.number("temperature"), max_relative = 1e-4);
+        assert_relative_eq!(t, peer.number("temperature"), max_relative = 1e-6);
     }
 
     /// Images of two classes with these log-odds for their prediction, right or wrong.
