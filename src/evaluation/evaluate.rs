@@ -2,7 +2,7 @@
 
 use super::job::{Job, Watch, measure};
 use super::sections::scores::{Fit, Scoring, Wanted};
-use super::sections::{Context, Written, classification, ood, robustness};
+use super::sections::{Context, Written, classification, ood, published, robustness};
 use super::store::Store;
 use super::subject::{EvaluationData, Subject};
 use super::{Part, Settings};
@@ -113,6 +113,11 @@ fn write(context: Context<'_>, sections: Vec<Written>) -> Result<Report> {
         }
     }
     let mut numbers = Map::new();
+    if settings.published {
+        let (section, rows) = published::write(&data.name);
+        document.sections.push(section);
+        numbers.insert("published".into(), rows);
+    }
     numbers.insert("version".into(), json!(VERSION));
     numbers.insert("data".into(), json!(data.name));
     numbers.insert("images".into(), json!(data.test.images.count));

@@ -17,6 +17,7 @@ pub mod odin;
 #[cfg(test)]
 mod peer;
 pub mod predictions;
+pub mod published;
 pub mod scores;
 mod sections;
 pub mod sets;
@@ -52,6 +53,8 @@ pub struct Settings {
     pub batch: usize,
     /// The number of images of each set, from its first on, that ODIN scores; it takes as long as three passes.
     pub odin_images: usize,
+    /// Whether to add the published figures of the family.
+    pub published: bool,
     /// The attacks.
     pub attacks: Attacks,
     /// The seed of resamples and of all random numbers.
@@ -66,6 +69,7 @@ impl Settings {
             mode: NormMode::Inference,
             batch: 100,
             odin_images: 1000,
+            published: false,
             attacks: Attacks::standard(images),
             seed: 0,
         }

@@ -87,6 +87,9 @@ pub struct Arguments {
     /// Number of images of each set of --ood [default: 2,000, or all of a smaller set]
     #[arg(long, value_name = "N")]
     ood_images: Option<usize>,
+    /// Add the published figures of joint energy-based models, marked as published
+    #[arg(long)]
+    published: bool,
     #[command(flatten)]
     attacks: AttackArguments,
     /// Random seed
@@ -170,6 +173,7 @@ fn settings(arguments: &Arguments, classes: usize, images: usize) -> Result<Sett
         mode: arguments.model.norm_mode,
         batch: arguments.batch,
         odin_images: if quick { odin_images / 5 } else { odin_images },
+        published: arguments.published,
         attacks,
         seed: arguments.seed,
     })

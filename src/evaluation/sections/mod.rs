@@ -2,6 +2,7 @@
 
 pub(super) mod classification;
 pub(super) mod ood;
+pub(super) mod published;
 pub(super) mod robustness;
 pub(super) mod scores;
 
