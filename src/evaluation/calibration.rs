@@ -105,7 +105,7 @@ impl Confidences {
         bins.iter().filter(|bin| bin.weight > 0.0).map(|bin| bin.gap() / bin.weight).fold(0.0, f64::max)
     }
 
-    /// The calibration error over bins of equal numbers of images (Nguyen & O'Connor 2015). An image on a bound counts
+    /// The ECE over bins of equal numbers of images (the bins of Nguyen & O'Connor 2015). An image on a bound counts
     /// in both bins in part, and images of equal confidence share their accuracy, so the order of the images does not
     /// matter.
     fn ece_adaptive(&self, counts: &[u8]) -> f64 {

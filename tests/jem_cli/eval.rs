@@ -197,3 +197,72 @@ fn wrong_inputs_are_one_line_and_leave_nothing() {
     assert!(stderr.contains("image 0") && stderr.contains("logit"), "{stderr}");
     assert!(!Path::new(&place.at("report/eval.json")).exists());
 }
+
+#[test]
+fn attacks_use_the_radius_that_they_state() {
+    let place = Place::new();
+    let (model, out) = (place.trained_own_network(), place.at("report"));
+    let test = pictures(&place, "test.npz", 0, 40);
+    let words = ["eval", "--model", &model, "--data", &test, "--only", "robustness", "--attack-images", "30"];
+    let attacks = ["--attacks", "pgd,square", "--attack-steps", "5", "--linf", "8/255", "--l2", "0.5"];
+    let words =
+        [&words[..], &attacks, &["--refine-steps", "2", "--refine-chains", "2", "--out", &out]].concat();
+    progress(&words);
+    let numbers = read(&out);
+    let robustness = numbers["robustness"].as_array().expect("attacks");
+    let keys: Vec<(&str, &str, bool)> = robustness
+        .iter()
+        .map(|one| {
+            let refined = one["refined"] == true;
+            (one["attack"].as_str().expect("a name"), one["norm"].as_str().expect("a norm"), refined)
+        })
+        .collect();
+    let expected =
+        [("pgd", "linf", false), ("pgd", "l2", false), ("square", "linf", false), ("square", "l2", false)];
+    assert_eq!(keys, [&expected[..], &[("apgd-ce", "l2", true)]].concat());
+    for one in robustness {
+        let [clean, robust] = ["clean_accuracy", "accuracy"].map(|key| one[key].as_f64().expect("a share"));
+        // A refined image may be classified another way each time.
+        assert!((0.0..=1.0).contains(&robust) && (robust <= clean || one["refined"] == true), "{one}");
+        assert_eq!((&one["images"], &one["interval"]["accuracy"][2]), (&Value::from(30), &Value::Null));
+    }
+    assert_eq!(robustness[0]["epsilon"].as_f64(), Some(8.0 / 255.0));
+    // The adversarial images, measured in units of [0, 1] pixels.
+    let found = arrays(&place.at("report/parts/attack-pgd-5-linf-8-255-0.npz"));
+    let (index, adversarial) = (numbers_of(&found["index"]), numbers_of(&found["adversarial"]));
+    assert!(!index.is_empty(), "an untrained network is easily fooled");
+    let clean = npz::read(Path::new(&test)).expect("arrays");
+    let clean =
+        clean.iter().find(|(name, _)| name == "images").map(|(_, array)| numbers_of(array)).expect("images");
+    let size = 8 * 8 * 3;
+    let mut largest = 0.0f64;
+    for (row, &image) in adversarial.chunks(size).zip(&index) {
+        for (at, value) in row.iter().enumerate() {
+            // [C, H, W] against [H, W, C].
+            let (channel, pixel) = (at / 64, at % 64);
+            let before = clean[image as usize * size + pixel * 3 + channel] / 255.0;
+            let after = (value + 1.0) / 2.0;
+            assert!((-1e-6..=1.0 + 1e-6).contains(&after), "{after}");
+            largest = largest.max((after - before).abs());
+        }
+    }
+    assert!(largest <= 8.0 / 255.0 + 1e-6 && largest > 7.5 / 255.0, "{} of 255", 255.0 * largest);
+    assert!(!numbers["attack_checks"].as_array().expect("checks").is_empty());
+    assert_eq!(numbers["distal"]["noise"].as_array().map(Vec::len), Some(10));
+    for file in ["adversarial.png", "distal-noise.png"] {
+        image::open(place.at(&format!("report/{file}"))).expect(file);
+    }
+    assert!(!progress(&words).contains("images 1 to"), "nothing is attacked again");
+    for (flags, parts) in [
+        (&["--attacks", "pgd", "--linf", "0"][..], &["--linf", "above 0"][..]),
+        (&["--attacks", "autoattack", "--attack-steps", "3"], &["--attack-steps", "fixed"]),
+        (&["--attack-images", "41"], &["--attack-images", "1 to 40"]),
+    ] {
+        let words = [&["eval", "--model", &model, "--data", &test, "--out", &out], flags].concat();
+        fail(&place, &words, parts);
+    }
+}
+
+fn numbers_of(array: &Array) -> Vec<f64> {
+    crate::support::numbers(array)
+}

@@ -28,11 +28,15 @@ fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|&word| word.to_owned()).collect()
 }
 
-/// A figure; a star marks what was not read in its own source.
+/// A figure; a star marks what another publication gives, a question mark what was not checked.
 fn cell(figure: Option<Figure>, form: Form) -> String {
     figure.map_or("–".into(), |Figure { value, evidence }| {
-        let star = if matches!(evidence, Evidence::Source(_)) { "" } else { "*" };
-        format!("{}{star}", form.number(value))
+        let mark = match evidence {
+            Evidence::Source(_) => "",
+            Evidence::Cited(_) => "*",
+            Evidence::Unchecked => "?",
+        };
+        format!("{}{mark}", form.number(value))
     })
 }
 
@@ -47,7 +51,9 @@ fn figures(rows: &[&Published]) -> Block {
         ]
     };
     Block::Table {
-        caption: "Published; a star marks figures that were not read in their own source.".into(),
+        caption:
+            "Published. Figures with * are as another publication gives them, those with ? were not checked."
+                .into(),
         head: words(&["", "accuracy", "ECE", "Inception Score", "FID"]),
         rows: rows.iter().map(row).collect(),
     }
