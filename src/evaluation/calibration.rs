@@ -40,7 +40,7 @@ impl Calibration {
     }
 }
 
-/// The confidences max_y p(y|x) of images in ascending order, and whether each prediction is right.
+/// The confidences `max_y p(y|x)` of images in ascending order, and whether each prediction is right.
 struct Confidences {
     /// The number of the image among the predictions, its confidence, and 1 if it is right, else 0.
     images: Vec<(u32, f64, f64)>,
@@ -93,7 +93,7 @@ impl Confidences {
         bins
     }
 
-    /// Σ_m (n_m / n) |accuracy_m - confidence_m| over bins of equal width (Guo et al. 2017, equation 3, after Naeini et
+    /// `Σ_m (n_m / n) |accuracy_m - confidence_m|` over bins of equal width (Guo et al. 2017, equation 3, after Naeini et
     /// al. 2015).
     fn ece(&self, counts: &[u8]) -> f64 {
         let bins = self.equal_width(counts);
@@ -207,9 +207,9 @@ pub fn temperature(held_out: &Predictions, counts: &[u8]) -> f64 {
         let [slope, curvature] = slopes(held_out, counts, at.exp());
         // Where all predictions are right the slope underflows to 0.
         if slope <= 0.0 {
-            low = at
+            low = at;
         } else {
-            high = at
+            high = at;
         }
         let beta = at.exp() - slope / curvature;
         let next = beta.ln();
@@ -222,8 +222,8 @@ pub fn temperature(held_out: &Predictions, counts: &[u8]) -> f64 {
     1.0 / ((low + high) / 2.0).exp()
 }
 
-/// The first and the second derivative at β of the sum of the cross-entropies of softmax(β f): Σ E_p\[f\] - f(y) and Σ
-/// Var_p\[f\].
+/// The first and the second derivative at β of the sum of the cross-entropies of softmax(β f): the sums of
+/// `E_p[f] - f(y)` and of `Var_p[f]`.
 fn slopes(held_out: &Predictions, counts: &[u8], beta: f64) -> [f64; 2] {
     let mut sums = [0.0; 2];
     for ((row, label), &count) in held_out.rows().zip(counts).filter(|(_, count)| **count > 0) {

@@ -16,7 +16,7 @@ pub struct Classification {
     pub top_5: Option<Estimate>,
     /// The mean of -log p(y|x), in nats.
     pub cross_entropy: Estimate,
-    /// The mean of Σ_k (p(k|x) - 1[k = y])² (Brier 1950), from 0 to 2.
+    /// The mean of `Σ_k (p(k|x) - 1[k = y])²` (Brier 1950), from 0 to 2.
     pub brier: Estimate,
     /// The images of each class (row) by prediction (column), `[classes, classes]`.
     pub confusion: Vec<u32>,
@@ -50,7 +50,7 @@ impl Classification {
     }
 }
 
-/// Σ_k (p(k) - 1[k = label])². 1 - p of the greatest probability is computed without a difference.
+/// `Σ_k (p(k) - 1[k = label])²`. 1 - p of the greatest probability is computed without a difference.
 fn brier_of(row: &[f32], label: usize, top: Top) -> f64 {
     let p = |class: usize| (f64::from(row[class]) - top.logit).exp() / (1.0 + top.others());
     let squares = (0..row.len()).map(|class| match (class == label, class == top.class) {

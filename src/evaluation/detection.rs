@@ -13,7 +13,7 @@ pub struct Detection {
     /// The probability that an image in distribution has a higher score than another, ties counted half: the area under
     /// the ROC curve.
     pub auroc: Estimate,
-    /// Average precision Σ (R_i - R_(i-1)) P_i over the distinct scores, with the images in distribution as positives.
+    /// Average precision `Σ (R_i - R_(i-1)) P_i` over the distinct scores, with the images in distribution as positives.
     pub aupr_in: Estimate,
     /// Average precision with the other images as positives, by minus the score.
     pub aupr_out: Estimate,

@@ -16,8 +16,8 @@ pub const TEMPERATURE: f32 = 1000.0;
 /// each network on images of the set that is to be detected; here it is fixed.
 pub const STEP: f32 = 0.0014;
 
-/// The logits of the first `count` of `images` after the step x - ε sign(-∂ log S_ŷ(x; T)/∂x) (equation 2), with S_ŷ the
-/// greatest probability of softmax(f(x)/T): the score is S_ŷ there. `[count, classes]`. Returns `None` if `goes_on`
+/// The logits of the first `count` of `images` after the step `x - ε sign(-∂ log S_ŷ(x; T)/∂x)` (equation 2), with `S_ŷ` the
+/// greatest probability of softmax(f(x)/T): the score is `S_ŷ` there. `[count, classes]`. Returns `None` if `goes_on`
 /// returns false; it is called with the number of images that are done.
 ///
 /// # Errors

@@ -50,12 +50,12 @@ impl Top {
         self.log_others.exp()
     }
 
-    /// max_y p(y|x), the confidence.
+    /// `max_y p(y|x)`, the confidence.
     pub fn probability(&self) -> f64 {
         1.0 / (1.0 + self.others())
     }
 
-    /// LogSumExp_y f(y).
+    /// `LogSumExp_y f(y)`.
     pub fn logsumexp(&self) -> f64 {
         self.logit + self.others().ln_1p()
     }

@@ -5,18 +5,18 @@ use super::predictions::Top;
 /// The exponent of [`gen_entropy`], and the number of most probable classes it sums over.
 const GEN: (f64, usize) = (0.1, 100);
 
-/// log p(x) up to a constant: LogSumExp_y f(x)\[y\] (Grathwohl et al. 2019, section 5.3), in nats.
+/// log p(x) up to a constant: `LogSumExp_y f(x)[y]` (Grathwohl et al. 2019, section 5.3), in nats.
 pub fn log_px(logits: &[f32]) -> f64 {
     Top::of(logits).logsumexp()
 }
 
-/// max_y p(y|x) (Hendrycks & Gimpel 2017) as the logarithm of its odds p/(1-p): the same order, and no tie where the
+/// `max_y p(y|x)` (Hendrycks & Gimpel 2017) as the logarithm of its odds p/(1-p): the same order, and no tie where the
 /// probability itself rounds to 1. Infinite for a single class.
 pub fn max_py(logits: &[f32]) -> f64 {
     -Top::of(logits).log_others
 }
 
-/// max_y f(x)\[y\] (Hendrycks et al. 2022).
+/// `max_y f(x)[y]` (Hendrycks et al. 2022).
 pub fn max_logit(logits: &[f32]) -> f64 {
     Top::of(logits).logit
 }
@@ -35,7 +35,7 @@ pub fn entropy(logits: &[f32]) -> f64 {
     -(top.others().ln_1p() + sum / (1.0 + top.others()))
 }
 
-/// T LogSumExp_y f(x)\[y\]/T: minus the energy of Liu et al. (2020), equation 4.
+/// `T LogSumExp_y f(x)[y]/T`: minus the energy of Liu et al. (2020), equation 4.
 pub fn energy(logits: &[f32], temperature: f64) -> f64 {
     let highest = Top::of(logits).logit;
     let sum: f64 = logits.iter().map(|&logit| ((f64::from(logit) - highest) / temperature).exp()).sum();

@@ -302,7 +302,7 @@ fn calibration_numbers(calibrated: &Calibrated, seen: bool) -> Value {
             object.estimate("ece_after_temperature", &after.ece);
         }
         None => {
-            ["temperature", "ece_after_temperature"].iter().for_each(|key| object.value(key, Value::Null))
+            ["temperature", "ece_after_temperature"].iter().for_each(|key| object.value(key, Value::Null));
         }
     }
     object.finish()

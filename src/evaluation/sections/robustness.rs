@@ -472,7 +472,7 @@ fn json_of(attempt: &Attempt, outcome: &Outcome) -> Value {
 fn curves(context: Context<'_>, all: &[Vec<Option<Outcome>>]) -> Result<Vec<Block>> {
     let attempts = &context.settings.attacks.attempts;
     let mut blocks = Vec::new();
-    for norm in [Norm::LInf, Norm::L2] {
+    for (norm, scale, units) in [(Norm::LInf, 255.0, "1/255 of"), (Norm::L2, 1.0, "units of")] {
         let mut lines: Vec<Line> = Vec::new();
         for (subject, outcomes) in all.iter().enumerate() {
             let mut families: BTreeMap<String, Vec<(&Attempt, &Outcome)>> = BTreeMap::new();
@@ -489,8 +489,9 @@ fn curves(context: Context<'_>, all: &[Vec<Option<Outcome>>]) -> Result<Vec<Bloc
                 members.sort_by(|a, b| a.0.threat.epsilon().total_cmp(&b.0.threat.epsilon()));
                 let band = |figure: &Estimate| figure.interval().unwrap_or([f64::NAN; 2]);
                 let clean = &members[0].1.clean;
-                let points =
-                    members.iter().map(|(attempt, outcome)| (attempt.threat.epsilon(), outcome.robust.value));
+                let points = members
+                    .iter()
+                    .map(|(attempt, outcome)| (scale * attempt.threat.epsilon(), outcome.robust.value));
                 let bands = members.iter().map(|(_, outcome)| band(&outcome.robust));
                 lines.push(Line {
                     name: if all.len() > 1 {
@@ -508,7 +509,7 @@ fn curves(context: Context<'_>, all: &[Vec<Option<Outcome>>]) -> Result<Vec<Bloc
             continue;
         }
         let file = PathBuf::from(format!("robustness-{norm}.png"));
-        let radius = format!("{} radius in units of [0, 1] pixels", symbol(norm));
+        let radius = format!("{} radius in {units} [0, 1] pixels", symbol(norm));
         let frame = Frame {
             title: "Accuracy under attack",
             names: [&radius, "accuracy"],
