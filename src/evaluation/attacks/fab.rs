@@ -11,7 +11,7 @@ use super::victim::{Answer, Victim};
 use crate::error::Result;
 use rayon::prelude::*;
 
-/// The largest weight of the step from the clean image (α_max).
+/// The largest weight of the step from the clean image (`α_max`).
 const ALPHA_MAX: f64 = 0.1;
 /// The extrapolation beyond the boundary (η).
 const ETA: f32 = 1.05;
@@ -20,14 +20,16 @@ const BETA: f32 = 0.9;
 /// The least norm of a projection.
 const SMALLEST: f64 = 1e-8;
 
+/// The nearest adversarial image so far, and its distance in units of the model's images.
+type Nearest = Option<(Vec<f32>, f64)>;
+
 /// An image under attack.
 struct State<'a> {
     index: usize,
     target: usize,
     clean: &'a [f32],
     x: Vec<f32>,
-    /// The nearest adversarial image, and its distance in units of the model's images.
-    best: Option<(Vec<f32>, f64)>,
+    best: Nearest,
 }
 
 impl State<'_> {
@@ -45,7 +47,7 @@ impl State<'_> {
         let alpha = (a / (a + b)).min(ALPHA_MAX) as f32;
         let parts = self.x.iter_mut().zip(&from_x).zip(self.clean.iter().zip(&from_clean));
         for ((x, d), (clean, c)) in parts {
-            *x = ((1.0 - alpha) * (*x + ETA * d) + alpha * (clean + ETA * c)).max(LOW).min(HIGH);
+            *x = ((1.0 - alpha) * (*x + ETA * d) + alpha * (clean + ETA * c)).clamp(LOW, HIGH);
         }
     }
 
@@ -60,7 +62,7 @@ impl State<'_> {
 }
 
 /// Walks from the clean images `indices` for `steps` steps at the boundary to the class of rank `rank` among the wrong
-/// ones. Returns each image's nearest adversarial image and its distance; `None` if `goes_on` returns false. An image is
+/// ones. Returns the nearest adversarial image of each; `None` if `goes_on` returns false. An image is
 /// left when its distance is at most `enough`.
 fn walk(
     run: &mut Run<'_>,
@@ -69,7 +71,7 @@ fn walk(
     rank: usize,
     enough: f64,
     goes_on: Progress<'_>,
-) -> Result<Option<Vec<(usize, Option<(Vec<f32>, f64)>)>>> {
+) -> Result<Option<Vec<(usize, Nearest)>>> {
     let (norm, set) = (run.threat.norm(), run.images);
     let start = |&index: &usize| {
         let clean = set.image(index);

@@ -6,7 +6,7 @@ use super::threat::{HIGH, LOW, Norm};
 /// `x` and has the gradient `w` there is 0, with `x + d` in the range of pixels. Where the hyperplane does not meet that
 /// range, `d` leads to its nearest corner.
 ///
-/// With room r_i to the bound in the direction of each pixel, |d_i| is min(λ, r_i) for L-infinity and min(λ |w_i|, r_i)
+/// With room `r_i` to the bound in the direction of each pixel, `|d_i|` is `min(λ, r_i)` for L-infinity and `min(λ |w_i|, r_i)`
 /// for L2. `Σ |w_i| |d_i|` is concave and piecewise linear in λ, so Newton's method from λ = 0 reaches the solution from
 /// below, in as many iterations as pieces of it at most.
 pub(super) fn onto(norm: Norm, x: &[f32], w: &[f32], value: f64) -> Vec<f32> {

@@ -3,7 +3,7 @@
 //! [`Attack::run`] searches, for each image that the victim classifies right, a perturbation within a [`Threat`] after
 //! which it does not. Radii are in units of [0, 1] pixels, while the images of models are in [-1, 1]; [`Threat`] alone
 //! converts. Every adversarial image is measured in float64 and scored again before it counts. The random numbers of an
-//! image depend on the seed and on its position in the set, not on the size of batches.
+//! image depend on the seed and on its position in the set, not on the size of batches; the noise of [`Refined`] alone does.
 //!
 //! - [`Classifier`] is a trained model; [`Refined`] a joint energy-based model behind SGLD, attacked adaptively;
 //! - [`minimal_perturbations`] are the distances to the decision boundary that FAB finds;

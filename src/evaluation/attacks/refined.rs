@@ -44,7 +44,7 @@ pub struct Refinement {
 }
 
 /// A model behind refinement. An image's logits are the logarithms of the mean of p(y|x) over its refined chains. The
-/// noise depends on the calls before, so that equal calls differ.
+/// noise depends on the calls before and on an image's place in its batch, so that equal calls differ.
 #[derive(Debug)]
 pub struct Refined {
     device: Device,

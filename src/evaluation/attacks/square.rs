@@ -112,7 +112,7 @@ impl State<'_> {
                 let change = (2.0 * threat.radius()) as f32;
                 self.candidate.clone_from(&self.best);
                 window.for_each(width, channels, |at, _, channel| {
-                    self.candidate[at] += change * signs[channel]
+                    self.candidate[at] += change * signs[channel];
                 });
                 threat.project(self.clean, &mut self.candidate);
             }

@@ -114,16 +114,17 @@ impl Threat {
                 }
             }
             Norm::L2 => {
-                x.iter_mut().for_each(|x| *x = x.max(LOW).min(HIGH));
+                x.iter_mut().for_each(|x| *x = x.clamp(LOW, HIGH));
                 let (mut wanted, mut margin) = (self.radius(), 1e-6);
                 loop {
                     let norm = self.norm.between(clean, x);
-                    if norm <= self.radius() {
+                    // Also for what is not a number, which nothing mends.
+                    if norm <= self.radius() || norm.is_nan() {
                         break;
                     }
                     let factor = (wanted / norm) as f32;
                     for (x, &clean) in x.iter_mut().zip(clean) {
-                        *x = (clean + factor * (*x - clean)).max(LOW).min(HIGH);
+                        *x = (clean + factor * (*x - clean)).clamp(LOW, HIGH);
                     }
                     // Sums in f32 may have been rounded outwards.
                     wanted *= 1.0 - margin;
