@@ -5,3 +5,4 @@
 //! and the source of every figure are in `docs/evaluation.md`.
 
 pub mod bootstrap;
+pub mod generation;
