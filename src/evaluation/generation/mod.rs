@@ -6,3 +6,5 @@
 pub mod features;
 pub mod frechet;
 mod influence;
+pub mod kernel;
+pub mod manifold;
