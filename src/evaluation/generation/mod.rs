@@ -6,9 +6,18 @@
 pub mod diversity;
 pub mod features;
 pub mod frechet;
+pub mod inception;
 pub mod inception_score;
 mod influence;
 pub mod kernel;
 pub mod manifold;
 pub mod modes;
 pub mod nearest;
+
+use crate::io::png;
+
+/// Images in [-1, 1] as a file of 8 bits would keep them: clamped, and rounded to a multiple of 1/127.5. Public figures
+/// are from such files, also of samples that no clamp has bounded.
+pub fn round_to_8_bits(images: &mut [f32]) {
+    images.iter_mut().for_each(|value| *value = f32::from(png::to_byte(*value)) / 127.5 - 1.0);
+}
