@@ -65,7 +65,7 @@ impl Manifold {
         let origin = data.mean();
         let [x, y] = [samples, data].map(|set| Vectors::new(set, &origin));
         let [of_x, of_y] = [&x, &y].map(|set| squared_radii(set, neighbours));
-        let (n, m) = (x.len(), y.len());
+        let n = x.len();
         let blocks = y.map_distance_blocks(&x, |start, tile| {
             let mut block = Block { precise: vec![false; n], balls: vec![0; n], ..Block::default() };
             for (ball, row) in of_y[start..].iter().zip(tile.chunks_exact(n)) {
@@ -85,7 +85,6 @@ impl Manifold {
         let densities: Vec<f64> = (0..n).map(|j| balls(j) / neighbours[1] as f64).collect();
         let recalled: Vec<bool> = blocks.iter().flat_map(|block| block.recalled.iter().copied()).collect();
         let covered: Vec<bool> = blocks.iter().flat_map(|block| block.covered.iter().copied()).collect();
-        debug_assert_eq!((recalled.len(), covered.len()), (m, m));
         Ok(Self {
             precision: of_samples.share(&precise),
             recall: of_data.share(&recalled),

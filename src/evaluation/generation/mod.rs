@@ -3,6 +3,7 @@
 //! Distances are between the features of two sets of images, [`features::Features`], in float64. Those of the public
 //! Inception network are FID and KID; those of any other classifier bear its name, such as `fd[resnet20]`.
 
+pub mod chains;
 pub mod diversity;
 pub mod features;
 pub mod frechet;
