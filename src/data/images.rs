@@ -97,20 +97,33 @@ impl Images {
 
     /// The images that `kept` marks, in their order.
     pub(super) fn subset(self, kept: &[bool]) -> Self {
-        fn each<T: Clone>(all: &[T], size: usize, kept: &[bool]) -> Vec<T> {
-            let marked = all.chunks_exact(size).zip(kept).filter(|(_, kept)| **kept);
-            marked.flat_map(|(values, _)| values.to_vec()).collect()
+        let indices: Vec<usize> = (0..self.count).filter(|&image| kept[image]).collect();
+        self.select(&indices)
+    }
+
+    /// The images `indices`, in that order; everything else is unchanged.
+    ///
+    /// # Panics
+    /// For an index that is not below [`Images::count`].
+    pub fn select(&self, indices: &[usize]) -> Self {
+        fn each<T: Clone>(all: &[T], size: usize, indices: &[usize]) -> Vec<T> {
+            indices.iter().flat_map(|&index| all[index * size..][..size].iter().cloned()).collect()
         }
         let image = self.height * self.width * self.channels;
         Self {
             pixels: match &self.pixels {
-                Pixels::Bytes(bytes) => Pixels::Bytes(each(bytes, image, kept)),
-                Pixels::Floats(values) => Pixels::Floats(each(values, image, kept)),
+                Pixels::Bytes(bytes) => Pixels::Bytes(each(bytes, image, indices)),
+                Pixels::Floats(values) => Pixels::Floats(each(values, image, indices)),
             },
-            count: kept.iter().filter(|kept| **kept).count(),
-            labels: self.labels.map(|labels| each(&labels, 1, kept)),
-            files: self.files.map(|files| each(&files, 1, kept)),
-            ..self
+            count: indices.len(),
+            height: self.height,
+            width: self.width,
+            channels: self.channels,
+            labels: self.labels.as_ref().map(|labels| each(labels, 1, indices)),
+            class_names: self.class_names.clone(),
+            name: self.name.clone(),
+            files: self.files.as_ref().map(|files| each(files, 1, indices)),
+            notes: self.notes.clone(),
         }
     }
 

@@ -146,7 +146,10 @@ impl Dataset {
 }
 
 /// Marks the `count` images that [`Dataset::split`] holds out, among images with these `labels`.
-fn held_out(labels: &[u32], count: usize, seed: u64) -> Vec<bool> {
+///
+/// # Panics
+/// For more than there are.
+pub fn held_out(labels: &[u32], count: usize, seed: u64) -> Vec<bool> {
     let classes = labels.iter().map(|&label| label as usize + 1).max().unwrap_or(0);
     let mut members = vec![Vec::new(); classes];
     for (index, &label) in labels.iter().enumerate() {

@@ -21,6 +21,43 @@ impl Discriminant {
     /// Fits the discriminant to `features` `[n, d]` of the classes `labels`. A class without features has the logit 0.
     /// Returns `None` if there are no features, if those of each class are all equal, or if one is not finite.
     pub fn fit(features: &[f32], labels: &[usize], classes: usize) -> Option<Self> {
+        let Gaussians { d, means, counts, factor } = Gaussians::fit(features, labels, classes)?;
+        let n = labels.len();
+        let [mut weights, mut biases] = [vec![0.0; d * classes], vec![0.0; classes]];
+        let present: Vec<usize> = (0..classes).filter(|&class| counts[class] > 0).collect();
+        for &class in &present {
+            let mean = &means[class * d..][..d];
+            let mut w = mean.to_vec();
+            solve(&factor, &mut w);
+            biases[class] = (counts[class] as f64 / n as f64).ln() - dot(mean, &w) / 2.0;
+            for (j, w) in w.into_iter().enumerate() {
+                weights[j * classes + class] = w;
+            }
+        }
+        for row in weights.chunks_exact_mut(classes).chain([&mut biases[..]]) {
+            let mean = present.iter().map(|&class| row[class]).sum::<f64>() / present.len() as f64;
+            present.iter().for_each(|&class| row[class] -= mean);
+        }
+        let [weights, biases] = [weights, biases].map(|all| all.into_iter().map(|x| x as f32).collect());
+        Some(Self { weights, biases })
+    }
+}
+
+/// Gaussian classes of features with one covariance Σ, as of [`Discriminant`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gaussians {
+    d: usize,
+    /// The means, `[classes, d]`; 0 for a class without features.
+    means: Vec<f64>,
+    /// The number of features of each class.
+    counts: Vec<usize>,
+    /// L with L Lᵀ = Σ, `[d, d]`, in the lower triangle.
+    factor: Vec<f64>,
+}
+
+impl Gaussians {
+    /// Fits the Gaussians to `features` `[n, d]` of the classes `labels`. Returns `None` where [`Discriminant::fit`] does.
+    pub fn fit(features: &[f32], labels: &[usize], classes: usize) -> Option<Self> {
         let n = labels.len();
         let d = features.len().checked_div(n)?;
         let rows = || features.chunks_exact(d).zip(labels.iter().copied());
@@ -41,25 +78,43 @@ impl Discriminant {
                 centred[j * n + i] = f64::from(x) - means[class * d + j];
             }
         }
-        let mut sigma = shrunk(&centred, n, d)?;
-        cholesky(&mut sigma, d)?;
-        let [mut weights, mut biases] = [vec![0.0; d * classes], vec![0.0; classes]];
-        let present: Vec<usize> = (0..classes).filter(|&class| counts[class] > 0).collect();
-        for &class in &present {
-            let mean = &means[class * d..][..d];
-            let mut w = mean.to_vec();
-            solve(&sigma, &mut w);
-            biases[class] = (counts[class] as f64 / n as f64).ln() - dot(mean, &w) / 2.0;
-            for (j, w) in w.into_iter().enumerate() {
-                weights[j * classes + class] = w;
-            }
-        }
-        for row in weights.chunks_exact_mut(classes).chain([&mut biases[..]]) {
-            let mean = present.iter().map(|&class| row[class]).sum::<f64>() / present.len() as f64;
-            present.iter().for_each(|&class| row[class] -= mean);
-        }
-        let [weights, biases] = [weights, biases].map(|all| all.into_iter().map(|x| x as f32).collect());
-        Some(Self { weights, biases })
+        let mut factor = shrunk(&centred, n, d)?;
+        cholesky(&mut factor, d)?;
+        Some(Self { d, means, counts, factor })
+    }
+
+    /// The least squared Mahalanobis distance `(h - μ)ᵀ Σ⁻¹ (h - μ)` of each of `features` `[n, d]` to the mean of a
+    /// class.
+    ///
+    /// # Panics
+    /// For features of another dimension.
+    pub fn distances(&self, features: &[f32]) -> Vec<f64> {
+        assert!(features.len().is_multiple_of(self.d), "features [n, {}]", self.d);
+        let present: Vec<&[f64]> = self
+            .means
+            .chunks_exact(self.d)
+            .zip(&self.counts)
+            .filter(|(_, n)| **n > 0)
+            .map(|(mean, _)| mean)
+            .collect();
+        // With z = L⁻¹ h a distance is that of two vectors, and the means are transformed once.
+        let whiten = |h: &mut Vec<f64>| forward(&self.factor, h);
+        let means: Vec<Vec<f64>> = present
+            .into_iter()
+            .map(|mean| {
+                let mut mean = mean.to_vec();
+                whiten(&mut mean);
+                mean
+            })
+            .collect();
+        let distance = |row: &[f32]| {
+            let mut z: Vec<f64> = row.iter().map(|&x| f64::from(x)).collect();
+            whiten(&mut z);
+            let squares =
+                means.iter().map(|mean| mean.iter().zip(&z).map(|(a, b)| (a - b).powi(2)).sum::<f64>());
+            squares.fold(f64::INFINITY, f64::min)
+        };
+        features.par_chunks_exact(self.d).map(distance).collect()
     }
 }
 
@@ -101,12 +156,18 @@ fn cholesky(a: &mut [f64], d: usize) -> Option<()> {
     Some(())
 }
 
-/// Replaces b by the solution x of L Lᵀ x = b.
-fn solve(l: &[f64], b: &mut [f64]) {
+/// Replaces b by the solution x of L x = b.
+fn forward(l: &[f64], b: &mut [f64]) {
     let d = b.len();
     for i in 0..d {
         b[i] = (b[i] - dot(&l[i * d..][..i], &b[..i])) / l[i * d + i];
     }
+}
+
+/// Replaces b by the solution x of L Lᵀ x = b.
+fn solve(l: &[f64], b: &mut [f64]) {
+    let d = b.len();
+    forward(l, b);
     for i in (0..d).rev() {
         b[i] /= l[i * d + i];
         let x = b[i];
@@ -169,6 +230,19 @@ mod tests {
                 assert_relative_eq!(logit, expected - mean, epsilon = 0.05, max_relative = 0.05);
             }
         }
+    }
+
+    #[test]
+    fn distances_are_those_of_the_covariance() {
+        // One class of four points: mean (1, 0), covariance diag(2, 0.5), which lemma 3.3 shrinks by λ.
+        let features = [3.0f32, 0.0, -1.0, 0.0, 1.0, 1.0, 1.0, -1.0];
+        let found = Gaussians::fit(&features, &[1; 4], 3).expect("Gaussians");
+        let sigma = shrunk(&[2.0, -2.0, 0.0, 0.0, 0.0, 0.0, 1.0, -1.0], 4, 2).expect("a covariance");
+        assert_eq!([sigma[1], sigma[2]], [0.0, 0.0]);
+        let distances = found.distances(&[4.0, 0.0, 1.0, 2.0, 1.0, 0.0]);
+        // Classes without features have no mean to be near to: (0, 0) is not one.
+        assert_relative_eq!(distances[..], [9.0 / sigma[0], 4.0 / sigma[3], 0.0][..], max_relative = 1e-12);
+        assert_relative_eq!(found.distances(&[0.0, 0.0])[0], 1.0 / sigma[0], max_relative = 1e-12);
     }
 
     #[test]

@@ -366,6 +366,14 @@ impl Model {
         self.trained.recipe.as_ref().filter(|recipe| recipe.samples()).cloned()
     }
 
+    /// The number of images that the model's training held out of the set called by the second value, and the seed that
+    /// chose them ([`crate::data::held_out`]); `None` if the file does not tell, or none were.
+    pub fn held_out(&self) -> Option<(usize, &str, u32)> {
+        let recipe = self.trained.recipe.as_ref().filter(|recipe| recipe.validation > 0)?;
+        let data = self.file.metadata.get("data")?;
+        Some((recipe.validation, data, recipe.seed))
+    }
+
     /// The SGLD settings of the model's training, if it was trained with SGLD.
     pub fn langevin(&self) -> Option<Langevin> {
         self.recipe().map(|recipe| Langevin::of(&recipe))

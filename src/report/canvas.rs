@@ -26,7 +26,7 @@ fn register() {
 }
 
 /// The width of `text` in `font`, in pixels.
-fn width(text: &str, font: &FontDesc<'_>) -> u32 {
+pub(super) fn width(text: &str, font: &FontDesc<'_>) -> u32 {
     register();
     font.box_size(text).map_or(0, |(width, _)| width)
 }
@@ -52,9 +52,9 @@ pub(super) fn fitted<'a>(text: &str, font: FontDesc<'a>, room: u32) -> FontDesc<
     if wide <= room {
         return font;
     }
-    // Letters of a fractional size are spaced unevenly.
+    // Letters of a fractional size are spaced unevenly, and plotters draws the full stops of an odd size too high.
     let size = font.get_size() * f64::from(room) / f64::from(wide);
-    font.resize(size.floor())
+    font.resize(2.0 * (size / 2.0).floor())
 }
 
 /// Draws a picture of `width` x `height` pixels with `draw`, on white, and writes it to a PNG file, atomically.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use plotters::prelude::*;
 
-use super::axes::{Axes, short};
+use super::axes::{Axes, Axis, short};
 use super::canvas::{self, FONT, PlotError, Root};
 use super::metrics::MetricsTable;
 use crate::error::Result;
@@ -77,14 +77,14 @@ fn draw_panel(
     let range = panel.range.clone().unwrap_or_else(|| range_of(lines.iter().map(|(_, points)| &points[..])));
     let extent = range.end - range.start;
     let axes = Axes {
-        last,
-        range: range.clone(),
+        x: Axis::from(0.0..last),
+        y: range.clone(),
         margins: [HEADING, 30, 4, 0],
         areas: [if lowest { 46 } else { 24 }, LEFT],
         labels: [11, 6],
         x_label: &|iteration| iterations(iteration, last),
         names: [if lowest { "iteration" } else { "" }, ""],
-        fonts: [15, 17],
+        fonts: [16, 18],
     };
     let mut chart = axes.draw(area)?;
 
@@ -101,8 +101,8 @@ fn draw_panel(
             chart.draw_series(LineSeries::new(extremes(points), line.color.mix(0.22)))?;
         }
     }
-    let title = (FONT, 17, FontStyle::Bold).into_font();
-    let legend = (FONT, 15).into_font();
+    let title = (FONT, 18, FontStyle::Bold).into_font();
+    let legend = (FONT, 16).into_font();
     let mut x = LEFT as i32;
     area.draw(&Text::new(panel.title, (x, 9), title.clone()))?;
     x += title.box_size(panel.title)?.0 as i32 + 28;

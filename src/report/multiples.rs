@@ -5,8 +5,9 @@ use std::path::Path;
 
 use plotters::prelude::*;
 
-use super::axes::{Axes, short};
+use super::axes::{Axes, Axis, short};
 use super::canvas::{self, FONT, PlotError, Root};
+use super::captions::Title;
 use super::curves::panels::BLUE;
 use crate::error::Result;
 
@@ -14,13 +15,9 @@ use crate::error::Result;
 const PANEL: (u32, u32) = (310, 244);
 /// The number of panels in a row.
 const COLUMNS: usize = 4;
-/// The space above all panels for the title, and for each further line of it, in pixels.
-const TITLE: u32 = 44;
-const LINE: u32 = 26;
 /// The space above each panel for its name and note, in pixels.
 const HEADING: u32 = 44;
-/// The space to the left of the title, and to the left of the name and the note of a panel, in pixels.
-const BESIDE: u32 = 16;
+/// The space to the left of the name and the note of a panel, in pixels.
 const AXIS: u32 = 48;
 
 /// A curve with its name.
@@ -44,8 +41,8 @@ pub fn plot(path: &Path, curves: &[Curve], range: Range<f64>, title: &str, x: &s
     let columns = curves.len().clamp(1, COLUMNS);
     let rows = curves.len().div_ceil(columns).max(1);
     let width = columns as u32 * PANEL.0;
-    let titles = canvas::lines(title, (FONT, 20).into_font(), width - 2 * BESIDE);
-    let above = TITLE + LINE * (titles.len() as u32).saturating_sub(1);
+    let title = Title::new(title, width);
+    let above = title.height();
     let size = (width, above + rows as u32 * PANEL.1);
     let xs = curves.iter().flat_map(|curve| &curve.points).map(|point| point.0);
     let last = xs.filter(|x| x.is_finite()).fold(f64::MIN_POSITIVE, f64::max);
@@ -55,10 +52,7 @@ pub fn plot(path: &Path, curves: &[Curve], range: Range<f64>, title: &str, x: &s
     };
     let lines: Vec<_> = curves.iter().map(clipped).collect();
     canvas::write_png(path, size, |root| {
-        for (line, title) in (0..).zip(&titles) {
-            let place = (BESIDE as i32, 14 + line * LINE as i32);
-            root.draw(&Text::new(title.as_str(), place, (FONT, 20).into_font()))?;
-        }
+        title.draw(root)?;
         let (_, below) = root.split_vertically(above);
         for (index, area) in below.split_evenly((rows, columns)).iter().enumerate().take(curves.len()) {
             let name = if index + columns >= curves.len() { x } else { "" };
@@ -76,14 +70,14 @@ fn draw_panel(
     x: &str,
 ) -> Result<(), PlotError> {
     let axes = Axes {
-        last,
-        range: range.clone(),
+        x: Axis::from(0.0..last),
+        y: range.clone(),
         margins: [HEADING, 18, 0, 0],
         areas: [42, AXIS],
         labels: [5, 5],
         x_label: &|x| short(x, last),
         names: [x, ""],
-        fonts: [13, 14],
+        fonts: [14, 14],
     };
     let mut chart = axes.draw(area)?;
     for other in all {
@@ -97,7 +91,7 @@ fn draw_panel(
     let (left, room) = (AXIS as i32, PANEL.0 - AXIS - 8);
     let name = (FONT, 16, FontStyle::Bold).into_font();
     let name = canvas::fitted(&curve.name, name, room);
-    let note = canvas::fitted(&curve.note, (FONT, 13).into_font(), room);
+    let note = canvas::fitted(&curve.note, (FONT, 14).into_font(), room);
     area.draw(&Text::new(curve.name.as_str(), (left, 6), name))?;
     area.draw(&Text::new(curve.note.as_str(), (left, 25), note.color(&BLACK.mix(0.75))))?;
     Ok(())
@@ -129,7 +123,7 @@ mod tests {
             let rows = (count as u32).div_ceil(columns).max(1);
             // A narrow picture has a title of several lines, which end before its edge.
             let lines = if columns == 1 { 3 } else { 1 };
-            let above = TITLE + (lines - 1) * LINE;
+            let above = 18 + 26 * lines;
             assert_eq!(picture.dimensions(), (columns * PANEL.0, above + rows * PANEL.1));
             let beside = image::imageops::crop_imm(&picture, columns * PANEL.0 - 8, 0, 8, above).to_image();
             assert!(beside.pixels().all(|pixel| pixel.0 == [255; 3]), "the title is cut");

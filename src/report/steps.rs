@@ -4,7 +4,7 @@ use std::path::Path;
 
 use plotters::prelude::*;
 
-use super::axes::Axes;
+use super::axes::{Axes, Axis};
 use super::canvas;
 use super::curves::panels::BLUE;
 use super::curves::range_of;
@@ -33,14 +33,14 @@ pub fn plot(path: &Path, log_density: &[Vec<f32>]) -> Result<()> {
     let last = (log_density.len().max(2) - 1) as f64;
     canvas::write_png(path, SIZE, |root| {
         let axes = Axes {
-            last,
-            range: range.clone(),
+            x: Axis::from(0.0..last),
+            y: range.clone(),
             margins: [16; 4],
             areas: [46, 90],
             labels: [11, 6],
             x_label: &|step| format!("{step:.0}"),
             names: ["SGLD step", "energy (nats, up to a constant)"],
-            fonts: [15, 17],
+            fonts: [16, 18],
         };
         let mut chart = axes.draw(root)?;
         let clipped = |points: Vec<(f64, f64)>| {

@@ -6,6 +6,7 @@ mod adapter;
 mod data;
 mod devices;
 mod errors;
+mod eval;
 mod foreign;
 mod images;
 mod metadata;

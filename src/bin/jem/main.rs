@@ -5,10 +5,12 @@ mod class_names;
 mod common;
 mod data;
 mod devices;
+mod eval;
 mod export;
 mod facts;
 mod import;
 mod info;
+mod labels;
 mod pictures;
 mod report;
 mod sample;
@@ -25,6 +27,7 @@ const EXAMPLES: &str = "Examples:
   jem train --recipe jem --data cifar10 --out runs/mine
   jem import checkpoint.pt --out model.safetensors
   jem score --model model.safetensors --images cifar10:test --out scores.npz
+  jem eval --model model.safetensors --data cifar10 --out report
   jem sample --model model.safetensors --steps 200 --film --out samples";
 
 /// Train classifiers as energy-based models, and use them.
@@ -48,6 +51,7 @@ enum Command {
     Export(export::Arguments),
     Info(info::Arguments),
     Score(score::Arguments),
+    Eval(Box<eval::Arguments>),
     Sample(sample::Arguments),
     Tune(tune::Arguments),
     /// Print a completion script for a shell
@@ -72,6 +76,7 @@ fn main() -> ExitCode {
         Command::Export(arguments) => export::run(&arguments),
         Command::Info(arguments) => info::run(&arguments),
         Command::Score(arguments) => score::run(&arguments),
+        Command::Eval(arguments) => return facts::status(session::end(eval::run(&arguments))),
         Command::Sample(arguments) => sample::run(&arguments),
         Command::Tune(arguments) => tune::run(&arguments),
         Command::Completions { shell } => {

@@ -14,7 +14,7 @@ use crate::facts::{Facts, number};
 use crate::session::flags::Flags as _;
 use jem::data::images::Images;
 use jem::device::Device;
-use jem::ebm::{Model, Posterior, ScoreSettings, Scorer, ranking};
+use jem::ebm::{Model, Posterior, ScoreSettings, Scores, ranking, scan};
 use jem::words::counted;
 use jem::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -252,38 +252,23 @@ impl Task<'_> {
             features: false,
         };
         let bar = progress(images.count, what, &self.arguments.output);
-        let mut loaded: Option<(usize, Scorer)> = None;
         let mut logits = Vec::with_capacity(images.count * self.model.network().classes());
-        for first in (0..images.count).step_by(self.arguments.batch) {
-            let size = self.arguments.batch.min(images.count - first);
-            // The last batch may be smaller; it has its own program.
-            let scorer = match loaded.take() {
-                Some((loaded, scorer)) if loaded == size => scorer,
-                _ => Scorer::new(self.device, self.model, settings, size).batch(size, &["score"])?,
-            };
-            let goes_on = |part: f64| {
-                bar.set_position((first as f64 + part * size as f64) as u64);
-                true
-            };
-            let scores = scorer.score_while(&images.batch(first..first + size), goes_on)?;
-            let scores = scores.expect("nothing stops it");
-            self.check(&scores.logits, first, images)?;
+        let mut goes_on = |done: f64| {
+            bar.set_position(done as u64);
+            true
+        };
+        let mut each = |_, scores: Scores| {
             logits.extend(scores.logits);
             if let (Some(gradients), Some(part)) = (&mut gradients, scores.input_gradient) {
                 gradients.push(&part);
             }
-            loaded = Some((size, scorer));
-            bar.set_position((first + size) as u64);
-        }
+            Ok(())
+        };
+        let batch = self.arguments.batch;
+        scan(self.device, self.model, settings, images, batch, &mut goes_on, &mut each)
+            .batch(batch, &["score"])?;
         bar.finish_and_clear();
         Ok((logits, gradients))
-    }
-
-    fn check(&self, logits: &[f32], first: usize, images: &Images) -> Result<()> {
-        let Some(i) = logits.iter().position(|logit| !logit.is_finite()) else { return Ok(()) };
-        let image = first + i / self.model.network().classes();
-        let message = format!("image {image} of {} has a logit of {}", images.name, logits[i]);
-        Err(Error::file(self.model.path(), message))
     }
 }
 

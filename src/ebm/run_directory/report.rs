@@ -5,9 +5,8 @@ use crate::error::{Error, Result};
 use crate::io::atomic;
 use crate::report::curves;
 use crate::report::metrics::MetricsTable;
+use crate::report::page::{self, escape, image};
 use crate::words::counted;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -37,19 +36,6 @@ const FIGURES: [(&str, &str); 12] = [
 /// Events that are not shown: they occur regularly in a healthy run.
 const ROUTINE: [&str; 3] = ["checkpoint", "validation", "fresh_chains"];
 
-const STYLE: &str = "
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1240px; margin: 24px auto; padding: 0 20px; }
-h1 { font-size: 24px; margin-bottom: 4px; } h2 { font-size: 18px; margin-top: 36px; }
-table { border-collapse: collapse; } td, th { padding: 3px 18px 3px 0; text-align: left; vertical-align: top; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; } tr + tr td { border-top: 1px solid #e4e4e4; }
-img { max-width: 100%; } figure { display: inline-block; margin: 0 16px 16px 0; width: 400px; vertical-align: top; }
-figure img { width: 400px; image-rendering: pixelated; } figcaption { color: #555; }
-pre { background: #f6f6f6; padding: 12px 16px; overflow-x: auto; font-size: 13px; }
-.state { color: #555; } .bad { color: #b00020; font-weight: 600; }
-@media (prefers-color-scheme: dark) { body { background: #16181c; color: #ddd; } pre { background: #22252b; }
-.state, figcaption { color: #aaa; } tr + tr td { border-color: #3a3d44; } .bad { color: #ff7b8a; } }
-";
-
 impl RunDirectory {
     /// Writes `report.html` of the run in `path`, and the pictures of its curves: figures, curves, samples over time,
     /// faults and remedies, settings. The run may still be training in another process.
@@ -68,10 +54,7 @@ impl RunDirectory {
         let health = path.join("health.png");
         curves::plot(&curves, &table, &title)?;
         curves::plot_health(&health, &table, &title)?;
-        let mut page = format!(
-            "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{0}</title>\n<style>{STYLE}</style></head>\n<body>\n<h1>{0}</h1>\n",
-            escape(&title)
-        );
+        let mut page = page::head(&title);
         page += &state(&events);
         page += &figures(&table, &events);
         page += "<h2>Curves</h2>\n";
@@ -81,7 +64,7 @@ impl RunDirectory {
         }
         page += &samples(&path.join("samples"))?;
         page += &happened(&events);
-        let _ = write!(page, "<h2>Settings</h2>\n<pre>{}</pre>\n</body></html>\n", escape(&config));
+        let _ = write!(page, "<h2>Settings</h2>\n<pre>{}</pre>\n{}", escape(&config), page::END);
         let report = path.join("report.html");
         atomic::write(&report, |file| file.write_all(page.as_bytes()))?;
         Ok(report)
@@ -92,16 +75,6 @@ impl RunDirectory {
 fn events(path: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
-/// A picture, embedded in the page.
-fn image(path: &Path, text: &str) -> Result<String> {
-    let bytes = std::fs::read(path).map_err(Error::io(path))?;
-    Ok(format!("<img alt=\"{}\" src=\"data:image/png;base64,{}\">", escape(text), STANDARD.encode(bytes)))
 }
 
 /// The state of the run in words.

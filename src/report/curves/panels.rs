@@ -22,7 +22,7 @@ pub(super) struct Line {
 pub(in crate::report) const BLUE: RGBColor = RGBColor(0, 114, 178);
 pub(in crate::report) const ORANGE: RGBColor = RGBColor(213, 94, 0);
 const GREY: RGBColor = RGBColor(90, 90, 90);
-const GREEN: RGBColor = RGBColor(0, 158, 115);
+pub(in crate::report) const GREEN: RGBColor = RGBColor(0, 158, 115);
 
 /// The panels of every run.
 pub(super) const PANELS: [Panel; 3] = [

@@ -1,0 +1,199 @@
+//! `jem eval`.
+
+use crate::support::*;
+use jem::io::elements::{Array, Elements};
+use jem::io::npz;
+use serde_json::Value;
+use std::path::Path;
+
+/// Writes `count` labelled 8x8 pictures, from picture `first` on.
+fn pictures(place: &Place, name: &str, first: usize, count: usize) -> String {
+    let data = crate::small::pictures(first + count, 8);
+    let images = data.images[first * data.image_bytes()..].to_vec();
+    let labels = data.labels[first..].to_vec();
+    let arrays = [
+        ("images", Array { shape: vec![count, 8, 8, 3], elements: Elements::U8(images) }),
+        ("labels", Array { shape: vec![count], elements: Elements::U32(labels) }),
+    ];
+    let arrays = arrays.map(|(name, array)| (name.to_owned(), array));
+    npz::write(Path::new(&place.at(name)), &arrays).expect("a file");
+    place.at(name)
+}
+
+fn read(out: &str) -> Value {
+    let text = std::fs::read_to_string(Path::new(out).join("eval.json")).expect("eval.json");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+/// The stderr of a command that must succeed.
+fn progress(words: &[&str]) -> String {
+    let output = jem(words).output().expect("the command starts");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{words:?}: {stderr}");
+    stderr
+}
+
+/// Asserts that every number of figures has an interval beside it that contains it.
+fn assert_intervals(path: &str, value: &Value, checked: &mut usize) {
+    match value {
+        Value::Object(object) => {
+            let intervals = object.get("interval").and_then(Value::as_object);
+            for (key, interval) in intervals.into_iter().flatten() {
+                let (Some(number), Some(bounds)) = (object[key].as_f64(), interval.as_array()) else {
+                    panic!("{path}.{key}: {} with {interval}", object[key]);
+                };
+                let [low, high] = [&bounds[0], &bounds[1]].map(|bound| bound.as_f64().expect("a bound"));
+                assert!(
+                    low - 1e-9 <= number && number <= high + 1e-9,
+                    "{path}.{key}: {number} in {bounds:?}"
+                );
+                *checked += 1;
+            }
+            object.iter().for_each(|(key, value)| assert_intervals(&format!("{path}.{key}"), value, checked));
+        }
+        Value::Array(all) => all.iter().for_each(|value| assert_intervals(path, value, checked)),
+        _ => {}
+    }
+}
+
+#[test]
+fn a_model_is_evaluated_once() {
+    let place = Place::new();
+    let (model, out) = (place.trained_own_network(), place.at("report"));
+    let [test, held_out, other] = [("test.npz", 0, 60), ("held.npz", 100, 50), ("other.npz", 200, 30)]
+        .map(|(n, f, c)| pictures(&place, n, f, c));
+    let ood = format!("noise,{other},interpolated,constant");
+    let words = [
+        "eval",
+        "--model",
+        &model,
+        "--data",
+        &test,
+        "--held-out",
+        &held_out,
+        "--ood",
+        &ood,
+        "--ood-images",
+        "25",
+    ];
+    let words = [&words[..], &["--batch", "16", "--against", &model, "--out", &out]].concat();
+    let first = progress(&words);
+    for part in ["scoring held-out images", "scoring noise", "scoring constant"] {
+        assert!(first.contains(part), "{part}: {first}");
+    }
+    let numbers = read(&out);
+    let score = facts(&["score", "--model", &model, "--images", &test]);
+    assert_eq!(numbers["accuracy"], score["accuracy"]);
+    assert_eq!((numbers["images"].as_u64(), numbers["ood"].as_array().map(Vec::len)), (Some(60), Some(4)));
+    assert_eq!(numbers["calibration"]["bins"].as_array().map(Vec::len), Some(20));
+    for set in numbers["ood"].as_array().expect("sets") {
+        for key in [
+            "log_px",
+            "max_py",
+            "approximate_mass",
+            "max_logit",
+            "entropy",
+            "energy_temperature",
+            "gen",
+            "odin",
+        ] {
+            for figure in ["auroc", "aupr_in", "aupr_out", "fpr95"] {
+                let value = set["scores"][key][figure].as_f64().expect("a figure");
+                assert!((0.0..=1.0).contains(&value), "{key} {figure} {value}");
+            }
+        }
+        assert_eq!(set["scores"]["mahalanobis"], Value::Null, "there are no training images");
+    }
+    let mut checked = 0;
+    assert_intervals("eval", &numbers, &mut checked);
+    assert!(checked > 250, "{checked}");
+    // The same model as a baseline has the same figures, and differences of exactly 0.
+    assert_eq!(numbers["against"][0]["accuracy"], numbers["accuracy"]);
+    let text = std::fs::read_to_string(place.at("report/eval.md")).expect("eval.md");
+    let accuracy = text.lines().find(|line| line.starts_with("| accuracy")).expect("a row");
+    assert!(accuracy.ends_with("| 0.00% [0.00, 0.00] |"), "{accuracy}");
+    let page = std::fs::read_to_string(place.at("report/eval.html")).expect("eval.html");
+    assert!(!page.contains("http") && !page.contains(".png\""), "it needs no other file");
+
+    let again = progress(&words);
+    assert!(!again.contains("scoring"), "nothing is measured again: {again}");
+    assert_eq!(read(&out), numbers);
+    let fewer = [&words[..], &["--images", "40"]].concat();
+    let fewer = progress(&fewer);
+    assert!(fewer.contains("scoring") && !fewer.contains("scoring constant"), "{fewer}");
+    assert_eq!(read(&out)["images"], 40);
+}
+
+#[test]
+fn held_out_images_leave_the_test_set() {
+    let place = Place::new();
+    let (model, out) = (place.trained_own_network(), place.at("report"));
+    let test = pictures(&place, "test.npz", 0, 60);
+    let words = ["eval", "--model", &model, "--data", &test, "--only", "calibration", "--out", &out];
+    succeed(&words);
+    let numbers = read(&out);
+    assert_eq!(
+        (numbers["images"].as_u64(), &numbers["calibration"]["temperature"]),
+        (Some(60), &Value::Null)
+    );
+    assert!(numbers.get("ood").is_none());
+    succeed(&[&words[..], &["--held-out", "20"]].concat());
+    let numbers = read(&out);
+    assert_eq!(numbers["images"], 40);
+    assert!(
+        numbers["calibration"]["ece_after_temperature"].as_f64().is_some_and(|ece| (0.0..1.0).contains(&ece))
+    );
+}
+
+#[test]
+fn wrong_inputs_are_one_line_and_leave_nothing() {
+    let place = Place::new();
+    let model = place.trained_own_network();
+    let [test, few] =
+        [("test.npz", 60), ("few.npz", 1)].map(|(name, count)| pictures(&place, name, 0, count));
+    let (out, large) = (place.at("report"), place.x_p());
+    let unlabelled = place.floats("x.npy", &[4, 3, 8, 8], vec![0.0; 4 * 192]);
+    let eval = |flags: &[&str]| {
+        let words = ["eval", "--model", &model, "--out", &out].map(str::to_owned);
+        words.into_iter().chain(flags.iter().map(|&flag| flag.to_owned())).collect::<Vec<_>>()
+    };
+    for (flags, parts) in [
+        (&["--data", &*test, "--images", "61"][..], &["--images", "1 to 60", "got 61"][..]),
+        (&["--data", &test, "--images", "0"], &["--images", "got 0"]),
+        (&["--data", &test, "--ood", &large], &["--ood", "[8, 8, 3]", "[32, 32, 3]"]),
+        (&["--data", &test, "--ood", "mars:test"], &["--ood", "mars:test"]),
+        (&["--data", &test, "--ood", "noise,noise"], &["--ood", "noise twice"]),
+        (&["--data", &few, "--ood", "interpolated"], &["--ood", "two test images"]),
+        (&["--data", &test, "--ood", &test, "--ood-images", "99"], &["--ood-images", "1 to 60", "got 99"]),
+        (&["--data", &test, "--held-out", "60"], &["--held-out", "1 to 59", "got 60"]),
+        (&["--data", &unlabelled], &["--data", "no classes"]),
+        (&["--data", "nowhere"], &["--data", "nowhere"]),
+        (&["--data", &test, "--against", &weights()], &["--against", "[32, 32, 3]", "[8, 8, 3]"]),
+    ] {
+        let words = eval(flags);
+        fail(&place, &words.iter().map(String::as_str).collect::<Vec<_>>(), parts);
+    }
+    misuse(
+        &["eval", "--model", &model, "--data", &test, "--out", &out, "--only", "robots"],
+        &["calibration"],
+    );
+    // A last layer of NaN is refused when the model is read; one of large numbers overflows when it is run.
+    let network = place.changed_model("large.safetensors", |file| {
+        let (.., elements) = file.tensors.iter_mut().find(|t| t.0 == "class_output.weight").expect("a layer");
+        if let Elements::F32(values) = elements {
+            values.iter_mut().for_each(|value| *value = 3e38);
+        }
+    });
+    let labels = Array { shape: vec![N], elements: Elements::U32(vec![0; N]) };
+    let x = case("x_p").iter().map(|&v| v as f32).collect();
+    let images = Array { shape: vec![N, 3, SIDE, SIDE], elements: Elements::F32(x) };
+    let data = place.at("large.npz");
+    npz::write(Path::new(&data), &[("images".into(), images), ("labels".into(), labels)]).expect("a file");
+    let words =
+        ["eval", "--model", &network, "--data", &data, "--only", "calibration", "--quiet", "--out", &out];
+    let output = jem(&words).output().expect("the command starts");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && stderr.lines().count() == 1, "{stderr}");
+    assert!(stderr.contains("image 0") && stderr.contains("logit"), "{stderr}");
+    assert!(!Path::new(&place.at("report/eval.json")).exists());
+}
