@@ -9,6 +9,7 @@
 
 mod auto;
 mod batches;
+mod chain_source;
 mod chain_start;
 mod chains;
 mod density;
@@ -32,6 +33,7 @@ mod recipe;
 mod run;
 mod run_directory;
 mod sampler;
+mod sampling;
 mod scan;
 mod scorer;
 mod start;
@@ -40,6 +42,7 @@ mod trainer;
 
 pub use crate::nn::normalised::InputNormalisation;
 pub use auto::{Choice, Timing, choose, choose_with};
+pub use chain_source::ChainSource;
 pub use chain_start::ChainStart;
 pub use density::DensitySampler;
 pub use evaluator::{Evaluation, Evaluator};
@@ -61,6 +64,7 @@ pub use recipe::{ClassificationLoss, OptimizerKind, Overrides, Recipe};
 pub use run::{Outcome, RunOptions, run};
 pub use run_directory::{Best, Recovered, RunDirectory};
 pub use sampler::{Sampler, uniform_image};
+pub use sampling::{Moment, Observer, Sampling};
 pub use scan::scan;
 pub use scorer::{Posterior, ScoreSettings, Scorer, Scores, ranking};
 pub use start::{NetworkRecord, Start};

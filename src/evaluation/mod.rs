@@ -12,6 +12,7 @@ pub mod classification;
 pub mod detection;
 mod evaluate;
 mod format;
+pub mod generation;
 mod job;
 pub mod odin;
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The weights and images of the fixtures that a `make.py` made, which computes them with the same formula.
 
+#![allow(dead_code, reason = "each test takes what it needs")]
+
 /// The values of a tensor as in `make.py`: in [-1, 1), each a multiple of 2^-23.
 pub fn values(tensor: u32, count: usize) -> Vec<f32> {
     let one = |i: u32| {

@@ -11,12 +11,12 @@ use crate::common::{
 };
 use crate::facts::Facts;
 use crate::session::flags::Flags as _;
+use indicatif::ProgressBar;
 use jem::device::Device;
-use jem::ebm::{Langevin, Model, Sampler};
+use jem::ebm::{Langevin, Model, Moment, Observer, Sampler, Sampling};
 use jem::words::counted;
 use jem::{Error, Result};
 use serde_json::{Value, json};
-use start::Start;
 pub use start::{BUFFER, GAUSSIANS, UNIFORM};
 use std::path::{Path, PathBuf};
 
@@ -134,9 +134,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let steps = arguments.steps.unwrap_or(trained.unwrap_or(STEPS));
     let langevin = langevin(arguments, &model)?;
     let classes = classes(&arguments.class, &model)?;
-    let mut start = Start::new(arguments, init, &model, &classes)?;
+    let mut start = start::source(arguments, init, &model, &classes)?;
     let mask = arguments.inpaint.as_deref().map(|path| mask::read(path, &model)).transpose()?;
-    let count = start.count(arguments.count, &classes)?;
+    let count = start::count(&start, arguments.count, &classes)?;
     start.select(count, &classes);
     check_directory("--out", &arguments.out)?;
     for name in write::NAMES {
@@ -146,8 +146,22 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         init.chain(mask).try_for_each(|(what, source)| check_not_source(&out, what, source))?;
     }
 
-    let samples =
-        sample(arguments, steps, &device, &model, langevin, &classes, &start, count, mask.as_deref())?;
+    let samples = sample(
+        arguments,
+        &device,
+        &Sampling {
+            model: &model,
+            mode: arguments.model.norm_mode,
+            langevin,
+            start: &start,
+            classes: &classes,
+            count,
+            steps,
+            batch: arguments.batch,
+            seed: arguments.seed,
+            mask: mask.as_deref(),
+        },
+    )?;
     let waiting = waiting("writing samples", &arguments.output);
     let written = write::write(&arguments.out, &samples, model.image_shape(), classes.len())?;
     drop(waiting);
@@ -248,57 +262,54 @@ fn classes(asked: &[String], model: &Model) -> Result<Vec<u32>> {
     Ok(found)
 }
 
-fn sample(
-    arguments: &Arguments,
-    steps: usize,
-    device: &Device,
-    model: &Model,
-    langevin: Langevin,
-    classes: &[u32],
-    start: &Start,
-    count: usize,
-    mask: Option<&[f32]>,
-) -> Result<Samples> {
-    let conditional = !classes.is_empty();
-    let class = |chain: usize| conditional.then(|| classes[chain / (count / classes.len())]);
-    let frame_steps = write::frame_steps(steps);
-    let mut samples = Samples {
-        images: Vec::new(),
-        log_density: Vec::new(),
-        frames: if arguments.film { vec![Vec::new(); frame_steps.len()] } else { Vec::new() },
+fn sample(arguments: &Arguments, device: &Device, sampling: &Sampling) -> Result<Samples> {
+    let frame_steps = write::frame_steps(sampling.steps);
+    let frames = if arguments.film { vec![Vec::new(); frame_steps.len()] } else { Vec::new() };
+    let bar = progress(sampling.batches() * sampling.steps, "SGLD step", &arguments.output);
+    let sampler = sampling.sampler(device).batch(sampling.chains(), &["sgld", "density"])?;
+    let mut seen = Seen {
+        samples: Samples { images: Vec::new(), log_density: Vec::new(), frames },
+        frame_steps,
+        steps: sampling.steps,
+        image: sampling.model.image_shape().iter().product(),
+        bar: &bar,
     };
-    let batches = count.div_ceil(arguments.batch);
-    let chains = count.div_ceil(batches);
-    let mode = arguments.model.norm_mode;
-    let bar = progress(batches * steps, "SGLD step", &arguments.output);
-    let sampler = Sampler::new(device, model, mode, langevin, chains, conditional, mask)
-        .batch(chains, &["sgld", "density"])?;
-    let image = model.image_shape().iter().product::<usize>();
-    for (batch, first) in (0..count).step_by(chains).enumerate() {
-        let kept = chains.min(count - first);
-        // The last batch is padded with chains that are discarded.
-        let all = (first..first + chains).map(|chain| chain.min(count - 1));
-        let labels: Vec<u32> = all.clone().map(|chain| class(chain).unwrap_or(0)).collect();
-        let images: Vec<f32> = all.flat_map(|chain| start.image(chain, class(chain))).collect();
-        sampler.start(&images, &labels, arguments.seed, (batch * steps) as u32)?;
-        for step in 0..=steps {
-            if arguments.film
-                && let Some(frame) = frame_steps.iter().position(|&at| at == step)
-            {
-                samples.frames[frame].extend(&sampler.images()?[..kept * image]);
-            }
-            let log_density = if step < steps { sampler.step()? } else { sampler.density()? };
-            check(&log_density[..kept], first, step)?;
-            if batch == 0 {
-                samples.log_density.push(Vec::new());
-            }
-            samples.log_density[step].extend(&log_density[..kept]);
-            bar.inc(u64::from(step < steps));
-        }
-        samples.images.extend(&sampler.images()?[..kept * image]);
-    }
+    sampling.run(&sampler, &mut seen)?;
+    let samples = seen.samples;
     bar.finish_and_clear();
     Ok(samples)
+}
+
+/// The samples so far.
+struct Seen<'a> {
+    samples: Samples,
+    frame_steps: Vec<usize>,
+    steps: usize,
+    image: usize,
+    bar: &'a ProgressBar,
+}
+
+impl Observer for Seen<'_> {
+    fn at(&mut self, moment: Moment, sampler: &Sampler) -> Result<()> {
+        let frame = self.frame_steps.iter().position(|&at| at == moment.step);
+        if let Some(frame) = frame.and_then(|frame| self.samples.frames.get_mut(frame)) {
+            frame.extend(&sampler.images()?[..moment.chains * self.image]);
+        }
+        if moment.step == self.steps {
+            self.samples.images.extend(&sampler.images()?[..moment.chains * self.image]);
+        }
+        Ok(())
+    }
+
+    fn log_density(&mut self, moment: Moment, log_density: &[f32]) -> Result<bool> {
+        check(log_density, moment.first, moment.step)?;
+        if moment.batch == 0 {
+            self.samples.log_density.push(Vec::new());
+        }
+        self.samples.log_density[moment.step].extend(log_density);
+        self.bar.inc(u64::from(moment.step < self.steps));
+        Ok(true)
+    }
 }
 
 /// Fails if the log density of a chain is not finite.
