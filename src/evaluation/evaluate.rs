@@ -2,7 +2,7 @@
 
 use super::job::{Job, Watch, measure};
 use super::sections::scores::{Fit, Scoring, Wanted};
-use super::sections::{Context, Written, classification, ood, published, robustness};
+use super::sections::{Context, Written, classification, generation, ood, published, robustness};
 use super::store::Store;
 use super::subject::{EvaluationData, Subject};
 use super::{Part, Settings};
@@ -46,7 +46,7 @@ pub fn evaluate(
     std::fs::create_dir_all(out).map_err(Error::io(out))?;
     let store = Store::new(out.join(PARTS));
     let context = Context { device, subjects, data, settings, store: &store, out };
-    if !measure(jobs(context), &store, watch)? {
+    if !measure(jobs(context)?, &store, watch)? {
         return Ok(None);
     }
     let mut sections =
@@ -60,6 +60,9 @@ pub fn evaluate(
     if settings.has(Part::Robustness) {
         sections.push(robustness::write(context)?);
     }
+    if settings.has(Part::Generation) {
+        sections.push(generation::write(context, |subject| wanted(context, subject))?);
+    }
     write(context, sections).map(Some)
 }
 
@@ -72,7 +75,7 @@ fn wanted(context: Context<'_>, subject: usize) -> Wanted {
 }
 
 /// All measurements, in their order.
-fn jobs(context: Context<'_>) -> Vec<Job<'_>> {
+fn jobs(context: Context<'_>) -> Result<Vec<Job<'_>>> {
     let mut jobs = Vec::new();
     for subject in 0..context.subjects.len() {
         if context.settings.has(Part::Ood) {
@@ -90,7 +93,10 @@ fn jobs(context: Context<'_>) -> Vec<Job<'_>> {
     if context.settings.has(Part::Robustness) {
         jobs.extend((0..context.subjects.len()).flat_map(|subject| robustness::jobs(context, subject)));
     }
-    jobs
+    if context.settings.has(Part::Generation) {
+        jobs.extend(generation::jobs(context)?);
+    }
+    Ok(jobs)
 }
 
 /// Writes the report.

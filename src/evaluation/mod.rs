@@ -27,6 +27,7 @@ mod subject;
 
 pub use evaluate::{Report, evaluate};
 pub use job::{GoesOn, Unwatched, Watch};
+pub use sections::generation::{SampleStart, Samples};
 pub use sections::robustness::{Attacks, Attempt, RefinementSettings};
 pub use subject::{EvaluationData, ImageSet, Labels, Subject};
 
@@ -41,6 +42,8 @@ pub enum Part {
     Ood,
     /// Adversarial attacks.
     Robustness,
+    /// Samples, and how near they are to the data.
+    Generation,
 }
 
 /// The settings of an evaluation.
@@ -58,6 +61,8 @@ pub struct Settings {
     pub published: bool,
     /// The attacks.
     pub attacks: Attacks,
+    /// The samples.
+    pub samples: Samples,
     /// The seed of resamples and of all random numbers.
     pub seed: u32,
 }
@@ -66,12 +71,13 @@ impl Settings {
     /// Everything, for a test set of `images` images.
     pub fn standard(images: usize) -> Self {
         Self {
-            parts: vec![Part::Calibration, Part::Ood, Part::Robustness],
+            parts: vec![Part::Calibration, Part::Ood, Part::Robustness, Part::Generation],
             mode: NormMode::Inference,
             batch: 100,
             odin_images: 1000,
             published: false,
             attacks: Attacks::standard(images),
+            samples: Samples::standard(),
             seed: 0,
         }
     }

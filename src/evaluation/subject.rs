@@ -3,6 +3,7 @@
 use crate::data::images::{Images, Pixels};
 use crate::ebm::Model;
 use crate::error::{Error, Result};
+use crate::io::pack;
 use md5::{Digest, Md5};
 
 /// A model under evaluation.
@@ -91,6 +92,23 @@ pub struct EvaluationData {
     pub held_out_note: String,
     /// The sets that are to be told from the test images.
     pub outside: Vec<ImageSet>,
+}
+
+/// Samples, NCHW, of `[height, width, channels]`, as images.
+pub(super) fn samples_as_images(values: &[f32], [height, width, channels]: [usize; 3]) -> Images {
+    let count = values.len() / (height * width * channels);
+    Images {
+        pixels: Pixels::Floats(pack::nchw_to_nhwc(values, count, channels, height, width)),
+        count,
+        height,
+        width,
+        channels,
+        labels: None,
+        class_names: Vec::new(),
+        name: "samples".into(),
+        files: None,
+        notes: Vec::new(),
+    }
 }
 
 /// The MD5 digest of bytes in hexadecimal digits.

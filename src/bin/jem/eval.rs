@@ -3,6 +3,7 @@
 mod attacks;
 mod data;
 mod progress;
+mod samples;
 
 use crate::class_names;
 use crate::common::{ImageArguments, ModelArguments, Output, check_batch, check_directory, open_model};
@@ -13,10 +14,12 @@ use attacks::AttackArguments;
 use data::Asked;
 use jem::data::named::Collection;
 use jem::data::training::SYNTHETIC;
-use jem::evaluation::{Part, Report, Settings, Subject, evaluate};
+use jem::ebm::Model;
+use jem::evaluation::{Part, Report, Samples, Settings, Subject, evaluate};
 use jem::interrupt;
 use jem::{Error, Result};
 use progress::Bar;
+use samples::SampleArguments;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -39,7 +42,7 @@ Written into --out:
 The same command goes on with an interrupted evaluation, and repeats no measurement that is finished. Formulas and sources \
 are in docs/evaluation.md.";
 
-/// Evaluate a model: classification, calibration, out-of-distribution detection, robustness
+/// Evaluate a model: classification, calibration, out-of-distribution detection, robustness, generation
 ///
 /// Every number has a 95% bootstrap interval. Ctrl-C ends the evaluation within seconds; finished measurements are kept.
 #[derive(Debug, clap::Args)]
@@ -65,7 +68,8 @@ pub struct Arguments {
     /// Directory to write into; created if it does not exist
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Parts of the evaluation, separated by commas: calibration, ood, robustness [default: all]
+    /// Parts of the evaluation, separated by commas: calibration, ood, robustness,
+    /// generation [default: all; generation only of models that were trained on log p(x)]
     #[arg(long, value_name = "PARTS", value_delimiter = ',', value_parser = part)]
     only: Vec<Part>,
     /// Fewer images of everything, for a first look: 1,000 for testing, 500 of each other set
@@ -92,6 +96,8 @@ pub struct Arguments {
     published: bool,
     #[command(flatten)]
     attacks: AttackArguments,
+    #[command(flatten)]
+    samples: SampleArguments,
     /// Random seed
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u32,
@@ -110,8 +116,12 @@ fn data_help() -> String {
 }
 
 /// The parts and their names.
-const PARTS: [(&str, Part); 3] =
-    [("calibration", Part::Calibration), ("ood", Part::Ood), ("robustness", Part::Robustness)];
+const PARTS: [(&str, Part); 4] = [
+    ("calibration", Part::Calibration),
+    ("ood", Part::Ood),
+    ("robustness", Part::Robustness),
+    ("generation", Part::Generation),
+];
 
 fn part(text: &str) -> Result<Part, String> {
     let found = PARTS.into_iter().find(|(name, _)| *name == text).map(|(_, part)| part);
@@ -122,7 +132,8 @@ fn part(text: &str) -> Result<Part, String> {
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     check_batch(arguments.batch)?;
     let names = arguments.classes.as_deref().map(|text| class_names::read("--classes", text)).transpose()?;
-    let (model, device) = arguments.model.open(&arguments.output)?;
+    arguments.samples.check()?;
+    let (model, device) = arguments.model.open_with(&arguments.output, arguments.samples.needs_buffer())?;
     let mut models = vec![(arguments.model.model.clone(), model)];
     for path in &arguments.against {
         let other = open_model(path, &arguments.output)?;
@@ -133,11 +144,12 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
         models.push((path.clone(), other));
     }
-    let parts = parts(arguments);
+    let parts = parts(arguments, &models[0].1);
     let loaded = Asked { arguments, parts: &parts, names: names.as_deref() }.load(&models)?;
     let classes =
         models.iter().map(|(_, model)| model.network().classes()).filter(|classes| *classes > 1).min();
-    let settings = settings(arguments, classes.unwrap_or(2), loaded.data.test.images.count)?;
+    let samples = arguments.samples.samples(&models, arguments.quick)?;
+    let settings = settings(arguments, parts, samples, classes.unwrap_or(2), loaded.data.test.images.count)?;
     check_directory("--out", &arguments.out)?;
     let named = data::names(&models);
     let mut subjects = Vec::new();
@@ -164,24 +176,34 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 /// The settings, for models of the fewest `classes` classes and `images` test images.
-fn settings(arguments: &Arguments, classes: usize, images: usize) -> Result<Settings> {
+fn settings(
+    arguments: &Arguments,
+    parts: Vec<Part>,
+    samples: Samples,
+    classes: usize,
+    images: usize,
+) -> Result<Settings> {
     let standard = Settings::standard(images);
     let (quick, odin_images) = (arguments.quick, standard.odin_images);
-    let attacks = arguments.attacks.attacks(images, classes, quick)?;
     Ok(Settings {
-        parts: parts(arguments),
+        parts,
         mode: arguments.model.norm_mode,
         batch: arguments.batch,
         odin_images: if quick { odin_images / 5 } else { odin_images },
         published: arguments.published,
-        attacks,
+        attacks: arguments.attacks.attacks(images, classes, quick)?,
+        samples,
         seed: arguments.seed,
     })
 }
 
-/// The parts to evaluate.
-fn parts(arguments: &Arguments) -> Vec<Part> {
-    if arguments.only.is_empty() { PARTS.map(|(_, part)| part).to_vec() } else { arguments.only.clone() }
+/// The parts to evaluate: those of --only, else all that say something of the model.
+fn parts(arguments: &Arguments, model: &Model) -> Vec<Part> {
+    if !arguments.only.is_empty() {
+        return arguments.only.clone();
+    }
+    let says = |part: &Part| *part != Part::Generation || model.is_density() != Some(false);
+    PARTS.map(|(_, part)| part).into_iter().filter(says).collect()
 }
 
 /// The figures that are printed: the most important ones.

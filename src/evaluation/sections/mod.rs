@@ -1,6 +1,7 @@
 //! The sections of a report: the measurements that each needs, and what it makes of them.
 
 pub(super) mod classification;
+pub(super) mod generation;
 pub(super) mod ood;
 pub(super) mod published;
 pub(super) mod robustness;

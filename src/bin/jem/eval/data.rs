@@ -60,8 +60,7 @@ impl Asked<'_> {
         let chosen = first("--images", &test, count)?;
         let (test, taken, note) = self.taken(select((test, test_labels), &chosen))?;
         let (test, test_labels) = test;
-        let classes = test_labels.iter().any(Option::is_some);
-        let wanted = classes && (self.parts.contains(&Part::Calibration) || self.parts.contains(&Part::Ood));
+        let wanted = self.parts.iter().any(|part| *part != Part::Robustness);
         let train = match source.as_ref().filter(|_| wanted) {
             Some(source) => self.training(&source.training_images(), models, &mut notes)?,
             None => None,
@@ -184,7 +183,7 @@ impl Asked<'_> {
         let Some(train) = train else {
             return Ok(Fitted { train: None, held_out: held, held_out_note: note });
         };
-        let labels = train.0.labels.clone().unwrap_or_default();
+        let labels = train.0.labels.clone().unwrap_or_else(|| vec![0; train.0.count]);
         let mut left = vec![true; labels.len()];
         if held.is_none() {
             let own = models[0]
@@ -213,7 +212,8 @@ impl Asked<'_> {
         // Class means leave out what was held out.
         let rest = select(train, &indices(&left));
         let count = if self.arguments.quick { QUICK[0] } else { FIT };
-        let marks = held_out(rest.0.labels.as_deref().unwrap_or_default(), count.min(rest.0.count), SEED + 1);
+        let labels = rest.0.labels.clone().unwrap_or_else(|| vec![0; rest.0.count]);
+        let marks = held_out(&labels, count.min(rest.0.count), SEED + 1);
         let train = Some(select(rest, &indices(&marks)));
         Ok(Fitted { train, held_out: held, held_out_note: note })
     }
