@@ -1,5 +1,6 @@
 //! `jem eval`.
 
+use crate::support::numbers as numbers_of;
 use crate::support::*;
 use jem::io::elements::{Array, Elements};
 use jem::io::npz;
@@ -263,6 +264,49 @@ fn attacks_use_the_radius_that_they_state() {
     }
 }
 
-fn numbers_of(array: &Array) -> Vec<f64> {
-    crate::support::numbers(array)
+#[test]
+fn samples_are_compared_with_images() {
+    let place = Place::new();
+    let (model, out) = (place.trained_own_network(), place.at("report"));
+    let test = pictures(&place, "test.npz", 0, 60);
+    let words =
+        ["eval", "--model", &model, "--data", &test, "--only", "generation", "--quick", "--out", &out];
+    let words = [&words[..], &["--samples", "40", "--sample-steps", "5", "--sample-classes"]].concat();
+    let first = progress(&words);
+    assert!(first.contains("40 chains of 5 steps") && first.contains("features of samples"), "{first}");
+    let numbers = read(&out);
+    let generation = &numbers["generation"];
+    assert_eq!((&generation["features"], &generation["n"]), (&numbers["model"], &Value::from(40)));
+    for key in ["fd", "kd", "precision", "recall", "density", "coverage", "class_entropy", "diversity"] {
+        assert!(generation[key].as_f64().is_some_and(f64::is_finite), "{key}: {}", generation[key]);
+    }
+    assert_eq!(generation["inception_score"], Value::Null, "no Inception network was given");
+    let steps =
+        generation["fresh_chains"].as_array().expect("chains").iter().map(|one| one["steps"].as_u64());
+    assert_eq!(steps.collect::<Vec<_>>(), [Some(10), Some(100), Some(1000)]);
+    assert_intervals("generation", generation, &mut 0);
+    let samples = arrays(&place.at("report/parts/samples.npz"));
+    assert_eq!(samples["samples"].shape, [40, 3, 8, 8]);
+    // As in a file of 8 bits.
+    let is_byte =
+        |value: &f64| ((value + 1.0) * 127.5).fract().min(1.0 - ((value + 1.0) * 127.5).fract()) < 1e-3;
+    assert!(numbers_of(&samples["samples"]).iter().all(is_byte));
+    for file in ["samples.png", "fresh-chains.png"] {
+        image::open(place.at(&format!("report/{file}"))).expect(file);
+    }
+    let text = std::fs::read_to_string(place.at("report/eval.md")).expect("eval.md");
+    assert!(text.contains(&format!("fd[{}]", numbers["model"].as_str().expect("a name"))), "{text}");
+    assert!(!text.contains("| FID"), "no other features are called FID");
+    assert!(!progress(&words).contains("chains of"), "nothing is sampled again");
+    let not_inception = weights();
+    for (flags, parts) in [
+        (&["--samples", "41", "--sample-classes"][..], &["--samples", "multiple of 10"][..]),
+        (&["--sample-init", "buffer", "--samples", "41"], &["--samples", "40"]),
+        (&["--inception", "nowhere.pth"], &["nowhere.pth"]),
+        (&["--inception", &not_inception], &["weights.safetensors"]),
+    ] {
+        let words =
+            [&["eval", "--model", &model, "--data", &test, "--only", "generation", "--out", &out], flags];
+        fail(&place, &words.concat(), parts);
+    }
 }

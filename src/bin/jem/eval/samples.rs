@@ -1,10 +1,11 @@
 //! The flags of samples.
 
 use jem::ebm::Model;
+use jem::evaluation::generation::inception::Inception;
 use jem::evaluation::{SampleStart, Samples};
 use jem::words::counted;
 use jem::{Error, Result};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The numbers of samples and of fresh chains, and the longest of these, with --quick.
 const QUICK: [usize; 3] = [100, 8, 1000];
@@ -56,7 +57,7 @@ impl SampleArguments {
                 _ => count = count.min(there),
             }
         }
-        if self.samples.is_some() && count % rows > 0 {
+        if self.samples.is_some() && !count.is_multiple_of(rows) {
             let message = format!("expected a multiple of {}, got {count}", counted(rows, "class"));
             return wrong("--samples", message);
         }
@@ -80,14 +81,8 @@ impl SampleArguments {
         self.sample_init == SampleStart::Buffer
     }
 
-    /// Refuses a file that is not there, before the work starts.
+    /// Refuses a file that is not the Inception network's, before the work starts.
     pub fn check(&self) -> Result<()> {
-        let missing = |path: &&Path| !path.is_file();
-        match self.inception.as_deref().filter(missing) {
-            Some(path) => {
-                Err(Error::file(path, "no such file; --inception names that of the public network"))
-            }
-            None => Ok(()),
-        }
+        self.inception.as_deref().map_or(Ok(()), Inception::check)
     }
 }

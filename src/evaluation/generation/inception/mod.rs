@@ -62,6 +62,14 @@ impl Inception {
         Self::load(device, buffers, &layout, batch)
     }
 
+    /// Checks that the file `path` is this network's.
+    ///
+    /// # Errors
+    /// The errors of [`Inception::open`] about the file.
+    pub fn check(path: &Path) -> Result<()> {
+        weights::read(path, &layers::layout()).map(drop)
+    }
+
     fn load(device: &Device, mut buffers: Buffers, layout: &ParameterLayout, batch: usize) -> Result<Self> {
         let graph = Graph::new();
         let images = graph.input(IMAGES.name(), [batch, SIDE, SIDE, 3]);
