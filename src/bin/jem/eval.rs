@@ -238,6 +238,17 @@ fn facts(report: &Report, device: &str) -> Facts {
         let name = format!("{}, {} {epsilon:.4}{refined}", word("attack"), word("norm"));
         line(&name, interval(attempt, "accuracy", 100.0, 2, "%"));
     }
+    let generation = &numbers["generation"];
+    if let Some(features) = generation["features"].as_str() {
+        let names = if features == "inception" {
+            ["FID".to_owned(), "KID".to_owned()]
+        } else {
+            ["fd", "kd"].map(|distance| format!("{distance}[{features}]"))
+        };
+        for (name, key) in names.iter().zip(["fd", "kd"]) {
+            line(name, interval(generation, key, 1.0, 3, ""));
+        }
+    }
     for set in numbers["ood"].as_array().into_iter().flatten() {
         let name = format!("AUROC, {}", set["set"].as_str().unwrap_or_default());
         line(&name, interval(&set["scores"]["log_px"], "auroc", 1.0, 3, " by log p(x)"));

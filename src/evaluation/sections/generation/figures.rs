@@ -95,18 +95,25 @@ pub(in super::super::super) fn write(
 }
 
 fn opening(context: Context<'_>, set: &ImageSet) -> String {
-    let Samples { count, steps, start, conditional, .. } = &context.settings.samples;
+    let Samples { count, steps, start, conditional, features, .. } = &context.settings.samples;
     let of = if *conditional { "p(x|y), as many of each class," } else { "p(x)" };
+    let own = match *features {
+        0 => {
+            " These features are the evaluated model's own, along which its samples were made; a classifier of --against has \
+             others."
+        }
+        _ => "",
+    };
     format!(
         "{count} chains of {of} from {start}, {steps} SGLD steps each, none selected, compared with {} images of {}, all in 8 \
          bits. Fréchet and kernel distances are in the features of the network that they name; only those of the public \
-         Inception network are FID and KID. They depend on n: compare equal n.",
-        set.images.count, set.name
+         Inception network are FID and KID. They depend on n: compare equal n.{own}",
+        set.images.count, set.images.name
     )
 }
 
 fn figures(chains: Chains<'_>) -> Result<Figures> {
-    let Chains { context, subject } = chains;
+    let context = chains.context;
     let seed = u64::from(context.settings.seed);
     let arrays = context.load(&chains.samples_name(), &chains.samples_key())?;
     let diverged = indices(&arrays.json(DIVERGED));
@@ -164,7 +171,6 @@ fn figures(chains: Chains<'_>) -> Result<Figures> {
     }
     found.closeness = closeness(
         context,
-        subject,
         &found.samples,
         [of[0], &Resamples::new(n.min(context.data.test.images.count), seed)],
     )?;
@@ -188,7 +194,6 @@ fn rows(values: &[f32], d: usize, kept: &[usize]) -> Vec<f32> {
 /// The nearest training images of samples, beside those of as many test images, in pixels.
 fn closeness(
     context: Context<'_>,
-    _subject: usize,
     samples: &[f32],
     of: [&Resamples; 2],
 ) -> Result<Option<(Vec<Neighbour>, Closeness)>> {
