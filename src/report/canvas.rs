@@ -25,6 +25,12 @@ fn register() {
     });
 }
 
+/// The font of this size, which must be known to plotters when it is made.
+pub(super) fn font(size: u32) -> FontDesc<'static> {
+    register();
+    (FONT, size).into_font()
+}
+
 /// The width of `text` in `font`, in pixels.
 pub(super) fn width(text: &str, font: &FontDesc<'_>) -> u32 {
     register();
