@@ -62,7 +62,7 @@ impl Axes<'_> {
 
     /// Whether `most` labels of the horizontal axis do not meet on `width` pixels.
     fn fit(&self, most: usize, width: u32) -> bool {
-        let font = canvas::font(self.fonts[0]);
+        let font = canvas::font(self.fonts[0], FontStyle::Normal);
         let points = self.x.key_points(BoldPoints(most));
         let labels: Vec<(f64, u32)> = points
             .into_iter()

@@ -26,9 +26,9 @@ fn register() {
 }
 
 /// The font of this size, which must be known to plotters when it is made.
-pub(super) fn font(size: u32) -> FontDesc<'static> {
+pub(super) fn font(size: u32, style: FontStyle) -> FontDesc<'static> {
     register();
-    (FONT, size).into_font()
+    (FONT, size, style).into_font()
 }
 
 /// The width of `text` in `font`, in pixels.

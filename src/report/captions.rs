@@ -2,7 +2,7 @@
 
 use plotters::prelude::*;
 
-use super::canvas::{self, FONT, PlotError, Root};
+use super::canvas::{self, PlotError, Root};
 use super::curves::panels::{BLUE, GREEN, ORANGE};
 
 /// The colours of sets and lines, in their order: those of Okabe and Ito (2008) without their yellow, which is too light
@@ -34,7 +34,7 @@ impl Wrapped {
     /// pixels that allows it. Lines end between words, and inside a word only where it alone is too long. Text that is
     /// too long even at 10 pixels loses its middle.
     pub fn new(text: &str, (size, style): (u32, FontStyle), room: u32, most: usize) -> Self {
-        let font = |size: u32| (FONT, size, style).into_font();
+        let font = |size: u32| canvas::font(size, style);
         let smallest = size.min(SMALLEST);
         // Even sizes, as in `canvas::fitted`.
         for size in (smallest..=size).rev().step_by(2) {

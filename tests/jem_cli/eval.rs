@@ -2,10 +2,12 @@
 
 use crate::support::numbers as numbers_of;
 use crate::support::*;
+use jem::device::Device;
+use jem::ebm::{Recipe, RunOptions, run};
 use jem::io::elements::{Array, Elements};
 use jem::io::npz;
 use serde_json::Value;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Writes `count` labelled 8x8 pictures, from picture `first` on.
 fn pictures(place: &Place, name: &str, first: usize, count: usize) -> String {
@@ -19,6 +21,15 @@ fn pictures(place: &Place, name: &str, first: usize, count: usize) -> String {
     let arrays = arrays.map(|(name, array)| (name.to_owned(), array));
     npz::write(Path::new(&place.at(name)), &arrays).expect("a file");
     place.at(name)
+}
+
+/// Trains a WRN-10-1 on 8x8 pictures for two iterations; returns its best model.
+fn model(place: &Place) -> String {
+    let data = crate::small::pictures(40, 8);
+    let recipe = Recipe { iterations: 2, validation: 20, ..crate::small::recipe() };
+    let options = RunOptions::new(PathBuf::from(place.at("run")));
+    let outcome = run(&Device::cpu(), &recipe, &data, &data, options).expect("a run");
+    outcome.best.expect("a best model").to_str().expect("UTF-8").to_owned()
 }
 
 fn read(out: &str) -> Value {
@@ -60,7 +71,7 @@ fn assert_intervals(path: &str, value: &Value, checked: &mut usize) {
 #[test]
 fn a_model_is_evaluated_once() {
     let place = Place::new();
-    let (model, out) = (place.trained_own_network(), place.at("report"));
+    let (model, out) = (model(&place), place.at("report"));
     let [test, held_out, other] = [("test.npz", 0, 60), ("held.npz", 100, 50), ("other.npz", 200, 30)]
         .map(|(n, f, c)| pictures(&place, n, f, c));
     let ood = format!("noise,{other},interpolated,constant");
@@ -128,7 +139,7 @@ fn a_model_is_evaluated_once() {
 #[test]
 fn held_out_images_leave_the_test_set() {
     let place = Place::new();
-    let (model, out) = (place.trained_own_network(), place.at("report"));
+    let (model, out) = (model(&place), place.at("report"));
     let test = pictures(&place, "test.npz", 0, 60);
     let words = ["eval", "--model", &model, "--data", &test, "--only", "calibration", "--out", &out];
     succeed(&words);
@@ -149,7 +160,7 @@ fn held_out_images_leave_the_test_set() {
 #[test]
 fn wrong_inputs_are_one_line_and_leave_nothing() {
     let place = Place::new();
-    let model = place.trained_own_network();
+    let model = model(&place);
     let [test, few] =
         [("test.npz", 60), ("few.npz", 1)].map(|(name, count)| pictures(&place, name, 0, count));
     let (out, large) = (place.at("report"), place.x_p());
@@ -202,7 +213,7 @@ fn wrong_inputs_are_one_line_and_leave_nothing() {
 #[test]
 fn attacks_use_the_radius_that_they_state() {
     let place = Place::new();
-    let (model, out) = (place.trained_own_network(), place.at("report"));
+    let (model, out) = (model(&place), place.at("report"));
     let test = pictures(&place, "test.npz", 0, 40);
     let words = ["eval", "--model", &model, "--data", &test, "--only", "robustness", "--attack-images", "30"];
     let attacks = ["--attacks", "pgd,square", "--attack-steps", "5", "--linf", "8/255", "--l2", "0.5"];
@@ -267,7 +278,7 @@ fn attacks_use_the_radius_that_they_state() {
 #[test]
 fn samples_are_compared_with_images() {
     let place = Place::new();
-    let (model, out) = (place.trained_own_network(), place.at("report"));
+    let (model, out) = (model(&place), place.at("report"));
     let test = pictures(&place, "test.npz", 0, 60);
     let words =
         ["eval", "--model", &model, "--data", &test, "--only", "generation", "--quick", "--out", &out];
