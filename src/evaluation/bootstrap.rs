@@ -75,7 +75,7 @@ impl Resamples {
     /// For another number of marks.
     pub fn share(&self, is: &[bool]) -> Estimate {
         let values: Vec<f64> = is.iter().map(|&is| f64::from(u8::from(is))).collect();
-        Estimate { of: Some(self.n), ..self.mean(&values) }
+        Estimate { of: Some(self.n), ..self.mean(&values).within(0.0, 1.0) }
     }
 }
 
@@ -93,12 +93,19 @@ pub struct Estimate {
     resampled: Vec<f64>,
     /// The number of images, if the value is a share of them.
     of: Option<usize>,
+    /// The least and the greatest value that there can be.
+    range: [f64; 2],
 }
 
 impl Estimate {
     /// A value with the values of [`RESAMPLES`] resamples.
     pub fn new(value: f64, resampled: Vec<f64>) -> Self {
-        Self { value, resampled, of: None }
+        Self { value, resampled, of: None, range: [f64::NEG_INFINITY, f64::INFINITY] }
+    }
+
+    /// The same value, which can only be from `low` to `high`, and so its interval.
+    pub fn within(self, low: f64, high: f64) -> Self {
+        Self { range: [low, high], ..self }
     }
 
     /// A value with the standard error of its first-order expansion, for a statistic that is too expensive to resample.
@@ -109,7 +116,7 @@ impl Estimate {
 
     /// The 95% interval: the percentiles of the resampled values, shifted by the bootstrap estimate of bias (their mean
     /// minus the value), so that it is an interval around the value also for figures that resampling moves one way, such
-    /// as calibration errors. Where each resample has the same share, 0 or 1, it is the interval of Clopper and Pearson
+    /// as calibration errors. It contains the value, and stays within its range ([`Estimate::within`]). Where each resample has the same share, 0 or 1, it is the interval of Clopper and Pearson
     /// (1934). `None` if the value or every resampled value is NaN.
     pub fn interval(&self) -> Option<[f64; 2]> {
         if let Some(n) = self.of.filter(|&n| n > 0) {
@@ -128,7 +135,9 @@ impl Estimate {
         sorted.sort_unstable_by(f64::total_cmp);
         let bias = sorted.iter().sum::<f64>() / sorted.len() as f64 - self.value;
         let bias = if bias.is_finite() { bias } else { 0.0 };
-        Some([TAIL, 1.0 - TAIL].map(|share| quantile(&sorted, share) - bias))
+        let [low, high] = [TAIL, 1.0 - TAIL].map(|share| quantile(&sorted, share) - bias);
+        let [least, greatest] = self.range;
+        Some([low.min(self.value).max(least), high.max(self.value).min(greatest)])
     }
 
     /// The paired difference to another estimate from equal resamples.
@@ -220,6 +229,19 @@ mod tests {
         });
         let [low, high] = estimate.interval().unwrap();
         assert!(low < 99.0 && high > 99.0, "[{low}, {high}]");
+    }
+
+    #[test]
+    fn an_interval_contains_the_value_and_keeps_its_range() {
+        // At the end of its range a share can only be resampled downwards.
+        let resampled: Vec<f64> = (0..RESAMPLES).map(|i| if i < 100 { 0.9 } else { 1.0 }).collect();
+        let estimate = Estimate::new(1.0, resampled);
+        let [low, high] = estimate.interval().unwrap();
+        assert!(low < 1.0 && high > 1.0, "[{low}, {high}]");
+        assert_eq!(estimate.within(0.0, 1.0).interval().unwrap(), [low, 1.0]);
+        let same = Estimate::new(0.8, vec![0.9; RESAMPLES]).interval().unwrap();
+        assert_relative_eq!(same[0], 0.8, max_relative = 1e-12);
+        assert_relative_eq!(same[1], 0.8, max_relative = 1e-12);
     }
 
     #[test]

@@ -31,11 +31,11 @@ impl Calibration {
     pub fn of(predictions: &Predictions, resamples: &Resamples) -> Self {
         let sorted = Confidences::of(predictions);
         Self {
-            ece: resamples.estimate(|counts| sorted.ece(counts)),
-            ece_adaptive: resamples.estimate(|counts| sorted.ece_adaptive(counts)),
-            mce: resamples.estimate(|counts| sorted.mce(counts)),
+            ece: resamples.estimate(|counts| sorted.ece(counts)).within(0.0, 1.0),
+            ece_adaptive: resamples.estimate(|counts| sorted.ece_adaptive(counts)).within(0.0, 1.0),
+            mce: resamples.estimate(|counts| sorted.mce(counts)).within(0.0, 1.0),
             bins: sorted.bins(),
-            aurc: resamples.estimate(|counts| sorted.aurc(counts)),
+            aurc: resamples.estimate(|counts| sorted.aurc(counts)).within(0.0, 1.0),
         }
     }
 }

@@ -47,8 +47,8 @@ impl Detection {
         resampled.par_iter_mut().enumerate().for_each(|(i, figures)| {
             *figures = ranking.figures(resamples[0].counts(i), resamples[1].counts(i));
         });
-        let [auroc, aupr_in, aupr_out, fpr95] =
-            [0, 1, 2, 3].map(|k| Estimate::new(value[k], map_resamples(|i| resampled[i][k])));
+        let [auroc, aupr_in, aupr_out, fpr95] = [0, 1, 2, 3]
+            .map(|k| Estimate::new(value[k], map_resamples(|i| resampled[i][k])).within(0.0, 1.0));
         Ok(Self { auroc, aupr_in, aupr_out, fpr95 })
     }
 }

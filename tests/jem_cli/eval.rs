@@ -88,7 +88,9 @@ fn a_model_is_evaluated_once() {
         "--ood-images",
         "25",
     ];
-    let words = [&words[..], &["--batch", "16", "--against", &model, "--out", &out]].concat();
+    let words =
+        [&words[..], &["--batch", "16", "--only", "calibration,ood", "--against", &model, "--out", &out]]
+            .concat();
     let first = progress(&words);
     for part in ["scoring held-out images", "scoring noise", "scoring constant"] {
         assert!(first.contains(part), "{part}: {first}");
@@ -166,7 +168,7 @@ fn wrong_inputs_are_one_line_and_leave_nothing() {
     let (out, large) = (place.at("report"), place.x_p());
     let unlabelled = place.floats("x.npy", &[4, 3, 8, 8], vec![0.0; 4 * 192]);
     let eval = |flags: &[&str]| {
-        let words = ["eval", "--model", &model, "--out", &out].map(str::to_owned);
+        let words = ["eval", "--quiet", "--model", &model, "--out", &out].map(str::to_owned);
         words.into_iter().chain(flags.iter().map(|&flag| flag.to_owned())).collect::<Vec<_>>()
     };
     for (flags, parts) in [
@@ -270,7 +272,7 @@ fn attacks_use_the_radius_that_they_state() {
         (&["--attacks", "autoattack", "--attack-steps", "3"], &["--attack-steps", "fixed"]),
         (&["--attack-images", "41"], &["--attack-images", "1 to 40"]),
     ] {
-        let words = [&["eval", "--model", &model, "--data", &test, "--out", &out], flags].concat();
+        let words = [&["eval", "--quiet", "--model", &model, "--data", &test, "--out", &out], flags].concat();
         fail(&place, &words, parts);
     }
 }
@@ -316,8 +318,10 @@ fn samples_are_compared_with_images() {
         (&["--inception", "nowhere.pth"], &["nowhere.pth"]),
         (&["--inception", &not_inception], &["weights.safetensors"]),
     ] {
-        let words =
-            [&["eval", "--model", &model, "--data", &test, "--only", "generation", "--out", &out], flags];
+        let words = [
+            &["eval", "--quiet", "--model", &model, "--data", &test, "--only", "generation", "--out", &out],
+            flags,
+        ];
         fail(&place, &words.concat(), parts);
     }
 }

@@ -61,7 +61,10 @@ impl Modes {
         };
         let mut counts = vec![0; expected.len()];
         predictions.iter().for_each(|&class| counts[class] += 1);
-        let (entropy, total_variation) = (resamples.estimate(entropy), resamples.estimate(total_variation));
+        let (entropy, total_variation) = (
+            resamples.estimate(entropy).within(0.0, (expected.len() as f64).ln()),
+            resamples.estimate(total_variation).within(0.0, 1.0),
+        );
         Ok(Self { counts, entropy, total_variation })
     }
 }

@@ -106,7 +106,8 @@ impl Closeness {
         let short = quantile(&sorted[1], SHORT);
         let suspicious: Vec<bool> = samples.iter().map(|sample| sample.distance < short).collect();
         Ok(Self {
-            closer: influence::estimate(value, &[(&of_sample, of_samples), (&of_image, of_test)]),
+            closer: influence::estimate(value, &[(&of_sample, of_samples), (&of_image, of_test)])
+                .within(0.0, 1.0),
             suspicious: of_samples.share(&suspicious),
             medians: sorted.map(|distances| quantile(&distances, 0.5)),
         })
