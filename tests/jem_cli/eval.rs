@@ -166,7 +166,7 @@ fn wrong_inputs_are_one_line_and_leave_nothing() {
     let [test, few] =
         [("test.npz", 60), ("few.npz", 1)].map(|(name, count)| pictures(&place, name, 0, count));
     let (out, large) = (place.at("report"), place.x_p());
-    let unlabelled = place.floats("x.npy", &[4, 3, 8, 8], vec![0.0; 4 * 192]);
+    let unlabelled = place.floats("unlabelled.npy", &[4, 3, 8, 8], vec![0.0; 4 * 192]);
     let eval = |flags: &[&str]| {
         let words = ["eval", "--quiet", "--model", &model, "--out", &out].map(str::to_owned);
         words.into_iter().chain(flags.iter().map(|&flag| flag.to_owned())).collect::<Vec<_>>()
