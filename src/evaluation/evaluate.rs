@@ -112,6 +112,11 @@ fn write(context: Context<'_>, sections: Vec<Written>) -> Result<Report> {
         data.test.images.name
     );
     document.opening.push(Block::Text(about));
+    if subjects.len() == 1 && subjects[0].model.is_density() != Some(false) {
+        let missing = "There is no model to compare with. A plain classifier of the same architecture is what a joint \
+                       energy-based model is to be compared with: its LogSumExp detects other sets, too.";
+        document.opening.push(Block::Text(missing.into()));
+    }
     for Written { section, numbers } in sections {
         document.sections.push(section);
         for (object, numbers) in objects.iter_mut().zip(numbers) {

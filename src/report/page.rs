@@ -10,7 +10,7 @@ const STYLE: &str = "
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1240px; margin: 24px auto; padding: 0 20px; }
 h1 { font-size: 24px; margin-bottom: 4px; } h2 { font-size: 18px; margin-top: 36px; }
 table { border-collapse: collapse; } td, th { padding: 3px 18px 3px 0; text-align: left; vertical-align: top; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; } tr + tr td { border-top: 1px solid #e4e4e4; }
+.number { text-align: right; font-variant-numeric: tabular-nums; } tr + tr td { border-top: 1px solid #e4e4e4; }
 img { max-width: 100%; } figure { display: inline-block; margin: 0 16px 16px 0; width: 400px; vertical-align: top; }
 figure img { width: 400px; image-rendering: pixelated; } figcaption { color: #555; }
 pre { background: #f6f6f6; padding: 12px 16px; overflow-x: auto; font-size: 13px; }

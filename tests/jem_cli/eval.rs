@@ -126,6 +126,7 @@ fn a_model_is_evaluated_once() {
     let text = std::fs::read_to_string(place.at("report/eval.md")).expect("eval.md");
     let accuracy = text.lines().find(|line| line.starts_with("| accuracy")).expect("a row");
     assert!(accuracy.ends_with("| 0.00% [0.00, 0.00] |"), "{accuracy}");
+    assert!(!text.contains("no model to compare with"));
     let page = std::fs::read_to_string(place.at("report/eval.html")).expect("eval.html");
     assert!(!page.contains("http") && !page.contains(".png\""), "it needs no other file");
 
@@ -151,6 +152,8 @@ fn held_out_images_leave_the_test_set() {
         (Some(60), &Value::Null)
     );
     assert!(numbers.get("ood").is_none());
+    let text = std::fs::read_to_string(place.at("report/eval.md")).expect("eval.md");
+    assert!(text.contains("no model to compare with"), "{text}");
     succeed(&[&words[..], &["--held-out", "20"]].concat());
     let numbers = read(&out);
     assert_eq!(numbers["images"], 40);

@@ -66,9 +66,7 @@ impl ModelArguments {
     /// Notes, unless `output` is quiet, what was guessed of the model. An error is one line, so this comes after the
     /// work.
     pub fn note_guesses(&self, model: &Model, output: &Output) {
-        if let Some(guesses) = model.guesses().filter(|_| !output.quiet) {
-            complain(&format!("note: {}: {guesses}", self.model.display()));
-        }
+        note_guesses(&self.model, model, output);
     }
 
     /// Notes, unless `output` is quiet, that the energies of a classifier are not those of a density.
@@ -80,6 +78,13 @@ impl ModelArguments {
                 quoted(&self.model.display().to_string())
             ));
         }
+    }
+}
+
+/// Notes, unless `output` is quiet, what was guessed of the model at `path`.
+pub fn note_guesses(path: &Path, model: &Model, output: &Output) {
+    if let Some(guesses) = model.guesses().filter(|_| !output.quiet) {
+        complain(&format!("note: {}: {guesses}", path.display()));
     }
 }
 

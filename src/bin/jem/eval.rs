@@ -6,7 +6,9 @@ mod progress;
 mod samples;
 
 use crate::class_names;
-use crate::common::{ImageArguments, ModelArguments, Output, check_batch, check_directory, open_model};
+use crate::common::{
+    ImageArguments, ModelArguments, Output, check_batch, check_directory, note_guesses, open_model,
+};
 use crate::facts::Facts;
 use crate::session::flags::Flags as _;
 use crate::session::{INTERRUPTED, complain};
@@ -168,8 +170,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     if !arguments.output.quiet {
         loaded.notes.iter().for_each(|note| complain(&format!("note: {note}")));
     }
-    for subject in &subjects {
-        arguments.model.note_guesses(&subject.model, &arguments.output);
+    let paths = std::iter::once(&arguments.model.model).chain(&arguments.against);
+    for (path, subject) in paths.zip(&subjects) {
+        note_guesses(path, &subject.model, &arguments.output);
     }
     facts(&report, &device.name()).print(arguments.output.json);
     Ok(ExitCode::SUCCESS)
