@@ -177,7 +177,7 @@ fn wrong_inputs_are_one_line_and_leave_nothing() {
     for (flags, parts) in [
         (&["--data", &*test, "--images", "61"][..], &["--images", "1 to 60", "got 61"][..]),
         (&["--data", &test, "--images", "0"], &["--images", "got 0"]),
-        (&["--data", &test, "--ood", &large], &["--ood", "[8, 8, 3]", "[32, 32, 3]"]),
+        (&["--data", &test, "--ood", &large], &["x.npy", "[8, 8, 3]", "[32, 32, 3]"]),
         (&["--data", &test, "--ood", "mars:test"], &["--ood", "mars:test"]),
         (&["--data", &test, "--ood", "noise,noise"], &["--ood", "noise twice"]),
         (&["--data", &few, "--ood", "interpolated"], &["--ood", "two test images"]),
