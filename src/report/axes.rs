@@ -244,7 +244,7 @@ mod tests {
             names: [""; 2],
             fonts: [14; 2],
         };
-        let short = |value: f64| value.to_string();
+        let short = |value: f64| format!("{value:.1}");
         assert!(axes(&short).fit(11, 600) && !axes(&name).fit(11, 600) && axes(&name).fit(2, 600));
     }
 
