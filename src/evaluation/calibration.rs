@@ -14,15 +14,17 @@ const TOLERANCE: f64 = 1e-7;
 /// The calibration of a classifier.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Calibration {
-    /// Expected calibration error, [`ece`].
+    /// Expected calibration error: `Σ_m (n_m / n) |accuracy_m - confidence_m|` over bins of equal width (Guo et al. 2017,
+    /// equation 3, after Naeini et al. 2015).
     pub ece: Estimate,
-    /// Expected calibration error with bins of equal numbers of images, [`ece_adaptive`].
+    /// The same over bins of equal numbers of images (the bins of Nguyen & O'Connor 2015).
     pub ece_adaptive: Estimate,
     /// Maximum calibration error: the greatest |accuracy - confidence| of a bin (Guo et al. 2017, equation 5).
     pub mce: Estimate,
     /// The bins of the reliability diagram.
     pub bins: Vec<Bin>,
-    /// The area under the risk-coverage curve, [`aurc`].
+    /// The area under the risk-coverage curve: the mean, over the numbers k of most confident images, of the error among
+    /// them (Geifman et al. 2019).
     pub aurc: Estimate,
 }
 
