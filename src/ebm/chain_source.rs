@@ -80,7 +80,7 @@ impl ChainSource {
         Self::of(model, seed, Source::Uniform)
     }
 
-    /// These images, one after the other; they repeat after the last.
+    /// Starts at `images`, one after the other; they repeat after the last.
     ///
     /// # Errors
     /// [`Error::Setting`] for no images.

@@ -46,27 +46,33 @@ pub fn evaluate(
     std::fs::create_dir_all(out).map_err(Error::io(out))?;
     let store = Store::new(out.join(PARTS));
     let context = Context { device, subjects, data, settings, store: &store, out };
-    if !measure(jobs(context)?, &store, watch)? {
-        return Ok(None);
-    }
-    let mut sections =
-        classification::write(context, |subject| wanted(context, subject), settings.has(Part::Calibration))?;
+    let Some(done) = measure(jobs(context)?, &store, watch)? else { return Ok(None) };
+    watch.measures("figures and their intervals");
+    let wants = |subject| wanted(context, subject);
+    let calibrates = settings.has(Part::Calibration);
+    let fits = match calibrates || settings.has(Part::Ood) {
+        true => (0..subjects.len())
+            .map(|subject| classification::fitted(context, subject))
+            .collect::<Result<_>>()?,
+        false => Vec::new(),
+    };
+    let mut sections = classification::write(context, wants, calibrates.then_some(&fits[..]))?;
     if settings.has(Part::Ood) {
-        let temperature =
-            |subject| Ok(classification::fitted(context, subject)?.map(|fit| fit.temperature.value));
-        let temperatures = (0..subjects.len()).map(temperature).collect::<Result<Vec<_>>>()?;
-        sections.push(ood::write(context, &temperatures)?);
+        sections.push(ood::write(context, &fits)?);
     }
     if settings.has(Part::Robustness) {
         sections.push(robustness::write(context)?);
     }
+    if !watch.at(done) {
+        return Ok(None);
+    }
     if settings.has(Part::Generation) {
-        sections.push(generation::write(context, |subject| wanted(context, subject))?);
+        sections.push(generation::write(context, wants)?);
     }
     write(context, sections).map(Some)
 }
 
-/// What the scoring of the test images takes in.
+/// The scores of the test images that the parts need.
 fn wanted(context: Context<'_>, subject: usize) -> Wanted {
     match context.settings.has(Part::Ood) {
         true => Wanted::for_detection(&context, subject, &context.data.test),

@@ -8,7 +8,7 @@ use serde_json::Value;
 pub(super) struct Job<'a> {
     /// The name in the store.
     pub name: String,
-    /// What is done, for the progress, such as `scoring svhn:test`.
+    /// The work in words, for the progress, such as `scoring svhn:test`.
     pub what: String,
     /// Everything that its numbers depend on.
     pub key: Value,
@@ -51,8 +51,8 @@ impl Watch for Unwatched {
     }
 }
 
-/// Makes the measurements that are not in the store. Returns whether all are made, rather than stopped.
-pub(super) fn measure(jobs: Vec<Job<'_>>, store: &Store, watch: &mut dyn Watch) -> Result<bool> {
+/// Makes the measurements that are not in the store. Returns their cost; `None` if `watch` stopped them.
+pub(super) fn measure(jobs: Vec<Job<'_>>, store: &Store, watch: &mut dyn Watch) -> Result<Option<f64>> {
     let jobs: Vec<Job<'_>> =
         jobs.into_iter().filter(|job| store.load(&job.name, &job.key).is_none()).collect();
     watch.begin(jobs.iter().map(|job| job.cost).sum());
@@ -62,11 +62,11 @@ pub(super) fn measure(jobs: Vec<Job<'_>>, store: &Store, watch: &mut dyn Watch) 
         let mut goes_on = |part: f64| watch.at(before + part * job.cost);
         if !goes_on(0.0) || store.part(&job.name, &job.key, || (job.measure)(store, &mut goes_on))?.is_none()
         {
-            return Ok(false);
+            return Ok(None);
         }
         before += job.cost;
     }
-    Ok(true)
+    Ok(Some(before))
 }
 
 #[cfg(test)]
@@ -107,11 +107,11 @@ mod tests {
             vec![job("a", 10.0), job("b", 4.0)]
         };
         let mut notes = Notes(Vec::new(), 12.0);
-        assert!(!measure(jobs(), &store, &mut notes).unwrap());
+        assert_eq!(measure(jobs(), &store, &mut notes).unwrap(), None);
         assert_eq!(notes.0, ["begin 14", "measuring a", "at 0", "at 5", "measuring b", "at 10", "at 12"]);
         let mut notes = Notes(Vec::new(), 12.0);
-        assert!(measure(jobs(), &store, &mut notes).unwrap());
+        assert_eq!(measure(jobs(), &store, &mut notes).unwrap(), Some(4.0));
         assert_eq!(notes.0, ["begin 4", "measuring b", "at 0", "at 2"]);
-        assert!(measure(jobs(), &store, &mut Unwatched).unwrap());
+        assert_eq!(measure(jobs(), &store, &mut Unwatched).unwrap(), Some(0.0));
     }
 }

@@ -8,7 +8,7 @@ use std::fmt;
 /// The sets of [`Detections::aurocs`], by their names in commands; `celeba` stands for a folder of that data set.
 pub const DETECTION_SETS: [&str; 4] = ["svhn:test", "interpolated", "cifar100:test", "celeba"];
 
-/// Where a figure was read.
+/// The place that a figure was read in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Evidence {
     /// In the source itself or in its authors' repository, at this place.
@@ -34,7 +34,7 @@ impl fmt::Display for Evidence {
 pub struct Figure {
     /// The number.
     pub value: f64,
-    /// Where it was read.
+    /// The place that it was read in.
     pub evidence: Evidence,
 }
 
@@ -45,7 +45,7 @@ pub struct Detections {
     pub score: &'static str,
     /// The AUROC for each of [`DETECTION_SETS`].
     pub aurocs: [Option<f64>; 4],
-    /// Where they were read.
+    /// The place that they were read in.
     pub evidence: Evidence,
 }
 

@@ -1,4 +1,4 @@
-//! What is evaluated, and on what: models with the classes of the images, and sets of images.
+//! The models and the sets of images of an evaluation.
 
 use crate::data::images::{Images, Pixels};
 use crate::ebm::Model;
@@ -24,11 +24,11 @@ pub struct Subject {
 /// The classes of images, as numbers of a model's logits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Labels {
-    /// Those of the test images.
+    /// The classes of the test images.
     pub test: Vec<u32>,
-    /// Those of the training images; empty without any.
+    /// The classes of the training images; empty without any.
     pub train: Vec<u32>,
-    /// Those of the held-out images; empty without any.
+    /// The classes of the held-out images; empty without any.
     pub held_out: Vec<u32>,
 }
 
@@ -88,7 +88,7 @@ pub struct EvaluationData {
     pub train: Option<ImageSet>,
     /// The images that temperatures are fitted to, which are not in the test set.
     pub held_out: Option<ImageSet>,
-    /// What a reader must know of the held-out images.
+    /// The origin of the held-out images, and what it means for the temperature.
     pub held_out_note: String,
     /// The sets that are to be told from the test images.
     pub outside: Vec<ImageSet>,

@@ -147,11 +147,14 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         models.push((path.clone(), other));
     }
     let parts = parts(arguments, &models[0].1);
-    let loaded = Asked { arguments, parts: &parts, names: names.as_deref() }.load(&models)?;
+    let mut loaded = Asked { arguments, parts: &parts, names: names.as_deref() }.load(&models)?;
     let classes =
         models.iter().map(|(_, model)| model.network().classes()).filter(|classes| *classes > 1).min();
     let samples = arguments.samples.samples(&models, arguments.quick)?;
     let settings = settings(arguments, parts, samples, classes.unwrap_or(2), loaded.data.test.images.count)?;
+    if let Some(classes) = classes.filter(|_| settings.has(Part::Robustness)) {
+        loaded.notes.extend(arguments.attacks.omission(classes));
+    }
     check_directory("--out", &arguments.out)?;
     let named = data::names(&models);
     let mut subjects = Vec::new();

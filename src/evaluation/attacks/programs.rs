@@ -20,7 +20,7 @@ const LOGITS: Key<f32> = Key::new("logits");
 const GRADIENT: Key<f32> = Key::new("input gradient");
 const NOISE: Key<f32> = Key::new("noise");
 
-/// What programs compute with.
+/// The network and the batches of programs.
 #[derive(Debug, Clone)]
 pub(super) struct Setup {
     pub network: Arc<dyn Network>,

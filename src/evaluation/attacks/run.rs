@@ -48,7 +48,7 @@ impl<'a> Images<'a> {
     }
 }
 
-/// What an attack found.
+/// The outcome of an attack.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attacked {
     /// The bound that every adversarial image keeps.

@@ -110,13 +110,13 @@ fn choose(n: usize, size: usize, random: &mut SplitMix) -> Vec<usize> {
 
 /// The mean kernel of each vector of two sets with the vectors of both.
 struct KernelMeans {
-    /// Of each x and all other x.
+    /// The mean for each x over all other x.
     within_x: Vec<f64>,
-    /// Of each y and all other y.
+    /// The mean for each y over all other y.
     within_y: Vec<f64>,
-    /// Of each x and all y.
+    /// The mean for each x over all y.
     across_x: Vec<f64>,
-    /// Of each y and all x.
+    /// The mean for each y over all x.
     across_y: Vec<f64>,
 }
 

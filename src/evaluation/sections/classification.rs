@@ -39,6 +39,7 @@ pub(in super::super) fn held_out_job<'a>(context: Context<'a>, subject: usize) -
 }
 
 /// The temperature of a subject, and how it came about.
+#[derive(Debug, Clone)]
 pub(in super::super) struct Fitted {
     /// The temperature, fitted to the held-out images.
     pub temperature: Estimate,
@@ -76,41 +77,35 @@ struct Calibrated {
     scaled: Option<(Fitted, Calibration)>,
 }
 
-/// The section on classification, and the one on calibration if `calibrates`.
+/// The section on classification, and with `fits`, the temperatures of the subjects, the one on calibration.
 pub(in super::super) fn write(
     context: Context<'_>,
     wanted: impl Fn(usize) -> Wanted,
-    calibrates: bool,
+    fits: Option<&[Option<Fitted>]>,
 ) -> Result<Vec<Written>> {
     let mut all = Vec::new();
     for subject in 0..context.subjects.len() {
         let figures = predictions(context, subject, wanted(subject))?.map(|predictions| {
             let resamples = Resamples::new(predictions.len(), context.settings.seed.into());
             let classification = Classification::of(&predictions, &resamples);
-            let calibration =
-                calibrates.then(|| calibrated(context, subject, &predictions, &resamples)).transpose()?;
-            Ok(Figures { predictions, classification, calibration })
+            let calibration = fits.map(|fits| calibrated(fits[subject].as_ref(), &predictions, &resamples));
+            Figures { predictions, classification, calibration }
         });
-        all.push(figures.transpose()?);
+        all.push(figures);
     }
     let mut written = vec![classified(context, &all)?];
-    if calibrates {
+    if fits.is_some() {
         written.push(calibration(context, &all)?);
     }
     Ok(written)
 }
 
-fn calibrated(
-    context: Context<'_>,
-    subject: usize,
-    predictions: &Predictions,
-    resamples: &Resamples,
-) -> Result<Calibrated> {
-    let scaled = fitted(context, subject)?.map(|fitted| {
-        let after = Calibration::of(&predictions.tempered(fitted.temperature.value), resamples);
-        (fitted, after)
+fn calibrated(fit: Option<&Fitted>, predictions: &Predictions, resamples: &Resamples) -> Calibrated {
+    let scaled = fit.map(|fit| {
+        let after = Calibration::of(&predictions.tempered(fit.temperature.value), resamples);
+        (fit.clone(), after)
     });
-    Ok(Calibrated { before: Calibration::of(predictions, resamples), scaled })
+    Calibrated { before: Calibration::of(predictions, resamples), scaled }
 }
 
 fn classified(context: Context<'_>, all: &[Option<Figures>]) -> Result<Written> {

@@ -16,7 +16,7 @@ use crate::report::document::Section;
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
-/// What all sections share.
+/// The inputs that all sections share.
 #[derive(Clone, Copy)]
 pub(super) struct Context<'a> {
     pub device: &'a Device,
@@ -62,7 +62,7 @@ impl Context<'_> {
         })
     }
 
-    /// What is done to whom, for the progress.
+    /// Names the subject of the work `what` where there are several, for the progress.
     pub fn what(&self, subject: usize, what: &str) -> String {
         if self.subjects.len() == 1 {
             what.to_owned()

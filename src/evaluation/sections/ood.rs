@@ -1,5 +1,6 @@
 //! Out-of-distribution detection.
 
+use super::classification::Fitted;
 use super::scores::{DISTANCES, LOGITS, NORMS, ODIN_LOGITS, Scoring, Wanted};
 use super::{Context, Written};
 use crate::error::Result;
@@ -124,8 +125,10 @@ pub(in super::super) fn scoring<'a>(context: Context<'a>, subject: usize, set: &
 /// The detections of one subject: for each set, each score's, if there is one.
 type Detections = Vec<Vec<(Score, Option<Detection>)>>;
 
-/// The section. `temperatures` are those of the subjects, if they have one.
-pub(in super::super) fn write(context: Context<'_>, temperatures: &[Option<f64>]) -> Result<Written> {
+/// The section. `fits` are the temperatures of the subjects, if they have one.
+pub(in super::super) fn write(context: Context<'_>, fits: &[Option<Fitted>]) -> Result<Written> {
+    let temperature = |fit: &Option<Fitted>| fit.as_ref().map(|fit| fit.temperature.value);
+    let temperatures: Vec<Option<f64>> = fits.iter().map(temperature).collect();
     let mut all = Vec::new();
     for (subject, &temperature) in temperatures.iter().enumerate() {
         all.push(detections(context, subject, temperature)?);
@@ -151,7 +154,7 @@ pub(in super::super) fn write(context: Context<'_>, temperatures: &[Option<f64>]
             if all.len() > 1 { format!("{}:", context.subjects[subject].name) } else { String::new() };
         blocks.push(Block::Table { caption, head, rows });
     }
-    blocks.extend(pictures(context, temperatures, &all)?);
+    blocks.extend(pictures(context, &temperatures, &all)?);
     for (at, set) in sets.iter().enumerate() {
         blocks.push(Block::Table {
             caption: format!("{} images of {}:", set.images.count, set.name),

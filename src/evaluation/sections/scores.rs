@@ -25,7 +25,7 @@ pub(in super::super) const DISTANCES: &str = "mahalanobis";
 /// The features of the training images that class means are fitted to.
 const FEATURES: &str = "features";
 
-/// What to measure of each image, besides its logits.
+/// The scores of each image to measure, besides its logits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(in super::super) struct Wanted {
     /// The norm of the gradient of log p(x) at the image.
@@ -37,7 +37,7 @@ pub(in super::super) struct Wanted {
 }
 
 impl Wanted {
-    /// What the detection of `set` needs of a model of several classes, or of one.
+    /// The scores that the detection of `set` needs.
     pub fn for_detection(context: &Context<'_>, subject: usize, set: &ImageSet) -> Self {
         let classes = context.subjects[subject].classes() > 1;
         Self {

@@ -72,7 +72,6 @@ impl AttackArguments {
             }
             all.attempts.extend(refines);
         } else {
-            // Few classes have no targeted DLR loss, and so no AutoAttack.
             all.attempts.retain(|attempt| attempt.attack.check(classes).is_ok());
         }
         for attempt in &mut all.attempts {
@@ -85,6 +84,13 @@ impl AttackArguments {
             *count = checks.min(images);
         }
         Ok(all)
+    }
+
+    /// The attack that is left out by default for models of at least `classes` classes, and why.
+    pub fn omission(&self, classes: usize) -> Option<String> {
+        let is_default = self.attacks.is_empty() && self.linf.is_none() && self.l2.is_none();
+        let why = Attack::AutoAttack.check(classes).err().filter(|_| is_default)?;
+        Some(format!("left out AutoAttack: {why}"))
     }
 }
 

@@ -28,7 +28,7 @@ const QUICK: [usize; 2] = [1000, 500];
 /// Sets the choice of training images apart from the run's own.
 const SEED: u64 = 0xf17;
 
-/// What the user asked for.
+/// The flags that say what to read.
 pub struct Asked<'a> {
     pub arguments: &'a Arguments,
     pub parts: &'a [Part],
@@ -39,9 +39,9 @@ pub struct Asked<'a> {
 /// The images, with the models' classes of them.
 pub struct Loaded {
     pub data: EvaluationData,
-    /// Those of each model; `None` for a scalar energy.
+    /// Each model's classes of the images; `None` for a scalar energy.
     pub labels: Vec<Option<Labels>>,
-    /// What the user may not expect, a line each.
+    /// Omissions that the user may not expect, a line each.
     pub notes: Vec<String>,
 }
 

@@ -26,7 +26,7 @@ const IMAGES: Key<f32> = Key::new("inception images");
 const FEATURES_OF: Key<f32> = Key::new("inception features");
 const LOGITS_OF: Key<f32> = Key::new("inception logits");
 
-/// What the network computes for images.
+/// The outputs of the network for images.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Activations {
     /// The mean over all pixels of the last block, `[n, 2048]`: the features of FID and KID.

@@ -32,7 +32,7 @@ const INCEPTION: f64 = 150.0;
 /// The images of a batch of the Inception network.
 const INCEPTION_BATCH: usize = 10;
 
-/// Where the chains of samples start.
+/// The starting points of samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SampleStart {
     /// Uniform noise.
@@ -52,7 +52,7 @@ pub struct Samples {
     pub count: usize,
     /// The number of SGLD steps.
     pub steps: usize,
-    /// Where they start.
+    /// Their starting points.
     pub start: SampleStart,
     /// Whether to sample p(x|y), as many chains of each class, rather than p(x).
     pub conditional: bool,
@@ -245,7 +245,7 @@ impl<'a> Chains<'a> {
     }
 }
 
-/// What computes features: a subject, or the Inception network.
+/// A network that computes features: a subject's, or the Inception network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Extractor {
     Subject(usize),
@@ -378,7 +378,7 @@ impl<'a> Extraction<'a> {
     }
 }
 
-/// What computes features in this evaluation.
+/// The networks that compute features in this evaluation.
 fn extractors(context: Context<'_>) -> Vec<Extractor> {
     let inception = context.settings.samples.inception.as_ref().map(|_| Extractor::Inception);
     inception.into_iter().chain([Extractor::Subject(context.settings.samples.features)]).collect()
